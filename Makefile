@@ -1,0 +1,42 @@
+# make run    install what is missing, build a release, start the gateway in the foreground
+# make test   everything automatic
+# make check  what every commit must pass: format, lints, unit and simulation tests
+# make audit  licences, bans and sources of all dependencies (installs cargo-deny)
+# make bench  the figures of README's table
+
+CARGO ?= cargo
+ARGS ?=
+
+.PHONY: run test check fmt lint unit deps-run deps-test openapi audit bench
+
+run: deps-run
+	$(CARGO) build --release --locked
+	@./scripts/run.sh $(ARGS)
+
+check: fmt lint unit
+
+fmt:
+	$(CARGO) fmt --check
+
+lint:
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+# Unit tests, simulations in virtual time, and the rules of the house.
+unit:
+	$(CARGO) test --locked --quiet
+
+test: deps-test check
+
+deps-run:
+	@./scripts/install.sh run
+
+deps-test:
+	@./scripts/install.sh test
+
+# Writes openapi.json anew after a change of the API; read the difference before you commit it.
+openapi:
+	BLESS=1 $(CARGO) test --locked --quiet --test openapi
+
+audit:
+	command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny check licenses bans sources

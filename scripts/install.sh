@@ -1,0 +1,34 @@
+#!/bin/sh
+# Installs what a fresh Debian with Rust lacks: `install.sh run` for building and running the gateway,
+# `install.sh test` for the tests as well. Does nothing where nothing is missing. Without root it names
+# exactly the packages to install.
+set -eu
+
+packages="gcc libc6-dev curl"
+programs="cc curl"
+if [ "${1:-run}" = test ]; then
+    packages="$packages sip-tester python3 python3-venv"
+    programs="$programs sipp python3"
+fi
+
+missing=no
+for program in $programs; do
+    command -v "$program" >/dev/null 2>&1 || { missing=yes; echo "missing: $program"; }
+done
+
+if [ "$missing" = yes ]; then
+    if [ "$(id -u)" != 0 ]; then
+        echo "Install these packages, then run the command again:" >&2
+        echo "    sudo apt-get install $packages" >&2
+        exit 1
+    fi
+    echo "installing: $packages"
+    apt-get update -qq
+    # shellcheck disable=SC2086
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null
+fi
+
+if ! command -v "${CARGO:-cargo}" >/dev/null 2>&1; then
+    echo "cargo is not installed: see https://rustup.rs" >&2
+    exit 1
+fi

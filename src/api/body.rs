@@ -1,0 +1,48 @@
+//! Request bodies: JSON with errors that name the place and what was expected.
+
+use serde::de::DeserializeOwned;
+
+use super::error::ApiError;
+
+/// Reads a body; an empty one and `null` equal `{}`.
+///
+/// # Errors
+/// [`ApiError::BadRequest`] with line and column.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let trimmed = bytes.trim_ascii();
+    let text: &[u8] = if trimmed.is_empty() || trimmed == b"null" { b"{}" } else { bytes };
+    if !text.trim_ascii_start().starts_with(b"{")
+        && serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
+    {
+        return Err(ApiError::BadRequest("invalid JSON: the body must be a JSON object".to_owned()));
+    }
+    serde_json::from_slice(text).map_err(|e| ApiError::BadRequest(format!("invalid JSON: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    struct B {
+        n: Option<i32>,
+    }
+
+    #[test]
+    fn empty_and_null_equal_an_empty_object() {
+        for ok in ["", " \n", "null", " null ", "{}", "{\"other\":[1]}"] {
+            assert_eq!(parse::<B>(ok.as_bytes()), Ok(B { n: None }), "{ok:?}");
+        }
+    }
+
+    #[test]
+    fn errors_name_the_place() {
+        let e = |s: &str| parse::<B>(s.as_bytes()).unwrap_err().to_string();
+        assert!(e("{\"n\":\"3\"}").contains("expected i32 at line 1 column 8"), "{}", e("{\"n\":\"3\"}"));
+        assert!(e("{\"n\":8.0}").contains("expected i32"));
+        assert!(e("{} x").contains("trailing"));
+        assert!(e("[1]").contains("must be a JSON object"));
+        assert!(e("{\"n\":1,\"n\":2}").contains("duplicate field"));
+        assert!(parse::<B>(b"{\"n\":\xff}").is_err());
+    }
+}

@@ -1,0 +1,72 @@
+//! Every way a request can fail, and the one place that chooses HTTP status codes.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// Why a request was not carried out. The text says what was wrong and what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApiError {
+    /// Malformed JSON, a wrong type or a value out of range.
+    #[error("{0}")]
+    BadRequest(String),
+    /// No token, or a wrong one.
+    #[error("a bearer token is required: send Authorization: Bearer <token>")]
+    Unauthorized,
+    /// The client's address is not in the allow-list.
+    #[error("this address is not in http.allowed_ips")]
+    Forbidden,
+    /// No such route, leg, room, playback or recording.
+    #[error("{0}")]
+    NotFound(String),
+    /// The route exists, the method does not; the allowed ones.
+    #[error("method not allowed; allowed here: {0}")]
+    MethodNotAllowed(String),
+    /// The body did not arrive in time.
+    #[error("the body did not arrive within 10 s")]
+    BodyTimeout,
+    /// The body exceeds [`MAX_BODY`].
+    #[error("the body is larger than 64 KiB")]
+    TooLarge,
+    /// The request is right, but not in this state.
+    #[error("{0}")]
+    Conflict(String),
+    /// The gateway failed.
+    #[error("{0}")]
+    Internal(String),
+    /// Known to the API, not to this version.
+    #[error("not implemented in this version: {0}")]
+    NotImplemented(String),
+    /// A limit of the board is reached, or the gateway is stopping.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// Largest request body, bytes.
+pub const MAX_BODY: u64 = 64 * 1024;
+
+impl ApiError {
+    /// The HTTP status code of the error.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::BadRequest(_) => 400,
+            Self::Unauthorized => 401,
+            Self::Forbidden => 403,
+            Self::NotFound(_) => 404,
+            Self::MethodNotAllowed(_) => 405,
+            Self::BodyTimeout => 408,
+            Self::Conflict(_) => 409,
+            Self::TooLarge => 413,
+            Self::Internal(_) => 500,
+            Self::NotImplemented(_) => 501,
+            Self::Unavailable(_) => 503,
+        }
+    }
+}
+
+/// Body of every error reply.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ErrorBody {
+    /// What was wrong with the request, and what is allowed.
+    pub error: String,
+}

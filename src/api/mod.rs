@@ -1,0 +1,13 @@
+//! Rank 6: the REST interface. One table of routes drives dispatch, `Allow` and `openapi.json`.
+
+pub mod auth;
+pub mod body;
+pub mod dispatch;
+pub mod engine;
+pub mod error;
+pub mod head;
+pub mod openapi;
+pub mod reply;
+pub mod routes;
+pub mod server;
+pub mod system;

@@ -1,0 +1,149 @@
+//! `openapi.json` (3.1), generated from the route table and the code's own types.
+
+use schemars::generate::SchemaSettings;
+use schemars::{Schema, SchemaGenerator};
+use serde_json::{Map, Value, json};
+
+use super::error::ErrorBody;
+use super::routes::{Answer, Op, ROUTES, Route, Shape};
+
+/// The whole description.
+#[must_use]
+pub fn document() -> Value {
+    let mut settings = SchemaSettings::draft2020_12();
+    settings.definitions_path = "/components/schemas".into();
+    settings.meta_schema = None;
+    let mut generator = settings.into_generator();
+    let mut paths: Map<String, Value> = Map::new();
+    for route in ROUTES {
+        let item = paths.entry(full_path(route)).or_insert_with(|| json!({}));
+        if let Value::Object(item) = item {
+            item.insert(route.method.to_lowercase(), operation(route, &mut generator));
+        }
+    }
+    let schemas: Map<String, Value> = generator.take_definitions(true);
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Branchline",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Call legs, rooms and recordings of a SIP gateway. The same paths work without /v1.",
+            "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" }
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } }
+        }
+    })
+}
+
+fn full_path(route: &Route) -> String {
+    if route.open { route.path.to_owned() } else { format!("/v1{}", route.path) }
+}
+
+fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
+    let mut responses = Map::new();
+    for answer in route.answers {
+        responses.insert(answer.status.to_string(), response(answer, generator));
+    }
+    if !matches!(route.op, Op::Later(_)) {
+        if route.body.is_some() {
+            common(&mut responses, 400, "Malformed JSON, a wrong type or a value out of range", generator);
+            common(&mut responses, 413, "The body is larger than 64 KiB", generator);
+        }
+        if !route.open {
+            common(&mut responses, 401, "A token is configured and was not sent", generator);
+        }
+    }
+    let mut op =
+        json!({ "operationId": operation_id(route), "summary": route.summary, "responses": responses });
+    if let Value::Object(op) = &mut op {
+        let params: Vec<Value> = params(route.path).map(parameter).collect();
+        if !params.is_empty() {
+            op.insert("parameters".into(), params.into());
+        }
+        if let Some(body) = route.body {
+            let schema = body(generator);
+            op.insert(
+                "requestBody".into(),
+                json!({ "content": { "application/json": { "schema": schema } } }),
+            );
+        }
+        // Both forms are right: no token is needed where none is configured.
+        op.insert("security".into(), if route.open { json!([]) } else { json!([{}, { "token": [] }]) });
+    }
+    op
+}
+
+fn response(answer: &Answer, generator: &mut SchemaGenerator) -> Value {
+    let content = match answer.shape {
+        Shape::Object(of) => json!({ "application/json": { "schema": named(of(generator)) } }),
+        Shape::Bare(of) => json!({ "application/json": { "schema": of(generator) } }),
+        Shape::Text(kind) => json!({ kind: { "schema": { "type": "string" } } }),
+        Shape::Error => error_content(generator),
+    };
+    json!({ "description": answer.when, "content": content })
+}
+
+fn common(responses: &mut Map<String, Value>, status: u16, when: &str, generator: &mut SchemaGenerator) {
+    responses
+        .entry(status.to_string())
+        .or_insert_with(|| json!({ "description": when, "content": error_content(generator) }));
+}
+
+fn error_content(generator: &mut SchemaGenerator) -> Value {
+    json!({ "application/json": { "schema": named(generator.subschema_for::<ErrorBody>()) } })
+}
+
+/// The schema of an object reply: its own keys, and the gateway's name.
+fn named(schema: Schema) -> Value {
+    let name = json!({
+        "type": "object",
+        "properties": { "instance_id": { "type": "string", "description": "Name of the gateway instance" } },
+        "required": ["instance_id"]
+    });
+    json!({ "allOf": [name, schema] })
+}
+
+fn params(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter_map(|s| s.strip_prefix('{')?.strip_suffix('}'))
+}
+
+fn parameter(name: &str) -> Value {
+    json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } })
+}
+
+fn operation_id(route: &Route) -> String {
+    let words = route.path.split(['/', '.']).filter(|w| !w.is_empty() && !w.starts_with('{'));
+    let mut id = route.method.to_lowercase();
+    for word in words {
+        id.push('_');
+        id.push_str(&word.replace('-', "_"));
+    }
+    if route.path.ends_with('}') {
+        id.push_str("_one");
+    }
+    id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_routes_answer_501_only() {
+        let doc = document();
+        let hold = &doc["paths"]["/v1/legs/{id}/hold"]["post"]["responses"];
+        assert_eq!(hold.as_object().unwrap().keys().collect::<Vec<_>>(), ["501"]);
+    }
+
+    #[test]
+    fn operation_ids_are_unique() {
+        let mut ids: Vec<_> = ROUTES.iter().map(operation_id).collect();
+        ids.sort();
+        let n = ids.len();
+        ids.dedup();
+        assert_eq!(n, ids.len());
+    }
+}

@@ -1,0 +1,101 @@
+//! A complete reply: status, headers and body, before any engine sees it.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::error::{ApiError, ErrorBody};
+
+/// A reply ready to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// HTTP status code.
+    pub status: u16,
+    /// `Content-Type`.
+    pub content_type: &'static str,
+    /// Body bytes; empty for 204.
+    pub body: Vec<u8>,
+    /// Further headers.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+/// The name of this gateway as the first key of every JSON object it answers with.
+#[derive(Serialize, JsonSchema)]
+pub struct Named<'a, T> {
+    /// Name of the gateway instance.
+    pub instance_id: &'a str,
+    /// The reply proper.
+    #[serde(flatten)]
+    pub body: T,
+}
+
+impl Reply {
+    /// A JSON object, named.
+    pub fn object<T: Serialize>(status: u16, instance_id: &str, body: T) -> Self {
+        Self::json(status, &Named { instance_id, body })
+    }
+
+    /// Any JSON value as it is; used for arrays and documents.
+    pub fn json<T: Serialize>(status: u16, value: &T) -> Self {
+        // Serialising our own types into memory cannot fail; an empty body would show it if it did.
+        let mut body = serde_json::to_vec(value).unwrap_or_default();
+        body.push(b'\n');
+        Self { status, content_type: "application/json", body, headers: Vec::new() }
+    }
+
+    /// Plain text of the given type.
+    #[must_use]
+    pub fn text(content_type: &'static str, body: String) -> Self {
+        Self { status: 200, content_type, body: body.into_bytes(), headers: Vec::new() }
+    }
+
+    /// No content.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { status: 204, content_type: "application/json", body: Vec::new(), headers: Vec::new() }
+    }
+
+    /// The error's status and body.
+    #[must_use]
+    pub fn error(instance_id: &str, e: &ApiError) -> Self {
+        let mut reply = Self::object(e.status(), instance_id, ErrorBody { error: e.to_string() });
+        match e {
+            ApiError::Unauthorized => reply.headers.push(("WWW-Authenticate", "Bearer".to_owned())),
+            ApiError::MethodNotAllowed(allow) => reply.headers.push(("Allow", allow.clone())),
+            ApiError::Unavailable(_) => reply.headers.push(("Retry-After", "5".to_owned())),
+            ApiError::BadRequest(_)
+            | ApiError::Forbidden
+            | ApiError::NotFound(_)
+            | ApiError::BodyTimeout
+            | ApiError::TooLarge
+            | ApiError::Conflict(_)
+            | ApiError::Internal(_)
+            | ApiError::NotImplemented(_) => {}
+        }
+        reply
+    }
+
+    /// The whole reply as HTTP/1.1 bytes with `Connection: close`, for connections the engine never sees.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = format!("HTTP/1.1 {} \r\nContent-Type: {}\r\n", self.status, self.content_type);
+        for (name, value) in &self.headers {
+            out.push_str(&format!("{name}: {value}\r\n"));
+        }
+        out.push_str(&format!("Content-Length: {}\r\nConnection: close\r\n\r\n", self.body.len()));
+        let mut bytes = out.into_bytes();
+        bytes.extend_from_slice(&self.body);
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_instance_comes_first() {
+        let r = Reply::error("I", &ApiError::NotFound("leg not found".into()));
+        assert_eq!(r.status, 404);
+        assert_eq!(r.body, b"{\"instance_id\":\"I\",\"error\":\"leg not found\"}\n");
+    }
+}

@@ -1,0 +1,129 @@
+//! Generational ids: one owner holds the values, everybody else holds ids, and a stale id finds nothing.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+/// Names a value of a [`Table`] for as long as it lives.
+pub struct Id<T> {
+    slot: u32,
+    gen_: u32,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for Id<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Id<T> {}
+impl<T> PartialEq for Id<T> {
+    fn eq(&self, o: &Self) -> bool {
+        (self.slot, self.gen_) == (o.slot, o.gen_)
+    }
+}
+impl<T> Eq for Id<T> {}
+impl<T> PartialOrd for Id<T> {
+    fn partial_cmp(&self, o: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(o))
+    }
+}
+impl<T> Ord for Id<T> {
+    fn cmp(&self, o: &Self) -> std::cmp::Ordering {
+        (self.slot, self.gen_).cmp(&(o.slot, o.gen_))
+    }
+}
+impl<T> fmt::Debug for Id<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.slot, self.gen_)
+    }
+}
+
+/// The one owner of all `T`, at most `cap` of them.
+#[derive(Debug)]
+pub struct Table<T> {
+    slots: Vec<(u32, Option<T>)>,
+    free: Vec<u32>,
+    cap: usize,
+}
+
+impl<T> Table<T> {
+    /// A table of at most `cap` values.
+    #[must_use]
+    pub fn new(cap: usize) -> Self {
+        Self { slots: Vec::new(), free: Vec::new(), cap }
+    }
+
+    /// Stores `v`, or gives it back when full.
+    pub fn insert(&mut self, v: T) -> Result<Id<T>, T> {
+        if let Some(slot) = self.free.pop()
+            && let Some(s) = self.slots.get_mut(slot as usize)
+        {
+            s.1 = Some(v);
+            return Ok(Id { slot, gen_: s.0, of: PhantomData });
+        }
+        let Ok(slot) = u32::try_from(self.slots.len()) else { return Err(v) };
+        if self.slots.len() >= self.cap {
+            return Err(v);
+        }
+        self.slots.push((0, Some(v)));
+        Ok(Id { slot, gen_: 0, of: PhantomData })
+    }
+
+    /// The value under `id`, unless it has been removed.
+    #[must_use]
+    pub fn get(&self, id: Id<T>) -> Option<&T> {
+        self.slots.get(id.slot as usize).filter(|s| s.0 == id.gen_)?.1.as_ref()
+    }
+
+    /// The value under `id`, unless it has been removed.
+    pub fn get_mut(&mut self, id: Id<T>) -> Option<&mut T> {
+        self.slots.get_mut(id.slot as usize).filter(|s| s.0 == id.gen_)?.1.as_mut()
+    }
+
+    /// Removes the value and makes `id` stale.
+    pub fn remove(&mut self, id: Id<T>) -> Option<T> {
+        let s = self.slots.get_mut(id.slot as usize).filter(|s| s.0 == id.gen_)?;
+        let v = s.1.take()?;
+        s.0 = s.0.wrapping_add(1);
+        self.free.push(id.slot);
+        Some(v)
+    }
+
+    /// Live values with their ids, in slot order.
+    pub fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {
+        (0u32..)
+            .zip(&self.slots)
+            .filter_map(|(slot, (gen_, v))| Some((Id { slot, gen_: *gen_, of: PhantomData }, v.as_ref()?)))
+    }
+
+    /// How many values live.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// True when no value lives.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_id_finds_nothing() {
+        let mut t = Table::new(2);
+        let a = t.insert("a").unwrap();
+        let b = t.insert("b").unwrap();
+        assert_eq!(t.insert("c"), Err("c"));
+        assert_eq!(t.remove(a), Some("a"));
+        assert_eq!(t.remove(a), None);
+        let c = t.insert("c").unwrap();
+        assert_eq!(t.get(a), None);
+        assert_eq!((t.get(b), t.get(c), t.len()), (Some(&"b"), Some(&"c"), 2));
+        assert_eq!(t.iter().map(|(_, v)| *v).collect::<Vec<_>>(), ["c", "b"]);
+    }
+}

@@ -1,0 +1,7 @@
+//! Rank 0: what every layer stands on. No protocol, no I/O.
+
+pub mod deadlines;
+pub mod ids;
+pub mod queue;
+pub mod rng;
+pub mod time;

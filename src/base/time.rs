@@ -1,0 +1,71 @@
+//! The two clocks every core function is handed: monotonic for timers, UTC for timestamps.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// One reading of both clocks, taken together by the shell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic time: timers and durations.
+    pub mono: Instant,
+    /// Wall clock: timestamps that leave the gateway.
+    pub utc: Utc,
+}
+
+impl Now {
+    /// The reading `d` later on both clocks, as virtual-time tests need it.
+    #[must_use]
+    pub fn after(self, d: Duration) -> Self {
+        Self { mono: self.mono + d, utc: Utc(self.utc.0.saturating_add(d)) }
+    }
+}
+
+/// Time since the Unix epoch, UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Utc(pub Duration);
+
+impl Utc {
+    /// Whole Unix seconds.
+    #[must_use]
+    pub fn secs(self) -> u64 {
+        self.0.as_secs()
+    }
+
+    /// RFC 3339 with a fraction of up to nine digits, trailing zeros trimmed, `Z`.
+    #[must_use]
+    pub fn rfc3339(self) -> String {
+        let full = humantime::format_rfc3339_nanos(self.system_time()).to_string();
+        let trimmed = full.trim_end_matches('Z').trim_end_matches('0').trim_end_matches('.');
+        format!("{trimmed}Z")
+    }
+
+    /// `YYYYMMDD_HHMMSS`, as recording names carry it.
+    #[must_use]
+    pub fn compact(self) -> String {
+        let full = humantime::format_rfc3339_seconds(self.system_time()).to_string();
+        full.trim_end_matches('Z').replace(['-', ':'], "").replace('T', "_")
+    }
+
+    fn system_time(self) -> SystemTime {
+        // humantime refuses years past 9999: a clock that far off is shown as its last second.
+        UNIX_EPOCH + self.0.min(Duration::from_secs(253_402_300_799))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_trim_their_fraction() {
+        let at = |secs, nanos| Utc(Duration::new(secs, nanos)).rfc3339();
+        assert_eq!(at(0, 0), "1970-01-01T00:00:00Z");
+        assert_eq!(at(1_776_330_000, 123_456_789), "2026-04-16T09:00:00.123456789Z");
+        assert_eq!(at(1_776_330_000, 120_000_000), "2026-04-16T09:00:00.12Z");
+        assert_eq!(at(u64::MAX, 0), "9999-12-31T23:59:59Z");
+    }
+
+    #[test]
+    fn compact_form_sorts() {
+        assert_eq!(Utc(Duration::from_secs(1_776_330_000)).compact(), "20260416_090000");
+    }
+}

@@ -1,0 +1,130 @@
+//! The one table of settings: key, environment variable, range, and where each lives in [`Config`].
+
+use super::Config;
+use super::value::{Raw, Value};
+
+/// One setting.
+pub struct Setting {
+    /// Dotted key in the file, as `http.listen`.
+    pub key: &'static str,
+    /// Environment variables that set it, the first that is present and not empty wins.
+    pub env: &'static [&'static str],
+    /// True for values that are never printed.
+    pub secret: bool,
+    /// Reads a value into the configuration, or says what was expected.
+    pub set: fn(&mut Config, &Raw) -> Result<(), String>,
+    /// The value in force, as TOML.
+    pub show: fn(&Config) -> String,
+}
+
+macro_rules! setting {
+    ($key:literal, [$($env:literal),*], $($field:ident).+ $(, $range:expr)?) => {
+        setting!(@ $key, [$($env),*], false, $($field).+ $(, $range)?)
+    };
+    (secret $key:literal, [$($env:literal),*], $($field:ident).+) => {
+        setting!(@ $key, [$($env),*], true, $($field).+)
+    };
+    (@ $key:literal, [$($env:literal),*], $secret:literal, $($field:ident).+ $(, $range:expr)?) => {
+        Setting {
+            key: $key,
+            env: &[$($env),*],
+            secret: $secret,
+            set: |c, raw| {
+                let v = Value::read(raw)?;
+                $(in_range(&v, &$range)?;)?
+                c.$($field).+ = v;
+                Ok(())
+            },
+            show: |c| c.$($field).+.show(),
+        }
+    };
+}
+
+fn in_range<T: PartialOrd + std::fmt::Display>(v: &T, r: &std::ops::RangeInclusive<T>) -> Result<(), String> {
+    if r.contains(v) {
+        return Ok(());
+    }
+    Err(format!("{v} is out of range: {} to {} is allowed", r.start(), r.end()))
+}
+
+/// Every setting, in the order of the shipped file.
+pub static SETTINGS: &[Setting] = &[
+    setting!("board", ["BOARD"], board),
+    setting!("state_dir", ["STATE_DIR", "STATE_DIRECTORY"], state_dir),
+    setting!("instance_id", ["INSTANCE_ID"], instance_id),
+    setting!("http.listen", ["HTTP_ADDR"], http.listen),
+    setting!(secret "http.tokens", ["API_TOKEN"], http.tokens),
+    setting!("http.allowed_ips", ["ALLOWED_IPS"], http.allowed_ips),
+    setting!("http.trust_lan", ["TRUST_LAN"], http.trust_lan),
+    setting!("http.cors_origins", [], http.cors_origins),
+    setting!("log.level", ["LOG_LEVEL"], log.level),
+    setting!("limits.legs", [], limits.legs, 1..=1024),
+    setting!("limits.rooms", [], limits.rooms, 1..=1024),
+    setting!("limits.room_members", [], limits.room_members, 2..=64),
+    setting!("limits.playbacks", [], limits.playbacks, 1..=1024),
+    setting!("limits.recordings", [], limits.recordings, 1..=2048),
+];
+
+/// The setting named `key`.
+#[must_use]
+pub fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|s| s.key == key)
+}
+
+/// The known key nearest to a mistyped one, if any is near enough to be what was meant.
+#[must_use]
+pub fn nearest(key: &str) -> Option<&'static str> {
+    let last = |k: &str| k.rsplit('.').next().unwrap_or_default().to_owned();
+    let near = |known: &str| {
+        let whole = strsim::damerau_levenshtein(key, known);
+        // The right name under the wrong section is near too.
+        if last(key) == last(known) { whole.min(1) } else { whole }
+    };
+    let best = SETTINGS.iter().map(|s| (near(s.key), s.key)).min()?;
+    (best.0 <= key.len().div_ceil(3)).then_some(best.1)
+}
+
+/// `key = value` lines of the configuration in force; secrets are replaced by how many there are.
+#[must_use]
+pub fn print(config: &Config) -> String {
+    let line = |s: &Setting| {
+        let shown = (s.show)(config);
+        let hidden = s.secret && shown != "\"\"" && shown != "[]";
+        format!("{} = {}\n", s.key, if hidden { "\"<hidden>\"" } else { &shown })
+    };
+    SETTINGS.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mistyped_keys_find_their_neighbour() {
+        assert_eq!(nearest("http.lisen"), Some("http.listen"));
+        assert_eq!(nearest("listen"), Some("http.listen"));
+        assert_eq!(nearest("qqqq"), None);
+    }
+
+    #[test]
+    fn ranges_are_named_in_the_error() {
+        let mut c = Config::default();
+        let set = find("limits.legs").unwrap().set;
+        assert_eq!(set(&mut c, &Raw::Int(0)).unwrap_err(), "0 is out of range: 1 to 1024 is allowed");
+        assert_eq!(
+            set(&mut c, &Raw::Str("x".into())).unwrap_err(),
+            "\"x\" is not a whole number of 0 or more"
+        );
+        assert!(set(&mut c, &Raw::Text("12".into())).is_ok());
+        assert_eq!(c.limits.legs, 12);
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let mut c = Config::default();
+        assert!(print(&c).contains("http.tokens = []"));
+        c.http.tokens = vec!["hunter2".into()];
+        assert!(print(&c).contains("http.tokens = \"<hidden>\""));
+        assert!(!print(&c).contains("hunter2"));
+    }
+}

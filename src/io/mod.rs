@@ -1,0 +1,10 @@
+//! Rank 5: the only room with sockets, clock, threads and files.
+
+pub mod clock;
+pub mod executor;
+pub mod log;
+pub mod shell;
+pub mod signals;
+pub mod state;
+pub mod tcp;
+pub mod timer;

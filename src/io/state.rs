@@ -1,0 +1,93 @@
+//! The state directory: what survives a restart, written so that a power cut leaves old or new, never half.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::base::rng::Rng;
+
+/// The state directory of a running gateway.
+#[derive(Debug, Clone)]
+pub struct State(PathBuf);
+
+impl State {
+    /// Opens the directory, making it (mode 0700) where it is missing.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn open(dir: &Path) -> io::Result<Self> {
+        if !dir.is_dir() {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        }
+        Ok(Self(dir.to_owned()))
+    }
+
+    /// The path of `name` in the directory.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Replaces file `name` as a whole: written beside it, synced, renamed, directory synced.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let beside = self.path(&format!(".{name}.new"));
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&beside, self.path(name))?;
+        fs::File::open(&self.0)?.sync_all()
+    }
+
+    /// Removes file `name` if it is there.
+    pub fn remove(&self, name: &str) {
+        if let Err(e) = fs::remove_file(self.path(name))
+            && e.kind() != io::ErrorKind::NotFound
+        {
+            log::warn!(file = name, error:% = e; "state file not removed");
+        }
+    }
+
+    /// The name of this gateway: the one kept here, or a new one that is kept from now on.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn instance_id(&self, rng: &mut Rng) -> io::Result<String> {
+        match fs::read_to_string(self.path("instance_id")) {
+            Ok(text) if usable(text.trim()) => return Ok(text.trim().to_owned()),
+            Ok(_) => log::warn!("the kept instance id is not usable; a new one is made"),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+        let id = rng.uuid();
+        self.replace("instance_id", format!("{id}\n").as_bytes())?;
+        Ok(id)
+    }
+}
+
+fn usable(id: &str) -> bool {
+    !id.is_empty() && id.len() <= 128 && !id.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_instance_id_is_made_once() {
+        let dir = std::env::temp_dir().join(format!("branchline-state-{}", std::process::id()));
+        let state = State::open(&dir).unwrap();
+        let mut rng = Rng::from_number(1);
+        let first = state.instance_id(&mut rng).unwrap();
+        assert_eq!(state.instance_id(&mut rng).unwrap(), first);
+        state.replace("instance_id", b"\x00").unwrap();
+        assert_ne!(state.instance_id(&mut rng).unwrap(), first);
+        state.remove("instance_id");
+        state.remove("instance_id");
+        fs::remove_dir_all(dir).unwrap();
+    }
+}

@@ -1,0 +1,118 @@
+//! Arguments, configuration, threads, exit code.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use branchline::api::dispatch::App;
+use branchline::api::server;
+use branchline::base::rng::Rng;
+use branchline::config::{self, Config, Sources, settings};
+use branchline::io::{
+    executor::Executor, log as logging, shell::Shell, signals, state::State, tcp::Listener,
+};
+
+const USAGE: &str = "usage: branchline [--config FILE] [--check] [--print-config] [--version]";
+const SYSTEM_FILE: &str = "/etc/branchline/branchline.toml";
+
+struct Arguments {
+    config: Option<String>,
+    check: bool,
+    print: bool,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            say_error(&message);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), String> {
+    let Some(arguments) = arguments(std::env::args().skip(1))? else { return Ok(()) };
+    let config = configuration(arguments.config.as_deref())?;
+    if arguments.print {
+        say(settings::print(&config).trim_end());
+    }
+    if arguments.check {
+        say("the configuration is good");
+    }
+    if arguments.print || arguments.check { Ok(()) } else { serve(config) }
+}
+
+fn arguments(mut given: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
+    let mut out = Arguments { config: None, check: false, print: false };
+    while let Some(arg) = given.next() {
+        match arg.as_str() {
+            "--config" => out.config = Some(given.next().ok_or(format!("--config needs a file\n{USAGE}"))?),
+            "--check" => out.check = true,
+            "--print-config" => out.print = true,
+            "--version" => {
+                say(concat!("branchline ", env!("CARGO_PKG_VERSION")));
+                return Ok(None);
+            }
+            "--help" | "-h" => {
+                say(USAGE);
+                return Ok(None);
+            }
+            other => return Err(format!("unknown argument {other}\n{USAGE}")),
+        }
+    }
+    Ok(Some(out))
+}
+
+fn configuration(named: Option<&str>) -> Result<Config, String> {
+    let path = named.or_else(|| Path::new(SYSTEM_FILE).exists().then_some(SYSTEM_FILE));
+    let text = match path {
+        Some(p) => Some(std::fs::read_to_string(p).map_err(|e| format!("{p}: {e}"))?),
+        None => None,
+    };
+    let env: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+        .collect();
+    config::load(&Sources { file: path.zip(text.as_deref()), env: &env }).map_err(|faults| {
+        let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        lines.join("\n")
+    })
+}
+
+fn serve(mut config: Config) -> Result<(), String> {
+    logging::start(config.log.level);
+    let mut rng = Rng::from_os().ok_or("the operating system gives no random numbers")?;
+    let dir = config.state_dir.display().to_string();
+    let state = State::open(&config.state_dir).map_err(|e| format!("state_dir {dir}: {e}"))?;
+    if config.instance_id.is_empty() {
+        config.instance_id = state.instance_id(&mut rng).map_err(|e| format!("state_dir {dir}: {e}"))?;
+    }
+    let executor = Rc::new(Executor::default());
+    let stop = signals::stop().map_err(|e| format!("signals: {e}"))?;
+    let http =
+        Listener::bind(config.http.listen).map_err(|e| format!("http.listen {}: {e}", config.http.listen))?;
+    let http_at = http.local_addr().map_err(|e| format!("http.listen: {e}"))?;
+    let listen = format!("{{\"http\":\"{http_at}\"}}\n");
+    state.replace("listen.json", listen.as_bytes()).map_err(|e| format!("state_dir {dir}: {e}"))?;
+    log::info!(version = env!("CARGO_PKG_VERSION"), instance_id = config.instance_id, http:% = http_at; "ready");
+    let app = Rc::new(App {
+        instance_id: Rc::from(config.instance_id.as_str()),
+        config: Rc::new(config),
+        shell: Rc::new(Shell::new()),
+    });
+    executor.spawn(server::run(Rc::clone(&executor), app, http));
+    let signal = executor.block_on(stop.wait());
+    log::info!(signal = signal; "stopping");
+    state.remove("listen.json");
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "what the user asked for goes to standard output")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "errors before logging starts")]
+fn say_error(text: &str) {
+    eprintln!("{text}");
+}

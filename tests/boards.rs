@@ -1,0 +1,39 @@
+//! Every board profile loads, and sets limits and nothing else.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::cast_lossless,
+    unreachable_pub,
+    missing_docs,
+    reason = "a test may fail loudly"
+)]
+
+use branchline::config::{Sources, board, load};
+
+#[test]
+fn every_profile_is_built_in_and_loads() {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/board");
+    let mut files: Vec<String> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|f| f.unwrap().file_name().into_string().unwrap().trim_end_matches(".toml").to_owned())
+        .collect();
+    files.sort();
+    let mut built_in: Vec<&str> = board::BOARDS.iter().map(|(n, _)| *n).collect();
+    built_in.sort_unstable();
+    assert_eq!(files, built_in);
+    for name in &built_in {
+        let env = vec![("BOARD".to_owned(), (*name).to_owned())];
+        let config = load(&Sources { file: None, env: &env }).unwrap_or_else(|f| panic!("{name}: {f:#?}"));
+        assert_eq!(config.board, *name);
+        assert!(config.limits.rooms <= config.limits.legs, "{name}: more rooms than legs to fill them");
+        let text = board::find(name).unwrap().text;
+        let sections: Vec<&str> = text.lines().filter(|l| l.starts_with('[')).collect();
+        assert_eq!(sections, ["[limits]"], "{name}");
+    }
+}

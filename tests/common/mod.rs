@@ -1,0 +1,150 @@
+//! A gateway of its own for each test: the real binary, free ports, a state directory that goes with it.
+#![allow(dead_code, reason = "every test binary uses a part of it")]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// A running gateway.
+pub struct Gateway {
+    child: Child,
+    dir: PathBuf,
+    /// Contents of `listen.json`.
+    pub listen: Value,
+}
+
+/// One HTTP reply.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+
+    pub fn header(&self, name: &str) -> Option<String> {
+        let line = self
+            .head
+            .lines()
+            .find(|l| l.split_once(':').is_some_and(|(n, _)| n.eq_ignore_ascii_case(name)))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    }
+
+    pub fn error(&self) -> String {
+        let json = self.json();
+        assert!(json["instance_id"].is_string(), "{json}");
+        json["error"].as_str().unwrap_or_else(|| panic!("no error text in {json}")).to_owned()
+    }
+}
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+impl Gateway {
+    /// Starts the binary with further environment variables and waits until it says it is ready.
+    pub fn start(env: &[(&str, &str)]) -> Self {
+        let n = COUNT.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("branchline-test-{}-{n}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_branchline"));
+        command.env_clear().env("STATE_DIR", &dir).env("HTTP_ADDR", "127.0.0.1:0").env("SIP_PORT", "0");
+        command.envs(env.iter().copied()).stdin(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains(" ready ") {
+            line.clear();
+            assert_ne!(log.read_line(&mut line).unwrap(), 0, "the gateway ended before it was ready");
+            eprint!("{line}");
+        }
+        std::thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                eprintln!("{line}");
+            }
+        });
+        let listen = std::fs::read(dir.join("listen.json")).unwrap();
+        Self { child, dir, listen: serde_json::from_slice(&listen).unwrap() }
+    }
+
+    pub fn http(&self) -> SocketAddr {
+        self.listen["http"].as_str().unwrap().parse().unwrap()
+    }
+
+    pub fn dir(&self) -> &PathBuf {
+        &self.dir
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends raw bytes on a new connection and reads until the far end closes it.
+    pub fn raw(&self, bytes: &[u8]) -> String {
+        let mut s = TcpStream::connect(self.http()).unwrap();
+        s.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        s.write_all(bytes).unwrap();
+        let mut out = Vec::new();
+        s.read_to_end(&mut out).unwrap();
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    /// One request on a connection of its own.
+    pub fn request(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Reply {
+        request(self.http(), method, path, headers, body)
+    }
+
+    pub fn get(&self, path: &str) -> Reply {
+        self.request("GET", path, "", b"")
+    }
+
+    pub fn post(&self, path: &str, body: &str) -> Reply {
+        self.request("POST", path, "", body.as_bytes())
+    }
+
+    pub fn delete(&self, path: &str) -> Reply {
+        self.request("DELETE", path, "", b"")
+    }
+
+    /// SIGTERM, then the exit code.
+    pub fn stop(&mut self) -> Option<i32> {
+        let kill = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(kill.success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+/// One request on a connection of its own.
+pub fn request(at: SocketAddr, method: &str, path: &str, headers: &str, body: &[u8]) -> Reply {
+    let mut s = TcpStream::connect(at).unwrap();
+    s.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
+        body.len()
+    );
+    s.write_all(head.as_bytes()).unwrap();
+    s.write_all(body).unwrap();
+    let mut all = Vec::new();
+    s.read_to_end(&mut all).unwrap();
+    let at =
+        all.windows(4).position(|w| w == b"\r\n\r\n").unwrap_or_else(|| panic!("no reply head in {all:?}"));
+    let head = String::from_utf8(all[..at].to_vec()).unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Reply { status, head, body: all[at + 4..].to_vec() }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // Already gone is fine.
+        drop(self.child.kill());
+        drop(self.child.wait());
+        drop(std::fs::remove_dir_all(&self.dir));
+    }
+}
