@@ -2,8 +2,21 @@
 //!
 //! Modules have ranks, ground first; a file may use lower ranks and its own room, never a sibling of
 //! its rank (`tests/layers.rs` enforces it). Ranks 0 to 4 touch no socket, clock, thread or file.
+//!
+//! | rank | modules |
+//! |---|---|
+//! | 0 | [`base`] |
+//! | 1 | [`wire`], [`codec`] |
+//! | 2 | [`config`], [`sdp`] |
+//! | 3 | [`sip`] |
+//! | 5 | [`io`] |
+//! | 6 | [`api`] |
 
 pub mod api;
-pub mod base; // rank 0
-pub mod config; // rank 2
-pub mod io; // rank 5 // rank 6
+pub mod base;
+pub mod codec;
+pub mod config;
+pub mod io;
+pub mod sdp;
+pub mod sip;
+pub mod wire;

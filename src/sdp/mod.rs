@@ -1,0 +1,19 @@
+//! Rank 2: session descriptions (RFC 8866) and the offer/answer model (RFC 3264) for one audio stream.
+
+pub mod answer;
+pub mod filter;
+pub mod negotiated;
+pub mod offer;
+pub mod parse;
+
+pub use answer::answer;
+pub use negotiated::{Direction, Dtmf, Negotiated, accept};
+pub use offer::{Local, offer};
+pub use parse::{Description, SdpError};
+
+/// Payload type we offer telephone-event under.
+pub const DTMF_PAYLOAD_TYPE: u8 = 101;
+/// Shortest and longest packet we send, ms.
+pub const PTIME_RANGE: std::ops::RangeInclusive<u16> = 10..=60;
+/// Packet length we ask for and assume where nothing is said, ms.
+pub const DEFAULT_PTIME: u16 = 20;

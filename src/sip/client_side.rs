@@ -1,0 +1,230 @@
+//! The client half of the transaction layer: requests out, responses in.
+
+use std::time::Instant;
+
+use super::Bytes;
+use super::client::Client;
+use super::client_invite::ClientInvite;
+use super::table::ClientKey;
+use super::target::{Target, Transport};
+use super::transactions::{ClientId, Event, Failure, Overload, Ref, Transactions, Transmit};
+use crate::wire::via::MAGIC_COOKIE;
+use crate::wire::{Draft, Method, Response};
+
+/// Requests larger than this go over TCP where UDP was asked for, bytes (RFC 3261 §18.1.1).
+pub const MAX_UDP_REQUEST: usize = 1300;
+/// Forks of one INVITE whose ACKs are kept.
+const MAX_FORKS: usize = 8;
+
+/// A client transaction with what belongs to it.
+#[derive(Debug)]
+pub struct ClientTx {
+    pub(super) machine: ClientMachine,
+    pub(super) key: ClientKey,
+    pub(super) target: Target,
+    /// The request without its Via, to send it again another way.
+    pub(super) draft: Draft,
+    pub(super) sent: Draft,
+    /// TCP was our choice because of the size: UDP is tried when it fails.
+    pub(super) may_fall_back: bool,
+    pub(super) cancel_wanted: bool,
+    /// ACKs to 2xx responses by the tag of the fork.
+    pub(super) acks: Vec<(String, Transmit)>,
+}
+
+#[derive(Debug)]
+pub(super) enum ClientMachine {
+    Invite(ClientInvite),
+    Other(Client),
+}
+
+impl Transactions {
+    /// Sends a request (without Via) and follows it to its final response.
+    ///
+    /// # Errors
+    /// [`Overload`].
+    pub fn request(
+        &mut self,
+        now: Instant,
+        method: &Method,
+        draft: Draft,
+        target: Target,
+    ) -> Result<ClientId, Overload> {
+        let plain = self.with_via(&draft, target);
+        let too_large = target.transport == Transport::Udp && plain.to_bytes().len() > MAX_UDP_REQUEST;
+        if !too_large {
+            return self.launch(now, method, draft, plain, target, false);
+        }
+        let target = Target { transport: Transport::Tcp, conn: None, ..target };
+        let sent = self.with_via(&draft, target);
+        self.launch(now, method, draft, sent, target, true)
+    }
+
+    fn with_via(&mut self, draft: &Draft, target: Target) -> Draft {
+        let mut sent = draft.clone();
+        let branch = format!("{MAGIC_COOKIE}{}", self.rng.token());
+        let local = self.locals.for_peer(target.addr.ip()).unwrap_or(target.addr);
+        let via = format!("SIP/2.0/{} {local};branch={branch};rport", target.transport.as_str());
+        sent.push_front("Via", via);
+        sent
+    }
+
+    fn launch(
+        &mut self,
+        now: Instant,
+        method: &Method,
+        draft: Draft,
+        sent: Draft,
+        target: Target,
+        may_fall_back: bool,
+    ) -> Result<ClientId, Overload> {
+        let reliable = target.transport.is_reliable();
+        let bytes = Bytes::from(sent.to_bytes());
+        let machine = if *method == Method::Invite {
+            ClientMachine::Invite(ClientInvite::new(now, reliable, bytes, sent.derive(&Method::Ack)))
+        } else {
+            ClientMachine::Other(Client::new(now, reliable, bytes))
+        };
+        let key = ClientKey { branch: branch_of(&sent), method: method.clone() };
+        let tx = ClientTx {
+            machine,
+            key: key.clone(),
+            target,
+            draft,
+            sent,
+            may_fall_back,
+            cancel_wanted: false,
+            acks: Vec::new(),
+        };
+        let id = self.clients.insert(tx).map_err(|_| Overload)?;
+        self.client_keys.insert(key, id);
+        self.settle(Ref::Client(id));
+        Ok(id)
+    }
+
+    /// Cancels an INVITE: now if a provisional response came, else when one comes (RFC 3261 §9.1).
+    pub fn cancel(&mut self, now: Instant, id: ClientId) {
+        let Some(tx) = self.clients.get_mut(id) else { return };
+        let ClientMachine::Invite(machine) = &mut tx.machine else { return };
+        if !machine.can_cancel() {
+            tx.cancel_wanted = true;
+            return;
+        }
+        tx.cancel_wanted = false;
+        machine.cancelled(now);
+        let mut cancel = tx.sent.derive(&Method::Cancel);
+        cancel.push("To", tx.sent.get("To").unwrap_or_default());
+        let target = tx.target;
+        // Without room for the CANCEL the INVITE ends by its own clock.
+        let _sent = self.launch(now, &Method::Cancel, cancel.clone(), cancel, target, false);
+        self.settle(Ref::Client(id));
+    }
+
+    /// Sends the ACK to a 2xx and keeps it for copies of that 2xx.
+    pub fn ack(&mut self, id: ClientId, fork_tag: &str, draft: &Draft, target: Target) {
+        let sent = self.with_via(draft, target);
+        let transmit = Transmit { target, bytes: Bytes::from(sent.to_bytes()) };
+        if let Some(tx) = self.clients.get_mut(id)
+            && tx.acks.len() < MAX_FORKS
+        {
+            tx.acks.push((fork_tag.to_owned(), transmit.clone()));
+        }
+        self.out.push_back(transmit);
+    }
+
+    /// Takes a response.
+    pub fn handle_response(&mut self, now: Instant, response: Box<Response>) {
+        let c = &response.common;
+        let key = ClientKey {
+            branch: c.via.branch().unwrap_or_default().to_owned(),
+            method: c.cseq_method.clone(),
+        };
+        let Some(id) = self.client_keys.get(&key).copied() else {
+            self.counters.stray_responses += 1;
+            return;
+        };
+        let Some(tx) = self.clients.get_mut(id) else { return };
+        let news = match &mut tx.machine {
+            ClientMachine::Invite(m) => {
+                let to = c.headers.get("To").unwrap_or_default();
+                m.handle_response(now, response.code, to)
+            }
+            ClientMachine::Other(m) => m.handle_response(now, response.code),
+        };
+        let fork = c.to.tag().unwrap_or_default();
+        let copy = tx.acks.iter().find(|(tag, _)| (200..300).contains(&response.code) && tag == fork);
+        let cancel = tx.cancel_wanted;
+        if let Some((_, ack)) = copy {
+            self.out.push_back(ack.clone());
+        } else if news {
+            self.events.push_back(Event::Response(id, response));
+        }
+        if cancel {
+            self.cancel(now, id);
+        }
+        self.settle(Ref::Client(id));
+    }
+
+    /// The shell could not deliver to `target`: a connection was refused or lost.
+    pub fn handle_unreachable(&mut self, now: Instant, target: Target) {
+        let same = |t: &Target| {
+            t.transport == target.transport
+                && t.addr == target.addr
+                && (t.conn.is_none() || t.conn == target.conn)
+        };
+        let hit: Vec<ClientId> =
+            self.clients.iter().filter(|(_, tx)| same(&tx.target)).map(|(id, _)| id).collect();
+        for id in hit {
+            self.fail_or_fall_back(now, id);
+        }
+    }
+
+    fn fail_or_fall_back(&mut self, now: Instant, id: ClientId) {
+        let Some(tx) = self.clients.get_mut(id) else { return };
+        let waiting = match &tx.machine {
+            ClientMachine::Invite(m) => m.poll_timeout().is_some_and(|(_, why)| why == "B" || why == "A"),
+            ClientMachine::Other(m) => m.poll_timeout().is_some_and(|(_, why)| why == "F" || why == "E"),
+        };
+        if !waiting {
+            return;
+        }
+        if tx.may_fall_back {
+            self.relaunch_over_udp(now, id);
+            return;
+        }
+        match &mut tx.machine {
+            ClientMachine::Invite(m) => m.fail(),
+            ClientMachine::Other(m) => m.fail(),
+        }
+        self.events.push_back(Event::Failed(id, Failure::Transport));
+        self.settle(Ref::Client(id));
+    }
+
+    /// TCP, chosen for the size only, does not work: the same request over UDP under a new branch.
+    fn relaunch_over_udp(&mut self, now: Instant, id: ClientId) {
+        let Some((draft, target)) = self.clients.get(id).map(|tx| (tx.draft.clone(), tx.target)) else {
+            return;
+        };
+        let target = Target { transport: Transport::Udp, conn: None, ..target };
+        let sent = self.with_via(&draft, target);
+        let bytes = Bytes::from(sent.to_bytes());
+        let Some(tx) = self.clients.get_mut(id) else { return };
+        self.client_keys.remove(&tx.key);
+        tx.key.branch = branch_of(&sent);
+        tx.machine = match tx.machine {
+            ClientMachine::Invite(_) => {
+                ClientMachine::Invite(ClientInvite::new(now, false, bytes, sent.derive(&Method::Ack)))
+            }
+            ClientMachine::Other(_) => ClientMachine::Other(Client::new(now, false, bytes)),
+        };
+        (tx.sent, tx.target, tx.may_fall_back) = (sent, target, false);
+        self.client_keys.insert(tx.key.clone(), id);
+        self.settle(Ref::Client(id));
+    }
+}
+
+fn branch_of(sent: &Draft) -> String {
+    let via = sent.get("Via").unwrap_or_default();
+    let after = via.split_once(";branch=").map_or("", |(_, rest)| rest);
+    after.split(';').next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,99 @@
+//! Non-INVITE server transaction (RFC 3261 §17.2.2).
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::{Bytes, Output, TIMEOUT};
+
+#[derive(Debug)]
+enum State {
+    /// Nothing has been answered; RFC 4320 wants no early provisional response.
+    Trying,
+    /// A final response was sent; J repeats it for copies of the request.
+    Completed {
+        response: Bytes,
+        j: Instant,
+    },
+    Terminated,
+}
+
+/// A request other than INVITE and ACK that we answer.
+#[derive(Debug)]
+pub struct Server {
+    state: State,
+    reliable: bool,
+    out: VecDeque<Output>,
+}
+
+impl Server {
+    /// A request has come.
+    #[must_use]
+    pub fn new(reliable: bool) -> Self {
+        Self { state: State::Trying, reliable, out: VecDeque::new() }
+    }
+
+    /// Sends the final response; the first one counts.
+    pub fn respond(&mut self, now: Instant, response: Bytes) {
+        if matches!(self.state, State::Trying) {
+            self.out.push_back(Output::Transmit(Bytes::clone(&response)));
+            let j = if self.reliable { Duration::ZERO } else { TIMEOUT };
+            self.state = State::Completed { response, j: now + j };
+        }
+    }
+
+    /// A copy of the request has come.
+    pub fn handle_request(&mut self) {
+        match &self.state {
+            State::Completed { response, .. } => self.out.push_back(Output::Transmit(Bytes::clone(response))),
+            State::Trying | State::Terminated => {}
+        }
+    }
+
+    /// Fires what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if matches!(self.state, State::Completed { j, .. } if j <= now) {
+            self.state = State::Terminated;
+        }
+    }
+
+    /// The next output, until `None`.
+    #[must_use]
+    pub fn poll(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When to call [`Self::handle_timeout`] next, and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        match self.state {
+            State::Completed { j, .. } => Some((j, "J")),
+            State::Trying | State::Terminated => None,
+        }
+    }
+
+    /// True when nothing more can come of it.
+    #[must_use]
+    pub fn is_terminated(&self) -> bool {
+        matches!(self.state, State::Terminated)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::virtual_time::{epoch, run};
+
+    #[test]
+    fn copies_of_the_request_get_copies_of_the_response_until_j() {
+        let t = epoch();
+        let mut s = Server::new(false);
+        s.handle_request();
+        assert_eq!(s.poll(), None);
+        s.respond(t, Bytes::from(&b"200"[..]));
+        s.respond(t, Bytes::from(&b"500"[..]));
+        s.handle_request();
+        let log = run(t, &mut s);
+        assert_eq!((log.sent.as_slice(), log.last.as_str(), log.end), (&[0, 0][..], "200", 32_000));
+        assert!(s.is_terminated());
+    }
+}

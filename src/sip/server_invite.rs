@@ -1,0 +1,240 @@
+//! INVITE server transaction (RFC 3261 §17.2.1 with RFC 6026's Accepted state).
+//!
+//! The retransmission of the 2xx, which RFC 3261 §13.3.1.4 gives to the user above, is done here too: it
+//! is one more timer of the same exchange.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::{Bytes, Output, T1, T2, T4, TIMEOUT};
+
+#[derive(Debug)]
+enum State {
+    /// The last provisional response is repeated for copies of the INVITE; M minutes of ringing are the user's.
+    Proceeding {
+        provisional: Bytes,
+        refresh: Instant,
+    },
+    /// A final error was sent: G repeats it until the ACK, H gives up.
+    Completed {
+        response: Bytes,
+        g: Option<(Instant, Duration)>,
+        h: Instant,
+    },
+    /// The ACK to the error came; I absorbs its copies.
+    Confirmed {
+        i: Instant,
+    },
+    /// A 2xx was sent: it is repeated until the ACK (`g` gone), L ends the transaction either way.
+    Accepted {
+        response: Bytes,
+        g: Option<(Instant, Duration)>,
+        l: Instant,
+    },
+    Terminated,
+}
+
+/// RFC 3261 §13.3.1.1: a provisional response at least every minute, or proxies give up.
+const REFRESH: Duration = Duration::from_secs(60);
+
+/// An INVITE that we answer.
+#[derive(Debug)]
+pub struct ServerInvite {
+    state: State,
+    reliable: bool,
+    out: VecDeque<Output>,
+}
+
+impl ServerInvite {
+    /// An INVITE has come; `trying` is the 100 that goes out at once.
+    #[must_use]
+    pub fn new(now: Instant, reliable: bool, trying: Bytes) -> Self {
+        let out = VecDeque::from([Output::Transmit(Bytes::clone(&trying))]);
+        Self { state: State::Proceeding { provisional: trying, refresh: now + REFRESH }, reliable, out }
+    }
+
+    /// Sends a 101–199.
+    pub fn provisional(&mut self, now: Instant, response: Bytes) {
+        if let State::Proceeding { provisional, refresh } = &mut self.state {
+            self.out.push_back(Output::Transmit(Bytes::clone(&response)));
+            *provisional = response;
+            *refresh = now + REFRESH;
+        }
+    }
+
+    /// Sends a 2xx.
+    pub fn accept(&mut self, now: Instant, response: Bytes) {
+        if matches!(self.state, State::Proceeding { .. }) {
+            self.out.push_back(Output::Transmit(Bytes::clone(&response)));
+            self.state = State::Accepted { response, g: Some((now + T1, T1)), l: now + TIMEOUT };
+        }
+    }
+
+    /// Sends a 300–699.
+    pub fn reject(&mut self, now: Instant, response: Bytes) {
+        if matches!(self.state, State::Proceeding { .. }) {
+            self.out.push_back(Output::Transmit(Bytes::clone(&response)));
+            let g = (!self.reliable).then_some((now + T1, T1));
+            self.state = State::Completed { response, g, h: now + TIMEOUT };
+        }
+    }
+
+    /// True while no final response has been sent.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        matches!(self.state, State::Proceeding { .. })
+    }
+
+    /// A copy of the INVITE has come.
+    pub fn handle_request(&mut self) {
+        match &self.state {
+            State::Proceeding { provisional: r, .. } | State::Completed { response: r, .. } => {
+                self.out.push_back(Output::Transmit(Bytes::clone(r)));
+            }
+            State::Confirmed { .. } | State::Accepted { .. } | State::Terminated => {}
+        }
+    }
+
+    /// The ACK to a final error has come.
+    pub fn handle_ack(&mut self, now: Instant) {
+        if matches!(self.state, State::Completed { .. }) {
+            let i = if self.reliable { Duration::ZERO } else { T4 };
+            self.state = State::Confirmed { i: now + i };
+        }
+    }
+
+    /// The ACK to the 2xx has come, in the dialog.
+    pub fn confirm(&mut self) {
+        if let State::Accepted { g, .. } = &mut self.state {
+            *g = None;
+        }
+    }
+
+    /// Fires what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        match &mut self.state {
+            State::Completed { h: end, g, .. } | State::Accepted { l: end, g, .. } if *end <= now => {
+                let unreliable_error = !matches!(self.state, State::Accepted { g: None, .. });
+                if unreliable_error {
+                    self.out.push_back(Output::AckMissing);
+                }
+                self.state = State::Terminated;
+            }
+            State::Completed { response, g: Some((at, every)), .. }
+            | State::Accepted { response, g: Some((at, every)), .. }
+                if *at <= now =>
+            {
+                self.out.push_back(Output::Transmit(Bytes::clone(response)));
+                *every = (*every * 2).min(T2);
+                *at = now + *every;
+            }
+            State::Proceeding { provisional, refresh } if *refresh <= now => {
+                self.out.push_back(Output::Transmit(Bytes::clone(provisional)));
+                *refresh = now + REFRESH;
+            }
+            State::Confirmed { i } if *i <= now => self.state = State::Terminated,
+            State::Proceeding { .. }
+            | State::Completed { .. }
+            | State::Confirmed { .. }
+            | State::Accepted { .. }
+            | State::Terminated => {}
+        }
+    }
+
+    /// The next output, until `None`.
+    #[must_use]
+    pub fn poll(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When to call [`Self::handle_timeout`] next, and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        match &self.state {
+            State::Completed { g: Some((at, _)), h: end, .. }
+            | State::Accepted { g: Some((at, _)), l: end, .. }
+                if at < end =>
+            {
+                Some((*at, "G"))
+            }
+            State::Completed { h, .. } => Some((*h, "H")),
+            State::Accepted { l, .. } => Some((*l, "L")),
+            State::Confirmed { i } => Some((*i, "I")),
+            State::Proceeding { refresh, .. } => Some((*refresh, "ringing")),
+            State::Terminated => None,
+        }
+    }
+
+    /// True when nothing more can come of it.
+    #[must_use]
+    pub fn is_terminated(&self) -> bool {
+        matches!(self.state, State::Terminated)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::virtual_time::{epoch, run};
+
+    const RESENT: [u128; 11] = [0, 500, 1500, 3500, 7500, 11500, 15500, 19500, 23500, 27500, 31500];
+
+    fn new(t: Instant, reliable: bool) -> ServerInvite {
+        let mut s = ServerInvite::new(t, reliable, Bytes::from(&b"100"[..]));
+        assert_eq!(s.poll(), Some(Output::Transmit(Bytes::from(&b"100"[..]))));
+        s
+    }
+
+    #[test]
+    fn an_error_is_resent_at_g_until_h() {
+        let t = epoch();
+        let mut s = new(t, false);
+        s.reject(t, Bytes::from(&b"486"[..]));
+        let log = run(t, &mut s);
+        assert_eq!(log.sent, RESENT);
+        assert_eq!((log.ack_missing, log.end), (true, 32_000));
+        let mut s = new(t, true);
+        s.reject(t, Bytes::from(&b"486"[..]));
+        assert_eq!(run(t, &mut s).sent, [0]);
+    }
+
+    #[test]
+    fn an_acknowledged_error_is_absorbed_for_i() {
+        let t = epoch();
+        let mut s = new(t, false);
+        s.reject(t, Bytes::from(&b"486"[..]));
+        s.handle_request();
+        s.handle_ack(t);
+        s.handle_request();
+        let log = run(t, &mut s);
+        assert_eq!((log.sent, log.ack_missing, log.end), (vec![0, 0], false, 5_000));
+    }
+
+    #[test]
+    fn a_2xx_is_resent_on_any_transport_until_its_ack() {
+        let t = epoch();
+        for reliable in [false, true] {
+            let mut s = new(t, reliable);
+            s.accept(t, Bytes::from(&b"200"[..]));
+            let log = run(t, &mut s);
+            assert_eq!((log.sent, log.ack_missing), (RESENT.to_vec(), true));
+        }
+        let mut s = new(t, false);
+        s.accept(t, Bytes::from(&b"200"[..]));
+        s.confirm();
+        s.handle_request();
+        let log = run(t, &mut s);
+        assert_eq!((log.sent, log.ack_missing, log.end), (vec![0], false, 32_000));
+    }
+
+    #[test]
+    fn ringing_is_refreshed_each_minute() {
+        let t = epoch();
+        let mut s = new(t, false);
+        s.provisional(t, Bytes::from(&b"180"[..]));
+        assert_eq!(s.poll_timeout(), Some((t + REFRESH, "ringing")));
+        s.handle_timeout(t + REFRESH);
+        assert!(s.is_pending());
+        assert_eq!(s.poll().into_iter().chain(s.poll()).count(), 2);
+    }
+}

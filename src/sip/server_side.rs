@@ -1,0 +1,185 @@
+//! The server half of the transaction layer: requests in, responses out.
+
+use std::time::Instant;
+
+use super::Bytes;
+use super::server::Server;
+use super::server_invite::ServerInvite;
+use super::table::{MergeKey, ServerKey};
+use super::target::{Target, Transport};
+use super::transactions::{Event, Ref, ServerId, Transactions, Transmit};
+use crate::wire::message::Answer;
+use crate::wire::{Draft, Method, Request};
+
+/// A server transaction with what belongs to it.
+#[derive(Debug)]
+pub struct ServerTx {
+    pub(super) machine: ServerMachine,
+    pub(super) key: ServerKey,
+    pub(super) merge: Option<MergeKey>,
+    pub(super) request: Request,
+    /// Tag of all our responses.
+    pub(super) tag: String,
+    pub(super) reply_to: Target,
+}
+
+#[derive(Debug)]
+pub(super) enum ServerMachine {
+    Invite(ServerInvite),
+    Other(Server),
+}
+
+impl Transactions {
+    /// The request of a server transaction.
+    #[must_use]
+    pub fn request_of(&self, id: ServerId) -> Option<&Request> {
+        self.servers.get(id).map(|tx| &tx.request)
+    }
+
+    /// The tag our responses carry.
+    #[must_use]
+    pub fn tag_of(&self, id: ServerId) -> Option<&str> {
+        self.servers.get(id).map(|tx| tx.tag.as_str())
+    }
+
+    /// True while the INVITE of this transaction waits for its final response.
+    #[must_use]
+    pub fn is_pending(&self, id: ServerId) -> bool {
+        let machine = self.servers.get(id).map(|tx| &tx.machine);
+        matches!(machine, Some(ServerMachine::Invite(m)) if m.is_pending())
+    }
+
+    /// A response to the request of `id` with the fields it must have, for the caller to complete.
+    #[must_use]
+    pub fn draft(&self, id: ServerId, code: u16, reason: &str) -> Option<Draft> {
+        let tx = self.servers.get(id)?;
+        let tag = (code > 100).then_some(tx.tag.as_str());
+        Some(Draft::response(&tx.request, code, reason, tag))
+    }
+
+    /// Sends a response. A second final response to one request is dropped.
+    pub fn respond(&mut self, now: Instant, id: ServerId, code: u16, draft: &Draft) {
+        let Some(tx) = self.servers.get_mut(id) else { return };
+        let bytes = Bytes::from(draft.to_bytes());
+        match &mut tx.machine {
+            ServerMachine::Invite(m) if code < 200 => m.provisional(now, bytes),
+            ServerMachine::Invite(m) if code < 300 => m.accept(now, bytes),
+            ServerMachine::Invite(m) => m.reject(now, bytes),
+            ServerMachine::Other(m) if code >= 200 => m.respond(now, bytes),
+            ServerMachine::Other(_) => {}
+        }
+        self.settle(Ref::Server(id));
+    }
+
+    /// The ACK to the 2xx of `id` has come.
+    pub fn confirm(&mut self, id: ServerId) {
+        if let Some(ServerTx { machine: ServerMachine::Invite(m), .. }) = self.servers.get_mut(id) {
+            m.confirm();
+        }
+        self.settle(Ref::Server(id));
+    }
+
+    /// Answers a request without keeping anything of it.
+    pub fn reply_stateless(&mut self, draft: &Draft, request: &Request, source: Target) {
+        let target = reply_target(request, source);
+        self.out.push_back(Transmit { target, bytes: Bytes::from(draft.to_bytes()) });
+    }
+
+    /// Sends the refusal of a malformed request.
+    pub fn refuse(&mut self, answer: Answer, source: Target) {
+        self.counters.refused += 1;
+        let addr = match source.transport {
+            Transport::Udp => answer.via.reply_to(source.addr),
+            Transport::Tcp => source.addr,
+        };
+        let target = Target { addr, ..source };
+        self.out.push_back(Transmit { target, bytes: Bytes::from(answer.draft.to_bytes()) });
+    }
+
+    /// Takes a request whose first Via has been stamped with `source`.
+    pub fn handle_request(&mut self, now: Instant, request: Box<Request>, source: Target) {
+        if request.method == Method::Ack {
+            self.handle_ack(now, request);
+        } else if request.method == Method::Cancel {
+            self.handle_cancel(&request, source);
+        } else {
+            self.handle_new(now, request, source);
+        }
+    }
+
+    fn handle_ack(&mut self, now: Instant, request: Box<Request>) {
+        let found = self.server_keys.get(&ServerKey::of(&request)).copied();
+        if let Some(id) = found
+            && let Some(ServerTx { machine: ServerMachine::Invite(m), .. }) = self.servers.get_mut(id)
+        {
+            m.handle_ack(now);
+            self.settle(Ref::Server(id));
+        }
+        // To a 2xx it is the dialog's business; to an error nobody above finds a use for it.
+        self.events.push_back(Event::Ack(request));
+    }
+
+    fn handle_cancel(&mut self, request: &Request, source: Target) {
+        let found = self.server_keys.get(&ServerKey::of_cancelled(request)).copied();
+        let tag = found.and_then(|id| self.tag_of(id)).map(str::to_owned);
+        let (code, reason) =
+            if found.is_some() { (200, "OK") } else { (481, "Call/Transaction Does Not Exist") };
+        let tag = tag.unwrap_or_else(|| self.rng.token());
+        let draft = Draft::response(request, code, reason, Some(&tag));
+        self.reply_stateless(&draft, request, source);
+        if let Some(id) = found.filter(|id| self.is_pending(*id)) {
+            self.events.push_back(Event::Cancelled(id));
+        }
+    }
+
+    fn handle_new(&mut self, now: Instant, request: Box<Request>, source: Target) {
+        let key = ServerKey::of(&request);
+        if let Some(id) = self.server_keys.get(&key).copied() {
+            match self.servers.get_mut(id).map(|tx| &mut tx.machine) {
+                Some(ServerMachine::Invite(m)) => m.handle_request(),
+                Some(ServerMachine::Other(m)) => m.handle_request(),
+                None => {}
+            }
+            return self.settle(Ref::Server(id));
+        }
+        let merge = MergeKey::of(&request);
+        if merge.as_ref().is_some_and(|m| self.merges.contains_key(m)) {
+            self.counters.merged += 1;
+            let tag = self.rng.token();
+            let draft = Draft::response(&request, 482, "Loop Detected", Some(&tag));
+            return self.reply_stateless(&draft, &request, source);
+        }
+        let reliable = source.transport.is_reliable();
+        let machine = if request.method == Method::Invite {
+            let trying = Draft::response(&request, 100, "Trying", None);
+            ServerMachine::Invite(ServerInvite::new(now, reliable, Bytes::from(trying.to_bytes())))
+        } else {
+            ServerMachine::Other(Server::new(reliable))
+        };
+        let reply_to = reply_target(&request, source);
+        let tag = self.rng.token();
+        let copy = request.as_ref().clone();
+        let tx = ServerTx { machine, key: key.clone(), merge: merge.clone(), request: copy, tag, reply_to };
+        let Ok(id) = self.servers.insert(tx) else {
+            self.counters.overload += 1;
+            let tag = self.rng.token();
+            let mut draft = Draft::response(&request, 503, "Service Unavailable", Some(&tag));
+            draft.push("Retry-After", "5");
+            return self.reply_stateless(&draft, &request, source);
+        };
+        self.server_keys.insert(key, id);
+        if let Some(m) = merge {
+            self.merges.insert(m, id);
+        }
+        self.settle(Ref::Server(id));
+        self.events.push_back(Event::Request(id, request, source));
+    }
+}
+
+/// Where responses go: over UDP by the Via, on a stream back along it.
+fn reply_target(request: &Request, source: Target) -> Target {
+    match source.transport {
+        Transport::Udp => Target { addr: request.common.via.reply_to(source.addr), ..source },
+        Transport::Tcp => source,
+    }
+}

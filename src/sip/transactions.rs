@@ -1,0 +1,251 @@
+//! The transaction layer: owns all machines, matches messages to them, tells the user what is news.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use super::client_side::{ClientMachine, ClientTx};
+use super::server_side::{ServerMachine, ServerTx};
+use super::table::{ClientKey, MergeKey, ServerKey};
+use super::target::Target;
+use super::{Bytes, Output};
+use crate::base::deadlines::Deadlines;
+use crate::base::ids::{Id, Table};
+use crate::base::rng::Rng;
+use crate::wire::{Request, Response};
+
+/// Names a client transaction.
+pub type ClientId = Id<ClientTx>;
+/// Names a server transaction.
+pub type ServerId = Id<ServerTx>;
+
+/// Transactions of each kind alive at once.
+const MAX_TRANSACTIONS: usize = 8192;
+
+/// A message for the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transmit {
+    /// Where to.
+    pub target: Target,
+    /// The message.
+    pub bytes: Bytes,
+}
+
+/// What the user of the transactions has to know.
+#[derive(Debug)]
+pub enum Event {
+    /// A new request, not ACK nor CANCEL; it wants a final response.
+    Request(ServerId, Box<Request>, Target),
+    /// An ACK to a 2xx.
+    Ack(Box<Request>),
+    /// The INVITE has been cancelled (the CANCEL is answered); it wants a 487.
+    Cancelled(ServerId),
+    /// A response that is news.
+    Response(ClientId, Box<Response>),
+    /// No response will come.
+    Failed(ClientId, Failure),
+    /// No ACK came for our final response to an INVITE.
+    AckMissing(ServerId),
+}
+
+/// Why a request failed without a final response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// Nobody answered in time.
+    Timeout,
+    /// The message could not be delivered.
+    Transport,
+}
+
+/// All transactions are in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many transactions")]
+pub struct Overload;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Ref {
+    Client(ClientId),
+    Server(ServerId),
+}
+
+/// Numbers for `/metrics`.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Counters {
+    /// Responses that belong to no transaction.
+    pub stray_responses: u64,
+    /// Requests that came along several paths (482).
+    pub merged: u64,
+    /// Requests refused because all transactions are in use (503).
+    pub overload: u64,
+    /// Malformed requests answered with 4xx or 5xx.
+    pub refused: u64,
+}
+
+/// All transactions of a gateway.
+#[derive(Debug)]
+pub struct Transactions {
+    pub(super) clients: Table<ClientTx>,
+    pub(super) servers: Table<ServerTx>,
+    pub(super) client_keys: BTreeMap<ClientKey, ClientId>,
+    pub(super) server_keys: BTreeMap<ServerKey, ServerId>,
+    pub(super) merges: BTreeMap<MergeKey, ServerId>,
+    pub(super) deadlines: Deadlines<Ref>,
+    pub(super) out: VecDeque<Transmit>,
+    pub(super) events: VecDeque<Event>,
+    pub(super) locals: Locals,
+    pub(super) rng: Rng,
+    pub(super) counters: Counters,
+}
+
+/// The addresses we give as our own, by family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Locals {
+    /// IPv4 address and SIP port.
+    pub v4: Option<SocketAddr>,
+    /// IPv6 address and SIP port.
+    pub v6: Option<SocketAddr>,
+}
+
+impl Locals {
+    /// Our address as `peer` should see it: of its family where we have one.
+    #[must_use]
+    pub fn for_peer(&self, peer: IpAddr) -> Option<SocketAddr> {
+        if peer.is_ipv4() { self.v4.or(self.v6) } else { self.v6.or(self.v4) }
+    }
+}
+
+impl Transactions {
+    /// No transactions yet.
+    #[must_use]
+    pub fn new(locals: Locals, rng: Rng) -> Self {
+        Self {
+            clients: Table::new(MAX_TRANSACTIONS),
+            servers: Table::new(MAX_TRANSACTIONS),
+            client_keys: BTreeMap::new(),
+            server_keys: BTreeMap::new(),
+            merges: BTreeMap::new(),
+            deadlines: Deadlines::default(),
+            out: VecDeque::new(),
+            events: VecDeque::new(),
+            locals,
+            rng,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Fires every timer that is due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(r) = self.deadlines.pop_due(now) {
+            match r {
+                Ref::Client(id) => match self.clients.get_mut(id).map(|tx| &mut tx.machine) {
+                    Some(ClientMachine::Invite(m)) => m.handle_timeout(now),
+                    Some(ClientMachine::Other(m)) => m.handle_timeout(now),
+                    None => {}
+                },
+                Ref::Server(id) => match self.servers.get_mut(id).map(|tx| &mut tx.machine) {
+                    Some(ServerMachine::Invite(m)) => m.handle_timeout(now),
+                    Some(ServerMachine::Other(m)) => m.handle_timeout(now),
+                    None => {}
+                },
+            }
+            self.settle(r);
+        }
+    }
+
+    /// Drains a machine, notes its next deadline, removes it when it is done.
+    pub(super) fn settle(&mut self, r: Ref) {
+        match r {
+            Ref::Client(id) => self.settle_client(id),
+            Ref::Server(id) => self.settle_server(id),
+        }
+    }
+
+    fn settle_client(&mut self, id: ClientId) {
+        let Some(tx) = self.clients.get_mut(id) else { return };
+        while let Some(out) = match &mut tx.machine {
+            ClientMachine::Invite(m) => m.poll(),
+            ClientMachine::Other(m) => m.poll(),
+        } {
+            match out {
+                Output::Transmit(bytes) => self.out.push_back(Transmit { target: tx.target, bytes }),
+                Output::TimedOut => self.events.push_back(Event::Failed(id, Failure::Timeout)),
+                Output::AckMissing => {}
+            }
+        }
+        let (next, over) = match &tx.machine {
+            ClientMachine::Invite(m) => (m.poll_timeout(), m.is_terminated()),
+            ClientMachine::Other(m) => (m.poll_timeout(), m.is_terminated()),
+        };
+        self.deadlines.set(Ref::Client(id), next.map(|(at, _)| at));
+        if over && let Some(tx) = self.clients.remove(id) {
+            self.client_keys.remove(&tx.key);
+        }
+    }
+
+    fn settle_server(&mut self, id: ServerId) {
+        let Some(tx) = self.servers.get_mut(id) else { return };
+        while let Some(out) = match &mut tx.machine {
+            ServerMachine::Invite(m) => m.poll(),
+            ServerMachine::Other(m) => m.poll(),
+        } {
+            match out {
+                Output::Transmit(bytes) => self.out.push_back(Transmit { target: tx.reply_to, bytes }),
+                Output::AckMissing => self.events.push_back(Event::AckMissing(id)),
+                Output::TimedOut => {}
+            }
+        }
+        let (next, over) = match &tx.machine {
+            ServerMachine::Invite(m) => (m.poll_timeout(), m.is_terminated()),
+            ServerMachine::Other(m) => (m.poll_timeout(), m.is_terminated()),
+        };
+        self.deadlines.set(Ref::Server(id), next.map(|(at, _)| at));
+        if over && let Some(tx) = self.servers.remove(id) {
+            self.server_keys.remove(&tx.key);
+            if let Some(m) = tx.merge {
+                self.merges.remove(&m);
+            }
+        }
+    }
+
+    /// The next message for the network, until `None`.
+    #[must_use]
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.out.pop_front()
+    }
+
+    /// The next event for the user, until `None`.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When to call [`Self::handle_timeout`] next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines.next().map(|(at, _)| at)
+    }
+
+    /// Transactions alive: client and server.
+    #[must_use]
+    pub fn len(&self) -> (usize, usize) {
+        (self.clients.len(), self.servers.len())
+    }
+
+    /// True without any transaction.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == (0, 0)
+    }
+
+    /// Numbers for `/metrics`.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Our addresses.
+    #[must_use]
+    pub fn locals(&self) -> Locals {
+        self.locals
+    }
+}

@@ -1,0 +1,91 @@
+//! Header fields in their order, found by full or compact name whatever their case (RFC 3261 §7.3).
+
+/// Header names and their compact forms.
+const COMPACT: &[(&str, &str)] = &[
+    ("Via", "v"),
+    ("From", "f"),
+    ("To", "t"),
+    ("Call-ID", "i"),
+    ("Contact", "m"),
+    ("Content-Length", "l"),
+    ("Content-Type", "c"),
+    ("Content-Encoding", "e"),
+    ("Supported", "k"),
+    ("Subject", "s"),
+    ("Refer-To", "r"),
+    ("Referred-By", "b"),
+    ("Event", "o"),
+    ("Allow-Events", "u"),
+    ("Session-Expires", "x"),
+];
+
+/// The header fields of one message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Headers(Vec<(String, String)>);
+
+impl Headers {
+    /// Appends a field.
+    pub fn push(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        self.0.push((name.into(), value.into()));
+    }
+
+    /// All values of `name` (its full form), in order.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(n, _)| same(n, name)).map(|(_, v)| v.as_str())
+    }
+
+    /// The first value of `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(n, _)| same(n, name)).map(|(_, v)| v.as_str())
+    }
+
+    /// The members of all comma-separated values of `name`, trimmed, as option tags and methods come.
+    pub fn tokens<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.all(name).flat_map(|v| v.split(',')).map(str::trim).filter(|t| !t.is_empty())
+    }
+
+    /// Fields as they were written.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(n, v)| (n.as_str(), v.as_str()))
+    }
+
+    /// How many fields there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True without any field.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// True when `given` is `name` or its compact form.
+#[must_use]
+pub fn same(given: &str, name: &str) -> bool {
+    given.eq_ignore_ascii_case(name)
+        || (given.len() == 1
+            && COMPACT
+                .iter()
+                .any(|(full, short)| full.eq_ignore_ascii_case(name) && given.eq_ignore_ascii_case(short)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compact_and_mixed_case_names_are_one() {
+        let mut h = Headers::default();
+        h.push("v", "1");
+        h.push("VIA", "2");
+        h.push("K", "timer, 100rel");
+        assert_eq!(h.all("Via").collect::<Vec<_>>(), ["1", "2"]);
+        assert_eq!(h.tokens("Supported").collect::<Vec<_>>(), ["timer", "100rel"]);
+        assert_eq!(h.get("V"), Some("1"));
+        assert!(!same("x", "Via"));
+    }
+}

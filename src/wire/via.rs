@@ -1,0 +1,155 @@
+//! Via (RFC 3261 §20.42) with `received` and `rport` (RFC 3581).
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use super::message::WireError;
+use super::params::Params;
+use super::uri::{Host, host_port_of};
+
+/// The prefix of branches that identify a transaction by themselves.
+pub const MAGIC_COOKIE: &str = "z9hG4bK";
+
+/// One Via value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Via {
+    /// Transport, upper case: `UDP`, `TCP`, …
+    pub transport: String,
+    /// Host of sent-by.
+    pub host: Host,
+    /// Port of sent-by.
+    pub port: Option<u16>,
+    /// Parameters.
+    pub params: Params,
+}
+
+impl Via {
+    /// Reads one value. White space may stand around the slashes and the colon.
+    ///
+    /// # Errors
+    /// Another protocol or version, no sent-by, broken parameters.
+    pub fn parse(text: &str) -> Result<Self, WireError> {
+        let bad = WireError::Value("Via");
+        let (head, params) = match text.split_once(';') {
+            Some((h, p)) => (h, Params::parse(p)?),
+            None => (text, Params::default()),
+        };
+        let mut parts = head.splitn(3, '/');
+        let mut next = || parts.next().map(str::trim).ok_or(bad.clone());
+        let (name, version, rest) = (next()?, next()?, next()?);
+        if !name.eq_ignore_ascii_case("SIP") || version != "2.0" {
+            return Err(bad);
+        }
+        let (transport, sent_by) = rest.split_once(|c: char| c.is_ascii_whitespace()).ok_or(bad.clone())?;
+        if !transport.bytes().all(super::params::is_token) {
+            return Err(bad);
+        }
+        let sent_by: String = sent_by.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+        let (host, port) = host_port_of(&sent_by)?;
+        Ok(Self { transport: transport.to_ascii_uppercase(), host, port, params })
+    }
+
+    /// The branch, if it is one that identifies a transaction: the cookie and something behind it.
+    #[must_use]
+    pub fn branch(&self) -> Option<&str> {
+        self.params.get("branch").filter(|b| b.len() > MAGIC_COOKIE.len() && b.starts_with(MAGIC_COOKIE))
+    }
+
+    /// Notes where the request really came from (RFC 3261 §18.2.1, RFC 3581 §4).
+    pub fn stamp(&mut self, source: SocketAddr) {
+        let wants_port = self.params.get("rport").is_some();
+        if wants_port {
+            self.params.set("rport", Some(source.port().to_string()));
+        }
+        let same = matches!(&self.host, Host::Ip(ip) if *ip == source.ip());
+        if wants_port || !same {
+            self.params.set("received", Some(source.ip().to_string()));
+        } else {
+            self.params.remove("received");
+        }
+    }
+
+    /// Where a response goes over UDP, after [`Self::stamp`] (RFC 3261 §18.2.2, RFC 3581 §4).
+    #[must_use]
+    pub fn reply_to(&self, source: SocketAddr) -> SocketAddr {
+        let port = match self.params.get("rport") {
+            Some(_) => source.port(),
+            None => self.port.unwrap_or(5060),
+        };
+        SocketAddr::new(source.ip(), port)
+    }
+
+    /// The address in `received`, brackets or not (RFC 5118 §4.5).
+    #[must_use]
+    pub fn received(&self) -> Option<IpAddr> {
+        let v = self.params.get("received")?;
+        v.trim_start_matches('[').trim_end_matches(']').parse().ok()
+    }
+}
+
+impl fmt::Display for Via {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SIP/2.0/{} {}", self.transport, self.host)?;
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        write!(f, "{}", self.params)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_spacing_is_read() {
+        let v =
+            Via::parse("SIP  / 2.0  / TCP     spindle.example.com   ;  branch  =   z9hG4bK9ikj8 ").unwrap();
+        assert_eq!(v.to_string(), "SIP/2.0/TCP spindle.example.com;branch=z9hG4bK9ikj8");
+        let v = Via::parse("SIP/2.0/UDP [2001:db8::9:1] : 5070;received=[2001:db8::9:255]").unwrap();
+        assert_eq!((v.port, v.received()), (Some(5070), Some("2001:db8::9:255".parse().unwrap())));
+    }
+
+    #[test]
+    fn only_a_real_branch_counts() {
+        let b =
+            |t: &str| Via::parse(&format!("SIP/2.0/UDP h;branch={t}")).unwrap().branch().map(str::to_owned);
+        assert_eq!(b("z9hG4bK"), None);
+        assert_eq!(b("390skdjuw"), None);
+        assert_eq!(b("z9hG4bKx").as_deref(), Some("z9hG4bKx"));
+    }
+
+    #[test]
+    fn responses_go_back_where_requests_came_from() {
+        let source: SocketAddr = "198.51.100.7:40000".parse().unwrap();
+        let mut v = Via::parse("SIP/2.0/UDP 10.0.0.1:5062;branch=z9hG4bKa;rport").unwrap();
+        v.stamp(source);
+        assert_eq!(
+            v.to_string(),
+            "SIP/2.0/UDP 10.0.0.1:5062;branch=z9hG4bKa;rport=40000;received=198.51.100.7"
+        );
+        assert_eq!(v.reply_to(source), source);
+        let mut v = Via::parse("SIP/2.0/UDP 10.0.0.1:5062;branch=z9hG4bKa").unwrap();
+        v.stamp(source);
+        assert_eq!(v.reply_to(source), "198.51.100.7:5062".parse().unwrap());
+        let mut v = Via::parse("SIP/2.0/UDP 198.51.100.7;branch=z9hG4bKa;received=1.2.3.4").unwrap();
+        v.stamp(source);
+        assert_eq!(v.to_string(), "SIP/2.0/UDP 198.51.100.7;branch=z9hG4bKa");
+        assert_eq!(v.reply_to(source), "198.51.100.7:5060".parse().unwrap());
+    }
+
+    #[test]
+    fn broken_vias_are_errors() {
+        for bad in [
+            "",
+            "SIP/2.0/UDP",
+            "SIP/7.0/UDP h",
+            "HTTP/2.0/UDP h",
+            "SIP/2.0/UDP 192.0.2.15;;",
+            "SIP/2.0/UDP ;branch=x",
+            "SIP/2.0/UDP 2001:db8::1",
+        ] {
+            assert!(Via::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}
