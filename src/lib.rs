@@ -7,8 +7,9 @@
 //! |---|---|
 //! | 0 | [`base`] |
 //! | 1 | [`wire`], [`codec`] |
-//! | 2 | [`config`], [`sdp`] |
-//! | 3 | [`sip`] |
+//! | 2 | [`config`], [`sdp`], [`rtp`] |
+//! | 3 | [`sip`], [`media`] |
+//! | 4 | [`gateway`] |
 //! | 5 | [`io`] |
 //! | 6 | [`api`] |
 
@@ -16,7 +17,10 @@ pub mod api;
 pub mod base;
 pub mod codec;
 pub mod config;
+pub mod gateway;
 pub mod io;
+pub mod media;
+pub mod rtp;
 pub mod sdp;
 pub mod sip;
 pub mod wire;

@@ -8,8 +8,9 @@ use branchline::api::dispatch::App;
 use branchline::api::server;
 use branchline::base::rng::Rng;
 use branchline::config::{self, Config, Sources, settings};
+use branchline::gateway::Gateway;
 use branchline::io::{
-    executor::Executor, log as logging, shell::Shell, signals, state::State, tcp::Listener,
+    executor::Executor, log as logging, shell::Shell, signals, sip, sip_tcp, state::State, tcp::Listener,
 };
 
 const USAGE: &str = "usage: branchline [--config FILE] [--check] [--print-config] [--version]";
@@ -92,15 +93,24 @@ fn serve(mut config: Config) -> Result<(), String> {
     let http =
         Listener::bind(config.http.listen).map_err(|e| format!("http.listen {}: {e}", config.http.listen))?;
     let http_at = http.local_addr().map_err(|e| format!("http.listen: {e}"))?;
-    let listen = format!("{{\"http\":\"{http_at}\"}}\n");
-    state.replace("listen.json", listen.as_bytes()).map_err(|e| format!("state_dir {dir}: {e}"))?;
-    log::info!(version = env!("CARGO_PKG_VERSION"), instance_id = config.instance_id, http:% = http_at; "ready");
-    let app = Rc::new(App {
-        instance_id: Rc::from(config.instance_id.as_str()),
-        config: Rc::new(config),
-        shell: Rc::new(Shell::new()),
-    });
+    let sip = sip::bind(&config.sip)?;
+    let sip_at = sip.bound;
+    let config = Rc::new(config);
+    let gateway = Gateway::new(Rc::clone(&config), sip.locals, rng);
+    let shell = Rc::new(Shell::new(Rc::clone(&executor), gateway, sip.udp.clone()));
+    for udp in sip.udp {
+        executor.spawn(udp.run(Rc::clone(&shell)));
+    }
+    for listener in sip.tcp {
+        executor.spawn(sip_tcp::run(Rc::clone(&shell), listener));
+    }
+    executor.spawn(Rc::clone(&shell).run_timers());
+    let instance_id: Rc<str> = Rc::from(config.instance_id.as_str());
+    let app = Rc::new(App { instance_id: Rc::clone(&instance_id), config, shell });
     executor.spawn(server::run(Rc::clone(&executor), app, http));
+    let listen = format!("{{\"http\":\"{http_at}\",\"sip\":\"{sip_at}\"}}\n");
+    state.replace("listen.json", listen.as_bytes()).map_err(|e| format!("state_dir {dir}: {e}"))?;
+    log::info!(version = env!("CARGO_PKG_VERSION"), instance_id = &*instance_id, http:% = http_at, sip:% = sip_at; "ready");
     let signal = executor.block_on(stop.wait());
     log::info!(signal = signal; "stopping");
     state.remove("listen.json");

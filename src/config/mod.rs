@@ -5,10 +5,12 @@ pub mod load;
 pub mod settings;
 pub mod value;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+
+use crate::codec::Codec;
 
 pub use board::Board;
 pub use load::{Fault, Sources, load};
@@ -24,6 +26,12 @@ pub struct Config {
     pub instance_id: String,
     /// REST interface.
     pub http: Http,
+    /// SIP.
+    pub sip: Sip,
+    /// Media.
+    pub rtp: Rtp,
+    /// Events.
+    pub events: Events,
     /// Log output.
     pub log: Log,
     /// What the box can carry; from the board profile, each limit can be overridden.
@@ -45,12 +53,69 @@ pub struct Http {
     pub cors_origins: Vec<String>,
 }
 
+/// SIP.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sip {
+    /// Our address in Via, Contact and SDP, and the one that is bound; unspecified: all are bound and
+    /// the address of the default route is given as ours.
+    pub bind_ip: IpAddr,
+    /// The same for IPv6 beside an IPv4 address; `None`: no second family.
+    pub bind_ip6: Option<IpAddr>,
+    /// Address that is bound, where it differs from the one we give as ours.
+    pub listen_ip: Option<IpAddr>,
+    /// Port of UDP and TCP; 0 takes a free one.
+    pub port: u16,
+    /// Our name: user part and display name of From, `User-Agent`, `Warning`.
+    pub host: String,
+    /// Networks whose calls are taken.
+    pub accept_from: Vec<IpNet>,
+    /// Send 180 as soon as a call comes in.
+    pub auto_ringing: bool,
+    /// Longest time an inbound call rings, seconds.
+    pub ring_timeout_s: u32,
+    /// Codecs offered and answered, best first.
+    pub codecs: Vec<Codec>,
+}
+
+/// Media.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rtp {
+    /// First port of the range RTP and RTCP use; 0 with `port_max` 0: any free ports.
+    pub port_min: u16,
+    /// Last port of the range.
+    pub port_max: u16,
+    /// A leg ends when nothing came for this long, seconds.
+    pub timeout_s: u32,
+}
+
+/// Events.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Events {
+    /// Type of the event of a received digit.
+    pub dtmf_type: String,
+}
+
 /// Log output.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Log {
     /// Least level that is written.
     pub level: log::LevelFilter,
 }
+
+/// Loopback and private networks (RFC 1918, RFC 4193, link-local).
+const HOME_NETWORKS: &[&str] = &[
+    "127.0.0.0/8",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "169.254.0.0/16",
+    "::1/128",
+    "fc00::/7",
+    "fe80::/10",
+];
+
+/// Names a received digit's event can have: the specification's, and the reference product's.
+pub const DTMF_TYPES: [&str; 2] = ["leg.dtmf", "dtmf.received"];
 
 impl Default for Config {
     fn default() -> Self {
@@ -65,6 +130,19 @@ impl Default for Config {
                 trust_lan: false,
                 cors_origins: Vec::new(),
             },
+            sip: Sip {
+                bind_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                bind_ip6: None,
+                listen_ip: None,
+                port: 5060,
+                host: "branchline".to_owned(),
+                accept_from: value::nets(HOME_NETWORKS),
+                auto_ringing: true,
+                ring_timeout_s: 120,
+                codecs: Codec::ALL.to_vec(),
+            },
+            rtp: Rtp { port_min: 10_000, port_max: 20_000, timeout_s: 30 },
+            events: Events { dtmf_type: DTMF_TYPES[0].to_owned() },
             log: Log { level: log::LevelFilter::Info },
             limits: board::Limits::default(),
         }
@@ -84,6 +162,16 @@ impl Config {
                  (API_TOKEN) or http.allowed_ips (ALLOWED_IPS), or say http.trust_lan = true (TRUST_LAN)",
                 self.http.listen
             ));
+        }
+        let (min, max) = (self.rtp.port_min, self.rtp.port_max);
+        if (min, max) != (0, 0) && (min == 0 || u32::from(max) < u32::from(min) + 100) {
+            out.push(format!(
+                "rtp.port_min = {min} and rtp.port_max = {max}: the range must span at least 100 ports, or both be 0"
+            ));
+        }
+        let families = self.sip.bind_ip6.is_some_and(|ip| ip.is_ipv4() || self.sip.bind_ip.is_ipv6());
+        if families {
+            out.push("sip.bind_ip6 is an IPv6 address beside an IPv4 sip.bind_ip".to_owned());
         }
         out
     }

@@ -1,7 +1,7 @@
 //! The one table of settings: key, environment variable, range, and where each lives in [`Config`].
 
-use super::Config;
 use super::value::{Raw, Value};
+use super::{Config, DTMF_TYPES};
 
 /// One setting.
 pub struct Setting {
@@ -18,26 +18,56 @@ pub struct Setting {
 }
 
 macro_rules! setting {
-    ($key:literal, [$($env:literal),*], $($field:ident).+ $(, $range:expr)?) => {
-        setting!(@ $key, [$($env),*], false, $($field).+ $(, $range)?)
+    ($key:literal, [$($env:literal),*], $($field:ident).+) => {
+        setting!(@ $key, [$($env),*], false, $($field).+, |_| Ok(()))
+    };
+    ($key:literal, [$($env:literal),*], $($field:ident).+, in $check:expr) => {
+        setting!(@ $key, [$($env),*], false, $($field).+, $check)
+    };
+    ($key:literal, [$($env:literal),*], $($field:ident).+, $range:expr) => {
+        setting!(@ $key, [$($env),*], false, $($field).+, |v| in_range(v, &$range))
     };
     (secret $key:literal, [$($env:literal),*], $($field:ident).+) => {
-        setting!(@ $key, [$($env),*], true, $($field).+)
+        setting!(@ $key, [$($env),*], true, $($field).+, |_| Ok(()))
     };
-    (@ $key:literal, [$($env:literal),*], $secret:literal, $($field:ident).+ $(, $range:expr)?) => {
+    (@ $key:literal, [$($env:literal),*], $secret:literal, $($field:ident).+, $check:expr) => {
         Setting {
             key: $key,
             env: &[$($env),*],
             secret: $secret,
             set: |c, raw| {
-                let v = Value::read(raw)?;
-                $(in_range(&v, &$range)?;)?
-                c.$($field).+ = v;
+                let mut read = c.$($field).+.clone();
+                assign(&mut read, raw)?;
+                checked(&read, $check)?;
+                c.$($field).+ = read;
                 Ok(())
             },
             show: |c| c.$($field).+.show(),
         }
     };
+}
+
+fn assign<T: Value>(to: &mut T, raw: &Raw) -> Result<(), String> {
+    *to = T::read(raw)?;
+    Ok(())
+}
+
+fn checked<T>(v: &T, check: impl Fn(&T) -> Result<(), String>) -> Result<(), String> {
+    check(v)
+}
+
+fn sip_name(name: &str) -> Result<(), String> {
+    if !name.is_empty() && name.bytes().all(crate::config::value::is_name_byte) {
+        return Ok(());
+    }
+    Err(format!("\"{name}\" is not a name: letters, digits, - . and _ are allowed"))
+}
+
+fn dtmf_type(name: &str) -> Result<(), String> {
+    if DTMF_TYPES.contains(&name) {
+        return Ok(());
+    }
+    Err(format!("\"{name}\" is not one of {}", DTMF_TYPES.join(", ")))
 }
 
 fn in_range<T: PartialOrd + std::fmt::Display>(v: &T, r: &std::ops::RangeInclusive<T>) -> Result<(), String> {
@@ -57,6 +87,19 @@ pub static SETTINGS: &[Setting] = &[
     setting!("http.allowed_ips", ["ALLOWED_IPS"], http.allowed_ips),
     setting!("http.trust_lan", ["TRUST_LAN"], http.trust_lan),
     setting!("http.cors_origins", [], http.cors_origins),
+    setting!("sip.bind_ip", ["SIP_BIND_IP"], sip.bind_ip),
+    setting!("sip.bind_ip6", ["SIP_BIND_IPV6"], sip.bind_ip6),
+    setting!("sip.listen_ip", ["SIP_LISTEN_IP"], sip.listen_ip),
+    setting!("sip.port", ["SIP_PORT"], sip.port),
+    setting!("sip.host", ["SIP_HOST"], sip.host, in |v: &String| sip_name(v)),
+    setting!("sip.accept_from", ["SIP_ACCEPT_FROM"], sip.accept_from),
+    setting!("sip.auto_ringing", [], sip.auto_ringing),
+    setting!("sip.ring_timeout_s", [], sip.ring_timeout_s, 1..=3600),
+    setting!("sip.codecs", [], sip.codecs),
+    setting!("rtp.port_min", ["RTP_PORT_MIN"], rtp.port_min),
+    setting!("rtp.port_max", ["RTP_PORT_MAX"], rtp.port_max),
+    setting!("rtp.timeout_s", [], rtp.timeout_s, 5..=3600),
+    setting!("events.dtmf_type", [], events.dtmf_type, in |v: &String| dtmf_type(v)),
     setting!("log.level", ["LOG_LEVEL"], log.level),
     setting!("limits.legs", [], limits.legs, 1..=1024),
     setting!("limits.rooms", [], limits.rooms, 1..=1024),

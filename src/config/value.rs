@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use crate::codec::{Codec, KNOWN};
+
 /// A value as its source gives it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Raw {
@@ -197,6 +199,23 @@ impl Value for Vec<IpNet> {
     }
 }
 
+impl Value for Vec<Codec> {
+    fn read(raw: &Raw) -> Result<Self, String> {
+        let known = format!("one of {}", KNOWN.join(", "));
+        let names = list(raw, &known, |s| KNOWN.iter().find(|k| k.eq_ignore_ascii_case(s)).copied())?;
+        let codecs: Self = names.into_iter().filter_map(Codec::by_name).collect();
+        if codecs.is_empty() {
+            let built: Vec<&str> = Codec::ALL.iter().map(|c| c.name()).collect();
+            return Err(format!("no codec of the list is built in; built in are {}", built.join(", ")));
+        }
+        Ok(codecs)
+    }
+    fn show(&self) -> String {
+        let names: Vec<&str> = self.iter().map(|c| c.name()).collect();
+        show_list(&names)
+    }
+}
+
 impl Value for log::LevelFilter {
     fn read(raw: &Raw) -> Result<Self, String> {
         let wanted = "one of error, warn, info, debug, trace, off";
@@ -211,4 +230,16 @@ impl Value for log::LevelFilter {
 #[must_use]
 pub fn parse_net(s: &str) -> Option<IpNet> {
     s.parse().ok().or_else(|| s.parse::<IpAddr>().ok().map(IpNet::from))
+}
+
+/// Networks known to be well-formed, for defaults.
+#[must_use]
+pub fn nets(texts: &[&str]) -> Vec<IpNet> {
+    texts.iter().filter_map(|t| parse_net(t)).collect()
+}
+
+/// Characters of a host-like name.
+#[must_use]
+pub fn is_name_byte(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"-._".contains(&b)
 }

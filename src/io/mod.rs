@@ -3,8 +3,12 @@
 pub mod clock;
 pub mod executor;
 pub mod log;
+pub mod resolve;
 pub mod shell;
 pub mod signals;
+pub mod sip;
+pub mod sip_tcp;
 pub mod state;
 pub mod tcp;
 pub mod timer;
+pub mod udp;

@@ -54,6 +54,16 @@ impl Listener {
 }
 
 impl Stream {
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub async fn connect(addr: SocketAddr) -> io::Result<Self> {
+        let stream = Async::<TcpStream>::connect(addr).await?;
+        stream.get_ref().set_nodelay(true)?;
+        Ok(Self(stream))
+    }
+
     /// Reads some bytes; 0 at the end.
     ///
     /// # Errors

@@ -168,9 +168,8 @@ impl Transactions {
     /// The shell could not deliver to `target`: a connection was refused or lost.
     pub fn handle_unreachable(&mut self, now: Instant, target: Target) {
         let same = |t: &Target| {
-            t.transport == target.transport
-                && t.addr == target.addr
-                && (t.conn.is_none() || t.conn == target.conn)
+            let on_it = t.conn.is_some() && t.conn == target.conn;
+            t.transport == target.transport && (on_it || t.addr == target.addr)
         };
         let hit: Vec<ClientId> =
             self.clients.iter().filter(|(_, tx)| same(&tx.target)).map(|(id, _)| id).collect();

@@ -3,6 +3,7 @@
 pub mod client;
 pub mod client_invite;
 pub mod client_side;
+pub mod dialog;
 pub mod server;
 pub mod server_invite;
 pub mod server_side;

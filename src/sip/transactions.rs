@@ -46,6 +46,8 @@ pub enum Event {
     Failed(ClientId, Failure),
     /// No ACK came for our final response to an INVITE.
     AckMissing(ServerId),
+    /// Nothing more will be heard of this client transaction.
+    Gone(ClientId),
 }
 
 /// Why a request failed without a final response.
@@ -179,6 +181,7 @@ impl Transactions {
         self.deadlines.set(Ref::Client(id), next.map(|(at, _)| at));
         if over && let Some(tx) = self.clients.remove(id) {
             self.client_keys.remove(&tx.key);
+            self.events.push_back(Event::Gone(id));
         }
     }
 

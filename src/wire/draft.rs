@@ -81,6 +81,13 @@ impl Draft {
         self.headers.insert(0, (name.to_owned(), value));
     }
 
+    /// Replaces the first value of a field, if it is there.
+    pub fn set_first(&mut self, name: &str, value: String) {
+        if let Some((_, v)) = self.headers.iter_mut().find(|(n, _)| n == name) {
+            *v = value;
+        }
+    }
+
     /// The first value of a field, by its exact name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {

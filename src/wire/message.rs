@@ -107,6 +107,14 @@ pub struct Response {
     pub common: Common,
 }
 
+impl Answer {
+    /// Notes in the first Via where the request came from.
+    pub fn stamp(&mut self, source: SocketAddr) {
+        self.via.stamp(source);
+        self.draft.set_first("Via", self.via.to_string());
+    }
+}
+
 impl Common {
     /// Media type of the body, lower case and without parameters.
     #[must_use]

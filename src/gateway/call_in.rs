@@ -1,0 +1,318 @@
+//! Inbound calls: INVITE, ringing, early media, answer, CANCEL, ACK.
+
+use serde_json::{Map, Value};
+
+use super::core::Gateway;
+use super::error::GatewayError;
+use super::leg::{Kind, Leg, LegId, Phase};
+use crate::base::time::Now;
+use crate::codec::Codec;
+use crate::media::command::Command;
+use crate::sdp::{self, Description, Direction, Local, SdpError};
+use crate::sip::dialog::Dialog;
+use crate::sip::target::Target;
+use crate::sip::transactions::ServerId;
+use crate::wire::{Draft, Request};
+
+/// Most X- headers of one INVITE that are kept.
+const MAX_X_HEADERS: usize = 32;
+
+impl Gateway {
+    /// An INVITE outside any dialog.
+    pub(super) fn invited(&mut self, now: Now, tx: ServerId, request: &Request, source: Target) {
+        let offer = match offer_of(request) {
+            Ok(offer) => offer,
+            Err(e) => return self.refuse_sdp(now, tx, &e),
+        };
+        if self.names.len() >= usize::try_from(self.config.limits.legs).unwrap_or(usize::MAX) {
+            return self.refuse_call(now, tx, 503, "Service Unavailable");
+        }
+        if Dialog::uas(request, "probe").is_err() {
+            return self.refuse_call(now, tx, 400, "Bad Request: malformed or missing Contact");
+        }
+        let id = self.rng.uuid();
+        let leg = Leg {
+            sip_headers: x_headers(request),
+            codecs: self.config.sip.codecs.clone(),
+            flow: Some(source),
+            ring_until: Some(
+                now.mono + std::time::Duration::from_secs(self.config.sip.ring_timeout_s.into()),
+            ),
+            ..Leg::new(id, Kind::SipInbound, Phase::Ringing { tx, offer: offer.map(Box::new) }, now)
+        };
+        let Some(id) = self.adopt(leg) else {
+            return self.refuse_call(now, tx, 503, "Service Unavailable");
+        };
+        self.incoming.insert(tx, id);
+        if let Some(tag) = self.tx.tag_of(tx) {
+            self.dialogs.insert((request.common.call_id.clone(), tag.to_owned()), id);
+        }
+        self.reschedule(id);
+        if self.config.sip.auto_ringing {
+            self.respond_plain(now, tx, 180, "Ringing");
+        }
+        self.publish_ringing(now, id, request);
+    }
+
+    fn publish_ringing(&mut self, now: Now, id: LegId, request: &Request) {
+        let mut fields: Vec<(&'static str, Value)> = vec![
+            ("leg_type", Kind::SipInbound.as_str().into()),
+            ("from", request.common.from.uri.user().into()),
+            ("to", request.common.to.uri.user().into()),
+        ];
+        let headers = self.legs.get(id).map(|l| l.sip_headers.clone()).unwrap_or_default();
+        if !headers.is_empty() {
+            let map: Map<String, Value> = headers.into_iter().map(|(n, v)| (n, v.into())).collect();
+            fields.push(("sip_headers", map.into()));
+        }
+        self.publish(now, id, "leg.ringing", fields);
+    }
+
+    /// Counts and refuses a call before it becomes a leg.
+    pub(super) fn refuse_call(&mut self, now: Now, tx: ServerId, code: u16, reason: &str) {
+        *self.counters.refused.entry(code).or_default() += 1;
+        let Some(mut draft) = self.tx.draft(tx, code, reason) else { return };
+        if code == 503 {
+            draft.push("Retry-After", "5");
+        }
+        self.tx.respond(now.mono, tx, code, &draft);
+    }
+
+    /// Refuses a session description that cannot be used, saying why (RFC 3261 §20.43).
+    pub(super) fn refuse_sdp(&mut self, now: Now, tx: ServerId, e: &SdpError) {
+        let (code, reason, warning) = match e {
+            SdpError::Malformed | SdpError::NotAnAnswer => (400, "Bad Request", 399),
+            SdpError::NoAudio => (488, "Not Acceptable Here", 304),
+            SdpError::Profile(_) => (488, "Not Acceptable Here", 302),
+            SdpError::NoCodec => (488, "Not Acceptable Here", 305),
+            SdpError::Address => (488, "Not Acceptable Here", 301),
+        };
+        *self.counters.refused.entry(code).or_default() += 1;
+        let Some(mut draft) = self.tx.draft(tx, code, reason) else { return };
+        draft.push("Warning", format!("{warning} {} \"{e}\"", self.config.sip.host));
+        self.tx.respond(now.mono, tx, code, &draft);
+    }
+
+    /// A response without a body.
+    pub(super) fn respond_plain(&mut self, now: Now, tx: ServerId, code: u16, reason: &str) {
+        let Some(mut draft) = self.tx.draft(tx, code, reason) else { return };
+        if (101..300).contains(&code) {
+            self.add_contact(&mut draft, tx);
+        }
+        self.tx.respond(now.mono, tx, code, &draft);
+    }
+
+    /// Contact, and the proxies' Record-Route, of a response that makes a dialog (RFC 3261 §12.1.1).
+    pub(super) fn add_contact(&self, draft: &mut Draft, tx: ServerId) {
+        let Some(request) = self.tx.request_of(tx) else { return };
+        for value in request.common.headers.all("Record-Route") {
+            draft.push("Record-Route", value);
+        }
+        let peer = request.common.via.received().or(match &request.common.via.host {
+            crate::wire::Host::Ip(ip) => Some(*ip),
+            crate::wire::Host::Name(_) => None,
+        });
+        draft.push("Contact", self.contact(peer, request.common.via.transport == "TCP"));
+        draft.push("Allow", super::outside::ALLOW);
+    }
+
+    /// `POST /legs/{id}/early-media`: 183 with our answer, media at once.
+    ///
+    /// # Errors
+    /// Not inbound (400), not ringing (409), no offer or codec or port (500).
+    pub fn early_media(&mut self, now: Now, name: &str) -> Result<(), GatewayError> {
+        let id = self.inbound(name)?;
+        let leg = self.legs.get(id).ok_or(GatewayError::NotFound("leg not found"))?;
+        let Phase::Ringing { tx, offer } = &leg.phase else {
+            return Err(GatewayError::Conflict("the leg is not ringing".to_owned()));
+        };
+        if leg.early {
+            return Err(GatewayError::Conflict("early media is on already".to_owned()));
+        }
+        let tx = *tx;
+        let Some(offer) = offer.as_deref().cloned() else {
+            return Err(GatewayError::Failed("the caller offered no media to send early".to_owned()));
+        };
+        let body = self.answer_offer(id, &offer).map_err(|e| GatewayError::Failed(e.to_string()))?;
+        let Some(mut draft) = self.tx.draft(tx, 183, "Session Progress") else {
+            return Err(GatewayError::Conflict("the leg is not ringing".to_owned()));
+        };
+        self.add_contact(&mut draft, tx);
+        draft.set_body("application/sdp", body.into_bytes());
+        self.tx.respond(now.mono, tx, 183, &draft);
+        if let Some(leg) = self.legs.get_mut(id) {
+            leg.early = true;
+        }
+        self.open_media(id);
+        let kind = Kind::SipInbound.as_str();
+        self.publish(now, id, "leg.early_media", vec![("leg_type", kind.into())]);
+        Ok(())
+    }
+
+    /// `POST /legs/{id}/answer`. A leg that cannot be answered after all ends with the right response.
+    ///
+    /// # Errors
+    /// Not inbound (400), answered already (409).
+    pub fn answer(&mut self, now: Now, name: &str) -> Result<(), GatewayError> {
+        let id = self.inbound(name)?;
+        let leg = self.legs.get(id).ok_or(GatewayError::NotFound("leg not found"))?;
+        let Phase::Ringing { tx, offer } = &leg.phase else {
+            return Err(GatewayError::Conflict("the leg is not ringing or in early media".to_owned()));
+        };
+        let (tx, offer, early) = (*tx, offer.as_deref().cloned(), leg.early);
+        let body = match (&offer, early) {
+            (Some(_), true) => Ok(self.repeat_answer(id)),
+            (Some(offer), false) => self.answer_offer(id, offer),
+            (None, _) => self.make_offer(id),
+        };
+        match body {
+            Ok(body) => self.send_answer(now, id, tx, body, offer.is_none()),
+            Err(e @ (SdpError::NoCodec | SdpError::Profile(_) | SdpError::NoAudio)) => {
+                self.refuse_sdp(now, tx, &e);
+                self.end(now, id, "not_acceptable");
+            }
+            Err(SdpError::Malformed | SdpError::Address | SdpError::NotAnAnswer) => {
+                self.refuse_call(now, tx, 503, "Service Unavailable");
+                self.end(now, id, "service_unavailable");
+            }
+        }
+        self.drain(now);
+        Ok(())
+    }
+
+    fn send_answer(&mut self, now: Now, id: LegId, tx: ServerId, body: String, offerless: bool) {
+        let Some(mut draft) = self.tx.draft(tx, 200, "OK") else { return };
+        self.add_contact(&mut draft, tx);
+        draft.set_body("application/sdp", body.into_bytes());
+        let (Some(request), Some(tag)) = (self.tx.request_of(tx), self.tx.tag_of(tx)) else { return };
+        let cseq = request.common.cseq;
+        let Ok(dialog) = Dialog::uas(request, tag) else { return };
+        self.tx.respond(now.mono, tx, 200, &draft);
+        self.incoming.remove(&tx);
+        if let Some(leg) = self.legs.get_mut(id) {
+            leg.phase = Phase::Answered { tx, dialog: Box::new(dialog) };
+            leg.answered = Some(now.mono);
+            leg.ring_until = None;
+            leg.offer_in_ack = offerless.then_some(cseq);
+        }
+        self.reschedule(id);
+        if !offerless {
+            self.open_media(id);
+        }
+    }
+
+    /// Our answer to an offer, from a port of ours; notes what is agreed.
+    pub(super) fn answer_offer(&mut self, id: LegId, offer: &Description) -> Result<String, SdpError> {
+        self.take_port(id, offer.address)?;
+        let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
+        let local = leg.local.as_ref().ok_or(SdpError::Address)?;
+        let fallback = leg.flow.map_or(local.address, |f| f.addr.ip());
+        let (text, stream) = sdp::answer(offer, local, &leg.codecs, Direction::SendRecv, fallback)?;
+        leg.stream = Some(stream);
+        Ok(text)
+    }
+
+    /// The answer of the 183 again, for the 200.
+    fn repeat_answer(&mut self, id: LegId) -> String {
+        let Some(leg) = self.legs.get(id) else { return String::new() };
+        let (Phase::Ringing { offer: Some(offer), .. }, Some(local), Some(flow)) =
+            (&leg.phase, &leg.local, leg.flow)
+        else {
+            return String::new();
+        };
+        let again = sdp::answer(offer, local, &leg.codecs, Direction::SendRecv, flow.addr.ip());
+        again.map_or_else(|_| String::new(), |(text, _)| text)
+    }
+
+    /// An offer of ours, for a 200 to an INVITE that had none.
+    pub(super) fn make_offer(&mut self, id: LegId) -> Result<String, SdpError> {
+        let peer = self.legs.get(id).and_then(|l| l.flow).map(|f| f.addr.ip());
+        self.take_port(id, peer)?;
+        let leg = self.legs.get(id).ok_or(SdpError::Malformed)?;
+        let local = leg.local.as_ref().ok_or(SdpError::Address)?;
+        Ok(sdp::offer(local, &leg.codecs, Direction::SendRecv))
+    }
+
+    /// Gives a leg sockets and a session description of its own, unless it has them.
+    pub(super) fn take_port(&mut self, id: LegId, peer: Option<std::net::IpAddr>) -> Result<(), SdpError> {
+        let session_id = self.rng.u64() >> 2;
+        let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
+        if leg.local.is_some() {
+            return Ok(());
+        }
+        let port = self.ports.take(peer).ok_or(SdpError::Address)?;
+        leg.local = Some(Local { session_id, version: 1, address: port.address, port: port.port });
+        leg.port = Some(port);
+        Ok(())
+    }
+
+    /// Opens the media of a leg on its port, or updates it when it is open.
+    pub(super) fn open_media(&mut self, id: LegId) {
+        let ssrc = self.rng.u32();
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        let Some(stream) = leg.stream else { return };
+        if let Some(slot) = leg.slot {
+            self.media.push_back(Command::Update { slot, stream });
+            return;
+        }
+        let (Some(port), Some(slot)) = (leg.port.take(), self.ports.take_slot()) else { return };
+        leg.slot = Some(slot);
+        self.slots.insert(slot, id);
+        let (muted, deaf) = (leg.muted, leg.deaf);
+        self.media.push_back(Command::Open { slot, port: port.id, stream, ssrc, muted, deaf });
+    }
+
+    /// The caller gave up.
+    pub(super) fn cancelled(&mut self, now: Now, tx: ServerId) {
+        self.respond_plain(now, tx, 487, "Request Terminated");
+        if let Some(id) = self.incoming.get(&tx).copied() {
+            self.end(now, id, "caller_cancel");
+        }
+    }
+
+    fn inbound(&self, name: &str) -> Result<LegId, GatewayError> {
+        let id = self.find(name)?;
+        match self.legs.get(id).map(|l| l.kind) {
+            Some(Kind::SipInbound) => Ok(id),
+            Some(Kind::SipOutbound) | None => {
+                Err(GatewayError::Invalid("the leg is not an inbound SIP leg".to_owned()))
+            }
+        }
+    }
+}
+
+/// The offer in a request; `None` when it has no body.
+pub(super) fn offer_of(request: &Request) -> Result<Option<Description>, SdpError> {
+    if request.common.body.is_empty() {
+        return Ok(None);
+    }
+    Description::parse(&request.common.body).map(Some)
+}
+
+/// X- headers with their spelling, the last of each name; never those that name a webhook.
+fn x_headers(request: &Request) -> Vec<(String, String)> {
+    let mut out: Vec<(String, String)> = Vec::new();
+    for (name, value) in request.common.headers.iter() {
+        let lower = name.to_ascii_lowercase();
+        if !lower.starts_with("x-") || lower == "x-webhook-url" || lower == "x-webhook-secret" {
+            continue;
+        }
+        out.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
+        if out.len() < MAX_X_HEADERS {
+            out.push((name.to_owned(), value.to_owned()));
+        }
+    }
+    out
+}
+
+/// Codecs by name, those built in, in the order given.
+#[must_use]
+pub fn codecs_by_name(names: &[String]) -> Vec<Codec> {
+    let mut out = Vec::new();
+    for codec in names.iter().filter_map(|n| Codec::by_name(n)) {
+        if !out.contains(&codec) {
+            out.push(codec);
+        }
+    }
+    out
+}

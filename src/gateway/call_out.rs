@@ -1,0 +1,305 @@
+//! Outbound calls: originate, provisional and final responses, redirections, forks.
+
+use std::net::IpAddr;
+
+use serde_json::{Map, Value};
+
+use super::command::Originate;
+use super::core::Gateway;
+use super::error::GatewayError;
+use super::leg::{Inviting, Kind, Leg, LegId, Phase};
+use super::sending::Purpose;
+use super::snapshot::{LegView, view};
+use crate::base::time::Now;
+use crate::sdp::{self, Description, Direction};
+use crate::sip::dialog::Dialog;
+use crate::sip::target::{Target, Transport, next_hop};
+use crate::sip::transactions::ClientId;
+use crate::wire::{Draft, Method, NameAddr, Response, Uri};
+
+/// Redirections followed for one call.
+const MAX_REDIRECTS: u8 = 5;
+
+/// What every INVITE of an outbound leg has in common.
+#[derive(Debug, Clone)]
+pub struct OutRequest {
+    /// Whom the API named.
+    pub to: Uri,
+    /// Where this attempt goes.
+    pub target: Uri,
+    /// User part of From; empty: our own name.
+    pub from: String,
+    /// Our tag.
+    pub tag: String,
+    /// Call-ID.
+    pub call_id: String,
+    /// `Privacy`, if not empty.
+    pub privacy: String,
+    /// Further headers.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Gateway {
+    /// `POST /legs`.
+    ///
+    /// # Errors
+    /// No leg or port is left (503), a URI that cannot be called (400).
+    pub fn originate(&mut self, now: Now, wanted: Originate) -> Result<LegView, GatewayError> {
+        let uri =
+            wanted.uri.sip().ok_or(GatewayError::Invalid("uri: only sip: URIs can be called".to_owned()))?;
+        next_hop(uri).map_err(|e| GatewayError::Invalid(format!("uri: {e}")))?;
+        let max = self.config.limits.legs;
+        if self.names.len() >= usize::try_from(max).unwrap_or(usize::MAX) {
+            return Err(GatewayError::Unavailable(format!("all {max} legs are in use (limits.legs)")));
+        }
+        if self.ports.stock() == 0 {
+            return Err(GatewayError::Unavailable(
+                "no RTP port is free (rtp.port_min, rtp.port_max)".to_owned(),
+            ));
+        }
+        let request = OutRequest {
+            to: wanted.uri.clone(),
+            target: wanted.uri.clone(),
+            from: wanted.from.clone(),
+            tag: self.rng.token(),
+            call_id: self.rng.uuid(),
+            privacy: wanted.privacy,
+            headers: wanted.headers.clone(),
+        };
+        let key = (request.call_id.clone(), request.tag.clone());
+        let inviting =
+            Inviting { tx: None, redirects: Vec::new(), followed: 0, request, cseq: self.rng.below(1 << 15) };
+        let id = self.rng.uuid();
+        let ring = u64::from(wanted.ring_timeout);
+        let leg = Leg {
+            codecs: wanted.codecs,
+            hook: wanted.hook,
+            accept_dtmf: wanted.accept_dtmf,
+            ring_until: (ring > 0).then(|| now.mono + std::time::Duration::from_secs(ring)),
+            max_duration: wanted.max_duration,
+            ..Leg::new(id, Kind::SipOutbound, Phase::Inviting(Box::new(inviting)), now)
+        };
+        let Some(id) = self.adopt(leg) else {
+            return Err(GatewayError::Unavailable(format!("all {max} legs are in use (limits.legs)")));
+        };
+        self.dialogs.insert(key, id);
+        self.reschedule(id);
+        self.publish_calling(now, id, &wanted.uri, &wanted.from, &wanted.headers);
+        let shown = self.legs.get(id).map(view).ok_or(GatewayError::NotFound("leg not found"))?;
+        self.start_invite(now, id, &wanted.uri);
+        self.drain(now);
+        Ok(shown)
+    }
+
+    fn publish_calling(&mut self, now: Now, id: LegId, uri: &Uri, from: &str, headers: &[(String, String)]) {
+        let kind = Kind::SipOutbound.as_str();
+        let mut fields: Vec<(&'static str, Value)> =
+            vec![("leg_type", kind.into()), ("uri", uri.to_string().into())];
+        if !from.is_empty() {
+            fields.push(("from", from.into()));
+        }
+        if !headers.is_empty() {
+            let map: Map<String, Value> =
+                headers.iter().map(|(n, v)| (n.clone(), v.as_str().into())).collect();
+            fields.push(("sip_headers", map.into()));
+        }
+        self.publish(now, id, "leg.ringing", fields);
+    }
+
+    /// Sends the INVITE of a leg to an address.
+    pub(super) fn invite(&mut self, now: Now, id: LegId, target: Target) {
+        if self.take_port(id, Some(target.addr.ip())).is_err() {
+            return self.end(now, id, "invite_failed");
+        }
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        let Phase::Inviting(inviting) = &mut leg.phase else { return };
+        inviting.cseq += 1;
+        let (request, cseq) = (inviting.request.clone(), inviting.cseq);
+        let Some(local) = &leg.local else { return };
+        let body = sdp::offer(local, &leg.codecs, Direction::SendRecv);
+        leg.flow = Some(target);
+        let draft = self.invite_draft(&request, cseq, target, body);
+        match self.tx.request(now.mono, &Method::Invite, draft, target) {
+            Ok(tx) => {
+                self.outgoing.insert(tx, Purpose::Invite(id));
+                if let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get_mut(id) {
+                    inviting.tx = Some(tx);
+                }
+            }
+            Err(_) => self.end(now, id, "invite_failed"),
+        }
+    }
+
+    fn invite_draft(&self, r: &OutRequest, cseq: u32, target: Target, body: String) -> Draft {
+        let host = self.tx.locals().for_peer(target.addr.ip()).map_or(target.addr, |a| a);
+        let ours = Self::host_text(host.ip());
+        let name = &self.config.sip.host;
+        let mut draft = Draft::request(&Method::Invite, &r.target);
+        draft.push("Max-Forwards", "70");
+        if r.from.is_empty() {
+            draft.push("From", format!("\"{name}\" <sip:{name}@{ours}>;tag={}", r.tag));
+        } else {
+            draft.push("From", format!("<sip:{}@{ours}>;tag={}", r.from, r.tag));
+        }
+        draft.push("To", NameAddr::new(without_headers(&r.to)).to_string());
+        draft.push("Call-ID", r.call_id.as_str());
+        draft.push("CSeq", format!("{cseq} INVITE"));
+        draft.push("Contact", self.contact(Some(target.addr.ip()), target.transport == Transport::Tcp));
+        draft.push("Allow", super::outside::ALLOW);
+        draft.push("User-Agent", name.as_str());
+        if !r.from.is_empty() {
+            draft.push("P-Asserted-Identity", format!("<sip:{}@{ours}>", r.from));
+        }
+        if !r.privacy.is_empty() {
+            draft.push("Privacy", r.privacy.as_str());
+        }
+        for (name, value) in &r.headers {
+            draft.push(name.as_str(), value.as_str());
+        }
+        draft.set_body("application/sdp", body.into_bytes());
+        draft
+    }
+
+    /// A response to the INVITE of a leg.
+    pub(super) fn invite_response(&mut self, now: Now, tx: ClientId, id: LegId, response: &Response) {
+        let calling =
+            self.legs.get(id).is_some_and(|l| matches!(&l.phase, Phase::Inviting(i) if i.tx == Some(tx)));
+        match response.code {
+            100..=199 if calling => self.progress(now, id, response),
+            200..=299 if calling => self.accepted(now, tx, id, response),
+            // A fork that was not the first to answer.
+            200..=299 => self.end_fork(now, tx, response),
+            300..=399 if calling => self.redirected(now, tx, id, response),
+            300..=699 if calling => {
+                self.outgoing.remove(&tx);
+                let reason = reason_of(response.code);
+                self.end(now, id, &reason);
+            }
+            _ => {}
+        }
+    }
+
+    /// 183 with a session description: early media.
+    fn progress(&mut self, now: Now, id: LegId, response: &Response) {
+        if response.code != 183 || response.common.body.is_empty() {
+            return;
+        }
+        let first = self.legs.get(id).is_some_and(|l| !l.early);
+        if !first || self.take_answer(id, response).is_err() {
+            return;
+        }
+        if let Some(leg) = self.legs.get_mut(id) {
+            leg.early = true;
+        }
+        self.open_media(id);
+        let kind = Kind::SipOutbound.as_str();
+        self.publish(now, id, "leg.early_media", vec![("leg_type", kind.into())]);
+    }
+
+    fn accepted(&mut self, now: Now, tx: ClientId, id: LegId, response: &Response) {
+        let Ok(mut dialog) = Dialog::uac(response) else {
+            // A 2xx nobody can acknowledge: the far end ends it by its own timer.
+            return self.end(now, id, "invite_failed");
+        };
+        let flow = self.legs.get(id).and_then(|l| l.flow);
+        self.send_ack(now, tx, &dialog, response.common.cseq, flow);
+        let early = self.legs.get(id).is_some_and(|l| l.early);
+        let agreed =
+            if response.common.body.is_empty() && early { Ok(()) } else { self.take_answer(id, response) };
+        if let Err(reason) = agreed {
+            self.send_in_dialog(now, &Method::Bye, &mut dialog, flow);
+            return self.end(now, id, reason);
+        }
+        if let Some(leg) = self.legs.get_mut(id) {
+            leg.phase = Phase::Up { dialog: Box::new(dialog) };
+            leg.answered = Some(now.mono);
+            leg.ring_until = None;
+        }
+        self.open_media(id);
+        self.connected(now, id);
+        self.note_hold(now, id);
+    }
+
+    /// Notes what an answer agrees to; the reason to end the call when it agrees to nothing.
+    fn take_answer(&mut self, id: LegId, response: &Response) -> Result<(), &'static str> {
+        let answer = Description::parse(&response.common.body).map_err(|_| "invite_failed")?;
+        let leg = self.legs.get_mut(id).ok_or("invite_failed")?;
+        let fallback = leg.flow.map_or(IpAddr::from([0, 0, 0, 0]), |f| f.addr.ip());
+        let stream = sdp::accept(&answer, &leg.codecs, true, fallback).map_err(|_| "connect_failed")?;
+        leg.stream = Some(stream);
+        Ok(())
+    }
+
+    /// 3xx: the next target, if there is one that can be called and not too many were tried.
+    fn redirected(&mut self, now: Now, tx: ClientId, id: LegId, response: &Response) {
+        self.outgoing.remove(&tx);
+        let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get_mut(id) else { return };
+        let mut contacts: Vec<(u32, Uri)> = response
+            .common
+            .contacts
+            .iter()
+            .filter(|c| c.uri.sip().is_some_and(|u| next_hop(u).is_ok()))
+            .map(|c| (preference(c), c.uri.clone()))
+            .collect();
+        contacts.sort_by_key(|(q, _)| std::cmp::Reverse(*q));
+        inviting.redirects.splice(0..0, contacts.into_iter().map(|(_, uri)| uri));
+        inviting.redirects.truncate(16);
+        if inviting.followed >= MAX_REDIRECTS || inviting.redirects.is_empty() {
+            return self.end(now, id, "invite_failed");
+        }
+        inviting.followed += 1;
+        inviting.tx = None;
+        let next = without_headers(&inviting.redirects.remove(0));
+        inviting.request.target = next.clone();
+        self.start_invite(now, id, &next);
+    }
+}
+
+/// `q` of a Contact, in thousandths.
+fn preference(contact: &NameAddr) -> u32 {
+    let q: f32 = contact.params.get("q").and_then(|q| q.parse().ok()).unwrap_or(1.0);
+    if q.is_finite() { (q.clamp(0.0, 1.0) * 1000.0) as u32 } else { 0 }
+}
+
+/// A URI as it may stand in a request line: without `?` headers.
+fn without_headers(uri: &Uri) -> Uri {
+    match uri {
+        Uri::Sip(u) => {
+            let mut u = u.clone();
+            u.headers = None;
+            Uri::Sip(u)
+        }
+        Uri::Tel(_) | Uri::Other(_) => uri.clone(),
+    }
+}
+
+/// The disconnect reason of a final response to our INVITE (reference B3).
+#[must_use]
+pub fn reason_of(code: u16) -> String {
+    let word = match code {
+        486 => "busy",
+        480 => "unavailable",
+        404 => "not_found",
+        403 => "forbidden",
+        401 | 407 => "unauthorized",
+        408 => "timeout",
+        487 => "cancelled",
+        488 => "not_acceptable",
+        503 => "service_unavailable",
+        603 => "declined",
+        300..=399 => "invite_failed",
+        other => return format!("sip_{other}"),
+    };
+    word.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn final_codes_become_reasons() {
+        let got: Vec<String> = [486, 480, 407, 302, 500, 603].into_iter().map(reason_of).collect();
+        assert_eq!(got, ["busy", "unavailable", "unauthorized", "invite_failed", "sip_500", "declined"]);
+    }
+}

@@ -1,0 +1,298 @@
+//! The gateway's state, and the one way in and out of it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::event::{Event, Hook};
+use super::leg::{Leg, LegId, Phase};
+use super::ports::{Port, Ports};
+use super::sending::{Pending, Purpose};
+use super::snapshot::Numbers;
+use super::work::{Work, WorkId, WorkResult};
+use crate::base::deadlines::Deadlines;
+use crate::base::ids::Table;
+use crate::base::rng::Rng;
+use crate::base::time::Now;
+use crate::config::Config;
+use crate::media::command::{Command, Fact, Slot};
+use crate::sip::dialog::Dialog;
+use crate::sip::target::Target;
+use crate::sip::transactions::{self, ClientId, Locals, ServerId, Transactions, Transmit};
+use crate::wire::message::{Message, Refusal, Request, parse};
+
+/// Most pieces of work waiting for the shell; past it they fail at once.
+const MAX_WORK: usize = 4096;
+/// How long the last event of a leg waits for its media to report.
+pub(super) const LAST_WORD: Duration = Duration::from_secs(2);
+
+/// The gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    pub(super) config: Rc<Config>,
+    pub(super) tx: Transactions,
+    pub(super) rng: Rng,
+    pub(super) legs: Table<Leg>,
+    /// Legs that have not ended, by their UUID.
+    pub(super) names: BTreeMap<String, LegId>,
+    /// Legs by Call-ID and our tag.
+    pub(super) dialogs: BTreeMap<(String, String), LegId>,
+    /// Unanswered inbound legs by their INVITE.
+    pub(super) incoming: BTreeMap<ServerId, LegId>,
+    /// What our own requests are for.
+    pub(super) outgoing: BTreeMap<ClientId, Purpose>,
+    /// Dialogs of ended legs that owe a BYE once the ACK is in (RFC 3261 §15).
+    pub(super) farewells: BTreeMap<ServerId, (Dialog, Option<Target>)>,
+    pub(super) slots: BTreeMap<Slot, LegId>,
+    pub(super) ports: Ports,
+    pub(super) pending: BTreeMap<WorkId, Pending>,
+    pub(super) next_work: WorkId,
+    pub(super) deadlines: Deadlines<LegId>,
+    pub(super) counters: Numbers,
+    pub(super) events: VecDeque<Event>,
+    pub(super) media: VecDeque<Command>,
+    pub(super) work: VecDeque<Work>,
+}
+
+impl Gateway {
+    /// A gateway with these settings, known to the network under `locals`.
+    #[must_use]
+    pub fn new(config: Rc<Config>, locals: Locals, mut rng: Rng) -> Self {
+        let legs = usize::try_from(config.limits.legs).unwrap_or(usize::MAX);
+        Self {
+            tx: Transactions::new(locals, rng.fork()),
+            rng,
+            // Ended legs stay a moment until their media has reported.
+            legs: Table::new(legs.saturating_mul(2)),
+            names: BTreeMap::new(),
+            dialogs: BTreeMap::new(),
+            incoming: BTreeMap::new(),
+            outgoing: BTreeMap::new(),
+            farewells: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            ports: Ports::new(config.limits.legs),
+            pending: BTreeMap::new(),
+            next_work: 0,
+            deadlines: Deadlines::default(),
+            counters: Numbers::default(),
+            events: VecDeque::new(),
+            media: VecDeque::new(),
+            work: VecDeque::new(),
+            config,
+        }
+    }
+
+    /// Takes one SIP message: a datagram, or a frame of a stream.
+    pub fn handle_message(&mut self, now: Now, source: Target, bytes: &[u8]) {
+        match parse(bytes) {
+            Ok(Message::Request(mut request)) => {
+                request.stamp(source.addr);
+                if self.admits(source.addr.ip(), &request) {
+                    self.tx.handle_request(now.mono, request, source);
+                } else {
+                    self.counters.strangers += 1;
+                }
+            }
+            Ok(Message::Response(response)) => self.tx.handle_response(now.mono, response),
+            Err(Refusal::Answer(mut answer)) if self.accepts(source.addr.ip()) => {
+                self.counters.malformed += 1;
+                answer.stamp(source.addr);
+                self.tx.refuse(*answer, source);
+            }
+            Err(Refusal::Answer(_) | Refusal::Drop(_)) => self.counters.malformed += 1,
+        }
+        self.drain(now);
+    }
+
+    /// True when calls from this address are welcome.
+    #[must_use]
+    pub fn accepts(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.config.sip.accept_from.iter().any(|net| net.contains(&ip))
+    }
+
+    /// Strangers are heard only in dialogs that exist.
+    fn admits(&self, ip: IpAddr, request: &Request) -> bool {
+        self.accepts(ip) || self.leg_of_request(request).is_some()
+    }
+
+    /// The leg whose dialog a request belongs to.
+    pub(super) fn leg_of_request(&self, request: &Request) -> Option<LegId> {
+        let c = &request.common;
+        let key = (c.call_id.clone(), c.to.tag()?.to_owned());
+        let id = *self.dialogs.get(&key)?;
+        let dialog = self.legs.get(id)?.dialog();
+        dialog.is_none_or(|d| d.is_from_peer(request)).then_some(id)
+    }
+
+    /// The shell could not deliver to `target`.
+    pub fn handle_unreachable(&mut self, now: Now, target: Target) {
+        self.tx.handle_unreachable(now.mono, target);
+        self.drain(now);
+    }
+
+    /// Adds a bound socket pair to the stock.
+    pub fn add_port(&mut self, port: Port) {
+        self.ports.add(port);
+    }
+
+    /// Pairs in stock; the shell keeps it filled.
+    #[must_use]
+    pub fn ports_in_stock(&self) -> usize {
+        self.ports.stock()
+    }
+
+    /// Takes news from the media engine.
+    pub fn handle_media(&mut self, now: Now, fact: Fact) {
+        match fact {
+            Fact::Digit { slot, digit } => self.digit_received(now, slot, digit),
+            Fact::Silent { slot } => {
+                if let Some(id) = self.slots.get(&slot).copied() {
+                    self.hang_up(now, id, "rtp_timeout", None);
+                }
+            }
+            Fact::Closed { slot, quality } => self.media_closed(now, slot, quality),
+        }
+        self.drain(now);
+    }
+
+    /// Takes the result of a piece of work.
+    pub fn handle_work(&mut self, now: Now, id: WorkId, result: WorkResult) {
+        match result {
+            WorkResult::Resolved(addresses) => self.resolved(now, id, &addresses),
+        }
+        self.drain(now);
+    }
+
+    /// Fires everything that is due at `now`.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.tx.handle_timeout(now.mono);
+        self.drain(now);
+        while let Some(id) = self.deadlines.pop_due(now.mono) {
+            self.leg_due(now, id);
+        }
+        self.drain(now);
+    }
+
+    fn leg_due(&mut self, now: Now, id: LegId) {
+        let Some(leg) = self.legs.get(id) else { return };
+        if matches!(leg.phase, Phase::Ending { .. }) {
+            return self.finish(now, id);
+        }
+        let ringing = leg.ring_until.is_some_and(|at| at <= now.mono);
+        if ringing {
+            self.hang_up(now, id, "ring_timeout", Some(480));
+        } else {
+            self.hang_up(now, id, "max_duration", None);
+        }
+    }
+
+    /// Handles what the transactions have to say until they have no more.
+    pub(super) fn drain(&mut self, now: Now) {
+        while let Some(event) = self.tx.poll_event() {
+            match event {
+                transactions::Event::Request(tx, request, source) => self.request(now, tx, &request, source),
+                transactions::Event::Ack(request) => self.ack_received(now, &request),
+                transactions::Event::Cancelled(tx) => self.cancelled(now, tx),
+                transactions::Event::Response(tx, response) => self.response(now, tx, &response),
+                transactions::Event::Failed(tx, why) => self.request_failed(now, tx, why),
+                transactions::Event::AckMissing(tx) => self.ack_missing(now, tx),
+                transactions::Event::Gone(tx) => {
+                    self.outgoing.remove(&tx);
+                }
+            }
+        }
+    }
+
+    /// The next message for the network, until `None`.
+    #[must_use]
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.tx.poll_transmit()
+    }
+
+    /// The next event for the world, until `None`.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// The next order for the media engine, until `None`.
+    #[must_use]
+    pub fn poll_media(&mut self) -> Option<Command> {
+        self.media.pop_front()
+    }
+
+    /// The next piece of work for the shell, until `None`.
+    #[must_use]
+    pub fn poll_work(&mut self) -> Option<Work> {
+        self.work.pop_front()
+    }
+
+    /// When to call [`Self::handle_timeout`] next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let leg = self.deadlines.next().map(|(at, _)| at);
+        [self.tx.poll_timeout(), leg].into_iter().flatten().min()
+    }
+
+    /// True when nothing is left of any call: no leg, transaction, timer or work.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.legs.is_empty()
+            && self.tx.is_empty()
+            && self.dialogs.is_empty()
+            && self.incoming.is_empty()
+            && self.outgoing.is_empty()
+            && self.farewells.is_empty()
+            && self.slots.is_empty()
+            && self.pending.is_empty()
+            && self.deadlines.is_empty()
+    }
+
+    /// Publishes an event about a leg, to its webhook or the global one.
+    pub(super) fn publish(
+        &mut self,
+        now: Now,
+        id: LegId,
+        kind: &'static str,
+        fields: Vec<(&'static str, Value)>,
+    ) {
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        leg.seq += 1;
+        let (leg_id, seq, hook) = (leg.id.clone(), leg.seq, leg.hook.clone());
+        self.push_event(now, kind, Some((leg_id, seq)), None, fields, hook);
+    }
+
+    fn push_event(
+        &mut self,
+        now: Now,
+        kind: &'static str,
+        leg: Option<(String, u64)>,
+        room_id: Option<String>,
+        fields: Vec<(&'static str, Value)>,
+        hook: Option<Hook>,
+    ) {
+        let (leg_id, leg_seq) = leg.unzip();
+        let event_id = self.rng.uuid();
+        self.events.push_back(Event { kind, at: now.utc, event_id, leg_id, leg_seq, room_id, fields, hook });
+    }
+
+    /// Notes when a leg wants to be woken next.
+    pub(super) fn reschedule(&mut self, id: LegId) {
+        let at = self.legs.get(id).and_then(Leg::deadline);
+        self.deadlines.set(id, at);
+    }
+
+    /// Queues work for the shell; `None` when too much waits already.
+    pub(super) fn start_work(&mut self, make: impl FnOnce(WorkId) -> Work) -> Option<WorkId> {
+        if self.work.len() >= MAX_WORK {
+            return None;
+        }
+        self.next_work += 1;
+        self.work.push_back(make(self.next_work));
+        Some(self.next_work)
+    }
+}

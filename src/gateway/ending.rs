@@ -1,0 +1,174 @@
+//! The end of a leg: told to the far end, to the media, and last of all to the world, exactly once.
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::core::{Gateway, LAST_WORD};
+use super::leg::{LegId, Phase};
+use super::sending::Purpose;
+use crate::base::time::Now;
+use crate::media::command::{Command, Quality, Slot};
+use crate::sip::transactions::ServerId;
+use crate::wire::Method;
+
+impl Gateway {
+    /// Ends a leg from our side: CANCEL, a final response (`code`, 480 unless given), or BYE.
+    pub(super) fn hang_up(&mut self, now: Now, id: LegId, reason: &str, code: Option<u16>) {
+        let Some(leg) = self.legs.get(id) else { return };
+        match &leg.phase {
+            Phase::Inviting(inviting) => {
+                if let Some(tx) = inviting.tx {
+                    self.outgoing.insert(tx, Purpose::Abandoned);
+                    self.tx.cancel(now.mono, tx);
+                }
+            }
+            Phase::Ringing { tx, .. } => {
+                let (tx, code) = (*tx, code.unwrap_or(480));
+                self.respond_plain(now, tx, code, phrase(code));
+            }
+            Phase::Answered { tx, dialog } => {
+                // BYE may not go out before the ACK is in (RFC 3261 §15).
+                let farewell = (dialog.as_ref().clone(), leg.flow);
+                self.farewells.insert(*tx, farewell);
+            }
+            Phase::Up { .. } => return self.bye_now(now, id, reason),
+            Phase::Ending { .. } => return,
+        }
+        self.end(now, id, reason);
+    }
+
+    /// BYE, whatever the dialog waits for.
+    pub(super) fn bye_now(&mut self, now: Now, id: LegId, reason: &str) {
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        let flow = leg.flow;
+        if let Some(mut dialog) = leg.dialog().cloned() {
+            self.send_in_dialog(now, &Method::Bye, &mut dialog, flow);
+        }
+        self.end(now, id, reason);
+    }
+
+    /// The BYE that an ended leg owed.
+    pub(super) fn say_farewell(&mut self, now: Now, tx: ServerId) {
+        if let Some((mut dialog, flow)) = self.farewells.remove(&tx) {
+            self.send_in_dialog(now, &Method::Bye, &mut dialog, flow);
+        }
+    }
+
+    /// The leg is over as far as signalling goes. It leaves every list; its last event follows when its
+    /// media has reported.
+    pub(super) fn end(&mut self, now: Now, id: LegId, reason: &str) {
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        if matches!(leg.phase, Phase::Ending { .. }) {
+            return;
+        }
+        let latest = now.mono + LAST_WORD;
+        leg.phase = Phase::Ending { reason: reason.to_owned(), at: now.mono, latest };
+        let slot = leg.slot;
+        if let Some(port) = leg.port.take() {
+            self.ports.add(port);
+        }
+        let name = leg.id.clone();
+        self.names.remove(&name);
+        self.dialogs.retain(|_, l| *l != id);
+        self.incoming.retain(|_, l| *l != id);
+        self.pending.retain(|_, p| !p.is_for(id));
+        for purpose in self.outgoing.values_mut() {
+            if *purpose == Purpose::Invite(id) {
+                *purpose = Purpose::Abandoned;
+            }
+        }
+        match slot {
+            Some(slot) => {
+                self.media.push_back(Command::Close { slot });
+                self.reschedule(id);
+            }
+            None => self.finish(now, id),
+        }
+    }
+
+    /// The media of a leg is closed.
+    pub(super) fn media_closed(&mut self, now: Now, slot: Slot, quality: Quality) {
+        self.ports.free_slot(slot);
+        let Some(id) = self.slots.remove(&slot) else { return };
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        leg.slot = None;
+        leg.quality = Some(quality);
+        if matches!(leg.phase, Phase::Ending { .. }) {
+            self.finish(now, id);
+        }
+    }
+
+    /// `leg.disconnected`, and the leg is no more.
+    pub(super) fn finish(&mut self, now: Now, id: LegId) {
+        let Some(leg) = self.legs.get(id) else { return };
+        let Phase::Ending { reason, at, .. } = &leg.phase else { return };
+        let total = seconds(leg.created.mono, *at);
+        let answered = leg.answered.map_or(0.0, |from| seconds(from, *at));
+        let (reason, kind) = (reason.clone(), leg.kind.as_str());
+        let cdr = json!({ "reason": reason, "duration_total": total, "duration_answered": answered });
+        let mut fields: Vec<(&'static str, Value)> = vec![("cdr", cdr)];
+        if let Some(q) = leg.quality.filter(|q| q.received >= 2) {
+            fields.push(("quality", quality_json(&q)));
+        }
+        *self.counters.reasons.entry((kind, reason)).or_default() += 1;
+        self.publish(now, id, "leg.disconnected", fields);
+        self.deadlines.set(id, None);
+        self.legs.remove(id);
+    }
+}
+
+fn seconds(from: Instant, to: Instant) -> f64 {
+    let hundredths = to.saturating_duration_since(from).as_millis() as f64 / 10.0;
+    hundredths.round() / 100.0
+}
+
+fn two_places(v: f64) -> f64 {
+    (v * 100.0).round() / 100.0
+}
+
+/// The quality block (reference B3).
+fn quality_json(q: &Quality) -> Value {
+    json!({
+        "mos_score": two_places(mos(q)),
+        "rtp_packets_received": q.received,
+        "rtp_packets_lost": q.lost,
+        "rtp_jitter_ms": two_places(q.jitter_ms),
+    })
+}
+
+/// Mean opinion score from loss and jitter, 1 to 5 (reference B3).
+fn mos(q: &Quality) -> f64 {
+    let latency = 2.0 * q.jitter_ms + 10.0;
+    let expected = (q.received + q.lost).max(1);
+    let loss = q.lost as f64 / expected as f64;
+    let delay = if latency >= 160.0 { 10.0 } else { 0.0 };
+    let r = (93.2 - latency / 40.0 - delay - 250.0 * loss).clamp(0.0, 100.0);
+    (1.0 + 0.035 * r + 7e-6 * r * (r - 60.0) * (100.0 - r)).clamp(1.0, 5.0)
+}
+
+/// Reason phrases of the refusals we send.
+fn phrase(code: u16) -> &'static str {
+    match code {
+        403 => "Forbidden",
+        404 => "Not Found",
+        480 => "Temporarily Unavailable",
+        486 => "Busy Here",
+        500 => "Server Internal Error",
+        603 => "Decline",
+        _ => "Rejected",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clean_call_scores_as_the_reference_does() {
+        let clean = Quality { received: 100, ..Quality::default() };
+        assert_eq!(two_places(mos(&clean)), 4.4);
+        let bad = Quality { received: 80, lost: 20, jitter_ms: 90.0, ..Quality::default() };
+        assert!(mos(&bad) < 2.5);
+    }
+}

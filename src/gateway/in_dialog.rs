@@ -1,0 +1,303 @@
+//! Requests inside a call: BYE, re-INVITE, INFO, and the ACKs that complete what we answered.
+
+use serde_json::Value;
+
+use super::call_in::offer_of;
+use super::core::Gateway;
+use super::leg::{Leg, LegId, Phase};
+use super::outside::refusal_of_body;
+use crate::base::time::Now;
+use crate::media::command::Slot;
+use crate::sdp::{self, Description, Direction, SdpError};
+use crate::sip::target::Target;
+use crate::sip::transactions::ServerId;
+use crate::wire::{Draft, Method, Request};
+
+impl Gateway {
+    /// A request with a To tag.
+    pub(super) fn in_dialog(&mut self, now: Now, tx: ServerId, request: &Request, source: Target) {
+        let Some(id) = self.leg_of_request(request) else {
+            return self.respond_plain(now, tx, 481, "Call/Transaction Does Not Exist");
+        };
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        if let Some(dialog) = leg.dialog_mut()
+            && dialog.handle_request(request).is_err()
+        {
+            return self.respond_plain(now, tx, 500, "Server Internal Error: CSeq out of order");
+        }
+        match &request.method {
+            Method::Bye => self.bye_received(now, tx, id),
+            Method::Invite => self.reinvited(now, tx, id, request, source),
+            Method::Info => self.info(now, tx, id, request),
+            Method::Options => self.options(now, tx),
+            Method::Ack | Method::Cancel => {}
+            Method::Register
+            | Method::Update
+            | Method::Prack
+            | Method::Refer
+            | Method::Notify
+            | Method::Subscribe
+            | Method::Message
+            | Method::Publish => self.not_allowed(now, tx, 405, "Method Not Allowed"),
+            Method::Other(_) => self.not_allowed(now, tx, 501, "Not Implemented"),
+        }
+    }
+
+    fn bye_received(&mut self, now: Now, tx: ServerId, id: LegId) {
+        self.respond_plain(now, tx, 200, "OK");
+        match self.legs.get(id).map(|l| &l.phase) {
+            Some(Phase::Answered { tx, .. }) => {
+                // The caller hangs up without having acknowledged: no need to repeat the 200.
+                let tx = *tx;
+                self.tx.confirm(tx);
+                self.end(now, id, "remote_bye");
+            }
+            Some(Phase::Up { .. }) => self.end(now, id, "remote_bye"),
+            // BYE in an early dialog: the caller ends the call (RFC 3261 §15.1.2).
+            Some(Phase::Ringing { tx, .. }) => {
+                let tx = *tx;
+                self.respond_plain(now, tx, 487, "Request Terminated");
+                self.end(now, id, "remote_bye");
+            }
+            Some(Phase::Inviting(_) | Phase::Ending { .. }) | None => {}
+        }
+    }
+
+    /// The far end changes the session: its hold, another address, a refresh (RFC 3261 §14.2).
+    fn reinvited(&mut self, now: Now, tx: ServerId, id: LegId, request: &Request, source: Target) {
+        let Some(leg) = self.legs.get(id) else { return };
+        if !matches!(leg.phase, Phase::Up { .. } | Phase::Answered { .. }) || leg.reinvite.is_some() {
+            let Some(mut draft) =
+                self.tx.draft(tx, 500, "Server Internal Error: another INVITE is in progress")
+            else {
+                return;
+            };
+            draft.push("Retry-After", (self.rng.below(10)).to_string());
+            return self.tx.respond(now.mono, tx, 500, &draft);
+        }
+        if let Some((code, reason)) = refusal_of_body(request) {
+            return self.refuse_body(now, tx, code, reason);
+        }
+        let offer = match offer_of(request) {
+            Ok(offer) => offer,
+            Err(e) => return self.refuse_sdp(now, tx, &e),
+        };
+        let body = match &offer {
+            Some(offer) => self.answer_change(id, offer),
+            None => self.offer_again(id),
+        };
+        let body = match body {
+            Ok(body) => body,
+            Err(e) => return self.refuse_sdp(now, tx, &e),
+        };
+        let Some(mut draft) = self.tx.draft(tx, 200, "OK") else { return };
+        self.add_contact(&mut draft, tx);
+        draft.set_body("application/sdp", body.into_bytes());
+        self.tx.respond(now.mono, tx, 200, &draft);
+        if let Some(leg) = self.legs.get_mut(id) {
+            leg.reinvite = Some(tx);
+            leg.flow = Some(source);
+            leg.offer_in_ack = offer.is_none().then_some(request.common.cseq);
+            if let Some(dialog) = leg.dialog_mut() {
+                dialog.refresh_target(&request.common.contacts);
+            }
+        }
+        if offer.is_some() {
+            self.stream_changed(now, id);
+        }
+    }
+
+    fn answer_change(&mut self, id: LegId, offer: &Description) -> Result<String, SdpError> {
+        let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
+        let local = leg.local.as_mut().ok_or(SdpError::Malformed)?;
+        let fallback = leg.flow.map_or(local.address, |f| f.addr.ip());
+        let mut next = local.clone();
+        next.next();
+        let (text, stream) = sdp::answer(offer, &next, &leg.codecs, Direction::SendRecv, fallback)?;
+        *local = next;
+        leg.stream = Some(stream);
+        Ok(text)
+    }
+
+    fn offer_again(&mut self, id: LegId) -> Result<String, SdpError> {
+        let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
+        let local = leg.local.as_mut().ok_or(SdpError::Malformed)?;
+        local.next();
+        Ok(sdp::offer(local, &leg.codecs, Direction::SendRecv))
+    }
+
+    /// Tells the engine, and the world if the far end's hold began or ended.
+    fn stream_changed(&mut self, now: Now, id: LegId) {
+        self.open_media(id);
+        if self.legs.get(id).is_some_and(|l| l.connected) {
+            self.note_hold(now, id);
+        }
+    }
+
+    /// `leg.hold` or `leg.unhold` when the far end's hold differs from what was published.
+    pub(super) fn note_hold(&mut self, now: Now, id: LegId) {
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        let Some(stream) = leg.stream else { return };
+        let held = !stream.direction.sends();
+        if leg.held != held {
+            leg.held = held;
+            let kind = leg.kind.as_str();
+            let event = if held { "leg.hold" } else { "leg.unhold" };
+            self.publish(now, id, event, vec![("leg_type", kind.into())]);
+        }
+    }
+
+    /// An ACK to a 2xx of ours.
+    pub(super) fn ack_received(&mut self, now: Now, request: &Request) {
+        let Some(id) = self.leg_of_request(request) else { return self.late_ack(now, request) };
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        let cseq = request.common.cseq;
+        if leg.offer_in_ack == Some(cseq) {
+            leg.offer_in_ack = None;
+            if let Err(e) = self.answer_in_ack(id, request) {
+                log::info!(leg = self.leg_name(id), error:% = e; "no usable answer in the ACK");
+                self.confirm_invite(id, cseq);
+                return self.hang_up(now, id, "not_acceptable", None);
+            }
+            self.stream_changed(now, id);
+        }
+        self.confirm_invite(id, cseq);
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        if let Phase::Answered { dialog, .. } = &leg.phase {
+            leg.phase = Phase::Up { dialog: dialog.clone() };
+            self.connected(now, id);
+            self.note_hold(now, id);
+        }
+    }
+
+    /// Stops repeating the 2xx that an ACK of this number acknowledges.
+    fn confirm_invite(&mut self, id: LegId, cseq: u32) {
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        let initial = match &leg.phase {
+            Phase::Answered { tx, .. } => Some(*tx),
+            Phase::Inviting(_) | Phase::Ringing { .. } | Phase::Up { .. } | Phase::Ending { .. } => None,
+        };
+        for tx in [initial, leg.reinvite].into_iter().flatten() {
+            if self.tx.request_of(tx).is_some_and(|r| r.common.cseq == cseq) {
+                self.tx.confirm(tx);
+                if leg.reinvite == Some(tx) {
+                    leg.reinvite = None;
+                }
+            }
+        }
+    }
+
+    fn answer_in_ack(&mut self, id: LegId, request: &Request) -> Result<(), SdpError> {
+        let answer = Description::parse(&request.common.body)?;
+        let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
+        let local = leg.local.as_ref().ok_or(SdpError::Malformed)?;
+        let fallback = leg.flow.map_or(local.address, |f| f.addr.ip());
+        leg.stream = Some(sdp::accept(&answer, &leg.codecs, true, fallback)?);
+        Ok(())
+    }
+
+    /// The ACK of a leg that has ended: now it may get its BYE.
+    fn late_ack(&mut self, now: Now, request: &Request) {
+        let c = &request.common;
+        let found = self.farewells.iter().find(|(_, (d, _))| {
+            d.call_id == c.call_id && Some(d.local_tag()) == c.to.tag() && d.remote_seq == Some(c.cseq)
+        });
+        let Some(tx) = found.map(|(tx, _)| *tx) else { return };
+        self.tx.confirm(tx);
+        self.say_farewell(now, tx);
+    }
+
+    /// No ACK came in 32 s.
+    pub(super) fn ack_missing(&mut self, now: Now, tx: ServerId) {
+        self.say_farewell(now, tx);
+        let waits =
+            |l: &Leg| matches!(&l.phase, Phase::Answered { tx: t, .. } if *t == tx) || l.reinvite == Some(tx);
+        let found = self.legs.iter().find(|(_, l)| waits(l)).map(|(id, _)| id);
+        if let Some(id) = found {
+            self.bye_now(now, id, "ack_timeout");
+        }
+    }
+
+    /// INFO: digits as `application/dtmf-relay` or `application/dtmf` (decisions 22).
+    fn info(&mut self, now: Now, tx: ServerId, id: LegId, request: &Request) {
+        let text = String::from_utf8_lossy(&request.common.body).into_owned();
+        let digit = match request.common.content_type().as_deref() {
+            None if text.is_empty() => return self.respond_plain_info(now, tx),
+            Some("application/dtmf-relay") => relay_digit(&text),
+            Some("application/dtmf") => plain_digit(&text),
+            Some(_) | None => return self.refuse_body(now, tx, 415, "Unsupported Media Type"),
+        };
+        let Some(digit) = digit else {
+            let draft: Option<Draft> = self.tx.draft(tx, 400, "Bad Request: no digit in the body");
+            if let Some(draft) = draft {
+                self.tx.respond(now.mono, tx, 400, &draft);
+            }
+            return;
+        };
+        self.respond_plain_info(now, tx);
+        self.publish_digit(now, id, digit);
+    }
+
+    fn respond_plain_info(&mut self, now: Now, tx: ServerId) {
+        if let Some(draft) = self.tx.draft(tx, 200, "OK") {
+            self.tx.respond(now.mono, tx, 200, &draft);
+        }
+    }
+
+    /// A digit from the media of a leg.
+    pub(super) fn digit_received(&mut self, now: Now, slot: Slot, digit: char) {
+        if let Some(id) = self.slots.get(&slot).copied() {
+            self.publish_digit(now, id, digit);
+        }
+    }
+
+    fn publish_digit(&mut self, now: Now, id: LegId, digit: char) {
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        if matches!(leg.phase, Phase::Ending { .. }) {
+            return;
+        }
+        leg.digits += 1;
+        let fields: Vec<(&'static str, Value)> =
+            vec![("digit", digit.to_string().into()), ("seq", leg.digits.into())];
+        let kind = if self.config.events.dtmf_type == "dtmf.received" { "dtmf.received" } else { "leg.dtmf" };
+        self.publish(now, id, kind, fields);
+    }
+}
+
+/// `Signal=5` of `application/dtmf-relay`.
+fn relay_digit(text: &str) -> Option<char> {
+    let line = text.lines().find_map(|l| {
+        let (name, value) = l.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("signal").then(|| value.trim())
+    })?;
+    plain_digit(line)
+}
+
+/// A single digit; `10` and `11` stand for `*` and `#` in some phones.
+fn plain_digit(text: &str) -> Option<char> {
+    match text.trim() {
+        "10" => Some('*'),
+        "11" => Some('#'),
+        t => {
+            let mut chars = t.chars();
+            let digit = chars.next()?.to_ascii_uppercase();
+            (chars.next().is_none() && "0123456789*#ABCD".contains(digit)).then_some(digit)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn info_bodies_hold_one_digit() {
+        assert_eq!(relay_digit("Signal= 5\r\nDuration= 160\r\n"), Some('5'));
+        assert_eq!(relay_digit("Duration=160\r\nsignal=d"), Some('D'));
+        assert_eq!(
+            (plain_digit(" # "), plain_digit("11"), plain_digit("12"), plain_digit("")),
+            (Some('#'), Some('#'), None, None)
+        );
+        assert_eq!(relay_digit("Signal=X"), None);
+    }
+}

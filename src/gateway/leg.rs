@@ -1,0 +1,192 @@
+//! A call leg: one owner, one end.
+
+use std::time::Instant;
+
+use super::event::Hook;
+use super::ports::Port;
+use crate::base::ids::Id;
+use crate::base::time::Now;
+use crate::codec::Codec;
+use crate::media::command::{Quality, Slot};
+use crate::sdp::{Description, Local, Negotiated};
+use crate::sip::dialog::Dialog;
+use crate::sip::target::Target;
+use crate::sip::transactions::{ClientId, ServerId};
+
+/// Names a leg inside the gateway.
+pub type LegId = Id<Leg>;
+
+/// Which end placed the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The far end called us.
+    SipInbound,
+    /// We called the far end.
+    SipOutbound,
+}
+
+impl Kind {
+    /// As the API names it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SipInbound => "sip_inbound",
+            Self::SipOutbound => "sip_outbound",
+        }
+    }
+}
+
+/// How far the signalling of a leg is; each phase owns what is valid in it.
+#[derive(Debug)]
+pub enum Phase {
+    /// Outbound: the INVITE is on its way.
+    Inviting(Box<Inviting>),
+    /// Inbound: nothing final has been answered.
+    Ringing {
+        /// The INVITE.
+        tx: ServerId,
+        /// Its offer, if it had one.
+        offer: Option<Box<Description>>,
+    },
+    /// Inbound: the 200 is out, the ACK is not in.
+    Answered {
+        /// The INVITE.
+        tx: ServerId,
+        /// The dialog.
+        dialog: Box<Dialog>,
+    },
+    /// Connected.
+    Up {
+        /// The dialog.
+        dialog: Box<Dialog>,
+    },
+    /// Over; waits for its media to report before the last event.
+    Ending {
+        /// Why it ended.
+        reason: String,
+        /// When it ended.
+        at: Instant,
+        /// The last event goes out then, whatever has or has not been reported.
+        latest: Instant,
+    },
+}
+
+/// An outbound leg's INVITE.
+#[derive(Debug)]
+pub struct Inviting {
+    /// The transaction; `None` while a name is looked up.
+    pub tx: Option<ClientId>,
+    /// Targets of redirections not tried yet, best first.
+    pub redirects: Vec<crate::wire::Uri>,
+    /// How many redirections were followed.
+    pub followed: u8,
+    /// What every attempt sends: From, To, Call-ID and the rest but for Request-URI and CSeq.
+    pub request: super::call_out::OutRequest,
+    /// CSeq number of the last attempt.
+    pub cseq: u32,
+}
+
+/// A call leg.
+#[derive(Debug)]
+pub struct Leg {
+    /// UUID, as the API and events name it.
+    pub id: String,
+    /// Which end placed the call.
+    pub kind: Kind,
+    /// Signalling.
+    pub phase: Phase,
+    /// Media was set up before the answer.
+    pub early: bool,
+    /// `leg.connected` has been published.
+    pub connected: bool,
+    /// The far end has put us on hold.
+    pub held: bool,
+    /// Others do not hear it.
+    pub muted: bool,
+    /// It hears nobody.
+    pub deaf: bool,
+    /// It takes digits that others of its room send.
+    pub accept_dtmf: bool,
+    /// The room it is in.
+    pub room: Option<String>,
+    /// X- headers of the INVITE.
+    pub sip_headers: Vec<(String, String)>,
+    /// Its own webhook.
+    pub hook: Option<Hook>,
+    /// When it came into being.
+    pub created: Now,
+    /// When it was answered.
+    pub answered: Option<Instant>,
+    /// Events published so far.
+    pub seq: u64,
+    /// Digits received so far.
+    pub digits: u64,
+    /// Codecs it may use, best first.
+    pub codecs: Vec<Codec>,
+    /// Its sockets, until the media is opened on them.
+    pub port: Option<Port>,
+    /// Its place in the engine, once opened.
+    pub slot: Option<Slot>,
+    /// Our side of its session description.
+    pub local: Option<Local>,
+    /// What is agreed.
+    pub stream: Option<Negotiated>,
+    /// An offer of ours in a 2xx waits for its answer in the ACK with this CSeq.
+    pub offer_in_ack: Option<u32>,
+    /// A re-INVITE of this transaction waits for its ACK.
+    pub reinvite: Option<ServerId>,
+    /// The connection or address its dialog came along.
+    pub flow: Option<Target>,
+    /// It ends then if it is not answered.
+    pub ring_until: Option<Instant>,
+    /// Longest time from the answer on, seconds; 0: no limit.
+    pub max_duration: u32,
+    /// It ends then whatever happens.
+    pub max_until: Option<Instant>,
+    /// What its media reported at the end.
+    pub quality: Option<Quality>,
+}
+
+impl Leg {
+    /// The state as the API shows it.
+    #[must_use]
+    pub fn state(&self) -> &'static str {
+        match &self.phase {
+            Phase::Ending { .. } => "hung_up",
+            Phase::Up { .. } if self.held => "held",
+            Phase::Up { .. } => "connected",
+            Phase::Inviting(_) | Phase::Ringing { .. } | Phase::Answered { .. } if self.early => {
+                "early_media"
+            }
+            Phase::Inviting(_) | Phase::Ringing { .. } | Phase::Answered { .. } => "ringing",
+        }
+    }
+
+    /// The dialog, once there is one.
+    #[must_use]
+    pub fn dialog(&self) -> Option<&Dialog> {
+        match &self.phase {
+            Phase::Answered { dialog, .. } | Phase::Up { dialog } => Some(dialog),
+            Phase::Inviting(_) | Phase::Ringing { .. } | Phase::Ending { .. } => None,
+        }
+    }
+
+    /// The dialog, once there is one.
+    pub fn dialog_mut(&mut self) -> Option<&mut Dialog> {
+        match &mut self.phase {
+            Phase::Answered { dialog, .. } | Phase::Up { dialog } => Some(dialog),
+            Phase::Inviting(_) | Phase::Ringing { .. } | Phase::Ending { .. } => None,
+        }
+    }
+
+    /// The next moment something is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Ending { latest, .. } => Some(*latest),
+            Phase::Inviting(_) | Phase::Ringing { .. } | Phase::Answered { .. } | Phase::Up { .. } => {
+                [self.ring_until, self.max_until].into_iter().flatten().min()
+            }
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Rank 4: the gateway itself, pure: it owns every leg, room, transaction and dialog, opens no socket,
+//! reads no clock and spawns nothing. The shell feeds it and drains it.
+
+pub mod call_in;
+pub mod call_out;
+pub mod command;
+pub mod core;
+pub mod ending;
+pub mod error;
+pub mod event;
+pub mod in_dialog;
+pub mod leg;
+pub mod outside;
+pub mod ports;
+pub mod sending;
+pub mod snapshot;
+pub mod verbs;
+pub mod work;
+
+pub use self::core::Gateway;
+pub use error::GatewayError;

@@ -1,0 +1,90 @@
+//! Requests as they come in: which call they belong to, and those that belong to none.
+
+use super::core::Gateway;
+use crate::base::time::Now;
+use crate::sip::target::Target;
+use crate::sip::transactions::ServerId;
+use crate::wire::{Method, Request, Uri};
+
+/// Methods the gateway takes.
+pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO";
+const ACCEPT: &str = "application/sdp, application/dtmf-relay, application/dtmf";
+
+impl Gateway {
+    /// A new request.
+    pub(super) fn request(&mut self, now: Now, tx: ServerId, request: &Request, source: Target) {
+        if matches!(request.uri, Uri::Other(_)) {
+            return self.refuse_call(now, tx, 416, "Unsupported URI Scheme");
+        }
+        let needed: Vec<&str> = request.common.headers.tokens("Require").collect();
+        if !needed.is_empty() {
+            return self.bad_extension(now, tx, &needed.join(", "));
+        }
+        if request.common.to.tag().is_some() {
+            return self.in_dialog(now, tx, request, source);
+        }
+        match &request.method {
+            Method::Invite => match refusal_of_body(request) {
+                Some((code, reason)) => self.refuse_body(now, tx, code, reason),
+                None => self.invited(now, tx, request, source),
+            },
+            Method::Options => self.options(now, tx),
+            Method::Bye | Method::Info | Method::Update | Method::Prack | Method::Notify => {
+                self.respond_plain(now, tx, 481, "Call/Transaction Does Not Exist");
+            }
+            Method::Register | Method::Refer | Method::Subscribe | Method::Message | Method::Publish => {
+                self.not_allowed(now, tx, 405, "Method Not Allowed");
+            }
+            Method::Ack | Method::Cancel => {}
+            Method::Other(_) => self.not_allowed(now, tx, 501, "Not Implemented"),
+        }
+    }
+
+    /// OPTIONS: what we can do (RFC 3261 §11.2).
+    pub(super) fn options(&mut self, now: Now, tx: ServerId) {
+        let Some(mut draft) = self.tx.draft(tx, 200, "OK") else { return };
+        draft.push("Allow", ALLOW);
+        draft.push("Accept", ACCEPT);
+        draft.push("Supported", "");
+        self.tx.respond(now.mono, tx, 200, &draft);
+    }
+
+    pub(super) fn not_allowed(&mut self, now: Now, tx: ServerId, code: u16, reason: &str) {
+        let Some(mut draft) = self.tx.draft(tx, code, reason) else { return };
+        draft.push("Allow", ALLOW);
+        self.tx.respond(now.mono, tx, code, &draft);
+    }
+
+    fn bad_extension(&mut self, now: Now, tx: ServerId, options: &str) {
+        *self.counters.refused.entry(420).or_default() += 1;
+        let Some(mut draft) = self.tx.draft(tx, 420, "Bad Extension") else { return };
+        draft.push("Unsupported", options);
+        self.tx.respond(now.mono, tx, 420, &draft);
+    }
+
+    pub(super) fn refuse_body(&mut self, now: Now, tx: ServerId, code: u16, reason: &str) {
+        *self.counters.refused.entry(code).or_default() += 1;
+        let Some(mut draft) = self.tx.draft(tx, code, reason) else { return };
+        draft.push("Accept", ACCEPT);
+        self.tx.respond(now.mono, tx, code, &draft);
+    }
+}
+
+/// Why the body of an INVITE cannot be taken (RFC 3261 §8.2.3), or our answer could not be.
+pub(super) fn refusal_of_body(request: &Request) -> Option<(u16, &'static str)> {
+    let c = &request.common;
+    if !c.body.is_empty() && c.content_type().as_deref() != Some("application/sdp") {
+        return Some((415, "Unsupported Media Type"));
+    }
+    if c.headers.get("Content-Encoding").is_some_and(|e| !e.trim().eq_ignore_ascii_case("identity")) {
+        return Some((415, "Unsupported Media Type"));
+    }
+    let mut accepted =
+        c.headers.tokens("Accept").map(|t| t.split(';').next().unwrap_or_default().trim()).peekable();
+    let takes =
+        |t: &str| ["application/sdp", "application/*", "*/*"].iter().any(|a| a.eq_ignore_ascii_case(t));
+    if accepted.peek().is_some() && !accepted.any(takes) {
+        return Some((406, "Not Acceptable"));
+    }
+    None
+}

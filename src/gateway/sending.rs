@@ -1,0 +1,172 @@
+//! Our requests on their way: from a URI to an address, and what each request is for.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::core::Gateway;
+use super::leg::{LegId, Phase};
+use super::work::{Work, WorkId};
+use crate::base::time::Now;
+use crate::sip::dialog::Dialog;
+use crate::sip::target::{NextHop, Target, Transport, next_hop};
+use crate::sip::transactions::{ClientId, Failure};
+use crate::wire::uri::Host;
+use crate::wire::{Draft, Method, Response, Uri};
+
+/// What a request of ours is for: who hears of its response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The INVITE of an outbound leg.
+    Invite(LegId),
+    /// An INVITE whose leg is gone: a late 2xx is acknowledged and ended.
+    Abandoned,
+}
+
+/// A request that waits for an address.
+#[derive(Debug)]
+pub(super) struct Pending {
+    hop: NextHop,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Invite(LegId),
+    Request(Method, Draft),
+    Ack(ClientId, String, Draft),
+}
+
+impl Pending {
+    /// True when it is the INVITE of this leg.
+    pub(super) fn is_for(&self, leg: LegId) -> bool {
+        matches!(self.what, What::Invite(id) if id == leg)
+    }
+}
+
+impl Gateway {
+    /// Sends a request in a dialog whose response nobody waits for.
+    pub(super) fn send_in_dialog(
+        &mut self,
+        now: Now,
+        method: &Method,
+        dialog: &mut Dialog,
+        flow: Option<Target>,
+    ) {
+        let (mut draft, hop) = dialog.request(method);
+        draft.push("User-Agent", self.config.sip.host.as_str());
+        self.send(now, &hop, flow, What::Request(method.clone(), draft));
+    }
+
+    /// Sends the ACK to a 2xx.
+    pub(super) fn send_ack(
+        &mut self,
+        now: Now,
+        tx: ClientId,
+        dialog: &Dialog,
+        cseq: u32,
+        flow: Option<Target>,
+    ) {
+        let (draft, hop) = dialog.ack(cseq);
+        let tag = dialog.remote.tag().unwrap_or_default().to_owned();
+        self.send(now, &hop, flow, What::Ack(tx, tag, draft));
+    }
+
+    /// Starts an outbound leg's INVITE towards `uri`.
+    pub(super) fn start_invite(&mut self, now: Now, id: LegId, uri: &Uri) {
+        self.send(now, uri, None, What::Invite(id));
+    }
+
+    fn send(&mut self, now: Now, to: &Uri, flow: Option<Target>, what: What) {
+        let Some(Ok(hop)) = to.sip().map(next_hop) else { return self.undeliverable(now, what) };
+        match &hop.host {
+            Host::Ip(ip) => {
+                let target = reuse(flow, hop.transport, SocketAddr::new(*ip, hop.port));
+                self.send_to(now, target, what);
+            }
+            Host::Name(name) => {
+                let host = name.clone();
+                match self.start_work(|id| Work::Resolve { id, host }) {
+                    Some(id) => {
+                        self.pending.insert(id, Pending { hop, what });
+                    }
+                    None => self.undeliverable(now, what),
+                }
+            }
+        }
+    }
+
+    /// A name has been looked up.
+    pub(super) fn resolved(&mut self, now: Now, id: WorkId, addresses: &[IpAddr]) {
+        let Some(Pending { hop, what }) = self.pending.remove(&id) else { return };
+        let locals = self.tx.locals();
+        let usable = |ip: &&IpAddr| if ip.is_ipv4() { locals.v4.is_some() } else { locals.v6.is_some() };
+        match addresses.iter().find(usable) {
+            Some(ip) => {
+                let target = reuse(None, hop.transport, SocketAddr::new(*ip, hop.port));
+                self.send_to(now, target, what);
+            }
+            None => self.undeliverable(now, what),
+        }
+    }
+
+    fn send_to(&mut self, now: Now, target: Target, what: What) {
+        let locals = self.tx.locals();
+        let family = if target.addr.is_ipv4() { locals.v4 } else { locals.v6 };
+        if family.is_none() || target.addr.port() == 0 {
+            return self.undeliverable(now, what);
+        }
+        match what {
+            What::Invite(id) => self.invite(now, id, target),
+            What::Ack(tx, tag, draft) => self.tx.ack(tx, &tag, &draft, target),
+            What::Request(method, draft) => {
+                // Without room for the transaction the far end learns of it by its own timers.
+                let _sent = self.tx.request(now.mono, &method, draft, target);
+            }
+        }
+    }
+
+    fn undeliverable(&mut self, now: Now, what: What) {
+        if let What::Invite(id) = what {
+            self.end(now, id, "invite_failed");
+        }
+    }
+
+    /// A response to a request of ours that somebody waits for.
+    pub(super) fn response(&mut self, now: Now, tx: ClientId, response: &Response) {
+        match self.outgoing.get(&tx).copied() {
+            Some(Purpose::Invite(id)) => self.invite_response(now, tx, id, response),
+            Some(Purpose::Abandoned) if (200..300).contains(&response.code) => {
+                self.end_fork(now, tx, response)
+            }
+            Some(Purpose::Abandoned) if response.code >= 300 => {
+                self.outgoing.remove(&tx);
+            }
+            Some(Purpose::Abandoned) | None => {}
+        }
+    }
+
+    /// No response will come to a request of ours.
+    pub(super) fn request_failed(&mut self, now: Now, tx: ClientId, why: Failure) {
+        if let Some(Purpose::Invite(id)) = self.outgoing.remove(&tx) {
+            let reason = match why {
+                Failure::Timeout | Failure::Transport => "invite_failed",
+            };
+            if self.legs.get(id).is_some_and(|l| matches!(l.phase, Phase::Inviting(_))) {
+                self.end(now, id, reason);
+            }
+        }
+    }
+
+    /// A 2xx that no leg wants: acknowledged and ended at once (RFC 3261 §13.2.2.4).
+    pub(super) fn end_fork(&mut self, now: Now, tx: ClientId, response: &Response) {
+        let Ok(mut dialog) = Dialog::uac(response) else { return };
+        self.send_ack(now, tx, &dialog, response.common.cseq, None);
+        self.send_in_dialog(now, &Method::Bye, &mut dialog, None);
+    }
+}
+
+/// The connection a dialog came along is used again for the same far end; else a new one.
+fn reuse(flow: Option<Target>, transport: Transport, addr: SocketAddr) -> Target {
+    let same =
+        |f: &Target| f.transport == transport && transport == Transport::Tcp && f.addr.ip() == addr.ip();
+    Target { transport, addr, conn: flow.filter(same).and_then(|f| f.conn) }
+}

@@ -1,0 +1,96 @@
+//! The gateway as the API shows it: legs, capacity, counters.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::core::Gateway;
+use super::leg::{Leg, Phase};
+
+/// A leg, as every reply that shows one has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Leg")]
+pub struct LegView {
+    /// Unique leg identifier (UUID).
+    pub id: String,
+    /// `sip_inbound` or `sip_outbound`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// `ringing`, `early_media`, `connected`, `held` or `hung_up`.
+    pub state: &'static str,
+    /// The room the leg is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub room_id: Option<String>,
+    /// Others do not hear it.
+    pub muted: bool,
+    /// It hears nobody.
+    pub deaf: bool,
+    /// It takes digits that others of its room send.
+    pub accept_dtmf: bool,
+    /// The call is on hold.
+    pub held: bool,
+    /// X- headers of the inbound INVITE.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sip_headers: BTreeMap<String, String>,
+}
+
+/// Numbers for `/metrics` and `/v1/capacity`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Numbers {
+    /// Legs that have not ended.
+    pub legs: u32,
+    /// Media places in use.
+    pub media: u32,
+    /// SIP transactions alive: client, server.
+    pub transactions: (usize, usize),
+    /// Datagrams and frames that are no SIP message.
+    pub malformed: u64,
+    /// Requests of strangers that were dropped.
+    pub strangers: u64,
+    /// Calls refused before they became legs, by status code.
+    pub refused: BTreeMap<u16, u64>,
+    /// Legs that came into being, by type.
+    pub legs_total: BTreeMap<&'static str, u64>,
+    /// Legs that ended, by type and reason.
+    pub reasons: BTreeMap<(&'static str, String), u64>,
+}
+
+pub(super) fn view(leg: &Leg) -> LegView {
+    LegView {
+        id: leg.id.clone(),
+        kind: leg.kind.as_str(),
+        state: leg.state(),
+        room_id: leg.room.clone(),
+        muted: leg.muted,
+        deaf: leg.deaf,
+        accept_dtmf: leg.accept_dtmf,
+        held: leg.held && leg.connected,
+        sip_headers: match leg.kind {
+            super::leg::Kind::SipInbound => leg.sip_headers.iter().cloned().collect(),
+            super::leg::Kind::SipOutbound => BTreeMap::new(),
+        },
+    }
+}
+
+impl Gateway {
+    /// All legs that have not ended.
+    #[must_use]
+    pub fn legs(&self) -> Vec<LegView> {
+        self.legs
+            .iter()
+            .filter(|(_, l)| !matches!(l.phase, Phase::Ending { .. }))
+            .map(|(_, l)| view(l))
+            .collect()
+    }
+
+    /// Numbers for `/metrics` and `/v1/capacity`.
+    #[must_use]
+    pub fn numbers(&self) -> Numbers {
+        let mut n = self.counters.clone();
+        n.legs = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        n.media = self.ports.slots_used();
+        n.transactions = self.tx.len();
+        n
+    }
+}

@@ -1,0 +1,141 @@
+//! The API's verbs on a leg that need no file of their own, and what all verbs share.
+
+use std::net::IpAddr;
+
+use super::core::Gateway;
+use super::error::GatewayError;
+use super::leg::{Kind, Leg, LegId, Phase};
+use super::snapshot::{LegView, view};
+use crate::base::time::Now;
+
+/// Reasons of `DELETE /legs/{id}` for an unanswered inbound leg, and their responses.
+pub const REJECT_REASONS: &[(&str, u16)] = &[
+    ("busy", 486),
+    ("declined", 603),
+    ("rejected", 603),
+    ("unavailable", 480),
+    ("not_found", 404),
+    ("forbidden", 403),
+    ("server_error", 500),
+];
+
+impl Leg {
+    /// A leg with nothing but its name.
+    #[must_use]
+    pub fn new(id: String, kind: Kind, phase: Phase, now: Now) -> Self {
+        Self {
+            id,
+            kind,
+            phase,
+            early: false,
+            connected: false,
+            held: false,
+            muted: false,
+            deaf: false,
+            accept_dtmf: true,
+            room: None,
+            sip_headers: Vec::new(),
+            hook: None,
+            created: now,
+            answered: None,
+            seq: 0,
+            digits: 0,
+            codecs: Vec::new(),
+            port: None,
+            slot: None,
+            local: None,
+            stream: None,
+            offer_in_ack: None,
+            reinvite: None,
+            flow: None,
+            ring_until: None,
+            max_duration: 0,
+            max_until: None,
+            quality: None,
+        }
+    }
+}
+
+impl Gateway {
+    /// `GET /legs/{id}`.
+    ///
+    /// # Errors
+    /// No such leg.
+    pub fn leg(&self, name: &str) -> Result<LegView, GatewayError> {
+        let id = self.find(name)?;
+        self.legs.get(id).map(view).ok_or(GatewayError::NotFound("leg not found"))
+    }
+
+    /// `DELETE /legs/{id}` with an optional reason.
+    ///
+    /// # Errors
+    /// No such leg; a reason that is not known, on a leg it would be for.
+    pub fn hang_up_leg(&mut self, now: Now, name: &str, reason: Option<&str>) -> Result<(), GatewayError> {
+        let id = self.find(name)?;
+        let ringing = self.legs.get(id).is_some_and(|l| matches!(l.phase, Phase::Ringing { .. }));
+        match reason.filter(|r| ringing && !r.is_empty()) {
+            None => self.hang_up(now, id, "api_hangup", None),
+            Some(word) => {
+                let Some((word, code)) = REJECT_REASONS.iter().find(|(w, _)| *w == word) else {
+                    let known: Vec<&str> = REJECT_REASONS.iter().map(|(w, _)| *w).collect();
+                    return Err(GatewayError::Invalid(format!("reason: allowed are {}", known.join(", "))));
+                };
+                self.hang_up(now, id, word, Some(*code));
+            }
+        }
+        self.drain(now);
+        Ok(())
+    }
+
+    /// Ends every leg because the gateway stops.
+    pub fn shut_down(&mut self, now: Now) {
+        let all: Vec<LegId> = self.names.values().copied().collect();
+        for id in all {
+            self.hang_up(now, id, "shutdown", Some(503));
+        }
+        self.drain(now);
+    }
+
+    pub(super) fn find(&self, name: &str) -> Result<LegId, GatewayError> {
+        self.names.get(name).copied().ok_or(GatewayError::NotFound("leg not found"))
+    }
+
+    pub(super) fn leg_name(&self, id: LegId) -> String {
+        self.legs.get(id).map(|l| l.id.clone()).unwrap_or_default()
+    }
+
+    /// Takes a new leg in; `None` when there is no room.
+    pub(super) fn adopt(&mut self, leg: Leg) -> Option<LegId> {
+        let (name, kind) = (leg.id.clone(), leg.kind.as_str());
+        let id = self.legs.insert(leg).ok()?;
+        self.names.insert(name, id);
+        *self.counters.legs_total.entry(kind).or_default() += 1;
+        Some(id)
+    }
+
+    /// `leg.connected`: the ACK is in (inbound) or out (outbound).
+    pub(super) fn connected(&mut self, now: Now, id: LegId) {
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        leg.connected = true;
+        if leg.max_duration > 0 {
+            let from = leg.answered.unwrap_or(now.mono);
+            leg.max_until = Some(from + std::time::Duration::from_secs(leg.max_duration.into()));
+        }
+        let kind = leg.kind.as_str();
+        self.reschedule(id);
+        self.publish(now, id, "leg.connected", vec![("leg_type", kind.into())]);
+    }
+
+    /// Our Contact as `peer` should use it.
+    pub(super) fn contact(&self, peer: Option<IpAddr>, stream: bool) -> String {
+        let peer = peer.unwrap_or(IpAddr::from([0, 0, 0, 0]));
+        let Some(local) = self.tx.locals().for_peer(peer) else { return String::new() };
+        let transport = if stream { ";transport=tcp" } else { "" };
+        format!("<sip:{local}{transport}>")
+    }
+
+    /// An address as it stands in a URI.
+    pub(super) fn host_text(ip: IpAddr) -> String {
+        crate::wire::Host::Ip(ip).to_string()
+    }
+}

@@ -1,0 +1,152 @@
+//! What arrival tells of a stream: extended sequence numbers, loss, jitter (RFC 3550 §A.1, §A.3, §A.8).
+
+/// Steps between packets that still count as the same stream; further ones are another beginning.
+const MAX_STEP: i64 = 3000;
+
+/// Reception figures of one stream.
+#[derive(Debug, Clone, Default)]
+pub struct Reception {
+    started: bool,
+    base: u64,
+    highest: u64,
+    received: u64,
+    /// Figures of streams before a restart.
+    past_expected: u64,
+    past_received: u64,
+    /// Jitter in clock units, scaled by 16.
+    jitter: f64,
+    transit: Option<f64>,
+    /// Figures at the last report.
+    reported_expected: u64,
+    reported_received: u64,
+}
+
+impl Reception {
+    /// Notes a packet; its extended sequence number. `arrival_ns` is any steady count of nanoseconds,
+    /// `clock` the payload's clock in Hz; digits and other events do not count towards jitter (`audio`).
+    pub fn note(&mut self, sequence: u16, timestamp: u32, arrival_ns: u64, clock: u32, audio: bool) -> u64 {
+        let extended = self.extend(sequence);
+        self.received += 1;
+        if audio && clock > 0 {
+            let arrival = arrival_ns as f64 * f64::from(clock) / 1e9;
+            self.note_transit(arrival - f64::from(timestamp), f64::from(clock));
+        }
+        extended
+    }
+
+    fn extend(&mut self, sequence: u16) -> u64 {
+        if !self.started {
+            return self.restart(sequence);
+        }
+        let step = i64::from(sequence.wrapping_sub(self.highest as u16) as i16);
+        if step.abs() > MAX_STEP {
+            return self.restart(sequence);
+        }
+        let extended = self.highest.saturating_add_signed(step);
+        self.highest = self.highest.max(extended);
+        extended
+    }
+
+    fn restart(&mut self, sequence: u16) -> u64 {
+        self.past_expected = self.expected();
+        self.past_received = self.past_received.max(self.received);
+        // A whole cycle of head room, so that packets before the first have numbers too.
+        let extended = (self.highest | 0xffff) + 1 + 0x1_0000 + u64::from(sequence);
+        (self.started, self.base, self.highest) = (true, extended, extended);
+        self.transit = None;
+        extended
+    }
+
+    fn note_transit(&mut self, transit: f64, clock: f64) {
+        if let Some(before) = self.transit {
+            // Timestamps wrap; a step of more than a second is a new beginning, not jitter.
+            let d = (transit - before).abs();
+            if d < clock {
+                self.jitter += (d - self.jitter) / 16.0;
+            }
+        }
+        self.transit = Some(transit);
+    }
+
+    /// Packets that should have come.
+    #[must_use]
+    pub fn expected(&self) -> u64 {
+        let now = if self.started { self.highest - self.base + 1 } else { 0 };
+        self.past_expected + now
+    }
+
+    /// Packets that came, copies included.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Packets that never came.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.expected().saturating_sub(self.received)
+    }
+
+    /// Interarrival jitter, in clock units.
+    #[must_use]
+    pub fn jitter(&self) -> f64 {
+        self.jitter
+    }
+
+    /// The low 32 bits of the extended highest sequence number, as reports carry it.
+    #[must_use]
+    pub fn highest(&self) -> u32 {
+        self.highest as u32
+    }
+
+    /// Share of packets lost since the last call, in 256ths.
+    pub fn fraction_lost(&mut self) -> u8 {
+        let expected = self.expected().saturating_sub(self.reported_expected);
+        let received = self.received.saturating_sub(self.reported_received);
+        (self.reported_expected, self.reported_received) = (self.expected(), self.received);
+        let lost = expected.saturating_sub(received);
+        (lost * 256).checked_div(expected).map_or(0, |f| u8::try_from(f).unwrap_or(255))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loss_is_right_over_a_wrap_and_with_disorder() {
+        let mut r = Reception::default();
+        // Every tenth packet is lost, every 97th comes after its successor.
+        let mut order: Vec<u32> = (0..100_000).collect();
+        for i in (1..99_000).step_by(97) {
+            order.swap(i, i + 1);
+        }
+        for i in order.into_iter().filter(|i| i % 10 != 3) {
+            r.note(65_000u16.wrapping_add(i as u16), i * 160, u64::from(i) * 20_000_000, 8000, true);
+        }
+        assert_eq!(r.expected(), 100_000);
+        assert_eq!((r.received(), r.lost()), (90_000, 10_000));
+        assert_eq!(r.fraction_lost(), 25);
+        assert_eq!(r.fraction_lost(), 0);
+        assert!(r.jitter() < 0.01, "{}", r.jitter());
+    }
+
+    #[test]
+    fn jitter_is_that_of_the_arrivals() {
+        let mut r = Reception::default();
+        for i in 0..2_000u64 {
+            let late = if i % 2 == 0 { 0 } else { 5_000_000 };
+            r.note(i as u16, i as u32 * 160, i * 20_000_000 + late, 8000, true);
+        }
+        assert!((r.jitter() - 40.0).abs() < 0.5, "5 ms are 40 units: {}", r.jitter());
+    }
+
+    #[test]
+    fn a_jump_begins_anew_without_inventing_loss() {
+        let mut r = Reception::default();
+        for s in [10u16, 11, 12, 40_000, 40_001] {
+            r.note(s, 0, 0, 8000, false);
+        }
+        assert_eq!((r.expected(), r.lost()), (5, 0));
+    }
+}

@@ -1,0 +1,206 @@
+//! Digits as RTP events (RFC 4733): reading a far end's, and making ours.
+
+/// Digits by event code.
+pub const DIGITS: &[u8; 16] = b"0123456789*#ABCD";
+
+/// The event code of a digit.
+#[must_use]
+pub fn code_of(digit: char) -> Option<u8> {
+    let upper = digit.to_ascii_uppercase();
+    DIGITS.iter().position(|d| char::from(*d) == upper).and_then(|i| u8::try_from(i).ok())
+}
+
+/// An event payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Event {
+    /// Event code; 0 to 15 are digits.
+    pub code: u8,
+    /// The event has ended.
+    pub end: bool,
+    /// Level, −dBm0.
+    pub volume: u8,
+    /// Duration so far, in clock units.
+    pub duration: u16,
+}
+
+impl Event {
+    /// Reads a payload; `None` when it is too short.
+    #[must_use]
+    pub fn parse(payload: &[u8]) -> Option<Self> {
+        let (b, _) = payload.split_first_chunk::<4>()?;
+        Some(Self {
+            code: b[0],
+            end: b[1] & 0x80 != 0,
+            volume: b[1] & 0x3f,
+            duration: u16::from_be_bytes([b[2], b[3]]),
+        })
+    }
+
+    /// The payload.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 4] {
+        let [d0, d1] = self.duration.to_be_bytes();
+        [self.code, u8::from(self.end) << 7 | self.volume & 0x3f, d0, d1]
+    }
+}
+
+/// Ticks without a packet of the event after which it counts as ended though no end came.
+const GONE: u8 = 6;
+
+/// Turns a far end's event packets into digits: each once, in order, even when all its ends are lost.
+#[derive(Debug, Clone, Default)]
+pub struct Receiver {
+    /// Timestamp and code of the event in progress.
+    current: Option<(u32, u8)>,
+    /// Timestamp of the last event that was reported.
+    last: Option<u32>,
+    quiet: u8,
+}
+
+impl Receiver {
+    /// Takes an event packet; digits that are complete by it, older first.
+    pub fn packet(&mut self, timestamp: u32, event: Event) -> [Option<char>; 2] {
+        self.quiet = 0;
+        if self.last.is_some_and(|l| l == timestamp || timestamp.wrapping_sub(l) > u32::MAX / 2) {
+            return [None, None];
+        }
+        let before = match self.current {
+            Some((t, code)) if t != timestamp => self.report(t, code),
+            Some(_) | None => None,
+        };
+        if event.end {
+            return [before, self.report(timestamp, event.code)];
+        }
+        self.current = Some((timestamp, event.code));
+        [before, None]
+    }
+
+    /// A tick has passed; the digit whose packets have stopped coming.
+    pub fn tick(&mut self) -> Option<char> {
+        let (timestamp, code) = self.current?;
+        self.quiet += 1;
+        if self.quiet < GONE { None } else { self.report(timestamp, code) }
+    }
+
+    /// True while a key is held down.
+    #[must_use]
+    pub fn in_progress(&self) -> bool {
+        self.current.is_some()
+    }
+
+    fn report(&mut self, timestamp: u32, code: u8) -> Option<char> {
+        self.current = None;
+        self.last = Some(timestamp);
+        DIGITS.get(usize::from(code)).map(|d| char::from(*d))
+    }
+}
+
+/// Packets of one digit: four while it lasts, three that say it has ended.
+const UPDATES: u8 = 4;
+const PACKETS: u8 = 7;
+/// Ticks of silence between digits.
+const GAP: u8 = 2;
+const VOLUME: u8 = 10;
+
+/// Makes the packets of a row of digits, one a tick.
+#[derive(Debug, Clone, Default)]
+pub struct Sender {
+    code: u8,
+    step: u8,
+    timestamp: u32,
+    active: bool,
+}
+
+/// One packet to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outgoing {
+    /// First packet of the event.
+    pub marker: bool,
+    /// The same for all packets of the event.
+    pub timestamp: u32,
+    /// Payload.
+    pub event: Event,
+}
+
+impl Sender {
+    /// True between the first packet of a digit and the end of the gap behind it.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.active
+    }
+
+    /// Starts a digit at this timestamp.
+    pub fn start(&mut self, code: u8, timestamp: u32) {
+        *self = Self { code, step: 0, timestamp, active: true };
+    }
+
+    /// The packet of this tick, if any; `per_tick` is 20 ms in clock units.
+    pub fn tick(&mut self, per_tick: u16) -> Option<Outgoing> {
+        if !self.active {
+            return None;
+        }
+        let step = self.step;
+        self.step += 1;
+        self.active = self.step < PACKETS + GAP;
+        if step >= PACKETS {
+            return None;
+        }
+        let duration = per_tick.saturating_mul(u16::from(step.min(UPDATES - 1)) + 1);
+        let event = Event { code: self.code, end: step >= UPDATES, volume: VOLUME, duration };
+        Some(Outgoing { marker: step == 0, timestamp: self.timestamp, event })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn send(digit: char, timestamp: u32) -> Vec<Outgoing> {
+        let mut s = Sender::default();
+        s.start(code_of(digit).unwrap(), timestamp);
+        let mut out = Vec::new();
+        while s.is_active() {
+            out.extend(s.tick(160));
+        }
+        out
+    }
+
+    #[test]
+    fn a_digit_is_seven_packets() {
+        let packets = send('#', 800);
+        let durations: Vec<u16> = packets.iter().map(|p| p.event.duration).collect();
+        assert_eq!(durations, [160, 320, 480, 640, 640, 640, 640]);
+        assert_eq!(packets.iter().filter(|p| p.event.end).count(), 3);
+        assert_eq!((packets[0].marker, packets[1].marker, packets[0].event.code), (true, false, 11));
+        assert_eq!(Event::parse(&packets[6].event.to_bytes()), Some(packets[6].event));
+    }
+
+    #[test]
+    fn each_digit_is_heard_once_whatever_is_lost() {
+        for lost in 0u32..128 {
+            let mut r = Receiver::default();
+            let mut heard = Vec::new();
+            for (i, digit) in ['1', '1', '#'].into_iter().enumerate() {
+                for (n, p) in send(digit, 1000 + i as u32 * 2000).into_iter().enumerate() {
+                    if lost & (1 << n) == 0 {
+                        heard.extend(r.packet(p.timestamp, p.event).into_iter().flatten());
+                        heard.extend(r.packet(p.timestamp, p.event).into_iter().flatten());
+                    }
+                    heard.extend(r.tick());
+                }
+            }
+            for _ in 0..10 {
+                heard.extend(r.tick());
+            }
+            let all = if lost == 127 { vec![] } else { vec!['1', '1', '#'] };
+            assert_eq!(heard, all, "lost {lost:#b}");
+            assert!(!r.in_progress());
+        }
+    }
+
+    #[test]
+    fn digits_and_codes() {
+        assert_eq!((code_of('a'), code_of('*'), code_of('x')), (Some(12), Some(10), None));
+        assert_eq!(Event::parse(&[1, 2, 3]), None);
+    }
+}

@@ -1,0 +1,278 @@
+//! Call flows under faults: each ends with both sides in the same state and nothing left behind.
+
+use branchline::codec::Codec;
+use branchline::gateway::command::Originate;
+use branchline::wire::Uri;
+
+use crate::net::{HARSH, Injected, NONE, Net};
+
+const SEEDS: u64 = 300;
+const A: usize = 0;
+const B: usize = 1;
+/// Long enough for every timer of every transaction.
+const FOREVER: u64 = 400_000;
+
+fn call(ring_timeout: u32) -> Originate {
+    Originate {
+        uri: Uri::parse("sip:bob@10.0.0.2").unwrap(),
+        from: "alice".into(),
+        privacy: String::new(),
+        ring_timeout,
+        max_duration: 0,
+        codecs: Codec::ALL.to_vec(),
+        headers: vec![("X-Ticket".into(), "42".into())],
+        room_id: String::new(),
+        accept_dtmf: true,
+        hook: None,
+    }
+}
+
+fn originate(net: &mut Net, ring_timeout: u32) -> String {
+    net.with(A, |gw, now| gw.originate(now, call(ring_timeout))).unwrap().id
+}
+
+/// Runs until a leg rings at B, or the end.
+fn until_ringing(net: &mut Net) -> Option<String> {
+    let mut t = 0;
+    while net.legs(B).is_empty() && t < 40_000 {
+        t += 10;
+        net.run(net.at(t));
+    }
+    net.legs(B).first().cloned()
+}
+
+fn total(sum: &mut Injected, one: Injected) {
+    sum.sent += one.sent;
+    sum.lost += one.lost;
+    sum.doubled += one.doubled;
+    sum.reordered += one.reordered;
+}
+
+fn report(name: &str, sum: Injected) {
+    println!(
+        "{name}: {SEEDS} seeds, {} messages, {} lost, {} doubled, {} reordered",
+        sum.sent, sum.lost, sum.doubled, sum.reordered
+    );
+    for part in [sum.lost, sum.doubled, sum.reordered] {
+        assert!(part * 10 >= sum.sent, "at least a tenth of the traffic suffers: {sum:?}");
+    }
+}
+
+#[test]
+fn a_clean_call_tells_its_story() {
+    let mut net = Net::new(1, 2, NONE, "");
+    let a = originate(&mut net, 0);
+    let b = until_ringing(&mut net).unwrap();
+    assert_eq!(net.nodes[B].gw.leg(&b).unwrap().sip_headers["X-Ticket"], "42");
+    net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
+    net.run(net.at(3_000));
+    assert_eq!(
+        (net.nodes[A].gw.leg(&a).unwrap().state, net.nodes[B].gw.leg(&b).unwrap().state),
+        ("connected", "connected")
+    );
+    net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)).unwrap();
+    net.run(net.at(FOREVER));
+    assert_eq!(net.story(A, &a), ["leg.ringing", "leg.connected", "leg.disconnected"]);
+    assert_eq!(net.story(B, &b), ["leg.ringing", "leg.connected", "leg.disconnected"]);
+    assert_eq!(
+        (net.reason(A, &a).unwrap(), net.reason(B, &b).unwrap()),
+        ("api_hangup".into(), "remote_bye".into())
+    );
+    net.check_end("clean");
+}
+
+#[test]
+fn early_media_comes_before_the_answer() {
+    let mut net = Net::new(2, 2, NONE, "");
+    let a = originate(&mut net, 0);
+    let b = until_ringing(&mut net).unwrap();
+    net.with(B, |gw, now| gw.early_media(now, &b)).unwrap();
+    assert!(net.with(B, |gw, now| gw.early_media(now, &b)).is_err());
+    net.run(net.at(1_000));
+    assert_eq!(net.nodes[A].gw.leg(&a).unwrap().state, "early_media");
+    net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
+    net.run(net.at(2_000));
+    net.with(B, |gw, now| gw.hang_up_leg(now, &b, None)).unwrap();
+    net.run(net.at(FOREVER));
+    let story = ["leg.ringing", "leg.early_media", "leg.connected", "leg.disconnected"];
+    assert_eq!((net.story(A, &a), net.story(B, &b)), (story.to_vec(), story.to_vec()));
+    net.check_end("early");
+}
+
+#[test]
+fn calls_survive_a_torn_network() {
+    let mut sum = Injected::default();
+    for seed in 0..SEEDS {
+        let mut net = Net::new(seed, 2, HARSH, "");
+        let a = originate(&mut net, 0);
+        let Some(b) = until_ringing(&mut net) else { panic!("seed {seed}: B never rang") };
+        net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
+        let t = (net.now.mono - net.start).as_millis() as u64;
+        net.run(net.at(t + 40_000));
+        assert_eq!(net.nodes[A].gw.leg(&a).map(|l| l.state), Ok("connected"), "seed {seed}");
+        assert_eq!(net.nodes[B].gw.leg(&b).map(|l| l.state), Ok("connected"), "seed {seed}");
+        let who = if seed % 2 == 0 { A } else { B };
+        let leg = if who == A { &a } else { &b };
+        net.with(who, |gw, now| gw.hang_up_leg(now, leg, None)).unwrap();
+        net.run(net.at(FOREVER));
+        let reasons =
+            (net.reason(who, leg).unwrap(), net.reason(1 - who, if who == A { &b } else { &a }).unwrap());
+        assert_eq!(reasons, ("api_hangup".into(), "remote_bye".into()), "seed {seed}");
+        net.check_end(&format!("seed {seed}"));
+        total(&mut sum, net.injected);
+    }
+    report("lost SIP", sum);
+}
+
+#[test]
+fn cancel_and_answer_race() {
+    let mut sum = Injected::default();
+    let (mut cancelled, mut crossed) = (0, 0);
+    for seed in 0..SEEDS {
+        let mut net = Net::new(seed, 2, HARSH, "");
+        let a = originate(&mut net, 0);
+        let Some(b) = until_ringing(&mut net) else { panic!("seed {seed}: B never rang") };
+        let t = (net.now.mono - net.start).as_millis() as u64;
+        let (hang, answer) = (t + u64::from(net.rng.below(120)), t + u64::from(net.rng.below(120)));
+        net.agenda.insert((net.at(hang), 1));
+        net.agenda.insert((net.at(answer), 2));
+        while let Some(item) = net.run(net.at(FOREVER)) {
+            // Either may come too late: the other end was faster.
+            let _done = match item {
+                1 => net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)),
+                _ => net.with(B, |gw, now| gw.answer(now, &b)),
+            };
+        }
+        assert_eq!(net.reason(A, &a).unwrap(), "api_hangup", "seed {seed}");
+        match net.reason(B, &b).unwrap().as_str() {
+            "caller_cancel" => cancelled += 1,
+            "remote_bye" => crossed += 1,
+            other => panic!("seed {seed}: {other}"),
+        }
+        net.check_end(&format!("seed {seed}"));
+        total(&mut sum, net.injected);
+    }
+    println!("cancel/200 race: {cancelled} cancelled, {crossed} crossed");
+    assert!(cancelled > 20 && crossed > 20, "both outcomes of the race are seen");
+    report("cancel/200", sum);
+}
+
+#[test]
+fn bye_waits_for_the_ack_and_crossing_byes_meet() {
+    let mut sum = Injected::default();
+    for seed in 0..SEEDS {
+        let mut net = Net::new(seed, 2, HARSH, "");
+        let a = originate(&mut net, 0);
+        let Some(b) = until_ringing(&mut net) else { panic!("seed {seed}: B never rang") };
+        net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
+        if seed % 2 == 0 {
+            // B hangs up before any ACK can have come.
+            net.with(B, |gw, now| gw.hang_up_leg(now, &b, None)).unwrap();
+        } else {
+            let t = (net.now.mono - net.start).as_millis() as u64;
+            net.run(net.at(t + 35_000));
+            net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)).unwrap();
+            net.with(B, |gw, now| gw.hang_up_leg(now, &b, None)).unwrap();
+        }
+        net.run(net.at(FOREVER));
+        let (ra, rb) = (net.reason(A, &a).unwrap(), net.reason(B, &b).unwrap());
+        if seed % 2 == 0 {
+            assert_eq!((ra.as_str(), rb.as_str()), ("remote_bye", "api_hangup"), "seed {seed}");
+        } else {
+            assert_eq!((ra.as_str(), rb.as_str()), ("api_hangup", "api_hangup"), "seed {seed}");
+        }
+        net.check_end(&format!("seed {seed}"));
+        total(&mut sum, net.injected);
+    }
+    report("BYE before ACK, crossing BYEs", sum);
+}
+
+#[test]
+fn refusals_arrive_as_their_reasons() {
+    let mut sum = Injected::default();
+    let words = ["busy", "declined", "unavailable", "not_found", "forbidden", ""];
+    for seed in 0..SEEDS {
+        let mut net = Net::new(seed, 2, HARSH, "");
+        let a = originate(&mut net, 0);
+        let Some(b) = until_ringing(&mut net) else { panic!("seed {seed}: B never rang") };
+        let word = words[seed as usize % words.len()];
+        net.with(B, |gw, now| gw.hang_up_leg(now, &b, Some(word))).unwrap();
+        net.run(net.at(FOREVER));
+        let (mine, theirs) = if word.is_empty() { ("api_hangup", "unavailable") } else { (word, word) };
+        assert_eq!(net.reason(B, &b).unwrap(), mine, "seed {seed}");
+        assert_eq!(net.reason(A, &a).unwrap(), theirs, "seed {seed}");
+        net.check_end(&format!("seed {seed}"));
+        total(&mut sum, net.injected);
+    }
+    report("refusals", sum);
+}
+
+#[test]
+fn a_peer_that_never_answers_is_given_up() {
+    for seed in 0..SEEDS {
+        let mut net = Net::new(seed, 2, HARSH, "");
+        net.nodes[B].deaf = true;
+        let a = originate(&mut net, if seed % 2 == 0 { 0 } else { 7 });
+        net.run(net.at(FOREVER));
+        let reason = net.reason(A, &a).unwrap();
+        assert_eq!(reason, if seed % 2 == 0 { "invite_failed" } else { "ring_timeout" }, "seed {seed}");
+        net.check_end(&format!("seed {seed}"));
+    }
+}
+
+#[test]
+fn a_peer_that_vanishes_in_a_call_leaves_nothing() {
+    for seed in 0..SEEDS {
+        let mut net = Net::new(seed, 2, HARSH, "");
+        let a = originate(&mut net, 0);
+        let Some(b) = until_ringing(&mut net) else { panic!("seed {seed}: B never rang") };
+        // The 200 goes out, and from then on B hears nothing: no ACK, no BYE.
+        net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
+        net.nodes[B].deaf = true;
+        net.run(net.at(60_000));
+        assert_eq!(net.reason(B, &b).unwrap(), "ack_timeout", "seed {seed}");
+        // The BYE of B may or may not have reached A.
+        if net.reason(A, &a).is_none() {
+            net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)).unwrap();
+        }
+        net.run(net.at(FOREVER));
+        net.check_end(&format!("seed {seed}"));
+    }
+}
+
+#[test]
+fn ringing_ends_by_either_clock() {
+    let mut net = Net::new(5, 2, NONE, "[sip]\nring_timeout_s = 20\n");
+    let a = originate(&mut net, 10);
+    let b = until_ringing(&mut net).unwrap();
+    net.run(net.at(FOREVER));
+    assert_eq!(
+        (net.reason(A, &a).unwrap(), net.reason(B, &b).unwrap()),
+        ("ring_timeout".into(), "caller_cancel".into())
+    );
+    net.check_end("caller's clock");
+    let mut net = Net::new(6, 2, NONE, "[sip]\nring_timeout_s = 20\n");
+    let a = originate(&mut net, 0);
+    let b = until_ringing(&mut net).unwrap();
+    net.run(net.at(FOREVER));
+    assert_eq!(
+        (net.reason(A, &a).unwrap(), net.reason(B, &b).unwrap()),
+        ("unavailable".into(), "ring_timeout".into())
+    );
+    net.check_end("callee's clock");
+}
+
+#[test]
+fn the_limit_of_legs_is_503_and_nothing_else_suffers() {
+    let mut net = Net::new(7, 2, NONE, "");
+    let legs: Vec<String> = (0..8).map(|_| originate(&mut net, 0)).collect();
+    let refused = net.with(A, |gw, now| gw.originate(now, call(0)));
+    assert!(refused.unwrap_err().to_string().contains("limits.legs"));
+    net.run(net.at(2_000));
+    assert_eq!(net.legs(B).len(), 8);
+    for leg in &legs {
+        net.with(A, |gw, now| gw.hang_up_leg(now, leg, None)).unwrap();
+    }
+    net.run(net.at(FOREVER));
+    net.check_end("limit");
+}

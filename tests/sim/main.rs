@@ -1,0 +1,18 @@
+//! Whole calls between two gateways in virtual time, over a network that loses, doubles and reorders.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::cast_lossless,
+    unreachable_pub,
+    missing_docs,
+    reason = "a test may fail loudly"
+)]
+
+mod calls;
+mod net;

@@ -1,0 +1,257 @@
+//! A seeded network between gateways, itself without sockets, clock or threads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use branchline::base::rng::Rng;
+use branchline::base::time::{Now, Utc};
+use branchline::config::{Config, Sources, load};
+use branchline::gateway::Gateway;
+use branchline::gateway::event::Event;
+use branchline::gateway::ports::Port;
+use branchline::gateway::work::{Work, WorkResult};
+use branchline::media::command::{Command, Fact, Quality};
+use branchline::sip::target::{Target, Transport};
+use branchline::sip::transactions::Locals;
+
+/// What the network does to datagrams, in percent, and how late they come.
+#[derive(Debug, Clone, Copy)]
+pub struct Faults {
+    pub loss: u32,
+    pub duplicate: u32,
+    pub reorder: u32,
+    pub delay_ms: u32,
+}
+
+/// The faults every simulation runs under unless it says otherwise.
+pub const HARSH: Faults = Faults { loss: 12, duplicate: 12, reorder: 12, delay_ms: 30 };
+pub const NONE: Faults = Faults { loss: 0, duplicate: 0, reorder: 0, delay_ms: 5 };
+
+/// What was done to the traffic of a run.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Injected {
+    pub sent: u64,
+    pub lost: u64,
+    pub doubled: u64,
+    pub reordered: u64,
+}
+
+pub struct Node {
+    pub gw: Gateway,
+    pub addr: SocketAddr,
+    pub events: Vec<Event>,
+    next_port: u32,
+    /// Drops everything it gets.
+    pub deaf: bool,
+}
+
+struct Datagram {
+    to: usize,
+    from: SocketAddr,
+    transport: Transport,
+    bytes: Vec<u8>,
+}
+
+pub struct Net {
+    pub nodes: Vec<Node>,
+    pub now: Now,
+    pub start: Instant,
+    faults: Faults,
+    pub rng: Rng,
+    wires: BTreeMap<(Instant, u64), Datagram>,
+    sequence: u64,
+    pub injected: Injected,
+    /// Things tests want to do later.
+    pub agenda: BTreeSet<(Instant, u32)>,
+}
+
+pub fn config(extra: &str) -> Rc<Config> {
+    let text = format!("[limits]\nlegs = 8\n{extra}");
+    Rc::new(load(&Sources { file: Some(("sim", &text)), env: &[] }).unwrap())
+}
+
+impl Net {
+    pub fn new(seed: u64, nodes: usize, faults: Faults, extra: &str) -> Self {
+        let mut rng = Rng::from_number(seed);
+        let start = Instant::now();
+        let make = |i: usize| {
+            let addr: SocketAddr = format!("10.0.0.{}:5060", i + 1).parse().unwrap();
+            let locals = Locals { v4: Some(addr), v6: None };
+            let gw = Gateway::new(config(extra), locals, rng.fork());
+            Node { gw, addr, events: Vec::new(), next_port: 0, deaf: false }
+        };
+        let nodes = (0..nodes).map(make).collect();
+        let now = Now { mono: start, utc: Utc(Duration::from_secs(1_776_330_000)) };
+        let mut net = Self {
+            nodes,
+            now,
+            start,
+            faults,
+            rng,
+            wires: BTreeMap::new(),
+            sequence: 0,
+            injected: Injected::default(),
+            agenda: BTreeSet::new(),
+        };
+        for i in 0..net.nodes.len() {
+            net.drain(i);
+        }
+        net
+    }
+
+    pub fn at(&self, ms: u64) -> Instant {
+        self.start + Duration::from_millis(ms)
+    }
+
+    /// Calls a verb of a node and drains what it did.
+    pub fn with<T>(&mut self, node: usize, f: impl FnOnce(&mut Gateway, Now) -> T) -> T {
+        let out = f(&mut self.nodes[node].gw, self.now);
+        self.drain(node);
+        out
+    }
+
+    fn drain(&mut self, i: usize) {
+        loop {
+            let node = &mut self.nodes[i];
+            while node.gw.ports_in_stock() < 4 {
+                node.next_port += 1;
+                let port = 10_000 + (node.next_port as u16) * 2;
+                node.gw.add_port(Port { id: node.next_port, address: node.addr.ip(), port });
+            }
+            while let Some(e) = node.gw.poll_event() {
+                node.events.push(e);
+            }
+            let mut busy = false;
+            while let Some(c) = node.gw.poll_media() {
+                busy = true;
+                if let Command::Close { slot } = c {
+                    node.gw.handle_media(self.now, Fact::Closed { slot, quality: Quality::default() });
+                }
+            }
+            while let Some(Work::Resolve { id, .. }) = node.gw.poll_work() {
+                busy = true;
+                node.gw.handle_work(self.now, id, WorkResult::Resolved(Vec::new()));
+            }
+            let from = node.addr;
+            let mut out = Vec::new();
+            while let Some(t) = node.gw.poll_transmit() {
+                out.push(t);
+            }
+            busy |= !out.is_empty();
+            for t in out {
+                self.send(from, t.target, &t.bytes);
+            }
+            if !busy {
+                return;
+            }
+        }
+    }
+
+    /// Puts a message on the wire, as `from` would.
+    pub fn send(&mut self, from: SocketAddr, target: Target, bytes: &[u8]) {
+        let Some(to) = self.nodes.iter().position(|n| n.addr == target.addr) else { return };
+        self.injected.sent += 1;
+        let faults = if target.transport == Transport::Tcp { NONE } else { self.faults };
+        if self.rng.chance(faults.loss) {
+            self.injected.lost += 1;
+            return;
+        }
+        let copies = if self.rng.chance(faults.duplicate) { 2 } else { 1 };
+        self.injected.doubled += copies - 1;
+        for _ in 0..copies {
+            let mut delay = 5 + self.rng.below(faults.delay_ms.max(1));
+            if self.rng.chance(faults.reorder) {
+                self.injected.reordered += 1;
+                delay += 20 + self.rng.below(600);
+            }
+            self.sequence += 1;
+            let at = self.now.mono + Duration::from_millis(delay.into());
+            let datagram = Datagram { to, from, transport: target.transport, bytes: bytes.to_vec() };
+            self.wires.insert((at, self.sequence), datagram);
+        }
+    }
+
+    fn next_at(&self) -> Option<Instant> {
+        let wire = self.wires.keys().next().map(|k| k.0);
+        let agenda = self.agenda.first().map(|a| a.0);
+        let timers = self.nodes.iter().filter_map(|n| n.gw.poll_timeout()).min();
+        [wire, agenda, timers].into_iter().flatten().min()
+    }
+
+    /// Runs until `until` or until nothing is left to happen; gives back an agenda item that is due.
+    pub fn run(&mut self, until: Instant) -> Option<u32> {
+        for _ in 0..200_000 {
+            let Some(at) = self.next_at().filter(|at| *at <= until) else {
+                let rest = until.saturating_duration_since(self.now.mono);
+                self.now = self.now.after(rest);
+                return None;
+            };
+            self.now = self.now.after(at.saturating_duration_since(self.now.mono));
+            if self.agenda.first().is_some_and(|a| a.0 <= self.now.mono) {
+                return self.agenda.pop_first().map(|a| a.1);
+            }
+            if self.wires.keys().next().is_some_and(|k| k.0 <= self.now.mono) {
+                let Some((_, d)) = self.wires.pop_first() else { continue };
+                if !self.nodes[d.to].deaf {
+                    let source = Target { transport: d.transport, addr: d.from, conn: None };
+                    self.nodes[d.to].gw.handle_message(self.now, source, &d.bytes);
+                    self.drain(d.to);
+                }
+                continue;
+            }
+            for i in 0..self.nodes.len() {
+                if self.nodes[i].gw.poll_timeout().is_some_and(|t| t <= self.now.mono) {
+                    self.nodes[i].gw.handle_timeout(self.now);
+                    self.drain(i);
+                }
+            }
+        }
+        panic!("the simulation does not come to rest");
+    }
+
+    /// Event types of one leg of a node, in order.
+    pub fn story(&self, node: usize, leg: &str) -> Vec<&'static str> {
+        self.nodes[node].events.iter().filter(|e| e.leg_id.as_deref() == Some(leg)).map(|e| e.kind).collect()
+    }
+
+    /// What holds at the end of every run: nothing left, and each leg ended once, last, without gaps.
+    pub fn check_end(&self, context: &str) {
+        for (i, node) in self.nodes.iter().enumerate() {
+            assert!(node.gw.is_idle(), "{context}: node {i} is not idle: {:#?}", node.gw.numbers());
+            let mut legs: BTreeMap<&str, Vec<&Event>> = BTreeMap::new();
+            for e in &node.events {
+                if let Some(leg) = &e.leg_id {
+                    legs.entry(leg).or_default().push(e);
+                }
+            }
+            for (leg, events) in legs {
+                let kinds: Vec<&str> = events.iter().map(|e| e.kind).collect();
+                let ends = kinds.iter().filter(|k| **k == "leg.disconnected").count();
+                assert_eq!(
+                    (ends, kinds.last()),
+                    (1, Some(&"leg.disconnected")),
+                    "{context}: {leg}: {kinds:?}"
+                );
+                let numbers: Vec<u64> = events.iter().map(|e| e.leg_seq.unwrap()).collect();
+                assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>(), "{context}: {leg}");
+            }
+        }
+    }
+
+    /// The disconnect reason of a leg.
+    pub fn reason(&self, node: usize, leg: &str) -> Option<String> {
+        let e = self.nodes[node]
+            .events
+            .iter()
+            .find(|e| e.kind == "leg.disconnected" && e.leg_id.as_deref() == Some(leg))?;
+        e.fields[0].1["reason"].as_str().map(str::to_owned)
+    }
+
+    /// Ids of the legs of a node, in the order they rang.
+    pub fn legs(&self, node: usize) -> Vec<String> {
+        let ringing = self.nodes[node].events.iter().filter(|e| e.kind == "leg.ringing");
+        ringing.filter_map(|e| e.leg_id.clone()).collect()
+    }
+}
