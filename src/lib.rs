@@ -6,7 +6,7 @@
 //! | rank | modules |
 //! |---|---|
 //! | 0 | [`base`] |
-//! | 1 | [`wire`], [`codec`] |
+//! | 1 | [`wire`], [`codec`], [`dsp`] |
 //! | 2 | [`config`], [`sdp`], [`rtp`] |
 //! | 3 | [`sip`], [`media`] |
 //! | 4 | [`gateway`] |
@@ -17,6 +17,7 @@ pub mod api;
 pub mod base;
 pub mod codec;
 pub mod config;
+pub mod dsp;
 pub mod gateway;
 pub mod io;
 pub mod media;

@@ -290,7 +290,9 @@ mod tests {
         put(&mut b, 70_000);
         put(&mut b, 5);
         put(&mut b, 900_000);
-        put(&mut b, 900_001);
+        for n in 900_001..900_010 {
+            put(&mut b, n);
+        }
         for _ in 0..200 {
             read(&mut b);
         }

@@ -1,0 +1,151 @@
+//! What is played where audio is missing: the last pitch period again, fading to silence, and back
+//! without a click. For speech at 8 and 16 kHz.
+
+use super::MAX_FRAME;
+
+/// History kept, samples: three of the longest pitch periods at 16 kHz.
+const HISTORY: usize = 720;
+
+/// Conceals the gaps of one stream.
+#[derive(Debug, Clone)]
+pub struct Concealer {
+    history: [i16; HISTORY],
+    rate: u32,
+    /// Period being repeated, samples; 0 outside a gap.
+    period: usize,
+    phase: usize,
+    /// Gain in 32768ths.
+    gain: i32,
+    /// Frames concealed in a row.
+    run: u32,
+}
+
+impl Concealer {
+    /// A concealer for audio at `rate` Hz.
+    #[must_use]
+    pub fn new(rate: u32) -> Self {
+        Self { history: [0; HISTORY], rate, period: 0, phase: 0, gain: 0, run: 0 }
+    }
+
+    /// Notes a good frame; the first one after a gap is faded in over what the gap would have gone on with.
+    pub fn good(&mut self, frame: &mut [i16]) {
+        if self.period > 0 {
+            let overlap = (self.rate / 250) as usize;
+            let n = overlap.min(frame.len());
+            for (i, s) in frame.iter_mut().take(n).enumerate() {
+                let made = i32::from(self.next_sample());
+                let (new, old) = (i as i32, (n - i) as i32);
+                *s = ((i32::from(*s) * new + made * old) / n as i32) as i16;
+            }
+            (self.period, self.run) = (0, 0);
+        }
+        self.remember(frame);
+    }
+
+    /// Makes up a frame.
+    pub fn missing(&mut self, frame: &mut [i16]) {
+        if self.period == 0 {
+            self.period = self.pitch();
+            self.phase = 0;
+            self.gain = 32_768;
+        }
+        self.run += 1;
+        for s in frame.iter_mut() {
+            *s = self.next_sample();
+        }
+    }
+
+    /// The next sample of the repeated period; full for 10 ms, gone after 60 ms.
+    fn next_sample(&mut self) -> i16 {
+        let at = HISTORY - self.period + self.phase;
+        let sample = self.history.get(at).copied().unwrap_or(0);
+        self.phase = (self.phase + 1) % self.period.max(1);
+        let out = (i32::from(sample) * self.gain) >> 15;
+        let fade = 32_768 / (self.rate as i32 / 1000 * 60).max(1);
+        self.gain = (self.gain - fade - 1).max(0);
+        out as i16
+    }
+
+    fn remember(&mut self, frame: &[i16]) {
+        let n = frame.len().min(MAX_FRAME).min(HISTORY);
+        self.history.copy_within(n.., 0);
+        let fresh = frame.get(frame.len() - n..).unwrap_or_default();
+        for (h, x) in self.history.iter_mut().skip(HISTORY - n).zip(fresh) {
+            *h = *x;
+        }
+    }
+
+    /// The lag between 66 and 400 Hz at which the last 10 ms resemble what was before them most.
+    fn pitch(&self) -> usize {
+        let per_ms = (self.rate / 1000) as usize;
+        let window = per_ms * 10;
+        let (shortest, longest) = (per_ms * 5 / 2, (per_ms * 15).min(HISTORY - window));
+        let recent = self.history.get(HISTORY - window..).unwrap_or_default();
+        let mut best = (0.0f32, longest);
+        for lag in shortest..=longest {
+            let from = HISTORY - window - lag;
+            let Some(before) = self.history.get(from..from + window) else { continue };
+            let (mut cross, mut energy) = (0.0f32, 1.0f32);
+            for (a, b) in recent.iter().zip(before).step_by(2) {
+                cross += f32::from(*a) * f32::from(*b);
+                energy += f32::from(*b) * f32::from(*b);
+            }
+            let score = if cross > 0.0 { cross * cross / energy } else { 0.0 };
+            if score > best.0 {
+                best = (score, lag);
+            }
+        }
+        best.1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn voiced(from: usize, n: usize) -> Vec<i16> {
+        // 160 Hz with harmonics: a vowel of sorts, its period a whole number of samples.
+        let at = |i: usize| {
+            let t = (from + i) as f64 * 2.0 * std::f64::consts::PI * 160.0 / 8000.0;
+            (6000.0 * t.sin() + 3000.0 * (2.0 * t).sin() + 1500.0 * (3.0 * t).cos()) as i16
+        };
+        (0..n).map(at).collect()
+    }
+
+    #[test]
+    fn a_lost_frame_of_a_vowel_goes_on() {
+        let mut c = Concealer::new(8000);
+        for f in 0..10 {
+            c.good(&mut voiced(f * 160, 160));
+        }
+        let mut made = [0i16; 160];
+        c.missing(&mut made);
+        let want = voiced(1600, 160);
+        let (mut cross, mut a, mut b) = (0.0, 0.0, 0.0);
+        for (x, y) in made.iter().zip(&want) {
+            cross += f64::from(*x) * f64::from(*y);
+            a += f64::from(*x).powi(2);
+            b += f64::from(*y).powi(2);
+        }
+        assert!(cross / (a * b).sqrt() > 0.95, "{}", cross / (a * b).sqrt());
+        // The way back has no step larger than the vowel itself has.
+        let mut next = voiced(1760, 160);
+        c.good(&mut next);
+        let largest = want.windows(2).map(|w| (i32::from(w[0]) - i32::from(w[1])).abs()).max().unwrap();
+        let seam = (i32::from(made[159]) - i32::from(next[0])).abs();
+        assert!(seam <= largest * 2, "{seam} against {largest}");
+    }
+
+    #[test]
+    fn a_long_gap_ends_in_silence() {
+        let mut c = Concealer::new(8000);
+        for f in 0..10 {
+            c.good(&mut voiced(f * 160, 160));
+        }
+        let mut made = [0i16; 160];
+        for _ in 0..4 {
+            c.missing(&mut made);
+        }
+        assert_eq!(made, [0; 160]);
+    }
+}

@@ -1,0 +1,190 @@
+//! Rate conversion by 2, 3 and 6 between 8, 16 and 48 kHz: polyphase windowed-sinc filters that keep
+//! their state over frames. Odd rates are converted off the tick.
+
+use std::f64::consts::PI;
+
+use super::MAX_FRAME;
+
+/// Filter length per unit of the ratio: longer is steeper and later.
+const TAPS_PER_PHASE: usize = 24;
+const MAX_RATIO: usize = 6;
+const MAX_TAPS: usize = TAPS_PER_PHASE * MAX_RATIO;
+
+/// A converter between two rates, one a whole multiple of the other.
+#[derive(Debug, Clone)]
+pub struct Resampler {
+    from: u32,
+    to: u32,
+    ratio: usize,
+    /// Low-pass at the lower rate's band edge, unit gain at direct current.
+    taps: Box<[f32]>,
+    /// The last input samples, oldest first, then room for one frame.
+    buffer: Box<[f32]>,
+    history: usize,
+}
+
+impl Resampler {
+    /// A converter; `None` when neither rate is a multiple of the other by at most 6, or both are equal.
+    #[must_use]
+    pub fn new(from: u32, to: u32) -> Option<Self> {
+        let (low, high) = (from.min(to), from.max(to));
+        let ratio = usize::try_from(high.checked_div(low)?).ok()?;
+        if low == high || high % low != 0 || ratio > MAX_RATIO {
+            return None;
+        }
+        let taps = low_pass(TAPS_PER_PHASE * ratio, ratio);
+        let history = if to > from { TAPS_PER_PHASE } else { taps.len() };
+        let buffer = vec![0.0; history + MAX_FRAME].into_boxed_slice();
+        Some(Self { from, to, ratio, taps: taps.into_boxed_slice(), buffer, history })
+    }
+
+    /// Input rate, Hz.
+    #[must_use]
+    pub fn from(&self) -> u32 {
+        self.from
+    }
+
+    /// Output rate, Hz.
+    #[must_use]
+    pub fn to(&self) -> u32 {
+        self.to
+    }
+
+    /// Converts one frame; `out` must be as long as the same time takes at the output rate.
+    pub fn process(&mut self, input: &[i16], out: &mut [i16]) {
+        let n = input.len().min(MAX_FRAME);
+        for (b, x) in self.buffer.iter_mut().skip(self.history).zip(input) {
+            *b = f32::from(*x);
+        }
+        if self.to > self.from {
+            self.up(n, out)
+        } else {
+            self.down(n, out)
+        }
+        self.buffer.copy_within(n..n + self.history, 0);
+    }
+
+    /// Each input sample gives `ratio` outputs, each from every `ratio`-th tap.
+    fn up(&self, n: usize, out: &mut [i16]) {
+        let gain = self.ratio as f32;
+        for (i, group) in out.chunks_mut(self.ratio).enumerate().take(n) {
+            let Some(window) = self.buffer.get(i + 1..=i + self.history) else { return };
+            for (phase, o) in group.iter_mut().enumerate() {
+                let taps = self.taps.iter().skip(phase).step_by(self.ratio);
+                let sum: f32 = window.iter().rev().zip(taps).map(|(x, t)| x * t).sum();
+                *o = clamp(sum * gain);
+            }
+        }
+    }
+
+    /// Each output is the filter over the samples that end at every `ratio`-th input.
+    fn down(&self, n: usize, out: &mut [i16]) {
+        for (i, o) in out.iter_mut().enumerate().take(n / self.ratio) {
+            let end = (i + 1) * self.ratio;
+            let Some(window) = self.buffer.get(end..end + self.history) else { return };
+            let sum: f32 = window.iter().zip(&self.taps).map(|(x, t)| x * t).sum();
+            *o = clamp(sum);
+        }
+    }
+}
+
+fn clamp(v: f32) -> i16 {
+    v.round_ties_even() as i16
+}
+
+/// A Kaiser-windowed sinc whose stop band begins at the lower rate's Nyquist frequency.
+fn low_pass(len: usize, ratio: usize) -> Vec<f32> {
+    const BETA: f64 = 6.5;
+    let len = len.min(MAX_TAPS);
+    let middle = (len - 1) as f64 / 2.0;
+    // The edge lies below Nyquist by half the transition band, so that aliases fall into it.
+    let cutoff = (1.0 - 1.9 / TAPS_PER_PHASE as f64) / ratio as f64;
+    let tap = |i: usize| {
+        let t = i as f64 - middle;
+        let sinc = if t.abs() < 1e-9 { 1.0 } else { (PI * cutoff * t).sin() / (PI * cutoff * t) };
+        let r = t / (middle + 0.5);
+        cutoff * sinc * bessel(BETA * (1.0 - r * r).max(0.0).sqrt()) / bessel(BETA)
+    };
+    let taps: Vec<f64> = (0..len).map(tap).collect();
+    let total: f64 = taps.iter().sum();
+    taps.iter().map(|t| (t / total) as f32).collect()
+}
+
+/// Modified Bessel function of order zero, by its series.
+fn bessel(x: f64) -> f64 {
+    let (mut sum, mut term) = (1.0, 1.0);
+    for k in 1..32 {
+        term *= (x / (2.0 * f64::from(k))).powi(2);
+        sum += term;
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dsp::frame_len;
+
+    /// Amplitude of `freq` in the second half of what comes out for a tone of amplitude 10000.
+    fn response(from: u32, to: u32, tone: f64, listen: f64) -> f64 {
+        let mut r = Resampler::new(from, to).unwrap();
+        let (n, m) = (frame_len(from), frame_len(to));
+        let mut out = Vec::new();
+        for f in 0..50 {
+            let frame: Vec<i16> = (0..n)
+                .map(|i| (10_000.0 * (2.0 * PI * tone * (f * n + i) as f64 / f64::from(from)).sin()) as i16)
+                .collect();
+            let mut o = vec![0i16; m];
+            r.process(&frame, &mut o);
+            out.extend(o);
+        }
+        let half = &out[out.len() / 2..];
+        let (mut re, mut im) = (0.0, 0.0);
+        for (i, x) in half.iter().enumerate() {
+            let a = 2.0 * PI * listen * i as f64 / f64::from(to);
+            re += f64::from(*x) * a.cos();
+            im += f64::from(*x) * a.sin();
+        }
+        2.0 * (re * re + im * im).sqrt() / half.len() as f64
+    }
+
+    #[test]
+    fn the_pass_band_is_flat_and_images_and_aliases_are_far_down() {
+        for (from, to) in [
+            (8000, 16_000),
+            (8000, 48_000),
+            (16_000, 48_000),
+            (16_000, 8000),
+            (48_000, 8000),
+            (48_000, 16_000),
+        ] {
+            let low = f64::from(from.min(to));
+            for share in [0.05, 0.2, 0.35] {
+                let a = response(from, to, low * share, low * share);
+                assert!((20.0 * (a / 10_000.0).log10()).abs() < 0.3, "{from}->{to} at {share}: {a}");
+            }
+            // Up: the image of a tone; down: the alias of a tone above the new band.
+            let (tone, listen) = if to > from { (low * 0.3, low * 0.7) } else { (low * 0.7, low * 0.3) };
+            let a = response(from, to, tone, listen);
+            assert!(20.0 * (a / 10_000.0).log10() < -60.0, "{from}->{to}: {a}");
+        }
+    }
+
+    #[test]
+    fn only_whole_ratios() {
+        assert!(Resampler::new(8000, 8000).is_none());
+        assert!(Resampler::new(44_100, 48_000).is_none());
+        assert!(Resampler::new(0, 8000).is_none());
+        assert!(Resampler::new(8000, 96_000).is_none());
+    }
+
+    #[test]
+    fn full_scale_does_not_wrap() {
+        let mut r = Resampler::new(8000, 16_000).unwrap();
+        let square: Vec<i16> = (0..160).map(|i| if i / 8 % 2 == 0 { i16::MAX } else { i16::MIN }).collect();
+        let mut out = [0i16; 320];
+        r.process(&square, &mut out);
+        r.process(&square, &mut out);
+        assert!(out.windows(2).all(|w| (i32::from(w[0]) - i32::from(w[1])).abs() < 45_000));
+    }
+}
