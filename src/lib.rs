@@ -8,17 +8,19 @@
 //! | 0 | [`base`] |
 //! | 1 | [`wire`], [`codec`], [`dsp`] |
 //! | 2 | [`config`], [`sdp`], [`rtp`] |
-//! | 3 | [`sip`], [`media`] |
+//! | 3 | [`sip`], [`media`], [`deliver`] |
 //! | 4 | [`gateway`] |
 //! | 5 | [`io`] |
-//! | 6 | [`api`] |
+//! | 6 | [`api`], [`hook`] |
 
 pub mod api;
 pub mod base;
 pub mod codec;
 pub mod config;
+pub mod deliver;
 pub mod dsp;
 pub mod gateway;
+pub mod hook;
 pub mod io;
 pub mod media;
 pub mod rtp;

@@ -1,5 +1,6 @@
 //! Arguments, configuration, threads, exit code.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -9,8 +10,15 @@ use branchline::api::server;
 use branchline::base::rng::Rng;
 use branchline::config::{self, Config, Sources, settings};
 use branchline::gateway::Gateway;
+use branchline::hook;
+use branchline::io::feeder::Feeder;
+use branchline::io::http_client::Rules;
+use branchline::io::media_thread::MediaThread;
+use branchline::io::recorder::Recorder;
+use branchline::io::rtp_ports::PortPool;
+use branchline::io::shell::{Parts, Shell};
 use branchline::io::{
-    executor::Executor, log as logging, shell::Shell, signals, sip, sip_tcp, state::State, tcp::Listener,
+    executor::Executor, log as logging, signals, sip, sip_tcp, state::State, tcp::Listener,
 };
 
 const USAGE: &str = "usage: branchline [--config FILE] [--check] [--print-config] [--version]";
@@ -96,8 +104,25 @@ fn serve(mut config: Config) -> Result<(), String> {
     let sip = sip::bind(&config.sip)?;
     let sip_at = sip.bound;
     let config = Rc::new(config);
-    let gateway = Gateway::new(Rc::clone(&config), sip.locals, rng);
-    let shell = Rc::new(Shell::new(Rc::clone(&executor), gateway, sip.udp.clone()));
+    let families = families(&config, &sip);
+    let (media, bell) = MediaThread::start(&config).map_err(|e| format!("media thread: {e}"))?;
+    let (notes, recorder_news) = async_channel::bounded(256);
+    let parts = Parts {
+        executor: Rc::clone(&executor),
+        gateway: Gateway::new(Rc::clone(&config), sip.locals, rng.fork()),
+        udp: sip.udp.clone(),
+        media,
+        ports: PortPool::new(families, &config.rtp),
+        recorder: Recorder::start(notes).map_err(|e| format!("recorder thread: {e}"))?,
+        feeder: Feeder::start(state.path("sounds")).map_err(|e| format!("state_dir {dir}: {e}"))?,
+        config: Rc::clone(&config),
+        rng,
+    };
+    let shell = Rc::new(Shell::new(parts));
+    shell.stock_ports();
+    executor.spawn(Rc::clone(&shell).run_media(bell));
+    executor.spawn(Rc::clone(&shell).run_recorder(recorder_news));
+    executor.spawn(hook::run(Rc::clone(&shell), Rules::new(&config)));
     for udp in sip.udp {
         executor.spawn(udp.run(Rc::clone(&shell)));
     }
@@ -106,15 +131,30 @@ fn serve(mut config: Config) -> Result<(), String> {
     }
     executor.spawn(Rc::clone(&shell).run_timers());
     let instance_id: Rc<str> = Rc::from(config.instance_id.as_str());
-    let app = Rc::new(App { instance_id: Rc::clone(&instance_id), config, shell });
+    let app = Rc::new(App { instance_id: Rc::clone(&instance_id), config, shell: Rc::clone(&shell) });
     executor.spawn(server::run(Rc::clone(&executor), app, http));
     let listen = format!("{{\"http\":\"{http_at}\",\"sip\":\"{sip_at}\"}}\n");
     state.replace("listen.json", listen.as_bytes()).map_err(|e| format!("state_dir {dir}: {e}"))?;
     log::info!(version = env!("CARGO_PKG_VERSION"), instance_id = &*instance_id, http:% = http_at, sip:% = sip_at; "ready");
-    let signal = executor.block_on(stop.wait());
-    log::info!(signal = signal; "stopping");
+    executor.block_on(async {
+        let signal = stop.wait().await;
+        log::info!(signal = signal; "stopping");
+        shell.stop().await;
+    });
     state.remove("listen.json");
     Ok(())
+}
+
+/// Addresses for media: what is bound, and what is given as ours.
+fn families(config: &Config, sip: &sip::Sockets) -> Vec<(IpAddr, IpAddr)> {
+    let bound = config.sip.listen_ip.unwrap_or(config.sip.bind_ip);
+    let ours = [sip.locals.v4, sip.locals.v6].into_iter().flatten();
+    let mut out = Vec::new();
+    for address in ours.map(|a| a.ip()) {
+        let first = address.is_ipv4() == bound.is_ipv4();
+        out.push((if first { bound } else { config.sip.bind_ip6.unwrap_or(bound) }, address));
+    }
+    out
 }
 
 #[expect(clippy::print_stdout, reason = "what the user asked for goes to standard output")]

@@ -84,7 +84,7 @@ fn changing_any_setting_changes_print_config() {
 /// Other values than the one shown, one of which fits the setting's type.
 fn candidates(shown: &str) -> Vec<String> {
     let mut out: Vec<String> =
-        ["true", "false", "7", "60", "9000", "\"warn\"", "\"10.1.2.3:99\"", "\"10.1.2.3\""]
+        ["true", "false", "7", "60", "8000", "9000", "\"warn\"", "\"10.1.2.3:99\"", "\"10.1.2.3\""]
             .iter()
             .map(|s| (*s).to_owned())
             .collect();

@@ -3,12 +3,14 @@
 use std::rc::Rc;
 
 use super::auth::authorized;
+use super::body::parse;
 use super::error::{ApiError, MAX_BODY};
 use super::head::Head;
 use super::reply::Reply;
-use super::routes::{self, Op, Route};
-use super::{openapi, system};
+use super::routes::{self, Op, Route, Scope};
+use super::{legs, openapi, playback, rooms, system};
 use crate::config::Config;
+use crate::gateway::playback::Owner;
 use crate::io::shell::Shell;
 
 /// What every request is answered from.
@@ -58,14 +60,47 @@ pub fn admit<'h>(app: &App, head: &'h Head) -> Result<Admitted<'h>, Reply> {
 }
 
 /// Carries out an admitted request.
-pub fn serve(app: &App, admitted: &Admitted<'_>, _body: &[u8]) -> Reply {
-    let _ = &admitted.params;
+pub async fn serve(app: &App, admitted: &Admitted<'_>, body: &[u8]) -> Reply {
+    let outcome = carry_out(app, admitted, body).await;
+    outcome.unwrap_or_else(|e| Reply::error(&app.instance_id, &e))
+}
+
+async fn carry_out(app: &App, admitted: &Admitted<'_>, body: &[u8]) -> Result<Reply, ApiError> {
+    let first = admitted.params.first().copied().unwrap_or_default();
+    let second = admitted.params.get(1).copied().unwrap_or_default();
+    let owner = |scope: Scope| match scope {
+        Scope::Leg => Owner::Leg(first),
+        Scope::Room => Owner::Room(first),
+    };
     match admitted.route.op {
-        Op::Health => system::health(app),
-        Op::Metrics => system::metrics(app),
-        Op::Capacity => system::capacity(app),
-        Op::OpenApi => Reply::json(200, &openapi::document()),
-        Op::Later(what) => Reply::error(&app.instance_id, &ApiError::NotImplemented(what.to_owned())),
+        Op::Health => Ok(system::health(app)),
+        Op::Metrics => Ok(system::metrics(app)),
+        Op::Capacity => Ok(system::capacity(app)),
+        Op::OpenApi => Ok(Reply::json(200, &openapi::document())),
+        Op::Legs => Ok(legs::list(app)),
+        Op::CreateLeg => legs::create(app, parse(body)?),
+        Op::Leg => legs::get(app, first),
+        Op::DeleteLeg => legs::delete(app, first, &parse(body)?),
+        Op::Answer => legs::answer(app, first),
+        Op::Ring => legs::ring(app, first),
+        Op::EarlyMedia => legs::early_media(app, first),
+        Op::Mute(on) => legs::mute(app, first, on),
+        Op::Deaf(on) => legs::deaf(app, first, on),
+        Op::Dtmf => legs::dtmf(app, first, &parse(body)?),
+        Op::AcceptDtmf(on) => legs::accept_dtmf(app, first, on),
+        Op::Play(s) => playback::play(app, owner(s), parse(body)?),
+        Op::Volume(s) => playback::set_volume(app, owner(s), second, &parse(body)?),
+        Op::StopPlay(s) => playback::stop(app, owner(s), second),
+        Op::Record(s) => playback::record(app, owner(s), &parse(body)?).await,
+        Op::StopRecord(s) => playback::stop_recording(app, owner(s)).await,
+        Op::PauseRecord(s, on) => playback::pause(app, owner(s), on),
+        Op::Rooms => Ok(rooms::list(app)),
+        Op::CreateRoom => rooms::create(app, parse(body)?),
+        Op::Room => rooms::get(app, first),
+        Op::DeleteRoom => rooms::delete(app, first),
+        Op::AddLeg => rooms::add(app, first, &parse(body)?).await,
+        Op::RemoveLeg => rooms::remove(app, first, second),
+        Op::Later(what) => Err(ApiError::NotImplemented(what.to_owned())),
     }
 }
 

@@ -334,7 +334,7 @@ impl Service {
         if (body.len() as u64) < head.body_len {
             return self.error(&ApiError::BadRequest("the body is shorter than Content-Length".to_owned()));
         }
-        dispatch::serve(&self.app, &admitted, &body)
+        dispatch::serve(&self.app, &admitted, &body).await
     }
 
     fn error(&self, e: &ApiError) -> Reply {

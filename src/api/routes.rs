@@ -2,21 +2,56 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
+use super::legs::Status;
+use super::playback::{Playing, Recording};
+use super::requests::{AddLeg, CreateLeg, CreateRoom, DeleteLeg, Play, Record, SendDtmf, Volume};
+use super::rooms::JoinedView;
 use super::system::{Capacity, Health};
+use crate::gateway::room::RoomView;
+use crate::gateway::snapshot::LegView;
 
 /// What a route does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is named after its route")]
 pub enum Op {
-    /// `GET /health`.
     Health,
-    /// `GET /metrics`.
     Metrics,
-    /// `GET /capacity`.
     Capacity,
-    /// `GET /openapi.json`.
     OpenApi,
+    Legs,
+    CreateLeg,
+    Leg,
+    DeleteLeg,
+    Answer,
+    Ring,
+    EarlyMedia,
+    Mute(bool),
+    Deaf(bool),
+    Dtmf,
+    AcceptDtmf(bool),
+    Play(Scope),
+    Volume(Scope),
+    StopPlay(Scope),
+    Record(Scope),
+    StopRecord(Scope),
+    PauseRecord(Scope, bool),
+    Rooms,
+    CreateRoom,
+    Room,
+    DeleteRoom,
+    AddLeg,
+    RemoveLeg,
     /// Part of the API, not of this version: 501 naming the feature.
     Later(&'static str),
+}
+
+/// Whose playback or recording a route is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// A leg.
+    Leg,
+    /// A room.
+    Room,
 }
 
 /// Makes a schema, registering the types it refers to.
@@ -73,53 +108,300 @@ const fn later(method: &'static str, path: &'static str, what: &'static str, sum
     Route { method, path, op: Op::Later(what), summary, open: false, body: None, answers: LATER }
 }
 
-const LATER: &[Answer] = &[Answer { status: 501, when: "Not in this version", shape: Shape::Error }];
+const fn route(
+    method: &'static str,
+    path: &'static str,
+    op: Op,
+    summary: &'static str,
+    body: Option<SchemaOf>,
+    answers: &'static [Answer],
+) -> Route {
+    Route { method, path, op, summary, open: false, body, answers }
+}
+
+const fn error(status: u16, when: &'static str) -> Answer {
+    Answer { status, when, shape: Shape::Error }
+}
 
 const fn ok(shape: Shape) -> Answer {
     Answer { status: 200, when: "Done", shape }
 }
 
+const LATER: &[Answer] = &[error(501, "Not in this version")];
+const NOT_FOUND: Answer = error(404, "No such leg, room, playback or recording");
+const CONFLICT: Answer = error(409, "Not in this state");
+const BAD: Answer = error(400, "A value that is not allowed");
+const FULL: Answer = error(503, "A limit of the board is reached");
+const FAILED: Answer = error(500, "It was tried and failed");
+const LATER_FIELD: Answer = error(501, "A field that a later version brings");
+const DONE: Answer = ok(Shape::Object(schema::<Status>));
+const ONE_LEG: Answer = ok(Shape::Object(schema::<LegView>));
+const ONE_ROOM: Answer = ok(Shape::Object(schema::<RoomView>));
+
 /// Every route of the API.
 pub static ROUTES: &[Route] = &[
     Route {
-        method: "GET",
-        path: "/health",
-        op: Op::Health,
-        summary: "Is the gateway working",
         open: true,
-        body: None,
-        answers: &[
-            ok(Shape::Object(schema::<Health>)),
-            Answer { status: 503, when: "Something stands still", shape: Shape::Error },
+        ..route(
+            "GET",
+            "/health",
+            Op::Health,
+            "Is the gateway working",
+            None,
+            &[ok(Shape::Object(schema::<Health>)), error(503, "Something stands still")],
+        )
+    },
+    Route {
+        open: true,
+        ..route(
+            "GET",
+            "/metrics",
+            Op::Metrics,
+            "Counters and gauges, Prometheus text",
+            None,
+            &[ok(Shape::Text("text/plain; version=0.0.4"))],
+        )
+    },
+    route(
+        "GET",
+        "/capacity",
+        Op::Capacity,
+        "What is used of each limit",
+        None,
+        &[ok(Shape::Object(schema::<Capacity>))],
+    ),
+    route(
+        "GET",
+        "/openapi.json",
+        Op::OpenApi,
+        "This description",
+        None,
+        &[ok(Shape::Bare(schema::<serde_json::Value>))],
+    ),
+    route("GET", "/legs", Op::Legs, "All legs", None, &[ok(Shape::Bare(schema::<Vec<LegView>>))]),
+    route(
+        "POST",
+        "/legs",
+        Op::CreateLeg,
+        "Place a call",
+        Some(schema::<CreateLeg>),
+        &[
+            Answer { status: 201, when: "The leg, ringing", shape: Shape::Object(schema::<LegView>) },
+            BAD,
+            LATER_FIELD,
+            FULL,
         ],
-    },
-    Route {
-        method: "GET",
-        path: "/metrics",
-        op: Op::Metrics,
-        summary: "Counters and gauges, Prometheus text",
-        open: true,
-        body: None,
-        answers: &[ok(Shape::Text("text/plain; version=0.0.4"))],
-    },
-    Route {
-        method: "GET",
-        path: "/capacity",
-        op: Op::Capacity,
-        summary: "What is used of each limit",
-        open: false,
-        body: None,
-        answers: &[ok(Shape::Object(schema::<Capacity>))],
-    },
-    Route {
-        method: "GET",
-        path: "/openapi.json",
-        op: Op::OpenApi,
-        summary: "This description",
-        open: false,
-        body: None,
-        answers: &[ok(Shape::Bare(schema::<serde_json::Value>))],
-    },
+    ),
+    route("GET", "/legs/{id}", Op::Leg, "One leg", None, &[ONE_LEG, NOT_FOUND]),
+    route(
+        "DELETE",
+        "/legs/{id}",
+        Op::DeleteLeg,
+        "Hang up",
+        Some(schema::<DeleteLeg>),
+        &[DONE, BAD, NOT_FOUND],
+    ),
+    route(
+        "POST",
+        "/legs/{id}/answer",
+        Op::Answer,
+        "Answer an inbound leg",
+        None,
+        &[DONE, BAD, NOT_FOUND, CONFLICT],
+    ),
+    route(
+        "POST",
+        "/legs/{id}/ring",
+        Op::Ring,
+        "Send 180 where it is not sent by itself",
+        None,
+        &[
+            Answer { status: 202, when: "Sent", shape: Shape::Object(schema::<Status>) },
+            BAD,
+            NOT_FOUND,
+            CONFLICT,
+        ],
+    ),
+    route(
+        "POST",
+        "/legs/{id}/early-media",
+        Op::EarlyMedia,
+        "Send 183 and media before the answer",
+        None,
+        &[DONE, BAD, NOT_FOUND, CONFLICT, FAILED],
+    ),
+    route("POST", "/legs/{id}/mute", Op::Mute(true), "Others hear the leg no more", None, &[DONE, NOT_FOUND]),
+    route(
+        "DELETE",
+        "/legs/{id}/mute",
+        Op::Mute(false),
+        "Others hear the leg again",
+        None,
+        &[DONE, NOT_FOUND],
+    ),
+    route(
+        "POST",
+        "/legs/{id}/deaf",
+        Op::Deaf(true),
+        "The leg hears nobody any more",
+        None,
+        &[DONE, NOT_FOUND],
+    ),
+    route(
+        "DELETE",
+        "/legs/{id}/deaf",
+        Op::Deaf(false),
+        "The leg hears the others again",
+        None,
+        &[DONE, NOT_FOUND],
+    ),
+    route(
+        "POST",
+        "/legs/{id}/dtmf",
+        Op::Dtmf,
+        "Send digits",
+        Some(schema::<SendDtmf>),
+        &[DONE, BAD, NOT_FOUND, FAILED],
+    ),
+    route(
+        "POST",
+        "/legs/{id}/dtmf/accept",
+        Op::AcceptDtmf(true),
+        "Take digits of others",
+        None,
+        &[DONE, NOT_FOUND],
+    ),
+    route(
+        "POST",
+        "/legs/{id}/dtmf/reject",
+        Op::AcceptDtmf(false),
+        "Take no digits of others",
+        None,
+        &[DONE, NOT_FOUND],
+    ),
+    route("POST", "/legs/{id}/play", Op::Play(Scope::Leg), "Play to a leg", Some(schema::<Play>), PLAY),
+    route(
+        "PATCH",
+        "/legs/{id}/play/{playback_id}",
+        Op::Volume(Scope::Leg),
+        "Change its volume",
+        Some(schema::<Volume>),
+        VOLUME,
+    ),
+    route(
+        "DELETE",
+        "/legs/{id}/play/{playback_id}",
+        Op::StopPlay(Scope::Leg),
+        "Stop it",
+        None,
+        &[DONE, NOT_FOUND],
+    ),
+    route(
+        "POST",
+        "/legs/{id}/record",
+        Op::Record(Scope::Leg),
+        "Record a leg",
+        Some(schema::<Record>),
+        RECORD,
+    ),
+    route("DELETE", "/legs/{id}/record", Op::StopRecord(Scope::Leg), "Stop recording", None, STOP_RECORD),
+    route(
+        "POST",
+        "/legs/{id}/record/pause",
+        Op::PauseRecord(Scope::Leg, true),
+        "Record silence",
+        None,
+        &[DONE, NOT_FOUND],
+    ),
+    route(
+        "POST",
+        "/legs/{id}/record/resume",
+        Op::PauseRecord(Scope::Leg, false),
+        "Record sound again",
+        None,
+        &[DONE, NOT_FOUND],
+    ),
+    route("GET", "/rooms", Op::Rooms, "All rooms", None, &[ok(Shape::Bare(schema::<Vec<RoomView>>))]),
+    route(
+        "POST",
+        "/rooms",
+        Op::CreateRoom,
+        "Make a room",
+        Some(schema::<CreateRoom>),
+        &[
+            Answer { status: 201, when: "The room, empty", shape: Shape::Object(schema::<RoomView>) },
+            BAD,
+            CONFLICT,
+            FULL,
+        ],
+    ),
+    route("GET", "/rooms/{id}", Op::Room, "One room", None, &[ONE_ROOM, NOT_FOUND]),
+    route(
+        "DELETE",
+        "/rooms/{id}",
+        Op::DeleteRoom,
+        "Hang up its legs and delete it",
+        None,
+        &[DONE, NOT_FOUND],
+    ),
+    route(
+        "POST",
+        "/rooms/{id}/legs",
+        Op::AddLeg,
+        "Put a leg into a room; a ringing inbound leg is answered first",
+        Some(schema::<AddLeg>),
+        &[ok(Shape::Object(schema::<JoinedView>)), BAD, FAILED, FULL],
+    ),
+    route(
+        "DELETE",
+        "/rooms/{id}/legs/{leg_id}",
+        Op::RemoveLeg,
+        "Take a leg out of a room",
+        None,
+        &[DONE, NOT_FOUND],
+    ),
+    route("POST", "/rooms/{id}/play", Op::Play(Scope::Room), "Play to a room", Some(schema::<Play>), PLAY),
+    route(
+        "PATCH",
+        "/rooms/{id}/play/{playback_id}",
+        Op::Volume(Scope::Room),
+        "Change its volume",
+        Some(schema::<Volume>),
+        VOLUME,
+    ),
+    route(
+        "DELETE",
+        "/rooms/{id}/play/{playback_id}",
+        Op::StopPlay(Scope::Room),
+        "Stop it",
+        None,
+        &[DONE, NOT_FOUND],
+    ),
+    route(
+        "POST",
+        "/rooms/{id}/record",
+        Op::Record(Scope::Room),
+        "Record a room",
+        Some(schema::<Record>),
+        RECORD,
+    ),
+    route("DELETE", "/rooms/{id}/record", Op::StopRecord(Scope::Room), "Stop recording", None, STOP_RECORD),
+    route(
+        "POST",
+        "/rooms/{id}/record/pause",
+        Op::PauseRecord(Scope::Room, true),
+        "Record silence",
+        None,
+        &[DONE, NOT_FOUND],
+    ),
+    route(
+        "POST",
+        "/rooms/{id}/record/resume",
+        Op::PauseRecord(Scope::Room, false),
+        "Record sound again",
+        None,
+        &[DONE, NOT_FOUND],
+    ),
     later("POST", "/legs/{id}/transfer", "transfer", "Transfer a leg by REFER"),
     later("POST", "/legs/{id}/hold", "hold", "Hold a leg by re-INVITE"),
     later("DELETE", "/legs/{id}/hold", "hold", "Resume a held leg"),
@@ -134,6 +416,12 @@ pub static ROUTES: &[Route] = &[
     later("POST", "/legs/{id}/agent/message", "agents", "Send a message to the agent of a leg"),
     later("DELETE", "/legs/{id}/agent", "agents", "Detach the agent of a leg"),
 ];
+
+const PLAY: &[Answer] = &[ok(Shape::Object(schema::<Playing>)), BAD, NOT_FOUND, CONFLICT, FULL];
+const VOLUME: &[Answer] = &[DONE, BAD, NOT_FOUND];
+const RECORD: &[Answer] =
+    &[ok(Shape::Object(schema::<Recording>)), BAD, NOT_FOUND, CONFLICT, FAILED, LATER_FIELD, FULL];
+const STOP_RECORD: &[Answer] = &[ok(Shape::Object(schema::<Recording>)), NOT_FOUND, FAILED];
 
 /// The routes a path matches, with the values of its parameters in order.
 pub fn at(path: &[String]) -> impl Iterator<Item = (&'static Route, Vec<&str>)> {

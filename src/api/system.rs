@@ -1,6 +1,7 @@
 //! The gateway itself: health, capacity, metrics.
 
 use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -8,6 +9,7 @@ use serde::Serialize;
 use super::dispatch::App;
 use super::error::ApiError;
 use super::reply::Reply;
+use crate::gateway::Gateway;
 
 /// Reply of `GET /health`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -36,6 +38,12 @@ pub struct Capacity {
     pub legs: Use,
     /// Rooms.
     pub rooms: Use,
+    /// RTP/RTCP port pairs.
+    pub rtp_ports: Use,
+    /// Playbacks.
+    pub playbacks: Use,
+    /// Recordings.
+    pub recordings: Use,
 }
 
 /// `GET /health`.
@@ -51,24 +59,79 @@ pub fn health(app: &App) -> Reply {
 /// `GET /v1/capacity`.
 pub fn capacity(app: &App) -> Reply {
     let limits = &app.config.limits;
-    let body =
-        Capacity { legs: Use { used: 0, max: limits.legs }, rooms: Use { used: 0, max: limits.rooms } };
+    let n = app.shell.look(Gateway::numbers);
+    let body = Capacity {
+        // A leg that has ended holds its place until its media has let go.
+        legs: Use { used: n.legs.max(n.media), max: limits.legs },
+        rooms: Use { used: n.rooms, max: limits.rooms },
+        rtp_ports: Use { used: n.ports, max: app.shell.rtp_capacity() },
+        playbacks: Use { used: n.playbacks, max: limits.playbacks },
+        recordings: Use { used: n.recordings, max: limits.recordings },
+    };
     Reply::object(200, &app.instance_id, body)
 }
 
 /// `GET /metrics`.
 pub fn metrics(app: &App) -> Reply {
-    let mut out = String::new();
-    let uptime = app.shell.uptime().as_secs();
-    metric(&mut out, "branchline_uptime_seconds", "gauge", "Seconds since the start.", &[("", uptime)]);
-    Reply::text("text/plain; version=0.0.4", out)
+    let n = app.shell.look(Gateway::numbers);
+    let events = app.shell.event_counts();
+    let pulse = app.shell.pulse();
+    let mut m = Metrics(String::new());
+    m.one("branchline_uptime_seconds", "gauge", "Seconds since the start.", app.shell.uptime().as_secs());
+    m.one("voiceblender_active_legs", "gauge", "Legs that have not ended.", n.legs.into());
+    m.one("voiceblender_active_rooms", "gauge", "Rooms.", n.rooms.into());
+    let totals = n.legs_total.iter().map(|(kind, v)| (format!("type=\"{kind}\",state=\"ringing\""), *v));
+    m.many("voiceblender_legs_total", "counter", "Legs by type and state reached.", totals);
+    let reasons =
+        n.reasons.iter().map(|((kind, reason), v)| (format!("type=\"{kind}\",reason=\"{reason}\""), *v));
+    m.many("voiceblender_disconnect_reasons_total", "counter", "Legs that ended, by reason.", reasons);
+    m.one("voiceblender_webhook_enqueued_total", "counter", "Events queued.", events.enqueued);
+    m.one("voiceblender_webhook_dropped_total", "counter", "Events lost.", events.dropped);
+    let outcomes = [("success", events.delivered), ("retry", events.failed)];
+    let outcomes = outcomes.into_iter().map(|(o, v)| (format!("outcome=\"{o}\""), v));
+    m.many("voiceblender_webhook_deliveries_total", "counter", "Deliveries by outcome.", outcomes);
+    m.one("branchline_webhook_waiting", "gauge", "Events that wait for delivery.", events.waiting);
+    let refused = n.refused.iter().map(|(code, v)| (format!("code=\"{code}\""), *v));
+    m.many("branchline_sip_refused_total", "counter", "Calls refused before they became legs.", refused);
+    m.one("branchline_sip_malformed_total", "counter", "Messages that cannot be used.", n.malformed);
+    m.one("branchline_sip_strangers_total", "counter", "Requests from outside sip.accept_from.", n.strangers);
+    let (clients, servers) = n.transactions;
+    m.one("branchline_sip_transactions", "gauge", "SIP transactions alive.", (clients + servers) as u64);
+    m.one(
+        "branchline_media_ticks_total",
+        "counter",
+        "Media ticks done.",
+        pulse.ticks.load(Ordering::Relaxed),
+    );
+    m.one(
+        "branchline_media_late_total",
+        "counter",
+        "Ticks over 5 ms late.",
+        pulse.late.load(Ordering::Relaxed),
+    );
+    m.one(
+        "branchline_media_skipped_total",
+        "counter",
+        "Ticks left out.",
+        pulse.skipped.load(Ordering::Relaxed),
+    );
+    Reply::text("text/plain; version=0.0.4", m.0)
 }
 
-/// One metric with its samples: label set (as `{a="b"}` or empty) and value.
-fn metric(out: &mut String, name: &str, kind: &str, help: &str, samples: &[(&str, u64)]) {
-    // Writing into a String cannot fail.
-    let _ok = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
-    for (labels, value) in samples {
-        let _ok = writeln!(out, "{name}{labels} {value}");
+/// Prometheus text being written.
+struct Metrics(String);
+
+impl Metrics {
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: u64) {
+        self.many(name, kind, help, [(String::new(), value)].into_iter());
+    }
+
+    fn many(&mut self, name: &str, kind: &str, help: &str, samples: impl Iterator<Item = (String, u64)>) {
+        // Writing into a String cannot fail.
+        let _ok = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        for (labels, value) in samples {
+            let labels = if labels.is_empty() { labels } else { format!("{{{labels}}}") };
+            let _ok = writeln!(self.0, "{name}{labels} {value}");
+        }
     }
 }

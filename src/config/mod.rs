@@ -30,8 +30,16 @@ pub struct Config {
     pub sip: Sip,
     /// Media.
     pub rtp: Rtp,
+    /// Rooms.
+    pub rooms: Rooms,
+    /// Recordings.
+    pub recording: Recording,
     /// Events.
     pub events: Events,
+    /// The global webhook.
+    pub webhook: Webhook,
+    /// Addresses that URLs of API clients may lead to beyond the public ones.
+    pub security: Security,
     /// Log output.
     pub log: Log,
     /// What the box can carry; from the board profile, each limit can be overridden.
@@ -86,6 +94,38 @@ pub struct Rtp {
     pub port_max: u16,
     /// A leg ends when nothing came for this long, seconds.
     pub timeout_s: u32,
+    /// SCHED_FIFO priority of the media thread, where the system allows it; 0: none.
+    pub realtime_priority: u32,
+}
+
+/// Rooms.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rooms {
+    /// Sampling rate of rooms that name none, Hz.
+    pub sample_rate: u32,
+}
+
+/// Recordings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recording {
+    /// Directory of the files; empty: `recordings` in the state directory.
+    pub dir: String,
+}
+
+/// The global webhook.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Webhook {
+    /// Where events go that have no webhook of their own; empty: nowhere.
+    pub url: String,
+    /// Signing secret; empty: not signed.
+    pub secret: String,
+}
+
+/// Safety of what API clients name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Security {
+    /// Networks that URLs of API clients may lead to although they are not public.
+    pub url_allow: Vec<IpNet>,
 }
 
 /// Events.
@@ -141,7 +181,11 @@ impl Default for Config {
                 ring_timeout_s: 120,
                 codecs: Codec::ALL.to_vec(),
             },
-            rtp: Rtp { port_min: 10_000, port_max: 20_000, timeout_s: 30 },
+            rtp: Rtp { port_min: 10_000, port_max: 20_000, timeout_s: 30, realtime_priority: 10 },
+            rooms: Rooms { sample_rate: 16_000 },
+            recording: Recording { dir: String::new() },
+            webhook: Webhook { url: String::new(), secret: String::new() },
+            security: Security { url_allow: Vec::new() },
             events: Events { dtmf_type: DTMF_TYPES[0].to_owned() },
             log: Log { level: log::LevelFilter::Info },
             limits: board::Limits::default(),
@@ -150,6 +194,15 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Directory of the recordings.
+    #[must_use]
+    pub fn recording_dir(&self) -> PathBuf {
+        match self.recording.dir.as_str() {
+            "" => self.state_dir.join("recordings"),
+            dir => PathBuf::from(dir),
+        }
+    }
+
     /// Rules that concern several settings at once; one message a broken rule.
     #[must_use]
     pub fn conflicts(&self) -> Vec<String> {

@@ -70,6 +70,20 @@ fn dtmf_type(name: &str) -> Result<(), String> {
     Err(format!("\"{name}\" is not one of {}", DTMF_TYPES.join(", ")))
 }
 
+fn hook_url(url: &str) -> Result<(), String> {
+    if url.is_empty() || url.starts_with("http://") || url.starts_with("https://") {
+        return Ok(());
+    }
+    Err("it does not start with http:// or https://".to_owned())
+}
+
+fn room_rate(rate: &u32) -> Result<(), String> {
+    if [8000, 16_000, 48_000].contains(rate) {
+        return Ok(());
+    }
+    Err(format!("{rate} is not one of 8000, 16000, 48000"))
+}
+
 fn in_range<T: PartialOrd + std::fmt::Display>(v: &T, r: &std::ops::RangeInclusive<T>) -> Result<(), String> {
     if r.contains(v) {
         return Ok(());
@@ -99,6 +113,12 @@ pub static SETTINGS: &[Setting] = &[
     setting!("rtp.port_min", ["RTP_PORT_MIN"], rtp.port_min),
     setting!("rtp.port_max", ["RTP_PORT_MAX"], rtp.port_max),
     setting!("rtp.timeout_s", [], rtp.timeout_s, 5..=3600),
+    setting!("rtp.realtime_priority", [], rtp.realtime_priority, 0..=99),
+    setting!("rooms.sample_rate", [], rooms.sample_rate, in room_rate),
+    setting!("recording.dir", ["RECORDING_DIR"], recording.dir),
+    setting!("webhook.url", ["WEBHOOK_URL"], webhook.url, in |v: &String| hook_url(v)),
+    setting!(secret "webhook.secret", ["WEBHOOK_SECRET"], webhook.secret),
+    setting!("security.url_allow", ["URL_ALLOW"], security.url_allow),
     setting!("events.dtmf_type", [], events.dtmf_type, in |v: &String| dtmf_type(v)),
     setting!("log.level", ["LOG_LEVEL"], log.level),
     setting!("limits.legs", [], limits.legs, 1..=1024),

@@ -116,6 +116,20 @@ impl Gateway {
         draft.push("Allow", super::outside::ALLOW);
     }
 
+    /// `POST /legs/{id}/ring`: 180, where it is not sent by itself.
+    ///
+    /// # Errors
+    /// Not inbound (400), not ringing (409).
+    pub fn ring(&mut self, now: Now, name: &str) -> Result<(), GatewayError> {
+        let id = self.inbound(name)?;
+        let Some(Leg { phase: Phase::Ringing { tx, .. }, early: false, .. }) = self.legs.get(id) else {
+            return Err(GatewayError::Conflict("the leg is not ringing".to_owned()));
+        };
+        let tx = *tx;
+        self.respond_plain(now, tx, 180, "Ringing");
+        Ok(())
+    }
+
     /// `POST /legs/{id}/early-media`: 183 with our answer, media at once.
     ///
     /// # Errors
@@ -251,15 +265,16 @@ impl Gateway {
         let ssrc = self.rng.u32();
         let Some(leg) = self.legs.get_mut(id) else { return };
         let Some(stream) = leg.stream else { return };
+        let signalling = leg.flow.map(|f| f.addr.ip());
         if let Some(slot) = leg.slot {
-            self.media.push_back(Command::Update { slot, stream });
+            self.media.push_back(Command::Update { slot, stream, signalling });
             return;
         }
-        let (Some(port), Some(slot)) = (leg.port.take(), self.ports.take_slot()) else { return };
+        let (Some(port), Some(slot)) = (leg.port.take(), self.leg_slots.take()) else { return };
         leg.slot = Some(slot);
         self.slots.insert(slot, id);
         let (muted, deaf) = (leg.muted, leg.deaf);
-        self.media.push_back(Command::Open { slot, port: port.id, stream, ssrc, muted, deaf });
+        self.media.push_back(Command::Open { slot, port: port.id, stream, signalling, ssrc, muted, deaf });
     }
 
     /// The caller gave up.

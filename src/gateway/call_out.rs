@@ -57,6 +57,9 @@ impl Gateway {
                 "no RTP port is free (rtp.port_min, rtp.port_max)".to_owned(),
             ));
         }
+        if !wanted.room_id.is_empty() && !self.rooms.contains_key(&wanted.room_id) {
+            self.create_room(now, Some(wanted.room_id.clone()), None, None)?;
+        }
         let request = OutRequest {
             to: wanted.uri.clone(),
             target: wanted.uri.clone(),
@@ -77,6 +80,7 @@ impl Gateway {
             accept_dtmf: wanted.accept_dtmf,
             ring_until: (ring > 0).then(|| now.mono + std::time::Duration::from_secs(ring)),
             max_duration: wanted.max_duration,
+            wants_room: Some(wanted.room_id).filter(|r| !r.is_empty()),
             ..Leg::new(id, Kind::SipOutbound, Phase::Inviting(Box::new(inviting)), now)
         };
         let Some(id) = self.adopt(leg) else {
@@ -194,6 +198,7 @@ impl Gateway {
         self.open_media(id);
         let kind = Kind::SipOutbound.as_str();
         self.publish(now, id, "leg.early_media", vec![("leg_type", kind.into())]);
+        self.join_waiting(now, id);
     }
 
     fn accepted(&mut self, now: Now, tx: ClientId, id: LegId, response: &Response) {

@@ -9,8 +9,13 @@ use serde_json::Value;
 
 use super::event::{Event, Hook};
 use super::leg::{Leg, LegId, Phase};
+use super::playback::Playback;
 use super::ports::{Port, Ports};
+use super::record::Recording;
+use super::replies::{Handle, Replies};
+use super::room::Room;
 use super::sending::{Pending, Purpose};
+use super::slots::Slots;
 use super::snapshot::Numbers;
 use super::work::{Work, WorkId, WorkResult};
 use crate::base::deadlines::Deadlines;
@@ -18,7 +23,7 @@ use crate::base::ids::Table;
 use crate::base::rng::Rng;
 use crate::base::time::Now;
 use crate::config::Config;
-use crate::media::command::{Command, Fact, Slot};
+use crate::media::command::{Command, Fact, PlaySlot, RecordSlot, Slot};
 use crate::sip::dialog::Dialog;
 use crate::sip::target::Target;
 use crate::sip::transactions::{self, ClientId, Locals, ServerId, Transactions, Transmit};
@@ -27,7 +32,7 @@ use crate::wire::message::{Message, Refusal, Request, parse};
 /// Most pieces of work waiting for the shell; past it they fail at once.
 const MAX_WORK: usize = 4096;
 /// How long the last event of a leg waits for its media to report.
-pub(super) const LAST_WORD: Duration = Duration::from_secs(2);
+pub(super) const LAST_WORD: Duration = Duration::from_secs(10);
 
 /// The gateway.
 #[derive(Debug)]
@@ -48,6 +53,17 @@ pub struct Gateway {
     pub(super) farewells: BTreeMap<ServerId, (Dialog, Option<Target>)>,
     pub(super) slots: BTreeMap<Slot, LegId>,
     pub(super) ports: Ports,
+    pub(super) leg_slots: Slots,
+    pub(super) rooms: BTreeMap<String, Room>,
+    pub(super) room_slots: Slots,
+    pub(super) plays: BTreeMap<PlaySlot, Playback>,
+    pub(super) play_slots: Slots,
+    pub(super) recordings: BTreeMap<RecordSlot, Recording>,
+    pub(super) record_slots: Slots,
+    /// Legs that are to join a room when they are connected, and who waits for it.
+    pub(super) joins: Vec<(LegId, String, Handle)>,
+    pub(super) next_handle: Handle,
+    pub(super) replies: Replies,
     pub(super) pending: BTreeMap<WorkId, Pending>,
     pub(super) next_work: WorkId,
     pub(super) deadlines: Deadlines<LegId>,
@@ -73,7 +89,17 @@ impl Gateway {
             outgoing: BTreeMap::new(),
             farewells: BTreeMap::new(),
             slots: BTreeMap::new(),
-            ports: Ports::new(config.limits.legs),
+            ports: Ports::default(),
+            leg_slots: Slots::new(config.limits.legs),
+            rooms: BTreeMap::new(),
+            room_slots: Slots::new(config.limits.rooms),
+            plays: BTreeMap::new(),
+            play_slots: Slots::new(config.limits.playbacks),
+            recordings: BTreeMap::new(),
+            record_slots: Slots::new(config.limits.recordings),
+            joins: Vec::new(),
+            next_handle: 0,
+            replies: Replies::new(),
             pending: BTreeMap::new(),
             next_work: 0,
             deadlines: Deadlines::default(),
@@ -155,6 +181,13 @@ impl Gateway {
                 }
             }
             Fact::Closed { slot, quality } => self.media_closed(now, slot, quality),
+            Fact::Played { play, played_ms, completed } => {
+                let target = self.plays.get(&play).map(|p| p.target);
+                self.played(now, play, played_ms, completed);
+                if let Some(target) = target {
+                    self.last_words(now, target);
+                }
+            }
         }
         self.drain(now);
     }
@@ -163,7 +196,15 @@ impl Gateway {
     pub fn handle_work(&mut self, now: Now, id: WorkId, result: WorkResult) {
         match result {
             WorkResult::Resolved(addresses) => self.resolved(now, id, &addresses),
+            WorkResult::Fetched(outcome) => self.fetched(now, id, outcome),
+            WorkResult::RecordingOpened(outcome) => self.recording_opened(now, id, outcome),
         }
+        self.drain(now);
+    }
+
+    /// The recorder has closed a recording's file.
+    pub fn handle_recording_closed(&mut self, now: Now, record: RecordSlot, error: Option<String>) {
+        self.recording_closed(now, record, error);
         self.drain(now);
     }
 
@@ -238,6 +279,12 @@ impl Gateway {
         [self.tx.poll_timeout(), leg].into_iter().flatten().min()
     }
 
+    /// True when every leg has had its last word; transactions may still be dying away.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.legs.is_empty() && self.recordings.is_empty() && self.farewells.is_empty()
+    }
+
     /// True when nothing is left of any call: no leg, transaction, timer or work.
     #[must_use]
     pub fn is_idle(&self) -> bool {
@@ -250,6 +297,12 @@ impl Gateway {
             && self.slots.is_empty()
             && self.pending.is_empty()
             && self.deadlines.is_empty()
+            && self.joins.is_empty()
+            && self.plays.is_empty()
+            && self.recordings.is_empty()
+            && self.leg_slots.used() == 0
+            && self.play_slots.used() == 0
+            && self.record_slots.used() == 0
     }
 
     /// Publishes an event about a leg, to its webhook or the global one.
@@ -266,7 +319,7 @@ impl Gateway {
         self.push_event(now, kind, Some((leg_id, seq)), None, fields, hook);
     }
 
-    fn push_event(
+    pub(super) fn push_event(
         &mut self,
         now: Now,
         kind: &'static str,

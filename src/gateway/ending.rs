@@ -8,7 +8,7 @@ use super::core::{Gateway, LAST_WORD};
 use super::leg::{LegId, Phase};
 use super::sending::Purpose;
 use crate::base::time::Now;
-use crate::media::command::{Command, Quality, Slot};
+use crate::media::command::{Command, Quality, Slot, Target};
 use crate::sip::transactions::ServerId;
 use crate::wire::Method;
 
@@ -78,8 +78,13 @@ impl Gateway {
                 *purpose = Purpose::Abandoned;
             }
         }
+        self.join_failed(id);
+        if let Some(room) = self.legs.get(id).and_then(|l| l.room.clone()) {
+            self.leave(now, id, &room);
+        }
         match slot {
             Some(slot) => {
+                self.stop_all_of(now, Target::Leg(slot));
                 self.media.push_back(Command::Close { slot });
                 self.reschedule(id);
             }
@@ -89,12 +94,24 @@ impl Gateway {
 
     /// The media of a leg is closed.
     pub(super) fn media_closed(&mut self, now: Now, slot: Slot, quality: Quality) {
-        self.ports.free_slot(slot);
-        let Some(id) = self.slots.remove(&slot) else { return };
+        let Some(id) = self.slots.get(&slot).copied() else { return };
         let Some(leg) = self.legs.get_mut(id) else { return };
-        leg.slot = None;
         leg.quality = Some(quality);
-        if matches!(leg.phase, Phase::Ending { .. }) {
+        leg.closed = true;
+        if matches!(leg.phase, Phase::Ending { .. }) && !self.has_unfinished(Target::Leg(slot)) {
+            self.finish(now, id);
+        }
+    }
+
+    /// A playback or recording has ended: if it was the last thing an ended leg waited for, so is the leg.
+    pub(super) fn last_words(&mut self, now: Now, target: Target) {
+        let Target::Leg(slot) = target else { return };
+        if self.has_unfinished(target) {
+            return;
+        }
+        let Some(id) = self.slots.get(&slot).copied() else { return };
+        let ended = self.legs.get(id).is_some_and(|l| matches!(l.phase, Phase::Ending { .. }) && l.closed);
+        if ended {
             self.finish(now, id);
         }
     }
@@ -114,7 +131,10 @@ impl Gateway {
         *self.counters.reasons.entry((kind, reason)).or_default() += 1;
         self.publish(now, id, "leg.disconnected", fields);
         self.deadlines.set(id, None);
-        self.legs.remove(id);
+        if let Some(slot) = self.legs.remove(id).and_then(|l| l.slot) {
+            self.slots.remove(&slot);
+            self.leg_slots.free(slot);
+        }
     }
 }
 

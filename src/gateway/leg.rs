@@ -143,6 +143,10 @@ pub struct Leg {
     pub max_duration: u32,
     /// It ends then whatever happens.
     pub max_until: Option<Instant>,
+    /// A room to join once there is media.
+    pub wants_room: Option<String>,
+    /// Its media is closed.
+    pub closed: bool,
     /// What its media reported at the end.
     pub quality: Option<Quality>,
 }

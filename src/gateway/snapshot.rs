@@ -42,6 +42,14 @@ pub struct Numbers {
     pub legs: u32,
     /// Media places in use.
     pub media: u32,
+    /// Rooms.
+    pub rooms: u32,
+    /// Playbacks running or being fetched.
+    pub playbacks: u32,
+    /// Recordings running, being opened or closed.
+    pub recordings: u32,
+    /// Socket pairs that legs hold.
+    pub ports: u32,
     /// SIP transactions alive: client, server.
     pub transactions: (usize, usize),
     /// Datagrams and frames that are no SIP message.
@@ -89,7 +97,12 @@ impl Gateway {
     pub fn numbers(&self) -> Numbers {
         let mut n = self.counters.clone();
         n.legs = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
-        n.media = self.ports.slots_used();
+        n.media = self.leg_slots.used();
+        n.rooms = u32::try_from(self.rooms.len()).unwrap_or(u32::MAX);
+        n.playbacks = self.play_slots.used();
+        n.recordings = self.record_slots.used();
+        let holding = self.legs.iter().filter(|(_, l)| l.port.is_some() || l.slot.is_some()).count();
+        n.ports = u32::try_from(holding).unwrap_or(u32::MAX);
         n.transactions = self.tx.len();
         n
     }

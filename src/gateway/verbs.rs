@@ -51,6 +51,8 @@ impl Leg {
             ring_until: None,
             max_duration: 0,
             max_until: None,
+            wants_room: None,
+            closed: false,
             quality: None,
         }
     }
@@ -124,6 +126,7 @@ impl Gateway {
         let kind = leg.kind.as_str();
         self.reschedule(id);
         self.publish(now, id, "leg.connected", vec![("leg_type", kind.into())]);
+        self.join_waiting(now, id);
     }
 
     /// Our Contact as `peer` should use it.

@@ -2,8 +2,14 @@
 
 pub mod clock;
 pub mod executor;
+pub mod feeder;
+pub mod http_client;
 pub mod log;
+pub mod media_thread;
+pub mod recorder;
+pub mod recv_batch;
 pub mod resolve;
+pub mod rtp_ports;
 pub mod shell;
 pub mod signals;
 pub mod sip;
@@ -12,3 +18,4 @@ pub mod state;
 pub mod tcp;
 pub mod timer;
 pub mod udp;
+pub mod wav_source;

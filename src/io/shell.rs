@@ -2,49 +2,111 @@
 //! out what it asks for.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
 
 use super::executor::Executor;
+use super::feeder::Feeder;
+use super::http_client::{HttpClient, Rules};
+use super::media_thread::{Bell, MediaThread, Pulse};
+use super::recorder::{Job as RecorderJob, Note, Recorder};
 use super::resolve::resolve;
+use super::rtp_ports::{PortPool, STOCK};
 use super::sip_tcp::{self, Connections};
 use super::udp::Udp;
 use super::{clock, timer};
+use crate::base::rng::Rng;
 use crate::base::time::Now;
-use crate::gateway::Gateway;
+use crate::config::Config;
+use crate::deliver::events::{Counts, Destination, EventQueues, Item, Job, TargetId};
+use crate::gateway::event::Event;
+use crate::gateway::replies::{Handle, Reply};
 use crate::gateway::work::{Work, WorkId, WorkResult};
+use crate::gateway::{Gateway, GatewayError};
 use crate::sip::target::{Target, Transport};
 use crate::sip::transactions::Transmit;
+
+/// Longest fetch of a sound.
+const FETCH: Duration = Duration::from_secs(30);
+/// Longest an API call waits for the far end or the disk.
+const REPLY: Duration = Duration::from_secs(35);
+/// Longest the last events may take at the end.
+const GOODBYE: Duration = Duration::from_secs(5);
+/// The media thread ticks every 20 ms; this long without one is a fault.
+const STANDSTILL: Duration = Duration::from_millis(1000);
 
 /// The running gateway.
 #[derive(Debug)]
 pub struct Shell {
     executor: Rc<Executor>,
+    config: Rc<Config>,
     gateway: RefCell<Gateway>,
     udp: Vec<Rc<Udp>>,
     connections: RefCell<Connections>,
+    media: RefCell<MediaThread>,
+    ports: RefCell<PortPool>,
+    recorder: RefCell<Recorder>,
+    feeder: Feeder,
+    sounds: HttpClient,
+    queues: RefCell<EventQueues>,
+    /// API calls whose reply is still to come.
+    waiting: RefCell<BTreeMap<Handle, Sender<Result<Reply, GatewayError>>>>,
     /// Wakes the timer task when the next deadline may have changed.
-    wake: Sender<()>,
-    woken: Receiver<()>,
+    wake: (Sender<()>, Receiver<()>),
+    /// Wakes the webhook client when there is something to deliver.
+    mail: (Sender<()>, Receiver<()>),
     started: Instant,
 }
 
+/// What a shell is built from.
+#[derive(Debug)]
+pub struct Parts {
+    /// Runs its tasks.
+    pub executor: Rc<Executor>,
+    /// Settings.
+    pub config: Rc<Config>,
+    /// The core.
+    pub gateway: Gateway,
+    /// SIP sockets.
+    pub udp: Vec<Rc<Udp>>,
+    /// Media.
+    pub media: MediaThread,
+    /// Media sockets.
+    pub ports: PortPool,
+    /// Disk.
+    pub recorder: Recorder,
+    /// Sounds.
+    pub feeder: Feeder,
+    /// Randomness of its own.
+    pub rng: Rng,
+}
+
 impl Shell {
-    /// A shell around `gateway` that sends SIP on these sockets.
+    /// A shell around `parts`.
     #[must_use]
-    pub fn new(executor: Rc<Executor>, gateway: Gateway, udp: Vec<Rc<Udp>>) -> Self {
-        let (wake, woken) = async_channel::bounded(1);
+    pub fn new(parts: Parts) -> Self {
+        let rules = Rules::new(&parts.config);
         Self {
-            executor,
-            gateway: RefCell::new(gateway),
-            udp,
+            executor: parts.executor,
+            config: parts.config,
+            gateway: RefCell::new(parts.gateway),
+            udp: parts.udp,
             connections: RefCell::default(),
-            wake,
-            woken,
+            media: RefCell::new(parts.media),
+            ports: RefCell::new(parts.ports),
+            recorder: RefCell::new(parts.recorder),
+            feeder: parts.feeder,
+            sounds: HttpClient::new(&rules, FETCH),
+            queues: RefCell::new(EventQueues::new(parts.rng)),
+            waiting: RefCell::default(),
+            wake: async_channel::bounded(1),
+            mail: async_channel::bounded(1),
             started: clock::now().mono,
         }
     }
@@ -58,7 +120,73 @@ impl Shell {
     /// Why the gateway is not doing its work, if it is not.
     #[must_use]
     pub fn standing_still(&self) -> Option<String> {
-        None
+        let since = self.pulse().last_tick_age();
+        (since > STANDSTILL).then(|| format!("the media thread has stood still for {} ms", since.as_millis()))
+    }
+
+    /// How the media thread is doing.
+    #[must_use]
+    pub fn pulse(&self) -> Arc<Pulse> {
+        Arc::clone(self.media.borrow().pulse())
+    }
+
+    /// Looks at the gateway without telling it anything.
+    pub fn look<T>(&self, f: impl FnOnce(&Gateway) -> T) -> T {
+        f(&self.gateway.borrow())
+    }
+
+    /// Legs the RTP port range has room for.
+    #[must_use]
+    pub fn rtp_capacity(&self) -> u32 {
+        self.ports.borrow().capacity()
+    }
+
+    /// Counters of the event queues.
+    #[must_use]
+    pub fn event_counts(&self) -> Counts {
+        self.queues.borrow().counts()
+    }
+
+    /// Waits for a promised reply.
+    ///
+    /// # Errors
+    /// The outcome was an error, or it did not come in time.
+    pub async fn reply(&self, handle: Handle) -> Result<Reply, GatewayError> {
+        let receiver = {
+            let (sender, receiver) = async_channel::bounded(1);
+            self.waiting.borrow_mut().insert(handle, sender);
+            receiver
+        };
+        // It may have come before anybody waited.
+        self.pass_on_replies();
+        let outcome = timer::within(REPLY, receiver.recv()).await;
+        self.waiting.borrow_mut().remove(&handle);
+        match outcome {
+            Some(Ok(outcome)) => outcome,
+            Some(Err(_)) | None => Err(GatewayError::Failed("it did not happen in time".to_owned())),
+        }
+    }
+
+    /// The next webhook delivery to carry out, until `None`.
+    #[must_use]
+    pub fn next_delivery(&self) -> Option<Job> {
+        self.queues.borrow_mut().poll(clock::now().mono)
+    }
+
+    /// What came of a delivery.
+    pub fn delivered(&self, target: TargetId, ok: bool) {
+        self.queues.borrow_mut().handle_outcome(clock::now().mono, target, ok);
+        let _woken = self.mail.0.try_send(());
+    }
+
+    /// Waits until there may be something to deliver.
+    pub async fn delivery_due(&self) {
+        let next = self.queues.borrow().poll_timeout();
+        let word = async {
+            // The sender lives as long as the shell.
+            let _word = self.mail.1.recv().await;
+        };
+        smol::future::or(timer::sleep_until(next), word).await;
     }
 
     /// Runs a task beside the gateway.
@@ -107,13 +235,68 @@ impl Shell {
             };
             let woken = async {
                 // The sender lives as long as the shell.
-                let _word = self.woken.recv().await;
+                let _word = self.wake.1.recv().await;
                 false
             };
             if smol::future::or(due, woken).await {
                 self.call(Gateway::handle_timeout);
             }
         }
+    }
+
+    /// Takes news from the media thread until the program ends.
+    pub async fn run_media(self: Rc<Self>, bell: Bell) {
+        loop {
+            bell.rung().await;
+            loop {
+                let fact = self.media.borrow_mut().poll();
+                let Some(fact) = fact else { break };
+                self.call(|gateway, now| gateway.handle_media(now, fact));
+            }
+            self.media.borrow_mut().flush();
+        }
+    }
+
+    /// Takes news from the recorder until the program ends.
+    pub async fn run_recorder(self: Rc<Self>, notes: Receiver<Note>) {
+        while let Ok(note) = notes.recv().await {
+            match note {
+                Note::Opened(id, outcome) => self.done(id, WorkResult::RecordingOpened(outcome)),
+                Note::Closed(record, error) => {
+                    self.call(|gateway, now| gateway.handle_recording_closed(now, record, error));
+                }
+            }
+        }
+    }
+
+    /// Fills the stock of socket pairs; called once before the first call can come.
+    pub fn stock_ports(&self) {
+        let mut ports = self.ports.borrow_mut();
+        let mut gateway = self.gateway.borrow_mut();
+        while gateway.ports_in_stock() < STOCK {
+            let fresh = ports.bind();
+            if fresh.is_empty() {
+                return;
+            }
+            for port in fresh {
+                gateway.add_port(port);
+            }
+        }
+    }
+
+    /// Ends all calls, waits a moment for the last words, then stops the threads.
+    pub async fn stop(self: &Rc<Self>) {
+        self.call(|gateway, now| gateway.shut_down(now));
+        let quiet = async {
+            while !(self.look(Gateway::is_quiet) && self.queues.borrow().is_empty()) {
+                timer::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if timer::within(GOODBYE, quiet).await.is_none() {
+            log::warn!(events = self.event_counts().waiting; "stopping with words unsaid");
+        }
+        self.media.borrow_mut().stop();
+        self.recorder.borrow_mut().stop();
     }
 
     /// Carries out everything the gateway asks for.
@@ -128,8 +311,61 @@ impl Shell {
             let Some(work) = work else { break };
             self.start(work);
         }
+        loop {
+            let command = self.gateway.borrow_mut().poll_media();
+            let Some(command) = command else { break };
+            self.media.borrow_mut().command(command, &mut self.ports.borrow_mut());
+        }
+        loop {
+            let event = self.gateway.borrow_mut().poll_event();
+            let Some(event) = event else { break };
+            self.publish(&event);
+        }
+        self.pass_on_replies();
+        self.stock_ports();
         // A full channel means that the timer task is about to look anyway.
-        let _woken = self.wake.try_send(());
+        let _woken = self.wake.0.try_send(());
+    }
+
+    fn pass_on_replies(&self) {
+        let mut gateway = self.gateway.borrow_mut();
+        let waiting = self.waiting.borrow();
+        let mut early = Vec::new();
+        while let Some((handle, outcome)) = gateway.poll_reply() {
+            match waiting.get(&handle) {
+                Some(sender) => {
+                    // Nobody waits any more: the outcome is in the events too.
+                    let _sent = sender.try_send(outcome);
+                }
+                None => early.push((handle, outcome)),
+            }
+        }
+        gateway.keep_replies(early);
+    }
+
+    fn publish(&self, event: &Event) {
+        let destination = match &event.hook {
+            Some(hook) => Destination {
+                url: hook.url.clone(),
+                secret: hook.secret.clone().unwrap_or_default(),
+                trusted: false,
+            },
+            None if self.config.webhook.url.is_empty() => return,
+            None => Destination {
+                url: self.config.webhook.url.clone(),
+                secret: self.config.webhook.secret.clone(),
+                trusted: true,
+            },
+        };
+        let body = event.to_json(&self.config.instance_id).to_string();
+        log::debug!(body = body; "event");
+        let item = Item {
+            event_id: event.event_id.clone(),
+            body: body.into_bytes().into(),
+            terminal: event.is_terminal(),
+        };
+        self.queues.borrow_mut().push(&destination, item);
+        let _woken = self.mail.0.try_send(());
     }
 
     fn transmit(self: &Rc<Self>, t: Transmit) {
@@ -147,13 +383,29 @@ impl Shell {
     }
 
     fn start(self: &Rc<Self>, work: Work) {
+        let shell = Rc::clone(self);
         match work {
-            Work::Resolve { id, host } => {
-                let shell = Rc::clone(self);
-                self.spawn(async move {
-                    let addresses = resolve(host).await;
-                    shell.done(id, WorkResult::Resolved(addresses));
-                });
+            Work::Resolve { id, host } => self.spawn(async move {
+                let addresses = resolve(host).await;
+                shell.done(id, WorkResult::Resolved(addresses));
+            }),
+            Work::Fetch { id, play, url, rate, repeat } => self.spawn(async move {
+                let (feeder, client) = (shell.feeder.clone(), shell.sounds.clone());
+                let name = format!("{id}.wav");
+                let fetched = smol::unblock(move || feeder.fetch(&client, &url, &name, rate, repeat)).await;
+                let outcome = fetched.map(|source| shell.media.borrow_mut().offer_feed(play, source));
+                shell.done(id, WorkResult::Fetched(outcome));
+            }),
+            Work::OpenRecording { id, record, file, input_rate, file_rate, channels } => {
+                let job = RecorderJob { work: id, record, file, input_rate, file_rate, channels };
+                let opened = self.recorder.borrow().open(job);
+                match opened {
+                    Some((ring, shared)) => self.media.borrow_mut().offer_recorder(record, ring, shared),
+                    None => {
+                        let busy = Err("the recorder is overloaded".to_owned());
+                        self.spawn(async move { shell.done(id, WorkResult::RecordingOpened(busy)) });
+                    }
+                }
             }
         }
     }

@@ -1,15 +1,32 @@
 //! What the gateway tells the media engine, and what the engine tells back.
 
+use std::net::IpAddr;
+
+use crate::dsp::tone::ToneSpec;
 use crate::sdp::Negotiated;
 
 /// A leg's place in the engine; the gateway gives it out and reuses it only after [`Fact::Closed`].
 pub type Slot = u16;
-
+/// A room's place in the engine.
+pub type RoomSlot = u16;
+/// A playback's place in the engine; reused only after [`Fact::Played`].
+pub type PlaySlot = u16;
+/// A recording's place in the engine; reused only after the recorder has finished it.
+pub type RecordSlot = u16;
 /// Names a bound RTP/RTCP socket pair that the shell holds ready.
 pub type PortId = u32;
 
+/// Whom a playback or recording is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// One leg.
+    Leg(Slot),
+    /// Everybody in a room.
+    Room(RoomSlot),
+}
+
 /// An order for the engine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// Opens a leg on a socket pair.
     Open {
@@ -19,6 +36,8 @@ pub enum Command {
         port: PortId,
         /// What was agreed with the far end.
         stream: Negotiated,
+        /// Where the signalling comes from, for far ends behind NAT.
+        signalling: Option<IpAddr>,
         /// SSRC of what it sends.
         ssrc: u32,
         /// Others do not hear it.
@@ -32,16 +51,122 @@ pub enum Command {
         slot: Slot,
         /// What holds from now on.
         stream: Negotiated,
+        /// Where the signalling comes from.
+        signalling: Option<IpAddr>,
     },
     /// Closes a leg; [`Fact::Closed`] follows.
     Close {
         /// The leg.
         slot: Slot,
     },
+    /// Others hear it no more, or again.
+    Mute {
+        /// The leg.
+        slot: Slot,
+        /// No more.
+        on: bool,
+    },
+    /// It hears nobody any more, or again.
+    Deaf {
+        /// The leg.
+        slot: Slot,
+        /// Nobody.
+        on: bool,
+    },
+    /// Puts a leg into a room, out of the one it was in.
+    Join {
+        /// The leg.
+        slot: Slot,
+        /// The room.
+        room: RoomSlot,
+        /// Rate of the room, Hz.
+        room_rate: u32,
+        /// Rate of the leg, Hz.
+        leg_rate: u32,
+    },
+    /// Takes a leg out of its room.
+    Leave {
+        /// The leg.
+        slot: Slot,
+    },
+    /// Sends digits, after those that wait already.
+    Digits {
+        /// The leg.
+        slot: Slot,
+        /// `0`–`9`, `*`, `#`, `A`–`D`.
+        digits: String,
+    },
+    /// Opens a room.
+    OpenRoom {
+        /// Its place.
+        room: RoomSlot,
+        /// Its rate, Hz.
+        rate: u32,
+    },
+    /// Closes a room; nobody is in it any more.
+    CloseRoom {
+        /// The room.
+        room: RoomSlot,
+    },
+    /// Plays a tone until it is stopped.
+    PlayTone {
+        /// Its place.
+        play: PlaySlot,
+        /// Who hears it.
+        target: Target,
+        /// Rate of the target, Hz.
+        rate: u32,
+        /// The tone.
+        tone: ToneSpec,
+        /// Volume in steps of 3 dB.
+        volume: i8,
+    },
+    /// Plays what a feeder puts into the ring of this place.
+    PlayFed {
+        /// Its place.
+        play: PlaySlot,
+        /// Who hears it.
+        target: Target,
+        /// Rate of the target, Hz.
+        rate: u32,
+        /// Volume in steps of 3 dB.
+        volume: i8,
+    },
+    /// Changes a playback's volume.
+    Volume {
+        /// The playback.
+        play: PlaySlot,
+        /// Volume in steps of 3 dB.
+        volume: i8,
+    },
+    /// Stops a playback; [`Fact::Played`] follows.
+    StopPlay {
+        /// The playback.
+        play: PlaySlot,
+    },
+    /// Starts a recording into the ring of this place.
+    Record {
+        /// Its place.
+        record: RecordSlot,
+        /// What is recorded.
+        target: Target,
+    },
+    /// Records silence instead, or the sound again.
+    PauseRecord {
+        /// The recording.
+        record: RecordSlot,
+        /// Silence.
+        on: bool,
+    },
+    /// Ends a recording; its ring is closed behind the last frame.
+    StopRecord {
+        /// The recording.
+        record: RecordSlot,
+    },
 }
 
 /// News from the engine.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Fact {
     /// The far end pressed a key: `0`–`9`, `*`, `#`, `A`–`D`.
     Digit {
@@ -62,6 +187,15 @@ pub enum Fact {
         /// How well its media travelled.
         quality: Quality,
     },
+    /// A playback is over.
+    Played {
+        /// The playback.
+        play: PlaySlot,
+        /// How much of it was heard, ms.
+        played_ms: u64,
+        /// It ended by itself.
+        completed: bool,
+    },
 }
 
 /// How well the media of a leg travelled.
@@ -73,8 +207,10 @@ pub struct Quality {
     pub lost: u64,
     /// Interarrival jitter (RFC 3550 §6.4.1), ms.
     pub jitter_ms: f64,
-    /// Packets dropped because they did not come from the locked source.
+    /// Packets refused because they did not come from the locked source.
     pub foreign: u64,
+    /// Packets that came too late to be played.
+    pub late: u64,
     /// 20 ms frames made up because nothing came in time.
     pub concealed: u64,
 }

@@ -1,3 +1,11 @@
 //! Rank 3: the media engine. Pure over an I/O trait; its tick neither allocates, locks, logs nor blocks.
 
 pub mod command;
+pub mod engine;
+pub mod leg;
+pub mod order;
+pub mod play;
+pub mod record;
+pub mod room;
+pub mod send;
+pub mod wire;

@@ -3,10 +3,10 @@
 //! It holds encoded packets. Its reader asks once per packet it wants to decode and is told what to do:
 //! decode this, conceal a lost one, or wait.
 
-/// Packets held at most; at 10 ms packets that is more than half a second.
-const SLOTS: usize = 64;
+/// Packets held at most; at 10 ms packets that is a third of a second.
+const SLOTS: usize = 32;
 /// Largest payload held, bytes: 60 ms of G.711 and room to spare.
-pub const MAX_PAYLOAD: usize = 960;
+pub const MAX_PAYLOAD: usize = 512;
 
 #[derive(Debug, Clone)]
 struct Held {

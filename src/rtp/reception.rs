@@ -68,6 +68,12 @@ impl Reception {
         self.transit = Some(transit);
     }
 
+    /// Another stream begins; the figures of the old one are kept.
+    pub fn new_stream(&mut self) {
+        self.past_expected = self.expected();
+        self.started = false;
+    }
+
     /// Packets that should have come.
     #[must_use]
     pub fn expected(&self) -> u64 {

@@ -130,9 +130,11 @@ impl Net {
                     node.gw.handle_media(self.now, Fact::Closed { slot, quality: Quality::default() });
                 }
             }
-            while let Some(Work::Resolve { id, .. }) = node.gw.poll_work() {
+            while let Some(work) = node.gw.poll_work() {
                 busy = true;
-                node.gw.handle_work(self.now, id, WorkResult::Resolved(Vec::new()));
+                if let Work::Resolve { id, .. } = work {
+                    node.gw.handle_work(self.now, id, WorkResult::Resolved(Vec::new()));
+                }
             }
             let from = node.addr;
             let mut out = Vec::new();

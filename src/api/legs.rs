@@ -1,0 +1,186 @@
+//! The verbs on legs.
+
+use serde::Serialize;
+
+use super::dispatch::App;
+use super::error::ApiError;
+use super::patterns;
+use super::reply::Reply;
+use super::requests::{CreateLeg, DeleteLeg, SendDtmf};
+use crate::codec::KNOWN;
+use crate::gateway::GatewayError;
+use crate::gateway::call_in::codecs_by_name;
+use crate::gateway::command::{Originate, check_header};
+use crate::gateway::controls::check_digits;
+use crate::gateway::event::Hook;
+use crate::wire::Uri;
+
+/// A status and nothing else.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct Status {
+    /// What was done.
+    pub status: &'static str,
+}
+
+/// The reply with a status.
+pub(super) fn status(app: &App, status: &'static str) -> Reply {
+    Reply::object(200, &app.instance_id, Status { status })
+}
+
+impl From<GatewayError> for ApiError {
+    fn from(e: GatewayError) -> Self {
+        match e {
+            GatewayError::NotFound(what) => Self::NotFound(what.to_owned()),
+            GatewayError::Invalid(what) => Self::BadRequest(what),
+            GatewayError::Conflict(what) => Self::Conflict(what),
+            GatewayError::Failed(what) => Self::Internal(what),
+            GatewayError::Unavailable(what) => Self::Unavailable(what),
+        }
+    }
+}
+
+/// `GET /legs`.
+pub fn list(app: &App) -> Reply {
+    Reply::json(200, &app.shell.look(|g| g.legs()))
+}
+
+/// `GET /legs/{id}`.
+pub fn get(app: &App, id: &str) -> Result<Reply, ApiError> {
+    let leg = app.shell.look(|g| g.leg(id))?;
+    Ok(Reply::object(200, &app.instance_id, leg))
+}
+
+/// `POST /legs`.
+pub fn create(app: &App, body: CreateLeg) -> Result<Reply, ApiError> {
+    for (field, given) in [("auth", &body.auth), ("amd", &body.amd)] {
+        if given.is_some() {
+            return Err(ApiError::NotImplemented(format!("the field {field}")));
+        }
+    }
+    let wanted = originate(app, body)?;
+    let leg = app.shell.call(|g, now| g.originate(now, wanted))?;
+    Ok(Reply::object(201, &app.instance_id, leg))
+}
+
+fn originate(app: &App, body: CreateLeg) -> Result<Originate, ApiError> {
+    let bad = |text: String| ApiError::BadRequest(text);
+    let kind = body.kind.unwrap_or_default();
+    if kind != "sip" {
+        return Err(bad(format!("unsupported leg type: {}; sip is supported", kind.escape_default())));
+    }
+    let uri = body.uri.unwrap_or_default();
+    patterns::SIP_URI.check("uri", &uri)?;
+    let uri = Uri::parse(&uri).map_err(|e| bad(format!("uri: {e}")))?;
+    let from = body.from.unwrap_or_default();
+    patterns::FROM.check("from", &from)?;
+    let privacy = body.privacy.unwrap_or_default();
+    patterns::PRIVACY.check("privacy", &privacy)?;
+    let room_id = body.room_id.unwrap_or_default();
+    patterns::ROOM_ID.check("room_id", &room_id)?;
+    let headers: Vec<(String, String)> = body.headers.unwrap_or_default().into_iter().collect();
+    if headers.len() > 32 {
+        return Err(bad("headers: at most 32 are allowed".to_owned()));
+    }
+    for (name, value) in &headers {
+        check_header(name, value).map_err(bad)?;
+    }
+    Ok(Originate {
+        uri,
+        from,
+        privacy,
+        ring_timeout: seconds("ring_timeout", body.ring_timeout, 86_400)?,
+        max_duration: seconds("max_duration", body.max_duration, 604_800)?,
+        codecs: codecs(app, body.codecs.unwrap_or_default())?,
+        headers,
+        room_id,
+        accept_dtmf: body.accept_dtmf.unwrap_or(true),
+        hook: hook(body.webhook_url, body.webhook_secret)?,
+    })
+}
+
+/// Seconds; nothing and anything below 1 mean no limit.
+fn seconds(field: &str, given: Option<i64>, max: u32) -> Result<u32, ApiError> {
+    let given = given.unwrap_or(0);
+    if given.unsigned_abs() > u64::from(max) {
+        return Err(ApiError::BadRequest(format!("{field}: at most {max} seconds")));
+    }
+    Ok(u32::try_from(given).unwrap_or(0))
+}
+
+/// Codecs by name; an empty list means the configured ones, a known one that is not built in is skipped.
+fn codecs(app: &App, names: Vec<String>) -> Result<Vec<crate::codec::Codec>, ApiError> {
+    if names.is_empty() {
+        return Ok(app.config.sip.codecs.clone());
+    }
+    if let Some(unknown) = names.iter().find(|n| !KNOWN.iter().any(|k| k.eq_ignore_ascii_case(n))) {
+        let shown = unknown.escape_default();
+        return Err(ApiError::BadRequest(format!(
+            "codecs: unknown codec {shown}; known are {}",
+            KNOWN.join(", ")
+        )));
+    }
+    let built_in = codecs_by_name(&names);
+    if built_in.is_empty() {
+        return Err(ApiError::BadRequest("codecs: none of them is built in; PCMU and PCMA are".to_owned()));
+    }
+    Ok(built_in)
+}
+
+/// A webhook of a leg or room; a secret without URL means nothing.
+pub(super) fn hook(url: Option<String>, secret: Option<String>) -> Result<Option<Hook>, ApiError> {
+    let Some(url) = url.filter(|u| !u.is_empty()) else { return Ok(None) };
+    patterns::URL.check("webhook_url", &url)?;
+    Ok(Some(Hook { url, secret: secret.filter(|s| !s.is_empty()) }))
+}
+
+/// `DELETE /legs/{id}`.
+pub fn delete(app: &App, id: &str, body: &DeleteLeg) -> Result<Reply, ApiError> {
+    app.shell.call(|g, now| g.hang_up_leg(now, id, body.reason.as_deref()))?;
+    Ok(status(app, "hung_up"))
+}
+
+/// `POST /legs/{id}/answer`.
+pub fn answer(app: &App, id: &str) -> Result<Reply, ApiError> {
+    app.shell.call(|g, now| g.answer(now, id))?;
+    Ok(status(app, "answering"))
+}
+
+/// `POST /legs/{id}/early-media`.
+pub fn early_media(app: &App, id: &str) -> Result<Reply, ApiError> {
+    app.shell.call(|g, now| g.early_media(now, id))?;
+    Ok(status(app, "early_media"))
+}
+
+/// `POST /legs/{id}/ring`.
+pub fn ring(app: &App, id: &str) -> Result<Reply, ApiError> {
+    app.shell.call(|g, now| g.ring(now, id))?;
+    let mut reply = status(app, "ringing");
+    reply.status = 202;
+    Ok(reply)
+}
+
+/// `POST|DELETE /legs/{id}/mute`.
+pub fn mute(app: &App, id: &str, on: bool) -> Result<Reply, ApiError> {
+    app.shell.call(|g, now| g.mute(now, id, on))?;
+    Ok(status(app, if on { "muted" } else { "unmuted" }))
+}
+
+/// `POST|DELETE /legs/{id}/deaf`.
+pub fn deaf(app: &App, id: &str, on: bool) -> Result<Reply, ApiError> {
+    app.shell.call(|g, now| g.deafen(now, id, on))?;
+    Ok(status(app, if on { "deaf" } else { "undeaf" }))
+}
+
+/// `POST /legs/{id}/dtmf`.
+pub fn dtmf(app: &App, id: &str, body: &SendDtmf) -> Result<Reply, ApiError> {
+    app.shell.look(|g| g.leg(id))?;
+    check_digits(&body.digits)?;
+    app.shell.call(|g, _| g.send_digits(id, &body.digits))?;
+    Ok(status(app, "sent"))
+}
+
+/// `POST /legs/{id}/dtmf/accept` and `…/reject`.
+pub fn accept_dtmf(app: &App, id: &str, on: bool) -> Result<Reply, ApiError> {
+    app.shell.call(|g, _| g.accept_dtmf(id, on))?;
+    Ok(status(app, if on { "dtmf_accepting" } else { "dtmf_rejecting" }))
+}

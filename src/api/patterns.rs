@@ -1,0 +1,89 @@
+//! Patterns of text fields: `openapi.json` shows the very ones that are checked.
+
+use std::sync::LazyLock;
+
+use regex_lite::Regex;
+
+use super::error::ApiError;
+
+/// A text field's pattern and what to say when a value does not match it.
+pub struct Pattern {
+    /// The expression, anchored at both ends.
+    pub text: &'static str,
+    /// What is allowed, for people.
+    pub allowed: &'static str,
+    compiled: LazyLock<Option<Regex>>,
+}
+
+macro_rules! pattern {
+    ($(#[$doc:meta])* $name:ident, $text:literal, $allowed:literal) => {
+        $(#[$doc])*
+        pub static $name: Pattern =
+            Pattern { text: $text, allowed: $allowed, compiled: LazyLock::new(|| Regex::new($text).ok()) };
+    };
+}
+
+pattern!(
+    /// URLs that are fetched or posted to.
+    URL,
+    r"^https?://([A-Za-z0-9]([A-Za-z0-9.\-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,4})?([/?][!-~]*)?$",
+    "an http:// or https:// URL without user and password"
+);
+pattern!(
+    /// The user part of From.
+    FROM,
+    r"^[A-Za-z0-9_.!~*'()&=+$,%#\-]{0,64}$",
+    "at most 64 characters of a SIP user: letters, digits and _.!~*'()&=+$,%#-"
+);
+pattern!(
+    /// `Privacy` values (RFC 3323).
+    PRIVACY,
+    r"^[A-Za-z0-9;\-]{0,64}$",
+    "a Privacy value, as id, none or header;session"
+);
+pattern!(
+    /// Room ids.
+    ROOM_ID,
+    r"^[^\x00-\x1f\x7f/]{0,128}$",
+    "at most 128 characters, no control characters, no slash"
+);
+pattern!(
+    /// SIP URIs to dial; the parser has the last word.
+    SIP_URI,
+    r"^[sS][iI][pP]:[!-~]{1,256}$",
+    "a SIP URI, as sip:1001@192.0.2.10:5070"
+);
+
+impl Pattern {
+    /// Checks a value.
+    ///
+    /// # Errors
+    /// The field's name and what is allowed.
+    pub fn check(&self, field: &str, value: &str) -> Result<(), ApiError> {
+        if self.compiled.as_ref().is_some_and(|r| r.is_match(value)) {
+            return Ok(());
+        }
+        Err(ApiError::BadRequest(format!("{field}: {} is expected", self.allowed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_compile_and_mean_what_they_say() {
+        assert!(URL.check("url", "https://a.example:8443/x?y=z").is_ok());
+        assert!(URL.check("url", "http://[::1]:80/").is_ok());
+        for bad in
+            ["ftp://a", "http://", "http://u:p@h/", "http://a b", "http://a\n", "/etc/passwd", "file:///x"]
+        {
+            assert!(URL.check("url", bad).is_err(), "{bad:?}");
+        }
+        assert!(FROM.check("from", "+15551234").is_ok() && FROM.check("from", "a\r\nb").is_err());
+        assert!(FROM.check("from", "a@b").is_err());
+        assert!(PRIVACY.check("privacy", "id;header").is_ok() && PRIVACY.check("privacy", "a b").is_err());
+        assert!(ROOM_ID.check("id", "Büro 7").is_ok() && ROOM_ID.check("id", "a/b").is_err());
+        assert!(SIP_URI.check("uri", "sip:a@h").is_ok() && SIP_URI.check("uri", "tel:1").is_err());
+    }
+}

@@ -1,0 +1,138 @@
+//! Playing and recording, on legs and rooms alike.
+
+use serde::Serialize;
+
+use super::dispatch::App;
+use super::error::ApiError;
+use super::legs::status;
+use super::patterns;
+use super::reply::Reply;
+use super::requests::{Play, Record, Volume};
+use crate::gateway::playback::{Owner, Sound, VOLUMES, tone};
+use crate::gateway::record::Paused;
+use crate::gateway::replies;
+
+/// Reply of `POST …/play`.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct Playing {
+    /// Names the playback for PATCH, DELETE and its events.
+    pub playback_id: String,
+    /// `playing`.
+    pub status: &'static str,
+}
+
+/// Reply of `POST|DELETE …/record`.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct Recording {
+    /// Path of the file.
+    pub file: String,
+    /// `recording` or `stopped`.
+    pub status: &'static str,
+}
+
+/// `POST …/play`.
+pub fn play(app: &App, owner: Owner<'_>, body: Play) -> Result<Reply, ApiError> {
+    exists(app, owner)?;
+    let volume = volume(body.volume)?;
+    let given = (body.url.filter(|u| !u.is_empty()), body.tone.filter(|t| !t.is_empty()));
+    let sound = match given {
+        (Some(url), None) => {
+            patterns::URL.check("url", &url)?;
+            Sound::Url(url, times(body.repeat.unwrap_or(0)))
+        }
+        (None, Some(name)) => Sound::Tone(tone(&name)?),
+        (Some(_), Some(_)) => return Err(ApiError::BadRequest("url and tone exclude each other".to_owned())),
+        (None, None) => return Err(ApiError::BadRequest("url or tone is needed".to_owned())),
+    };
+    let playback_id = app.shell.call(|g, now| match owner {
+        Owner::Leg(id) => g.play_on_leg(now, id, sound, volume),
+        Owner::Room(id) => g.play_in_room(now, id, sound, volume),
+    })?;
+    Ok(Reply::object(200, &app.instance_id, Playing { playback_id, status: "playing" }))
+}
+
+/// 0 and 1 mean once, below 0 for ever; here 0 is for ever.
+fn times(repeat: i64) -> u32 {
+    match repeat {
+        0 => 1,
+        n if n < 0 => 0,
+        n => u32::try_from(n).unwrap_or(u32::MAX),
+    }
+}
+
+fn volume(given: Option<i64>) -> Result<i8, ApiError> {
+    let given = given.unwrap_or(0);
+    if !VOLUMES.contains(&given) {
+        return Err(ApiError::BadRequest(format!("volume: {given} is out of range; -8 to 8 is allowed")));
+    }
+    Ok(i8::try_from(given).unwrap_or(0))
+}
+
+fn exists(app: &App, owner: Owner<'_>) -> Result<(), ApiError> {
+    app.shell.look(|g| match owner {
+        Owner::Leg(id) => g.leg(id).map(|_| ()),
+        Owner::Room(id) => g.room(id).map(|_| ()),
+    })?;
+    Ok(())
+}
+
+/// `PATCH …/play/{playback_id}`. The volume is checked first, as the reference does.
+pub fn set_volume(app: &App, owner: Owner<'_>, playback: &str, body: &Volume) -> Result<Reply, ApiError> {
+    let volume = volume(body.volume)?;
+    app.shell.call(|g, _| g.set_volume(owner, playback, volume))?;
+    Ok(status(app, "ok"))
+}
+
+/// `DELETE …/play/{playback_id}`.
+pub fn stop(app: &App, owner: Owner<'_>, playback: &str) -> Result<Reply, ApiError> {
+    app.shell.call(|g, now| g.stop_play(now, owner, playback))?;
+    Ok(status(app, "stopped"))
+}
+
+/// `POST …/record`.
+pub async fn record(app: &App, owner: Owner<'_>, body: &Record) -> Result<Reply, ApiError> {
+    exists(app, owner)?;
+    let empty = |s: &Option<String>| s.as_deref().unwrap_or_default().is_empty();
+    match body.storage.as_deref().unwrap_or("") {
+        "" | "file" => {}
+        "s3" => return Err(ApiError::BadRequest("storage: S3 is not configured".to_owned())),
+        _ => return Err(ApiError::BadRequest("storage: file or s3 is allowed".to_owned())),
+    }
+    if empty(&body.s3_access_key) != empty(&body.s3_secret_key) {
+        return Err(ApiError::BadRequest("s3_access_key and s3_secret_key go together".to_owned()));
+    }
+    if body.multi_channel == Some(true) && matches!(owner, Owner::Room(_)) {
+        return Err(ApiError::NotImplemented("the field multi_channel".to_owned()));
+    }
+    let handle = app.shell.call(|g, now| g.record(now, owner))?;
+    finish(app, app.shell.reply(handle).await?, "recording")
+}
+
+/// `DELETE …/record`.
+pub async fn stop_recording(app: &App, owner: Owner<'_>) -> Result<Reply, ApiError> {
+    let handle = app.shell.call(|g, _| g.stop_recording(owner))?;
+    finish(app, app.shell.reply(handle).await?, "stopped")
+}
+
+fn finish(app: &App, outcome: replies::Reply, status: &'static str) -> Result<Reply, ApiError> {
+    match outcome {
+        replies::Reply::Recording(file) | replies::Reply::Recorded(file) => {
+            Ok(Reply::object(200, &app.instance_id, Recording { file, status }))
+        }
+        replies::Reply::Joined(_) => Err(ApiError::Internal("an answer to another question".to_owned())),
+    }
+}
+
+/// `POST …/record/pause` and `…/resume`.
+pub fn pause(app: &App, owner: Owner<'_>, on: bool) -> Result<Reply, ApiError> {
+    let outcome = app.shell.call(|g, now| g.pause_recording(now, owner, on))?;
+    Ok(status(
+        app,
+        match (outcome, on) {
+            (Paused::Changed, true) => "paused",
+            (Paused::Changed, false) => "resumed",
+            (Paused::Already, true) => "already_paused",
+            (Paused::Already, false) => "not_paused",
+        },
+    ))
+}

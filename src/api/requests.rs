@@ -1,0 +1,171 @@
+//! Bodies of requests, as clients send them. Everything is optional but what cannot be guessed.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::patterns;
+
+/// `POST /v1/legs`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(transform = required_type_and_uri)]
+pub struct CreateLeg {
+    /// `sip`.
+    #[serde(rename = "type")]
+    #[schemars(with = "SipType")]
+    pub kind: Option<String>,
+    /// SIP URI to dial.
+    #[schemars(with = "String", regex(pattern = patterns::SIP_URI.text))]
+    pub uri: Option<String>,
+    /// Caller id: user part of From.
+    #[schemars(regex(pattern = patterns::FROM.text))]
+    pub from: Option<String>,
+    /// SIP Privacy header, as `id` or `none`.
+    #[schemars(regex(pattern = patterns::PRIVACY.text))]
+    pub privacy: Option<String>,
+    /// Seconds to wait for an answer; 0: as long as it rings.
+    #[schemars(range(min = -86_400, max = 86_400))]
+    pub ring_timeout: Option<i64>,
+    /// Longest call in seconds from the answer on; 0: no limit.
+    #[schemars(range(min = -604_800, max = 604_800))]
+    pub max_duration: Option<i64>,
+    /// Codecs in order of preference.
+    #[schemars(with = "Option<Vec<CodecName>>")]
+    pub codecs: Option<Vec<String>>,
+    /// Further headers of the INVITE.
+    #[schemars(extend("propertyNames" = { "pattern": "^X-[A-Za-z0-9-]{1,40}$" }, "additionalProperties" = { "type": "string", "pattern": "^[ -~]{0,200}$" }))]
+    pub headers: Option<BTreeMap<String, String>>,
+    /// Room to join once there is media; made if it does not exist.
+    #[schemars(regex(pattern = patterns::ROOM_ID.text))]
+    pub room_id: Option<String>,
+    /// SIP digest credentials: not in this version.
+    #[schemars(with = "()")]
+    pub auth: Option<Value>,
+    /// Answering-machine detection: not in this version.
+    #[schemars(with = "()")]
+    pub amd: Option<Value>,
+    /// Events of this leg go there and nowhere else.
+    #[schemars(regex(pattern = patterns::URL.text))]
+    pub webhook_url: Option<String>,
+    /// Secret that signs them.
+    pub webhook_secret: Option<String>,
+    /// Takes digits that others of its room send.
+    pub accept_dtmf: Option<bool>,
+}
+
+/// `DELETE /v1/legs/{id}`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct DeleteLeg {
+    /// Why an unanswered inbound leg is refused: busy, declined, rejected, unavailable, not_found,
+    /// forbidden, server_error.
+    pub reason: Option<String>,
+}
+
+/// `POST /v1/legs/{id}/dtmf`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SendDtmf {
+    /// Digits: 0-9, *, #, A-D; spaces and hyphens are skipped.
+    pub digits: String,
+}
+
+/// `POST …/play`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Play {
+    /// URL of a WAV file; either this or `tone`.
+    pub url: Option<String>,
+    /// Name of a tone, as `us_ringback`; either this or `url`.
+    pub tone: Option<String>,
+    /// Type of the file; it is recognised by its content anyway.
+    pub mime_type: Option<String>,
+    /// How often the file is played; below 0: for ever.
+    pub repeat: Option<i64>,
+    /// Volume in steps of 3 dB.
+    #[schemars(range(min = -8, max = 8))]
+    pub volume: Option<i64>,
+}
+
+/// `PATCH …/play/{playback_id}`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Volume {
+    /// Volume in steps of 3 dB.
+    #[schemars(range(min = -8, max = 8))]
+    pub volume: Option<i64>,
+}
+
+/// `POST …/record`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Record {
+    /// `file`; `s3` comes with a later version.
+    pub storage: Option<String>,
+    /// One track a participant: rooms only, with a later version.
+    pub multi_channel: Option<bool>,
+    /// S3 access key; goes with `s3_secret_key`.
+    pub s3_access_key: Option<String>,
+    /// S3 secret key; goes with `s3_access_key`.
+    pub s3_secret_key: Option<String>,
+}
+
+/// `POST /v1/rooms`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct CreateRoom {
+    /// Name; made up when missing.
+    #[schemars(regex(pattern = patterns::ROOM_ID.text))]
+    pub id: Option<String>,
+    /// Sampling rate in Hz.
+    #[schemars(extend("enum" = [8000, 16000, 48000, null]))]
+    pub sample_rate: Option<u32>,
+    /// Events of this room go there.
+    #[schemars(regex(pattern = patterns::URL.text))]
+    pub webhook_url: Option<String>,
+    /// Secret that signs them.
+    pub webhook_secret: Option<String>,
+}
+
+/// `POST /v1/rooms/{id}/legs`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(transform = required_leg_id)]
+pub struct AddLeg {
+    /// The leg.
+    pub leg_id: String,
+    /// Others do not hear it.
+    pub mute: Option<bool>,
+    /// It hears nobody.
+    pub deaf: Option<bool>,
+    /// Takes digits that others of the room send.
+    pub accept_dtmf: Option<bool>,
+}
+
+/// Leg types that can be placed.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase", inline)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum SipType {
+    Sip,
+}
+
+/// Codec names, whatever their case.
+#[derive(JsonSchema)]
+#[schemars(inline)]
+#[expect(dead_code, clippy::upper_case_acronyms, reason = "only its schema is used")]
+enum CodecName {
+    PCMU,
+    PCMA,
+}
+
+fn required_type_and_uri(schema: &mut schemars::Schema) {
+    schema.insert("required".to_owned(), serde_json::json!(["type", "uri"]));
+}
+
+fn required_leg_id(schema: &mut schemars::Schema) {
+    schema.insert("required".to_owned(), serde_json::json!(["leg_id"]));
+}

@@ -1,0 +1,74 @@
+//! The verbs on rooms.
+
+use serde::Serialize;
+
+use super::dispatch::App;
+use super::error::ApiError;
+use super::legs::{hook, status};
+use super::patterns;
+use super::reply::Reply;
+use super::requests::{AddLeg, CreateRoom};
+use crate::gateway::replies;
+use crate::gateway::room::{JoinFlags, Joined};
+
+/// Reply of `POST /rooms/{id}/legs` for a leg that was elsewhere.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct JoinedView {
+    /// `added` or `moved`.
+    pub status: &'static str,
+    /// The room it left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The room it is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+}
+
+/// `GET /rooms`.
+pub fn list(app: &App) -> Reply {
+    Reply::json(200, &app.shell.look(|g| g.all_rooms()))
+}
+
+/// `GET /rooms/{id}`.
+pub fn get(app: &App, id: &str) -> Result<Reply, ApiError> {
+    let room = app.shell.look(|g| g.room(id))?;
+    Ok(Reply::object(200, &app.instance_id, room))
+}
+
+/// `POST /rooms`.
+pub fn create(app: &App, body: CreateRoom) -> Result<Reply, ApiError> {
+    patterns::ROOM_ID.check("id", body.id.as_deref().unwrap_or_default())?;
+    let hook = hook(body.webhook_url, body.webhook_secret)?;
+    let room = app.shell.call(|g, now| g.create_room(now, body.id, body.sample_rate, hook))?;
+    Ok(Reply::object(201, &app.instance_id, room))
+}
+
+/// `DELETE /rooms/{id}`.
+pub fn delete(app: &App, id: &str) -> Result<Reply, ApiError> {
+    app.shell.call(|g, now| g.delete_room(now, id))?;
+    Ok(status(app, "deleted"))
+}
+
+/// `POST /rooms/{id}/legs`.
+pub async fn add(app: &App, id: &str, body: &AddLeg) -> Result<Reply, ApiError> {
+    patterns::ROOM_ID.check("room id", id)?;
+    let flags = JoinFlags { mute: body.mute, deaf: body.deaf, accept_dtmf: body.accept_dtmf };
+    let joined = match app.shell.call(|g, now| g.add_to_room(now, id, &body.leg_id, flags))? {
+        Ok(joined) => joined,
+        Err(handle) => match app.shell.reply(handle).await? {
+            replies::Reply::Joined(joined) => joined,
+            replies::Reply::Recording(_) | replies::Reply::Recorded(_) => Joined::Added,
+        },
+    };
+    let view = match joined {
+        Joined::Added => JoinedView { status: "added", from: None, to: None },
+        Joined::Moved { from, to } => JoinedView { status: "moved", from: Some(from), to: Some(to) },
+    };
+    Ok(Reply::object(200, &app.instance_id, view))
+}
+
+/// `DELETE /rooms/{id}/legs/{leg_id}`.
+pub fn remove(app: &App, id: &str, leg: &str) -> Result<Reply, ApiError> {
+    app.shell.call(|g, now| g.remove_from_room(now, id, leg))?;
+    Ok(status(app, "removed"))
+}

@@ -1,0 +1,4 @@
+//! Rank 3: which event goes where, in what order, and when to try again. Pure: time is an argument.
+
+pub mod backoff;
+pub mod events;

@@ -1,0 +1,270 @@
+//! Playbacks on legs and rooms: tones, and sound fetched from URLs.
+
+use serde_json::Value;
+
+use super::core::Gateway;
+use super::error::GatewayError;
+use super::leg::Phase;
+use super::work::{Work, WorkId};
+use crate::base::time::Now;
+use crate::dsp::tone::{TONES, ToneSpec, by_name};
+use crate::media::command::{Command, PlaySlot, Target};
+
+/// What is to be played.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sound {
+    /// A tone, until it is stopped.
+    Tone(ToneSpec),
+    /// An audio file; how often, 0 for ever.
+    Url(String, u32),
+}
+
+/// A playback.
+#[derive(Debug)]
+pub struct Playback {
+    /// `pb-` and eight hex digits.
+    pub id: String,
+    /// Who hears it.
+    pub target: Target,
+    /// The fetch that has to end before it starts.
+    pub fetching: Option<WorkId>,
+    rate: u32,
+    volume: i8,
+}
+
+/// Steps of 3 dB a volume can have.
+pub const VOLUMES: std::ops::RangeInclusive<i64> = -8..=8;
+
+/// The tone of a name.
+///
+/// # Errors
+/// The names that are known.
+pub fn tone(name: &str) -> Result<ToneSpec, GatewayError> {
+    by_name(name).ok_or_else(|| {
+        let known: Vec<&str> = TONES.iter().map(|(n, _)| *n).collect();
+        GatewayError::Invalid(format!("tone: unknown; known are {}", known.join(", ")))
+    })
+}
+
+impl Gateway {
+    /// `POST /legs/{id}/play`; the playback's id.
+    ///
+    /// # Errors
+    /// No such leg (404), no media (409), no playback is left (503).
+    pub fn play_on_leg(
+        &mut self,
+        now: Now,
+        leg: &str,
+        sound: Sound,
+        volume: i8,
+    ) -> Result<String, GatewayError> {
+        let id = self.find(leg)?;
+        let l = self.legs.get(id).ok_or(GatewayError::NotFound("leg not found"))?;
+        let (Some(slot), Some(stream)) = (l.slot, l.stream) else {
+            return Err(GatewayError::Conflict("the leg has no media yet".to_owned()));
+        };
+        self.play(now, Target::Leg(slot), stream.codec.sample_rate(), sound, volume)
+    }
+
+    /// `POST /rooms/{id}/play`; the playback's id.
+    ///
+    /// # Errors
+    /// No such room (404), nobody in it (409), no playback is left (503).
+    pub fn play_in_room(
+        &mut self,
+        now: Now,
+        room: &str,
+        sound: Sound,
+        volume: i8,
+    ) -> Result<String, GatewayError> {
+        let r = self.rooms.get(room).ok_or(super::room::NO_ROOM)?;
+        if r.members.is_empty() {
+            return Err(GatewayError::Conflict("the room has no participants".to_owned()));
+        }
+        let (target, rate) = (Target::Room(r.slot), r.rate);
+        self.play(now, target, rate, sound, volume)
+    }
+
+    fn play(
+        &mut self,
+        now: Now,
+        target: Target,
+        rate: u32,
+        sound: Sound,
+        volume: i8,
+    ) -> Result<String, GatewayError> {
+        let max = self.config.limits.playbacks;
+        let slot = self.play_slots.take().ok_or_else(|| {
+            GatewayError::Unavailable(format!("all {max} playbacks are in use (limits.playbacks)"))
+        })?;
+        let id = format!("pb-{:08x}", self.rng.u32());
+        let mut playback = Playback { id: id.clone(), target, fetching: None, rate, volume };
+        match sound {
+            Sound::Tone(tone) => {
+                self.media.push_back(Command::PlayTone { play: slot, target, rate, tone, volume });
+                self.plays.insert(slot, playback);
+                self.publish_play(now, slot, "playback.started", Vec::new());
+            }
+            Sound::Url(url, repeat) => {
+                let work = self.start_work(|id| Work::Fetch { id, play: slot, url, rate, repeat });
+                let Some(work) = work else {
+                    self.play_slots.free(slot);
+                    return Err(GatewayError::Unavailable("too much is being fetched already".to_owned()));
+                };
+                playback.fetching = Some(work);
+                self.plays.insert(slot, playback);
+            }
+        }
+        Ok(id)
+    }
+
+    /// The sound is here, or is not to be had.
+    pub(super) fn fetched(&mut self, now: Now, work: WorkId, outcome: Result<(), String>) {
+        let found = self.plays.iter_mut().find(|(_, p)| p.fetching == Some(work));
+        let Some((slot, playback)) = found else { return };
+        let slot = *slot;
+        playback.fetching = None;
+        let (target, rate, volume) = (playback.target, playback.rate, playback.volume);
+        match outcome {
+            Ok(()) => {
+                self.media.push_back(Command::PlayFed { play: slot, target, rate, volume });
+                self.publish_play(now, slot, "playback.started", Vec::new());
+            }
+            Err(error) => {
+                self.publish_play(now, slot, "playback.error", vec![("error", error.into())]);
+                self.plays.remove(&slot);
+                self.play_slots.free(slot);
+            }
+        }
+    }
+
+    /// `PATCH …/play/{id}`.
+    ///
+    /// # Errors
+    /// No such playback there.
+    pub fn set_volume(&mut self, owner: Owner<'_>, id: &str, volume: i8) -> Result<(), GatewayError> {
+        let slot = self.playback(owner, id)?;
+        if let Some(p) = self.plays.get_mut(&slot) {
+            p.volume = volume;
+            if p.fetching.is_none() {
+                self.media.push_back(Command::Volume { play: slot, volume });
+            }
+        }
+        Ok(())
+    }
+
+    /// `DELETE …/play/{id}`; `playback.finished` follows.
+    ///
+    /// # Errors
+    /// No such playback there.
+    pub fn stop_play(&mut self, now: Now, owner: Owner<'_>, id: &str) -> Result<(), GatewayError> {
+        let slot = self.playback(owner, id)?;
+        self.stop_one(now, slot);
+        Ok(())
+    }
+
+    fn stop_one(&mut self, now: Now, slot: PlaySlot) {
+        let Some(p) = self.plays.get_mut(&slot) else { return };
+        match p.fetching.take() {
+            // Never heard: it ends as it would have, with nothing played. What is fetched finds no taker.
+            Some(_) => self.played(now, slot, 0, false),
+            None => self.media.push_back(Command::StopPlay { play: slot }),
+        }
+    }
+
+    fn playback(&self, owner: Owner<'_>, id: &str) -> Result<PlaySlot, GatewayError> {
+        let target = match owner {
+            Owner::Leg(leg) => self.find(leg).ok().and_then(|l| self.legs.get(l)?.slot).map(Target::Leg),
+            Owner::Room(room) => self.rooms.get(room).map(|r| Target::Room(r.slot)),
+        };
+        let found = self.plays.iter().find(|(_, p)| p.id == id && Some(p.target) == target);
+        found.map(|(slot, _)| *slot).ok_or(GatewayError::NotFound("playback not found"))
+    }
+
+    /// A playback is over.
+    pub(super) fn played(&mut self, now: Now, slot: PlaySlot, played_ms: u64, completed: bool) {
+        if self.plays.contains_key(&slot) {
+            let reason = if completed { "completed" } else { "stopped" };
+            let fields = vec![("reason", reason.into()), ("played_ms", played_ms.into())];
+            self.publish_play(now, slot, "playback.finished", fields);
+            self.plays.remove(&slot);
+        }
+        self.play_slots.free(slot);
+    }
+
+    /// Stops every playback and the recording of a leg or room that ends.
+    pub(super) fn stop_all_of(&mut self, now: Now, target: Target) {
+        let slots: Vec<PlaySlot> =
+            self.plays.iter().filter(|(_, p)| p.target == target).map(|(s, _)| *s).collect();
+        for slot in slots {
+            self.stop_one(now, slot);
+        }
+        self.stop_recording_of(target, None);
+    }
+
+    fn publish_play(
+        &mut self,
+        now: Now,
+        slot: PlaySlot,
+        kind: &'static str,
+        more: Vec<(&'static str, Value)>,
+    ) {
+        let Some(p) = self.plays.get(&slot) else { return };
+        let mut fields = vec![("playback_id", Value::from(p.id.as_str()))];
+        fields.extend(more);
+        self.publish_about(now, p.target, kind, fields);
+    }
+
+    /// Publishes an event about a leg or a room by its place in the engine.
+    pub(super) fn publish_about(
+        &mut self,
+        now: Now,
+        target: Target,
+        kind: &'static str,
+        fields: Vec<(&'static str, Value)>,
+    ) {
+        match target {
+            Target::Leg(slot) => {
+                if let Some(id) = self.slots.get(&slot).copied() {
+                    self.publish(now, id, kind, fields);
+                }
+            }
+            Target::Room(slot) => {
+                if let Some(room) = self.room_at(slot) {
+                    self.publish_room(now, &room, kind, fields);
+                }
+            }
+        }
+    }
+
+    /// True while a leg's playbacks or recording still have a last word to say.
+    pub(super) fn has_unfinished(&self, target: Target) -> bool {
+        self.plays.values().any(|p| p.target == target)
+            || self.recordings.values().any(|r| r.target == target)
+    }
+}
+
+/// Whose playback or recording is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner<'a> {
+    /// The leg of this id.
+    Leg(&'a str),
+    /// The room of this id.
+    Room(&'a str),
+}
+
+impl Gateway {
+    /// The place in the engine of a leg or room, if it has one.
+    pub(super) fn target_of(&self, owner: Owner<'_>) -> Result<Option<Target>, GatewayError> {
+        match owner {
+            Owner::Leg(leg) => {
+                let id = self.find(leg)?;
+                let leg = self.legs.get(id).filter(|l| !matches!(l.phase, Phase::Ending { .. }));
+                Ok(leg.and_then(|l| l.slot).map(Target::Leg))
+            }
+            Owner::Room(room) => {
+                Ok(Some(Target::Room(self.rooms.get(room).ok_or(super::room::NO_ROOM)?.slot)))
+            }
+        }
+    }
+}

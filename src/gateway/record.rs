@@ -1,0 +1,195 @@
+//! Recordings of legs (stereo) and rooms (mono): started, paused, stopped; the disk is the shell's.
+
+use serde_json::Value;
+
+use super::core::Gateway;
+use super::error::GatewayError;
+use super::playback::Owner;
+use super::replies::{Handle, Reply};
+use super::work::{Work, WorkId};
+use crate::base::time::Now;
+use crate::media::command::{Command, RecordSlot, Target};
+
+/// A recording.
+#[derive(Debug)]
+pub struct Recording {
+    /// What is recorded.
+    pub target: Target,
+    /// Its file.
+    pub file: String,
+    state: State,
+    paused: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    /// The file is being made; the API waits. `stop`: it is to be stopped at once.
+    Opening { work: WorkId, handle: Handle, stop: bool },
+    /// Sound goes in.
+    Running,
+    /// The last of it is being written; the API may wait.
+    Closing(Option<Handle>),
+}
+
+/// What pausing or resuming came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paused {
+    /// It changed.
+    Changed,
+    /// It was so already.
+    Already,
+}
+
+const NO_RECORDING: GatewayError = GatewayError::NotFound("no recording in progress");
+
+impl Gateway {
+    /// `POST …/record`; the reply comes when the file is there.
+    ///
+    /// # Errors
+    /// No such leg or room (404); no media, nobody in the room, or recording already (409); limits (503).
+    pub fn record(&mut self, now: Now, owner: Owner<'_>) -> Result<Handle, GatewayError> {
+        let target = self.target_of(owner)?;
+        let target = target.ok_or_else(|| GatewayError::Conflict("the leg has no media yet".to_owned()))?;
+        let (input_rate, file_rate, channels) = self.layout(target)?;
+        if self.recordings.values().any(|r| r.target == target) {
+            return Err(GatewayError::Conflict("it is being recorded already".to_owned()));
+        }
+        let max = self.config.limits.recordings;
+        let slot = self.record_slots.take().ok_or_else(|| {
+            GatewayError::Unavailable(format!("all {max} recordings are in use (limits.recordings)"))
+        })?;
+        let name = format!("{}_{:08x}.wav", now.utc.compact(), self.rng.u32());
+        let file = self.config.recording_dir().join(name).to_string_lossy().into_owned();
+        let path = file.clone();
+        let opened = self.start_work(|id| Work::OpenRecording {
+            id,
+            record: slot,
+            file: path,
+            input_rate,
+            file_rate,
+            channels,
+        });
+        let Some(work) = opened else {
+            self.record_slots.free(slot);
+            return Err(GatewayError::Unavailable("too much waits for the disk already".to_owned()));
+        };
+        let handle = self.expect_reply();
+        let state = State::Opening { work, handle, stop: false };
+        self.recordings.insert(slot, Recording { target, file, state, paused: false });
+        Ok(handle)
+    }
+
+    /// Rate of what comes in, rate of the file, channels. A leg keeps its first rate (decisions 30).
+    fn layout(&self, target: Target) -> Result<(u32, u32, u16), GatewayError> {
+        match target {
+            Target::Leg(slot) => {
+                let leg = self.slots.get(&slot).and_then(|id| self.legs.get(*id));
+                let leg = leg.ok_or(GatewayError::NotFound("leg not found"))?;
+                let rate = leg.stream.map_or(8000, |s| s.codec.sample_rate());
+                let room = leg.room.as_ref().and_then(|r| self.rooms.get(r)).map(|r| r.rate);
+                Ok((rate, room.unwrap_or(rate), 2))
+            }
+            Target::Room(slot) => {
+                let room = self.rooms.values().find(|r| r.slot == slot).ok_or(super::room::NO_ROOM)?;
+                if room.members.is_empty() {
+                    return Err(GatewayError::Conflict("the room has no participants".to_owned()));
+                }
+                Ok((room.rate, room.rate, 1))
+            }
+        }
+    }
+
+    /// The file is there, or could not be made.
+    pub(super) fn recording_opened(&mut self, now: Now, work: WorkId, outcome: Result<(), String>) {
+        let found = self
+            .recordings
+            .iter_mut()
+            .find(|(_, r)| matches!(r.state, State::Opening { work: w, .. } if w == work));
+        let Some((slot, r)) = found else { return };
+        let (slot, target, file) = (*slot, r.target, r.file.clone());
+        let State::Opening { handle, stop, .. } = r.state.clone() else { return };
+        if let Err(e) = outcome {
+            self.recordings.remove(&slot);
+            self.record_slots.free(slot);
+            self.reply(handle, Err(GatewayError::Failed(format!("the recording could not be started: {e}"))));
+            return self.last_words(now, target);
+        }
+        r.state = State::Running;
+        self.media.push_back(Command::Record { record: slot, target });
+        self.publish_about(now, target, "recording.started", vec![("file", file.as_str().into())]);
+        self.reply(handle, Ok(Reply::Recording(file)));
+        if stop {
+            self.close(slot, None);
+        }
+    }
+
+    /// `DELETE …/record`; the reply comes when the file is complete.
+    ///
+    /// # Errors
+    /// Nothing is being recorded there.
+    pub fn stop_recording(&mut self, owner: Owner<'_>) -> Result<Handle, GatewayError> {
+        let target = self.target_of(owner).map_err(|_| NO_RECORDING)?.ok_or(NO_RECORDING)?;
+        let running = |r: &Recording| r.target == target && r.state == State::Running;
+        if !self.recordings.values().any(running) {
+            return Err(NO_RECORDING);
+        }
+        let handle = self.expect_reply();
+        self.stop_recording_of(target, Some(handle));
+        Ok(handle)
+    }
+
+    /// Stops the recording of a leg or room, if there is one.
+    pub(super) fn stop_recording_of(&mut self, target: Target, handle: Option<Handle>) {
+        let found = self.recordings.iter_mut().find(|(_, r)| r.target == target);
+        let Some((slot, r)) = found else { return };
+        let slot = *slot;
+        match &mut r.state {
+            State::Opening { stop, .. } => *stop = true,
+            State::Running => self.close(slot, handle),
+            State::Closing(_) => {}
+        }
+    }
+
+    fn close(&mut self, slot: RecordSlot, handle: Option<Handle>) {
+        if let Some(r) = self.recordings.get_mut(&slot) {
+            r.state = State::Closing(handle);
+            self.media.push_back(Command::StopRecord { record: slot });
+        }
+    }
+
+    /// The recorder has closed the file: because it was told to, or because the disk failed.
+    pub(super) fn recording_closed(&mut self, now: Now, slot: RecordSlot, error: Option<String>) {
+        let Some(r) = self.recordings.remove(&slot) else { return };
+        if r.state == State::Running {
+            self.media.push_back(Command::StopRecord { record: slot });
+        }
+        let mut fields: Vec<(&'static str, Value)> = vec![("file", r.file.as_str().into())];
+        if let Some(e) = error {
+            fields.push(("error", e.into()));
+        }
+        self.publish_about(now, r.target, "recording.finished", fields);
+        self.record_slots.free(slot);
+        if let State::Closing(Some(handle)) = r.state {
+            self.reply(handle, Ok(Reply::Recorded(r.file)));
+        }
+        self.last_words(now, r.target);
+    }
+
+    /// `POST …/record/pause` and `…/resume`.
+    ///
+    /// # Errors
+    /// Nothing is being recorded there.
+    pub fn pause_recording(&mut self, now: Now, owner: Owner<'_>, on: bool) -> Result<Paused, GatewayError> {
+        let target = self.target_of(owner).map_err(|_| NO_RECORDING)?.ok_or(NO_RECORDING)?;
+        let found = self.recordings.iter_mut().find(|(_, r)| r.target == target && r.state == State::Running);
+        let (slot, r) = found.ok_or(NO_RECORDING)?;
+        if r.paused == on {
+            return Ok(Paused::Already);
+        }
+        r.paused = on;
+        self.media.push_back(Command::PauseRecord { record: *slot, on });
+        let kind = if on { "recording.paused" } else { "recording.resumed" };
+        self.publish_about(now, target, kind, vec![("file", "".into())]);
+        Ok(Paused::Changed)
+    }
+}

@@ -1,0 +1,80 @@
+//! Rank 6: the webhook client. It only does the I/O that the event queues ask for.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
+use crate::deliver::events::Job;
+use crate::io::clock;
+use crate::io::http_client::{HttpClient, Rules};
+use crate::io::shell::Shell;
+
+/// Connect, headers and body of one try together.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Delivers events until the program ends.
+pub async fn run(shell: Rc<Shell>, rules: Rules) {
+    let client = HttpClient::new(&rules, PATIENCE);
+    loop {
+        while let Some(job) = shell.next_delivery() {
+            let (done, client) = (Rc::clone(&shell), client.clone());
+            shell.spawn(async move {
+                let target = job.target;
+                let delivered = smol::unblock(move || post(&client, &job)).await;
+                done.delivered(target, delivered);
+            });
+        }
+        shell.delivery_due().await;
+    }
+}
+
+/// One try; true when the target took it.
+fn post(client: &HttpClient, job: &Job) -> bool {
+    let mut request = client
+        .agent(job.destination.trusted)
+        .post(&job.destination.url)
+        .header("Content-Type", "application/json")
+        .header("X-Event-Id", &job.item.event_id);
+    let secret = job.destination.secret.as_bytes();
+    if !secret.is_empty() {
+        let at = clock::now().utc.secs().to_string();
+        let stamped = [at.as_bytes(), b".", &job.item.body].concat();
+        request = request
+            .header("X-Signature-256", format!("sha256={}", sign(secret, &job.item.body)))
+            .header("X-Webhook-Timestamp", &at)
+            .header("X-Webhook-Signature", format!("v1={}", sign(secret, &stamped)));
+    }
+    match request.send(&job.item.body[..]) {
+        Ok(reply) if reply.status().is_success() => true,
+        Ok(reply) => {
+            log::debug!(status = reply.status().as_u16(); "webhook refused");
+            false
+        }
+        Err(e) => {
+            log::debug!(error:% = e; "webhook not reached");
+            false
+        }
+    }
+}
+
+/// Lower-case hex of HMAC-SHA256.
+fn sign(secret: &[u8], body: &[u8]) -> String {
+    // HMAC takes keys of any length.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else { return String::new() };
+    mac.update(body);
+    mac.finalize().into_bytes().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signatures_are_hmac_sha256() {
+        // RFC 4231, test case 2.
+        let want = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+        assert_eq!(sign(b"Jefe", b"what do ya want for nothing?"), want);
+    }
+}

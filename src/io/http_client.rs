@@ -1,0 +1,143 @@
+//! HTTP requests of ours: with time limits, without redirects, and only to addresses that are allowed.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+use ureq::{Agent, config::Config as AgentConfig};
+
+use crate::config::Config;
+
+/// Which addresses URLs of API clients may lead to.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    loopback: bool,
+    allow: Arc<[IpNet]>,
+}
+
+impl Rules {
+    /// The rules of a configuration: loopback only while the API itself listens there only.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        Self {
+            loopback: config.http.listen.ip().is_loopback(),
+            allow: config.security.url_allow.as_slice().into(),
+        }
+    }
+
+    /// True when a URL may lead to `ip`.
+    #[must_use]
+    pub fn permit(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        if self.allow.iter().any(|n| n.contains(&ip)) {
+            return true;
+        }
+        match ip {
+            _ if ip.is_loopback() => self.loopback,
+            IpAddr::V4(v4) => {
+                !(v4.is_link_local() || v4.is_multicast() || v4.is_unspecified() || v4.is_broadcast())
+                    && v4.octets().first() != Some(&0)
+            }
+            IpAddr::V6(v6) => !(v6.is_unicast_link_local() || v6.is_multicast() || v6.is_unspecified()),
+        }
+    }
+}
+
+/// Looks names up and leaves out what the rules forbid: the address that was judged is the one used.
+#[derive(Debug)]
+struct Guard {
+    inner: DefaultResolver,
+    rules: Rules,
+}
+
+impl Resolver for Guard {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &AgentConfig,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let found = self.inner.resolve(uri, config, timeout)?;
+        let good: Vec<SocketAddr> = found.iter().filter(|a| self.rules.permit(a.ip())).copied().collect();
+        if good.is_empty() {
+            let refused = "the address is not allowed for URLs of API clients (security.url_allow)";
+            return Err(ureq::Error::Io(std::io::Error::new(std::io::ErrorKind::PermissionDenied, refused)));
+        }
+        let mut out = self.empty();
+        for a in good {
+            out.push(a);
+        }
+        Ok(out)
+    }
+}
+
+/// Clients for both kinds of URL.
+#[derive(Debug, Clone)]
+pub struct HttpClient {
+    guarded: Agent,
+    free: Agent,
+}
+
+impl HttpClient {
+    /// Clients that follow these rules; a whole exchange may take `patience`.
+    #[must_use]
+    pub fn new(rules: &Rules, patience: Duration) -> Self {
+        let make = |guard: bool| {
+            let config = Agent::config_builder()
+                .timeout_global(Some(patience))
+                .max_redirects(0)
+                .http_status_as_error(false)
+                .proxy(None)
+                .user_agent(concat!("branchline/", env!("CARGO_PKG_VERSION")))
+                .max_idle_connections(16)
+                .build();
+            if guard {
+                let resolver = Guard { inner: DefaultResolver::default(), rules: rules.clone() };
+                Agent::with_parts(config, DefaultConnector::default(), resolver)
+            } else {
+                Agent::new_with_config(config)
+            }
+        };
+        Self { guarded: make(true), free: make(false) }
+    }
+
+    /// The client for a URL the operator (`trusted`) or an API client named.
+    #[must_use]
+    pub fn agent(&self, trusted: bool) -> &Agent {
+        if trusted { &self.free } else { &self.guarded }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_public_private_and_listed_addresses() {
+        let rules = |loopback| Rules { loopback, allow: vec!["169.254.7.0/24".parse().unwrap()].into() };
+        let ok = |loopback, ip: &str| rules(loopback).permit(ip.parse().unwrap());
+        for ip in ["8.8.8.8", "192.168.1.9", "fd00::1", "2001:db8::1", "169.254.7.7"] {
+            assert!(ok(false, ip), "{ip}");
+        }
+        for ip in [
+            "127.0.0.1",
+            "::1",
+            "169.254.169.254",
+            "fe80::1",
+            "224.0.0.1",
+            "ff02::1",
+            "0.0.0.0",
+            "0.1.2.3",
+            "::",
+            "255.255.255.255",
+            "::ffff:127.0.0.1",
+        ] {
+            assert!(!ok(false, ip), "{ip}");
+        }
+        assert!(ok(true, "127.0.0.1") && ok(true, "::1"));
+    }
+}

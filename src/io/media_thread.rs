@@ -1,0 +1,261 @@
+//! The media thread: one tick every 20 ms, at absolute times, and the control thread's end of its queues.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use async_io::Async;
+use rtrb::{Consumer, Producer, RingBuffer};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::thread::{ClockId, clock_nanosleep_absolute};
+use rustix::time::{Timespec, clock_gettime};
+
+use super::recv_batch;
+use super::rtp_ports::{Pair, PortPool};
+use crate::config::Config;
+use crate::dsp::resample::Resampler;
+use crate::dsp::tone::ToneGenerator;
+use crate::media::command::{Command, Fact, PlaySlot, RecordSlot};
+use crate::media::engine::{Engine, Sizes};
+use crate::media::leg::Leg;
+use crate::media::order::{Converters, Digits, Order, Report};
+use crate::media::play::{Play, Source, gain};
+use crate::media::record::{Recording, Shared};
+use crate::media::room::Room;
+use crate::rtp::telephone_event::code_of;
+
+/// Length of a tick, ns.
+const TICK_NS: i64 = 20_000_000;
+/// Ticks that are caught up after a standstill; further ones are left out.
+const MAX_BEHIND: i64 = 10;
+const ORDERS: usize = 4096;
+const REPORTS: usize = 8192;
+
+/// How the thread is doing, for `/health` and `/metrics`.
+#[derive(Debug, Default)]
+pub struct Pulse {
+    /// Ticks done.
+    pub ticks: AtomicU64,
+    /// Ticks that began more than 5 ms late.
+    pub late: AtomicU64,
+    /// Ticks left out after a standstill.
+    pub skipped: AtomicU64,
+    /// Monotonic time of the last tick, ns.
+    last: AtomicI64,
+    stop: AtomicBool,
+}
+
+impl Pulse {
+    /// How long ago the last tick began.
+    #[must_use]
+    pub fn last_tick_age(&self) -> Duration {
+        let age = monotonic_ns() - self.last.load(Ordering::Acquire);
+        Duration::from_nanos(u64::try_from(age).unwrap_or(0))
+    }
+}
+
+/// The control thread's end.
+#[derive(Debug)]
+pub struct MediaThread {
+    orders: Producer<Order<Pair>>,
+    /// Orders that found the queue full.
+    backlog: VecDeque<Order<Pair>>,
+    reports: Consumer<Report<Pair>>,
+    pulse: Arc<Pulse>,
+    feeds: BTreeMap<PlaySlot, Source>,
+    recorders: BTreeMap<RecordSlot, (Producer<i16>, Arc<Shared>)>,
+    handle: Option<thread::JoinHandle<()>>,
+}
+
+/// Wakes the control thread when reports are waiting.
+#[derive(Debug)]
+pub struct Bell(Async<OwnedFd>);
+
+impl Bell {
+    /// Waits for it.
+    pub async fn rung(&self) {
+        let drain = |fd: &OwnedFd| rustix::io::read(fd, &mut [0u8; 8]).map_err(io::Error::from);
+        if let Err(e) = self.0.read_with(drain).await {
+            log::debug!(error:% = e; "media bell");
+        }
+    }
+}
+
+impl MediaThread {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn start(config: &Config) -> io::Result<(Self, Bell)> {
+        let (orders, take_orders) = RingBuffer::new(ORDERS);
+        let (give_reports, reports) = RingBuffer::new(REPORTS);
+        let n = |v: u32| usize::try_from(v).unwrap_or(usize::MAX);
+        let l = &config.limits;
+        let sizes =
+            Sizes { legs: n(l.legs), rooms: n(l.rooms), plays: n(l.playbacks), recordings: n(l.recordings) };
+        let engine = Engine::new(sizes, take_orders, give_reports, config.rtp.timeout_s);
+        let pulse = Arc::new(Pulse { last: AtomicI64::new(monotonic_ns()), ..Pulse::default() });
+        let bell = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+        let hammer = bell.try_clone()?;
+        let (beat, priority) = (Arc::clone(&pulse), config.rtp.realtime_priority);
+        let body = move || run(engine, &beat, &hammer, priority);
+        let handle = thread::Builder::new().name("media".to_owned()).spawn(body)?;
+        let link = Self {
+            orders,
+            backlog: VecDeque::new(),
+            reports,
+            pulse,
+            feeds: BTreeMap::new(),
+            recorders: BTreeMap::new(),
+            handle: Some(handle),
+        };
+        Ok((link, Bell(Async::new(bell)?)))
+    }
+
+    /// How the thread is doing.
+    #[must_use]
+    pub fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
+    }
+
+    /// Keeps the source of a playback until the gateway starts it.
+    pub fn offer_feed(&mut self, play: PlaySlot, source: Source) {
+        self.feeds.insert(play, source);
+    }
+
+    /// Keeps the ring of a recording until the gateway starts it.
+    pub fn offer_recorder(&mut self, record: RecordSlot, ring: Producer<i16>, shared: Arc<Shared>) {
+        self.recorders.insert(record, (ring, shared));
+    }
+
+    /// Passes an order on, with everything it needs allocated here.
+    pub fn command(&mut self, command: Command, ports: &mut PortPool) {
+        if let Some(order) = self.order(command, ports) {
+            self.backlog.push_back(order);
+        }
+        self.flush();
+    }
+
+    /// Moves orders that wait into the queue.
+    pub fn flush(&mut self) {
+        while self.orders.slots() > 0 {
+            let Some(order) = self.backlog.pop_front() else { return };
+            // There was room a moment ago, and nobody else puts anything in.
+            let _sent = self.orders.push(order);
+        }
+    }
+
+    fn order(&mut self, command: Command, ports: &mut PortPool) -> Option<Order<Pair>> {
+        Some(match command {
+            Command::Open { slot, port, stream, signalling, ssrc, muted, deaf } => {
+                let pair = ports.take(port)?;
+                Order::Open(slot, Box::new(Leg::new(pair, stream, signalling, ssrc, muted, deaf)))
+            }
+            Command::Update { slot, stream, signalling } => Order::Update(slot, stream, signalling),
+            Command::Close { slot } => Order::Close(slot),
+            Command::Mute { slot, on } => Order::Mute(slot, on),
+            Command::Deaf { slot, on } => Order::Deaf(slot, on),
+            Command::Join { slot, room, room_rate, leg_rate } => {
+                let up = Resampler::new(leg_rate, room_rate);
+                let down = Resampler::new(room_rate, leg_rate);
+                Order::Join(slot, room, Box::new(Converters { up, down }))
+            }
+            Command::Leave { slot } => Order::Leave(slot),
+            Command::Digits { slot, digits } => {
+                let codes: Digits =
+                    digits.chars().filter_map(code_of).take(Digits::new().capacity()).collect();
+                Order::Digits(slot, Box::new(codes))
+            }
+            Command::OpenRoom { room, rate } => Order::OpenRoom(room, Box::new(Room::new(rate))),
+            Command::CloseRoom { room } => Order::CloseRoom(room),
+            Command::PlayTone { play, target, rate, tone, volume } => {
+                let source = Source::Tone(ToneGenerator::new(tone, rate));
+                Order::Play(play, Box::new(Play::new(target, rate, source, volume)))
+            }
+            Command::PlayFed { play, target, rate, volume } => {
+                let source = self.feeds.remove(&play)?;
+                Order::Play(play, Box::new(Play::new(target, rate, source, volume)))
+            }
+            Command::Volume { play, volume } => Order::Volume(play, gain(volume)),
+            Command::StopPlay { play } => Order::StopPlay(play),
+            Command::Record { record, target } => {
+                let (ring, shared) = self.recorders.remove(&record)?;
+                Order::Record(record, Box::new(Recording::new(target, ring, shared)))
+            }
+            Command::PauseRecord { record, on } => Order::PauseRecord(record, on),
+            Command::StopRecord { record } => {
+                // Stopped before it was started: dropping the ring ends it all the same.
+                self.recorders.remove(&record);
+                Order::StopRecord(record)
+            }
+        })
+    }
+
+    /// The next news; what came back to be freed is freed here.
+    pub fn poll(&mut self) -> Option<Fact> {
+        while let Ok(report) = self.reports.pop() {
+            if let Report::Fact(fact) = report {
+                return Some(fact);
+            }
+        }
+        None
+    }
+
+    /// Ends the thread and waits for it.
+    pub fn stop(&mut self) {
+        self.pulse.stop.store(true, Ordering::Release);
+        if let Some(handle) = self.handle.take()
+            && handle.join().is_err()
+        {
+            log::error!("the media thread had failed");
+        }
+    }
+}
+
+fn run(mut engine: Engine<Pair>, pulse: &Pulse, bell: &OwnedFd, priority: u32) {
+    if priority > 0 && !recv_batch::real_time(i32::try_from(priority).unwrap_or(1)) {
+        log::info!(priority = priority; "no real-time scheduling for the media thread; LimitRTPRIO would allow it");
+    }
+    let mut due = monotonic_ns();
+    while !pulse.stop.load(Ordering::Acquire) {
+        due += TICK_NS;
+        sleep_until(due);
+        let now = monotonic_ns();
+        pulse.last.store(now, Ordering::Release);
+        let behind = now - due;
+        if behind > 5_000_000 {
+            pulse.late.fetch_add(1, Ordering::Relaxed);
+        }
+        if behind > MAX_BEHIND * TICK_NS {
+            let left_out = behind / TICK_NS;
+            pulse.skipped.fetch_add(left_out.unsigned_abs(), Ordering::Relaxed);
+            due += left_out * TICK_NS;
+        }
+        let told = engine.tick(unix_ns());
+        pulse.ticks.fetch_add(1, Ordering::Release);
+        if told {
+            // A bell that has been rung already cannot be rung more.
+            let _rung = rustix::io::write(bell, &1u64.to_ne_bytes());
+        }
+    }
+}
+
+fn monotonic_ns() -> i64 {
+    let t = clock_gettime(ClockId::Monotonic);
+    t.tv_sec * 1_000_000_000 + t.tv_nsec
+}
+
+fn unix_ns() -> u64 {
+    let t = clock_gettime(ClockId::Realtime);
+    u64::try_from(t.tv_sec * 1_000_000_000 + t.tv_nsec).unwrap_or(0)
+}
+
+fn sleep_until(at_ns: i64) {
+    let at = Timespec { tv_sec: at_ns / 1_000_000_000, tv_nsec: at_ns % 1_000_000_000 };
+    // Interrupted sleeps go on; anything else cannot happen with a valid time.
+    while clock_nanosleep_absolute(ClockId::Monotonic, &at) == Err(rustix::io::Errno::INTR) {}
+}

@@ -1,0 +1,260 @@
+//! The recorder thread: takes frames from rings, writes WAV files whose header is valid at all times.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::BufWriter;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hound::{SampleFormat, WavSpec, WavWriter};
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use super::clock;
+use crate::dsp::frame_len;
+use crate::dsp::resample::Resampler;
+use crate::gateway::work::WorkId;
+use crate::media::command::RecordSlot;
+use crate::media::record::Shared;
+
+/// How much sound a ring holds, frames: 2 s.
+const RING_FRAMES: usize = 100;
+/// How often rings are emptied.
+const ROUND: Duration = Duration::from_millis(200);
+/// How often a file's header is brought up to date.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// A recording to make.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Goes back when the file is there.
+    pub work: WorkId,
+    /// The recording.
+    pub record: RecordSlot,
+    /// Path of the file.
+    pub file: String,
+    /// Rate of what comes in, Hz.
+    pub input_rate: u32,
+    /// Rate of the file, Hz.
+    pub file_rate: u32,
+    /// 1 or 2.
+    pub channels: u16,
+}
+
+/// News from the recorder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// The file is there, or why not.
+    Opened(WorkId, Result<(), String>),
+    /// The file is complete; why it ended early, if it did.
+    Closed(RecordSlot, Option<String>),
+}
+
+struct Order(Job, Consumer<i16>, Arc<Shared>);
+
+/// The control thread's end.
+#[derive(Debug)]
+pub struct Recorder {
+    orders: Option<SyncSender<Order>>,
+    handle: Option<thread::JoinHandle<()>>,
+}
+
+impl Recorder {
+    /// Starts the thread; its news come out of `notes`.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn start(notes: async_channel::Sender<Note>) -> std::io::Result<Self> {
+        let (orders, take) = sync_channel(1024);
+        let body = move || run(&take, &notes);
+        let handle = thread::Builder::new().name("recorder".to_owned()).spawn(body)?;
+        Ok(Self { orders: Some(orders), handle: Some(handle) })
+    }
+
+    /// Starts a recording; the ring for the media thread. `None` when too many wait.
+    pub fn open(&self, job: Job) -> Option<(Producer<i16>, Arc<Shared>)> {
+        let samples = frame_len(job.input_rate) * usize::from(job.channels) * RING_FRAMES;
+        let (producer, consumer) = RingBuffer::new(samples);
+        let shared = Arc::new(Shared::default());
+        self.orders.as_ref()?.try_send(Order(job, consumer, Arc::clone(&shared))).ok()?;
+        Some((producer, shared))
+    }
+
+    /// Finishes all files and ends the thread.
+    pub fn stop(&mut self) {
+        self.orders = None;
+        if let Some(handle) = self.handle.take()
+            && handle.join().is_err()
+        {
+            log::error!("the recorder thread had failed");
+        }
+    }
+}
+
+struct Open {
+    job: Job,
+    ring: Consumer<i16>,
+    shared: Arc<Shared>,
+    writer: WavWriter<BufWriter<File>>,
+    resamplers: Vec<Option<Resampler>>,
+    flushed: Instant,
+}
+
+impl std::fmt::Debug for Order {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+fn run(orders: &Receiver<Order>, notes: &async_channel::Sender<Note>) {
+    let mut open: Vec<Open> = Vec::new();
+    let mut running = true;
+    // The receiver lives as long as the gateway; without it nobody wants to know.
+    let tell = |note: Note| drop(notes.send_blocking(note));
+    while running || !open.is_empty() {
+        let wait = if open.is_empty() { Duration::from_secs(3600) } else { ROUND };
+        match orders.recv_timeout(wait) {
+            Ok(Order(job, ring, shared)) => {
+                let work = job.work;
+                match create(job, ring, shared) {
+                    Ok(o) => {
+                        open.push(o);
+                        tell(Note::Opened(work, Ok(())));
+                    }
+                    Err(e) => tell(Note::Opened(work, Err(e))),
+                }
+                continue;
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => running = false,
+        }
+        let now = clock::now().mono;
+        open = open.into_iter().filter_map(|o| step(o, now, running, &tell)).collect();
+    }
+}
+
+fn create(job: Job, ring: Consumer<i16>, shared: Arc<Shared>) -> Result<Open, String> {
+    let path = Path::new(&job.file);
+    if let Some(dir) = path.parent()
+        && !dir.is_dir()
+    {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| e.to_string())?;
+    }
+    let file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|e| e.to_string())?;
+    let spec = WavSpec {
+        channels: job.channels,
+        sample_rate: job.file_rate,
+        bits_per_sample: 16,
+        sample_format: SampleFormat::Int,
+    };
+    let mut writer =
+        WavWriter::new(BufWriter::with_capacity(64 * 1024, file), spec).map_err(|e| e.to_string())?;
+    writer.flush().map_err(|e| e.to_string())?;
+    let resamplers = (0..job.channels).map(|_| Resampler::new(job.input_rate, job.file_rate)).collect();
+    Ok(Open { job, ring, shared, writer, resamplers, flushed: clock::now().mono })
+}
+
+/// Writes what has come; `None` when the recording is over.
+fn step(mut o: Open, now: Instant, running: bool, tell: &impl Fn(Note)) -> Option<Open> {
+    // Asked before the ring is emptied: what was put in before the end is then written.
+    let ended = o.shared.ended.load(Ordering::Acquire) || !running;
+    let outcome = drain(&mut o).and_then(|()| {
+        if ended || now.saturating_duration_since(o.flushed) >= FLUSH {
+            o.flushed = now;
+            return o.writer.flush();
+        }
+        Ok(())
+    });
+    if let Err(e) = outcome {
+        log::error!(error:% = e; "a recording ends: the disk refuses it");
+        tell(Note::Closed(o.job.record, Some(e.to_string())));
+        return None;
+    }
+    if !ended {
+        return Some(o);
+    }
+    let record = o.job.record;
+    let error = o.writer.finalize().err().map(|e| e.to_string());
+    tell(Note::Closed(record, error));
+    None
+}
+
+fn drain(o: &mut Open) -> hound::Result<()> {
+    let channels = usize::from(o.job.channels);
+    let n = frame_len(o.job.input_rate) * channels;
+    while o.ring.slots() >= n {
+        let Ok(chunk) = o.ring.read_chunk(n) else { break };
+        let samples: Vec<i16> = chunk.into_iter().collect();
+        write(o, &samples)?;
+    }
+    // Frames there was no room for: the timeline goes on in silence.
+    let dropped = o.shared.dropped.swap(0, Ordering::AcqRel);
+    for _ in 0..dropped {
+        write(o, &vec![0; n])?;
+    }
+    Ok(())
+}
+
+fn write(o: &mut Open, interleaved: &[i16]) -> hound::Result<()> {
+    let channels = usize::from(o.job.channels);
+    let m = frame_len(o.job.file_rate);
+    let mut out = vec![0i16; m * channels];
+    for (c, resampler) in o.resamplers.iter_mut().enumerate() {
+        let own: Vec<i16> = interleaved.iter().skip(c).step_by(channels).copied().collect();
+        let mut converted = vec![0i16; m];
+        match resampler {
+            Some(r) => r.process(&own, &mut converted),
+            None => converted.iter_mut().zip(&own).for_each(|(to, x)| *to = *x),
+        }
+        for (to, x) in out.iter_mut().skip(c).step_by(channels).zip(converted) {
+            *to = x;
+        }
+    }
+    let mut writer = o.writer.get_i16_writer(u32::try_from(out.len()).unwrap_or(0));
+    for x in out {
+        writer.write_sample(x);
+    }
+    writer.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recording_is_readable_while_it_runs_and_whole_at_the_end() {
+        let dir = std::env::temp_dir().join(format!("branchline-rec-{}", std::process::id()));
+        let file = dir.join("a.wav").to_string_lossy().into_owned();
+        let (notes, news) = async_channel::bounded(16);
+        let mut recorder = Recorder::start(notes).unwrap();
+        let job =
+            Job { work: 7, record: 3, file: file.clone(), input_rate: 8000, file_rate: 16_000, channels: 2 };
+        let (mut ring, shared) = recorder.open(job.clone()).unwrap();
+        assert_eq!(news.recv_blocking(), Ok(Note::Opened(7, Ok(()))));
+        assert_eq!(hound::WavReader::open(&file).unwrap().len(), 0);
+        for i in 0..50 {
+            for _ in 0..160 {
+                ring.push(1000 + i).unwrap();
+                ring.push(-2000).unwrap();
+            }
+        }
+        shared.dropped.store(10, Ordering::Release);
+        shared.ended.store(true, Ordering::Release);
+        assert_eq!(news.recv_blocking(), Ok(Note::Closed(3, None)));
+        let mut reader = hound::WavReader::open(&file).unwrap();
+        assert_eq!(
+            (reader.spec().sample_rate, reader.spec().channels, reader.duration()),
+            (16_000, 2, 60 * 320)
+        );
+        let samples: Vec<i16> = reader.samples().map(Result::unwrap).collect();
+        assert!((samples[10_001] + 2000).abs() < 20 && samples[2 * 55 * 320 + 1] == 0);
+        let (_ring, _) = recorder.open(Job { work: 8, ..job }).unwrap();
+        assert!(matches!(news.recv_blocking(), Ok(Note::Opened(8, Err(_)))), "a file is never written over");
+        recorder.stop();
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+}

@@ -1,0 +1,297 @@
+//! One tick of everything: receive, mix, send, record. Runs on the media thread: no allocation, lock,
+//! log or wait, and no loop without a bound.
+
+use rtrb::{Consumer, Producer};
+
+use super::command::{Fact, Slot, Target};
+use super::leg::Leg;
+use super::order::{Order, Report};
+use super::play::Play;
+use super::record::Recording;
+use super::room::Room;
+use super::wire::{Batch, Wire};
+use crate::dsp::MAX_FRAME;
+
+/// Orders carried out in one tick at most; the rest waits for the next.
+const MAX_ORDERS: usize = 256;
+/// Ticks between two looks at a leg's RTCP socket.
+const RTCP_TICKS: u64 = 25;
+
+/// How many of each the engine can hold.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes {
+    /// Legs.
+    pub legs: usize,
+    /// Rooms.
+    pub rooms: usize,
+    /// Playbacks.
+    pub plays: usize,
+    /// Recordings.
+    pub recordings: usize,
+}
+
+/// The engine.
+#[derive(Debug)]
+pub struct Engine<W> {
+    legs: Box<[Option<Box<Leg<W>>>]>,
+    rooms: Box<[Option<Box<Room>>]>,
+    plays: Box<[Option<Box<Play>>]>,
+    recordings: Box<[Option<Box<Recording>>]>,
+    orders: Consumer<Order<W>>,
+    reports: Producer<Report<W>>,
+    batch: Batch,
+    frame: [i16; MAX_FRAME],
+    tick: u64,
+    timeout_ticks: u32,
+}
+
+fn places<T>(n: usize) -> Box<[Option<Box<T>>]> {
+    (0..n).map(|_| None).collect()
+}
+
+impl<W: Wire> Engine<W> {
+    /// An engine with nothing in it; `timeout_s` of silence makes a fact.
+    #[must_use]
+    pub fn new(
+        sizes: Sizes,
+        orders: Consumer<Order<W>>,
+        reports: Producer<Report<W>>,
+        timeout_s: u32,
+    ) -> Self {
+        Self {
+            legs: places(sizes.legs),
+            rooms: places(sizes.rooms),
+            plays: places(sizes.plays),
+            recordings: places(sizes.recordings),
+            orders,
+            reports,
+            batch: Batch::default(),
+            frame: [0; MAX_FRAME],
+            tick: 0,
+            timeout_ticks: timeout_s.saturating_mul(50),
+        }
+    }
+
+    /// Does 20 ms of work; true when reports wait to be taken. `unix_ns` is the wall clock, for reports.
+    pub fn tick(&mut self, unix_ns: u64) -> bool {
+        self.tick += 1;
+        self.take_orders();
+        for room in self.rooms.iter_mut().flatten() {
+            room.clear();
+        }
+        for (i, leg) in self.legs.iter_mut().enumerate() {
+            let Some(leg) = leg else { continue };
+            leg.receive(&mut self.batch, unix_ns, self.timeout_ticks);
+            if (self.tick + i as u64).is_multiple_of(RTCP_TICKS) {
+                leg.receive_rtcp(&mut self.batch, unix_ns);
+            }
+        }
+        self.play();
+        self.mix();
+        for leg in self.legs.iter_mut().flatten() {
+            leg.transmit();
+            leg.report(self.tick, unix_ns);
+        }
+        self.record();
+        self.tell();
+        self.reports.slots() < self.reports.buffer().capacity()
+    }
+
+    fn take_orders(&mut self) {
+        for _ in 0..MAX_ORDERS {
+            // Each order may give back up to two things: without room for them it has to wait.
+            if self.reports.slots() < 4 {
+                return;
+            }
+            let Ok(order) = self.orders.pop() else { return };
+            self.take(order);
+        }
+    }
+
+    fn take(&mut self, order: Order<W>) {
+        let back = match order {
+            Order::Open(slot, leg) => put(&mut self.legs, slot, leg).map(Report::Leg),
+            Order::Update(slot, stream, signalling) => {
+                with(&mut self.legs, slot, |l| l.update(stream, signalling))
+            }
+            Order::Close(slot) => with(&mut self.legs, slot, |l| l.closing = true),
+            Order::Mute(slot, on) => with(&mut self.legs, slot, |l| l.muted = on),
+            Order::Deaf(slot, on) => with(&mut self.legs, slot, |l| l.deaf = on),
+            Order::Join(slot, room, mut converters) => {
+                let _none: Option<Report<W>> = with(&mut self.legs, slot, |l| {
+                    l.room = Some(room);
+                    std::mem::swap(&mut l.converters, &mut converters);
+                });
+                Some(Report::Converters(converters))
+            }
+            Order::Leave(slot) => with(&mut self.legs, slot, |l| l.room = None),
+            Order::Digits(slot, digits) => {
+                let _none: Option<Report<W>> = with(&mut self.legs, slot, |l| l.sending.add_digits(&digits));
+                Some(Report::Digits(digits))
+            }
+            Order::OpenRoom(slot, room) => put(&mut self.rooms, slot, room).map(Report::Room),
+            Order::CloseRoom(slot) => take(&mut self.rooms, slot).map(Report::Room),
+            Order::Play(slot, play) => put(&mut self.plays, slot, play).map(Report::Play),
+            Order::Volume(slot, gain) => with(&mut self.plays, slot, |p| p.set_gain(gain)),
+            Order::StopPlay(slot) => with(&mut self.plays, slot, |p| p.over = p.over.or(Some(false))),
+            Order::Record(slot, recording) => {
+                put(&mut self.recordings, slot, recording).map(Report::Recording)
+            }
+            Order::PauseRecord(slot, on) => with(&mut self.recordings, slot, |r| r.pause(on)),
+            Order::StopRecord(slot) => take(&mut self.recordings, slot).map(Report::Recording),
+        };
+        if let Some(report) = back {
+            // Room was seen before the order was taken.
+            let _sent = self.reports.push(report);
+        }
+    }
+
+    /// Adds every playback's frame to its leg or room.
+    fn play(&mut self) {
+        for leg in self.legs.iter_mut().flatten().filter(|l| l.has_private) {
+            leg.private = [0; MAX_FRAME];
+            leg.has_private = false;
+        }
+        for play in self.plays.iter_mut().flatten().filter(|p| p.over.is_none()) {
+            let Some(frame) = self.frame.get_mut(..play.frame_len()) else { continue };
+            if !play.fill(frame) {
+                continue;
+            }
+            match play.target {
+                Target::Leg(slot) => {
+                    if let Some(Some(leg)) = self.legs.get_mut(usize::from(slot)) {
+                        crate::dsp::add(&mut leg.private, frame);
+                        leg.has_private = true;
+                    }
+                }
+                Target::Room(slot) => {
+                    if let Some(Some(room)) = self.rooms.get_mut(usize::from(slot)) {
+                        room.add(frame);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sums each room once, then gives every leg the sum without itself, and what only it hears.
+    fn mix(&mut self) {
+        for leg in self.legs.iter_mut().flatten() {
+            leg.in_mix = false;
+            let Some(Some(room)) = leg.room.and_then(|r| self.rooms.get_mut(usize::from(r))) else {
+                continue;
+            };
+            if leg.muted || leg.is_quiet() {
+                continue;
+            }
+            let (n, m) = (leg.frame_len(), room.frame_len());
+            let (Some(input), Some(in_room)) = (leg.input.get(..n), leg.in_room.get_mut(..m)) else {
+                continue;
+            };
+            match &mut leg.converters.up {
+                Some(up) => up.process(input, in_room),
+                None => in_room.copy_from_slice(input.get(..m.min(n)).unwrap_or_default()),
+            }
+            leg.in_mix = true;
+            room.add(in_room);
+        }
+        for leg in self.legs.iter_mut().flatten() {
+            let n = leg.frame_len();
+            let room = leg.room.and_then(|r| self.rooms.get(usize::from(r))?.as_deref());
+            match room.filter(|_| !leg.deaf) {
+                Some(room) => {
+                    let m = room.frame_len();
+                    let own = if leg.in_mix { leg.in_room.get(..m) } else { None };
+                    let Some(heard) = self.frame.get_mut(..m) else { continue };
+                    room.heard(own, heard);
+                    let Some(output) = leg.output.get_mut(..n) else { continue };
+                    match &mut leg.converters.down {
+                        Some(down) => down.process(heard, output),
+                        None => output.copy_from_slice(heard.get(..n.min(m)).unwrap_or_default()),
+                    }
+                }
+                None => leg.output.fill(0),
+            }
+            if !leg.deaf {
+                leg.add_private();
+            }
+        }
+    }
+
+    fn record(&mut self) {
+        for recording in self.recordings.iter_mut().flatten() {
+            match recording.target {
+                Target::Leg(slot) => {
+                    let Some(Some(leg)) = self.legs.get(usize::from(slot)) else { continue };
+                    let n = leg.frame_len();
+                    if let (Some(left), Some(right)) = (leg.input.get(..n), leg.output.get(..n)) {
+                        recording.stereo(left, right);
+                    }
+                }
+                Target::Room(slot) => {
+                    let Some(Some(room)) = self.rooms.get(usize::from(slot)) else { continue };
+                    let Some(frame) = self.frame.get_mut(..room.frame_len()) else { continue };
+                    room.heard(None, frame);
+                    recording.mono(frame);
+                }
+            }
+        }
+    }
+
+    /// Passes on what happened; what finds no room stays where it is until it does.
+    fn tell(&mut self) {
+        for (i, place) in self.plays.iter_mut().enumerate() {
+            let Some(completed) = place.as_ref().and_then(|p| p.over) else { continue };
+            if self.reports.slots() < 2 {
+                return;
+            }
+            if let Some(play) = place.take() {
+                let played_ms = play.played_ms();
+                let _sent = self.reports.push(Report::Play(play));
+                let fact = Fact::Played { play: i as u16, played_ms, completed };
+                let _sent = self.reports.push(Report::Fact(fact));
+            }
+        }
+        for (i, place) in self.legs.iter_mut().enumerate() {
+            let Some(leg) = place else { continue };
+            let slot = i as Slot;
+            while let Some(digit) = leg.digits.front().copied() {
+                if self.reports.push(Report::Fact(Fact::Digit { slot, digit })).is_err() {
+                    return;
+                }
+                let _told = leg.digits.pop_front();
+            }
+            if leg.silent_fact {
+                if self.reports.push(Report::Fact(Fact::Silent { slot })).is_err() {
+                    return;
+                }
+                leg.silent_fact = false;
+            }
+            if leg.closing && self.reports.slots() >= 2 {
+                let quality = leg.quality();
+                if let Some(leg) = place.take() {
+                    let _sent = self.reports.push(Report::Leg(leg));
+                    let _sent = self.reports.push(Report::Fact(Fact::Closed { slot, quality }));
+                }
+            }
+        }
+    }
+}
+
+/// Changes what is in a place, if anything is; gives nothing back.
+fn with<T, W>(places: &mut [Option<Box<T>>], slot: u16, f: impl FnOnce(&mut T)) -> Option<Report<W>> {
+    if let Some(Some(found)) = places.get_mut(usize::from(slot)) {
+        f(found);
+    }
+    None
+}
+
+fn take<T>(places: &mut [Option<Box<T>>], slot: u16) -> Option<Box<T>> {
+    places.get_mut(usize::from(slot)).and_then(Option::take)
+}
+
+fn put<T>(places: &mut [Option<Box<T>>], slot: u16, value: Box<T>) -> Option<Box<T>> {
+    match places.get_mut(usize::from(slot)) {
+        Some(place) => place.replace(value),
+        None => Some(value),
+    }
+}

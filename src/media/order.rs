@@ -1,0 +1,83 @@
+//! What crosses between the threads: orders with everything they need already allocated, and what comes
+//! back to be freed where freeing is allowed.
+
+use std::net::IpAddr;
+
+use super::command::{Fact, PlaySlot, RecordSlot, RoomSlot, Slot};
+use super::leg::Leg;
+use super::play::Play;
+use super::record::Recording;
+use super::room::Room;
+use crate::dsp::resample::Resampler;
+use crate::sdp::Negotiated;
+
+/// Most digits that wait in one leg.
+pub const MAX_DIGITS: usize = 128;
+
+/// Digits to send.
+pub type Digits = heapless::Vec<u8, MAX_DIGITS>;
+
+/// Converters between a leg and its room; both `None` where the rates are equal.
+#[derive(Debug, Default)]
+pub struct Converters {
+    /// Leg to room.
+    pub up: Option<Resampler>,
+    /// Room to leg.
+    pub down: Option<Resampler>,
+}
+
+/// An order as the media thread takes it.
+#[derive(Debug)]
+pub enum Order<W> {
+    /// A new leg.
+    Open(Slot, Box<Leg<W>>),
+    /// Another agreement with the far end.
+    Update(Slot, Negotiated, Option<IpAddr>),
+    /// The leg ends.
+    Close(Slot),
+    /// Others hear it no more.
+    Mute(Slot, bool),
+    /// It hears nobody.
+    Deaf(Slot, bool),
+    /// Into a room.
+    Join(Slot, RoomSlot, Box<Converters>),
+    /// Out of its room.
+    Leave(Slot),
+    /// Digits to send: event codes.
+    Digits(Slot, Box<Digits>),
+    /// A new room.
+    OpenRoom(RoomSlot, Box<Room>),
+    /// The room ends.
+    CloseRoom(RoomSlot),
+    /// A new playback.
+    Play(PlaySlot, Box<Play>),
+    /// Its volume, as a factor.
+    Volume(PlaySlot, f32),
+    /// It ends.
+    StopPlay(PlaySlot),
+    /// A new recording.
+    Record(RecordSlot, Box<Recording>),
+    /// Silence instead.
+    PauseRecord(RecordSlot, bool),
+    /// It ends.
+    StopRecord(RecordSlot),
+}
+
+/// What comes back.
+#[derive(Debug)]
+pub enum Report<W> {
+    /// News for the gateway.
+    Fact(Fact),
+    /// To be freed.
+    Leg(Box<Leg<W>>),
+    /// To be freed.
+    Room(Box<Room>),
+    /// To be freed.
+    Play(Box<Play>),
+    /// To be freed.
+    Recording(Box<Recording>),
+    /// To be freed.
+    Converters(Box<Converters>),
+    /// To be freed.
+    Digits(Box<Digits>),
+}

@@ -1,0 +1,134 @@
+//! A playback: a tone, or what a feeder on another thread puts into a ring.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rtrb::Consumer;
+
+use super::command::Target;
+use crate::dsp::frame_len;
+use crate::dsp::tone::ToneGenerator;
+
+/// Where the sound comes from.
+#[derive(Debug)]
+pub enum Source {
+    /// Made here.
+    Tone(ToneGenerator),
+    /// Samples at the playback's rate; the flag says that no more will come.
+    Ring(Consumer<i16>, Arc<AtomicBool>),
+}
+
+/// A running playback.
+#[derive(Debug)]
+pub struct Play {
+    /// Who hears it.
+    pub target: Target,
+    rate: u32,
+    source: Source,
+    gain: f32,
+    played: u64,
+    /// Why it ended, once it has.
+    pub over: Option<bool>,
+}
+
+/// The factor of a volume in steps of 3 dB.
+#[must_use]
+pub fn gain(volume: i8) -> f32 {
+    10f32.powf(0.15 * f32::from(volume))
+}
+
+impl Play {
+    /// A playback at `rate` Hz.
+    #[must_use]
+    pub fn new(target: Target, rate: u32, source: Source, volume: i8) -> Self {
+        Self { target, rate, source, gain: gain(volume), played: 0, over: None }
+    }
+
+    /// Sets the factor of its volume.
+    pub fn set_gain(&mut self, gain: f32) {
+        self.gain = gain;
+    }
+
+    /// How much has been heard, ms.
+    #[must_use]
+    pub fn played_ms(&self) -> u64 {
+        self.played * 1000 / u64::from(self.rate.max(1))
+    }
+
+    /// Samples of a frame.
+    #[must_use]
+    pub fn frame_len(&self) -> usize {
+        frame_len(self.rate)
+    }
+
+    /// The next frame, false when there is none in this tick. Sets `over` at the end.
+    pub fn fill(&mut self, frame: &mut [i16]) -> bool {
+        let heard = match &mut self.source {
+            Source::Tone(tone) => {
+                tone.fill(frame);
+                frame.len()
+            }
+            Source::Ring(ring, ended) => {
+                // Asked before the count: what was put in before the end is then seen.
+                let last = ended.load(Ordering::Acquire);
+                let n = ring.slots().min(frame.len());
+                if n < frame.len() && !last {
+                    return false;
+                }
+                let Ok(chunk) = ring.read_chunk(n) else { return false };
+                let (a, b) = chunk.as_slices();
+                for (f, x) in frame.iter_mut().zip(a.iter().chain(b)) {
+                    *f = *x;
+                }
+                chunk.commit_all();
+                frame.iter_mut().skip(n).for_each(|f| *f = 0);
+                if last && ring.slots() == 0 {
+                    self.over = Some(true);
+                }
+                n
+            }
+        };
+        self.played += heard as u64;
+        if (self.gain - 1.0).abs() > 1e-6 {
+            for f in frame.iter_mut() {
+                *f = (f32::from(*f) * self.gain) as i16;
+            }
+        }
+        heard > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rtrb::RingBuffer;
+
+    #[test]
+    fn a_ring_is_played_to_its_end_and_padded() {
+        let (mut tx, rx) = RingBuffer::new(1000);
+        let ended = Arc::new(AtomicBool::new(false));
+        let mut p = Play::new(Target::Leg(0), 8000, Source::Ring(rx, Arc::clone(&ended)), 0);
+        let mut frame = [9i16; 160];
+        assert!(!p.fill(&mut frame), "nothing yet is no end");
+        for i in 0..200 {
+            tx.push(i).unwrap();
+        }
+        assert!(p.fill(&mut frame));
+        assert_eq!(frame[159], 159);
+        ended.store(true, Ordering::Release);
+        assert!(p.fill(&mut frame));
+        assert_eq!((frame[39], frame[40], p.over, p.played_ms()), (199, 0, Some(true), 25));
+    }
+
+    #[test]
+    fn a_step_is_three_decibels() {
+        assert!((gain(-8) - 0.0631).abs() < 0.001);
+        assert!((gain(1) - 1.4125).abs() < 0.001);
+        let tone = crate::dsp::tone::by_name("dial").unwrap();
+        let loud = Source::Tone(ToneGenerator::new(tone, 8000));
+        let mut p = Play::new(Target::Leg(0), 8000, loud, 8);
+        let mut frame = [0i16; 160];
+        p.fill(&mut frame);
+        assert!(frame.contains(&i16::MAX), "loud is clipped, not wrapped");
+    }
+}

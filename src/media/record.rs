@@ -1,0 +1,88 @@
+//! A recording's end on the media thread: one frame a tick into a ring, whatever happens.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use rtrb::Producer;
+
+use super::command::Target;
+
+/// What both ends of a recording share beside the ring.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// Frames the ring had no room for since the recorder last asked: it writes silence for them.
+    pub dropped: AtomicU32,
+    /// No more will come.
+    pub ended: AtomicBool,
+}
+
+/// A running recording.
+#[derive(Debug)]
+pub struct Recording {
+    /// What is recorded.
+    pub target: Target,
+    ring: Producer<i16>,
+    shared: Arc<Shared>,
+    paused: bool,
+}
+
+impl Recording {
+    /// A recording into `ring`.
+    #[must_use]
+    pub fn new(target: Target, ring: Producer<i16>, shared: Arc<Shared>) -> Self {
+        Self { target, ring, shared, paused: false }
+    }
+
+    /// Silence instead of sound, or sound again.
+    pub fn pause(&mut self, on: bool) {
+        self.paused = on;
+    }
+
+    /// Writes a frame of interleaved left and right.
+    pub fn stereo(&mut self, left: &[i16], right: &[i16]) {
+        let pairs = left.iter().zip(right).flat_map(|(l, r)| [*l, *r]);
+        self.write(left.len() * 2, pairs);
+    }
+
+    /// Writes a frame of one channel.
+    pub fn mono(&mut self, frame: &[i16]) {
+        self.write(frame.len(), frame.iter().copied());
+    }
+
+    fn write(&mut self, n: usize, samples: impl Iterator<Item = i16>) {
+        let Ok(chunk) = self.ring.write_chunk_uninit(n) else {
+            self.shared.dropped.fetch_add(1, Ordering::Release);
+            return;
+        };
+        let paused = self.paused;
+        chunk.fill_from_iter(samples.map(|s| if paused { 0 } else { s }));
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rtrb::RingBuffer;
+
+    #[test]
+    fn a_full_ring_loses_whole_frames_and_counts_them() {
+        let (tx, mut rx) = RingBuffer::new(640);
+        let shared = Arc::new(Shared::default());
+        let mut r = Recording::new(Target::Leg(0), tx, Arc::clone(&shared));
+        r.stereo(&[1; 160], &[2; 160]);
+        r.pause(true);
+        r.stereo(&[1; 160], &[2; 160]);
+        r.stereo(&[1; 160], &[2; 160]);
+        assert_eq!(shared.dropped.load(Ordering::Acquire), 1);
+        assert_eq!((rx.slots(), rx.pop(), rx.pop()), (640, Ok(1), Ok(2)));
+        drop(r);
+        assert!(shared.ended.load(Ordering::Acquire));
+        assert_eq!(rx.read_chunk(638).unwrap().into_iter().filter(|s| *s == 0).count(), 320);
+    }
+}

@@ -1,0 +1,217 @@
+//! What a leg sends: packets of the agreed length, digits, and reports.
+
+use super::leg::Leg;
+use super::order::Digits;
+use super::wire::Wire;
+use crate::codec::{Codec, g711};
+use crate::dsp::tone::{self, ToneGenerator};
+use crate::dsp::{MAX_FRAME, frame_len, limiter};
+use crate::rtp::packet::{HEADER, header};
+use crate::rtp::rtcp::{self, MAX_REPORT};
+use crate::rtp::telephone_event::{DIGITS, Sender};
+
+/// Payload of the longest packet, bytes: 60 ms of G.711.
+const MAX_PAYLOAD: usize = 480;
+/// Ticks between two reports: 5 s (RFC 3550 §6.2).
+const REPORT_TICKS: u64 = 250;
+/// In-band digits where no telephone-event was agreed: ticks of tone and of pause.
+const TONE_TICKS: u8 = 5;
+
+/// The sending side of a leg.
+#[derive(Debug)]
+pub struct Sending {
+    ssrc: u32,
+    peer_ssrc: u32,
+    sequence: u16,
+    timestamp: u32,
+    packets: u32,
+    bytes: u32,
+    /// The next packet begins a run of sound.
+    marker: bool,
+    pack: [u8; MAX_PAYLOAD],
+    packed: usize,
+    queue: Digits,
+    event: Sender,
+    tone: Option<(ToneGenerator, u8)>,
+}
+
+impl Sending {
+    /// Sequence number and timestamp begin anywhere: here they follow from the random SSRC.
+    #[must_use]
+    pub fn new(ssrc: u32) -> Self {
+        Self {
+            ssrc,
+            peer_ssrc: 0,
+            sequence: (ssrc >> 7) as u16 & 0x7fff,
+            timestamp: ssrc.rotate_left(13),
+            packets: 0,
+            bytes: 0,
+            marker: true,
+            pack: [0; MAX_PAYLOAD],
+            packed: 0,
+            queue: Digits::new(),
+            event: Sender::default(),
+            tone: None,
+        }
+    }
+
+    /// Our SSRC.
+    #[must_use]
+    pub fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// The far end's.
+    #[must_use]
+    pub fn peer_ssrc(&self) -> u32 {
+        self.peer_ssrc
+    }
+
+    /// The far end's stream has this SSRC.
+    pub(super) fn set_peer_ssrc(&mut self, ssrc: u32) {
+        self.peer_ssrc = ssrc;
+    }
+
+    /// Begins a run of sound anew, as after a change of codec or packet length.
+    pub(super) fn restart(&mut self) {
+        self.packed = 0;
+        self.marker = true;
+    }
+
+    /// Digits to send after those that wait; what does not fit is dropped.
+    pub(super) fn add_digits(&mut self, codes: &[u8]) {
+        for code in codes {
+            let _kept = self.queue.push(*code);
+        }
+    }
+
+    fn next_digit(&mut self) -> Option<u8> {
+        (!self.queue.is_empty()).then(|| self.queue.remove(0))
+    }
+}
+
+impl<W: Wire> Leg<W> {
+    /// Sends this tick's `output`, or a digit instead; nothing while the far end wants nothing.
+    pub(super) fn transmit(&mut self) {
+        let per_tick = self.stream.codec.clock() / 50;
+        let stamp = self.sending.timestamp;
+        self.sending.timestamp = stamp.wrapping_add(per_tick);
+        if !self.stream.direction.sends() {
+            return self.sending.restart();
+        }
+        if self.send_event(stamp) {
+            return self.sending.restart();
+        }
+        self.in_band_digit();
+        self.send_audio(stamp);
+    }
+
+    /// The event packet of this tick, while a digit is being sent.
+    fn send_event(&mut self, stamp: u32) -> bool {
+        let Some(agreed) = self.stream.dtmf else { return false };
+        if !self.sending.event.is_active() {
+            let Some(code) = self.sending.next_digit() else { return false };
+            self.sending.event.start(code, stamp);
+        }
+        let per_tick = u16::try_from(agreed.clock / 50).unwrap_or(160);
+        if let Some(p) = self.sending.event.tick(per_tick) {
+            self.send_packet(p.marker, agreed.payload_type, p.timestamp, &p.event.to_bytes());
+        }
+        true
+    }
+
+    /// Lays the tones of a digit over the frame where the far end knows no events.
+    fn in_band_digit(&mut self) {
+        if self.stream.dtmf.is_some() {
+            return;
+        }
+        let rate = self.rate();
+        let n = frame_len(rate);
+        let s = &mut self.sending;
+        if s.tone.is_none() {
+            let code = s.next_digit().and_then(|c| DIGITS.get(usize::from(c)).copied());
+            s.tone = code.and_then(|d| tone::dtmf(char::from(d))).map(|t| (ToneGenerator::new(t, rate), 0));
+        }
+        let Some((generator, step)) = &mut s.tone else { return };
+        if let Some(frame) = self.output.get_mut(..n) {
+            generator.fill(frame);
+        }
+        *step += 1;
+        if *step >= TONE_TICKS * 2 {
+            s.tone = None;
+        }
+    }
+
+    fn send_audio(&mut self, stamp: u32) {
+        let n = self.frame_len();
+        let wanted = usize::from(self.stream.ptime) * 8;
+        let table = match self.stream.codec {
+            Codec::Pcmu => g711::ulaw_encode,
+            Codec::Pcma => g711::alaw_encode,
+        };
+        for i in 0..n {
+            let sample = self.output.get(i).copied().unwrap_or(0);
+            if let Some(b) = self.sending.pack.get_mut(self.sending.packed) {
+                *b = table(sample);
+                self.sending.packed += 1;
+            }
+            if self.sending.packed >= wanted {
+                // The timestamp of a packet is that of its first sample.
+                let first = stamp.wrapping_add(i as u32 + 1).wrapping_sub(self.sending.packed as u32);
+                let (len, pack) = (self.sending.packed, self.sending.pack);
+                let marker = std::mem::take(&mut self.sending.marker);
+                self.sending.packed = 0;
+                self.send_packet(marker, self.stream.payload_out, first, pack.get(..len).unwrap_or_default());
+            }
+        }
+    }
+
+    fn send_packet(&mut self, marker: bool, payload_type: u8, timestamp: u32, payload: &[u8]) {
+        let s = &mut self.sending;
+        let mut packet = [0u8; HEADER + MAX_PAYLOAD];
+        let head = header(marker, payload_type, s.sequence, timestamp, s.ssrc);
+        let len = HEADER + payload.len();
+        for (to, b) in packet.iter_mut().zip(head.iter().chain(payload)) {
+            *to = *b;
+        }
+        s.sequence = s.sequence.wrapping_add(1);
+        s.packets = s.packets.wrapping_add(1);
+        s.bytes = s.bytes.wrapping_add(payload.len() as u32);
+        if let Some(to) = self.rtp_target() {
+            self.wire.send(to, packet.get(..len).unwrap_or_default());
+        }
+    }
+
+    /// Sends a report when one is due; legs take their turns.
+    pub(super) fn report(&mut self, tick: u64, unix_ns: u64) {
+        let turn = u64::from(self.sending.ssrc) % REPORT_TICKS;
+        if tick % REPORT_TICKS != turn {
+            return;
+        }
+        let Some(to) = self.rtcp_target() else { return };
+        let s = &self.sending;
+        let sent = (s.packets > 0).then(|| rtcp::Sent {
+            ntp: rtcp::ntp(unix_ns),
+            timestamp: s.timestamp,
+            packets: s.packets,
+            bytes: s.bytes,
+        });
+        let ssrc = s.ssrc;
+        let block = self.report_block(unix_ns);
+        let mut out = [0u8; MAX_REPORT];
+        let len = rtcp::write(&mut out, ssrc, sent, block, "branchline");
+        let bytes = out.get(..len).unwrap_or_default();
+        if self.stream.rtcp_mux { self.wire.send(to, bytes) } else { self.wire.send_rtcp(to, bytes) }
+    }
+
+    /// Adds what only this leg hears to `output`, which holds the room's mix or silence.
+    pub(super) fn add_private(&mut self) {
+        if !self.has_private {
+            return;
+        }
+        let n = self.frame_len().min(MAX_FRAME);
+        for (o, p) in self.output.iter_mut().zip(&self.private).take(n) {
+            *o = limiter::soft(i32::from(*o) + *p);
+        }
+    }
+}
