@@ -9,6 +9,7 @@
     clippy::print_stdout,
     clippy::disallowed_methods,
     clippy::cast_lossless,
+    clippy::too_many_lines,
     unreachable_pub,
     missing_docs,
     reason = "a test may fail loudly"
@@ -84,7 +85,7 @@ fn changing_any_setting_changes_print_config() {
 /// Other values than the one shown, one of which fits the setting's type.
 fn candidates(shown: &str) -> Vec<String> {
     let mut out: Vec<String> =
-        ["true", "false", "7", "60", "8000", "9000", "\"warn\"", "\"10.1.2.3:99\"", "\"10.1.2.3\""]
+        ["true", "false", "7", "60", "8000", "15000", "9000", "\"warn\"", "\"10.1.2.3:99\"", "\"10.1.2.3\""]
             .iter()
             .map(|s| (*s).to_owned())
             .collect();
@@ -93,6 +94,7 @@ fn candidates(shown: &str) -> Vec<String> {
         "[\"PCMA\"]".to_owned(),
         "\"https://other.example/x\"".to_owned(),
     ]);
+    out.push("\"fd00::1\"".to_owned());
     out.extend(["\"dtmf.received\"".to_owned(), "\"small\"".to_owned()]);
     out.retain(|c| c != shown);
     out

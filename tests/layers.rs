@@ -12,6 +12,7 @@
     clippy::print_stdout,
     clippy::disallowed_methods,
     clippy::cast_lossless,
+    clippy::too_many_lines,
     unreachable_pub,
     missing_docs,
     reason = "a test may fail loudly"

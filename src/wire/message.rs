@@ -296,12 +296,13 @@ fn refusal(code: u16, e: &WireError, headers: &Headers, is_ack: bool) -> Refusal
     if is_ack {
         return Refusal::Drop("malformed ACK");
     }
-    let Some(first) = headers.get("Via").and_then(|v| split(v, ',').ok()) else {
-        return Refusal::Drop("request without a usable Via");
-    };
-    let Some(Ok(via)) = first.first().map(|v| Via::parse(v.trim())) else {
-        return Refusal::Drop("request without a usable Via");
-    };
+    let first = headers.get("Via").map(|v| split(v, ',').unwrap_or_else(|_| vec![v])).unwrap_or_default();
+    // Broken parameters do not keep a refusal from finding its way.
+    let via = first.first().and_then(|v| {
+        let bare = v.split([';', ',']).next().unwrap_or_default();
+        Via::parse(v.trim()).or_else(|_| Via::parse(bare.trim())).ok()
+    });
+    let Some(via) = via else { return Refusal::Drop("request without a usable Via") };
     let reason = if code == 505 { "Version Not Supported".to_owned() } else { format!("Bad Request: {e}") };
     let mut draft = Draft::status(code, &reason);
     draft.push("Via", via.to_string());
