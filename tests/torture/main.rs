@@ -18,6 +18,7 @@
 mod cases;
 mod ipv6;
 mod noise;
+mod rows;
 
 use std::net::SocketAddr;
 use std::rc::Rc;

@@ -1,0 +1,21 @@
+//! The media engine without sockets: what is heard, sent, recorded, and that a tick allocates nothing.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::cast_lossless,
+    clippy::too_many_lines,
+    unreachable_pub,
+    missing_docs,
+    reason = "a test may fail loudly"
+)]
+
+mod audio;
+mod no_alloc;
+mod packets;
+mod wire;

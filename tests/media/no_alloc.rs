@@ -1,0 +1,207 @@
+//! 500 ticks under load allocate, reallocate and free nothing: neither Rust nor C. The C library's
+//! allocator is interposed, and everything goes through it.
+#![allow(unsafe_code, reason = "interposing malloc")]
+
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use branchline::dsp::resample::Resampler;
+use branchline::dsp::tone::{ToneGenerator, by_name};
+use branchline::media::command::Target;
+use branchline::media::leg::Leg;
+use branchline::media::order::{Converters, Digits, Order};
+use branchline::media::play::{Play, Source};
+use branchline::media::record::{Recording, Shared};
+use branchline::media::room::Room;
+use branchline::media::wire::{Batch, Wire};
+use branchline::rtp::packet::header;
+use branchline::rtp::telephone_event::Event;
+use rtrb::{Consumer, RingBuffer};
+
+use crate::wire::{Bench, at, stream};
+
+thread_local! {
+    static ARMED: Cell<bool> = const { Cell::new(false) };
+    static CALLS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    // At the very end of a thread its storage is gone; nothing is counted then.
+    let armed = ARMED.try_with(Cell::get).unwrap_or(false);
+    if armed {
+        let _counted = CALLS.try_with(|c| c.set(c.get() + 1));
+    }
+}
+
+unsafe extern "C" {
+    fn __libc_malloc(size: usize) -> *mut c_void;
+    fn __libc_calloc(n: usize, size: usize) -> *mut c_void;
+    fn __libc_realloc(p: *mut c_void, size: usize) -> *mut c_void;
+    fn __libc_memalign(align: usize, size: usize) -> *mut c_void;
+    fn __libc_free(p: *mut c_void);
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
+    count();
+    unsafe { __libc_malloc(size) }
+}
+#[unsafe(no_mangle)]
+unsafe extern "C" fn calloc(n: usize, size: usize) -> *mut c_void {
+    count();
+    unsafe { __libc_calloc(n, size) }
+}
+#[unsafe(no_mangle)]
+unsafe extern "C" fn realloc(p: *mut c_void, size: usize) -> *mut c_void {
+    count();
+    unsafe { __libc_realloc(p, size) }
+}
+#[unsafe(no_mangle)]
+unsafe extern "C" fn posix_memalign(out: *mut *mut c_void, align: usize, size: usize) -> i32 {
+    count();
+    unsafe { *out = __libc_memalign(align, size) };
+    0
+}
+#[unsafe(no_mangle)]
+unsafe extern "C" fn free(p: *mut c_void) {
+    count();
+    unsafe { __libc_free(p) }
+}
+
+/// Calls of the allocator on this thread while `f` runs.
+fn calls(f: impl FnOnce()) -> u64 {
+    CALLS.set(0);
+    ARMED.set(true);
+    f();
+    ARMED.set(false);
+    CALLS.get()
+}
+
+/// A far end that makes its packets without allocating: lossy voice, and a digit now and then.
+struct Busy {
+    from: SocketAddr,
+    sequence: u16,
+    tick: u32,
+    dice: u32,
+    sent: u64,
+    plant: bool,
+}
+
+impl Wire for Busy {
+    fn receive(&mut self, batch: &mut Batch) {
+        batch.len = 0;
+        self.tick += 1;
+        for _ in 0..2 {
+            self.dice = self.dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let roll = self.dice >> 24;
+            // Two in ten ticks bring nothing, two bring two: loss and bunching.
+            if roll < 100 || batch.len == 2 {
+                continue;
+            }
+            self.sequence = self.sequence.wrapping_add(if roll > 240 { 2 } else { 1 });
+            let event = self.tick % 100 < 7;
+            let stamp = u32::from(self.sequence) * 160;
+            let head = header(false, if event { 101 } else { 0 }, self.sequence, stamp, 77);
+            let Some(item) = batch.items.get_mut(batch.len) else { return };
+            item.bytes[..12].copy_from_slice(&head);
+            item.len = if event { 16 } else { 172 };
+            if event {
+                let e = Event {
+                    code: (self.tick / 100 % 16) as u8,
+                    end: self.tick % 100 > 4,
+                    volume: 10,
+                    duration: 160,
+                };
+                item.bytes[12..16].copy_from_slice(&e.to_bytes());
+            } else {
+                item.bytes[12..172].fill((self.tick % 251) as u8);
+            }
+            item.from = self.from;
+            item.arrival_ns = u64::from(self.tick) * 20_000_000;
+            batch.len += 1;
+        }
+    }
+    fn receive_rtcp(&mut self, batch: &mut Batch) {
+        batch.len = 0;
+    }
+    fn send(&mut self, _to: SocketAddr, bytes: &[u8]) {
+        self.sent += bytes.len() as u64;
+        if self.plant && self.tick == 60 {
+            std::hint::black_box(vec![0u8; 16]);
+        }
+    }
+    fn send_rtcp(&mut self, _to: SocketAddr, bytes: &[u8]) {
+        self.sent += bytes.len() as u64;
+    }
+}
+
+type Rings = Vec<(Consumer<i16>, Arc<Shared>)>;
+
+/// 64 legs: 32 in one room, 32 in pairs; 16 playbacks, 64 recordings.
+fn load(plant: bool) -> (Bench<Busy>, Rings) {
+    let mut b = Bench::new();
+    let mut rings = Vec::new();
+    for room in 0..17 {
+        b.order(Order::OpenRoom(room, Box::new(Room::new(if room % 2 == 0 { 16_000 } else { 48_000 }))));
+    }
+    for slot in 0..64u16 {
+        let from = at(4000 + slot * 2);
+        let wire =
+            Busy { from, sequence: 0, tick: 0, dice: u32::from(slot), sent: 0, plant: plant && slot == 9 };
+        let leg = Leg::new(wire, stream(4000 + slot * 2), None, u32::from(slot) * 7919, false, false);
+        b.order(Order::Open(slot, Box::new(leg)));
+        let room = if slot < 32 { 0 } else { 1 + (slot - 32) / 2 };
+        let rate = if room % 2 == 0 { 16_000 } else { 48_000 };
+        let c = Converters { up: Resampler::new(8000, rate), down: Resampler::new(rate, 8000) };
+        b.order(Order::Join(slot, room, Box::new(c)));
+        let (tx, rx) = RingBuffer::new(320 * 10);
+        let shared = Arc::new(Shared::default());
+        b.order(Order::Record(slot, Box::new(Recording::new(Target::Leg(slot), tx, Arc::clone(&shared)))));
+        rings.push((rx, shared));
+        b.order(Order::Digits(slot, Box::new(Digits::from_slice(&[1, 2, 3]).unwrap())));
+    }
+    for play in 0..16u16 {
+        let target = if play % 2 == 0 { Target::Leg(play) } else { Target::Room(play) };
+        let rate = if play % 2 == 0 { 8000 } else { 48_000 };
+        let source = if play % 4 < 2 {
+            Source::Tone(ToneGenerator::new(by_name("us_busy").unwrap(), rate))
+        } else {
+            let (mut tx, rx) = RingBuffer::new(100_000);
+            (0..100_000).for_each(|i| tx.push((i % 3000) as i16).unwrap());
+            Source::Ring(rx, Arc::new(AtomicBool::new(true)))
+        };
+        b.order(Order::Play(play, Box::new(Play::new(target, rate, source, 1))));
+    }
+    (b, rings)
+}
+
+fn ticks(b: &mut Bench<Busy>, n: u32) -> u64 {
+    let mut total = 0;
+    for _ in 0..n {
+        b.now_ns += 20_000_000;
+        let now = b.now_ns;
+        total += calls(|| {
+            b.engine.tick(now);
+        });
+        b.collect();
+    }
+    total
+}
+
+#[test]
+fn five_hundred_ticks_under_load_allocate_nothing() {
+    let (mut b, rings) = load(false);
+    assert_eq!(ticks(&mut b, 500), 0);
+    assert!(b.facts.len() > 200, "digits and ended playbacks were reported: {}", b.facts.len());
+    assert!(rings.iter().all(|(rx, _)| rx.slots() > 3000), "the recordings have run");
+}
+
+#[test]
+fn a_planted_allocation_is_seen() {
+    let (mut b, _rings) = load(true);
+    assert!(ticks(&mut b, 100) >= 2);
+    assert!(calls(|| drop(std::hint::black_box(Box::new(5)))) >= 2);
+}

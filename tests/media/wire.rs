@@ -1,0 +1,212 @@
+//! Sockets of a leg that are none: a far end that talks in whatever way a test asks for.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use branchline::codec::{Codec, g711};
+use branchline::media::command::{Fact, Slot};
+use branchline::media::engine::{Engine, Sizes};
+use branchline::media::leg::Leg;
+use branchline::media::order::{Order, Report};
+use branchline::media::wire::{Batch, Wire};
+use branchline::rtp::packet::{Packet, header};
+use branchline::sdp::{Direction, Dtmf, Negotiated};
+use rtrb::{Consumer, Producer, RingBuffer};
+
+/// A datagram that was sent: when (tick), where to, contents.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    pub to: SocketAddr,
+    pub bytes: Vec<u8>,
+}
+
+/// Both ends of a leg's network, shared with the test.
+#[derive(Debug, Default)]
+pub struct Far {
+    pub inbox: Vec<(SocketAddr, Vec<u8>)>,
+    pub sent: Vec<Sent>,
+    pub rtcp: Vec<Sent>,
+    pub now_ns: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct FarWire(pub Rc<RefCell<Far>>);
+
+impl Wire for FarWire {
+    fn receive(&mut self, batch: &mut Batch) {
+        let mut far = self.0.borrow_mut();
+        let n = far.inbox.len().min(batch.items.len());
+        let now = far.now_ns;
+        for (item, (from, bytes)) in batch.items.iter_mut().zip(far.inbox.drain(..n)) {
+            item.bytes[..bytes.len()].copy_from_slice(&bytes);
+            item.len = bytes.len();
+            item.from = from;
+            item.arrival_ns = now;
+        }
+        batch.len = n;
+    }
+    fn receive_rtcp(&mut self, batch: &mut Batch) {
+        batch.len = 0;
+    }
+    fn send(&mut self, to: SocketAddr, bytes: &[u8]) {
+        self.0.borrow_mut().sent.push(Sent { to, bytes: bytes.to_vec() });
+    }
+    fn send_rtcp(&mut self, to: SocketAddr, bytes: &[u8]) {
+        self.0.borrow_mut().rtcp.push(Sent { to, bytes: bytes.to_vec() });
+    }
+}
+
+/// An engine with its queues in hand.
+pub struct Bench<W> {
+    pub engine: Engine<W>,
+    pub orders: Producer<Order<W>>,
+    pub reports: Consumer<Report<W>>,
+    pub facts: Vec<Fact>,
+    pub now_ns: u64,
+}
+
+impl<W: Wire> Bench<W> {
+    pub fn new() -> Self {
+        let (orders, take) = RingBuffer::new(1024);
+        let (give, reports) = RingBuffer::new(1024);
+        let sizes = Sizes { legs: 64, rooms: 32, plays: 32, recordings: 64 };
+        let engine = Engine::new(sizes, take, give, 5);
+        Self { engine, orders, reports, facts: Vec::new(), now_ns: 1_776_330_000_000_000_000 }
+    }
+
+    pub fn order(&mut self, order: Order<W>) {
+        assert!(self.orders.push(order).is_ok());
+    }
+
+    pub fn collect(&mut self) {
+        while let Ok(report) = self.reports.pop() {
+            if let Report::Fact(fact) = report {
+                self.facts.push(fact);
+            }
+        }
+    }
+
+    pub fn tick(&mut self) {
+        self.now_ns += 20_000_000;
+        self.engine.tick(self.now_ns);
+        self.collect();
+    }
+}
+
+pub fn at(port: u16) -> SocketAddr {
+    format!("10.0.0.9:{port}").parse().unwrap()
+}
+
+/// PCMU at 20 ms both ways with digits under 101, the far end at this port.
+pub fn stream(port: u16) -> Negotiated {
+    Negotiated {
+        codec: Codec::Pcmu,
+        payload_out: 0,
+        payload_in: 0,
+        dtmf: Some(Dtmf { payload_type: 101, clock: 8000 }),
+        rtp: at(port),
+        rtcp: at(port + 1),
+        rtcp_mux: false,
+        ptime: 20,
+        direction: Direction::SendRecv,
+    }
+}
+
+/// A far end that sends a tone (or silence) in packets of its own length.
+pub struct Phone {
+    pub far: FarWire,
+    pub port: u16,
+    pub ptime: u32,
+    pub freq: f64,
+    pub sequence: u16,
+    pub timestamp: u32,
+    pub ssrc: u32,
+    /// Milliseconds sent so far.
+    sent_ms: u32,
+    heard: usize,
+    phase: f64,
+}
+
+impl Phone {
+    pub fn new(port: u16, freq: f64) -> Self {
+        let ssrc = u32::from(port) * 7919;
+        Self {
+            far: FarWire::default(),
+            port,
+            ptime: 20,
+            freq,
+            sequence: 65_500,
+            timestamp: 0xffff_f000,
+            ssrc,
+            sent_ms: 0,
+            heard: 0,
+            phase: 0.0,
+        }
+    }
+
+    pub fn leg(&self, stream: Negotiated) -> Box<Leg<FarWire>> {
+        Box::new(Leg::new(self.far.clone(), stream, None, u32::from(self.port) * 104_729, false, false))
+    }
+
+    /// The next packet of its voice.
+    pub fn packet(&mut self) -> Vec<u8> {
+        let mut p = header(false, 0, self.sequence, self.timestamp, self.ssrc).to_vec();
+        for _ in 0..self.ptime * 8 {
+            let v = if self.freq > 0.0 { 8000.0 * (self.phase * std::f64::consts::TAU).sin() } else { 0.0 };
+            self.phase = (self.phase + self.freq / 8000.0).fract();
+            p.push(g711::ulaw_encode(v as i16));
+        }
+        self.sequence = self.sequence.wrapping_add(1);
+        self.timestamp = self.timestamp.wrapping_add(self.ptime * 8);
+        p
+    }
+
+    /// Sends what is due up to `ms` of its time.
+    pub fn talk(&mut self, ms: u32, now_ns: u64) {
+        self.far.0.borrow_mut().now_ns = now_ns;
+        while self.sent_ms < ms {
+            let p = self.packet();
+            self.far.0.borrow_mut().inbox.push((at(self.port), p));
+            self.sent_ms += self.ptime;
+        }
+    }
+
+    /// The audio it has received since the last call, decoded.
+    pub fn hear(&mut self) -> Vec<i16> {
+        let far = self.far.0.borrow();
+        let mut out = Vec::new();
+        for s in &far.sent[self.heard..] {
+            let p = Packet::parse(&s.bytes).unwrap();
+            if p.payload_type == 0 {
+                out.extend(p.payload.iter().map(|b| g711::ulaw_decode(*b)));
+            }
+        }
+        self.heard = far.sent.len();
+        out
+    }
+}
+
+/// Amplitude of a frequency in a signal at 8 kHz.
+pub fn level(x: &[i16], freq: f64) -> f64 {
+    level_at(x, freq, 8000.0)
+}
+
+pub fn level_at(x: &[i16], freq: f64, rate: f64) -> f64 {
+    let (mut re, mut im) = (0.0, 0.0);
+    for (i, s) in x.iter().enumerate() {
+        let a = std::f64::consts::TAU * freq * i as f64 / rate;
+        re += f64::from(*s) * a.cos();
+        im += f64::from(*s) * a.sin();
+    }
+    2.0 * (re * re + im * im).sqrt() / (x.len().max(1)) as f64
+}
+
+/// Facts about digits of a leg.
+pub fn digits(facts: &[Fact], leg: Slot) -> String {
+    let one = |f: &Fact| match f {
+        Fact::Digit { slot, digit } if *slot == leg => Some(*digit),
+        _ => None,
+    };
+    facts.iter().filter_map(one).collect()
+}
