@@ -7,7 +7,7 @@
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: run test check fmt lint unit deps-run deps-test openapi audit bench
+.PHONY: run test peers check fmt lint unit deps-run deps-test openapi audit bench
 
 run: deps-run
 	$(CARGO) build --release --locked
@@ -25,7 +25,12 @@ lint:
 unit:
 	$(CARGO) test --locked --quiet
 
-test: deps-test check
+test: deps-test check peers
+
+# Real phones, load, and the API against its description; `check` has run before.
+peers:
+	$(CARGO) build --release --locked
+	$(CARGO) test --locked --features peers --test peers -- --nocapture --test-threads=1
 
 deps-run:
 	@./scripts/install.sh run

@@ -3,9 +3,10 @@
 # `install.sh test` for the tests as well. Does nothing where nothing is missing. Without root it names
 # exactly the packages to install.
 set -eu
+cd "$(dirname "$0")/.."
 
-packages="gcc libc6-dev curl"
-programs="cc curl"
+packages="gcc libc6-dev make curl"
+programs="cc make curl"
 if [ "${1:-run}" = test ]; then
     packages="$packages sip-tester python3 python3-venv"
     programs="$programs sipp python3"
@@ -31,4 +32,13 @@ fi
 if ! command -v "${CARGO:-cargo}" >/dev/null 2>&1; then
     echo "cargo is not installed: see https://rustup.rs" >&2
     exit 1
+fi
+
+# The peers of the tests: a phone and an API tester, in an environment of their own.
+wanted=tests/peers/requirements.txt
+if [ "${1:-run}" = test ] && ! cmp -s "$wanted" .venv/installed.txt; then
+    echo "installing the peers of the tests into .venv"
+    python3 -m venv --clear .venv
+    .venv/bin/pip install --quiet --disable-pip-version-check -r "$wanted"
+    cp "$wanted" .venv/installed.txt
 fi

@@ -96,6 +96,8 @@ fn serve(mut config: Config) -> Result<(), String> {
     if config.instance_id.is_empty() {
         config.instance_id = state.instance_id(&mut rng).map_err(|e| format!("state_dir {dir}: {e}"))?;
     }
+    // What a crash left behind would lead to ports of the past.
+    state.remove("listen.json");
     let executor = Rc::new(Executor::default());
     let stop = signals::stop().map_err(|e| format!("signals: {e}"))?;
     let http =
@@ -106,7 +108,7 @@ fn serve(mut config: Config) -> Result<(), String> {
     let config = Rc::new(config);
     let families = families(&config, &sip);
     let (media, bell) = MediaThread::start(&config).map_err(|e| format!("media thread: {e}"))?;
-    let (notes, recorder_news) = async_channel::bounded(256);
+    let (notes, recorder_news) = async_channel::bounded(8192);
     let parts = Parts {
         executor: Rc::clone(&executor),
         gateway: Gateway::new(Rc::clone(&config), sip.locals, rng.fork()),

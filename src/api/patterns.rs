@@ -26,7 +26,7 @@ macro_rules! pattern {
 pattern!(
     /// URLs that are fetched or posted to.
     URL,
-    r"^https?://([A-Za-z0-9]([A-Za-z0-9.\-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,4})?([/?][!-~]*)?$",
+    r"^https?://([A-Za-z0-9]([A-Za-z0-9.\-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?([/?][!-~]*)?$",
     "an http:// or https:// URL without user and password"
 );
 pattern!(
@@ -75,6 +75,7 @@ mod tests {
     fn all_compile_and_mean_what_they_say() {
         assert!(URL.check("url", "https://a.example:8443/x?y=z").is_ok());
         assert!(URL.check("url", "http://[::1]:80/").is_ok());
+        assert!(URL.check("url", "http://127.0.0.1:45678/x").is_ok());
         for bad in
             ["ftp://a", "http://", "http://u:p@h/", "http://a b", "http://a\n", "/etc/passwd", "file:///x"]
         {

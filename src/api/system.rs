@@ -1,5 +1,6 @@
 //! The gateway itself: health, capacity, metrics.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
@@ -10,6 +11,7 @@ use super::dispatch::App;
 use super::error::ApiError;
 use super::reply::Reply;
 use crate::gateway::Gateway;
+use crate::gateway::snapshot::{BUCKETS, Histogram};
 
 /// Reply of `GET /health`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -80,11 +82,14 @@ pub fn metrics(app: &App) -> Reply {
     m.one("branchline_uptime_seconds", "gauge", "Seconds since the start.", app.shell.uptime().as_secs());
     m.one("voiceblender_active_legs", "gauge", "Legs that have not ended.", n.legs.into());
     m.one("voiceblender_active_rooms", "gauge", "Rooms.", n.rooms.into());
-    let totals = n.legs_total.iter().map(|(kind, v)| (format!("type=\"{kind}\",state=\"ringing\""), *v));
+    let totals =
+        n.legs_total.iter().map(|((kind, state), v)| (format!("type=\"{kind}\",state=\"{state}\""), *v));
     m.many("voiceblender_legs_total", "counter", "Legs by type and state reached.", totals);
     let reasons =
         n.reasons.iter().map(|((kind, reason), v)| (format!("type=\"{kind}\",reason=\"{reason}\""), *v));
     m.many("voiceblender_disconnect_reasons_total", "counter", "Legs that ended, by reason.", reasons);
+    m.histogram("voiceblender_call_duration_seconds", "Calls from the answer on.", &n.answered);
+    m.histogram("voiceblender_call_total_duration_seconds", "Calls from the beginning on.", &n.total);
     m.one("voiceblender_webhook_enqueued_total", "counter", "Events queued.", events.enqueued);
     m.one("voiceblender_webhook_dropped_total", "counter", "Events lost.", events.dropped);
     let outcomes = [("success", events.delivered), ("retry", events.failed)];
@@ -124,6 +129,19 @@ struct Metrics(String);
 impl Metrics {
     fn one(&mut self, name: &str, kind: &str, help: &str, value: u64) {
         self.many(name, kind, help, [(String::new(), value)].into_iter());
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, all: &BTreeMap<&'static str, Histogram>) {
+        // Writing into a String cannot fail.
+        let _ok = write!(self.0, "# HELP {name} {help}\n# TYPE {name} histogram\n");
+        for (kind, h) in all {
+            for (bound, v) in BUCKETS.iter().zip(h.buckets) {
+                let _ok = writeln!(self.0, "{name}_bucket{{type=\"{kind}\",le=\"{bound}\"}} {v}");
+            }
+            let _ok = writeln!(self.0, "{name}_bucket{{type=\"{kind}\",le=\"+Inf\"}} {}", h.count);
+            let _ok = writeln!(self.0, "{name}_sum{{type=\"{kind}\"}} {:.2}", h.sum);
+            let _ok = writeln!(self.0, "{name}_count{{type=\"{kind}\"}} {}", h.count);
+        }
     }
 
     fn many(&mut self, name: &str, kind: &str, help: &str, samples: impl Iterator<Item = (String, u64)>) {

@@ -31,7 +31,7 @@ pub struct Item {
 
 /// Events of one target held at most; past it the oldest that is not terminal is dropped and counted.
 pub const MAX_QUEUED: usize = 1000;
-/// Targets with events at once; events for further ones are dropped and counted.
+/// Targets with events at once; past it the worst loses its events, which are counted.
 pub const MAX_TARGETS: usize = 1024;
 /// Deliveries under way at once.
 pub const MAX_IN_FLIGHT: usize = 8;
@@ -46,8 +46,37 @@ struct Target {
     destination: Destination,
     queue: VecDeque<Item>,
     in_flight: bool,
-    failures: u32,
     not_before: Option<Instant>,
+}
+
+impl Target {
+    fn is_waiting(&self) -> bool {
+        !self.in_flight && !self.queue.is_empty()
+    }
+}
+
+/// What is under way.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    flying: usize,
+    doubtful: usize,
+}
+
+impl Room {
+    /// True when one more delivery may start, to a server with this many failures behind it.
+    fn allows(self, failures: u32) -> bool {
+        self.flying < MAX_IN_FLIGHT && (failures == 0 || self.doubtful < MAX_DOUBTFUL)
+    }
+}
+
+/// Servers whose failures are remembered.
+const MAX_DOUBTS: usize = 1024;
+
+/// `https://host:port` of a URL.
+fn authority(url: &str) -> &str {
+    let from = url.find("://").map_or(0, |at| at + 3);
+    let end = url.get(from..).and_then(|rest| rest.find(['/', '?'])).map_or(url.len(), |at| from + at);
+    url.get(..end).unwrap_or(url)
 }
 
 /// One delivery to carry out.
@@ -80,6 +109,8 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct EventQueues {
     targets: BTreeMap<TargetId, Target>,
+    /// Failures in a row by server.
+    doubts: BTreeMap<String, u32>,
     next: TargetId,
     /// Where the search for the next job goes on, so that all get their turn.
     turn: TargetId,
@@ -91,7 +122,14 @@ impl EventQueues {
     /// No targets yet.
     #[must_use]
     pub fn new(rng: Rng) -> Self {
-        Self { targets: BTreeMap::new(), next: 0, turn: 0, rng, counts: Counts::default() }
+        Self {
+            targets: BTreeMap::new(),
+            doubts: BTreeMap::new(),
+            next: 0,
+            turn: 0,
+            rng,
+            counts: Counts::default(),
+        }
     }
 
     /// Queues an event.
@@ -99,10 +137,11 @@ impl EventQueues {
         let known = self.targets.iter().find(|(_, t)| t.destination == *to).map(|(id, _)| *id);
         let id = match known {
             Some(id) => id,
-            None if self.targets.len() < MAX_TARGETS => self.add(to),
             None => {
-                self.counts.dropped += 1;
-                return;
+                if self.targets.len() >= MAX_TARGETS {
+                    self.drop_worst();
+                }
+                self.add(to)
             }
         };
         let Some(target) = self.targets.get_mut(&id) else { return };
@@ -119,33 +158,36 @@ impl EventQueues {
 
     fn add(&mut self, to: &Destination) -> TargetId {
         self.next += 1;
-        let target = Target {
-            destination: to.clone(),
-            queue: VecDeque::new(),
-            in_flight: false,
-            failures: 0,
-            not_before: None,
-        };
+        let target =
+            Target { destination: to.clone(), queue: VecDeque::new(), in_flight: false, not_before: None };
         self.targets.insert(self.next, target);
         self.next
     }
 
+    /// Makes room: the target whose server has failed most often loses its events.
+    fn drop_worst(&mut self) {
+        let failures = |t: &Target| self.failures(&t.destination);
+        let idle = self.targets.iter().filter(|(_, t)| !t.in_flight && !t.destination.trusted);
+        let Some(id) = idle.max_by_key(|(_, t)| failures(t)).map(|(id, _)| *id) else { return };
+        if let Some(t) = self.targets.remove(&id) {
+            self.counts.dropped += t.queue.len() as u64;
+        }
+    }
+
+    /// Failures in a row of a destination's server: doubt is about the machine, not about one URL of it.
+    fn failures(&self, to: &Destination) -> u32 {
+        self.doubts.get(authority(&to.url)).copied().unwrap_or(0)
+    }
+
     /// The next delivery to carry out at `now`, until `None`.
     pub fn poll(&mut self, now: Instant) -> Option<Job> {
-        let flying = self.targets.values().filter(|t| t.in_flight).count();
-        let doubtful = self.targets.values().filter(|t| t.in_flight && t.failures > 0).count();
-        if flying >= MAX_IN_FLIGHT {
-            return None;
-        }
-        let ready = |t: &Target| {
-            !t.in_flight
-                && !t.queue.is_empty()
-                && t.not_before.is_none_or(|at| at <= now)
-                && (t.failures == 0 || doubtful < MAX_DOUBTFUL)
-        };
         let turn = self.turn;
         let after = self.targets.range(turn + 1..).chain(self.targets.range(..=turn));
-        let id = after.into_iter().find(|(_, t)| ready(t)).map(|(id, _)| *id)?;
+        let room = self.room();
+        let due = |t: &Target| {
+            room.allows(self.failures(&t.destination)) && t.not_before.is_none_or(|at| at <= now)
+        };
+        let id = after.into_iter().find(|(_, t)| t.is_waiting() && due(t)).map(|(id, _)| *id)?;
         self.turn = id;
         let target = self.targets.get_mut(&id)?;
         target.in_flight = true;
@@ -153,17 +195,29 @@ impl EventQueues {
         Some(Job { target: id, destination: target.destination.clone(), item })
     }
 
+    fn room(&self) -> Room {
+        let flying = self.targets.values().filter(|t| t.in_flight);
+        let doubtful = flying.clone().filter(|t| self.failures(&t.destination) > 0).count();
+        Room { flying: flying.count(), doubtful }
+    }
+
     /// What came of a delivery.
     pub fn handle_outcome(&mut self, now: Instant, id: TargetId, delivered: bool) {
         let Some(target) = self.targets.get_mut(&id) else { return };
         target.in_flight = false;
+        let server = authority(&target.destination.url).to_owned();
         if delivered {
             target.queue.pop_front();
-            (target.failures, target.not_before) = (0, None);
+            target.not_before = None;
+            self.doubts.remove(&server);
             self.counts.delivered += 1;
         } else {
-            target.failures = target.failures.saturating_add(1);
-            target.not_before = Some(now + backoff::delay(target.failures, &mut self.rng));
+            if self.doubts.len() >= MAX_DOUBTS {
+                self.doubts.pop_first();
+            }
+            let failures = self.doubts.entry(server).or_default();
+            *failures = failures.saturating_add(1);
+            target.not_before = Some(now + backoff::delay(*failures, &mut self.rng));
             self.counts.failed += 1;
         }
         if target.queue.is_empty() {
@@ -171,10 +225,14 @@ impl EventQueues {
         }
     }
 
-    /// When to call [`Self::poll`] next, if a target waits for its next try.
+    /// When to call [`Self::poll`] next, if a target waits for its next try and may have it then. Where
+    /// what is under way leaves no room, the next outcome is the time to ask again.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.targets.values().filter(|t| !t.in_flight).filter_map(|t| t.not_before).min()
+        let room = self.room();
+        let waits =
+            self.targets.values().filter(|t| t.is_waiting() && room.allows(self.failures(&t.destination)));
+        waits.filter_map(|t| t.not_before).min()
     }
 
     /// True when nothing waits.
@@ -261,6 +319,41 @@ mod tests {
         assert_eq!(got[..4], [0, 2, 4, 6]);
         assert!(got.contains(&(MAX_QUEUED + 5)));
         assert!(q.is_empty() && q.poll_timeout().is_none());
+    }
+
+    #[test]
+    fn no_wake_up_is_asked_for_that_nothing_could_use() {
+        let mut q = EventQueues::new(Rng::from_number(1));
+        let now = epoch();
+        for n in 0..5 {
+            q.push(&to(&format!("http://dead{n}/")), item(n, false));
+        }
+        let jobs: Vec<Job> = std::iter::from_fn(|| q.poll(now)).collect();
+        jobs.iter().for_each(|j| q.handle_outcome(now, j.target, false));
+        let later = now + Duration::from_secs(5);
+        let hanging: Vec<Job> = std::iter::from_fn(|| q.poll(later)).collect();
+        assert_eq!((hanging.len(), q.poll_timeout()), (MAX_DOUBTFUL, None));
+        q.handle_outcome(later, hanging[0].target, false);
+        assert!(q.poll_timeout().is_some());
+    }
+
+    #[test]
+    fn a_new_url_of_a_failed_server_is_in_doubt_too_and_a_crowd_never_shuts_others_out() {
+        let mut q = EventQueues::new(Rng::from_number(1));
+        let now = epoch();
+        for n in 0..MAX_TARGETS + 50 {
+            let leg = Destination { trusted: false, ..to(&format!("http://dead:1/{n}")) };
+            q.push(&leg, item(n, false));
+            if n == 0 {
+                let job = q.poll(now).unwrap();
+                q.handle_outcome(now, job.target, false);
+            }
+        }
+        q.push(&to("http://good/"), item(7, false));
+        let jobs: Vec<Job> = std::iter::from_fn(|| q.poll(now)).collect();
+        let dead = jobs.iter().filter(|j| j.destination.url.contains("dead")).count();
+        assert_eq!((dead, jobs.len()), (MAX_DOUBTFUL, MAX_DOUBTFUL + 1));
+        assert_eq!(q.counts().dropped, 51);
     }
 
     #[test]

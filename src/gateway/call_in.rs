@@ -10,7 +10,7 @@ use crate::codec::Codec;
 use crate::media::command::Command;
 use crate::sdp::{self, Description, Direction, Local, SdpError};
 use crate::sip::dialog::Dialog;
-use crate::sip::target::Target;
+use crate::sip::target::{Target, next_hop};
 use crate::sip::transactions::ServerId;
 use crate::wire::{Draft, Request};
 
@@ -24,11 +24,12 @@ impl Gateway {
             Ok(offer) => offer,
             Err(e) => return self.refuse_sdp(now, tx, &e),
         };
-        if self.names.len() >= usize::try_from(self.config.limits.legs).unwrap_or(usize::MAX) {
+        if self.is_full() {
             return self.refuse_call(now, tx, 503, "Service Unavailable");
         }
-        if Dialog::uas(request, "probe").is_err() {
-            return self.refuse_call(now, tx, 400, "Bad Request: malformed or missing Contact");
+        let reachable = |d: &Dialog| d.next_hop().sip().is_some_and(|u| next_hop(u).is_ok());
+        if !Dialog::uas(request, "probe").is_ok_and(|d| reachable(&d)) {
+            return self.refuse_call(now, tx, 400, "Bad Request: no usable Contact or Record-Route");
         }
         let id = self.rng.uuid();
         let leg = Leg {
@@ -217,7 +218,8 @@ impl Gateway {
 
     /// Our answer to an offer, from a port of ours; notes what is agreed.
     pub(super) fn answer_offer(&mut self, id: LegId, offer: &Description) -> Result<String, SdpError> {
-        self.take_port(id, offer.address)?;
+        let peer = offer.address.or_else(|| self.legs.get(id)?.flow.map(|f| f.addr.ip()));
+        self.take_port(id, peer)?;
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
         let local = leg.local.as_ref().ok_or(SdpError::Address)?;
         let fallback = leg.flow.map_or(local.address, |f| f.addr.ip());
@@ -270,7 +272,10 @@ impl Gateway {
             self.media.push_back(Command::Update { slot, stream, signalling });
             return;
         }
-        let (Some(port), Some(slot)) = (leg.port.take(), self.leg_slots.take()) else { return };
+        // There are as many places as legs; one without port keeps none.
+        let Some(port) = leg.port else { return };
+        let Some(slot) = self.leg_slots.take() else { return };
+        leg.port = None;
         leg.slot = Some(slot);
         self.slots.insert(slot, id);
         let (muted, deaf) = (leg.muted, leg.deaf);

@@ -49,10 +49,13 @@ impl Gateway {
             wanted.uri.sip().ok_or(GatewayError::Invalid("uri: only sip: URIs can be called".to_owned()))?;
         next_hop(uri).map_err(|e| GatewayError::Invalid(format!("uri: {e}")))?;
         let max = self.config.limits.legs;
-        if self.names.len() >= usize::try_from(max).unwrap_or(usize::MAX) {
+        if self.stopping {
+            return Err(GatewayError::Unavailable("the gateway is stopping".to_owned()));
+        }
+        if self.is_full() {
             return Err(GatewayError::Unavailable(format!("all {max} legs are in use (limits.legs)")));
         }
-        if self.ports.stock() == 0 {
+        if self.ports.is_empty() {
             return Err(GatewayError::Unavailable(
                 "no RTP port is free (rtp.port_min, rtp.port_max)".to_owned(),
             ));
@@ -62,7 +65,7 @@ impl Gateway {
         }
         let request = OutRequest {
             to: wanted.uri.clone(),
-            target: wanted.uri.clone(),
+            target: without_headers(&wanted.uri),
             from: wanted.from.clone(),
             tag: self.rng.token(),
             call_id: self.rng.uuid(),
@@ -171,6 +174,8 @@ impl Gateway {
         match response.code {
             100..=199 if calling => self.progress(now, id, response),
             200..=299 if calling => self.accepted(now, tx, id, response),
+            // A copy of the answer that is in force: its ACK is on the way, or waits for an address.
+            200..=299 if self.is_answer_of(id, response) => {}
             // A fork that was not the first to answer.
             200..=299 => self.end_fork(now, tx, response),
             300..=399 if calling => self.redirected(now, tx, id, response),
@@ -181,6 +186,11 @@ impl Gateway {
             }
             _ => {}
         }
+    }
+
+    fn is_answer_of(&self, id: LegId, response: &Response) -> bool {
+        let dialog = self.legs.get(id).and_then(Leg::dialog);
+        dialog.is_some_and(|d| d.remote.tag() == response.common.to.tag())
     }
 
     /// 183 with a session description: early media.
@@ -202,7 +212,8 @@ impl Gateway {
     }
 
     fn accepted(&mut self, now: Now, tx: ClientId, id: LegId, response: &Response) {
-        let Ok(mut dialog) = Dialog::uac(response) else {
+        let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get(id) else { return };
+        let Ok(mut dialog) = Dialog::uac(response, &inviting.request.target) else {
             // A 2xx nobody can acknowledge: the far end ends it by its own timer.
             return self.end(now, id, "invite_failed");
         };

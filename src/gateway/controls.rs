@@ -2,7 +2,7 @@
 
 use super::core::Gateway;
 use super::error::GatewayError;
-use super::leg::LegId;
+use super::leg::{Leg, LegId};
 use crate::base::time::Now;
 use crate::media::command::Command;
 use crate::rtp::telephone_event::code_of;
@@ -70,7 +70,9 @@ impl Gateway {
         let room = self.legs.get(from).and_then(|l| l.room.as_ref()).and_then(|r| self.rooms.get(r));
         let Some(room) = room else { return };
         for id in room.members.iter().filter(|id| **id != from) {
-            let listener = self.legs.get(*id).filter(|l| l.accept_dtmf);
+            // A leg on hold would get them late, in a heap.
+            let hears = |l: &&Leg| l.accept_dtmf && l.stream.is_some_and(|s| s.direction.sends());
+            let listener = self.legs.get(*id).filter(hears);
             if let Some(slot) = listener.and_then(|l| l.slot) {
                 self.media.push_back(Command::Digits { slot, digits: digit.to_string() });
             }

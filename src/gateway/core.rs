@@ -1,6 +1,6 @@
 //! The gateway's state, and the one way in and out of it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -23,14 +23,18 @@ use crate::base::ids::Table;
 use crate::base::rng::Rng;
 use crate::base::time::Now;
 use crate::config::Config;
-use crate::media::command::{Command, Fact, PlaySlot, RecordSlot, Slot};
+use crate::media::command::{Command, Fact, PlaySlot, RecordSlot, RoomSlot, Slot};
+use crate::sip::TIMEOUT;
 use crate::sip::dialog::Dialog;
 use crate::sip::target::Target;
 use crate::sip::transactions::{self, ClientId, Locals, ServerId, Transactions, Transmit};
 use crate::wire::message::{Message, Refusal, Request, parse};
+use crate::wire::{Draft, Method};
 
 /// Most pieces of work waiting for the shell; past it they fail at once.
 const MAX_WORK: usize = 4096;
+/// Ended dialogs that are remembered.
+const MAX_RECENT: usize = 1024;
 /// How long the last event of a leg waits for its media to report.
 pub(super) const LAST_WORD: Duration = Duration::from_secs(10);
 
@@ -51,7 +55,17 @@ pub struct Gateway {
     pub(super) outgoing: BTreeMap<ClientId, Purpose>,
     /// Dialogs of ended legs that owe a BYE once the ACK is in (RFC 3261 §15).
     pub(super) farewells: BTreeMap<ServerId, (Dialog, Option<Target>)>,
+    /// Tags of forks that have been ended, by INVITE.
+    pub(super) ended_forks: BTreeMap<ClientId, Vec<String>>,
+    /// Dialogs that ended a moment ago: their late requests are answered even if they come from far away.
+    pub(super) recent: VecDeque<(Instant, (String, String))>,
+    /// The gateway stops: no new calls.
+    pub(super) stopping: bool,
     pub(super) slots: BTreeMap<Slot, LegId>,
+    /// Places whose leg has had its last word before the engine let go.
+    pub(super) late_slots: BTreeSet<Slot>,
+    /// Places of deleted rooms that still have a recording or playback to finish.
+    pub(super) closing_rooms: BTreeSet<RoomSlot>,
     pub(super) ports: Ports,
     pub(super) leg_slots: Slots,
     pub(super) rooms: BTreeMap<String, Room>,
@@ -78,17 +92,22 @@ impl Gateway {
     #[must_use]
     pub fn new(config: Rc<Config>, locals: Locals, mut rng: Rng) -> Self {
         let legs = usize::try_from(config.limits.legs).unwrap_or(usize::MAX);
+        let tx = Transactions::new(locals, rng.fork());
         Self {
-            tx: Transactions::new(locals, rng.fork()),
+            tx,
             rng,
-            // Ended legs stay a moment until their media has reported.
-            legs: Table::new(legs.saturating_mul(2)),
+            legs: Table::new(legs),
             names: BTreeMap::new(),
             dialogs: BTreeMap::new(),
             incoming: BTreeMap::new(),
             outgoing: BTreeMap::new(),
             farewells: BTreeMap::new(),
+            ended_forks: BTreeMap::new(),
+            recent: VecDeque::new(),
+            stopping: false,
             slots: BTreeMap::new(),
+            late_slots: BTreeSet::new(),
+            closing_rooms: BTreeSet::new(),
             ports: Ports::default(),
             leg_slots: Slots::new(config.limits.legs),
             rooms: BTreeMap::new(),
@@ -133,6 +152,27 @@ impl Gateway {
         self.drain(now);
     }
 
+    /// Takes the head of a stream message whose end cannot be told: at most a refusal comes of it.
+    pub fn handle_broken(&mut self, now: Now, source: Target, head: &[u8]) {
+        self.counters.malformed += 1;
+        match parse(head) {
+            Err(Refusal::Answer(mut answer)) => {
+                answer.stamp(source.addr);
+                self.tx.refuse(*answer, source);
+            }
+            Ok(Message::Request(request)) if request.method != Method::Ack => {
+                let mut draft = Draft::response(&request, 400, "Bad Request: Content-Length is needed", None);
+                let tagged = format!("{};tag={}", draft.get("To").unwrap_or_default(), self.rng.token());
+                if request.common.to.tag().is_none() {
+                    draft.set_first("To", tagged);
+                }
+                self.tx.reply_stateless(&draft, &request, source);
+            }
+            Ok(_) | Err(Refusal::Drop(_)) => {}
+        }
+        self.drain(now);
+    }
+
     /// True when calls from this address are welcome.
     #[must_use]
     pub fn accepts(&self, ip: IpAddr) -> bool {
@@ -142,7 +182,21 @@ impl Gateway {
 
     /// Strangers are heard only in dialogs that exist.
     fn admits(&self, ip: IpAddr, request: &Request) -> bool {
-        self.accepts(ip) || self.leg_of_request(request).is_some()
+        if self.accepts(ip) || self.leg_of_request(request).is_some() || self.tx.knows(request) {
+            return true;
+        }
+        let tag = request.common.to.tag();
+        self.recent.iter().any(|(_, (id, t))| *id == request.common.call_id && Some(t.as_str()) == tag)
+    }
+
+    /// Remembers a dialog that has just ended.
+    pub(super) fn remember(&mut self, now: Instant, key: (String, String)) {
+        while self.recent.front().is_some_and(|(at, _)| *at + TIMEOUT <= now)
+            || self.recent.len() >= MAX_RECENT
+        {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((now, key));
     }
 
     /// The leg whose dialog a request belongs to.
@@ -165,10 +219,10 @@ impl Gateway {
         self.ports.add(port);
     }
 
-    /// Pairs in stock; the shell keeps it filled.
+    /// Pairs in stock with this address of ours; the shell keeps it filled.
     #[must_use]
-    pub fn ports_in_stock(&self) -> usize {
-        self.ports.stock()
+    pub fn ports_in_stock(&self, address: IpAddr) -> usize {
+        self.ports.stock(address)
     }
 
     /// Takes news from the media engine.
@@ -243,6 +297,7 @@ impl Gateway {
                 transactions::Event::AckMissing(tx) => self.ack_missing(now, tx),
                 transactions::Event::Gone(tx) => {
                     self.outgoing.remove(&tx);
+                    self.ended_forks.remove(&tx);
                 }
             }
         }

@@ -70,7 +70,11 @@ impl Gateway {
         }
         let name = leg.id.clone();
         self.names.remove(&name);
-        self.dialogs.retain(|_, l| *l != id);
+        let gone: Vec<(String, String)> =
+            self.dialogs.extract_if(.., |_, l| *l == id).map(|(k, _)| k).collect();
+        for key in gone {
+            self.remember(now.mono, key);
+        }
         self.incoming.retain(|_, l| *l != id);
         self.pending.retain(|_, p| !p.is_for(id));
         for purpose in self.outgoing.values_mut() {
@@ -94,6 +98,9 @@ impl Gateway {
 
     /// The media of a leg is closed.
     pub(super) fn media_closed(&mut self, now: Now, slot: Slot, quality: Quality) {
+        if self.late_slots.remove(&slot) {
+            return self.leg_slots.free(slot);
+        }
         let Some(id) = self.slots.get(&slot).copied() else { return };
         let Some(leg) = self.legs.get_mut(id) else { return };
         leg.quality = Some(quality);
@@ -105,10 +112,18 @@ impl Gateway {
 
     /// A playback or recording has ended: if it was the last thing an ended leg waited for, so is the leg.
     pub(super) fn last_words(&mut self, now: Now, target: Target) {
-        let Target::Leg(slot) = target else { return };
         if self.has_unfinished(target) {
             return;
         }
+        let slot = match target {
+            Target::Leg(slot) => slot,
+            Target::Room(slot) => {
+                if self.closing_rooms.remove(&slot) {
+                    self.room_slots.free(slot);
+                }
+                return;
+            }
+        };
         let Some(id) = self.slots.get(&slot).copied() else { return };
         let ended = self.legs.get(id).is_some_and(|l| matches!(l.phase, Phase::Ending { .. }) && l.closed);
         if ended {
@@ -128,12 +143,21 @@ impl Gateway {
         if let Some(q) = leg.quality.filter(|q| q.received >= 2) {
             fields.push(("quality", quality_json(&q)));
         }
+        *self.counters.legs_total.entry((kind, "disconnected")).or_default() += 1;
+        self.counters.total.entry(kind).or_default().add(total);
+        self.counters.answered.entry(kind).or_default().add(answered);
         *self.counters.reasons.entry((kind, reason)).or_default() += 1;
         self.publish(now, id, "leg.disconnected", fields);
         self.deadlines.set(id, None);
-        if let Some(slot) = self.legs.remove(id).and_then(|l| l.slot) {
+        let Some(leg) = self.legs.remove(id) else { return };
+        if let Some(slot) = leg.slot {
             self.slots.remove(&slot);
-            self.leg_slots.free(slot);
+            if leg.closed {
+                self.leg_slots.free(slot);
+            } else {
+                // The engine has not let go: the place stays taken until it does.
+                self.late_slots.insert(slot);
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use super::outside::refusal_of_body;
 use crate::base::time::Now;
 use crate::media::command::Slot;
 use crate::sdp::{self, Description, Direction, SdpError};
+use crate::sip::dialog::Dialog;
 use crate::sip::target::Target;
 use crate::sip::transactions::ServerId;
 use crate::wire::{Draft, Method, Request};
@@ -17,6 +18,14 @@ impl Gateway {
     /// A request with a To tag.
     pub(super) fn in_dialog(&mut self, now: Now, tx: ServerId, request: &Request, source: Target) {
         let Some(id) = self.leg_of_request(request) else {
+            if request.method == Method::Bye
+                && let Some(invite) = self.farewell_of(request)
+            {
+                // Both hang up at once: no BYE of ours is needed any more.
+                self.tx.confirm(invite);
+                self.farewells.remove(&invite);
+                return self.respond_plain(now, tx, 200, "OK");
+            }
             return self.respond_plain(now, tx, 481, "Call/Transaction Does Not Exist");
         };
         let Some(leg) = self.legs.get_mut(id) else { return };
@@ -59,7 +68,9 @@ impl Gateway {
                 self.respond_plain(now, tx, 487, "Request Terminated");
                 self.end(now, id, "remote_bye");
             }
-            Some(Phase::Inviting(_) | Phase::Ending { .. }) | None => {}
+            // Its 2xx was lost or overtaken: should it still come, it is acknowledged and forgotten.
+            Some(Phase::Inviting(_)) => self.end(now, id, "remote_bye"),
+            Some(Phase::Ending { .. }) | None => {}
         }
     }
 
@@ -157,22 +168,25 @@ impl Gateway {
             if let Err(e) = self.answer_in_ack(id, request) {
                 log::info!(leg = self.leg_name(id), error:% = e; "no usable answer in the ACK");
                 self.confirm_invite(id, cseq);
-                return self.hang_up(now, id, "not_acceptable", None);
+                return self.bye_now(now, id, "not_acceptable");
             }
             self.stream_changed(now, id);
         }
-        self.confirm_invite(id, cseq);
+        let known = self.confirm_invite(id, cseq);
         let Some(leg) = self.legs.get_mut(id) else { return };
-        if let Phase::Answered { dialog, .. } = &leg.phase {
+        if let Phase::Answered { dialog, .. } = &leg.phase
+            && known
+        {
             leg.phase = Phase::Up { dialog: dialog.clone() };
             self.connected(now, id);
             self.note_hold(now, id);
         }
     }
 
-    /// Stops repeating the 2xx that an ACK of this number acknowledges.
-    fn confirm_invite(&mut self, id: LegId, cseq: u32) {
-        let Some(leg) = self.legs.get_mut(id) else { return };
+    /// Stops repeating the 2xx that an ACK of this number acknowledges; true if there is one.
+    fn confirm_invite(&mut self, id: LegId, cseq: u32) -> bool {
+        let mut known = false;
+        let Some(leg) = self.legs.get_mut(id) else { return false };
         let initial = match &leg.phase {
             Phase::Answered { tx, .. } => Some(*tx),
             Phase::Inviting(_) | Phase::Ringing { .. } | Phase::Up { .. } | Phase::Ending { .. } => None,
@@ -180,11 +194,13 @@ impl Gateway {
         for tx in [initial, leg.reinvite].into_iter().flatten() {
             if self.tx.request_of(tx).is_some_and(|r| r.common.cseq == cseq) {
                 self.tx.confirm(tx);
+                known = true;
                 if leg.reinvite == Some(tx) {
                     leg.reinvite = None;
                 }
             }
         }
+        known
     }
 
     fn answer_in_ack(&mut self, id: LegId, request: &Request) -> Result<(), SdpError> {
@@ -199,12 +215,20 @@ impl Gateway {
     /// The ACK of a leg that has ended: now it may get its BYE.
     fn late_ack(&mut self, now: Now, request: &Request) {
         let c = &request.common;
-        let found = self.farewells.iter().find(|(_, (d, _))| {
-            d.call_id == c.call_id && Some(d.local_tag()) == c.to.tag() && d.remote_seq == Some(c.cseq)
-        });
-        let Some(tx) = found.map(|(tx, _)| *tx) else { return };
-        self.tx.confirm(tx);
-        self.say_farewell(now, tx);
+        let Some(tx) = self.farewell_of(request) else { return };
+        if self.tx.request_of(tx).is_some_and(|r| r.common.cseq == c.cseq) {
+            self.tx.confirm(tx);
+            self.say_farewell(now, tx);
+        }
+    }
+
+    /// The INVITE of an ended leg whose dialog a request belongs to.
+    fn farewell_of(&self, request: &Request) -> Option<ServerId> {
+        let c = &request.common;
+        let same = |d: &Dialog| {
+            d.call_id == c.call_id && Some(d.local_tag()) == c.to.tag() && d.is_from_peer(request)
+        };
+        self.farewells.iter().find(|(_, (d, _))| same(d)).map(|(tx, _)| *tx)
     }
 
     /// No ACK came in 32 s.

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::core::Gateway;
 use super::error::GatewayError;
+use super::event::Hook;
 use super::leg::Phase;
 use super::work::{Work, WorkId};
 use crate::base::time::Now;
@@ -26,6 +27,10 @@ pub struct Playback {
     pub id: String,
     /// Who hears it.
     pub target: Target,
+    /// The room of the target, which may be deleted before it ends.
+    room: Option<(String, Option<Hook>)>,
+    /// It has been stopped, and is only waiting for the engine to say so.
+    stopping: bool,
     /// The fetch that has to end before it starts.
     pub fetching: Option<WorkId>,
     rate: u32,
@@ -98,7 +103,9 @@ impl Gateway {
             GatewayError::Unavailable(format!("all {max} playbacks are in use (limits.playbacks)"))
         })?;
         let id = format!("pb-{:08x}", self.rng.u32());
-        let mut playback = Playback { id: id.clone(), target, fetching: None, rate, volume };
+        let room = self.room_of(target);
+        let mut playback =
+            Playback { id: id.clone(), target, room, stopping: false, fetching: None, rate, volume };
         match sound {
             Sound::Tone(tone) => {
                 self.media.push_back(Command::PlayTone { play: slot, target, rate, tone, volume });
@@ -165,6 +172,7 @@ impl Gateway {
 
     fn stop_one(&mut self, now: Now, slot: PlaySlot) {
         let Some(p) = self.plays.get_mut(&slot) else { return };
+        p.stopping = true;
         match p.fetching.take() {
             // Never heard: it ends as it would have, with nothing played. What is fetched finds no taker.
             Some(_) => self.played(now, slot, 0, false),
@@ -177,7 +185,7 @@ impl Gateway {
             Owner::Leg(leg) => self.find(leg).ok().and_then(|l| self.legs.get(l)?.slot).map(Target::Leg),
             Owner::Room(room) => self.rooms.get(room).map(|r| Target::Room(r.slot)),
         };
-        let found = self.plays.iter().find(|(_, p)| p.id == id && Some(p.target) == target);
+        let found = self.plays.iter().find(|(_, p)| p.id == id && Some(p.target) == target && !p.stopping);
         found.map(|(slot, _)| *slot).ok_or(GatewayError::NotFound("playback not found"))
     }
 
@@ -212,28 +220,35 @@ impl Gateway {
         let Some(p) = self.plays.get(&slot) else { return };
         let mut fields = vec![("playback_id", Value::from(p.id.as_str()))];
         fields.extend(more);
-        self.publish_about(now, p.target, kind, fields);
+        let (target, room) = (p.target, p.room.clone());
+        self.publish_about(now, target, room, kind, fields);
     }
 
-    /// Publishes an event about a leg or a room by its place in the engine.
+    /// The room of a target.
+    pub(super) fn room_of(&self, target: Target) -> Option<(String, Option<Hook>)> {
+        match target {
+            Target::Room(slot) => self.room_at(slot),
+            Target::Leg(_) => None,
+        }
+    }
+
+    /// Publishes an event about a leg by its place in the engine, or about a room.
     pub(super) fn publish_about(
         &mut self,
         now: Now,
         target: Target,
+        room: Option<(String, Option<Hook>)>,
         kind: &'static str,
         fields: Vec<(&'static str, Value)>,
     ) {
-        match target {
-            Target::Leg(slot) => {
+        match (target, room) {
+            (Target::Leg(slot), _) => {
                 if let Some(id) = self.slots.get(&slot).copied() {
                     self.publish(now, id, kind, fields);
                 }
             }
-            Target::Room(slot) => {
-                if let Some(room) = self.room_at(slot) {
-                    self.publish_room(now, &room, kind, fields);
-                }
-            }
+            (Target::Room(_), Some((id, hook))) => self.push_event(now, kind, None, Some(id), fields, hook),
+            (Target::Room(_), None) => {}
         }
     }
 

@@ -28,16 +28,22 @@ impl Ports {
         self.stock.push_back(port);
     }
 
-    /// Takes a pair of the family of `peer`, or any if there is none of it.
+    /// Takes a pair of the family of `peer`, or any if the family makes no difference.
     pub fn take(&mut self, peer: Option<IpAddr>) -> Option<Port> {
         let fits = |p: &Port| peer.is_none_or(|ip| ip.is_ipv4() == p.address.is_ipv4());
         let at = self.stock.iter().position(fits)?;
         self.stock.remove(at)
     }
 
-    /// Pairs in stock.
+    /// Pairs in stock whose address is this.
     #[must_use]
-    pub fn stock(&self) -> usize {
-        self.stock.len()
+    pub fn stock(&self, address: IpAddr) -> usize {
+        self.stock.iter().filter(|p| p.address == address).count()
+    }
+
+    /// True when there is none at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.stock.is_empty()
     }
 }

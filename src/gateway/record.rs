@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::core::Gateway;
 use super::error::GatewayError;
+use super::event::Hook;
 use super::playback::Owner;
 use super::replies::{Handle, Reply};
 use super::work::{Work, WorkId};
@@ -17,6 +18,8 @@ pub struct Recording {
     pub target: Target,
     /// Its file.
     pub file: String,
+    /// The room of the target, which may be deleted before it ends.
+    room: Option<(String, Option<Hook>)>,
     state: State,
     paused: bool,
 }
@@ -75,7 +78,8 @@ impl Gateway {
         };
         let handle = self.expect_reply();
         let state = State::Opening { work, handle, stop: false };
-        self.recordings.insert(slot, Recording { target, file, state, paused: false });
+        let room = self.room_of(target);
+        self.recordings.insert(slot, Recording { target, file, room, state, paused: false });
         Ok(handle)
     }
 
@@ -106,7 +110,7 @@ impl Gateway {
             .iter_mut()
             .find(|(_, r)| matches!(r.state, State::Opening { work: w, .. } if w == work));
         let Some((slot, r)) = found else { return };
-        let (slot, target, file) = (*slot, r.target, r.file.clone());
+        let (slot, target, file, room) = (*slot, r.target, r.file.clone(), r.room.clone());
         let State::Opening { handle, stop, .. } = r.state.clone() else { return };
         if let Err(e) = outcome {
             self.recordings.remove(&slot);
@@ -116,7 +120,7 @@ impl Gateway {
         }
         r.state = State::Running;
         self.media.push_back(Command::Record { record: slot, target });
-        self.publish_about(now, target, "recording.started", vec![("file", file.as_str().into())]);
+        self.publish_about(now, target, room, "recording.started", vec![("file", file.as_str().into())]);
         self.reply(handle, Ok(Reply::Recording(file)));
         if stop {
             self.close(slot, None);
@@ -164,13 +168,17 @@ impl Gateway {
             self.media.push_back(Command::StopRecord { record: slot });
         }
         let mut fields: Vec<(&'static str, Value)> = vec![("file", r.file.as_str().into())];
-        if let Some(e) = error {
-            fields.push(("error", e.into()));
+        if let Some(e) = &error {
+            fields.push(("error", e.as_str().into()));
         }
-        self.publish_about(now, r.target, "recording.finished", fields);
+        self.publish_about(now, r.target, r.room, "recording.finished", fields);
         self.record_slots.free(slot);
         if let State::Closing(Some(handle)) = r.state {
-            self.reply(handle, Ok(Reply::Recorded(r.file)));
+            let outcome = match error {
+                None => Ok(Reply::Recorded(r.file)),
+                Some(e) => Err(GatewayError::Failed(format!("the recording could not be completed: {e}"))),
+            };
+            self.reply(handle, outcome);
         }
         self.last_words(now, r.target);
     }
@@ -189,7 +197,8 @@ impl Gateway {
         r.paused = on;
         self.media.push_back(Command::PauseRecord { record: *slot, on });
         let kind = if on { "recording.paused" } else { "recording.resumed" };
-        self.publish_about(now, target, kind, vec![("file", "".into())]);
+        let room = r.room.clone();
+        self.publish_about(now, target, room, kind, vec![("file", "".into())]);
         Ok(Paused::Changed)
     }
 }

@@ -131,7 +131,11 @@ impl Gateway {
         self.publish_room(now, id, "room.deleted", Vec::new());
         self.rooms.remove(id);
         self.media.push_back(Command::CloseRoom { room: slot });
-        self.room_slots.free(slot);
+        if self.has_unfinished(Target::Room(slot)) {
+            self.closing_rooms.insert(slot);
+        } else {
+            self.room_slots.free(slot);
+        }
         self.drain(now);
         Ok(())
     }
@@ -200,8 +204,11 @@ impl Gateway {
 
     /// Puts a leg with media into a room that exists.
     pub(super) fn join(&mut self, now: Now, id: LegId, room: &str) -> Result<Joined, GatewayError> {
-        self.room_for_one_more(room)?;
         let from = self.legs.get(id).and_then(|l| l.room.clone());
+        if from.as_deref() == Some(room) {
+            return Ok(Joined::Added);
+        }
+        self.room_for_one_more(room)?;
         let place = self.rooms.get(room).map(|r| (r.slot, r.rate)).ok_or(NO_ROOM)?;
         let leg = self.legs.get_mut(id).ok_or(GatewayError::NotFound("leg not found"))?;
         let (Some(slot), Some(stream)) = (leg.slot, leg.stream) else {
@@ -280,9 +287,9 @@ impl Gateway {
         }
     }
 
-    /// The id of the room in this place.
-    pub(super) fn room_at(&self, slot: RoomSlot) -> Option<String> {
-        self.rooms.iter().find(|(_, r)| r.slot == slot).map(|(id, _)| id.clone())
+    /// The id and webhook of the room in this place.
+    pub(super) fn room_at(&self, slot: RoomSlot) -> Option<(String, Option<Hook>)> {
+        self.rooms.iter().find(|(_, r)| r.slot == slot).map(|(id, r)| (id.clone(), r.hook.clone()))
     }
 
     fn publish_in_room(&mut self, now: Now, id: LegId, room: &str, kind: &'static str) {

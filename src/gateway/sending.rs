@@ -12,6 +12,9 @@ use crate::sip::transactions::{ClientId, Failure};
 use crate::wire::uri::Host;
 use crate::wire::{Draft, Method, Response, Uri};
 
+/// Forks of one INVITE that are acknowledged and ended.
+const MAX_FORKS: usize = 16;
+
 /// What a request of ours is for: who hears of its response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -76,7 +79,13 @@ impl Gateway {
     }
 
     fn send(&mut self, now: Now, to: &Uri, flow: Option<Target>, what: What) {
-        let Some(Ok(hop)) = to.sip().map(next_hop) else { return self.undeliverable(now, what) };
+        let Some(Ok(hop)) = to.sip().map(next_hop) else {
+            // A Contact nobody can dial: the way the dialog came along is all there is.
+            return match (flow, &what) {
+                (Some(flow), What::Request(..) | What::Ack(..)) => self.send_to(now, flow, what),
+                _ => self.undeliverable(now, what),
+            };
+        };
         match &hop.host {
             Host::Ip(ip) => {
                 let target = reuse(flow, hop.transport, SocketAddr::new(*ip, hop.port));
@@ -158,7 +167,14 @@ impl Gateway {
 
     /// A 2xx that no leg wants: acknowledged and ended at once (RFC 3261 §13.2.2.4).
     pub(super) fn end_fork(&mut self, now: Now, tx: ClientId, response: &Response) {
-        let Ok(mut dialog) = Dialog::uac(response) else { return };
+        let tag = response.common.to.tag().unwrap_or_default().to_owned();
+        let ended = self.ended_forks.entry(tx).or_default();
+        // Its ACK may still wait for an address when the next copy comes.
+        if ended.contains(&tag) || ended.len() >= MAX_FORKS {
+            return;
+        }
+        ended.push(tag);
+        let Ok(mut dialog) = Dialog::uac(response, &response.common.to.uri) else { return };
         self.send_ack(now, tx, &dialog, response.common.cseq, None);
         self.send_in_dialog(now, &Method::Bye, &mut dialog, None);
     }

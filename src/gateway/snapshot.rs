@@ -36,7 +36,7 @@ pub struct LegView {
 }
 
 /// Numbers for `/metrics` and `/v1/capacity`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Numbers {
     /// Legs that have not ended.
     pub legs: u32,
@@ -58,10 +58,42 @@ pub struct Numbers {
     pub strangers: u64,
     /// Calls refused before they became legs, by status code.
     pub refused: BTreeMap<u16, u64>,
-    /// Legs that came into being, by type.
-    pub legs_total: BTreeMap<&'static str, u64>,
+    /// Legs that reached a state (`ringing`, `connected`, `disconnected`), by type.
+    pub legs_total: BTreeMap<(&'static str, &'static str), u64>,
+    /// Lengths of calls from the answer on, by type.
+    pub answered: BTreeMap<&'static str, Histogram>,
+    /// Lengths of calls from the beginning on, by type.
+    pub total: BTreeMap<&'static str, Histogram>,
     /// Legs that ended, by type and reason.
     pub reasons: BTreeMap<(&'static str, String), u64>,
+}
+
+/// Upper bounds of the histogram's buckets, seconds (reference A7).
+pub const BUCKETS: [u32; 9] = [5, 15, 30, 60, 120, 300, 600, 1800, 3600];
+
+/// Lengths of calls.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Histogram {
+    /// Calls at most as long as each of [`BUCKETS`].
+    pub buckets: [u64; 9],
+    /// All calls.
+    pub count: u64,
+    /// Their lengths together, seconds.
+    pub sum: f64,
+}
+
+impl Histogram {
+    /// Adds a call; one of no length is none.
+    pub fn add(&mut self, seconds: f64) {
+        if seconds <= 0.0 {
+            return;
+        }
+        for (bucket, bound) in self.buckets.iter_mut().zip(BUCKETS) {
+            *bucket += u64::from(seconds <= f64::from(bound));
+        }
+        self.count += 1;
+        self.sum += seconds;
+    }
 }
 
 pub(super) fn view(leg: &Leg) -> LegView {

@@ -89,8 +89,22 @@ impl Gateway {
         Ok(())
     }
 
-    /// Ends every leg because the gateway stops.
+    /// True when no new leg can be taken: all places are in use (legs that are just ending included), or
+    /// the gateway stops.
+    pub(super) fn is_full(&self) -> bool {
+        let max = usize::try_from(self.config.limits.legs).unwrap_or(usize::MAX);
+        self.stopping || self.legs.len() + self.late_slots.len() >= max
+    }
+
+    /// True once the gateway has been told to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// Ends every leg because the gateway stops; new calls get 503 from now on.
     pub fn shut_down(&mut self, now: Now) {
+        self.stopping = true;
         let all: Vec<LegId> = self.names.values().copied().collect();
         for id in all {
             self.hang_up(now, id, "shutdown", Some(503));
@@ -111,7 +125,7 @@ impl Gateway {
         let (name, kind) = (leg.id.clone(), leg.kind.as_str());
         let id = self.legs.insert(leg).ok()?;
         self.names.insert(name, id);
-        *self.counters.legs_total.entry(kind).or_default() += 1;
+        *self.counters.legs_total.entry((kind, "ringing")).or_default() += 1;
         Some(id)
     }
 
@@ -124,6 +138,7 @@ impl Gateway {
             leg.max_until = Some(from + std::time::Duration::from_secs(leg.max_duration.into()));
         }
         let kind = leg.kind.as_str();
+        *self.counters.legs_total.entry((kind, "connected")).or_default() += 1;
         self.reschedule(id);
         self.publish(now, id, "leg.connected", vec![("leg_type", kind.into())]);
         self.join_waiting(now, id);

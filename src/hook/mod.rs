@@ -47,7 +47,11 @@ fn post(client: &HttpClient, job: &Job) -> bool {
             .header("X-Webhook-Signature", format!("v1={}", sign(secret, &stamped)));
     }
     match request.send(&job.item.body[..]) {
-        Ok(reply) if reply.status().is_success() => true,
+        Ok(mut reply) if reply.status().is_success() => {
+            // Read to its end, so that the connection can be used again; what it says is of no interest.
+            let _said = reply.body_mut().with_config().limit(64 * 1024).read_to_vec();
+            true
+        }
         Ok(reply) => {
             log::debug!(status = reply.status().as_u16(); "webhook refused");
             false

@@ -1,6 +1,6 @@
 //! HTTP requests of ours: with time limits, without redirects, and only to addresses that are allowed.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,8 +42,23 @@ impl Rules {
                 !(v4.is_link_local() || v4.is_multicast() || v4.is_unspecified() || v4.is_broadcast())
                     && v4.octets().first() != Some(&0)
             }
-            IpAddr::V6(v6) => !(v6.is_unicast_link_local() || v6.is_multicast() || v6.is_unspecified()),
+            IpAddr::V6(v6) => {
+                let forbidden = v6.is_unicast_link_local() || v6.is_multicast() || v6.is_unspecified();
+                !forbidden && v6 != METADATA && embedded(v6).is_none_or(|v4| self.permit(v4.into()))
+            }
         }
+    }
+}
+
+/// Where a cloud host tells its secrets, over IPv6.
+const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+
+/// The IPv4 address that a translated (RFC 6052) or 6to4 (RFC 3056) address leads to.
+fn embedded(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    let v4 = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
+    match ip.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => Some(v4(high, low)),
+        _ => None,
     }
 }
 

@@ -31,7 +31,7 @@ use crate::rtp::telephone_event::code_of;
 /// Length of a tick, ns.
 const TICK_NS: i64 = 20_000_000;
 /// Ticks that are caught up after a standstill; further ones are left out.
-const MAX_BEHIND: i64 = 10;
+const MAX_BEHIND: i64 = 50;
 const ORDERS: usize = 4096;
 const REPORTS: usize = 8192;
 
@@ -125,6 +125,11 @@ impl MediaThread {
     /// Keeps the source of a playback until the gateway starts it.
     pub fn offer_feed(&mut self, play: PlaySlot, source: Source) {
         self.feeds.insert(play, source);
+    }
+
+    /// Drops the source of a playback that was not started.
+    pub fn withdraw_feed(&mut self, play: PlaySlot) {
+        self.feeds.remove(&play);
     }
 
     /// Keeps the ring of a recording until the gateway starts it.

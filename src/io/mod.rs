@@ -14,6 +14,7 @@ pub mod shell;
 pub mod signals;
 pub mod sip;
 pub mod sip_tcp;
+pub mod sockets;
 pub mod state;
 pub mod tcp;
 pub mod timer;

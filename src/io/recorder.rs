@@ -22,6 +22,8 @@ use crate::media::record::Shared;
 
 /// How much sound a ring holds, frames: 2 s.
 const RING_FRAMES: usize = 100;
+/// Sound a WAV file can hold, bytes, with room for one more frame.
+const MAX_DATA: u64 = u32::MAX as u64 - 64 * 1024;
 /// How often rings are emptied.
 const ROUND: Duration = Duration::from_millis(200);
 /// How often a file's header is brought up to date.
@@ -113,9 +115,19 @@ fn run(orders: &Receiver<Order>, notes: &async_channel::Sender<Note>) {
     let mut open: Vec<Open> = Vec::new();
     let mut running = true;
     // The receiver lives as long as the gateway; without it nobody wants to know.
-    let tell = |note: Note| drop(notes.send_blocking(note));
+    let tell = |note: Note| {
+        if notes.try_send(note).is_err() {
+            log::error!("the recorder's news are not taken");
+        }
+    };
+    let mut next_round = clock::now().mono + ROUND;
     while running || !open.is_empty() {
-        let wait = if open.is_empty() { Duration::from_secs(3600) } else { ROUND };
+        let now = clock::now().mono;
+        let wait = if open.is_empty() {
+            Duration::from_secs(3600)
+        } else {
+            next_round.saturating_duration_since(now)
+        };
         match orders.recv_timeout(wait) {
             Ok(Order(job, ring, shared)) => {
                 let work = job.work;
@@ -126,13 +138,16 @@ fn run(orders: &Receiver<Order>, notes: &async_channel::Sender<Note>) {
                     }
                     Err(e) => tell(Note::Opened(work, Err(e))),
                 }
-                continue;
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => running = false,
         }
+        // However many orders come, the rings are emptied in time.
         let now = clock::now().mono;
-        open = open.into_iter().filter_map(|o| step(o, now, running, &tell)).collect();
+        if now >= next_round || !running {
+            next_round = now + ROUND;
+            open = open.into_iter().filter_map(|o| step(o, now, running, &tell)).collect();
+        }
     }
 }
 
@@ -200,6 +215,10 @@ fn drain(o: &mut Open) -> hound::Result<()> {
 }
 
 fn write(o: &mut Open, interleaved: &[i16]) -> hound::Result<()> {
+    if u64::from(o.writer.len()) * 2 >= MAX_DATA {
+        let full = std::io::Error::new(std::io::ErrorKind::FileTooLarge, "a WAV file holds at most 4 GiB");
+        return Err(hound::Error::IoError(full));
+    }
     let channels = usize::from(o.job.channels);
     let m = frame_len(o.job.file_rate);
     let mut out = vec![0i16; m * channels];

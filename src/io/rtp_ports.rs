@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
-use super::{clock, recv_batch};
+use super::{clock, recv_batch, sockets};
 use crate::config::Rtp;
 use crate::gateway::ports::Port;
 use crate::media::command::PortId;
@@ -46,17 +46,18 @@ impl PortPool {
         self.range.map_or(16_384, |(min, max)| (u32::from(max) + 1 - u32::from(min)) / 2)
     }
 
-    /// Binds one more pair of each family; what cannot be bound is left out.
-    pub fn bind(&mut self) -> Vec<Port> {
-        let mut out = Vec::new();
-        for (bound, ours) in self.families.clone() {
-            if let Some((port, pair)) = self.bind_pair(bound) {
-                self.last_id = self.last_id.wrapping_add(1);
-                self.pairs.insert(self.last_id, pair);
-                out.push(Port { id: self.last_id, address: ours, port });
-            }
-        }
-        out
+    /// Addresses to bind, each with the one given as ours.
+    #[must_use]
+    pub fn families(&self) -> Vec<(IpAddr, IpAddr)> {
+        self.families.clone()
+    }
+
+    /// Binds one more pair on `bound`, known to the far end by `ours`; `None` when the range is used up.
+    pub fn bind(&mut self, bound: IpAddr, ours: IpAddr) -> Option<Port> {
+        let (port, pair) = self.bind_pair(bound)?;
+        self.last_id = self.last_id.wrapping_add(1);
+        self.pairs.insert(self.last_id, pair);
+        Some(Port { id: self.last_id, address: ours, port })
     }
 
     fn bind_pair(&mut self, ip: IpAddr) -> Option<(u16, Pair)> {
@@ -84,8 +85,7 @@ impl PortPool {
 
 fn pair_at(ip: IpAddr, port: u16) -> io::Result<Pair> {
     let bind = |port: u16| -> io::Result<UdpSocket> {
-        let socket = UdpSocket::bind(SocketAddr::new(ip, port))?;
-        socket.set_nonblocking(true)?;
+        let socket = sockets::udp(SocketAddr::new(ip, port))?;
         recv_batch::prepare(&socket);
         Ok(socket)
     };
@@ -93,7 +93,7 @@ fn pair_at(ip: IpAddr, port: u16) -> io::Result<Pair> {
 }
 
 fn free_pair(ip: IpAddr) -> io::Result<(u16, Pair)> {
-    let probe = UdpSocket::bind(SocketAddr::new(ip, 0))?;
+    let probe = sockets::udp(SocketAddr::new(ip, 0))?;
     let port = probe.local_addr()?.port() & !1;
     drop(probe);
     Ok((port, pair_at(ip, port)?))
@@ -131,7 +131,7 @@ mod tests {
         let rtp = Rtp { port_min: 40_001, port_max: 40_200, timeout_s: 30, realtime_priority: 0 };
         let local: IpAddr = [127, 0, 0, 1].into();
         let mut pool = PortPool::new(vec![(local, local)], &rtp);
-        let port = pool.bind()[0];
+        let port = pool.bind(local, local).unwrap();
         assert_eq!((port.port % 2, pool.capacity()), (0, 99));
         let mut pair = pool.take(port.id).unwrap();
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();

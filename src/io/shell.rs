@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
+use smol::lock::Semaphore;
 
 use super::executor::Executor;
 use super::feeder::Feeder;
@@ -54,6 +55,9 @@ pub struct Shell {
     recorder: RefCell<Recorder>,
     feeder: Feeder,
     sounds: HttpClient,
+    /// Blocking work of each purpose is bounded, so that one cannot take the threads of another.
+    look_ups: Semaphore,
+    fetches: Semaphore,
     queues: RefCell<EventQueues>,
     /// API calls whose reply is still to come.
     waiting: RefCell<BTreeMap<Handle, Sender<Result<Reply, GatewayError>>>>,
@@ -103,6 +107,8 @@ impl Shell {
             recorder: RefCell::new(parts.recorder),
             feeder: parts.feeder,
             sounds: HttpClient::new(&rules, FETCH),
+            look_ups: Semaphore::new(8),
+            fetches: Semaphore::new(4),
             queues: RefCell::new(EventQueues::new(parts.rng)),
             waiting: RefCell::default(),
             wake: async_channel::bounded(1),
@@ -120,6 +126,9 @@ impl Shell {
     /// Why the gateway is not doing its work, if it is not.
     #[must_use]
     pub fn standing_still(&self) -> Option<String> {
+        if self.look(Gateway::is_stopping) {
+            return Some("the gateway is stopping".to_owned());
+        }
         let since = self.pulse().last_tick_age();
         (since > STANDSTILL).then(|| format!("the media thread has stood still for {} ms", since.as_millis()))
     }
@@ -273,12 +282,9 @@ impl Shell {
     pub fn stock_ports(&self) {
         let mut ports = self.ports.borrow_mut();
         let mut gateway = self.gateway.borrow_mut();
-        while gateway.ports_in_stock() < STOCK {
-            let fresh = ports.bind();
-            if fresh.is_empty() {
-                return;
-            }
-            for port in fresh {
+        for (bound, ours) in ports.families() {
+            while gateway.ports_in_stock(ours) < STOCK {
+                let Some(port) = ports.bind(bound, ours) else { break };
                 gateway.add_port(port);
             }
         }
@@ -386,15 +392,19 @@ impl Shell {
         let shell = Rc::clone(self);
         match work {
             Work::Resolve { id, host } => self.spawn(async move {
+                let _turn = shell.look_ups.acquire().await;
                 let addresses = resolve(host).await;
                 shell.done(id, WorkResult::Resolved(addresses));
             }),
             Work::Fetch { id, play, url, rate, repeat } => self.spawn(async move {
+                let _turn = shell.fetches.acquire().await;
                 let (feeder, client) = (shell.feeder.clone(), shell.sounds.clone());
                 let name = format!("{id}.wav");
                 let fetched = smol::unblock(move || feeder.fetch(&client, &url, &name, rate, repeat)).await;
                 let outcome = fetched.map(|source| shell.media.borrow_mut().offer_feed(play, source));
                 shell.done(id, WorkResult::Fetched(outcome));
+                // Stopped while it was fetched: nobody takes it.
+                shell.media.borrow_mut().withdraw_feed(play);
             }),
             Work::OpenRecording { id, record, file, input_rate, file_rate, channels } => {
                 let job = RecorderJob { work: id, record, file, input_rate, file_rate, channels };

@@ -27,24 +27,25 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Open connections.
 #[derive(Debug, Default)]
 pub struct Connections {
-    open: BTreeMap<ConnId, (SocketAddr, Sender<Bytes>)>,
+    open: BTreeMap<ConnId, (SocketAddr, Sender<Bytes>, Sender<()>)>,
     next: ConnId,
 }
 
 impl Connections {
-    fn add(&mut self, peer: SocketAddr) -> Option<(ConnId, Receiver<Bytes>)> {
+    fn add(&mut self, peer: SocketAddr) -> Option<(ConnId, Queue)> {
         if self.open.len() >= MAX_CONNECTIONS {
             return None;
         }
         self.next += 1;
-        let (sender, receiver) = async_channel::bounded(MAX_WAITING);
-        self.open.insert(self.next, (peer, sender));
-        Some((self.next, receiver))
+        let (sender, outgoing) = async_channel::bounded(MAX_WAITING);
+        let (give_up, given_up) = async_channel::bounded(1);
+        self.open.insert(self.next, (peer, sender, give_up));
+        Some((self.next, Queue { outgoing, given_up }))
     }
 
     fn find(&self, target: Target) -> Option<ConnId> {
         let by_id = target.conn.filter(|id| self.open.contains_key(id));
-        by_id.or_else(|| self.open.iter().find(|(_, (peer, _))| *peer == target.addr).map(|(id, _)| *id))
+        by_id.or_else(|| self.open.iter().find(|(_, (peer, ..))| *peer == target.addr).map(|(id, _)| *id))
     }
 
     /// How many are open.
@@ -60,6 +61,13 @@ impl Connections {
     }
 }
 
+/// A connection's end of its queue.
+struct Queue {
+    outgoing: Receiver<Bytes>,
+    /// The peer reads nothing: the connection is given up.
+    given_up: Receiver<()>,
+}
+
 /// Accepts connections until the program ends.
 pub async fn run(shell: Rc<Shell>, listener: Listener) {
     loop {
@@ -67,11 +75,11 @@ pub async fn run(shell: Rc<Shell>, listener: Listener) {
         if !shell.accepts(peer.ip()) {
             continue;
         }
-        let Some((id, outgoing)) = shell.connections().borrow_mut().add(peer) else {
+        let Some((id, queue)) = shell.connections().borrow_mut().add(peer) else {
             log::warn!(limit = MAX_CONNECTIONS; "sip tcp connection refused");
             continue;
         };
-        shell.spawn(serve(Rc::clone(&shell), stream, peer, id, outgoing));
+        shell.spawn(serve(Rc::clone(&shell), stream, peer, id, queue));
     }
 }
 
@@ -82,24 +90,23 @@ pub fn send(shell: &Rc<Shell>, target: Target, bytes: Bytes) {
         return enqueue(shell, id, bytes);
     }
     let added = shell.connections().borrow_mut().add(target.addr);
-    let Some((id, outgoing)) = added else { return shell.unreachable(target) };
+    let Some((id, queue)) = added else { return shell.unreachable(target) };
     enqueue(shell, id, bytes);
-    shell.spawn(connect(Rc::clone(shell), target, id, outgoing));
+    shell.spawn(connect(Rc::clone(shell), target, id, queue));
 }
 
 fn enqueue(shell: &Shell, id: ConnId, bytes: Bytes) {
-    let mut connections = shell.connections().borrow_mut();
-    let Some((_, sender)) = connections.open.get(&id) else { return };
+    let connections = shell.connections().borrow();
+    let Some((_, sender, give_up)) = connections.open.get(&id) else { return };
     if let Err(TrySendError::Full(_)) = sender.try_send(bytes) {
-        // A peer that reads nothing is as good as gone; closing the queue ends its tasks.
-        sender.close();
-        connections.open.remove(&id);
+        // A peer that reads nothing is as good as gone. Told twice is told once.
+        let _told = give_up.try_send(());
     }
 }
 
-async fn connect(shell: Rc<Shell>, target: Target, id: ConnId, outgoing: Receiver<Bytes>) {
+async fn connect(shell: Rc<Shell>, target: Target, id: ConnId, queue: Queue) {
     match timer::within(CONNECT, Stream::connect(target.addr)).await {
-        Some(Ok(stream)) => serve(shell, stream, target.addr, id, outgoing).await,
+        Some(Ok(stream)) => serve(shell, stream, target.addr, id, queue).await,
         Some(Err(_)) | None => close(&shell, target.addr, id),
     }
 }
@@ -109,17 +116,21 @@ fn close(shell: &Rc<Shell>, peer: SocketAddr, id: ConnId) {
     shell.unreachable(Target { transport: Transport::Tcp, addr: peer, conn: Some(id) });
 }
 
-async fn serve(shell: Rc<Shell>, stream: Stream, peer: SocketAddr, id: ConnId, outgoing: Receiver<Bytes>) {
+async fn serve(shell: Rc<Shell>, stream: Stream, peer: SocketAddr, id: ConnId, queue: Queue) {
     let write = async {
-        while let Ok(bytes) = outgoing.recv().await {
+        while let Ok(bytes) = queue.outgoing.recv().await {
             if stream.write_all(&bytes).await.is_err() {
                 return;
             }
         }
     };
-    smol::future::or(read(&shell, &stream, peer, id), write).await;
-    stream.close_gently().await;
+    let given_up = async {
+        // The sender lives as long as the connection is listed.
+        let _word = queue.given_up.recv().await;
+    };
+    smol::future::or(smol::future::or(read(&shell, &stream, peer, id), write), given_up).await;
     close(&shell, peer, id);
+    stream.close_gently().await;
 }
 
 async fn read(shell: &Rc<Shell>, stream: &Stream, peer: SocketAddr, id: ConnId) {
@@ -154,11 +165,10 @@ async fn read(shell: &Rc<Shell>, stream: &Stream, peer: SocketAddr, id: ConnId) 
             }
             Frame::Broken(n) => {
                 // The head may still be good enough for a 400; then the connection is of no more use.
-                shell.message(source, pending.get(..n).unwrap_or_default());
-                smol::future::yield_now().await;
+                shell.call(|g, now| g.handle_broken(now, source, pending.get(..n).unwrap_or_default()));
                 let waiting = async {
                     while shell.connections().borrow().waits(id) {
-                        smol::future::yield_now().await
+                        timer::sleep(Duration::from_millis(5)).await;
                     }
                 };
                 let _sent = timer::within(Duration::from_secs(1), waiting).await;
@@ -171,6 +181,6 @@ async fn read(shell: &Rc<Shell>, stream: &Stream, peer: SocketAddr, id: ConnId) 
 impl Connections {
     /// True while messages wait to be written on a connection.
     fn waits(&self, id: ConnId) -> bool {
-        self.open.get(&id).is_some_and(|(_, sender)| !sender.is_empty())
+        self.open.get(&id).is_some_and(|(_, sender, _)| !sender.is_empty())
     }
 }

@@ -60,6 +60,9 @@ impl State {
         match fs::read_to_string(self.path("instance_id")) {
             Ok(text) if usable(text.trim()) => return Ok(text.trim().to_owned()),
             Ok(_) => log::warn!("the kept instance id is not usable; a new one is made"),
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => {
+                log::warn!("the kept instance id is not text; a new one is made");
+            }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(e),
         }

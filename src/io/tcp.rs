@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_io::Async;
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::timer;
+use super::{sockets, timer};
 
 /// A listening socket.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl Listener {
     /// # Errors
     /// What the operating system says.
     pub fn bind(addr: SocketAddr) -> io::Result<Self> {
-        Async::<TcpListener>::bind(addr).map(Self)
+        Async::new_nonblocking(sockets::tcp(addr)?).map(Self)
     }
 
     /// The address in use.

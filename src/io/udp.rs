@@ -7,6 +7,7 @@ use std::rc::Rc;
 use async_io::Async;
 
 use super::shell::Shell;
+use super::sockets;
 use crate::sip::target::{Target, Transport};
 use crate::wire::MAX_MESSAGE;
 
@@ -20,7 +21,7 @@ impl Udp {
     /// # Errors
     /// What the operating system says.
     pub fn bind(addr: SocketAddr) -> io::Result<Self> {
-        Async::<UdpSocket>::bind(addr).map(Self)
+        Async::new_nonblocking(sockets::udp(addr)?).map(Self)
     }
 
     /// The address in use.

@@ -81,9 +81,9 @@ impl<W: Wire> Engine<W> {
         }
         for (i, leg) in self.legs.iter_mut().enumerate() {
             let Some(leg) = leg else { continue };
-            leg.receive(&mut self.batch, unix_ns, self.timeout_ticks);
+            leg.receive(&mut self.batch, self.timeout_ticks);
             if (self.tick + i as u64).is_multiple_of(RTCP_TICKS) {
-                leg.receive_rtcp(&mut self.batch, unix_ns);
+                leg.receive_rtcp(&mut self.batch);
             }
         }
         self.play();
@@ -114,7 +114,10 @@ impl<W: Wire> Engine<W> {
             Order::Update(slot, stream, signalling) => {
                 with(&mut self.legs, slot, |l| l.update(stream, signalling))
             }
-            Order::Close(slot) => with(&mut self.legs, slot, |l| l.closing = true),
+            Order::Close(slot) => with(&mut self.legs, slot, |l| {
+                l.closing = true;
+                l.room = None;
+            }),
             Order::Mute(slot, on) => with(&mut self.legs, slot, |l| l.muted = on),
             Order::Deaf(slot, on) => with(&mut self.legs, slot, |l| l.deaf = on),
             Order::Join(slot, room, mut converters) => {
@@ -130,7 +133,12 @@ impl<W: Wire> Engine<W> {
                 Some(Report::Digits(digits))
             }
             Order::OpenRoom(slot, room) => put(&mut self.rooms, slot, room).map(Report::Room),
-            Order::CloseRoom(slot) => take(&mut self.rooms, slot).map(Report::Room),
+            Order::CloseRoom(slot) => {
+                for leg in self.legs.iter_mut().flatten().filter(|l| l.room == Some(slot)) {
+                    leg.room = None;
+                }
+                take(&mut self.rooms, slot).map(Report::Room)
+            }
             Order::Play(slot, play) => put(&mut self.plays, slot, play).map(Report::Play),
             Order::Volume(slot, gain) => with(&mut self.plays, slot, |p| p.set_gain(gain)),
             Order::StopPlay(slot) => with(&mut self.plays, slot, |p| p.over = p.over.or(Some(false))),
@@ -189,7 +197,7 @@ impl<W: Wire> Engine<W> {
             };
             match &mut leg.converters.up {
                 Some(up) => up.process(input, in_room),
-                None => in_room.copy_from_slice(input.get(..m.min(n)).unwrap_or_default()),
+                None => copy(input, in_room),
             }
             leg.in_mix = true;
             room.add(in_room);
@@ -206,7 +214,7 @@ impl<W: Wire> Engine<W> {
                     let Some(output) = leg.output.get_mut(..n) else { continue };
                     match &mut leg.converters.down {
                         Some(down) => down.process(heard, output),
-                        None => output.copy_from_slice(heard.get(..n.min(m)).unwrap_or_default()),
+                        None => copy(heard, output),
                     }
                 }
                 None => leg.output.fill(0),
@@ -274,6 +282,13 @@ impl<W: Wire> Engine<W> {
                 }
             }
         }
+    }
+}
+
+/// Copies a frame; where the lengths differ, as much as fits.
+fn copy(from: &[i16], to: &mut [i16]) {
+    for (t, f) in to.iter_mut().zip(from) {
+        *t = *f;
     }
 }
 

@@ -94,7 +94,7 @@ impl<W: Wire> Leg<W> {
             silent_fact: false,
             closing: false,
             last_report: None,
-            lock: SourceLock::new(stream.rtp.ip(), signalling),
+            lock: SourceLock::new(stream.rtp, signalling),
             reception: Reception::default(),
             jitter: JitterBuffer::new(),
             concealer: Concealer::new(rate),
@@ -122,6 +122,9 @@ impl<W: Wire> Leg<W> {
     /// The far end agreed to something else.
     pub(super) fn update(&mut self, stream: Negotiated, signalling: Option<IpAddr>) {
         self.lock.redescribe(stream.rtp, signalling);
+        if self.stream.codec != stream.codec {
+            self.jitter.clear();
+        }
         self.stream = stream;
         self.quiet_ticks = 0;
         self.sending.restart();
@@ -144,11 +147,11 @@ impl<W: Wire> Leg<W> {
     }
 
     /// Takes what has come, and gets this tick's frame ready in `input`.
-    pub(super) fn receive(&mut self, batch: &mut Batch, now_ns: u64, timeout_ticks: u32) {
+    pub(super) fn receive(&mut self, batch: &mut Batch, timeout_ticks: u32) {
         self.wire.receive(batch);
         let mut heard = false;
         for d in batch.items.iter().take(batch.len) {
-            heard |= self.datagram(d, now_ns);
+            heard |= self.datagram(d);
         }
         self.watch_silence(heard, timeout_ticks);
         if let Some(digit) = self.events.tick() {
@@ -158,19 +161,19 @@ impl<W: Wire> Leg<W> {
     }
 
     /// Takes RTCP that came to its own socket.
-    pub(super) fn receive_rtcp(&mut self, batch: &mut Batch, now_ns: u64) {
+    pub(super) fn receive_rtcp(&mut self, batch: &mut Batch) {
         self.wire.receive_rtcp(batch);
         for d in batch.items.iter().take(batch.len) {
             let bytes = d.bytes.get(..d.len).unwrap_or_default();
-            self.rtcp(bytes, d.from, now_ns);
+            self.rtcp(bytes, d.from, d.arrival_ns);
         }
     }
 
-    fn datagram(&mut self, d: &Datagram, now_ns: u64) -> bool {
+    fn datagram(&mut self, d: &Datagram) -> bool {
         let bytes = d.bytes.get(..d.len).unwrap_or_default();
         // RFC 5761 §4: RTCP packet types 192 to 223 share the port.
         if bytes.get(1).is_some_and(|b| (192..=223).contains(b)) {
-            self.rtcp(bytes, d.from, now_ns);
+            self.rtcp(bytes, d.from, d.arrival_ns);
             return false;
         }
         let Ok(p) = Packet::parse(bytes) else { return false };
@@ -182,6 +185,10 @@ impl<W: Wire> Leg<W> {
                 self.reception.new_stream();
                 self.sending.set_peer_ssrc(p.ssrc);
                 self.jitter.clear();
+                if let Some(digit) = self.events.finish() {
+                    self.note_digit(digit);
+                }
+                self.last_report = None;
             }
             Verdict::Take => {}
         }
@@ -290,7 +297,7 @@ impl<W: Wire> Leg<W> {
         Some(rtcp::Block {
             ssrc: self.sending.peer_ssrc(),
             fraction_lost: self.reception.fraction_lost(),
-            lost: u32::try_from(self.reception.lost()).unwrap_or(0x00ff_ffff),
+            lost: u32::try_from(self.reception.stream_lost()).unwrap_or(u32::MAX).min(0x007f_ffff),
             highest: self.reception.highest(),
             jitter: self.reception.jitter() as u32,
             last_sr,

@@ -49,6 +49,10 @@ pub struct JitterBuffer {
     next: Option<u64>,
     /// Something has been handed out.
     begun: bool,
+    /// Reads since the buffer ran empty: as many lost packets have been made up for already.
+    starved: u64,
+    /// A late packet or an empty buffer in this window: the delay is not lowered.
+    trouble: bool,
     held: usize,
     filling: bool,
     /// Packets to gather before the first is handed out.
@@ -78,6 +82,8 @@ impl JitterBuffer {
             slots: vec![empty; SLOTS].into_boxed_slice(),
             next: None,
             begun: false,
+            starved: 0,
+            trouble: false,
             held: 0,
             filling: true,
             target: 1,
@@ -93,7 +99,7 @@ impl JitterBuffer {
             s.sequence = 0;
         }
         (self.next, self.begun, self.held, self.filling) = (None, false, 0, true);
-        (self.low, self.reads) = (usize::MAX, 0);
+        (self.low, self.reads, self.starved, self.trouble, self.target) = (usize::MAX, 0, 0, false, 1);
     }
 
     /// Takes a packet by its extended sequence number (never 0).
@@ -101,8 +107,11 @@ impl JitterBuffer {
         let just_before = |n: u64| !self.begun && sequence + SLOTS as u64 > n;
         if self.next.is_some_and(|n| sequence < n && !just_before(n)) {
             self.counts.late += 1;
-            // The far end is later than we waited for: wait for more from now on.
-            self.target = (self.target + 1).min(MAX_TARGET);
+            // The far end is later than we waited for: wait for more from now on, once a window.
+            if !self.trouble {
+                self.target = (self.target + 1).min(MAX_TARGET);
+            }
+            self.trouble = true;
             return;
         }
         if self.next.is_some_and(|n| sequence >= n + SLOTS as u64) {
@@ -131,20 +140,24 @@ impl JitterBuffer {
 
     /// What to decode next.
     pub fn read(&mut self) -> Next<'_> {
-        let Some(next) = self.next else { return Next::Empty };
+        if self.next.is_none() {
+            return Next::Empty;
+        }
         if self.filling {
             if self.held <= self.target {
+                self.starved += u64::from(self.begun);
                 return Next::Empty;
             }
             self.filling = false;
+            self.catch_up();
         }
         if self.held == 0 {
-            self.filling = true;
+            (self.filling, self.starved) = (true, 1);
             // Lost ones are told from late ones when the stream goes on.
             return Next::Empty;
         }
         self.look();
-        let next = self.next.map_or(next, |n| n.max(next));
+        let next = self.next.unwrap_or(0);
         (self.next, self.begun) = (Some(next + 1), true);
         let index = (next % SLOTS as u64) as usize;
         match self.slots.get_mut(index) {
@@ -158,6 +171,20 @@ impl JitterBuffer {
         }
     }
 
+    /// Passes over the lost packets whose time went by while the buffer was empty.
+    fn catch_up(&mut self) {
+        while self.starved > 0 {
+            let Some(next) = self.next else { break };
+            let index = (next % SLOTS as u64) as usize;
+            if self.slots.get(index).is_some_and(|s| s.sequence == next) {
+                break;
+            }
+            self.next = Some(next + 1);
+            self.starved -= 1;
+        }
+        self.starved = 0;
+    }
+
     /// Keeps the delay at what is needed: when more than that was held all the time, one packet is
     /// skipped; this is also what takes up a far end whose clock runs fast.
     fn look(&mut self) {
@@ -166,14 +193,14 @@ impl JitterBuffer {
         if self.reads < WINDOW {
             return;
         }
-        let spare = self.low.saturating_sub(self.target + 1);
-        (self.low, self.reads) = (usize::MAX, 0);
-        if spare == 0 {
-            return;
-        }
-        if spare == 1 && self.target > 1 {
+        if !self.trouble && self.target > 1 {
             // The network got better: ask for less, then see.
             self.target -= 1;
+        }
+        let spare = self.low.saturating_sub(self.target + 1);
+        (self.low, self.reads, self.trouble) = (usize::MAX, 0, false);
+        if spare == 0 {
+            return;
         }
         if let Some(next) = self.next {
             let index = (next % SLOTS as u64) as usize;
@@ -263,6 +290,33 @@ mod tests {
         assert_eq!(read(&mut b), -2);
         put(&mut b, 13);
         assert_eq!([read(&mut b), read(&mut b)], [12, 13]);
+    }
+
+    #[test]
+    fn an_outage_leaves_no_delay_behind() {
+        let mut b = JitterBuffer::new();
+        let mut gaps = 0;
+        for n in 1..500u64 {
+            if !(200..225).contains(&n) {
+                put(&mut b, n);
+            }
+            gaps += u32::from(read(&mut b) < 0 && n > 5);
+        }
+        assert!((25..=28).contains(&gaps), "{gaps} frames made up for 25 lost packets");
+        assert!(b.held() <= 3, "{} held", b.held());
+    }
+
+    #[test]
+    fn one_bad_moment_does_not_raise_the_delay_for_good() {
+        let mut b = JitterBuffer::new();
+        for n in 1..2000u64 {
+            put(&mut b, n);
+            read(&mut b);
+            if n > 10 && n < 100 && n % 9 == 0 {
+                put(&mut b, n - 8);
+            }
+        }
+        assert_eq!((b.target(), b.counts().late > 5), (1, true));
     }
 
     #[test]

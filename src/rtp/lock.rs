@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 /// The source of a leg's RTP.
 #[derive(Debug, Clone)]
 pub struct SourceLock {
+    /// What the far end and its signalling said last.
+    described: (SocketAddr, Option<IpAddr>),
     /// Address of the session description, and that of the signalling where the former is private.
     allowed: [Option<IpAddr>; 2],
     locked: Option<(SocketAddr, u32)>,
@@ -27,18 +29,22 @@ impl SourceLock {
     /// A lock that opens for the address of the session description, or the signalling's source where
     /// that address is private and another one.
     #[must_use]
-    pub fn new(described: IpAddr, signalling: Option<IpAddr>) -> Self {
-        let other = signalling.filter(|s| *s != described && is_private(described));
-        Self { allowed: [Some(described), other], locked: None, foreign: 0 }
+    pub fn new(described: SocketAddr, signalling: Option<IpAddr>) -> Self {
+        let ip = described.ip();
+        let other = signalling.filter(|s| *s != ip && is_private(ip));
+        Self { described: (described, signalling), allowed: [Some(ip), other], locked: None, foreign: 0 }
     }
 
-    /// The far end described itself anew: the next good packet from there is learned again, unless the
-    /// address is the one in force.
+    /// The far end described itself anew: the next good packet from there is learned again, unless it
+    /// says what it said before (a refresh, also from behind NAT) or names the source in force.
     pub fn redescribe(&mut self, described: SocketAddr, signalling: Option<IpAddr>) {
+        if self.described == (described, signalling) {
+            return;
+        }
         let foreign = self.foreign;
         let same = self.locked.is_some_and(|(at, _)| at == described);
         let locked = self.locked.filter(|_| same);
-        *self = Self { locked, foreign, ..Self::new(described.ip(), signalling) };
+        *self = Self { locked, foreign, ..Self::new(described, signalling) };
     }
 
     /// Judges a packet. `known_type` is true when its payload type was negotiated.
@@ -91,7 +97,7 @@ mod tests {
 
     #[test]
     fn only_the_described_address_opens_it_and_then_only_one_port() {
-        let mut l = SourceLock::new("203.0.113.5".parse().unwrap(), Some("198.51.100.1".parse().unwrap()));
+        let mut l = SourceLock::new(at("203.0.113.5:9"), Some("198.51.100.1".parse().unwrap()));
         assert_eq!(l.judge(at("198.51.100.1:4000"), 1, true), Verdict::Refuse);
         assert_eq!(l.judge(at("203.0.113.5:4000"), 1, false), Verdict::Refuse);
         assert_eq!(l.judge(at("203.0.113.5:4000"), 1, true), Verdict::NewStream);
@@ -104,14 +110,16 @@ mod tests {
 
     #[test]
     fn behind_nat_the_signalling_address_counts_too() {
-        let mut l = SourceLock::new("192.168.1.5".parse().unwrap(), Some("198.51.100.1".parse().unwrap()));
+        let mut l = SourceLock::new(at("192.168.1.5:4000"), Some("198.51.100.1".parse().unwrap()));
         assert_eq!(l.judge(at("198.51.100.1:61000"), 1, true), Verdict::NewStream);
         assert_eq!(l.judge(at("192.168.1.5:4000"), 1, true), Verdict::Refuse);
+        l.redescribe(at("192.168.1.5:4000"), Some("198.51.100.1".parse().unwrap()));
+        assert_eq!(l.locked(), Some(at("198.51.100.1:61000")), "a refresh changes nothing");
     }
 
     #[test]
     fn a_new_description_opens_it_again() {
-        let mut l = SourceLock::new("10.0.0.1".parse().unwrap(), None);
+        let mut l = SourceLock::new(at("10.0.0.1:4000"), None);
         assert_eq!(l.judge(at("10.0.0.1:4000"), 1, true), Verdict::NewStream);
         l.redescribe(at("10.0.0.1:4000"), None);
         assert_eq!(l.judge(at("10.0.0.1:4000"), 1, true), Verdict::Take);

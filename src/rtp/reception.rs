@@ -49,7 +49,7 @@ impl Reception {
 
     fn restart(&mut self, sequence: u16) -> u64 {
         self.past_expected = self.expected();
-        self.past_received = self.past_received.max(self.received);
+        self.past_received = self.received;
         // A whole cycle of head room, so that packets before the first have numbers too.
         let extended = (self.highest | 0xffff) + 1 + 0x1_0000 + u64::from(sequence);
         (self.started, self.base, self.highest) = (true, extended, extended);
@@ -71,7 +71,16 @@ impl Reception {
     /// Another stream begins; the figures of the old one are kept.
     pub fn new_stream(&mut self) {
         self.past_expected = self.expected();
+        self.past_received = self.received;
+        (self.reported_expected, self.reported_received) = (self.past_expected, self.past_received);
         self.started = false;
+    }
+
+    /// Packets of the present stream that never came, as reports about it say.
+    #[must_use]
+    pub fn stream_lost(&self) -> u64 {
+        let expected = self.expected() - self.past_expected;
+        expected.saturating_sub(self.received - self.past_received)
     }
 
     /// Packets that should have come.

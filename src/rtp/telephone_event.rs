@@ -82,6 +82,13 @@ impl Receiver {
         if self.quiet < GONE { None } else { self.report(timestamp, code) }
     }
 
+    /// The stream has ended or begun anew: the digit in progress, and nothing is remembered of the rest.
+    pub fn finish(&mut self) -> Option<char> {
+        let digit = self.current.and_then(|(timestamp, code)| self.report(timestamp, code));
+        *self = Self::default();
+        digit
+    }
+
     /// True while a key is held down.
     #[must_use]
     pub fn in_progress(&self) -> bool {

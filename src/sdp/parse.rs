@@ -172,7 +172,7 @@ fn formats(media: &Media) -> Vec<Format> {
         Some(Format { payload_type: pt, name, clock, fmtp: fmtp(pt) })
     };
     let numbers = media.fmt.split_whitespace().filter_map(|f| f.parse::<u8>().ok());
-    numbers.filter(|pt| *pt < 128).filter_map(read).take(64).collect()
+    numbers.filter(|pt| *pt < 128).take(64).filter_map(read).collect()
 }
 
 /// Static payload types (RFC 3551 table 4) of the codecs the gateway knows.

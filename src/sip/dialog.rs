@@ -27,13 +27,13 @@ pub struct Dialog {
 pub struct OutOfOrder;
 
 impl Dialog {
-    /// The dialog an INVITE to us makes (§12.1.1); `tag` is ours.
+    /// The dialog an INVITE to us makes (§12.1.1); `tag` is ours. Peers of RFC 2543 may leave Contact out:
+    /// then From says where they are.
     ///
     /// # Errors
-    /// No usable Contact or Record-Route.
+    /// A malformed Record-Route.
     pub fn uas(request: &Request, tag: &str) -> Result<Self, WireError> {
         let c = &request.common;
-        let contact = c.contacts.first().ok_or(WireError::Missing("Contact"))?;
         let mut local = c.to.clone();
         local.params.set("tag", Some(tag.to_owned()));
         Ok(Self {
@@ -42,18 +42,17 @@ impl Dialog {
             remote: c.from.clone(),
             local_seq: 0,
             remote_seq: Some(c.cseq),
-            remote_target: contact.uri.clone(),
+            remote_target: c.contacts.first().map_or_else(|| c.from.uri.clone(), |a| a.uri.clone()),
             route_set: c.route("Record-Route")?,
         })
     }
 
-    /// The dialog a response to our INVITE makes (§12.1.2).
+    /// The dialog a response to our INVITE makes (§12.1.2). `asked` stands in for a missing Contact.
     ///
     /// # Errors
-    /// No usable Contact or Record-Route.
-    pub fn uac(response: &Response) -> Result<Self, WireError> {
+    /// A malformed Record-Route.
+    pub fn uac(response: &Response, asked: &Uri) -> Result<Self, WireError> {
         let c = &response.common;
-        let contact = c.contacts.first().ok_or(WireError::Missing("Contact"))?;
         let mut route_set = c.route("Record-Route")?;
         route_set.reverse();
         Ok(Self {
@@ -62,7 +61,7 @@ impl Dialog {
             remote: c.to.clone(),
             local_seq: c.cseq,
             remote_seq: None,
-            remote_target: contact.uri.clone(),
+            remote_target: c.contacts.first().map_or_else(|| asked.clone(), |a| a.uri.clone()),
             route_set,
         })
     }
@@ -125,6 +124,12 @@ impl Dialog {
         draft.push("Call-ID", self.call_id.as_str());
         draft.push("CSeq", format!("{cseq} {method}"));
         (draft, hop)
+    }
+
+    /// The URI of the next hop.
+    #[must_use]
+    pub fn next_hop(&self) -> &Uri {
+        self.route_set.first().map_or(&self.remote_target, |r| &r.uri)
     }
 
     /// Request-URI, Route and next hop: loose routers are listed, a strict one takes the Request-URI's

@@ -85,6 +85,12 @@ impl ServerInvite {
         matches!(self.state, State::Proceeding { .. })
     }
 
+    /// True once a final error has been sent.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        matches!(self.state, State::Completed { .. } | State::Confirmed { .. })
+    }
+
     /// A copy of the INVITE has come.
     pub fn handle_request(&mut self) {
         match &self.state {

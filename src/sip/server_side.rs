@@ -1,5 +1,6 @@
 //! The server half of the transaction layer: requests in, responses out.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::Bytes;
@@ -40,6 +41,12 @@ impl Transactions {
     #[must_use]
     pub fn tag_of(&self, id: ServerId) -> Option<&str> {
         self.servers.get(id).map(|tx| tx.tag.as_str())
+    }
+
+    /// True when a request belongs to a transaction that lives.
+    #[must_use]
+    pub fn knows(&self, request: &Request) -> bool {
+        self.server_keys.contains_key(&ServerKey::of(request))
     }
 
     /// True while the INVITE of this transaction waits for its final response.
@@ -86,8 +93,12 @@ impl Transactions {
     }
 
     /// Sends the refusal of a malformed request.
-    pub fn refuse(&mut self, answer: Answer, source: Target) {
+    pub fn refuse(&mut self, mut answer: Answer, source: Target) {
         self.counters.refused += 1;
+        if let Some(to) = answer.draft.get("To").filter(|to| !to.to_ascii_lowercase().contains("tag")) {
+            let tagged = format!("{to};tag={}", self.rng.token());
+            answer.draft.set_first("To", tagged);
+        }
         let addr = match source.transport {
             Transport::Udp => answer.via.reply_to(source.addr),
             Transport::Tcp => source.addr,
@@ -111,11 +122,12 @@ impl Transactions {
         let found = self.server_keys.get(&ServerKey::of(&request)).copied();
         if let Some(id) = found
             && let Some(ServerTx { machine: ServerMachine::Invite(m), .. }) = self.servers.get_mut(id)
+            && m.has_failed()
         {
             m.handle_ack(now);
-            self.settle(Ref::Server(id));
+            return self.settle(Ref::Server(id));
         }
-        // To a 2xx it is the dialog's business; to an error nobody above finds a use for it.
+        // To a 2xx it is the dialog's business.
         self.events.push_back(Event::Ack(request));
     }
 
@@ -180,6 +192,10 @@ impl Transactions {
 fn reply_target(request: &Request, source: Target) -> Target {
     match source.transport {
         Transport::Udp => Target { addr: request.common.via.reply_to(source.addr), ..source },
-        Transport::Tcp => source,
+        // Should the connection be gone, a new one goes to where the peer says it listens (§18.2.2).
+        Transport::Tcp => {
+            let port = request.common.via.port.unwrap_or(5060);
+            Target { addr: SocketAddr::new(source.addr.ip(), port), ..source }
+        }
     }
 }

@@ -51,10 +51,21 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 impl Gateway {
     /// Starts the binary with further environment variables and waits until it says it is ready.
     pub fn start(env: &[(&str, &str)]) -> Self {
+        Self::start_binary(env!("CARGO_BIN_EXE_branchline"), env)
+    }
+
+    /// The same with the release build, which `make test` has made before.
+    pub fn start_release(env: &[(&str, &str)]) -> Self {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/target/release/branchline");
+        assert!(std::path::Path::new(path).exists(), "no release build: run `make test`");
+        Self::start_binary(path, env)
+    }
+
+    fn start_binary(path: &str, env: &[(&str, &str)]) -> Self {
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("branchline-test-{}-{n}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_branchline"));
+        let mut command = Command::new(path);
         command.env_clear().env("STATE_DIR", &dir).env("HTTP_ADDR", "127.0.0.1:0").env("SIP_PORT", "0");
         command.envs(env.iter().copied()).stdin(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();

@@ -115,7 +115,7 @@ impl Net {
     fn drain(&mut self, i: usize) {
         loop {
             let node = &mut self.nodes[i];
-            while node.gw.ports_in_stock() < 4 {
+            while node.gw.ports_in_stock(node.addr.ip()) < 4 {
                 node.next_port += 1;
                 let port = 10_000 + (node.next_port as u16) * 2;
                 node.gw.add_port(Port { id: node.next_port, address: node.addr.ip(), port });

@@ -492,7 +492,7 @@ pub fn cases() -> Vec<(&'static str, &'static str, Vec<u8>, Want)> {
             "3.4.1",
             "inv2543",
             invite(
-                "INVITE sip:UserB@192.168.7.1 SIP/2.0\nVia: SIP/2.0/UDP iftgw.example.com\nFrom: <sip:+13035551111@ift.client.example.net;user=phone>\nRecord-Route: <sip:UserB@example.com;maddr=ss1.example.com>\nTo: sip:+16505552222@ss1.example.net;user=phone\nCall-ID: inv2543.1717@ift.client.example.com\nCSeq: 56 INVITE\nContact: <sip:+13035551111@192.168.7.9>\n",
+                "INVITE sip:UserB@192.168.7.1 SIP/2.0\nVia: SIP/2.0/UDP iftgw.example.com\nFrom: <sip:+13035551111@ift.client.example.net;user=phone>\nRecord-Route: <sip:UserB@example.com;maddr=ss1.example.com>\nTo: sip:+16505552222@ss1.example.net;user=phone\nCall-ID: inv2543.1717@ift.client.example.com\nCSeq: 56 INVITE\n",
             ),
             Rings,
         ),

@@ -1,0 +1,26 @@
+//! schemathesis: requests made from our own `openapi.json`, good and bad, against a running gateway.
+
+use std::process::Command;
+
+use crate::common::Gateway;
+use crate::phone::{python, script};
+
+#[test]
+fn the_api_keeps_its_description() {
+    let gw = Gateway::start_release(&[("LOG_LEVEL", "warn"), ("RTP_PORT_MIN", "0"), ("RTP_PORT_MAX", "0")]);
+    let url = format!("http://{}", gw.http());
+    let tool = python().with_file_name("schemathesis");
+    let out = Command::new(tool)
+        .args(["run", "openapi.json", "--url", &url, "--max-examples", "100", "--seed", "20261122"])
+        .args(["--checks", "all", "--phases", "examples,coverage,fuzzing", "--workers", "1", "--no-color"])
+        .args(["--config-file", "tests/peers/schemathesis.toml"])
+        .env("SCHEMATHESIS_HOOKS", "tests.peers.hooks")
+        .env("PYTHONPATH", env!("CARGO_MANIFEST_DIR"))
+        .current_dir(script(""))
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&out.stdout);
+    println!("{text}");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert_eq!(gw.get("/health").status, 200);
+}

@@ -1,0 +1,94 @@
+//! sipp: 2,000 calls of 10 s at 20 calls/s with RTP both ways, answered by a separate process over REST on
+//! the webhook, twice.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::common::Gateway;
+use crate::phone::{Lines, python, script};
+
+const CALLS: u32 = 2000;
+
+fn resident_kb(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn summary(answerer: &mut Lines) -> Value {
+    answerer.say("?");
+    answerer.wait("summary", 10, |l| serde_json::from_str(l).ok())
+}
+
+fn run_calls(dir: &std::path::Path, sip: &str) {
+    let scenario = script("tests/peers/uac.xml");
+    let out = Command::new("sipp")
+        .args([
+            "-sf",
+            scenario.to_str().unwrap(),
+            sip,
+            "-i",
+            "127.0.0.1",
+            "-nostdin",
+            "-m",
+            &CALLS.to_string(),
+        ])
+        .args(["-r", "20", "-l", "400", "-min_rtp_port", "30000", "-max_rtp_port", "39998", "-trace_err"])
+        .current_dir(dir)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .output()
+        .expect("sipp is installed by `make test`");
+    let text = String::from_utf8_lossy(&out.stdout);
+    let tail: String = text.lines().rev().take(40).collect::<Vec<_>>().join("\n");
+    assert!(out.status.success(), "sipp: {}\n{tail}\n{}", out.status, String::from_utf8_lossy(&out.stderr));
+}
+
+fn used(gw: &Gateway) -> Vec<u64> {
+    let c = gw.get("/v1/capacity").json();
+    ["legs", "rooms", "rtp_ports", "playbacks", "recordings"]
+        .iter()
+        .map(|k| c[k]["used"].as_u64().unwrap())
+        .collect()
+}
+
+#[test]
+fn two_thousand_calls_twice() {
+    let dir = std::env::temp_dir().join(format!("branchline-load-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("voice.ul"), (0..8000u32).map(|i| (i * 37 % 251) as u8).collect::<Vec<u8>>())
+        .unwrap();
+    // The port of the answerer has to be known before the gateway starts, and the other way round.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let hook = format!("http://127.0.0.1:{free}/");
+    let gw = Gateway::start_release(&[("WEBHOOK_URL", &hook), ("LOG_LEVEL", "warn")]);
+    let api = format!("http://{}", gw.http());
+    let mut answerer = Lines::start(
+        Command::new(python()).arg(script("tests/peers/answerer.py")).arg(free.to_string()).arg(&api),
+    );
+    answerer.wait("port", 10, |l| l.contains("port").then_some(()));
+    let sip = gw.listen["sip"].as_str().unwrap().to_owned();
+    let mut memory = Vec::new();
+    for round in 1..=2u32 {
+        run_calls(&dir, &sip);
+        let until = Instant::now() + Duration::from_secs(20);
+        let mut seen = summary(&mut answerer);
+        while seen["done"] != CALLS * round && Instant::now() < until {
+            std::thread::park_timeout(Duration::from_millis(200));
+            seen = summary(&mut answerer);
+        }
+        println!("round {round}: {seen}");
+        assert_eq!(
+            (seen["legs"].as_u64(), seen["done"].as_u64()),
+            (Some((CALLS * round).into()), Some((CALLS * round).into()))
+        );
+        assert_eq!(seen["bad"], serde_json::json!([]), "{seen}");
+        assert_eq!(used(&gw), [0, 0, 0, 0, 0]);
+        memory.push(resident_kb(gw.pid()));
+    }
+    println!("resident after each round: {memory:?} kB");
+    assert!(memory[1] <= memory[0] + 1024, "{memory:?}");
+    std::fs::remove_dir_all(dir).unwrap();
+}

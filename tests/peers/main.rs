@@ -1,0 +1,24 @@
+//! The gateway against software nobody here wrote. A peer that is missing fails the test: `make test`
+//! installs them all.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::cast_lossless,
+    clippy::too_many_lines,
+    unreachable_pub,
+    missing_docs,
+    reason = "a test may fail loudly"
+)]
+
+mod api_test;
+#[path = "../common/mod.rs"]
+mod common;
+mod load;
+mod phone;
+mod tour;

@@ -1,0 +1,99 @@
+"""A phone nobody here wrote (baresip), driven by lines on standard input, telling its story on standard
+output. What it hears goes to a file of raw 16-bit samples.
+
+usage: phone.py PORT VOICE.wav HEARD.raw USER
+commands: dial URI | answer | digits D | hold | resume | hangup | stats | quit
+"""
+
+import asyncio
+import json
+import sys
+
+from baresip import Account, Config
+from baresip.runtime import Runtime
+from baresip.ua import UserAgent
+
+PORT, VOICE, HEARD, USER = sys.argv[1:5]
+
+
+def say(what, **more):
+    print(json.dumps({"is": what, **more}), flush=True)
+
+
+async def listen(call, out):
+    """Writes what is heard until the call ends."""
+    while call.final_stats is None:
+        try:
+            pcm = call.audio.read(1 << 16)
+        except Exception:
+            pcm = b""
+        if pcm:
+            out.write(pcm)
+            out.flush()
+        await asyncio.sleep(0.02)
+    say("ended")
+
+
+async def main():
+    runtime = Runtime()
+    await runtime.start(
+        Config(
+            net_interface="127.0.0.1",
+            audio_source=f"aufile,{VOICE}",
+            audio_player=None,
+            extra_config_text=f"sip_listen 127.0.0.1:{PORT}\n",
+        )
+    )
+    ua = await UserAgent.create(
+        runtime,
+        Account(user=USER, domain=f"127.0.0.1:{PORT}", password="", reg_interval=0, audio_codecs=("pcmu",)),
+    )
+    calls, tasks, out = [], [], open(HEARD, "wb")
+
+    def follow(call):
+        calls.append(call)
+        call.on_dtmf(lambda event: say("digit", digit=str(getattr(event, "key", getattr(event, "digit", event)))))
+        tasks.append(asyncio.ensure_future(listen(call, out)))
+
+    def incoming(call):
+        say("incoming")
+        follow(call)
+
+    ua.on_incoming(incoming)
+    say("ready")
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := (await reader.readline()).decode().split():
+        verb = line[0]
+        try:
+            if verb == "dial":
+                follow(await ua.dial(line[1]))
+                tasks.append(asyncio.ensure_future(established(calls[-1])))
+            elif verb == "answer":
+                await calls[-1].answer()
+                tasks.append(asyncio.ensure_future(established(calls[-1])))
+            elif verb == "digits":
+                await calls[-1].send_dtmf(line[1])
+            elif verb == "hold":
+                await calls[-1].hold()
+            elif verb == "resume":
+                await calls[-1].resume()
+            elif verb == "hangup":
+                await calls[-1].hangup()
+            elif verb == "quit":
+                break
+            say("done", verb=verb)
+        except Exception as e:
+            say("failed", verb=verb, error=repr(e))
+    await runtime.close()
+
+
+async def established(call):
+    try:
+        await call.wait_established(30)
+        say("established")
+    except Exception as e:
+        say("not established", error=repr(e))
+
+
+asyncio.run(main())

@@ -1,0 +1,170 @@
+//! Drives `phone.py` and other helper processes, and makes and compares voices.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// A process whose standard output is lines, and which takes lines.
+pub struct Lines {
+    pub child: Child,
+    input: ChildStdin,
+    output: Receiver<String>,
+}
+
+pub fn python() -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/python");
+    assert!(path.exists(), "the peers are not installed: run `make test`, or `scripts/install.sh test`");
+    path
+}
+
+pub fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+impl Lines {
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let input = child.stdin.take().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (give, output) = channel();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if give.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, input, output }
+    }
+
+    pub fn say(&mut self, line: &str) {
+        writeln!(self.input, "{line}").unwrap();
+        self.input.flush().unwrap();
+    }
+
+    /// The next line that `wanted` takes something from.
+    pub fn wait<T>(&self, what: &str, seconds: u64, wanted: impl Fn(&str) -> Option<T>) -> T {
+        let until = Instant::now() + Duration::from_secs(seconds);
+        let mut seen = Vec::new();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let Ok(line) = self.output.recv_timeout(left) else {
+                panic!("no {what} in {seconds} s; heard {seen:#?}")
+            };
+            if let Some(found) = wanted(&line) {
+                return found;
+            }
+            seen.push(line);
+        }
+    }
+
+    /// The next JSON line whose `key` is `value`.
+    pub fn json(&self, key: &str, value: &str, seconds: u64) -> Value {
+        self.wait(value, seconds, |line| {
+            let v: Value = serde_json::from_str(line).ok()?;
+            (v[key] == value).then_some(v)
+        })
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        // Already gone is fine.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A real phone.
+pub struct Phone {
+    pub lines: Lines,
+    heard: PathBuf,
+}
+
+impl Phone {
+    pub fn start(dir: &Path, port: u16, voice: &Path, user: &str) -> Self {
+        let heard = dir.join(format!("heard-{port}.raw"));
+        let mut command = Command::new(python());
+        command.arg(script("tests/peers/phone.py")).arg(port.to_string()).arg(voice).arg(&heard).arg(user);
+        let lines = Lines::start(command.stderr(Stdio::null()));
+        lines.json("is", "ready", 20);
+        Self { lines, heard }
+    }
+
+    pub fn say(&mut self, line: &str) {
+        self.lines.say(line);
+    }
+
+    pub fn wait(&self, what: &str) -> Value {
+        self.lines.json("is", what, 20)
+    }
+
+    /// Everything heard so far.
+    pub fn heard(&self) -> Vec<i16> {
+        let bytes = std::fs::read(&self.heard).unwrap();
+        bytes.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect()
+    }
+
+    /// Waits until `seconds` more have been heard.
+    pub fn hear(&self, seconds: f64) -> Vec<i16> {
+        let before = self.heard().len();
+        let more = (seconds * 8000.0) as usize;
+        let until = Instant::now() + Duration::from_secs_f64(seconds + 10.0);
+        while self.heard().len() < before + more {
+            assert!(Instant::now() < until, "the phone does not hear anything");
+            std::thread::yield_now();
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+        self.heard()[before..].to_vec()
+    }
+}
+
+/// One second of a voice: a sweep between two frequencies, up and down, that repeats without a seam.
+pub fn sweep(low: f64, high: f64) -> Vec<i16> {
+    let mut phase = 0.0f64;
+    let at = |i: usize| {
+        let t = i as f64 / 8000.0;
+        let up = if t < 0.5 { t * 2.0 } else { 2.0 - t * 2.0 };
+        phase += (low + (high - low) * up) / 8000.0;
+        (8000.0 * (phase * std::f64::consts::TAU).sin()) as i16
+    };
+    (0..8000).map(at).collect()
+}
+
+/// Two minutes of a voice as a WAV file.
+pub fn write_voice(path: &Path, second: &[i16]) {
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: 8000,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut w = hound::WavWriter::create(path, spec).unwrap();
+    for _ in 0..120 {
+        second.iter().for_each(|s| w.write_sample(*s).unwrap());
+    }
+    w.finalize().unwrap();
+}
+
+/// The best normalised correlation of half a second of `heard` with any place of a repeating voice.
+pub fn correlation(heard: &[i16], voice: &[i16]) -> f64 {
+    let window = &heard[..4000];
+    let energy = |x: &mut dyn Iterator<Item = i16>| x.map(|s| f64::from(s).powi(2)).sum::<f64>().sqrt();
+    let mine = energy(&mut window.iter().copied()).max(1.0);
+    let mut best = 0.0f64;
+    for lag in 0..voice.len() {
+        let theirs = |i: usize| voice[(lag + i) % voice.len()];
+        let dot: f64 = window.iter().enumerate().map(|(i, s)| f64::from(*s) * f64::from(theirs(i))).sum();
+        let there = energy(&mut (0..window.len()).map(theirs)).max(1.0);
+        best = best.max((dot / (mine * there)).abs());
+    }
+    best
+}
+
+pub fn rms(x: &[i16]) -> f64 {
+    (x.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>() / x.len().max(1) as f64).sqrt()
+}
