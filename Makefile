@@ -42,6 +42,9 @@ deps-test:
 openapi:
 	BLESS=1 $(CARGO) test --locked --quiet --test openapi
 
+bench:
+	$(CARGO) bench --locked --bench media
+
 audit:
 	command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
 	$(CARGO) deny check licenses bans sources

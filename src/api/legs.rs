@@ -11,7 +11,6 @@ use crate::codec::KNOWN;
 use crate::gateway::GatewayError;
 use crate::gateway::call_in::codecs_by_name;
 use crate::gateway::command::{Originate, check_header};
-use crate::gateway::controls::check_digits;
 use crate::gateway::event::Hook;
 use crate::wire::Uri;
 
@@ -129,7 +128,7 @@ fn codecs(app: &App, names: Vec<String>) -> Result<Vec<crate::codec::Codec>, Api
 /// A webhook of a leg or room; a secret without URL means nothing.
 pub(super) fn hook(url: Option<String>, secret: Option<String>) -> Result<Option<Hook>, ApiError> {
     let Some(url) = url.filter(|u| !u.is_empty()) else { return Ok(None) };
-    patterns::URL.check("webhook_url", &url)?;
+    patterns::HOOK_URL.check("webhook_url", &url)?;
     Ok(Some(Hook { url, secret: secret.filter(|s| !s.is_empty()) }))
 }
 
@@ -174,7 +173,7 @@ pub fn deaf(app: &App, id: &str, on: bool) -> Result<Reply, ApiError> {
 /// `POST /legs/{id}/dtmf`.
 pub fn dtmf(app: &App, id: &str, body: &SendDtmf) -> Result<Reply, ApiError> {
     app.shell.look(|g| g.leg(id))?;
-    check_digits(&body.digits)?;
+    patterns::DIGITS.check("digits", &body.digits)?;
     app.shell.call(|g, _| g.send_digits(id, &body.digits))?;
     Ok(status(app, "sent"))
 }

@@ -64,11 +64,9 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
             op.insert("parameters".into(), params.into());
         }
         if let Some(body) = route.body {
-            let schema = body(generator);
-            op.insert(
-                "requestBody".into(),
-                json!({ "content": { "application/json": { "schema": schema } } }),
-            );
+            let (schema, required) = nullable_unless_required(body(generator), generator);
+            let content = json!({ "application/json": { "schema": schema } });
+            op.insert("requestBody".into(), json!({ "required": required, "content": content }));
         }
         // Both forms are right: no token is needed where none is configured.
         op.insert("security".into(), if route.open { json!([]) } else { json!([{}, { "token": [] }]) });
@@ -104,6 +102,16 @@ fn named(schema: Schema) -> Value {
         "required": ["instance_id"]
     });
     json!({ "allOf": [name, schema] })
+}
+
+/// `null` equals `{}` (decisions 3): it is right wherever nothing is required.
+fn nullable_unless_required(schema: Schema, generator: &SchemaGenerator) -> (Value, bool) {
+    let name =
+        schema.get("$ref").and_then(Value::as_str).and_then(|r| r.rsplit('/').next()).unwrap_or_default();
+    let definition = generator.definitions().get(name);
+    let demanding = definition.is_some_and(|d| d.get("required").is_some() || d.get("oneOf").is_some());
+    let schema = if demanding { schema.into() } else { json!({ "anyOf": [schema, { "type": "null" }] }) };
+    (schema, demanding)
 }
 
 fn params(path: &str) -> impl Iterator<Item = &str> {

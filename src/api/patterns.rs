@@ -30,6 +30,18 @@ pattern!(
     "an http:// or https:// URL without user and password"
 );
 pattern!(
+    /// URLs of webhooks; empty means none.
+    HOOK_URL,
+    r"^(https?://([A-Za-z0-9]([A-Za-z0-9.\-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?([/?][!-~]*)?)?$",
+    "an http:// or https:// URL without user and password"
+);
+pattern!(
+    /// Digits to send.
+    DIGITS,
+    r"^[ \-]*([0-9*#A-Da-d][ \-]*){1,64}$",
+    "1 to 64 of 0-9, *, #, A-D; spaces and hyphens are skipped"
+);
+pattern!(
     /// The user part of From.
     FROM,
     r"^[A-Za-z0-9_.!~*'()&=+$,%#\-]{0,64}$",
@@ -80,6 +92,11 @@ mod tests {
             ["ftp://a", "http://", "http://u:p@h/", "http://a b", "http://a\n", "/etc/passwd", "file:///x"]
         {
             assert!(URL.check("url", bad).is_err(), "{bad:?}");
+        }
+        assert!(HOOK_URL.check("webhook_url", "").is_ok() && HOOK_URL.check("webhook_url", "x").is_err());
+        assert!(DIGITS.check("digits", "1 2-a#").is_ok());
+        for bad in ["", " ", "12x", "1\r\n2", "é", &"1".repeat(65)] {
+            assert!(DIGITS.check("digits", bad).is_err(), "{bad:?}");
         }
         assert!(FROM.check("from", "+15551234").is_ok() && FROM.check("from", "a\r\nb").is_err());
         assert!(FROM.check("from", "a@b").is_err());

@@ -34,8 +34,7 @@ pub struct Recording {
 pub fn play(app: &App, owner: Owner<'_>, body: Play) -> Result<Reply, ApiError> {
     exists(app, owner)?;
     let volume = volume(body.volume)?;
-    let given = (body.url.filter(|u| !u.is_empty()), body.tone.filter(|t| !t.is_empty()));
-    let sound = match given {
+    let sound = match (body.url, body.tone) {
         (Some(url), None) => {
             patterns::URL.check("url", &url)?;
             Sound::Url(url, times(body.repeat.unwrap_or(0)))

@@ -48,7 +48,7 @@ pub struct CreateLeg {
     #[schemars(with = "()")]
     pub amd: Option<Value>,
     /// Events of this leg go there and nowhere else.
-    #[schemars(regex(pattern = patterns::URL.text))]
+    #[schemars(regex(pattern = patterns::HOOK_URL.text))]
     pub webhook_url: Option<String>,
     /// Secret that signs them.
     pub webhook_secret: Option<String>,
@@ -68,18 +68,23 @@ pub struct DeleteLeg {
 /// `POST /v1/legs/{id}/dtmf`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(transform = required_digits)]
 pub struct SendDtmf {
     /// Digits: 0-9, *, #, A-D; spaces and hyphens are skipped.
+    #[schemars(regex(pattern = patterns::DIGITS.text))]
     pub digits: String,
 }
 
 /// `POST …/play`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(transform = url_or_tone)]
 pub struct Play {
     /// URL of a WAV file; either this or `tone`.
+    #[schemars(regex(pattern = patterns::URL.text))]
     pub url: Option<String>,
     /// Name of a tone, as `us_ringback`; either this or `url`.
+    #[schemars(extend("enum" = ["us_ringback", "us_busy", "us_dial", "us_congestion", "ringback", "busy", "dial", "congestion", null]))]
     pub tone: Option<String>,
     /// Type of the file; it is recognised by its content anyway.
     pub mime_type: Option<String>,
@@ -104,12 +109,15 @@ pub struct Volume {
 #[serde(default)]
 pub struct Record {
     /// `file`; `s3` comes with a later version.
+    #[schemars(extend("enum" = ["file", "", null]))]
     pub storage: Option<String>,
     /// One track a participant: rooms only, with a later version.
     pub multi_channel: Option<bool>,
     /// S3 access key; goes with `s3_secret_key`.
+    #[schemars(skip)]
     pub s3_access_key: Option<String>,
     /// S3 secret key; goes with `s3_access_key`.
+    #[schemars(skip)]
     pub s3_secret_key: Option<String>,
 }
 
@@ -124,7 +132,7 @@ pub struct CreateRoom {
     #[schemars(extend("enum" = [8000, 16000, 48000, null]))]
     pub sample_rate: Option<u32>,
     /// Events of this room go there.
-    #[schemars(regex(pattern = patterns::URL.text))]
+    #[schemars(regex(pattern = patterns::HOOK_URL.text))]
     pub webhook_url: Option<String>,
     /// Secret that signs them.
     pub webhook_secret: Option<String>,
@@ -168,4 +176,13 @@ fn required_type_and_uri(schema: &mut schemars::Schema) {
 
 fn required_leg_id(schema: &mut schemars::Schema) {
     schema.insert("required".to_owned(), serde_json::json!(["leg_id"]));
+}
+
+fn required_digits(schema: &mut schemars::Schema) {
+    schema.insert("required".to_owned(), serde_json::json!(["digits"]));
+}
+
+fn url_or_tone(schema: &mut schemars::Schema) {
+    let given = |field: &str| serde_json::json!({ "required": [field], "properties": { field: { "type": "string" } } });
+    schema.insert("oneOf".to_owned(), serde_json::json!([given("url"), given("tone")]));
 }

@@ -31,7 +31,7 @@ pub struct LegView {
     /// The call is on hold.
     pub held: bool,
     /// X- headers of the inbound INVITE.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sip_headers: BTreeMap<String, String>,
 }
 

@@ -225,27 +225,36 @@ fn run(mut engine: Engine<Pair>, pulse: &Pulse, bell: &OwnedFd, priority: u32) {
     if priority > 0 && !recv_batch::real_time(i32::try_from(priority).unwrap_or(1)) {
         log::info!(priority = priority; "no real-time scheduling for the media thread; LimitRTPRIO would allow it");
     }
-    let mut due = monotonic_ns();
-    while !pulse.stop.load(Ordering::Acquire) {
-        due += TICK_NS;
-        sleep_until(due);
-        let now = monotonic_ns();
-        pulse.last.store(now, Ordering::Release);
-        let behind = now - due;
+    let running = || !pulse.stop.load(Ordering::Acquire);
+    pace(running, |unix_ns, behind| {
+        pulse.last.store(monotonic_ns(), Ordering::Release);
         if behind > 5_000_000 {
             pulse.late.fetch_add(1, Ordering::Relaxed);
         }
         if behind > MAX_BEHIND * TICK_NS {
-            let left_out = behind / TICK_NS;
-            pulse.skipped.fetch_add(left_out.unsigned_abs(), Ordering::Relaxed);
-            due += left_out * TICK_NS;
+            pulse.skipped.fetch_add((behind / TICK_NS).unsigned_abs(), Ordering::Relaxed);
         }
-        let told = engine.tick(unix_ns());
+        let told = engine.tick(unix_ns);
         pulse.ticks.fetch_add(1, Ordering::Release);
         if told {
             // A bell that has been rung already cannot be rung more.
             let _rung = rustix::io::write(bell, &1u64.to_ne_bytes());
         }
+    });
+}
+
+/// Calls `work` every 20 ms, at absolute times, with the wall clock and how late it is (both ns). What a
+/// standstill made late is caught up, but for more than a second.
+pub fn pace(running: impl Fn() -> bool, mut work: impl FnMut(u64, i64)) {
+    let mut due = monotonic_ns();
+    while running() {
+        due += TICK_NS;
+        sleep_until(due);
+        let behind = monotonic_ns() - due;
+        if behind > MAX_BEHIND * TICK_NS {
+            due += behind / TICK_NS * TICK_NS;
+        }
+        work(unix_ns(), behind);
     }
 }
 

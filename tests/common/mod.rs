@@ -61,6 +61,15 @@ impl Gateway {
         Self::start_binary(path, env)
     }
 
+    /// The same with a configuration file of this text.
+    pub fn start_release_with(text: &str) -> Self {
+        let file = std::env::temp_dir().join(format!("branchline-test-{}.toml", std::process::id()));
+        std::fs::write(&file, text).unwrap();
+        let gw = Self::start_release(&[("BRANCHLINE_TEST_CONFIG", file.to_str().unwrap())]);
+        std::fs::remove_file(file).unwrap();
+        gw
+    }
+
     fn start_binary(path: &str, env: &[(&str, &str)]) -> Self {
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("branchline-test-{}-{n}", std::process::id()));
@@ -68,6 +77,9 @@ impl Gateway {
         let mut command = Command::new(path);
         command.env_clear().env("STATE_DIR", &dir).env("HTTP_ADDR", "127.0.0.1:0").env("SIP_PORT", "0");
         command.envs(env.iter().copied()).stdin(Stdio::null()).stderr(Stdio::piped());
+        if let Some((_, file)) = env.iter().find(|(k, _)| *k == "BRANCHLINE_TEST_CONFIG") {
+            command.args(["--config", file]);
+        }
         let mut child = command.spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();

@@ -7,13 +7,25 @@ use crate::phone::{python, script};
 
 #[test]
 fn the_api_keeps_its_description() {
-    let gw = Gateway::start_release(&[("LOG_LEVEL", "warn"), ("RTP_PORT_MIN", "0"), ("RTP_PORT_MAX", "0")]);
+    let gw = Gateway::start_release_with(
+        "[limits]\nlegs = 1024\nrooms = 1024\n[rtp]\nport_min = 0\nport_max = 0\n",
+    );
     let url = format!("http://{}", gw.http());
     let tool = python().with_file_name("schemathesis");
     let out = Command::new(tool)
-        .args(["run", "openapi.json", "--url", &url, "--max-examples", "100", "--seed", "20261122"])
+        .args([
+            "--config-file",
+            "tests/peers/schemathesis.toml",
+            "run",
+            "openapi.json",
+            "--url",
+            &url,
+            "--max-examples",
+            "100",
+            "--seed",
+            "20261122",
+        ])
         .args(["--checks", "all", "--phases", "examples,coverage,fuzzing", "--workers", "1", "--no-color"])
-        .args(["--config-file", "tests/peers/schemathesis.toml"])
         .env("SCHEMATHESIS_HOOKS", "tests.peers.hooks")
         .env("PYTHONPATH", env!("CARGO_MANIFEST_DIR"))
         .current_dir(script(""))

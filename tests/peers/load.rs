@@ -63,7 +63,7 @@ fn two_thousand_calls_twice() {
     // The port of the answerer has to be known before the gateway starts, and the other way round.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let hook = format!("http://127.0.0.1:{free}/");
-    let gw = Gateway::start_release(&[("WEBHOOK_URL", &hook), ("LOG_LEVEL", "warn")]);
+    let gw = Gateway::start_release(&[("WEBHOOK_URL", &hook)]);
     let api = format!("http://{}", gw.http());
     let mut answerer = Lines::start(
         Command::new(python()).arg(script("tests/peers/answerer.py")).arg(free.to_string()).arg(&api),
