@@ -35,7 +35,7 @@ fn run_calls(dir: &std::path::Path, sip: &str) {
             "-m",
             &CALLS.to_string(),
         ])
-        .args(["-r", "20", "-l", "400", "-min_rtp_port", "30000", "-max_rtp_port", "39998", "-trace_err"])
+        .args(["-r", "20", "-l", "400", "-trace_err"])
         .current_dir(dir)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
