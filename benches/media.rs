@@ -27,7 +27,6 @@ use std::time::{Duration, Instant};
 use branchline::codec::Codec;
 use branchline::config::Config;
 use branchline::dsp::resample::Resampler;
-use branchline::dsp::{add, minus_own};
 use branchline::io::media_thread::pace;
 use branchline::io::recv_batch;
 use branchline::io::rtp_ports::{Pair, PortPool};
@@ -79,6 +78,7 @@ fn median(mut v: Vec<f64>) -> f64 {
 fn mixing() -> f64 {
     let frames: Vec<[i16; 320]> = (0..32).map(|n| [n * 31; 320]).collect();
     let mut outs = vec![[0i16; 320]; 32];
+    let mut room = Room::new(16_000);
     let time = |f: &mut dyn FnMut()| {
         let begin = Instant::now();
         for _ in 0..20_000 {
@@ -95,10 +95,11 @@ fn mixing() -> f64 {
             black_box(&outs);
         });
         let mix = time(&mut || {
-            let mut sum = [0i32; 320];
-            frames.iter().for_each(|f| add(&mut sum, black_box(f)));
+            room.clear();
+            frames.iter().for_each(|f| room.add(black_box(f)));
+            room.settle();
             for (f, o) in frames.iter().zip(&mut outs) {
-                minus_own(&sum, f, o);
+                room.heard(Some(f), o);
             }
             black_box(&outs);
         });

@@ -10,6 +10,12 @@ pub const FRAME_MS: u32 = 20;
 /// Samples of a frame at the highest rate, 48 kHz.
 pub const MAX_FRAME: usize = 960;
 
+/// Samples treated together; a frame of every rate is a whole number of blocks.
+const BLOCK: usize = 80;
+/// 16-bit samples side by side.
+const LANES: usize = 16;
+const _: () = assert!(BLOCK.is_multiple_of(LANES));
+
 /// Samples of a frame at `rate` Hz.
 #[must_use]
 pub fn frame_len(rate: u32) -> usize {
@@ -18,8 +24,10 @@ pub fn frame_len(rate: u32) -> usize {
 
 /// Adds a frame to a sum.
 pub fn add(sum: &mut [i32], frame: &[i16]) {
-    for (s, x) in sum.iter_mut().zip(frame) {
-        *s += i32::from(*x);
+    for (s, x) in sum.as_chunks_mut::<BLOCK>().0.iter_mut().zip(frame.as_chunks::<BLOCK>().0) {
+        for (s, x) in s.iter_mut().zip(x) {
+            *s += i32::from(*x);
+        }
     }
 }
 
@@ -35,6 +43,35 @@ pub fn limited(sum: &[i32], out: &mut [i16]) {
     for (s, o) in sum.iter().zip(out) {
         *o = limiter::soft(*s);
     }
+}
+
+/// The sum in 16 bits; false when a sample of it does not fit.
+pub fn narrow(sum: &[i32], out: &mut [i16]) -> bool {
+    let mut over = 0u32;
+    for (s, o) in sum.as_chunks::<BLOCK>().0.iter().zip(out.as_chunks_mut::<BLOCK>().0) {
+        for (s, o) in s.iter().zip(o) {
+            // Moved to begin at zero, a sum of more than 16 bits has one set above them.
+            over |= s.wrapping_add(0x8000) as u32;
+            *o = *s as i16;
+        }
+    }
+    over <= 0xffff
+}
+
+/// As [`minus_own`], many samples at a time, for a sum of 16 bits; false when what is left needs the
+/// limiter after all, and `out` is of no use.
+pub fn quiet_minus_own(sum: &[i16], own: &[i16], out: &mut [i16]) -> bool {
+    let (mut low, mut high) = ([0i16; LANES], [0i16; LANES]);
+    let frames = sum.as_chunks::<LANES>().0.iter().zip(own.as_chunks::<LANES>().0);
+    for ((s, x), o) in frames.zip(out.as_chunks_mut::<LANES>().0) {
+        for ((((s, x), o), l), h) in s.iter().zip(x).zip(o).zip(&mut low).zip(&mut high) {
+            *o = s.saturating_sub(*x);
+            *l = (*l).min(*o);
+            *h = (*h).max(*o);
+        }
+    }
+    let most = low.iter().map(|l| -i32::from(*l)).chain(high.iter().map(|h| i32::from(*h))).max();
+    most.is_none_or(|m| m <= limiter::KNEE)
 }
 
 #[cfg(test)]
@@ -53,6 +90,31 @@ mod tests {
         assert_eq!(out, [-23; 160]);
         limited(&sum, &mut out);
         assert_eq!(out, [77; 160]);
+    }
+
+    #[test]
+    fn quiet_sums_are_mixed_as_loud_ones_are() {
+        // Too loud: the sum; what is left of it without a loud party; nothing.
+        for (scale, own, quiet) in
+            [(40_000, 0, (false, true)), (16_000, 12_000, (true, false)), (9000, 400, (true, true))]
+        {
+            let sum: Vec<i32> = (0..320).map(|i| scale * (i % 21 - 10) / 10).collect();
+            let own: Vec<i16> = (0..320).map(|i| (own * (10 - i % 21) / 10) as i16).collect();
+            let (mut sum16, mut fast, mut slow) = ([0; 320], [0; 320], [0; 320]);
+            assert_eq!(narrow(&sum, &mut sum16), quiet.0, "{scale}");
+            minus_own(&sum, &own, &mut slow);
+            if quiet.0 {
+                assert_eq!(quiet_minus_own(&sum16, &own, &mut fast), quiet.1, "{scale}");
+                assert_eq!(fast == slow, quiet.1, "{scale}");
+            }
+        }
+        for (edge, quiet) in [(32_767, true), (32_768, false), (-32_768, true), (-32_769, false)] {
+            assert_eq!(narrow(&[edge; 160], &mut [0; 160]), quiet, "{edge}");
+        }
+        let knee = limiter::KNEE as i16;
+        assert!(quiet_minus_own(&[0; 160], &[knee; 160], &mut [0; 160]));
+        assert!(!quiet_minus_own(&[0; 160], &[-1 - knee; 160], &mut [0; 160]));
+        assert!(!quiet_minus_own(&[0; 160], &[i16::MIN; 160], &mut [0; 160]));
     }
 
     #[test]

@@ -10,17 +10,20 @@ const TAPS_PER_PHASE: usize = 24;
 const MAX_RATIO: usize = 6;
 const MAX_TAPS: usize = TAPS_PER_PHASE * MAX_RATIO;
 
+/// Outputs of one phase computed together; frames are whole numbers of them at every rate.
+const LANES: usize = 16;
+
 /// A converter between two rates, one a whole multiple of the other.
 #[derive(Debug, Clone)]
 pub struct Resampler {
     from: u32,
     to: u32,
     ratio: usize,
-    /// Low-pass at the lower rate's band edge, unit gain at direct current.
-    taps: Box<[f32]>,
-    /// The last input samples, oldest first, then room for one frame.
-    buffer: Box<[f32]>,
-    history: usize,
+    /// Every `ratio`-th tap of the low-pass, one run for each phase.
+    phases: Box<[[f32; TAPS_PER_PHASE]]>,
+    /// Input, after the last [`TAPS_PER_PHASE`] samples of what came before: upwards one run, downwards
+    /// one for each phase.
+    planes: Box<[Box<[f32]>]>,
 }
 
 impl Resampler {
@@ -33,9 +36,25 @@ impl Resampler {
             return None;
         }
         let taps = low_pass(TAPS_PER_PHASE * ratio, ratio);
-        let history = if to > from { TAPS_PER_PHASE } else { taps.len() };
-        let buffer = vec![0.0; history + MAX_FRAME].into_boxed_slice();
-        Some(Self { from, to, ratio, taps: taps.into_boxed_slice(), buffer, history })
+        // Filling up with zeros costs level. The filter is symmetric: from either end it is the same.
+        let (gain, planes) = if to > from { (ratio as f32, 1) } else { (1.0, ratio) };
+        let phase = |p: usize| {
+            let mut run = [0.0; TAPS_PER_PHASE];
+            let every = taps.iter().skip(p).step_by(ratio);
+            run.iter_mut().zip(every).for_each(|(r, t)| *r = t * gain);
+            if to > from {
+                run.reverse();
+            }
+            run
+        };
+        let plane = || vec![0.0; TAPS_PER_PHASE + MAX_FRAME / planes].into_boxed_slice();
+        Some(Self {
+            from,
+            to,
+            ratio,
+            phases: (0..ratio).map(phase).collect(),
+            planes: (0..planes).map(|_| plane()).collect(),
+        })
     }
 
     /// Input rate, Hz.
@@ -52,44 +71,70 @@ impl Resampler {
 
     /// Converts one frame; `out` must be as long as the same time takes at the output rate.
     pub fn process(&mut self, input: &[i16], out: &mut [i16]) {
-        let n = input.len().min(MAX_FRAME);
-        for (b, x) in self.buffer.iter_mut().skip(self.history).zip(input) {
-            *b = f32::from(*x);
+        let planes = self.planes.len();
+        let n = input.len().min(MAX_FRAME) / planes;
+        for (p, plane) in self.planes.iter_mut().enumerate() {
+            let Some(room) = plane.get_mut(TAPS_PER_PHASE..) else { return };
+            // The plain loop is the one that the compiler makes parallel.
+            if planes == 1 {
+                room.iter_mut().zip(input).for_each(|(b, x)| *b = f32::from(*x));
+            } else {
+                let samples = input.iter().skip(p).step_by(planes);
+                room.iter_mut().zip(samples).for_each(|(b, x)| *b = f32::from(*x));
+            }
         }
         if self.to > self.from {
-            self.up(n, out)
+            self.up(out)
         } else {
-            self.down(n, out)
+            self.down(out)
         }
-        self.buffer.copy_within(n..n + self.history, 0);
+        for plane in &mut self.planes {
+            plane.copy_within(n..n + TAPS_PER_PHASE, 0);
+        }
     }
 
-    /// Each input sample gives `ratio` outputs, each from every `ratio`-th tap.
-    fn up(&self, n: usize, out: &mut [i16]) {
-        let gain = self.ratio as f32;
-        for (i, group) in out.chunks_mut(self.ratio).enumerate().take(n) {
-            let Some(window) = self.buffer.get(i + 1..=i + self.history) else { return };
-            for (phase, o) in group.iter_mut().enumerate() {
-                let taps = self.taps.iter().skip(phase).step_by(self.ratio);
-                let sum: f32 = window.iter().rev().zip(taps).map(|(x, t)| x * t).sum();
-                *o = clamp(sum * gain);
+    /// Each input sample gives one output of every phase.
+    fn up(&self, out: &mut [i16]) {
+        let Some(plane) = self.planes.first() else { return };
+        for (block, out) in out.chunks_mut(LANES * self.ratio).enumerate() {
+            for (p, taps) in self.phases.iter().enumerate() {
+                let mut sums = [0.0; LANES];
+                filter(plane, block * LANES, taps, &mut sums);
+                for (o, s) in out.iter_mut().skip(p).step_by(self.ratio).zip(sums) {
+                    *o = rounded(s);
+                }
             }
         }
     }
 
-    /// Each output is the filter over the samples that end at every `ratio`-th input.
-    fn down(&self, n: usize, out: &mut [i16]) {
-        for (i, o) in out.iter_mut().enumerate().take(n / self.ratio) {
-            let end = (i + 1) * self.ratio;
-            let Some(window) = self.buffer.get(end..end + self.history) else { return };
-            let sum: f32 = window.iter().zip(&self.taps).map(|(x, t)| x * t).sum();
-            *o = clamp(sum);
+    /// Each output is the sum of what the phases of the input give.
+    fn down(&self, out: &mut [i16]) {
+        for (block, out) in out.chunks_mut(LANES).enumerate() {
+            let mut sums = [0.0; LANES];
+            for (plane, taps) in self.planes.iter().zip(&self.phases) {
+                filter(plane, block * LANES, taps, &mut sums);
+            }
+            for (o, s) in out.iter_mut().zip(sums) {
+                *o = rounded(s);
+            }
         }
     }
 }
 
-fn clamp(v: f32) -> i16 {
-    v.round_ties_even() as i16
+/// Adds the filter's outputs from place `at` on. All lanes go along side by side, which vector units like.
+fn filter(plane: &[f32], at: usize, taps: &[f32; TAPS_PER_PHASE], sums: &mut [f32; LANES]) {
+    let Some(span) = plane.get(at + 1..at + TAPS_PER_PHASE + LANES) else { return };
+    for (window, t) in span.array_windows::<LANES>().zip(taps) {
+        for (s, x) in sums.iter_mut().zip(window) {
+            *s += x * t;
+        }
+    }
+}
+
+/// Held within 16 bits and rounded, ties to even: by adding a number so large that its last digit is 1.
+fn rounded(v: f32) -> i16 {
+    const LAST_DIGIT_IS_ONE: f32 = 12_582_912.0;
+    (v.clamp(-32_768.0, 32_767.0) + LAST_DIGIT_IS_ONE).to_bits() as i16
 }
 
 /// A Kaiser-windowed sinc whose stop band begins at the lower rate's Nyquist frequency.
@@ -167,6 +212,15 @@ mod tests {
             let (tone, listen) = if to > from { (low * 0.3, low * 0.7) } else { (low * 0.7, low * 0.3) };
             let a = response(from, to, tone, listen);
             assert!(20.0 * (a / 10_000.0).log10() < -60.0, "{from}->{to}: {a}");
+        }
+    }
+
+    #[test]
+    fn samples_are_rounded_to_the_nearest() {
+        for (v, want) in
+            [(0.4, 0), (0.6, 1), (-0.6, -1), (2.5, 2), (3.5, 4), (-7.2, -7), (4e9, 32_767), (-4e9, -32_768)]
+        {
+            assert_eq!(rounded(v), want, "{v}");
         }
     }
 

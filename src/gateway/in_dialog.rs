@@ -77,14 +77,12 @@ impl Gateway {
     /// The far end changes the session: its hold, another address, a refresh (RFC 3261 §14.2).
     fn reinvited(&mut self, now: Now, tx: ServerId, id: LegId, request: &Request, source: Target) {
         let Some(leg) = self.legs.get(id) else { return };
-        if !matches!(leg.phase, Phase::Up { .. } | Phase::Answered { .. }) || leg.reinvite.is_some() {
-            let Some(mut draft) =
-                self.tx.draft(tx, 500, "Server Internal Error: another INVITE is in progress")
-            else {
-                return;
-            };
-            draft.push("Retry-After", (self.rng.below(10)).to_string());
-            return self.tx.respond(now.mono, tx, 500, &draft);
+        if let Some((code, reason)) = too_early(leg) {
+            let Some(mut draft) = self.tx.draft(tx, code, reason) else { return };
+            if code == 500 {
+                draft.push("Retry-After", (self.rng.below(10)).to_string());
+            }
+            return self.tx.respond(now.mono, tx, code, &draft);
         }
         if let Some((code, reason)) = refusal_of_body(request) {
             return self.refuse_body(now, tx, code, reason);
@@ -286,6 +284,17 @@ impl Gateway {
         let kind = if self.config.events.dtmf_type == "dtmf.received" { "dtmf.received" } else { "leg.dtmf" };
         self.publish(now, id, kind, fields);
         self.broadcast_digit(id, digit);
+    }
+}
+
+/// Why an INVITE in a call has to wait (RFC 3261 §14.2): one of ours, or one of theirs, is not done.
+fn too_early(leg: &Leg) -> Option<(u16, &'static str)> {
+    match leg.phase {
+        Phase::Inviting(_) => Some((491, "Request Pending")),
+        Phase::Up { .. } | Phase::Answered { .. } if leg.reinvite.is_none() => None,
+        Phase::Up { .. } | Phase::Answered { .. } | Phase::Ringing { .. } | Phase::Ending { .. } => {
+            Some((500, "Server Internal Error: another INVITE is in progress"))
+        }
     }
 }
 

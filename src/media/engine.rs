@@ -202,6 +202,7 @@ impl<W: Wire> Engine<W> {
             leg.in_mix = true;
             room.add(in_room);
         }
+        self.rooms.iter_mut().flatten().for_each(|r| r.settle());
         for leg in self.legs.iter_mut().flatten() {
             let n = leg.frame_len();
             let room = leg.room.and_then(|r| self.rooms.get(usize::from(r))?.as_deref());

@@ -261,7 +261,9 @@ impl<W: Wire> Leg<W> {
         if self.fifo_len < n {
             self.conceal(n - self.fifo_len);
         }
-        self.input.copy_from_slice(self.fifo.get(..MAX_FRAME).unwrap_or(&[0; MAX_FRAME]));
+        for (i, f) in self.input.iter_mut().zip(&self.fifo).take(n) {
+            *i = *f;
+        }
         self.fifo.copy_within(n..self.fifo_len.max(n), 0);
         self.fifo_len -= n.min(self.fifo_len);
     }

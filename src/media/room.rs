@@ -8,6 +8,9 @@ pub struct Room {
     /// Sampling rate, Hz.
     pub rate: u32,
     sum: [i32; MAX_FRAME],
+    /// The sum in 16 bits, if it fits.
+    narrow: [i16; MAX_FRAME],
+    fits: bool,
     /// True while nothing has been added in this tick.
     silent: bool,
 }
@@ -16,7 +19,7 @@ impl Room {
     /// A room at `rate` Hz.
     #[must_use]
     pub fn new(rate: u32) -> Self {
-        Self { rate, sum: [0; MAX_FRAME], silent: true }
+        Self { rate, sum: [0; MAX_FRAME], narrow: [0; MAX_FRAME], fits: false, silent: true }
     }
 
     /// Samples of a frame.
@@ -29,7 +32,7 @@ impl Room {
     pub fn clear(&mut self) {
         if !self.silent {
             self.sum = [0; MAX_FRAME];
-            self.silent = true;
+            (self.silent, self.fits) = (true, false);
         }
     }
 
@@ -39,10 +42,20 @@ impl Room {
         self.silent = false;
     }
 
+    /// All sources are in: from here on it is heard.
+    pub fn settle(&mut self) {
+        if !self.silent {
+            let n = self.frame_len();
+            let sum = self.sum.get(..n).unwrap_or_default();
+            self.fits = dsp::narrow(sum, &mut self.narrow);
+        }
+    }
+
     /// What a listener hears who has added `own`, or nothing.
     pub fn heard(&self, own: Option<&[i16]>, out: &mut [i16]) {
         match own {
             _ if self.silent => out.fill(0),
+            Some(own) if self.fits && dsp::quiet_minus_own(&self.narrow, own, out) => {}
             Some(own) => dsp::minus_own(&self.sum, own, out),
             None => dsp::limited(&self.sum, out),
         }

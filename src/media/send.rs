@@ -149,8 +149,7 @@ impl<W: Wire> Leg<W> {
             Codec::Pcmu => g711::ulaw_encode,
             Codec::Pcma => g711::alaw_encode,
         };
-        for i in 0..n {
-            let sample = self.output.get(i).copied().unwrap_or(0);
+        for (i, sample) in self.output.into_iter().enumerate().take(n) {
             if let Some(b) = self.sending.pack.get_mut(self.sending.packed) {
                 *b = table(sample);
                 self.sending.packed += 1;
@@ -171,7 +170,9 @@ impl<W: Wire> Leg<W> {
         let mut packet = [0u8; HEADER + MAX_PAYLOAD];
         let head = header(marker, payload_type, s.sequence, timestamp, s.ssrc);
         let len = HEADER + payload.len();
-        for (to, b) in packet.iter_mut().zip(head.iter().chain(payload)) {
+        let (front, rest) = packet.split_at_mut(HEADER);
+        front.copy_from_slice(&head);
+        for (to, b) in rest.iter_mut().zip(payload) {
             *to = *b;
         }
         s.sequence = s.sequence.wrapping_add(1);

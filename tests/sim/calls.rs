@@ -6,11 +6,11 @@ use branchline::wire::Uri;
 
 use crate::net::{HARSH, Injected, NONE, Net};
 
-const SEEDS: u64 = 300;
+pub const SEEDS: u64 = 300;
 const A: usize = 0;
 const B: usize = 1;
 /// Long enough for every timer of every transaction.
-const FOREVER: u64 = 400_000;
+pub const FOREVER: u64 = 400_000;
 
 fn call(ring_timeout: u32) -> Originate {
     Originate {
@@ -27,6 +27,11 @@ fn call(ring_timeout: u32) -> Originate {
     }
 }
 
+/// A call to another place.
+pub fn call_to(uri: &str) -> Originate {
+    Originate { uri: Uri::parse(uri).unwrap(), ..call(0) }
+}
+
 fn originate(net: &mut Net, ring_timeout: u32) -> String {
     net.with(A, |gw, now| gw.originate(now, call(ring_timeout))).unwrap().id
 }
@@ -41,14 +46,14 @@ fn until_ringing(net: &mut Net) -> Option<String> {
     net.legs(B).first().cloned()
 }
 
-fn total(sum: &mut Injected, one: Injected) {
+pub fn total(sum: &mut Injected, one: Injected) {
     sum.sent += one.sent;
     sum.lost += one.lost;
     sum.doubled += one.doubled;
     sum.reordered += one.reordered;
 }
 
-fn report(name: &str, sum: Injected) {
+pub fn report(name: &str, sum: Injected) {
     println!(
         "{name}: {SEEDS} seeds, {} messages, {} lost, {} doubled, {} reordered",
         sum.sent, sum.lost, sum.doubled, sum.reordered

@@ -1,4 +1,4 @@
-//! Whole calls between two gateways in virtual time, over a network that loses, doubles and reorders.
+//! Whole calls between two gateways, or with a phone, in virtual time, over a network that loses, doubles and reorders.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,3 +17,5 @@
 
 mod calls;
 mod net;
+mod phone;
+mod reinvite;

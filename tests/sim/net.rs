@@ -16,6 +16,8 @@ use branchline::media::command::{Command, Fact, Quality};
 use branchline::sip::target::{Target, Transport};
 use branchline::sip::transactions::Locals;
 
+use crate::phone::{PHONE, Phone};
+
 /// What the network does to datagrams, in percent, and how late they come.
 #[derive(Debug, Clone, Copy)]
 pub struct Faults {
@@ -48,7 +50,8 @@ pub struct Node {
 }
 
 struct Datagram {
-    to: usize,
+    /// A node, or the phone.
+    to: Option<usize>,
     from: SocketAddr,
     transport: Transport,
     bytes: Vec<u8>,
@@ -56,6 +59,8 @@ struct Datagram {
 
 pub struct Net {
     pub nodes: Vec<Node>,
+    /// A phone that calls node 0.
+    pub phone: Phone,
     pub now: Now,
     pub start: Instant,
     faults: Faults,
@@ -82,10 +87,12 @@ impl Net {
             let gw = Gateway::new(config(extra), locals, rng.fork());
             Node { gw, addr, events: Vec::new(), next_port: 0, deaf: false }
         };
-        let nodes = (0..nodes).map(make).collect();
+        let nodes: Vec<Node> = (0..nodes).map(make).collect();
+        let phone = Phone::new(nodes[0].addr, Rng::from_number(seed ^ 0x9e37));
         let now = Now { mono: start, utc: Utc(Duration::from_secs(1_776_330_000)) };
         let mut net = Self {
             nodes,
+            phone,
             now,
             start,
             faults,
@@ -109,6 +116,15 @@ impl Net {
     pub fn with<T>(&mut self, node: usize, f: impl FnOnce(&mut Gateway, Now) -> T) -> T {
         let out = f(&mut self.nodes[node].gw, self.now);
         self.drain(node);
+        out
+    }
+
+    /// Lets the phone do something and puts what it says on the wire.
+    pub fn with_phone<T>(&mut self, f: impl FnOnce(&mut Phone, Instant) -> T) -> T {
+        let out = f(&mut self.phone, self.now.mono);
+        while let Some(t) = self.phone.poll_transmit() {
+            self.send(PHONE.parse().unwrap(), t.target, &t.bytes);
+        }
         out
     }
 
@@ -153,7 +169,10 @@ impl Net {
 
     /// Puts a message on the wire, as `from` would.
     pub fn send(&mut self, from: SocketAddr, target: Target, bytes: &[u8]) {
-        let Some(to) = self.nodes.iter().position(|n| n.addr == target.addr) else { return };
+        let to = self.nodes.iter().position(|n| n.addr == target.addr);
+        if to.is_none() && target.addr.to_string() != PHONE {
+            return;
+        }
         self.injected.sent += 1;
         let faults = if target.transport == Transport::Tcp { NONE } else { self.faults };
         if self.rng.chance(faults.loss) {
@@ -179,7 +198,7 @@ impl Net {
         let wire = self.wires.keys().next().map(|k| k.0);
         let agenda = self.agenda.first().map(|a| a.0);
         let timers = self.nodes.iter().filter_map(|n| n.gw.poll_timeout()).min();
-        [wire, agenda, timers].into_iter().flatten().min()
+        [wire, agenda, timers, self.phone.tx.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Runs until `until` or until nothing is left to happen; gives back an agenda item that is due.
@@ -196,12 +215,19 @@ impl Net {
             }
             if self.wires.keys().next().is_some_and(|k| k.0 <= self.now.mono) {
                 let Some((_, d)) = self.wires.pop_first() else { continue };
-                if !self.nodes[d.to].deaf {
-                    let source = Target { transport: d.transport, addr: d.from, conn: None };
-                    self.nodes[d.to].gw.handle_message(self.now, source, &d.bytes);
-                    self.drain(d.to);
+                let source = Target { transport: d.transport, addr: d.from, conn: None };
+                match d.to {
+                    Some(to) if !self.nodes[to].deaf => {
+                        self.nodes[to].gw.handle_message(self.now, source, &d.bytes);
+                        self.drain(to);
+                    }
+                    Some(_) => {}
+                    None => self.with_phone(|p, now| p.handle(now, source, &d.bytes)),
                 }
                 continue;
+            }
+            if self.phone.tx.poll_timeout().is_some_and(|t| t <= self.now.mono) {
+                self.with_phone(Phone::handle_timeout);
             }
             for i in 0..self.nodes.len() {
                 if self.nodes[i].gw.poll_timeout().is_some_and(|t| t <= self.now.mono) {
@@ -220,6 +246,7 @@ impl Net {
 
     /// What holds at the end of every run: nothing left, and each leg ended once, last, without gaps.
     pub fn check_end(&self, context: &str) {
+        assert!(self.phone.tx.is_empty(), "{context}: the phone still waits for something");
         for (i, node) in self.nodes.iter().enumerate() {
             assert!(node.gw.is_idle(), "{context}: node {i} is not idle: {:#?}", node.gw.numbers());
             let mut legs: BTreeMap<&str, Vec<&Event>> = BTreeMap::new();

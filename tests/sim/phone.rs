@@ -1,0 +1,190 @@
+//! A far end that is no gateway: it calls node 0 and does in a call what phones do. It stands on the same
+//! transactions, so what it sends is repeated when lost.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use branchline::base::rng::Rng;
+use branchline::sip::dialog::Dialog;
+use branchline::sip::target::{Target, Transport};
+use branchline::sip::transactions::{ClientId, Event, Locals, ServerId, Transactions, Transmit};
+use branchline::wire::message::parse;
+use branchline::wire::{Draft, Message, Method, Request, Response};
+
+pub const PHONE: &str = "10.0.0.99:5060";
+
+/// A session description of the phone; `direction` is an attribute, `version` counts its changes.
+pub fn sdp(version: u32, direction: &str) -> String {
+    format!(
+        "v=0\r\no=phone 77 {version} IN IP4 10.0.0.99\r\ns=-\r\nc=IN IP4 10.0.0.99\r\nt=0 0\r\n\
+         m=audio 4000 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\na={direction}\r\n"
+    )
+}
+
+pub struct Phone {
+    pub tx: Transactions,
+    pub dialog: Option<Dialog>,
+    /// Final and provisional responses to our INVITEs: CSeq, code and body.
+    pub heard: Vec<(u32, u16, String)>,
+    /// Requests of the other side.
+    pub asked: Vec<Method>,
+    /// Sent in the ACK to the next 2xx (an INVITE without an offer).
+    pub answer: Option<String>,
+    /// A call to the phone, not yet answered.
+    pub ringing: Option<ServerId>,
+    /// A call that it took and whose ACK has not come.
+    accepted: Option<ServerId>,
+    /// ACKs are kept back.
+    pub withholds_ack: bool,
+    gateway: Target,
+}
+
+impl Phone {
+    pub fn new(gateway: SocketAddr, rng: Rng) -> Self {
+        let addr = PHONE.parse().unwrap();
+        Self {
+            tx: Transactions::new(Locals { v4: Some(addr), v6: None }, rng),
+            dialog: None,
+            heard: Vec::new(),
+            asked: Vec::new(),
+            answer: None,
+            ringing: None,
+            accepted: None,
+            withholds_ack: false,
+            gateway: Target { transport: Transport::Udp, addr: gateway, conn: None },
+        }
+    }
+
+    /// Calls the gateway, with or without an offer.
+    pub fn call(&mut self, now: Instant, offer: Option<&str>) {
+        let text = format!(
+            "INVITE sip:desk@{} SIP/2.0\r\nVia: SIP/2.0/UDP x;branch=z9hG4bKx\r\nMax-Forwards: 70\r\n\
+             From: <sip:phone@{PHONE}>;tag=ph1\r\nTo: <sip:desk@{}>\r\nCall-ID: from-the-phone\r\nCSeq: 1 INVITE\r\n\
+             Contact: <sip:phone@{PHONE}>\r\n\r\n",
+            self.gateway.addr, self.gateway.addr
+        );
+        let Ok(Message::Request(r)) = parse(text.as_bytes()) else { panic!("{text}") };
+        let mut draft = Draft::request(&Method::Invite, &r.uri);
+        for (name, value) in [
+            ("Max-Forwards", "70"),
+            ("From", &format!("<sip:phone@{PHONE}>;tag=ph1")),
+            ("To", &format!("<sip:desk@{}>", self.gateway.addr)),
+            ("Call-ID", "from-the-phone"),
+            ("CSeq", "1 INVITE"),
+        ] {
+            draft.push(name, value);
+        }
+        self.invite(now, draft, offer);
+    }
+
+    fn invite(&mut self, now: Instant, mut draft: Draft, offer: Option<&str>) {
+        draft.push("Contact", format!("<sip:phone@{PHONE}>"));
+        if let Some(offer) = offer {
+            draft.set_body("application/sdp", offer.as_bytes().to_vec());
+        }
+        self.tx.request(now, &Method::Invite, draft, self.gateway).unwrap();
+    }
+
+    /// An INVITE inside the call; gives back its CSeq.
+    pub fn reinvite(&mut self, now: Instant, offer: Option<&str>) -> u32 {
+        let dialog = self.dialog.as_mut().expect("in a call");
+        let (draft, _) = dialog.request(&Method::Invite);
+        let cseq = dialog.local_seq;
+        self.invite(now, draft, offer);
+        cseq
+    }
+
+    pub fn bye(&mut self, now: Instant) {
+        let (draft, _) = self.dialog.as_mut().expect("in a call").request(&Method::Bye);
+        self.tx.request(now, &Method::Bye, draft, self.gateway).unwrap();
+    }
+
+    /// Code and body of the final response to the INVITE with this CSeq.
+    pub fn outcome(&self, cseq: u32) -> Option<(u16, &str)> {
+        self.heard.iter().find(|h| h.0 == cseq && h.1 >= 200).map(|h| (h.1, h.2.as_str()))
+    }
+
+    pub fn handle(&mut self, now: Instant, source: Target, bytes: &[u8]) {
+        match parse(bytes) {
+            Ok(Message::Request(mut r)) => {
+                r.stamp(source.addr);
+                self.tx.handle_request(now, r, source);
+            }
+            Ok(Message::Response(r)) => self.tx.handle_response(now, r),
+            Err(e) => panic!("the gateway sent nonsense: {e:?}"),
+        }
+        self.drain(now);
+    }
+
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.tx.handle_timeout(now);
+        self.drain(now);
+    }
+
+    fn drain(&mut self, now: Instant) {
+        while let Some(event) = self.tx.poll_event() {
+            match event {
+                Event::Request(id, request, _) => {
+                    self.asked.push(request.method.clone());
+                    self.reply(now, id, &request);
+                }
+                Event::Response(id, response) => self.response(id, &response),
+                Event::Ack(ack) => {
+                    let waits = self.accepted.take_if(|_| ack.common.cseq_method == Method::Ack);
+                    waits.into_iter().for_each(|id| self.tx.confirm(id));
+                }
+                Event::Cancelled(_) | Event::Failed(..) | Event::AckMissing(_) | Event::Gone(_) => {}
+            }
+        }
+    }
+
+    /// Answers the call that rings.
+    pub fn pick_up(&mut self, now: Instant, answer: &str) {
+        let id = self.ringing.take().expect("rings");
+        let mut draft = self.tx.draft(id, 200, "OK").unwrap();
+        draft.push("Contact", format!("<sip:phone@{PHONE}>"));
+        draft.set_body("application/sdp", answer.as_bytes().to_vec());
+        self.tx.respond(now, id, 200, &draft);
+        self.accepted = Some(id);
+    }
+
+    fn reply(&mut self, now: Instant, id: ServerId, request: &Request) {
+        if request.method == Method::Invite && self.dialog.is_none() {
+            self.dialog = Some(Dialog::uas(request, self.tx.tag_of(id).unwrap()).unwrap());
+            self.ringing = Some(id);
+            let mut draft = self.tx.draft(id, 180, "Ringing").unwrap();
+            draft.push("Contact", format!("<sip:phone@{PHONE}>"));
+            return self.tx.respond(now, id, 180, &draft);
+        }
+        let code = if request.method == Method::Bye { 200 } else { 405 };
+        let draft = self.tx.draft(id, code, "Said").unwrap();
+        self.tx.respond(now, id, code, &draft);
+    }
+
+    fn response(&mut self, id: ClientId, response: &Response) {
+        let c = &response.common;
+        if c.cseq_method != Method::Invite {
+            return;
+        }
+        let body = String::from_utf8_lossy(&c.body).into_owned();
+        self.heard.push((c.cseq, response.code, body));
+        if !(200..300).contains(&response.code) {
+            return;
+        }
+        let asked = c.to.uri.clone();
+        let dialog = self.dialog.get_or_insert_with(|| Dialog::uac(response, &asked).unwrap());
+        if self.withholds_ack {
+            return;
+        }
+        let (mut ack, _) = dialog.ack(c.cseq);
+        if let Some(answer) = self.answer.take() {
+            ack.set_body("application/sdp", answer.into_bytes());
+        }
+        let tag = c.to.tag().unwrap_or_default().to_owned();
+        self.tx.ack(id, &tag, &ack, self.gateway);
+    }
+
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.tx.poll_transmit()
+    }
+}
