@@ -9,6 +9,10 @@ use super::error::ApiError;
 /// # Errors
 /// [`ApiError::BadRequest`] with line and column.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    if let Err(e) = std::str::from_utf8(bytes) {
+        let at = e.valid_up_to();
+        return Err(ApiError::BadRequest(format!("invalid JSON: byte {at} is not UTF-8")));
+    }
     let trimmed = bytes.trim_ascii();
     let text: &[u8] = if trimmed.is_empty() || trimmed == b"null" { b"{}" } else { bytes };
     if !text.trim_ascii_start().starts_with(b"{")
@@ -43,6 +47,8 @@ mod tests {
         assert!(e("{} x").contains("trailing"));
         assert!(e("[1]").contains("must be a JSON object"));
         assert!(e("{\"n\":1,\"n\":2}").contains("duplicate field"));
-        assert!(parse::<B>(b"{\"n\":\xff}").is_err());
+        // Also where nobody looks at it.
+        let e = parse::<B>(b"{\"x\":\"\xff\"}").unwrap_err().to_string();
+        assert!(e.contains("byte 6 is not UTF-8"), "{e}");
     }
 }

@@ -98,10 +98,9 @@ impl Resampler {
         let Some(plane) = self.planes.first() else { return };
         for (block, out) in out.chunks_mut(LANES * self.ratio).enumerate() {
             for (p, taps) in self.phases.iter().enumerate() {
-                let mut sums = [0.0; LANES];
-                filter(plane, block * LANES, taps, &mut sums);
-                for (o, s) in out.iter_mut().skip(p).step_by(self.ratio).zip(sums) {
-                    *o = rounded(s);
+                let samples = filter(plane, block * LANES, taps, [0.0; LANES]).map(rounded);
+                for (group, s) in out.chunks_exact_mut(self.ratio).zip(&samples) {
+                    group.iter_mut().skip(p).take(1).for_each(|o| *o = *s);
                 }
             }
         }
@@ -109,26 +108,25 @@ impl Resampler {
 
     /// Each output is the sum of what the phases of the input give.
     fn down(&self, out: &mut [i16]) {
-        for (block, out) in out.chunks_mut(LANES).enumerate() {
+        for (block, out) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
             let mut sums = [0.0; LANES];
             for (plane, taps) in self.planes.iter().zip(&self.phases) {
-                filter(plane, block * LANES, taps, &mut sums);
+                sums = filter(plane, block * LANES, taps, sums);
             }
-            for (o, s) in out.iter_mut().zip(sums) {
-                *o = rounded(s);
-            }
+            *out = sums.map(rounded);
         }
     }
 }
 
 /// Adds the filter's outputs from place `at` on. All lanes go along side by side, which vector units like.
-fn filter(plane: &[f32], at: usize, taps: &[f32; TAPS_PER_PHASE], sums: &mut [f32; LANES]) {
-    let Some(span) = plane.get(at + 1..at + TAPS_PER_PHASE + LANES) else { return };
+fn filter(plane: &[f32], at: usize, taps: &[f32; TAPS_PER_PHASE], mut sums: [f32; LANES]) -> [f32; LANES] {
+    let span = plane.get(at + 1..at + TAPS_PER_PHASE + LANES).unwrap_or_default();
     for (window, t) in span.array_windows::<LANES>().zip(taps) {
         for (s, x) in sums.iter_mut().zip(window) {
             *s += x * t;
         }
     }
+    sums
 }
 
 /// Held within 16 bits and rounded, ties to even: by adding a number so large that its last digit is 1.

@@ -1,0 +1,144 @@
+//! SIP at the real sockets: framing on TCP, nonsense on UDP.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::cast_lossless,
+    clippy::too_many_lines,
+    unreachable_pub,
+    missing_docs,
+    reason = "a test may fail loudly"
+)]
+
+mod common;
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use branchline::base::rng::Rng;
+use common::Gateway;
+
+fn sip(gw: &Gateway) -> SocketAddr {
+    gw.listen["sip"].as_str().unwrap().parse().unwrap()
+}
+
+fn options(n: u32, transport: &str, lengths: &str, body: &str) -> String {
+    format!(
+        "OPTIONS sip:x@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/{transport} 127.0.0.1:9;branch=z9hG4bKs{n};rport\r\n\
+         From: <sip:t@x>;tag=1\r\nTo: <sip:x@x>\r\nCall-ID: s{n}\r\nCSeq: {n} OPTIONS\r\n{lengths}\r\n{body}"
+    )
+}
+
+fn connect(gw: &Gateway) -> TcpStream {
+    let s = TcpStream::connect(sip(gw)).unwrap();
+    s.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    s
+}
+
+/// Reads until `done` is in what came, or the far end closes.
+fn read_until(s: &mut TcpStream, done: &str) -> String {
+    let mut out = Vec::new();
+    let mut chunk = [0u8; 4096];
+    while !String::from_utf8_lossy(&out).contains(done) {
+        match s.read(&mut chunk).unwrap() {
+            0 => break,
+            n => out.extend_from_slice(&chunk[..n]),
+        }
+    }
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn messages_on_a_stream_are_found_however_they_are_cut() {
+    let gw = Gateway::start(&[]);
+    let mut s = connect(&gw);
+    // Two in one piece, a ping between them, then one byte by byte.
+    let two =
+        options(1, "TCP", "Content-Length: 3\r\n", "abc") + "\r\n\r\n" + &options(2, "TCP", "l: 0\r\n", "");
+    s.write_all(two.as_bytes()).unwrap();
+    let got = read_until(&mut s, "CSeq: 2 OPTIONS");
+    assert!(got.contains("CSeq: 1 OPTIONS") && got.matches("SIP/2.0 200 OK").count() == 2, "{got}");
+    s.set_nodelay(true).unwrap();
+    for b in options(3, "TCP", "Content-Length: 0\r\n", "").bytes() {
+        s.write_all(&[b]).unwrap();
+    }
+    assert!(read_until(&mut s, "CSeq: 3 OPTIONS").contains("SIP/2.0 200 OK"));
+}
+
+#[test]
+fn a_length_that_cannot_be_is_refused_and_the_connection_closed() {
+    let gw = Gateway::start(&[]);
+    let mut other = connect(&gw);
+    for (n, lengths) in [
+        "Content-Length: -1\r\n",
+        "Content-Length: x\r\n",
+        "Content-Length: 99999999999999999999\r\n",
+        "Content-Length: 70000\r\n",
+        "Content-Length: 1\r\nl: 1\r\n",
+        "",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut s = connect(&gw);
+        s.write_all(options(n as u32 + 1, "TCP", lengths, "abc").as_bytes()).unwrap();
+        let got = read_until(&mut s, "never said");
+        assert!(got.starts_with("SIP/2.0 4") || got.starts_with("SIP/2.0 5"), "{lengths:?}: {got:?}");
+        assert_eq!(got.matches("SIP/2.0 ").count(), 1, "{lengths:?}: {got}");
+    }
+    // Bytes without end are no message.
+    let mut s = connect(&gw);
+    let _cut_off = s.write_all(&[b'a'; 200_000]);
+    assert_eq!(s.read(&mut [0u8; 16]).unwrap_or(0), 0);
+    other.write_all(options(9, "TCP", "Content-Length: 0\r\n", "").as_bytes()).unwrap();
+    assert!(read_until(&mut other, "CSeq: 9 OPTIONS").contains("200 OK"), "others go on");
+}
+
+#[test]
+fn truncated_and_random_datagrams_harm_nobody() {
+    let gw = Gateway::start(&[]);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut rng = Rng::from_number(7);
+    let whole = options(1, "UDP", "Content-Length: 0\r\n", "").replace("OPTIONS", "INVITE");
+    for cut in 0..whole.len() {
+        socket.send_to(&whole.as_bytes()[..cut], sip(&gw)).unwrap();
+    }
+    for _ in 0..2000 {
+        let mut bytes = whole.clone().into_bytes();
+        for _ in 0..=rng.below(8) {
+            let at = rng.below(bytes.len() as u32) as usize;
+            bytes[at] = rng.below(256) as u8;
+        }
+        if rng.chance(50) {
+            bytes = (0..rng.below(1400)).map(|_| rng.below(256) as u8).collect();
+        }
+        socket.send_to(&bytes, sip(&gw)).unwrap();
+    }
+    // The answers to some of it come first; what was asked last is answered too.
+    let mut got = String::new();
+    for n in 0..20 {
+        socket.send_to(options(100 + n, "UDP", "Content-Length: 0\r\n", "").as_bytes(), sip(&gw)).unwrap();
+        let mut buffer = [0u8; 4096];
+        while let Ok(len) = socket.recv(&mut buffer) {
+            got = String::from_utf8_lossy(&buffer[..len]).into_owned();
+            if got.contains(" OPTIONS\r\n") {
+                break;
+            }
+        }
+        if got.contains(" OPTIONS\r\n") {
+            break;
+        }
+    }
+    assert!(got.starts_with("SIP/2.0 200 OK") && got.contains("\r\nAllow: INVITE"), "{got}");
+    assert_eq!(gw.get("/health").status, 200);
+    let counted = String::from_utf8(gw.get("/metrics").body).unwrap();
+    let malformed = counted.lines().find(|l| l.contains("malformed") && !l.starts_with('#')).unwrap();
+    assert!(malformed.rsplit(' ').next().unwrap().parse::<f64>().unwrap() > 100.0, "{malformed}");
+}
