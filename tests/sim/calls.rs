@@ -7,8 +7,8 @@ use branchline::wire::Uri;
 use crate::net::{HARSH, Injected, NONE, Net};
 
 pub const SEEDS: u64 = 300;
-const A: usize = 0;
-const B: usize = 1;
+pub const A: usize = 0;
+pub const B: usize = 1;
 /// Long enough for every timer of every transaction.
 pub const FOREVER: u64 = 400_000;
 
@@ -37,7 +37,7 @@ fn originate(net: &mut Net, ring_timeout: u32) -> String {
 }
 
 /// Runs until a leg rings at B, or the end.
-fn until_ringing(net: &mut Net) -> Option<String> {
+pub fn until_ringing(net: &mut Net) -> Option<String> {
     let mut t = 0;
     while net.legs(B).is_empty() && t < 40_000 {
         t += 10;

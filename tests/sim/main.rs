@@ -17,5 +17,7 @@
 
 mod calls;
 mod net;
+mod paths;
 mod phone;
 mod reinvite;
+mod webhooks;

@@ -11,7 +11,7 @@ use branchline::config::{Config, Sources, load};
 use branchline::gateway::Gateway;
 use branchline::gateway::event::Event;
 use branchline::gateway::ports::Port;
-use branchline::gateway::work::{Work, WorkResult};
+use branchline::gateway::work::{Work, WorkId, WorkResult};
 use branchline::media::command::{Command, Fact, Quality};
 use branchline::sip::target::{Target, Transport};
 use branchline::sip::transactions::Locals;
@@ -66,6 +66,8 @@ pub struct Net {
     faults: Faults,
     pub rng: Rng,
     wires: BTreeMap<(Instant, u64), Datagram>,
+    /// Names being looked up, with the time of their answer: by which node, what for.
+    lookups: BTreeMap<(Instant, u64), (usize, WorkId, String)>,
     sequence: u64,
     pub injected: Injected,
     /// Things tests want to do later.
@@ -98,6 +100,7 @@ impl Net {
             faults,
             rng,
             wires: BTreeMap::new(),
+            lookups: BTreeMap::new(),
             sequence: 0,
             injected: Injected::default(),
             agenda: BTreeSet::new(),
@@ -148,8 +151,10 @@ impl Net {
             }
             while let Some(work) = node.gw.poll_work() {
                 busy = true;
-                if let Work::Resolve { id, .. } = work {
-                    node.gw.handle_work(self.now, id, WorkResult::Resolved(Vec::new()));
+                if let Work::Resolve { id, host } = work {
+                    let wait = Duration::from_millis(self.rng.below(4000).into());
+                    self.sequence += 1;
+                    self.lookups.insert((self.now.mono + wait, self.sequence), (i, id, host));
                 }
             }
             let from = node.addr;
@@ -182,7 +187,9 @@ impl Net {
         let copies = if self.rng.chance(faults.duplicate) { 2 } else { 1 };
         self.injected.doubled += copies - 1;
         for _ in 0..copies {
-            let mut delay = 5 + self.rng.below(faults.delay_ms.max(1));
+            // What comes over TCP comes in order.
+            let spread = if target.transport == Transport::Tcp { 1 } else { faults.delay_ms.max(1) };
+            let mut delay = 5 + self.rng.below(spread);
             if self.rng.chance(faults.reorder) {
                 self.injected.reordered += 1;
                 delay += 20 + self.rng.below(600);
@@ -194,11 +201,20 @@ impl Net {
         }
     }
 
+    /// Answers the oldest question for a name: `node1.test` is the second node, others are unknown.
+    fn look_up(&mut self) {
+        let Some((_, (node, id, host))) = self.lookups.pop_first() else { return };
+        let found = self.nodes.iter().enumerate().find(|(i, _)| host == format!("node{i}.test"));
+        let addresses = found.map(|(_, n)| n.addr.ip()).into_iter().collect();
+        self.with(node, |gw, now| gw.handle_work(now, id, WorkResult::Resolved(addresses)));
+    }
+
     fn next_at(&self) -> Option<Instant> {
         let wire = self.wires.keys().next().map(|k| k.0);
         let agenda = self.agenda.first().map(|a| a.0);
         let timers = self.nodes.iter().filter_map(|n| n.gw.poll_timeout()).min();
-        [wire, agenda, timers, self.phone.tx.poll_timeout()].into_iter().flatten().min()
+        let lookup = self.lookups.keys().next().map(|k| k.0);
+        [wire, agenda, timers, lookup, self.phone.tx.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Runs until `until` or until nothing is left to happen; gives back an agenda item that is due.
@@ -224,6 +240,10 @@ impl Net {
                     Some(_) => {}
                     None => self.with_phone(|p, now| p.handle(now, source, &d.bytes)),
                 }
+                continue;
+            }
+            if self.lookups.keys().next().is_some_and(|k| k.0 <= self.now.mono) {
+                self.look_up();
                 continue;
             }
             if self.phone.tx.poll_timeout().is_some_and(|t| t <= self.now.mono) {

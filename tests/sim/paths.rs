@@ -1,0 +1,68 @@
+//! Other ways to the far end: by name, with a resolver that takes its time, and over TCP.
+
+use crate::calls::{A, B, FOREVER, SEEDS, call_to, report, total, until_ringing};
+use crate::net::{HARSH, Injected, NONE, Net};
+
+#[test]
+fn a_name_is_looked_up_while_the_world_goes_on() {
+    let mut sum = Injected::default();
+    for seed in 0..SEEDS {
+        let mut net = Net::new(seed, 2, HARSH, "");
+        let call = call_to("sip:bob@node1.test");
+        let a = net.with(A, |gw, now| gw.originate(now, call)).unwrap().id;
+        // A second call to the same name is given up before the name is known, or soon after.
+        let call = call_to("sip:late@node1.test");
+        let late = net.with(A, |gw, now| gw.originate(now, call)).unwrap().id;
+        net.run(net.at(seed * 10));
+        net.with(A, |gw, now| gw.hang_up_leg(now, &late, None)).unwrap();
+        assert!(until_ringing(&mut net).is_some(), "seed {seed}");
+        net.run(net.at(41_000));
+        let mut answered = Vec::new();
+        for b in net.legs(B) {
+            // The one that was given up may have rung, too.
+            if net.with(B, |gw, now| gw.answer(now, &b)).is_ok() {
+                answered.push(b);
+            }
+        }
+        net.run(net.at(90_000));
+        assert_eq!(net.nodes[A].gw.leg(&a).map(|l| l.state), Ok("connected"), "seed {seed}");
+        assert_eq!(net.reason(A, &late).unwrap(), "api_hangup", "seed {seed}");
+        net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)).unwrap();
+        net.run(net.at(FOREVER));
+        assert_eq!(answered.len(), 1, "seed {seed}");
+        assert_eq!(net.reason(B, &answered[0]).unwrap(), "remote_bye", "seed {seed}");
+        net.check_end(&format!("seed {seed}"));
+        total(&mut sum, net.injected);
+    }
+    report("slow look-ups", sum);
+}
+
+#[test]
+fn an_unknown_name_fails_the_call_and_nothing_else() {
+    let mut net = Net::new(1, 2, NONE, "");
+    let call = call_to("sip:bob@nowhere.test");
+    let a = net.with(A, |gw, now| gw.originate(now, call)).unwrap().id;
+    net.run(net.at(FOREVER));
+    assert_eq!(net.reason(A, &a).unwrap(), "invite_failed");
+    assert!(net.legs(B).is_empty());
+    net.check_end("unknown");
+}
+
+#[test]
+fn a_call_over_tcp_stays_on_tcp() {
+    for seed in 0..20 {
+        let mut net = Net::new(seed, 2, HARSH, "");
+        let call = call_to("sip:bob@10.0.0.2;transport=tcp");
+        let a = net.with(A, |gw, now| gw.originate(now, call)).unwrap().id;
+        let b = until_ringing(&mut net).unwrap();
+        net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
+        net.run(net.at(2_000));
+        assert_eq!(net.nodes[A].gw.leg(&a).map(|l| l.state), Ok("connected"), "seed {seed}");
+        net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)).unwrap();
+        net.run(net.at(FOREVER));
+        assert_eq!(net.reason(B, &b).unwrap(), "remote_bye", "seed {seed}");
+        // Nothing of it went over the torn UDP.
+        assert_eq!((net.injected.lost, net.injected.doubled), (0, 0), "seed {seed}");
+        net.check_end(&format!("seed {seed}"));
+    }
+}
