@@ -100,6 +100,18 @@ pub fn metrics(app: &App) -> Reply {
     m.many("branchline_sip_refused_total", "counter", "Calls refused before they became legs.", refused);
     m.one("branchline_sip_malformed_total", "counter", "Messages that cannot be used.", n.malformed);
     m.one("branchline_sip_strangers_total", "counter", "Requests from outside sip.accept_from.", n.strangers);
+    let media = n.media_totals;
+    for (name, help, value) in [
+        ("received", "RTP packets taken", media.received),
+        ("lost", "RTP packets that never came", media.lost),
+        ("foreign", "RTP packets refused, as they came from strangers", media.foreign),
+        ("late", "RTP packets too late to be played", media.late),
+        ("concealed_frames", "Frames of 20 ms made up", media.concealed),
+        ("digits_dropped", "Digits that found a queue full", media.digits_dropped),
+    ] {
+        let help = format!("{help}, of legs that have ended.");
+        m.one(&format!("branchline_rtp_{name}_total"), "counter", &help, value);
+    }
     let (clients, servers) = n.transactions;
     m.one("branchline_sip_transactions", "gauge", "SIP transactions alive.", (clients + servers) as u64);
     m.one(

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::core::Gateway;
 use super::leg::{Leg, Phase};
+use crate::media::command::Quality;
 
 /// A leg, as every reply that shows one has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -54,6 +55,8 @@ pub struct Numbers {
     pub transactions: (usize, usize),
     /// Datagrams and frames that are no SIP message.
     pub malformed: u64,
+    /// Media of the legs that have ended, together.
+    pub media_totals: Quality,
     /// Requests of strangers that were dropped.
     pub strangers: u64,
     /// Calls refused before they became legs, by status code.

@@ -213,4 +213,18 @@ pub struct Quality {
     pub late: u64,
     /// 20 ms frames made up because nothing came in time.
     pub concealed: u64,
+    /// Digits, either way, for which a full queue had no room.
+    pub digits_dropped: u64,
+}
+
+impl Quality {
+    /// Adds the counters of another leg; jitter is no counter.
+    pub fn add(&mut self, other: &Self) {
+        self.received += other.received;
+        self.lost += other.lost;
+        self.foreign += other.foreign;
+        self.late += other.late;
+        self.concealed += other.concealed;
+        self.digits_dropped += other.digits_dropped;
+    }
 }

@@ -60,6 +60,7 @@ pub struct Leg<W> {
     fifo_len: usize,
     run: u32,
     concealed: u64,
+    digits_lost: u64,
     quiet_ticks: u32,
     packet_samples: usize,
 }
@@ -103,6 +104,7 @@ impl<W: Wire> Leg<W> {
             fifo_len: 0,
             run: MAX_CONCEALED,
             concealed: 0,
+            digits_lost: 0,
             quiet_ticks: 0,
             packet_samples: frame_len(rate),
         }
@@ -210,7 +212,9 @@ impl<W: Wire> Leg<W> {
 
     fn note_digit(&mut self, digit: char) {
         // 64 digits wait already: nobody types that fast.
-        let _kept = self.digits.push_back(digit);
+        if self.digits.push_back(digit).is_err() {
+            self.digits_lost += 1;
+        }
     }
 
     fn rtcp(&mut self, bytes: &[u8], from: SocketAddr, now_ns: u64) {
@@ -318,6 +322,7 @@ impl<W: Wire> Leg<W> {
             foreign: self.lock.foreign(),
             late: self.jitter.counts().late,
             concealed: self.concealed,
+            digits_dropped: self.digits_lost + self.sending.digits_dropped(),
         }
     }
 }

@@ -31,6 +31,7 @@ pub struct Sending {
     pack: [u8; MAX_PAYLOAD],
     packed: usize,
     queue: Digits,
+    dropped: u64,
     event: Sender,
     tone: Option<(ToneGenerator, u8)>,
 }
@@ -50,6 +51,7 @@ impl Sending {
             pack: [0; MAX_PAYLOAD],
             packed: 0,
             queue: Digits::new(),
+            dropped: 0,
             event: Sender::default(),
             tone: None,
         }
@@ -78,11 +80,18 @@ impl Sending {
         self.marker = true;
     }
 
-    /// Digits to send after those that wait; what does not fit is dropped.
+    /// Digits to send after those that wait; what does not fit is dropped and counted.
     pub(super) fn add_digits(&mut self, codes: &[u8]) {
         for code in codes {
-            let _kept = self.queue.push(*code);
+            if self.queue.push(*code).is_err() {
+                self.dropped += 1;
+            }
         }
+    }
+
+    /// Digits that found the queue full.
+    pub(super) fn digits_dropped(&self) -> u64 {
+        self.dropped
     }
 
     fn next_digit(&mut self) -> Option<u8> {
@@ -214,5 +223,20 @@ impl<W: Wire> Leg<W> {
         for (o, p) in self.output.iter_mut().zip(&self.private).take(n) {
             *o = limiter::soft(i32::from(*o) + *p);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::order::MAX_DIGITS;
+
+    #[test]
+    fn digits_that_find_no_room_are_counted() {
+        let mut s = Sending::new(1);
+        s.add_digits(&[5; MAX_DIGITS - 2]);
+        s.add_digits(&[1, 2, 3, 4, 5]);
+        assert_eq!((s.queue.len(), s.digits_dropped()), (MAX_DIGITS, 3));
+        assert_eq!(s.next_digit(), Some(5));
     }
 }
