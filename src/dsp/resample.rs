@@ -99,8 +99,8 @@ impl Resampler {
         for (block, out) in out.chunks_mut(LANES * self.ratio).enumerate() {
             for (p, taps) in self.phases.iter().enumerate() {
                 let samples = filter(plane, block * LANES, taps, [0.0; LANES]).map(rounded);
-                for (group, s) in out.chunks_exact_mut(self.ratio).zip(&samples) {
-                    group.iter_mut().skip(p).take(1).for_each(|o| *o = *s);
+                for (o, s) in out.iter_mut().skip(p).step_by(self.ratio).zip(samples) {
+                    *o = s;
                 }
             }
         }

@@ -161,11 +161,8 @@ impl Gateway {
                 self.tx.refuse(*answer, source);
             }
             Ok(Message::Request(request)) if request.method != Method::Ack => {
-                let mut draft = Draft::response(&request, 400, "Bad Request: Content-Length is needed", None);
-                let tagged = format!("{};tag={}", draft.get("To").unwrap_or_default(), self.rng.token());
-                if request.common.to.tag().is_none() {
-                    draft.set_first("To", tagged);
-                }
+                let (tag, why) = (self.rng.token(), "Bad Request: Content-Length is needed");
+                let draft = Draft::response(&request, 400, why, Some(&tag));
                 self.tx.reply_stateless(&draft, &request, source);
             }
             Ok(_) | Err(Refusal::Drop(_)) => {}

@@ -51,35 +51,31 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 impl Gateway {
     /// Starts the binary with further environment variables and waits until it says it is ready.
     pub fn start(env: &[(&str, &str)]) -> Self {
-        Self::start_binary(env!("CARGO_BIN_EXE_branchline"), env)
+        Self::start_binary(env!("CARGO_BIN_EXE_branchline"), &[], env)
     }
 
     /// The same with the release build, which `make test` has made before.
     pub fn start_release(env: &[(&str, &str)]) -> Self {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/target/release/branchline");
-        assert!(std::path::Path::new(path).exists(), "no release build: run `make test`");
-        Self::start_binary(path, env)
+        Self::start_binary(release(), &[], env)
     }
 
     /// The same with a configuration file of this text.
     pub fn start_release_with(text: &str) -> Self {
         let file = std::env::temp_dir().join(format!("branchline-test-{}.toml", std::process::id()));
         std::fs::write(&file, text).unwrap();
-        let gw = Self::start_release(&[("BRANCHLINE_TEST_CONFIG", file.to_str().unwrap())]);
+        let gw = Self::start_binary(release(), &["--config", file.to_str().unwrap()], &[]);
         std::fs::remove_file(file).unwrap();
         gw
     }
 
-    fn start_binary(path: &str, env: &[(&str, &str)]) -> Self {
+    fn start_binary(path: &str, arguments: &[&str], env: &[(&str, &str)]) -> Self {
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("branchline-test-{}-{n}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let mut command = Command::new(path);
+        command.args(arguments);
         command.env_clear().env("STATE_DIR", &dir).env("HTTP_ADDR", "127.0.0.1:0").env("SIP_PORT", "0");
         command.envs(env.iter().copied()).stdin(Stdio::null()).stderr(Stdio::piped());
-        if let Some((_, file)) = env.iter().find(|(k, _)| *k == "BRANCHLINE_TEST_CONFIG") {
-            command.args(["--config", file]);
-        }
         let mut child = command.spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
@@ -142,6 +138,13 @@ impl Gateway {
         assert!(kill.success());
         self.child.wait().unwrap().code()
     }
+}
+
+/// Where the release build is.
+fn release() -> &'static str {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/target/release/branchline");
+    assert!(std::path::Path::new(path).exists(), "no release build: run `make test`");
+    path
 }
 
 /// One request on a connection of its own.

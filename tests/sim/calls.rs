@@ -38,11 +38,7 @@ fn originate(net: &mut Net, ring_timeout: u32) -> String {
 
 /// Runs until a leg rings at B, or the end.
 pub fn until_ringing(net: &mut Net) -> Option<String> {
-    let mut t = 0;
-    while net.legs(B).is_empty() && t < 40_000 {
-        t += 10;
-        net.run(net.at(t));
-    }
+    net.run_until(40_000, |n| !n.legs(B).is_empty());
     net.legs(B).first().cloned()
 }
 
@@ -112,8 +108,7 @@ fn calls_survive_a_torn_network() {
         let a = originate(&mut net, 0);
         let Some(b) = until_ringing(&mut net) else { panic!("seed {seed}: B never rang") };
         net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
-        let t = (net.now.mono - net.start).as_millis() as u64;
-        net.run(net.at(t + 40_000));
+        net.run_for(40_000);
         assert_eq!(net.nodes[A].gw.leg(&a).map(|l| l.state), Ok("connected"), "seed {seed}");
         assert_eq!(net.nodes[B].gw.leg(&b).map(|l| l.state), Ok("connected"), "seed {seed}");
         let who = if seed % 2 == 0 { A } else { B };
@@ -137,7 +132,7 @@ fn cancel_and_answer_race() {
         let mut net = Net::new(seed, 2, HARSH, "");
         let a = originate(&mut net, 0);
         let Some(b) = until_ringing(&mut net) else { panic!("seed {seed}: B never rang") };
-        let t = (net.now.mono - net.start).as_millis() as u64;
+        let t = net.elapsed();
         let (hang, answer) = (t + u64::from(net.rng.below(120)), t + u64::from(net.rng.below(120)));
         net.agenda.insert((net.at(hang), 1));
         net.agenda.insert((net.at(answer), 2));
@@ -174,8 +169,7 @@ fn bye_waits_for_the_ack_and_crossing_byes_meet() {
             // B hangs up before any ACK can have come.
             net.with(B, |gw, now| gw.hang_up_leg(now, &b, None)).unwrap();
         } else {
-            let t = (net.now.mono - net.start).as_millis() as u64;
-            net.run(net.at(t + 35_000));
+            net.run_for(35_000);
             net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)).unwrap();
             net.with(B, |gw, now| gw.hang_up_leg(now, &b, None)).unwrap();
         }

@@ -259,6 +259,25 @@ impl Net {
         panic!("the simulation does not come to rest");
     }
 
+    /// Milliseconds since the start of the run.
+    pub fn elapsed(&self) -> u64 {
+        (self.now.mono - self.start).as_millis() as u64
+    }
+
+    /// Runs on for `ms`; nothing may be on the agenda.
+    pub fn run_for(&mut self, ms: u64) {
+        assert_eq!(self.run(self.at(self.elapsed() + ms)), None);
+    }
+
+    /// Runs on, 10 ms at a time, until `done`, for at most `ms`; true when it is done.
+    pub fn run_until(&mut self, ms: u64, mut done: impl FnMut(&Self) -> bool) -> bool {
+        let end = self.elapsed() + ms;
+        while !done(self) && self.elapsed() < end {
+            self.run_for(10);
+        }
+        done(self)
+    }
+
     /// Event types of one leg of a node, in order.
     pub fn story(&self, node: usize, leg: &str) -> Vec<&'static str> {
         self.nodes[node].events.iter().filter(|e| e.leg_id.as_deref() == Some(leg)).map(|e| e.kind).collect()

@@ -9,7 +9,7 @@ use branchline::sip::dialog::Dialog;
 use branchline::sip::target::{Target, Transport};
 use branchline::sip::transactions::{ClientId, Event, Locals, ServerId, Transactions, Transmit};
 use branchline::wire::message::parse;
-use branchline::wire::{Draft, Message, Method, Request, Response};
+use branchline::wire::{Draft, Message, Method, Request, Response, Uri};
 
 pub const PHONE: &str = "10.0.0.99:5060";
 
@@ -57,18 +57,12 @@ impl Phone {
 
     /// Calls the gateway, with or without an offer.
     pub fn call(&mut self, now: Instant, offer: Option<&str>) {
-        let text = format!(
-            "INVITE sip:desk@{} SIP/2.0\r\nVia: SIP/2.0/UDP x;branch=z9hG4bKx\r\nMax-Forwards: 70\r\n\
-             From: <sip:phone@{PHONE}>;tag=ph1\r\nTo: <sip:desk@{}>\r\nCall-ID: from-the-phone\r\nCSeq: 1 INVITE\r\n\
-             Contact: <sip:phone@{PHONE}>\r\n\r\n",
-            self.gateway.addr, self.gateway.addr
-        );
-        let Ok(Message::Request(r)) = parse(text.as_bytes()) else { panic!("{text}") };
-        let mut draft = Draft::request(&Method::Invite, &r.uri);
+        let desk = format!("sip:desk@{}", self.gateway.addr);
+        let mut draft = Draft::request(&Method::Invite, &Uri::parse(&desk).unwrap());
         for (name, value) in [
             ("Max-Forwards", "70"),
             ("From", &format!("<sip:phone@{PHONE}>;tag=ph1")),
-            ("To", &format!("<sip:desk@{}>", self.gateway.addr)),
+            ("To", &format!("<{desk}>")),
             ("Call-ID", "from-the-phone"),
             ("CSeq", "1 INVITE"),
         ] {
@@ -129,10 +123,7 @@ impl Phone {
                     self.reply(now, id, &request);
                 }
                 Event::Response(id, response) => self.response(id, &response),
-                Event::Ack(ack) => {
-                    let waits = self.accepted.take_if(|_| ack.common.cseq_method == Method::Ack);
-                    waits.into_iter().for_each(|id| self.tx.confirm(id));
-                }
+                Event::Ack(_) => self.accepted.take().into_iter().for_each(|id| self.tx.confirm(id)),
                 Event::Cancelled(_) | Event::Failed(..) | Event::AckMissing(_) | Event::Gone(_) => {}
             }
         }

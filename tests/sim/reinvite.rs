@@ -9,37 +9,20 @@ use crate::phone::{PHONE, sdp};
 
 const GW: usize = 0;
 
-/// Milliseconds since the start of the run.
-fn elapsed(net: &Net) -> u64 {
-    (net.now.mono - net.start).as_millis() as u64
-}
-
-/// Runs on, 10 ms at a time, until `done`, for at most `ms`.
-fn run_until(net: &mut Net, ms: u64, mut done: impl FnMut(&Net) -> bool) -> bool {
-    let end = elapsed(net) + ms;
-    while elapsed(net) < end {
-        if done(net) {
-            return true;
-        }
-        net.run(net.at(elapsed(net) + 10));
-    }
-    done(net)
-}
-
 /// The phone calls, and is answered.
 fn connected(net: &mut Net, offer: Option<&str>) -> String {
     net.with_phone(|p, now| p.call(now, offer));
-    assert!(run_until(net, 40_000, |n| !n.legs(GW).is_empty()), "the call arrives");
+    assert!(net.run_until(40_000, |n| !n.legs(GW).is_empty()), "the call arrives");
     let leg = net.legs(GW)[0].clone();
     net.with(GW, |gw: &mut Gateway, now: Now| gw.answer(now, &leg)).unwrap();
-    let up = run_until(net, 40_000, |n| n.nodes[GW].gw.leg(&leg).is_ok_and(|l| l.state == "connected"));
+    let up = net.run_until(40_000, |n| n.nodes[GW].gw.leg(&leg).is_ok_and(|l| l.state == "connected"));
     assert!(up, "the call is up");
     leg
 }
 
 fn finish(net: &mut Net, leg: &str, context: &str) {
     net.with_phone(|p, now| p.bye(now));
-    net.run(net.at(elapsed(net) + FOREVER));
+    net.run_for(FOREVER);
     assert_eq!(net.reason(GW, leg).unwrap(), "remote_bye", "{context}");
     net.check_end(context);
 }
@@ -69,7 +52,7 @@ fn a_call_without_an_offer_gets_ours_in_the_200() {
 fn an_ack_that_answers_nothing_ends_the_call() {
     let mut net = Net::new(3, 1, NONE, "");
     net.with_phone(|p, now| p.call(now, None));
-    assert!(run_until(&mut net, 1000, |n| !n.legs(GW).is_empty()));
+    assert!(net.run_until(1000, |n| !n.legs(GW).is_empty()));
     let leg = net.legs(GW)[0].clone();
     net.with(GW, |gw, now| gw.answer(now, &leg)).unwrap();
     net.run(net.at(FOREVER));
@@ -92,13 +75,13 @@ fn the_far_ends_hold_comes_and_goes() {
         {
             let n = n as u32 + 2;
             let cseq = net.with_phone(|p, now| p.reinvite(now, Some(&sdp(n, direction))));
-            assert!(run_until(&mut net, 40_000, |net| net.phone.outcome(cseq).is_some()), "seed {seed}");
+            assert!(net.run_until(40_000, |net| net.phone.outcome(cseq).is_some()), "seed {seed}");
             let (code, body) = net.phone.outcome(cseq).unwrap();
             assert_eq!(code, 200, "seed {seed}");
             assert!(body.contains(answered), "seed {seed}: {direction}: {body}");
             assert_eq!(version(body), first + u64::from(n) - 1, "seed {seed}");
             // The ACK has to arrive before the next may be asked for.
-            net.run(net.at(elapsed(&net) + 40_000));
+            net.run_for(40_000);
             let held = net.nodes[GW].gw.leg(&leg).unwrap().held;
             assert_eq!(held, direction != "sendrecv", "seed {seed}: {direction}");
         }
@@ -119,9 +102,9 @@ fn a_second_change_waits_for_the_first() {
         // The first change is answered but never acknowledged, so the second comes too early (§14.2).
         net.phone.withholds_ack = true;
         let first = net.with_phone(|p, now| p.reinvite(now, Some(&sdp(2, "sendonly"))));
-        assert!(run_until(&mut net, 20_000, |n| n.phone.outcome(first).is_some()), "seed {seed}");
+        assert!(net.run_until(20_000, |n| n.phone.outcome(first).is_some()), "seed {seed}");
         let second = net.with_phone(|p, now| p.reinvite(now, Some(&sdp(3, "sendrecv"))));
-        net.run(net.at(elapsed(&net) + FOREVER));
+        net.run_for(FOREVER);
         let codes = (net.phone.outcome(first).unwrap().0, net.phone.outcome(second).map(|o| o.0));
         assert!(matches!(codes, (200, Some(500 | 481) | None)), "seed {seed}: {codes:?}");
         assert_eq!(net.reason(GW, &leg).unwrap(), "ack_timeout", "seed {seed}");
@@ -138,10 +121,10 @@ fn glare_is_491() {
         let uri = format!("sip:phone@{PHONE}");
         let call = crate::calls::call_to(&uri);
         let leg = net.with(GW, |gw, now| gw.originate(now, call)).unwrap().id;
-        assert!(run_until(&mut net, 40_000, |n| n.phone.ringing.is_some()), "seed {seed}");
+        assert!(net.run_until(40_000, |n| n.phone.ringing.is_some()), "seed {seed}");
         // The phone asks for a change while our INVITE waits for its answer: only one of them can be first.
         let cseq = net.with_phone(|p, now| p.reinvite(now, Some(&sdp(2, "sendonly"))));
-        assert!(run_until(&mut net, 30_000, |n| n.phone.outcome(cseq).is_some()), "seed {seed}");
+        assert!(net.run_until(30_000, |n| n.phone.outcome(cseq).is_some()), "seed {seed}");
         match net.phone.outcome(cseq).unwrap().0 {
             491 => met += 1,
             // None of its 180s has arrived: there is no dialog yet for the gateway.
@@ -149,11 +132,10 @@ fn glare_is_491() {
             other => panic!("seed {seed}: {other}"),
         }
         net.with_phone(|p, now| p.pick_up(now, &sdp(1, "sendrecv")));
-        let up =
-            run_until(&mut net, 40_000, |n| n.nodes[GW].gw.leg(&leg).is_ok_and(|l| l.state == "connected"));
+        let up = net.run_until(40_000, |n| n.nodes[GW].gw.leg(&leg).is_ok_and(|l| l.state == "connected"));
         assert!(up, "seed {seed}: the call is none the worse");
         // The 200 has been acknowledged before the phone hangs up.
-        net.run(net.at(elapsed(&net) + 40_000));
+        net.run_for(40_000);
         finish(&mut net, &leg, &format!("seed {seed}"));
         total(&mut sum, net.injected);
     }

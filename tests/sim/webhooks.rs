@@ -28,7 +28,7 @@ fn events(seed: u64) -> Vec<(Duration, usize, Event)> {
         let a = net.with(A, |gw, now| gw.originate(now, call)).unwrap().id;
         let known = net.legs(B).len();
         until_ringing(&mut net).unwrap();
-        let t = (net.now.mono - net.start).as_millis() as u64;
+        let t = net.elapsed();
         net.run(net.at(t + 20_000));
         for b in net.legs(B).iter().skip(known.saturating_sub(1)) {
             // The first call's leg is gone when the second comes.
