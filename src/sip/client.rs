@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::machine::Machine;
 use super::{Bytes, Output, T1, T2, T4, TIMEOUT};
 
 #[derive(Debug)]
@@ -64,9 +65,10 @@ impl Client {
     pub fn fail(&mut self) {
         self.state = State::Terminated;
     }
+}
 
-    /// Fires what is due at `now`.
-    pub fn handle_timeout(&mut self, now: Instant) {
+impl Machine for Client {
+    fn handle_timeout(&mut self, now: Instant) {
         match &mut self.state {
             State::Trying { f, .. } | State::Proceeding { f, .. } if *f <= now => {
                 self.out.push_back(Output::TimedOut);
@@ -87,15 +89,11 @@ impl Client {
         }
     }
 
-    /// The next output, until `None`.
-    #[must_use]
-    pub fn poll(&mut self) -> Option<Output> {
+    fn poll(&mut self) -> Option<Output> {
         self.out.pop_front()
     }
 
-    /// When to call [`Self::handle_timeout`] next, and why; `None` once terminated.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+    fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         match &self.state {
             State::Trying { e: Some((at, _)), f } | State::Proceeding { e: Some(at), f } if at < f => {
                 Some((*at, "E"))
@@ -106,9 +104,7 @@ impl Client {
         }
     }
 
-    /// True when nothing more can come of it.
-    #[must_use]
-    pub fn is_terminated(&self) -> bool {
+    fn is_terminated(&self) -> bool {
         matches!(self.state, State::Terminated)
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::machine::Machine;
 use super::{Bytes, Output, T1, TIMEOUT};
 use crate::wire::Draft;
 
@@ -100,8 +101,14 @@ impl ClientInvite {
         self.state = State::Terminated;
     }
 
-    /// Fires what is due at `now`.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    fn give_up(&mut self) {
+        self.out.push_back(Output::TimedOut);
+        self.state = State::Terminated;
+    }
+}
+
+impl Machine for ClientInvite {
+    fn handle_timeout(&mut self, now: Instant) {
         match &mut self.state {
             State::Calling { b, .. } if *b <= now => self.give_up(),
             State::Proceeding { cancelled: Some(at) } if *at <= now => self.give_up(),
@@ -121,20 +128,11 @@ impl ClientInvite {
         }
     }
 
-    fn give_up(&mut self) {
-        self.out.push_back(Output::TimedOut);
-        self.state = State::Terminated;
-    }
-
-    /// The next output, until `None`.
-    #[must_use]
-    pub fn poll(&mut self) -> Option<Output> {
+    fn poll(&mut self) -> Option<Output> {
         self.out.pop_front()
     }
 
-    /// When to call [`Self::handle_timeout`] next, and why.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+    fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         match &self.state {
             State::Calling { a: Some((at, _)), b } if at < b => Some((*at, "A")),
             State::Calling { b, .. } => Some((*b, "B")),
@@ -145,9 +143,7 @@ impl ClientInvite {
         }
     }
 
-    /// True when nothing more can come of it.
-    #[must_use]
-    pub fn is_terminated(&self) -> bool {
+    fn is_terminated(&self) -> bool {
         matches!(self.state, State::Terminated)
     }
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::Bytes;
 use super::client::Client;
 use super::client_invite::ClientInvite;
+use super::machine::Machine;
 use super::table::ClientKey;
 use super::target::{Target, Transport};
 use super::transactions::{ClientId, Event, Failure, Overload, Ref, Transactions, Transmit};
@@ -36,6 +37,15 @@ pub struct ClientTx {
 pub(super) enum ClientMachine {
     Invite(ClientInvite),
     Other(Client),
+}
+
+impl ClientMachine {
+    pub(super) fn as_machine(&mut self) -> &mut dyn Machine {
+        match self {
+            Self::Invite(m) => m,
+            Self::Other(m) => m,
+        }
+    }
 }
 
 impl Transactions {

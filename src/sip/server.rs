@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::machine::Machine;
 use super::{Bytes, Output, TIMEOUT};
 
 #[derive(Debug)]
@@ -48,32 +49,27 @@ impl Server {
             State::Trying | State::Terminated => {}
         }
     }
+}
 
-    /// Fires what is due at `now`.
-    pub fn handle_timeout(&mut self, now: Instant) {
+impl Machine for Server {
+    fn handle_timeout(&mut self, now: Instant) {
         if matches!(self.state, State::Completed { j, .. } if j <= now) {
             self.state = State::Terminated;
         }
     }
 
-    /// The next output, until `None`.
-    #[must_use]
-    pub fn poll(&mut self) -> Option<Output> {
+    fn poll(&mut self) -> Option<Output> {
         self.out.pop_front()
     }
 
-    /// When to call [`Self::handle_timeout`] next, and why.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+    fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         match self.state {
             State::Completed { j, .. } => Some((j, "J")),
             State::Trying | State::Terminated => None,
         }
     }
 
-    /// True when nothing more can come of it.
-    #[must_use]
-    pub fn is_terminated(&self) -> bool {
+    fn is_terminated(&self) -> bool {
         matches!(self.state, State::Terminated)
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::machine::Machine;
 use super::{Bytes, Output, T1, T2, T4, TIMEOUT};
 
 #[derive(Debug)]
@@ -115,9 +116,10 @@ impl ServerInvite {
             *g = None;
         }
     }
+}
 
-    /// Fires what is due at `now`.
-    pub fn handle_timeout(&mut self, now: Instant) {
+impl Machine for ServerInvite {
+    fn handle_timeout(&mut self, now: Instant) {
         match &mut self.state {
             State::Completed { h: end, g, .. } | State::Accepted { l: end, g, .. } if *end <= now => {
                 let unreliable_error = !matches!(self.state, State::Accepted { g: None, .. });
@@ -147,15 +149,11 @@ impl ServerInvite {
         }
     }
 
-    /// The next output, until `None`.
-    #[must_use]
-    pub fn poll(&mut self) -> Option<Output> {
+    fn poll(&mut self) -> Option<Output> {
         self.out.pop_front()
     }
 
-    /// When to call [`Self::handle_timeout`] next, and why.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+    fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         match &self.state {
             State::Completed { g: Some((at, _)), h: end, .. }
             | State::Accepted { g: Some((at, _)), l: end, .. }
@@ -171,9 +169,7 @@ impl ServerInvite {
         }
     }
 
-    /// True when nothing more can come of it.
-    #[must_use]
-    pub fn is_terminated(&self) -> bool {
+    fn is_terminated(&self) -> bool {
         matches!(self.state, State::Terminated)
     }
 }

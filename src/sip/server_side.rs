@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::Bytes;
+use super::machine::Machine;
 use super::server::Server;
 use super::server_invite::ServerInvite;
 use super::table::{MergeKey, ServerKey};
@@ -28,6 +29,15 @@ pub struct ServerTx {
 pub(super) enum ServerMachine {
     Invite(ServerInvite),
     Other(Server),
+}
+
+impl ServerMachine {
+    pub(super) fn as_machine(&mut self) -> &mut dyn Machine {
+        match self {
+            Self::Invite(m) => m,
+            Self::Other(m) => m,
+        }
+    }
 }
 
 impl Transactions {

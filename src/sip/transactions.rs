@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use super::client_side::{ClientMachine, ClientTx};
-use super::server_side::{ServerMachine, ServerTx};
+use super::client_side::ClientTx;
+use super::machine::Machine;
+use super::server_side::ServerTx;
 use super::table::{ClientKey, MergeKey, ServerKey};
 use super::target::Target;
 use super::{Bytes, Output};
@@ -138,17 +139,8 @@ impl Transactions {
     /// Fires every timer that is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(r) = self.deadlines.pop_due(now) {
-            match r {
-                Ref::Client(id) => match self.clients.get_mut(id).map(|tx| &mut tx.machine) {
-                    Some(ClientMachine::Invite(m)) => m.handle_timeout(now),
-                    Some(ClientMachine::Other(m)) => m.handle_timeout(now),
-                    None => {}
-                },
-                Ref::Server(id) => match self.servers.get_mut(id).map(|tx| &mut tx.machine) {
-                    Some(ServerMachine::Invite(m)) => m.handle_timeout(now),
-                    Some(ServerMachine::Other(m)) => m.handle_timeout(now),
-                    None => {}
-                },
+            if let Some((machine, _)) = machine_of(&mut self.clients, &mut self.servers, r) {
+                machine.handle_timeout(now);
             }
             self.settle(r);
         }
@@ -156,56 +148,39 @@ impl Transactions {
 
     /// Drains a machine, notes its next deadline, removes it when it is done.
     pub(super) fn settle(&mut self, r: Ref) {
+        let Some((machine, target)) = machine_of(&mut self.clients, &mut self.servers, r) else { return };
+        while let Some(out) = machine.poll() {
+            match (out, r) {
+                (Output::Transmit(bytes), _) => self.out.push_back(Transmit { target, bytes }),
+                (Output::TimedOut, Ref::Client(id)) => {
+                    self.events.push_back(Event::Failed(id, Failure::Timeout));
+                }
+                (Output::AckMissing, Ref::Server(id)) => self.events.push_back(Event::AckMissing(id)),
+                (Output::TimedOut, Ref::Server(_)) | (Output::AckMissing, Ref::Client(_)) => {}
+            }
+        }
+        let (next, over) = (machine.poll_timeout(), machine.is_terminated());
+        self.deadlines.set(r, next.map(|(at, _)| at));
+        if over {
+            self.remove(r);
+        }
+    }
+
+    fn remove(&mut self, r: Ref) {
         match r {
-            Ref::Client(id) => self.settle_client(id),
-            Ref::Server(id) => self.settle_server(id),
-        }
-    }
-
-    fn settle_client(&mut self, id: ClientId) {
-        let Some(tx) = self.clients.get_mut(id) else { return };
-        while let Some(out) = match &mut tx.machine {
-            ClientMachine::Invite(m) => m.poll(),
-            ClientMachine::Other(m) => m.poll(),
-        } {
-            match out {
-                Output::Transmit(bytes) => self.out.push_back(Transmit { target: tx.target, bytes }),
-                Output::TimedOut => self.events.push_back(Event::Failed(id, Failure::Timeout)),
-                Output::AckMissing => {}
+            Ref::Client(id) => {
+                if let Some(tx) = self.clients.remove(id) {
+                    self.client_keys.remove(&tx.key);
+                    self.events.push_back(Event::Gone(id));
+                }
             }
-        }
-        let (next, over) = match &tx.machine {
-            ClientMachine::Invite(m) => (m.poll_timeout(), m.is_terminated()),
-            ClientMachine::Other(m) => (m.poll_timeout(), m.is_terminated()),
-        };
-        self.deadlines.set(Ref::Client(id), next.map(|(at, _)| at));
-        if over && let Some(tx) = self.clients.remove(id) {
-            self.client_keys.remove(&tx.key);
-            self.events.push_back(Event::Gone(id));
-        }
-    }
-
-    fn settle_server(&mut self, id: ServerId) {
-        let Some(tx) = self.servers.get_mut(id) else { return };
-        while let Some(out) = match &mut tx.machine {
-            ServerMachine::Invite(m) => m.poll(),
-            ServerMachine::Other(m) => m.poll(),
-        } {
-            match out {
-                Output::Transmit(bytes) => self.out.push_back(Transmit { target: tx.reply_to, bytes }),
-                Output::AckMissing => self.events.push_back(Event::AckMissing(id)),
-                Output::TimedOut => {}
-            }
-        }
-        let (next, over) = match &tx.machine {
-            ServerMachine::Invite(m) => (m.poll_timeout(), m.is_terminated()),
-            ServerMachine::Other(m) => (m.poll_timeout(), m.is_terminated()),
-        };
-        self.deadlines.set(Ref::Server(id), next.map(|(at, _)| at));
-        if over && let Some(tx) = self.servers.remove(id) {
-            self.server_keys.remove(&tx.key);
-            if let Some(m) = tx.merge {
-                self.merges.remove(&m);
+            Ref::Server(id) => {
+                if let Some(tx) = self.servers.remove(id) {
+                    self.server_keys.remove(&tx.key);
+                    if let Some(m) = tx.merge {
+                        self.merges.remove(&m);
+                    }
+                }
             }
         }
     }
@@ -250,5 +225,17 @@ impl Transactions {
     #[must_use]
     pub fn locals(&self) -> Locals {
         self.locals
+    }
+}
+
+/// A transaction's machine, and where it sends.
+fn machine_of<'a>(
+    clients: &'a mut Table<ClientTx>,
+    servers: &'a mut Table<ServerTx>,
+    r: Ref,
+) -> Option<(&'a mut dyn Machine, Target)> {
+    match r {
+        Ref::Client(id) => clients.get_mut(id).map(|tx| (tx.machine.as_machine(), tx.target)),
+        Ref::Server(id) => servers.get_mut(id).map(|tx| (tx.machine.as_machine(), tx.reply_to)),
     }
 }

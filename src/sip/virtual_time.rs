@@ -3,10 +3,7 @@
 use std::time::Instant;
 
 use super::Output;
-use super::client::Client;
-use super::client_invite::ClientInvite;
-use super::server::Server;
-use super::server_invite::ServerInvite;
+use super::machine::Machine;
 
 #[expect(clippy::disallowed_methods, reason = "an arbitrary epoch")]
 pub(crate) fn epoch() -> Instant {
@@ -23,27 +20,12 @@ pub(crate) struct Log {
     pub(crate) end: u128,
 }
 
-pub(crate) trait Machine {
-    fn next(&mut self) -> Option<Output>;
-    fn due(&self) -> Option<(Instant, &'static str)>;
-    fn fire(&mut self, now: Instant);
-}
-
-macro_rules! machine {
-    ($($t:ty),*) => { $(impl Machine for $t {
-        fn next(&mut self) -> Option<Output> { self.poll() }
-        fn due(&self) -> Option<(Instant, &'static str)> { self.poll_timeout() }
-        fn fire(&mut self, now: Instant) { self.handle_timeout(now) }
-    })* };
-}
-machine!(Client, ClientInvite, Server, ServerInvite);
-
 /// Runs the machine until it waits for nothing.
 pub(crate) fn run(epoch: Instant, machine: &mut impl Machine) -> Log {
     let mut log = Log::default();
     let mut now = epoch;
     for _ in 0..200 {
-        while let Some(out) = machine.next() {
+        while let Some(out) = machine.poll() {
             match out {
                 Output::Transmit(b) => {
                     log.sent.push((now - epoch).as_millis());
@@ -54,9 +36,9 @@ pub(crate) fn run(epoch: Instant, machine: &mut impl Machine) -> Log {
             }
         }
         log.end = (now - epoch).as_millis();
-        let Some((at, _)) = machine.due() else { break };
+        let Some((at, _)) = machine.poll_timeout() else { break };
         now = at;
-        machine.fire(now);
+        machine.handle_timeout(now);
     }
     log
 }
