@@ -7,7 +7,7 @@
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: run test peers check fmt lint unit deps-run deps-test openapi audit bench
+.PHONY: run test peers check fmt lint unit deps-run deps-bench deps-test openapi audit bench
 
 run: deps-run
 	$(CARGO) build --release --locked
@@ -35,6 +35,9 @@ peers:
 deps-run:
 	@./scripts/install.sh run
 
+deps-bench:
+	@./scripts/install.sh bench
+
 deps-test:
 	@./scripts/install.sh test
 
@@ -42,8 +45,9 @@ deps-test:
 openapi:
 	BLESS=1 $(CARGO) test --locked --quiet --test openapi
 
-bench:
-	$(CARGO) bench --locked --bench media
+bench: deps-bench
+	$(CARGO) build --release --locked
+	$(CARGO) bench --locked --bench figures
 
 audit:
 	command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny

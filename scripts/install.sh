@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what a fresh Debian with Rust lacks: `install.sh run` for building and running the gateway,
-# `install.sh test` for the tests as well. Does nothing where nothing is missing. Without root it names
+# `install.sh test` for the tests as well, `install.sh bench` for the figures. Does nothing where nothing is missing. Without root it names
 # exactly the packages to install.
 set -eu
 cd "$(dirname "$0")/.."
@@ -10,6 +10,10 @@ programs="cc make curl"
 if [ "${1:-run}" = test ]; then
     packages="$packages sip-tester python3 python3-venv"
     programs="$programs sipp python3"
+fi
+if [ "${1:-run}" = bench ]; then
+    packages="$packages strace"
+    programs="$programs strace"
 fi
 
 missing=no

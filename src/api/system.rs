@@ -114,6 +114,15 @@ pub fn metrics(app: &App) -> Reply {
     }
     let (clients, servers) = n.transactions;
     m.one("branchline_sip_transactions", "gauge", "SIP transactions alive.", (clients + servers) as u64);
+    for (name, help, value) in [
+        ("stray_responses", "Responses to no request of ours.", n.sip.stray_responses),
+        ("merged", "Requests that came along several paths, answered 482.", n.sip.merged),
+        ("overload", "Requests answered 503, as all transactions were in use.", n.sip.overload),
+        ("forgotten", "Finished requests of ours that made room for new ones early.", n.sip.forgotten),
+        ("bad_requests", "Malformed requests answered with an error.", n.sip.refused),
+    ] {
+        m.one(&format!("branchline_sip_{name}_total"), "counter", help, value);
+    }
     m.one(
         "branchline_media_ticks_total",
         "counter",

@@ -40,6 +40,11 @@ impl<K: Ord + Copy> Deadlines<K> {
         self.by_time.first().copied()
     }
 
+    /// All keys, the earliest first.
+    pub fn iter(&self) -> impl Iterator<Item = K> {
+        self.by_time.iter().map(|(_, key)| *key)
+    }
+
     /// Takes one key whose deadline is at or before `now`.
     pub fn pop_due(&mut self, now: Instant) -> Option<K> {
         let (at, key) = self.next()?;
@@ -80,6 +85,7 @@ mod tests {
         d.set('a', Some(t + s(5)));
         d.set('c', None);
         assert_eq!(d.next(), Some((t + s(1), 'b')));
+        assert_eq!(d.iter().collect::<String>(), "ba");
         assert_eq!(d.pop_due(t), None);
         assert_eq!(
             (d.pop_due(t + s(9)), d.pop_due(t + s(9)), d.pop_due(t + s(9))),

@@ -1,15 +1,13 @@
 //! What is played where audio is missing: the last pitch period again, fading to silence, and back
 //! without a click. For speech at 8 and 16 kHz.
 
-use super::MAX_FRAME;
-
-/// History kept, samples: three of the longest pitch periods at 16 kHz.
-const HISTORY: usize = 720;
+/// History kept, ms: three of the longest pitch periods.
+const HISTORY_MS: usize = 45;
 
 /// Conceals the gaps of one stream.
 #[derive(Debug, Clone)]
 pub struct Concealer {
-    history: [i16; HISTORY],
+    history: Box<[i16]>,
     rate: u32,
     /// Period being repeated, samples; 0 outside a gap.
     period: usize,
@@ -24,7 +22,8 @@ impl Concealer {
     /// A concealer for audio at `rate` Hz.
     #[must_use]
     pub fn new(rate: u32) -> Self {
-        Self { history: [0; HISTORY], rate, period: 0, phase: 0, gain: 0, run: 0 }
+        let history = vec![0; rate as usize / 1000 * HISTORY_MS].into_boxed_slice();
+        Self { history, rate, period: 0, phase: 0, gain: 0, run: 0 }
     }
 
     /// Notes a good frame; the first one after a gap is faded in over what the gap would have gone on with.
@@ -57,7 +56,7 @@ impl Concealer {
 
     /// The next sample of the repeated period; full for 10 ms, gone after 60 ms.
     fn next_sample(&mut self) -> i16 {
-        let at = HISTORY - self.period + self.phase;
+        let at = self.history.len() - self.period + self.phase;
         let sample = self.history.get(at).copied().unwrap_or(0);
         self.phase = (self.phase + 1) % self.period.max(1);
         let out = (i32::from(sample) * self.gain) >> 15;
@@ -67,23 +66,24 @@ impl Concealer {
     }
 
     fn remember(&mut self, frame: &[i16]) {
-        let n = frame.len().min(MAX_FRAME).min(HISTORY);
+        let n = frame.len().min(self.history.len());
         self.history.copy_within(n.., 0);
         let fresh = frame.get(frame.len() - n..).unwrap_or_default();
-        for (h, x) in self.history.iter_mut().skip(HISTORY - n).zip(fresh) {
+        let old = self.history.len() - n;
+        for (h, x) in self.history.iter_mut().skip(old).zip(fresh) {
             *h = *x;
         }
     }
 
     /// The lag between 66 and 400 Hz at which the last 10 ms resemble what was before them most.
     fn pitch(&self) -> usize {
-        let per_ms = (self.rate / 1000) as usize;
+        let (per_ms, end) = ((self.rate / 1000) as usize, self.history.len());
         let window = per_ms * 10;
-        let (shortest, longest) = (per_ms * 5 / 2, (per_ms * 15).min(HISTORY - window));
-        let recent = self.history.get(HISTORY - window..).unwrap_or_default();
+        let (shortest, longest) = (per_ms * 5 / 2, per_ms * 15);
+        let recent = self.history.get(end - window..).unwrap_or_default();
         let mut best = (0.0f32, longest);
         for lag in shortest..=longest {
-            let from = HISTORY - window - lag;
+            let from = end - window - lag;
             let Some(before) = self.history.get(from..from + window) else { continue };
             let (mut cross, mut energy) = (0.0f32, 1.0f32);
             for (a, b) in recent.iter().zip(before).step_by(2) {

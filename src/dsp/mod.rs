@@ -5,6 +5,8 @@ pub mod limiter;
 pub mod resample;
 pub mod tone;
 
+use multiversion::multiversion;
+
 /// Length of a frame, ms.
 pub const FRAME_MS: u32 = 20;
 /// Samples of a frame at the highest rate, 48 kHz.
@@ -23,6 +25,7 @@ pub fn frame_len(rate: u32) -> usize {
 }
 
 /// Adds a frame to a sum.
+#[multiversion(targets("x86_64+avx2"))]
 pub fn add(sum: &mut [i32], frame: &[i16]) {
     for (s, x) in sum.as_chunks_mut::<BLOCK>().0.iter_mut().zip(frame.as_chunks::<BLOCK>().0) {
         for (s, x) in s.iter_mut().zip(x) {
@@ -46,6 +49,7 @@ pub fn limited(sum: &[i32], out: &mut [i16]) {
 }
 
 /// The sum in 16 bits; false when a sample of it does not fit.
+#[multiversion(targets("x86_64+avx2"))]
 pub fn narrow(sum: &[i32], out: &mut [i16]) -> bool {
     let mut over = 0u32;
     for (s, o) in sum.as_chunks::<BLOCK>().0.iter().zip(out.as_chunks_mut::<BLOCK>().0) {
@@ -60,6 +64,7 @@ pub fn narrow(sum: &[i32], out: &mut [i16]) -> bool {
 
 /// As [`minus_own`], many samples at a time, for a sum of 16 bits; false when what is left needs the
 /// limiter after all, and `out` is of no use.
+#[multiversion(targets("x86_64+avx2"))]
 pub fn quiet_minus_own(sum: &[i16], own: &[i16], out: &mut [i16]) -> bool {
     let (mut low, mut high) = ([0i16; LANES], [0i16; LANES]);
     let frames = sum.as_chunks::<LANES>().0.iter().zip(own.as_chunks::<LANES>().0);

@@ -3,12 +3,13 @@
 
 use std::f64::consts::PI;
 
+use multiversion::multiversion;
+
 use super::MAX_FRAME;
 
 /// Filter length per unit of the ratio: longer is steeper and later.
 const TAPS_PER_PHASE: usize = 24;
-const MAX_RATIO: usize = 6;
-const MAX_TAPS: usize = TAPS_PER_PHASE * MAX_RATIO;
+const RATIOS: [usize; 3] = [2, 3, 6];
 
 /// Outputs of one phase computed together; frames are whole numbers of them at every rate.
 const LANES: usize = 16;
@@ -18,21 +19,20 @@ const LANES: usize = 16;
 pub struct Resampler {
     from: u32,
     to: u32,
-    ratio: usize,
     /// Every `ratio`-th tap of the low-pass, one run for each phase.
-    phases: Box<[[f32; TAPS_PER_PHASE]]>,
+    phases: Box<[Phase]>,
     /// Input, after the last [`TAPS_PER_PHASE`] samples of what came before: upwards one run, downwards
     /// one for each phase.
-    planes: Box<[Box<[f32]>]>,
+    planes: Box<[Plane]>,
 }
 
 impl Resampler {
-    /// A converter; `None` when neither rate is a multiple of the other by at most 6, or both are equal.
+    /// A converter; `None` when neither rate is 2, 3 or 6 times the other.
     #[must_use]
     pub fn new(from: u32, to: u32) -> Option<Self> {
         let (low, high) = (from.min(to), from.max(to));
         let ratio = usize::try_from(high.checked_div(low)?).ok()?;
-        if low == high || high % low != 0 || ratio > MAX_RATIO {
+        if high % low != 0 || !RATIOS.contains(&ratio) {
             return None;
         }
         let taps = low_pass(TAPS_PER_PHASE * ratio, ratio);
@@ -51,7 +51,6 @@ impl Resampler {
         Some(Self {
             from,
             to,
-            ratio,
             phases: (0..ratio).map(phase).collect(),
             planes: (0..planes).map(|_| plane()).collect(),
         })
@@ -71,55 +70,92 @@ impl Resampler {
 
     /// Converts one frame; `out` must be as long as the same time takes at the output rate.
     pub fn process(&mut self, input: &[i16], out: &mut [i16]) {
-        let planes = self.planes.len();
-        let n = input.len().min(MAX_FRAME) / planes;
-        for (p, plane) in self.planes.iter_mut().enumerate() {
-            let Some(room) = plane.get_mut(TAPS_PER_PHASE..) else { return };
-            // The plain loop is the one that the compiler makes parallel.
-            if planes == 1 {
-                room.iter_mut().zip(input).for_each(|(b, x)| *b = f32::from(*x));
-            } else {
-                let samples = input.iter().skip(p).step_by(planes);
-                room.iter_mut().zip(samples).for_each(|(b, x)| *b = f32::from(*x));
-            }
-        }
+        let n = input.len().min(MAX_FRAME) / self.planes.len();
+        spread(input, &mut self.planes);
         if self.to > self.from {
-            self.up(out)
+            up(&self.planes, &self.phases, out)
         } else {
-            self.down(out)
+            down(&self.planes, &self.phases, out)
         }
         for plane in &mut self.planes {
             plane.copy_within(n..n + TAPS_PER_PHASE, 0);
         }
     }
+}
 
-    /// Each input sample gives one output of every phase.
-    fn up(&self, out: &mut [i16]) {
-        let Some(plane) = self.planes.first() else { return };
-        for (block, out) in out.chunks_mut(LANES * self.ratio).enumerate() {
-            for (p, taps) in self.phases.iter().enumerate() {
-                let samples = filter(plane, block * LANES, taps, [0.0; LANES]).map(rounded);
-                for (o, s) in out.iter_mut().skip(p).step_by(self.ratio).zip(samples) {
-                    *o = s;
+type Phase = [f32; TAPS_PER_PHASE];
+
+type Plane = Box<[f32]>;
+
+/// Puts a frame behind what came before, sample after sample on the planes in turn.
+#[multiversion(targets("x86_64+avx2"))]
+fn spread(input: &[i16], planes: &mut [Plane]) {
+    match planes {
+        [all] => {
+            for (b, x) in all.iter_mut().skip(TAPS_PER_PHASE).zip(input) {
+                *b = f32::from(*x);
+            }
+        }
+        // The common case, written so that the compiler sees two runs side by side.
+        [even, odd] => {
+            let rooms = even.iter_mut().skip(TAPS_PER_PHASE).zip(odd.iter_mut().skip(TAPS_PER_PHASE));
+            for ((e, o), [x, y]) in rooms.zip(input.as_chunks().0) {
+                (*e, *o) = (f32::from(*x), f32::from(*y));
+            }
+        }
+        more => {
+            let count = more.len();
+            for (p, plane) in more.iter_mut().enumerate() {
+                let samples = input.iter().skip(p).step_by(count);
+                for (b, x) in plane.iter_mut().skip(TAPS_PER_PHASE).zip(samples) {
+                    *b = f32::from(*x);
                 }
             }
         }
     }
+}
 
-    /// Each output is the sum of what the phases of the input give.
-    fn down(&self, out: &mut [i16]) {
-        for (block, out) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-            let mut sums = [0.0; LANES];
-            for (plane, taps) in self.planes.iter().zip(&self.phases) {
-                sums = filter(plane, block * LANES, taps, sums);
+/// Each input sample gives one output of every phase.
+#[multiversion(targets("x86_64+avx2"))]
+fn up(planes: &[Plane], phases: &[Phase], out: &mut [i16]) {
+    let Some(plane) = planes.first() else { return };
+    match phases.len() {
+        2 => up_by::<2>(plane, phases, out),
+        3 => up_by::<3>(plane, phases, out),
+        _ => up_by::<6>(plane, phases, out),
+    }
+}
+
+#[inline(always)]
+fn up_by<const N: usize>(plane: &[f32], phases: &[Phase], out: &mut [i16]) {
+    let mut samples = [[0; LANES]; N];
+    for (block, out) in out.chunks_mut(LANES * N).enumerate() {
+        for (samples, taps) in samples.iter_mut().zip(phases) {
+            *samples = filter(plane, block * LANES, taps, [0.0; LANES]).map(rounded);
+        }
+        for (lane, group) in out.as_chunks_mut::<N>().0.iter_mut().enumerate().take(LANES) {
+            for (o, samples) in group.iter_mut().zip(&samples) {
+                *o = samples.get(lane).copied().unwrap_or(0);
             }
-            *out = sums.map(rounded);
         }
     }
 }
 
+/// Each output is the sum of what the phases of the input give.
+#[multiversion(targets("x86_64+avx2"))]
+fn down(planes: &[Plane], phases: &[Phase], out: &mut [i16]) {
+    for (block, out) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+        let mut sums = [0.0; LANES];
+        for (plane, taps) in planes.iter().zip(phases) {
+            sums = filter(plane, block * LANES, taps, sums);
+        }
+        *out = sums.map(rounded);
+    }
+}
+
 /// Adds the filter's outputs from place `at` on. All lanes go along side by side, which vector units like.
-fn filter(plane: &[f32], at: usize, taps: &[f32; TAPS_PER_PHASE], mut sums: [f32; LANES]) -> [f32; LANES] {
+#[inline(always)]
+fn filter(plane: &[f32], at: usize, taps: &Phase, mut sums: [f32; LANES]) -> [f32; LANES] {
     let span = plane.get(at + 1..at + TAPS_PER_PHASE + LANES).unwrap_or_default();
     for (window, t) in span.array_windows::<LANES>().zip(taps) {
         for (s, x) in sums.iter_mut().zip(window) {
@@ -130,6 +166,7 @@ fn filter(plane: &[f32], at: usize, taps: &[f32; TAPS_PER_PHASE], mut sums: [f32
 }
 
 /// Held within 16 bits and rounded, ties to even: by adding a number so large that its last digit is 1.
+#[inline(always)]
 fn rounded(v: f32) -> i16 {
     const LAST_DIGIT_IS_ONE: f32 = 12_582_912.0;
     (v.clamp(-32_768.0, 32_767.0) + LAST_DIGIT_IS_ONE).to_bits() as i16
@@ -138,7 +175,6 @@ fn rounded(v: f32) -> i16 {
 /// A Kaiser-windowed sinc whose stop band begins at the lower rate's Nyquist frequency.
 fn low_pass(len: usize, ratio: usize) -> Vec<f32> {
     const BETA: f64 = 6.5;
-    let len = len.min(MAX_TAPS);
     let middle = (len - 1) as f64 / 2.0;
     // The edge lies below Nyquist by half the transition band, so that aliases fall into it.
     let cutoff = (1.0 - 1.9 / TAPS_PER_PHASE as f64) / ratio as f64;
@@ -228,6 +264,7 @@ mod tests {
         assert!(Resampler::new(44_100, 48_000).is_none());
         assert!(Resampler::new(0, 8000).is_none());
         assert!(Resampler::new(8000, 96_000).is_none());
+        assert!(Resampler::new(8000, 32_000).is_none());
     }
 
     #[test]

@@ -35,6 +35,9 @@ use crate::wire::{Draft, Method};
 const MAX_WORK: usize = 4096;
 /// Ended dialogs that are remembered.
 const MAX_RECENT: usize = 1024;
+/// Transactions outlive their calls by up to 37 s, so that short calls need many.
+const TRANSACTIONS_PER_LEG: usize = 32;
+const MIN_TRANSACTIONS: usize = 1024;
 /// How long the last event of a leg waits for its media to report.
 pub(super) const LAST_WORD: Duration = Duration::from_secs(10);
 
@@ -92,7 +95,8 @@ impl Gateway {
     #[must_use]
     pub fn new(config: Rc<Config>, locals: Locals, mut rng: Rng) -> Self {
         let legs = usize::try_from(config.limits.legs).unwrap_or(usize::MAX);
-        let tx = Transactions::new(locals, rng.fork());
+        let most = legs.saturating_mul(TRANSACTIONS_PER_LEG).max(MIN_TRANSACTIONS);
+        let tx = Transactions::new(locals, rng.fork(), most);
         Self {
             tx,
             rng,

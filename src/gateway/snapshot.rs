@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::core::Gateway;
 use super::leg::{Leg, Phase};
 use crate::media::command::Quality;
+use crate::sip::transactions::Counters;
 
 /// A leg, as every reply that shows one has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -53,6 +54,8 @@ pub struct Numbers {
     pub ports: u32,
     /// SIP transactions alive: client, server.
     pub transactions: (usize, usize),
+    /// What the transactions dropped, refused or did not know.
+    pub sip: Counters,
     /// Datagrams and frames that are no SIP message.
     pub malformed: u64,
     /// Media of the legs that have ended, together.
@@ -139,6 +142,7 @@ impl Gateway {
         let holding = self.legs.iter().filter(|(_, l)| l.port.is_some() || l.slot.is_some()).count();
         n.ports = u32::try_from(holding).unwrap_or(u32::MAX);
         n.transactions = self.tx.len();
+        n.sip = self.tx.counters();
         n
     }
 }

@@ -31,7 +31,8 @@ impl Room {
     /// Begins a tick.
     pub fn clear(&mut self) {
         if !self.silent {
-            self.sum = [0; MAX_FRAME];
+            let n = self.frame_len();
+            self.sum.get_mut(..n).unwrap_or_default().fill(0);
             (self.silent, self.fits) = (true, false);
         }
     }

@@ -8,7 +8,7 @@ use crate::dsp::tone::{self, ToneGenerator};
 use crate::dsp::{MAX_FRAME, frame_len, limiter};
 use crate::rtp::packet::{HEADER, header};
 use crate::rtp::rtcp::{self, MAX_REPORT};
-use crate::rtp::telephone_event::{DIGITS, Sender};
+use crate::rtp::telephone_event::{DIGITS, Outgoing, Sender};
 
 /// Payload of the longest packet, bytes: 60 ms of G.711.
 const MAX_PAYLOAD: usize = 480;
@@ -28,7 +28,8 @@ pub struct Sending {
     bytes: u32,
     /// The next packet begins a run of sound.
     marker: bool,
-    pack: [u8; MAX_PAYLOAD],
+    /// The next audio packet: room for its header, then `packed` bytes of payload.
+    packet: [u8; HEADER + MAX_PAYLOAD],
     packed: usize,
     queue: Digits,
     dropped: u64,
@@ -48,7 +49,7 @@ impl Sending {
             packets: 0,
             bytes: 0,
             marker: true,
-            pack: [0; MAX_PAYLOAD],
+            packet: [0; HEADER + MAX_PAYLOAD],
             packed: 0,
             queue: Digits::new(),
             dropped: 0,
@@ -94,6 +95,15 @@ impl Sending {
         self.dropped
     }
 
+    /// The header of the next packet, of `len` bytes with it.
+    fn next_header(&mut self, len: usize, marker: bool, payload_type: u8, timestamp: u32) -> [u8; HEADER] {
+        let head = header(marker, payload_type, self.sequence, timestamp, self.ssrc);
+        self.sequence = self.sequence.wrapping_add(1);
+        self.packets = self.packets.wrapping_add(1);
+        self.bytes = self.bytes.wrapping_add((len - HEADER) as u32);
+        head
+    }
+
     fn next_digit(&mut self) -> Option<u8> {
         (!self.queue.is_empty()).then(|| self.queue.remove(0))
     }
@@ -124,7 +134,7 @@ impl<W: Wire> Leg<W> {
         }
         let per_tick = u16::try_from(agreed.clock / 50).unwrap_or(160);
         if let Some(p) = self.sending.event.tick(per_tick) {
-            self.send_packet(p.marker, agreed.payload_type, p.timestamp, &p.event.to_bytes());
+            self.send_event_packet(agreed.payload_type, &p);
         }
         true
     }
@@ -153,42 +163,42 @@ impl<W: Wire> Leg<W> {
 
     fn send_audio(&mut self, stamp: u32) {
         let n = self.frame_len();
-        let wanted = usize::from(self.stream.ptime) * 8;
+        let wanted = (usize::from(self.stream.ptime) * 8).clamp(1, MAX_PAYLOAD);
         let table = match self.stream.codec {
             Codec::Pcmu => g711::ulaw_encode,
             Codec::Pcma => g711::alaw_encode,
         };
-        for (i, sample) in self.output.into_iter().enumerate().take(n) {
-            if let Some(b) = self.sending.pack.get_mut(self.sending.packed) {
-                *b = table(sample);
-                self.sending.packed += 1;
+        let mut done = 0;
+        while done < n {
+            let s = &mut self.sending;
+            let run = wanted.saturating_sub(s.packed).min(n - done);
+            let samples = self.output.get(done..done + run).unwrap_or_default();
+            for (b, sample) in s.packet.iter_mut().skip(HEADER + s.packed).zip(samples) {
+                *b = table(*sample);
             }
-            if self.sending.packed >= wanted {
-                // The timestamp of a packet is that of its first sample.
-                let first = stamp.wrapping_add(i as u32 + 1).wrapping_sub(self.sending.packed as u32);
-                let (len, pack) = (self.sending.packed, self.sending.pack);
-                let marker = std::mem::take(&mut self.sending.marker);
-                self.sending.packed = 0;
-                self.send_packet(marker, self.stream.payload_out, first, pack.get(..len).unwrap_or_default());
+            (s.packed, done) = (s.packed + run, done + run);
+            if s.packed < wanted {
+                return;
+            }
+            // The timestamp of a packet is that of its first sample.
+            let first = stamp.wrapping_add(done as u32).wrapping_sub(s.packed as u32);
+            let len = HEADER + std::mem::take(&mut s.packed);
+            let marker = std::mem::take(&mut s.marker);
+            let head = s.next_header(len, marker, self.stream.payload_out, first);
+            s.packet.iter_mut().zip(head).for_each(|(to, b)| *to = b);
+            if let Some(to) = self.rtp_target() {
+                self.wire.send(to, self.sending.packet.get(..len).unwrap_or_default());
             }
         }
     }
 
-    fn send_packet(&mut self, marker: bool, payload_type: u8, timestamp: u32, payload: &[u8]) {
-        let s = &mut self.sending;
-        let mut packet = [0u8; HEADER + MAX_PAYLOAD];
-        let head = header(marker, payload_type, s.sequence, timestamp, s.ssrc);
-        let len = HEADER + payload.len();
-        let (front, rest) = packet.split_at_mut(HEADER);
-        front.copy_from_slice(&head);
-        for (to, b) in rest.iter_mut().zip(payload) {
-            *to = *b;
-        }
-        s.sequence = s.sequence.wrapping_add(1);
-        s.packets = s.packets.wrapping_add(1);
-        s.bytes = s.bytes.wrapping_add(payload.len() as u32);
+    fn send_event_packet(&mut self, payload_type: u8, p: &Outgoing) {
+        let payload = p.event.to_bytes();
+        let mut packet = [0; HEADER + 4];
+        let head = self.sending.next_header(packet.len(), p.marker, payload_type, p.timestamp);
+        packet.iter_mut().zip(head.into_iter().chain(payload)).for_each(|(to, b)| *to = b);
         if let Some(to) = self.rtp_target() {
-            self.wire.send(to, packet.get(..len).unwrap_or_default());
+            self.wire.send(to, &packet);
         }
     }
 

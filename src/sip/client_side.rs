@@ -46,6 +46,25 @@ impl ClientMachine {
             Self::Other(m) => m,
         }
     }
+
+    /// The timer that runs.
+    fn timer(&self) -> Option<&'static str> {
+        match self {
+            Self::Invite(m) => m.poll_timeout(),
+            Self::Other(m) => m.poll_timeout(),
+        }
+        .map(|(_, name)| name)
+    }
+
+    /// No response has come, nor has time run out.
+    fn waits(&self) -> bool {
+        matches!(self.timer(), Some("A" | "B" | "E" | "F"))
+    }
+
+    /// The final response is in; it only absorbs copies.
+    fn lingers(&self) -> bool {
+        matches!(self.timer(), Some("D" | "K" | "M"))
+    }
 }
 
 impl Transactions {
@@ -106,10 +125,25 @@ impl Transactions {
             cancel_wanted: false,
             acks: Vec::new(),
         };
-        let id = self.clients.insert(tx).map_err(|_| Overload)?;
+        let id = self.clients.insert(tx).or_else(|tx| {
+            self.forget_lingering();
+            self.clients.insert(tx).map_err(|_| Overload)
+        })?;
         self.client_keys.insert(key, id);
         self.settle(Ref::Client(id));
         Ok(id)
+    }
+
+    /// Makes room for a request: of the transactions that only absorb copies of a response, the one that
+    /// would end first ends now.
+    fn forget_lingering(&mut self) {
+        let lingers = |id| self.clients.get(id).is_some_and(|tx| tx.machine.lingers());
+        let first = self.deadlines.iter().find(|r| matches!(r, Ref::Client(id) if lingers(*id)));
+        if let Some(r) = first {
+            self.deadlines.set(r, None);
+            self.remove(r);
+            self.counters.forgotten += 1;
+        }
     }
 
     /// Cancels an INVITE: now if a provisional response came, else when one comes (RFC 3261 §9.1).
@@ -190,11 +224,7 @@ impl Transactions {
 
     fn fail_or_fall_back(&mut self, now: Instant, id: ClientId) {
         let Some(tx) = self.clients.get_mut(id) else { return };
-        let waiting = match &tx.machine {
-            ClientMachine::Invite(m) => m.poll_timeout().is_some_and(|(_, why)| why == "B" || why == "A"),
-            ClientMachine::Other(m) => m.poll_timeout().is_some_and(|(_, why)| why == "F" || why == "E"),
-        };
-        if !waiting {
+        if !tx.machine.waits() {
             return;
         }
         if tx.may_fall_back {
@@ -236,4 +266,64 @@ fn branch_of(sent: &Draft) -> String {
     let via = sent.get("Via").unwrap_or_default();
     let after = via.split_once(";branch=").map_or("", |(_, rest)| rest);
     after.split(';').next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::base::rng::Rng;
+    use crate::sip::transactions::Locals;
+    use crate::sip::virtual_time::epoch;
+    use crate::wire::message::parse;
+    use crate::wire::{Message, Uri};
+
+    fn far_end() -> Target {
+        Target { transport: Transport::Udp, addr: "192.0.2.9:5060".parse().unwrap(), conn: None }
+    }
+
+    fn uri() -> Uri {
+        Uri::parse("sip:192.0.2.9").unwrap()
+    }
+
+    fn options(tx: &mut Transactions, n: u32, now: Instant) -> Result<ClientId, Overload> {
+        let mut draft = Draft::request(&Method::Options, &uri());
+        for (name, value) in [("From", "<sip:a@b>;tag=1"), ("To", "<sip:192.0.2.9>")] {
+            draft.push(name, value);
+        }
+        draft.push("Call-ID", format!("c{n}"));
+        draft.push("CSeq", "1 OPTIONS");
+        tx.request(now, &Method::Options, draft, far_end())
+    }
+
+    fn answer(tx: &mut Transactions, now: Instant) {
+        let sent = String::from_utf8(tx.poll_transmit().unwrap().bytes.to_vec()).unwrap();
+        let (_, fields) = sent.split_once("\r\n").unwrap();
+        let reply = format!("SIP/2.0 200 OK\r\n{fields}");
+        let Ok(Message::Response(r)) = parse(reply.as_bytes()) else { panic!("{reply}") };
+        tx.handle_response(now, r);
+    }
+
+    #[test]
+    fn when_all_are_in_use_one_that_is_done_makes_room_but_none_that_waits() {
+        let now = epoch();
+        let locals = Locals { v4: Some("192.0.2.1:5060".parse().unwrap()), v6: None };
+        let mut tx = Transactions::new(locals, Rng::from_number(1), 3);
+        let waiting = options(&mut tx, 0, now).unwrap();
+        assert!(tx.poll_transmit().is_some());
+        let mut done = Vec::new();
+        for n in 1..3 {
+            done.push(options(&mut tx, n, now + Duration::from_millis(n.into())).unwrap());
+            answer(&mut tx, now + Duration::from_millis(n.into()));
+        }
+        while tx.poll_event().is_some() {}
+        for (n, gone) in (3..5).zip(done) {
+            options(&mut tx, n, now + Duration::from_millis(9)).unwrap();
+            assert!(matches!(tx.poll_event(), Some(Event::Gone(id)) if id == gone));
+        }
+        assert_eq!(options(&mut tx, 5, now), Err(Overload));
+        assert_eq!((tx.len(), tx.counters().forgotten), ((3, 0), 2));
+        assert!(tx.clients.get(waiting).is_some());
+    }
 }

@@ -20,9 +20,6 @@ pub type ClientId = Id<ClientTx>;
 /// Names a server transaction.
 pub type ServerId = Id<ServerTx>;
 
-/// Transactions of each kind alive at once.
-const MAX_TRANSACTIONS: usize = 8192;
-
 /// A message for the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transmit {
@@ -80,6 +77,8 @@ pub struct Counters {
     pub merged: u64,
     /// Requests refused because all transactions are in use (503).
     pub overload: u64,
+    /// Client transactions that ended early, as there was no room for another.
+    pub forgotten: u64,
     /// Malformed requests answered with 4xx or 5xx.
     pub refused: u64,
 }
@@ -118,12 +117,13 @@ impl Locals {
 }
 
 impl Transactions {
-    /// No transactions yet.
+    /// No transactions yet, and at most `max` of client and of server transactions each. A client
+    /// transaction past it takes the place of one that has its final response.
     #[must_use]
-    pub fn new(locals: Locals, rng: Rng) -> Self {
+    pub fn new(locals: Locals, rng: Rng, max: usize) -> Self {
         Self {
-            clients: Table::new(MAX_TRANSACTIONS),
-            servers: Table::new(MAX_TRANSACTIONS),
+            clients: Table::new(max),
+            servers: Table::new(max),
             client_keys: BTreeMap::new(),
             server_keys: BTreeMap::new(),
             merges: BTreeMap::new(),
@@ -166,7 +166,7 @@ impl Transactions {
         }
     }
 
-    fn remove(&mut self, r: Ref) {
+    pub(super) fn remove(&mut self, r: Ref) {
         match r {
             Ref::Client(id) => {
                 if let Some(tx) = self.clients.remove(id) {

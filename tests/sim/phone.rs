@@ -43,7 +43,7 @@ impl Phone {
     pub fn new(gateway: SocketAddr, rng: Rng) -> Self {
         let addr = PHONE.parse().unwrap();
         Self {
-            tx: Transactions::new(Locals { v4: Some(addr), v6: None }, rng),
+            tx: Transactions::new(Locals { v4: Some(addr), v6: None }, rng, 1024),
             dialog: None,
             heard: Vec::new(),
             asked: Vec::new(),
