@@ -1,13 +1,14 @@
 # make run    install what is missing, build a release, start the gateway in the foreground
 # make test   everything automatic
 # make check  what every commit must pass: format, lints, unit and simulation tests
+# make soak   the same for hours: 10,000 seeds a simulation, 36,000 calls a round of load
 # make audit  licences, bans and sources of all dependencies (installs cargo-deny)
 # make bench  the figures of README's table
 
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: run test peers check fmt lint unit deps-run deps-bench deps-test openapi audit bench
+.PHONY: run test soak peers check fmt lint unit deps-run deps-bench deps-test openapi audit bench
 
 run: deps-run
 	$(CARGO) build --release --locked
@@ -31,6 +32,11 @@ test: deps-test check peers
 peers:
 	$(CARGO) build --release --locked
 	$(CARGO) test --locked --features peers --test peers -- --nocapture --test-threads=1
+
+soak: deps-test
+	SIM_SEEDS=10000 $(CARGO) test --locked --release --test sim -- --nocapture
+	$(CARGO) build --release --locked
+	LOAD_CALLS=36000 $(CARGO) test --locked --features peers --test peers -- --nocapture --test-threads=1 load
 
 deps-run:
 	@./scripts/install.sh run

@@ -123,6 +123,11 @@ fn slow_and_idle_clients_are_cut_off() {
     // A head that never ends: five seconds.
     assert_eq!(gw.raw(b"GET /health HTTP/1.1\r\nHos"), "");
     assert!(started.elapsed() >= Duration::from_secs(4));
+    // Nor does one that comes after a good one have longer: the idle time is over with its first byte.
+    let started = Instant::now();
+    let two = gw.raw(b"GET /health HTTP/1.1\r\nHost: t\r\n\r\nGET /health HTTP/1.1\r\nHos");
+    assert_eq!(two.matches("HTTP/1.1 ").count(), 1, "{two}");
+    assert!((4..15).contains(&started.elapsed().as_secs()));
     assert_eq!(gw.get("/health").status, 200);
 }
 

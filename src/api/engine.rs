@@ -34,6 +34,9 @@ impl Timer<Smol> for SmolTimer {
     }
 }
 
+/// Time from the first byte of a head to its last.
+const HEAD_TIME: Duration = Duration::from_secs(5);
+
 /// Time limits of a connection: head 5 s, body 10 s, idle 30 s, write 10 s.
 pub fn config() -> picoserve::Config {
     let secs = picoserve::time::Duration::from_secs;
@@ -106,8 +109,20 @@ impl Connection {
 }
 
 impl Gate {
-    /// Reads until a head is complete; false at the end of the connection.
+    /// Reads until a head is complete; false at the end of the connection, or of the time a head has from
+    /// its first byte on. Until then the engine's limits hold.
     async fn next_head(&mut self) -> Result<bool, SocketError> {
+        if self.pending.is_empty() && !self.fill().await? {
+            return Ok(false);
+        }
+        let too_slow = async {
+            timer::sleep(HEAD_TIME).await;
+            Ok(false)
+        };
+        smol::future::or(self.rest_of_head(), too_slow).await
+    }
+
+    async fn rest_of_head(&mut self) -> Result<bool, SocketError> {
         loop {
             // Empty lines before a request are skipped (RFC 9112 §2.2).
             let blank = self.pending.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();

@@ -2,6 +2,7 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
+use super::later::LATER;
 use super::legs::Status;
 use super::playback::{Playing, Recording};
 use super::requests::{AddLeg, CreateLeg, CreateRoom, DeleteLeg, Play, Record, SendDtmf, Volume};
@@ -104,10 +105,6 @@ pub(super) fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
 }
 
-const fn later(method: &'static str, path: &'static str, what: &'static str, summary: &'static str) -> Route {
-    Route { method, path, op: Op::Later(what), summary, open: false, body: None, answers: LATER }
-}
-
 const fn route(
     method: &'static str,
     path: &'static str,
@@ -119,7 +116,7 @@ const fn route(
     Route { method, path, op, summary, open: false, body, answers }
 }
 
-const fn error(status: u16, when: &'static str) -> Answer {
+pub(super) const fn error(status: u16, when: &'static str) -> Answer {
     Answer { status, when, shape: Shape::Error }
 }
 
@@ -127,7 +124,6 @@ const fn ok(shape: Shape) -> Answer {
     Answer { status: 200, when: "Done", shape }
 }
 
-const LATER: &[Answer] = &[error(501, "Not in this version")];
 const NOT_FOUND: Answer = error(404, "No such leg, room, playback or recording");
 const CONFLICT: Answer = error(409, "Not in this state");
 const BAD: Answer = error(400, "A value that is not allowed");
@@ -138,8 +134,8 @@ const DONE: Answer = ok(Shape::Object(schema::<Status>));
 const ONE_LEG: Answer = ok(Shape::Object(schema::<LegView>));
 const ONE_ROOM: Answer = ok(Shape::Object(schema::<RoomView>));
 
-/// Every route of the API.
-pub static ROUTES: &[Route] = &[
+/// The routes that do something.
+static ROUTES: &[Route] = &[
     Route {
         open: true,
         ..route(
@@ -402,19 +398,6 @@ pub static ROUTES: &[Route] = &[
         None,
         &[DONE, NOT_FOUND],
     ),
-    later("POST", "/legs/{id}/transfer", "transfer", "Transfer a leg by REFER"),
-    later("POST", "/legs/{id}/hold", "hold", "Hold a leg by re-INVITE"),
-    later("DELETE", "/legs/{id}/hold", "hold", "Resume a held leg"),
-    later("POST", "/legs/{id}/amd", "answering-machine detection", "Start answering-machine detection"),
-    later("POST", "/legs/{id}/tts", "speech synthesis", "Speak text on a leg"),
-    later("POST", "/legs/{id}/stt", "speech recognition", "Start speech recognition on a leg"),
-    later("DELETE", "/legs/{id}/stt", "speech recognition", "Stop speech recognition on a leg"),
-    later("POST", "/legs/{id}/agent/elevenlabs", "agents", "Attach an ElevenLabs agent"),
-    later("POST", "/legs/{id}/agent/vapi", "agents", "Attach a VAPI agent"),
-    later("POST", "/legs/{id}/agent/pipecat", "agents", "Attach a Pipecat bot"),
-    later("POST", "/legs/{id}/agent/deepgram", "agents", "Attach a Deepgram agent"),
-    later("POST", "/legs/{id}/agent/message", "agents", "Send a message to the agent of a leg"),
-    later("DELETE", "/legs/{id}/agent", "agents", "Detach the agent of a leg"),
 ];
 
 const PLAY: &[Answer] = &[ok(Shape::Object(schema::<Playing>)), BAD, NOT_FOUND, CONFLICT, FULL];
@@ -423,13 +406,18 @@ const RECORD: &[Answer] =
     &[ok(Shape::Object(schema::<Recording>)), BAD, NOT_FOUND, CONFLICT, FAILED, LATER_FIELD, FULL];
 const STOP_RECORD: &[Answer] = &[ok(Shape::Object(schema::<Recording>)), NOT_FOUND, FAILED];
 
+/// Every route of the API.
+pub fn all() -> impl Iterator<Item = &'static Route> {
+    ROUTES.iter().chain(LATER)
+}
+
 /// The routes a path matches, with the values of its parameters in order.
 pub fn at(path: &[String]) -> impl Iterator<Item = (&'static Route, Vec<&str>)> {
     let below = match path.split_first() {
         Some((first, rest)) if first == "v1" => rest,
         _ => path,
     };
-    ROUTES.iter().filter_map(move |r| Some((r, matches(r.path, below)?)))
+    all().filter_map(move |r| Some((r, matches(r.path, below)?)))
 }
 
 fn matches<'p>(pattern: &str, path: &'p [String]) -> Option<Vec<&'p str>> {
@@ -470,7 +458,7 @@ mod tests {
 
     #[test]
     fn no_route_stands_twice() {
-        let mut seen: Vec<_> = ROUTES.iter().map(|r| (r.path, r.method)).collect();
+        let mut seen: Vec<_> = all().map(|r| (r.path, r.method)).collect();
         seen.sort_unstable();
         let n = seen.len();
         seen.dedup();

@@ -114,6 +114,9 @@ pub fn metrics(app: &App) -> Reply {
     }
     let (clients, servers) = n.transactions;
     m.one("branchline_sip_transactions", "gauge", "SIP transactions alive.", (clients + servers) as u64);
+    let timers = n.sip.timers.iter().map(|(timer, v)| (format!("timer=\"{timer}\""), *v));
+    let help = "SIP timers that fired: A, E, G repeat a message, B, F, H give up.";
+    m.many("branchline_sip_timers_total", "counter", help, timers);
     for (name, help, value) in [
         ("stray_responses", "Responses to no request of ours.", n.sip.stray_responses),
         ("merged", "Requests that came along several paths, answered 482.", n.sip.merged),

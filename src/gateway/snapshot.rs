@@ -142,7 +142,7 @@ impl Gateway {
         let holding = self.legs.iter().filter(|(_, l)| l.port.is_some() || l.slot.is_some()).count();
         n.ports = u32::try_from(holding).unwrap_or(u32::MAX);
         n.transactions = self.tx.len();
-        n.sip = self.tx.counters();
+        n.sip = self.tx.counters().clone();
         n
     }
 }

@@ -232,7 +232,9 @@ fn run(mut engine: Engine<Pair>, pulse: &Pulse, bell: &OwnedFd, priority: u32) {
             pulse.late.fetch_add(1, Ordering::Relaxed);
         }
         if behind > MAX_BEHIND * TICK_NS {
-            pulse.skipped.fetch_add((behind / TICK_NS).unsigned_abs(), Ordering::Relaxed);
+            let skipped = (behind / TICK_NS).unsigned_abs();
+            pulse.skipped.fetch_add(skipped, Ordering::Relaxed);
+            engine.skip(u32::try_from(skipped).unwrap_or(u32::MAX));
         }
         let told = engine.tick(unix_ns);
         pulse.ticks.fetch_add(1, Ordering::Release);

@@ -97,6 +97,18 @@ impl<W: Wire> Engine<W> {
         self.reports.slots() < self.reports.buffer().capacity()
     }
 
+    /// Passes over `ticks` that a standstill of the machine took: timestamps go on, and recordings are
+    /// silent for as long.
+    pub fn skip(&mut self, ticks: u32) {
+        self.tick += u64::from(ticks);
+        for leg in self.legs.iter_mut().flatten() {
+            leg.skip(ticks);
+        }
+        for recording in self.recordings.iter().flatten() {
+            recording.skip(ticks);
+        }
+    }
+
     fn take_orders(&mut self) {
         for _ in 0..MAX_ORDERS {
             // Each order may give back up to two things: without room for them it has to wait.

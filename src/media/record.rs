@@ -49,6 +49,11 @@ impl Recording {
         self.write(frame.len(), frame.iter().copied());
     }
 
+    /// Silence for `ticks` that were left out.
+    pub fn skip(&self, ticks: u32) {
+        self.shared.dropped.fetch_add(ticks, Ordering::Release);
+    }
+
     fn write(&mut self, n: usize, samples: impl Iterator<Item = i16>) {
         let Ok(chunk) = self.ring.write_chunk_uninit(n) else {
             self.shared.dropped.fetch_add(1, Ordering::Release);

@@ -125,6 +125,13 @@ impl<W: Wire> Leg<W> {
         self.send_audio(stamp);
     }
 
+    /// The clock of what is sent goes on for `ticks` in which nothing was.
+    pub(super) fn skip(&mut self, ticks: u32) {
+        let per_tick = self.stream.codec.clock() / 50;
+        self.sending.timestamp = self.sending.timestamp.wrapping_add(ticks.wrapping_mul(per_tick));
+        self.sending.restart();
+    }
+
     /// The event packet of this tick, while a digit is being sent.
     fn send_event(&mut self, stamp: u32) -> bool {
         let Some(agreed) = self.stream.dtmf else { return false };

@@ -69,8 +69,11 @@ pub(super) enum Ref {
 }
 
 /// Numbers for `/metrics`.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Counters {
+    /// Timers that fired, by their letters in RFC 3261 table 4 and RFC 6026: A, E and G repeat a message, B, F
+    /// and H give up.
+    pub timers: BTreeMap<&'static str, u64>,
     /// Responses that belong to no transaction.
     pub stray_responses: u64,
     /// Requests that came along several paths (482).
@@ -140,6 +143,9 @@ impl Transactions {
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(r) = self.deadlines.pop_due(now) {
             if let Some((machine, _)) = machine_of(&mut self.clients, &mut self.servers, r) {
+                if let Some((_, timer)) = machine.poll_timeout() {
+                    *self.counters.timers.entry(timer).or_default() += 1;
+                }
                 machine.handle_timeout(now);
             }
             self.settle(r);
@@ -217,8 +223,8 @@ impl Transactions {
 
     /// Numbers for `/metrics`.
     #[must_use]
-    pub fn counters(&self) -> Counters {
-        self.counters
+    pub fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// Our addresses.

@@ -1,7 +1,11 @@
 //! What goes over the wire: whose packets are taken, what ours look like, digits, silence.
 
-use branchline::media::command::Fact;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use branchline::media::command::{Fact, Target};
 use branchline::media::order::{Digits, Order};
+use branchline::media::record::{Recording, Shared};
 use branchline::rtp::packet::{Packet, header};
 use branchline::rtp::rtcp;
 use branchline::rtp::telephone_event::{Event, code_of};
@@ -42,6 +46,24 @@ fn packets_have_their_numbers_times_and_lengths() {
             assert_eq!((w[0].payload.len(), w[0].ssrc), (usize::from(ptime) * 8, w[1].ssrc));
         }
     }
+}
+
+#[test]
+fn what_a_standstill_took_is_a_gap_in_time_on_the_wire_and_in_recordings() {
+    let (mut b, p) = one();
+    let (tx, _rx) = rtrb::RingBuffer::new(320 * 10);
+    let shared = Arc::new(Shared::default());
+    b.order(Order::Record(0, Box::new(Recording::new(Target::Leg(0), tx, Arc::clone(&shared)))));
+    b.tick();
+    b.engine.skip(70);
+    b.tick();
+    assert_eq!(shared.dropped.load(Ordering::Acquire), 70, "frames of silence for the recorder to write");
+    let far = p.far.0.borrow();
+    let packets: Vec<Packet<'_>> = far.sent.iter().map(|s| Packet::parse(&s.bytes).unwrap()).collect();
+    let [before, after] = &packets[packets.len() - 2..] else { panic!("two packets") };
+    assert_eq!(after.sequence, before.sequence.wrapping_add(1), "nothing was lost");
+    assert_eq!(after.timestamp.wrapping_sub(before.timestamp), 71 * 160);
+    assert!(after.marker);
 }
 
 #[test]

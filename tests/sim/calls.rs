@@ -6,11 +6,15 @@ use branchline::wire::Uri;
 
 use crate::net::{HARSH, Injected, NONE, Net};
 
-pub const SEEDS: u64 = 300;
 pub const A: usize = 0;
 pub const B: usize = 1;
 /// Long enough for every timer of every transaction.
 pub const FOREVER: u64 = 400_000;
+
+/// Runs of each simulation; `make soak` asks for more.
+pub fn seeds() -> u64 {
+    std::env::var("SIM_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(300)
+}
 
 fn call(ring_timeout: u32) -> Originate {
     Originate {
@@ -32,7 +36,7 @@ pub fn call_to(uri: &str) -> Originate {
     Originate { uri: Uri::parse(uri).unwrap(), ..call(0) }
 }
 
-fn originate(net: &mut Net, ring_timeout: u32) -> String {
+pub fn originate(net: &mut Net, ring_timeout: u32) -> String {
     net.with(A, |gw, now| gw.originate(now, call(ring_timeout))).unwrap().id
 }
 
@@ -51,8 +55,12 @@ pub fn total(sum: &mut Injected, one: Injected) {
 
 pub fn report(name: &str, sum: Injected) {
     println!(
-        "{name}: {SEEDS} seeds, {} messages, {} lost, {} doubled, {} reordered",
-        sum.sent, sum.lost, sum.doubled, sum.reordered
+        "{name}: {} seeds, {} messages, {} lost, {} doubled, {} reordered",
+        seeds(),
+        sum.sent,
+        sum.lost,
+        sum.doubled,
+        sum.reordered
     );
     for part in [sum.lost, sum.doubled, sum.reordered] {
         assert!(part * 10 >= sum.sent, "at least a tenth of the traffic suffers: {sum:?}");
@@ -103,7 +111,7 @@ fn early_media_comes_before_the_answer() {
 #[test]
 fn calls_survive_a_torn_network() {
     let mut sum = Injected::default();
-    for seed in 0..SEEDS {
+    for seed in 0..seeds() {
         let mut net = Net::new(seed, 2, HARSH, "");
         let a = originate(&mut net, 0);
         let Some(b) = until_ringing(&mut net) else { panic!("seed {seed}: B never rang") };
@@ -128,7 +136,7 @@ fn calls_survive_a_torn_network() {
 fn cancel_and_answer_race() {
     let mut sum = Injected::default();
     let (mut cancelled, mut crossed) = (0, 0);
-    for seed in 0..SEEDS {
+    for seed in 0..seeds() {
         let mut net = Net::new(seed, 2, HARSH, "");
         let a = originate(&mut net, 0);
         let Some(b) = until_ringing(&mut net) else { panic!("seed {seed}: B never rang") };
@@ -160,7 +168,7 @@ fn cancel_and_answer_race() {
 #[test]
 fn bye_waits_for_the_ack_and_crossing_byes_meet() {
     let mut sum = Injected::default();
-    for seed in 0..SEEDS {
+    for seed in 0..seeds() {
         let mut net = Net::new(seed, 2, HARSH, "");
         let a = originate(&mut net, 0);
         let Some(b) = until_ringing(&mut net) else { panic!("seed {seed}: B never rang") };
@@ -190,7 +198,7 @@ fn bye_waits_for_the_ack_and_crossing_byes_meet() {
 fn refusals_arrive_as_their_reasons() {
     let mut sum = Injected::default();
     let words = ["busy", "declined", "unavailable", "not_found", "forbidden", ""];
-    for seed in 0..SEEDS {
+    for seed in 0..seeds() {
         let mut net = Net::new(seed, 2, HARSH, "");
         let a = originate(&mut net, 0);
         let Some(b) = until_ringing(&mut net) else { panic!("seed {seed}: B never rang") };
@@ -208,7 +216,7 @@ fn refusals_arrive_as_their_reasons() {
 
 #[test]
 fn a_peer_that_never_answers_is_given_up() {
-    for seed in 0..SEEDS {
+    for seed in 0..seeds() {
         let mut net = Net::new(seed, 2, HARSH, "");
         net.nodes[B].deaf = true;
         let a = originate(&mut net, if seed % 2 == 0 { 0 } else { 7 });
@@ -221,7 +229,7 @@ fn a_peer_that_never_answers_is_given_up() {
 
 #[test]
 fn a_peer_that_vanishes_in_a_call_leaves_nothing() {
-    for seed in 0..SEEDS {
+    for seed in 0..seeds() {
         let mut net = Net::new(seed, 2, HARSH, "");
         let a = originate(&mut net, 0);
         let Some(b) = until_ringing(&mut net) else { panic!("seed {seed}: B never rang") };

@@ -20,4 +20,5 @@ mod net;
 mod paths;
 mod phone;
 mod reinvite;
+mod timers;
 mod webhooks;

@@ -1,12 +1,12 @@
 //! Other ways to the far end: by name, with a resolver that takes its time, and over TCP.
 
-use crate::calls::{A, B, FOREVER, SEEDS, call_to, report, total, until_ringing};
+use crate::calls::{A, B, FOREVER, call_to, report, seeds, total, until_ringing};
 use crate::net::{HARSH, Injected, NONE, Net};
 
 #[test]
 fn a_name_is_looked_up_while_the_world_goes_on() {
     let mut sum = Injected::default();
-    for seed in 0..SEEDS {
+    for seed in 0..seeds() {
         let mut net = Net::new(seed, 2, HARSH, "");
         let call = call_to("sip:bob@node1.test");
         let a = net.with(A, |gw, now| gw.originate(now, call)).unwrap().id;

@@ -3,7 +3,7 @@
 use branchline::base::time::Now;
 use branchline::gateway::Gateway;
 
-use crate::calls::{FOREVER, SEEDS, report, total};
+use crate::calls::{FOREVER, report, seeds, total};
 use crate::net::{HARSH, Injected, NONE, Net};
 use crate::phone::{PHONE, sdp};
 
@@ -35,7 +35,7 @@ fn version(body: &str) -> u64 {
 #[test]
 fn a_call_without_an_offer_gets_ours_in_the_200() {
     let mut sum = Injected::default();
-    for seed in 0..SEEDS {
+    for seed in 0..seeds() {
         let mut net = Net::new(seed, 1, HARSH, "");
         net.phone.answer = Some(sdp(1, "sendrecv"));
         let leg = connected(&mut net, None);
@@ -64,7 +64,7 @@ fn an_ack_that_answers_nothing_ends_the_call() {
 #[test]
 fn the_far_ends_hold_comes_and_goes() {
     let mut sum = Injected::default();
-    for seed in 0..SEEDS {
+    for seed in 0..seeds() {
         let mut net = Net::new(seed, 1, HARSH, "");
         let leg = connected(&mut net, Some(&sdp(1, "sendrecv")));
         let first = version(net.phone.outcome(1).unwrap().1);
@@ -96,7 +96,7 @@ fn the_far_ends_hold_comes_and_goes() {
 
 #[test]
 fn a_second_change_waits_for_the_first() {
-    for seed in 0..SEEDS {
+    for seed in 0..seeds() {
         let mut net = Net::new(seed, 1, HARSH, "");
         let leg = connected(&mut net, Some(&sdp(1, "sendrecv")));
         // The first change is answered but never acknowledged, so the second comes too early (§14.2).
@@ -116,7 +116,7 @@ fn a_second_change_waits_for_the_first() {
 fn glare_is_491() {
     let mut sum = Injected::default();
     let mut met = 0;
-    for seed in 0..SEEDS {
+    for seed in 0..seeds() {
         let mut net = Net::new(seed, 1, HARSH, "");
         let uri = format!("sip:phone@{PHONE}");
         let call = crate::calls::call_to(&uri);
@@ -139,6 +139,6 @@ fn glare_is_491() {
         finish(&mut net, &leg, &format!("seed {seed}"));
         total(&mut sum, net.injected);
     }
-    assert!(met > SEEDS * 8 / 10, "{met}");
+    assert!(met > seeds() * 8 / 10, "{met}");
     report("glare", sum);
 }

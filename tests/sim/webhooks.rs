@@ -8,7 +8,7 @@ use branchline::base::rng::Rng;
 use branchline::deliver::events::{Destination, EventQueues, Item};
 use branchline::gateway::event::Event;
 
-use crate::calls::{A, B, FOREVER, SEEDS, call_to, until_ringing};
+use crate::calls::{A, B, FOREVER, call_to, seeds, until_ringing};
 use crate::net::{HARSH, Net};
 
 /// How long the dead target stays dead.
@@ -48,7 +48,7 @@ fn events(seed: u64) -> Vec<(Duration, usize, Event)> {
 
 #[test]
 fn a_target_that_is_down_gets_all_of_it_later_and_in_order() {
-    for seed in 0..SEEDS {
+    for seed in 0..seeds() {
         let events = events(seed);
         let (first, count) = (events[0].0, events.len());
         let mut queues = EventQueues::new(Rng::from_number(seed));
