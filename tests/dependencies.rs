@@ -30,7 +30,6 @@ const LICENCES: &[&str] = &[
     "Zlib",
     "0BSD",
     "CC0-1.0",
-    "BSL-1.0",
     // The root certificates of webpki-roots: data, not code.
     "CDLA-Permissive-2.0",
 ];

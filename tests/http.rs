@@ -28,7 +28,7 @@ fn health_needs_no_token_and_everything_else_does() {
     let gw = Gateway::start(&[("API_TOKEN", "alpha,beta")]);
     assert_eq!(gw.get("/health").json()["status"], "ok");
     assert_eq!(gw.get("/metrics").status, 200);
-    for path in ["/v1/capacity", "/v1/nothing", "/v1/legs/x/hold"] {
+    for path in ["/v1/capacity", "/v1/nothing", "/v1/legs/x/tts"] {
         let r = gw.get(path);
         assert_eq!((r.status, r.header("WWW-Authenticate").as_deref()), (401, Some("Bearer")), "{path}");
         assert!(r.error().contains("bearer token"));
@@ -43,7 +43,7 @@ fn health_needs_no_token_and_everything_else_does() {
 fn route_method_size_then_not_implemented() {
     let gw = Gateway::start(&[]);
     assert_eq!(gw.get("/v1/nothing").status, 404);
-    let r = gw.request("PUT", "/v1/legs/x/hold", "", b"");
+    let r = gw.request("PUT", "/v1/legs/x/stt", "", b"");
     assert_eq!((r.status, r.header("Allow").as_deref()), (405, Some("POST, DELETE, OPTIONS")));
     let r = gw.request("OPTIONS", "/capacity", "", b"");
     assert_eq!((r.status, r.header("Allow").as_deref()), (204, Some("GET, HEAD, OPTIONS")));
@@ -78,7 +78,7 @@ fn absurd_heads_are_refused_and_the_gateway_lives() {
     for length in ["18446744073709551615", "99999999999999999999"] {
         assert!(post(&format!("Content-Length: {length}")).starts_with("HTTP/1.1 405 "));
         let got = gw.raw(
-            format!("POST /v1/legs/x/hold HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\n\r\n")
+            format!("POST /v1/legs/x/tts HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\n\r\n")
                 .as_bytes(),
         );
         assert!(got.starts_with("HTTP/1.1 413 "), "{got}");
@@ -94,7 +94,7 @@ fn absurd_heads_are_refused_and_the_gateway_lives() {
 fn pipelined_requests_are_answered_in_order() {
     let gw = Gateway::start(&[]);
     let got = gw.raw(
-        b"POST /v1/legs/x/hold HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n\r\nabc\
+        b"POST /v1/legs/x/tts HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n\r\nabc\
           GET /health HTTP/1.1\r\nHost: t\r\n\r\n\
           GET /v1/nothing HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n",
     );
@@ -108,7 +108,7 @@ fn continue_is_answered_before_the_body_comes() {
     let mut s = TcpStream::connect(gw.http()).unwrap();
     s.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     s.write_all(
-        b"POST /v1/legs/x/hold HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n",
+        b"POST /v1/legs/x/tts HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n",
     )
     .unwrap();
     let mut buf = [0u8; 25];

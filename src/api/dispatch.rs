@@ -86,6 +86,7 @@ async fn carry_out(app: &App, admitted: &Admitted<'_>, body: &[u8]) -> Result<Re
         Op::EarlyMedia => legs::early_media(app, first),
         Op::Mute(on) => legs::mute(app, first, on),
         Op::Deaf(on) => legs::deaf(app, first, on),
+        Op::Hold(on) => legs::hold(app, first, on).await,
         Op::Dtmf => legs::dtmf(app, first, &parse(body)?),
         Op::AcceptDtmf(on) => legs::accept_dtmf(app, first, on),
         Op::Play(s) => playback::play(app, owner(s), parse(body)?),

@@ -19,8 +19,6 @@ const RECORDINGS: &str = "the list of recordings";
 /// The routes.
 pub(super) static LATER: &[Route] = &[
     later("POST", "/legs/{id}/transfer", "transfer", "Transfer a leg by REFER"),
-    later("POST", "/legs/{id}/hold", "hold", "Hold a leg by re-INVITE"),
-    later("DELETE", "/legs/{id}/hold", "hold", "Resume a held leg"),
     later("GET", "/legs/{id}/quality", "quality", "How well a leg's media travels"),
     later("POST", "/legs/{id}/amd", "answering-machine detection", "Start answering-machine detection"),
     later("POST", "/legs/{id}/tts", SPEECH, "Speak text on a leg"),

@@ -170,6 +170,13 @@ pub fn deaf(app: &App, id: &str, on: bool) -> Result<Reply, ApiError> {
     Ok(status(app, if on { "deaf" } else { "undeaf" }))
 }
 
+/// `POST|DELETE /legs/{id}/hold`: done when the far end has agreed.
+pub async fn hold(app: &App, id: &str, on: bool) -> Result<Reply, ApiError> {
+    let handle = app.shell.call(|g, now| g.hold(now, id, on))?;
+    app.shell.reply(handle).await?;
+    Ok(status(app, if on { "held" } else { "resumed" }))
+}
+
 /// `POST /legs/{id}/dtmf`.
 pub fn dtmf(app: &App, id: &str, body: &SendDtmf) -> Result<Reply, ApiError> {
     app.shell.look(|g| g.leg(id))?;

@@ -142,8 +142,8 @@ mod tests {
     #[test]
     fn later_routes_answer_501_only() {
         let doc = document();
-        let hold = &doc["paths"]["/v1/legs/{id}/hold"]["post"]["responses"];
-        assert_eq!(hold.as_object().unwrap().keys().collect::<Vec<_>>(), ["501"]);
+        let later = &doc["paths"]["/v1/legs/{id}/tts"]["post"]["responses"];
+        assert_eq!(later.as_object().unwrap().keys().collect::<Vec<_>>(), ["501"]);
     }
 
     #[test]

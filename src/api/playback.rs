@@ -118,7 +118,9 @@ fn finish(app: &App, outcome: replies::Reply, status: &'static str) -> Result<Re
         replies::Reply::Recording(file) | replies::Reply::Recorded(file) => {
             Ok(Reply::object(200, &app.instance_id, Recording { file, status }))
         }
-        replies::Reply::Joined(_) => Err(ApiError::Internal("an answer to another question".to_owned())),
+        replies::Reply::Joined(_) | replies::Reply::Changed => {
+            Err(ApiError::Internal("an answer to another question".to_owned()))
+        }
     }
 }
 

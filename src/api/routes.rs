@@ -28,6 +28,7 @@ pub enum Op {
     EarlyMedia,
     Mute(bool),
     Deaf(bool),
+    Hold(bool),
     Dtmf,
     AcceptDtmf(bool),
     Play(Scope),
@@ -127,6 +128,7 @@ const fn ok(shape: Shape) -> Answer {
 const NOT_FOUND: Answer = error(404, "No such leg, room, playback or recording");
 const CONFLICT: Answer = error(409, "Not in this state");
 const BAD: Answer = error(400, "A value that is not allowed");
+const NOT_SIP: Answer = error(400, "Not a SIP leg");
 const FULL: Answer = error(503, "A limit of the board is reached");
 const FAILED: Answer = error(500, "It was tried and failed");
 const LATER_FIELD: Answer = error(501, "A field that a later version brings");
@@ -251,6 +253,8 @@ static ROUTES: &[Route] = &[
         None,
         &[DONE, NOT_FOUND],
     ),
+    route("POST", "/legs/{id}/hold", Op::Hold(true), "Hold a leg by re-INVITE", None, HOLD),
+    route("DELETE", "/legs/{id}/hold", Op::Hold(false), "Resume a held leg", None, HOLD),
     route(
         "POST",
         "/legs/{id}/dtmf",
@@ -401,6 +405,7 @@ static ROUTES: &[Route] = &[
 ];
 
 const PLAY: &[Answer] = &[ok(Shape::Object(schema::<Playing>)), BAD, NOT_FOUND, CONFLICT, FULL];
+const HOLD: &[Answer] = &[DONE, NOT_SIP, NOT_FOUND, CONFLICT];
 const VOLUME: &[Answer] = &[DONE, BAD, NOT_FOUND];
 const RECORD: &[Answer] =
     &[ok(Shape::Object(schema::<Recording>)), BAD, NOT_FOUND, CONFLICT, FAILED, LATER_FIELD, FULL];

@@ -81,6 +81,8 @@ pub struct Sip {
     pub auto_ringing: bool,
     /// Longest time an inbound call rings, seconds.
     pub ring_timeout_s: u32,
+    /// Longest time an API call waits for the far end's answer, seconds.
+    pub api_wait_s: u32,
     /// Codecs offered and answered, best first.
     pub codecs: Vec<Codec>,
 }
@@ -179,6 +181,7 @@ impl Default for Config {
                 accept_from: value::nets(HOME_NETWORKS),
                 auto_ringing: true,
                 ring_timeout_s: 120,
+                api_wait_s: 10,
                 codecs: Codec::ALL.to_vec(),
             },
             rtp: Rtp { port_min: 10_000, port_max: 20_000, timeout_s: 30, realtime_priority: 10 },

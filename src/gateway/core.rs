@@ -278,11 +278,16 @@ impl Gateway {
         if matches!(leg.phase, Phase::Ending { .. }) {
             return self.finish(now, id);
         }
-        let ringing = leg.ring_until.is_some_and(|at| at <= now.mono);
-        if ringing {
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now.mono);
+        if due(leg.ring_until) {
             self.hang_up(now, id, "ring_timeout", Some(480));
-        } else {
+        } else if due(leg.max_until) {
             self.hang_up(now, id, "max_duration", None);
+        } else if due(leg.hold_until) {
+            self.hang_up(now, id, "hold_timeout", None);
+        } else {
+            self.change_due(now, id);
+            self.reschedule(id);
         }
     }
 

@@ -78,10 +78,13 @@ impl Gateway {
         self.incoming.retain(|_, l| *l != id);
         self.pending.retain(|_, p| !p.is_for(id));
         for purpose in self.outgoing.values_mut() {
-            if *purpose == Purpose::Invite(id) {
-                *purpose = Purpose::Abandoned;
+            match purpose {
+                Purpose::Invite(of) if *of == id => *purpose = Purpose::Abandoned,
+                Purpose::Change(of) if *of == id => *purpose = Purpose::Over,
+                Purpose::Invite(_) | Purpose::Change(_) | Purpose::Abandoned | Purpose::Over => {}
             }
         }
+        self.change_over(id, Err("the call has ended".to_owned()));
         self.join_failed(id);
         if let Some(room) = self.legs.get(id).and_then(|l| l.room.clone()) {
             self.leave(now, id, &room);

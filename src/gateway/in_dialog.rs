@@ -8,7 +8,7 @@ use super::leg::{Leg, LegId, Phase};
 use super::outside::refusal_of_body;
 use crate::base::time::Now;
 use crate::media::command::Slot;
-use crate::sdp::{self, Description, Direction, SdpError};
+use crate::sdp::{self, Description, SdpError};
 use crate::sip::dialog::Dialog;
 use crate::sip::target::Target;
 use crate::sip::transactions::ServerId;
@@ -118,11 +118,12 @@ impl Gateway {
 
     fn answer_change(&mut self, id: LegId, offer: &Description) -> Result<String, SdpError> {
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
+        let wanted = leg.wanted_direction();
         let local = leg.local.as_mut().ok_or(SdpError::Malformed)?;
         let fallback = leg.flow.map_or(local.address, |f| f.addr.ip());
         let mut next = local.clone();
         next.next();
-        let (text, stream) = sdp::answer(offer, &next, &leg.codecs, Direction::SendRecv, fallback)?;
+        let (text, stream) = sdp::answer(offer, &next, &leg.codecs, wanted, fallback)?;
         *local = next;
         leg.stream = Some(stream);
         Ok(text)
@@ -130,24 +131,25 @@ impl Gateway {
 
     fn offer_again(&mut self, id: LegId) -> Result<String, SdpError> {
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
+        let wanted = leg.wanted_direction();
         let local = leg.local.as_mut().ok_or(SdpError::Malformed)?;
         local.next();
-        Ok(sdp::offer(local, &leg.codecs, Direction::SendRecv))
+        Ok(sdp::offer(local, &leg.codecs, wanted))
     }
 
-    /// Tells the engine, and the world if the far end's hold began or ended.
-    fn stream_changed(&mut self, now: Now, id: LegId) {
+    /// Tells the engine, and the world if a hold began or ended.
+    pub(super) fn stream_changed(&mut self, now: Now, id: LegId) {
         self.open_media(id);
         if self.legs.get(id).is_some_and(|l| l.connected) {
             self.note_hold(now, id);
         }
     }
 
-    /// `leg.hold` or `leg.unhold` when the far end's hold differs from what was published.
+    /// `leg.hold` or `leg.unhold` when the hold of either end differs from what was published.
     pub(super) fn note_hold(&mut self, now: Now, id: LegId) {
         let Some(leg) = self.legs.get_mut(id) else { return };
         let Some(stream) = leg.stream else { return };
-        let held = !stream.direction.sends();
+        let held = leg.on_hold || !stream.direction.sends();
         if leg.held != held {
             leg.held = held;
             let kind = leg.kind.as_str();
@@ -289,6 +291,9 @@ impl Gateway {
 
 /// Why an INVITE in a call has to wait (RFC 3261 §14.2): one of ours, or one of theirs, is not done.
 fn too_early(leg: &Leg) -> Option<(u16, &'static str)> {
+    if leg.change.as_ref().is_some_and(|c| c.is_under_way()) {
+        return Some((491, "Request Pending"));
+    }
     match leg.phase {
         Phase::Inviting(_) => Some((491, "Request Pending")),
         Phase::Up { .. } | Phase::Answered { .. } if leg.reinvite.is_none() => None,

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::change::Change;
 use super::event::Hook;
 use super::ports::Port;
 use crate::base::ids::Id;
@@ -99,8 +100,14 @@ pub struct Leg {
     pub early: bool,
     /// `leg.connected` has been published.
     pub connected: bool,
-    /// The far end has put us on hold.
+    /// On hold, by either end, as it was published.
     pub held: bool,
+    /// We have put the far end on hold.
+    pub on_hold: bool,
+    /// Our hold ends the call then.
+    pub hold_until: Option<Instant>,
+    /// A hold or resume of ours that is not done.
+    pub change: Option<Box<Change>>,
     /// Others do not hear it.
     pub muted: bool,
     /// It hears nobody.
@@ -189,7 +196,8 @@ impl Leg {
         match &self.phase {
             Phase::Ending { latest, .. } => Some(*latest),
             Phase::Inviting(_) | Phase::Ringing { .. } | Phase::Answered { .. } | Phase::Up { .. } => {
-                [self.ring_until, self.max_until].into_iter().flatten().min()
+                let change = self.change.as_ref().map(|c| c.deadline());
+                [self.ring_until, self.max_until, self.hold_until, change].into_iter().flatten().min()
             }
         }
     }

@@ -3,6 +3,7 @@
 
 pub mod call_in;
 pub mod call_out;
+pub mod change;
 pub mod command;
 pub mod controls;
 pub mod core;

@@ -14,6 +14,8 @@ pub type Handle = u64;
 pub enum Reply {
     /// A leg is in its room.
     Joined(Joined),
+    /// The far end has agreed to a hold or resume.
+    Changed,
     /// A recording has begun, into this file.
     Recording(String),
     /// A recording is finished, in this file.

@@ -6,6 +6,7 @@ use super::core::Gateway;
 use super::leg::{LegId, Phase};
 use super::work::{Work, WorkId};
 use crate::base::time::Now;
+use crate::sdp::Local;
 use crate::sip::dialog::Dialog;
 use crate::sip::target::{NextHop, Target, Transport, next_hop};
 use crate::sip::transactions::{ClientId, Failure};
@@ -22,6 +23,10 @@ pub(super) enum Purpose {
     Invite(LegId),
     /// An INVITE whose leg is gone: a late 2xx is acknowledged and ended.
     Abandoned,
+    /// A re-INVITE of a leg.
+    Change(LegId),
+    /// A re-INVITE whose leg is gone: a late 2xx is acknowledged.
+    Over,
 }
 
 /// A request that waits for an address.
@@ -34,14 +39,15 @@ pub(super) struct Pending {
 #[derive(Debug)]
 enum What {
     Invite(LegId),
+    Change(LegId, Draft, Local),
     Request(Method, Draft),
     Ack(ClientId, String, Draft),
 }
 
 impl Pending {
-    /// True when it is the INVITE of this leg.
+    /// True when it is an INVITE of this leg.
     pub(super) fn is_for(&self, leg: LegId) -> bool {
-        matches!(self.what, What::Invite(id) if id == leg)
+        matches!(self.what, What::Invite(id) | What::Change(id, ..) if id == leg)
     }
 }
 
@@ -78,11 +84,26 @@ impl Gateway {
         self.send(now, uri, None, What::Invite(id));
     }
 
+    /// Sends a re-INVITE that describes our end as `local`.
+    pub(super) fn send_change(
+        &mut self,
+        now: Now,
+        id: LegId,
+        hop: &Uri,
+        flow: Option<Target>,
+        draft: Draft,
+        local: Local,
+    ) {
+        self.send(now, hop, flow, What::Change(id, draft, local));
+    }
+
     fn send(&mut self, now: Now, to: &Uri, flow: Option<Target>, what: What) {
         let Some(Ok(hop)) = to.sip().map(next_hop) else {
             // A Contact nobody can dial: the way the dialog came along is all there is.
             return match (flow, &what) {
-                (Some(flow), What::Request(..) | What::Ack(..)) => self.send_to(now, flow, what),
+                (Some(flow), What::Request(..) | What::Change(..) | What::Ack(..)) => {
+                    self.send_to(now, flow, what)
+                }
                 _ => self.undeliverable(now, what),
             };
         };
@@ -126,6 +147,15 @@ impl Gateway {
         match what {
             What::Invite(id) => self.invite(now, id, target),
             What::Ack(tx, tag, draft) => self.tx.ack(tx, &tag, &draft, target),
+            What::Change(id, draft, local) => {
+                match self.tx.request(now.mono, &Method::Invite, draft, target) {
+                    Ok(tx) => {
+                        self.outgoing.insert(tx, Purpose::Change(id));
+                        self.change_sent(id, tx, local);
+                    }
+                    Err(e) => self.change_over(id, Err(e.to_string())),
+                }
+            }
             What::Request(method, draft) => {
                 // Without room for the transaction the far end learns of it by its own timers.
                 let _sent = self.tx.request(now.mono, &method, draft, target);
@@ -134,8 +164,10 @@ impl Gateway {
     }
 
     fn undeliverable(&mut self, now: Now, what: What) {
-        if let What::Invite(id) = what {
-            self.end(now, id, "invite_failed");
+        match what {
+            What::Invite(id) => self.end(now, id, "invite_failed"),
+            What::Change(id, ..) => self.change_unanswered(now, id),
+            What::Request(..) | What::Ack(..) => {}
         }
     }
 
@@ -143,25 +175,35 @@ impl Gateway {
     pub(super) fn response(&mut self, now: Now, tx: ClientId, response: &Response) {
         match self.outgoing.get(&tx).copied() {
             Some(Purpose::Invite(id)) => self.invite_response(now, tx, id, response),
+            Some(Purpose::Change(id)) => self.change_response(now, tx, id, response),
             Some(Purpose::Abandoned) if (200..300).contains(&response.code) => {
                 self.end_fork(now, tx, response)
             }
-            Some(Purpose::Abandoned) if response.code >= 300 => {
+            Some(Purpose::Over) if (200..300).contains(&response.code) => {
+                if let Ok(dialog) = Dialog::uac(response, &response.common.to.uri) {
+                    self.send_ack(now, tx, &dialog, response.common.cseq, None);
+                }
+            }
+            Some(Purpose::Abandoned | Purpose::Over) if response.code >= 300 => {
                 self.outgoing.remove(&tx);
             }
-            Some(Purpose::Abandoned) | None => {}
+            Some(Purpose::Abandoned | Purpose::Over) | None => {}
         }
     }
 
     /// No response will come to a request of ours.
     pub(super) fn request_failed(&mut self, now: Now, tx: ClientId, why: Failure) {
-        if let Some(Purpose::Invite(id)) = self.outgoing.remove(&tx) {
-            let reason = match why {
-                Failure::Timeout | Failure::Transport => "invite_failed",
-            };
-            if self.legs.get(id).is_some_and(|l| matches!(l.phase, Phase::Inviting(_))) {
-                self.end(now, id, reason);
+        match self.outgoing.remove(&tx) {
+            Some(Purpose::Invite(id)) => {
+                let reason = match why {
+                    Failure::Timeout | Failure::Transport => "invite_failed",
+                };
+                if self.legs.get(id).is_some_and(|l| matches!(l.phase, Phase::Inviting(_))) {
+                    self.end(now, id, reason);
+                }
             }
+            Some(Purpose::Change(id)) => self.change_unanswered(now, id),
+            Some(Purpose::Abandoned | Purpose::Over) | None => {}
         }
     }
 

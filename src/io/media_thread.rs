@@ -163,6 +163,7 @@ impl MediaThread {
             Command::Update { slot, stream, signalling } => Order::Update(slot, stream, signalling),
             Command::Close { slot } => Order::Close(slot),
             Command::Mute { slot, on } => Order::Mute(slot, on),
+            Command::Hold { slot, on } => Order::Hold(slot, on),
             Command::Deaf { slot, on } => Order::Deaf(slot, on),
             Command::Join { slot, room, room_rate, leg_rate } => {
                 let up = Resampler::new(leg_rate, room_rate);

@@ -66,6 +66,13 @@ pub enum Command {
         /// No more.
         on: bool,
     },
+    /// It is on hold by our side, or no more: cut off from its room, but not from what is played to it.
+    Hold {
+        /// The leg.
+        slot: Slot,
+        /// On hold.
+        on: bool,
+    },
     /// It hears nobody any more, or again.
     Deaf {
         /// The leg.

@@ -131,6 +131,7 @@ impl<W: Wire> Engine<W> {
                 l.room = None;
             }),
             Order::Mute(slot, on) => with(&mut self.legs, slot, |l| l.muted = on),
+            Order::Hold(slot, on) => with(&mut self.legs, slot, |l| l.held = on),
             Order::Deaf(slot, on) => with(&mut self.legs, slot, |l| l.deaf = on),
             Order::Join(slot, room, mut converters) => {
                 let _none: Option<Report<W>> = with(&mut self.legs, slot, |l| {
@@ -200,7 +201,7 @@ impl<W: Wire> Engine<W> {
             let Some(Some(room)) = leg.room.and_then(|r| self.rooms.get_mut(usize::from(r))) else {
                 continue;
             };
-            if leg.muted || leg.is_quiet() {
+            if leg.muted || leg.held || leg.is_quiet() {
                 continue;
             }
             let (n, m) = (leg.frame_len(), room.frame_len());
@@ -218,7 +219,7 @@ impl<W: Wire> Engine<W> {
         for leg in self.legs.iter_mut().flatten() {
             let n = leg.frame_len();
             let room = leg.room.and_then(|r| self.rooms.get(usize::from(r))?.as_deref());
-            match room.filter(|_| !leg.deaf) {
+            match room.filter(|_| !leg.deaf && !leg.held) {
                 Some(room) => {
                     let m = room.frame_len();
                     let own = if leg.in_mix { leg.in_room.get(..m) } else { None };

@@ -35,6 +35,8 @@ pub struct Leg<W> {
     pub(super) sending: Sending,
     pub(super) muted: bool,
     pub(super) deaf: bool,
+    /// On hold by our side: neither hears its room nor is heard there.
+    pub(super) held: bool,
     pub(super) room: Option<RoomSlot>,
     pub(super) converters: Box<Converters>,
     /// This tick's frame from the far end, before mute.
@@ -83,6 +85,7 @@ impl<W: Wire> Leg<W> {
             sending: Sending::new(ssrc),
             muted,
             deaf,
+            held: false,
             room: None,
             converters: Box::default(),
             input: [0; MAX_FRAME],

@@ -37,6 +37,8 @@ pub enum Order<W> {
     Close(Slot),
     /// Others hear it no more.
     Mute(Slot, bool),
+    /// Cut off from its room by our hold.
+    Hold(Slot, bool),
     /// It hears nobody.
     Deaf(Slot, bool),
     /// Into a room.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use super::negotiated::Direction;
+use super::negotiated::{Direction, Negotiated};
 use super::{DEFAULT_PTIME, DTMF_PAYLOAD_TYPE};
 use crate::codec::Codec;
 
@@ -53,5 +53,22 @@ pub fn offer(local: &Local, codecs: &[Codec], direction: Direction) -> String {
          a=ptime:{DEFAULT_PTIME}\r\na={}\r\na=rtcp-mux\r\n",
         direction.as_str()
     );
+    out
+}
+/// An offer inside a session: the codec and the numbers in use, nothing else (RFC 3264 §8.3.2).
+#[must_use]
+pub fn offer_again(local: &Local, agreed: &Negotiated, direction: Direction) -> String {
+    let mut out = local.head();
+    let (codec, pt) = (agreed.codec, agreed.payload_in);
+    let digits = agreed.dtmf.map(|d| format!(" {}", d.payload_type)).unwrap_or_default();
+    // Writing into a String cannot fail.
+    let _ok = write!(out, "m=audio {} RTP/AVP {pt}{digits}\r\n", local.port);
+    let _ok = write!(out, "a=rtpmap:{pt} {}/{}\r\n", codec.name(), codec.clock());
+    if let Some(d) = agreed.dtmf {
+        let (pt, clock) = (d.payload_type, d.clock);
+        let _ok = write!(out, "a=rtpmap:{pt} telephone-event/{clock}\r\na=fmtp:{pt} 0-15\r\n");
+    }
+    let mux = if agreed.rtcp_mux { "a=rtcp-mux\r\n" } else { "" };
+    let _ok = write!(out, "a=ptime:{}\r\na={}\r\n{mux}", agreed.ptime, direction.as_str());
     out
 }

@@ -156,6 +156,30 @@ fn a_private_tone_is_heard_by_its_leg_only_and_a_room_tone_by_all() {
 }
 
 #[test]
+fn a_held_leg_hears_what_is_played_to_it_and_nothing_of_its_room() {
+    let (mut b, mut phones) = conference(16_000, &[400.0, 700.0]);
+    run(&mut b, &mut phones, 0, 400);
+    b.order(Order::Hold(0, true));
+    let dial = Source::Tone(ToneGenerator::new(by_name("us_dial").unwrap(), 8000));
+    b.order(Order::Play(0, Box::new(Play::new(Target::Leg(0), 8000, dial, 0))));
+    run(&mut b, &mut phones, 400, 900);
+    let hear = |phones: &mut [Phone]| phones.iter_mut().map(Phone::hear).collect::<Vec<_>>();
+    drop(hear(&mut phones));
+    run(&mut b, &mut phones, 900, 1900);
+    let heard = hear(&mut phones);
+    assert!(level(&heard[0], 350.0) > 1000.0 && level(&heard[0], 440.0) > 1000.0, "what is played");
+    assert!(level(&heard[0], 700.0) < 60.0, "not the room");
+    assert!(level(&heard[1], 400.0) < 20.0, "and the room not it");
+    b.order(Order::Hold(0, false));
+    b.order(Order::StopPlay(0));
+    run(&mut b, &mut phones, 1900, 2400);
+    drop(hear(&mut phones));
+    run(&mut b, &mut phones, 2400, 3400);
+    let heard = hear(&mut phones);
+    assert!(level(&heard[0], 700.0) > 7000.0 && level(&heard[1], 400.0) > 7000.0);
+}
+
+#[test]
 fn a_recording_has_both_sides_in_their_channels_and_its_pause_in_its_place() {
     let (mut b, mut phones) = conference(16_000, &[400.0, 700.0]);
     run(&mut b, &mut phones, 0, 400);

@@ -16,6 +16,7 @@
 )]
 
 mod calls;
+mod hold;
 mod net;
 mod paths;
 mod phone;

@@ -1,0 +1,252 @@
+//! Changes of a session that we ask for: hold and resume by re-INVITE (RFC 3261 §14.1, RFC 3264 §8.4).
+
+use std::time::{Duration, Instant};
+
+use super::core::Gateway;
+use super::error::GatewayError;
+use super::leg::{Kind, Leg, LegId, Phase};
+use super::replies::{Handle, Reply};
+use crate::base::time::Now;
+use crate::media::command::Command;
+use crate::sdp::{self, Description, Direction, Local, Negotiated, SdpError};
+use crate::sip::transactions::ClientId;
+use crate::wire::{Method, Response};
+
+/// Longest hold by our side: the call ends then.
+const HOLD_LIMIT: Duration = Duration::from_secs(2 * 3600);
+/// A change that has no final answer by then has failed, and the call with it (RFC 3261 §14.1): timer B.
+const GIVE_UP: Duration = Duration::from_secs(32);
+/// Time until a change that has to wait for another one is tried again.
+const TURN: Duration = Duration::from_millis(200);
+
+/// A re-INVITE of ours, from the wish to its final response.
+#[derive(Debug)]
+pub struct Change {
+    /// Hold, or resume.
+    hold: bool,
+    /// Whom to tell; nobody once the wait is over.
+    asker: Option<Handle>,
+    /// The asker is told then that it takes longer.
+    reply_by: Instant,
+    /// It is given up then.
+    give_up: Instant,
+    step: Step,
+}
+
+#[derive(Debug)]
+enum Step {
+    /// Another INVITE of this dialog is not done: tried again then.
+    Waiting(Instant),
+    /// The address of the far end is being looked up.
+    Addressing,
+    /// The far end has been asked, with this description of our end.
+    Asked(ClientId, Local),
+}
+
+impl Change {
+    /// The next moment something is due.
+    pub(super) fn deadline(&self) -> Instant {
+        let own = match self.step {
+            Step::Waiting(until) => until.min(self.give_up),
+            Step::Addressing | Step::Asked(..) => self.give_up,
+        };
+        if self.asker.is_some() { own.min(self.reply_by) } else { own }
+    }
+
+    /// An INVITE of ours is on its way.
+    pub(super) fn is_under_way(&self) -> bool {
+        !matches!(self.step, Step::Waiting(_))
+    }
+}
+
+impl Leg {
+    /// The direction that we want for its stream.
+    pub(super) fn wanted_direction(&self) -> Direction {
+        if self.on_hold { Direction::SendOnly } else { Direction::SendRecv }
+    }
+}
+
+impl Gateway {
+    /// `POST` and `DELETE /legs/{id}/hold`. The reply comes when the far end has answered.
+    ///
+    /// # Errors
+    /// No such leg (404); not connected, held already or not held, or another change in progress (409).
+    pub fn hold(&mut self, now: Now, name: &str, on: bool) -> Result<Handle, GatewayError> {
+        let id = self.find(name)?;
+        let conflict = |why: &str| Err(GatewayError::Conflict(why.to_owned()));
+        let Some(leg) = self.legs.get(id) else { return Err(GatewayError::NotFound("leg not found")) };
+        if !matches!(leg.phase, Phase::Up { .. }) {
+            return conflict("leg is not connected");
+        }
+        if on && leg.held {
+            return conflict("leg is already held");
+        }
+        if !on && !leg.on_hold {
+            return conflict(if leg.held {
+                "the far end holds the call: only it can resume"
+            } else {
+                "leg is not held"
+            });
+        }
+        if leg.change.is_some() {
+            return conflict("a hold or resume of this leg is in progress");
+        }
+        let handle = self.expect_reply();
+        let wait = Duration::from_secs(self.config.sip.api_wait_s.into());
+        let change = Change {
+            hold: on,
+            asker: Some(handle),
+            reply_by: now.mono + wait,
+            give_up: now.mono + GIVE_UP,
+            step: Step::Waiting(now.mono),
+        };
+        if let Some(leg) = self.legs.get_mut(id) {
+            leg.change = Some(Box::new(change));
+        }
+        self.ask(now, id);
+        self.drain(now);
+        Ok(handle)
+    }
+
+    /// Sends the re-INVITE of a change, unless another INVITE of the dialog is not done (RFC 3261 §14.1).
+    fn ask(&mut self, now: Now, id: LegId) {
+        let (contact, name) = (self.contact_of(id), self.config.sip.host.clone());
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        let Some(change) = &mut leg.change else { return };
+        if leg.reinvite.is_some() {
+            change.step = Step::Waiting(now.mono + TURN);
+            return self.reschedule(id);
+        }
+        let direction = if change.hold { Direction::SendOnly } else { Direction::SendRecv };
+        let (Some(mut local), Some(stream), Phase::Up { dialog }) =
+            (leg.local.clone(), leg.stream, &mut leg.phase)
+        else {
+            return;
+        };
+        local.next();
+        let (mut draft, hop) = dialog.request(&Method::Invite);
+        draft.push("Contact", contact);
+        draft.push("Allow", super::outside::ALLOW);
+        draft.push("User-Agent", name.as_str());
+        draft.set_body("application/sdp", sdp::offer_again(&local, &stream, direction).into_bytes());
+        change.step = Step::Addressing;
+        let flow = leg.flow;
+        self.reschedule(id);
+        self.send_change(now, id, &hop, flow, draft, local);
+    }
+
+    /// The re-INVITE is on its way.
+    pub(super) fn change_sent(&mut self, id: LegId, tx: ClientId, local: Local) {
+        if let Some(change) = self.legs.get_mut(id).and_then(|l| l.change.as_mut()) {
+            change.step = Step::Asked(tx, local);
+        }
+    }
+
+    /// Something of a change is due.
+    pub(super) fn change_due(&mut self, now: Now, id: LegId) {
+        let Some(change) = self.legs.get_mut(id).and_then(|l| l.change.as_mut()) else { return };
+        if change.give_up <= now.mono {
+            return self.change_unanswered(now, id);
+        }
+        if change.reply_by <= now.mono
+            && let Some(asker) = change.asker.take()
+        {
+            let wait = self.config.sip.api_wait_s;
+            let why = format!("the far end has not answered within {wait} s; an event will tell the outcome");
+            self.reply(asker, Err(GatewayError::Conflict(why)));
+        }
+        let change = self.legs.get(id).and_then(|l| l.change.as_ref());
+        if change.is_some_and(|c| matches!(c.step, Step::Waiting(until) if until <= now.mono)) {
+            self.ask(now, id);
+        }
+    }
+
+    /// A response to the re-INVITE of a change.
+    pub(super) fn change_response(&mut self, now: Now, tx: ClientId, id: LegId, response: &Response) {
+        if response.code < 200 {
+            return;
+        }
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        let local = match leg.change.as_ref().map(|c| &c.step) {
+            Some(Step::Asked(asked, local)) if *asked == tx => local.clone(),
+            // A copy of what is in force; its ACK is repeated without us.
+            Some(Step::Asked(..) | Step::Waiting(_) | Step::Addressing) | None => return,
+        };
+        match response.code {
+            200..=299 => self.change_accepted(now, tx, id, response, local),
+            491 => self.change_collided(now, id),
+            // The dialog is no more (RFC 3261 §12.2.1.2).
+            408 | 481 => self.change_unanswered(now, id),
+            code => self.change_over(id, Err(format!("the far end refused: {code} {}", response.reason))),
+        }
+    }
+
+    fn change_accepted(&mut self, now: Now, tx: ClientId, id: LegId, response: &Response, local: Local) {
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        let (flow, hold) = (leg.flow, leg.change.as_ref().is_some_and(|c| c.hold));
+        let Some(dialog) = leg.dialog_mut() else { return };
+        dialog.refresh_target(&response.common.contacts);
+        let dialog = dialog.clone();
+        self.send_ack(now, tx, &dialog, response.common.cseq, flow);
+        if let Err(e) = self.answer_to_change(id, response, local) {
+            log::info!(leg = self.leg_name(id), error:% = e; "no usable answer to our offer");
+            return self.bye_now(now, id, "not_acceptable");
+        }
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        leg.on_hold = hold;
+        leg.hold_until = hold.then(|| now.mono + HOLD_LIMIT);
+        if let Some(slot) = leg.slot {
+            self.media.push_back(Command::Hold { slot, on: hold });
+        }
+        self.change_over(id, Ok(()));
+        self.stream_changed(now, id);
+    }
+
+    fn answer_to_change(&mut self, id: LegId, response: &Response, local: Local) -> Result<(), SdpError> {
+        let answer = Description::parse(&response.common.body)?;
+        let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
+        let agreed = leg.stream.ok_or(SdpError::Malformed)?;
+        let fallback = leg.flow.map_or(local.address, |f| f.addr.ip());
+        let stream = sdp::accept(&answer, &[agreed.codec], agreed.rtcp_mux, fallback)?;
+        leg.stream = Some(Negotiated { payload_in: agreed.payload_in, ..stream });
+        leg.local = Some(local);
+        Ok(())
+    }
+
+    /// Both ends asked at once: whoever made the Call-ID waits longer (RFC 3261 §14.1).
+    fn change_collided(&mut self, now: Now, id: LegId) {
+        let tens = self.rng.below(191);
+        let others = self.rng.below(201);
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        let wait = if leg.kind == Kind::SipOutbound { 2100 + 10 * tens } else { 10 * others };
+        if let Some(change) = &mut leg.change {
+            change.step = Step::Waiting(now.mono + Duration::from_millis(wait.into()));
+        }
+        self.reschedule(id);
+    }
+
+    /// The far end answers no more: so the call is over.
+    pub(super) fn change_unanswered(&mut self, now: Now, id: LegId) {
+        if let Some(Step::Asked(tx, _)) = self.legs.get(id).and_then(|l| l.change.as_ref()).map(|c| &c.step) {
+            let tx = *tx;
+            self.tx.cancel(now.mono, tx);
+        }
+        self.change_over(id, Err("the far end does not answer: the call is over".to_owned()));
+        self.bye_now(now, id, "timeout");
+    }
+
+    /// The change is done, or failed; whoever waits for it is told.
+    pub(super) fn change_over(&mut self, id: LegId, outcome: Result<(), String>) {
+        let Some(change) = self.legs.get_mut(id).and_then(|l| l.change.take()) else { return };
+        if let Some(asker) = change.asker {
+            self.reply(asker, outcome.map(|()| Reply::Changed).map_err(GatewayError::Conflict));
+        }
+        self.reschedule(id);
+    }
+
+    fn contact_of(&self, id: LegId) -> String {
+        let flow = self.legs.get(id).and_then(|l| l.flow);
+        let stream = flow.is_some_and(|f| f.transport.is_reliable());
+        self.contact(flow.map(|f| f.addr.ip()), stream)
+    }
+}

@@ -1,0 +1,192 @@
+//! Hold and resume by our re-INVITE: agreed, at the same time from both ends, refused, unanswered, too long.
+
+use branchline::gateway::error::GatewayError;
+use branchline::gateway::replies::{Handle, Reply};
+
+use crate::calls::{A, B, FOREVER, originate, report, seeds, total, until_ringing};
+use crate::net::{HARSH, Injected, NONE, Net};
+use crate::phone::sdp;
+
+/// A call from A to B that is up.
+fn in_call(net: &mut Net) -> [String; 2] {
+    let a = originate(net, 0);
+    let b = until_ringing(net).expect("B rings");
+    net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
+    let up = |n: &Net| [(A, &a), (B, &b)].iter().all(|(i, l)| state(n, *i, l) == "connected");
+    assert!(net.run_until(40_000, up));
+    // Nothing of the INVITE is under way any more.
+    net.run_for(40_000);
+    [a, b]
+}
+
+fn state(net: &Net, node: usize, leg: &str) -> &'static str {
+    net.nodes[node].gw.leg(leg).map_or("gone", |l| l.state)
+}
+
+fn ask(net: &mut Net, node: usize, leg: &str, on: bool) -> Handle {
+    net.with(node, |gw, now| gw.hold(now, leg, on)).unwrap()
+}
+
+/// The reply to a call of the API, for which time goes on.
+fn reply(net: &mut Net, node: usize, handle: Handle) -> Result<Reply, GatewayError> {
+    let mut got = None;
+    for _ in 0..4000 {
+        if let Some((h, outcome)) = net.nodes[node].gw.poll_reply() {
+            assert_eq!(h, handle);
+            got = Some(outcome);
+            break;
+        }
+        net.run_for(10);
+    }
+    got.expect("a reply comes")
+}
+
+fn count(net: &Net, node: usize, leg: &str, kind: &str) -> usize {
+    net.story(node, leg).iter().filter(|k| **k == kind).count()
+}
+
+#[test]
+fn hold_and_resume_are_seen_at_both_ends_once() {
+    let mut sum = Injected::default();
+    for seed in 0..seeds() {
+        let mut net = Net::new(seed, 2, HARSH, "");
+        let legs = in_call(&mut net);
+        let who = seed as usize % 2;
+        for (on, shown) in [(true, "held"), (false, "connected")] {
+            let handle = ask(&mut net, who, &legs[who], on);
+            let again = net.with(who, |gw, now| gw.hold(now, &legs[who], on));
+            assert!(matches!(again, Err(GatewayError::Conflict(_))), "seed {seed}: {again:?}");
+            // Ten seconds are not always enough on this network: then the event tells.
+            let outcome = reply(&mut net, who, handle);
+            assert!(matches!(outcome, Ok(Reply::Changed) | Err(GatewayError::Conflict(_))), "seed {seed}");
+            net.run_for(40_000);
+            assert_eq!([state(&net, A, &legs[A]), state(&net, B, &legs[B])], [shown; 2], "seed {seed}");
+            let again = net.with(who, |gw, now| gw.hold(now, &legs[who], on));
+            assert!(matches!(again, Err(GatewayError::Conflict(_))), "seed {seed}: {again:?}");
+        }
+        net.with(1 - who, |gw, now| gw.hang_up_leg(now, &legs[1 - who], None)).unwrap();
+        net.run_for(FOREVER);
+        for node in [A, B] {
+            for kind in ["leg.hold", "leg.unhold"] {
+                assert_eq!(count(&net, node, &legs[node], kind), 1, "seed {seed}: {kind} at {node}");
+            }
+        }
+        net.check_end(&format!("seed {seed}"));
+        total(&mut sum, net.injected);
+    }
+    report("hold and resume", sum);
+}
+
+#[test]
+fn both_ends_hold_at_once() {
+    let mut sum = Injected::default();
+    let mut collided = 0;
+    for seed in 0..seeds() {
+        let mut net = Net::new(seed, 2, HARSH, "");
+        let legs = in_call(&mut net);
+        ask(&mut net, A, &legs[A], true);
+        ask(&mut net, B, &legs[B], true);
+        net.run_for(60_000);
+        assert_eq!([state(&net, A, &legs[A]), state(&net, B, &legs[B])], ["held"; 2], "seed {seed}");
+        collided += u32::from(net.nodes.iter().all(|n| n.gw.numbers().sip.timers.contains_key("D")));
+        ask(&mut net, A, &legs[A], false);
+        net.run_for(60_000);
+        assert_eq!(
+            [state(&net, A, &legs[A]), state(&net, B, &legs[B])],
+            ["held"; 2],
+            "B's hold stays: {seed}"
+        );
+        let theirs = net.with(A, |gw, now| gw.hold(now, &legs[A], false)).unwrap_err();
+        assert!(theirs.to_string().contains("only it can resume"), "{theirs}");
+        ask(&mut net, B, &legs[B], false);
+        net.run_for(60_000);
+        assert_eq!([state(&net, A, &legs[A]), state(&net, B, &legs[B])], ["connected"; 2], "seed {seed}");
+        net.with(A, |gw, now| gw.hang_up_leg(now, &legs[A], None)).unwrap();
+        net.run_for(FOREVER);
+        net.check_end(&format!("seed {seed}"));
+        total(&mut sum, net.injected);
+    }
+    println!("both refused with 491 in {collided} runs");
+    assert!(collided > 100);
+    report("hold at both ends at once", sum);
+}
+
+#[test]
+fn a_call_ends_in_the_middle_of_a_hold() {
+    let mut sum = Injected::default();
+    for seed in 0..seeds() {
+        let mut net = Net::new(seed, 2, HARSH, "");
+        let legs = in_call(&mut net);
+        let handle = ask(&mut net, A, &legs[A], true);
+        let wait = u64::from(net.rng.below(200));
+        net.run_for(wait);
+        let who = seed as usize % 2;
+        net.with(who, |gw, now| gw.hang_up_leg(now, &legs[who], None)).unwrap();
+        let outcome = reply(&mut net, A, handle);
+        assert!(matches!(outcome, Ok(Reply::Changed) | Err(GatewayError::Conflict(_))), "seed {seed}");
+        net.run_for(FOREVER);
+        net.check_end(&format!("seed {seed}"));
+        total(&mut sum, net.injected);
+    }
+    report("hang-up during a hold", sum);
+}
+
+#[test]
+fn a_far_end_that_vanished_ends_the_call() {
+    for seed in 0..seeds() {
+        let mut net = Net::new(seed, 2, HARSH, "");
+        let legs = in_call(&mut net);
+        net.nodes[B].deaf = true;
+        let handle = ask(&mut net, A, &legs[A], true);
+        let why = reply(&mut net, A, handle).unwrap_err().to_string();
+        assert!(why.contains("within 10 s"), "seed {seed}: {why}");
+        net.run_for(40_000);
+        assert_eq!(net.reason(A, &legs[A]).as_deref(), Some("timeout"), "seed {seed}");
+        net.nodes[B].deaf = false;
+        // B learns of it by a BYE that is still repeated, or hangs up on its own.
+        let _gone = net.with(B, |gw, now| gw.hang_up_leg(now, &legs[B], None));
+        net.run_for(FOREVER);
+        net.check_end(&format!("seed {seed}"));
+    }
+}
+
+#[test]
+fn a_refused_hold_leaves_the_call_as_it_was() {
+    for seed in 0..seeds() {
+        let mut net = Net::new(seed, 1, HARSH, "");
+        net.with_phone(|p, now| p.call(now, Some(&sdp(1, "sendrecv"))));
+        assert!(net.run_until(40_000, |n| !n.legs(A).is_empty()));
+        let leg = net.legs(A)[0].clone();
+        net.with(A, |gw, now| gw.answer(now, &leg)).unwrap();
+        net.run_for(40_000);
+        assert_eq!(state(&net, A, &leg), "connected", "seed {seed}");
+        let handle = ask(&mut net, A, &leg, true);
+        net.run_for(40_000);
+        match reply(&mut net, A, handle) {
+            Err(GatewayError::Conflict(why)) => {
+                assert!(why.contains("refused: 405") || why.contains("within"), "seed {seed}: {why}");
+            }
+            other => panic!("seed {seed}: {other:?}"),
+        }
+        assert_eq!((state(&net, A, &leg), count(&net, A, &leg, "leg.hold")), ("connected", 0));
+        net.with_phone(crate::phone::Phone::bye);
+        net.run_for(FOREVER);
+        assert_eq!(net.reason(A, &leg).as_deref(), Some("remote_bye"), "seed {seed}");
+        net.check_end(&format!("seed {seed}"));
+    }
+}
+
+#[test]
+fn two_hours_of_hold_are_enough() {
+    let mut net = Net::new(1, 2, NONE, "");
+    let legs = in_call(&mut net);
+    let handle = ask(&mut net, A, &legs[A], true);
+    assert_eq!(reply(&mut net, A, handle), Ok(Reply::Changed));
+    net.run_for(7_190_000);
+    assert_eq!(state(&net, A, &legs[A]), "held");
+    net.run_for(20_000);
+    assert_eq!(net.reason(A, &legs[A]).as_deref(), Some("hold_timeout"));
+    assert_eq!(net.reason(B, &legs[B]).as_deref(), Some("remote_bye"));
+    net.run_for(FOREVER);
+    net.check_end("two hours");
+}
