@@ -78,8 +78,7 @@ fn absurd_heads_are_refused_and_the_gateway_lives() {
     for length in ["18446744073709551615", "99999999999999999999"] {
         assert!(post(&format!("Content-Length: {length}")).starts_with("HTTP/1.1 405 "));
         let got = gw.raw(
-            format!("POST /v1/legs/x/tts HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\n\r\n")
-                .as_bytes(),
+            format!("POST /v1/legs/x/tts HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\n\r\n").as_bytes(),
         );
         assert!(got.starts_with("HTTP/1.1 413 "), "{got}");
     }
