@@ -87,6 +87,7 @@ async fn carry_out(app: &App, admitted: &Admitted<'_>, body: &[u8]) -> Result<Re
         Op::Mute(on) => legs::mute(app, first, on),
         Op::Deaf(on) => legs::deaf(app, first, on),
         Op::Hold(on) => legs::hold(app, first, on).await,
+        Op::Transfer => legs::transfer(app, first, &parse(body)?),
         Op::Dtmf => legs::dtmf(app, first, &parse(body)?),
         Op::AcceptDtmf(on) => legs::accept_dtmf(app, first, on),
         Op::Play(s) => playback::play(app, owner(s), parse(body)?),

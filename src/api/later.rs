@@ -18,7 +18,6 @@ const RECORDINGS: &str = "the list of recordings";
 
 /// The routes.
 pub(super) static LATER: &[Route] = &[
-    later("POST", "/legs/{id}/transfer", "transfer", "Transfer a leg by REFER"),
     later("GET", "/legs/{id}/quality", "quality", "How well a leg's media travels"),
     later("POST", "/legs/{id}/amd", "answering-machine detection", "Start answering-machine detection"),
     later("POST", "/legs/{id}/tts", SPEECH, "Speak text on a leg"),

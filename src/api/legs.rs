@@ -6,7 +6,7 @@ use super::dispatch::App;
 use super::error::ApiError;
 use super::patterns;
 use super::reply::Reply;
-use super::requests::{CreateLeg, DeleteLeg, SendDtmf};
+use super::requests::{CreateLeg, DeleteLeg, SendDtmf, Transfer};
 use crate::codec::KNOWN;
 use crate::gateway::GatewayError;
 use crate::gateway::call_in::codecs_by_name;
@@ -175,6 +175,17 @@ pub async fn hold(app: &App, id: &str, on: bool) -> Result<Reply, ApiError> {
     let handle = app.shell.call(|g, now| g.hold(now, id, on))?;
     app.shell.reply(handle).await?;
     Ok(status(app, if on { "held" } else { "resumed" }))
+}
+
+/// `POST /legs/{id}/transfer`. The body is checked before the leg.
+pub fn transfer(app: &App, id: &str, body: &Transfer) -> Result<Reply, ApiError> {
+    patterns::SIP_URI.check("target", &body.target)?;
+    let target = Uri::parse(&body.target).map_err(|e| ApiError::BadRequest(format!("target: {e}")))?;
+    let replaces = body.replaces_leg_id.as_deref().filter(|r| !r.is_empty());
+    app.shell.call(|g, now| g.transfer(now, id, target, replaces))?;
+    let mut reply = status(app, "transfer_initiated");
+    reply.status = 202;
+    Ok(reply)
 }
 
 /// `POST /legs/{id}/dtmf`.

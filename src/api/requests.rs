@@ -65,6 +65,18 @@ pub struct DeleteLeg {
     pub reason: Option<String>,
 }
 
+/// `POST /v1/legs/{id}/transfer`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(transform = required_target)]
+pub struct Transfer {
+    /// SIP URI the far end is to call.
+    #[schemars(regex(pattern = patterns::SIP_URI.text))]
+    pub target: String,
+    /// A connected leg whose call the target is to take over: an attended transfer.
+    pub replaces_leg_id: Option<String>,
+}
+
 /// `POST /v1/legs/{id}/dtmf`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -176,6 +188,10 @@ fn required_type_and_uri(schema: &mut schemars::Schema) {
 
 fn required_leg_id(schema: &mut schemars::Schema) {
     schema.insert("required".to_owned(), serde_json::json!(["leg_id"]));
+}
+
+fn required_target(schema: &mut schemars::Schema) {
+    schema.insert("required".to_owned(), serde_json::json!(["target"]));
 }
 
 fn required_digits(schema: &mut schemars::Schema) {

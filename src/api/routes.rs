@@ -5,7 +5,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use super::later::LATER;
 use super::legs::Status;
 use super::playback::{Playing, Recording};
-use super::requests::{AddLeg, CreateLeg, CreateRoom, DeleteLeg, Play, Record, SendDtmf, Volume};
+use super::requests::{AddLeg, CreateLeg, CreateRoom, DeleteLeg, Play, Record, SendDtmf, Transfer, Volume};
 use super::rooms::JoinedView;
 use super::system::{Capacity, Health};
 use crate::gateway::room::RoomView;
@@ -29,6 +29,7 @@ pub enum Op {
     Mute(bool),
     Deaf(bool),
     Hold(bool),
+    Transfer,
     Dtmf,
     AcceptDtmf(bool),
     Play(Scope),
@@ -252,6 +253,14 @@ static ROUTES: &[Route] = &[
         "The leg hears the others again",
         None,
         &[DONE, NOT_FOUND],
+    ),
+    route(
+        "POST",
+        "/legs/{id}/transfer",
+        Op::Transfer,
+        "Transfer a leg by REFER; events tell the outcome",
+        Some(schema::<Transfer>),
+        &[Answer { status: 202, ..DONE }, BAD, NOT_FOUND, CONFLICT],
     ),
     route("POST", "/legs/{id}/hold", Op::Hold(true), "Hold a leg by re-INVITE", None, HOLD),
     route("DELETE", "/legs/{id}/hold", Op::Hold(false), "Resume a held leg", None, HOLD),

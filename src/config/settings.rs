@@ -109,6 +109,7 @@ pub static SETTINGS: &[Setting] = &[
     setting!("sip.accept_from", ["SIP_ACCEPT_FROM"], sip.accept_from),
     setting!("sip.auto_ringing", [], sip.auto_ringing),
     setting!("sip.ring_timeout_s", [], sip.ring_timeout_s, 1..=3600),
+    setting!("sip.refer_auto_dial", ["SIP_REFER_AUTO_DIAL"], sip.refer_auto_dial),
     setting!("sip.api_wait_s", [], sip.api_wait_s, 1..=30),
     setting!("sip.codecs", [], sip.codecs),
     setting!("rtp.port_min", ["RTP_PORT_MIN"], rtp.port_min),

@@ -31,15 +31,21 @@ impl Gateway {
         if !Dialog::uas(request, "probe").is_ok_and(|d| reachable(&d)) {
             return self.refuse_call(now, tx, 400, "Bad Request: no usable Contact or Record-Route");
         }
-        let id = self.rng.uuid();
+        let replaces = match self.replaced_by(request) {
+            Ok(replaces) => replaces,
+            Err((code, reason)) => return self.refuse_call(now, tx, code, reason),
+        };
+        let takes_over = replaces.is_some();
+        let name = self.rng.uuid();
         let leg = Leg {
+            replaces,
             sip_headers: x_headers(request),
             codecs: self.config.sip.codecs.clone(),
             flow: Some(source),
             ring_until: Some(
                 now.mono + std::time::Duration::from_secs(self.config.sip.ring_timeout_s.into()),
             ),
-            ..Leg::new(id, Kind::SipInbound, Phase::Ringing { tx, offer: offer.map(Box::new) }, now)
+            ..Leg::new(name.clone(), Kind::SipInbound, Phase::Ringing { tx, offer: offer.map(Box::new) }, now)
         };
         let Some(id) = self.adopt(leg) else {
             return self.refuse_call(now, tx, 503, "Service Unavailable");
@@ -49,10 +55,13 @@ impl Gateway {
             self.dialogs.insert((request.common.call_id.clone(), tag.to_owned()), id);
         }
         self.reschedule(id);
-        if self.config.sip.auto_ringing {
+        if self.config.sip.auto_ringing && !takes_over {
             self.respond_plain(now, tx, 180, "Ringing");
         }
         self.publish_ringing(now, id, request);
+        if takes_over && let Err(e) = self.answer(now, &name) {
+            log::info!(leg = name, error:% = e; "the call that was to take another's place cannot be answered");
+        }
     }
 
     fn publish_ringing(&mut self, now: Now, id: LegId, request: &Request) {
@@ -61,6 +70,10 @@ impl Gateway {
             ("from", request.common.from.uri.user().into()),
             ("to", request.common.to.uri.user().into()),
         ];
+        let replaces = self.legs.get(id).and_then(|l| l.replaces.as_ref()).map(|p| p.leg);
+        if let Some(old) = replaces {
+            fields.push(("replaces_leg_id", self.leg_name(old).into()));
+        }
         let headers = self.legs.get(id).map(|l| l.sip_headers.clone()).unwrap_or_default();
         if !headers.is_empty() {
             let map: Map<String, Value> = headers.into_iter().map(|(n, v)| (n, v.into())).collect();
@@ -115,6 +128,7 @@ impl Gateway {
         });
         draft.push("Contact", self.contact(peer, request.common.via.transport == "TCP"));
         draft.push("Allow", super::outside::ALLOW);
+        draft.push("Supported", super::outside::SUPPORTED);
     }
 
     /// `POST /legs/{id}/ring`: 180, where it is not sent by itself.

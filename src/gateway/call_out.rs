@@ -8,6 +8,7 @@ use super::command::Originate;
 use super::core::Gateway;
 use super::error::GatewayError;
 use super::leg::{Inviting, Kind, Leg, LegId, Phase};
+use super::referred::Referral;
 use super::sending::Purpose;
 use super::snapshot::{LegView, view};
 use crate::base::time::Now;
@@ -45,6 +46,18 @@ impl Gateway {
     /// # Errors
     /// No leg or port is left (503), a URI that cannot be called (400).
     pub fn originate(&mut self, now: Now, wanted: Originate) -> Result<LegView, GatewayError> {
+        let placed = self.place(now, wanted, None);
+        self.drain(now);
+        placed
+    }
+
+    /// Places a call, perhaps one that a transfer asks for.
+    pub(super) fn place(
+        &mut self,
+        now: Now,
+        wanted: Originate,
+        referral: Option<Referral>,
+    ) -> Result<LegView, GatewayError> {
         let uri =
             wanted.uri.sip().ok_or(GatewayError::Invalid("uri: only sip: URIs can be called".to_owned()))?;
         next_hop(uri).map_err(|e| GatewayError::Invalid(format!("uri: {e}")))?;
@@ -79,6 +92,7 @@ impl Gateway {
         let ring = u64::from(wanted.ring_timeout);
         let leg = Leg {
             codecs: wanted.codecs,
+            referral,
             hook: wanted.hook,
             accept_dtmf: wanted.accept_dtmf,
             ring_until: (ring > 0).then(|| now.mono + std::time::Duration::from_secs(ring)),
@@ -94,7 +108,6 @@ impl Gateway {
         self.publish_calling(now, id, &wanted.uri, &wanted.from, &wanted.headers);
         let shown = self.legs.get(id).map(view).ok_or(GatewayError::NotFound("leg not found"))?;
         self.start_invite(now, id, &wanted.uri);
-        self.drain(now);
         Ok(shown)
     }
 
@@ -105,9 +118,9 @@ impl Gateway {
         if !from.is_empty() {
             fields.push(("from", from.into()));
         }
-        if !headers.is_empty() {
-            let map: Map<String, Value> =
-                headers.iter().map(|(n, v)| (n.clone(), v.as_str().into())).collect();
+        let shown = || headers.iter().filter(|(n, _)| n != "Replaces" && n != "Referred-By");
+        if shown().next().is_some() {
+            let map: Map<String, Value> = shown().map(|(n, v)| (n.clone(), v.as_str().into())).collect();
             fields.push(("sip_headers", map.into()));
         }
         self.publish(now, id, "leg.ringing", fields);
@@ -153,6 +166,7 @@ impl Gateway {
         draft.push("CSeq", format!("{cseq} INVITE"));
         draft.push("Contact", self.contact(Some(target.addr.ip()), target.transport == Transport::Tcp));
         draft.push("Allow", super::outside::ALLOW);
+        draft.push("Supported", super::outside::SUPPORTED);
         draft.push("User-Agent", name.as_str());
         if !r.from.is_empty() {
             draft.push("P-Asserted-Identity", format!("<sip:{}@{ours}>", r.from));
@@ -172,7 +186,10 @@ impl Gateway {
         let calling =
             self.legs.get(id).is_some_and(|l| matches!(&l.phase, Phase::Inviting(i) if i.tx == Some(tx)));
         match response.code {
-            100..=199 if calling => self.progress(now, id, response),
+            100..=199 if calling => {
+                self.referral_progressed(now, id, response.code, &response.reason);
+                self.progress(now, id, response);
+            }
             200..=299 if calling => self.accepted(now, tx, id, response),
             // A copy of the answer that is in force: its ACK is on the way, or waits for an address.
             200..=299 if self.is_answer_of(id, response) => {}
@@ -182,6 +199,9 @@ impl Gateway {
             300..=699 if calling => {
                 self.outgoing.remove(&tx);
                 let reason = reason_of(response.code);
+                if let Some(leg) = self.legs.get_mut(id) {
+                    leg.refusal = Some((response.code, response.reason.clone()));
+                }
                 self.end(now, id, &reason);
             }
             _ => {}

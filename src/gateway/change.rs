@@ -244,7 +244,8 @@ impl Gateway {
         self.reschedule(id);
     }
 
-    fn contact_of(&self, id: LegId) -> String {
+    /// Our Contact as the far end of a leg should use it.
+    pub(super) fn contact_of(&self, id: LegId) -> String {
         let flow = self.legs.get(id).and_then(|l| l.flow);
         let stream = flow.is_some_and(|f| f.transport.is_reliable());
         self.contact(flow.map(|f| f.addr.ip()), stream)

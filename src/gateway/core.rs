@@ -287,6 +287,7 @@ impl Gateway {
             self.hang_up(now, id, "hold_timeout", None);
         } else {
             self.change_due(now, id);
+            self.transfer_due(now, id);
             self.reschedule(id);
         }
     }

@@ -81,11 +81,19 @@ impl Gateway {
             match purpose {
                 Purpose::Invite(of) if *of == id => *purpose = Purpose::Abandoned,
                 Purpose::Change(of) if *of == id => *purpose = Purpose::Over,
-                Purpose::Invite(_) | Purpose::Change(_) | Purpose::Abandoned | Purpose::Over => {}
+                Purpose::Invite(_)
+                | Purpose::Change(_)
+                | Purpose::Refer(_)
+                | Purpose::LastNotify(_)
+                | Purpose::Abandoned
+                | Purpose::Over => {}
             }
         }
         self.change_over(id, Err("the call has ended".to_owned()));
+        self.transfer_failed(now, id, vec![("error", "the call has ended".into())]);
+        self.referral_over(now, id, reason);
         self.join_failed(id);
+        self.leave_to_successor(id);
         if let Some(room) = self.legs.get(id).and_then(|l| l.room.clone()) {
             self.leave(now, id, &room);
         }

@@ -38,13 +38,13 @@ impl Gateway {
             Method::Bye => self.bye_received(now, tx, id),
             Method::Invite => self.reinvited(now, tx, id, request, source),
             Method::Info => self.info(now, tx, id, request),
+            Method::Refer => self.referred(now, tx, id, request),
+            Method::Notify => self.notified(now, tx, id, request),
             Method::Options => self.options(now, tx),
             Method::Ack | Method::Cancel => {}
             Method::Register
             | Method::Update
             | Method::Prack
-            | Method::Refer
-            | Method::Notify
             | Method::Subscribe
             | Method::Message
             | Method::Publish => self.not_allowed(now, tx, 405, "Method Not Allowed"),
@@ -61,7 +61,10 @@ impl Gateway {
                 self.tx.confirm(tx);
                 self.end(now, id, "remote_bye");
             }
-            Some(Phase::Up { .. }) => self.end(now, id, "remote_bye"),
+            Some(Phase::Up { .. }) => {
+                let told = self.legs.get(id).is_some_and(|l| l.transferred);
+                self.end(now, id, if told { "transfer_completed" } else { "remote_bye" });
+            }
             // BYE in an early dialog: the caller ends the call (RFC 3261 §15.1.2).
             Some(Phase::Ringing { tx, .. }) => {
                 let tx = *tx;

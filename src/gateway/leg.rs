@@ -5,6 +5,9 @@ use std::time::Instant;
 use super::change::Change;
 use super::event::Hook;
 use super::ports::Port;
+use super::referred::Referral;
+use super::takeover::Predecessor;
+use super::transfer::Transfer;
 use crate::base::ids::Id;
 use crate::base::time::Now;
 use crate::codec::Codec;
@@ -114,6 +117,16 @@ pub struct Leg {
     pub deaf: bool,
     /// It takes digits that others of its room send.
     pub accept_dtmf: bool,
+    /// A transfer that we have asked for.
+    pub transfer: Option<Transfer>,
+    /// It was called because another leg is being transferred.
+    pub referral: Option<Referral>,
+    /// Its far end talks to somebody else now.
+    pub transferred: bool,
+    /// The final response that refused its INVITE.
+    pub refusal: Option<(u16, String)>,
+    /// The leg whose place it takes once it is connected.
+    pub replaces: Option<Predecessor>,
     /// The room it is in.
     pub room: Option<String>,
     /// X- headers of the INVITE.
@@ -197,7 +210,9 @@ impl Leg {
             Phase::Ending { latest, .. } => Some(*latest),
             Phase::Inviting(_) | Phase::Ringing { .. } | Phase::Answered { .. } | Phase::Up { .. } => {
                 let change = self.change.as_ref().map(|c| c.deadline());
-                [self.ring_until, self.max_until, self.hold_until, change].into_iter().flatten().min()
+                let transfer = self.transfer.as_ref().map(|t| t.until);
+                let own = [self.ring_until, self.max_until, self.hold_until];
+                own.into_iter().chain([change, transfer]).flatten().min()
             }
         }
     }

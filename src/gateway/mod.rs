@@ -16,11 +16,14 @@ pub mod outside;
 pub mod playback;
 pub mod ports;
 pub mod record;
+pub mod referred;
 pub mod replies;
 pub mod room;
 pub mod sending;
 pub mod slots;
 pub mod snapshot;
+pub mod takeover;
+pub mod transfer;
 pub mod verbs;
 pub mod work;
 

@@ -7,8 +7,10 @@ use crate::sip::transactions::ServerId;
 use crate::wire::{Method, Request, Uri};
 
 /// Methods the gateway takes.
-pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO";
-const ACCEPT: &str = "application/sdp, application/dtmf-relay, application/dtmf";
+pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, REFER, NOTIFY";
+const ACCEPT: &str = "application/sdp, application/dtmf-relay, application/dtmf, message/sipfrag";
+/// Extensions the gateway knows.
+pub const SUPPORTED: &str = "replaces";
 
 impl Gateway {
     /// A new request.
@@ -16,7 +18,8 @@ impl Gateway {
         if matches!(request.uri, Uri::Other(_)) {
             return self.refuse_call(now, tx, 416, "Unsupported URI Scheme");
         }
-        let needed: Vec<&str> = request.common.headers.tokens("Require").collect();
+        let known = |option: &&str| SUPPORTED.split(", ").any(|s| s.eq_ignore_ascii_case(option));
+        let needed: Vec<&str> = request.common.headers.tokens("Require").filter(|o| !known(o)).collect();
         if !needed.is_empty() {
             return self.bad_extension(now, tx, &needed.join(", "));
         }
@@ -45,7 +48,8 @@ impl Gateway {
         let Some(mut draft) = self.tx.draft(tx, 200, "OK") else { return };
         draft.push("Allow", ALLOW);
         draft.push("Accept", ACCEPT);
-        draft.push("Supported", "");
+        draft.push("Supported", SUPPORTED);
+        draft.push("Allow-Events", "refer");
         self.tx.respond(now.mono, tx, 200, &draft);
     }
 

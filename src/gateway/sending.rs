@@ -27,6 +27,10 @@ pub(super) enum Purpose {
     Change(LegId),
     /// A re-INVITE whose leg is gone: a late 2xx is acknowledged.
     Over,
+    /// A REFER of a leg.
+    Refer(LegId),
+    /// The NOTIFY that tells a leg's far end that its transfer went well.
+    LastNotify(LegId),
 }
 
 /// A request that waits for an address.
@@ -40,6 +44,8 @@ pub(super) struct Pending {
 enum What {
     Invite(LegId),
     Change(LegId, Draft, Local),
+    Refer(LegId, Draft),
+    Notify(Option<LegId>, Draft),
     Request(Method, Draft),
     Ack(ClientId, String, Draft),
 }
@@ -95,6 +101,30 @@ impl Gateway {
         local: Local,
     ) {
         self.send(now, hop, flow, What::Change(id, draft, local));
+    }
+
+    /// Sends a REFER.
+    pub(super) fn send_refer_to(
+        &mut self,
+        now: Now,
+        id: LegId,
+        hop: &Uri,
+        flow: Option<Target>,
+        draft: Draft,
+    ) {
+        self.send(now, hop, flow, What::Refer(id, draft));
+    }
+
+    /// Sends a NOTIFY; the leg in `last` ends when the far end has it.
+    pub(super) fn send_notify(
+        &mut self,
+        now: Now,
+        hop: &Uri,
+        flow: Option<Target>,
+        draft: Draft,
+        last: Option<LegId>,
+    ) {
+        self.send(now, hop, flow, What::Notify(last, draft));
     }
 
     fn send(&mut self, now: Now, to: &Uri, flow: Option<Target>, what: What) {
@@ -156,6 +186,22 @@ impl Gateway {
                     Err(e) => self.change_over(id, Err(e.to_string())),
                 }
             }
+            What::Refer(id, draft) => match self.tx.request(now.mono, &Method::Refer, draft, target) {
+                Ok(tx) => {
+                    self.outgoing.insert(tx, Purpose::Refer(id));
+                }
+                Err(e) => self.refer_answered(now, id, Err(&e.to_string())),
+            },
+            What::Notify(last, draft) => {
+                let sent = self.tx.request(now.mono, &Method::Notify, draft, target);
+                match (sent, last) {
+                    (Ok(tx), Some(id)) => {
+                        self.outgoing.insert(tx, Purpose::LastNotify(id));
+                    }
+                    (Err(_), Some(id)) => self.referrer_told(now, id),
+                    (_, None) => {}
+                }
+            }
             What::Request(method, draft) => {
                 // Without room for the transaction the far end learns of it by its own timers.
                 let _sent = self.tx.request(now.mono, &method, draft, target);
@@ -167,7 +213,9 @@ impl Gateway {
         match what {
             What::Invite(id) => self.end(now, id, "invite_failed"),
             What::Change(id, ..) => self.change_unanswered(now, id),
-            What::Request(..) | What::Ack(..) => {}
+            What::Refer(id, _) => self.refer_answered(now, id, Err("the far end cannot be reached")),
+            What::Notify(Some(id), _) => self.referrer_told(now, id),
+            What::Notify(None, _) | What::Request(..) | What::Ack(..) => {}
         }
     }
 
@@ -187,7 +235,15 @@ impl Gateway {
             Some(Purpose::Abandoned | Purpose::Over) if response.code >= 300 => {
                 self.outgoing.remove(&tx);
             }
-            Some(Purpose::Abandoned | Purpose::Over) | None => {}
+            Some(Purpose::Refer(id)) if response.code >= 200 => {
+                self.outgoing.remove(&tx);
+                self.refer_answered(now, id, Ok(response));
+            }
+            Some(Purpose::LastNotify(id)) if response.code >= 200 => {
+                self.outgoing.remove(&tx);
+                self.referrer_told(now, id);
+            }
+            Some(Purpose::Abandoned | Purpose::Over | Purpose::Refer(_) | Purpose::LastNotify(_)) | None => {}
         }
     }
 
@@ -203,6 +259,10 @@ impl Gateway {
                 }
             }
             Some(Purpose::Change(id)) => self.change_unanswered(now, id),
+            Some(Purpose::Refer(id)) => {
+                self.refer_answered(now, id, Err("the far end did not answer the REFER"));
+            }
+            Some(Purpose::LastNotify(id)) => self.referrer_told(now, id),
             Some(Purpose::Abandoned | Purpose::Over) | None => {}
         }
     }

@@ -36,6 +36,11 @@ impl Leg {
             muted: false,
             deaf: false,
             accept_dtmf: true,
+            transfer: None,
+            referral: None,
+            transferred: false,
+            refusal: None,
+            replaces: None,
             room: None,
             sip_headers: Vec::new(),
             hook: None,
@@ -145,6 +150,8 @@ impl Gateway {
         self.reschedule(id);
         self.publish(now, id, "leg.connected", vec![("leg_type", kind.into())]);
         self.join_waiting(now, id);
+        self.take_over(now, id);
+        self.referral_answered(now, id);
     }
 
     /// Our Contact as `peer` should use it.

@@ -4,6 +4,7 @@ pub mod client;
 pub mod client_invite;
 pub mod client_side;
 pub mod dialog;
+pub mod digest;
 mod machine;
 pub mod server;
 pub mod server_invite;

@@ -1,11 +1,13 @@
 //! Rank 1: SIP on the wire (RFC 3261 §7, §19, §25). Bytes become types whose contents need no second check.
 
+pub mod challenge;
 pub mod draft;
 pub mod headers;
 pub mod message;
 pub mod method;
 pub mod name_addr;
 pub mod params;
+pub mod replaces;
 pub mod start_line;
 pub mod stream;
 pub mod uri;

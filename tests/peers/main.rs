@@ -21,5 +21,7 @@ mod api_test;
 mod common;
 mod hold;
 mod load;
+mod office;
 mod phone;
 mod tour;
+mod transfer;

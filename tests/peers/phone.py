@@ -2,7 +2,8 @@
 output. What it hears goes to a file of raw 16-bit samples.
 
 usage: phone.py PORT VOICE.wav HEARD.raw USER
-commands: dial URI | answer | digits D | hold | resume | hangup | stats | quit
+commands: dial URI | answer | digits D | hold | resume | hangup | quit
+          transfer URI | attended (the first call to the last) | accept | reject CODE
 """
 
 import asyncio
@@ -53,6 +54,7 @@ async def main():
     def follow(call):
         calls.append(call)
         call.on_dtmf(lambda event: say("digit", digit=str(getattr(event, "key", getattr(event, "digit", event)))))
+        call.on_transfer_request(lambda request: say("asked to transfer", target=request.target))
         tasks.append(asyncio.ensure_future(listen(call, out)))
 
     def incoming(call):
@@ -80,6 +82,15 @@ async def main():
                 await calls[-1].resume()
             elif verb == "hangup":
                 await calls[-1].hangup()
+            elif verb == "transfer":
+                await calls[-1].transfer(line[1])
+            elif verb == "attended":
+                await calls[0].attended_transfer(calls[-1])
+            elif verb == "accept":
+                follow(await next(c for c in calls if c.transfer_request).accept_transfer())
+                tasks.append(asyncio.ensure_future(established(calls[-1])))
+            elif verb == "reject":
+                await next(c for c in calls if c.transfer_request).reject_transfer(int(line[1]))
             elif verb == "quit":
                 break
             say("done", verb=verb)

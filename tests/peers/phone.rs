@@ -82,17 +82,28 @@ impl Drop for Lines {
 /// A real phone.
 pub struct Phone {
     pub lines: Lines,
+    /// One second of what it says.
+    pub voice: Vec<i16>,
     heard: PathBuf,
 }
 
 impl Phone {
+    /// A phone whose voice no other port of the same ten has.
+    pub fn with_voice(dir: &Path, port: u16) -> Self {
+        let low = 300.0 + 300.0 * f64::from(port / 2 % 5) * 2.0;
+        let voice = sweep(low, low + 400.0);
+        let file = dir.join(format!("voice-{port}.wav"));
+        write_voice(&file, &voice);
+        Self { voice, ..Self::start(dir, port, &file, "user") }
+    }
+
     pub fn start(dir: &Path, port: u16, voice: &Path, user: &str) -> Self {
         let heard = dir.join(format!("heard-{port}.raw"));
         let mut command = Command::new(python());
         command.arg(script("tests/peers/phone.py")).arg(port.to_string()).arg(voice).arg(&heard).arg(user);
         let lines = Lines::start(command.stderr(Stdio::null()));
         lines.json("is", "ready", 20);
-        Self { lines, heard }
+        Self { lines, heard, voice: Vec::new() }
     }
 
     pub fn say(&mut self, line: &str) {

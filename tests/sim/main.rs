@@ -22,4 +22,5 @@ mod paths;
 mod phone;
 mod reinvite;
 mod timers;
+mod transfer;
 mod webhooks;

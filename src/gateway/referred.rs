@@ -1,0 +1,172 @@
+//! Transfers that the far end asks for: REFER to us, and the NOTIFYs that tell it how the call goes.
+
+use serde_json::Value;
+
+use super::command::Originate;
+use super::core::Gateway;
+use super::leg::{Leg, LegId, Phase};
+use crate::base::time::Now;
+use crate::sip::transactions::ServerId;
+use crate::wire::replaces::ReferTo;
+use crate::wire::{Method, Request, Uri};
+
+/// Of a leg that was called because another was transferred.
+#[derive(Debug, Clone)]
+pub struct Referral {
+    /// The leg whose far end asked.
+    referrer: LegId,
+    /// Room the referrer was in.
+    room: Option<String>,
+    /// The last status that was told.
+    told: u16,
+}
+
+impl Gateway {
+    /// REFER in a call: declined, or carried out where `sip.refer_auto_dial` is on (decisions 18).
+    pub(super) fn referred(&mut self, now: Now, tx: ServerId, id: LegId, request: &Request) {
+        let mut targets = request.common.headers.all("Refer-To");
+        let (Some(Ok(target)), None) = (targets.next().map(ReferTo::parse), targets.next()) else {
+            return self.respond_plain(now, tx, 400, "Bad Request: one usable Refer-To is needed");
+        };
+        let declined = !self.config.sip.refer_auto_dial;
+        let kind = if target.replaces.is_some() { "attended" } else { "blind" };
+        let mut fields: Vec<(&'static str, Value)> = vec![
+            ("kind", kind.into()),
+            ("target", target.uri.to_string().into()),
+            ("declined", declined.into()),
+        ];
+        if let Some(r) = &target.replaces {
+            fields.push(("replaces_call_id", r.call_id.as_str().into()));
+        }
+        if declined {
+            self.respond_plain(now, tx, 603, "Decline");
+            return self.publish(now, id, "leg.transfer_requested", fields);
+        }
+        let Some(leg) = self.legs.get(id) else { return };
+        if !matches!(leg.phase, Phase::Up { .. }) || self.is_referring(id) {
+            return self.respond_plain(now, tx, 491, "Request Pending");
+        }
+        let wanted = referral_call(leg, &target, request);
+        let room = leg.room.clone();
+        if self.is_full() || self.ports.is_empty() {
+            return self.refuse_call(now, tx, 503, "Service Unavailable");
+        }
+        let Some(mut draft) = self.tx.draft(tx, 202, "Accepted") else { return };
+        self.add_contact(&mut draft, tx);
+        self.tx.respond(now.mono, tx, 202, &draft);
+        self.publish(now, id, "leg.transfer_requested", fields);
+        self.notify_referrer(now, id, 100, "Trying");
+        let referral = Referral { referrer: id, room, told: 100 };
+        if let Err(e) = self.place(now, wanted, Some(referral)) {
+            log::info!(leg = self.leg_name(id), error:% = e; "the target of a transfer cannot be called");
+            self.referral_failed(now, id, 503, "Service Unavailable");
+        }
+    }
+
+    /// A call for this leg's far end is being placed.
+    fn is_referring(&self, id: LegId) -> bool {
+        self.legs.iter().any(|(_, l)| {
+            l.referral.as_ref().is_some_and(|r| r.referrer == id) && matches!(l.phase, Phase::Inviting(_))
+        })
+    }
+
+    /// A provisional response to the call of a transfer.
+    pub(super) fn referral_progressed(&mut self, now: Now, id: LegId, code: u16, reason: &str) {
+        let Some(referral) = self.legs.get_mut(id).and_then(|l| l.referral.as_mut()) else { return };
+        if code <= referral.told {
+            return;
+        }
+        referral.told = code;
+        let referrer = referral.referrer;
+        self.notify_referrer(now, referrer, code, reason);
+    }
+
+    /// The call of a transfer was answered: it takes the referrer's place.
+    pub(super) fn referral_answered(&mut self, now: Now, id: LegId) {
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        let Some(referral) = leg.referral.take() else { return };
+        leg.wants_room = referral.room;
+        self.join_waiting(now, id);
+        let referrer = referral.referrer;
+        self.notify_referrer(now, referrer, 200, "OK");
+        if let Some(leg) = self.legs.get_mut(referrer) {
+            leg.transferred = true;
+            let fields = vec![("status_code", 200.into()), ("reason", "OK".into())];
+            self.publish(now, referrer, "leg.transfer_completed", fields);
+        }
+    }
+
+    /// The call of a transfer has ended unanswered.
+    pub(super) fn referral_over(&mut self, now: Now, id: LegId, reason: &str) {
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        let Some(referral) = leg.referral.take() else { return };
+        let (code, phrase) = match (leg.refusal.take(), reason) {
+            (Some((code, phrase)), _) => (code, phrase),
+            (None, "invite_failed") => (503, "Service Unavailable".to_owned()),
+            (None, "connect_failed" | "not_acceptable") => (488, "Not Acceptable Here".to_owned()),
+            (None, _) => (487, "Request Terminated".to_owned()),
+        };
+        self.referral_failed(now, referral.referrer, code, &phrase);
+    }
+
+    fn referral_failed(&mut self, now: Now, referrer: LegId, code: u16, reason: &str) {
+        self.notify_referrer(now, referrer, code, reason);
+        let alive = self.legs.get(referrer).is_some_and(|l| !matches!(l.phase, Phase::Ending { .. }));
+        if alive {
+            let fields = vec![("status_code", code.into()), ("reason", reason.into())];
+            self.publish(now, referrer, "leg.transfer_failed", fields);
+        }
+    }
+
+    /// Tells the referrer how its call goes, if it is still there (RFC 3515 §2.4.4).
+    fn notify_referrer(&mut self, now: Now, referrer: LegId, code: u16, reason: &str) {
+        let contact = self.contact_of(referrer);
+        let Some(leg) = self.legs.get_mut(referrer) else { return };
+        let flow = leg.flow;
+        let Phase::Up { dialog } = &mut leg.phase else { return };
+        let state = if code < 200 { "active;expires=60" } else { "terminated;reason=noresource" };
+        let (mut draft, hop) = dialog.request(&Method::Notify);
+        draft.push("Event", "refer");
+        draft.push("Subscription-State", state);
+        draft.push("Contact", contact);
+        draft.set_body("message/sipfrag;version=2.0", format!("SIP/2.0 {code} {reason}\r\n").into_bytes());
+        let last = (200..300).contains(&code).then_some(referrer);
+        self.send_notify(now, &hop, flow, draft, last);
+    }
+
+    /// The referrer knows that its transfer went well, or is not there to be told: its call is over.
+    pub(super) fn referrer_told(&mut self, now: Now, id: LegId) {
+        if self.legs.get(id).is_some_and(|l| l.transferred) {
+            self.bye_now(now, id, "transfer_completed");
+        }
+    }
+}
+
+/// The call that a REFER asks for: by whom we are to the referrer, with its codecs.
+fn referral_call(leg: &Leg, target: &ReferTo, request: &Request) -> Originate {
+    let mut headers: Vec<(String, String)> = Vec::new();
+    if let Some(by) = request.common.headers.get("Referred-By") {
+        headers.push(("Referred-By".to_owned(), by.to_owned()));
+    }
+    if let Some(replaces) = &target.replaces {
+        headers.push(("Replaces".to_owned(), replaces.to_string()));
+    }
+    Originate {
+        uri: target.uri.clone(),
+        from: leg.dialog().map(|d| raw_user(&d.local.uri)).unwrap_or_default(),
+        privacy: String::new(),
+        ring_timeout: 0,
+        max_duration: 0,
+        codecs: leg.codecs.clone(),
+        headers,
+        room_id: String::new(),
+        accept_dtmf: leg.accept_dtmf,
+        hook: leg.hook.clone(),
+    }
+}
+
+/// The user part as it stands in a URI, without password.
+fn raw_user(uri: &Uri) -> String {
+    let user = uri.sip().and_then(|u| u.user.as_deref()).unwrap_or_default();
+    user.split(':').next().unwrap_or_default().to_owned()
+}

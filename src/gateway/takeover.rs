@@ -1,0 +1,90 @@
+//! A call that takes the place of another: INVITE with Replaces (RFC 3891).
+
+use super::core::Gateway;
+use super::leg::{Leg, LegId, Phase};
+use crate::base::time::Now;
+use crate::media::command::Command;
+use crate::wire::Request;
+use crate::wire::replaces::Replaces;
+
+/// The leg whose place another takes, and how it was when last seen.
+#[derive(Debug, Clone)]
+pub struct Predecessor {
+    /// The leg.
+    pub(super) leg: LegId,
+    room: Option<String>,
+    muted: bool,
+    deaf: bool,
+    accept_dtmf: bool,
+}
+
+impl Predecessor {
+    fn new(leg: LegId, seen: &Leg) -> Self {
+        let mut new = Self { leg, room: None, muted: false, deaf: false, accept_dtmf: true };
+        new.look_at(seen);
+        new
+    }
+
+    fn look_at(&mut self, leg: &Leg) {
+        self.room.clone_from(&leg.room);
+        (self.muted, self.deaf, self.accept_dtmf) = (leg.muted, leg.deaf, leg.accept_dtmf);
+    }
+}
+
+impl Gateway {
+    /// The leg whose place an INVITE wants; the refusal when there is none that may be replaced (§3).
+    pub(super) fn replaced_by(&self, request: &Request) -> Result<Option<Predecessor>, (u16, &'static str)> {
+        let mut values = request.common.headers.all("Replaces");
+        let Some(value) = values.next() else { return Ok(None) };
+        let Ok(wanted) = Replaces::parse(value) else { return Err((400, "Bad Request: Replaces")) };
+        if values.next().is_some() {
+            return Err((400, "Bad Request: more than one Replaces"));
+        }
+        let key = (wanted.call_id, wanted.to_tag);
+        let found = self.dialogs.get(&key).and_then(|id| Some((*id, self.legs.get(*id)?)));
+        let Some((id, leg)) = found else {
+            let over = self.recent.iter().any(|(_, k)| *k == key);
+            return Err(if over { (603, "Decline") } else { (481, "Call/Transaction Does Not Exist") });
+        };
+        let same = leg.dialog().is_some_and(|d| d.remote.tag().unwrap_or("0") == wanted.from_tag);
+        match leg.phase {
+            Phase::Up { .. } | Phase::Answered { .. } if same && wanted.early_only => Err((486, "Busy Here")),
+            Phase::Up { .. } | Phase::Answered { .. } if same => Ok(Some(Predecessor::new(id, leg))),
+            Phase::Up { .. }
+            | Phase::Answered { .. }
+            | Phase::Ringing { .. }
+            | Phase::Inviting(_)
+            | Phase::Ending { .. } => Err((481, "Call/Transaction Does Not Exist")),
+        }
+    }
+
+    /// The leg is connected: it joins what the one before it was in, as that one was, and that one ends.
+    pub(super) fn take_over(&mut self, now: Now, id: LegId) {
+        let Some(mut before) = self.legs.get_mut(id).and_then(|l| l.replaces.take()) else { return };
+        if let Some(old) = self.legs.get(before.leg) {
+            before.look_at(old);
+        }
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        (leg.wants_room, leg.muted, leg.deaf) = (before.room, before.muted, before.deaf);
+        leg.accept_dtmf = before.accept_dtmf;
+        if let Some(slot) = leg.slot {
+            self.media.push_back(Command::Mute { slot, on: before.muted });
+            self.media.push_back(Command::Deaf { slot, on: before.deaf });
+        }
+        self.join_waiting(now, id);
+        self.hang_up(now, before.leg, "replaced", None);
+    }
+
+    /// A leg ends: should another be about to take its place, that one knows what it was in.
+    pub(super) fn leave_to_successor(&mut self, id: LegId) {
+        let Some((last, _)) =
+            self.legs.iter().find(|(_, l)| l.replaces.as_ref().is_some_and(|p| p.leg == id))
+        else {
+            return;
+        };
+        let seen = self.legs.get(id).map(|old| Predecessor::new(id, old));
+        if let Some(leg) = self.legs.get_mut(last) {
+            leg.replaces = seen;
+        }
+    }
+}

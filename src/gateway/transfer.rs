@@ -1,0 +1,197 @@
+//! Transfers that we ask for: REFER in a call, and what its NOTIFYs say (RFC 3515, RFC 3891, RFC 5589).
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::core::Gateway;
+use super::error::GatewayError;
+use super::leg::{LegId, Phase};
+use crate::base::time::Now;
+use crate::sip::transactions::ServerId;
+use crate::wire::replaces::{ReferTo, Replaces};
+use crate::wire::{Method, Request, Response, Uri};
+
+/// Time from the acceptance of a REFER to its outcome (decisions 18).
+const OUTCOME: Duration = Duration::from_secs(120);
+
+/// A transfer whose outcome is not known.
+#[derive(Debug)]
+pub struct Transfer {
+    /// The leg whose dialog the target is to replace.
+    replaced: Option<LegId>,
+    /// It has failed then.
+    pub(super) until: Instant,
+}
+
+/// What a NOTIFY says of a transfer.
+#[derive(Debug, PartialEq, Eq)]
+struct Progress {
+    /// Status code and reason of the transferred call.
+    status: Option<(u16, String)>,
+    /// No more will come.
+    last: bool,
+}
+
+impl Gateway {
+    /// `POST /legs/{id}/transfer`.
+    ///
+    /// # Errors
+    /// A target that cannot be called (400); no such leg (404); a leg, or one to replace, that is not connected,
+    /// or a transfer in progress (409).
+    pub fn transfer(
+        &mut self,
+        now: Now,
+        name: &str,
+        target: Uri,
+        replaces: Option<&str>,
+    ) -> Result<(), GatewayError> {
+        let id = self.find(name)?;
+        let leg = self.legs.get(id).ok_or(GatewayError::NotFound("leg not found"))?;
+        let conflict = |why: &str| Err(GatewayError::Conflict(why.to_owned()));
+        if !matches!(leg.phase, Phase::Up { .. }) {
+            return conflict("leg is not connected");
+        }
+        if leg.transfer.is_some() {
+            return conflict("a transfer of this leg is in progress");
+        }
+        let replaced = match replaces {
+            Some(other) if other == name => return conflict("replaces_leg_id: a leg cannot replace itself"),
+            Some(other) => Some(self.replaceable(other)?),
+            None => None,
+        };
+        let refer_to = ReferTo { uri: target, replaces: replaced.as_ref().map(|(_, r)| r.clone()) };
+        let kind = if replaced.is_some() { "attended" } else { "blind" };
+        let mut fields = vec![("kind", kind.into()), ("target", refer_to.uri.to_string().into())];
+        if let Some(other) = replaces {
+            fields.push(("replaces_leg_id", other.into()));
+        }
+        self.publish(now, id, "leg.transfer_initiated", fields);
+        let Some(leg) = self.legs.get_mut(id) else { return Ok(()) };
+        leg.transfer = Some(Transfer { replaced: replaced.map(|(l, _)| l), until: now.mono + OUTCOME });
+        self.reschedule(id);
+        self.send_refer(now, id, &refer_to);
+        self.drain(now);
+        Ok(())
+    }
+
+    /// The dialog of a leg, as its far end knows it.
+    fn replaceable(&self, name: &str) -> Result<(LegId, Replaces), GatewayError> {
+        let unknown =
+            || GatewayError::Conflict("replaces_leg_id: no connected SIP leg has this id".to_owned());
+        let id = self.find(name).map_err(|_| unknown())?;
+        match self.legs.get(id).map(|l| &l.phase) {
+            Some(Phase::Up { dialog }) => {
+                let replaces = Replaces {
+                    call_id: dialog.call_id.clone(),
+                    to_tag: dialog.remote.tag().unwrap_or("0").to_owned(),
+                    from_tag: dialog.local_tag().to_owned(),
+                    early_only: false,
+                };
+                Ok((id, replaces))
+            }
+            Some(_) | None => Err(unknown()),
+        }
+    }
+
+    fn send_refer(&mut self, now: Now, id: LegId, to: &ReferTo) {
+        let contact = self.contact_of(id);
+        let name = self.config.sip.host.clone();
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        let flow = leg.flow;
+        let Some(dialog) = leg.dialog_mut() else { return };
+        let referred_by = format!("<{}>", dialog.local.uri);
+        let (mut draft, hop) = dialog.request(&Method::Refer);
+        draft.push("Refer-To", to.to_string());
+        draft.push("Referred-By", referred_by);
+        draft.push("Contact", contact);
+        draft.push("User-Agent", name);
+        self.send_refer_to(now, id, &hop, flow, draft);
+    }
+
+    /// The final response to our REFER, or none (`Err` says why).
+    pub(super) fn refer_answered(&mut self, now: Now, id: LegId, outcome: Result<&Response, &str>) {
+        let why = match outcome {
+            Ok(r) if r.code < 300 => {
+                if let Some(t) = self.legs.get_mut(id).and_then(|l| l.transfer.as_mut()) {
+                    t.until = now.mono + OUTCOME;
+                }
+                return self.reschedule(id);
+            }
+            Ok(r) => format!("the far end refused the REFER: {} {}", r.code, r.reason),
+            Err(why) => why.to_owned(),
+        };
+        self.transfer_failed(now, id, vec![("error", why.into())]);
+    }
+
+    /// No outcome came in time.
+    pub(super) fn transfer_due(&mut self, now: Now, id: LegId) {
+        if self.legs.get(id).and_then(|l| l.transfer.as_ref()).is_some_and(|t| t.until <= now.mono) {
+            self.transfer_failed(now, id, vec![("error", "timeout".into())]);
+        }
+    }
+
+    /// The leg lives on.
+    pub(super) fn transfer_failed(&mut self, now: Now, id: LegId, fields: Vec<(&'static str, Value)>) {
+        if self.legs.get_mut(id).and_then(|l| l.transfer.take()).is_some() {
+            self.publish(now, id, "leg.transfer_failed", fields);
+            self.reschedule(id);
+        }
+    }
+
+    /// NOTIFY in a call: news of a transfer.
+    pub(super) fn notified(&mut self, now: Now, tx: ServerId, id: LegId, request: &Request) {
+        let event = request.common.headers.get("Event").unwrap_or_default();
+        if !event.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("refer") {
+            let Some(mut draft) = self.tx.draft(tx, 489, "Bad Event") else { return };
+            draft.push("Allow-Events", "refer");
+            return self.tx.respond(now.mono, tx, 489, &draft);
+        }
+        if self.legs.get(id).is_none_or(|l| l.transfer.is_none()) {
+            return self.respond_plain(now, tx, 481, "Subscription Does Not Exist");
+        }
+        self.respond_plain(now, tx, 200, "OK");
+        self.transfer_progressed(now, id, progress_of(request));
+    }
+
+    fn transfer_progressed(&mut self, now: Now, id: LegId, progress: Progress) {
+        let fields = |status: &Option<(u16, String)>| match status {
+            Some((code, reason)) if reason.is_empty() => vec![("status_code", Value::from(*code))],
+            Some((code, reason)) => {
+                vec![("status_code", Value::from(*code)), ("reason", reason.as_str().into())]
+            }
+            None => vec![("error", "the far end did not say how it went".into())],
+        };
+        match progress.status {
+            Some((200..=299, _)) => self.transfer_completed(now, id, fields(&progress.status)),
+            Some((300..=699, _)) => self.transfer_failed(now, id, fields(&progress.status)),
+            _ if progress.last => self.transfer_failed(now, id, fields(&progress.status)),
+            Some(_) => self.publish(now, id, "leg.transfer_progress", fields(&progress.status)),
+            None => {}
+        }
+    }
+
+    /// The far end talks to the target: our legs have done their part.
+    fn transfer_completed(&mut self, now: Now, id: LegId, fields: Vec<(&'static str, Value)>) {
+        let Some(transfer) = self.legs.get_mut(id).and_then(|l| l.transfer.take()) else { return };
+        self.publish(now, id, "leg.transfer_completed", fields);
+        self.bye_now(now, id, "transfer_completed");
+        if let Some(other) = transfer.replaced {
+            self.hang_up(now, other, "transfer_completed", None);
+        }
+    }
+}
+
+/// Reads the body of a NOTIFY, a piece of a SIP message (RFC 3420), and whether it is the last.
+fn progress_of(request: &Request) -> Progress {
+    let c = &request.common;
+    let body = String::from_utf8_lossy(&c.body);
+    let status = body.lines().next().and_then(|line| {
+        let (code, reason) = line.strip_prefix("SIP/2.0 ")?.split_once(' ').unwrap_or((line.get(8..)?, ""));
+        let code = code.trim().parse::<u16>().ok().filter(|c| (100..700).contains(c))?;
+        Some((code, reason.trim().to_owned()))
+    });
+    let state = c.headers.get("Subscription-State").unwrap_or_default();
+    let last = state.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("terminated");
+    Progress { status, last }
+}

@@ -1,0 +1,202 @@
+//! Answers to digest challenges (RFC 3261 §22.4, RFC 7616 §3.4, RFC 8760), and the credentials they need.
+
+use std::fmt;
+
+use md5::Md5;
+use sha2::{Digest as _, Sha256};
+
+use crate::wire::challenge::{Algorithm, Challenge};
+
+/// Most challenges of one request that are answered: far end and proxies on the way.
+const MAX_REALMS: usize = 4;
+
+/// A name and its password. Debug output hides the password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// User name.
+    pub username: String,
+    /// Password.
+    pub password: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").finish_non_exhaustive()
+    }
+}
+
+/// Credentials, and the challenges that they have answered so far: one for each realm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authentication {
+    credentials: Credentials,
+    realms: Vec<(Challenge, u32)>,
+}
+
+impl Authentication {
+    /// Nothing has been challenged yet.
+    #[must_use]
+    pub fn new(credentials: Credentials) -> Self {
+        Self { credentials, realms: Vec::new() }
+    }
+
+    /// Takes the challenges of a 401 or 407; true when trying again makes sense: a realm that has not been
+    /// answered, or a nonce that was too old. Of several for one realm the first counts (RFC 8760 §2.4).
+    pub fn challenged(&mut self, challenges: Vec<Challenge>) -> bool {
+        let mut news = false;
+        let mut seen: Vec<(bool, String)> = Vec::new();
+        for c in challenges {
+            let place = (c.proxy, c.realm.clone());
+            if seen.contains(&place) {
+                continue;
+            }
+            seen.push(place);
+            let full = self.realms.len() >= MAX_REALMS;
+            let same = |(o, _): &&mut (Challenge, u32)| (o.proxy, &o.realm) == (c.proxy, &c.realm);
+            match self.realms.iter_mut().find(same) {
+                Some(old) if c.stale && old.0.nonce != c.nonce => *old = (c, 0),
+                // The same password again would be refused again; and there is an end to proxies.
+                Some(_) => return false,
+                None if full => return false,
+                None => self.realms.push((c, 0)),
+            }
+            news = true;
+        }
+        news
+    }
+
+    /// The header fields that authenticate a request: name and value.
+    pub fn headers(&mut self, method: &str, uri: &str, cnonce: &str) -> Vec<(&'static str, String)> {
+        let credentials = &self.credentials;
+        let answer = |(challenge, count): &mut (Challenge, u32)| {
+            *count += 1;
+            let name = if challenge.proxy { "Proxy-Authorization" } else { "Authorization" };
+            (name, answer(challenge, credentials, method, uri, cnonce, *count))
+        };
+        self.realms.iter_mut().map(answer).collect()
+    }
+}
+
+/// The value of `Authorization` for one challenge.
+fn answer(c: &Challenge, who: &Credentials, method: &str, uri: &str, cnonce: &str, count: u32) -> String {
+    let ha1 = hash(c.algorithm, &format!("{}:{}:{}", who.username, unquoted(&c.realm), who.password));
+    let response = response(c, &ha1, method, uri, cnonce, count);
+    let user = who.username.replace('\\', "\\\\").replace('"', "\\\"");
+    let mut out = format!(
+        "Digest username=\"{user}\", realm=\"{}\", nonce=\"{}\", uri=\"{uri}\", response=\"{response}\", algorithm={}",
+        c.realm,
+        c.nonce,
+        c.algorithm.as_str()
+    );
+    if c.qop {
+        out.push_str(&format!(", qop=auth, cnonce=\"{cnonce}\", nc={count:08x}"));
+    }
+    if let Some(opaque) = &c.opaque {
+        out.push_str(&format!(", opaque=\"{opaque}\""));
+    }
+    out
+}
+
+fn response(c: &Challenge, ha1: &str, method: &str, uri: &str, cnonce: &str, count: u32) -> String {
+    let ha2 = hash(c.algorithm, &format!("{method}:{uri}"));
+    let nonce = &c.nonce;
+    let text = if c.qop {
+        format!("{ha1}:{nonce}:{count:08x}:{cnonce}:auth:{ha2}")
+    } else {
+        format!("{ha1}:{nonce}:{ha2}")
+    };
+    hash(c.algorithm, &text)
+}
+
+/// A quoted string without its escapes, as it is hashed.
+fn unquoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut escaped = false;
+    for ch in text.chars() {
+        if ch == '\\' && !escaped {
+            escaped = true;
+        } else {
+            out.push(ch);
+            escaped = false;
+        }
+    }
+    out
+}
+
+fn hash(algorithm: Algorithm, text: &str) -> String {
+    let bytes = match algorithm {
+        Algorithm::Md5 => Md5::digest(text).to_vec(),
+        Algorithm::Sha256 => Sha256::digest(text).to_vec(),
+    };
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn challenge(algorithm: Algorithm) -> Challenge {
+        Challenge {
+            proxy: false,
+            realm: "http-auth@example.org".into(),
+            nonce: "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v".into(),
+            opaque: Some("FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS".into()),
+            algorithm,
+            qop: true,
+            stale: false,
+        }
+    }
+
+    #[test]
+    fn responses_are_those_of_rfc_7616_section_3_9_1() {
+        let who = Credentials { username: "Mufasa".into(), password: "Circle of Life".into() };
+        let cnonce = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ";
+        for (algorithm, want) in [
+            (Algorithm::Md5, "8ca523f5e9506fed4657c9700eebdbec"),
+            (Algorithm::Sha256, "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),
+        ] {
+            let got = answer(&challenge(algorithm), &who, "GET", "/dir/index.html", cnonce, 1);
+            assert!(got.contains(&format!("response=\"{want}\"")), "{got}");
+            assert!(got.contains("qop=auth") && got.contains("nc=00000001") && got.contains("opaque="));
+        }
+    }
+
+    #[test]
+    fn without_qop_it_is_that_of_rfc_2069() {
+        let c = Challenge {
+            qop: false,
+            opaque: None,
+            realm: "r".into(),
+            nonce: "n".into(),
+            ..challenge(Algorithm::Md5)
+        };
+        let who = Credentials { username: "u".into(), password: "p".into() };
+        let ha1 = hash(Algorithm::Md5, "u:r:p");
+        let want = hash(Algorithm::Md5, &format!("{ha1}:n:{}", hash(Algorithm::Md5, "INVITE:sip:x@y")));
+        let got = answer(&c, &who, "INVITE", "sip:x@y", "ignored", 1);
+        assert!(got.contains(&want) && !got.contains("nc=") && !got.contains("cnonce"), "{got}");
+    }
+
+    #[test]
+    fn a_second_challenge_is_answered_only_when_something_is_new() {
+        let mut a = Authentication::new(Credentials { username: "u".into(), password: "p".into() });
+        let c = challenge(Algorithm::Md5);
+        let proxy = Challenge { proxy: true, realm: "p".into(), ..c.clone() };
+        assert!(!a.challenged(vec![]));
+        assert!(a.challenged(vec![Challenge { algorithm: Algorithm::Sha256, ..c.clone() }, c.clone()]));
+        let names = |a: &mut Authentication| {
+            a.headers("BYE", "sip:x", "c").into_iter().map(|h| h.0).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&mut a), ["Authorization"]);
+        assert!(a.headers("BYE", "sip:x", "c")[0].1.contains("algorithm=SHA-256"), "the first of a realm");
+        assert!(a.challenged(vec![proxy]), "another server on the way");
+        assert_eq!(names(&mut a), ["Authorization", "Proxy-Authorization"]);
+        assert!(a.headers("BYE", "sip:x", "c")[0].1.contains("nc=00000004"), "the count goes on");
+        assert!(a.challenged(vec![Challenge { stale: true, nonce: "new".into(), ..c.clone() }]));
+        assert!(a.headers("BYE", "sip:x", "c")[0].1.contains("nc=00000001"), "a new nonce begins anew");
+        assert!(!a.challenged(vec![Challenge { nonce: "newer".into(), ..c.clone() }]), "wrong password");
+        assert!(
+            !a.challenged(vec![Challenge { stale: true, nonce: "new".into(), ..c }]),
+            "stale, but the same"
+        );
+    }
+}

@@ -1,0 +1,136 @@
+//! Digest challenges: `WWW-Authenticate` and `Proxy-Authenticate` (RFC 3261 §22, RFC 7616 §3.3, RFC 8760).
+
+use super::headers::Headers;
+use super::params::split;
+
+/// Hash functions of digests that we know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// `MD5`, assumed where none is named.
+    Md5,
+    /// `SHA-256`.
+    Sha256,
+}
+
+impl Algorithm {
+    /// As it stands in a challenge.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Md5 => "MD5",
+            Self::Sha256 => "SHA-256",
+        }
+    }
+
+    /// Reads a name, in any case.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Md5, Self::Sha256].into_iter().find(|a| a.as_str().eq_ignore_ascii_case(name))
+    }
+}
+
+/// One challenge that can be answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Challenge {
+    /// From a proxy (407) rather than the far end (401).
+    pub proxy: bool,
+    /// What the credentials are for, as written between its quotes.
+    pub realm: String,
+    /// The server's nonce, as written between its quotes.
+    pub nonce: String,
+    /// To be given back as it is.
+    pub opaque: Option<String>,
+    /// Hash function.
+    pub algorithm: Algorithm,
+    /// `qop=auth` is offered; without any qop the answer is that of RFC 2069.
+    pub qop: bool,
+    /// Only the nonce was too old; the password was right.
+    pub stale: bool,
+}
+
+impl Challenge {
+    /// All challenges of a response that we can answer, in the order they stand.
+    #[must_use]
+    pub fn all(headers: &Headers) -> Vec<Self> {
+        let of =
+            |name: &'static str, proxy: bool| headers.all(name).filter_map(move |v| Self::parse(v, proxy));
+        of("WWW-Authenticate", false).chain(of("Proxy-Authenticate", true)).collect()
+    }
+
+    /// One challenge; `None` when its scheme, algorithm or qop is unknown, or something is missing.
+    fn parse(text: &str, proxy: bool) -> Option<Self> {
+        let fields = fields(text)?;
+        let get =
+            |name: &str| fields.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str());
+        let qop = match get("qop") {
+            None => false,
+            Some(list) if list.split(',').any(|q| q.trim().eq_ignore_ascii_case("auth")) => true,
+            Some(_) => return None,
+        };
+        Some(Self {
+            proxy,
+            realm: get("realm")?.to_owned(),
+            nonce: get("nonce").filter(|n| !n.is_empty())?.to_owned(),
+            opaque: get("opaque").map(str::to_owned),
+            algorithm: get("algorithm").map_or(Some(Algorithm::Md5), Algorithm::parse)?,
+            qop,
+            stale: get("stale").is_some_and(|s| s.eq_ignore_ascii_case("true")),
+        })
+    }
+}
+
+/// The fields behind `Digest`, values without their quotes; `None` when it is another scheme or malformed.
+#[must_use]
+pub fn fields(text: &str) -> Option<Vec<(String, String)>> {
+    let (scheme, rest) = text.trim().split_once(|c: char| c.is_ascii_whitespace())?;
+    if !scheme.eq_ignore_ascii_case("Digest") {
+        return None;
+    }
+    let field = |part: &str| {
+        let (name, value) = part.split_once('=')?;
+        let value = value.trim();
+        let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
+        Some((name.trim().to_owned(), value.to_owned()))
+    };
+    split(rest, ',').ok()?.into_iter().map(field).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(text: &str) -> Option<Challenge> {
+        let mut h = Headers::default();
+        h.push("Proxy-Authenticate", text);
+        Challenge::all(&h).pop()
+    }
+
+    #[test]
+    fn challenges_are_read_as_they_come() {
+        let c = one("digest Realm=\"a, \\\"b\\\"\" ,nonce=\"n=1\", qop=\"auth-int,AUTH\",stale=TRUE,algorithm=sha-256").unwrap();
+        assert_eq!((c.realm.as_str(), c.nonce.as_str()), ("a, \\\"b\\\"", "n=1"));
+        assert_eq!((c.proxy, c.qop, c.stale, c.algorithm), (true, true, true, Algorithm::Sha256));
+        let c = one("Digest realm=\"r\", nonce=\"n\", opaque=\"\"").unwrap();
+        assert_eq!(
+            (c.qop, c.stale, c.algorithm, c.opaque.as_deref()),
+            (false, false, Algorithm::Md5, Some(""))
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_answered_is_left_out() {
+        for bad in [
+            "Basic realm=\"r\"",
+            "Digest",
+            "Digest realm=\"r\"",
+            "Digest nonce=\"n\"",
+            "Digest realm=\"r\", nonce=\"\"",
+            "Digest realm=\"r\", nonce=\"n\", algorithm=SHA-512-256",
+            "Digest realm=\"r\", nonce=\"n\", qop=\"auth-int\"",
+            "Digest realm=\"r, nonce=\"n\"",
+            "Digest realm",
+        ] {
+            assert_eq!(one(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! A branch office for a test: a gateway whose events come as lines, and phones of different voices.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::common::{Gateway, Reply};
+use crate::phone::{Lines, Phone, python, script};
+
+pub struct Office {
+    pub gateway: Gateway,
+    pub events: Lines,
+    dir: PathBuf,
+}
+
+impl Office {
+    pub fn open(name: &str, env: &[(&str, &str)]) -> Self {
+        let dir = std::env::temp_dir().join(format!("branchline-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let events =
+            Lines::start(Command::new(python()).arg(script("scripts/events.py")).arg(port.to_string()));
+        let hook = format!("http://127.0.0.1:{port}/");
+        let mut all = vec![("WEBHOOK_URL", hook.as_str())];
+        all.extend(env);
+        Self { gateway: Gateway::start_release(&all), events, dir }
+    }
+
+    /// A phone at this port, with a voice of its own.
+    pub fn phone(&self, port: u16) -> Phone {
+        Phone::with_voice(&self.dir, port)
+    }
+
+    /// The address of the gateway.
+    pub fn sip(&self) -> String {
+        self.gateway.listen["sip"].as_str().unwrap().to_owned()
+    }
+
+    pub fn event(&self, kind: &str) -> Value {
+        self.events.json("type", kind, 20)
+    }
+
+    /// Lets a phone call the gateway and answers it into a room; its leg.
+    pub fn call_in(&self, phone: &mut Phone, room: &str) -> String {
+        phone.say(&format!("dial sip:desk@{}", self.sip()));
+        let leg = self.event("leg.ringing")["leg_id"].as_str().unwrap().to_owned();
+        let body = format!(r#"{{"leg_id":"{leg}"}}"#);
+        done(self.gateway.post(&format!("/v1/rooms/{room}/legs"), &body), "added");
+        phone.wait("established");
+        leg
+    }
+
+    /// A phone that has called in, and its leg.
+    pub fn caller_in_room(&self, port: u16, room: &str) -> (Phone, String) {
+        let mut phone = self.phone(port);
+        let leg = self.call_in(&mut phone, room);
+        (phone, leg)
+    }
+
+    /// The reason of the next leg to end, which has to be this one.
+    pub fn ended(&self, leg: &str) -> String {
+        let gone = self.event("leg.disconnected");
+        assert_eq!(gone["leg_id"], leg, "{gone}");
+        gone["cdr"]["reason"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Office {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.dir));
+    }
+}
+
+/// A reply of 200 with this status.
+pub fn done(reply: Reply, status: &str) -> Value {
+    assert_eq!((reply.status, reply.json()["status"].as_str()), (200, Some(status)), "{reply:?}");
+    reply.json()
+}

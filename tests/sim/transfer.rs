@@ -1,0 +1,227 @@
+//! Transfers among three gateways: blind and attended, from either end, refused, declined, cut short.
+
+use serde_json::Value;
+
+use crate::calls::{A, B, FOREVER, call_to, report, seeds, total};
+use crate::net::{HARSH, Injected, NONE, Net};
+
+const C: usize = 2;
+const DIALS: &str = "[sip]\nrefer_auto_dial = true\n";
+const CAROL: &str = "sip:carol@10.0.0.3";
+
+/// A call between two nodes that is up, with nothing of its INVITE under way: the legs of both.
+fn call(net: &mut Net, from: usize, to: usize) -> (String, String) {
+    let uri = format!("sip:x@10.0.0.{}", to + 1);
+    let before = net.legs(to).len();
+    let near = net.with(from, |gw, now| gw.originate(now, call_to(&uri))).unwrap().id;
+    assert!(net.run_until(40_000, |n| n.legs(to).len() > before));
+    let far = net.legs(to)[before].clone();
+    net.with(to, |gw, now| gw.answer(now, &far)).unwrap();
+    net.run_for(75_000);
+    assert_eq!((state(net, from, &near), state(net, to, &far)), ("connected", "connected"));
+    (near, far)
+}
+
+fn state(net: &Net, node: usize, leg: &str) -> &'static str {
+    net.nodes[node].gw.leg(leg).map_or("gone", |l| l.state)
+}
+
+fn transfer(net: &mut Net, node: usize, leg: &str, replaces: Option<&str>) {
+    let target = branchline::wire::Uri::parse(CAROL).unwrap();
+    net.with(node, |gw, now| gw.transfer(now, leg, target, replaces)).unwrap();
+}
+
+/// A field of the only event of a kind about a leg.
+fn field(net: &Net, node: usize, leg: &str, kind: &str, name: &str) -> Option<Value> {
+    let mut found =
+        net.nodes[node].events.iter().filter(|e| e.kind == kind && e.leg_id.as_deref() == Some(leg));
+    let one = found.next()?;
+    assert!(found.next().is_none(), "{kind} comes once");
+    one.fields.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone())
+}
+
+/// Answers the call that rings at C.
+fn carol_answers(net: &mut Net, before: usize) -> String {
+    assert!(net.run_until(60_000, |n| n.legs(C).len() > before), "C never rang");
+    let leg = net.legs(C)[before].clone();
+    net.with(C, |gw, now| gw.answer(now, &leg)).unwrap();
+    leg
+}
+
+/// The leg that a node made last.
+fn newest(net: &Net, node: usize) -> String {
+    net.legs(node).last().expect("a leg").clone()
+}
+
+fn end_all(net: &mut Net, seed: u64, sum: &mut Injected) {
+    net.run_for(60_000);
+    for node in [A, B, C] {
+        for leg in net.nodes[node].gw.legs() {
+            let _gone_already = net.with(node, |gw, now| gw.hang_up_leg(now, &leg.id, None));
+        }
+    }
+    net.run_for(FOREVER);
+    net.check_end(&format!("seed {seed}"));
+    total(sum, net.injected);
+}
+
+#[test]
+fn a_blind_transfer_leaves_the_others_talking() {
+    let mut sum = Injected::default();
+    for seed in 0..seeds() {
+        let mut net = Net::new(seed, 3, HARSH, DIALS);
+        let (a, b) = call(&mut net, A, B);
+        // Either end may transfer: who made the call, or who took it.
+        let (who, other, leg, theirs) = if seed % 2 == 0 { (A, B, &a, &b) } else { (B, A, &b, &a) };
+        net.with(other, |gw, now| gw.add_to_room(now, "desk", theirs, Default::default())).unwrap().unwrap();
+        transfer(&mut net, who, leg, None);
+        let carol = carol_answers(&mut net, 0);
+        net.run_for(80_000);
+        let new = newest(&net, other);
+        assert_eq!([state(&net, other, &new), state(&net, C, &carol)], ["connected"; 2], "seed {seed}");
+        let members = net.nodes[other].gw.room("desk").unwrap().participants;
+        assert_eq!(members.iter().map(|l| l.id.as_str()).collect::<Vec<_>>(), [new.as_str()], "seed {seed}");
+        assert_eq!(net.reason(who, leg).as_deref(), Some("transfer_completed"), "seed {seed}");
+        assert_eq!(net.reason(other, theirs).as_deref(), Some("transfer_completed"), "seed {seed}");
+        assert_eq!(field(&net, who, leg, "leg.transfer_initiated", "kind"), Some("blind".into()));
+        assert_eq!(field(&net, who, leg, "leg.transfer_completed", "status_code"), Some(200.into()));
+        assert_eq!(field(&net, other, theirs, "leg.transfer_requested", "declined"), Some(false.into()));
+        end_all(&mut net, seed, &mut sum);
+    }
+    report("blind transfer", sum);
+}
+
+#[test]
+fn a_transfer_to_a_busy_phone_leaves_the_call_as_it_was() {
+    let mut sum = Injected::default();
+    for seed in 0..seeds() {
+        let mut net = Net::new(seed, 3, HARSH, DIALS);
+        let (a, b) = call(&mut net, A, B);
+        transfer(&mut net, A, &a, None);
+        assert!(net.run_until(60_000, |n| !n.legs(C).is_empty()));
+        let carol = net.legs(C)[0].clone();
+        net.with(C, |gw, now| gw.hang_up_leg(now, &carol, Some("busy"))).unwrap();
+        net.run_for(80_000);
+        assert_eq!(field(&net, A, &a, "leg.transfer_failed", "status_code"), Some(486.into()), "seed {seed}");
+        assert_eq!(field(&net, B, &b, "leg.transfer_failed", "status_code"), Some(486.into()), "seed {seed}");
+        assert_eq!(net.reason(B, &newest(&net, B)).as_deref(), Some("busy"), "seed {seed}");
+        assert_eq!([state(&net, A, &a), state(&net, B, &b)], ["connected"; 2], "seed {seed}");
+        end_all(&mut net, seed, &mut sum);
+    }
+    report("transfer to a busy phone", sum);
+}
+
+#[test]
+fn an_attended_transfer_takes_over_the_consultation() {
+    let mut sum = Injected::default();
+    for seed in 0..seeds() {
+        let mut net = Net::new(seed, 3, HARSH, DIALS);
+        let (a, b) = call(&mut net, A, B);
+        let (consult, carol) = call(&mut net, A, C);
+        net.with(C, |gw, now| gw.add_to_room(now, "carol", &carol, Default::default())).unwrap().unwrap();
+        transfer(&mut net, A, &a, Some(&consult));
+        net.run_for(80_000);
+        let (at_b, at_c) = (newest(&net, B), newest(&net, C));
+        assert_ne!(at_c, carol, "seed {seed}");
+        assert_eq!([state(&net, B, &at_b), state(&net, C, &at_c)], ["connected"; 2], "seed {seed}");
+        assert_eq!(field(&net, C, &at_c, "leg.ringing", "replaces_leg_id"), Some(carol.as_str().into()));
+        let members = net.nodes[C].gw.room("carol").unwrap().participants;
+        assert_eq!(members.iter().map(|l| l.id.as_str()).collect::<Vec<_>>(), [at_c.as_str()], "seed {seed}");
+        assert_eq!(net.reason(A, &a).as_deref(), Some("transfer_completed"), "seed {seed}");
+        assert_eq!(net.reason(B, &b).as_deref(), Some("transfer_completed"), "seed {seed}");
+        // C ends the call that was replaced, A both when it hears of it: either may be first.
+        let ends = (net.reason(A, &consult).unwrap(), net.reason(C, &carol).unwrap());
+        assert!(["transfer_completed", "remote_bye"].contains(&ends.0.as_str()), "seed {seed}: {ends:?}");
+        assert!(["replaced", "remote_bye"].contains(&ends.1.as_str()), "seed {seed}: {ends:?}");
+        end_all(&mut net, seed, &mut sum);
+    }
+    report("attended transfer", sum);
+}
+
+#[test]
+fn transfers_are_declined_unless_configured_and_either_end_may_hang_up_meanwhile() {
+    let mut sum = Injected::default();
+    for seed in 0..seeds() {
+        let mut net = Net::new(seed, 3, HARSH, if seed % 3 == 0 { "" } else { DIALS });
+        let (a, b) = call(&mut net, A, B);
+        transfer(&mut net, A, &a, None);
+        let wait = u64::from(net.rng.below(3000));
+        match seed % 3 {
+            0 => net.run_for(80_000),
+            n => {
+                net.run_for(wait);
+                let (node, leg) = if n == 1 { (A, &a) } else { (B, &b) };
+                net.with(node, |gw, now| gw.hang_up_leg(now, leg, None)).unwrap();
+            }
+        }
+        if seed % 3 == 0 {
+            let why = field(&net, A, &a, "leg.transfer_failed", "error").unwrap();
+            assert!(why.as_str().unwrap().contains("603 Decline"), "seed {seed}: {why}");
+            assert_eq!(field(&net, B, &b, "leg.transfer_requested", "declined"), Some(true.into()));
+            assert_eq!([state(&net, A, &a), state(&net, B, &b)], ["connected"; 2], "seed {seed}");
+        }
+        end_all(&mut net, seed, &mut sum);
+        let outcomes = net
+            .story(A, &a)
+            .into_iter()
+            .filter(|k| ["leg.transfer_completed", "leg.transfer_failed"].contains(k));
+        assert_eq!(outcomes.count(), 1, "seed {seed}: every transfer has one outcome");
+    }
+    report("transfers declined or cut short", sum);
+}
+
+#[test]
+fn a_far_end_that_says_no_more_fails_the_transfer_after_two_minutes() {
+    let mut net = Net::new(1, 3, NONE, DIALS);
+    let (a, b) = call(&mut net, A, B);
+    let twice = |net: &mut Net| {
+        let target = branchline::wire::Uri::parse(CAROL).unwrap();
+        net.with(A, |gw, now| gw.transfer(now, &a, target, Some(&a))).unwrap_err().to_string()
+    };
+    assert!(twice(&mut net).contains("cannot replace itself"));
+    transfer(&mut net, A, &a, None);
+    assert!(twice(&mut net).contains("in progress"));
+    net.run_for(1_000);
+    net.nodes[B].deaf = true;
+    net.run_for(122_000);
+    assert_eq!(field(&net, A, &a, "leg.transfer_failed", "error"), Some("timeout".into()));
+    assert_eq!(state(&net, A, &a), "connected");
+    net.nodes[B].deaf = false;
+    assert_eq!(state(&net, B, &b), "connected");
+    let mut sum = Injected::default();
+    end_all(&mut net, 1, &mut sum);
+}
+
+#[test]
+fn only_a_call_that_is_there_is_replaced() {
+    let mut net = Net::new(1, 3, NONE, DIALS);
+    let (_, b) = call(&mut net, A, B);
+    let invite = |replaces: &str| {
+        format!(
+            "INVITE sip:x@10.0.0.2 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.99:5060;branch=z9hG4bK{}\r\nMax-Forwards: 70\r\n\
+             From: <sip:p@10.0.0.99>;tag=1\r\nTo: <sip:x@10.0.0.2>\r\nCall-ID: {}\r\nCSeq: 1 INVITE\r\n\
+             Contact: <sip:p@10.0.0.99>\r\n{replaces}Content-Length: 0\r\n\r\n",
+            replaces.len(),
+            replaces.len()
+        )
+    };
+    for (replaces, code) in [
+        ("Replaces: none;to-tag=a;from-tag=b\r\n", "481"),
+        ("Replaces: none\r\n", "400"),
+        ("Replaces: n;to-tag=a;from-tag=b\r\nReplaces: n;to-tag=a;from-tag=b\r\n", "400"),
+    ] {
+        let source = branchline::sip::target::Target {
+            transport: branchline::sip::target::Transport::Udp,
+            addr: "10.0.0.99:5060".parse().unwrap(),
+            conn: None,
+        };
+        let gw = &mut net.nodes[B].gw;
+        gw.handle_message(net.now, source, invite(replaces).as_bytes());
+        let answers: Vec<String> = std::iter::from_fn(|| gw.poll_transmit())
+            .map(|t| String::from_utf8_lossy(&t.bytes).into_owned())
+            .collect();
+        let last = answers.last().unwrap();
+        assert!(last.starts_with(&format!("SIP/2.0 {code} ")), "{replaces}: {last}");
+    }
+    assert_eq!(state(&net, B, &b), "connected");
+}
