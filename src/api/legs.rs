@@ -6,12 +6,13 @@ use super::dispatch::App;
 use super::error::ApiError;
 use super::patterns;
 use super::reply::Reply;
-use super::requests::{CreateLeg, DeleteLeg, SendDtmf, Transfer};
+use super::requests::{Auth, CreateLeg, DeleteLeg, SendDtmf, Transfer};
 use crate::codec::KNOWN;
 use crate::gateway::GatewayError;
 use crate::gateway::call_in::codecs_by_name;
 use crate::gateway::command::{Originate, check_header};
 use crate::gateway::event::Hook;
+use crate::sip::digest::Credentials;
 use crate::wire::Uri;
 
 /// A status and nothing else.
@@ -51,10 +52,8 @@ pub fn get(app: &App, id: &str) -> Result<Reply, ApiError> {
 
 /// `POST /legs`.
 pub fn create(app: &App, body: CreateLeg) -> Result<Reply, ApiError> {
-    for (field, given) in [("auth", &body.auth), ("amd", &body.amd)] {
-        if given.is_some() {
-            return Err(ApiError::NotImplemented(format!("the field {field}")));
-        }
+    if body.amd.is_some() {
+        return Err(ApiError::NotImplemented("the field amd".to_owned()));
     }
     let wanted = originate(app, body)?;
     let leg = app.shell.call(|g, now| g.originate(now, wanted))?;
@@ -93,8 +92,17 @@ fn originate(app: &App, body: CreateLeg) -> Result<Originate, ApiError> {
         headers,
         room_id,
         accept_dtmf: body.accept_dtmf.unwrap_or(true),
+        auth: credentials(body.auth.unwrap_or_default())?,
         hook: hook(body.webhook_url, body.webhook_secret)?,
     })
+}
+
+/// Credentials without a password are none.
+fn credentials(auth: Auth) -> Result<Option<Credentials>, ApiError> {
+    let (username, password) = (auth.username.unwrap_or_default(), auth.password.unwrap_or_default());
+    patterns::AUTH_USER.check("auth.username", &username)?;
+    patterns::AUTH_PASSWORD.check("auth.password", &password)?;
+    Ok((!password.is_empty()).then_some(Credentials { username, password }))
 }
 
 /// Seconds; nothing and anything below 1 mean no limit.

@@ -48,6 +48,18 @@ pattern!(
     "at most 64 characters of a SIP user: letters, digits and _.!~*'()&=+$,%#-"
 );
 pattern!(
+    /// User names of digest credentials.
+    AUTH_USER,
+    r"^[^\x00-\x1f\x7f]{0,128}$",
+    "at most 128 characters, no control characters"
+);
+pattern!(
+    /// Passwords of digest credentials.
+    AUTH_PASSWORD,
+    r"^[^\x00-\x1f\x7f]{0,256}$",
+    "at most 256 characters, no control characters"
+);
+pattern!(
     /// `Privacy` values (RFC 3323).
     PRIVACY,
     r"^[A-Za-z0-9;\-]{0,64}$",

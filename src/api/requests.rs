@@ -41,9 +41,8 @@ pub struct CreateLeg {
     /// Room to join once there is media; made if it does not exist.
     #[schemars(regex(pattern = patterns::ROOM_ID.text))]
     pub room_id: Option<String>,
-    /// SIP digest credentials: not in this version.
-    #[schemars(with = "()")]
-    pub auth: Option<Value>,
+    /// SIP digest credentials, for whoever challenges the call.
+    pub auth: Option<Auth>,
     /// Answering-machine detection: not in this version.
     #[schemars(with = "()")]
     pub amd: Option<Value>,
@@ -54,6 +53,24 @@ pub struct CreateLeg {
     pub webhook_secret: Option<String>,
     /// Takes digits that others of its room send.
     pub accept_dtmf: Option<bool>,
+}
+
+/// SIP digest credentials. Debug output hides the password.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, expecting = "an object with username and password")]
+pub struct Auth {
+    /// User name.
+    #[schemars(regex(pattern = patterns::AUTH_USER.text))]
+    pub username: Option<String>,
+    /// Password; without one there are no credentials.
+    #[schemars(regex(pattern = patterns::AUTH_PASSWORD.text))]
+    pub password: Option<String>,
+}
+
+impl std::fmt::Debug for Auth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Auth").finish_non_exhaustive()
+    }
 }
 
 /// `DELETE /v1/legs/{id}`.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
+use super::auth::LegAuth;
 use super::command::Originate;
 use super::core::Gateway;
 use super::error::GatewayError;
@@ -93,6 +94,7 @@ impl Gateway {
         let leg = Leg {
             codecs: wanted.codecs,
             referral,
+            auth: wanted.auth.map(|c| Box::new(LegAuth::new(c))),
             hook: wanted.hook,
             accept_dtmf: wanted.accept_dtmf,
             ring_until: (ring > 0).then(|| now.mono + std::time::Duration::from_secs(ring)),
@@ -138,7 +140,8 @@ impl Gateway {
         let Some(local) = &leg.local else { return };
         let body = sdp::offer(local, &leg.codecs, Direction::SendRecv);
         leg.flow = Some(target);
-        let draft = self.invite_draft(&request, cseq, target, body);
+        let mut draft = self.invite_draft(&request, cseq, target, body);
+        self.authorize(id, &Method::Invite, &mut draft);
         match self.tx.request(now.mono, &Method::Invite, draft, target) {
             Ok(tx) => {
                 self.outgoing.insert(tx, Purpose::Invite(id));
@@ -195,6 +198,12 @@ impl Gateway {
             200..=299 if self.is_answer_of(id, response) => {}
             // A fork that was not the first to answer.
             200..=299 => self.end_fork(now, tx, response),
+            401 | 407 if calling && self.challenged(id, response) => {
+                self.outgoing.remove(&tx);
+                if let Some(flow) = self.legs.get(id).and_then(|l| l.flow) {
+                    self.invite(now, id, flow);
+                }
+            }
             300..=399 if calling => self.redirected(now, tx, id, response),
             300..=699 if calling => {
                 self.outgoing.remove(&tx);
@@ -243,7 +252,8 @@ impl Gateway {
         let agreed =
             if response.common.body.is_empty() && early { Ok(()) } else { self.take_answer(id, response) };
         if let Err(reason) = agreed {
-            self.send_in_dialog(now, &Method::Bye, &mut dialog, flow);
+            let auth = self.authentication_of(id);
+            self.send_bye(now, &mut dialog, flow, auth);
             return self.end(now, id, reason);
         }
         if let Some(leg) = self.legs.get_mut(id) {

@@ -174,6 +174,10 @@ impl Gateway {
         };
         match response.code {
             200..=299 => self.change_accepted(now, tx, id, response, local),
+            401 | 407 if self.challenged(id, response) => {
+                self.outgoing.remove(&tx);
+                self.ask(now, id);
+            }
             491 => self.change_collided(now, id),
             // The dialog is no more (RFC 3261 §12.2.1.2).
             408 | 481 => self.change_unanswered(now, id),

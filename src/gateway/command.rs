@@ -2,6 +2,7 @@
 
 use super::event::Hook;
 use crate::codec::Codec;
+use crate::sip::digest::Credentials;
 use crate::wire::Uri;
 
 /// A call to place.
@@ -25,6 +26,8 @@ pub struct Originate {
     pub room_id: String,
     /// Takes digits that others of its room send.
     pub accept_dtmf: bool,
+    /// For who challenges the call.
+    pub auth: Option<Credentials>,
     /// Its own webhook.
     pub hook: Option<Hook>,
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::auth::Bye;
 use super::event::{Event, Hook};
 use super::leg::{Leg, LegId, Phase};
 use super::playback::Playback;
@@ -83,6 +84,8 @@ pub struct Gateway {
     pub(super) replies: Replies,
     pub(super) pending: BTreeMap<WorkId, Pending>,
     pub(super) next_work: WorkId,
+    /// BYEs that may be challenged.
+    pub(super) byes: BTreeMap<ClientId, Box<Bye>>,
     pub(super) deadlines: Deadlines<LegId>,
     pub(super) counters: Numbers,
     pub(super) events: VecDeque<Event>,
@@ -125,6 +128,7 @@ impl Gateway {
             replies: Replies::new(),
             pending: BTreeMap::new(),
             next_work: 0,
+            byes: BTreeMap::new(),
             deadlines: Deadlines::default(),
             counters: Numbers::default(),
             events: VecDeque::new(),
@@ -304,6 +308,7 @@ impl Gateway {
                 transactions::Event::AckMissing(tx) => self.ack_missing(now, tx),
                 transactions::Event::Gone(tx) => {
                     self.outgoing.remove(&tx);
+                    self.byes.remove(&tx);
                     self.ended_forks.remove(&tx);
                 }
             }
@@ -356,6 +361,7 @@ impl Gateway {
             && self.incoming.is_empty()
             && self.outgoing.is_empty()
             && self.farewells.is_empty()
+            && self.byes.is_empty()
             && self.slots.is_empty()
             && self.pending.is_empty()
             && self.deadlines.is_empty()

@@ -10,7 +10,6 @@ use super::sending::Purpose;
 use crate::base::time::Now;
 use crate::media::command::{Command, Quality, Slot, Target};
 use crate::sip::transactions::ServerId;
-use crate::wire::Method;
 
 impl Gateway {
     /// Ends a leg from our side: CANCEL, a final response (`code`, 480 unless given), or BYE.
@@ -43,7 +42,8 @@ impl Gateway {
         let Some(leg) = self.legs.get_mut(id) else { return };
         let flow = leg.flow;
         if let Some(mut dialog) = leg.dialog().cloned() {
-            self.send_in_dialog(now, &Method::Bye, &mut dialog, flow);
+            let auth = self.authentication_of(id);
+            self.send_bye(now, &mut dialog, flow, auth);
         }
         self.end(now, id, reason);
     }
@@ -51,7 +51,7 @@ impl Gateway {
     /// The BYE that an ended leg owed.
     pub(super) fn say_farewell(&mut self, now: Now, tx: ServerId) {
         if let Some((mut dialog, flow)) = self.farewells.remove(&tx) {
-            self.send_in_dialog(now, &Method::Bye, &mut dialog, flow);
+            self.send_bye(now, &mut dialog, flow, None);
         }
     }
 

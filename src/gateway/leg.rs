@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::auth::LegAuth;
 use super::change::Change;
 use super::event::Hook;
 use super::ports::Port;
@@ -117,6 +118,8 @@ pub struct Leg {
     pub deaf: bool,
     /// It takes digits that others of its room send.
     pub accept_dtmf: bool,
+    /// Credentials for who challenges its requests.
+    pub auth: Option<Box<LegAuth>>,
     /// A transfer that we have asked for.
     pub transfer: Option<Transfer>,
     /// It was called because another leg is being transferred.

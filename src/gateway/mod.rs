@@ -1,6 +1,7 @@
 //! Rank 4: the gateway itself, pure: it owns every leg, room, transaction and dialog, opens no socket,
 //! reads no clock and spawns nothing. The shell feeds it and drains it.
 
+pub mod auth;
 pub mod call_in;
 pub mod call_out;
 pub mod change;

@@ -161,6 +161,7 @@ fn referral_call(leg: &Leg, target: &ReferTo, request: &Request) -> Originate {
         headers,
         room_id: String::new(),
         accept_dtmf: leg.accept_dtmf,
+        auth: None,
         hook: leg.hook.clone(),
     }
 }

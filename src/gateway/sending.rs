@@ -2,12 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::auth::Bye;
 use super::core::Gateway;
 use super::leg::{LegId, Phase};
 use super::work::{Work, WorkId};
 use crate::base::time::Now;
 use crate::sdp::Local;
 use crate::sip::dialog::Dialog;
+use crate::sip::digest::Authentication;
 use crate::sip::target::{NextHop, Target, Transport, next_hop};
 use crate::sip::transactions::{ClientId, Failure};
 use crate::wire::uri::Host;
@@ -46,7 +48,7 @@ enum What {
     Change(LegId, Draft, Local),
     Refer(LegId, Draft),
     Notify(Option<LegId>, Draft),
-    Request(Method, Draft),
+    Bye(Draft, Option<Box<Bye>>),
     Ack(ClientId, String, Draft),
 }
 
@@ -58,17 +60,18 @@ impl Pending {
 }
 
 impl Gateway {
-    /// Sends a request in a dialog whose response nobody waits for.
-    pub(super) fn send_in_dialog(
+    /// Sends a BYE; who challenges it gets an answer from `auth`.
+    pub(super) fn send_bye(
         &mut self,
         now: Now,
-        method: &Method,
         dialog: &mut Dialog,
         flow: Option<Target>,
+        auth: Option<Authentication>,
     ) {
-        let (mut draft, hop) = dialog.request(method);
+        let (mut draft, hop) = dialog.request(&Method::Bye);
         draft.push("User-Agent", self.config.sip.host.as_str());
-        self.send(now, &hop, flow, What::Request(method.clone(), draft));
+        let bye = auth.map(|auth| Box::new(Bye { dialog: dialog.clone(), flow, auth }));
+        self.send(now, &hop, flow, What::Bye(draft, bye));
     }
 
     /// Sends the ACK to a 2xx.
@@ -80,7 +83,8 @@ impl Gateway {
         cseq: u32,
         flow: Option<Target>,
     ) {
-        let (draft, hop) = dialog.ack(cseq);
+        let (mut draft, hop) = dialog.ack(cseq);
+        self.copy_authorization(tx, &mut draft);
         let tag = dialog.remote.tag().unwrap_or_default().to_owned();
         self.send(now, &hop, flow, What::Ack(tx, tag, draft));
     }
@@ -131,9 +135,7 @@ impl Gateway {
         let Some(Ok(hop)) = to.sip().map(next_hop) else {
             // A Contact nobody can dial: the way the dialog came along is all there is.
             return match (flow, &what) {
-                (Some(flow), What::Request(..) | What::Change(..) | What::Ack(..)) => {
-                    self.send_to(now, flow, what)
-                }
+                (Some(flow), asked) if !matches!(asked, What::Invite(_)) => self.send_to(now, flow, what),
                 _ => self.undeliverable(now, what),
             };
         };
@@ -177,7 +179,8 @@ impl Gateway {
         match what {
             What::Invite(id) => self.invite(now, id, target),
             What::Ack(tx, tag, draft) => self.tx.ack(tx, &tag, &draft, target),
-            What::Change(id, draft, local) => {
+            What::Change(id, mut draft, local) => {
+                self.authorize(id, &Method::Invite, &mut draft);
                 match self.tx.request(now.mono, &Method::Invite, draft, target) {
                     Ok(tx) => {
                         self.outgoing.insert(tx, Purpose::Change(id));
@@ -186,12 +189,15 @@ impl Gateway {
                     Err(e) => self.change_over(id, Err(e.to_string())),
                 }
             }
-            What::Refer(id, draft) => match self.tx.request(now.mono, &Method::Refer, draft, target) {
-                Ok(tx) => {
-                    self.outgoing.insert(tx, Purpose::Refer(id));
+            What::Refer(id, mut draft) => {
+                self.authorize(id, &Method::Refer, &mut draft);
+                match self.tx.request(now.mono, &Method::Refer, draft, target) {
+                    Ok(tx) => {
+                        self.outgoing.insert(tx, Purpose::Refer(id));
+                    }
+                    Err(e) => self.refer_answered(now, id, Err(&e.to_string())),
                 }
-                Err(e) => self.refer_answered(now, id, Err(&e.to_string())),
-            },
+            }
             What::Notify(last, draft) => {
                 let sent = self.tx.request(now.mono, &Method::Notify, draft, target);
                 match (sent, last) {
@@ -202,10 +208,7 @@ impl Gateway {
                     (_, None) => {}
                 }
             }
-            What::Request(method, draft) => {
-                // Without room for the transaction the far end learns of it by its own timers.
-                let _sent = self.tx.request(now.mono, &method, draft, target);
-            }
+            What::Bye(draft, bye) => self.send_bye_to(now, target, draft, bye),
         }
     }
 
@@ -215,12 +218,13 @@ impl Gateway {
             What::Change(id, ..) => self.change_unanswered(now, id),
             What::Refer(id, _) => self.refer_answered(now, id, Err("the far end cannot be reached")),
             What::Notify(Some(id), _) => self.referrer_told(now, id),
-            What::Notify(None, _) | What::Request(..) | What::Ack(..) => {}
+            What::Notify(None, _) | What::Bye(..) | What::Ack(..) => {}
         }
     }
 
     /// A response to a request of ours that somebody waits for.
     pub(super) fn response(&mut self, now: Now, tx: ClientId, response: &Response) {
+        self.bye_answered(now, tx, response);
         match self.outgoing.get(&tx).copied() {
             Some(Purpose::Invite(id)) => self.invite_response(now, tx, id, response),
             Some(Purpose::Change(id)) => self.change_response(now, tx, id, response),
@@ -249,6 +253,7 @@ impl Gateway {
 
     /// No response will come to a request of ours.
     pub(super) fn request_failed(&mut self, now: Now, tx: ClientId, why: Failure) {
+        self.byes.remove(&tx);
         match self.outgoing.remove(&tx) {
             Some(Purpose::Invite(id)) => {
                 let reason = match why {
@@ -278,7 +283,7 @@ impl Gateway {
         ended.push(tag);
         let Ok(mut dialog) = Dialog::uac(response, &response.common.to.uri) else { return };
         self.send_ack(now, tx, &dialog, response.common.cseq, None);
-        self.send_in_dialog(now, &Method::Bye, &mut dialog, None);
+        self.send_bye(now, &mut dialog, None, None);
     }
 }
 

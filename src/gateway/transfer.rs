@@ -18,6 +18,8 @@ const OUTCOME: Duration = Duration::from_secs(120);
 /// A transfer whose outcome is not known.
 #[derive(Debug)]
 pub struct Transfer {
+    /// Whom the far end is to call.
+    target: ReferTo,
     /// The leg whose dialog the target is to replace.
     replaced: Option<LegId>,
     /// It has failed then.
@@ -68,9 +70,10 @@ impl Gateway {
         }
         self.publish(now, id, "leg.transfer_initiated", fields);
         let Some(leg) = self.legs.get_mut(id) else { return Ok(()) };
-        leg.transfer = Some(Transfer { replaced: replaced.map(|(l, _)| l), until: now.mono + OUTCOME });
+        let (replaced, until) = (replaced.map(|(l, _)| l), now.mono + OUTCOME);
+        leg.transfer = Some(Transfer { target: refer_to, replaced, until });
         self.reschedule(id);
-        self.send_refer(now, id, &refer_to);
+        self.send_refer(now, id);
         self.drain(now);
         Ok(())
     }
@@ -94,15 +97,16 @@ impl Gateway {
         }
     }
 
-    fn send_refer(&mut self, now: Now, id: LegId, to: &ReferTo) {
+    fn send_refer(&mut self, now: Now, id: LegId) {
         let contact = self.contact_of(id);
         let name = self.config.sip.host.clone();
         let Some(leg) = self.legs.get_mut(id) else { return };
         let flow = leg.flow;
+        let Some(to) = leg.transfer.as_ref().map(|t| t.target.to_string()) else { return };
         let Some(dialog) = leg.dialog_mut() else { return };
         let referred_by = format!("<{}>", dialog.local.uri);
         let (mut draft, hop) = dialog.request(&Method::Refer);
-        draft.push("Refer-To", to.to_string());
+        draft.push("Refer-To", to);
         draft.push("Referred-By", referred_by);
         draft.push("Contact", contact);
         draft.push("User-Agent", name);
@@ -117,6 +121,9 @@ impl Gateway {
                     t.until = now.mono + OUTCOME;
                 }
                 return self.reschedule(id);
+            }
+            Ok(r) if matches!(r.code, 401 | 407) && self.challenged(id, r) => {
+                return self.send_refer(now, id);
             }
             Ok(r) => format!("the far end refused the REFER: {} {}", r.code, r.reason),
             Err(why) => why.to_owned(),

@@ -36,6 +36,7 @@ impl Leg {
             muted: false,
             deaf: false,
             accept_dtmf: true,
+            auth: None,
             transfer: None,
             referral: None,
             transferred: false,

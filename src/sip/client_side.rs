@@ -176,6 +176,12 @@ impl Transactions {
         self.out.push_back(transmit);
     }
 
+    /// The request of a transaction, as it was sent last.
+    #[must_use]
+    pub fn sent(&self, id: ClientId) -> Option<&Draft> {
+        self.clients.get(id).map(|tx| &tx.sent)
+    }
+
     /// Takes a response.
     pub fn handle_response(&mut self, now: Instant, response: Box<Response>) {
         let c = &response.common;

@@ -40,7 +40,8 @@ impl Authentication {
     }
 
     /// Takes the challenges of a 401 or 407; true when trying again makes sense: a realm that has not been
-    /// answered, or a nonce that was too old. Of several for one realm the first counts (RFC 8760 §2.4).
+    /// answered, or a nonce from an earlier request that the server takes no more, whether it says stale or
+    /// not. Of several for one realm the first counts (RFC 8760 §2.4).
     pub fn challenged(&mut self, challenges: Vec<Challenge>) -> bool {
         let mut news = false;
         let mut seen: Vec<(bool, String)> = Vec::new();
@@ -53,7 +54,7 @@ impl Authentication {
             let full = self.realms.len() >= MAX_REALMS;
             let same = |(o, _): &&mut (Challenge, u32)| (o.proxy, &o.realm) == (c.proxy, &c.realm);
             match self.realms.iter_mut().find(same) {
-                Some(old) if c.stale && old.0.nonce != c.nonce => *old = (c, 0),
+                Some(old) if (c.stale || old.1 > 1) && old.0.nonce != c.nonce => *old = (c, 0),
                 // The same password again would be refused again; and there is an end to proxies.
                 Some(_) => return false,
                 None if full => return false,
@@ -195,8 +196,13 @@ mod tests {
         assert!(a.headers("BYE", "sip:x", "c")[0].1.contains("nc=00000001"), "a new nonce begins anew");
         assert!(!a.challenged(vec![Challenge { nonce: "newer".into(), ..c.clone() }]), "wrong password");
         assert!(
-            !a.challenged(vec![Challenge { stale: true, nonce: "new".into(), ..c }]),
-            "stale, but the same"
+            !a.challenged(vec![Challenge { stale: true, nonce: "new".into(), ..c.clone() }]),
+            "the same nonce"
+        );
+        assert_eq!(names(&mut a).len(), 2);
+        assert!(
+            a.challenged(vec![Challenge { nonce: "newer".into(), ..c }]),
+            "it was good for a request before"
         );
     }
 }

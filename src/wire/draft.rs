@@ -58,7 +58,7 @@ impl Draft {
     /// CANCEL and the ACK to a final error are built (RFC 3261 §9.1, §17.1.1.3). To is the caller's to add.
     #[must_use]
     pub fn derive(&self, method: &Method) -> Self {
-        let uri = self.start.split(' ').nth(1).unwrap_or_default();
+        let uri = self.request_uri();
         let mut out =
             Self { start: format!("{method} {uri} SIP/2.0"), headers: Vec::new(), body: Vec::new() };
         for (name, value) in &self.headers {
@@ -86,6 +86,17 @@ impl Draft {
         if let Some((_, v)) = self.headers.iter_mut().find(|(n, _)| n == name) {
             *v = value;
         }
+    }
+
+    /// The Request-URI.
+    #[must_use]
+    pub fn request_uri(&self) -> &str {
+        self.start.split(' ').nth(1).unwrap_or_default()
+    }
+
+    /// All values of a field, by its exact name.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.headers.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
     /// The first value of a field, by its exact name.

@@ -19,6 +19,7 @@
 mod api_test;
 #[path = "../common/mod.rs"]
 mod common;
+mod digest;
 mod hold;
 mod load;
 mod office;

@@ -27,6 +27,7 @@ fn call(ring_timeout: u32) -> Originate {
         headers: vec![("X-Ticket".into(), "42".into())],
         room_id: String::new(),
         accept_dtmf: true,
+        auth: None,
         hook: None,
     }
 }

@@ -16,6 +16,8 @@
 )]
 
 mod calls;
+mod digest;
+mod guard;
 mod hold;
 mod net;
 mod paths;

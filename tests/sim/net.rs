@@ -70,6 +70,8 @@ pub struct Net {
     lookups: BTreeMap<(Instant, u64), (usize, WorkId, String)>,
     sequence: u64,
     pub injected: Injected,
+    /// What was sent to nobody.
+    pub unreachable: Vec<Vec<u8>>,
     /// Things tests want to do later.
     pub agenda: BTreeSet<(Instant, u32)>,
 }
@@ -103,6 +105,7 @@ impl Net {
             lookups: BTreeMap::new(),
             sequence: 0,
             injected: Injected::default(),
+            unreachable: Vec::new(),
             agenda: BTreeSet::new(),
         };
         for i in 0..net.nodes.len() {
@@ -176,6 +179,7 @@ impl Net {
     pub fn send(&mut self, from: SocketAddr, target: Target, bytes: &[u8]) {
         let to = self.nodes.iter().position(|n| n.addr == target.addr);
         if to.is_none() && target.addr.to_string() != PHONE {
+            self.unreachable.push(bytes.to_vec());
             return;
         }
         self.injected.sent += 1;

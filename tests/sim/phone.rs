@@ -11,6 +11,8 @@ use branchline::sip::transactions::{ClientId, Event, Locals, ServerId, Transacti
 use branchline::wire::message::parse;
 use branchline::wire::{Draft, Message, Method, Request, Response, Uri};
 
+use crate::guard::Guard;
+
 pub const PHONE: &str = "10.0.0.99:5060";
 
 /// A session description of the phone; `direction` is an attribute, `version` counts its changes.
@@ -36,6 +38,8 @@ pub struct Phone {
     accepted: Option<ServerId>,
     /// ACKs are kept back.
     pub withholds_ack: bool,
+    /// Lets only those through who know a password.
+    pub guard: Option<Guard>,
     gateway: Target,
 }
 
@@ -51,6 +55,7 @@ impl Phone {
             ringing: None,
             accepted: None,
             withholds_ack: false,
+            guard: None,
             gateway: Target { transport: Transport::Udp, addr: gateway, conn: None },
         }
     }
@@ -119,6 +124,10 @@ impl Phone {
         while let Some(event) = self.tx.poll_event() {
             match event {
                 Event::Request(id, request, _) => {
+                    let tx = &mut self.tx;
+                    if self.guard.as_mut().is_some_and(|g| !g.judge(now, tx, id, &request)) {
+                        continue;
+                    }
                     self.asked.push(request.method.clone());
                     self.reply(now, id, &request);
                 }

@@ -1,0 +1,110 @@
+//! Challenges to our requests (RFC 3261 §22): answered with the credentials of the leg, and only to those whom
+//! the leg called.
+
+use std::net::IpAddr;
+
+use super::core::Gateway;
+use super::leg::LegId;
+use crate::base::time::Now;
+use crate::sip::dialog::Dialog;
+use crate::sip::digest::{Authentication, Credentials};
+use crate::sip::target::Target;
+use crate::sip::transactions::ClientId;
+use crate::wire::challenge::Challenge;
+use crate::wire::{Draft, Method, Response};
+
+const FIELDS: [&str; 2] = ["Authorization", "Proxy-Authorization"];
+
+/// A leg's credentials.
+#[derive(Debug, Clone)]
+pub struct LegAuth {
+    state: Authentication,
+    /// Whom its first request went to: nobody else gets an answer, be it after a redirection.
+    asked: Option<IpAddr>,
+}
+
+impl LegAuth {
+    /// Nobody has been asked yet.
+    #[must_use]
+    pub fn new(credentials: Credentials) -> Self {
+        Self { state: Authentication::new(credentials), asked: None }
+    }
+}
+
+/// A BYE that may be challenged after its leg is gone.
+#[derive(Debug)]
+pub struct Bye {
+    pub(super) dialog: Dialog,
+    pub(super) flow: Option<Target>,
+    pub(super) auth: Authentication,
+}
+
+impl Gateway {
+    /// Adds to a request of a leg what its challengers have asked for before.
+    pub(super) fn authorize(&mut self, id: LegId, method: &Method, draft: &mut Draft) {
+        let cnonce = self.rng.token();
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        let to = leg.flow.map(|f| f.addr.ip());
+        let Some(auth) = &mut leg.auth else { return };
+        auth.asked = auth.asked.or(to);
+        if auth.asked == to {
+            add_fields(&mut auth.state, method, draft, &cnonce);
+        }
+    }
+
+    /// Takes the challenge of a 401 or 407; true when the request may be tried again.
+    pub(super) fn challenged(&mut self, id: LegId, response: &Response) -> bool {
+        let Some(leg) = self.legs.get_mut(id) else { return false };
+        let to = leg.flow.map(|f| f.addr.ip());
+        let Some(auth) = leg.auth.as_mut().filter(|a| a.asked == to) else { return false };
+        auth.state.challenged(Challenge::all(&response.common.headers))
+    }
+
+    /// A leg's credentials, for a BYE that outlives it.
+    pub(super) fn authentication_of(&self, id: LegId) -> Option<Authentication> {
+        self.legs.get(id)?.auth.as_ref().map(|a| a.state.clone())
+    }
+
+    /// The ACK to a 2xx carries what its INVITE carried (RFC 3261 §22.1).
+    pub(super) fn copy_authorization(&self, tx: ClientId, ack: &mut Draft) {
+        let Some(sent) = self.tx.sent(tx) else { return };
+        for name in FIELDS {
+            for value in sent.all(name) {
+                ack.push(name, value);
+            }
+        }
+    }
+
+    /// Sends a BYE to an address.
+    pub(super) fn send_bye_to(&mut self, now: Now, target: Target, mut draft: Draft, bye: Option<Box<Bye>>) {
+        let cnonce = self.rng.token();
+        let Some(mut bye) = bye else {
+            // Without room for the transaction the far end learns of it by its own timers.
+            let _sent = self.tx.request(now.mono, &Method::Bye, draft, target);
+            return;
+        };
+        add_fields(&mut bye.auth, &Method::Bye, &mut draft, &cnonce);
+        if let Ok(tx) = self.tx.request(now.mono, &Method::Bye, draft, target) {
+            self.byes.insert(tx, bye);
+        }
+    }
+
+    /// A response to a BYE that may be challenged.
+    pub(super) fn bye_answered(&mut self, now: Now, tx: ClientId, response: &Response) {
+        if response.code < 200 {
+            return;
+        }
+        let Some(mut bye) = self.byes.remove(&tx) else { return };
+        if matches!(response.code, 401 | 407) && bye.auth.challenged(Challenge::all(&response.common.headers))
+        {
+            self.send_bye(now, &mut bye.dialog, bye.flow, Some(bye.auth));
+        }
+    }
+}
+
+fn add_fields(state: &mut Authentication, method: &Method, draft: &mut Draft, cnonce: &str) {
+    let uri = draft.request_uri().to_owned();
+    for (name, value) in state.headers(&method.to_string(), &uri, cnonce) {
+        draft.push(name, value);
+    }
+}

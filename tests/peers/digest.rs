@@ -1,0 +1,44 @@
+//! Digest authentication towards sipp: INVITE and BYE are challenged, in different realms.
+
+use std::process::{Command, Stdio};
+
+use crate::office::Office;
+use crate::phone::script;
+
+#[test]
+fn a_call_is_placed_and_ended_with_a_password() {
+    let office = Office::open("digest", &[]);
+    let mut sipp = Command::new("sipp")
+        .args(["-sf", script("tests/peers/uas_auth.xml").to_str().unwrap(), "-i", "127.0.0.1", "-p", "5604"])
+        .args(["-m", "1", "-nostdin", "-timeout", "30", "-timeout_error"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("sipp is installed by `make test`");
+    let call = |auth: &str| {
+        let body = format!(r#"{{"type":"sip","uri":"sip:far@127.0.0.1:5604"{auth}}}"#);
+        let reply = office.gateway.post("/v1/legs", &body);
+        assert_eq!(reply.status, 201, "{reply:?}");
+        reply.json()["id"].as_str().unwrap().to_owned()
+    };
+    let leg = call(r#","auth":{"username":"alice","password":"secret"}"#);
+    assert_eq!(office.event("leg.connected")["leg_id"], leg.as_str());
+    assert_eq!(office.gateway.delete(&format!("/v1/legs/{leg}")).status, 200);
+    assert_eq!(office.ended(&leg), "api_hangup");
+    // Every request that sipp asked a password for had the right one.
+    assert!(sipp.wait().unwrap().success(), "sipp saw what it expected");
+}
+
+#[test]
+fn credentials_of_wrong_shape_are_refused() {
+    let office = Office::open("digest-bad", &[]);
+    for (auth, why) in [
+        (r#""secret""#, "an object with username and password"),
+        (r#"{"username":7,"password":"x"}"#, "expected a string"),
+        (r#"{"username":"a\n","password":"x"}"#, "auth.username"),
+    ] {
+        let body = format!(r#"{{"type":"sip","uri":"sip:far@127.0.0.1:5604","auth":{auth}}}"#);
+        let reply = office.gateway.post("/v1/legs", &body);
+        assert!(reply.status == 400 && reply.error().contains(why), "{auth}: {reply:?}");
+    }
+}
