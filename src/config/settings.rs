@@ -77,6 +77,13 @@ fn hook_url(url: &str) -> Result<(), String> {
     Err("it does not start with http:// or https://".to_owned())
 }
 
+fn session_length(seconds: u32) -> Result<(), String> {
+    if seconds == 0 || (90..=86_400).contains(&seconds) {
+        return Ok(());
+    }
+    Err(format!("{seconds} is neither 0 nor 90 to 86400"))
+}
+
 fn room_rate(rate: &u32) -> Result<(), String> {
     if [8000, 16_000, 48_000].contains(rate) {
         return Ok(());
@@ -109,6 +116,7 @@ pub static SETTINGS: &[Setting] = &[
     setting!("sip.accept_from", ["SIP_ACCEPT_FROM"], sip.accept_from),
     setting!("sip.auto_ringing", [], sip.auto_ringing),
     setting!("sip.ring_timeout_s", [], sip.ring_timeout_s, 1..=3600),
+    setting!("sip.session_expires_s", [], sip.session_expires_s, in |v: &u32| session_length(*v)),
     setting!("sip.refer_auto_dial", ["SIP_REFER_AUTO_DIAL"], sip.refer_auto_dial),
     setting!("sip.api_wait_s", [], sip.api_wait_s, 1..=30),
     setting!("sip.codecs", [], sip.codecs),

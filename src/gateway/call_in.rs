@@ -10,6 +10,7 @@ use crate::codec::Codec;
 use crate::media::command::Command;
 use crate::sdp::{self, Description, Direction, Local, SdpError};
 use crate::sip::dialog::Dialog;
+use crate::sip::session_timer;
 use crate::sip::target::{Target, next_hop};
 use crate::sip::transactions::ServerId;
 use crate::wire::{Draft, Request};
@@ -30,6 +31,9 @@ impl Gateway {
         let reachable = |d: &Dialog| d.next_hop().sip().is_some_and(|u| next_hop(u).is_ok());
         if !Dialog::uas(request, "probe").is_ok_and(|d| reachable(&d)) {
             return self.refuse_call(now, tx, 400, "Bad Request: no usable Contact or Record-Route");
+        }
+        if let Err(least) = session_timer::answer(&request.common.headers) {
+            return self.refuse_short_session(now, tx, least);
         }
         let replaces = match self.replaced_by(request) {
             Ok(replaces) => replaces,
@@ -214,8 +218,9 @@ impl Gateway {
         self.add_contact(&mut draft, tx);
         draft.set_body("application/sdp", body.into_bytes());
         let (Some(request), Some(tag)) = (self.tx.request_of(tx), self.tx.tag_of(tx)) else { return };
-        let cseq = request.common.cseq;
+        let (cseq, headers) = (request.common.cseq, request.common.headers.clone());
         let Ok(dialog) = Dialog::uas(request, tag) else { return };
+        self.grant_session(now, id, &headers, &mut draft);
         self.tx.respond(now.mono, tx, 200, &draft);
         self.incoming.remove(&tx);
         if let Some(leg) = self.legs.get_mut(id) {

@@ -15,12 +15,15 @@ use super::snapshot::{LegView, view};
 use crate::base::time::Now;
 use crate::sdp::{self, Description, Direction};
 use crate::sip::dialog::Dialog;
+use crate::sip::session_timer::SessionExpires;
 use crate::sip::target::{Target, Transport, next_hop};
 use crate::sip::transactions::ClientId;
 use crate::wire::{Draft, Method, NameAddr, Response, Uri};
 
 /// Redirections followed for one call.
 const MAX_REDIRECTS: u8 = 5;
+/// Longest session that a far end can make us ask for, seconds: a day.
+const LONGEST_SESSION: u32 = 86_400;
 
 /// What every INVITE of an outbound leg has in common.
 #[derive(Debug, Clone)]
@@ -37,6 +40,8 @@ pub struct OutRequest {
     pub call_id: String,
     /// `Privacy`, if not empty.
     pub privacy: String,
+    /// Session interval to ask for, seconds; 0: none.
+    pub session: u32,
     /// Further headers.
     pub headers: Vec<(String, String)>,
 }
@@ -84,6 +89,7 @@ impl Gateway {
             tag: self.rng.token(),
             call_id: self.rng.uuid(),
             privacy: wanted.privacy,
+            session: self.config.sip.session_expires_s,
             headers: wanted.headers.clone(),
         };
         let key = (request.call_id.clone(), request.tag.clone());
@@ -177,6 +183,13 @@ impl Gateway {
         if !r.privacy.is_empty() {
             draft.push("Privacy", r.privacy.as_str());
         }
+        if r.session > 0 {
+            draft.push("Session-Expires", r.session.to_string());
+            if r.session > self.config.sip.session_expires_s {
+                // A 422 has told us so (RFC 4028 §7.3).
+                draft.push("Min-SE", r.session.to_string());
+            }
+        }
         for (name, value) in &r.headers {
             draft.push(name.as_str(), value.as_str());
         }
@@ -204,6 +217,12 @@ impl Gateway {
                     self.invite(now, id, flow);
                 }
             }
+            422 if calling && self.session_too_short(id, response) => {
+                self.outgoing.remove(&tx);
+                if let Some(flow) = self.legs.get(id).and_then(|l| l.flow) {
+                    self.invite(now, id, flow);
+                }
+            }
             300..=399 if calling => self.redirected(now, tx, id, response),
             300..=699 if calling => {
                 self.outgoing.remove(&tx);
@@ -215,6 +234,15 @@ impl Gateway {
             }
             _ => {}
         }
+    }
+
+    /// 422: a longer session is asked for, if that was not what we asked for already (RFC 4028 §7.3).
+    fn session_too_short(&mut self, id: LegId, response: &Response) -> bool {
+        let least = SessionExpires::least(&response.common.headers);
+        let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get_mut(id) else { return false };
+        let asked = inviting.request.session;
+        inviting.request.session = least;
+        asked > 0 && asked < least && least <= LONGEST_SESSION
     }
 
     fn is_answer_of(&self, id: LegId, response: &Response) -> bool {
@@ -261,6 +289,7 @@ impl Gateway {
             leg.answered = Some(now.mono);
             leg.ring_until = None;
         }
+        self.note_session(now.mono, id, response);
         self.open_media(id);
         self.connected(now, id);
         self.note_hold(now, id);

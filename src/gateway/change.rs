@@ -1,4 +1,5 @@
-//! Changes of a session that we ask for: hold and resume by re-INVITE (RFC 3261 §14.1, RFC 3264 §8.4).
+//! Changes of a session that we ask for: hold, resume and refresh by re-INVITE or UPDATE (RFC 3261 §14.1,
+//! RFC 3264 §8.4, RFC 4028 §7.4).
 
 use std::time::{Duration, Instant};
 
@@ -22,15 +23,23 @@ const TURN: Duration = Duration::from_millis(200);
 /// A re-INVITE of ours, from the wish to its final response.
 #[derive(Debug)]
 pub struct Change {
-    /// Hold, or resume.
-    hold: bool,
+    wish: Wish,
     /// Whom to tell; nobody once the wait is over.
     asker: Option<Handle>,
     /// The asker is told then that it takes longer.
     reply_by: Instant,
-    /// It is given up then.
-    give_up: Instant,
+    /// It is given up [`GIVE_UP`] later.
+    begun: Instant,
     step: Step,
+}
+
+/// What a re-INVITE is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Hold,
+    Resume,
+    /// The same session again, so that it goes on; by UPDATE where the far end knows it.
+    Refresh,
 }
 
 #[derive(Debug)]
@@ -47,10 +56,14 @@ impl Change {
     /// The next moment something is due.
     pub(super) fn deadline(&self) -> Instant {
         let own = match self.step {
-            Step::Waiting(until) => until.min(self.give_up),
-            Step::Addressing | Step::Asked(..) => self.give_up,
+            Step::Waiting(until) => until.min(self.give_up()),
+            Step::Addressing | Step::Asked(..) => self.give_up(),
         };
         if self.asker.is_some() { own.min(self.reply_by) } else { own }
+    }
+
+    fn give_up(&self) -> Instant {
+        self.begun + GIVE_UP
     }
 
     /// An INVITE of ours is on its way.
@@ -93,19 +106,23 @@ impl Gateway {
         }
         let handle = self.expect_reply();
         let wait = Duration::from_secs(self.config.sip.api_wait_s.into());
-        let change = Change {
-            hold: on,
-            asker: Some(handle),
-            reply_by: now.mono + wait,
-            give_up: now.mono + GIVE_UP,
-            step: Step::Waiting(now.mono),
-        };
-        if let Some(leg) = self.legs.get_mut(id) {
-            leg.change = Some(Box::new(change));
-        }
-        self.ask(now, id);
+        let wish = if on { Wish::Hold } else { Wish::Resume };
+        self.begin_change(now, id, wish, Some(handle), now.mono + wait);
         self.drain(now);
         Ok(handle)
+    }
+
+    /// Asks the far end to let the session go on.
+    pub(super) fn refresh(&mut self, now: Now, id: LegId) {
+        self.begin_change(now, id, Wish::Refresh, None, now.mono);
+    }
+
+    fn begin_change(&mut self, now: Now, id: LegId, wish: Wish, asker: Option<Handle>, reply_by: Instant) {
+        let (begun, step) = (now.mono, Step::Waiting(now.mono));
+        if let Some(leg) = self.legs.get_mut(id) {
+            leg.change = Some(Box::new(Change { wish, asker, reply_by, begun, step }));
+        }
+        self.ask(now, id);
     }
 
     /// Sends the re-INVITE of a change, unless another INVITE of the dialog is not done (RFC 3261 §14.1).
@@ -117,22 +134,37 @@ impl Gateway {
             change.step = Step::Waiting(now.mono + TURN);
             return self.reschedule(id);
         }
-        let direction = if change.hold { Direction::SendOnly } else { Direction::SendRecv };
+        let direction = match change.wish {
+            Wish::Hold => Direction::SendOnly,
+            Wish::Resume => Direction::SendRecv,
+            Wish::Refresh if leg.on_hold => Direction::SendOnly,
+            Wish::Refresh => Direction::SendRecv,
+        };
+        let timer = leg.timer;
+        let ours = timer.is_some_and(|t| t.refresh_at.is_some());
+        let update = change.wish == Wish::Refresh && leg.knows_update;
+        let method = if update { Method::Update } else { Method::Invite };
         let (Some(mut local), Some(stream), Phase::Up { dialog }) =
             (leg.local.clone(), leg.stream, &mut leg.phase)
         else {
             return;
         };
-        local.next();
-        let (mut draft, hop) = dialog.request(&Method::Invite);
+        if change.wish != Wish::Refresh {
+            local.next();
+        }
+        let (mut draft, hop) = dialog.request(&method);
         draft.push("Contact", contact);
         draft.push("Allow", super::outside::ALLOW);
+        draft.push("Supported", super::outside::SUPPORTED);
         draft.push("User-Agent", name.as_str());
-        draft.set_body("application/sdp", sdp::offer_again(&local, &stream, direction).into_bytes());
+        Self::ask_for_session(timer, ours, &mut draft);
+        if !update {
+            draft.set_body("application/sdp", sdp::offer_again(&local, &stream, direction).into_bytes());
+        }
         change.step = Step::Addressing;
         let flow = leg.flow;
         self.reschedule(id);
-        self.send_change(now, id, &hop, flow, draft, local);
+        self.send_change(now, id, &hop, flow, (method, draft, local));
     }
 
     /// The re-INVITE is on its way.
@@ -145,7 +177,7 @@ impl Gateway {
     /// Something of a change is due.
     pub(super) fn change_due(&mut self, now: Now, id: LegId) {
         let Some(change) = self.legs.get_mut(id).and_then(|l| l.change.as_mut()) else { return };
-        if change.give_up <= now.mono {
+        if change.give_up() <= now.mono {
             return self.change_unanswered(now, id);
         }
         if change.reply_by <= now.mono
@@ -181,26 +213,39 @@ impl Gateway {
             491 => self.change_collided(now, id),
             // The dialog is no more (RFC 3261 §12.2.1.2).
             408 | 481 => self.change_unanswered(now, id),
+            // It allows UPDATE in one breath and refuses it in the next.
+            405 | 501 if response.common.cseq_method == Method::Update => {
+                if let Some(leg) = self.legs.get_mut(id) {
+                    leg.knows_update = false;
+                }
+                self.ask(now, id);
+            }
             code => self.change_over(id, Err(format!("the far end refused: {code} {}", response.reason))),
         }
     }
 
     fn change_accepted(&mut self, now: Now, tx: ClientId, id: LegId, response: &Response, local: Local) {
         let Some(leg) = self.legs.get_mut(id) else { return };
-        let (flow, hold) = (leg.flow, leg.change.as_ref().is_some_and(|c| c.hold));
+        let Some(change) = &leg.change else { return };
+        let (flow, wish, asked) = (leg.flow, change.wish, change.begun);
         let Some(dialog) = leg.dialog_mut() else { return };
         dialog.refresh_target(&response.common.contacts);
+        if response.common.cseq_method == Method::Update {
+            self.note_session(asked, id, response);
+            return self.change_over(id, Ok(()));
+        }
         let dialog = dialog.clone();
         self.send_ack(now, tx, &dialog, response.common.cseq, flow);
         if let Err(e) = self.answer_to_change(id, response, local) {
             log::info!(leg = self.leg_name(id), error:% = e; "no usable answer to our offer");
             return self.bye_now(now, id, "not_acceptable");
         }
-        let Some(leg) = self.legs.get_mut(id) else { return };
-        leg.on_hold = hold;
-        leg.hold_until = hold.then(|| now.mono + HOLD_LIMIT);
-        if let Some(slot) = leg.slot {
-            self.media.push_back(Command::Hold { slot, on: hold });
+        self.note_session(asked, id, response);
+        if let (Some(leg), Wish::Hold | Wish::Resume) = (self.legs.get_mut(id), wish) {
+            let on = wish == Wish::Hold;
+            leg.on_hold = on;
+            leg.hold_until = on.then(|| now.mono + HOLD_LIMIT);
+            self.media.extend(leg.slot.map(|slot| Command::Hold { slot, on }));
         }
         self.change_over(id, Ok(()));
         self.stream_changed(now, id);

@@ -292,6 +292,7 @@ impl Gateway {
         } else {
             self.change_due(now, id);
             self.transfer_due(now, id);
+            self.session_due(now, id);
             self.reschedule(id);
         }
     }

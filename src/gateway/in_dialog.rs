@@ -10,6 +10,7 @@ use crate::base::time::Now;
 use crate::media::command::Slot;
 use crate::sdp::{self, Description, SdpError};
 use crate::sip::dialog::Dialog;
+use crate::sip::session_timer;
 use crate::sip::target::Target;
 use crate::sip::transactions::ServerId;
 use crate::wire::{Draft, Method, Request};
@@ -38,16 +39,14 @@ impl Gateway {
             Method::Bye => self.bye_received(now, tx, id),
             Method::Invite => self.reinvited(now, tx, id, request, source),
             Method::Info => self.info(now, tx, id, request),
+            Method::Update => self.updated(now, tx, id, request, source),
             Method::Refer => self.referred(now, tx, id, request),
             Method::Notify => self.notified(now, tx, id, request),
             Method::Options => self.options(now, tx),
             Method::Ack | Method::Cancel => {}
-            Method::Register
-            | Method::Update
-            | Method::Prack
-            | Method::Subscribe
-            | Method::Message
-            | Method::Publish => self.not_allowed(now, tx, 405, "Method Not Allowed"),
+            Method::Register | Method::Prack | Method::Subscribe | Method::Message | Method::Publish => {
+                self.not_allowed(now, tx, 405, "Method Not Allowed")
+            }
             Method::Other(_) => self.not_allowed(now, tx, 501, "Not Implemented"),
         }
     }
@@ -87,6 +86,9 @@ impl Gateway {
             }
             return self.tx.respond(now.mono, tx, code, &draft);
         }
+        if let Err(least) = session_timer::answer(&request.common.headers) {
+            return self.refuse_short_session(now, tx, least);
+        }
         if let Some((code, reason)) = refusal_of_body(request) {
             return self.refuse_body(now, tx, code, reason);
         }
@@ -104,6 +106,7 @@ impl Gateway {
         };
         let Some(mut draft) = self.tx.draft(tx, 200, "OK") else { return };
         self.add_contact(&mut draft, tx);
+        self.grant_session(now, id, &request.common.headers, &mut draft);
         draft.set_body("application/sdp", body.into_bytes());
         self.tx.respond(now.mono, tx, 200, &draft);
         if let Some(leg) = self.legs.get_mut(id) {
@@ -119,7 +122,7 @@ impl Gateway {
         }
     }
 
-    fn answer_change(&mut self, id: LegId, offer: &Description) -> Result<String, SdpError> {
+    pub(super) fn answer_change(&mut self, id: LegId, offer: &Description) -> Result<String, SdpError> {
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
         let wanted = leg.wanted_direction();
         let local = leg.local.as_mut().ok_or(SdpError::Malformed)?;
@@ -293,7 +296,7 @@ impl Gateway {
 }
 
 /// Why an INVITE in a call has to wait (RFC 3261 §14.2): one of ours, or one of theirs, is not done.
-fn too_early(leg: &Leg) -> Option<(u16, &'static str)> {
+pub(super) fn too_early(leg: &Leg) -> Option<(u16, &'static str)> {
     if leg.change.as_ref().is_some_and(|c| c.is_under_way()) {
         return Some((491, "Request Pending"));
     }

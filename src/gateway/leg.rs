@@ -15,6 +15,7 @@ use crate::codec::Codec;
 use crate::media::command::{Quality, Slot};
 use crate::sdp::{Description, Local, Negotiated};
 use crate::sip::dialog::Dialog;
+use crate::sip::session_timer::SessionTimer;
 use crate::sip::target::Target;
 use crate::sip::transactions::{ClientId, ServerId};
 
@@ -118,6 +119,10 @@ pub struct Leg {
     pub deaf: bool,
     /// It takes digits that others of its room send.
     pub accept_dtmf: bool,
+    /// The session ends unless it is refreshed.
+    pub timer: Option<SessionTimer>,
+    /// Its far end takes UPDATE.
+    pub knows_update: bool,
     /// Credentials for who challenges its requests.
     pub auth: Option<Box<LegAuth>>,
     /// A transfer that we have asked for.
@@ -214,8 +219,9 @@ impl Leg {
             Phase::Inviting(_) | Phase::Ringing { .. } | Phase::Answered { .. } | Phase::Up { .. } => {
                 let change = self.change.as_ref().map(|c| c.deadline());
                 let transfer = self.transfer.as_ref().map(|t| t.until);
+                let session = self.timer.map(|t| t.deadline());
                 let own = [self.ring_until, self.max_until, self.hold_until];
-                own.into_iter().chain([change, transfer]).flatten().min()
+                own.into_iter().chain([change, transfer, session]).flatten().min()
             }
         }
     }

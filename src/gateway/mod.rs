@@ -18,6 +18,7 @@ pub mod playback;
 pub mod ports;
 pub mod record;
 pub mod referred;
+pub mod refresh;
 pub mod replies;
 pub mod room;
 pub mod sending;

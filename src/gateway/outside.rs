@@ -7,10 +7,10 @@ use crate::sip::transactions::ServerId;
 use crate::wire::{Method, Request, Uri};
 
 /// Methods the gateway takes.
-pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, REFER, NOTIFY";
+pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, REFER, NOTIFY, UPDATE";
 const ACCEPT: &str = "application/sdp, application/dtmf-relay, application/dtmf, message/sipfrag";
 /// Extensions the gateway knows.
-pub const SUPPORTED: &str = "replaces";
+pub const SUPPORTED: &str = "replaces, timer";
 
 impl Gateway {
     /// A new request.

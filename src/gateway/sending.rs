@@ -45,7 +45,7 @@ pub(super) struct Pending {
 #[derive(Debug)]
 enum What {
     Invite(LegId),
-    Change(LegId, Draft, Local),
+    Change(LegId, (Method, Draft, Local)),
     Refer(LegId, Draft),
     Notify(Option<LegId>, Draft),
     Bye(Draft, Option<Box<Bye>>),
@@ -101,10 +101,9 @@ impl Gateway {
         id: LegId,
         hop: &Uri,
         flow: Option<Target>,
-        draft: Draft,
-        local: Local,
+        what: (Method, Draft, Local),
     ) {
-        self.send(now, hop, flow, What::Change(id, draft, local));
+        self.send(now, hop, flow, What::Change(id, what));
     }
 
     /// Sends a REFER.
@@ -179,9 +178,9 @@ impl Gateway {
         match what {
             What::Invite(id) => self.invite(now, id, target),
             What::Ack(tx, tag, draft) => self.tx.ack(tx, &tag, &draft, target),
-            What::Change(id, mut draft, local) => {
-                self.authorize(id, &Method::Invite, &mut draft);
-                match self.tx.request(now.mono, &Method::Invite, draft, target) {
+            What::Change(id, (method, mut draft, local)) => {
+                self.authorize(id, &method, &mut draft);
+                match self.tx.request(now.mono, &method, draft, target) {
                     Ok(tx) => {
                         self.outgoing.insert(tx, Purpose::Change(id));
                         self.change_sent(id, tx, local);

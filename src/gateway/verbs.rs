@@ -36,6 +36,8 @@ impl Leg {
             muted: false,
             deaf: false,
             accept_dtmf: true,
+            timer: None,
+            knows_update: false,
             auth: None,
             transfer: None,
             referral: None,

@@ -9,6 +9,7 @@ mod machine;
 pub mod server;
 pub mod server_invite;
 pub mod server_side;
+pub mod session_timer;
 pub mod table;
 pub mod target;
 pub mod transactions;

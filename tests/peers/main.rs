@@ -24,5 +24,6 @@ mod hold;
 mod load;
 mod office;
 mod phone;
+mod session;
 mod tour;
 mod transfer;

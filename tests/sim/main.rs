@@ -23,6 +23,7 @@ mod net;
 mod paths;
 mod phone;
 mod reinvite;
+mod session;
 mod timers;
 mod transfer;
 mod webhooks;

@@ -47,6 +47,8 @@ pub struct Node {
     next_port: u32,
     /// Drops everything it gets.
     pub deaf: bool,
+    /// What it sends never arrives.
+    pub dumb: bool,
 }
 
 struct Datagram {
@@ -89,7 +91,7 @@ impl Net {
             let addr: SocketAddr = format!("10.0.0.{}:5060", i + 1).parse().unwrap();
             let locals = Locals { v4: Some(addr), v6: None };
             let gw = Gateway::new(config(extra), locals, rng.fork());
-            Node { gw, addr, events: Vec::new(), next_port: 0, deaf: false }
+            Node { gw, addr, events: Vec::new(), next_port: 0, deaf: false, dumb: false }
         };
         let nodes: Vec<Node> = (0..nodes).map(make).collect();
         let phone = Phone::new(nodes[0].addr, Rng::from_number(seed ^ 0x9e37));
@@ -180,6 +182,9 @@ impl Net {
         let to = self.nodes.iter().position(|n| n.addr == target.addr);
         if to.is_none() && target.addr.to_string() != PHONE {
             self.unreachable.push(bytes.to_vec());
+            return;
+        }
+        if self.nodes.iter().any(|n| n.dumb && n.addr == from) {
             return;
         }
         self.injected.sent += 1;

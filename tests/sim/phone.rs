@@ -38,6 +38,14 @@ pub struct Phone {
     accepted: Option<ServerId>,
     /// ACKs are kept back.
     pub withholds_ack: bool,
+    /// Fields of its INVITEs beside the usual ones.
+    pub fields: Vec<(&'static str, &'static str)>,
+    /// What it answers to an INVITE in a call, with the fields of [`Self::fields`]; otherwise it refuses.
+    pub agrees: Option<String>,
+    /// Shortest session it takes, seconds.
+    pub least_session: u32,
+    /// `Session-Expires` of the INVITEs it got.
+    pub sessions: Vec<String>,
     /// Lets only those through who know a password.
     pub guard: Option<Guard>,
     gateway: Target,
@@ -55,6 +63,10 @@ impl Phone {
             ringing: None,
             accepted: None,
             withholds_ack: false,
+            fields: Vec::new(),
+            agrees: None,
+            least_session: 0,
+            sessions: Vec::new(),
             guard: None,
             gateway: Target { transport: Transport::Udp, addr: gateway, conn: None },
         }
@@ -78,6 +90,7 @@ impl Phone {
 
     fn invite(&mut self, now: Instant, mut draft: Draft, offer: Option<&str>) {
         draft.push("Contact", format!("<sip:phone@{PHONE}>"));
+        self.fields.iter().for_each(|(name, value)| draft.push(*name, *value));
         if let Some(offer) = offer {
             draft.set_body("application/sdp", offer.as_bytes().to_vec());
         }
@@ -143,12 +156,22 @@ impl Phone {
         let id = self.ringing.take().expect("rings");
         let mut draft = self.tx.draft(id, 200, "OK").unwrap();
         draft.push("Contact", format!("<sip:phone@{PHONE}>"));
+        self.fields.iter().for_each(|(name, value)| draft.push(*name, *value));
         draft.set_body("application/sdp", answer.as_bytes().to_vec());
         self.tx.respond(now, id, 200, &draft);
         self.accepted = Some(id);
     }
 
     fn reply(&mut self, now: Instant, id: ServerId, request: &Request) {
+        if let Some(asked) = request.common.headers.get("Session-Expires") {
+            self.sessions.push(asked.to_owned());
+            let seconds: u32 = asked.split(';').next().unwrap().parse().unwrap();
+            if seconds < self.least_session {
+                let mut draft = self.tx.draft(id, 422, "Too Short").unwrap();
+                draft.push("Min-SE", self.least_session.to_string());
+                return self.tx.respond(now, id, 422, &draft);
+            }
+        }
         if request.method == Method::Invite && self.dialog.is_none() {
             self.dialog = Some(Dialog::uas(request, self.tx.tag_of(id).unwrap()).unwrap());
             self.ringing = Some(id);
@@ -156,8 +179,15 @@ impl Phone {
             draft.push("Contact", format!("<sip:phone@{PHONE}>"));
             return self.tx.respond(now, id, 180, &draft);
         }
-        let code = if request.method == Method::Bye { 200 } else { 405 };
-        let draft = self.tx.draft(id, code, "Said").unwrap();
+        let changed = self.agrees.as_ref().filter(|_| request.method == Method::Invite);
+        let code = if request.method == Method::Bye || changed.is_some() { 200 } else { 405 };
+        let mut draft = self.tx.draft(id, code, "Said").unwrap();
+        if let Some(answer) = changed {
+            draft.push("Contact", format!("<sip:phone@{PHONE}>"));
+            self.fields.iter().for_each(|(name, value)| draft.push(*name, *value));
+            draft.set_body("application/sdp", answer.clone().into_bytes());
+            self.accepted = Some(id);
+        }
         self.tx.respond(now, id, code, &draft);
     }
 

@@ -1,0 +1,123 @@
+//! Session timers of calls (RFC 4028), and UPDATE (RFC 3311).
+
+use std::time::Instant;
+
+use super::call_in::offer_of;
+use super::core::Gateway;
+use super::in_dialog::too_early;
+use super::leg::{LegId, Phase};
+use super::outside::refusal_of_body;
+use crate::base::time::Now;
+use crate::sip::session_timer::{self, Refresher, SessionExpires, SessionTimer};
+use crate::sip::target::Target;
+use crate::sip::transactions::ServerId;
+use crate::wire::headers::Headers;
+use crate::wire::{Draft, Request, Response};
+
+/// Shortest session a far end may grant, seconds: below it refreshes would be all there is.
+const SHORTEST: u32 = 30;
+
+impl Gateway {
+    /// Adds to our 2xx what it says of the session's end, and starts the timer.
+    pub(super) fn grant_session(&mut self, now: Now, id: LegId, asked: &Headers, draft: &mut Draft) {
+        let granted = session_timer::answer(asked).ok().flatten();
+        if let Some(granted) = granted {
+            if granted.refresher == Some(Refresher::Uac) {
+                draft.push("Require", "timer");
+            }
+            draft.push("Session-Expires", granted.to_string());
+        }
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        leg.knows_update |= knows_update(asked);
+        let ours = granted.is_some_and(|g| g.refresher == Some(Refresher::Uas));
+        leg.timer = granted.map(|g| SessionTimer::new(g.interval, ours, now.mono));
+        self.reschedule(id);
+    }
+
+    /// Refuses a session that is too short (§9).
+    pub(super) fn refuse_short_session(&mut self, now: Now, tx: ServerId, least: u32) {
+        *self.counters.refused.entry(422).or_default() += 1;
+        let Some(mut draft) = self.tx.draft(tx, 422, "Session Interval Too Small") else { return };
+        draft.push("Min-SE", least.to_string());
+        self.tx.respond(now.mono, tx, 422, &draft);
+    }
+
+    /// Notes what the far end's 2xx says of the session's end (§7.2). Counted from when we asked: the far end
+    /// may have answered long before its answer came through.
+    pub(super) fn note_session(&mut self, asked: Instant, id: LegId, response: &Response) {
+        let headers = &response.common.headers;
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        leg.knows_update |= knows_update(headers);
+        leg.timer = SessionExpires::of(headers).map(|e| {
+            let ours = e.refresher != Some(Refresher::Uas);
+            SessionTimer::new(e.interval.max(SHORTEST), ours, asked)
+        });
+        self.reschedule(id);
+    }
+
+    /// Adds to a refresh of ours how long the session is to last; roles stay as they are (§7.4).
+    pub(super) fn ask_for_session(timer: Option<SessionTimer>, ours: bool, draft: &mut Draft) {
+        let Some(timer) = timer else { return };
+        let refresher = Some(if ours { Refresher::Uac } else { Refresher::Uas });
+        draft.push("Session-Expires", SessionExpires { interval: timer.interval, refresher }.to_string());
+    }
+
+    /// Something of a session timer is due.
+    pub(super) fn session_due(&mut self, now: Now, id: LegId) {
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        let up = matches!(leg.phase, Phase::Up { .. });
+        let Some(timer) = &mut leg.timer else { return };
+        if timer.ends_at <= now.mono {
+            return self.hang_up(now, id, "session_expired", None);
+        }
+        if timer.refresh_at.is_some_and(|at| at <= now.mono) {
+            // Should this one come to nothing, the next is due halfway to the end.
+            timer.try_again(now.mono);
+            if up && leg.change.is_none() {
+                self.refresh(now, id);
+            }
+        }
+    }
+
+    /// UPDATE in a call: a refresh, or another session.
+    pub(super) fn updated(&mut self, now: Now, tx: ServerId, id: LegId, request: &Request, source: Target) {
+        let headers = &request.common.headers;
+        if let Err(least) = session_timer::answer(headers) {
+            return self.refuse_short_session(now, tx, least);
+        }
+        if let Some((code, reason)) = refusal_of_body(request) {
+            return self.refuse_body(now, tx, code, reason);
+        }
+        let offer = match offer_of(request) {
+            Ok(offer) => offer,
+            Err(e) => return self.refuse_sdp(now, tx, &e),
+        };
+        if let Some((code, reason)) = self.legs.get(id).and_then(too_early).filter(|_| offer.is_some()) {
+            return self.respond_plain(now, tx, code, reason);
+        }
+        let body = match offer.as_ref().map(|o| self.answer_change(id, o)).transpose() {
+            Ok(body) => body,
+            Err(e) => return self.refuse_sdp(now, tx, &e),
+        };
+        let Some(mut draft) = self.tx.draft(tx, 200, "OK") else { return };
+        self.add_contact(&mut draft, tx);
+        self.grant_session(now, id, headers, &mut draft);
+        if let Some(body) = body {
+            draft.set_body("application/sdp", body.into_bytes());
+        }
+        self.tx.respond(now.mono, tx, 200, &draft);
+        if let Some(leg) = self.legs.get_mut(id) {
+            leg.flow = Some(source);
+            if let Some(dialog) = leg.dialog_mut() {
+                dialog.refresh_target(&request.common.contacts);
+            }
+        }
+        if offer.is_some() {
+            self.stream_changed(now, id);
+        }
+    }
+}
+
+fn knows_update(headers: &Headers) -> bool {
+    headers.tokens("Allow").any(|m| m.eq_ignore_ascii_case("UPDATE"))
+}

@@ -1,0 +1,103 @@
+//! Session timers in both roles: refreshed by UPDATE and by re-INVITE, too short, and not refreshed any more.
+
+use branchline::wire::Method;
+
+use crate::calls::{A, B, FOREVER, call_to, originate, report, seeds, total, until_ringing};
+use crate::net::{HARSH, Injected, NONE, Net};
+use crate::phone::sdp;
+
+const NINETY: &str = "[sip]\nsession_expires_s = 90\n";
+
+/// A call from A to B that is up.
+fn in_call(net: &mut Net) -> [String; 2] {
+    let a = originate(net, 0);
+    let b = until_ringing(net).expect("B rings");
+    net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
+    [a, b]
+}
+
+fn state(net: &Net, node: usize, leg: &str) -> &'static str {
+    net.nodes[node].gw.leg(leg).map_or("gone", |l| l.state)
+}
+
+#[test]
+fn refreshed_sessions_go_on_and_the_others_end() {
+    let mut sum = Injected::default();
+    for seed in 0..seeds() {
+        let mut net = Net::new(seed, 2, HARSH, NINETY);
+        let legs = in_call(&mut net);
+        net.run_for(900_000);
+        assert_eq!([state(&net, A, &legs[A]), state(&net, B, &legs[B])], ["connected"; 2], "seed {seed}");
+        // A would refresh. One end is cut off: each finds out, and neither tells the other.
+        let gone = seed as usize % 2;
+        (net.nodes[gone].deaf, net.nodes[gone].dumb) = (true, true);
+        net.run_for(95_000);
+        assert_eq!(net.reason(B, &legs[B]).as_deref(), Some("session_expired"), "seed {seed}");
+        assert_eq!(
+            net.reason(A, &legs[A]).as_deref(),
+            Some("timeout"),
+            "seed {seed}: its refresh was not answered"
+        );
+        net.run_for(FOREVER);
+        net.check_end(&format!("seed {seed}"));
+        total(&mut sum, net.injected);
+    }
+    report("session timers", sum);
+}
+
+#[test]
+fn a_phone_without_update_is_refreshed_by_reinvite_on_hold_too() {
+    for seed in 0..seeds() {
+        let mut net = Net::new(seed, 1, HARSH, "");
+        net.phone.fields = vec![("Supported", "timer"), ("Session-Expires", "90;refresher=uas")];
+        net.with_phone(|p, now| p.call(now, Some(&sdp(1, "sendrecv"))));
+        assert!(net.run_until(40_000, |n| !n.legs(A).is_empty()));
+        let leg = net.legs(A)[0].clone();
+        net.with(A, |gw, now| gw.answer(now, &leg)).unwrap();
+        net.run_for(20_000);
+        // Its answers say 90 s again and leave the refreshing to us, who ask: uac.
+        net.phone.fields = vec![("Session-Expires", "90;refresher=uac")];
+        net.phone.agrees = Some(sdp(2, "recvonly"));
+        if seed % 2 == 0 {
+            net.with(A, |gw, now| gw.hold(now, &leg, true)).unwrap();
+        } else {
+            net.phone.agrees = Some(sdp(2, "sendrecv"));
+        }
+        net.run_for(600_000);
+        let shown = if seed % 2 == 0 { "held" } else { "connected" };
+        assert_eq!(state(&net, A, &leg), shown, "seed {seed}");
+        let asked = net.phone.asked.iter().filter(|m| **m == Method::Invite).count();
+        assert!((9..=30).contains(&asked), "seed {seed}: {asked} refreshes in ten minutes");
+        assert!(net.phone.sessions.iter().all(|s| s == "90;refresher=uac"), "{:?}", net.phone.sessions);
+        net.with_phone(crate::phone::Phone::bye);
+        net.run_for(FOREVER);
+        assert_eq!(net.reason(A, &leg).as_deref(), Some("remote_bye"), "seed {seed}");
+        net.check_end(&format!("seed {seed}"));
+    }
+}
+
+#[test]
+fn sessions_that_are_too_short_are_refused_and_asked_for_again() {
+    let mut net = Net::new(1, 1, NONE, "");
+    net.phone.fields = vec![("Supported", "timer"), ("Session-Expires", "60")];
+    net.with_phone(|p, now| p.call(now, Some(&sdp(1, "sendrecv"))));
+    net.run_for(FOREVER);
+    assert_eq!(net.phone.outcome(1).map(|o| o.0), Some(422));
+    assert!(net.legs(A).is_empty(), "no leg comes of it");
+    net.check_end("too short");
+
+    let mut net = Net::new(2, 1, NONE, NINETY);
+    net.phone.least_session = 300;
+    let leg = net.with(A, |gw, now| gw.originate(now, call_to("sip:phone@10.0.0.99:5060"))).unwrap().id;
+    assert!(net.run_until(5_000, |n| n.phone.ringing.is_some()));
+    assert_eq!(net.phone.sessions, ["90", "300"]);
+    net.phone.fields = vec![("Session-Expires", "300;refresher=uas")];
+    net.with_phone(|p, now| p.pick_up(now, &sdp(1, "sendrecv")));
+    net.run_for(200_000);
+    assert_eq!(state(&net, A, &leg), "connected");
+    // The phone was to refresh and does not.
+    net.run_for(80_000);
+    assert_eq!(net.reason(A, &leg).as_deref(), Some("session_expired"));
+    net.run_for(FOREVER);
+    net.check_end("not refreshed");
+}
