@@ -99,7 +99,7 @@ fn serve(mut config: Config) -> Result<(), String> {
     // What a crash left behind would lead to ports of the past.
     state.remove("listen.json");
     let executor = Rc::new(Executor::default());
-    let stop = signals::stop().map_err(|e| format!("signals: {e}"))?;
+    let mut stop = signals::stop().map_err(|e| format!("signals: {e}"))?;
     let http =
         Listener::bind(config.http.listen).map_err(|e| format!("http.listen {}: {e}", config.http.listen))?;
     let http_at = http.local_addr().map_err(|e| format!("http.listen: {e}"))?;
@@ -141,6 +141,11 @@ fn serve(mut config: Config) -> Result<(), String> {
     executor.block_on(async {
         let signal = stop.wait().await;
         log::info!(signal = signal; "stopping");
+        let again = async {
+            let signal = stop.wait().await;
+            log::info!(signal = signal; "stopping at once");
+        };
+        smol::future::or(shell.drain(), again).await;
         shell.stop().await;
     });
     state.remove("listen.json");

@@ -81,6 +81,8 @@ pub struct Sip {
     pub auto_ringing: bool,
     /// Longest time an inbound call rings, seconds.
     pub ring_timeout_s: u32,
+    /// Time that running calls have to end after SIGTERM, seconds.
+    pub drain_s: u32,
     /// Length of a session that our calls ask for, seconds; 0: none is asked for.
     pub session_expires_s: u32,
     /// Carry out transfers that far ends ask for.
@@ -185,6 +187,7 @@ impl Default for Config {
                 accept_from: value::nets(HOME_NETWORKS),
                 auto_ringing: true,
                 ring_timeout_s: 120,
+                drain_s: 30,
                 session_expires_s: 0,
                 refer_auto_dial: false,
                 api_wait_s: 10,

@@ -116,6 +116,7 @@ pub static SETTINGS: &[Setting] = &[
     setting!("sip.accept_from", ["SIP_ACCEPT_FROM"], sip.accept_from),
     setting!("sip.auto_ringing", [], sip.auto_ringing),
     setting!("sip.ring_timeout_s", [], sip.ring_timeout_s, 1..=3600),
+    setting!("sip.drain_s", [], sip.drain_s, 0..=3600),
     setting!("sip.session_expires_s", [], sip.session_expires_s, in |v: &u32| session_length(*v)),
     setting!("sip.refer_auto_dial", ["SIP_REFER_AUTO_DIAL"], sip.refer_auto_dial),
     setting!("sip.api_wait_s", [], sip.api_wait_s, 1..=30),

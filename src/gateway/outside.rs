@@ -31,6 +31,7 @@ impl Gateway {
                 Some((code, reason)) => self.refuse_body(now, tx, code, reason),
                 None => self.invited(now, tx, request, source),
             },
+            Method::Options if self.is_stopping() => self.refuse_call(now, tx, 503, "Service Unavailable"),
             Method::Options => self.options(now, tx),
             Method::Bye | Method::Info | Method::Update | Method::Prack | Method::Notify => {
                 self.respond_plain(now, tx, 481, "Call/Transaction Does Not Exist");

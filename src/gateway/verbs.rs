@@ -113,9 +113,20 @@ impl Gateway {
         self.stopping
     }
 
+    /// New calls, of whatever side, get 503 from now on; those that run go on.
+    pub fn refuse_new_calls(&mut self) {
+        self.stopping = true;
+    }
+
+    /// True when no call is left.
+    #[must_use]
+    pub fn is_without_calls(&self) -> bool {
+        self.names.is_empty()
+    }
+
     /// Ends every leg because the gateway stops; new calls get 503 from now on.
     pub fn shut_down(&mut self, now: Now) {
-        self.stopping = true;
+        self.refuse_new_calls();
         let all: Vec<LegId> = self.names.values().copied().collect();
         for id in all {
             self.hang_up(now, id, "shutdown", Some(503));

@@ -290,6 +290,20 @@ impl Shell {
         }
     }
 
+    /// Takes no new calls and waits until those that run have ended, or their time is over.
+    pub async fn drain(self: &Rc<Self>) {
+        self.call(|gateway, _| gateway.refuse_new_calls());
+        let empty = async {
+            while !self.look(Gateway::is_without_calls) {
+                timer::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let time = Duration::from_secs(self.config.sip.drain_s.into());
+        if timer::within(time, empty).await.is_none() {
+            log::info!(calls = self.look(|g| g.legs().len()); "calls that did not end in time are hung up");
+        }
+    }
+
     /// Ends all calls, waits a moment for the last words, then stops the threads.
     pub async fn stop(self: &Rc<Self>) {
         self.call(|gateway, now| gateway.shut_down(now));

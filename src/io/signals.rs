@@ -19,7 +19,7 @@ pub fn stop() -> io::Result<Stop> {
 
 impl Stop {
     /// Waits for one of them; its name.
-    pub async fn wait(mut self) -> &'static str {
+    pub async fn wait(&mut self) -> &'static str {
         match self.0.next().await {
             Some(Ok(Signal::Int)) => "SIGINT",
             Some(_) | None => "SIGTERM",

@@ -134,8 +134,18 @@ impl Gateway {
 
     /// SIGTERM, then the exit code.
     pub fn stop(&mut self) -> Option<i32> {
+        self.terminate();
+        self.child.wait().unwrap().code()
+    }
+
+    /// SIGTERM.
+    pub fn terminate(&self) {
         let kill = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
         assert!(kill.success());
+    }
+
+    /// The exit code, once it has ended by itself.
+    pub fn wait(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 }
