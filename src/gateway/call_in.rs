@@ -60,7 +60,7 @@ impl Gateway {
         }
         self.reschedule(id);
         if self.config.sip.auto_ringing && !takes_over {
-            self.respond_plain(now, tx, 180, "Ringing");
+            self.send_ringing(now, id, tx);
         }
         self.publish_ringing(now, id, request);
         if takes_over && let Err(e) = self.answer(now, &name) {
@@ -145,8 +145,14 @@ impl Gateway {
             return Err(GatewayError::Conflict("the leg is not ringing".to_owned()));
         };
         let tx = *tx;
-        self.respond_plain(now, tx, 180, "Ringing");
+        self.send_ringing(now, id, tx);
         Ok(())
+    }
+
+    fn send_ringing(&mut self, now: Now, id: LegId, tx: ServerId) {
+        let Some(mut draft) = self.tx.draft(tx, 180, "Ringing") else { return };
+        self.add_contact(&mut draft, tx);
+        self.send_provisional(now, id, tx, 180, draft);
     }
 
     /// `POST /legs/{id}/early-media`: 183 with our answer, media at once.
@@ -172,7 +178,7 @@ impl Gateway {
         };
         self.add_contact(&mut draft, tx);
         draft.set_body("application/sdp", body.into_bytes());
-        self.tx.respond(now.mono, tx, 183, &draft);
+        self.send_provisional(now, id, tx, 183, draft);
         if let Some(leg) = self.legs.get_mut(id) {
             leg.early = true;
         }
@@ -193,6 +199,9 @@ impl Gateway {
             return Err(GatewayError::Conflict("the leg is not ringing or in early media".to_owned()));
         };
         let (tx, offer, early) = (*tx, offer.as_deref().cloned(), leg.early);
+        if self.answer_waits(id) {
+            return Ok(());
+        }
         let body = match (&offer, early) {
             (Some(_), true) => Ok(self.repeat_answer(id)),
             (Some(offer), false) => self.answer_offer(id, offer),

@@ -10,6 +10,7 @@ use super::core::Gateway;
 use super::error::GatewayError;
 use super::leg::{Inviting, Kind, Leg, LegId, Phase};
 use super::referred::Referral;
+use super::reliable::last_number;
 use super::sending::Purpose;
 use super::snapshot::{LegView, view};
 use crate::base::time::Now;
@@ -93,8 +94,9 @@ impl Gateway {
             headers: wanted.headers.clone(),
         };
         let key = (request.call_id.clone(), request.tag.clone());
-        let inviting =
-            Inviting { tx: None, redirects: Vec::new(), followed: 0, request, cseq: self.rng.below(1 << 15) };
+        let cseq = self.rng.below(1 << 15);
+        let (redirects, early) = (Vec::new(), Vec::new());
+        let inviting = Inviting { tx: None, redirects, followed: 0, request, cseq, early };
         let id = self.rng.uuid();
         let ring = u64::from(wanted.ring_timeout);
         let leg = Leg {
@@ -202,6 +204,7 @@ impl Gateway {
         let calling =
             self.legs.get(id).is_some_and(|l| matches!(&l.phase, Phase::Inviting(i) if i.tx == Some(tx)));
         match response.code {
+            101..=199 if calling && !self.acknowledge_progress(now, id, response) => {}
             100..=199 if calling => {
                 self.referral_progressed(now, id, response.code, &response.reason);
                 self.progress(now, id, response);
@@ -274,6 +277,7 @@ impl Gateway {
             // A 2xx nobody can acknowledge: the far end ends it by its own timer.
             return self.end(now, id, "invite_failed");
         };
+        dialog.local_seq = last_number(&inviting.early, &dialog);
         let flow = self.legs.get(id).and_then(|l| l.flow);
         self.send_ack(now, tx, &dialog, response.common.cseq, flow);
         let early = self.legs.get(id).is_some_and(|l| l.early);

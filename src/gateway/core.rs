@@ -293,6 +293,7 @@ impl Gateway {
             self.change_due(now, id);
             self.transfer_due(now, id);
             self.session_due(now, id);
+            self.reliable_due(now, id);
             self.reschedule(id);
         }
     }

@@ -39,12 +39,13 @@ impl Gateway {
             Method::Bye => self.bye_received(now, tx, id),
             Method::Invite => self.reinvited(now, tx, id, request, source),
             Method::Info => self.info(now, tx, id, request),
+            Method::Prack => self.pracked(now, tx, id, request),
             Method::Update => self.updated(now, tx, id, request, source),
             Method::Refer => self.referred(now, tx, id, request),
             Method::Notify => self.notified(now, tx, id, request),
             Method::Options => self.options(now, tx),
             Method::Ack | Method::Cancel => {}
-            Method::Register | Method::Prack | Method::Subscribe | Method::Message | Method::Publish => {
+            Method::Register | Method::Subscribe | Method::Message | Method::Publish => {
                 self.not_allowed(now, tx, 405, "Method Not Allowed")
             }
             Method::Other(_) => self.not_allowed(now, tx, 501, "Not Implemented"),

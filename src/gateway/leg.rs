@@ -7,6 +7,7 @@ use super::change::Change;
 use super::event::Hook;
 use super::ports::Port;
 use super::referred::Referral;
+use super::reliable::{Early, Reliable};
 use super::takeover::Predecessor;
 use super::transfer::Transfer;
 use crate::base::ids::Id;
@@ -90,6 +91,8 @@ pub struct Inviting {
     pub request: super::call_out::OutRequest,
     /// CSeq number of the last attempt.
     pub cseq: u32,
+    /// Early dialogs in which provisional responses were acknowledged.
+    pub early: Vec<Early>,
 }
 
 /// A call leg.
@@ -119,6 +122,8 @@ pub struct Leg {
     pub deaf: bool,
     /// It takes digits that others of its room send.
     pub accept_dtmf: bool,
+    /// Provisional responses that want a PRACK.
+    pub reliable: Option<Box<Reliable>>,
     /// The session ends unless it is refreshed.
     pub timer: Option<SessionTimer>,
     /// Its far end takes UPDATE.
@@ -221,7 +226,8 @@ impl Leg {
                 let transfer = self.transfer.as_ref().map(|t| t.until);
                 let session = self.timer.map(|t| t.deadline());
                 let own = [self.ring_until, self.max_until, self.hold_until];
-                own.into_iter().chain([change, transfer, session]).flatten().min()
+                let reliable = self.reliable.as_ref().and_then(|r| r.deadline());
+                own.into_iter().chain([change, transfer, session, reliable]).flatten().min()
             }
         }
     }

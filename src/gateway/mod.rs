@@ -19,6 +19,7 @@ pub mod ports;
 pub mod record;
 pub mod referred;
 pub mod refresh;
+pub mod reliable;
 pub mod replies;
 pub mod room;
 pub mod sending;

@@ -7,10 +7,10 @@ use crate::sip::transactions::ServerId;
 use crate::wire::{Method, Request, Uri};
 
 /// Methods the gateway takes.
-pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, REFER, NOTIFY, UPDATE";
+pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, REFER, NOTIFY, UPDATE, PRACK";
 const ACCEPT: &str = "application/sdp, application/dtmf-relay, application/dtmf, message/sipfrag";
 /// Extensions the gateway knows.
-pub const SUPPORTED: &str = "replaces, timer";
+pub const SUPPORTED: &str = "replaces, timer, 100rel";
 
 impl Gateway {
     /// A new request.

@@ -48,6 +48,7 @@ enum What {
     Change(LegId, (Method, Draft, Local)),
     Refer(LegId, Draft),
     Notify(Option<LegId>, Draft),
+    Prack(LegId, Draft),
     Bye(Draft, Option<Box<Bye>>),
     Ack(ClientId, String, Draft),
 }
@@ -116,6 +117,11 @@ impl Gateway {
         draft: Draft,
     ) {
         self.send(now, hop, flow, What::Refer(id, draft));
+    }
+
+    /// Sends a PRACK. Should it be lost for good, so will the call be.
+    pub(super) fn send_prack(&mut self, now: Now, id: LegId, hop: &Uri, flow: Option<Target>, draft: Draft) {
+        self.send(now, hop, flow, What::Prack(id, draft));
     }
 
     /// Sends a NOTIFY; the leg in `last` ends when the far end has it.
@@ -207,6 +213,10 @@ impl Gateway {
                     (_, None) => {}
                 }
             }
+            What::Prack(id, mut draft) => {
+                self.authorize(id, &Method::Prack, &mut draft);
+                let _sent = self.tx.request(now.mono, &Method::Prack, draft, target);
+            }
             What::Bye(draft, bye) => self.send_bye_to(now, target, draft, bye),
         }
     }
@@ -217,7 +227,7 @@ impl Gateway {
             What::Change(id, ..) => self.change_unanswered(now, id),
             What::Refer(id, _) => self.refer_answered(now, id, Err("the far end cannot be reached")),
             What::Notify(Some(id), _) => self.referrer_told(now, id),
-            What::Notify(None, _) | What::Bye(..) | What::Ack(..) => {}
+            What::Notify(None, _) | What::Prack(..) | What::Bye(..) | What::Ack(..) => {}
         }
     }
 

@@ -36,6 +36,7 @@ impl Leg {
             muted: false,
             deaf: false,
             accept_dtmf: true,
+            reliable: None,
             timer: None,
             knows_update: false,
             auth: None,

@@ -22,6 +22,7 @@ mod hold;
 mod net;
 mod paths;
 mod phone;
+mod prack;
 mod reinvite;
 mod session;
 mod timers;

@@ -72,6 +72,8 @@ pub struct Net {
     lookups: BTreeMap<(Instant, u64), (usize, WorkId, String)>,
     sequence: u64,
     pub injected: Injected,
+    /// How often each method, or status code, was sent.
+    pub traffic: BTreeMap<String, u64>,
     /// What was sent to nobody.
     pub unreachable: Vec<Vec<u8>>,
     /// Things tests want to do later.
@@ -107,6 +109,7 @@ impl Net {
             lookups: BTreeMap::new(),
             sequence: 0,
             injected: Injected::default(),
+            traffic: BTreeMap::new(),
             unreachable: Vec::new(),
             agenda: BTreeSet::new(),
         };
@@ -188,6 +191,8 @@ impl Net {
             return;
         }
         self.injected.sent += 1;
+        let start = String::from_utf8_lossy(&bytes[..bytes.len().min(40)]).replace("SIP/2.0 ", "");
+        *self.traffic.entry(start.split(' ').next().unwrap_or_default().to_owned()).or_default() += 1;
         let faults = if target.transport == Transport::Tcp { NONE } else { self.faults };
         if self.rng.chance(faults.loss) {
             self.injected.lost += 1;

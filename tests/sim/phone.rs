@@ -46,6 +46,10 @@ pub struct Phone {
     pub least_session: u32,
     /// `Session-Expires` of the INVITEs it got.
     pub sessions: Vec<String>,
+    /// Acknowledges provisional responses that ask for it.
+    pub pracks: bool,
+    /// The early dialog of its call, and the last RSeq it has acknowledged.
+    early: Option<(Dialog, u32)>,
     /// Lets only those through who know a password.
     pub guard: Option<Guard>,
     gateway: Target,
@@ -67,6 +71,8 @@ impl Phone {
             agrees: None,
             least_session: 0,
             sessions: Vec::new(),
+            pracks: false,
+            early: None,
             guard: None,
             gateway: Target { transport: Transport::Udp, addr: gateway, conn: None },
         }
@@ -144,7 +150,10 @@ impl Phone {
                     self.asked.push(request.method.clone());
                     self.reply(now, id, &request);
                 }
-                Event::Response(id, response) => self.response(id, &response),
+                Event::Response(id, response) => {
+                    self.acknowledge(now, &response);
+                    self.response(id, &response);
+                }
                 Event::Ack(_) => self.accepted.take().into_iter().for_each(|id| self.tx.confirm(id)),
                 Event::Cancelled(_) | Event::Failed(..) | Event::AckMissing(_) | Event::Gone(_) => {}
             }
@@ -203,6 +212,9 @@ impl Phone {
         }
         let asked = c.to.uri.clone();
         let dialog = self.dialog.get_or_insert_with(|| Dialog::uac(response, &asked).unwrap());
+        if let Some((early, _)) = &self.early {
+            dialog.local_seq = dialog.local_seq.max(early.local_seq);
+        }
         if self.withholds_ack {
             return;
         }
@@ -212,6 +224,25 @@ impl Phone {
         }
         let tag = c.to.tag().unwrap_or_default().to_owned();
         self.tx.ack(id, &tag, &ack, self.gateway);
+    }
+
+    fn acknowledge(&mut self, now: Instant, response: &Response) {
+        let rseq = response.common.headers.get("RSeq").and_then(|v| v.parse::<u32>().ok());
+        let Some(rseq) = rseq.filter(|_| self.pracks) else { return };
+        let asked = response.common.to.uri.clone();
+        let (_, last) =
+            self.early.get_or_insert_with(|| (Dialog::uac(response, &asked).unwrap(), rseq.wrapping_sub(1)));
+        if rseq == last.wrapping_add(1) {
+            *last = rseq;
+            self.prack(now, &format!("{rseq} {} INVITE", response.common.cseq));
+        }
+    }
+
+    /// PRACK in the early dialog of its call.
+    pub fn prack(&mut self, now: Instant, rack: &str) {
+        let (mut draft, _) = self.early.as_mut().expect("an early dialog").0.request(&Method::Prack);
+        draft.push("RAck", rack);
+        self.tx.request(now, &Method::Prack, draft, self.gateway).unwrap();
     }
 
     pub fn poll_transmit(&mut self) -> Option<Transmit> {

@@ -1,0 +1,204 @@
+//! Provisional responses that are acknowledged: 100rel and PRACK (RFC 3262), as the one called and as the caller.
+
+use std::time::{Duration, Instant};
+
+use super::call_in::offer_of;
+use super::core::Gateway;
+use super::leg::{Leg, LegId, Phase};
+use crate::base::time::Now;
+use crate::sip::dialog::Dialog;
+use crate::sip::transactions::ServerId;
+use crate::sip::{T1, TIMEOUT};
+use crate::wire::{Draft, Method, Request, Response};
+
+/// Early dialogs of one call that are acknowledged.
+const MAX_EARLY: usize = 8;
+
+/// The reliable provisional responses of an inbound leg.
+#[derive(Debug, Default)]
+pub struct Reliable {
+    /// RSeq of the last one.
+    rseq: u32,
+    /// The one that waits for its PRACK.
+    waiting: Option<Waiting>,
+    /// One that came meanwhile: sent when that one is acknowledged.
+    next: Option<(u16, Draft)>,
+    /// The API has answered the call: done when that one is acknowledged.
+    answer: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    code: u16,
+    draft: Draft,
+    /// It describes our media: no 2xx may overtake it (§3).
+    describes: bool,
+    again: Instant,
+    interval: Duration,
+    give_up: Instant,
+}
+
+impl Reliable {
+    /// The next moment something is due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.waiting.as_ref().map(|w| w.again.min(w.give_up))
+    }
+}
+
+/// An early dialog of an outbound leg.
+#[derive(Debug)]
+pub struct Early {
+    dialog: Dialog,
+    /// RSeq of the last provisional response.
+    rseq: u32,
+}
+
+impl Gateway {
+    /// Sends a provisional response to an INVITE; reliably where the caller insists, or where it describes our
+    /// media and the caller can.
+    pub(super) fn send_provisional(&mut self, now: Now, id: LegId, tx: ServerId, code: u16, draft: Draft) {
+        let describes = draft.get("Content-Type").is_some();
+        let asks = |field: &'static str| {
+            let request = self.tx.request_of(tx);
+            request.is_some_and(|r| r.common.headers.tokens(field).any(|t| t.eq_ignore_ascii_case("100rel")))
+        };
+        if !(asks("Require") || describes && asks("Supported")) {
+            return self.tx.respond(now.mono, tx, code, &draft);
+        }
+        let first = self.rng.below(1 << 30) + 1;
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        let reliable = leg.reliable.get_or_insert_with(Box::default);
+        if reliable.waiting.is_some() {
+            reliable.next = Some((code, draft));
+            return;
+        }
+        reliable.rseq = if reliable.rseq == 0 { first } else { reliable.rseq + 1 };
+        let mut draft = draft;
+        draft.push("Require", "100rel");
+        draft.push("RSeq", reliable.rseq.to_string());
+        self.tx.respond(now.mono, tx, code, &draft);
+        let (again, give_up) = (now.mono + T1, now.mono + TIMEOUT);
+        reliable.waiting = Some(Waiting { code, draft, describes, again, interval: T1, give_up });
+        self.reschedule(id);
+    }
+
+    /// A provisional response is due again, or has never been acknowledged.
+    pub(super) fn reliable_due(&mut self, now: Now, id: LegId) {
+        let Some(Leg { phase: Phase::Ringing { tx, .. }, reliable: Some(reliable), .. }) =
+            self.legs.get_mut(id)
+        else {
+            return;
+        };
+        let (tx, Some(w)) = (*tx, &mut reliable.waiting) else { return };
+        if w.give_up <= now.mono {
+            self.respond_plain(now, tx, 504, "Server Time-out: no PRACK");
+            return self.end(now, id, "ack_timeout");
+        }
+        if w.again <= now.mono {
+            w.interval *= 2;
+            w.again = now.mono + w.interval;
+            self.tx.respond(now.mono, tx, w.code, &w.draft);
+        }
+    }
+
+    /// True when a 2xx has to wait for a PRACK; it follows by itself.
+    pub(super) fn answer_waits(&mut self, id: LegId) -> bool {
+        let Some(reliable) = self.legs.get_mut(id).and_then(|l| l.reliable.as_mut()) else { return false };
+        let waits = reliable.waiting.as_ref().is_some_and(|w| w.describes);
+        reliable.answer |= waits;
+        waits
+    }
+
+    /// PRACK: the caller has our provisional response.
+    pub(super) fn pracked(&mut self, now: Now, tx: ServerId, id: LegId, request: &Request) {
+        if !self.is_prack_of(id, request) {
+            return self.respond_plain(now, tx, 481, "No Such Provisional Response");
+        }
+        let offer = match offer_of(request) {
+            Ok(offer) => offer,
+            Err(e) => return self.refuse_sdp(now, tx, &e),
+        };
+        let body = match offer.as_ref().map(|o| self.answer_change(id, o)).transpose() {
+            Ok(body) => body,
+            Err(e) => return self.refuse_sdp(now, tx, &e),
+        };
+        let Some(mut draft) = self.tx.draft(tx, 200, "OK") else { return };
+        if let Some(body) = body {
+            draft.set_body("application/sdp", body.into_bytes());
+        }
+        self.tx.respond(now.mono, tx, 200, &draft);
+        if offer.is_some() {
+            self.stream_changed(now, id);
+        }
+        self.go_on_after_prack(now, id);
+    }
+
+    fn is_prack_of(&self, id: LegId, request: &Request) -> bool {
+        let Some(leg) = self.legs.get(id) else { return false };
+        let Some(reliable) = &leg.reliable else { return false };
+        let cseq = match &leg.phase {
+            Phase::Ringing { tx, .. } | Phase::Answered { tx, .. } => {
+                self.tx.request_of(*tx).map(|r| r.common.cseq)
+            }
+            Phase::Inviting(_) | Phase::Up { .. } | Phase::Ending { .. } => None,
+        };
+        let mut parts = request.common.headers.get("RAck").unwrap_or_default().split_ascii_whitespace();
+        let number = |text: Option<&str>| text.and_then(|t| t.parse::<u32>().ok());
+        let (rseq, of, method) = (number(parts.next()), number(parts.next()), parts.next());
+        rseq == Some(reliable.rseq) && of.is_some() && of == cseq && method == Some("INVITE")
+    }
+
+    fn go_on_after_prack(&mut self, now: Now, id: LegId) {
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        let name = leg.id.clone();
+        let Some(reliable) = &mut leg.reliable else { return };
+        reliable.waiting = None;
+        let (next, answer) = (reliable.next.take(), std::mem::take(&mut reliable.answer));
+        let ringing = if let Phase::Ringing { tx, .. } = &leg.phase { Some(*tx) } else { None };
+        self.reschedule(id);
+        let Some(tx) = ringing else { return };
+        if answer {
+            if let Err(e) = self.answer(now, &name) {
+                log::info!(leg = name, error:% = e; "the call cannot be answered after its PRACK");
+            }
+        } else if let Some((code, draft)) = next {
+            self.send_provisional(now, id, tx, code, draft);
+        }
+    }
+
+    /// Acknowledges a provisional response that asks for it; false when it is a copy, or came too early (§4).
+    pub(super) fn acknowledge_progress(&mut self, now: Now, id: LegId, response: &Response) -> bool {
+        let c = &response.common;
+        if !c.headers.tokens("Require").any(|t| t.eq_ignore_ascii_case("100rel")) {
+            return true;
+        }
+        let Some(rseq) = c.headers.get("RSeq").and_then(|v| v.trim().parse::<u32>().ok()) else {
+            return true;
+        };
+        let Some(leg) = self.legs.get_mut(id) else { return false };
+        let Phase::Inviting(inviting) = &mut leg.phase else { return false };
+        let flow = leg.flow;
+        let known = inviting.early.iter().any(|e| e.dialog.remote.tag() == c.to.tag());
+        if !known && inviting.early.len() < MAX_EARLY {
+            let Ok(dialog) = Dialog::uac(response, &inviting.request.target) else { return false };
+            inviting.early.push(Early { dialog, rseq: rseq.wrapping_sub(1) });
+        }
+        let mut all = inviting.early.iter_mut();
+        let Some(early) = all.find(|e| e.dialog.remote.tag() == c.to.tag()) else { return false };
+        if rseq != early.rseq.wrapping_add(1) {
+            return false;
+        }
+        early.rseq = rseq;
+        let (mut draft, hop) = early.dialog.request(&Method::Prack);
+        draft.push("RAck", format!("{rseq} {} INVITE", c.cseq));
+        draft.push("User-Agent", self.config.sip.host.as_str());
+        self.send_prack(now, id, &hop, flow, draft);
+        true
+    }
+}
+
+/// The number of the last request in the early dialog that a 2xx confirms: the next one has to be higher.
+pub(super) fn last_number(early: &[Early], confirmed: &Dialog) -> u32 {
+    let same = early.iter().find(|e| e.dialog.remote.tag() == confirmed.remote.tag());
+    same.map_or(confirmed.local_seq, |e| e.dialog.local_seq.max(confirmed.local_seq))
+}

@@ -1,0 +1,121 @@
+//! Provisional responses that are acknowledged (RFC 3262): by us, to us, and by nobody.
+
+use crate::calls::{A, B, FOREVER, originate, report, seeds, total, until_ringing};
+use crate::net::{HARSH, Injected, NONE, Net};
+use crate::phone::sdp;
+
+fn state(net: &Net, node: usize, leg: &str) -> &'static str {
+    net.nodes[node].gw.leg(leg).map_or("gone", |l| l.state)
+}
+
+#[test]
+fn early_media_is_acknowledged_and_the_answer_waits_for_it() {
+    let mut sum = Injected::default();
+    for seed in 0..seeds() {
+        let mut net = Net::new(seed, 2, HARSH, "");
+        let a = originate(&mut net, 0);
+        let b = until_ringing(&mut net).expect("B rings");
+        net.with(B, |gw, now| gw.early_media(now, &b)).unwrap();
+        let ringing = net.traffic.get("200").copied();
+        // Answered at once: the 200 may not overtake the 183.
+        net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
+        assert_eq!(net.traffic.get("200").copied(), ringing, "seed {seed}: no 200 before the PRACK");
+        net.run_for(60_000);
+        assert_eq!([state(&net, A, &a), state(&net, B, &b)], ["connected"; 2], "seed {seed}");
+        assert!(net.traffic["PRACK"] >= 1, "seed {seed}");
+        let story = ["leg.ringing", "leg.early_media", "leg.connected"];
+        assert_eq!(net.story(A, &a), story, "seed {seed}: early media is never lost");
+        let who = seed as usize % 2;
+        net.with(who, |gw, now| gw.hang_up_leg(now, [&a, &b][who], None)).unwrap();
+        net.run_for(FOREVER);
+        assert_eq!(net.reason(1 - who, [&b, &a][who]).as_deref(), Some("remote_bye"), "seed {seed}");
+        net.check_end(&format!("seed {seed}"));
+        total(&mut sum, net.injected);
+    }
+    report("PRACK", sum);
+}
+
+#[test]
+fn calls_are_given_up_or_answered_in_the_middle_of_it() {
+    let mut sum = Injected::default();
+    for seed in 0..seeds() {
+        let mut net = Net::new(seed, 2, HARSH, "");
+        let a = originate(&mut net, 0);
+        let b = until_ringing(&mut net).expect("B rings");
+        net.with(B, |gw, now| gw.early_media(now, &b)).unwrap();
+        let wait = u64::from(net.rng.below(300));
+        net.run_for(wait);
+        if seed % 2 == 0 {
+            net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)).unwrap();
+        } else {
+            net.with(B, |gw, now| gw.hang_up_leg(now, &b, Some("busy"))).unwrap();
+        }
+        net.run_for(FOREVER);
+        let want = if seed % 2 == 0 { ("api_hangup", "caller_cancel") } else { ("busy", "busy") };
+        let got = (net.reason(A, &a).unwrap(), net.reason(B, &b).unwrap());
+        assert_eq!((got.0.as_str(), got.1.as_str()), want, "seed {seed}");
+        net.check_end(&format!("seed {seed}"));
+        total(&mut sum, net.injected);
+    }
+    report("PRACK and hang-up", sum);
+}
+
+#[test]
+fn a_caller_that_insists_gets_reliable_ringing_and_one_that_never_acknowledges_is_refused() {
+    for seed in 0..seeds() {
+        let pracks = seed % 2 == 0;
+        let mut net = Net::new(seed, 1, HARSH, "");
+        net.phone.fields = vec![("Require", "100rel")];
+        net.phone.pracks = pracks;
+        net.with_phone(|p, now| p.call(now, Some(&sdp(1, "sendrecv"))));
+        assert!(net.run_until(60_000, |n| !n.legs(A).is_empty()), "seed {seed}");
+        let leg = net.legs(A)[0].clone();
+        net.run_for(if pracks { 20_000 } else { 100 });
+        // Early media behind reliable ringing waits for its turn.
+        net.with(A, |gw, now| gw.early_media(now, &leg)).unwrap();
+        net.run_for(60_000);
+        if !pracks {
+            assert_eq!(net.reason(A, &leg).as_deref(), Some("ack_timeout"), "seed {seed}");
+            assert_eq!(net.phone.outcome(1).map(|o| o.0), Some(504), "seed {seed}");
+            net.run_for(FOREVER);
+            net.check_end(&format!("seed {seed}"));
+            continue;
+        }
+        let provisional: Vec<u16> = net.phone.heard.iter().map(|h| h.1).filter(|c| *c > 100).collect();
+        assert!(provisional.contains(&180) && provisional.contains(&183), "seed {seed}: {provisional:?}");
+        net.with(A, |gw, now| gw.answer(now, &leg)).unwrap();
+        net.run_for(40_000);
+        assert_eq!(state(&net, A, &leg), "connected", "seed {seed}");
+        net.with_phone(crate::phone::Phone::bye);
+        net.run_for(FOREVER);
+        assert_eq!(net.reason(A, &leg).as_deref(), Some("remote_bye"), "seed {seed}");
+        net.check_end(&format!("seed {seed}"));
+    }
+}
+
+#[test]
+fn one_prack_is_enough_and_one_for_nothing_is_refused() {
+    let mut net = Net::new(1, 2, NONE, "");
+    let a = originate(&mut net, 0);
+    let b = until_ringing(&mut net).unwrap();
+    net.with(B, |gw, now| gw.early_media(now, &b)).unwrap();
+    net.run_for(2_000);
+    assert_eq!((net.traffic.get("PRACK"), net.traffic.get("183")), (Some(&1), Some(&1)));
+    net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)).unwrap();
+    net.run_for(FOREVER);
+    net.check_end("prack");
+
+    let mut net = Net::new(2, 1, NONE, "");
+    net.phone.fields = vec![("Require", "100rel")];
+    net.phone.pracks = true;
+    net.with_phone(|p, now| p.call(now, Some(&sdp(1, "sendrecv"))));
+    net.run_for(2_000);
+    assert_eq!(net.traffic.get("481"), None);
+    net.with_phone(|p, now| p.prack(now, "7 1 INVITE"));
+    net.run_for(2_000);
+    assert_eq!(net.traffic.get("481"), Some(&1));
+    let leg = net.legs(A)[0].clone();
+    net.with(A, |gw, now| gw.hang_up_leg(now, &leg, None)).unwrap();
+    net.run_for(FOREVER);
+    net.check_end("stray prack");
+}
