@@ -24,6 +24,7 @@ mod hold;
 mod load;
 mod office;
 mod phone;
+mod prack;
 mod session;
 mod tour;
 mod transfer;

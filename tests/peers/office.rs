@@ -29,7 +29,12 @@ impl Office {
 
     /// A phone at this port, with a voice of its own.
     pub fn phone(&self, port: u16) -> Phone {
-        Phone::with_voice(&self.dir, port)
+        self.phone_with(port, &[])
+    }
+
+    /// The same with parameters of its account.
+    pub fn phone_with(&self, port: u16, parameters: &[&str]) -> Phone {
+        Phone::with_voice(&self.dir, port, parameters)
     }
 
     /// The address of the gateway.

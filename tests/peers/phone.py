@@ -1,7 +1,7 @@
 """A phone nobody here wrote (baresip), driven by lines on standard input, telling its story on standard
 output. What it hears goes to a file of raw 16-bit samples.
 
-usage: phone.py PORT VOICE.wav HEARD.raw USER
+usage: phone.py PORT VOICE.wav HEARD.raw USER [ACCOUNT-PARAMETER …]
 commands: dial URI | answer | digits D | hold | resume | hangup | quit
           transfer URI | attended (the first call to the last) | accept | reject CODE
 """
@@ -15,6 +15,7 @@ from baresip.runtime import Runtime
 from baresip.ua import UserAgent
 
 PORT, VOICE, HEARD, USER = sys.argv[1:5]
+PARAMETERS = tuple(sys.argv[5:])
 
 
 def say(what, **more):
@@ -47,7 +48,14 @@ async def main():
     )
     ua = await UserAgent.create(
         runtime,
-        Account(user=USER, domain=f"127.0.0.1:{PORT}", password="", reg_interval=0, audio_codecs=("pcmu",)),
+        Account(
+            user=USER,
+            domain=f"127.0.0.1:{PORT}",
+            password="",
+            reg_interval=0,
+            audio_codecs=("pcmu",),
+            extra_params=PARAMETERS,
+        ),
     )
     calls, tasks, out = [], [], open(HEARD, "wb")
 

@@ -89,18 +89,24 @@ pub struct Phone {
 
 impl Phone {
     /// A phone whose voice no other port of the same ten has.
-    pub fn with_voice(dir: &Path, port: u16) -> Self {
+    pub fn with_voice(dir: &Path, port: u16, parameters: &[&str]) -> Self {
         let low = 300.0 + 300.0 * f64::from(port / 2 % 5) * 2.0;
         let voice = sweep(low, low + 400.0);
         let file = dir.join(format!("voice-{port}.wav"));
         write_voice(&file, &voice);
-        Self { voice, ..Self::start(dir, port, &file, "user") }
+        Self { voice, ..Self::with_parameters(dir, port, &file, "user", parameters) }
     }
 
     pub fn start(dir: &Path, port: u16, voice: &Path, user: &str) -> Self {
+        Self::with_parameters(dir, port, voice, user, &[])
+    }
+
+    /// A phone whose account has further parameters.
+    fn with_parameters(dir: &Path, port: u16, voice: &Path, user: &str, parameters: &[&str]) -> Self {
         let heard = dir.join(format!("heard-{port}.raw"));
         let mut command = Command::new(python());
         command.arg(script("tests/peers/phone.py")).arg(port.to_string()).arg(voice).arg(&heard).arg(user);
+        command.args(parameters);
         let lines = Lines::start(command.stderr(Stdio::null()));
         lines.json("is", "ready", 20);
         Self { lines, heard, voice: Vec::new() }
