@@ -72,15 +72,20 @@ impl Caller {
     }
 }
 
-#[test]
-fn running_calls_go_on_and_new_ones_are_refused() {
-    let mut gw = Gateway::start(&[]);
-    let caller = Caller::call(&gw);
+/// SIGTERM, and until the gateway says that it stops.
+fn terminate(gw: &Gateway) {
     gw.terminate();
     let until = Instant::now() + Duration::from_secs(10);
     while gw.get("/health").status != 503 {
         assert!(Instant::now() < until, "/health tells that it stops");
     }
+}
+
+#[test]
+fn running_calls_go_on_and_new_ones_are_refused() {
+    let mut gw = Gateway::start(&[]);
+    let caller = Caller::call(&gw);
+    terminate(&gw);
     let new = Caller { socket: caller.socket.try_clone().unwrap(), to_tag: String::new() };
     new.send("INVITE", 7, "", "");
     let refused = new.expect("SIP/2.0 503");
@@ -99,11 +104,7 @@ fn running_calls_go_on_and_new_ones_are_refused() {
 fn a_second_signal_ends_the_calls() {
     let mut gw = Gateway::start(&[]);
     let caller = Caller::call(&gw);
-    gw.terminate();
-    let until = Instant::now() + Duration::from_secs(10);
-    while gw.get("/health").status != 503 {
-        assert!(Instant::now() < until, "/health tells that it stops");
-    }
+    terminate(&gw);
     gw.terminate();
     assert!(caller.expect("BYE ").contains("Call-ID: drain1"));
     assert_eq!(gw.wait(), Some(0));

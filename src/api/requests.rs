@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::patterns;
@@ -42,6 +43,7 @@ pub struct CreateLeg {
     #[schemars(regex(pattern = patterns::ROOM_ID.text))]
     pub room_id: Option<String>,
     /// SIP digest credentials, for whoever challenges the call.
+    #[serde(deserialize_with = "auth")]
     pub auth: Option<Auth>,
     /// Answering-machine detection: not in this version.
     #[schemars(with = "()")]
@@ -55,9 +57,21 @@ pub struct CreateLeg {
     pub accept_dtmf: Option<bool>,
 }
 
+/// An object or nothing: left to itself, serde takes an array of values for an object.
+fn auth<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Auth>, D::Error> {
+    let wrong = || D::Error::custom("auth: expected an object with username and password");
+    match Value::deserialize(d)? {
+        Value::Null => Ok(None),
+        Value::Object(fields) => serde_json::from_value(Value::Object(fields))
+            .map(Some)
+            .map_err(|e| D::Error::custom(format!("auth: {e}"))),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Err(wrong()),
+    }
+}
+
 /// SIP digest credentials. Debug output hides the password.
 #[derive(Default, Deserialize, JsonSchema)]
-#[serde(default, expecting = "an object with username and password")]
+#[serde(default)]
 pub struct Auth {
     /// User name.
     #[schemars(regex(pattern = patterns::AUTH_USER.text))]

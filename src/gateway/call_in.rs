@@ -234,6 +234,7 @@ impl Gateway {
         self.incoming.remove(&tx);
         if let Some(leg) = self.legs.get_mut(id) {
             leg.phase = Phase::Answered { tx, dialog: Box::new(dialog) };
+            leg.reliable.iter_mut().for_each(|r| r.stop());
             leg.answered = Some(now.mono);
             leg.ring_until = None;
             leg.offer_in_ack = offerless.then_some(cseq);

@@ -147,7 +147,7 @@ impl Gateway {
         let (Some(mut local), Some(stream), Phase::Up { dialog }) =
             (leg.local.clone(), leg.stream, &mut leg.phase)
         else {
-            return;
+            return self.change_over(id, Err("the call has no media".to_owned()));
         };
         if change.wish != Wish::Refresh {
             local.next();

@@ -87,16 +87,7 @@ impl Gateway {
             }
             return self.tx.respond(now.mono, tx, code, &draft);
         }
-        if let Err(least) = session_timer::answer(&request.common.headers) {
-            return self.refuse_short_session(now, tx, least);
-        }
-        if let Some((code, reason)) = refusal_of_body(request) {
-            return self.refuse_body(now, tx, code, reason);
-        }
-        let offer = match offer_of(request) {
-            Ok(offer) => offer,
-            Err(e) => return self.refuse_sdp(now, tx, &e),
-        };
+        let Some(offer) = self.acceptable_offer(now, tx, request) else { return };
         let body = match &offer {
             Some(offer) => self.answer_change(id, offer),
             None => self.offer_again(id),
@@ -121,6 +112,25 @@ impl Gateway {
         if offer.is_some() {
             self.stream_changed(now, id);
         }
+    }
+
+    /// The offer in a request that may change the session, `None` inside when it has none; `None` outside when
+    /// the request has been refused for its session interval or its body.
+    pub(super) fn acceptable_offer(
+        &mut self,
+        now: Now,
+        tx: ServerId,
+        request: &Request,
+    ) -> Option<Option<Description>> {
+        if let Err(least) = session_timer::answer(&request.common.headers) {
+            self.refuse_short_session(now, tx, least);
+            return None;
+        }
+        if let Some((code, reason)) = refusal_of_body(request) {
+            self.refuse_body(now, tx, code, reason);
+            return None;
+        }
+        offer_of(request).inspect_err(|e| self.refuse_sdp(now, tx, e)).ok()
     }
 
     pub(super) fn answer_change(&mut self, id: LegId, offer: &Description) -> Result<String, SdpError> {

@@ -2,11 +2,9 @@
 
 use std::time::Instant;
 
-use super::call_in::offer_of;
 use super::core::Gateway;
 use super::in_dialog::too_early;
 use super::leg::{LegId, Phase};
-use super::outside::refusal_of_body;
 use crate::base::time::Now;
 use crate::sip::session_timer::{self, Refresher, SessionExpires, SessionTimer};
 use crate::sip::target::Target;
@@ -82,16 +80,7 @@ impl Gateway {
     /// UPDATE in a call: a refresh, or another session.
     pub(super) fn updated(&mut self, now: Now, tx: ServerId, id: LegId, request: &Request, source: Target) {
         let headers = &request.common.headers;
-        if let Err(least) = session_timer::answer(headers) {
-            return self.refuse_short_session(now, tx, least);
-        }
-        if let Some((code, reason)) = refusal_of_body(request) {
-            return self.refuse_body(now, tx, code, reason);
-        }
-        let offer = match offer_of(request) {
-            Ok(offer) => offer,
-            Err(e) => return self.refuse_sdp(now, tx, &e),
-        };
+        let Some(offer) = self.acceptable_offer(now, tx, request) else { return };
         if let Some((code, reason)) = self.legs.get(id).and_then(too_early).filter(|_| offer.is_some()) {
             return self.respond_plain(now, tx, code, reason);
         }

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::call_in::offer_of;
 use super::core::Gateway;
 use super::leg::{Leg, LegId, Phase};
 use crate::base::time::Now;
@@ -39,6 +38,11 @@ struct Waiting {
 }
 
 impl Reliable {
+    /// A final response has been sent: nothing provisional is repeated any more.
+    pub(super) fn stop(&mut self) {
+        (self.waiting, self.next) = (None, None);
+    }
+
     /// The next moment something is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.waiting.as_ref().map(|w| w.again.min(w.give_up))
@@ -114,10 +118,7 @@ impl Gateway {
         if !self.is_prack_of(id, request) {
             return self.respond_plain(now, tx, 481, "No Such Provisional Response");
         }
-        let offer = match offer_of(request) {
-            Ok(offer) => offer,
-            Err(e) => return self.refuse_sdp(now, tx, &e),
-        };
+        let Some(offer) = self.acceptable_offer(now, tx, request) else { return };
         let body = match offer.as_ref().map(|o| self.answer_change(id, o)).transpose() {
             Ok(body) => body,
             Err(e) => return self.refuse_sdp(now, tx, &e),

@@ -79,8 +79,10 @@ impl Gateway {
         hook: Option<Hook>,
     ) -> Result<RoomView, GatewayError> {
         let id = id.filter(|i| !i.is_empty()).unwrap_or_else(|| self.rng.uuid());
-        if id.len() > 128 || id.chars().any(char::is_control) {
-            return Err(GatewayError::Invalid("id: at most 128 bytes, no control characters".to_owned()));
+        if id.chars().count() > 128 || id.chars().any(|c| c.is_ascii_control()) {
+            return Err(GatewayError::Invalid(
+                "id: at most 128 characters, no control characters".to_owned(),
+            ));
         }
         if self.rooms.contains_key(&id) {
             return Err(GatewayError::Conflict("a room of this id exists".to_owned()));

@@ -9,6 +9,7 @@ def map_body(context, body):
         return body
     # JSON Schema counts 8.0 as an integer; as in the reference product, a fractional literal is none here.
     body = {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in body.items()}
-    if isinstance(body.get("uri"), str) and body["uri"].lower().startswith("sip:"):
-        body["uri"] = "sip:nobody@127.0.0.1:9"
+    for field in ("uri", "target"):
+        if isinstance(body.get(field), str) and body[field].lower().startswith("sip:"):
+            body[field] = "sip:nobody@127.0.0.1:9"
     return body

@@ -41,6 +41,15 @@ pub fn originate(net: &mut Net, ring_timeout: u32) -> String {
     net.with(A, |gw, now| gw.originate(now, call(ring_timeout))).unwrap().id
 }
 
+/// A call from the phone to A, answered: its leg.
+pub fn phone_calls(net: &mut Net) -> String {
+    net.with_phone(|p, now| p.call(now, Some(&crate::phone::sdp(1, "sendrecv"))));
+    assert!(net.run_until(40_000, |n| !n.legs(A).is_empty()), "A rings");
+    let leg = net.legs(A)[0].clone();
+    net.with(A, |gw, now| gw.answer(now, &leg)).unwrap();
+    leg
+}
+
 /// Runs until a leg rings at B, or the end.
 pub fn until_ringing(net: &mut Net) -> Option<String> {
     net.run_until(40_000, |n| !n.legs(B).is_empty());

@@ -3,24 +3,19 @@
 use branchline::gateway::error::GatewayError;
 use branchline::gateway::replies::{Handle, Reply};
 
-use crate::calls::{A, B, FOREVER, originate, report, seeds, total, until_ringing};
+use crate::calls::{A, B, FOREVER, originate, phone_calls, report, seeds, total, until_ringing};
 use crate::net::{HARSH, Injected, NONE, Net};
-use crate::phone::sdp;
 
 /// A call from A to B that is up.
 fn in_call(net: &mut Net) -> [String; 2] {
     let a = originate(net, 0);
     let b = until_ringing(net).expect("B rings");
     net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
-    let up = |n: &Net| [(A, &a), (B, &b)].iter().all(|(i, l)| state(n, *i, l) == "connected");
+    let up = |n: &Net| [(A, &a), (B, &b)].iter().all(|(i, l)| n.state(*i, l) == "connected");
     assert!(net.run_until(40_000, up));
     // Nothing of the INVITE is under way any more.
     net.run_for(40_000);
     [a, b]
-}
-
-fn state(net: &Net, node: usize, leg: &str) -> &'static str {
-    net.nodes[node].gw.leg(leg).map_or("gone", |l| l.state)
 }
 
 fn ask(net: &mut Net, node: usize, leg: &str, on: bool) -> Handle {
@@ -60,7 +55,7 @@ fn hold_and_resume_are_seen_at_both_ends_once() {
             let outcome = reply(&mut net, who, handle);
             assert!(matches!(outcome, Ok(Reply::Changed) | Err(GatewayError::Conflict(_))), "seed {seed}");
             net.run_for(40_000);
-            assert_eq!([state(&net, A, &legs[A]), state(&net, B, &legs[B])], [shown; 2], "seed {seed}");
+            assert_eq!([net.state(A, &legs[A]), net.state(B, &legs[B])], [shown; 2], "seed {seed}");
             let again = net.with(who, |gw, now| gw.hold(now, &legs[who], on));
             assert!(matches!(again, Err(GatewayError::Conflict(_))), "seed {seed}: {again:?}");
         }
@@ -87,20 +82,16 @@ fn both_ends_hold_at_once() {
         ask(&mut net, A, &legs[A], true);
         ask(&mut net, B, &legs[B], true);
         net.run_for(60_000);
-        assert_eq!([state(&net, A, &legs[A]), state(&net, B, &legs[B])], ["held"; 2], "seed {seed}");
+        assert_eq!([net.state(A, &legs[A]), net.state(B, &legs[B])], ["held"; 2], "seed {seed}");
         collided += u32::from(net.nodes.iter().all(|n| n.gw.numbers().sip.timers.contains_key("D")));
         ask(&mut net, A, &legs[A], false);
         net.run_for(60_000);
-        assert_eq!(
-            [state(&net, A, &legs[A]), state(&net, B, &legs[B])],
-            ["held"; 2],
-            "B's hold stays: {seed}"
-        );
+        assert_eq!([net.state(A, &legs[A]), net.state(B, &legs[B])], ["held"; 2], "B's hold stays: {seed}");
         let theirs = net.with(A, |gw, now| gw.hold(now, &legs[A], false)).unwrap_err();
         assert!(theirs.to_string().contains("only it can resume"), "{theirs}");
         ask(&mut net, B, &legs[B], false);
         net.run_for(60_000);
-        assert_eq!([state(&net, A, &legs[A]), state(&net, B, &legs[B])], ["connected"; 2], "seed {seed}");
+        assert_eq!([net.state(A, &legs[A]), net.state(B, &legs[B])], ["connected"; 2], "seed {seed}");
         net.with(A, |gw, now| gw.hang_up_leg(now, &legs[A], None)).unwrap();
         net.run_for(FOREVER);
         net.check_end(&format!("seed {seed}"));
@@ -154,12 +145,9 @@ fn a_far_end_that_vanished_ends_the_call() {
 fn a_refused_hold_leaves_the_call_as_it_was() {
     for seed in 0..seeds() {
         let mut net = Net::new(seed, 1, HARSH, "");
-        net.with_phone(|p, now| p.call(now, Some(&sdp(1, "sendrecv"))));
-        assert!(net.run_until(40_000, |n| !n.legs(A).is_empty()));
-        let leg = net.legs(A)[0].clone();
-        net.with(A, |gw, now| gw.answer(now, &leg)).unwrap();
+        let leg = phone_calls(&mut net);
         net.run_for(40_000);
-        assert_eq!(state(&net, A, &leg), "connected", "seed {seed}");
+        assert_eq!(net.state(A, &leg), "connected", "seed {seed}");
         let handle = ask(&mut net, A, &leg, true);
         net.run_for(40_000);
         match reply(&mut net, A, handle) {
@@ -168,7 +156,7 @@ fn a_refused_hold_leaves_the_call_as_it_was() {
             }
             other => panic!("seed {seed}: {other:?}"),
         }
-        assert_eq!((state(&net, A, &leg), count(&net, A, &leg, "leg.hold")), ("connected", 0));
+        assert_eq!((net.state(A, &leg), count(&net, A, &leg, "leg.hold")), ("connected", 0));
         net.with_phone(crate::phone::Phone::bye);
         net.run_for(FOREVER);
         assert_eq!(net.reason(A, &leg).as_deref(), Some("remote_bye"), "seed {seed}");
@@ -183,7 +171,7 @@ fn two_hours_of_hold_are_enough() {
     let handle = ask(&mut net, A, &legs[A], true);
     assert_eq!(reply(&mut net, A, handle), Ok(Reply::Changed));
     net.run_for(7_190_000);
-    assert_eq!(state(&net, A, &legs[A]), "held");
+    assert_eq!(net.state(A, &legs[A]), "held");
     net.run_for(20_000);
     assert_eq!(net.reason(A, &legs[A]).as_deref(), Some("hold_timeout"));
     assert_eq!(net.reason(B, &legs[B]).as_deref(), Some("remote_bye"));

@@ -322,6 +322,11 @@ impl Net {
         }
     }
 
+    /// The state of a leg as the API shows it; `gone` when it has ended.
+    pub fn state(&self, node: usize, leg: &str) -> &'static str {
+        self.nodes[node].gw.leg(leg).map_or("gone", |l| l.state)
+    }
+
     /// The disconnect reason of a leg.
     pub fn reason(&self, node: usize, leg: &str) -> Option<String> {
         let e = self.nodes[node]

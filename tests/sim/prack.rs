@@ -4,8 +4,12 @@ use crate::calls::{A, B, FOREVER, originate, report, seeds, total, until_ringing
 use crate::net::{HARSH, Injected, NONE, Net};
 use crate::phone::sdp;
 
-fn state(net: &Net, node: usize, leg: &str) -> &'static str {
-    net.nodes[node].gw.leg(leg).map_or("gone", |l| l.state)
+/// A call from A to B with early media: both legs.
+fn early(net: &mut Net) -> (String, String) {
+    let a = originate(net, 0);
+    let b = until_ringing(net).expect("B rings");
+    net.with(B, |gw, now| gw.early_media(now, &b)).unwrap();
+    (a, b)
 }
 
 #[test]
@@ -13,15 +17,13 @@ fn early_media_is_acknowledged_and_the_answer_waits_for_it() {
     let mut sum = Injected::default();
     for seed in 0..seeds() {
         let mut net = Net::new(seed, 2, HARSH, "");
-        let a = originate(&mut net, 0);
-        let b = until_ringing(&mut net).expect("B rings");
-        net.with(B, |gw, now| gw.early_media(now, &b)).unwrap();
+        let (a, b) = early(&mut net);
         let ringing = net.traffic.get("200").copied();
         // Answered at once: the 200 may not overtake the 183.
         net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
         assert_eq!(net.traffic.get("200").copied(), ringing, "seed {seed}: no 200 before the PRACK");
         net.run_for(60_000);
-        assert_eq!([state(&net, A, &a), state(&net, B, &b)], ["connected"; 2], "seed {seed}");
+        assert_eq!([net.state(A, &a), net.state(B, &b)], ["connected"; 2], "seed {seed}");
         assert!(net.traffic["PRACK"] >= 1, "seed {seed}");
         let story = ["leg.ringing", "leg.early_media", "leg.connected"];
         assert_eq!(net.story(A, &a), story, "seed {seed}: early media is never lost");
@@ -40,9 +42,7 @@ fn calls_are_given_up_or_answered_in_the_middle_of_it() {
     let mut sum = Injected::default();
     for seed in 0..seeds() {
         let mut net = Net::new(seed, 2, HARSH, "");
-        let a = originate(&mut net, 0);
-        let b = until_ringing(&mut net).expect("B rings");
-        net.with(B, |gw, now| gw.early_media(now, &b)).unwrap();
+        let (a, b) = early(&mut net);
         let wait = u64::from(net.rng.below(300));
         net.run_for(wait);
         if seed % 2 == 0 {
@@ -85,7 +85,7 @@ fn a_caller_that_insists_gets_reliable_ringing_and_one_that_never_acknowledges_i
         assert!(provisional.contains(&180) && provisional.contains(&183), "seed {seed}: {provisional:?}");
         net.with(A, |gw, now| gw.answer(now, &leg)).unwrap();
         net.run_for(40_000);
-        assert_eq!(state(&net, A, &leg), "connected", "seed {seed}");
+        assert_eq!(net.state(A, &leg), "connected", "seed {seed}");
         net.with_phone(crate::phone::Phone::bye);
         net.run_for(FOREVER);
         assert_eq!(net.reason(A, &leg).as_deref(), Some("remote_bye"), "seed {seed}");
@@ -96,9 +96,7 @@ fn a_caller_that_insists_gets_reliable_ringing_and_one_that_never_acknowledges_i
 #[test]
 fn one_prack_is_enough_and_one_for_nothing_is_refused() {
     let mut net = Net::new(1, 2, NONE, "");
-    let a = originate(&mut net, 0);
-    let b = until_ringing(&mut net).unwrap();
-    net.with(B, |gw, now| gw.early_media(now, &b)).unwrap();
+    let (a, _) = early(&mut net);
     net.run_for(2_000);
     assert_eq!((net.traffic.get("PRACK"), net.traffic.get("183")), (Some(&1), Some(&1)));
     net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)).unwrap();

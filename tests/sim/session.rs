@@ -2,7 +2,7 @@
 
 use branchline::wire::Method;
 
-use crate::calls::{A, B, FOREVER, call_to, originate, report, seeds, total, until_ringing};
+use crate::calls::{A, B, FOREVER, call_to, originate, phone_calls, report, seeds, total, until_ringing};
 use crate::net::{HARSH, Injected, NONE, Net};
 use crate::phone::sdp;
 
@@ -16,10 +16,6 @@ fn in_call(net: &mut Net) -> [String; 2] {
     [a, b]
 }
 
-fn state(net: &Net, node: usize, leg: &str) -> &'static str {
-    net.nodes[node].gw.leg(leg).map_or("gone", |l| l.state)
-}
-
 #[test]
 fn refreshed_sessions_go_on_and_the_others_end() {
     let mut sum = Injected::default();
@@ -27,7 +23,7 @@ fn refreshed_sessions_go_on_and_the_others_end() {
         let mut net = Net::new(seed, 2, HARSH, NINETY);
         let legs = in_call(&mut net);
         net.run_for(900_000);
-        assert_eq!([state(&net, A, &legs[A]), state(&net, B, &legs[B])], ["connected"; 2], "seed {seed}");
+        assert_eq!([net.state(A, &legs[A]), net.state(B, &legs[B])], ["connected"; 2], "seed {seed}");
         // A would refresh. One end is cut off: each finds out, and neither tells the other.
         let gone = seed as usize % 2;
         (net.nodes[gone].deaf, net.nodes[gone].dumb) = (true, true);
@@ -50,10 +46,7 @@ fn a_phone_without_update_is_refreshed_by_reinvite_on_hold_too() {
     for seed in 0..seeds() {
         let mut net = Net::new(seed, 1, HARSH, "");
         net.phone.fields = vec![("Supported", "timer"), ("Session-Expires", "90;refresher=uas")];
-        net.with_phone(|p, now| p.call(now, Some(&sdp(1, "sendrecv"))));
-        assert!(net.run_until(40_000, |n| !n.legs(A).is_empty()));
-        let leg = net.legs(A)[0].clone();
-        net.with(A, |gw, now| gw.answer(now, &leg)).unwrap();
+        let leg = phone_calls(&mut net);
         net.run_for(20_000);
         // Its answers say 90 s again and leave the refreshing to us, who ask: uac.
         net.phone.fields = vec![("Session-Expires", "90;refresher=uac")];
@@ -65,7 +58,7 @@ fn a_phone_without_update_is_refreshed_by_reinvite_on_hold_too() {
         }
         net.run_for(600_000);
         let shown = if seed % 2 == 0 { "held" } else { "connected" };
-        assert_eq!(state(&net, A, &leg), shown, "seed {seed}");
+        assert_eq!(net.state(A, &leg), shown, "seed {seed}");
         let asked = net.phone.asked.iter().filter(|m| **m == Method::Invite).count();
         assert!((9..=30).contains(&asked), "seed {seed}: {asked} refreshes in ten minutes");
         assert!(net.phone.sessions.iter().all(|s| s == "90;refresher=uac"), "{:?}", net.phone.sessions);
@@ -94,7 +87,7 @@ fn sessions_that_are_too_short_are_refused_and_asked_for_again() {
     net.phone.fields = vec![("Session-Expires", "300;refresher=uas")];
     net.with_phone(|p, now| p.pick_up(now, &sdp(1, "sendrecv")));
     net.run_for(200_000);
-    assert_eq!(state(&net, A, &leg), "connected");
+    assert_eq!(net.state(A, &leg), "connected");
     // The phone was to refresh and does not.
     net.run_for(80_000);
     assert_eq!(net.reason(A, &leg).as_deref(), Some("session_expired"));

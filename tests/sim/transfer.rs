@@ -18,12 +18,8 @@ fn call(net: &mut Net, from: usize, to: usize) -> (String, String) {
     let far = net.legs(to)[before].clone();
     net.with(to, |gw, now| gw.answer(now, &far)).unwrap();
     net.run_for(75_000);
-    assert_eq!((state(net, from, &near), state(net, to, &far)), ("connected", "connected"));
+    assert_eq!((net.state(from, &near), net.state(to, &far)), ("connected", "connected"));
     (near, far)
-}
-
-fn state(net: &Net, node: usize, leg: &str) -> &'static str {
-    net.nodes[node].gw.leg(leg).map_or("gone", |l| l.state)
 }
 
 fn transfer(net: &mut Net, node: usize, leg: &str, replaces: Option<&str>) {
@@ -78,7 +74,7 @@ fn a_blind_transfer_leaves_the_others_talking() {
         let carol = carol_answers(&mut net, 0);
         net.run_for(80_000);
         let new = newest(&net, other);
-        assert_eq!([state(&net, other, &new), state(&net, C, &carol)], ["connected"; 2], "seed {seed}");
+        assert_eq!([net.state(other, &new), net.state(C, &carol)], ["connected"; 2], "seed {seed}");
         let members = net.nodes[other].gw.room("desk").unwrap().participants;
         assert_eq!(members.iter().map(|l| l.id.as_str()).collect::<Vec<_>>(), [new.as_str()], "seed {seed}");
         assert_eq!(net.reason(who, leg).as_deref(), Some("transfer_completed"), "seed {seed}");
@@ -105,7 +101,7 @@ fn a_transfer_to_a_busy_phone_leaves_the_call_as_it_was() {
         assert_eq!(field(&net, A, &a, "leg.transfer_failed", "status_code"), Some(486.into()), "seed {seed}");
         assert_eq!(field(&net, B, &b, "leg.transfer_failed", "status_code"), Some(486.into()), "seed {seed}");
         assert_eq!(net.reason(B, &newest(&net, B)).as_deref(), Some("busy"), "seed {seed}");
-        assert_eq!([state(&net, A, &a), state(&net, B, &b)], ["connected"; 2], "seed {seed}");
+        assert_eq!([net.state(A, &a), net.state(B, &b)], ["connected"; 2], "seed {seed}");
         end_all(&mut net, seed, &mut sum);
     }
     report("transfer to a busy phone", sum);
@@ -123,7 +119,7 @@ fn an_attended_transfer_takes_over_the_consultation() {
         net.run_for(80_000);
         let (at_b, at_c) = (newest(&net, B), newest(&net, C));
         assert_ne!(at_c, carol, "seed {seed}");
-        assert_eq!([state(&net, B, &at_b), state(&net, C, &at_c)], ["connected"; 2], "seed {seed}");
+        assert_eq!([net.state(B, &at_b), net.state(C, &at_c)], ["connected"; 2], "seed {seed}");
         assert_eq!(field(&net, C, &at_c, "leg.ringing", "replaces_leg_id"), Some(carol.as_str().into()));
         let members = net.nodes[C].gw.room("carol").unwrap().participants;
         assert_eq!(members.iter().map(|l| l.id.as_str()).collect::<Vec<_>>(), [at_c.as_str()], "seed {seed}");
@@ -158,7 +154,7 @@ fn transfers_are_declined_unless_configured_and_either_end_may_hang_up_meanwhile
             let why = field(&net, A, &a, "leg.transfer_failed", "error").unwrap();
             assert!(why.as_str().unwrap().contains("603 Decline"), "seed {seed}: {why}");
             assert_eq!(field(&net, B, &b, "leg.transfer_requested", "declined"), Some(true.into()));
-            assert_eq!([state(&net, A, &a), state(&net, B, &b)], ["connected"; 2], "seed {seed}");
+            assert_eq!([net.state(A, &a), net.state(B, &b)], ["connected"; 2], "seed {seed}");
         }
         end_all(&mut net, seed, &mut sum);
         let outcomes = net
@@ -185,9 +181,9 @@ fn a_far_end_that_says_no_more_fails_the_transfer_after_two_minutes() {
     net.nodes[B].deaf = true;
     net.run_for(122_000);
     assert_eq!(field(&net, A, &a, "leg.transfer_failed", "error"), Some("timeout".into()));
-    assert_eq!(state(&net, A, &a), "connected");
+    assert_eq!(net.state(A, &a), "connected");
     net.nodes[B].deaf = false;
-    assert_eq!(state(&net, B, &b), "connected");
+    assert_eq!(net.state(B, &b), "connected");
     let mut sum = Injected::default();
     end_all(&mut net, 1, &mut sum);
 }
@@ -223,5 +219,5 @@ fn only_a_call_that_is_there_is_replaced() {
         let last = answers.last().unwrap();
         assert!(last.starts_with(&format!("SIP/2.0 {code} ")), "{replaces}: {last}");
     }
-    assert_eq!(state(&net, B, &b), "connected");
+    assert_eq!(net.state(B, &b), "connected");
 }
