@@ -36,33 +36,36 @@ impl LegAuth {
 pub struct Bye {
     pub(super) dialog: Dialog,
     pub(super) flow: Option<Target>,
-    pub(super) auth: Authentication,
+    pub(super) auth: LegAuth,
 }
 
 impl Gateway {
     /// Adds to a request of a leg what its challengers have asked for before.
-    pub(super) fn authorize(&mut self, id: LegId, method: &Method, draft: &mut Draft) {
+    pub(super) fn authorize(&mut self, id: LegId, method: &Method, draft: &mut Draft, target: Target) {
         let cnonce = self.rng.token();
-        let Some(leg) = self.legs.get_mut(id) else { return };
-        let to = leg.flow.map(|f| f.addr.ip());
-        let Some(auth) = &mut leg.auth else { return };
-        auth.asked = auth.asked.or(to);
-        if auth.asked == to {
+        let Some(auth) = self.legs.get_mut(id).and_then(|l| l.auth.as_mut()) else { return };
+        if *auth.asked.get_or_insert(target.addr.ip()) == target.addr.ip() {
             add_fields(&mut auth.state, method, draft, &cnonce);
         }
     }
 
-    /// Takes the challenge of a 401 or 407; true when the request may be tried again.
-    pub(super) fn challenged(&mut self, id: LegId, response: &Response) -> bool {
-        let Some(leg) = self.legs.get_mut(id) else { return false };
-        let to = leg.flow.map(|f| f.addr.ip());
-        let Some(auth) = leg.auth.as_mut().filter(|a| a.asked == to) else { return false };
-        auth.state.challenged(Challenge::all(&response.common.headers))
+    /// Takes the challenge of a 401 or 407 to `tx`; true when the request may be tried again.
+    pub(super) fn challenged(&mut self, id: LegId, tx: ClientId, response: &Response) -> bool {
+        let to = self.tx.target_of(tx).map(|t| t.addr.ip());
+        let Some(auth) = self.legs.get_mut(id).and_then(|l| l.auth.as_mut()) else { return false };
+        auth.asked == to && auth.state.challenged(Challenge::all(&response.common.headers))
+    }
+
+    /// A request of a leg has come through.
+    pub(super) fn passed(&mut self, id: LegId) {
+        if let Some(auth) = self.legs.get_mut(id).and_then(|l| l.auth.as_mut()) {
+            auth.state.passed();
+        }
     }
 
     /// A leg's credentials, for a BYE that outlives it.
-    pub(super) fn authentication_of(&self, id: LegId) -> Option<Authentication> {
-        self.legs.get(id)?.auth.as_ref().map(|a| a.state.clone())
+    pub(super) fn authentication_of(&self, id: LegId) -> Option<LegAuth> {
+        self.legs.get(id)?.auth.as_deref().cloned()
     }
 
     /// The ACK to a 2xx carries what its INVITE carried (RFC 3261 §22.1).
@@ -83,9 +86,15 @@ impl Gateway {
             let _sent = self.tx.request(now.mono, &Method::Bye, draft, target);
             return;
         };
-        add_fields(&mut bye.auth, &Method::Bye, &mut draft, &cnonce);
+        let known = bye.auth.asked == Some(target.addr.ip());
+        if known {
+            add_fields(&mut bye.auth.state, &Method::Bye, &mut draft, &cnonce);
+        }
         if let Ok(tx) = self.tx.request(now.mono, &Method::Bye, draft, target) {
-            self.byes.insert(tx, bye);
+            // Nobody else gets an answer.
+            if known {
+                self.byes.insert(tx, bye);
+            }
         }
     }
 
@@ -95,7 +104,8 @@ impl Gateway {
             return;
         }
         let Some(mut bye) = self.byes.remove(&tx) else { return };
-        if matches!(response.code, 401 | 407) && bye.auth.challenged(Challenge::all(&response.common.headers))
+        if matches!(response.code, 401 | 407)
+            && bye.auth.state.challenged(Challenge::all(&response.common.headers))
         {
             self.send_bye(now, &mut bye.dialog, bye.flow, Some(bye.auth));
         }

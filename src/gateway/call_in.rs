@@ -8,7 +8,7 @@ use super::leg::{Kind, Leg, LegId, Phase};
 use crate::base::time::Now;
 use crate::codec::Codec;
 use crate::media::command::Command;
-use crate::sdp::{self, Description, Direction, Local, SdpError};
+use crate::sdp::{self, Description, Direction, Frame, Local, SdpError};
 use crate::sip::dialog::Dialog;
 use crate::sip::session_timer;
 use crate::sip::target::{Target, next_hop};
@@ -254,6 +254,7 @@ impl Gateway {
         let fallback = leg.flow.map_or(local.address, |f| f.addr.ip());
         let (text, stream) = sdp::answer(offer, local, &leg.codecs, Direction::SendRecv, fallback)?;
         leg.stream = Some(stream);
+        leg.local.iter_mut().for_each(|l| l.frame = offer.frame());
         Ok(text)
     }
 
@@ -286,7 +287,13 @@ impl Gateway {
             return Ok(());
         }
         let port = self.ports.take(peer).ok_or(SdpError::Address)?;
-        leg.local = Some(Local { session_id, version: 1, address: port.address, port: port.port });
+        leg.local = Some(Local {
+            session_id,
+            version: 1,
+            address: port.address,
+            port: port.port,
+            frame: Frame::default(),
+        });
         leg.port = Some(port);
         Ok(())
     }

@@ -149,7 +149,7 @@ impl Gateway {
         let body = sdp::offer(local, &leg.codecs, Direction::SendRecv);
         leg.flow = Some(target);
         let mut draft = self.invite_draft(&request, cseq, target, body);
-        self.authorize(id, &Method::Invite, &mut draft);
+        self.authorize(id, &Method::Invite, &mut draft, target);
         match self.tx.request(now.mono, &Method::Invite, draft, target) {
             Ok(tx) => {
                 self.outgoing.insert(tx, Purpose::Invite(id));
@@ -214,7 +214,7 @@ impl Gateway {
             200..=299 if self.is_answer_of(id, response) => {}
             // A fork that was not the first to answer.
             200..=299 => self.end_fork(now, tx, response),
-            401 | 407 if calling && self.challenged(id, response) => {
+            401 | 407 if calling && self.challenged(id, tx, response) => {
                 self.outgoing.remove(&tx);
                 if let Some(flow) = self.legs.get(id).and_then(|l| l.flow) {
                     self.invite(now, id, flow);
@@ -255,7 +255,9 @@ impl Gateway {
 
     /// 183 with a session description: early media.
     fn progress(&mut self, now: Now, id: LegId, response: &Response) {
-        if response.code != 183 || response.common.body.is_empty() {
+        // A description in a response that may be lost is taken from 183 only, where everybody sends it.
+        let reliable = response.common.headers.tokens("Require").any(|t| t.eq_ignore_ascii_case("100rel"));
+        if response.common.body.is_empty() || !(reliable || response.code == 183) {
             return;
         }
         let first = self.legs.get(id).is_some_and(|l| !l.early);
@@ -280,7 +282,7 @@ impl Gateway {
         dialog.local_seq = last_number(&inviting.early, &dialog);
         let flow = self.legs.get(id).and_then(|l| l.flow);
         self.send_ack(now, tx, &dialog, response.common.cseq, flow);
-        let early = self.legs.get(id).is_some_and(|l| l.early);
+        let early = self.legs.get(id).is_some_and(|l| l.stream.is_some());
         let agreed =
             if response.common.body.is_empty() && early { Ok(()) } else { self.take_answer(id, response) };
         if let Err(reason) = agreed {

@@ -28,8 +28,10 @@ pub struct Change {
     asker: Option<Handle>,
     /// The asker is told then that it takes longer.
     reply_by: Instant,
-    /// It is given up [`GIVE_UP`] later.
-    begun: Instant,
+    /// When it was wished for: [`GIVE_UP`] later it is not tried again.
+    wished: Instant,
+    /// When the far end was asked last: it has [`GIVE_UP`] to answer.
+    asked: Instant,
     step: Step,
 }
 
@@ -63,7 +65,7 @@ impl Change {
     }
 
     fn give_up(&self) -> Instant {
-        self.begun + GIVE_UP
+        if self.is_under_way() { self.asked + GIVE_UP } else { self.wished + GIVE_UP }
     }
 
     /// An INVITE of ours is on its way.
@@ -118,9 +120,9 @@ impl Gateway {
     }
 
     fn begin_change(&mut self, now: Now, id: LegId, wish: Wish, asker: Option<Handle>, reply_by: Instant) {
-        let (begun, step) = (now.mono, Step::Waiting(now.mono));
+        let (wished, asked, step) = (now.mono, now.mono, Step::Waiting(now.mono));
         if let Some(leg) = self.legs.get_mut(id) {
-            leg.change = Some(Box::new(Change { wish, asker, reply_by, begun, step }));
+            leg.change = Some(Box::new(Change { wish, asker, reply_by, wished, asked, step }));
         }
         self.ask(now, id);
     }
@@ -149,9 +151,7 @@ impl Gateway {
         else {
             return self.change_over(id, Err("the call has no media".to_owned()));
         };
-        if change.wish != Wish::Refresh {
-            local.next();
-        }
+        local.next();
         let (mut draft, hop) = dialog.request(&method);
         draft.push("Contact", contact);
         draft.push("Allow", super::outside::ALLOW);
@@ -162,6 +162,7 @@ impl Gateway {
             draft.set_body("application/sdp", sdp::offer_again(&local, &stream, direction).into_bytes());
         }
         change.step = Step::Addressing;
+        change.asked = now.mono;
         let flow = leg.flow;
         self.reschedule(id);
         self.send_change(now, id, &hop, flow, (method, draft, local));
@@ -178,7 +179,12 @@ impl Gateway {
     pub(super) fn change_due(&mut self, now: Now, id: LegId) {
         let Some(change) = self.legs.get_mut(id).and_then(|l| l.change.as_mut()) else { return };
         if change.give_up() <= now.mono {
-            return self.change_unanswered(now, id);
+            if change.is_under_way() {
+                return self.change_unanswered(now, id);
+            }
+            // The call is as good as before (RFC 3261 §14.1).
+            let why = "the far end was busy with changes of its own";
+            return self.change_over(id, Err(why.to_owned()));
         }
         if change.reply_by <= now.mono
             && let Some(asker) = change.asker.take()
@@ -206,7 +212,7 @@ impl Gateway {
         };
         match response.code {
             200..=299 => self.change_accepted(now, tx, id, response, local),
-            401 | 407 if self.challenged(id, response) => {
+            401 | 407 if self.challenged(id, tx, response) => {
                 self.outgoing.remove(&tx);
                 self.ask(now, id);
             }
@@ -227,7 +233,7 @@ impl Gateway {
     fn change_accepted(&mut self, now: Now, tx: ClientId, id: LegId, response: &Response, local: Local) {
         let Some(leg) = self.legs.get_mut(id) else { return };
         let Some(change) = &leg.change else { return };
-        let (flow, wish, asked) = (leg.flow, change.wish, change.begun);
+        let (flow, wish, asked) = (leg.flow, change.wish, change.asked);
         let Some(dialog) = leg.dialog_mut() else { return };
         dialog.refresh_target(&response.common.contacts);
         if response.common.cseq_method == Method::Update {
@@ -276,12 +282,18 @@ impl Gateway {
 
     /// The far end answers no more: so the call is over.
     pub(super) fn change_unanswered(&mut self, now: Now, id: LegId) {
-        if let Some(Step::Asked(tx, _)) = self.legs.get(id).and_then(|l| l.change.as_ref()).map(|c| &c.step) {
+        self.abandon_change(now, id);
+        self.change_over(id, Err("the far end does not answer: the call is over".to_owned()));
+        self.bye_now(now, id, "timeout");
+    }
+
+    /// The re-INVITE that waits for its answer, if the call ends now: it is cancelled, lest it waits for ever.
+    pub(super) fn abandon_change(&mut self, now: Now, id: LegId) {
+        let asked = self.legs.get(id).and_then(|l| l.change.as_ref()).map(|c| &c.step);
+        if let Some(Step::Asked(tx, _)) = asked {
             let tx = *tx;
             self.tx.cancel(now.mono, tx);
         }
-        self.change_over(id, Err("the far end does not answer: the call is over".to_owned()));
-        self.bye_now(now, id, "timeout");
     }
 
     /// The change is done, or failed; whoever waits for it is told.

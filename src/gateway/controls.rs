@@ -67,11 +67,17 @@ impl Gateway {
 
     /// Passes a digit on to the others of a room.
     pub(super) fn broadcast_digit(&mut self, from: LegId, digit: char) {
-        let room = self.legs.get(from).and_then(|l| l.room.as_ref()).and_then(|r| self.rooms.get(r));
+        let room = self
+            .legs
+            .get(from)
+            .filter(|l| !l.on_hold)
+            .and_then(|l| l.room.as_ref())
+            .and_then(|r| self.rooms.get(r));
         let Some(room) = room else { return };
         for id in room.members.iter().filter(|id| **id != from) {
             // A leg on hold would get them late, in a heap.
-            let hears = |l: &&Leg| l.accept_dtmf && l.stream.is_some_and(|s| s.direction.sends());
+            let hears =
+                |l: &&Leg| l.accept_dtmf && !l.on_hold && l.stream.is_some_and(|s| s.direction.sends());
             let listener = self.legs.get(*id).filter(hears);
             if let Some(slot) = listener.and_then(|l| l.slot) {
                 self.media.push_back(Command::Digits { slot, digits: digit.to_string() });

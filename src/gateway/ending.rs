@@ -89,6 +89,7 @@ impl Gateway {
                 | Purpose::Over => {}
             }
         }
+        self.abandon_change(now, id);
         self.change_over(id, Err("the call has ended".to_owned()));
         self.transfer_failed(now, id, vec![("error", "the call has ended".into())]);
         self.referral_over(now, id, reason);

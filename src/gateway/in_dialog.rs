@@ -72,7 +72,12 @@ impl Gateway {
                 self.end(now, id, "remote_bye");
             }
             // Its 2xx was lost or overtaken: should it still come, it is acknowledged and forgotten.
-            Some(Phase::Inviting(_)) => self.end(now, id, "remote_bye"),
+            Some(Phase::Inviting(inviting)) => {
+                if let Some(tx) = inviting.tx {
+                    self.tx.cancel(now.mono, tx);
+                }
+                self.end(now, id, "remote_bye");
+            }
             Some(Phase::Ending { .. }) | None => {}
         }
     }
@@ -140,6 +145,7 @@ impl Gateway {
         let fallback = leg.flow.map_or(local.address, |f| f.addr.ip());
         let mut next = local.clone();
         next.next();
+        next.frame = offer.frame();
         let (text, stream) = sdp::answer(offer, &next, &leg.codecs, wanted, fallback)?;
         *local = next;
         leg.stream = Some(stream);

@@ -226,7 +226,8 @@ impl Leg {
                 let transfer = self.transfer.as_ref().map(|t| t.until);
                 let session = self.timer.map(|t| t.deadline());
                 let own = [self.ring_until, self.max_until, self.hold_until];
-                let reliable = self.reliable.as_ref().and_then(|r| r.deadline());
+                let ringing = matches!(self.phase, Phase::Ringing { .. });
+                let reliable = self.reliable.as_ref().filter(|_| ringing).and_then(|r| r.deadline());
                 own.into_iter().chain([change, transfer, session, reliable]).flatten().min()
             }
         }

@@ -46,7 +46,7 @@ impl Gateway {
         if !matches!(leg.phase, Phase::Up { .. }) || self.is_referring(id) {
             return self.respond_plain(now, tx, 491, "Request Pending");
         }
-        let wanted = referral_call(leg, &target, request);
+        let wanted = referral_call(leg, &target, request, self.config.sip.ring_timeout_s);
         let room = leg.room.clone();
         if self.is_full() || self.ports.is_empty() {
             return self.refuse_call(now, tx, 503, "Service Unavailable");
@@ -86,8 +86,12 @@ impl Gateway {
         let Some(leg) = self.legs.get_mut(id) else { return };
         let Some(referral) = leg.referral.take() else { return };
         leg.wants_room = referral.room;
-        self.join_waiting(now, id);
         let referrer = referral.referrer;
+        let room = self.legs.get(referrer).map(|l| l.room.clone());
+        if let (Some(leg), Some(room)) = (self.legs.get_mut(id), room) {
+            leg.wants_room = room;
+        }
+        self.join_waiting(now, id);
         self.notify_referrer(now, referrer, 200, "OK");
         if let Some(leg) = self.legs.get_mut(referrer) {
             leg.transferred = true;
@@ -143,7 +147,7 @@ impl Gateway {
 }
 
 /// The call that a REFER asks for: by whom we are to the referrer, with its codecs.
-fn referral_call(leg: &Leg, target: &ReferTo, request: &Request) -> Originate {
+fn referral_call(leg: &Leg, target: &ReferTo, request: &Request, ring_timeout: u32) -> Originate {
     let mut headers: Vec<(String, String)> = Vec::new();
     if let Some(by) = request.common.headers.get("Referred-By") {
         headers.push(("Referred-By".to_owned(), by.to_owned()));
@@ -155,7 +159,7 @@ fn referral_call(leg: &Leg, target: &ReferTo, request: &Request) -> Originate {
         uri: target.uri.clone(),
         from: leg.dialog().map(|d| raw_user(&d.local.uri)).unwrap_or_default(),
         privacy: String::new(),
-        ring_timeout: 0,
+        ring_timeout,
         max_duration: 0,
         codecs: leg.codecs.clone(),
         headers,

@@ -82,7 +82,11 @@ impl Gateway {
         let headers = &request.common.headers;
         let Some(offer) = self.acceptable_offer(now, tx, request) else { return };
         if let Some((code, reason)) = self.legs.get(id).and_then(too_early).filter(|_| offer.is_some()) {
-            return self.respond_plain(now, tx, code, reason);
+            let Some(mut draft) = self.tx.draft(tx, code, reason) else { return };
+            if code == 500 {
+                draft.push("Retry-After", (self.rng.below(10)).to_string());
+            }
+            return self.tx.respond(now.mono, tx, code, &draft);
         }
         let body = match offer.as_ref().map(|o| self.answer_change(id, o)).transpose() {
             Ok(body) => body,
@@ -90,12 +94,16 @@ impl Gateway {
         };
         let Some(mut draft) = self.tx.draft(tx, 200, "OK") else { return };
         self.add_contact(&mut draft, tx);
-        self.grant_session(now, id, headers, &mut draft);
+        // Before the answer there is no session to last, and no dialog whose far end could have moved.
+        let answered = self.legs.get(id).is_some_and(|l| l.dialog().is_some());
+        if answered {
+            self.grant_session(now, id, headers, &mut draft);
+        }
         if let Some(body) = body {
             draft.set_body("application/sdp", body.into_bytes());
         }
         self.tx.respond(now.mono, tx, 200, &draft);
-        if let Some(leg) = self.legs.get_mut(id) {
+        if let Some(leg) = self.legs.get_mut(id).filter(|_| answered) {
             leg.flow = Some(source);
             if let Some(dialog) = leg.dialog_mut() {
                 dialog.refresh_target(&request.common.contacts);

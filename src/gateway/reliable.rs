@@ -66,6 +66,11 @@ impl Gateway {
             let request = self.tx.request_of(tx);
             request.is_some_and(|r| r.common.headers.tokens(field).any(|t| t.eq_ignore_ascii_case("100rel")))
         };
+        // The first reliable response to an INVITE without an offer would have to make one (RFC 3262 §5).
+        let offerless = self.tx.request_of(tx).is_some_and(|r| r.common.body.is_empty());
+        if offerless && asks("Require") {
+            return;
+        }
         if !(asks("Require") || describes && asks("Supported")) {
             return self.tx.respond(now.mono, tx, code, &draft);
         }

@@ -2,14 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::auth::Bye;
+use super::auth::{Bye, LegAuth};
 use super::core::Gateway;
 use super::leg::{LegId, Phase};
 use super::work::{Work, WorkId};
 use crate::base::time::Now;
 use crate::sdp::Local;
 use crate::sip::dialog::Dialog;
-use crate::sip::digest::Authentication;
 use crate::sip::target::{NextHop, Target, Transport, next_hop};
 use crate::sip::transactions::{ClientId, Failure};
 use crate::wire::uri::Host;
@@ -67,7 +66,7 @@ impl Gateway {
         now: Now,
         dialog: &mut Dialog,
         flow: Option<Target>,
-        auth: Option<Authentication>,
+        auth: Option<LegAuth>,
     ) {
         let (mut draft, hop) = dialog.request(&Method::Bye);
         draft.push("User-Agent", self.config.sip.host.as_str());
@@ -185,7 +184,7 @@ impl Gateway {
             What::Invite(id) => self.invite(now, id, target),
             What::Ack(tx, tag, draft) => self.tx.ack(tx, &tag, &draft, target),
             What::Change(id, (method, mut draft, local)) => {
-                self.authorize(id, &method, &mut draft);
+                self.authorize(id, &method, &mut draft, target);
                 match self.tx.request(now.mono, &method, draft, target) {
                     Ok(tx) => {
                         self.outgoing.insert(tx, Purpose::Change(id));
@@ -195,12 +194,13 @@ impl Gateway {
                 }
             }
             What::Refer(id, mut draft) => {
-                self.authorize(id, &Method::Refer, &mut draft);
+                self.authorize(id, &Method::Refer, &mut draft, target);
                 match self.tx.request(now.mono, &Method::Refer, draft, target) {
                     Ok(tx) => {
                         self.outgoing.insert(tx, Purpose::Refer(id));
+                        self.refer_sent(id, tx);
                     }
-                    Err(e) => self.refer_answered(now, id, Err(&e.to_string())),
+                    Err(e) => self.refer_answered(now, id, None, Err(&e.to_string())),
                 }
             }
             What::Notify(last, draft) => {
@@ -214,7 +214,7 @@ impl Gateway {
                 }
             }
             What::Prack(id, mut draft) => {
-                self.authorize(id, &Method::Prack, &mut draft);
+                self.authorize(id, &Method::Prack, &mut draft, target);
                 let _sent = self.tx.request(now.mono, &Method::Prack, draft, target);
             }
             What::Bye(draft, bye) => self.send_bye_to(now, target, draft, bye),
@@ -224,8 +224,8 @@ impl Gateway {
     fn undeliverable(&mut self, now: Now, what: What) {
         match what {
             What::Invite(id) => self.end(now, id, "invite_failed"),
-            What::Change(id, ..) => self.change_unanswered(now, id),
-            What::Refer(id, _) => self.refer_answered(now, id, Err("the far end cannot be reached")),
+            What::Change(id, ..) => self.change_over(id, Err("the far end cannot be reached".to_owned())),
+            What::Refer(id, _) => self.refer_answered(now, id, None, Err("the far end cannot be reached")),
             What::Notify(Some(id), _) => self.referrer_told(now, id),
             What::Notify(None, _) | What::Prack(..) | What::Bye(..) | What::Ack(..) => {}
         }
@@ -234,6 +234,12 @@ impl Gateway {
     /// A response to a request of ours that somebody waits for.
     pub(super) fn response(&mut self, now: Now, tx: ClientId, response: &Response) {
         self.bye_answered(now, tx, response);
+        if let Some(Purpose::Invite(id) | Purpose::Change(id) | Purpose::Refer(id)) = self.outgoing.get(&tx)
+            && response.code >= 200
+            && !matches!(response.code, 401 | 407)
+        {
+            self.passed(*id);
+        }
         match self.outgoing.get(&tx).copied() {
             Some(Purpose::Invite(id)) => self.invite_response(now, tx, id, response),
             Some(Purpose::Change(id)) => self.change_response(now, tx, id, response),
@@ -241,7 +247,9 @@ impl Gateway {
                 self.end_fork(now, tx, response)
             }
             Some(Purpose::Over) if (200..300).contains(&response.code) => {
-                if let Ok(dialog) = Dialog::uac(response, &response.common.to.uri) {
+                if response.common.cseq_method == Method::Invite
+                    && let Ok(dialog) = Dialog::uac(response, &response.common.to.uri)
+                {
                     self.send_ack(now, tx, &dialog, response.common.cseq, None);
                 }
             }
@@ -250,7 +258,7 @@ impl Gateway {
             }
             Some(Purpose::Refer(id)) if response.code >= 200 => {
                 self.outgoing.remove(&tx);
-                self.refer_answered(now, id, Ok(response));
+                self.refer_answered(now, id, Some(tx), Ok(response));
             }
             Some(Purpose::LastNotify(id)) if response.code >= 200 => {
                 self.outgoing.remove(&tx);
@@ -274,7 +282,7 @@ impl Gateway {
             }
             Some(Purpose::Change(id)) => self.change_unanswered(now, id),
             Some(Purpose::Refer(id)) => {
-                self.refer_answered(now, id, Err("the far end did not answer the REFER"));
+                self.refer_answered(now, id, Some(tx), Err("the far end did not answer the REFER"));
             }
             Some(Purpose::LastNotify(id)) => self.referrer_told(now, id),
             Some(Purpose::Abandoned | Purpose::Over) | None => {}

@@ -46,6 +46,10 @@ impl Gateway {
             let over = self.recent.iter().any(|(_, k)| *k == key);
             return Err(if over { (603, "Decline") } else { (481, "Call/Transaction Does Not Exist") });
         };
+        if self.legs.iter().any(|(_, l)| l.replaces.as_ref().is_some_and(|p| p.leg == id)) {
+            // Another call is taking its place already.
+            return Err((603, "Decline"));
+        }
         let same = leg.dialog().is_some_and(|d| d.remote.tag().unwrap_or("0") == wanted.from_tag);
         match leg.phase {
             Phase::Up { .. } | Phase::Answered { .. } if same && wanted.early_only => Err((486, "Busy Here")),
@@ -71,8 +75,9 @@ impl Gateway {
             self.media.push_back(Command::Mute { slot, on: before.muted });
             self.media.push_back(Command::Deaf { slot, on: before.deaf });
         }
-        self.join_waiting(now, id);
+        // First out, then in: the room may be full.
         self.hang_up(now, before.leg, "replaced", None);
+        self.join_waiting(now, id);
     }
 
     /// A leg ends: should another be about to take its place, that one knows what it was in.

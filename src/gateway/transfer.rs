@@ -8,7 +8,7 @@ use super::core::Gateway;
 use super::error::GatewayError;
 use super::leg::{LegId, Phase};
 use crate::base::time::Now;
-use crate::sip::transactions::ServerId;
+use crate::sip::transactions::{ClientId, ServerId};
 use crate::wire::replaces::{ReferTo, Replaces};
 use crate::wire::{Method, Request, Response, Uri};
 
@@ -20,6 +20,10 @@ const OUTCOME: Duration = Duration::from_secs(120);
 pub struct Transfer {
     /// Whom the far end is to call.
     target: ReferTo,
+    /// The REFER, once it has been sent.
+    refer: Option<ClientId>,
+    /// CSeq number of the first REFER, which names its subscription.
+    number: u32,
     /// The leg whose dialog the target is to replace.
     replaced: Option<LegId>,
     /// It has failed then.
@@ -71,7 +75,7 @@ impl Gateway {
         self.publish(now, id, "leg.transfer_initiated", fields);
         let Some(leg) = self.legs.get_mut(id) else { return Ok(()) };
         let (replaced, until) = (replaced.map(|(l, _)| l), now.mono + OUTCOME);
-        leg.transfer = Some(Transfer { target: refer_to, replaced, until });
+        leg.transfer = Some(Transfer { target: refer_to, refer: None, number: 0, replaced, until });
         self.reschedule(id);
         self.send_refer(now, id);
         self.drain(now);
@@ -106,6 +110,10 @@ impl Gateway {
         let Some(dialog) = leg.dialog_mut() else { return };
         let referred_by = format!("<{}>", dialog.local.uri);
         let (mut draft, hop) = dialog.request(&Method::Refer);
+        let number = dialog.local_seq;
+        if let Some(transfer) = &mut leg.transfer {
+            transfer.number = number;
+        }
         draft.push("Refer-To", to);
         draft.push("Referred-By", referred_by);
         draft.push("Contact", contact);
@@ -113,8 +121,26 @@ impl Gateway {
         self.send_refer_to(now, id, &hop, flow, draft);
     }
 
-    /// The final response to our REFER, or none (`Err` says why).
-    pub(super) fn refer_answered(&mut self, now: Now, id: LegId, outcome: Result<&Response, &str>) {
+    /// The REFER of a transfer is on its way.
+    pub(super) fn refer_sent(&mut self, id: LegId, tx: ClientId) {
+        if let Some(transfer) = self.legs.get_mut(id).and_then(|l| l.transfer.as_mut()) {
+            transfer.refer = Some(tx);
+        }
+    }
+
+    /// The final response to our REFER, or none (`Err` says why). `tx` is `None` when it was never sent.
+    pub(super) fn refer_answered(
+        &mut self,
+        now: Now,
+        id: LegId,
+        tx: Option<ClientId>,
+        outcome: Result<&Response, &str>,
+    ) {
+        let present = self.legs.get(id).and_then(|l| l.transfer.as_ref()).map(|t| t.refer);
+        if tx.is_some() && present != Some(tx) {
+            // That of an earlier transfer, whose outcome is known.
+            return;
+        }
         let why = match outcome {
             Ok(r) if r.code < 300 => {
                 if let Some(t) = self.legs.get_mut(id).and_then(|l| l.transfer.as_mut()) {
@@ -122,7 +148,7 @@ impl Gateway {
                 }
                 return self.reschedule(id);
             }
-            Ok(r) if matches!(r.code, 401 | 407) && self.challenged(id, r) => {
+            Ok(r) if matches!(r.code, 401 | 407) && tx.is_some_and(|tx| self.challenged(id, tx, r)) => {
                 return self.send_refer(now, id);
             }
             Ok(r) => format!("the far end refused the REFER: {} {}", r.code, r.reason),
@@ -154,7 +180,10 @@ impl Gateway {
             draft.push("Allow-Events", "refer");
             return self.tx.respond(now.mono, tx, 489, &draft);
         }
-        if self.legs.get(id).is_none_or(|l| l.transfer.is_none()) {
+        // An id names the REFER it is about (RFC 3515 §2.4.6); the first may go without.
+        let about = event.split(';').find_map(|p| p.trim().strip_prefix("id=")?.parse::<u32>().ok());
+        let present = self.legs.get(id).and_then(|l| l.transfer.as_ref());
+        if present.is_none_or(|t| about.is_some_and(|n| n != t.number)) {
             return self.respond_plain(now, tx, 481, "Subscription Does Not Exist");
         }
         self.respond_plain(now, tx, 200, "OK");

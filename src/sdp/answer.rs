@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use super::negotiated::{Direction, Negotiated, build, first_common};
-use super::offer::Local;
+use super::offer::{Frame, Local};
 use super::parse::{Description, SdpError};
 use crate::codec::Codec;
 
@@ -26,19 +26,20 @@ pub fn answer(
     }
     let direction = narrow(offer.direction.reversed(), wanted);
     let agreed = build(offer, format, codec, format.payload_type, direction, true, fallback);
+    Ok((describe(local, &offer.frame(), &agreed), agreed))
+}
+
+/// Our end of what is agreed.
+pub(super) fn describe(local: &Local, frame: &Frame, agreed: &Negotiated) -> String {
     let mut out = local.head();
-    for (i, line) in offer.lines.iter().enumerate() {
-        if i == offer.audio {
-            audio(&mut out, local, &line.proto, &agreed);
-        } else {
-            // Writing into a String cannot fail.
-            let _ok = write!(out, "m={} 0 {} {}\r\n", line.kind, line.proto, line.formats);
-        }
-    }
-    Ok((out, agreed))
+    out.push_str(&frame.before);
+    audio(&mut out, local, &frame.proto, agreed);
+    out.push_str(&frame.after);
+    out
 }
 
 fn audio(out: &mut String, local: &Local, proto: &str, agreed: &Negotiated) {
+    // Writing into a String cannot fail.
     let (pt, codec) = (agreed.payload_out, agreed.codec);
     let event = agreed.dtmf.map_or_else(String::new, |d| format!(" {}", d.payload_type));
     let _ok = write!(out, "m=audio {} {proto} {pt}{event}\r\n", local.port);
@@ -65,11 +66,17 @@ fn narrow(allowed: Direction, wanted: Direction) -> Direction {
 #[cfg(test)]
 mod tests {
     use super::super::negotiated::{Dtmf, accept};
-    use super::super::offer::offer;
+    use super::super::offer::{offer, offer_again};
     use super::*;
 
     fn local() -> Local {
-        Local { session_id: 7, version: 1, address: "10.0.0.1".parse().unwrap(), port: 4000 }
+        Local {
+            session_id: 7,
+            version: 1,
+            address: "10.0.0.1".parse().unwrap(),
+            port: 4000,
+            frame: Frame::default(),
+        }
     }
 
     fn ip(s: &str) -> IpAddr {
@@ -82,14 +89,23 @@ mod tests {
 
     #[test]
     fn an_answer_takes_the_offerers_first_codec_and_refuses_other_streams() {
-        let offer = Description::parse(PHONE.as_bytes()).unwrap();
-        let (text, n) = answer(&offer, &local(), Codec::ALL, Direction::SendRecv, ip("10.0.0.9")).unwrap();
+        let theirs = Description::parse(PHONE.as_bytes()).unwrap();
+        let (text, n) = answer(&theirs, &local(), Codec::ALL, Direction::SendRecv, ip("10.0.0.9")).unwrap();
         assert_eq!((n.codec, n.payload_out, n.ptime, n.direction), (Codec::Pcma, 8, 30, Direction::RecvOnly));
         assert_eq!(n.dtmf, Some(Dtmf { payload_type: 97, clock: 8000 }));
         assert_eq!((n.rtp, n.rtcp), ("10.0.0.2:6000".parse().unwrap(), "10.0.0.2:6001".parse().unwrap()));
         assert!(text.contains("\r\nm=video 0 RTP/AVP 96\r\nm=audio 4000 RTP/AVP 8 97\r\n"), "{text}");
         assert!(text.contains("a=recvonly\r\n") && !text.contains("rtcp-mux"), "{text}");
         assert!(Description::parse(text.as_bytes()).is_ok());
+        // Every later description of ours has the same lines in the same places.
+        let ours = Local { frame: theirs.frame(), ..local() };
+        let lines = "\r\nm=video 0 RTP/AVP 96\r\nm=audio 4000 RTP/AVP ";
+        for (text, formats) in [
+            (offer_again(&ours, &n, Direction::SendOnly), "8 97\r\n"),
+            (offer(&ours, Codec::ALL, Direction::SendOnly), "0 8 101\r\n"),
+        ] {
+            assert!(text.contains(&format!("{lines}{formats}")) && text.contains("a=sendonly\r\n"), "{text}");
+        }
     }
 
     #[test]
@@ -107,7 +123,8 @@ mod tests {
     fn our_offer_and_its_answer_agree_on_both_sides() {
         let ours = offer(&local(), &[Codec::Pcma, Codec::Pcmu], Direction::SendRecv);
         let theirs = Description::parse(ours.as_bytes()).unwrap();
-        let far = Local { session_id: 9, version: 1, address: ip("10.0.0.3"), port: 7000 };
+        let far =
+            Local { session_id: 9, version: 1, address: ip("10.0.0.3"), port: 7000, frame: Frame::default() };
         let (text, n) = answer(&theirs, &far, &[Codec::Pcmu], Direction::SendRecv, ip("10.0.0.9")).unwrap();
         let back = Description::parse(text.as_bytes()).unwrap();
         let m = accept(&back, &[Codec::Pcma, Codec::Pcmu], true, ip("10.0.0.9")).unwrap();

@@ -8,7 +8,7 @@ pub mod parse;
 
 pub use answer::answer;
 pub use negotiated::{Direction, Dtmf, Negotiated, accept};
-pub use offer::{Local, offer, offer_again};
+pub use offer::{Frame, Local, offer, offer_again};
 pub use parse::{Description, SdpError};
 
 /// Payload type we offer telephone-event under.

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use super::answer::describe;
 use super::negotiated::{Direction, Negotiated};
+use super::parse::Description;
 use super::{DEFAULT_PTIME, DTMF_PAYLOAD_TYPE};
 use crate::codec::Codec;
 
@@ -19,6 +21,45 @@ pub struct Local {
     pub address: IpAddr,
     /// Our RTP port; RTCP is the next one.
     pub port: u16,
+    /// The other media lines.
+    pub frame: Frame,
+}
+
+/// The media lines of a session beside our audio, refused, each in its place: every later description has them
+/// too (RFC 3264 §8).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// Lines before the audio line.
+    pub(super) before: String,
+    /// Profile of the audio line.
+    pub(super) proto: String,
+    /// Lines after it.
+    pub(super) after: String,
+}
+
+impl Default for Frame {
+    /// Nothing but audio.
+    fn default() -> Self {
+        Self { before: String::new(), proto: "RTP/AVP".to_owned(), after: String::new() }
+    }
+}
+
+impl Description {
+    /// The frame of its audio.
+    #[must_use]
+    pub fn frame(&self) -> Frame {
+        let mut frame = Frame::default();
+        for (i, line) in self.lines.iter().enumerate() {
+            if i == self.audio {
+                frame.proto.clone_from(&line.proto);
+                continue;
+            }
+            let side = if i < self.audio { &mut frame.before } else { &mut frame.after };
+            // Writing into a String cannot fail.
+            let _ok = write!(side, "m={} 0 {} {}\r\n", line.kind, line.proto, line.formats);
+        }
+        frame
+    }
 }
 
 impl Local {
@@ -40,10 +81,13 @@ impl Local {
 /// An offer of `codecs` in their order, with telephone-event.
 #[must_use]
 pub fn offer(local: &Local, codecs: &[Codec], direction: Direction) -> String {
+    let frame = &local.frame;
     let mut out = local.head();
+    out.push_str(&frame.before);
     let numbers: Vec<String> = codecs.iter().map(|c| c.payload_type().to_string()).collect();
     // Writing into a String cannot fail.
-    let _ok = write!(out, "m=audio {} RTP/AVP {} {DTMF_PAYLOAD_TYPE}\r\n", local.port, numbers.join(" "));
+    let _ok =
+        write!(out, "m=audio {} {} {} {DTMF_PAYLOAD_TYPE}\r\n", local.port, frame.proto, numbers.join(" "));
     for codec in codecs {
         let _ok = write!(out, "a=rtpmap:{} {}/{}\r\n", codec.payload_type(), codec.name(), codec.clock());
     }
@@ -53,22 +97,13 @@ pub fn offer(local: &Local, codecs: &[Codec], direction: Direction) -> String {
          a=ptime:{DEFAULT_PTIME}\r\na={}\r\na=rtcp-mux\r\n",
         direction.as_str()
     );
+    out.push_str(&frame.after);
     out
 }
+
 /// An offer inside a session: the codec and the numbers in use, nothing else (RFC 3264 §8.3.2).
 #[must_use]
 pub fn offer_again(local: &Local, agreed: &Negotiated, direction: Direction) -> String {
-    let mut out = local.head();
-    let (codec, pt) = (agreed.codec, agreed.payload_in);
-    let digits = agreed.dtmf.map(|d| format!(" {}", d.payload_type)).unwrap_or_default();
-    // Writing into a String cannot fail.
-    let _ok = write!(out, "m=audio {} RTP/AVP {pt}{digits}\r\n", local.port);
-    let _ok = write!(out, "a=rtpmap:{pt} {}/{}\r\n", codec.name(), codec.clock());
-    if let Some(d) = agreed.dtmf {
-        let (pt, clock) = (d.payload_type, d.clock);
-        let _ok = write!(out, "a=rtpmap:{pt} telephone-event/{clock}\r\na=fmtp:{pt} 0-15\r\n");
-    }
-    let mux = if agreed.rtcp_mux { "a=rtcp-mux\r\n" } else { "" };
-    let _ok = write!(out, "a=ptime:{}\r\na={}\r\n{mux}", agreed.ptime, direction.as_str());
-    out
+    let ours = Negotiated { payload_out: agreed.payload_in, direction, ..*agreed };
+    describe(local, &local.frame, &ours)
 }

@@ -182,6 +182,12 @@ impl Transactions {
         self.clients.get(id).map(|tx| &tx.sent)
     }
 
+    /// Where the request of a transaction went.
+    #[must_use]
+    pub fn target_of(&self, id: ClientId) -> Option<Target> {
+        self.clients.get(id).map(|tx| tx.target)
+    }
+
     /// Takes a response.
     pub fn handle_response(&mut self, now: Instant, response: Box<Response>) {
         let c = &response.common;

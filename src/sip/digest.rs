@@ -9,6 +9,8 @@ use crate::wire::challenge::{Algorithm, Challenge};
 
 /// Most challenges of one request that are answered: far end and proxies on the way.
 const MAX_REALMS: usize = 4;
+/// Challenges in a row that are answered: each realm once, and a nonce or two that were too old.
+const MAX_ROUNDS: u8 = 6;
 
 /// A name and its password. Debug output hides the password.
 #[derive(Clone, PartialEq, Eq)]
@@ -30,19 +32,25 @@ impl fmt::Debug for Credentials {
 pub struct Authentication {
     credentials: Credentials,
     realms: Vec<(Challenge, u32)>,
+    /// Challenges since a request came through.
+    rounds: u8,
 }
 
 impl Authentication {
     /// Nothing has been challenged yet.
     #[must_use]
     pub fn new(credentials: Credentials) -> Self {
-        Self { credentials, realms: Vec::new() }
+        Self { credentials, realms: Vec::new(), rounds: 0 }
     }
 
     /// Takes the challenges of a 401 or 407; true when trying again makes sense: a realm that has not been
     /// answered, or a nonce from an earlier request that the server takes no more, whether it says stale or
     /// not. Of several for one realm the first counts (RFC 8760 §2.4).
     pub fn challenged(&mut self, challenges: Vec<Challenge>) -> bool {
+        self.rounds = self.rounds.saturating_add(1);
+        if self.rounds > MAX_ROUNDS {
+            return false;
+        }
         let mut news = false;
         let mut seen: Vec<(bool, String)> = Vec::new();
         for c in challenges {
@@ -63,6 +71,11 @@ impl Authentication {
             news = true;
         }
         news
+    }
+
+    /// A request has come through: from here on challenges count anew.
+    pub fn passed(&mut self) {
+        self.rounds = 0;
     }
 
     /// The header fields that authenticate a request: name and value.
@@ -183,12 +196,14 @@ mod tests {
         let c = challenge(Algorithm::Md5);
         let proxy = Challenge { proxy: true, realm: "p".into(), ..c.clone() };
         assert!(!a.challenged(vec![]));
+        a.passed();
         assert!(a.challenged(vec![Challenge { algorithm: Algorithm::Sha256, ..c.clone() }, c.clone()]));
         let names = |a: &mut Authentication| {
             a.headers("BYE", "sip:x", "c").into_iter().map(|h| h.0).collect::<Vec<_>>()
         };
         assert_eq!(names(&mut a), ["Authorization"]);
         assert!(a.headers("BYE", "sip:x", "c")[0].1.contains("algorithm=SHA-256"), "the first of a realm");
+        a.passed();
         assert!(a.challenged(vec![proxy]), "another server on the way");
         assert_eq!(names(&mut a), ["Authorization", "Proxy-Authorization"]);
         assert!(a.headers("BYE", "sip:x", "c")[0].1.contains("nc=00000004"), "the count goes on");
@@ -204,5 +219,14 @@ mod tests {
             a.challenged(vec![Challenge { nonce: "newer".into(), ..c }]),
             "it was good for a request before"
         );
+    }
+    #[test]
+    fn a_server_that_is_never_content_is_left_alone() {
+        let mut a = Authentication::new(Credentials { username: "u".into(), password: "p".into() });
+        let stale = |n: u32| Challenge { stale: true, nonce: n.to_string(), ..challenge(Algorithm::Md5) };
+        let answered = (0..100).take_while(|n| a.challenged(vec![stale(*n)])).count();
+        assert_eq!(answered, usize::from(MAX_ROUNDS));
+        a.passed();
+        assert!(a.challenged(vec![stale(1000)]));
     }
 }
