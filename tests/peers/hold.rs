@@ -37,11 +37,11 @@ fn a_held_phone_is_cut_off_from_its_room_and_comes_back() {
     assert_eq!((not_held.status, not_held.error().as_str()), (409, "leg is not held"));
 
     // The phone's: we cannot end it.
-    a.say("hold");
+    a.order("hold");
     assert_eq!(events.json("type", "leg.hold", 10)["leg_id"], leg.as_str());
     assert!(held() && gw.post(&path, "").status == 409);
     assert!(gw.delete(&path).error().contains("only it can resume"));
-    a.say("resume");
+    a.order("resume");
     assert_eq!(events.json("type", "leg.unhold", 10)["leg_id"], leg.as_str());
     b.hear(0.5);
     assert!(correlation(&b.hear(1.0)[2000..], &a.voice) > 0.9);

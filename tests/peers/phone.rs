@@ -116,6 +116,17 @@ impl Phone {
         self.lines.say(line);
     }
 
+    /// Lets it do something and waits until it says that it has.
+    pub fn order(&mut self, line: &str) {
+        self.say(line);
+        let verb = line.split(' ').next().unwrap();
+        let outcome = self.lines.wait(line, 20, |l| {
+            let v: Value = serde_json::from_str(l).ok()?;
+            (v["verb"] == verb).then_some(v)
+        });
+        assert_eq!(outcome["is"], "done", "{outcome}");
+    }
+
     pub fn wait(&self, what: &str) -> Value {
         self.lines.json("is", what, 20)
     }

@@ -60,6 +60,19 @@ fn a_wrong_password_is_not_tried_again() {
 }
 
 #[test]
+fn a_far_end_that_challenges_for_ever_is_left_alone() {
+    let mut net = Net::new(1, 1, crate::net::NONE, "");
+    let mut guard = Guard::new(false, false, true, "secret");
+    guard.never_content = true;
+    net.phone.guard = Some(guard);
+    let leg = call_phone(&mut net, "secret");
+    net.run_for(FOREVER);
+    assert_eq!(net.reason(A, &leg).as_deref(), Some("unauthorized"));
+    assert!(net.phone.guard.as_ref().unwrap().challenged < 10);
+    net.check_end("never content");
+}
+
+#[test]
 fn nobody_but_whom_we_called_gets_an_answer() {
     let mut net = Net::new(1, 1, crate::net::NONE, "");
     net.phone.guard = Some(Guard::new(false, false, false, "secret"));

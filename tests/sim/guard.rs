@@ -13,6 +13,8 @@ pub struct Guard {
     /// Every nonce is good for one request, and nobody says that it is stale.
     pub once: bool,
     pub password: &'static str,
+    /// Calls every answer stale.
+    pub never_content: bool,
     nonce: u32,
     count: u32,
     pub passed: u32,
@@ -21,7 +23,17 @@ pub struct Guard {
 
 impl Guard {
     pub fn new(proxy: bool, sha256: bool, once: bool, password: &'static str) -> Self {
-        Self { proxy, sha256, once, password, nonce: 1000, count: 0, passed: 0, challenged: 0 }
+        Self {
+            proxy,
+            sha256,
+            once,
+            password,
+            never_content: false,
+            nonce: 1000,
+            count: 0,
+            passed: 0,
+            challenged: 0,
+        }
     }
 
     fn hash(&self, text: &str) -> String {
@@ -56,7 +68,7 @@ impl Guard {
         id: ServerId,
         request: &Request,
     ) -> bool {
-        let passes = self.knows(request);
+        let passes = self.knows(request) && !self.never_content;
         if self.once || !passes {
             self.nonce += 1;
             self.count = 0;
@@ -74,10 +86,11 @@ impl Guard {
         let mut draft = tx.draft(id, code, reason).unwrap();
         let algorithm = if self.sha256 { "SHA-256" } else { "MD5" };
         let nonce = self.nonce;
+        let stale = if self.never_content { ", stale=true" } else { "" };
         draft.push(name, "Digest realm=\"office\", nonce=\"x\", algorithm=SHA-512-256, qop=\"auth\"");
         draft.push(
             name,
-            format!("Digest realm=\"office\", nonce=\"{nonce}\", opaque=\"o\", algorithm={algorithm}, qop=\"auth,auth-int\""),
+            format!("Digest realm=\"office\", nonce=\"{nonce}\", opaque=\"o\", algorithm={algorithm}, qop=\"auth,auth-int\"{stale}"),
         );
         tx.respond(now, id, code, &draft);
         false

@@ -165,6 +165,28 @@ fn a_refused_hold_leaves_the_call_as_it_was() {
 }
 
 #[test]
+fn a_far_end_that_ponders_a_hold_for_ever_leaves_nothing() {
+    for seed in 0..seeds() {
+        let mut net = Net::new(seed, 1, HARSH, "");
+        let leg = phone_calls(&mut net);
+        net.run_for(40_000);
+        net.phone.ponders = true;
+        let handle = ask(&mut net, A, &leg, true);
+        net.run_for(5_000);
+        if seed % 2 == 0 {
+            // We hang up meanwhile.
+            net.with(A, |gw, now| gw.hang_up_leg(now, &leg, None)).unwrap();
+        }
+        let outcome = reply(&mut net, A, handle);
+        assert!(matches!(outcome, Err(GatewayError::Conflict(_))), "seed {seed}");
+        net.run_for(FOREVER);
+        let reason = if seed % 2 == 0 { "api_hangup" } else { "timeout" };
+        assert_eq!(net.reason(A, &leg).as_deref(), Some(reason), "seed {seed}");
+        net.check_end(&format!("seed {seed}"));
+    }
+}
+
+#[test]
 fn two_hours_of_hold_are_enough() {
     let mut net = Net::new(1, 2, NONE, "");
     let legs = in_call(&mut net);

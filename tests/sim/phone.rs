@@ -42,6 +42,8 @@ pub struct Phone {
     pub fields: Vec<(&'static str, &'static str)>,
     /// What it answers to an INVITE in a call, with the fields of [`Self::fields`]; otherwise it refuses.
     pub agrees: Option<String>,
+    /// Says nothing to an INVITE in a call until it is cancelled.
+    pub ponders: bool,
     /// Shortest session it takes, seconds.
     pub least_session: u32,
     /// `Session-Expires` of the INVITEs it got.
@@ -69,6 +71,7 @@ impl Phone {
             withholds_ack: false,
             fields: Vec::new(),
             agrees: None,
+            ponders: false,
             least_session: 0,
             sessions: Vec::new(),
             pracks: false,
@@ -155,7 +158,11 @@ impl Phone {
                     self.response(id, &response);
                 }
                 Event::Ack(_) => self.accepted.take().into_iter().for_each(|id| self.tx.confirm(id)),
-                Event::Cancelled(_) | Event::Failed(..) | Event::AckMissing(_) | Event::Gone(_) => {}
+                Event::Cancelled(id) => {
+                    let draft = self.tx.draft(id, 487, "Terminated").unwrap();
+                    self.tx.respond(now, id, 487, &draft);
+                }
+                Event::Failed(..) | Event::AckMissing(_) | Event::Gone(_) => {}
             }
         }
     }
@@ -187,6 +194,9 @@ impl Phone {
             let mut draft = self.tx.draft(id, 180, "Ringing").unwrap();
             draft.push("Contact", format!("<sip:phone@{PHONE}>"));
             return self.tx.respond(now, id, 180, &draft);
+        }
+        if self.ponders && request.method == Method::Invite {
+            return;
         }
         let changed = self.agrees.as_ref().filter(|_| request.method == Method::Invite);
         let code = if request.method == Method::Bye || changed.is_some() { 200 } else { 405 };

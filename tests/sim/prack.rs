@@ -94,6 +94,21 @@ fn a_caller_that_insists_gets_reliable_ringing_and_one_that_never_acknowledges_i
 }
 
 #[test]
+fn an_answer_ends_the_wait_for_a_prack_of_ringing() {
+    for seed in 0..seeds() {
+        let mut net = Net::new(seed, 1, HARSH, "");
+        net.phone.fields = vec![("Require", "100rel")];
+        let leg = crate::calls::phone_calls(&mut net);
+        net.run_for(60_000);
+        assert_eq!(net.state(A, &leg), "connected", "seed {seed}");
+        net.with_phone(crate::phone::Phone::bye);
+        net.run_for(FOREVER);
+        assert_eq!(net.reason(A, &leg).as_deref(), Some("remote_bye"), "seed {seed}");
+        net.check_end(&format!("seed {seed}"));
+    }
+}
+
+#[test]
 fn one_prack_is_enough_and_one_for_nothing_is_refused() {
     let mut net = Net::new(1, 2, NONE, "");
     let (a, _) = early(&mut net);
