@@ -29,8 +29,12 @@ fn a_name_is_looked_up_while_the_world_goes_on() {
         assert_eq!(net.reason(A, &late).unwrap(), "api_hangup", "seed {seed}");
         net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)).unwrap();
         net.run(net.at(FOREVER));
-        assert_eq!(answered.len(), 1, "seed {seed}");
-        assert_eq!(net.reason(B, &answered[0]).unwrap(), "remote_bye", "seed {seed}");
+        // The call that was given up may have been answered, too, where its CANCEL came late or never: that
+        // answer was ended, or came when nobody waited for it any more.
+        let mut reasons: Vec<String> = answered.iter().map(|b| net.reason(B, b).unwrap()).collect();
+        reasons.sort();
+        let expected = ["remote_bye", "ack_timeout remote_bye", "remote_bye remote_bye"];
+        assert!(expected.contains(&reasons.join(" ").as_str()), "seed {seed}: {reasons:?}");
         net.check_end(&format!("seed {seed}"));
         total(&mut sum, net.injected);
     }

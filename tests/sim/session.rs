@@ -66,7 +66,8 @@ fn a_phone_without_update_is_refreshed_by_reinvite_on_hold_too() {
         let mut net = Net::new(seed, 1, HARSH, "");
         net.phone.fields = vec![("Supported", "timer"), ("Session-Expires", "90;refresher=uas")];
         let leg = phone_calls(&mut net);
-        net.run_for(20_000);
+        assert!(net.run_until(60_000, |n| n.state(A, &leg) == "connected"), "seed {seed}");
+        net.run_for(5_000);
         // Its answers say 90 s again and leave the refreshing to us, who ask: uac.
         net.phone.fields = vec![("Session-Expires", "90;refresher=uac")];
         net.phone.agrees = Some(sdp(2, "recvonly"));
