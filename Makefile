@@ -1,7 +1,7 @@
 # make run    install what is missing, build a release, start the gateway in the foreground
 # make test   everything automatic
 # make check  what every commit must pass: format, lints, unit and simulation tests
-# make soak   the same for hours: 10,000 seeds a simulation, 36,000 calls a round of load
+# make soak   the same for hours: 50,000 seeds a simulation, 36,000 calls a round of load
 # make audit  licences, bans and sources of all dependencies (installs cargo-deny)
 # make bench  the figures of README's table
 
@@ -34,7 +34,7 @@ peers:
 	$(CARGO) test --locked --features peers --test peers -- --nocapture --test-threads=1
 
 soak: deps-test
-	SIM_SEEDS=10000 $(CARGO) test --locked --release --test sim -- --nocapture
+	SIM_SEEDS=50000 $(CARGO) test --locked --release --test sim -- --nocapture
 	$(CARGO) build --release --locked
 	LOAD_CALLS=36000 $(CARGO) test --locked --features peers --test peers -- --nocapture --test-threads=1 load
 
