@@ -17,8 +17,9 @@ use crate::{median, resident_kb};
 const PAIRS: usize = 5;
 
 pub fn report() {
+    let idle = resident_kb(gateway().pid());
     for room in [2, 32] {
-        over_the_floor(room);
+        over_the_floor(room, idle);
     }
     system_calls();
 }
@@ -48,7 +49,7 @@ fn measure(pid: u32, ports: Vec<u16>) -> f64 {
 }
 
 /// Alternating pairs: the whole gateway, then the echo.
-fn over_the_floor(room: u16) {
+fn over_the_floor(room: u16, idle_kb: u64) {
     let mut ratios = Vec::new();
     for _ in 0..PAIRS {
         let calls = Calls::new(LEGS, room);
@@ -60,7 +61,7 @@ fn over_the_floor(room: u16) {
         let floor = measure(echo.child.id(), echo.ports.clone());
         println!(
             "  gateway {gateway:.2} µs a leg-frame, echo {floor:.2}; memory a leg {:.1} kB",
-            memory.saturating_sub(idle_kb()) as f64 / f64::from(LEGS)
+            memory.saturating_sub(idle_kb) as f64 / f64::from(LEGS)
         );
         ratios.push(gateway / floor);
     }
@@ -69,10 +70,6 @@ fn over_the_floor(room: u16) {
         median(ratios),
         seconds()
     );
-}
-
-fn idle_kb() -> u64 {
-    resident_kb(gateway().pid())
 }
 
 /// Calls of the kernel for each leg-frame, as strace counts them.

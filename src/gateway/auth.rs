@@ -42,8 +42,8 @@ pub struct Bye {
 impl Gateway {
     /// Adds to a request of a leg what its challengers have asked for before.
     pub(super) fn authorize(&mut self, id: LegId, method: &Method, draft: &mut Draft, target: Target) {
-        let cnonce = self.rng.token();
         let Some(auth) = self.legs.get_mut(id).and_then(|l| l.auth.as_mut()) else { return };
+        let cnonce = self.rng.token();
         if *auth.asked.get_or_insert(target.addr.ip()) == target.addr.ip() {
             add_fields(&mut auth.state, method, draft, &cnonce);
         }
@@ -80,12 +80,12 @@ impl Gateway {
 
     /// Sends a BYE to an address.
     pub(super) fn send_bye_to(&mut self, now: Now, target: Target, mut draft: Draft, bye: Option<Box<Bye>>) {
-        let cnonce = self.rng.token();
         let Some(mut bye) = bye else {
             // Without room for the transaction the far end learns of it by its own timers.
             let _sent = self.tx.request(now.mono, &Method::Bye, draft, target);
             return;
         };
+        let cnonce = self.rng.token();
         let known = bye.auth.asked == Some(target.addr.ip());
         if known {
             add_fields(&mut bye.auth.state, &Method::Bye, &mut draft, &cnonce);

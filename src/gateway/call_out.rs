@@ -214,13 +214,7 @@ impl Gateway {
             200..=299 if self.is_answer_of(id, response) => {}
             // A fork that was not the first to answer.
             200..=299 => self.end_fork(now, tx, response),
-            401 | 407 if calling && self.challenged(id, tx, response) => {
-                self.outgoing.remove(&tx);
-                if let Some(flow) = self.legs.get(id).and_then(|l| l.flow) {
-                    self.invite(now, id, flow);
-                }
-            }
-            422 if calling && self.session_too_short(id, response) => {
+            401 | 407 | 422 if calling && self.may_try_again(id, tx, response) => {
                 self.outgoing.remove(&tx);
                 if let Some(flow) = self.legs.get(id).and_then(|l| l.flow) {
                     self.invite(now, id, flow);
@@ -236,6 +230,15 @@ impl Gateway {
                 self.end(now, id, &reason);
             }
             _ => {}
+        }
+    }
+
+    /// True when the same INVITE with more in it may succeed.
+    fn may_try_again(&mut self, id: LegId, tx: ClientId, response: &Response) -> bool {
+        if response.code == 422 {
+            self.session_too_short(id, response)
+        } else {
+            self.challenged(id, tx, response)
         }
     }
 
@@ -256,7 +259,7 @@ impl Gateway {
     /// 183 with a session description: early media.
     fn progress(&mut self, now: Now, id: LegId, response: &Response) {
         // A description in a response that may be lost is taken from 183 only, where everybody sends it.
-        let reliable = response.common.headers.tokens("Require").any(|t| t.eq_ignore_ascii_case("100rel"));
+        let reliable = response.common.headers.has_token("Require", "100rel");
         if response.common.body.is_empty() || !(reliable || response.code == 183) {
             return;
         }

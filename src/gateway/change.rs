@@ -7,6 +7,7 @@ use super::core::Gateway;
 use super::error::GatewayError;
 use super::leg::{Kind, Leg, LegId, Phase};
 use super::replies::{Handle, Reply};
+use super::sending::What;
 use crate::base::time::Now;
 use crate::media::command::Command;
 use crate::sdp::{self, Description, Direction, Local, Negotiated, SdpError};
@@ -131,6 +132,7 @@ impl Gateway {
     fn ask(&mut self, now: Now, id: LegId) {
         let (contact, name) = (self.contact_of(id), self.config.sip.host.clone());
         let Some(leg) = self.legs.get_mut(id) else { return };
+        let wanted = leg.wanted_direction();
         let Some(change) = &mut leg.change else { return };
         if leg.reinvite.is_some() {
             change.step = Step::Waiting(now.mono + TURN);
@@ -139,8 +141,7 @@ impl Gateway {
         let direction = match change.wish {
             Wish::Hold => Direction::SendOnly,
             Wish::Resume => Direction::SendRecv,
-            Wish::Refresh if leg.on_hold => Direction::SendOnly,
-            Wish::Refresh => Direction::SendRecv,
+            Wish::Refresh => wanted,
         };
         let timer = leg.timer;
         let ours = timer.is_some_and(|t| t.refresh_at.is_some());
@@ -165,7 +166,7 @@ impl Gateway {
         change.asked = now.mono;
         let flow = leg.flow;
         self.reschedule(id);
-        self.send_change(now, id, &hop, flow, (method, draft, local));
+        self.send(now, &hop, flow, What::Change(id, method, draft, local));
     }
 
     /// The re-INVITE is on its way.

@@ -86,11 +86,7 @@ impl Gateway {
     fn reinvited(&mut self, now: Now, tx: ServerId, id: LegId, request: &Request, source: Target) {
         let Some(leg) = self.legs.get(id) else { return };
         if let Some((code, reason)) = too_early(leg) {
-            let Some(mut draft) = self.tx.draft(tx, code, reason) else { return };
-            if code == 500 {
-                draft.push("Retry-After", (self.rng.below(10)).to_string());
-            }
-            return self.tx.respond(now.mono, tx, code, &draft);
+            return self.refuse_too_early(now, tx, code, reason);
         }
         let Some(offer) = self.acceptable_offer(now, tx, request) else { return };
         let body = match &offer {
@@ -117,6 +113,15 @@ impl Gateway {
         if offer.is_some() {
             self.stream_changed(now, id);
         }
+    }
+
+    /// Refuses a change that comes while another is not done (RFC 3261 §14.2, RFC 3311 §5.2).
+    pub(super) fn refuse_too_early(&mut self, now: Now, tx: ServerId, code: u16, reason: &str) {
+        let Some(mut draft) = self.tx.draft(tx, code, reason) else { return };
+        if code == 500 {
+            draft.push("Retry-After", (self.rng.below(10)).to_string());
+        }
+        self.tx.respond(now.mono, tx, code, &draft);
     }
 
     /// The offer in a request that may change the session, `None` inside when it has none; `None` outside when

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::command::Originate;
 use super::core::Gateway;
 use super::leg::{Leg, LegId, Phase};
+use super::sending::What;
 use crate::base::time::Now;
 use crate::sip::transactions::ServerId;
 use crate::wire::replaces::ReferTo;
@@ -85,10 +86,10 @@ impl Gateway {
     pub(super) fn referral_answered(&mut self, now: Now, id: LegId) {
         let Some(leg) = self.legs.get_mut(id) else { return };
         let Some(referral) = leg.referral.take() else { return };
-        leg.wants_room = referral.room;
         let referrer = referral.referrer;
-        let room = self.legs.get(referrer).map(|l| l.room.clone());
-        if let (Some(leg), Some(room)) = (self.legs.get_mut(id), room) {
+        // Where the referrer is now; where it was when it asked, if it has gone.
+        let room = self.legs.get(referrer).map_or(referral.room, |l| l.room.clone());
+        if let Some(leg) = self.legs.get_mut(id) {
             leg.wants_room = room;
         }
         self.join_waiting(now, id);
@@ -135,7 +136,7 @@ impl Gateway {
         draft.push("Contact", contact);
         draft.set_body("message/sipfrag;version=2.0", format!("SIP/2.0 {code} {reason}\r\n").into_bytes());
         let last = (200..300).contains(&code).then_some(referrer);
-        self.send_notify(now, &hop, flow, draft, last);
+        self.send(now, &hop, flow, What::Notify(last, draft));
     }
 
     /// The referrer knows that its transfer went well, or is not there to be told: its call is over.

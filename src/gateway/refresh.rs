@@ -26,7 +26,7 @@ impl Gateway {
             draft.push("Session-Expires", granted.to_string());
         }
         let Some(leg) = self.legs.get_mut(id) else { return };
-        leg.knows_update |= knows_update(asked);
+        leg.knows_update |= asked.has_token("Allow", "UPDATE");
         let ours = granted.is_some_and(|g| g.refresher == Some(Refresher::Uas));
         leg.timer = granted.map(|g| SessionTimer::new(g.interval, ours, now.mono));
         self.reschedule(id);
@@ -45,7 +45,7 @@ impl Gateway {
     pub(super) fn note_session(&mut self, asked: Instant, id: LegId, response: &Response) {
         let headers = &response.common.headers;
         let Some(leg) = self.legs.get_mut(id) else { return };
-        leg.knows_update |= knows_update(headers);
+        leg.knows_update |= headers.has_token("Allow", "UPDATE");
         leg.timer = SessionExpires::of(headers).map(|e| {
             let ours = e.refresher != Some(Refresher::Uas);
             SessionTimer::new(e.interval.max(SHORTEST), ours, asked)
@@ -82,11 +82,7 @@ impl Gateway {
         let headers = &request.common.headers;
         let Some(offer) = self.acceptable_offer(now, tx, request) else { return };
         if let Some((code, reason)) = self.legs.get(id).and_then(too_early).filter(|_| offer.is_some()) {
-            let Some(mut draft) = self.tx.draft(tx, code, reason) else { return };
-            if code == 500 {
-                draft.push("Retry-After", (self.rng.below(10)).to_string());
-            }
-            return self.tx.respond(now.mono, tx, code, &draft);
+            return self.refuse_too_early(now, tx, code, reason);
         }
         let body = match offer.as_ref().map(|o| self.answer_change(id, o)).transpose() {
             Ok(body) => body,
@@ -113,8 +109,4 @@ impl Gateway {
             self.stream_changed(now, id);
         }
     }
-}
-
-fn knows_update(headers: &Headers) -> bool {
-    headers.tokens("Allow").any(|m| m.eq_ignore_ascii_case("UPDATE"))
 }

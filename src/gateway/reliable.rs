@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::core::Gateway;
 use super::leg::{Leg, LegId, Phase};
+use super::sending::What;
 use crate::base::time::Now;
 use crate::sip::dialog::Dialog;
 use crate::sip::transactions::ServerId;
@@ -64,7 +65,7 @@ impl Gateway {
         let describes = draft.get("Content-Type").is_some();
         let asks = |field: &'static str| {
             let request = self.tx.request_of(tx);
-            request.is_some_and(|r| r.common.headers.tokens(field).any(|t| t.eq_ignore_ascii_case("100rel")))
+            request.is_some_and(|r| r.common.headers.has_token(field, "100rel"))
         };
         // The first reliable response to an INVITE without an offer would have to make one (RFC 3262 §5).
         let offerless = self.tx.request_of(tx).is_some_and(|r| r.common.body.is_empty());
@@ -175,7 +176,7 @@ impl Gateway {
     /// Acknowledges a provisional response that asks for it; false when it is a copy, or came too early (§4).
     pub(super) fn acknowledge_progress(&mut self, now: Now, id: LegId, response: &Response) -> bool {
         let c = &response.common;
-        if !c.headers.tokens("Require").any(|t| t.eq_ignore_ascii_case("100rel")) {
+        if !c.headers.has_token("Require", "100rel") {
             return true;
         }
         let Some(rseq) = c.headers.get("RSeq").and_then(|v| v.trim().parse::<u32>().ok()) else {
@@ -198,7 +199,8 @@ impl Gateway {
         let (mut draft, hop) = early.dialog.request(&Method::Prack);
         draft.push("RAck", format!("{rseq} {} INVITE", c.cseq));
         draft.push("User-Agent", self.config.sip.host.as_str());
-        self.send_prack(now, id, &hop, flow, draft);
+        // Should it be lost for good, so will the call be.
+        self.send(now, &hop, flow, What::Prack(id, draft));
         true
     }
 }

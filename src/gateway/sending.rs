@@ -41,14 +41,22 @@ pub(super) struct Pending {
     what: What,
 }
 
+/// A request of ours, with what its sending and its response need.
 #[derive(Debug)]
-enum What {
+pub(super) enum What {
+    /// The INVITE of an outbound leg, written once the address is known.
     Invite(LegId),
-    Change(LegId, (Method, Draft, Local)),
+    /// A re-INVITE or UPDATE that describes our end so.
+    Change(LegId, Method, Draft, Local),
+    /// A REFER.
     Refer(LegId, Draft),
+    /// A NOTIFY; the leg, if one is given, ends when its far end has it.
     Notify(Option<LegId>, Draft),
+    /// A PRACK.
     Prack(LegId, Draft),
+    /// A BYE, and what answers a challenge to it.
     Bye(Draft, Option<Box<Bye>>),
+    /// The ACK to a 2xx of this transaction and fork.
     Ack(ClientId, String, Draft),
 }
 
@@ -94,48 +102,8 @@ impl Gateway {
         self.send(now, uri, None, What::Invite(id));
     }
 
-    /// Sends a re-INVITE that describes our end as `local`.
-    pub(super) fn send_change(
-        &mut self,
-        now: Now,
-        id: LegId,
-        hop: &Uri,
-        flow: Option<Target>,
-        what: (Method, Draft, Local),
-    ) {
-        self.send(now, hop, flow, What::Change(id, what));
-    }
-
-    /// Sends a REFER.
-    pub(super) fn send_refer_to(
-        &mut self,
-        now: Now,
-        id: LegId,
-        hop: &Uri,
-        flow: Option<Target>,
-        draft: Draft,
-    ) {
-        self.send(now, hop, flow, What::Refer(id, draft));
-    }
-
-    /// Sends a PRACK. Should it be lost for good, so will the call be.
-    pub(super) fn send_prack(&mut self, now: Now, id: LegId, hop: &Uri, flow: Option<Target>, draft: Draft) {
-        self.send(now, hop, flow, What::Prack(id, draft));
-    }
-
-    /// Sends a NOTIFY; the leg in `last` ends when the far end has it.
-    pub(super) fn send_notify(
-        &mut self,
-        now: Now,
-        hop: &Uri,
-        flow: Option<Target>,
-        draft: Draft,
-        last: Option<LegId>,
-    ) {
-        self.send(now, hop, flow, What::Notify(last, draft));
-    }
-
-    fn send(&mut self, now: Now, to: &Uri, flow: Option<Target>, what: What) {
+    /// Sends a request to where `to` leads, along `flow` where that is the way its dialog came.
+    pub(super) fn send(&mut self, now: Now, to: &Uri, flow: Option<Target>, what: What) {
         let Some(Ok(hop)) = to.sip().map(next_hop) else {
             // A Contact nobody can dial: the way the dialog came along is all there is.
             return match (flow, &what) {
@@ -183,7 +151,7 @@ impl Gateway {
         match what {
             What::Invite(id) => self.invite(now, id, target),
             What::Ack(tx, tag, draft) => self.tx.ack(tx, &tag, &draft, target),
-            What::Change(id, (method, mut draft, local)) => {
+            What::Change(id, method, mut draft, local) => {
                 self.authorize(id, &method, &mut draft, target);
                 match self.tx.request(now.mono, &method, draft, target) {
                     Ok(tx) => {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::core::Gateway;
 use super::error::GatewayError;
 use super::leg::{LegId, Phase};
+use super::sending::What;
 use crate::base::time::Now;
 use crate::sip::transactions::{ClientId, ServerId};
 use crate::wire::replaces::{ReferTo, Replaces};
@@ -118,7 +119,7 @@ impl Gateway {
         draft.push("Referred-By", referred_by);
         draft.push("Contact", contact);
         draft.push("User-Agent", name);
-        self.send_refer_to(now, id, &hop, flow, draft);
+        self.send(now, &hop, flow, What::Refer(id, draft));
     }
 
     /// The REFER of a transfer is on its way.

@@ -66,8 +66,7 @@ impl fmt::Display for SessionExpires {
 /// True when the sender of a message knows session timers.
 #[must_use]
 pub fn is_supported(headers: &Headers) -> bool {
-    let named = |field: &'static str| headers.tokens(field).any(|t| t.eq_ignore_ascii_case("timer"));
-    named("Supported") || named("Require")
+    headers.has_token("Supported", "timer") || headers.has_token("Require", "timer")
 }
 
 /// What we answer to a request that asks for a session timer (§9): nothing when it does not.

@@ -40,6 +40,12 @@ impl Headers {
         self.0.iter().find(|(n, _)| same(n, name)).map(|(_, v)| v.as_str())
     }
 
+    /// True when the comma-separated values of a field hold this token, in any case.
+    #[must_use]
+    pub fn has_token(&self, name: &str, token: &str) -> bool {
+        self.tokens(name).any(|t| t.eq_ignore_ascii_case(token))
+    }
+
     /// The members of all comma-separated values of `name`, trimmed, as option tags and methods come.
     pub fn tokens<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.all(name).flat_map(|v| v.split(',')).map(str::trim).filter(|t| !t.is_empty())
