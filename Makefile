@@ -36,6 +36,7 @@ peers:
 soak: deps-test
 	SIM_SEEDS=50000 $(CARGO) test --locked --release --test sim -- --nocapture
 	$(CARGO) build --release --locked
+	FLOOD_SECONDS=60 $(CARGO) test --locked --features peers --test peers -- --nocapture --test-threads=1 scan
 	LOAD_CALLS=36000 $(CARGO) test --locked --features peers --test peers -- --nocapture --test-threads=1 load
 
 deps-run:

@@ -5,11 +5,11 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-packages="gcc libc6-dev make curl"
-programs="cc make curl"
+packages="gcc libc6-dev make cmake curl"
+programs="cc make cmake curl"
 if [ "${1:-run}" = test ]; then
-    packages="$packages sip-tester python3 python3-venv"
-    programs="$programs sipp python3"
+    packages="$packages sip-tester python3 python3-venv python3-dev openssl dnsmasq-base kamailio rtpengine-daemon iproute2 sipvicious ffmpeg sox espeak-ng multimon-ng asterisk-core-sounds-en-wav asterisk-core-sounds-es-wav asterisk-core-sounds-fr-wav asterisk-core-sounds-it-wav asterisk-core-sounds-ru-wav asterisk-moh-opsound-wav"
+    programs="$programs sipp python3 python3-config openssl dnsmasq kamailio rtpengine ip svmap ffmpeg sox espeak-ng multimon-ng"
 fi
 if [ "${1:-run}" = bench ]; then
     packages="$packages strace"
@@ -17,6 +17,12 @@ if [ "${1:-run}" = bench ]; then
 fi
 
 missing=no
+if [ "${1:-run}" = test ]; then
+    # Recordings of people and music, which are no programs.
+    for sounds in sounds/en_US_f_Allison sounds/es_MX_f_Allison sounds/fr_CA_f_June sounds/it_IT_m_Carlo sounds/ru_RU_f_IvrvoiceRU moh; do
+        [ -d "/usr/share/asterisk/$sounds" ] || { missing=yes; echo "missing: $sounds"; }
+    done
+fi
 for program in $programs; do
     command -v "$program" >/dev/null 2>&1 || { missing=yes; echo "missing: $program"; }
 done

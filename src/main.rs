@@ -1,7 +1,7 @@
 //! Arguments, configuration, threads, exit code.
 
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 
@@ -16,10 +16,12 @@ use branchline::io::http_client::Rules;
 use branchline::io::media_thread::MediaThread;
 use branchline::io::recorder::Recorder;
 use branchline::io::rtp_ports::PortPool;
+use branchline::io::secrets;
 use branchline::io::shell::{Parts, Shell};
 use branchline::io::{
-    executor::Executor, log as logging, signals, sip, sip_tcp, state::State, tcp::Listener,
+    executor::Executor, log as logging, signals, sip, sip_stream, state::State, tcp::Listener, tls::Tls,
 };
+use branchline::sip::target::Transport;
 
 const USAGE: &str = "usage: branchline [--config FILE] [--check] [--print-config] [--version]";
 const SYSTEM_FILE: &str = "/etc/branchline/branchline.toml";
@@ -42,14 +44,17 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), String> {
     let Some(arguments) = arguments(std::env::args().skip(1))? else { return Ok(()) };
-    let config = configuration(arguments.config.as_deref())?;
+    let file = arguments.config.as_deref().or_else(|| Path::new(SYSTEM_FILE).exists().then_some(SYSTEM_FILE));
+    let mut config = configuration(file)?;
+    let exposed = file.filter(|f| secrets::are_exposed(Path::new(f), &config)).map(str::to_owned);
+    secrets::read(&mut config)?;
     if arguments.print {
         say(settings::print(&config).trim_end());
     }
     if arguments.check {
         say("the configuration is good");
     }
-    if arguments.print || arguments.check { Ok(()) } else { serve(config) }
+    if arguments.print || arguments.check { Ok(()) } else { serve(config, exposed) }
 }
 
 fn arguments(mut given: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
@@ -73,8 +78,7 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Option<Arguments
     Ok(Some(out))
 }
 
-fn configuration(named: Option<&str>) -> Result<Config, String> {
-    let path = named.or_else(|| Path::new(SYSTEM_FILE).exists().then_some(SYSTEM_FILE));
+fn configuration(path: Option<&str>) -> Result<Config, String> {
     let text = match path {
         Some(p) => Some(std::fs::read_to_string(p).map_err(|e| format!("{p}: {e}"))?),
         None => None,
@@ -88,8 +92,11 @@ fn configuration(named: Option<&str>) -> Result<Config, String> {
     })
 }
 
-fn serve(mut config: Config) -> Result<(), String> {
+fn serve(mut config: Config, exposed: Option<String>) -> Result<(), String> {
     logging::start(config.log.level);
+    if let Some(file) = exposed {
+        log::warn!(file = file; "secrets stand in a file that others on this machine can read");
+    }
     let mut rng = Rng::from_os().ok_or("the operating system gives no random numbers")?;
     let dir = config.state_dir.display().to_string();
     let state = State::open(&config.state_dir).map_err(|e| format!("state_dir {dir}: {e}"))?;
@@ -106,36 +113,44 @@ fn serve(mut config: Config) -> Result<(), String> {
     let sip = sip::bind(&config.sip)?;
     let sip_at = sip.bound;
     let config = Rc::new(config);
+    let tls = Tls::new(&config.sip.tls)?;
     let families = families(&config, &sip);
     let (media, bell) = MediaThread::start(&config).map_err(|e| format!("media thread: {e}"))?;
     let (notes, recorder_news) = async_channel::bounded(8192);
+    let kept = state.trunks().map_err(|e| format!("state_dir {dir}: trunks.json: {e}"))?;
+    let prompts = Some(config.prompts.dir.as_str()).filter(|d| !d.is_empty()).map(PathBuf::from);
     let parts = Parts {
+        state: state.clone(),
         executor: Rc::clone(&executor),
         gateway: Gateway::new(Rc::clone(&config), sip.locals, rng.fork()),
         udp: sip.udp.clone(),
+        tls,
         media,
         ports: PortPool::new(families, &config.rtp),
         recorder: Recorder::start(notes).map_err(|e| format!("recorder thread: {e}"))?,
-        feeder: Feeder::start(state.path("sounds")).map_err(|e| format!("state_dir {dir}: {e}"))?,
+        feeder: Feeder::start(state.path("sounds"), prompts).map_err(|e| format!("state_dir {dir}: {e}"))?,
         config: Rc::clone(&config),
         rng,
     };
     let shell = Rc::new(Shell::new(parts));
     shell.stock_ports();
+    shell.call(|gateway, now| gateway.restore_trunks(now, kept));
     executor.spawn(Rc::clone(&shell).run_media(bell));
     executor.spawn(Rc::clone(&shell).run_recorder(recorder_news));
     executor.spawn(hook::run(Rc::clone(&shell), Rules::new(&config)));
     for udp in sip.udp {
         executor.spawn(udp.run(Rc::clone(&shell)));
     }
-    for listener in sip.tcp {
-        executor.spawn(sip_tcp::run(Rc::clone(&shell), listener));
+    let streams = sip.tcp.into_iter().map(|l| (l, Transport::Tcp));
+    for (listener, transport) in streams.chain(sip.tls.into_iter().map(|l| (l, Transport::Tls))) {
+        executor.spawn(sip_stream::run(Rc::clone(&shell), listener, transport));
     }
     executor.spawn(Rc::clone(&shell).run_timers());
     let instance_id: Rc<str> = Rc::from(config.instance_id.as_str());
     let app = Rc::new(App { instance_id: Rc::clone(&instance_id), config, shell: Rc::clone(&shell) });
     executor.spawn(server::run(Rc::clone(&executor), app, http));
-    let listen = format!("{{\"http\":\"{http_at}\",\"sip\":\"{sip_at}\"}}\n");
+    let tls_port = sip.locals.tls_port.map_or(String::new(), |p| format!(",\"sip_tls_port\":{p}"));
+    let listen = format!("{{\"http\":\"{http_at}\",\"sip\":\"{sip_at}\"{tls_port}}}\n");
     state.replace("listen.json", listen.as_bytes()).map_err(|e| format!("state_dir {dir}: {e}"))?;
     log::info!(version = env!("CARGO_PKG_VERSION"), instance_id = &*instance_id, http:% = http_at, sip:% = sip_at; "ready");
     executor.block_on(async {

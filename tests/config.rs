@@ -72,8 +72,14 @@ fn changing_any_setting_changes_print_config() {
         let tries = candidates(&shown);
         let changed = tries.iter().any(|value| {
             let head = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
-            // An open listener needs a guard of its own; it is not what is tested here.
-            let guard = if s.key == "http.listen" { "trust_lan = true\n" } else { "" };
+            // What a setting needs beside it; it is not what is tested here.
+            let guard = match s.key {
+                "http.listen" => "trust_lan = true\n",
+                "sip.tls.cert" => "tls.key = \"k\"\n",
+                "sip.tls.key" => "tls.cert = \"c\"\n",
+                "sip.tls.client_ca" => "tls.key = \"k\"\ntls.cert = \"c\"\n",
+                _ => "",
+            };
             let text = format!("{head}{key} = {value}\n{guard}");
             let Ok(config) = load(&Sources { file: Some(("f", &text)), env: &[] }) else { return false };
             settings::print(&config) != before
@@ -95,7 +101,7 @@ fn candidates(shown: &str) -> Vec<String> {
         "\"https://other.example/x\"".to_owned(),
     ]);
     out.push("\"fd00::1\"".to_owned());
-    out.extend(["\"dtmf.received\"".to_owned(), "\"small\"".to_owned()]);
+    out.extend(["\"dtmf.received\"".to_owned(), "\"small\"".to_owned(), "\"off\"".to_owned()]);
     out.retain(|c| c != shown);
     out
 }

@@ -48,11 +48,8 @@ fn route_method_size_then_not_implemented() {
     let r = gw.request("OPTIONS", "/capacity", "", b"");
     assert_eq!((r.status, r.header("Allow").as_deref()), (204, Some("GET, HEAD, OPTIONS")));
     assert_eq!(gw.post("/v1/legs/x/transfer", &"x".repeat(70_000)).status, 413);
-    let r = gw.post("/v1/legs/x/amd", "nonsense");
-    assert_eq!(
-        (r.status, r.error().as_str()),
-        (501, "not implemented in this version: answering-machine detection")
-    );
+    let r = gw.post("/v1/legs/x/stt", "nonsense");
+    assert_eq!((r.status, r.error().as_str()), (501, "not implemented in this version: speech recognition"));
     let r = gw.request("HEAD", "/health", "", b"");
     assert_eq!((r.status, r.body.len()), (200, 0));
     assert!(r.header("Content-Length").unwrap().parse::<usize>().unwrap() > 50);

@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use branchline::codec::Codec;
+use branchline::codec::opus::Wishes;
 use branchline::io::media_thread::pace;
 use branchline::io::recv_batch;
 use branchline::media::engine::{Engine, Sizes};
-use branchline::media::leg::Leg;
+use branchline::media::leg::{Coders, Leg};
 use branchline::media::order::Order;
 use branchline::media::wire::{Batch, Wire};
 use branchline::rtp::packet::header;
@@ -129,7 +130,9 @@ fn busy(bare: bool) -> Box<dyn FnMut(u64)> {
     let sizes = Sizes { legs: LEGS.into(), rooms: 1, plays: 1, recordings: 1 };
     let mut engine = Engine::new(sizes, take, give, 3600);
     for slot in 0..LEGS {
-        let leg = Leg::new(Silent, stream(media_port(slot)), None, u32::from(slot), false, false);
+        let agreed = stream(media_port(slot));
+        let coders = Box::new(Coders::new(&agreed, 8000, 5));
+        let leg = Leg::new(Silent, agreed, coders, None, u32::from(slot), false, false);
         assert!(orders.push(Order::Open(slot, Box::new(leg))).is_ok());
     }
     Box::new(move |unix_ns| {
@@ -142,6 +145,7 @@ fn stream(port: u16) -> Negotiated {
     let at = SocketAddr::new(LOCAL, port);
     Negotiated {
         codec: Codec::Pcmu,
+        wishes: Wishes::default(),
         payload_out: 0,
         payload_in: 0,
         dtmf: None,
@@ -150,5 +154,6 @@ fn stream(port: u16) -> Negotiated {
         rtcp_mux: false,
         ptime: 20,
         direction: Direction::SendRecv,
+        srtp: None,
     }
 }

@@ -8,7 +8,7 @@ use super::error::{ApiError, MAX_BODY};
 use super::head::Head;
 use super::reply::Reply;
 use super::routes::{self, Op, Route, Scope};
-use super::{legs, openapi, playback, rooms, system};
+use super::{legs, listening, openapi, playback, rooms, system, trunks};
 use crate::config::Config;
 use crate::gateway::playback::Owner;
 use crate::io::shell::Shell;
@@ -27,6 +27,7 @@ pub struct App {
 pub struct Admitted<'h> {
     route: &'static Route,
     params: Vec<&'h str>,
+    query: Option<&'h str>,
 }
 
 /// Checks all that the head alone decides. `Err` is the complete reply.
@@ -56,7 +57,7 @@ pub fn admit<'h>(app: &App, head: &'h Head) -> Result<Admitted<'h>, Reply> {
     if let Op::Later(what) = route.op {
         return fail(&ApiError::NotImplemented(what.to_owned()));
     }
-    Ok(Admitted { route, params })
+    Ok(Admitted { route, params, query: head.query.as_deref() })
 }
 
 /// Carries out an admitted request.
@@ -89,6 +90,8 @@ async fn carry_out(app: &App, admitted: &Admitted<'_>, body: &[u8]) -> Result<Re
         Op::Hold(on) => legs::hold(app, first, on).await,
         Op::Transfer => legs::transfer(app, first, &parse(body)?),
         Op::Dtmf => legs::dtmf(app, first, &parse(body)?),
+        Op::DetectMachine => listening::detect_machine(app, first, &parse(body)?),
+        Op::Quality => listening::quality(app, first).await,
         Op::AcceptDtmf(on) => legs::accept_dtmf(app, first, on),
         Op::Play(s) => playback::play(app, owner(s), parse(body)?),
         Op::Volume(s) => playback::set_volume(app, owner(s), second, &parse(body)?),
@@ -102,6 +105,12 @@ async fn carry_out(app: &App, admitted: &Admitted<'_>, body: &[u8]) -> Result<Re
         Op::DeleteRoom => rooms::delete(app, first),
         Op::AddLeg => rooms::add(app, first, &parse(body)?).await,
         Op::RemoveLeg => rooms::remove(app, first, second),
+        Op::Trunks => Ok(trunks::list(app)),
+        Op::AddTrunk => trunks::add(app, parse(body)?).await,
+        Op::Trunk => trunks::get(app, first),
+        Op::RemoveTrunk => trunks::remove(app, first).await,
+        Op::Registrations => Ok(trunks::registrations(app)),
+        Op::RemoveRegistration => trunks::remove_registration(app, first, admitted.query),
         Op::Later(what) => Err(ApiError::NotImplemented(what.to_owned())),
     }
 }

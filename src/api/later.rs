@@ -11,15 +11,11 @@ const fn later(method: &'static str, path: &'static str, what: &'static str, sum
 const SPEECH: &str = "speech synthesis";
 const RECOGNITION: &str = "speech recognition";
 const AGENTS: &str = "agents";
-const TRUNKS: &str = "trunks";
-const REGISTRAR: &str = "the registrar";
 const WEBRTC: &str = "WebRTC";
 const RECORDINGS: &str = "the list of recordings";
 
 /// The routes.
 pub(super) static LATER: &[Route] = &[
-    later("GET", "/legs/{id}/quality", "quality", "How well a leg's media travels"),
-    later("POST", "/legs/{id}/amd", "answering-machine detection", "Start answering-machine detection"),
     later("POST", "/legs/{id}/tts", SPEECH, "Speak text on a leg"),
     later("POST", "/legs/{id}/stt", RECOGNITION, "Start speech recognition on a leg"),
     later("DELETE", "/legs/{id}/stt", RECOGNITION, "Stop speech recognition on a leg"),
@@ -48,10 +44,4 @@ pub(super) static LATER: &[Route] = &[
     later("DELETE", "/recordings/{id}", RECORDINGS, "Delete a recording"),
     later("GET", "/webhooks", "the state of webhooks", "Targets of webhooks and how delivery goes"),
     later("GET", "/vsi", "event sockets", "Events and commands over a WebSocket"),
-    later("POST", "/sip/trunks", TRUNKS, "Add a trunk"),
-    later("GET", "/sip/trunks", TRUNKS, "All trunks"),
-    later("GET", "/sip/trunks/{id}", TRUNKS, "One trunk"),
-    later("DELETE", "/sip/trunks/{id}", TRUNKS, "Remove a trunk"),
-    later("GET", "/sip/registrations", REGISTRAR, "Phones that are registered"),
-    later("DELETE", "/sip/registrations/{aor}", REGISTRAR, "Forget a phone's registration"),
 ];

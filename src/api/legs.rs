@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::dispatch::App;
 use super::error::ApiError;
+use super::listening::parameters;
 use super::patterns;
 use super::reply::Reply;
 use super::requests::{Auth, CreateLeg, DeleteLeg, SendDtmf, Transfer};
@@ -52,9 +53,6 @@ pub fn get(app: &App, id: &str) -> Result<Reply, ApiError> {
 
 /// `POST /legs`.
 pub fn create(app: &App, body: CreateLeg) -> Result<Reply, ApiError> {
-    if body.amd.is_some() {
-        return Err(ApiError::NotImplemented("the field amd".to_owned()));
-    }
     let wanted = originate(app, body)?;
     let leg = app.shell.call(|g, now| g.originate(now, wanted))?;
     Ok(Reply::object(201, &app.instance_id, leg))
@@ -93,6 +91,7 @@ fn originate(app: &App, body: CreateLeg) -> Result<Originate, ApiError> {
         room_id,
         accept_dtmf: body.accept_dtmf.unwrap_or(true),
         auth: credentials(body.auth.unwrap_or_default())?,
+        amd: body.amd.as_ref().map(parameters).transpose()?,
         hook: hook(body.webhook_url, body.webhook_secret)?,
     })
 }

@@ -80,6 +80,7 @@ fn response(answer: &Answer, generator: &mut SchemaGenerator) -> Value {
         Shape::Bare(of) => json!({ "application/json": { "schema": of(generator) } }),
         Shape::Text(kind) => json!({ kind: { "schema": { "type": "string" } } }),
         Shape::Error => error_content(generator),
+        Shape::Empty => return json!({ "description": answer.when }),
     };
     json!({ "description": answer.when, "content": content })
 }

@@ -42,10 +42,10 @@ pattern!(
     "1 to 64 of 0-9, *, #, A-D; spaces and hyphens are skipped"
 );
 pattern!(
-    /// The user part of From.
+    /// The user part of From, or a whole address.
     FROM,
-    r"^[A-Za-z0-9_.!~*'()&=+$,%#\-]{0,64}$",
-    "at most 64 characters of a SIP user: letters, digits and _.!~*'()&=+$,%#-"
+    r"^([A-Za-z0-9_.!~*'()&=+$,%#\-]{0,64}|sip:[A-Za-z0-9_.!~*'()&=+$,%\-]{1,64}@([A-Za-z0-9.\-]{1,128}|\[[0-9a-fA-F:]{2,40}\])(:[0-9]{1,5})?)$",
+    "at most 64 characters of a SIP user (letters, digits and _.!~*'()&=+$,%#-), or an address as sip:100@example.net"
 );
 pattern!(
     /// User names of digest credentials.
@@ -74,8 +74,34 @@ pattern!(
 pattern!(
     /// SIP URIs to dial; the parser has the last word.
     SIP_URI,
-    r"^[sS][iI][pP]:[!-~]{1,256}$",
+    r"^[sS][iI][pP][sS]?:[!-~]{1,256}$",
     "a SIP URI, as sip:1001@192.0.2.10:5070"
+);
+
+pattern!(
+    /// Sounds: URLs, and names in the directory of prompts.
+    SOUND_URL,
+    r"^(https?://([A-Za-z0-9]([A-Za-z0-9.\-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?([/?][!-~]*)?|file:[A-Za-z0-9_\-][A-Za-z0-9_.\-]{0,100}(/[A-Za-z0-9_\-][A-Za-z0-9_.\-]{0,100}){0,8})$",
+    "an http:// or https:// URL without user and password, or file: and a name in the directory of prompts"
+);
+
+pattern!(
+    /// SIP URIs of servers, or none; the parser, which takes more, has the last word.
+    SERVER_URI,
+    r"^([sS][iI][pP]:([A-Za-z0-9]([A-Za-z0-9.\-]{0,100}[A-Za-z0-9])?|\[([0-9a-f]{1,4}:){7}[0-9a-f]{1,4}\]|\[([0-9a-f]{1,4}:){1,6}:[0-9a-f]{1,4}\]|\[::[0-9a-f]{1,4}\])(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?(;transport=(udp|tcp|tls))?)?$",
+    "a SIP URI, as sip:proxy.example.net"
+);
+pattern!(
+    /// Addresses of accounts; the parser, which takes more, has the last word.
+    AOR,
+    r"^[sS][iI][pP]:[A-Za-z0-9_.+\-]{1,64}@([A-Za-z0-9]([A-Za-z0-9.\-]{0,100}[A-Za-z0-9])?|\[([0-9a-f]{1,4}:){7}[0-9a-f]{1,4}\]|\[([0-9a-f]{1,4}:){1,6}:[0-9a-f]{1,4}\]|\[::[0-9a-f]{1,4}\])(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?$",
+    "an address, as sip:100@example.net"
+);
+pattern!(
+    /// The user part of a Contact of ours.
+    CONTACT_USER,
+    r"^[A-Za-z0-9_.!~*'()&=+$\-]{0,64}$",
+    "at most 64 letters, digits and -_.!~*'()&=+$"
 );
 
 impl Pattern {

@@ -11,6 +11,7 @@ use super::requests::{Play, Record, Volume};
 use crate::gateway::playback::{Owner, Sound, VOLUMES, tone};
 use crate::gateway::record::Paused;
 use crate::gateway::replies;
+use crate::io::sound::Bare;
 
 /// Reply of `POST …/play`.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
@@ -36,8 +37,9 @@ pub fn play(app: &App, owner: Owner<'_>, body: Play) -> Result<Reply, ApiError> 
     let volume = volume(body.volume)?;
     let sound = match (body.url, body.tone) {
         (Some(url), None) => {
-            patterns::URL.check("url", &url)?;
-            Sound::Url(url, times(body.repeat.unwrap_or(0)))
+            patterns::SOUND_URL.check("url", &url)?;
+            let bare = Bare::of_type(body.mime_type.as_deref().unwrap_or_default()).map(|b| b.rate);
+            Sound::File { url, repeat: times(body.repeat.unwrap_or(0)), bare }
         }
         (None, Some(name)) => Sound::Tone(tone(&name)?),
         (Some(_), Some(_)) => return Err(ApiError::BadRequest("url and tone exclude each other".to_owned())),
@@ -118,7 +120,7 @@ fn finish(app: &App, outcome: replies::Reply, status: &'static str) -> Result<Re
         replies::Reply::Recording(file) | replies::Reply::Recorded(file) => {
             Ok(Reply::object(200, &app.instance_id, Recording { file, status }))
         }
-        replies::Reply::Joined(_) | replies::Reply::Changed => {
+        replies::Reply::Joined(_) | replies::Reply::Changed | replies::Reply::Quality(_) => {
             Err(ApiError::Internal("an answer to another question".to_owned()))
         }
     }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::de::Error as _;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::patterns;
+use crate::dsp::tone::TONES;
 
 /// `POST /v1/legs`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -43,11 +44,11 @@ pub struct CreateLeg {
     #[schemars(regex(pattern = patterns::ROOM_ID.text))]
     pub room_id: Option<String>,
     /// SIP digest credentials, for whoever challenges the call.
-    #[serde(deserialize_with = "auth")]
+    #[serde(deserialize_with = "object")]
     pub auth: Option<Auth>,
-    /// Answering-machine detection: not in this version.
-    #[schemars(with = "()")]
-    pub amd: Option<Value>,
+    /// Answering-machine detection, from the answer on; `{}` for the defaults.
+    #[serde(deserialize_with = "object")]
+    pub amd: Option<DetectMachine>,
     /// Events of this leg go there and nowhere else.
     #[schemars(regex(pattern = patterns::HOOK_URL.text))]
     pub webhook_url: Option<String>,
@@ -57,15 +58,40 @@ pub struct CreateLeg {
     pub accept_dtmf: Option<bool>,
 }
 
+/// `POST /v1/legs/{id}/amd`. All in ms; nothing, 0 and anything below stand for the default.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct DetectMachine {
+    /// Silence that means nobody speaks; 2500.
+    #[schemars(range(max = 600_000))]
+    pub initial_silence_timeout: Option<i64>,
+    /// Speech that means a machine; 1500.
+    #[schemars(range(max = 600_000))]
+    pub greeting_duration: Option<i64>,
+    /// Silence after speech that means a human; 800.
+    #[schemars(range(max = 600_000))]
+    pub after_greeting_silence: Option<i64>,
+    /// When to give up; 5000. Not less than `initial_silence_timeout`.
+    #[schemars(range(max = 600_000))]
+    pub total_analysis_time: Option<i64>,
+    /// Shorter bursts of speech are no words; 100.
+    #[schemars(range(max = 600_000))]
+    pub minimum_word_length: Option<i64>,
+    /// How long to wait for a machine's beep; nothing: not at all.
+    #[schemars(range(max = 600_000))]
+    pub beep_timeout: Option<i64>,
+}
+
 /// An object or nothing: left to itself, serde takes an array of values for an object.
-fn auth<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Auth>, D::Error> {
-    let wrong = || D::Error::custom("auth: expected an object with username and password");
+pub(super) fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(d: D) -> Result<Option<T>, D::Error> {
     match Value::deserialize(d)? {
         Value::Null => Ok(None),
-        Value::Object(fields) => serde_json::from_value(Value::Object(fields))
-            .map(Some)
-            .map_err(|e| D::Error::custom(format!("auth: {e}"))),
-        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Err(wrong()),
+        Value::Object(fields) => {
+            serde_json::from_value(Value::Object(fields)).map(Some).map_err(D::Error::custom)
+        }
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Err(D::Error::custom("expected an object with named fields"))
+        }
     }
 }
 
@@ -123,13 +149,14 @@ pub struct SendDtmf {
 #[serde(default)]
 #[schemars(transform = url_or_tone)]
 pub struct Play {
-    /// URL of a WAV file; either this or `tone`.
-    #[schemars(regex(pattern = patterns::URL.text))]
+    /// URL of a WAV or MP3 file, or `file:` and a name in the directory of prompts; either this or `tone`.
+    #[schemars(regex(pattern = patterns::SOUND_URL.text))]
     pub url: Option<String>,
     /// Name of a tone, as `us_ringback`; either this or `url`.
-    #[schemars(extend("enum" = ["us_ringback", "us_busy", "us_dial", "us_congestion", "ringback", "busy", "dial", "congestion", null]))]
+    #[schemars(transform = tones)]
     pub tone: Option<String>,
-    /// Type of the file; it is recognised by its content anyway.
+    /// `audio/l16` or `audio/pcm`, with `;rate=HZ` unless that is 16000: bare samples. Everything else is recognised by
+    /// its content.
     pub mime_type: Option<String>,
     /// How often the file is played; below 0: for ever.
     pub repeat: Option<i64>,
@@ -227,6 +254,14 @@ fn required_target(schema: &mut schemars::Schema) {
 
 fn required_digits(schema: &mut schemars::Schema) {
     schema.insert("required".to_owned(), serde_json::json!(["digits"]));
+}
+
+/// The names of tones, with the country and without.
+fn tones(schema: &mut schemars::Schema) {
+    let mut names: Vec<Option<&str>> = TONES.iter().map(|(name, _)| Some(*name)).collect();
+    names.extend(["ringback", "busy", "dial", "congestion"].map(Some));
+    names.push(None);
+    schema.insert("enum".to_owned(), serde_json::json!(names));
 }
 
 fn url_or_tone(schema: &mut schemars::Schema) {

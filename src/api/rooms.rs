@@ -57,9 +57,10 @@ pub async fn add(app: &App, id: &str, body: &AddLeg) -> Result<Reply, ApiError> 
         Ok(joined) => joined,
         Err(handle) => match app.shell.reply(handle).await? {
             replies::Reply::Joined(joined) => joined,
-            replies::Reply::Recording(_) | replies::Reply::Recorded(_) | replies::Reply::Changed => {
-                Joined::Added
-            }
+            replies::Reply::Recording(_)
+            | replies::Reply::Recorded(_)
+            | replies::Reply::Changed
+            | replies::Reply::Quality(_) => Joined::Added,
         },
     };
     let view = match joined {

@@ -4,10 +4,12 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::later::LATER;
 use super::legs::Status;
+use super::listening::LISTENING;
 use super::playback::{Playing, Recording};
 use super::requests::{AddLeg, CreateLeg, CreateRoom, DeleteLeg, Play, Record, SendDtmf, Transfer, Volume};
 use super::rooms::JoinedView;
 use super::system::{Capacity, Health};
+use super::trunk_routes::TRUNK_ROUTES;
 use crate::gateway::room::RoomView;
 use crate::gateway::snapshot::LegView;
 
@@ -31,6 +33,8 @@ pub enum Op {
     Hold(bool),
     Transfer,
     Dtmf,
+    DetectMachine,
+    Quality,
     AcceptDtmf(bool),
     Play(Scope),
     Volume(Scope),
@@ -44,6 +48,12 @@ pub enum Op {
     DeleteRoom,
     AddLeg,
     RemoveLeg,
+    Trunks,
+    AddTrunk,
+    Trunk,
+    RemoveTrunk,
+    Registrations,
+    RemoveRegistration,
     /// Part of the API, not of this version: 501 naming the feature.
     Later(&'static str),
 }
@@ -80,6 +90,8 @@ pub enum Shape {
     Bare(SchemaOf),
     /// Text of the given type.
     Text(&'static str),
+    /// None.
+    Empty,
     /// An error body.
     Error,
 }
@@ -107,7 +119,7 @@ pub(super) fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
 }
 
-const fn route(
+pub(super) const fn route(
     method: &'static str,
     path: &'static str,
     op: Op,
@@ -122,18 +134,18 @@ pub(super) const fn error(status: u16, when: &'static str) -> Answer {
     Answer { status, when, shape: Shape::Error }
 }
 
-const fn ok(shape: Shape) -> Answer {
+pub(super) const fn ok(shape: Shape) -> Answer {
     Answer { status: 200, when: "Done", shape }
 }
 
-const NOT_FOUND: Answer = error(404, "No such leg, room, playback or recording");
-const CONFLICT: Answer = error(409, "Not in this state");
-const BAD: Answer = error(400, "A value that is not allowed");
+pub(super) const NOT_FOUND: Answer = error(404, "No such leg, room, playback or recording");
+pub(super) const CONFLICT: Answer = error(409, "Not in this state");
+pub(super) const BAD: Answer = error(400, "A value that is not allowed");
 const NOT_SIP: Answer = error(400, "Not a SIP leg");
-const FULL: Answer = error(503, "A limit of the board is reached");
+pub(super) const FULL: Answer = error(503, "A limit of the board is reached");
 const FAILED: Answer = error(500, "It was tried and failed");
 const LATER_FIELD: Answer = error(501, "A field that a later version brings");
-const DONE: Answer = ok(Shape::Object(schema::<Status>));
+pub(super) const DONE: Answer = ok(Shape::Object(schema::<Status>));
 const ONE_LEG: Answer = ok(Shape::Object(schema::<LegView>));
 const ONE_ROOM: Answer = ok(Shape::Object(schema::<RoomView>));
 
@@ -422,7 +434,7 @@ const STOP_RECORD: &[Answer] = &[ok(Shape::Object(schema::<Recording>)), NOT_FOU
 
 /// Every route of the API.
 pub fn all() -> impl Iterator<Item = &'static Route> {
-    ROUTES.iter().chain(LATER)
+    ROUTES.iter().chain(TRUNK_ROUTES).chain(LISTENING).chain(LATER)
 }
 
 /// The routes a path matches, with the values of its parameters in order.

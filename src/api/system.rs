@@ -100,6 +100,11 @@ pub fn metrics(app: &App) -> Reply {
     m.many("branchline_sip_refused_total", "counter", "Calls refused before they became legs.", refused);
     m.one("branchline_sip_malformed_total", "counter", "Messages that cannot be used.", n.malformed);
     m.one("branchline_sip_strangers_total", "counter", "Requests from outside sip.accept_from.", n.strangers);
+    let help = "Messages of strangers who asked too much.";
+    m.one("branchline_sip_rate_limited_total", "counter", help, n.rate_limited);
+    let help = "Requests with a wrong name or password.";
+    m.one("branchline_sip_wrong_passwords_total", "counter", help, n.wrong_passwords);
+    m.one("branchline_sip_failovers_total", "counter", "Calls that went on to another server.", n.failovers);
     let media = n.media_totals;
     for (name, help, value) in [
         ("received", "RTP packets taken", media.received),

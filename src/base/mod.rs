@@ -2,6 +2,7 @@
 
 pub mod deadlines;
 pub mod ids;
+pub mod net;
 pub mod queue;
 pub mod rng;
 pub mod time;

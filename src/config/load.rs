@@ -2,11 +2,13 @@
 
 use std::fmt;
 
-use toml::de::{DeTable, DeValue};
+use serde::Deserialize as _;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::settings::{self, SETTINGS};
 use super::value::Raw;
-use super::{Config, board};
+use super::{Config, TrunkFields, User, board};
 
 /// Where a configuration comes from, as text: reading files and the environment is the caller's job.
 #[derive(Debug, Default)]
@@ -87,7 +89,14 @@ fn apply_file(config: &mut Config, file: Option<(&str, &str)>, faults: &mut Vec<
         return;
     }
     let mut found = Vec::new();
-    flatten("", table.get_ref(), &mut found);
+    let mut lists = Vec::new();
+    flatten("", table.get_ref(), &mut found, &mut lists);
+    for (key, entry) in lists {
+        let start = entry.span().start;
+        if let Err((at, what)) = add_entry(config, key, entry) {
+            faults.push(Fault { place: place(at.unwrap_or(start)), what: format!("{key}: {what}") });
+        }
+    }
     found.sort_by_key(|(at, _, _)| *at);
     for (at, key, raw) in found {
         let outcome = match settings::find(&key) {
@@ -108,15 +117,52 @@ fn unknown(key: &str) -> String {
 }
 
 /// Every leaf of the file with the byte it starts at and its dotted key.
-fn flatten(prefix: &str, table: &DeTable<'_>, out: &mut Vec<(usize, String, Raw)>) {
+fn flatten<'t>(
+    prefix: &str,
+    table: &DeTable<'t>,
+    out: &mut Vec<(usize, String, Raw)>,
+    lists: &mut Vec<(&'static str, Spanned<DeValue<'t>>)>,
+) {
     for (key, value) in table {
         let dotted =
             if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
+        let list = LISTS.iter().find(|l| **l == dotted).zip(value.get_ref().as_array());
+        if let Some((key, entries)) = list {
+            lists.extend(entries.iter().map(|e| (*key, e.clone())));
+            continue;
+        }
         match value.get_ref().as_table() {
-            Some(section) if is_section(&dotted) => flatten(&dotted, section, out),
+            Some(section) if is_section(&dotted) => flatten(&dotted, section, out, lists),
             _ => out.push((key.span().start, dotted, raw(value.get_ref()))),
         }
     }
+}
+
+/// Lists of tables.
+const LISTS: [&str; 2] = ["sip.trunk", "sip.user"];
+
+/// Adds one table of a list; the byte where it is wrong, if that is known, and what is wrong.
+fn add_entry(
+    config: &mut Config,
+    key: &str,
+    entry: Spanned<DeValue<'_>>,
+) -> Result<(), (Option<usize>, String)> {
+    let wrong = |e: toml::de::Error| (e.span().map(|s| s.start), e.message().to_owned());
+    if entry.get_ref().as_table().is_none() {
+        return Err((None, "a table is expected".to_owned()));
+    }
+    let entry = ValueDeserializer::from(entry);
+    if key == "sip.user" {
+        let user = User::deserialize(entry).map_err(wrong)?;
+        config.sip.users.push(user.check().map_err(|e| (None, e))?);
+        return Ok(());
+    }
+    let fields = TrunkFields::deserialize(entry).map_err(wrong)?;
+    if fields.id.is_empty() {
+        return Err((None, "id: a name is expected".to_owned()));
+    }
+    config.sip.trunks.push(fields.check().map_err(|e| (None, e))?);
+    Ok(())
 }
 
 fn is_section(key: &str) -> bool {
@@ -172,6 +218,32 @@ mod tests {
         assert_eq!(got[3], "f:5: unknown setting nonsense");
         assert_eq!(got[4], "f:8: limits.legs: 0 is out of range: 1 to 1024 is allowed");
         assert!(got[5].starts_with("LOG_LEVEL: \"loud\" is not one of error"), "{}", got[5]);
+    }
+
+    #[test]
+    fn trunks_and_users_are_read_and_their_faults_named() {
+        let file = "[[sip.trunk]]\nid = \"a\"\ntype = \"ip_ip\"\npeer_uri = \"sip:pbx.example\"\n\
+                    [[sip.trunk]]\nid = \"b\"\ntype = \"ip_ip\"\npeer_uri = \"sip:b.example\"\nsrtp = \"required\"\n\
+                    [[sip.user]]\nname = \"anna\"\npassword = \"hunter2\"\n";
+        let c = load(&Sources { file: Some(("f", file)), env: &[] }).unwrap();
+        assert_eq!(
+            (c.sip.trunks.len(), c.sip.trunks[1].fields.srtp),
+            (2, Some(super::super::Srtp::Required))
+        );
+        let shown = settings::print(&c);
+        assert!(shown.contains("peer_uri = \"sip:b.example\"") && !shown.contains("hunter2"), "{shown}");
+        let faults = |file: &str| {
+            let faults = load(&Sources { file: Some(("f", file)), env: &[] }).unwrap_err();
+            faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        };
+        let got = faults("[[sip.trunk]]\nid = \"a\"\ntyp = \"ip_ip\"\n");
+        assert!(got.starts_with("f:3: sip.trunk: unknown field `typ`"), "{got}");
+        let got = faults("\n[[sip.trunk]]\nid = \"a\"\ntype = \"ip_ip\"\n");
+        assert!(got.starts_with("f:2: sip.trunk: peer_uri: a SIP URI"), "{got}");
+        let got = faults("[sip]\ntrunk = \"x\"\nuser = [1]\n");
+        assert!(got.contains("unknown setting sip.trunk") && got.contains("sip.user: a table"), "{got}");
+        let user = "[[sip.user]]\nname = \"a\"\npassword = \"b\"\n";
+        assert!(faults(&format!("{user}{user}")).contains("have the name \"a\""));
     }
 
     #[test]

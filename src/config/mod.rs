@@ -3,6 +3,7 @@
 pub mod board;
 pub mod load;
 pub mod settings;
+pub mod trunk;
 pub mod value;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -12,8 +13,10 @@ use ipnet::IpNet;
 
 use crate::codec::Codec;
 
+pub use crate::wire::crypto::Srtp;
 pub use board::Board;
 pub use load::{Fault, Sources, load};
+pub use trunk::{Account, Trunk, TrunkFields, TrunkKind, User};
 
 /// Everything an operator can set. Built only by [`load()`], so every value has passed its checks.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,10 +31,14 @@ pub struct Config {
     pub http: Http,
     /// SIP.
     pub sip: Sip,
+    /// Domain name service.
+    pub dns: Dns,
     /// Media.
     pub rtp: Rtp,
     /// Rooms.
     pub rooms: Rooms,
+    /// Prompts.
+    pub prompts: Prompts,
     /// Recordings.
     pub recording: Recording,
     /// Events.
@@ -77,6 +84,10 @@ pub struct Sip {
     pub host: String,
     /// Networks whose calls are taken.
     pub accept_from: Vec<IpNet>,
+    /// What a router in front of us turns our address into; `None`: nothing does, or nobody beyond it is called.
+    pub external_ip: Option<IpAddr>,
+    /// Requests in a dialog go back the way it came, whatever Contact says.
+    pub source_socket: bool,
     /// Send 180 as soon as a call comes in.
     pub auto_ringing: bool,
     /// Longest time an inbound call rings, seconds.
@@ -91,6 +102,42 @@ pub struct Sip {
     pub api_wait_s: u32,
     /// Codecs offered and answered, best first.
     pub codecs: Vec<Codec>,
+    /// SIP over TLS.
+    pub tls: Tls,
+    /// Encryption of media where a trunk does not say.
+    pub srtp: Srtp,
+    /// Offer media keys over UDP and TCP too, where everybody on the way can read them.
+    pub srtp_keys_in_clear: bool,
+    /// Domains whose users are ours, first the one that addresses are written with.
+    pub domains: Vec<String>,
+    /// What our challenges say the password is for; empty: the first domain, or our name.
+    pub realm: String,
+    /// Trunks of the file.
+    pub trunks: Vec<Trunk>,
+    /// Phones that may register.
+    pub users: Vec<User>,
+}
+
+/// SIP over TLS; PEM files.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tls {
+    /// Port that is listened on where there is a certificate.
+    pub port: u16,
+    /// Our certificate and what leads to its root; empty: TLS is only called with, not listened on.
+    pub cert: String,
+    /// Its key.
+    pub key: String,
+    /// Authorities that are trusted beside the public ones; empty: none.
+    pub ca: String,
+    /// Authorities of the certificates that callers have to show; empty: they need none.
+    pub client_ca: String,
+}
+
+/// Domain name service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dns {
+    /// Servers to ask; empty: those of the system.
+    pub servers: Vec<SocketAddr>,
 }
 
 /// Media.
@@ -104,6 +151,8 @@ pub struct Rtp {
     pub timeout_s: u32,
     /// SCHED_FIFO priority of the media thread, where the system allows it; 0: none.
     pub realtime_priority: u32,
+    /// How hard the Opus encoder tries, 0 to 10.
+    pub opus_complexity: u32,
 }
 
 /// Rooms.
@@ -111,6 +160,13 @@ pub struct Rtp {
 pub struct Rooms {
     /// Sampling rate of rooms that name none, Hz.
     pub sample_rate: u32,
+}
+
+/// Prompts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prompts {
+    /// Directory of the sounds that can be played by name; empty: there are none.
+    pub dir: String,
 }
 
 /// Recordings.
@@ -141,6 +197,8 @@ pub struct Security {
 pub struct Events {
     /// Type of the event of a received digit.
     pub dtmf_type: String,
+    /// Events when somebody begins to speak and when he stops.
+    pub speaking: bool,
 }
 
 /// Log output.
@@ -185,6 +243,8 @@ impl Default for Config {
                 port: 5060,
                 host: "branchline".to_owned(),
                 accept_from: value::nets(HOME_NETWORKS),
+                external_ip: None,
+                source_socket: false,
                 auto_ringing: true,
                 ring_timeout_s: 120,
                 drain_s: 30,
@@ -192,13 +252,34 @@ impl Default for Config {
                 refer_auto_dial: false,
                 api_wait_s: 10,
                 codecs: Codec::ALL.to_vec(),
+                tls: Tls {
+                    port: 5061,
+                    cert: String::new(),
+                    key: String::new(),
+                    ca: String::new(),
+                    client_ca: String::new(),
+                },
+                srtp: Srtp::Optional,
+                srtp_keys_in_clear: false,
+                domains: Vec::new(),
+                realm: String::new(),
+                trunks: Vec::new(),
+                users: Vec::new(),
             },
-            rtp: Rtp { port_min: 10_000, port_max: 20_000, timeout_s: 30, realtime_priority: 10 },
+            dns: Dns { servers: Vec::new() },
+            rtp: Rtp {
+                port_min: 10_000,
+                port_max: 20_000,
+                timeout_s: 30,
+                realtime_priority: 10,
+                opus_complexity: 5,
+            },
             rooms: Rooms { sample_rate: 16_000 },
+            prompts: Prompts { dir: String::new() },
             recording: Recording { dir: String::new() },
             webhook: Webhook { url: String::new(), secret: String::new() },
             security: Security { url_allow: Vec::new() },
-            events: Events { dtmf_type: DTMF_TYPES[0].to_owned() },
+            events: Events { dtmf_type: DTMF_TYPES[0].to_owned(), speaking: true },
             log: Log { level: log::LevelFilter::Info },
             limits: board::Limits::default(),
         }
@@ -213,6 +294,13 @@ impl Config {
             "" => self.state_dir.join("recordings"),
             dir => PathBuf::from(dir),
         }
+    }
+
+    /// What our challenges say the password is for.
+    #[must_use]
+    pub fn realm(&self) -> &str {
+        let domain = self.sip.domains.first().unwrap_or(&self.sip.host);
+        if self.sip.realm.is_empty() { domain } else { &self.sip.realm }
     }
 
     /// Rules that concern several settings at once; one message a broken rule.
@@ -237,6 +325,22 @@ impl Config {
         let families = self.sip.bind_ip6.is_some_and(|ip| ip.is_ipv4() || self.sip.bind_ip.is_ipv6());
         if families {
             out.push("sip.bind_ip6 is an IPv6 address beside an IPv4 sip.bind_ip".to_owned());
+        }
+        if self.sip.tls.cert.is_empty() != self.sip.tls.key.is_empty() {
+            out.push("sip.tls.cert and sip.tls.key belong together: set both or none".to_owned());
+        }
+        let twice = |mut names: Vec<&str>| {
+            names.sort_unstable();
+            names.windows(2).find_map(|w| w.first().filter(|n| w.last() == Some(n)).map(|n| (*n).to_owned()))
+        };
+        if let Some(id) = twice(self.sip.trunks.iter().map(|t| t.fields.id.as_str()).collect()) {
+            out.push(format!("two of [[sip.trunk]] have the id \"{id}\""));
+        }
+        if let Some(name) = twice(self.sip.users.iter().map(|u| u.name.as_str()).collect()) {
+            out.push(format!("two of [[sip.user]] have the name \"{name}\""));
+        }
+        if !self.sip.tls.client_ca.is_empty() && self.sip.tls.cert.is_empty() {
+            out.push("sip.tls.client_ca needs sip.tls.cert and sip.tls.key".to_owned());
         }
         out
     }

@@ -63,6 +63,21 @@ fn sip_name(name: &str) -> Result<(), String> {
     Err(format!("\"{name}\" is not a name: letters, digits, - . and _ are allowed"))
 }
 
+fn domain(name: &str) -> Result<(), String> {
+    crate::wire::uri::host_port_of(name)
+        .ok()
+        .filter(|(_, port)| port.is_none())
+        .map(|_| ())
+        .ok_or(format!("\"{name}\" is not a domain, as \"branch.example\" or \"192.168.1.10\""))
+}
+
+fn realm(name: &str) -> Result<(), String> {
+    if name.len() <= 64 && name.bytes().all(|b| (b' '..=b'~').contains(&b) && !b"\"\\:".contains(&b)) {
+        return Ok(());
+    }
+    Err("at most 64 printable ASCII characters, no quotes, colons or backslashes".to_owned())
+}
+
 fn dtmf_type(name: &str) -> Result<(), String> {
     if DTMF_TYPES.contains(&name) {
         return Ok(());
@@ -114,6 +129,8 @@ pub static SETTINGS: &[Setting] = &[
     setting!("sip.port", ["SIP_PORT"], sip.port),
     setting!("sip.host", ["SIP_HOST"], sip.host, in |v: &String| sip_name(v)),
     setting!("sip.accept_from", ["SIP_ACCEPT_FROM"], sip.accept_from),
+    setting!("sip.external_ip", ["SIP_EXTERNAL_IP"], sip.external_ip),
+    setting!("sip.source_socket", ["SIP_USE_SOURCE_SOCKET"], sip.source_socket),
     setting!("sip.auto_ringing", [], sip.auto_ringing),
     setting!("sip.ring_timeout_s", [], sip.ring_timeout_s, 1..=3600),
     setting!("sip.drain_s", [], sip.drain_s, 0..=3600),
@@ -121,16 +138,29 @@ pub static SETTINGS: &[Setting] = &[
     setting!("sip.refer_auto_dial", ["SIP_REFER_AUTO_DIAL"], sip.refer_auto_dial),
     setting!("sip.api_wait_s", [], sip.api_wait_s, 1..=30),
     setting!("sip.codecs", [], sip.codecs),
+    setting!("sip.srtp", [], sip.srtp),
+    setting!("sip.srtp_keys_in_clear", [], sip.srtp_keys_in_clear),
+    setting!("sip.domains", ["SIP_DOMAINS"], sip.domains, in |v: &Vec<String>| v.iter().try_for_each(|d| domain(d))),
+    setting!("sip.realm", ["SIP_REALM"], sip.realm, in |v: &String| realm(v)),
+    setting!("sip.tls.port", [], sip.tls.port),
+    setting!("sip.tls.cert", [], sip.tls.cert),
+    setting!("sip.tls.key", [], sip.tls.key),
+    setting!("sip.tls.ca", [], sip.tls.ca),
+    setting!("sip.tls.client_ca", [], sip.tls.client_ca),
+    setting!("dns.servers", ["DNS_SERVERS"], dns.servers),
     setting!("rtp.port_min", ["RTP_PORT_MIN"], rtp.port_min),
     setting!("rtp.port_max", ["RTP_PORT_MAX"], rtp.port_max),
     setting!("rtp.timeout_s", [], rtp.timeout_s, 5..=3600),
     setting!("rtp.realtime_priority", [], rtp.realtime_priority, 0..=99),
+    setting!("rtp.opus_complexity", [], rtp.opus_complexity, 0..=10),
     setting!("rooms.sample_rate", [], rooms.sample_rate, in room_rate),
+    setting!("prompts.dir", ["PROMPT_DIR"], prompts.dir),
     setting!("recording.dir", ["RECORDING_DIR"], recording.dir),
     setting!("webhook.url", ["WEBHOOK_URL"], webhook.url, in |v: &String| hook_url(v)),
     setting!(secret "webhook.secret", ["WEBHOOK_SECRET"], webhook.secret),
     setting!("security.url_allow", ["URL_ALLOW"], security.url_allow),
     setting!("events.dtmf_type", [], events.dtmf_type, in |v: &String| dtmf_type(v)),
+    setting!("events.speaking", [], events.speaking),
     setting!("log.level", ["LOG_LEVEL"], log.level),
     setting!("limits.legs", [], limits.legs, 1..=1024),
     setting!("limits.rooms", [], limits.rooms, 1..=1024),
@@ -166,7 +196,39 @@ pub fn print(config: &Config) -> String {
         let hidden = s.secret && shown != "\"\"" && shown != "[]";
         format!("{} = {}\n", s.key, if hidden { "\"<hidden>\"" } else { &shown })
     };
-    SETTINGS.iter().map(line).collect()
+    let mut out: String = SETTINGS.iter().map(line).collect();
+    let mut block = |head: &str, fields: &[(&str, &str)], secret: bool| {
+        out.push_str(&format!("\n[[{head}]]\n"));
+        for (key, value) in fields.iter().filter(|(_, v)| !v.is_empty()) {
+            out.push_str(&format!("{key} = \"{}\"\n", value.escape_default()));
+        }
+        if secret {
+            out.push_str("password = \"<hidden>\"\n");
+        }
+    };
+    for t in config.sip.trunks.iter().map(|t| &t.fields) {
+        let shown = [
+            ("id", t.id.as_str()),
+            ("type", &t.kind),
+            ("app_id", &t.app_id),
+            ("registrar_uri", &t.registrar_uri),
+            ("aor", &t.aor),
+            ("username", &t.username),
+            ("password_file", &t.password_file),
+            ("outbound_proxy", &t.outbound_proxy),
+            ("contact_user", &t.contact_user),
+            ("peer_uri", &t.peer_uri),
+        ];
+        block("sip.trunk", &shown, !t.password.is_empty());
+    }
+    for u in &config.sip.users {
+        block(
+            "sip.user",
+            &[("name", &u.name), ("password_file", &u.password_file), ("app_id", &u.app_id)],
+            true,
+        );
+    }
+    out
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use crate::codec::{Codec, KNOWN};
+use crate::wire::crypto::Srtp;
 
 /// A value as its source gives it.
 #[derive(Debug, Clone, PartialEq)]
@@ -199,6 +200,17 @@ impl Value for Vec<IpNet> {
     }
 }
 
+impl Value for Vec<SocketAddr> {
+    fn read(raw: &Raw) -> Result<Self, String> {
+        list(raw, "a name server, as \"192.168.1.1\" or \"127.0.0.1:5353\"", |s| {
+            s.parse().ok().or_else(|| s.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, 53)))
+        })
+    }
+    fn show(&self) -> String {
+        show_list(self)
+    }
+}
+
 impl Value for Vec<Codec> {
     fn read(raw: &Raw) -> Result<Self, String> {
         let known = format!("one of {}", KNOWN.join(", "));
@@ -213,6 +225,17 @@ impl Value for Vec<Codec> {
     fn show(&self) -> String {
         let names: Vec<&str> = self.iter().map(|c| c.name()).collect();
         show_list(&names)
+    }
+}
+
+impl Value for Srtp {
+    fn read(raw: &Raw) -> Result<Self, String> {
+        let wanted = "one of off, optional, required";
+        let name = text(raw, wanted)?;
+        Self::ALL.iter().find(|(n, _)| *n == name).map(|(_, v)| *v).ok_or_else(|| raw.wrong(wanted))
+    }
+    fn show(&self) -> String {
+        quoted(Self::ALL.iter().find(|(_, v)| v == self).map_or("", |(n, _)| n))
     }
 }
 

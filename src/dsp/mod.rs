@@ -1,8 +1,11 @@
 //! Rank 1: sums, rates, tones and what fills a gap. Frames are slices; nothing is allocated per frame.
 
 pub mod conceal;
+pub mod dtmf;
+pub mod level;
 pub mod limiter;
 pub mod resample;
+pub mod stretch;
 pub mod tone;
 
 use multiversion::multiversion;

@@ -1,29 +1,83 @@
-//! Call-progress and DTMF tones: sums of two sines in a cadence, with soft edges.
+//! Call-progress and DTMF tones: sums of up to two sines in a cadence, with soft edges.
 
 use std::f64::consts::PI;
 
-/// A tone: two frequencies and when they sound.
+/// A tone: its frequencies, how it wavers, and when it sounds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ToneSpec {
     /// Frequencies, Hz; 0: unused.
     pub freqs: [f32; 2],
+    /// Frequency of its amplitude modulation by 100 %, Hz; 0: none.
+    pub waver: f32,
     /// On and off times, ms; all 0: continuous.
     pub cadence: [u16; 4],
 }
 
-/// Tones by name; a bare type is the United States'. The other countries come with the issue on sound.
+const fn tone(first: u16, second: u16, cadence: [u16; 4]) -> ToneSpec {
+    ToneSpec { freqs: [first as f32, second as f32], waver: 0.0, cadence }
+}
+
+const fn wavering(freq: u16, waver: u16, cadence: [u16; 4]) -> ToneSpec {
+    ToneSpec { freqs: [freq as f32, 0.0], waver: waver as f32, cadence }
+}
+
+/// Tones by name, as ITU-T E.180 lists them; a bare type is the United States'.
 pub const TONES: &[(&str, ToneSpec)] = &[
-    ("us_ringback", ToneSpec { freqs: [440.0, 480.0], cadence: [2000, 4000, 0, 0] }),
-    ("us_busy", ToneSpec { freqs: [480.0, 620.0], cadence: [500, 500, 0, 0] }),
-    ("us_dial", ToneSpec { freqs: [350.0, 440.0], cadence: [0; 4] }),
-    ("us_congestion", ToneSpec { freqs: [480.0, 620.0], cadence: [250, 250, 0, 0] }),
+    ("us_ringback", tone(440, 480, [2000, 4000, 0, 0])),
+    ("us_busy", tone(480, 620, [500, 500, 0, 0])),
+    ("us_dial", tone(350, 440, [0, 0, 0, 0])),
+    ("us_congestion", tone(480, 620, [250, 250, 0, 0])),
+    ("gb_ringback", tone(400, 450, [400, 200, 400, 2000])),
+    ("gb_busy", tone(400, 0, [375, 375, 0, 0])),
+    ("gb_dial", tone(350, 440, [0, 0, 0, 0])),
+    ("gb_congestion", tone(400, 0, [400, 350, 225, 525])),
+    ("de_ringback", tone(425, 0, [1000, 4000, 0, 0])),
+    ("de_busy", tone(425, 0, [480, 480, 0, 0])),
+    ("de_dial", tone(425, 0, [0, 0, 0, 0])),
+    ("de_congestion", tone(425, 0, [240, 240, 0, 0])),
+    ("fr_ringback", tone(440, 0, [1500, 3500, 0, 0])),
+    ("fr_busy", tone(440, 0, [500, 500, 0, 0])),
+    ("fr_dial", tone(440, 0, [0, 0, 0, 0])),
+    ("fr_congestion", tone(440, 0, [250, 250, 0, 0])),
+    ("au_ringback", wavering(400, 17, [400, 200, 400, 2000])),
+    ("au_busy", tone(400, 0, [375, 375, 0, 0])),
+    ("au_dial", tone(400, 450, [0, 0, 0, 0])),
+    ("au_congestion", tone(400, 0, [375, 375, 0, 0])),
+    ("jp_ringback", wavering(400, 16, [1000, 2000, 0, 0])),
+    ("jp_busy", tone(400, 0, [500, 500, 0, 0])),
+    ("jp_dial", tone(400, 0, [0, 0, 0, 0])),
+    ("jp_congestion", tone(400, 0, [250, 250, 0, 0])),
+    ("it_ringback", tone(425, 0, [1000, 4000, 0, 0])),
+    ("it_busy", tone(425, 0, [500, 500, 0, 0])),
+    ("it_dial", tone(425, 0, [0, 0, 0, 0])),
+    ("it_congestion", tone(425, 0, [200, 200, 0, 0])),
+    ("in_ringback", wavering(400, 25, [400, 200, 400, 2600])),
+    ("in_busy", tone(400, 0, [750, 750, 0, 0])),
+    ("in_dial", tone(400, 0, [0, 0, 0, 0])),
+    ("in_congestion", tone(400, 0, [250, 250, 0, 0])),
+    ("br_ringback", tone(425, 0, [1000, 4000, 0, 0])),
+    ("br_busy", tone(425, 0, [250, 250, 0, 0])),
+    ("br_dial", tone(425, 0, [0, 0, 0, 0])),
+    ("br_congestion", tone(425, 0, [250, 250, 0, 0])),
+    ("pl_ringback", tone(425, 0, [1000, 4000, 0, 0])),
+    ("pl_busy", tone(425, 0, [500, 500, 0, 0])),
+    ("pl_dial", tone(425, 0, [0, 0, 0, 0])),
+    ("pl_congestion", tone(425, 0, [500, 500, 0, 0])),
+    ("ru_ringback", tone(425, 0, [800, 3200, 0, 0])),
+    ("ru_busy", tone(425, 0, [350, 350, 0, 0])),
+    ("ru_dial", tone(425, 0, [0, 0, 0, 0])),
+    ("ru_congestion", tone(425, 0, [175, 175, 0, 0])),
 ];
 
-/// The tone of a name: lower-cased and trimmed, `us_` where no country is given.
+/// The tone of a name: lower-cased and trimmed, `us_` where no country is given, `uk` for `gb`.
 #[must_use]
 pub fn by_name(name: &str) -> Option<ToneSpec> {
     let name = name.trim().to_ascii_lowercase();
-    let full = if name.contains('_') { name } else { format!("us_{name}") };
+    let full = match name.split_once('_') {
+        Some(("uk", kind)) => format!("gb_{kind}"),
+        Some(_) => name,
+        None => format!("us_{name}"),
+    };
     TONES.iter().find(|(n, _)| *n == full).map(|(_, t)| *t)
 }
 
@@ -34,7 +88,7 @@ pub fn dtmf(digit: char) -> Option<ToneSpec> {
     const LOW: [f32; 4] = [697.0, 770.0, 852.0, 941.0];
     const HIGH: [f32; 4] = [1209.0, 1336.0, 1477.0, 1633.0];
     let at = KEYS.find(digit.to_ascii_uppercase())?;
-    Some(ToneSpec { freqs: [*LOW.get(at / 4)?, *HIGH.get(at % 4)?], cadence: [100, 100, 0, 0] })
+    Some(ToneSpec { freqs: [*LOW.get(at / 4)?, *HIGH.get(at % 4)?], waver: 0.0, cadence: [100, 100, 0, 0] })
 }
 
 /// Peak of all components together.
@@ -49,6 +103,8 @@ pub struct ToneGenerator {
     rate: u32,
     /// Phase of each component, in turns.
     phase: [f64; 2],
+    /// Phase of the modulation, in turns.
+    wavered: f64,
     /// Samples since the start of the cadence.
     at: u32,
 }
@@ -57,7 +113,7 @@ impl ToneGenerator {
     /// A generator at `rate` Hz.
     #[must_use]
     pub fn new(spec: ToneSpec, rate: u32) -> Self {
-        Self { spec, rate, phase: [0.0; 2], at: 0 }
+        Self { spec, rate, phase: [0.0; 2], wavered: 0.0, at: 0 }
     }
 
     /// Fills a frame.
@@ -70,6 +126,10 @@ impl ToneGenerator {
                     v += (2.0 * PI * *phase).sin();
                     *phase = (*phase + f64::from(*f) / f64::from(self.rate)).fract();
                 }
+            }
+            if self.spec.waver > 0.0 {
+                v *= 0.5 + 0.5 * (2.0 * PI * self.wavered).sin();
+                self.wavered = (self.wavered + f64::from(self.spec.waver) / f64::from(self.rate)).fract();
             }
             *s = (v * PEAK / count * self.envelope()) as i16;
             self.at += 1;
@@ -134,6 +194,58 @@ mod tests {
         assert!(x.iter().all(|s| s.abs() <= 23_000));
     }
 
+    /// When it sounds, from its samples alone: on and off times in ms.
+    fn cadence(x: &[i16], rate: usize) -> Vec<usize> {
+        let block = rate / 200;
+        let loud: Vec<bool> = x.chunks(block).map(|c| c.iter().any(|s| s.abs() > 3000)).collect();
+        let mut runs = vec![0];
+        for pair in loud.windows(2) {
+            *runs.last_mut().unwrap() += 5;
+            if pair[0] != pair[1] {
+                runs.push(0);
+            }
+        }
+        runs.pop();
+        runs
+    }
+
+    #[test]
+    fn every_tone_has_its_frequencies_and_its_cadence() {
+        for (name, spec) in TONES {
+            for rate in [8000u32, 16_000, 48_000] {
+                let mut g = ToneGenerator::new(*spec, rate);
+                let mut x = vec![0i16; rate as usize * 12];
+                g.fill(&mut x);
+                let on = if spec.cadence[0] == 0 { 10_000 } else { usize::from(spec.cadence[0]) };
+                let on = &x[rate as usize / 100..rate as usize * (on - 10) / 1000];
+                let parts = spec.freqs.iter().filter(|f| **f > 0.0).count() as f64;
+                let share = if spec.waver > 0.0 { 0.5 } else { 1.0 };
+                for f in spec.freqs.iter().filter(|f| **f > 0.0) {
+                    let found = level(on, f64::from(*f), f64::from(rate));
+                    let want = PEAK / parts * share;
+                    assert!(
+                        (found / want - 1.0).abs() < 0.06,
+                        "{name} at {rate}: {f} Hz is {found}, not {want}"
+                    );
+                }
+                for other in [300.0, 520.0, 700.0, 1000.0] {
+                    assert!(level(on, other, f64::from(rate)) < 1500.0, "{name} has {other} Hz");
+                }
+                if spec.waver > 0.0 {
+                    let side = level(on, f64::from(spec.freqs[0] - spec.waver), f64::from(rate));
+                    assert!((side / (PEAK / 4.0) - 1.0).abs() < 0.15, "{name} wavers: {side}");
+                    continue;
+                }
+                let wanted = spec.cadence.iter().filter(|ms| **ms > 0).map(|ms| usize::from(*ms));
+                let wanted: Vec<usize> = wanted.cycle().take(4).collect();
+                for (found, want) in cadence(&x, rate as usize).iter().zip(&wanted) {
+                    assert!(found.abs_diff(*want) <= 10, "{name} at {rate}: {found} ms, not {want}");
+                }
+            }
+        }
+        assert_eq!(TONES.len(), 44);
+    }
+
     #[test]
     fn dial_never_stops_and_names_are_known() {
         let mut g = ToneGenerator::new(by_name("us_dial").unwrap(), 16_000);
@@ -143,6 +255,7 @@ mod tests {
             assert!(x.iter().any(|s| s.abs() > 5000));
         }
         assert_eq!(by_name("xx_dial"), None);
+        assert_eq!((by_name("UK_Ringback "), by_name("us_busy")), (by_name("gb_ringback"), by_name("busy")));
         assert_eq!(dtmf('5').unwrap().freqs, [770.0, 1336.0]);
         assert_eq!(dtmf('D').unwrap().freqs, [941.0, 1633.0]);
         assert_eq!(dtmf('x'), None);

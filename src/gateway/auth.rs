@@ -18,9 +18,9 @@ const FIELDS: [&str; 2] = ["Authorization", "Proxy-Authorization"];
 /// A leg's credentials.
 #[derive(Debug, Clone)]
 pub struct LegAuth {
-    state: Authentication,
+    pub(super) state: Authentication,
     /// Whom its first request went to: nobody else gets an answer, be it after a redirection.
-    asked: Option<IpAddr>,
+    pub(super) asked: Option<IpAddr>,
 }
 
 impl LegAuth {
@@ -28,6 +28,17 @@ impl LegAuth {
     #[must_use]
     pub fn new(credentials: Credentials) -> Self {
         Self { state: Authentication::new(credentials), asked: None }
+    }
+
+    /// Only this server may ask.
+    #[must_use]
+    pub fn for_server(credentials: Credentials, server: IpAddr) -> Self {
+        Self { asked: Some(server), ..Self::new(credentials) }
+    }
+
+    /// Another server of those that were called is asked instead.
+    pub(super) fn forget_whom(&mut self) {
+        self.asked = None;
     }
 }
 
@@ -112,7 +123,7 @@ impl Gateway {
     }
 }
 
-fn add_fields(state: &mut Authentication, method: &Method, draft: &mut Draft, cnonce: &str) {
+pub(super) fn add_fields(state: &mut Authentication, method: &Method, draft: &mut Draft, cnonce: &str) {
     let uri = draft.request_uri().to_owned();
     for (name, value) in state.headers(&method.to_string(), &uri, cnonce) {
         draft.push(name, value);

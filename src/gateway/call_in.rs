@@ -2,17 +2,20 @@
 
 use serde_json::{Map, Value};
 
+use super::auth::LegAuth;
 use super::core::Gateway;
 use super::error::GatewayError;
 use super::leg::{Kind, Leg, LegId, Phase};
+use super::trunk::Trunk;
 use crate::base::time::Now;
 use crate::codec::Codec;
 use crate::media::command::Command;
 use crate::sdp::{self, Description, Direction, Frame, Local, SdpError};
 use crate::sip::dialog::Dialog;
 use crate::sip::session_timer;
-use crate::sip::target::{Target, next_hop};
+use crate::sip::target::{Target, Transport, next_hop};
 use crate::sip::transactions::ServerId;
+use crate::wire::crypto::{OurKeys, Srtp};
 use crate::wire::{Draft, Request};
 
 /// Most X- headers of one INVITE that are kept.
@@ -25,6 +28,11 @@ impl Gateway {
             Ok(offer) => offer,
             Err(e) => return self.refuse_sdp(now, tx, &e),
         };
+        let trunk = self.trunk_of(source, request);
+        let srtp = self.srtp_of(trunk);
+        if let Some(Err(e)) = offer.as_ref().map(|o| o.is_encrypted(srtp)) {
+            return self.refuse_sdp(now, tx, &e);
+        }
         if self.is_full() {
             return self.refuse_call(now, tx, 503, "Service Unavailable");
         }
@@ -40,8 +48,12 @@ impl Gateway {
             Err((code, reason)) => return self.refuse_call(now, tx, code, reason),
         };
         let takes_over = replaces.is_some();
+        let credentials = trunk.and_then(|t| self.trunks.get(&t)).and_then(Trunk::credentials);
         let name = self.rng.uuid();
         let leg = Leg {
+            trunk,
+            hook: self.trusted_hook(trunk, request),
+            auth: credentials.map(|c| Box::new(LegAuth::for_server(c, source.addr.ip()))),
             replaces,
             sip_headers: x_headers(request),
             codecs: self.config.sip.codecs.clone(),
@@ -74,6 +86,9 @@ impl Gateway {
             ("from", request.common.from.uri.user().into()),
             ("to", request.common.to.uri.user().into()),
         ];
+        if let Some(trunk) = self.trunk_name(self.legs.get(id).and_then(|l| l.trunk)) {
+            fields.push(("trunk_id", trunk.into()));
+        }
         let replaces = self.legs.get(id).and_then(|l| l.replaces.as_ref()).map(|p| p.leg);
         if let Some(old) = replaces {
             fields.push(("replaces_leg_id", self.leg_name(old).into()));
@@ -101,7 +116,7 @@ impl Gateway {
         let (code, reason, warning) = match e {
             SdpError::Malformed | SdpError::NotAnAnswer => (400, "Bad Request", 399),
             SdpError::NoAudio => (488, "Not Acceptable Here", 304),
-            SdpError::Profile(_) => (488, "Not Acceptable Here", 302),
+            SdpError::Profile(_) | SdpError::NoKeys => (488, "Not Acceptable Here", 302),
             SdpError::NoCodec => (488, "Not Acceptable Here", 305),
             SdpError::Address => (488, "Not Acceptable Here", 301),
         };
@@ -126,11 +141,9 @@ impl Gateway {
         for value in request.common.headers.all("Record-Route") {
             draft.push("Record-Route", value);
         }
-        let peer = request.common.via.received().or(match &request.common.via.host {
-            crate::wire::Host::Ip(ip) => Some(*ip),
-            crate::wire::Host::Name(_) => None,
-        });
-        draft.push("Contact", self.contact(peer, request.common.via.transport == "TCP"));
+        if let Some(peer) = self.tx.peer_of(tx) {
+            draft.push("Contact", self.contact(peer));
+        }
         draft.push("Allow", super::outside::ALLOW);
         draft.push("Supported", super::outside::SUPPORTED);
     }
@@ -209,7 +222,7 @@ impl Gateway {
         };
         match body {
             Ok(body) => self.send_answer(now, id, tx, body, offer.is_none()),
-            Err(e @ (SdpError::NoCodec | SdpError::Profile(_) | SdpError::NoAudio)) => {
+            Err(e @ (SdpError::NoCodec | SdpError::Profile(_) | SdpError::NoKeys | SdpError::NoAudio)) => {
                 self.refuse_sdp(now, tx, &e);
                 self.end(now, id, "not_acceptable");
             }
@@ -228,7 +241,8 @@ impl Gateway {
         draft.set_body("application/sdp", body.into_bytes());
         let (Some(request), Some(tag)) = (self.tx.request_of(tx), self.tx.tag_of(tx)) else { return };
         let (cseq, headers) = (request.common.cseq, request.common.headers.clone());
-        let Ok(dialog) = Dialog::uas(request, tag) else { return };
+        let Ok(mut dialog) = Dialog::uas(request, tag) else { return };
+        dialog.pinned = self.legs.get(id).and_then(|l| l.flow).and_then(|flow| self.pin_to_phone(flow));
         self.grant_session(now, id, &headers, &mut draft);
         self.tx.respond(now.mono, tx, 200, &draft);
         self.incoming.remove(&tx);
@@ -282,20 +296,41 @@ impl Gateway {
     /// Gives a leg sockets and a session description of its own, unless it has them.
     pub(super) fn take_port(&mut self, id: LegId, peer: Option<std::net::IpAddr>) -> Result<(), SdpError> {
         let session_id = self.rng.u64() >> 2;
+        let srtp = self.srtp_of(self.legs.get(id).and_then(|l| l.trunk));
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
         if leg.local.is_some() {
             return Ok(());
         }
         let port = self.ports.take(peer).ok_or(SdpError::Address)?;
+        let far_end = leg.flow.map(|f| f.addr.ip()).or(peer);
         leg.local = Some(Local {
             session_id,
             version: 1,
-            address: port.address,
+            address: far_end.map_or(port.address, |ip| self.tx.locals().seen_by(port.address, ip)),
             port: port.port,
             frame: Frame::default(),
+            srtp,
+            keys: (srtp != Srtp::Off).then(|| Box::new(OurKeys::random(&mut self.rng))),
+            offers_keys: false,
         });
         leg.port = Some(port);
+        let flow = leg.flow;
+        if let Some(flow) = flow {
+            self.fit_to(id, flow);
+        }
         Ok(())
+    }
+
+    /// Fits a leg's description to the far end at `target`: the address that it sees, and keys only where they may be
+    /// told.
+    pub(super) fn fit_to(&mut self, id: LegId, target: Target) {
+        let srtp = self.srtp_of(self.legs.get(id).and_then(|l| l.trunk));
+        let told = target.transport == Transport::Tls || self.config.sip.srtp_keys_in_clear;
+        let locals = self.tx.locals();
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        let (Some(local), Some(port)) = (leg.local.as_mut(), leg.port) else { return };
+        local.address = locals.seen_by(port.address, target.addr.ip());
+        local.offers_keys = srtp == Srtp::Required || (srtp == Srtp::Optional && told);
     }
 
     /// Opens the media of a leg on its port, or updates it when it is open.
@@ -313,6 +348,7 @@ impl Gateway {
         let Some(slot) = self.leg_slots.take() else { return };
         leg.port = None;
         leg.slot = Some(slot);
+        leg.rate = stream.codec.sample_rate();
         self.slots.insert(slot, id);
         let (muted, deaf) = (leg.muted, leg.deaf);
         self.media.push_back(Command::Open { slot, port: port.id, stream, signalling, ssrc, muted, deaf });

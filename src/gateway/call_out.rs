@@ -8,17 +8,20 @@ use super::auth::LegAuth;
 use super::command::Originate;
 use super::core::Gateway;
 use super::error::GatewayError;
+use super::failover::Others;
 use super::leg::{Inviting, Kind, Leg, LegId, Phase};
 use super::referred::Referral;
 use super::reliable::last_number;
 use super::sending::Purpose;
 use super::snapshot::{LegView, view};
+use super::trunk::Way;
 use crate::base::time::Now;
 use crate::sdp::{self, Description, Direction};
 use crate::sip::dialog::Dialog;
 use crate::sip::session_timer::SessionExpires;
-use crate::sip::target::{Target, Transport, next_hop};
+use crate::sip::target::{Target, next_hop};
 use crate::sip::transactions::ClientId;
+use crate::wire::crypto::Srtp;
 use crate::wire::{Draft, Method, NameAddr, Response, Uri};
 
 /// Redirections followed for one call.
@@ -33,8 +36,10 @@ pub struct OutRequest {
     pub to: Uri,
     /// Where this attempt goes.
     pub target: Uri,
-    /// User part of From; empty: our own name.
+    /// From: a user, or a whole SIP URI; empty: our own name.
     pub from: String,
+    /// The trunk it goes through, and how.
+    pub way: Option<Way>,
     /// Our tag.
     pub tag: String,
     /// Call-ID.
@@ -83,10 +88,16 @@ impl Gateway {
         if !wanted.room_id.is_empty() && !self.rooms.contains_key(&wanted.room_id) {
             self.create_room(now, Some(wanted.room_id.clone()), None, None)?;
         }
+        let phones = self.bindings_of(&wanted.uri);
+        let way = self.way_of(&wanted.from, &wanted.uri).filter(|_| phones.is_none());
+        let trunk = way.as_ref().map(|w| w.trunk);
+        let credentials =
+            wanted.auth.or_else(|| trunk.and_then(|t| self.trunks.get(&t)).and_then(|t| t.credentials()));
         let request = OutRequest {
             to: wanted.uri.clone(),
             target: without_headers(&wanted.uri),
             from: wanted.from.clone(),
+            way: way.clone(),
             tag: self.rng.token(),
             call_id: self.rng.uuid(),
             privacy: wanted.privacy,
@@ -96,13 +107,26 @@ impl Gateway {
         let key = (request.call_id.clone(), request.tag.clone());
         let cseq = self.rng.below(1 << 15);
         let (redirects, early) = (Vec::new(), Vec::new());
-        let inviting = Inviting { tx: None, redirects, followed: 0, request, cseq, early };
+        let others = Others::default();
+        let inviting = Inviting {
+            tx: None,
+            branches: Vec::new(),
+            pinned: false,
+            redirects,
+            followed: 0,
+            others,
+            request,
+            cseq,
+            early,
+        };
         let id = self.rng.uuid();
         let ring = u64::from(wanted.ring_timeout);
         let leg = Leg {
             codecs: wanted.codecs,
+            amd: wanted.amd,
             referral,
-            auth: wanted.auth.map(|c| Box::new(LegAuth::new(c))),
+            auth: credentials.map(|c| Box::new(LegAuth::new(c))),
+            trunk,
             hook: wanted.hook,
             accept_dtmf: wanted.accept_dtmf,
             ring_until: (ring > 0).then(|| now.mono + std::time::Duration::from_secs(ring)),
@@ -117,7 +141,10 @@ impl Gateway {
         self.reschedule(id);
         self.publish_calling(now, id, &wanted.uri, &wanted.from, &wanted.headers);
         let shown = self.legs.get(id).map(view).ok_or(GatewayError::NotFound("leg not found"))?;
-        self.start_invite(now, id, &wanted.uri);
+        match phones {
+            Some(phones) => self.invite_phones(now, id, &phones),
+            None => self.start_invite(now, id, way.as_ref().map_or(&wanted.uri, |w| &w.hop)),
+        }
         Ok(shown)
     }
 
@@ -125,6 +152,9 @@ impl Gateway {
         let kind = Kind::SipOutbound.as_str();
         let mut fields: Vec<(&'static str, Value)> =
             vec![("leg_type", kind.into()), ("uri", uri.to_string().into())];
+        if let Some(trunk) = self.trunk_name(self.legs.get(id).and_then(|l| l.trunk)) {
+            fields.push(("trunk_id", trunk.into()));
+        }
         if !from.is_empty() {
             fields.push(("from", from.into()));
         }
@@ -138,21 +168,28 @@ impl Gateway {
 
     /// Sends the INVITE of a leg to an address.
     pub(super) fn invite(&mut self, now: Now, id: LegId, target: Target) {
+        if let Some(leg) = self.legs.get_mut(id) {
+            leg.flow = Some(target);
+        }
         if self.take_port(id, Some(target.addr.ip())).is_err() {
             return self.end(now, id, "invite_failed");
         }
+        self.fit_to(id, target);
         let Some(leg) = self.legs.get_mut(id) else { return };
         let Phase::Inviting(inviting) = &mut leg.phase else { return };
+        let pinned = inviting.pinned;
         inviting.cseq += 1;
         let (request, cseq) = (inviting.request.clone(), inviting.cseq);
         let Some(local) = &leg.local else { return };
         let body = sdp::offer(local, &leg.codecs, Direction::SendRecv);
-        leg.flow = Some(target);
         let mut draft = self.invite_draft(&request, cseq, target, body);
         self.authorize(id, &Method::Invite, &mut draft, target);
         match self.tx.request(now.mono, &Method::Invite, draft, target) {
             Ok(tx) => {
                 self.outgoing.insert(tx, Purpose::Invite(id));
+                if pinned {
+                    self.pinned.insert(tx);
+                }
                 if let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get_mut(id) {
                     inviting.tx = Some(tx);
                 }
@@ -162,25 +199,31 @@ impl Gateway {
     }
 
     fn invite_draft(&self, r: &OutRequest, cseq: u32, target: Target, body: String) -> Draft {
-        let host = self.tx.locals().for_peer(target.addr.ip()).map_or(target.addr, |a| a);
+        let host = self.tx.locals().for_peer(target.addr.ip()).unwrap_or(target.addr);
         let ours = Self::host_text(host.ip());
         let name = &self.config.sip.host;
         let mut draft = Draft::request(&Method::Invite, &r.target);
+        if let Some(way) = r.way.as_ref().filter(|w| w.route) {
+            Self::push_route(&mut draft, &way.hop);
+        }
         draft.push("Max-Forwards", "70");
-        if r.from.is_empty() {
-            draft.push("From", format!("\"{name}\" <sip:{name}@{ours}>;tag={}", r.tag));
-        } else {
-            draft.push("From", format!("<sip:{}@{ours}>;tag={}", r.from, r.tag));
+        let identity = r.identity(&ours);
+        match &identity {
+            Some(_) if r.hides_identity() => {
+                draft.push("From", format!("\"Anonymous\" <sip:anonymous@anonymous.invalid>;tag={}", r.tag));
+            }
+            Some(uri) => draft.push("From", format!("<{uri}>;tag={}", r.tag)),
+            None => draft.push("From", format!("\"{name}\" <sip:{name}@{ours}>;tag={}", r.tag)),
         }
         draft.push("To", NameAddr::new(without_headers(&r.to)).to_string());
         draft.push("Call-ID", r.call_id.as_str());
         draft.push("CSeq", format!("{cseq} INVITE"));
-        draft.push("Contact", self.contact(Some(target.addr.ip()), target.transport == Transport::Tcp));
+        draft.push("Contact", self.contact(target));
         draft.push("Allow", super::outside::ALLOW);
         draft.push("Supported", super::outside::SUPPORTED);
         draft.push("User-Agent", name.as_str());
-        if !r.from.is_empty() {
-            draft.push("P-Asserted-Identity", format!("<sip:{}@{ours}>", r.from));
+        if let Some(uri) = identity {
+            draft.push("P-Asserted-Identity", format!("<{uri}>"));
         }
         if !r.privacy.is_empty() {
             draft.push("Privacy", r.privacy.as_str());
@@ -201,8 +244,11 @@ impl Gateway {
 
     /// A response to the INVITE of a leg.
     pub(super) fn invite_response(&mut self, now: Now, tx: ClientId, id: LegId, response: &Response) {
-        let calling =
-            self.legs.get(id).is_some_and(|l| matches!(&l.phase, Phase::Inviting(i) if i.tx == Some(tx)));
+        let calling = self.legs.get(id).is_some_and(|l| matches!(&l.phase, Phase::Inviting(i) if i.has(tx)));
+        if calling {
+            self.server_lives(id);
+            self.heard_from(id, tx);
+        }
         match response.code {
             101..=199 if calling && !self.acknowledge_progress(now, id, response) => {}
             100..=199 if calling => {
@@ -214,32 +260,64 @@ impl Gateway {
             200..=299 if self.is_answer_of(id, response) => {}
             // A fork that was not the first to answer.
             200..=299 => self.end_fork(now, tx, response),
-            401 | 407 | 422 if calling && self.may_try_again(id, tx, response) => {
+            401 | 407 | 422 | 488
+                if calling && !self.is_forked(id) && self.may_try_again(id, tx, response) =>
+            {
                 self.outgoing.remove(&tx);
                 if let Some(flow) = self.legs.get(id).and_then(|l| l.flow) {
                     self.invite(now, id, flow);
                 }
             }
+            300..=699 if calling && self.others_ring(now, id, tx, Some(response)) => {}
+            503 if calling && self.try_next_server(now, id) => {}
             300..=399 if calling => self.redirected(now, tx, id, response),
             300..=699 if calling => {
                 self.outgoing.remove(&tx);
-                let reason = reason_of(response.code);
-                if let Some(leg) = self.legs.get_mut(id) {
-                    leg.refusal = Some((response.code, response.reason.clone()));
-                }
-                self.end(now, id, &reason);
+                self.end_refused(now, id, response);
             }
             _ => {}
         }
     }
 
+    /// The way to whoever says something is the one that counts, where several phones ring.
+    fn heard_from(&mut self, id: LegId, tx: ClientId) {
+        let target = self.tx.target_of(tx).filter(|_| self.is_forked(id));
+        if let (Some(target), Some(leg)) = (target, self.legs.get_mut(id)) {
+            leg.flow = Some(target);
+            self.fit_to(id, target);
+        }
+    }
+
+    fn is_forked(&self, id: LegId) -> bool {
+        let phase = self.legs.get(id).map(|l| &l.phase);
+        matches!(phase, Some(Phase::Inviting(i)) if !i.branches.is_empty())
+    }
+
+    fn end_refused(&mut self, now: Now, id: LegId, response: &Response) {
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        // What an earlier phone said may tell more.
+        let said = leg.refusal.get_or_insert((response.code, response.reason.clone()));
+        let reason = reason_of(said.0);
+        self.end(now, id, &reason);
+    }
+
     /// True when the same INVITE with more in it may succeed.
     fn may_try_again(&mut self, id: LegId, tx: ClientId, response: &Response) -> bool {
-        if response.code == 422 {
-            self.session_too_short(id, response)
-        } else {
-            self.challenged(id, tx, response)
+        match response.code {
+            422 => self.session_too_short(id, response),
+            488 => self.insist_on_encryption(id),
+            _ => self.challenged(id, tx, response),
         }
+    }
+
+    /// 488 to keys beside a plain profile: some phones take them under the profile of encrypted media only.
+    fn insist_on_encryption(&mut self, id: LegId) -> bool {
+        let Some(local) = self.legs.get_mut(id).and_then(|l| l.local.as_mut()) else { return false };
+        let may = local.offers_keys && local.frame.proto == "RTP/AVP" && local.srtp == Srtp::Optional;
+        if may {
+            local.frame.proto = "RTP/SAVP".to_owned();
+        }
+        may
     }
 
     /// 422: a longer session is asked for, if that was not what we asked for already (RFC 4028 §7.3).
@@ -283,7 +361,9 @@ impl Gateway {
             return self.end(now, id, "invite_failed");
         };
         dialog.local_seq = last_number(&inviting.early, &dialog);
+        self.cancel_branches(now, id, tx);
         let flow = self.legs.get(id).and_then(|l| l.flow);
+        dialog.pinned = self.pinned_to(id, flow);
         self.send_ack(now, tx, &dialog, response.common.cseq, flow);
         let early = self.legs.get(id).is_some_and(|l| l.stream.is_some());
         let agreed =
@@ -309,7 +389,9 @@ impl Gateway {
         let answer = Description::parse(&response.common.body).map_err(|_| "invite_failed")?;
         let leg = self.legs.get_mut(id).ok_or("invite_failed")?;
         let fallback = leg.flow.map_or(IpAddr::from([0, 0, 0, 0]), |f| f.addr.ip());
-        let stream = sdp::accept(&answer, &leg.codecs, true, fallback).map_err(|_| "connect_failed")?;
+        let local = leg.local.as_ref().ok_or("invite_failed")?;
+        let stream =
+            sdp::accept(&answer, local, &leg.codecs, true, fallback).map_err(|_| "connect_failed")?;
         leg.stream = Some(stream);
         Ok(())
     }
@@ -332,10 +414,20 @@ impl Gateway {
             return self.end(now, id, "invite_failed");
         }
         inviting.followed += 1;
-        inviting.tx = None;
+        (inviting.tx, inviting.pinned) = (None, false);
         let next = without_headers(&inviting.redirects.remove(0));
         inviting.request.target = next.clone();
-        self.start_invite(now, id, &next);
+        if let Some(leg) = self.legs.get_mut(id).filter(|l| !l.early) {
+            // Whoever is called next may see us under another address.
+            leg.local = None;
+            self.ports.give_back(leg.port.take());
+        }
+        if let Some(phones) = self.bindings_of(&next) {
+            return self.invite_phones(now, id, &phones);
+        }
+        let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get(id) else { return };
+        let hop = inviting.request.way.as_ref().filter(|w| w.route).map_or(next, |w| w.hop.clone());
+        self.start_invite(now, id, &hop);
     }
 }
 

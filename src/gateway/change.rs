@@ -263,7 +263,7 @@ impl Gateway {
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
         let agreed = leg.stream.ok_or(SdpError::Malformed)?;
         let fallback = leg.flow.map_or(local.address, |f| f.addr.ip());
-        let stream = sdp::accept(&answer, &[agreed.codec], agreed.rtcp_mux, fallback)?;
+        let stream = sdp::accept(&answer, &local, &[agreed.codec], agreed.rtcp_mux, fallback)?;
         leg.stream = Some(Negotiated { payload_in: agreed.payload_in, ..stream });
         leg.local = Some(local);
         Ok(())
@@ -309,7 +309,6 @@ impl Gateway {
     /// Our Contact as the far end of a leg should use it.
     pub(super) fn contact_of(&self, id: LegId) -> String {
         let flow = self.legs.get(id).and_then(|l| l.flow);
-        let stream = flow.is_some_and(|f| f.transport.is_reliable());
-        self.contact(flow.map(|f| f.addr.ip()), stream)
+        flow.map(|f| self.contact(f)).unwrap_or_default()
     }
 }

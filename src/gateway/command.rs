@@ -2,6 +2,7 @@
 
 use super::event::Hook;
 use crate::codec::Codec;
+use crate::media::amd::Parameters;
 use crate::sip::digest::Credentials;
 use crate::wire::Uri;
 
@@ -28,6 +29,8 @@ pub struct Originate {
     pub accept_dtmf: bool,
     /// For who challenges the call.
     pub auth: Option<Credentials>,
+    /// Answering-machine detection, from the answer on.
+    pub amd: Option<Parameters>,
     /// Its own webhook.
     pub hook: Option<Hook>,
 }

@@ -13,11 +13,13 @@ use super::leg::{Leg, LegId, Phase};
 use super::playback::Playback;
 use super::ports::{Port, Ports};
 use super::record::Recording;
+use super::registrar::Binding;
 use super::replies::{Handle, Replies};
 use super::room::Room;
 use super::sending::{Pending, Purpose};
 use super::slots::Slots;
 use super::snapshot::Numbers;
+use super::trunk::{Trunk, TrunkId};
 use super::work::{Work, WorkId, WorkResult};
 use crate::base::deadlines::Deadlines;
 use crate::base::ids::Table;
@@ -25,17 +27,16 @@ use crate::base::rng::Rng;
 use crate::base::time::Now;
 use crate::config::Config;
 use crate::media::command::{Command, Fact, PlaySlot, RecordSlot, RoomSlot, Slot};
-use crate::sip::TIMEOUT;
 use crate::sip::dialog::Dialog;
+use crate::sip::digest_server::DigestServer;
+use crate::sip::limiter::Limiter;
+use crate::sip::locals::Locals;
 use crate::sip::target::Target;
-use crate::sip::transactions::{self, ClientId, Locals, ServerId, Transactions, Transmit};
-use crate::wire::message::{Message, Refusal, Request, parse};
-use crate::wire::{Draft, Method};
+use crate::sip::transactions::{self, ClientId, ServerId, Transactions, Transmit};
+use crate::wire::Request;
 
 /// Most pieces of work waiting for the shell; past it they fail at once.
 const MAX_WORK: usize = 4096;
-/// Ended dialogs that are remembered.
-const MAX_RECENT: usize = 1024;
 /// Transactions outlive their calls by up to 37 s, so that short calls need many.
 const TRANSACTIONS_PER_LEG: usize = 32;
 const MIN_TRANSACTIONS: usize = 1024;
@@ -61,6 +62,8 @@ pub struct Gateway {
     pub(super) farewells: BTreeMap<ServerId, (Dialog, Option<Target>)>,
     /// Tags of forks that have been ended, by INVITE.
     pub(super) ended_forks: BTreeMap<ClientId, Vec<String>>,
+    /// INVITEs to phones, which are reached only the way they registered.
+    pub(super) pinned: BTreeSet<ClientId>,
     /// Dialogs that ended a moment ago: their late requests are answered even if they come from far away.
     pub(super) recent: VecDeque<(Instant, (String, String))>,
     /// The gateway stops: no new calls.
@@ -86,6 +89,15 @@ pub struct Gateway {
     pub(super) next_work: WorkId,
     /// BYEs that may be challenged.
     pub(super) byes: BTreeMap<ClientId, Box<Bye>>,
+    pub(super) trunks: BTreeMap<TrunkId, Trunk>,
+    pub(super) next_trunk: u32,
+    /// Phones that have registered.
+    pub(super) bindings: Vec<Binding>,
+    pub(super) digest: DigestServer,
+    /// Strangers and how much they asked.
+    pub(super) limiter: Limiter,
+    /// Who has proved to have sent the request being looked at.
+    pub(super) vouched: Option<String>,
     pub(super) deadlines: Deadlines<LegId>,
     pub(super) counters: Numbers,
     pub(super) events: VecDeque<Event>,
@@ -100,6 +112,7 @@ impl Gateway {
         let legs = usize::try_from(config.limits.legs).unwrap_or(usize::MAX);
         let most = legs.saturating_mul(TRANSACTIONS_PER_LEG).max(MIN_TRANSACTIONS);
         let tx = Transactions::new(locals, rng.fork(), most);
+        let digest = DigestServer::new(&mut rng);
         Self {
             tx,
             rng,
@@ -110,6 +123,7 @@ impl Gateway {
             outgoing: BTreeMap::new(),
             farewells: BTreeMap::new(),
             ended_forks: BTreeMap::new(),
+            pinned: BTreeSet::new(),
             recent: VecDeque::new(),
             stopping: false,
             slots: BTreeMap::new(),
@@ -129,6 +143,12 @@ impl Gateway {
             pending: BTreeMap::new(),
             next_work: 0,
             byes: BTreeMap::new(),
+            trunks: BTreeMap::new(),
+            next_trunk: 0,
+            bindings: Vec::new(),
+            digest,
+            limiter: Limiter::default(),
+            vouched: None,
             deadlines: Deadlines::default(),
             counters: Numbers::default(),
             events: VecDeque::new(),
@@ -136,72 +156,6 @@ impl Gateway {
             work: VecDeque::new(),
             config,
         }
-    }
-
-    /// Takes one SIP message: a datagram, or a frame of a stream.
-    pub fn handle_message(&mut self, now: Now, source: Target, bytes: &[u8]) {
-        match parse(bytes) {
-            Ok(Message::Request(mut request)) => {
-                request.stamp(source.addr);
-                if self.admits(source.addr.ip(), &request) {
-                    self.tx.handle_request(now.mono, request, source);
-                } else {
-                    self.counters.strangers += 1;
-                }
-            }
-            Ok(Message::Response(response)) => self.tx.handle_response(now.mono, response),
-            Err(Refusal::Answer(mut answer)) if self.accepts(source.addr.ip()) => {
-                self.counters.malformed += 1;
-                answer.stamp(source.addr);
-                self.tx.refuse(*answer, source);
-            }
-            Err(Refusal::Answer(_) | Refusal::Drop(_)) => self.counters.malformed += 1,
-        }
-        self.drain(now);
-    }
-
-    /// Takes the head of a stream message whose end cannot be told: at most a refusal comes of it.
-    pub fn handle_broken(&mut self, now: Now, source: Target, head: &[u8]) {
-        self.counters.malformed += 1;
-        match parse(head) {
-            Err(Refusal::Answer(mut answer)) => {
-                answer.stamp(source.addr);
-                self.tx.refuse(*answer, source);
-            }
-            Ok(Message::Request(request)) if request.method != Method::Ack => {
-                let (tag, why) = (self.rng.token(), "Bad Request: Content-Length is needed");
-                let draft = Draft::response(&request, 400, why, Some(&tag));
-                self.tx.reply_stateless(&draft, &request, source);
-            }
-            Ok(_) | Err(Refusal::Drop(_)) => {}
-        }
-        self.drain(now);
-    }
-
-    /// True when calls from this address are welcome.
-    #[must_use]
-    pub fn accepts(&self, ip: IpAddr) -> bool {
-        let ip = ip.to_canonical();
-        self.config.sip.accept_from.iter().any(|net| net.contains(&ip))
-    }
-
-    /// Strangers are heard only in dialogs that exist.
-    fn admits(&self, ip: IpAddr, request: &Request) -> bool {
-        if self.accepts(ip) || self.leg_of_request(request).is_some() || self.tx.knows(request) {
-            return true;
-        }
-        let tag = request.common.to.tag();
-        self.recent.iter().any(|(_, (id, t))| *id == request.common.call_id && Some(t.as_str()) == tag)
-    }
-
-    /// Remembers a dialog that has just ended.
-    pub(super) fn remember(&mut self, now: Instant, key: (String, String)) {
-        while self.recent.front().is_some_and(|(at, _)| *at + TIMEOUT <= now)
-            || self.recent.len() >= MAX_RECENT
-        {
-            self.recent.pop_front();
-        }
-        self.recent.push_back((now, key));
     }
 
     /// The leg whose dialog a request belongs to.
@@ -216,6 +170,7 @@ impl Gateway {
     /// The shell could not deliver to `target`.
     pub fn handle_unreachable(&mut self, now: Now, target: Target) {
         self.tx.handle_unreachable(now.mono, target);
+        self.connection_lost(now, target);
         self.drain(now);
     }
 
@@ -239,6 +194,9 @@ impl Gateway {
                     self.hang_up(now, id, "rtp_timeout", None);
                 }
             }
+            Fact::Speaking { slot, on } => self.speaking(now, slot, on),
+            Fact::Amd { slot, news } => self.detected(now, slot, news),
+            Fact::Quality { slot, quality } => self.quality_told(slot, &quality),
             Fact::Closed { slot, quality } => self.media_closed(now, slot, quality),
             Fact::Played { play, played_ms, completed } => {
                 let target = self.plays.get(&play).map(|p| p.target);
@@ -254,7 +212,7 @@ impl Gateway {
     /// Takes the result of a piece of work.
     pub fn handle_work(&mut self, now: Now, id: WorkId, result: WorkResult) {
         match result {
-            WorkResult::Resolved(addresses) => self.resolved(now, id, &addresses),
+            WorkResult::Located(targets) => self.located(now, id, targets),
             WorkResult::Fetched(outcome) => self.fetched(now, id, outcome),
             WorkResult::RecordingOpened(outcome) => self.recording_opened(now, id, outcome),
         }
@@ -274,6 +232,8 @@ impl Gateway {
         while let Some(id) = self.deadlines.pop_due(now.mono) {
             self.leg_due(now, id);
         }
+        self.trunks_due(now);
+        self.bindings_due(now);
         self.drain(now);
     }
 
@@ -294,6 +254,7 @@ impl Gateway {
             self.transfer_due(now, id);
             self.session_due(now, id);
             self.reliable_due(now, id);
+            self.server_due(now, id);
             self.reschedule(id);
         }
     }
@@ -306,12 +267,13 @@ impl Gateway {
                 transactions::Event::Ack(request) => self.ack_received(now, &request),
                 transactions::Event::Cancelled(tx) => self.cancelled(now, tx),
                 transactions::Event::Response(tx, response) => self.response(now, tx, &response),
-                transactions::Event::Failed(tx, why) => self.request_failed(now, tx, why),
+                transactions::Event::Failed(tx, _) => self.request_failed(now, tx),
                 transactions::Event::AckMissing(tx) => self.ack_missing(now, tx),
                 transactions::Event::Gone(tx) => {
                     self.outgoing.remove(&tx);
                     self.byes.remove(&tx);
                     self.ended_forks.remove(&tx);
+                    self.pinned.remove(&tx);
                 }
             }
         }
@@ -345,13 +307,19 @@ impl Gateway {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let leg = self.deadlines.next().map(|(at, _)| at);
-        [self.tx.poll_timeout(), leg].into_iter().flatten().min()
+        [self.tx.poll_timeout(), leg, self.trunks_deadline(), self.bindings_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// True when every leg has had its last word; transactions may still be dying away.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.legs.is_empty() && self.recordings.is_empty() && self.farewells.is_empty()
+        self.legs.is_empty()
+            && self.recordings.is_empty()
+            && self.farewells.is_empty()
+            && !self.is_unregistering()
     }
 
     /// True when nothing is left of any call: no leg, transaction, timer or work.
@@ -364,6 +332,7 @@ impl Gateway {
             && self.outgoing.is_empty()
             && self.farewells.is_empty()
             && self.byes.is_empty()
+            && self.pinned.is_empty()
             && self.slots.is_empty()
             && self.pending.is_empty()
             && self.deadlines.is_empty()

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::core::{Gateway, LAST_WORD};
 use super::leg::{LegId, Phase};
+use super::listening::quality_json;
 use super::sending::Purpose;
 use crate::base::time::Now;
 use crate::media::command::{Command, Quality, Slot, Target};
@@ -16,12 +17,8 @@ impl Gateway {
     pub(super) fn hang_up(&mut self, now: Now, id: LegId, reason: &str, code: Option<u16>) {
         let Some(leg) = self.legs.get(id) else { return };
         match &leg.phase {
-            Phase::Inviting(inviting) => {
-                if let Some(tx) = inviting.tx {
-                    self.outgoing.insert(tx, Purpose::Abandoned);
-                    self.tx.cancel(now.mono, tx);
-                }
-            }
+            // Cancelled when it ends.
+            Phase::Inviting(_) => {}
             Phase::Ringing { tx, .. } => {
                 let (tx, code) = (*tx, code.unwrap_or(480));
                 self.respond_plain(now, tx, code, phrase(code));
@@ -58,6 +55,7 @@ impl Gateway {
     /// The leg is over as far as signalling goes. It leaves every list; its last event follows when its
     /// media has reported.
     pub(super) fn end(&mut self, now: Now, id: LegId, reason: &str) {
+        self.abandon_all(now, id);
         let Some(leg) = self.legs.get_mut(id) else { return };
         if matches!(leg.phase, Phase::Ending { .. }) {
             return;
@@ -85,10 +83,12 @@ impl Gateway {
                 | Purpose::Change(_)
                 | Purpose::Refer(_)
                 | Purpose::LastNotify(_)
+                | Purpose::Register(_)
                 | Purpose::Abandoned
                 | Purpose::Over => {}
             }
         }
+        self.quality_untold(id);
         self.abandon_change(now, id);
         self.change_over(id, Err("the call has ended".to_owned()));
         self.transfer_failed(now, id, vec![("error", "the call has ended".into())]);
@@ -180,30 +180,6 @@ fn seconds(from: Instant, to: Instant) -> f64 {
     hundredths.round() / 100.0
 }
 
-fn two_places(v: f64) -> f64 {
-    (v * 100.0).round() / 100.0
-}
-
-/// The quality block (reference B3).
-fn quality_json(q: &Quality) -> Value {
-    json!({
-        "mos_score": two_places(mos(q)),
-        "rtp_packets_received": q.received,
-        "rtp_packets_lost": q.lost,
-        "rtp_jitter_ms": two_places(q.jitter_ms),
-    })
-}
-
-/// Mean opinion score from loss and jitter, 1 to 5 (reference B3).
-fn mos(q: &Quality) -> f64 {
-    let latency = 2.0 * q.jitter_ms + 10.0;
-    let expected = (q.received + q.lost).max(1);
-    let loss = q.lost as f64 / expected as f64;
-    let delay = if latency >= 160.0 { 10.0 } else { 0.0 };
-    let r = (93.2 - latency / 40.0 - delay - 250.0 * loss).clamp(0.0, 100.0);
-    (1.0 + 0.035 * r + 7e-6 * r * (r - 60.0) * (100.0 - r)).clamp(1.0, 5.0)
-}
-
 /// Reason phrases of the refusals we send.
 fn phrase(code: u16) -> &'static str {
     match code {
@@ -214,18 +190,5 @@ fn phrase(code: u16) -> &'static str {
         500 => "Server Internal Error",
         603 => "Decline",
         _ => "Rejected",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_clean_call_scores_as_the_reference_does() {
-        let clean = Quality { received: 100, ..Quality::default() };
-        assert_eq!(two_places(mos(&clean)), 4.4);
-        let bad = Quality { received: 80, lost: 20, jitter_ms: 90.0, ..Quality::default() };
-        assert!(mos(&bad) < 2.5);
     }
 }

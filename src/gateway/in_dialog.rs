@@ -6,13 +6,15 @@ use super::call_in::offer_of;
 use super::core::Gateway;
 use super::leg::{Leg, LegId, Phase};
 use super::outside::refusal_of_body;
+use crate::base::rng::Rng;
 use crate::base::time::Now;
 use crate::media::command::Slot;
-use crate::sdp::{self, Description, SdpError};
+use crate::sdp::{self, Description, Keyed, Local, SdpError};
 use crate::sip::dialog::Dialog;
 use crate::sip::session_timer;
 use crate::sip::target::Target;
 use crate::sip::transactions::ServerId;
+use crate::wire::crypto::OurKeys;
 use crate::wire::{Draft, Method, Request};
 
 impl Gateway {
@@ -72,12 +74,7 @@ impl Gateway {
                 self.end(now, id, "remote_bye");
             }
             // Its 2xx was lost or overtaken: should it still come, it is acknowledged and forgotten.
-            Some(Phase::Inviting(inviting)) => {
-                if let Some(tx) = inviting.tx {
-                    self.tx.cancel(now.mono, tx);
-                }
-                self.end(now, id, "remote_bye");
-            }
+            Some(Phase::Inviting(_)) => self.end(now, id, "remote_bye"),
             Some(Phase::Ending { .. }) | None => {}
         }
     }
@@ -151,6 +148,7 @@ impl Gateway {
         let mut next = local.clone();
         next.next();
         next.frame = offer.frame();
+        renew_keys(&mut next, leg.stream.and_then(|s| s.srtp), &mut self.rng);
         let (text, stream) = sdp::answer(offer, &next, &leg.codecs, wanted, fallback)?;
         *local = next;
         leg.stream = Some(stream);
@@ -162,7 +160,11 @@ impl Gateway {
         let wanted = leg.wanted_direction();
         let local = leg.local.as_mut().ok_or(SdpError::Malformed)?;
         local.next();
-        Ok(sdp::offer(local, &leg.codecs, wanted))
+        let keyed = leg.stream.and_then(|s| s.srtp);
+        renew_keys(local, keyed, &mut self.rng);
+        // What is encrypted stays so.
+        let offers = local.offers_keys || keyed.is_some();
+        Ok(sdp::offer(&Local { offers_keys: offers, ..local.clone() }, &leg.codecs, wanted))
     }
 
     /// Tells the engine, and the world if a hold began or ended.
@@ -236,7 +238,7 @@ impl Gateway {
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
         let local = leg.local.as_ref().ok_or(SdpError::Malformed)?;
         let fallback = leg.flow.map_or(local.address, |f| f.addr.ip());
-        leg.stream = Some(sdp::accept(&answer, &leg.codecs, true, fallback)?);
+        leg.stream = Some(sdp::accept(&answer, local, &leg.codecs, true, fallback)?);
         Ok(())
     }
 
@@ -314,6 +316,13 @@ impl Gateway {
         let kind = if self.config.events.dtmf_type == "dtmf.received" { "dtmf.received" } else { "leg.dtmf" };
         self.publish(now, id, kind, fields);
         self.broadcast_digit(id, digit);
+    }
+}
+
+/// Keys of suites that are not in use are new at every description, lest one is used twice from the start.
+fn renew_keys(local: &mut Local, in_use: Option<Keyed>, rng: &mut Rng) {
+    if let Some(keys) = &mut local.keys {
+        **keys = OurKeys::renewed(rng, in_use.map(|k| k.ours));
     }
 }
 

@@ -8,11 +8,14 @@ use super::event::Hook;
 use super::ports::Port;
 use super::referred::Referral;
 use super::reliable::{Early, Reliable};
+use super::replies::Handle;
 use super::takeover::Predecessor;
 use super::transfer::Transfer;
+use super::trunk::TrunkId;
 use crate::base::ids::Id;
 use crate::base::time::Now;
 use crate::codec::Codec;
+use crate::media::amd::Parameters;
 use crate::media::command::{Quality, Slot};
 use crate::sdp::{Description, Local, Negotiated};
 use crate::sip::dialog::Dialog;
@@ -87,6 +90,12 @@ pub struct Inviting {
     pub redirects: Vec<crate::wire::Uri>,
     /// How many redirections were followed.
     pub followed: u8,
+    /// Further INVITEs, where several phones ring.
+    pub branches: Vec<ClientId>,
+    /// It goes to phones the way they registered; so does what follows.
+    pub pinned: bool,
+    /// Servers not tried yet.
+    pub others: super::failover::Others,
     /// What every attempt sends: From, To, Call-ID and the rest but for Request-URI and CSeq.
     pub request: super::call_out::OutRequest,
     /// CSeq number of the last attempt.
@@ -130,6 +139,8 @@ pub struct Leg {
     pub knows_update: bool,
     /// Credentials for who challenges its requests.
     pub auth: Option<Box<LegAuth>>,
+    /// The trunk it goes through.
+    pub trunk: Option<TrunkId>,
     /// A transfer that we have asked for.
     pub transfer: Option<Transfer>,
     /// It was called because another leg is being transferred.
@@ -154,6 +165,10 @@ pub struct Leg {
     pub seq: u64,
     /// Digits received so far.
     pub digits: u64,
+    /// Who waits for its quality.
+    pub askers: Vec<Handle>,
+    /// Answering-machine detection that begins when it is connected.
+    pub amd: Option<Parameters>,
     /// Codecs it may use, best first.
     pub codecs: Vec<Codec>,
     /// Its sockets, until the media is opened on them.
@@ -164,6 +179,8 @@ pub struct Leg {
     pub local: Option<Local>,
     /// What is agreed.
     pub stream: Option<Negotiated>,
+    /// Sampling rate of its media, Hz: that of its first codec. 0 before it has any.
+    pub rate: u32,
     /// An offer of ours in a 2xx waits for its answer in the ACK with this CSeq.
     pub offer_in_ack: Option<u32>,
     /// A re-INVITE of this transaction waits for its ACK.
@@ -228,7 +245,9 @@ impl Leg {
                 let own = [self.ring_until, self.max_until, self.hold_until];
                 let ringing = matches!(self.phase, Phase::Ringing { .. });
                 let reliable = self.reliable.as_ref().filter(|_| ringing).and_then(|r| r.deadline());
-                own.into_iter().chain([change, transfer, session, reliable]).flatten().min()
+                let server =
+                    if let Phase::Inviting(inviting) = &self.phase { inviting.others.at } else { None };
+                own.into_iter().chain([change, transfer, session, reliable, server]).flatten().min()
             }
         }
     }

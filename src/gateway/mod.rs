@@ -1,6 +1,7 @@
 //! Rank 4: the gateway itself, pure: it owns every leg, room, transaction and dialog, opens no socket,
 //! reads no clock and spawns nothing. The shell feeds it and drains it.
 
+pub mod admission;
 pub mod auth;
 pub mod call_in;
 pub mod call_out;
@@ -11,14 +12,20 @@ pub mod core;
 pub mod ending;
 pub mod error;
 pub mod event;
+pub mod failover;
+pub mod forking;
+pub mod identity;
 pub mod in_dialog;
 pub mod leg;
+pub mod listening;
 pub mod outside;
 pub mod playback;
 pub mod ports;
 pub mod record;
 pub mod referred;
 pub mod refresh;
+pub mod registrar;
+pub mod registration;
 pub mod reliable;
 pub mod replies;
 pub mod room;
@@ -27,6 +34,7 @@ pub mod slots;
 pub mod snapshot;
 pub mod takeover;
 pub mod transfer;
+pub mod trunk;
 pub mod verbs;
 pub mod work;
 

@@ -36,7 +36,8 @@ impl Gateway {
             Method::Bye | Method::Info | Method::Update | Method::Prack | Method::Notify => {
                 self.respond_plain(now, tx, 481, "Call/Transaction Does Not Exist");
             }
-            Method::Register | Method::Refer | Method::Subscribe | Method::Message | Method::Publish => {
+            Method::Register => self.register_received(now, tx, request, source),
+            Method::Refer | Method::Subscribe | Method::Message | Method::Publish => {
                 self.not_allowed(now, tx, 405, "Method Not Allowed");
             }
             Method::Ack | Method::Cancel => {}

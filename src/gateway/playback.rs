@@ -16,8 +16,15 @@ use crate::media::command::{Command, PlaySlot, Target};
 pub enum Sound {
     /// A tone, until it is stopped.
     Tone(ToneSpec),
-    /// An audio file; how often, 0 for ever.
-    Url(String, u32),
+    /// An audio file.
+    File {
+        /// Where it is: an URL, or `file:` and a name in the directory of prompts.
+        url: String,
+        /// How often it is played, 0 for ever.
+        repeat: u32,
+        /// It holds bare samples at this rate, Hz.
+        bare: Option<u32>,
+    },
 }
 
 /// A playback.
@@ -65,10 +72,10 @@ impl Gateway {
     ) -> Result<String, GatewayError> {
         let id = self.find(leg)?;
         let l = self.legs.get(id).ok_or(GatewayError::NotFound("leg not found"))?;
-        let (Some(slot), Some(stream)) = (l.slot, l.stream) else {
+        let (Some(slot), rate) = (l.slot, l.rate) else {
             return Err(GatewayError::Conflict("the leg has no media yet".to_owned()));
         };
-        self.play(now, Target::Leg(slot), stream.codec.sample_rate(), sound, volume)
+        self.play(now, Target::Leg(slot), rate, sound, volume)
     }
 
     /// `POST /rooms/{id}/play`; the playback's id.
@@ -112,8 +119,8 @@ impl Gateway {
                 self.plays.insert(slot, playback);
                 self.publish_play(now, slot, "playback.started", Vec::new());
             }
-            Sound::Url(url, repeat) => {
-                let work = self.start_work(|id| Work::Fetch { id, play: slot, url, rate, repeat });
+            Sound::File { url, repeat, bare } => {
+                let work = self.start_work(|id| Work::Fetch { id, play: slot, url, rate, repeat, bare });
                 let Some(work) = work else {
                     self.play_slots.free(slot);
                     return Err(GatewayError::Unavailable("too much is being fetched already".to_owned()));

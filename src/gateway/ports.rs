@@ -28,6 +28,13 @@ impl Ports {
         self.stock.push_back(port);
     }
 
+    /// Takes back what a leg had, if it had one.
+    pub fn give_back(&mut self, port: Option<Port>) {
+        if let Some(port) = port {
+            self.add(port);
+        }
+    }
+
     /// Takes a pair of the family of `peer`, or any if the family makes no difference.
     pub fn take(&mut self, peer: Option<IpAddr>) -> Option<Port> {
         let fits = |p: &Port| peer.is_none_or(|ip| ip.is_ipv4() == p.address.is_ipv4());

@@ -89,7 +89,7 @@ impl Gateway {
             Target::Leg(slot) => {
                 let leg = self.slots.get(&slot).and_then(|id| self.legs.get(*id));
                 let leg = leg.ok_or(GatewayError::NotFound("leg not found"))?;
-                let rate = leg.stream.map_or(8000, |s| s.codec.sample_rate());
+                let rate = leg.rate;
                 let room = leg.room.as_ref().and_then(|r| self.rooms.get(r)).map(|r| r.rate);
                 Ok((rate, room.unwrap_or(rate), 2))
             }

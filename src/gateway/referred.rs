@@ -157,6 +157,7 @@ fn referral_call(leg: &Leg, target: &ReferTo, request: &Request, ring_timeout: u
         headers.push(("Replaces".to_owned(), replaces.to_string()));
     }
     Originate {
+        amd: None,
         uri: target.uri.clone(),
         from: leg.dialog().map(|d| raw_user(&d.local.uri)).unwrap_or_default(),
         privacy: String::new(),

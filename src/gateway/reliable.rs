@@ -185,9 +185,11 @@ impl Gateway {
         let Some(leg) = self.legs.get_mut(id) else { return false };
         let Phase::Inviting(inviting) = &mut leg.phase else { return false };
         let flow = leg.flow;
+        let pinned = flow.filter(|_| inviting.pinned).and_then(Self::uri_of);
         let known = inviting.early.iter().any(|e| e.dialog.remote.tag() == c.to.tag());
         if !known && inviting.early.len() < MAX_EARLY {
-            let Ok(dialog) = Dialog::uac(response, &inviting.request.target) else { return false };
+            let Ok(mut dialog) = Dialog::uac(response, &inviting.request.target) else { return false };
+            dialog.pinned = pinned;
             inviting.early.push(Early { dialog, rseq: rseq.wrapping_sub(1) });
         }
         let mut all = inviting.early.iter_mut();

@@ -5,12 +5,13 @@ use std::collections::VecDeque;
 use super::core::Gateway;
 use super::error::GatewayError;
 use super::room::Joined;
+use crate::media::command::Quality;
 
 /// Names a reply that is still to come.
 pub type Handle = u64;
 
 /// A reply that has come.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
     /// A leg is in its room.
     Joined(Joined),
@@ -20,6 +21,8 @@ pub enum Reply {
     Recording(String),
     /// A recording is finished, in this file.
     Recorded(String),
+    /// How well the media of a leg travels.
+    Quality(Box<Quality>),
 }
 
 /// Replies kept for callers that have gone; the oldest are dropped.

@@ -213,10 +213,9 @@ impl Gateway {
         self.room_for_one_more(room)?;
         let place = self.rooms.get(room).map(|r| (r.slot, r.rate)).ok_or(NO_ROOM)?;
         let leg = self.legs.get_mut(id).ok_or(GatewayError::NotFound("leg not found"))?;
-        let (Some(slot), Some(stream)) = (leg.slot, leg.stream) else {
+        let (Some(slot), leg_rate) = (leg.slot, leg.rate) else {
             return Err(GatewayError::Invalid("the leg has no media".to_owned()));
         };
-        let leg_rate = stream.codec.sample_rate();
         self.media.push_back(Command::Join { slot, room: place.0, room_rate: place.1, leg_rate });
         if let Some(from) = &from {
             self.leave(now, id, from);
@@ -294,7 +293,7 @@ impl Gateway {
         self.rooms.iter().find(|(_, r)| r.slot == slot).map(|(id, r)| (id.clone(), r.hook.clone()))
     }
 
-    fn publish_in_room(&mut self, now: Now, id: LegId, room: &str, kind: &'static str) {
+    pub(super) fn publish_in_room(&mut self, now: Now, id: LegId, room: &str, kind: &'static str) {
         let hook = self.rooms.get(room).and_then(|r| r.hook.clone());
         let Some(leg) = self.legs.get_mut(id) else { return };
         leg.seq += 1;

@@ -1,16 +1,16 @@
 //! Our requests on their way: from a URI to an address, and what each request is for.
 
-use std::net::{IpAddr, SocketAddr};
-
 use super::auth::{Bye, LegAuth};
+use super::call_out::reason_of;
 use super::core::Gateway;
-use super::leg::{LegId, Phase};
+use super::leg::{Leg, LegId, Phase};
+use super::trunk::TrunkId;
 use super::work::{Work, WorkId};
 use crate::base::time::Now;
 use crate::sdp::Local;
 use crate::sip::dialog::Dialog;
-use crate::sip::target::{NextHop, Target, Transport, next_hop};
-use crate::sip::transactions::{ClientId, Failure};
+use crate::sip::target::{Target, Transport, next_hop};
+use crate::sip::transactions::ClientId;
 use crate::wire::uri::Host;
 use crate::wire::{Draft, Method, Response, Uri};
 
@@ -30,6 +30,8 @@ pub(super) enum Purpose {
     Over,
     /// A REFER of a leg.
     Refer(LegId),
+    /// A REGISTER of a trunk.
+    Register(TrunkId),
     /// The NOTIFY that tells a leg's far end that its transfer went well.
     LastNotify(LegId),
 }
@@ -37,8 +39,8 @@ pub(super) enum Purpose {
 /// A request that waits for an address.
 #[derive(Debug)]
 pub(super) struct Pending {
-    hop: NextHop,
-    what: What,
+    pub(super) flow: Option<Target>,
+    pub(super) what: What,
 }
 
 /// A request of ours, with what its sending and its response need.
@@ -56,6 +58,10 @@ pub(super) enum What {
     Prack(LegId, Draft),
     /// A BYE, and what answers a challenge to it.
     Bye(Draft, Option<Box<Bye>>),
+    /// The REGISTER of a trunk, written once the address is known.
+    Register(TrunkId),
+    /// No request: the addresses of a trunk's peer are wanted.
+    LookUp(TrunkId),
     /// The ACK to a 2xx of this transaction and fork.
     Ack(ClientId, String, Draft),
 }
@@ -104,6 +110,11 @@ impl Gateway {
 
     /// Sends a request to where `to` leads, along `flow` where that is the way its dialog came.
     pub(super) fn send(&mut self, now: Now, to: &Uri, flow: Option<Target>, what: What) {
+        if self.config.sip.source_socket
+            && let (Some(flow), false) = (flow, matches!(what, What::Invite(_)))
+        {
+            return self.send_to(now, flow, what);
+        }
         let Some(Ok(hop)) = to.sip().map(next_hop) else {
             // A Contact nobody can dial: the way the dialog came along is all there is.
             return match (flow, &what) {
@@ -111,16 +122,18 @@ impl Gateway {
                 _ => self.undeliverable(now, what),
             };
         };
-        match &hop.host {
-            Host::Ip(ip) => {
-                let target = reuse(flow, hop.transport, SocketAddr::new(*ip, hop.port));
-                self.send_to(now, target, what);
-            }
-            Host::Name(name) => {
-                let host = name.clone();
-                match self.start_work(|id| Work::Resolve { id, host }) {
+        // Names are the shell's to look up, and whose certificate to ask for at an address.
+        let known = match &hop.host {
+            Host::Ip(ip) => Some(reuse(flow, hop.at(*ip))),
+            Host::Name(_) => None,
+        };
+        match known.filter(|t| t.transport != Transport::Tls || t.conn.is_some()) {
+            Some(target) => self.send_to_best(now, vec![target], what),
+            None => {
+                let lax = self.trunk_is_lax(self.trunk_behind(&what));
+                match self.start_work(|id| Work::Locate { id, hop, lax }) {
                     Some(id) => {
-                        self.pending.insert(id, Pending { hop, what });
+                        self.pending.insert(id, Pending { flow, what });
                     }
                     None => self.undeliverable(now, what),
                 }
@@ -128,17 +141,43 @@ impl Gateway {
         }
     }
 
+    /// The trunk that a request goes through.
+    fn trunk_behind(&self, what: &What) -> Option<TrunkId> {
+        match what {
+            What::Register(id) | What::LookUp(id) => Some(*id),
+            What::Invite(leg)
+            | What::Change(leg, ..)
+            | What::Refer(leg, _)
+            | What::Prack(leg, _)
+            | What::Notify(Some(leg), _) => self.legs.get(*leg)?.trunk,
+            What::Ack(tx, ..) => match self.outgoing.get(tx)? {
+                Purpose::Invite(leg) | Purpose::Change(leg) => self.legs.get(*leg)?.trunk,
+                Purpose::Abandoned
+                | Purpose::Over
+                | Purpose::Refer(_)
+                | Purpose::Register(_)
+                | Purpose::LastNotify(_) => None,
+            },
+            What::Notify(None, _) | What::Bye(..) => None,
+        }
+    }
+
     /// A name has been looked up.
-    pub(super) fn resolved(&mut self, now: Now, id: WorkId, addresses: &[IpAddr]) {
-        let Some(Pending { hop, what }) = self.pending.remove(&id) else { return };
+    pub(super) fn located(&mut self, now: Now, id: WorkId, mut targets: Vec<Target>) {
+        let Some(Pending { flow, what }) = self.pending.remove(&id) else { return };
         let locals = self.tx.locals();
-        let usable = |ip: &&IpAddr| if ip.is_ipv4() { locals.v4.is_some() } else { locals.v6.is_some() };
-        match addresses.iter().find(usable) {
-            Some(ip) => {
-                let target = reuse(None, hop.transport, SocketAddr::new(*ip, hop.port));
-                self.send_to(now, target, what);
-            }
-            None => self.undeliverable(now, what),
+        targets.retain(|t| if t.addr.is_ipv4() { locals.v4.is_some() } else { locals.v6.is_some() });
+        targets.iter_mut().for_each(|t| *t = reuse(flow, *t));
+        self.send_to_best(now, targets, what);
+    }
+
+    fn send_to_best(&mut self, now: Now, targets: Vec<Target>, what: What) {
+        match (targets.first().copied(), what) {
+            (_, What::Invite(id)) => self.invite_best(now, id, targets),
+            (_, What::Register(id)) => self.register_at(now, id, targets),
+            (_, What::LookUp(id)) => self.note_addresses(now, id, &targets),
+            (Some(target), what) => self.send_to(now, target, what),
+            (None, what) => self.undeliverable(now, what),
         }
     }
 
@@ -149,7 +188,9 @@ impl Gateway {
             return self.undeliverable(now, what);
         }
         match what {
-            What::Invite(id) => self.invite(now, id, target),
+            What::Invite(id) => self.invite_best(now, id, vec![target]),
+            What::Register(id) => self.register_at(now, id, vec![target]),
+            What::LookUp(id) => self.note_addresses(now, id, &[target]),
             What::Ack(tx, tag, draft) => self.tx.ack(tx, &tag, &draft, target),
             What::Change(id, method, mut draft, local) => {
                 self.authorize(id, &method, &mut draft, target);
@@ -195,6 +236,8 @@ impl Gateway {
             What::Change(id, ..) => self.change_over(id, Err("the far end cannot be reached".to_owned())),
             What::Refer(id, _) => self.refer_answered(now, id, None, Err("the far end cannot be reached")),
             What::Notify(Some(id), _) => self.referrer_told(now, id),
+            What::Register(id) => self.register_at(now, id, Vec::new()),
+            What::LookUp(id) => self.note_addresses(now, id, &[]),
             What::Notify(None, _) | What::Prack(..) | What::Bye(..) | What::Ack(..) => {}
         }
     }
@@ -218,7 +261,8 @@ impl Gateway {
                 if response.common.cseq_method == Method::Invite
                     && let Ok(dialog) = Dialog::uac(response, &response.common.to.uri)
                 {
-                    self.send_ack(now, tx, &dialog, response.common.cseq, None);
+                    let flow = self.tx.target_of(tx);
+                    self.send_ack(now, tx, &dialog, response.common.cseq, flow);
                 }
             }
             Some(Purpose::Abandoned | Purpose::Over) if response.code >= 300 => {
@@ -227,6 +271,12 @@ impl Gateway {
             Some(Purpose::Refer(id)) if response.code >= 200 => {
                 self.outgoing.remove(&tx);
                 self.refer_answered(now, id, Some(tx), Ok(response));
+            }
+            Some(Purpose::Register(id)) => {
+                if response.code >= 200 {
+                    self.outgoing.remove(&tx);
+                }
+                self.register_answered(now, id, tx, Some(response));
             }
             Some(Purpose::LastNotify(id)) if response.code >= 200 => {
                 self.outgoing.remove(&tx);
@@ -237,21 +287,25 @@ impl Gateway {
     }
 
     /// No response will come to a request of ours.
-    pub(super) fn request_failed(&mut self, now: Now, tx: ClientId, why: Failure) {
+    pub(super) fn request_failed(&mut self, now: Now, tx: ClientId) {
         self.byes.remove(&tx);
         match self.outgoing.remove(&tx) {
             Some(Purpose::Invite(id)) => {
-                let reason = match why {
-                    Failure::Timeout | Failure::Transport => "invite_failed",
-                };
-                if self.legs.get(id).is_some_and(|l| matches!(l.phase, Phase::Inviting(_))) {
-                    self.end(now, id, reason);
+                let calling = |l: &Leg| matches!(&l.phase, Phase::Inviting(i) if i.has(tx));
+                let ended = self.legs.get(id).is_some_and(calling)
+                    && !self.others_ring(now, id, tx, None)
+                    && !self.try_next_server(now, id);
+                if ended {
+                    // One phone's word tells more than another's silence.
+                    let said = self.legs.get(id).and_then(|l| l.refusal.as_ref()).map(|(code, _)| *code);
+                    self.end(now, id, &said.map_or("invite_failed".to_owned(), reason_of));
                 }
             }
             Some(Purpose::Change(id)) => self.change_unanswered(now, id),
             Some(Purpose::Refer(id)) => {
                 self.refer_answered(now, id, Some(tx), Err("the far end did not answer the REFER"));
             }
+            Some(Purpose::Register(id)) => self.register_answered(now, id, tx, None),
             Some(Purpose::LastNotify(id)) => self.referrer_told(now, id),
             Some(Purpose::Abandoned | Purpose::Over) | None => {}
         }
@@ -267,14 +321,17 @@ impl Gateway {
         }
         ended.push(tag);
         let Ok(mut dialog) = Dialog::uac(response, &response.common.to.uri) else { return };
-        self.send_ack(now, tx, &dialog, response.common.cseq, None);
-        self.send_bye(now, &mut dialog, None, None);
+        let flow = self.tx.target_of(tx);
+        dialog.pinned = flow.filter(|_| self.pinned.contains(&tx)).and_then(Self::uri_of);
+        self.send_ack(now, tx, &dialog, response.common.cseq, flow);
+        self.send_bye(now, &mut dialog, flow, None);
     }
 }
 
 /// The connection a dialog came along is used again for the same far end; else a new one.
-fn reuse(flow: Option<Target>, transport: Transport, addr: SocketAddr) -> Target {
-    let same =
-        |f: &Target| f.transport == transport && transport == Transport::Tcp && f.addr.ip() == addr.ip();
-    Target { transport, addr, conn: flow.filter(same).and_then(|f| f.conn) }
+fn reuse(flow: Option<Target>, target: Target) -> Target {
+    let same = |f: &Target| {
+        f.transport == target.transport && f.transport.is_reliable() && f.addr.ip() == target.addr.ip()
+    };
+    Target { conn: flow.filter(same).and_then(|f| f.conn).or(target.conn), ..target }
 }

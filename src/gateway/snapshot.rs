@@ -60,6 +60,12 @@ pub struct Numbers {
     pub malformed: u64,
     /// Media of the legs that have ended, together.
     pub media_totals: Quality,
+    /// Messages of strangers who asked too much, dropped unread.
+    pub rate_limited: u64,
+    /// Answers to our challenges with a wrong name or password.
+    pub wrong_passwords: u64,
+    /// Calls that went on to another server, as one did not answer or had no room.
+    pub failovers: u64,
     /// Requests of strangers that were dropped.
     pub strangers: u64,
     /// Calls refused before they became legs, by status code.

@@ -40,6 +40,7 @@ impl Leg {
             timer: None,
             knows_update: false,
             auth: None,
+            trunk: None,
             transfer: None,
             referral: None,
             transferred: false,
@@ -57,6 +58,7 @@ impl Leg {
             slot: None,
             local: None,
             stream: None,
+            rate: 0,
             offer_in_ack: None,
             reinvite: None,
             flow: None,
@@ -66,6 +68,8 @@ impl Leg {
             wants_room: None,
             closed: false,
             quality: None,
+            askers: Vec::new(),
+            amd: None,
         }
     }
 }
@@ -132,6 +136,7 @@ impl Gateway {
         for id in all {
             self.hang_up(now, id, "shutdown", Some(503));
         }
+        self.unregister_all(now);
         self.drain(now);
     }
 
@@ -164,17 +169,16 @@ impl Gateway {
         *self.counters.legs_total.entry((kind, "connected")).or_default() += 1;
         self.reschedule(id);
         self.publish(now, id, "leg.connected", vec![("leg_type", kind.into())]);
+        self.listen(id);
         self.join_waiting(now, id);
         self.take_over(now, id);
         self.referral_answered(now, id);
     }
 
-    /// Our Contact as `peer` should use it.
-    pub(super) fn contact(&self, peer: Option<IpAddr>, stream: bool) -> String {
-        let peer = peer.unwrap_or(IpAddr::from([0, 0, 0, 0]));
-        let Some(local) = self.tx.locals().for_peer(peer) else { return String::new() };
-        let transport = if stream { ";transport=tcp" } else { "" };
-        format!("<sip:{local}{transport}>")
+    /// Our Contact as the far end at `peer` should use it.
+    pub(super) fn contact(&self, peer: crate::sip::target::Target) -> String {
+        let Some(local) = self.tx.locals().for_target(peer) else { return String::new() };
+        format!("<sip:{local}{}>", peer.transport.as_param())
     }
 
     /// An address as it stands in a URI.

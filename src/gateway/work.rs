@@ -1,8 +1,8 @@
 //! What the shell does on the gateway's behalf and reports back.
 
-use std::net::IpAddr;
-
+use crate::config::TrunkFields;
 use crate::media::command::{PlaySlot, RecordSlot};
+use crate::sip::target::{NextHop, Target};
 
 /// Names one piece of work.
 pub type WorkId = u64;
@@ -10,13 +10,17 @@ pub type WorkId = u64;
 /// A piece of work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Work {
-    /// Look up the addresses of a host.
-    Resolve {
+    /// Find out where a name leads (RFC 3263).
+    Locate {
         /// Goes back with the result.
         id: WorkId,
-        /// The name.
-        host: String,
+        /// The name, and what a URI says beside it.
+        hop: NextHop,
+        /// Over TLS, any certificate will do.
+        lax: bool,
     },
+    /// Write the trunks down that the API made; they hold passwords.
+    KeepTrunks(Vec<TrunkFields>),
     /// Fetch a sound and get ready to feed it to a playback.
     Fetch {
         /// Goes back with the result.
@@ -29,6 +33,8 @@ pub enum Work {
         rate: u32,
         /// How often; 0: for ever.
         repeat: u32,
+        /// It holds bare samples at this rate, Hz.
+        bare: Option<u32>,
     },
     /// Make a recording's file.
     OpenRecording {
@@ -50,8 +56,8 @@ pub enum Work {
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WorkResult {
-    /// The addresses, best first; empty when the name is not known.
-    Resolved(Vec<IpAddr>),
+    /// The targets, best first; none when the name is not known.
+    Located(Vec<Target>),
     /// The sound is ready, or why not.
     Fetched(Result<(), String>),
     /// The file is there, or why not.

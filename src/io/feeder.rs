@@ -1,4 +1,5 @@
-//! Sounds from URLs: fetched into a temporary file, then fed to the media thread's rings by one thread.
+//! Sounds from URLs, fetched into a temporary file, and from the directory of prompts: fed to the media thread's rings
+//! by one thread.
 
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use std::time::Duration;
 use rtrb::{Producer, RingBuffer};
 
 use super::http_client::HttpClient;
-use super::wav_source::WavSource;
+use super::sound::{Bare, Sound};
 use crate::media::play::Source;
 
 /// Largest sound fetched, bytes.
@@ -20,14 +21,30 @@ const MAX_SOUND: u64 = 64 * 1024 * 1024;
 const ROUND: Duration = Duration::from_millis(100);
 
 struct Feed {
-    source: WavSource,
+    source: Sound,
     ring: Producer<i16>,
     ended: Arc<AtomicBool>,
     /// Read, not yet in the ring.
     left: std::collections::VecDeque<i16>,
     /// Further times to play; `None`: for ever.
     repeats: Option<u32>,
-    file: PathBuf,
+    /// To be removed at the end.
+    temporary: Option<PathBuf>,
+}
+
+/// A sound that is wanted.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Where it is: an URL, or `file:` and a name in the directory of prompts.
+    pub url: String,
+    /// Names its temporary file.
+    pub name: String,
+    /// Rate at which it is heard, Hz.
+    pub rate: u32,
+    /// How often; 0: for ever.
+    pub repeat: u32,
+    /// What it holds, should it be bare samples.
+    pub bare: Option<Bare>,
 }
 
 /// The control thread's end.
@@ -35,16 +52,17 @@ struct Feed {
 pub struct Feeder {
     feeds: Sender<Message>,
     dir: PathBuf,
+    prompts: Option<PathBuf>,
 }
 
 struct Message(Feed);
 
 impl Feeder {
-    /// Starts the thread; temporary files go to `dir`.
+    /// Starts the thread; temporary files go to `dir`, and `prompts` holds those that have names.
     ///
     /// # Errors
     /// What the operating system says.
-    pub fn start(dir: PathBuf) -> std::io::Result<Self> {
+    pub fn start(dir: PathBuf, prompts: Option<PathBuf>) -> std::io::Result<Self> {
         if dir.is_dir() {
             // What an earlier run left behind.
             std::fs::remove_dir_all(&dir)?;
@@ -52,42 +70,51 @@ impl Feeder {
         std::fs::create_dir_all(&dir)?;
         let (feeds, take) = channel();
         thread::Builder::new().name("feeder".to_owned()).spawn(move || run(&take))?;
-        Ok(Self { feeds, dir })
+        Ok(Self { feeds, dir, prompts })
     }
 
-    /// Fetches a sound (blocking) and gets it ready to be heard `repeat` times (0: for ever) at `rate`.
+    /// Fetches a sound (blocking) and gets it ready to be heard.
     ///
     /// # Errors
     /// Why it cannot be had or played.
-    pub fn fetch(
-        &self,
-        client: &HttpClient,
-        url: &str,
-        name: &str,
-        rate: u32,
-        repeat: u32,
-    ) -> Result<Source, String> {
-        let file = self.dir.join(name);
-        let ready = download(client, url, &file).and_then(|()| WavSource::open(&file, rate));
-        let source = ready.inspect_err(|_| discard(&file))?;
-        let (ring, consumer) = RingBuffer::new(usize::try_from(rate / 2).unwrap_or(8000));
+    pub fn fetch(&self, client: &HttpClient, wanted: &Wanted) -> Result<Source, String> {
+        let temporary = match wanted.url.strip_prefix("file:") {
+            Some(_) => None,
+            None => Some(self.dir.join(&wanted.name)),
+        };
+        let ready = match &temporary {
+            Some(file) => download(client, &wanted.url, file).map(|()| file.clone()),
+            None => self.prompt(wanted.url.strip_prefix("file:").unwrap_or_default()),
+        };
+        let ready = ready.and_then(|file| Sound::open(&file, wanted.bare, wanted.rate));
+        let source = ready.inspect_err(|_| discard(temporary.as_deref()))?;
+        let (ring, consumer) = RingBuffer::new(usize::try_from(wanted.rate / 2).unwrap_or(8000));
         let ended = Arc::new(AtomicBool::new(false));
-        let repeats = repeat.checked_sub(1);
         let feed = Feed {
             source,
             ring,
             ended: Arc::clone(&ended),
             left: std::collections::VecDeque::new(),
-            repeats,
-            file,
+            repeats: wanted.repeat.checked_sub(1),
+            temporary,
         };
         self.feeds.send(Message(feed)).map_err(|_| "the feeder has stopped".to_owned())?;
         Ok(Source::Ring(consumer, ended))
     }
+
+    /// The file of a name in the directory of prompts, and of none outside it.
+    fn prompt(&self, name: &str) -> Result<PathBuf, String> {
+        let dir = self.prompts.as_ref().ok_or("no directory of prompts is configured (prompts.dir)")?;
+        let dir = dir.canonicalize().map_err(|e| format!("prompts.dir: {e}"))?;
+        // Links that lead out of it count as what they are.
+        let file = dir.join(name).canonicalize().ok().filter(|f| f.starts_with(&dir) && f.is_file());
+        file.ok_or_else(|| "no such prompt".to_owned())
+    }
 }
 
-fn discard(file: &Path) {
-    if let Err(e) = std::fs::remove_file(file)
+fn discard(file: Option<&Path>) {
+    if let Some(file) = file
+        && let Err(e) = std::fs::remove_file(file)
         && e.kind() != std::io::ErrorKind::NotFound
     {
         log::warn!(error:% = e; "temporary sound not removed");
@@ -95,7 +122,7 @@ fn discard(file: &Path) {
 }
 
 fn download(client: &HttpClient, url: &str, file: &Path) -> Result<(), String> {
-    let reply = client.agent(false).get(url).call().map_err(|e| e.to_string())?;
+    let reply = client.fetching().get(url).call().map_err(|e| e.to_string())?;
     let status = reply.status().as_u16();
     if status != 200 {
         return Err(format!("the server answered {status}"));
@@ -125,7 +152,7 @@ fn run(feeds: &Receiver<Message>) {
 /// Fills the ring; `None` when the feed is over or nobody listens any more.
 fn top_up(mut feed: Feed) -> Option<Feed> {
     if feed.ring.is_abandoned() {
-        discard(&feed.file);
+        discard(feed.temporary.as_deref());
         return None;
     }
     loop {
@@ -147,7 +174,7 @@ fn top_up(mut feed: Feed) -> Option<Feed> {
         }
     }
     feed.ended.store(true, Ordering::Release);
-    discard(&feed.file);
+    discard(feed.temporary.as_deref());
     None
 }
 

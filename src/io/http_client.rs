@@ -90,21 +90,25 @@ impl Resolver for Guard {
     }
 }
 
+/// Redirections followed when a sound is fetched.
+const MAX_REDIRECTS: u32 = 5;
+
 /// Clients for both kinds of URL.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
     guarded: Agent,
     free: Agent,
+    fetching: Agent,
 }
 
 impl HttpClient {
     /// Clients that follow these rules; a whole exchange may take `patience`.
     #[must_use]
     pub fn new(rules: &Rules, patience: Duration) -> Self {
-        let make = |guard: bool| {
+        let make = |guard: bool, redirects: u32| {
             let config = Agent::config_builder()
                 .timeout_global(Some(patience))
-                .max_redirects(0)
+                .max_redirects(redirects)
                 .http_status_as_error(false)
                 .proxy(None)
                 .user_agent(concat!("branchline/", env!("CARGO_PKG_VERSION")))
@@ -117,7 +121,13 @@ impl HttpClient {
                 Agent::new_with_config(config)
             }
         };
-        Self { guarded: make(true), free: make(false) }
+        Self { guarded: make(true, 0), free: make(false, 0), fetching: make(true, MAX_REDIRECTS) }
+    }
+
+    /// The client for sounds that an API client named: it follows redirections, each by the same rules.
+    #[must_use]
+    pub fn fetching(&self) -> &Agent {
+        &self.fetching
     }
 
     /// The client for a URL the operator (`trusted`) or an API client named.

@@ -12,6 +12,8 @@ pub fn start(level: LevelFilter) {
     let journald = std::env::var_os("JOURNAL_STREAM").is_some();
     let mut builder = env_logger::Builder::new();
     builder.filter_level(LevelFilter::Warn).filter_module("branchline", level);
+    // What a decoder thinks of somebody's file is told by an event.
+    builder.filter_module("symphonia", LevelFilter::Off);
     builder.format(move |out, record| writeln!(out, "{}", line(record, journald)));
     // A second start changes nothing; tests start more than one gateway in a process.
     let _started = builder.try_init();

@@ -16,17 +16,21 @@ use rustix::time::{Timespec, clock_gettime};
 
 use super::recv_batch;
 use super::rtp_ports::{Pair, PortPool};
+use crate::codec::Codec;
+use crate::codec::opus::Wishes;
 use crate::config::Config;
 use crate::dsp::resample::Resampler;
 use crate::dsp::tone::ToneGenerator;
-use crate::media::command::{Command, Fact, PlaySlot, RecordSlot};
+use crate::media::amd::Amd;
+use crate::media::command::{Command, Fact, PlaySlot, RecordSlot, Slot};
 use crate::media::engine::{Engine, Sizes};
-use crate::media::leg::Leg;
-use crate::media::order::{Converters, Digits, Order, Report};
+use crate::media::leg::{Coders, Leg};
+use crate::media::order::{Converters, Digits, Order, Refit, Report};
 use crate::media::play::{Play, Source, gain};
 use crate::media::record::{Recording, Shared};
 use crate::media::room::Room;
 use crate::rtp::telephone_event::code_of;
+use crate::sdp::Negotiated;
 
 /// Length of a tick, ns.
 const TICK_NS: i64 = 20_000_000;
@@ -66,6 +70,9 @@ pub struct MediaThread {
     backlog: VecDeque<Order<Pair>>,
     reports: Consumer<Report<Pair>>,
     pulse: Arc<Pulse>,
+    /// What the legs' coders were made for, and the legs' rates.
+    coded: BTreeMap<Slot, (Codec, Wishes, u32)>,
+    complexity: u8,
     feeds: BTreeMap<PlaySlot, Source>,
     recorders: BTreeMap<RecordSlot, (Producer<i16>, Arc<Shared>)>,
     handle: Option<thread::JoinHandle<()>>,
@@ -109,6 +116,8 @@ impl MediaThread {
             backlog: VecDeque::new(),
             reports,
             pulse,
+            coded: BTreeMap::new(),
+            complexity: u8::try_from(config.rtp.opus_complexity).unwrap_or(10),
             feeds: BTreeMap::new(),
             recorders: BTreeMap::new(),
             handle: Some(handle),
@@ -154,14 +163,29 @@ impl MediaThread {
         }
     }
 
+    fn coders(&mut self, slot: Slot, stream: &Negotiated, rate: u32) -> Box<Coders> {
+        self.coded.insert(slot, (stream.codec, stream.wishes, rate));
+        Box::new(Coders::new(stream, rate, self.complexity))
+    }
+
     fn order(&mut self, command: Command, ports: &mut PortPool) -> Option<Order<Pair>> {
         Some(match command {
             Command::Open { slot, port, stream, signalling, ssrc, muted, deaf } => {
                 let pair = ports.take(port)?;
-                Order::Open(slot, Box::new(Leg::new(pair, stream, signalling, ssrc, muted, deaf)))
+                let rate = stream.codec.sample_rate();
+                let coders = self.coders(slot, &stream, rate);
+                Order::Open(slot, Box::new(Leg::new(pair, stream, coders, signalling, ssrc, muted, deaf)))
             }
-            Command::Update { slot, stream, signalling } => Order::Update(slot, stream, signalling),
-            Command::Close { slot } => Order::Close(slot),
+            Command::Update { slot, stream, signalling } => {
+                let (codec, wishes, rate) = *self.coded.get(&slot)?;
+                let same = (codec, wishes) == (stream.codec, stream.wishes);
+                let coders = (!same).then(|| self.coders(slot, &stream, rate));
+                Order::Update(slot, Box::new(Refit { stream, signalling, coders }))
+            }
+            Command::Close { slot } => {
+                self.coded.remove(&slot);
+                Order::Close(slot)
+            }
             Command::Mute { slot, on } => Order::Mute(slot, on),
             Command::Hold { slot, on } => Order::Hold(slot, on),
             Command::Deaf { slot, on } => Order::Deaf(slot, on),
@@ -176,6 +200,9 @@ impl MediaThread {
                     digits.chars().filter_map(code_of).take(Digits::new().capacity()).collect();
                 Order::Digits(slot, Box::new(codes))
             }
+            Command::Speaking { slot } => Order::Speaking(slot),
+            Command::Amd { slot, rate, parameters } => Order::Amd(slot, Box::new(Amd::new(parameters, rate))),
+            Command::Quality { slot } => Order::Quality(slot),
             Command::OpenRoom { room, rate } => Order::OpenRoom(room, Box::new(Room::new(rate))),
             Command::CloseRoom { room } => Order::CloseRoom(room),
             Command::PlayTone { play, target, rate, tone, volume } => {

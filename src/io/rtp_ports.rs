@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn pairs_are_even_and_odd_and_carry_receive_times() {
-        let rtp = Rtp { port_min: 40_001, port_max: 40_200, timeout_s: 30, realtime_priority: 0 };
+        let rtp = Rtp { port_min: 40_001, port_max: 40_200, ..crate::config::Config::default().rtp };
         let local: IpAddr = [127, 0, 0, 1].into();
         let mut pool = PortPool::new(vec![(local, local)], &rtp);
         let port = pool.bind(local, local).unwrap();

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,23 +12,26 @@ use std::time::{Duration, Instant};
 use async_channel::{Receiver, Sender};
 use smol::lock::Semaphore;
 
+use super::connections::Connections;
+use super::dns::Dns;
 use super::executor::Executor;
 use super::feeder::Feeder;
 use super::http_client::{HttpClient, Rules};
 use super::media_thread::{Bell, MediaThread, Pulse};
-use super::recorder::{Job as RecorderJob, Note, Recorder};
-use super::resolve::resolve;
+use super::recorder::{Note, Recorder};
 use super::rtp_ports::{PortPool, STOCK};
-use super::sip_tcp::{self, Connections};
+use super::sip_stream;
+use super::state::State;
+use super::tls::Tls;
 use super::udp::Udp;
 use super::{clock, timer};
 use crate::base::rng::Rng;
 use crate::base::time::Now;
-use crate::config::Config;
+use crate::config::{Config, TrunkFields};
 use crate::deliver::events::{Counts, Destination, EventQueues, Item, Job, TargetId};
 use crate::gateway::event::Event;
 use crate::gateway::replies::{Handle, Reply};
-use crate::gateway::work::{Work, WorkId, WorkResult};
+use crate::gateway::work::WorkResult;
 use crate::gateway::{Gateway, GatewayError};
 use crate::sip::target::{Target, Transport};
 use crate::sip::transactions::Transmit;
@@ -49,15 +52,21 @@ pub struct Shell {
     config: Rc<Config>,
     gateway: RefCell<Gateway>,
     udp: Vec<Rc<Udp>>,
-    connections: RefCell<Connections>,
-    media: RefCell<MediaThread>,
+    pub(super) connections: RefCell<Connections>,
+    tls: Tls,
+    pub(super) dns: Dns,
+    pub(super) state: State,
+    /// The trunks to be written down; whose turn it is, and what came of the last try.
+    pub(super) trunks: RefCell<Option<Vec<TrunkFields>>>,
+    pub(super) writing: smol::lock::Mutex<Result<(), String>>,
+    pub(super) media: RefCell<MediaThread>,
     ports: RefCell<PortPool>,
-    recorder: RefCell<Recorder>,
-    feeder: Feeder,
-    sounds: HttpClient,
+    pub(super) recorder: RefCell<Recorder>,
+    pub(super) feeder: Feeder,
+    pub(super) sounds: HttpClient,
     /// Blocking work of each purpose is bounded, so that one cannot take the threads of another.
-    look_ups: Semaphore,
-    fetches: Semaphore,
+    pub(super) look_ups: Semaphore,
+    pub(super) fetches: Semaphore,
     queues: RefCell<EventQueues>,
     /// API calls whose reply is still to come.
     waiting: RefCell<BTreeMap<Handle, Sender<Result<Reply, GatewayError>>>>,
@@ -79,6 +88,10 @@ pub struct Parts {
     pub gateway: Gateway,
     /// SIP sockets.
     pub udp: Vec<Rc<Udp>>,
+    /// Certificates.
+    pub tls: Tls,
+    /// What survives a restart.
+    pub state: State,
     /// Media.
     pub media: MediaThread,
     /// Media sockets.
@@ -94,9 +107,15 @@ pub struct Parts {
 impl Shell {
     /// A shell around `parts`.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(mut parts: Parts) -> Self {
         let rules = Rules::new(&parts.config);
+        let dns = Dns::new(parts.config.dns.servers.clone(), parts.rng.fork());
         Self {
+            dns,
+            tls: parts.tls,
+            state: parts.state,
+            trunks: RefCell::default(),
+            writing: smol::lock::Mutex::new(Ok(())),
             executor: parts.executor,
             config: parts.config,
             gateway: RefCell::new(parts.gateway),
@@ -207,6 +226,18 @@ impl Shell {
     #[must_use]
     pub fn connections(&self) -> &RefCell<Connections> {
         &self.connections
+    }
+
+    /// Certificates.
+    #[must_use]
+    pub fn tls(&self) -> &Tls {
+        &self.tls
+    }
+
+    /// True when a connection from this address may be opened.
+    #[must_use]
+    pub fn hears(&self, ip: IpAddr) -> bool {
+        self.gateway.borrow().hears(ip)
     }
 
     /// True when calls from this address are welcome.
@@ -390,7 +421,7 @@ impl Shell {
 
     fn transmit(self: &Rc<Self>, t: Transmit) {
         match t.target.transport {
-            Transport::Tcp => sip_tcp::send(self, t.target, t.bytes),
+            Transport::Tcp | Transport::Tls => sip_stream::send(self, t.target, t.bytes),
             Transport::Udp => {
                 let family =
                     |u: &&Rc<Udp>| u.local_addr().is_ok_and(|a| a.is_ipv4() == t.target.addr.is_ipv4());
@@ -401,56 +432,4 @@ impl Shell {
             }
         }
     }
-
-    fn start(self: &Rc<Self>, work: Work) {
-        let shell = Rc::clone(self);
-        match work {
-            Work::Resolve { id, host } => self.spawn(async move {
-                let _turn = shell.look_ups.acquire().await;
-                let addresses = resolve(host).await;
-                shell.done(id, WorkResult::Resolved(addresses));
-            }),
-            Work::Fetch { id, play, url, rate, repeat } => self.spawn(async move {
-                let _turn = shell.fetches.acquire().await;
-                let (feeder, client) = (shell.feeder.clone(), shell.sounds.clone());
-                let name = format!("{id}.wav");
-                let fetched = smol::unblock(move || feeder.fetch(&client, &url, &name, rate, repeat)).await;
-                let outcome = fetched.map(|source| shell.media.borrow_mut().offer_feed(play, source));
-                shell.done(id, WorkResult::Fetched(outcome));
-                // Stopped while it was fetched: nobody takes it.
-                shell.media.borrow_mut().withdraw_feed(play);
-            }),
-            Work::OpenRecording { id, record, file, input_rate, file_rate, channels } => {
-                let job = RecorderJob { work: id, record, file, input_rate, file_rate, channels };
-                let opened = self.recorder.borrow().open(job);
-                match opened {
-                    Some((ring, shared)) => self.media.borrow_mut().offer_recorder(record, ring, shared),
-                    None => {
-                        let busy = Err("the recorder is overloaded".to_owned());
-                        self.spawn(async move { shell.done(id, WorkResult::RecordingOpened(busy)) });
-                    }
-                }
-            }
-        }
-    }
-
-    fn done(self: &Rc<Self>, id: WorkId, result: WorkResult) {
-        self.call(|gateway, now| gateway.handle_work(now, id, result));
-    }
-}
-
-/// The address to give as ours where all are bound: that of the route to the outside.
-#[must_use]
-pub fn own_address(bound: IpAddr) -> IpAddr {
-    if !bound.is_unspecified() {
-        return bound;
-    }
-    let (any, out): (SocketAddr, SocketAddr) = if bound.is_ipv4() {
-        (([0, 0, 0, 0], 0).into(), ([192, 0, 2, 1], 9).into())
-    } else {
-        (([0u16; 8], 0).into(), ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 9).into())
-    };
-    // Connecting a UDP socket sends nothing; it only asks for the route.
-    let probe = std::net::UdpSocket::bind(any).and_then(|s| s.connect(out).and_then(|()| s.local_addr()));
-    probe.map_or(bound, |a| a.ip())
 }

@@ -4,11 +4,10 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-use super::shell::own_address;
 use super::tcp::Listener;
 use super::udp::Udp;
 use crate::config::Sip;
-use crate::sip::transactions::Locals;
+use crate::sip::locals::Locals;
 
 /// The SIP sockets of a gateway.
 #[derive(Debug)]
@@ -17,6 +16,8 @@ pub struct Sockets {
     pub udp: Vec<Rc<Udp>>,
     /// One a family.
     pub tcp: Vec<Listener>,
+    /// One a family, where there is a certificate.
+    pub tls: Vec<Listener>,
     /// How the network knows us.
     pub locals: Locals,
     /// The IPv4 (or only) address that is bound.
@@ -33,14 +34,30 @@ const TRIES: usize = 20;
 pub fn bind(sip: &Sip) -> Result<Sockets, String> {
     let listen = sip.listen_ip.unwrap_or(sip.bind_ip);
     let (udp, tcp, bound) = pair(SocketAddr::new(listen, sip.port))?;
-    let mut out =
-        Sockets { udp: vec![Rc::new(udp)], tcp: vec![tcp], locals: Locals { v4: None, v6: None }, bound };
+    let mut out = Sockets {
+        udp: vec![Rc::new(udp)],
+        tcp: vec![tcp],
+        tls: Vec::new(),
+        locals: Locals::default(),
+        bound,
+    };
+    out.locals.external = sip.external_ip;
     note(&mut out.locals, SocketAddr::new(own_address(sip.bind_ip), bound.port()));
     if let Some(ip) = sip.bind_ip6 {
         let (udp, tcp, at) = pair(SocketAddr::new(ip, bound.port()))?;
         out.udp.push(Rc::new(udp));
         out.tcp.push(tcp);
         note(&mut out.locals, SocketAddr::new(own_address(ip), at.port()));
+    }
+    if !sip.tls.cert.is_empty() {
+        let mut port = sip.tls.port;
+        for ip in [Some(listen), sip.bind_ip6].into_iter().flatten() {
+            let at = SocketAddr::new(ip, port);
+            let listener = Listener::bind(at).map_err(|e| format!("sip.tls {at}: {e}"))?;
+            port = listener.local_addr().map_err(|e| format!("sip.tls {at}: {e}"))?.port();
+            out.tls.push(listener);
+        }
+        out.locals.tls_port = Some(port);
     }
     Ok(out)
 }
@@ -68,4 +85,20 @@ fn try_pair(wanted: SocketAddr) -> io::Result<(Udp, Listener, SocketAddr)> {
     let bound = udp.local_addr()?;
     let tcp = Listener::bind(bound)?;
     Ok((udp, tcp, bound))
+}
+
+/// The address to give as ours where all are bound: that of the route to the outside.
+#[must_use]
+pub fn own_address(bound: IpAddr) -> IpAddr {
+    if !bound.is_unspecified() {
+        return bound;
+    }
+    let (any, out): (SocketAddr, SocketAddr) = if bound.is_ipv4() {
+        (([0, 0, 0, 0], 0).into(), ([192, 0, 2, 1], 9).into())
+    } else {
+        (([0u16; 8], 0).into(), ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 9).into())
+    };
+    // Connecting a UDP socket sends nothing; it only asks for the route.
+    let probe = std::net::UdpSocket::bind(any).and_then(|s| s.connect(out).and_then(|()| s.local_addr()));
+    probe.map_or(bound, |a| a.ip())
 }

@@ -6,10 +6,14 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::base::rng::Rng;
+use crate::config::TrunkFields;
 
 /// The state directory of a running gateway.
 #[derive(Debug, Clone)]
 pub struct State(PathBuf);
+
+/// File of the trunks that the API made.
+const TRUNKS: &str = "trunks.json";
 
 impl State {
     /// Opens the directory, making it (mode 0700) where it is missing.
@@ -52,6 +56,26 @@ impl State {
         }
     }
 
+    /// Writes down the trunks that the API made, passwords included; the file is for its owner only.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn keep_trunks(&self, trunks: &[TrunkFields]) -> io::Result<()> {
+        self.replace(TRUNKS, &serde_json::to_vec_pretty(trunks).map_err(io::Error::other)?)
+    }
+
+    /// The trunks that the API made in earlier lives.
+    ///
+    /// # Errors
+    /// What the operating system says, or that the file is no list of trunks.
+    pub fn trunks(&self) -> io::Result<Vec<TrunkFields>> {
+        match fs::read(self.path(TRUNKS)) {
+            Ok(text) => serde_json::from_slice(&text).map_err(io::Error::other),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(e) => Err(e),
+        }
+    }
+
     /// The name of this gateway: the one kept here, or a new one that is kept from now on.
     ///
     /// # Errors
@@ -78,6 +102,8 @@ fn usable(id: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -91,6 +117,14 @@ mod tests {
         assert_ne!(state.instance_id(&mut rng).unwrap(), first);
         state.remove("instance_id");
         state.remove("instance_id");
+        assert_eq!(state.trunks().unwrap(), []);
+        let trunk = TrunkFields { id: "t".into(), password: "p".into(), ..TrunkFields::default() };
+        state.keep_trunks(std::slice::from_ref(&trunk)).unwrap();
+        assert_eq!(state.trunks().unwrap(), [trunk]);
+        let mode = fs::metadata(state.path(TRUNKS)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        state.replace(TRUNKS, b"[7]").unwrap();
+        assert!(state.trunks().is_err());
         fs::remove_dir_all(dir).unwrap();
     }
 }

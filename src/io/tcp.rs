@@ -64,6 +64,12 @@ impl Stream {
         Ok(Self(stream))
     }
 
+    /// The socket itself.
+    #[must_use]
+    pub fn into_inner(self) -> Async<TcpStream> {
+        self.0
+    }
+
     /// Reads some bytes; 0 at the end.
     ///
     /// # Errors

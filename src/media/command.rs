@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::amd::{News, Parameters};
 use crate::dsp::tone::ToneSpec;
 use crate::sdp::Negotiated;
 
@@ -103,6 +104,25 @@ pub enum Command {
         /// `0`–`9`, `*`, `#`, `A`–`D`.
         digits: String,
     },
+    /// Tells when somebody speaks on the leg, from now on.
+    Speaking {
+        /// The leg.
+        slot: Slot,
+    },
+    /// Starts answering-machine detection, in place of any that runs.
+    Amd {
+        /// The leg.
+        slot: Slot,
+        /// Rate of the leg, Hz.
+        rate: u32,
+        /// What decides.
+        parameters: Parameters,
+    },
+    /// Asks for [`Fact::Quality`].
+    Quality {
+        /// The leg.
+        slot: Slot,
+    },
     /// Opens a room.
     OpenRoom {
         /// Its place.
@@ -182,6 +202,27 @@ pub enum Fact {
         /// The key.
         digit: char,
     },
+    /// Somebody began to speak, or fell silent.
+    Speaking {
+        /// The leg.
+        slot: Slot,
+        /// Speaks.
+        on: bool,
+    },
+    /// News of answering-machine detection.
+    Amd {
+        /// The leg.
+        slot: Slot,
+        /// What was found.
+        news: News,
+    },
+    /// How well the media of a leg travels.
+    Quality {
+        /// The leg.
+        slot: Slot,
+        /// How well so far.
+        quality: Quality,
+    },
     /// Nothing has been received for the configured time, and the leg is not on hold.
     Silent {
         /// The leg.
@@ -222,10 +263,18 @@ pub struct Quality {
     pub concealed: u64,
     /// Digits, either way, for which a full queue had no room.
     pub digits_dropped: u64,
+    /// Round trip by the far end's reports (RFC 3550 §6.4.1), ms; `None`: it sends none.
+    pub rtt_ms: Option<f64>,
+    /// Delay that the jitter buffer adds, ms.
+    pub playing_ms: f64,
+    /// How much faster than ours the far end's clock runs, parts per million.
+    pub drift_ppm: f64,
+    /// Mean opinion score by the E-model (ITU-T G.107), 1 to 4.5; 0: nothing was received.
+    pub mos: f64,
 }
 
 impl Quality {
-    /// Adds the counters of another leg; jitter is no counter.
+    /// Adds the counters of another leg; times and scores are no counters.
     pub fn add(&mut self, other: &Self) {
         self.received += other.received;
         self.lost += other.lost;

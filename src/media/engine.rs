@@ -4,6 +4,7 @@
 use rtrb::{Consumer, Producer};
 
 use super::command::{Fact, Slot, Target};
+use super::ears::Speaking;
 use super::leg::Leg;
 use super::order::{Order, Report};
 use super::play::Play;
@@ -81,7 +82,7 @@ impl<W: Wire> Engine<W> {
         }
         for (i, leg) in self.legs.iter_mut().enumerate() {
             let Some(leg) = leg else { continue };
-            leg.receive(&mut self.batch, self.timeout_ticks);
+            leg.receive(&mut self.batch, self.timeout_ticks, unix_ns);
             if (self.tick + i as u64).is_multiple_of(RTCP_TICKS) {
                 leg.receive_rtcp(&mut self.batch);
             }
@@ -123,13 +124,21 @@ impl<W: Wire> Engine<W> {
     fn take(&mut self, order: Order<W>) {
         let back = match order {
             Order::Open(slot, leg) => put(&mut self.legs, slot, leg).map(Report::Leg),
-            Order::Update(slot, stream, signalling) => {
-                with(&mut self.legs, slot, |l| l.update(stream, signalling))
+            Order::Update(slot, mut refit) => {
+                let _none: Option<Report<W>> = with(&mut self.legs, slot, |l| l.update(&mut refit));
+                Some(Report::Refit(refit))
             }
-            Order::Close(slot) => with(&mut self.legs, slot, |l| {
-                l.closing = true;
-                l.room = None;
-            }),
+            Order::Close(slot) => with(&mut self.legs, slot, Leg::close),
+            Order::Speaking(slot) => {
+                with(&mut self.legs, slot, |l| l.ears.speaking = Some(Speaking::default()))
+            }
+            Order::Amd(slot, amd) => {
+                let mut back = Some(amd);
+                let _none: Option<Report<W>> =
+                    with(&mut self.legs, slot, |l| std::mem::swap(&mut l.ears.amd, &mut back));
+                back.map(Report::Amd)
+            }
+            Order::Quality(slot) => with(&mut self.legs, slot, |l| l.asked = true),
             Order::Mute(slot, on) => with(&mut self.legs, slot, |l| l.muted = on),
             Order::Hold(slot, on) => with(&mut self.legs, slot, |l| l.held = on),
             Order::Deaf(slot, on) => with(&mut self.legs, slot, |l| l.deaf = on),
@@ -281,6 +290,9 @@ impl<W: Wire> Engine<W> {
                     return;
                 }
                 let _told = leg.digits.pop_front();
+            }
+            if !leg.tell(slot, &mut self.reports) {
+                return;
             }
             if leg.silent_fact {
                 if self.reports.push(Report::Fact(Fact::Silent { slot })).is_err() {

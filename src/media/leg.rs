@@ -2,36 +2,60 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::command::{Quality, RoomSlot};
-use super::order::Converters;
+use rtrb::Producer;
+
+use super::command::{Fact, Quality, RoomSlot, Slot};
+use super::crypt::Crypt;
+use super::ears::Ears;
+use super::order::{Converters, Refit, Report};
+use super::playout::Playout;
 use super::send::Sending;
 use super::wire::{Batch, Datagram, Wire};
-use crate::codec::{Codec, g711};
-use crate::dsp::conceal::Concealer;
+use crate::codec::coder::Encoder;
+use crate::dsp::resample::Resampler;
 use crate::dsp::{MAX_FRAME, frame_len};
-use crate::rtp::jitter::{JitterBuffer, Next};
 use crate::rtp::lock::{SourceLock, Verdict};
 use crate::rtp::packet::Packet;
 use crate::rtp::reception::Reception;
-use crate::rtp::rtcp;
 use crate::rtp::telephone_event::{self, Receiver};
+use crate::rtp::{emodel, rtcp};
 use crate::sdp::Negotiated;
 
 /// Facts that wait until the report queue has room.
 pub(super) type Pending = heapless::Deque<char, 64>;
 
-/// Samples decoded ahead of a frame: a 60 ms packet and most of a frame.
-const FIFO: usize = 4 * MAX_FRAME;
-/// Reads of the jitter buffer in one tick at most.
-const MAX_READS: usize = 40;
-/// Frames in a row that are made up; after that it is silence, and no longer counted.
-const MAX_CONCEALED: u32 = 5;
+/// The codec's two ends in a leg. A leg keeps the rate it began with: should the codec change to one of another,
+/// this is where it is converted.
+#[derive(Debug)]
+pub struct Coders {
+    pub(super) playout: Playout,
+    pub(super) encoder: Encoder,
+    /// From the leg's rate to that of the codec, where they differ.
+    pub(super) converter: Option<Resampler>,
+    /// A frame at the codec's rate.
+    pub(super) converted: [i16; MAX_FRAME],
+}
+
+impl Coders {
+    /// Coders of what was agreed, for a leg at `rate` Hz; Opus spends `complexity`, 0 to 10.
+    #[must_use]
+    pub fn new(stream: &Negotiated, rate: u32, complexity: u8) -> Self {
+        Self {
+            playout: Playout::new(stream.codec, rate),
+            encoder: Encoder::new(stream.codec, &stream.wishes, complexity),
+            converter: Resampler::new(rate, stream.codec.sample_rate()),
+            converted: [0; MAX_FRAME],
+        }
+    }
+}
 
 /// A leg on the media thread.
 #[derive(Debug)]
 pub struct Leg<W> {
     pub(super) wire: W,
     pub(super) stream: Negotiated,
+    pub(super) coders: Box<Coders>,
+    rate: u32,
     pub(super) sending: Sending,
     pub(super) muted: bool,
     pub(super) deaf: bool,
@@ -50,21 +74,22 @@ pub struct Leg<W> {
     /// What was sent, or would have been.
     pub(super) output: [i16; MAX_FRAME],
     pub(super) digits: Pending,
+    pub(super) ears: Ears,
+    /// How well it travels was asked for.
+    pub(super) asked: bool,
     pub(super) silent_fact: bool,
     pub(super) closing: bool,
     pub(super) last_report: Option<(u32, u64)>,
     lock: SourceLock,
     reception: Reception,
-    jitter: JitterBuffer,
-    concealer: Concealer,
     events: Receiver,
-    fifo: [i16; FIFO],
-    fifo_len: usize,
-    run: u32,
+    /// Of coders before the present ones.
     concealed: u64,
+    late: u64,
     digits_lost: u64,
+    rtt_ms: Option<f64>,
     quiet_ticks: u32,
-    packet_samples: usize,
+    pub(super) crypt: Option<Crypt>,
 }
 
 impl<W: Wire> Leg<W> {
@@ -73,15 +98,17 @@ impl<W: Wire> Leg<W> {
     pub fn new(
         wire: W,
         stream: Negotiated,
+        coders: Box<Coders>,
         signalling: Option<IpAddr>,
         ssrc: u32,
         muted: bool,
         deaf: bool,
     ) -> Self {
-        let rate = stream.codec.sample_rate();
         Self {
             wire,
             stream,
+            coders,
+            rate: stream.codec.sample_rate(),
             sending: Sending::new(ssrc),
             muted,
             deaf,
@@ -95,28 +122,27 @@ impl<W: Wire> Leg<W> {
             has_private: false,
             output: [0; MAX_FRAME],
             digits: Pending::new(),
+            ears: Ears::new(stream.codec.sample_rate()),
+            asked: false,
+            rtt_ms: None,
             silent_fact: false,
             closing: false,
             last_report: None,
             lock: SourceLock::new(stream.rtp, signalling),
             reception: Reception::default(),
-            jitter: JitterBuffer::new(),
-            concealer: Concealer::new(rate),
             events: Receiver::default(),
-            fifo: [0; FIFO],
-            fifo_len: 0,
-            run: MAX_CONCEALED,
             concealed: 0,
+            late: 0,
             digits_lost: 0,
             quiet_ticks: 0,
-            packet_samples: frame_len(rate),
+            crypt: stream.srtp.and_then(|keyed| Crypt::new(keyed, None)),
         }
     }
 
-    /// Sampling rate of its frames, Hz.
+    /// Sampling rate of its frames, Hz: that of its first codec.
     #[must_use]
     pub fn rate(&self) -> u32 {
-        self.stream.codec.sample_rate()
+        self.rate
     }
 
     /// Samples of a frame.
@@ -124,15 +150,20 @@ impl<W: Wire> Leg<W> {
         frame_len(self.rate())
     }
 
-    /// The far end agreed to something else.
-    pub(super) fn update(&mut self, stream: Negotiated, signalling: Option<IpAddr>) {
-        self.lock.redescribe(stream.rtp, signalling);
-        if self.stream.codec != stream.codec {
-            self.jitter.clear();
+    /// The far end agreed to something else; what is replaced stays in `refit`.
+    pub(super) fn update(&mut self, refit: &mut Refit) {
+        let stream = refit.stream;
+        self.lock.redescribe(stream.rtp, refit.signalling);
+        if let Some(new) = &mut refit.coders {
+            self.concealed += self.coders.playout.concealed();
+            self.late += self.coders.playout.counts().late;
+            std::mem::swap(&mut self.coders, new);
         }
+        let old = self.crypt.take();
+        self.crypt = stream.srtp.and_then(|keyed| Crypt::new(keyed, old));
         self.stream = stream;
         self.quiet_ticks = 0;
-        self.sending.restart();
+        self.restart_sending();
     }
 
     /// Where RTP goes: to where the far end's comes from, or where it said it listens.
@@ -152,35 +183,58 @@ impl<W: Wire> Leg<W> {
     }
 
     /// Takes what has come, and gets this tick's frame ready in `input`.
-    pub(super) fn receive(&mut self, batch: &mut Batch, timeout_ticks: u32) {
+    pub(super) fn receive(&mut self, batch: &mut Batch, timeout_ticks: u32, now_ns: u64) {
         self.wire.receive(batch);
         let mut heard = false;
-        for d in batch.items.iter().take(batch.len) {
+        for d in batch.items.iter_mut().take(batch.len) {
             heard |= self.datagram(d);
         }
         self.watch_silence(heard, timeout_ticks);
         if let Some(digit) = self.events.tick() {
             self.note_digit(digit);
         }
-        self.next_frame();
+        let n = self.frame_len();
+        let silent = self.events.in_progress();
+        self.coders.playout.frame(now_ns, silent, self.input.get_mut(..n).unwrap_or_default());
+        if self.closing {
+            return;
+        }
+        let held = self.held || !self.stream.direction.receives();
+        let in_band = self.stream.dtmf.is_none();
+        let frame = self.input.get(..n).unwrap_or_default();
+        if let Some(digit) = self.ears.frame(frame, self.muted, held, in_band) {
+            self.note_digit(digit);
+        }
+    }
+
+    /// The call is over; what remains is to say so.
+    pub(super) fn close(&mut self) {
+        self.closing = true;
+        self.room = None;
+        self.ears.end();
     }
 
     /// Takes RTCP that came to its own socket.
     pub(super) fn receive_rtcp(&mut self, batch: &mut Batch) {
         self.wire.receive_rtcp(batch);
-        for d in batch.items.iter().take(batch.len) {
-            let bytes = d.bytes.get(..d.len).unwrap_or_default();
-            self.rtcp(bytes, d.from, d.arrival_ns);
+        for d in batch.items.iter_mut().take(batch.len) {
+            self.rtcp(d);
         }
     }
 
-    fn datagram(&mut self, d: &Datagram) -> bool {
-        let bytes = d.bytes.get(..d.len).unwrap_or_default();
+    fn datagram(&mut self, d: &mut Datagram) -> bool {
         // RFC 5761 §4: RTCP packet types 192 to 223 share the port.
-        if bytes.get(1).is_some_and(|b| (192..=223).contains(b)) {
-            self.rtcp(bytes, d.from, d.arrival_ns);
+        if d.len > 1 && d.bytes.get(1).is_some_and(|b| (192..=223).contains(b)) {
+            self.rtcp(d);
             return false;
         }
+        if let Some(crypt) = &mut self.crypt
+            && !crypt.open(d)
+        {
+            self.lock.refuse();
+            return false;
+        }
+        let bytes = d.bytes.get(..d.len).unwrap_or_default();
         let Ok(p) = Packet::parse(bytes) else { return false };
         let audio = p.payload_type == self.stream.payload_in || p.payload_type == self.stream.payload_out;
         let event = self.stream.dtmf.is_some_and(|e| e.payload_type == p.payload_type);
@@ -189,7 +243,7 @@ impl<W: Wire> Leg<W> {
             Verdict::NewStream => {
                 self.reception.new_stream();
                 self.sending.set_peer_ssrc(p.ssrc);
-                self.jitter.clear();
+                self.coders.playout.clear();
                 if let Some(digit) = self.events.finish() {
                     self.note_digit(digit);
                 }
@@ -200,11 +254,11 @@ impl<W: Wire> Leg<W> {
         let clock = self.stream.codec.clock();
         let sequence = self.reception.note(p.sequence, p.timestamp, d.arrival_ns, clock, audio);
         if audio {
-            self.jitter.insert(sequence, p.timestamp, p.payload);
+            self.coders.playout.insert(sequence, p.timestamp, p.payload, d.arrival_ns);
             return true;
         }
         // Its number is taken in the stream; it just holds no sound.
-        self.jitter.insert(sequence, p.timestamp, &[]);
+        self.coders.playout.insert(sequence, p.timestamp, &[], d.arrival_ns);
         if event && let Some(e) = telephone_event::Event::parse(p.payload) {
             for digit in self.events.packet(p.timestamp, e).into_iter().flatten() {
                 self.note_digit(digit);
@@ -220,12 +274,20 @@ impl<W: Wire> Leg<W> {
         }
     }
 
-    fn rtcp(&mut self, bytes: &[u8], from: SocketAddr, now_ns: u64) {
-        let known = self.rtcp_target().is_some_and(|t| t.ip() == from.ip());
-        if !known {
+    fn rtcp(&mut self, d: &mut Datagram) {
+        let known = self.rtcp_target().is_some_and(|t| t.ip() == d.from.ip());
+        let open = |crypt: &mut Crypt| crypt.open_rtcp(d);
+        if !known || !self.crypt.as_mut().is_none_or(open) {
             return;
         }
+        let (bytes, now_ns) = (d.bytes.get(..d.len).unwrap_or_default(), d.arrival_ns);
         let Some(report) = rtcp::parse(bytes, self.sending.ssrc()) else { return };
+        if let Some(block) = report.about_us {
+            self.rtt_ms = rtcp::round_trip_ms(&block, rtcp::ntp(now_ns)).or(self.rtt_ms);
+            // A little more than is lost now: losses come in groups.
+            let lost = u32::from(block.fraction_lost) * 100 / 256;
+            self.coders.encoder.expect_loss((lost * 3 / 2).min(30) as u8);
+        }
         if let Some(sent) = report.sent {
             self.last_report = Some(((sent.ntp >> 16) as u32, now_ns));
         }
@@ -244,54 +306,9 @@ impl<W: Wire> Leg<W> {
         }
     }
 
-    /// Decodes, conceals or waits until `input` holds a frame.
-    fn next_frame(&mut self) {
-        let n = self.frame_len();
-        let mut reads = 0;
-        while self.fifo_len < n && reads < MAX_READS {
-            reads += 1;
-            match self.jitter.read() {
-                Next::Packet([]) => {}
-                Next::Packet(payload) => {
-                    let len = payload.len().min(FIFO - self.fifo_len);
-                    let Some(to) = self.fifo.get_mut(self.fifo_len..self.fifo_len + len) else { break };
-                    decode(self.stream.codec, payload, to);
-                    self.concealer.good(to);
-                    self.fifo_len += len;
-                    self.packet_samples = len.max(n / 2);
-                    self.run = 0;
-                }
-                Next::Lost => self.conceal(self.packet_samples),
-                Next::Empty => break,
-            }
-        }
-        if self.fifo_len < n {
-            self.conceal(n - self.fifo_len);
-        }
-        for (i, f) in self.input.iter_mut().zip(&self.fifo).take(n) {
-            *i = *f;
-        }
-        self.fifo.copy_within(n..self.fifo_len.max(n), 0);
-        self.fifo_len -= n.min(self.fifo_len);
-    }
-
-    /// Makes up some samples; after a while, silence.
-    fn conceal(&mut self, samples: usize) {
-        let len = samples.min(FIFO - self.fifo_len);
-        let Some(to) = self.fifo.get_mut(self.fifo_len..self.fifo_len + len) else { return };
-        if self.run >= MAX_CONCEALED || self.events.in_progress() {
-            to.fill(0);
-        } else {
-            self.concealer.missing(to);
-            self.concealed += 1;
-            self.run += 1;
-        }
-        self.fifo_len += len;
-    }
-
     /// True when there has been nothing but silence from the far end for a while.
     pub(super) fn is_quiet(&self) -> bool {
-        self.run >= MAX_CONCEALED && self.fifo_len == 0
+        self.coders.playout.is_quiet()
     }
 
     /// What our reports say of what we receive.
@@ -314,28 +331,50 @@ impl<W: Wire> Leg<W> {
         })
     }
 
+    /// Tells what its ears have heard, and how well it travels if that was asked for; false when there is no room.
+    pub(super) fn tell(&mut self, slot: Slot, reports: &mut Producer<Report<W>>) -> bool {
+        if reports.slots() < 3 {
+            return false;
+        }
+        // Room was seen just now.
+        if let Some(speaking) = &mut self.ears.speaking
+            && let Some(on) = speaking.news()
+        {
+            speaking.tell();
+            let _sent = reports.push(Report::Fact(Fact::Speaking { slot, on }));
+        }
+        if let Some(news) = self.ears.verdict.take() {
+            let _sent = reports.push(Report::Fact(Fact::Amd { slot, news }));
+        }
+        if std::mem::take(&mut self.asked) {
+            let quality = self.quality();
+            let _sent = reports.push(Report::Fact(Fact::Quality { slot, quality }));
+        }
+        true
+    }
+
     /// How well its media travelled.
     #[must_use]
     pub fn quality(&self) -> Quality {
         let clock = f64::from(self.stream.codec.clock());
+        let playout = &self.coders.playout;
+        let (received, lost) = (self.reception.received(), self.reception.lost());
+        let concealed = self.concealed + playout.concealed();
+        let made_up = lost.max(concealed) as f64 * 100.0 / (received + lost.max(concealed)).max(1) as f64;
+        let (rtt, playing_ms) = (self.rtt_ms.unwrap_or(0.0), playout.delay_ms());
+        let mos = emodel::mos(self.stream.codec, made_up, rtt, playing_ms);
         Quality {
-            received: self.reception.received(),
-            lost: self.reception.lost(),
+            received,
+            lost,
+            rtt_ms: self.rtt_ms,
+            playing_ms,
+            drift_ppm: playout.drift_ppm(),
+            mos: if received == 0 { 0.0 } else { mos },
             jitter_ms: self.reception.jitter() * 1000.0 / clock,
             foreign: self.lock.foreign(),
-            late: self.jitter.counts().late,
-            concealed: self.concealed,
+            late: self.late + playout.counts().late,
+            concealed,
             digits_dropped: self.digits_lost + self.sending.digits_dropped(),
         }
-    }
-}
-
-fn decode(codec: Codec, payload: &[u8], out: &mut [i16]) {
-    let table = match codec {
-        Codec::Pcmu => g711::ulaw_decode,
-        Codec::Pcma => g711::alaw_decode,
-    };
-    for (o, b) in out.iter_mut().zip(payload) {
-        *o = table(*b);
     }
 }

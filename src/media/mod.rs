@@ -1,10 +1,14 @@
 //! Rank 3: the media engine. Pure over an I/O trait; its tick neither allocates, locks, logs nor blocks.
 
+pub mod amd;
 pub mod command;
+pub mod crypt;
+pub mod ears;
 pub mod engine;
 pub mod leg;
 pub mod order;
 pub mod play;
+pub mod playout;
 pub mod record;
 pub mod room;
 pub mod send;

@@ -3,8 +3,9 @@
 
 use std::net::IpAddr;
 
+use super::amd::Amd;
 use super::command::{Fact, PlaySlot, RecordSlot, RoomSlot, Slot};
-use super::leg::Leg;
+use super::leg::{Coders, Leg};
 use super::play::Play;
 use super::record::Recording;
 use super::room::Room;
@@ -26,13 +27,24 @@ pub struct Converters {
     pub down: Option<Resampler>,
 }
 
+/// Another agreement with the far end.
+#[derive(Debug)]
+pub struct Refit {
+    /// What was agreed.
+    pub stream: Negotiated,
+    /// Where the signalling comes from.
+    pub signalling: Option<IpAddr>,
+    /// Coders, where the codec or what the far end wants of it is another.
+    pub coders: Option<Box<Coders>>,
+}
+
 /// An order as the media thread takes it.
 #[derive(Debug)]
 pub enum Order<W> {
     /// A new leg.
     Open(Slot, Box<Leg<W>>),
     /// Another agreement with the far end.
-    Update(Slot, Negotiated, Option<IpAddr>),
+    Update(Slot, Box<Refit>),
     /// The leg ends.
     Close(Slot),
     /// Others hear it no more.
@@ -47,6 +59,12 @@ pub enum Order<W> {
     Leave(Slot),
     /// Digits to send: event codes.
     Digits(Slot, Box<Digits>),
+    /// Tells when somebody speaks.
+    Speaking(Slot),
+    /// Answering-machine detection.
+    Amd(Slot, Box<Amd>),
+    /// How well its media travels is asked for.
+    Quality(Slot),
     /// A new room.
     OpenRoom(RoomSlot, Box<Room>),
     /// The room ends.
@@ -72,6 +90,10 @@ pub enum Report<W> {
     Fact(Fact),
     /// To be freed.
     Leg(Box<Leg<W>>),
+    /// To be freed.
+    Refit(Box<Refit>),
+    /// To be freed.
+    Amd(Box<Amd>),
     /// To be freed.
     Room(Box<Room>),
     /// To be freed.

@@ -1,17 +1,16 @@
 //! What a leg sends: packets of the agreed length, digits, and reports.
 
-use super::leg::Leg;
+use super::leg::{Coders, Leg};
 use super::order::Digits;
 use super::wire::Wire;
-use crate::codec::{Codec, g711};
+use crate::codec::coder::MAX_PAYLOAD;
 use crate::dsp::tone::{self, ToneGenerator};
 use crate::dsp::{MAX_FRAME, frame_len, limiter};
 use crate::rtp::packet::{HEADER, header};
 use crate::rtp::rtcp::{self, MAX_REPORT};
+use crate::rtp::srtp::MAX_TAIL;
 use crate::rtp::telephone_event::{DIGITS, Outgoing, Sender};
 
-/// Payload of the longest packet, bytes: 60 ms of G.711.
-const MAX_PAYLOAD: usize = 480;
 /// Ticks between two reports: 5 s (RFC 3550 §6.2).
 const REPORT_TICKS: u64 = 250;
 /// In-band digits where no telephone-event was agreed: ticks of tone and of pause.
@@ -28,9 +27,11 @@ pub struct Sending {
     bytes: u32,
     /// The next packet begins a run of sound.
     marker: bool,
-    /// The next audio packet: room for its header, then `packed` bytes of payload.
-    packet: [u8; HEADER + MAX_PAYLOAD],
+    /// The next packet: room for its header, then `packed` bytes of payload, then room for a tag.
+    packet: [u8; HEADER + MAX_PAYLOAD + MAX_TAIL],
     packed: usize,
+    /// Samples of it so far.
+    samples: usize,
     queue: Digits,
     dropped: u64,
     event: Sender,
@@ -49,8 +50,9 @@ impl Sending {
             packets: 0,
             bytes: 0,
             marker: true,
-            packet: [0; HEADER + MAX_PAYLOAD],
+            packet: [0; HEADER + MAX_PAYLOAD + MAX_TAIL],
             packed: 0,
+            samples: 0,
             queue: Digits::new(),
             dropped: 0,
             event: Sender::default(),
@@ -76,8 +78,8 @@ impl Sending {
     }
 
     /// Begins a run of sound anew, as after a change of codec or packet length.
-    pub(super) fn restart(&mut self) {
-        self.packed = 0;
+    fn restart(&mut self) {
+        (self.packed, self.samples) = (0, 0);
         self.marker = true;
     }
 
@@ -116,10 +118,10 @@ impl<W: Wire> Leg<W> {
         let stamp = self.sending.timestamp;
         self.sending.timestamp = stamp.wrapping_add(per_tick);
         if !self.stream.direction.sends() {
-            return self.sending.restart();
+            return self.restart_sending();
         }
         if self.send_event(stamp) {
-            return self.sending.restart();
+            return self.restart_sending();
         }
         self.in_band_digit();
         self.send_audio(stamp);
@@ -129,7 +131,13 @@ impl<W: Wire> Leg<W> {
     pub(super) fn skip(&mut self, ticks: u32) {
         let per_tick = self.stream.codec.clock() / 50;
         self.sending.timestamp = self.sending.timestamp.wrapping_add(ticks.wrapping_mul(per_tick));
+        self.restart_sending();
+    }
+
+    /// Begins a run of sound anew, as after a change of codec or packet length.
+    pub(super) fn restart_sending(&mut self) {
         self.sending.restart();
+        self.coders.encoder.abandon();
     }
 
     /// The event packet of this tick, while a digit is being sent.
@@ -169,43 +177,70 @@ impl<W: Wire> Leg<W> {
     }
 
     fn send_audio(&mut self, stamp: u32) {
-        let n = self.frame_len();
-        let wanted = (usize::from(self.stream.ptime) * 8).clamp(1, MAX_PAYLOAD);
-        let table = match self.stream.codec {
-            Codec::Pcmu => g711::ulaw_encode,
-            Codec::Pcma => g711::alaw_encode,
-        };
+        let codec = self.stream.codec;
+        let (n, rate) = (frame_len(codec.sample_rate()), codec.sample_rate() as usize);
+        self.convert_output();
+        let wanted = (usize::from(self.stream.ptime) * rate / 1000).max(1);
+        let per_sample = rate as u32 / codec.clock().max(1);
         let mut done = 0;
         while done < n {
             let s = &mut self.sending;
-            let run = wanted.saturating_sub(s.packed).min(n - done);
-            let samples = self.output.get(done..done + run).unwrap_or_default();
-            for (b, sample) in s.packet.iter_mut().skip(HEADER + s.packed).zip(samples) {
-                *b = table(*sample);
-            }
-            (s.packed, done) = (s.packed + run, done + run);
-            if s.packed < wanted {
+            let run = wanted.saturating_sub(s.samples).min(n - done);
+            let frame = if self.coders.converter.is_some() { &self.coders.converted } else { &self.output };
+            let samples = frame.get(done..done + run).unwrap_or_default();
+            let room = s.packet.get_mut(HEADER + s.packed..HEADER + MAX_PAYLOAD).unwrap_or_default();
+            s.packed += self.coders.encoder.encode(samples, room);
+            (s.samples, done) = (s.samples + run, done + run);
+            if s.samples < wanted {
                 return;
             }
             // The timestamp of a packet is that of its first sample.
-            let first = stamp.wrapping_add(done as u32).wrapping_sub(s.packed as u32);
-            let len = HEADER + std::mem::take(&mut s.packed);
+            let before = done as i64 - std::mem::take(&mut s.samples) as i64;
+            let first = stamp.wrapping_add((before / i64::from(per_sample.max(1))) as u32);
+            let room = s.packet.get_mut(HEADER + s.packed..HEADER + MAX_PAYLOAD).unwrap_or_default();
+            let len = HEADER + std::mem::take(&mut s.packed) + self.coders.encoder.finish(room);
+            if len == HEADER {
+                // The far end agreed to get nothing while nothing is said.
+                s.marker = true;
+                continue;
+            }
             let marker = std::mem::take(&mut s.marker);
             let head = s.next_header(len, marker, self.stream.payload_out, first);
             s.packet.iter_mut().zip(head).for_each(|(to, b)| *to = b);
-            if let Some(to) = self.rtp_target() {
-                self.wire.send(to, self.sending.packet.get(..len).unwrap_or_default());
-            }
+            self.send_packet(len);
+        }
+    }
+
+    /// Brings the output to the codec's rate, where that is another.
+    fn convert_output(&mut self) {
+        let n = self.frame_len();
+        let Coders { converter, converted, .. } = &mut *self.coders;
+        let m = frame_len(self.stream.codec.sample_rate());
+        if let (Some(c), Some(from), Some(to)) = (converter, self.output.get(..n), converted.get_mut(..m)) {
+            c.process(from, to);
         }
     }
 
     fn send_event_packet(&mut self, payload_type: u8, p: &Outgoing) {
         let payload = p.event.to_bytes();
-        let mut packet = [0; HEADER + 4];
-        let head = self.sending.next_header(packet.len(), p.marker, payload_type, p.timestamp);
-        packet.iter_mut().zip(head.into_iter().chain(payload)).for_each(|(to, b)| *to = b);
-        if let Some(to) = self.rtp_target() {
-            self.wire.send(to, &packet);
+        let len = HEADER + payload.len();
+        let head = self.sending.next_header(len, p.marker, payload_type, p.timestamp);
+        // No sound is half packed while a digit is sent.
+        let packet = self.sending.packet.iter_mut();
+        packet.zip(head.into_iter().chain(payload)).for_each(|(to, b)| *to = b);
+        self.send_packet(len);
+    }
+
+    /// Sends what stands in the packet, encrypted if that was agreed.
+    fn send_packet(&mut self, len: usize) {
+        let Some(to) = self.rtp_target() else { return };
+        let packet = &mut self.sending.packet;
+        let len = match &mut self.crypt {
+            Some(crypt) => crypt.seal(packet, len),
+            None => Some(len),
+        };
+        if let Some(bytes) = len.and_then(|len| self.sending.packet.get(..len)) {
+            self.wire.send(to, bytes);
         }
     }
 
@@ -225,9 +260,15 @@ impl<W: Wire> Leg<W> {
         });
         let ssrc = s.ssrc;
         let block = self.report_block(unix_ns);
-        let mut out = [0u8; MAX_REPORT];
-        let len = rtcp::write(&mut out, ssrc, sent, block, "branchline");
-        let bytes = out.get(..len).unwrap_or_default();
+        let mut report = [0u8; MAX_REPORT];
+        let len = rtcp::write(&mut report, ssrc, sent, block, "branchline");
+        let mut out = [0u8; MAX_REPORT + MAX_TAIL];
+        out.iter_mut().zip(report).for_each(|(to, b)| *to = b);
+        let len = match &mut self.crypt {
+            Some(crypt) => crypt.seal_rtcp(&mut out, len),
+            None => Some(len),
+        };
+        let Some(bytes) = len.and_then(|len| out.get(..len)) else { return };
         if self.stream.rtcp_mux { self.wire.send(to, bytes) } else { self.wire.send_rtcp(to, bytes) }
     }
 

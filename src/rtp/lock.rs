@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::base::net::is_private;
+
 /// The source of a leg's RTP.
 #[derive(Debug, Clone)]
 pub struct SourceLock {
@@ -10,9 +12,15 @@ pub struct SourceLock {
     /// Address of the session description, and that of the signalling where the former is private.
     allowed: [Option<IpAddr>; 2],
     locked: Option<(SocketAddr, u32)>,
+    /// A source at the described address but another port, and how many good packets in a row it has sent.
+    suspect: Option<(SocketAddr, u32, u8)>,
     /// Packets refused.
     foreign: u64,
 }
+
+/// Packets in a row after which a port that nobody described is believed: half a second. Far ends that send from
+/// another port than they listen on exist; whoever only throws in a few packets does not get in.
+const PROBATION: u8 = 25;
 
 /// What the lock says of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +40,13 @@ impl SourceLock {
     pub fn new(described: SocketAddr, signalling: Option<IpAddr>) -> Self {
         let ip = described.ip();
         let other = signalling.filter(|s| *s != ip && is_private(ip));
-        Self { described: (described, signalling), allowed: [Some(ip), other], locked: None, foreign: 0 }
+        Self {
+            described: (described, signalling),
+            allowed: [Some(ip), other],
+            locked: None,
+            suspect: None,
+            foreign: 0,
+        }
     }
 
     /// The far end described itself anew: the next good packet from there is learned again, unless it
@@ -52,17 +66,46 @@ impl SourceLock {
         let verdict = match self.locked {
             Some((at, s)) if at == from && s == ssrc => Verdict::Take,
             Some((at, _)) if at == from && known_type => Verdict::NewStream,
-            None if known_type && self.allowed.contains(&Some(from.ip().to_canonical())) => {
+            // Where the description is right there is no doubt, whichever port of it was believed before.
+            Some((at, _)) if known_type && from == self.described.0 && at.ip() == from.ip() => {
                 Verdict::NewStream
+            }
+            None if known_type && from == self.described.0 => Verdict::NewStream,
+            None if known_type => {
+                if self.may_begin(from, ssrc) {
+                    Verdict::NewStream
+                } else {
+                    Verdict::Refuse
+                }
             }
             Some(_) | None => Verdict::Refuse,
         };
         match verdict {
-            Verdict::NewStream => self.locked = Some((from, ssrc)),
+            Verdict::NewStream => {
+                self.locked = Some((from, ssrc));
+                self.suspect = None;
+            }
             Verdict::Refuse => self.foreign += 1,
             Verdict::Take => {}
         }
         verdict
+    }
+
+    /// True for the address that stands in for a private one, whose ports nobody can know; at the described
+    /// address another port has to prove itself first.
+    fn may_begin(&mut self, from: SocketAddr, ssrc: u32) -> bool {
+        let ip = Some(from.ip().to_canonical());
+        let [described, other] = self.allowed;
+        if ip == other {
+            return true;
+        }
+        if ip != described {
+            return false;
+        }
+        let (_, _, seen) =
+            self.suspect.filter(|(at, s, _)| (*at, *s) == (from, ssrc)).unwrap_or((from, ssrc, 0));
+        self.suspect = Some((from, ssrc, seen + 1));
+        seen + 1 >= PROBATION
     }
 
     /// Where the far end's packets come from, once learned; ours go there.
@@ -71,19 +114,15 @@ impl SourceLock {
         self.locked.map(|(at, _)| at)
     }
 
+    /// Counts a packet that was refused for another reason: it is not authentic.
+    pub fn refuse(&mut self) {
+        self.foreign += 1;
+    }
+
     /// Packets refused so far.
     #[must_use]
     pub fn foreign(&self) -> u64 {
         self.foreign
-    }
-}
-
-fn is_private(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(v4) => v4.is_private() || v4.is_link_local() || v4.is_loopback() || v4.is_unspecified(),
-        IpAddr::V6(v6) => {
-            v6.is_unique_local() || v6.is_unicast_link_local() || v6.is_loopback() || v6.is_unspecified()
-        }
     }
 }
 
@@ -99,13 +138,32 @@ mod tests {
     fn only_the_described_address_opens_it_and_then_only_one_port() {
         let mut l = SourceLock::new(at("203.0.113.5:9"), Some("198.51.100.1".parse().unwrap()));
         assert_eq!(l.judge(at("198.51.100.1:4000"), 1, true), Verdict::Refuse);
-        assert_eq!(l.judge(at("203.0.113.5:4000"), 1, false), Verdict::Refuse);
-        assert_eq!(l.judge(at("203.0.113.5:4000"), 1, true), Verdict::NewStream);
-        assert_eq!(l.judge(at("203.0.113.5:4000"), 1, false), Verdict::Take);
-        assert_eq!(l.judge(at("203.0.113.5:4002"), 1, true), Verdict::Refuse);
-        assert_eq!(l.judge(at("203.0.113.5:4000"), 2, false), Verdict::Refuse);
-        assert_eq!(l.judge(at("203.0.113.5:4000"), 2, true), Verdict::NewStream);
-        assert_eq!((l.locked(), l.foreign()), (Some(at("203.0.113.5:4000")), 4));
+        assert_eq!(l.judge(at("203.0.113.5:9"), 1, false), Verdict::Refuse);
+        assert_eq!(l.judge(at("203.0.113.5:9"), 1, true), Verdict::NewStream);
+        assert_eq!(l.judge(at("203.0.113.5:9"), 1, false), Verdict::Take);
+        for _ in 0..100 {
+            assert_eq!(l.judge(at("203.0.113.5:4002"), 1, true), Verdict::Refuse);
+        }
+        assert_eq!(l.judge(at("203.0.113.5:9"), 2, false), Verdict::Refuse);
+        assert_eq!(l.judge(at("203.0.113.5:9"), 2, true), Verdict::NewStream);
+        assert_eq!((l.locked(), l.foreign()), (Some(at("203.0.113.5:9")), 103));
+    }
+
+    #[test]
+    fn another_port_proves_itself_and_gives_way_to_the_described_one() {
+        let mut l = SourceLock::new(at("203.0.113.5:9"), None);
+        let other = at("203.0.113.5:4000");
+        for _ in 1..PROBATION {
+            assert_eq!(l.judge(other, 1, true), Verdict::Refuse);
+        }
+        assert_eq!(l.judge(at("203.0.113.5:5000"), 1, true), Verdict::Refuse, "begins anew");
+        for _ in 1..PROBATION {
+            assert_eq!(l.judge(other, 1, true), Verdict::Refuse);
+        }
+        assert_eq!(l.judge(other, 1, true), Verdict::NewStream);
+        assert_eq!(l.judge(other, 1, true), Verdict::Take);
+        assert_eq!(l.judge(at("203.0.113.5:9"), 7, true), Verdict::NewStream, "there it is after all");
+        assert_eq!(l.judge(other, 1, true), Verdict::Refuse);
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use super::negotiated::{Direction, Negotiated, build, first_common};
+use super::negotiated::{Direction, Keyed, Negotiated, build, first_common};
 use super::offer::{Frame, Local};
 use super::parse::{Description, SdpError};
 use crate::codec::Codec;
+use crate::wire::crypto::Crypto;
 
 /// Answers `offer` with the first of its codecs that `allowed` holds. `wanted` is the most we want to do;
 /// the offer can only narrow it. `fallback` stands in for an address given by name.
@@ -25,7 +26,9 @@ pub fn answer(
         return Err(SdpError::Address);
     }
     let direction = narrow(offer.direction.reversed(), wanted);
+    let srtp = Keyed::answering(offer, local)?;
     let agreed = build(offer, format, codec, format.payload_type, direction, true, fallback);
+    let agreed = Negotiated { srtp, ..agreed };
     Ok((describe(local, &offer.frame(), &agreed), agreed))
 }
 
@@ -43,7 +46,7 @@ fn audio(out: &mut String, local: &Local, proto: &str, agreed: &Negotiated) {
     let (pt, codec) = (agreed.payload_out, agreed.codec);
     let event = agreed.dtmf.map_or_else(String::new, |d| format!(" {}", d.payload_type));
     let _ok = write!(out, "m=audio {} {proto} {pt}{event}\r\n", local.port);
-    let _ok = write!(out, "a=rtpmap:{pt} {}/{}\r\n", codec.name(), codec.clock());
+    out.push_str(&described(codec, pt));
     if let Some(d) = agreed.dtmf {
         let n = d.payload_type;
         let _ok = write!(out, "a=rtpmap:{n} telephone-event/{}\r\na=fmtp:{n} 0-15\r\n", d.clock);
@@ -52,6 +55,15 @@ fn audio(out: &mut String, local: &Local, proto: &str, agreed: &Negotiated) {
     if agreed.rtcp_mux {
         out.push_str("a=rtcp-mux\r\n");
     }
+    if let Some(keyed) = agreed.srtp {
+        let _ok = write!(out, "a=crypto:{}\r\n", Crypto { tag: keyed.tag, key: keyed.ours });
+    }
+}
+
+/// The attributes of a codec under a payload type.
+pub(super) fn described(codec: Codec, pt: u8) -> String {
+    let parameters = codec.fmtp().map_or_else(String::new, |f| format!("a=fmtp:{pt} {f}\r\n"));
+    format!("a=rtpmap:{pt} {}/{}{}\r\n{parameters}", codec.name(), codec.clock(), codec.channels())
 }
 
 fn narrow(allowed: Direction, wanted: Direction) -> Direction {
@@ -68,6 +80,9 @@ mod tests {
     use super::super::negotiated::{Dtmf, accept};
     use super::super::offer::{offer, offer_again};
     use super::*;
+    use crate::base::rng::Rng;
+    use crate::codec::opus::Wishes;
+    use crate::wire::crypto::{OurKeys, Srtp};
 
     fn local() -> Local {
         Local {
@@ -76,7 +91,15 @@ mod tests {
             address: "10.0.0.1".parse().unwrap(),
             port: 4000,
             frame: Frame::default(),
+            srtp: Srtp::Off,
+            keys: None,
+            offers_keys: false,
         }
+    }
+
+    fn keyed(seed: u64, srtp: Srtp) -> Local {
+        let keys = Some(Box::new(OurKeys::random(&mut Rng::from_number(seed))));
+        Local { srtp, keys, offers_keys: true, ..local() }
     }
 
     fn ip(s: &str) -> IpAddr {
@@ -91,18 +114,18 @@ mod tests {
     fn an_answer_takes_the_offerers_first_codec_and_refuses_other_streams() {
         let theirs = Description::parse(PHONE.as_bytes()).unwrap();
         let (text, n) = answer(&theirs, &local(), Codec::ALL, Direction::SendRecv, ip("10.0.0.9")).unwrap();
-        assert_eq!((n.codec, n.payload_out, n.ptime, n.direction), (Codec::Pcma, 8, 30, Direction::RecvOnly));
+        assert_eq!((n.codec, n.payload_out, n.ptime, n.direction), (Codec::G722, 9, 30, Direction::RecvOnly));
         assert_eq!(n.dtmf, Some(Dtmf { payload_type: 97, clock: 8000 }));
         assert_eq!((n.rtp, n.rtcp), ("10.0.0.2:6000".parse().unwrap(), "10.0.0.2:6001".parse().unwrap()));
-        assert!(text.contains("\r\nm=video 0 RTP/AVP 96\r\nm=audio 4000 RTP/AVP 8 97\r\n"), "{text}");
+        assert!(text.contains("\r\nm=video 0 RTP/AVP 96\r\nm=audio 4000 RTP/AVP 9 97\r\n"), "{text}");
         assert!(text.contains("a=recvonly\r\n") && !text.contains("rtcp-mux"), "{text}");
         assert!(Description::parse(text.as_bytes()).is_ok());
         // Every later description of ours has the same lines in the same places.
         let ours = Local { frame: theirs.frame(), ..local() };
         let lines = "\r\nm=video 0 RTP/AVP 96\r\nm=audio 4000 RTP/AVP ";
         for (text, formats) in [
-            (offer_again(&ours, &n, Direction::SendOnly), "8 97\r\n"),
-            (offer(&ours, Codec::ALL, Direction::SendOnly), "0 8 101\r\n"),
+            (offer_again(&ours, &n, Direction::SendOnly), "9 97\r\n"),
+            (offer(&ours, Codec::ALL, Direction::SendOnly), "111 9 0 8 100 101\r\n"),
         ] {
             assert!(text.contains(&format!("{lines}{formats}")) && text.contains("a=sendonly\r\n"), "{text}");
         }
@@ -123,13 +146,79 @@ mod tests {
     fn our_offer_and_its_answer_agree_on_both_sides() {
         let ours = offer(&local(), &[Codec::Pcma, Codec::Pcmu], Direction::SendRecv);
         let theirs = Description::parse(ours.as_bytes()).unwrap();
-        let far =
-            Local { session_id: 9, version: 1, address: ip("10.0.0.3"), port: 7000, frame: Frame::default() };
+        let far = Local { session_id: 9, version: 1, address: ip("10.0.0.3"), port: 7000, ..local() };
         let (text, n) = answer(&theirs, &far, &[Codec::Pcmu], Direction::SendRecv, ip("10.0.0.9")).unwrap();
         let back = Description::parse(text.as_bytes()).unwrap();
-        let m = accept(&back, &[Codec::Pcma, Codec::Pcmu], true, ip("10.0.0.9")).unwrap();
+        let m = accept(&back, &local(), &[Codec::Pcma, Codec::Pcmu], true, ip("10.0.0.9")).unwrap();
         assert_eq!((n.codec, m.codec, m.payload_in, m.rtp.port()), (Codec::Pcmu, Codec::Pcmu, 0, 7000));
         assert_eq!((n.rtcp_mux, m.rtcp_mux, m.dtmf, n.dtmf.is_some()), (true, true, n.dtmf, true));
+    }
+
+    #[test]
+    fn what_the_far_end_wants_of_opus_is_heard() {
+        let head = "v=0\r\no=u 1 1 IN IP4 10.0.0.2\r\ns=-\r\nc=IN IP4 10.0.0.2\r\nt=0 0\r\n";
+        let theirs = |fmtp: &str| {
+            let audio = "m=audio 6000 RTP/AVP 96 97 98\r\na=rtpmap:96 OPUS/48000/2\r\na=rtpmap:97 telephone-event/8000\r\n\
+                a=rtpmap:98 telephone-event/48000\r\na=ptime:30\r\n";
+            let text = format!("{head}{audio}a=fmtp:96 {fmtp}\r\n");
+            let offer = Description::parse(text.as_bytes()).unwrap();
+            answer(&offer, &local(), Codec::ALL, Direction::SendRecv, ip("10.0.0.9")).unwrap()
+        };
+        let (text, n) =
+            theirs("useinbandfec=1; usedtx=1;maxaveragebitrate=20000; maxplaybackrate=16000;cbr=1; x");
+        assert_eq!((n.codec, n.payload_out, n.ptime), (Codec::Opus, 96, 20));
+        assert_eq!(n.dtmf, Some(Dtmf { payload_type: 98, clock: 48_000 }));
+        let wishes = Wishes { fec: true, dtx: true, cbr: true, bitrate: 20_000, playback_rate: 16_000 };
+        assert_eq!(n.wishes, wishes);
+        assert!(
+            text.contains("a=rtpmap:96 opus/48000/2\r\na=fmtp:96 minptime=20; useinbandfec=1;"),
+            "{text}"
+        );
+        let (_, n) = theirs("maxaveragebitrate=9999999999999;maxplaybackrate=1;usedtx=2;=;;useinbandfec");
+        assert_eq!(n.wishes, Wishes { playback_rate: 8000, ..Wishes::default() });
+    }
+
+    /// Our offer, the answer of `far` to it, and what each side makes of the other's text.
+    fn exchange(ours: &Local, far: &Local) -> (String, Result<(Negotiated, Negotiated), SdpError>) {
+        let text = offer(ours, Codec::ALL, Direction::SendRecv);
+        let theirs = Description::parse(text.as_bytes()).unwrap();
+        let agreed =
+            answer(&theirs, far, Codec::ALL, Direction::SendRecv, ip("10.0.0.9")).and_then(|(back, n)| {
+                let back = Description::parse(back.as_bytes()).unwrap();
+                Ok((accept(&back, ours, Codec::ALL, true, ip("10.0.0.9"))?, n))
+            });
+        (text, agreed)
+    }
+
+    #[test]
+    fn keys_are_agreed_on_where_both_ends_may() {
+        let (text, agreed) = exchange(&keyed(1, Srtp::Optional), &keyed(2, Srtp::Optional));
+        assert!(text.contains("RTP/AVP 111 9 0") && text.matches("a=crypto:").count() == 4, "{text}");
+        let (a, b) = agreed.unwrap();
+        let (a, b) = (a.srtp.unwrap(), b.srtp.unwrap());
+        assert_eq!((a.ours, a.theirs, a.tag), (b.theirs, b.ours, b.tag));
+        let (text, agreed) = exchange(&keyed(1, Srtp::Required), &keyed(2, Srtp::Optional));
+        assert!(text.contains("RTP/SAVP 111 9 0") && agreed.unwrap().0.srtp.is_some(), "{text}");
+        // A later offer of a session has its key again.
+        let (a, _) = exchange(&keyed(1, Srtp::Optional), &keyed(2, Srtp::Optional)).1.unwrap();
+        let again = offer_again(&keyed(1, Srtp::Optional), &a, Direction::SendOnly);
+        assert_eq!(again.matches("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:").count(), 1, "{again}");
+    }
+
+    #[test]
+    fn keys_are_left_out_or_insisted_on() {
+        let plain = |l: Local| Local { offers_keys: false, ..l };
+        let (text, agreed) = exchange(&plain(keyed(1, Srtp::Optional)), &keyed(2, Srtp::Optional));
+        assert!(!text.contains("crypto") && agreed.unwrap().1.srtp.is_none());
+        assert!(exchange(&keyed(1, Srtp::Optional), &local()).1.unwrap().0.srtp.is_none(), "not taken");
+        let refused = |ours: &Local, far: &Local| exchange(ours, far).1.unwrap_err();
+        assert_eq!(refused(&local(), &keyed(2, Srtp::Required)), SdpError::Profile("RTP/AVP".into()));
+        assert_eq!(refused(&keyed(1, Srtp::Required), &local()), SdpError::Profile("RTP/SAVP".into()));
+        let text = offer(&keyed(1, Srtp::Required), Codec::ALL, Direction::SendRecv);
+        let broken = Description::parse(text.replace("inline:", "outline:").as_bytes()).unwrap();
+        let answered =
+            answer(&broken, &keyed(2, Srtp::Optional), Codec::ALL, Direction::SendRecv, ip("1.1.1.1"));
+        assert_eq!(answered.unwrap_err(), SdpError::NoKeys);
     }
 
     #[test]
@@ -157,7 +246,7 @@ mod tests {
         assert_eq!(parse(""), SdpError::NoAudio);
         assert_eq!(parse("m=audio 0 RTP/AVP 0\r\n"), SdpError::NoAudio);
         assert_eq!(parse("m=video 5 RTP/AVP 0\r\n"), SdpError::NoAudio);
-        assert_eq!(parse("m=audio 5 RTP/SAVP 0\r\n"), SdpError::Profile("RTP/SAVP".into()));
+        assert_eq!(parse("m=audio 5 UDP/TLS/RTP/SAVPF 0\r\n"), SdpError::Profile("UDP/TLS/RTP/SAVPF".into()));
         assert_eq!(Description::parse(b"hello").unwrap_err(), SdpError::Malformed);
         assert_eq!(Description::parse(b"").unwrap_err(), SdpError::Malformed);
         let no_c = b"v=0\r\no=u 1 1 IN IP4 1.1.1.1\r\ns=-\r\nt=0 0\r\nm=audio 5 RTP/AVP 0\r\n";

@@ -7,12 +7,14 @@ pub mod offer;
 pub mod parse;
 
 pub use answer::answer;
-pub use negotiated::{Direction, Dtmf, Negotiated, accept};
+pub use negotiated::{Direction, Dtmf, Keyed, Negotiated, accept};
 pub use offer::{Frame, Local, offer, offer_again};
 pub use parse::{Description, SdpError};
 
 /// Payload type we offer telephone-event under.
 pub const DTMF_PAYLOAD_TYPE: u8 = 101;
+/// The same with the clock of Opus.
+pub const DTMF_PAYLOAD_TYPE_48K: u8 = 100;
 /// Shortest and longest packet we send, ms.
 pub const PTIME_RANGE: std::ops::RangeInclusive<u16> = 10..=60;
 /// Packet length we ask for and assume where nothing is said, ms.

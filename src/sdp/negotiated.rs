@@ -2,9 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::offer::Local;
 use super::parse::{Description, Format, SdpError};
 use super::{DEFAULT_PTIME, PTIME_RANGE};
 use crate::codec::Codec;
+use crate::codec::opus::{self, DEFAULT_BITRATE, Wishes};
+use crate::wire::crypto::{Crypto, MasterKey, OurKeys, Srtp};
 
 /// Direction of a stream, as one end sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +79,8 @@ pub struct Dtmf {
 pub struct Negotiated {
     /// Codec both ways.
     pub codec: Codec,
+    /// What the far end wants of Opus.
+    pub wishes: Wishes,
     /// Payload type of the codec in what we send.
     pub payload_out: u8,
     /// Payload type of the codec in what we receive.
@@ -92,6 +97,58 @@ pub struct Negotiated {
     pub ptime: u16,
     /// Direction as we see it.
     pub direction: Direction,
+    /// Keys, where media is encrypted.
+    pub srtp: Option<Keyed>,
+}
+
+/// The keys of an encrypted stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keyed {
+    /// Tag of the offer's line that was taken.
+    pub tag: u32,
+    /// Key of what we send.
+    pub ours: MasterKey,
+    /// Key of what we receive.
+    pub theirs: MasterKey,
+}
+
+impl Keyed {
+    /// Keys of both ends for the first of the far end's lines that goes with ours.
+    fn first(lines: &[Crypto], ours: &OurKeys) -> Option<Self> {
+        lines.iter().find_map(|c| Some(Self { tag: c.tag, ours: ours.of(c.key.suite)?, theirs: c.key }))
+    }
+
+    /// What an offer asks for, as far as our side may.
+    pub(super) fn answering(offer: &Description, local: &Local) -> Result<Option<Self>, SdpError> {
+        let encrypted = offer.is_encrypted(local.srtp)?;
+        let ours = local.keys.as_ref().filter(|_| encrypted);
+        Ok(ours.and_then(|ours| Self::first(&offer.crypto, ours)))
+    }
+
+    /// What an answer agreed to.
+    fn answered(answer: &Description, local: &Local) -> Result<Option<Self>, SdpError> {
+        let found = local.keys.as_ref().and_then(|ours| Self::first(&answer.crypto, ours));
+        let needed = answer.secure || local.srtp == Srtp::Required;
+        if found.is_none() && needed { Err(SdpError::NotAnAnswer) } else { Ok(found) }
+    }
+}
+
+impl Description {
+    /// Whether the stream of an offer is encrypted, when our side may do so.
+    ///
+    /// # Errors
+    /// It has to be and cannot, or must not be and is.
+    pub fn is_encrypted(&self, srtp: Srtp) -> Result<bool, SdpError> {
+        let proto = || self.lines.get(self.audio).map(|l| l.proto.clone()).unwrap_or_default();
+        let keys = !self.crypto.is_empty();
+        match srtp {
+            Srtp::Off if self.secure => Err(SdpError::Profile(proto())),
+            Srtp::Off => Ok(false),
+            Srtp::Optional | Srtp::Required if self.secure && !keys => Err(SdpError::NoKeys),
+            Srtp::Required if !keys => Err(SdpError::Profile(proto())),
+            Srtp::Optional | Srtp::Required => Ok(keys),
+        }
+    }
 }
 
 /// The stream an answer agrees to, given the codecs we offered. `fallback` stands in for an address
@@ -101,13 +158,17 @@ pub struct Negotiated {
 /// An answer that refuses the stream or picks nothing we offered.
 pub fn accept(
     answer: &Description,
+    local: &Local,
     offered: &[Codec],
     mux: bool,
     fallback: IpAddr,
 ) -> Result<Negotiated, SdpError> {
     let (format, codec) = first_common(&answer.formats, offered).ok_or(SdpError::NoCodec)?;
     // Both ends should use one number; a peer that answers with its own tells what it wants to get.
-    Ok(build(answer, format, codec, codec.payload_type(), answer.direction.reversed(), mux, fallback))
+    let srtp = Keyed::answered(answer, local)?;
+    let direction = answer.direction.reversed();
+    let stream = build(answer, format, codec, codec.payload_type(), direction, mux, fallback);
+    Ok(Negotiated { srtp, ..stream })
 }
 
 /// The first of the far end's formats that `allowed` holds.
@@ -125,6 +186,30 @@ pub(super) fn dtmf_format(formats: &[Format], clock: u32) -> Option<Dtmf> {
     Some(Dtmf { payload_type: found.payload_type, clock: found.clock })
 }
 
+/// What the parameters of a format ask of an Opus encoder (RFC 7587 §6.1).
+fn wishes(format: &Format) -> Wishes {
+    let mut wishes = Wishes::default();
+    for parameter in format.fmtp.as_deref().unwrap_or_default().split(';').take(32) {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let value = value.trim();
+        let number = || value.parse::<u32>().ok();
+        match name.trim().to_ascii_lowercase().as_str() {
+            "useinbandfec" => wishes.fec = value == "1",
+            "usedtx" => wishes.dtx = value == "1",
+            "cbr" => wishes.cbr = value == "1",
+            "maxaveragebitrate" => {
+                let asked = number().unwrap_or(DEFAULT_BITRATE);
+                wishes.bitrate = asked.clamp(6000, DEFAULT_BITRATE);
+            }
+            "maxplaybackrate" => {
+                wishes.playback_rate = number().unwrap_or(opus::RATE).clamp(8000, opus::RATE)
+            }
+            _ => {}
+        }
+    }
+    wishes
+}
+
 pub(super) fn build(
     remote: &Description,
     format: &Format,
@@ -139,18 +224,19 @@ pub(super) fn build(
     let beside = SocketAddr::new(rtp.ip(), rtp.port().saturating_add(1));
     let rtcp = if rtcp_mux { rtp } else { remote.rtcp.unwrap_or(beside) };
     let longest = remote.maxptime.unwrap_or(*PTIME_RANGE.end()).max(*PTIME_RANGE.start());
-    // Frames are 10 ms: packets are whole multiples of that.
     let wanted =
         remote.ptime.unwrap_or(DEFAULT_PTIME).min(longest).clamp(*PTIME_RANGE.start(), *PTIME_RANGE.end());
     Negotiated {
         codec,
+        wishes: wishes(format),
         payload_out: format.payload_type,
         payload_in,
         dtmf: dtmf_format(&remote.formats, codec.clock()),
         rtp,
         rtcp,
         rtcp_mux,
-        ptime: wanted - wanted % 10,
+        ptime: codec.packet_ms(wanted),
         direction,
+        srtp: None,
     }
 }

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use super::answer::describe;
+use super::answer::{describe, described};
 use super::negotiated::{Direction, Negotiated};
 use super::parse::Description;
-use super::{DEFAULT_PTIME, DTMF_PAYLOAD_TYPE};
+use super::{DEFAULT_PTIME, DTMF_PAYLOAD_TYPE, DTMF_PAYLOAD_TYPE_48K};
 use crate::codec::Codec;
+use crate::wire::crypto::{OurKeys, Srtp};
 
 /// Our end of a stream. The session id stays for the life of the dialog, the version counts up with
 /// every change (RFC 3264 §8).
@@ -23,6 +24,12 @@ pub struct Local {
     pub port: u16,
     /// The other media lines.
     pub frame: Frame,
+    /// Whether media is encrypted.
+    pub srtp: Srtp,
+    /// Our keys; `None`: it is not.
+    pub keys: Option<Box<OurKeys>>,
+    /// Offers of ours have keys.
+    pub offers_keys: bool,
 }
 
 /// The media lines of a session beside our audio, refused, each in its place: every later description has them
@@ -32,7 +39,7 @@ pub struct Frame {
     /// Lines before the audio line.
     pub(super) before: String,
     /// Profile of the audio line.
-    pub(super) proto: String,
+    pub proto: String,
     /// Lines after it.
     pub(super) after: String,
 }
@@ -84,21 +91,32 @@ pub fn offer(local: &Local, codecs: &[Codec], direction: Direction) -> String {
     let frame = &local.frame;
     let mut out = local.head();
     out.push_str(&frame.before);
+    let proto = if local.srtp == Srtp::Required { "RTP/SAVP" } else { frame.proto.as_str() };
     let numbers: Vec<String> = codecs.iter().map(|c| c.payload_type().to_string()).collect();
+    let events = events(codecs);
+    let event_numbers: Vec<String> = events.iter().map(|(pt, _)| pt.to_string()).collect();
+    let (numbers, event_numbers) = (numbers.join(" "), event_numbers.join(" "));
     // Writing into a String cannot fail.
-    let _ok =
-        write!(out, "m=audio {} {} {} {DTMF_PAYLOAD_TYPE}\r\n", local.port, frame.proto, numbers.join(" "));
+    let _ok = write!(out, "m=audio {} {proto} {numbers} {event_numbers}\r\n", local.port);
     for codec in codecs {
-        let _ok = write!(out, "a=rtpmap:{} {}/{}\r\n", codec.payload_type(), codec.name(), codec.clock());
+        out.push_str(&described(*codec, codec.payload_type()));
     }
-    let _ok = write!(
-        out,
-        "a=rtpmap:{DTMF_PAYLOAD_TYPE} telephone-event/8000\r\na=fmtp:{DTMF_PAYLOAD_TYPE} 0-15\r\n\
-         a=ptime:{DEFAULT_PTIME}\r\na={}\r\na=rtcp-mux\r\n",
-        direction.as_str()
-    );
+    for (pt, clock) in events {
+        let _ok = write!(out, "a=rtpmap:{pt} telephone-event/{clock}\r\na=fmtp:{pt} 0-15\r\n");
+    }
+    let _ok = write!(out, "a=ptime:{DEFAULT_PTIME}\r\na={}\r\na=rtcp-mux\r\n", direction.as_str());
+    for line in local.keys.iter().filter(|_| local.offers_keys).flat_map(|k| k.offer()) {
+        let _ok = write!(out, "a=crypto:{line}\r\n");
+    }
     out.push_str(&frame.after);
     out
+}
+
+/// Telephone-event formats to offer: one for each clock of the codecs (RFC 4733 §2.1).
+fn events(codecs: &[Codec]) -> Vec<(u8, u32)> {
+    let with = |pt: u8, clock: u32| codecs.iter().any(|c| c.clock() == clock).then_some((pt, clock));
+    let found = [with(DTMF_PAYLOAD_TYPE_48K, 48_000), with(DTMF_PAYLOAD_TYPE, 8000)];
+    found.into_iter().flatten().collect()
 }
 
 /// An offer inside a session: the codec and the numbers in use, nothing else (RFC 3264 §8.3.2).

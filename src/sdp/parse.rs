@@ -6,6 +6,7 @@ use sdp_types::{Attribute, Media, Session};
 
 use super::filter::tidy;
 use super::negotiated::Direction;
+use crate::wire::crypto::Crypto;
 
 /// Why a description is not usable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,12 +17,15 @@ pub enum SdpError {
     /// No audio line that is not refused.
     #[error("no audio stream")]
     NoAudio,
-    /// Another profile than RTP/AVP.
+    /// A profile that is not available, or may not be used.
     #[error("transport profile {0} is not available")]
     Profile(String),
     /// No codec in common.
     #[error("no codec in common")]
     NoCodec,
+    /// An encrypted stream without a key that we can use.
+    #[error("no key of the encrypted stream can be used")]
+    NoKeys,
     /// An address of a family we have not.
     #[error("the address family of the stream is not available")]
     Address,
@@ -81,13 +85,17 @@ pub struct Description {
     pub maxptime: Option<u16>,
     /// RTP and RTCP may share a port.
     pub rtcp_mux: bool,
+    /// The profile is one of encrypted streams.
+    pub secure: bool,
+    /// Keys that we can use, best first.
+    pub crypto: Vec<Crypto>,
 }
 
 impl Description {
     /// Reads a description.
     ///
     /// # Errors
-    /// Malformed, or without a live audio stream over RTP/AVP.
+    /// Malformed, or without a live audio stream over RTP/AVP or RTP/SAVP.
     pub fn parse(body: &[u8]) -> Result<Self, SdpError> {
         let tidied = tidy(body);
         let session = Session::parse(tidied.as_bytes()).map_err(|_| SdpError::Malformed)?;
@@ -122,12 +130,23 @@ impl Description {
             ptime: number("ptime"),
             maxptime: number("maxptime"),
             rtcp_mux: media.attributes.iter().any(|a| a.attribute == "rtcp-mux"),
+            secure: SECURE.iter().any(|p| p.eq_ignore_ascii_case(&media.proto)),
+            crypto: media
+                .attributes
+                .iter()
+                .filter(|a| a.attribute.eq_ignore_ascii_case("crypto"))
+                .filter_map(|a| Crypto::parse(a.value.as_deref()?))
+                .take(16)
+                .collect(),
         })
     }
 }
 
+/// Profiles of encrypted streams.
+const SECURE: [&str; 2] = ["RTP/SAVP", "RTP/SAVPF"];
+
 fn profile(proto: &str) -> bool {
-    ["RTP/AVP", "RTP/AVPF"].iter().any(|p| p.eq_ignore_ascii_case(proto))
+    ["RTP/AVP", "RTP/AVPF"].iter().chain(&SECURE).any(|p| p.eq_ignore_ascii_case(proto))
 }
 
 fn line(m: &Media) -> Line {

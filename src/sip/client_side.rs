@@ -92,7 +92,7 @@ impl Transactions {
     fn with_via(&mut self, draft: &Draft, target: Target) -> Draft {
         let mut sent = draft.clone();
         let branch = format!("{MAGIC_COOKIE}{}", self.rng.token());
-        let local = self.locals.for_peer(target.addr.ip()).unwrap_or(target.addr);
+        let local = self.locals.for_target(target).unwrap_or(target.addr);
         let via = format!("SIP/2.0/{} {local};branch={branch};rport", target.transport.as_str());
         sent.push_front("Via", via);
         sent
@@ -239,7 +239,7 @@ impl Transactions {
         if !tx.machine.waits() {
             return;
         }
-        if tx.may_fall_back {
+        if tx.may_fall_back && !tx.cancel_wanted {
             self.relaunch_over_udp(now, id);
             return;
         }
@@ -286,7 +286,7 @@ mod tests {
 
     use super::*;
     use crate::base::rng::Rng;
-    use crate::sip::transactions::Locals;
+    use crate::sip::locals::Locals;
     use crate::sip::virtual_time::epoch;
     use crate::wire::message::parse;
     use crate::wire::{Message, Uri};
@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn when_all_are_in_use_one_that_is_done_makes_room_but_none_that_waits() {
         let now = epoch();
-        let locals = Locals { v4: Some("192.0.2.1:5060".parse().unwrap()), v6: None };
+        let locals = Locals { v4: Some("192.0.2.1:5060".parse().unwrap()), ..Locals::default() };
         let mut tx = Transactions::new(locals, Rng::from_number(1), 3);
         let waiting = options(&mut tx, 0, now).unwrap();
         assert!(tx.poll_transmit().is_some());

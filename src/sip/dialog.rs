@@ -20,6 +20,9 @@ pub struct Dialog {
     pub remote_target: Uri,
     /// Proxies in between, nearest first.
     pub route_set: Vec<NameAddr>,
+    /// Where requests go whatever the remote target says, unless proxies are in between: the way that a phone
+    /// behind a router has opened.
+    pub pinned: Option<Uri>,
 }
 
 /// Why a request does not fit its dialog.
@@ -44,6 +47,7 @@ impl Dialog {
             remote_seq: Some(c.cseq),
             remote_target: c.contacts.first().map_or_else(|| c.from.uri.clone(), |a| a.uri.clone()),
             route_set: c.route("Record-Route")?,
+            pinned: None,
         })
     }
 
@@ -63,6 +67,7 @@ impl Dialog {
             remote_seq: None,
             remote_target: c.contacts.first().map_or_else(|| asked.clone(), |a| a.uri.clone()),
             route_set,
+            pinned: None,
         })
     }
 
@@ -136,7 +141,8 @@ impl Dialog {
     /// place (§12.2.1.1).
     fn route(&self) -> (Uri, Vec<NameAddr>, Uri) {
         let Some(first) = self.route_set.first() else {
-            return (self.remote_target.clone(), Vec::new(), self.remote_target.clone());
+            let hop = self.pinned.as_ref().unwrap_or(&self.remote_target);
+            return (self.remote_target.clone(), Vec::new(), hop.clone());
         };
         let loose = first.uri.sip().is_some_and(|u| u.params.get("lr").is_some());
         if loose {

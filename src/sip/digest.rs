@@ -5,6 +5,7 @@ use std::fmt;
 use md5::Md5;
 use sha2::{Digest as _, Sha256};
 
+use crate::wire::authorization::Authorization;
 use crate::wire::challenge::{Algorithm, Challenge};
 
 /// Most challenges of one request that are answered: far end and proxies on the way.
@@ -78,6 +79,12 @@ impl Authentication {
         self.rounds = 0;
     }
 
+    /// Everything begins anew: the server may have changed its mind.
+    pub fn restart(&mut self) {
+        self.realms.clear();
+        self.rounds = 0;
+    }
+
     /// The header fields that authenticate a request: name and value.
     pub fn headers(&mut self, method: &str, uri: &str, cnonce: &str) -> Vec<(&'static str, String)> {
         let credentials = &self.credentials;
@@ -121,8 +128,49 @@ fn response(c: &Challenge, ha1: &str, method: &str, uri: &str, cnonce: &str, cou
     hash(c.algorithm, &text)
 }
 
+/// What a user has to know: a password, or what RFC 7616 calls HA1 of it. Debug output hides it.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret {
+    /// Password; empty: none.
+    pub password: String,
+    /// MD5 of `name:realm:password`; empty: none.
+    pub ha1: String,
+    /// SHA-256 of the same; empty: none.
+    pub ha1_sha256: String,
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secret").finish_non_exhaustive()
+    }
+}
+
+/// The response that an answer to a challenge should have; `None` when the secret does not go with its
+/// algorithm.
+#[must_use]
+pub fn expected(secret: &Secret, method: &str, a: &Authorization) -> Option<String> {
+    let kept = match a.algorithm {
+        Algorithm::Md5 => &secret.ha1,
+        Algorithm::Sha256 => &secret.ha1_sha256,
+    };
+    let ha1 = match kept.as_str() {
+        "" if secret.password.is_empty() => return None,
+        "" => {
+            let (user, realm) = (unquoted(&a.username), unquoted(&a.realm));
+            hash(a.algorithm, &format!("{user}:{realm}:{}", secret.password))
+        }
+        ha1 => ha1.to_ascii_lowercase(),
+    };
+    let ha2 = hash(a.algorithm, &format!("{method}:{}", a.uri));
+    let text = match &a.qop {
+        Some((cnonce, count)) => format!("{ha1}:{}:{count:08x}:{cnonce}:auth:{ha2}", a.nonce),
+        None => format!("{ha1}:{}:{ha2}", a.nonce),
+    };
+    Some(hash(a.algorithm, &text))
+}
+
 /// A quoted string without its escapes, as it is hashed.
-fn unquoted(text: &str) -> String {
+pub(super) fn unquoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut escaped = false;
     for ch in text.chars() {
@@ -136,7 +184,7 @@ fn unquoted(text: &str) -> String {
     out
 }
 
-fn hash(algorithm: Algorithm, text: &str) -> String {
+pub(super) fn hash(algorithm: Algorithm, text: &str) -> String {
     let bytes = match algorithm {
         Algorithm::Md5 => Md5::digest(text).to_vec(),
         Algorithm::Sha256 => Sha256::digest(text).to_vec(),

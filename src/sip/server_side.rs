@@ -47,6 +47,12 @@ impl Transactions {
         self.servers.get(id).map(|tx| &tx.request)
     }
 
+    /// Where the responses of a server transaction go.
+    #[must_use]
+    pub fn peer_of(&self, id: ServerId) -> Option<Target> {
+        self.servers.get(id).map(|tx| tx.reply_to)
+    }
+
     /// The tag our responses carry.
     #[must_use]
     pub fn tag_of(&self, id: ServerId) -> Option<&str> {
@@ -56,7 +62,12 @@ impl Transactions {
     /// True when a request belongs to a transaction that lives.
     #[must_use]
     pub fn knows(&self, request: &Request) -> bool {
-        self.server_keys.contains_key(&ServerKey::of(request))
+        let key = if request.method == Method::Cancel {
+            ServerKey::of_cancelled(request)
+        } else {
+            ServerKey::of(request)
+        };
+        self.server_keys.contains_key(&key)
     }
 
     /// True while the INVITE of this transaction waits for its final response.
@@ -111,7 +122,7 @@ impl Transactions {
         }
         let addr = match source.transport {
             Transport::Udp => answer.via.reply_to(source.addr),
-            Transport::Tcp => source.addr,
+            Transport::Tcp | Transport::Tls => source.addr,
         };
         let target = Target { addr, ..source };
         self.out.push_back(Transmit { target, bytes: Bytes::from(answer.draft.to_bytes()) });
@@ -203,8 +214,8 @@ fn reply_target(request: &Request, source: Target) -> Target {
     match source.transport {
         Transport::Udp => Target { addr: request.common.via.reply_to(source.addr), ..source },
         // Should the connection be gone, a new one goes to where the peer says it listens (§18.2.2).
-        Transport::Tcp => {
-            let port = request.common.via.port.unwrap_or(5060);
+        Transport::Tcp | Transport::Tls => {
+            let port = request.common.via.port.unwrap_or(source.transport.default_port());
             Target { addr: SocketAddr::new(source.addr.ip(), port), ..source }
         }
     }

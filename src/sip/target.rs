@@ -1,6 +1,6 @@
 //! Where a message goes: transport, address, and the connection it should use.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::wire::uri::{Host, SipUri};
 
@@ -11,6 +11,8 @@ pub enum Transport {
     Udp,
     /// Streams.
     Tcp,
+    /// Encrypted streams.
+    Tls,
 }
 
 impl Transport {
@@ -20,13 +22,36 @@ impl Transport {
         match self {
             Self::Udp => "UDP",
             Self::Tcp => "TCP",
+            Self::Tls => "TLS",
         }
+    }
+
+    /// As it stands in Via, read.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        [Self::Udp, Self::Tcp, Self::Tls].into_iter().find(|t| t.as_str().eq_ignore_ascii_case(name))
     }
 
     /// True where retransmission is the transport's own business.
     #[must_use]
     pub fn is_reliable(self) -> bool {
-        matches!(self, Self::Tcp)
+        matches!(self, Self::Tcp | Self::Tls)
+    }
+
+    /// The port where nothing is said (RFC 3261 §19.1.2).
+    #[must_use]
+    pub fn default_port(self) -> u16 {
+        if self == Self::Tls { 5061 } else { 5060 }
+    }
+
+    /// The URI parameter that asks for it; UDP needs none.
+    #[must_use]
+    pub fn as_param(self) -> &'static str {
+        match self {
+            Self::Udp => "",
+            Self::Tcp => ";transport=tcp",
+            Self::Tls => ";transport=tls",
+        }
     }
 }
 
@@ -44,48 +69,62 @@ pub struct Target {
     pub conn: Option<ConnId>,
 }
 
-/// What a URI asks for before any name is resolved (RFC 3263 §4, without NAPTR and SRV).
+/// What a URI asks for before any name is looked up (RFC 3263 §4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NextHop {
-    /// Transport asked for; UDP where nothing is said.
-    pub transport: Transport,
+    /// `sips:`: TLS on the way to it.
+    pub secure: bool,
+    /// Transport asked for.
+    pub transport: Option<Transport>,
     /// Host.
     pub host: Host,
-    /// Port; 5060 where nothing is said.
-    pub port: u16,
+    /// Port asked for.
+    pub port: Option<u16>,
 }
 
-/// Why a URI cannot be sent to.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TargetError {
-    /// `sips:` or `transport=tls`.
-    #[error("TLS is not available in this version")]
-    Tls,
-    /// A transport we do not speak.
-    #[error("transport {0} is not spoken here; udp and tcp are")]
-    Transport(String),
+impl NextHop {
+    /// The transport where DNS does not choose one.
+    #[must_use]
+    pub fn usual_transport(&self) -> Transport {
+        self.transport.unwrap_or(if self.secure { Transport::Tls } else { Transport::Udp })
+    }
+
+    /// The target at an address of the host.
+    #[must_use]
+    pub fn at(&self, ip: IpAddr) -> Target {
+        let transport = self.usual_transport();
+        let port = self.port.unwrap_or(transport.default_port());
+        Target { transport, addr: SocketAddr::new(ip, port), conn: None }
+    }
 }
+
+/// A URI asks for a transport that is not spoken here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("transport {0} is not spoken here; udp, tcp and tls are")]
+pub struct UnknownTransport(String);
 
 /// The next hop a SIP URI names.
 ///
 /// # Errors
 /// A transport that is not available.
-pub fn next_hop(uri: &SipUri) -> Result<NextHop, TargetError> {
-    if uri.secure {
-        return Err(TargetError::Tls);
-    }
-    let transport = match uri.params.get("transport").map(str::to_ascii_lowercase).as_deref() {
-        None | Some("udp" | "") => Transport::Udp,
-        Some("tcp") => Transport::Tcp,
-        Some("tls") => return Err(TargetError::Tls),
-        Some(other) => return Err(TargetError::Transport(other.to_owned())),
+pub fn next_hop(uri: &SipUri) -> Result<NextHop, UnknownTransport> {
+    let asked = uri.params.get("transport").filter(|t| !t.is_empty());
+    let transport = match asked.map(|t| (t, Transport::by_name(t))) {
+        None => None,
+        // sips asks for TLS on top of whatever stream it names (RFC 3261 §26.2.2).
+        Some((_, Some(Transport::Tcp))) if uri.secure => Some(Transport::Tls),
+        Some((_, Some(t))) => Some(t),
+        Some((t, None)) => return Err(UnknownTransport(t.to_owned())),
     };
+    if uri.secure && transport == Some(Transport::Udp) {
+        return Err(UnknownTransport("udp under sips".to_owned()));
+    }
     // maddr takes the place of the host (RFC 3261 §19.1.1).
     let host = match uri.params.get("maddr").and_then(|m| crate::wire::uri::host_port_of(m).ok()) {
         Some((host, None)) => host,
         Some((_, Some(_))) | None => uri.host.clone(),
     };
-    Ok(NextHop { transport, host, port: uri.port.unwrap_or(5060) })
+    Ok(NextHop { secure: uri.secure, transport, host, port: uri.port })
 }
 
 #[cfg(test)]
@@ -96,14 +135,17 @@ mod tests {
     #[test]
     fn uris_say_transport_host_and_port() {
         let hop = |text: &str| next_hop(Uri::parse(text).unwrap().sip().unwrap());
-        let h = hop("sip:a@192.0.2.1;transport=TCP").unwrap();
-        assert_eq!((h.transport, h.port), (Transport::Tcp, 5060));
-        assert_eq!(
-            hop("sip:a@h:70").unwrap(),
-            NextHop { transport: Transport::Udp, host: Host::Name("h".into()), port: 70 }
-        );
+        let at = |text: &str| {
+            let t = hop(text).unwrap().at("192.0.2.7".parse().unwrap());
+            (t.transport, t.addr.port())
+        };
+        assert_eq!(at("sip:a@192.0.2.1;transport=TCP"), (Transport::Tcp, 5060));
+        assert_eq!(at("sip:a@h:70"), (Transport::Udp, 70));
+        assert_eq!(at("sip:a@h;transport=tls"), (Transport::Tls, 5061));
+        assert_eq!(at("sips:a@h"), (Transport::Tls, 5061));
+        assert_eq!(at("sips:a@h:99;transport=tcp"), (Transport::Tls, 99));
         assert_eq!(hop("sip:a@h;maddr=192.0.2.9").unwrap().host, Host::Ip("192.0.2.9".parse().unwrap()));
-        assert_eq!(hop("sips:a@h"), Err(TargetError::Tls));
-        assert_eq!(hop("sip:a@h;transport=sctp"), Err(TargetError::Transport("sctp".into())));
+        assert!(hop("sip:a@h;transport=sctp").unwrap_err().to_string().contains("sctp is not spoken"));
+        assert!(hop("sips:a@h;transport=udp").is_err());
     }
 }

@@ -1,10 +1,10 @@
 //! The transaction layer: owns all machines, matches messages to them, tells the user what is news.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use super::client_side::ClientTx;
+use super::locals::Locals;
 use super::machine::Machine;
 use super::server_side::ServerTx;
 use super::table::{ClientKey, MergeKey, ServerKey};
@@ -100,23 +100,6 @@ pub struct Transactions {
     pub(super) locals: Locals,
     pub(super) rng: Rng,
     pub(super) counters: Counters,
-}
-
-/// The addresses we give as our own, by family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Locals {
-    /// IPv4 address and SIP port.
-    pub v4: Option<SocketAddr>,
-    /// IPv6 address and SIP port.
-    pub v6: Option<SocketAddr>,
-}
-
-impl Locals {
-    /// Our address as `peer` should see it: of its family where we have one.
-    #[must_use]
-    pub fn for_peer(&self, peer: IpAddr) -> Option<SocketAddr> {
-        if peer.is_ipv4() { self.v4.or(self.v6) } else { self.v6.or(self.v4) }
-    }
 }
 
 impl Transactions {
@@ -225,6 +208,11 @@ impl Transactions {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Sends a keep-alive (RFC 5626 §3.5.1); nothing is waited for.
+    pub fn ping(&mut self, target: Target) {
+        self.out.push_back(Transmit { target, bytes: Bytes::from(b"\r\n\r\n".as_slice()) });
     }
 
     /// Our addresses.

@@ -47,10 +47,11 @@ impl Draft {
         draft
     }
 
-    /// Appends a field. Line breaks and NUL, which could end the field early, are dropped.
+    /// Appends a field. Line breaks, which would end the field early, are dropped; everything else goes back as it
+    /// came, NUL in a quoted string included.
     pub fn push(&mut self, name: impl Into<String>, value: impl Into<String>) {
         let mut value = value.into();
-        value.retain(|c| !matches!(c, '\r' | '\n' | '\0'));
+        value.retain(|c| !matches!(c, '\r' | '\n'));
         self.headers.push((name.into(), value));
     }
 

@@ -160,7 +160,10 @@ pub fn parse(bytes: &[u8]) -> Result<Message, Refusal> {
     let mut error = None;
     for line in lines {
         match line.split_once(':') {
-            Some((name, value)) if is_name(name.trim_end()) => headers.push(name.trim_end(), value.trim()),
+            // A CR of its own is nothing (RFC 3261 §25.1), and would be lost on the way out.
+            Some((name, value)) if is_name(name.trim_end()) && !value.contains('\r') => {
+                headers.push(name.trim_end(), value.trim());
+            }
             _ => error = error.or(Some(WireError::Value("header line"))),
         }
     }

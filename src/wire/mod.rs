@@ -1,6 +1,9 @@
 //! Rank 1: SIP on the wire (RFC 3261 §7, §19, §25). Bytes become types whose contents need no second check.
 
+pub mod authorization;
 pub mod challenge;
+pub mod crypto;
+pub mod dns;
 pub mod draft;
 pub mod headers;
 pub mod message;

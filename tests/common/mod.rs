@@ -61,9 +61,14 @@ impl Gateway {
 
     /// The same with a configuration file of this text.
     pub fn start_release_with(text: &str) -> Self {
+        Self::start_release_configured(text, &[])
+    }
+
+    /// The same with environment variables as well.
+    pub fn start_release_configured(text: &str, env: &[(&str, &str)]) -> Self {
         let file = std::env::temp_dir().join(format!("branchline-test-{}.toml", std::process::id()));
         std::fs::write(&file, text).unwrap();
-        let gw = Self::start_binary(release(), &["--config", file.to_str().unwrap()], &[]);
+        let gw = Self::start_binary(release(), &["--config", file.to_str().unwrap()], env);
         std::fs::remove_file(file).unwrap();
         gw
     }
@@ -89,7 +94,8 @@ impl Gateway {
                 eprintln!("{line}");
             }
         });
-        let listen = std::fs::read(dir.join("listen.json")).unwrap();
+        let named = env.iter().find(|(k, _)| *k == "STATE_DIR").map(|(_, v)| PathBuf::from(v));
+        let listen = std::fs::read(named.as_ref().unwrap_or(&dir).join("listen.json")).unwrap();
         Self { child, dir, listen: serde_json::from_slice(&listen).unwrap() }
     }
 
@@ -130,6 +136,25 @@ impl Gateway {
 
     pub fn delete(&self, path: &str) -> Reply {
         self.request("DELETE", path, "", b"")
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts the binary again over the same state directory.
+    pub fn restart(&mut self) {
+        let dir = self.dir.to_str().unwrap().to_owned();
+        let again = Self::start(&[("STATE_DIR", &dir)]);
+        (self.child, self.listen) = again.parts();
+    }
+
+    fn parts(mut self) -> (Child, Value) {
+        // Its own directory stays empty: another one was named.
+        let nobody = Command::new("true").spawn().unwrap();
+        (std::mem::replace(&mut self.child, nobody), self.listen.take())
     }
 
     /// SIGTERM, then the exit code.

@@ -16,6 +16,9 @@
 )]
 
 mod audio;
+mod ears;
+mod network;
 mod no_alloc;
 mod packets;
+mod quality;
 mod wire;

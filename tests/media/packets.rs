@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use branchline::media::command::{Fact, Target};
-use branchline::media::order::{Digits, Order};
+use branchline::media::order::{Digits, Order, Refit};
 use branchline::media::record::{Recording, Shared};
 use branchline::rtp::packet::{Packet, header};
 use branchline::rtp::rtcp;
 use branchline::rtp::telephone_event::{Event, code_of};
-use branchline::sdp::Direction;
+use branchline::sdp::{Direction, Negotiated};
 
 use crate::wire::{Bench, FarWire, Phone, at, digits, level, stream};
 
@@ -189,7 +189,7 @@ fn silence_is_reported_once_and_not_on_hold() {
     }
     let mut held = stream(4000);
     held.direction = Direction::RecvOnly;
-    b.order(Order::Update(0, held, None));
+    b.order(Order::Update(0, refit(held)));
     let before = p.far.0.borrow().sent.len();
     for _ in 0..400 {
         b.tick();
@@ -199,7 +199,7 @@ fn silence_is_reported_once_and_not_on_hold() {
         (0, before),
         "nothing is sent to who wants nothing"
     );
-    b.order(Order::Update(0, stream(4000), None));
+    b.order(Order::Update(0, refit(stream(4000))));
     for _ in 0..600 {
         b.tick();
     }
@@ -224,4 +224,9 @@ fn reports_are_sent_and_say_what_was_received() {
     let about = report.about_us.unwrap();
     assert!(report.sent.unwrap().packets > 400);
     assert!((10..=16).contains(&about.fraction_lost), "one in twenty: {}", about.fraction_lost);
+}
+
+/// Another agreement with the same codec.
+fn refit(stream: Negotiated) -> Box<Refit> {
+    Box::new(Refit { stream, signalling: None, coders: None })
 }

@@ -4,10 +4,11 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use branchline::codec::opus::Wishes;
 use branchline::codec::{Codec, g711};
 use branchline::media::command::{Fact, Slot};
 use branchline::media::engine::{Engine, Sizes};
-use branchline::media::leg::Leg;
+use branchline::media::leg::{Coders, Leg};
 use branchline::media::order::{Order, Report};
 use branchline::media::wire::{Batch, Wire};
 use branchline::rtp::packet::{Packet, header};
@@ -57,6 +58,9 @@ impl Wire for FarWire {
     }
 }
 
+/// Wall clock at the beginning.
+pub const BEGIN_NS: u64 = 1_776_330_000_000_000_000;
+
 /// An engine with its queues in hand.
 pub struct Bench<W> {
     pub engine: Engine<W>,
@@ -72,7 +76,7 @@ impl<W: Wire> Bench<W> {
         let (give, reports) = RingBuffer::new(1024);
         let sizes = Sizes { legs: 64, rooms: 32, plays: 32, recordings: 64 };
         let engine = Engine::new(sizes, take, give, 5);
-        Self { engine, orders, reports, facts: Vec::new(), now_ns: 1_776_330_000_000_000_000 }
+        Self { engine, orders, reports, facts: Vec::new(), now_ns: BEGIN_NS }
     }
 
     pub fn order(&mut self, order: Order<W>) {
@@ -102,6 +106,7 @@ pub fn at(port: u16) -> SocketAddr {
 pub fn stream(port: u16) -> Negotiated {
     Negotiated {
         codec: Codec::Pcmu,
+        wishes: Wishes::default(),
         payload_out: 0,
         payload_in: 0,
         dtmf: Some(Dtmf { payload_type: 101, clock: 8000 }),
@@ -110,6 +115,7 @@ pub fn stream(port: u16) -> Negotiated {
         rtcp_mux: false,
         ptime: 20,
         direction: Direction::SendRecv,
+        srtp: None,
     }
 }
 
@@ -146,7 +152,9 @@ impl Phone {
     }
 
     pub fn leg(&self, stream: Negotiated) -> Box<Leg<FarWire>> {
-        Box::new(Leg::new(self.far.clone(), stream, None, u32::from(self.port) * 104_729, false, false))
+        let coders = Box::new(Coders::new(&stream, stream.codec.sample_rate(), 5));
+        let ssrc = u32::from(self.port) * 104_729;
+        Box::new(Leg::new(self.far.clone(), stream, coders, None, ssrc, false, false))
     }
 
     /// The next packet of its voice.

@@ -33,8 +33,8 @@ fn a_call_is_placed_and_ended_with_a_password() {
 fn credentials_of_wrong_shape_are_refused() {
     let office = Office::open("digest-bad", &[]);
     for (auth, why) in [
-        (r#""secret""#, "auth: expected an object with username and password"),
-        (r#"["alice","secret"]"#, "auth: expected an object"),
+        (r#""secret""#, "expected an object with named fields"),
+        (r#"["alice","secret"]"#, "expected an object with named fields"),
         (r#"{"username":7,"password":"x"}"#, "expected a string"),
         (r#"{"username":"a\n","password":"x"}"#, "auth.username"),
     ] {

@@ -16,15 +16,25 @@
     reason = "a test may fail loudly"
 )]
 
+mod amd;
 mod api_test;
 #[path = "../common/mod.rs"]
 mod common;
 mod digest;
 mod hold;
 mod load;
+#[path = "../media/network.rs"]
+mod network;
 mod office;
 mod phone;
 mod prack;
+mod provider;
+mod quality;
+mod registrar;
+mod scan;
+mod servers;
 mod session;
+mod sounds;
+mod tls;
 mod tour;
 mod transfer;

@@ -1,6 +1,6 @@
 //! A branch office for a test: a gateway whose events come as lines, and phones of different voices.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -16,6 +16,11 @@ pub struct Office {
 
 impl Office {
     pub fn open(name: &str, env: &[(&str, &str)]) -> Self {
+        Self::open_with(name, env, |_| String::new())
+    }
+
+    /// The same with a configuration file of a text that may name files of the office's directory.
+    pub fn open_with(name: &str, env: &[(&str, &str)], text: impl FnOnce(&Path) -> String) -> Self {
         let dir = std::env::temp_dir().join(format!("branchline-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -24,7 +29,8 @@ impl Office {
         let hook = format!("http://127.0.0.1:{port}/");
         let mut all = vec![("WEBHOOK_URL", hook.as_str())];
         all.extend(env);
-        Self { gateway: Gateway::start_release(&all), events, dir }
+        let text = text(&dir);
+        Self { gateway: Gateway::start_release_configured(&text, &all), events, dir }
     }
 
     /// A phone at this port, with a voice of its own.
@@ -37,6 +43,23 @@ impl Office {
         Phone::with_voice(&self.dir, port, parameters)
     }
 
+    /// A phone of this user.
+    pub fn phone_of(&self, port: u16, user: &str, parameters: &[&str]) -> Phone {
+        Phone::of_user(&self.dir, port, user, parameters)
+    }
+
+    /// Asks for a call and gives back its leg.
+    pub fn originate(&self, body: &str) -> String {
+        let reply = self.gateway.post("/v1/legs", body);
+        assert_eq!(reply.status, 201, "{reply:?}");
+        reply.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// The directory of its files.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The address of the gateway.
     pub fn sip(&self) -> String {
         self.gateway.listen["sip"].as_str().unwrap().to_owned()
@@ -44,6 +67,14 @@ impl Office {
 
     pub fn event(&self, kind: &str) -> Value {
         self.events.json("type", kind, 20)
+    }
+
+    /// The next event of this kind about this leg.
+    pub fn event_of(&self, kind: &str, leg: &str) -> Value {
+        self.events.wait(kind, 20, |line| {
+            let e: Value = serde_json::from_str(line).ok()?;
+            (e["type"] == kind && e["leg_id"] == leg).then_some(e)
+        })
     }
 
     /// Lets a phone call the gateway and answers it into a room; its leg.

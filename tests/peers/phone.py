@@ -1,21 +1,25 @@
 """A phone nobody here wrote (baresip), driven by lines on standard input, telling its story on standard
 output. What it hears goes to a file of raw 16-bit samples.
 
-usage: phone.py PORT VOICE.wav HEARD.raw USER [ACCOUNT-PARAMETER …]
-commands: dial URI | answer | digits D | hold | resume | hangup | quit
-          transfer URI | attended (the first call to the last) | accept | reject CODE
+usage: phone.py PORT VOICE.wav HEARD.raw USER [ACCOUNT-PARAMETER | set:FIELD=VALUE | config:LINE …]
+       set: gives a field of the account (domain, password, registrar, transport, reg_interval, codec),
+       config: a line of the stack's configuration
+commands: dial URI | refused URI | answer | digits D | hold | resume | hangup | quit
+          transfer URI | attended (the first call to the last) | accept | reject CODE | register | unregister
 """
 
 import asyncio
 import json
 import sys
 
-from baresip import Account, Config
+from baresip import Account, CallFailed, CallTimeout, Config
 from baresip.runtime import Runtime
 from baresip.ua import UserAgent
 
 PORT, VOICE, HEARD, USER = sys.argv[1:5]
-PARAMETERS = tuple(sys.argv[5:])
+SET = dict(p[4:].split("=", 1) for p in sys.argv[5:] if p.startswith("set:"))
+CONFIG = [p[7:] for p in sys.argv[5:] if p.startswith("config:")]
+PARAMETERS = tuple(p for p in sys.argv[5:] if not p.startswith(("set:", "config:")))
 
 
 def say(what, **more):
@@ -23,10 +27,17 @@ def say(what, **more):
 
 
 async def listen(call, out):
-    """Writes what is heard until the call ends."""
+    """Writes what is heard, its first channel, until the call ends."""
+    rate = 0
     while call.final_stats is None:
         try:
+            info = call.audio.info()
             pcm = call.audio.read(1 << 16)
+            if info.rx_channels == 2:
+                pcm = b"".join(pcm[i : i + 2] for i in range(0, len(pcm), 4))
+            if pcm and rate != info.rx_sample_rate:
+                rate = info.rx_sample_rate
+                say("hears", rate=rate, channels=info.rx_channels)
         except Exception:
             pcm = b""
         if pcm:
@@ -43,17 +54,19 @@ async def main():
             net_interface="127.0.0.1",
             audio_source=f"aufile,{VOICE}",
             audio_player=None,
-            extra_config_text=f"sip_listen 127.0.0.1:{PORT}\n",
+            extra_config_text="\n".join([f"sip_listen 127.0.0.1:{PORT}", *CONFIG, ""]),
         )
     )
     ua = await UserAgent.create(
         runtime,
         Account(
             user=USER,
-            domain=f"127.0.0.1:{PORT}",
-            password="",
-            reg_interval=0,
-            audio_codecs=("pcmu",),
+            domain=SET.get("domain", f"127.0.0.1:{PORT}"),
+            password=SET.get("password", ""),
+            registrar=SET.get("registrar"),
+            reg_interval=int(SET.get("reg_interval", 0)),
+            transport=SET.get("transport", "udp"),
+            audio_codecs=(SET.get("codec", "pcmu"),),
             extra_params=PARAMETERS,
         ),
     )
@@ -79,6 +92,8 @@ async def main():
             if verb == "dial":
                 follow(await ua.dial(line[1]))
                 tasks.append(asyncio.ensure_future(established(calls[-1])))
+            elif verb == "refused":
+                await refused(ua, line[1])
             elif verb == "answer":
                 await calls[-1].answer()
                 tasks.append(asyncio.ensure_future(established(calls[-1])))
@@ -99,12 +114,28 @@ async def main():
                 tasks.append(asyncio.ensure_future(established(calls[-1])))
             elif verb == "reject":
                 await next(c for c in calls if c.transfer_request).reject_transfer(int(line[1]))
+            elif verb == "register":
+                await ua.register(timeout=10)
+            elif verb == "unregister":
+                await ua.unregister(timeout=10)
             elif verb == "quit":
                 break
             say("done", verb=verb)
         except Exception as e:
             say("failed", verb=verb, error=repr(e))
     await runtime.close()
+
+
+async def refused(ua, uri):
+    """Dials somebody who refuses at once: within a millisecond, which the phone's bindings miss at times."""
+    for _ in range(5):
+        try:
+            await (await ua.dial(uri)).wait_established(2)
+            return say("established")
+        except CallTimeout:
+            continue
+        except CallFailed as e:
+            return say("not established", error=repr(e))
 
 
 async def established(call):

@@ -90,15 +90,36 @@ pub struct Phone {
 impl Phone {
     /// A phone whose voice no other port of the same ten has.
     pub fn with_voice(dir: &Path, port: u16, parameters: &[&str]) -> Self {
+        Self::of_user(dir, port, "user", parameters)
+    }
+
+    fn voice(dir: &Path, port: u16) -> (Vec<i16>, PathBuf) {
         let low = 300.0 + 300.0 * f64::from(port / 2 % 5) * 2.0;
         let voice = sweep(low, low + 400.0);
         let file = dir.join(format!("voice-{port}.wav"));
         write_voice(&file, &voice);
-        Self { voice, ..Self::with_parameters(dir, port, &file, "user", parameters) }
+        (voice, file)
+    }
+
+    /// The same, of this user.
+    pub fn of_user(dir: &Path, port: u16, user: &str, parameters: &[&str]) -> Self {
+        let (voice, file) = Self::voice(dir, port);
+        Self { voice, ..Self::with_parameters(dir, port, &file, user, parameters) }
     }
 
     pub fn start(dir: &Path, port: u16, voice: &Path, user: &str) -> Self {
         Self::with_parameters(dir, port, voice, user, &[])
+    }
+
+    /// A phone that knows one codec only.
+    pub fn with_codec(dir: &Path, port: u16, voice: &Path, codec: &str) -> Self {
+        Self::with_parameters(
+            dir,
+            port,
+            voice,
+            "user",
+            &[&format!("set:codec={codec}"), "config:opus_bitrate 64000", "config:opus_application audio"],
+        )
     }
 
     /// A phone whose account has further parameters.
@@ -139,8 +160,13 @@ impl Phone {
 
     /// Waits until `seconds` more have been heard.
     pub fn hear(&self, seconds: f64) -> Vec<i16> {
+        self.hear_at(seconds, 8000.0)
+    }
+
+    /// The same of a phone whose codec has another sampling rate, Hz.
+    pub fn hear_at(&self, seconds: f64, rate: f64) -> Vec<i16> {
         let before = self.heard().len();
-        let more = (seconds * 8000.0) as usize;
+        let more = (seconds * rate) as usize;
         let until = Instant::now() + Duration::from_secs_f64(seconds + 10.0);
         while self.heard().len() < before + more {
             assert!(Instant::now() < until, "the phone does not hear anything");
@@ -178,9 +204,13 @@ pub fn write_voice(path: &Path, second: &[i16]) {
     w.finalize().unwrap();
 }
 
-/// The best normalised correlation of half a second of `heard` with any place of a repeating voice.
+/// The best normalised correlation of any half second of `heard` with any place of a repeating voice: where the
+/// jitter buffer left out or repeated a piece, the half second around it is not like the voice.
 pub fn correlation(heard: &[i16], voice: &[i16]) -> f64 {
-    let window = &heard[..4000];
+    heard.chunks_exact(4000).map(|window| alike(window, voice)).fold(0.0, f64::max)
+}
+
+fn alike(window: &[i16], voice: &[i16]) -> f64 {
     let energy = |x: &mut dyn Iterator<Item = i16>| x.map(|s| f64::from(s).powi(2)).sum::<f64>().sqrt();
     let mine = energy(&mut window.iter().copied()).max(1.0);
     let mut best = 0.0f64;

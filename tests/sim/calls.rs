@@ -18,6 +18,7 @@ pub fn seeds() -> u64 {
 
 fn call(ring_timeout: u32) -> Originate {
     Originate {
+        amd: None,
         uri: Uri::parse("sip:bob@10.0.0.2").unwrap(),
         from: "alice".into(),
         privacy: String::new(),

@@ -2,7 +2,7 @@
 
 use branchline::sip::digest::Credentials;
 
-use crate::calls::{A, FOREVER, call_to, report, seeds, total};
+use crate::calls::{A, B, FOREVER, call_to, report, seeds, total};
 use crate::guard::Guard;
 use crate::net::{HARSH, Injected, Net};
 use crate::phone::sdp;
@@ -102,4 +102,67 @@ fn nobody_but_whom_we_called_gets_an_answer() {
     let guard = net.phone.guard.as_ref().unwrap();
     assert_eq!((guard.passed, guard.challenged), (0, 1), "asked once, and told nothing");
     net.check_end("redirected");
+}
+
+/// Nobody is welcome but who knows anna's password.
+const STRICT: &str =
+    "[sip]\naccept_from = [\"192.0.2.0/24\"]\nuser = [{ name = \"anna\", password = \"secret\" }]\n";
+
+fn strangers_call(net: &mut Net, username: &str, password: &str) -> String {
+    let credentials = Credentials { username: username.into(), password: password.into() };
+    let wanted =
+        branchline::gateway::command::Originate { auth: Some(credentials), ..call_to("sip:desk@10.0.0.2") };
+    net.with(A, |gw, now| gw.originate(now, wanted)).unwrap().id
+}
+
+#[test]
+fn a_stranger_with_a_password_may_call() {
+    let mut sum = Injected::default();
+    for seed in 0..seeds() {
+        let mut net = Net::new(seed, 2, HARSH, STRICT);
+        let a = strangers_call(&mut net, "anna", "secret");
+        assert!(net.run_until(60_000, |n| !n.legs(B).is_empty()), "seed {seed}: it never rang");
+        let b = net.legs(B)[0].clone();
+        net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
+        net.run_for(40_000);
+        assert_eq!((net.state(A, &a), net.state(B, &b)), ("connected", "connected"), "seed {seed}");
+        let who = if seed % 2 == 0 { A } else { B };
+        let leg = if who == A { &a } else { &b };
+        net.with(who, |gw, now| gw.hang_up_leg(now, leg, None)).unwrap();
+        net.run_for(FOREVER);
+        assert_eq!(net.legs(B).len(), 1, "seed {seed}");
+        net.check_end(&format!("seed {seed}"));
+        total(&mut sum, net.injected);
+    }
+    report("a stranger's call", sum);
+}
+
+#[test]
+fn a_stranger_without_one_leaves_nothing_and_learns_nothing() {
+    for seed in 0..seeds() {
+        let mut net = Net::new(seed, 2, HARSH, STRICT);
+        let (user, password) = if seed % 2 == 0 { ("anna", "wrong") } else { ("nobody", "secret") };
+        let a = strangers_call(&mut net, user, password);
+        net.run_for(10_000);
+        assert!(net.legs(B).is_empty(), "seed {seed}");
+        assert_eq!(net.nodes[B].gw.numbers().transactions, (0, 0), "seed {seed}: not even a transaction");
+        net.run_for(FOREVER);
+        let reason = net.reason(A, &a);
+        assert!(matches!(reason.as_deref(), Some("forbidden" | "unauthorized")), "seed {seed}: {reason:?}");
+        net.check_end(&format!("seed {seed}"));
+    }
+}
+
+#[test]
+fn a_stranger_with_a_password_may_give_up() {
+    for seed in 0..seeds() {
+        let mut net = Net::new(seed, 2, HARSH, STRICT);
+        let a = strangers_call(&mut net, "anna", "secret");
+        assert!(net.run_until(60_000, |n| !n.legs(B).is_empty()), "seed {seed}: it never rang");
+        let b = net.legs(B)[0].clone();
+        net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)).unwrap();
+        net.run_for(FOREVER);
+        assert_eq!(net.reason(B, &b).as_deref(), Some("caller_cancel"), "seed {seed}");
+        net.check_end(&format!("seed {seed}"));
+    }
 }

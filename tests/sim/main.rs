@@ -17,14 +17,17 @@
 
 mod calls;
 mod digest;
+mod failover;
 mod guard;
 mod hold;
 mod net;
 mod paths;
 mod phone;
 mod prack;
+mod register;
 mod reinvite;
 mod session;
 mod timers;
 mod transfer;
+mod trusted;
 mod webhooks;

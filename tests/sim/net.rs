@@ -13,8 +13,8 @@ use branchline::gateway::event::Event;
 use branchline::gateway::ports::Port;
 use branchline::gateway::work::{Work, WorkId, WorkResult};
 use branchline::media::command::{Command, Fact, Quality};
-use branchline::sip::target::{Target, Transport};
-use branchline::sip::transactions::Locals;
+use branchline::sip::locals::Locals;
+use branchline::sip::target::{NextHop, Target, Transport};
 
 use crate::phone::{PHONE, Phone};
 
@@ -69,7 +69,7 @@ pub struct Net {
     pub rng: Rng,
     wires: BTreeMap<(Instant, u64), Datagram>,
     /// Names being looked up, with the time of their answer: by which node, what for.
-    lookups: BTreeMap<(Instant, u64), (usize, WorkId, String)>,
+    lookups: BTreeMap<(Instant, u64), (usize, WorkId, NextHop)>,
     sequence: u64,
     pub injected: Injected,
     /// How often each method, or status code, was sent.
@@ -91,7 +91,7 @@ impl Net {
         let start = Instant::now();
         let make = |i: usize| {
             let addr: SocketAddr = format!("10.0.0.{}:5060", i + 1).parse().unwrap();
-            let locals = Locals { v4: Some(addr), v6: None };
+            let locals = Locals { v4: Some(addr), ..Locals::default() };
             let gw = Gateway::new(config(extra), locals, rng.fork());
             Node { gw, addr, events: Vec::new(), next_port: 0, deaf: false, dumb: false }
         };
@@ -117,6 +117,13 @@ impl Net {
             net.drain(i);
         }
         net
+    }
+
+    /// A node loses its memory.
+    pub fn restart(&mut self, node: usize, extra: &str) {
+        let locals = Locals { v4: Some(self.nodes[node].addr), ..Locals::default() };
+        self.nodes[node].gw = Gateway::new(config(extra), locals, self.rng.fork());
+        self.drain(node);
     }
 
     pub fn at(&self, ms: u64) -> Instant {
@@ -159,10 +166,10 @@ impl Net {
             }
             while let Some(work) = node.gw.poll_work() {
                 busy = true;
-                if let Work::Resolve { id, host } = work {
+                if let Work::Locate { id, hop, .. } = work {
                     let wait = Duration::from_millis(self.rng.below(4000).into());
                     self.sequence += 1;
-                    self.lookups.insert((self.now.mono + wait, self.sequence), (i, id, host));
+                    self.lookups.insert((self.now.mono + wait, self.sequence), (i, id, hop));
                 }
             }
             let from = node.addr;
@@ -217,10 +224,24 @@ impl Net {
 
     /// Answers the oldest question for a name: `node1.test` is the second node, others are unknown.
     fn look_up(&mut self) {
-        let Some((_, (node, id, host))) = self.lookups.pop_first() else { return };
-        let found = self.nodes.iter().enumerate().find(|(i, _)| host == format!("node{i}.test"));
-        let addresses = found.map(|(_, n)| n.addr.ip()).into_iter().collect();
-        self.with(node, |gw, now| gw.handle_work(now, id, WorkResult::Resolved(addresses)));
+        let Some((_, (node, id, hop))) = self.lookups.pop_first() else { return };
+        let targets = self.targets_of(&hop);
+        self.with(node, |gw, now| gw.handle_work(now, id, WorkResult::Located(targets)));
+    }
+
+    /// `node1.test` is the second node, `node3-1.test` the fourth and, should that fail, the second.
+    fn targets_of(&self, hop: &NextHop) -> Vec<Target> {
+        let Some(list) = hop
+            .host
+            .to_string()
+            .strip_suffix(".test")
+            .and_then(|h| h.strip_prefix("node"))
+            .map(str::to_owned)
+        else {
+            return Vec::new();
+        };
+        let nodes = list.split('-').filter_map(|n| self.nodes.get(n.parse::<usize>().ok()?));
+        nodes.map(|n| hop.at(n.addr.ip())).collect()
     }
 
     fn next_at(&self) -> Option<Instant> {

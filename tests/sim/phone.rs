@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use branchline::base::rng::Rng;
 use branchline::sip::dialog::Dialog;
+use branchline::sip::locals::Locals;
 use branchline::sip::target::{Target, Transport};
-use branchline::sip::transactions::{ClientId, Event, Locals, ServerId, Transactions, Transmit};
+use branchline::sip::transactions::{ClientId, Event, ServerId, Transactions, Transmit};
 use branchline::wire::message::parse;
 use branchline::wire::{Draft, Message, Method, Request, Response, Uri};
 
@@ -61,7 +62,7 @@ impl Phone {
     pub fn new(gateway: SocketAddr, rng: Rng) -> Self {
         let addr = PHONE.parse().unwrap();
         Self {
-            tx: Transactions::new(Locals { v4: Some(addr), v6: None }, rng, 1024),
+            tx: Transactions::new(Locals { v4: Some(addr), ..Locals::default() }, rng, 1024),
             dialog: None,
             heard: Vec::new(),
             asked: Vec::new(),

@@ -41,7 +41,7 @@ fn a_call_without_an_offer_gets_ours_in_the_200() {
         let leg = connected(&mut net, None);
         let (code, offer) = net.phone.outcome(1).unwrap();
         assert_eq!(code, 200);
-        assert!(offer.contains("m=audio ") && offer.contains("RTP/AVP 0 8"), "seed {seed}: {offer}");
+        assert!(offer.contains("m=audio ") && offer.contains("RTP/AVP 111 9 0 8 "), "seed {seed}: {offer}");
         finish(&mut net, &leg, &format!("seed {seed}"));
         total(&mut sum, net.injected);
     }

@@ -2,7 +2,7 @@
 
 use super::put;
 
-fn options(uri: &str, via: &str, from_host: &str) -> Vec<u8> {
+pub fn options(uri: &str, via: &str, from_host: &str) -> Vec<u8> {
     format!(
         "OPTIONS {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {via};branch=z9hG4bKas3-111\r\nMax-Forwards: 70\r\n\
          From: <sip:user@{from_host}>;tag=81x2\r\nTo: <sip:user@example.com>\r\nCall-ID: v6@example.com\r\n\
@@ -11,35 +11,27 @@ fn options(uri: &str, via: &str, from_host: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+/// Name, Request-URI, Via and status code of each case.
+pub const CASES: [(&str, &str, &str, u16); 8] = [
+    ("4.1 valid reference", "sip:[2001:db8::10]", "[2001:db8::9:1]", 200),
+    ("4.2 reference without brackets", "sip:2001:db8::10", "[2001:db8::9:1]", 400),
+    (
+        "4.3 port inside the brackets is part of the address",
+        "sip:[2001:db8::10:5070]",
+        "[2001:db8::9:1]",
+        200,
+    ),
+    ("4.4 port outside", "sip:[2001:db8::10]:5070", "[2001:db8::9:1]", 200),
+    ("4.5 received without brackets", "sip:[2001:db8::10]", "[2001:db8::9:1];received=2001:db8::9:255", 200),
+    ("4.5 received with brackets", "sip:[2001:db8::10]", "[2001:db8::9:1];received=[2001:db8::9:255]", 200),
+    ("4.9 mapped address", "sip:[::ffff:192.0.2.2]", "[::ffff:192.0.2.2]:5060", 200),
+    ("4.10 three colons", "sip:[2001:db8:::192.0.2.1]", "[2001:db8::9:1]", 200),
+];
+
 #[test]
 fn each_case_of_rfc_5118() {
     let from = "[fd00::9]:5060";
-    let cases = [
-        ("4.1 valid reference", "sip:[2001:db8::10]", "[2001:db8::9:1]", 200),
-        ("4.2 reference without brackets", "sip:2001:db8::10", "[2001:db8::9:1]", 400),
-        (
-            "4.3 port inside the brackets is part of the address",
-            "sip:[2001:db8::10:5070]",
-            "[2001:db8::9:1]",
-            200,
-        ),
-        ("4.4 port outside", "sip:[2001:db8::10]:5070", "[2001:db8::9:1]", 200),
-        (
-            "4.5 received without brackets",
-            "sip:[2001:db8::10]",
-            "[2001:db8::9:1];received=2001:db8::9:255",
-            200,
-        ),
-        (
-            "4.5 received with brackets",
-            "sip:[2001:db8::10]",
-            "[2001:db8::9:1];received=[2001:db8::9:255]",
-            200,
-        ),
-        ("4.9 mapped address", "sip:[::ffff:192.0.2.2]", "[::ffff:192.0.2.2]:5060", 200),
-        ("4.10 three colons", "sip:[2001:db8:::192.0.2.1]", "[2001:db8::9:1]", 200),
-    ];
-    for (name, uri, via, code) in cases {
+    for (name, uri, via, code) in CASES {
         let got = put(&options(uri, via, "[2001:db8::9]"), from);
         println!("{name:52} {:?}", got.codes);
         assert_eq!(got.codes, [code], "{name}: {}", got.text);

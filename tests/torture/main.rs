@@ -16,9 +16,13 @@
 )]
 
 mod cases;
+#[path = "../common/mod.rs"]
+mod common;
 mod ipv6;
 mod noise;
+mod registrar;
 mod rows;
+mod socket;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -29,8 +33,8 @@ use branchline::base::time::{Now, Utc};
 use branchline::config::{Config, Sources, load};
 use branchline::gateway::Gateway;
 use branchline::gateway::ports::Port;
+use branchline::sip::locals::Locals;
 use branchline::sip::target::{Target, Transport};
-use branchline::sip::transactions::Locals;
 
 /// What the gateway does with a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +43,8 @@ pub struct Verdict {
     pub codes: Vec<u16>,
     /// Everything sent back, as text.
     pub text: String,
+    /// Where the first answer went.
+    pub replies_to: Option<SocketAddr>,
     /// Legs that came into being.
     pub legs: usize,
 }
@@ -48,7 +54,7 @@ pub fn put(message: &[u8], from: &str) -> Verdict {
     let config: Config = load(&Sources { file: None, env: &[] }).unwrap();
     let local: SocketAddr = "192.168.7.1:5060".parse().unwrap();
     let v6: SocketAddr = "[fd00::1]:5060".parse().unwrap();
-    let locals = Locals { v4: Some(local), v6: Some(v6) };
+    let locals = Locals { v4: Some(local), v6: Some(v6), ..Locals::default() };
     let mut gw = Gateway::new(Rc::new(config), locals, Rng::from_number(1));
     gw.add_port(Port { id: 1, address: local.ip(), port: 10_000 });
     gw.add_port(Port { id: 2, address: v6.ip(), port: 10_002 });
@@ -56,7 +62,9 @@ pub fn put(message: &[u8], from: &str) -> Verdict {
     let source = Target { transport: Transport::Udp, addr: from.parse().unwrap(), conn: None };
     gw.handle_message(now, source, message);
     let mut text = String::new();
+    let mut replies_to = None;
     while let Some(t) = gw.poll_transmit() {
+        replies_to.get_or_insert(t.target.addr);
         text.push_str(&String::from_utf8_lossy(&t.bytes));
     }
     let codes = text
@@ -64,5 +72,5 @@ pub fn put(message: &[u8], from: &str) -> Verdict {
         .filter_map(|l| l.strip_prefix("SIP/2.0 ")?.get(..3)?.parse().ok())
         .filter(|c| *c != 100)
         .collect();
-    Verdict { codes, text, legs: gw.legs().len() }
+    Verdict { codes, text, replies_to, legs: gw.legs().len() }
 }

@@ -1,0 +1,132 @@
+//! What is heard of a leg: answering-machine detection, and how well its media travels.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::dispatch::App;
+use super::error::ApiError;
+use super::legs::status;
+use super::reply::Reply;
+use super::requests::DetectMachine;
+use super::routes::{BAD, CONFLICT, DONE, FULL, NOT_FOUND, Op, Route, Shape, ok, route, schema};
+use crate::gateway::replies;
+use crate::media::amd::Parameters;
+use crate::media::command::Quality;
+
+/// The routes.
+pub(super) static LISTENING: &[Route] = &[
+    route(
+        "POST",
+        "/legs/{id}/amd",
+        Op::DetectMachine,
+        "Start answering-machine detection; an event tells the outcome",
+        Some(schema::<DetectMachine>),
+        &[DONE, BAD, NOT_FOUND, CONFLICT],
+    ),
+    route(
+        "GET",
+        "/legs/{id}/quality",
+        Op::Quality,
+        "How well a leg's media travels",
+        None,
+        &[ok(Shape::Object(schema::<QualityView>)), NOT_FOUND, CONFLICT, FULL],
+    ),
+];
+
+/// Longest times of an analysis, ms.
+const MAX_ANALYSIS_MS: u32 = 600_000;
+
+/// How well the media of a leg travels.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct QualityView {
+    /// Mean opinion score by the E-model (ITU-T G.107), 1 to 4.5; 0: nothing was received yet.
+    pub mos_score: f64,
+    /// RTP packets received.
+    pub rtp_packets_received: u64,
+    /// RTP packets that never came.
+    pub rtp_packets_lost: u64,
+    /// Interarrival jitter, ms.
+    pub rtp_jitter_ms: f64,
+    /// Frames of 20 ms made up because nothing came in time.
+    pub concealed: u64,
+    /// Packets that came too late to be played.
+    pub late: u64,
+    /// Round trip by the far end's reports, ms; null: it sends none.
+    pub rtt_ms: Option<f64>,
+    /// How much faster than ours the far end's clock runs, parts per million.
+    pub drift_ppm: f64,
+    /// Delay that the jitter buffer adds, ms.
+    pub jitter_buffer_ms: f64,
+}
+
+impl From<&Quality> for QualityView {
+    fn from(q: &Quality) -> Self {
+        let places = |v: f64, factor: f64| (v * factor).round() / factor;
+        Self {
+            mos_score: places(q.mos, 100.0),
+            rtp_packets_received: q.received,
+            rtp_packets_lost: q.lost,
+            rtp_jitter_ms: places(q.jitter_ms, 100.0),
+            concealed: q.concealed,
+            late: q.late,
+            rtt_ms: q.rtt_ms.map(|ms| places(ms, 10.0)),
+            drift_ppm: places(q.drift_ppm, 10.0),
+            jitter_buffer_ms: places(q.playing_ms, 10.0),
+        }
+    }
+}
+
+/// What decides in answering-machine detection: nothing, 0 and anything below stand for the default.
+pub(super) fn parameters(given: &DetectMachine) -> Result<Parameters, ApiError> {
+    let bad = |text: String| ApiError::BadRequest(text);
+    let one = |field: &str, given: Option<i64>, default: u32| match given {
+        None | Some(..=0) => Ok(default),
+        Some(ms) => u32::try_from(ms).ok().filter(|ms| *ms <= MAX_ANALYSIS_MS).ok_or_else(|| {
+            bad(format!("{field}: {ms} is out of range; at most {MAX_ANALYSIS_MS} ms are allowed"))
+        }),
+    };
+    let d = Parameters::default();
+    let p = Parameters {
+        initial_silence_timeout: one(
+            "initial_silence_timeout",
+            given.initial_silence_timeout,
+            d.initial_silence_timeout,
+        )?,
+        greeting_duration: one("greeting_duration", given.greeting_duration, d.greeting_duration)?,
+        after_greeting_silence: one(
+            "after_greeting_silence",
+            given.after_greeting_silence,
+            d.after_greeting_silence,
+        )?,
+        total_analysis_time: one("total_analysis_time", given.total_analysis_time, d.total_analysis_time)?,
+        minimum_word_length: one("minimum_word_length", given.minimum_word_length, d.minimum_word_length)?,
+        beep_timeout: one("beep_timeout", given.beep_timeout, d.beep_timeout)?,
+    };
+    if p.total_analysis_time < p.initial_silence_timeout {
+        let (total, initial) = (p.total_analysis_time, p.initial_silence_timeout);
+        return Err(bad(format!(
+            "total_analysis_time: {total} ms is less than initial_silence_timeout, {initial} ms"
+        )));
+    }
+    Ok(p)
+}
+
+/// `POST /legs/{id}/amd`.
+pub fn detect_machine(app: &App, id: &str, body: &DetectMachine) -> Result<Reply, ApiError> {
+    app.shell.look(|g| g.leg(id))?;
+    let parameters = parameters(body)?;
+    app.shell.call(|g, _| g.detect_machine(id, parameters))?;
+    Ok(status(app, "started"))
+}
+
+/// `GET /legs/{id}/quality`.
+pub async fn quality(app: &App, id: &str) -> Result<Reply, ApiError> {
+    let handle = app.shell.call(|g, _| g.ask_quality(id))?;
+    match app.shell.reply(handle).await? {
+        replies::Reply::Quality(q) => Ok(Reply::object(200, &app.instance_id, QualityView::from(&*q))),
+        replies::Reply::Joined(_)
+        | replies::Reply::Changed
+        | replies::Reply::Recording(_)
+        | replies::Reply::Recorded(_) => Err(ApiError::Internal("an answer to another question".to_owned())),
+    }
+}

@@ -1,0 +1,206 @@
+//! The verbs on trunks and on registrations of phones.
+
+use percent_encoding::percent_decode_str;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::dispatch::App;
+use super::error::ApiError;
+use super::patterns;
+use super::reply::Reply;
+use super::requests::object;
+use crate::config::{Srtp, TrunkFields};
+use crate::gateway::Gateway;
+use crate::gateway::registrar::BindingView;
+use crate::gateway::trunk::TrunkView;
+
+/// `POST /v1/sip/trunks`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(transform = required_type)]
+pub struct AddTrunk {
+    /// `sip_register`: an account that is registered; `ip_ip`: a peer known by its address.
+    #[serde(rename = "type")]
+    #[schemars(with = "TrunkType")]
+    pub kind: Option<String>,
+    /// The application it belongs to.
+    #[schemars(length(max = 128), regex(pattern = "^[^\\x00-\\x1f\\x7f/]*$"))]
+    pub app_id: Option<String>,
+    /// The account.
+    #[serde(deserialize_with = "object")]
+    pub sip_register: Option<SipRegister>,
+    /// The peer.
+    #[serde(deserialize_with = "object")]
+    pub ip_ip: Option<IpIp>,
+}
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "a schema only")]
+enum TrunkType {
+    SipRegister,
+    IpIp,
+}
+
+fn required_type(schema: &mut schemars::Schema) {
+    let one = |kind: &str, needed: &[&str], other: &str| {
+        let object = serde_json::json!({ "type": "object", "required": needed });
+        let none = serde_json::json!({ "type": "null" });
+        let properties = serde_json::json!({ "type": { "const": kind }, kind: object, other: none });
+        serde_json::json!({ "required": ["type", kind], "properties": properties })
+    };
+    let both = [
+        one("sip_register", &["registrar_uri", "aor"], "ip_ip"),
+        one("ip_ip", &["peer_uri"], "sip_register"),
+    ];
+    schema.insert("required".to_owned(), serde_json::json!(["type"]));
+    schema.insert("oneOf".to_owned(), serde_json::json!(both));
+}
+
+/// An account at a provider or PBX. Debug output hides the password.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SipRegister {
+    /// Where to register, as `sip:sip.example.net`.
+    #[schemars(with = "String", length(min = 5), regex(pattern = patterns::SERVER_URI.text))]
+    pub registrar_uri: Option<String>,
+    /// What is registered, as `sip:100@example.net`.
+    #[schemars(with = "String", regex(pattern = patterns::AOR.text))]
+    pub aor: Option<String>,
+    /// Password for challenges.
+    #[schemars(regex(pattern = patterns::AUTH_PASSWORD.text))]
+    pub password: Option<String>,
+    /// Name for challenges; else the user of `aor`.
+    #[schemars(regex(pattern = patterns::AUTH_USER.text))]
+    pub username: Option<String>,
+    /// Where requests go first; else to the registrar.
+    #[schemars(regex(pattern = patterns::SERVER_URI.text))]
+    pub outbound_proxy: Option<String>,
+    /// User of our Contact; else that of `aor`.
+    #[schemars(regex(pattern = patterns::CONTACT_USER.text))]
+    pub contact_user: Option<String>,
+    /// Registration asked for, seconds; 0: 3600.
+    #[schemars(extend("anyOf" = [{ "const": 0 }, { "minimum": 60, "maximum": 86400 }]))]
+    pub expires_seconds: Option<u32>,
+    /// Over TLS, take any certificate.
+    pub tls_insecure_skip_verify: Option<bool>,
+    /// Encryption of media; else as `sip.srtp` says.
+    pub srtp: Option<Srtp>,
+}
+
+impl std::fmt::Debug for SipRegister {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SipRegister").finish_non_exhaustive()
+    }
+}
+
+/// A peer known by its address.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct IpIp {
+    /// The peer, as `sip:pbx.example.net:5070`.
+    #[schemars(with = "String", length(min = 5), regex(pattern = patterns::SERVER_URI.text))]
+    pub peer_uri: Option<String>,
+    /// Over TLS, take any certificate.
+    pub tls_insecure_skip_verify: Option<bool>,
+    /// Encryption of media; else as `sip.srtp` says.
+    pub srtp: Option<Srtp>,
+}
+
+/// A trunk that was added.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Added {
+    /// Its name.
+    pub id: String,
+    /// `sip_register` or `ip_ip`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// How it stands.
+    pub status: &'static str,
+}
+
+/// All trunks.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Trunks {
+    /// The trunks.
+    pub trunks: Vec<TrunkView>,
+}
+
+/// `POST /sip/trunks`.
+pub async fn add(app: &App, body: AddTrunk) -> Result<Reply, ApiError> {
+    let bad = |text: &str| Err(ApiError::BadRequest(text.to_owned()));
+    let kind = body.kind.unwrap_or_default();
+    let mut fields = TrunkFields { kind, app_id: body.app_id.unwrap_or_default(), ..TrunkFields::default() };
+    match (fields.kind.as_str(), body.sip_register, body.ip_ip) {
+        ("sip_register", Some(r), None) => {
+            fields.registrar_uri = r.registrar_uri.unwrap_or_default();
+            fields.aor = r.aor.unwrap_or_default();
+            fields.password = r.password.unwrap_or_default();
+            fields.username = r.username.unwrap_or_default();
+            fields.outbound_proxy = r.outbound_proxy.unwrap_or_default();
+            fields.contact_user = r.contact_user.unwrap_or_default();
+            fields.expires_seconds = r.expires_seconds.unwrap_or_default();
+            fields.tls_insecure_skip_verify = r.tls_insecure_skip_verify.unwrap_or_default();
+            fields.srtp = r.srtp;
+        }
+        ("ip_ip", None, Some(p)) => {
+            fields.peer_uri = p.peer_uri.unwrap_or_default();
+            fields.tls_insecure_skip_verify = p.tls_insecure_skip_verify.unwrap_or_default();
+            fields.srtp = p.srtp;
+        }
+        ("sip_register", Some(_), Some(_)) => return bad("ip_ip: does not go with this type"),
+        ("ip_ip", Some(_), _) => return bad("sip_register: does not go with this type"),
+        ("sip_register", None, _) => return bad("sip_register: an object is expected beside this type"),
+        ("ip_ip", _, None) => return bad("ip_ip: an object is expected beside this type"),
+        _ => {}
+    }
+    let trunk = app.shell.call(|g, now| g.add_trunk(now, fields))?;
+    written(app).await?;
+    let added = Added { id: trunk.id, kind: trunk.kind, status: trunk.status };
+    Ok(Reply::object(202, &app.instance_id, added))
+}
+
+/// What was changed survives a restart, or the client is told.
+async fn written(app: &App) -> Result<(), ApiError> {
+    let failed =
+        |e| ApiError::Internal(format!("done, but not written down, and lost at the next start: {e}"));
+    app.shell.keep_trunks().await.map_err(failed)
+}
+
+/// `GET /sip/trunks`.
+pub fn list(app: &App) -> Reply {
+    Reply::object(200, &app.instance_id, Trunks { trunks: app.shell.look(Gateway::trunks) })
+}
+
+/// `GET /sip/trunks/{id}`.
+pub fn get(app: &App, id: &str) -> Result<Reply, ApiError> {
+    let trunk = app.shell.look(|g| g.trunk(id))?;
+    Ok(Reply::object(200, &app.instance_id, trunk))
+}
+
+/// `DELETE /sip/trunks/{id}`.
+pub async fn remove(app: &App, id: &str) -> Result<Reply, ApiError> {
+    app.shell.call(|g, now| g.remove_trunk(now, id))?;
+    written(app).await?;
+    Ok(Reply::object(202, &app.instance_id, super::legs::Status { status: "unregistering" }))
+}
+
+/// Phones that have registered.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Bindings {
+    /// One for each contact.
+    pub bindings: Vec<BindingView>,
+}
+
+/// `GET /sip/registrations`.
+pub fn registrations(app: &App) -> Reply {
+    Reply::object(200, &app.instance_id, Bindings { bindings: app.shell.look(Gateway::registrations) })
+}
+
+/// `DELETE /sip/registrations/{aor}`, with `contact` in the query for one contact.
+pub fn remove_registration(app: &App, aor: &str, query: Option<&str>) -> Result<Reply, ApiError> {
+    let contact = query.unwrap_or_default().split('&').find_map(|p| p.strip_prefix("contact="));
+    let contact = contact.map(|c| percent_decode_str(c).decode_utf8_lossy().into_owned());
+    app.shell.call(|g, now| g.remove_registration(now, aor, contact.as_deref()))?;
+    Ok(Reply::empty())
+}

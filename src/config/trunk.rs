@@ -1,0 +1,264 @@
+//! Trunks and users: what the file's `[[sip.trunk]]` and `[[sip.user]]`, and the API, say of them.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::wire::Uri;
+use crate::wire::crypto::Srtp;
+
+/// Longest registration asked for, seconds.
+const LONGEST: u32 = 86_400;
+/// Shortest registration asked for, seconds.
+const SHORTEST: u32 = 60;
+const USUAL: u32 = 3600;
+
+/// A trunk as it is written down, in the file, in a request or in the state directory. Debug output hides the
+/// password.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrunkFields {
+    /// Its name.
+    pub id: String,
+    /// `sip_register` or `ip_ip`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The application it belongs to.
+    pub app_id: String,
+    /// Where to register.
+    pub registrar_uri: String,
+    /// The address that is registered, as `sip:100@example.net`.
+    pub aor: String,
+    /// Name for challenges; empty: the user part of `aor`.
+    pub username: String,
+    /// Password for challenges.
+    pub password: String,
+    /// File that holds the password instead.
+    pub password_file: String,
+    /// Where requests go first; empty: to the registrar.
+    pub outbound_proxy: String,
+    /// User part of the Contact; empty: that of `aor`.
+    pub contact_user: String,
+    /// Registration asked for, seconds; 0: 3600.
+    pub expires_seconds: u32,
+    /// Over TLS, take any certificate.
+    pub tls_insecure_skip_verify: bool,
+    /// The peer of an `ip_ip` trunk, as `sip:pbx.example.net:5070`.
+    pub peer_uri: String,
+    /// Encryption of media; `None`: as `sip.srtp` says.
+    pub srtp: Option<Srtp>,
+    /// `X-Webhook-URL` of its calls is honoured. Only the file can say so.
+    pub trust_webhook: bool,
+}
+
+impl fmt::Debug for TrunkFields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrunkFields").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// A trunk whose values have passed their checks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trunk {
+    /// What was written down.
+    pub fields: TrunkFields,
+    /// What it is.
+    pub kind: TrunkKind,
+}
+
+/// What a trunk is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TrunkKind {
+    /// An account at a provider or PBX, which we register.
+    Register(Box<Account>),
+    /// A peer known by its address.
+    Peer(Uri),
+}
+
+/// An account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Where to register.
+    pub registrar: Uri,
+    /// What is registered.
+    pub aor: Uri,
+    /// Name for challenges.
+    pub username: String,
+    /// Where requests go first.
+    pub outbound_proxy: Option<Uri>,
+    /// User part of our Contact.
+    pub contact_user: String,
+    /// Registration asked for, seconds.
+    pub expires: u32,
+}
+
+impl TrunkFields {
+    /// Checks the values.
+    ///
+    /// # Errors
+    /// The field, what is wrong with it and what is allowed.
+    pub fn check(self) -> Result<Trunk, String> {
+        let kind = match self.kind.as_str() {
+            "sip_register" => TrunkKind::Register(Box::new(self.account()?)),
+            "ip_ip" => TrunkKind::Peer(uri("peer_uri", &self.peer_uri)?),
+            "" => return Err("type: sip_register or ip_ip is expected".to_owned()),
+            other => {
+                return Err(format!("type: {} is neither sip_register nor ip_ip", other.escape_default()));
+            }
+        };
+        for (name, value, most) in [("id", &self.id, 64), ("app_id", &self.app_id, 128)] {
+            if value.chars().count() > most || value.chars().any(|c| c.is_ascii_control() || c == '/') {
+                return Err(format!("{name}: at most {most} characters, no control characters, no slash"));
+            }
+        }
+        Ok(Trunk { kind, fields: self })
+    }
+
+    fn account(&self) -> Result<Account, String> {
+        let aor = uri("aor", &self.aor)?;
+        let user = aor.user();
+        if user.is_empty() {
+            return Err("aor: a user is expected, as sip:100@example.net".to_owned());
+        }
+        let or_user = |name: &str, value: &str| match value {
+            "" => Ok(user.clone()),
+            v if v.chars().count() <= 128 && !v.chars().any(|c| c.is_ascii_control()) => Ok(v.to_owned()),
+            _ => Err(format!("{name}: at most 128 characters, no control characters")),
+        };
+        let expires = if self.expires_seconds == 0 { USUAL } else { self.expires_seconds };
+        if !(SHORTEST..=LONGEST).contains(&expires) {
+            return Err(format!("expires_seconds: {SHORTEST} to {LONGEST} is allowed, or 0 for {USUAL}"));
+        }
+        let contact_user = or_user("contact_user", &self.contact_user)?;
+        if !contact_user.bytes().all(is_user_byte) {
+            return Err("contact_user: letters, digits and -_.!~*'()&=+$ are allowed".to_owned());
+        }
+        if self.password.chars().count() > 256 || self.password.chars().any(|c| c.is_ascii_control()) {
+            return Err("password: at most 256 characters, no control characters".to_owned());
+        }
+        let proxy = Some(self.outbound_proxy.as_str()).filter(|p| !p.is_empty());
+        Ok(Account {
+            registrar: uri("registrar_uri", &self.registrar_uri)?,
+            username: or_user("username", &self.username)?,
+            outbound_proxy: proxy.map(|p| uri("outbound_proxy", p)).transpose()?,
+            contact_user,
+            expires,
+            aor,
+        })
+    }
+}
+
+fn is_user_byte(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"-_.!~*'()&=+$".contains(&b)
+}
+
+fn uri(name: &str, text: &str) -> Result<Uri, String> {
+    let expected = || format!("{name}: a SIP URI is expected, as sip:example.net or sip:100@example.net");
+    if text.len() > 256 {
+        return Err(format!("{name}: at most 256 characters"));
+    }
+    let uri = Uri::parse(text).map_err(|_| expected())?;
+    match &uri {
+        Uri::Sip(u) if u.headers.is_none() => Ok(uri),
+        Uri::Sip(_) | Uri::Tel(_) | Uri::Other(_) => Err(expected()),
+    }
+}
+
+/// A phone's account, as the file says. Debug output hides what is secret.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct User {
+    /// User part of its address, and its name for challenges.
+    pub name: String,
+    /// Password.
+    pub password: String,
+    /// File that holds the password instead.
+    pub password_file: String,
+    /// MD5 of `name:realm:password`, hexadecimal, instead of the password.
+    pub ha1: String,
+    /// SHA-256 of the same.
+    pub ha1_sha256: String,
+    /// The application it belongs to.
+    pub app_id: String,
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("User").finish_non_exhaustive()
+    }
+}
+
+impl User {
+    /// Checks the values.
+    ///
+    /// # Errors
+    /// The field, what is wrong with it and what is allowed.
+    pub fn check(self) -> Result<Self, String> {
+        if self.name.is_empty() || self.name.len() > 64 || !self.name.bytes().all(is_user_byte) {
+            return Err("name: 1 to 64 letters, digits and -_.!~*'()&=+$ are expected".to_owned());
+        }
+        let hex =
+            |v: &str, n: usize| v.is_empty() || (v.len() == n && v.bytes().all(|b| b.is_ascii_hexdigit()));
+        if !hex(&self.ha1, 32) || !hex(&self.ha1_sha256, 64) {
+            return Err("ha1: 32 hexadecimal digits are expected, for ha1_sha256 64".to_owned());
+        }
+        let given = [&self.password, &self.password_file, &self.ha1, &self.ha1_sha256];
+        if given.iter().all(|v| v.is_empty()) {
+            return Err("password, password_file, ha1 or ha1_sha256 is expected".to_owned());
+        }
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields() -> TrunkFields {
+        TrunkFields {
+            kind: "sip_register".into(),
+            registrar_uri: "sip:reg.example.net".into(),
+            aor: "sip:100@example.net".into(),
+            password: "hunter2".into(),
+            ..TrunkFields::default()
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_follows_from_the_rest() {
+        let trunk = fields().check().unwrap();
+        let TrunkKind::Register(account) = &trunk.kind else { panic!() };
+        assert_eq!((account.username.as_str(), account.contact_user.as_str()), ("100", "100"));
+        assert_eq!((account.expires, &account.outbound_proxy), (3600, &None));
+        assert!(!format!("{trunk:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn wrong_values_are_named() {
+        for (wrong, says) in [
+            (TrunkFields { kind: "x".into(), ..fields() }, "type: x is neither"),
+            (TrunkFields { aor: "sip:example.net".into(), ..fields() }, "aor: a user"),
+            (TrunkFields { aor: "100".into(), ..fields() }, "aor: a SIP URI"),
+            (TrunkFields { registrar_uri: String::new(), ..fields() }, "registrar_uri: a SIP URI"),
+            (TrunkFields { expires_seconds: 5, ..fields() }, "expires_seconds: 60 to 86400"),
+            (TrunkFields { contact_user: "a b".into(), ..fields() }, "contact_user: letters"),
+            (TrunkFields { password: "a\nb".into(), ..fields() }, "password: at most"),
+            (TrunkFields { kind: "ip_ip".into(), ..fields() }, "peer_uri: a SIP URI"),
+            (TrunkFields { id: "a/b".into(), ..fields() }, "id: at most"),
+        ] {
+            let e = wrong.check().unwrap_err();
+            assert!(e.starts_with(says), "{e}");
+        }
+    }
+
+    #[test]
+    fn users_need_a_name_and_a_secret() {
+        let user = |name: &str, ha1: &str, password: &str| {
+            User { name: name.into(), ha1: ha1.into(), password: password.into(), ..User::default() }.check()
+        };
+        assert!(user("anna", "", "x").is_ok() && user("anna", &"0".repeat(32), "").is_ok());
+        for e in [user("", "", "x"), user("a b", "", "x"), user("a", "", ""), user("a", "zz", "")] {
+            assert!(e.is_err());
+        }
+    }
+}

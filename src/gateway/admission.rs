@@ -1,0 +1,156 @@
+//! Who is heard: networks and trunks that the configuration names, callers who prove who they are, and
+//! everybody in a dialog that exists. Strangers cost next to nothing and learn nothing.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use super::core::Gateway;
+use super::leg::LegId;
+use crate::base::time::Now;
+use crate::sip::TIMEOUT;
+use crate::sip::digest_server::Verdict;
+use crate::sip::target::Target;
+use crate::wire::message::{Message, Refusal, Request, parse};
+use crate::wire::{Draft, Method};
+
+/// Ended dialogs that are remembered.
+const MAX_RECENT: usize = 1024;
+
+impl Gateway {
+    /// Takes one SIP message: a datagram, or a frame of a stream.
+    pub fn handle_message(&mut self, now: Now, source: Target, bytes: &[u8]) {
+        // Keep-alives of phones (RFC 5626 §3.5.1): over UDP they only hold routers' mappings open.
+        if bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | 0)) {
+            return;
+        }
+        if !self.may_ask(now.mono, source.addr.ip(), bytes.len()) {
+            self.counters.rate_limited += 1;
+            return;
+        }
+        match parse(bytes) {
+            Ok(Message::Request(mut request)) => {
+                request.stamp(source.addr);
+                if self.admits(source.addr.ip(), &request) || self.proves_itself(now, source, &request) {
+                    self.tx.handle_request(now.mono, request, source);
+                }
+            }
+            Ok(Message::Response(response)) => self.tx.handle_response(now.mono, response),
+            Err(Refusal::Answer(mut answer)) if self.accepts(source.addr.ip()) => {
+                self.counters.malformed += 1;
+                answer.stamp(source.addr);
+                self.tx.refuse(*answer, source);
+            }
+            Err(Refusal::Answer(_) | Refusal::Drop(_)) => self.counters.malformed += 1,
+        }
+        self.drain(now);
+        self.vouched = None;
+    }
+
+    /// Takes the head of a stream message whose end cannot be told: at most a refusal comes of it.
+    pub fn handle_broken(&mut self, now: Now, source: Target, head: &[u8]) {
+        self.counters.malformed += 1;
+        if !self.accepts(source.addr.ip()) {
+            return;
+        }
+        match parse(head) {
+            Err(Refusal::Answer(mut answer)) => {
+                answer.stamp(source.addr);
+                self.tx.refuse(*answer, source);
+            }
+            Ok(Message::Request(request)) if request.method != Method::Ack => {
+                let (tag, why) = (self.rng.token(), "Bad Request: Content-Length is needed");
+                let draft = Draft::response(&request, 400, why, Some(&tag));
+                self.tx.reply_stateless(&draft, &request, source);
+            }
+            Ok(_) | Err(Refusal::Drop(_)) => {}
+        }
+        self.drain(now);
+    }
+
+    /// True when calls from this address are welcome.
+    #[must_use]
+    pub fn accepts(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.config.sip.accept_from.iter().any(|net| net.contains(&ip)) || self.is_trunk_address(ip)
+    }
+
+    /// True when a connection from this address may be opened: to call, to register, or to go on with a call.
+    #[must_use]
+    pub fn hears(&self, ip: IpAddr) -> bool {
+        self.accepts(ip) || self.is_registrar() || self.is_in_a_call(ip)
+    }
+
+    /// Strangers may ask so much and no more; who is in a call with us is none.
+    fn may_ask(&mut self, now: Instant, ip: IpAddr, size: usize) -> bool {
+        let known = |ip: IpAddr| self.bindings.iter().any(|b| b.flow.addr.ip() == ip);
+        self.accepts(ip) || known(ip) || self.is_in_a_call(ip) || self.limiter.admits(now, ip, size)
+    }
+
+    fn is_in_a_call(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        let far_end =
+            |id: &LegId| self.legs.get(*id).and_then(|l| l.flow).map(|f| f.addr.ip().to_canonical());
+        self.names.values().any(|id| far_end(id) == Some(ip))
+    }
+
+    /// Strangers are heard only in dialogs that exist.
+    fn admits(&self, ip: IpAddr, request: &Request) -> bool {
+        if self.accepts(ip) || self.leg_of_request(request).is_some() || self.tx.knows(request) {
+            return true;
+        }
+        let tag = request.common.to.tag();
+        self.recent.iter().any(|(_, (id, t))| *id == request.common.call_id && Some(t.as_str()) == tag)
+    }
+
+    /// A stranger's request with credentials of a user of ours. One without is challenged where there are
+    /// users, from memory of nothing; else it gets no answer at all.
+    fn proves_itself(&mut self, now: Now, source: Target, request: &Request) -> bool {
+        self.counters.strangers += 1;
+        let asks = matches!(request.method, Method::Invite | Method::Register);
+        if !self.is_registrar() || !asks || request.common.to.tag().is_some() {
+            return false;
+        }
+        match self.judge(now, request, source) {
+            Some((Verdict::Good, user)) => {
+                self.vouched = Some(user);
+                true
+            }
+            // Nobody learns whether it was the name or the password.
+            Some((Verdict::Wrong, _)) => {
+                self.answer_stranger(request, source, 403, "Forbidden", |_, _| {});
+                false
+            }
+            verdict @ (Some((Verdict::Stale, _)) | None) => {
+                let stale = verdict.is_some();
+                self.answer_stranger(request, source, 401, "Unauthorized", |gateway, draft| {
+                    gateway.push_challenges(now, draft, source, stale);
+                });
+                false
+            }
+        }
+    }
+
+    fn answer_stranger(
+        &mut self,
+        request: &Request,
+        source: Target,
+        code: u16,
+        reason: &str,
+        more: impl FnOnce(&mut Self, &mut Draft),
+    ) {
+        let tag = self.rng.token();
+        let mut draft = Draft::response(request, code, reason, Some(&tag));
+        more(self, &mut draft);
+        self.tx.reply_stateless(&draft, request, source);
+    }
+
+    /// Remembers a dialog that has just ended.
+    pub(super) fn remember(&mut self, now: Instant, key: (String, String)) {
+        while self.recent.front().is_some_and(|(at, _)| *at + TIMEOUT <= now)
+            || self.recent.len() >= MAX_RECENT
+        {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((now, key));
+    }
+}

@@ -1,0 +1,131 @@
+//! Calls to a user of ours: all of the user's phones ring, the first to answer has the call (RFC 3261 §16.7).
+
+use super::core::Gateway;
+use super::leg::{Inviting, Leg, LegId, Phase};
+use super::registrar::Binding;
+use super::sending::Purpose;
+use crate::base::time::Now;
+use crate::sip::target::Target;
+use crate::sip::transactions::ClientId;
+use crate::wire::{Response, Uri};
+
+impl Inviting {
+    /// True when this INVITE is one that may still be answered.
+    #[must_use]
+    pub fn has(&self, tx: ClientId) -> bool {
+        self.tx == Some(tx) || self.branches.contains(&tx)
+    }
+
+    /// All INVITEs that may still be answered.
+    pub fn all(&self) -> impl Iterator<Item = ClientId> {
+        self.tx.into_iter().chain(self.branches.iter().copied())
+    }
+}
+
+impl Gateway {
+    /// Rings all phones of a user; one alone is called like anybody, so that it may send the call elsewhere.
+    pub(super) fn invite_phones(&mut self, now: Now, id: LegId, phones: &[Binding]) {
+        let several = phones.len() > 1;
+        for phone in phones {
+            let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get_mut(id) else { return };
+            inviting.pinned = true;
+            inviting.request.target = phone.contact.clone();
+            self.invite(now, id, phone.flow);
+            if let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get_mut(id)
+                && several
+            {
+                let tx = inviting.tx.take();
+                inviting.branches.extend(tx);
+            }
+        }
+        if phones.is_empty() {
+            self.end(now, id, "unavailable");
+        }
+    }
+
+    /// Gives up the other INVITEs of a leg, since this one was answered.
+    pub(super) fn cancel_branches(&mut self, now: Now, id: LegId, but: ClientId) {
+        let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get_mut(id) else { return };
+        let others: Vec<ClientId> = inviting.all().filter(|tx| *tx != but).collect();
+        inviting.branches.clear();
+        for tx in others {
+            self.abandon(now, tx);
+        }
+    }
+
+    /// Gives up whatever INVITE of a leg may still be answered.
+    pub(super) fn abandon_all(&mut self, now: Now, id: LegId) {
+        let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get(id) else { return };
+        let all: Vec<ClientId> = inviting.all().collect();
+        for tx in all {
+            self.abandon(now, tx);
+        }
+    }
+
+    /// An INVITE that nobody waits for any more.
+    pub(super) fn abandon(&mut self, now: Now, tx: ClientId) {
+        self.outgoing.insert(tx, Purpose::Abandoned);
+        self.tx.cancel(now.mono, tx);
+    }
+
+    /// One of several phones has refused the call, or cannot be reached: true while others ring. Declining is for
+    /// all of them.
+    pub(super) fn others_ring(
+        &mut self,
+        now: Now,
+        id: LegId,
+        tx: ClientId,
+        refusal: Option<&Response>,
+    ) -> bool {
+        let Some(leg) = self.legs.get_mut(id) else { return false };
+        let Phase::Inviting(inviting) = &mut leg.phase else { return false };
+        if !inviting.branches.contains(&tx) {
+            return false;
+        }
+        inviting.branches.retain(|t| *t != tx);
+        let code = refusal.map_or(408, |r| r.code);
+        let reason = refusal.map_or("Request Timeout", |r| r.reason.as_str());
+        if leg.refusal.as_ref().is_none_or(|(best, _)| weight(code) < weight(*best)) {
+            leg.refusal = Some((code, reason.to_owned()));
+        }
+        if code >= 600 {
+            self.cancel_branches(now, id, tx);
+            return false;
+        }
+        self.outgoing.remove(&tx);
+        !inviting.branches.is_empty()
+    }
+
+    /// The way to the phone that answered, for what follows in its dialog.
+    pub(super) fn pinned_to(&self, id: LegId, flow: Option<Target>) -> Option<Uri> {
+        let pinned = match self.legs.get(id).map(|l| &l.phase) {
+            Some(Phase::Inviting(inviting)) => inviting.pinned,
+            Some(
+                Phase::Ringing { .. } | Phase::Answered { .. } | Phase::Up { .. } | Phase::Ending { .. },
+            )
+            | None => false,
+        };
+        flow.filter(|_| pinned).and_then(Self::uri_of)
+    }
+
+    /// The way to a caller that is a phone of ours: the one it registered along.
+    pub(super) fn pin_to_phone(&self, flow: Target) -> Option<Uri> {
+        let same = |b: &Binding| (b.flow.transport, b.flow.addr) == (flow.transport, flow.addr);
+        self.bindings.iter().any(same).then(|| Self::uri_of(flow)).flatten()
+    }
+
+    /// A target as a URI that leads there.
+    pub(super) fn uri_of(target: Target) -> Option<Uri> {
+        Uri::parse(&format!("sip:{}{}", target.addr, target.transport.as_param())).ok()
+    }
+}
+
+/// Which of several refusals tells the caller most: declined, busy, then whatever phones say, then silence.
+fn weight(code: u16) -> u16 {
+    match code {
+        600..=699 => 0,
+        486 => 1,
+        408 | 487 => 3,
+        _ => 2,
+    }
+}

@@ -1,0 +1,129 @@
+//! What is heard of a leg: whether somebody speaks, answering machines, and how well its media travels.
+
+use serde_json::{Value, json};
+
+use super::core::Gateway;
+use super::error::GatewayError;
+use super::leg::{Kind, LegId, Phase};
+use super::replies::{Handle, Reply};
+use crate::base::time::Now;
+use crate::media::amd::{News, Parameters};
+use crate::media::command::{Command, Quality, Slot};
+
+/// Callers that may wait for one leg's figures.
+const MAX_ASKERS: usize = 64;
+
+impl Gateway {
+    /// `POST /legs/{id}/amd`; `amd.result` follows, once.
+    ///
+    /// # Errors
+    /// No such leg (404), or it is not connected (409).
+    pub fn detect_machine(&mut self, name: &str, parameters: Parameters) -> Result<(), GatewayError> {
+        let id = self.find(name)?;
+        let connected = |l: &super::leg::Leg| l.connected && matches!(l.phase, Phase::Up { .. }) && !l.held;
+        if !self.legs.get(id).is_some_and(connected) {
+            return Err(GatewayError::Conflict("leg is not connected".to_owned()));
+        }
+        self.start_detection(id, parameters);
+        Ok(())
+    }
+
+    fn start_detection(&mut self, id: LegId, parameters: Parameters) {
+        let Some(leg) = self.legs.get(id) else { return };
+        let Some(slot) = leg.slot else { return };
+        self.media.push_back(Command::Amd { slot, rate: leg.rate, parameters });
+    }
+
+    /// A leg is connected: from now on it is listened to.
+    pub(super) fn listen(&mut self, id: LegId) {
+        let Some(leg) = self.legs.get(id) else { return };
+        let (slot, amd) = (leg.slot, leg.amd.filter(|_| leg.kind == Kind::SipOutbound));
+        if let Some(slot) = slot.filter(|_| self.config.events.speaking) {
+            self.media.push_back(Command::Speaking { slot });
+        }
+        if let Some(parameters) = amd {
+            self.start_detection(id, parameters);
+        }
+    }
+
+    /// Somebody began to speak, or fell silent.
+    pub(super) fn speaking(&mut self, now: Now, slot: Slot, on: bool) {
+        let Some(id) = self.slots.get(&slot).copied() else { return };
+        let kind = if on { "speaking.started" } else { "speaking.stopped" };
+        match self.legs.get(id).and_then(|l| l.room.clone()) {
+            Some(room) => self.publish_in_room(now, id, &room, kind),
+            None => self.publish(now, id, kind, Vec::new()),
+        }
+    }
+
+    /// Who answered, or that the beep was heard.
+    pub(super) fn detected(&mut self, now: Now, slot: Slot, news: News) {
+        let Some(id) = self.slots.get(&slot).copied() else { return };
+        match news {
+            News::Outcome(o) => {
+                let fields: Vec<(&'static str, Value)> = vec![
+                    ("result", o.verdict.as_str().into()),
+                    ("initial_silence_ms", o.initial_silence_ms.into()),
+                    ("greeting_duration_ms", o.greeting_ms.into()),
+                    ("total_analysis_ms", o.total_ms.into()),
+                ];
+                self.publish(now, id, "amd.result", fields);
+            }
+            News::Beep(ms) => self.publish(now, id, "amd.beep", vec![("beep_ms", ms.into())]),
+        }
+    }
+
+    /// `GET /legs/{id}/quality`. The reply comes with the next tick of the media thread.
+    ///
+    /// # Errors
+    /// No such leg (404), no media yet (409), too many ask at once (503).
+    pub fn ask_quality(&mut self, name: &str) -> Result<Handle, GatewayError> {
+        let id = self.find(name)?;
+        let handle = self.expect_reply();
+        let leg = self.legs.get_mut(id).ok_or(GatewayError::NotFound("leg not found"))?;
+        let Some(slot) = leg.slot else {
+            return Err(GatewayError::Conflict("the leg has no media yet".to_owned()));
+        };
+        if leg.askers.len() >= MAX_ASKERS {
+            return Err(GatewayError::Unavailable("too many ask for the figures of this leg".to_owned()));
+        }
+        leg.askers.push(handle);
+        self.media.push_back(Command::Quality { slot });
+        Ok(handle)
+    }
+
+    /// The figures of a leg are here.
+    pub(super) fn quality_told(&mut self, slot: Slot, quality: &Quality) {
+        let Some(leg) = self.slots.get(&slot).and_then(|id| self.legs.get_mut(*id)) else { return };
+        for asker in std::mem::take(&mut leg.askers) {
+            self.reply(asker, Ok(Reply::Quality(Box::new(*quality))));
+        }
+    }
+
+    /// Nobody will hear of a leg's figures any more.
+    pub(super) fn quality_untold(&mut self, id: LegId) {
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        for asker in std::mem::take(&mut leg.askers) {
+            self.reply(asker, Err(GatewayError::NotFound("leg not found")));
+        }
+    }
+}
+
+fn places(v: f64, factor: f64) -> f64 {
+    (v * factor).round() / factor
+}
+
+/// The quality block (reference B3, decisions 10).
+#[must_use]
+pub fn quality_json(q: &Quality) -> Value {
+    json!({
+        "mos_score": places(q.mos, 100.0),
+        "rtp_packets_received": q.received,
+        "rtp_packets_lost": q.lost,
+        "rtp_jitter_ms": places(q.jitter_ms, 100.0),
+        "concealed": q.concealed,
+        "late": q.late,
+        "rtt_ms": q.rtt_ms.map(|ms| places(ms, 10.0)),
+        "drift_ppm": places(q.drift_ppm, 10.0),
+    })
+}

@@ -1,0 +1,347 @@
+//! REGISTER of the branch's phones (RFC 3261 §10.3): who may, where they are, until when.
+
+use std::time::{Duration, Instant};
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::core::Gateway;
+use super::error::GatewayError;
+use crate::base::time::{Now, Utc};
+use crate::sip::digest::Secret;
+use crate::sip::digest_server::Verdict;
+use crate::sip::target::Target;
+use crate::sip::transactions::ServerId;
+use crate::wire::authorization::Authorization;
+use crate::wire::{Draft, Host, NameAddr, Request, Uri};
+
+/// Contacts of one user; a phone that starts anew under another port takes the place of the oldest.
+pub const MAX_CONTACTS: usize = 5;
+/// Shortest and longest registration, seconds.
+pub const EXPIRES: (u32, u32) = (60, 3600);
+
+/// Where a phone is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    pub(super) user: String,
+    pub(super) contact: Uri,
+    /// The way its REGISTER came: routers in between let calls through that way only.
+    pub(super) flow: Target,
+    call_id: String,
+    cseq: u32,
+    agent: String,
+    created: Utc,
+    refreshed: Utc,
+    granted: u32,
+    expires_at: Utc,
+    until: Instant,
+}
+
+/// One contact of `GET /v1/sip/registrations`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[expect(missing_docs, reason = "named after the protocol's own concepts")]
+pub struct BindingView {
+    pub aor: String,
+    pub contact: String,
+    pub socket: String,
+    pub transport: String,
+    pub user_agent: String,
+    pub call_id: String,
+    pub app_id: String,
+    pub created_at: String,
+    pub last_refresh: String,
+    pub expires_at: String,
+    pub granted_expires_seconds: u32,
+}
+
+/// What a REGISTER wants for one contact.
+struct Wish {
+    contact: Uri,
+    expires: u32,
+}
+
+impl Gateway {
+    /// True where phones can register.
+    pub(super) fn is_registrar(&self) -> bool {
+        !self.config.sip.users.is_empty()
+    }
+
+    /// True for hosts of addresses that are ours: the domains, and our own addresses.
+    pub(super) fn is_our_domain(&self, uri: &Uri) -> bool {
+        let Some(sip) = uri.sip() else { return false };
+        let locals = self.tx.locals();
+        let ours = [locals.v4, locals.v6].into_iter().flatten();
+        let here = |ip: std::net::IpAddr| locals.external == Some(ip) || ours.clone().any(|a| a.ip() == ip);
+        let written = sip.host.to_string();
+        let listed = self.config.sip.domains.iter().any(|d| d.eq_ignore_ascii_case(&written));
+        let port =
+            |p: Option<u16>| p.is_none() || ours.clone().any(|a| Some(a.port()) == p) || p == locals.tls_port;
+        port(sip.port)
+            && match &sip.host {
+                Host::Ip(ip) => listed || here(*ip),
+                Host::Name(_) => listed,
+            }
+    }
+
+    /// A REGISTER.
+    pub(super) fn register_received(&mut self, now: Now, tx: ServerId, request: &Request, source: Target) {
+        if !self.is_registrar() {
+            return self.not_allowed(now, tx, 405, "Method Not Allowed");
+        }
+        if self.stopping {
+            return self.refuse_call(now, tx, 503, "Service Unavailable");
+        }
+        let to = &request.common.to.uri;
+        if !self.is_our_domain(&request.uri) || !self.is_our_domain(to) {
+            return self.refuse_call(now, tx, 404, "Not Found");
+        }
+        let vouched = self.vouched.take().map(|user| (Verdict::Good, user));
+        match vouched.or_else(|| self.judge(now, request, source)) {
+            None => return self.challenge(now, tx, source, false),
+            Some((Verdict::Stale, _)) => return self.challenge(now, tx, source, true),
+            Some((Verdict::Wrong, _)) => return self.refuse_call(now, tx, 403, "Forbidden"),
+            Some((Verdict::Good, name)) if name != to.user() => {
+                return self.refuse_call(now, tx, 403, "Forbidden");
+            }
+            Some((Verdict::Good, _)) => {}
+        }
+        let user = to.user();
+        match wishes(request) {
+            Err((code, reason)) => self.refuse_call(now, tx, code, reason),
+            Ok(_) if self.is_out_of_order(&user, request) => {
+                self.refuse_call(now, tx, 500, "CSeq is not higher than the last");
+            }
+            Ok(None) => {
+                self.forget_bindings(now, &user, |_| true);
+                self.tell_bindings(now, tx, &user);
+            }
+            Ok(Some(wishes)) => {
+                if wishes.iter().any(|w| (1..EXPIRES.0).contains(&w.expires)) {
+                    return self.too_brief(now, tx);
+                }
+                for wish in wishes {
+                    self.bind(now, &user, wish, request, source);
+                }
+                self.tell_bindings(now, tx, &user);
+            }
+        }
+    }
+
+    /// What the answer to a challenge of ours is worth, and who gave it; `None` when there is none.
+    pub(super) fn judge(&mut self, now: Now, request: &Request, source: Target) -> Option<(Verdict, String)> {
+        let realm = self.config.realm();
+        let answers = request.common.headers.all("Authorization").filter_map(Authorization::parse);
+        let answer = answers.into_iter().find(|a| a.realm == realm)?;
+        let user = self.config.sip.users.iter().find(|u| u.name == answer.username);
+        let secret = user.map(|u| Secret {
+            password: u.password.clone(),
+            ha1: u.ha1.clone(),
+            ha1_sha256: u.ha1_sha256.clone(),
+        });
+        let method = request.method.to_string();
+        let verdict = self.digest.judge(now.mono, source.addr.ip(), &method, &answer, secret.as_ref());
+        if verdict == Verdict::Wrong {
+            self.counters.wrong_passwords += 1;
+        }
+        Some((verdict, answer.username))
+    }
+
+    fn challenge(&mut self, now: Now, tx: ServerId, source: Target, stale: bool) {
+        let Some(mut draft) = self.tx.draft(tx, 401, "Unauthorized") else { return };
+        self.push_challenges(now, &mut draft, source, stale);
+        self.tx.respond(now.mono, tx, 401, &draft);
+    }
+
+    pub(super) fn push_challenges(&mut self, now: Now, draft: &mut Draft, source: Target, stale: bool) {
+        let config = std::rc::Rc::clone(&self.config);
+        let sha = config.sip.users.iter().all(|u| !u.password.is_empty() || !u.ha1_sha256.is_empty());
+        for text in self.digest.challenges(now.mono, source.addr.ip(), config.realm(), stale, sha) {
+            draft.push("WWW-Authenticate", text);
+        }
+    }
+
+    /// A REGISTER that a later one of the same phone has overtaken (RFC 3261 §10.3 step 7).
+    fn is_out_of_order(&self, user: &str, request: &Request) -> bool {
+        let c = &request.common;
+        self.bindings.iter().any(|b| b.user == user && b.call_id == c.call_id && b.cseq >= c.cseq)
+    }
+
+    fn too_brief(&mut self, now: Now, tx: ServerId) {
+        let Some(mut draft) = self.tx.draft(tx, 423, "Interval Too Brief") else { return };
+        draft.push("Min-Expires", EXPIRES.0.to_string());
+        self.tx.respond(now.mono, tx, 423, &draft);
+    }
+
+    fn bind(&mut self, now: Now, user: &str, wish: Wish, request: &Request, source: Target) {
+        if wish.expires == 0 {
+            return self.forget_bindings(now, user, |b| b.contact == wish.contact);
+        }
+        let granted = wish.expires.min(EXPIRES.1);
+        let length = Duration::from_secs(granted.into());
+        let agent = request.common.headers.get("User-Agent").unwrap_or_default();
+        let old = self.bindings.iter().position(|b| b.user == user && b.contact == wish.contact);
+        let created = old.and_then(|i| self.bindings.get(i)).map_or(now.utc, |b| b.created);
+        let binding = Binding {
+            user: user.to_owned(),
+            contact: wish.contact,
+            flow: source,
+            call_id: request.common.call_id.clone(),
+            cseq: request.common.cseq,
+            agent: agent.chars().filter(|c| !c.is_control()).take(128).collect(),
+            created,
+            refreshed: now.utc,
+            granted,
+            expires_at: now.after(length).utc,
+            until: now.mono + length,
+        };
+        match old.and_then(|i| self.bindings.get_mut(i)) {
+            Some(known) => *known = binding,
+            None => {
+                self.make_room(now, user);
+                self.publish_binding(now, &binding, "sip.registration_active");
+                self.bindings.push(binding);
+            }
+        }
+    }
+
+    fn make_room(&mut self, now: Now, user: &str) {
+        let mine = |b: &&Binding| b.user == user;
+        if self.bindings.iter().filter(mine).count() < MAX_CONTACTS {
+            return;
+        }
+        if let Some(oldest) = self.bindings.iter().filter(mine).min_by_key(|b| b.refreshed).cloned() {
+            self.forget_bindings(now, user, |b| b.contact == oldest.contact);
+        }
+    }
+
+    fn forget_bindings(&mut self, now: Now, user: &str, which: impl Fn(&Binding) -> bool) {
+        let gone: Vec<Binding> = self.bindings.extract_if(.., |b| b.user == user && which(b)).collect();
+        for binding in gone {
+            self.publish_binding(now, &binding, "sip.registration_expired");
+        }
+    }
+
+    /// 200 with all contacts of a user.
+    fn tell_bindings(&mut self, now: Now, tx: ServerId, user: &str) {
+        let Some(mut draft) = self.tx.draft(tx, 200, "OK") else { return };
+        for b in self.bindings.iter().filter(|b| b.user == user) {
+            let left = b.until.saturating_duration_since(now.mono).as_secs();
+            draft.push("Contact", format!("<{}>;expires={left}", b.contact));
+        }
+        self.tx.respond(now.mono, tx, 200, &draft);
+    }
+
+    /// Forgets the phones whose time is over.
+    pub(super) fn bindings_due(&mut self, now: Now) {
+        self.digest.tidy(now.mono);
+        let gone: Vec<Binding> = self.bindings.extract_if(.., |b| b.until <= now.mono).collect();
+        for binding in gone {
+            self.publish_binding(now, &binding, "sip.registration_expired");
+        }
+    }
+
+    pub(super) fn bindings_deadline(&self) -> Option<Instant> {
+        self.bindings.iter().map(|b| b.until).min()
+    }
+
+    /// The phones of `uri`, should it be an address of ours; the last to have registered first.
+    pub(super) fn bindings_of(&self, uri: &Uri) -> Option<Vec<Binding>> {
+        let user = uri.user();
+        let known = self.config.sip.users.iter().any(|u| u.name == user);
+        if !known || !self.is_our_domain(uri) {
+            return None;
+        }
+        let mut found: Vec<Binding> = self.bindings.iter().filter(|b| b.user == user).cloned().collect();
+        found.sort_by_key(|b| std::cmp::Reverse(b.refreshed));
+        Some(found)
+    }
+
+    /// `GET /v1/sip/registrations`.
+    #[must_use]
+    pub fn registrations(&self) -> Vec<BindingView> {
+        self.bindings.iter().map(|b| self.binding_view(b)).collect()
+    }
+
+    /// `DELETE /v1/sip/registrations/{aor}`, all contacts or one of them.
+    ///
+    /// # Errors
+    /// No such registration.
+    pub fn remove_registration(
+        &mut self,
+        now: Now,
+        aor: &str,
+        contact: Option<&str>,
+    ) -> Result<(), GatewayError> {
+        let unknown = GatewayError::NotFound("registration not found");
+        let user = match Uri::parse(aor) {
+            Ok(uri) if self.is_our_domain(&uri) => uri.user(),
+            Ok(uri) if uri.sip().is_some() => return Err(unknown),
+            Ok(_) | Err(_) => aor.split('@').next().unwrap_or_default().to_owned(),
+        };
+        let which = |b: &Binding| contact.is_none_or(|c| b.contact.to_string() == c);
+        if !self.bindings.iter().any(|b| b.user == user && which(b)) {
+            return Err(unknown);
+        }
+        self.forget_bindings(now, &user, which);
+        Ok(())
+    }
+
+    /// The address of a user of ours.
+    fn aor_of(&self, user: &str) -> String {
+        let own = self.tx.locals().v4.or(self.tx.locals().v6).map(|a| Self::host_text(a.ip()));
+        let domain = self.config.sip.domains.first().cloned().or(own).unwrap_or_default();
+        format!("sip:{user}@{domain}")
+    }
+
+    fn binding_view(&self, b: &Binding) -> BindingView {
+        let app = self.config.sip.users.iter().find(|u| u.name == b.user).map(|u| u.app_id.clone());
+        BindingView {
+            aor: self.aor_of(&b.user),
+            contact: b.contact.to_string(),
+            socket: b.flow.addr.to_string(),
+            transport: b.flow.transport.as_str().to_ascii_lowercase(),
+            user_agent: b.agent.clone(),
+            call_id: b.call_id.clone(),
+            app_id: app.unwrap_or_default(),
+            created_at: b.created.rfc3339(),
+            last_refresh: b.refreshed.rfc3339(),
+            expires_at: b.expires_at.rfc3339(),
+            granted_expires_seconds: b.granted,
+        }
+    }
+
+    fn publish_binding(&mut self, now: Now, b: &Binding, kind: &'static str) {
+        let view = self.binding_view(b);
+        let fields: Vec<(&'static str, Value)> = vec![
+            ("aor", view.aor.into()),
+            ("contact", view.contact.into()),
+            ("socket", view.socket.into()),
+            ("user_agent", view.user_agent.into()),
+            ("expires_at", view.expires_at.into()),
+        ];
+        self.push_event(now, kind, None, None, fields, None);
+    }
+}
+
+/// The contacts of a REGISTER and how long each is wanted; `Ok(None)`: all are to be forgotten.
+fn wishes(request: &Request) -> Result<Option<Vec<Wish>>, (u16, &'static str)> {
+    let c = &request.common;
+    let number = |v: &str| v.trim().parse::<u32>().unwrap_or(EXPIRES.1);
+    let for_all = c.headers.get("Expires").map(number);
+    if c.headers.all("Contact").any(|v| v.trim() == "*") {
+        // Alone, and only to forget (RFC 3261 §10.3 step 6).
+        let alone = c.contacts.is_empty() && for_all == Some(0);
+        return if alone { Ok(None) } else { Err((400, "Bad Request: Contact * goes with Expires 0")) };
+    }
+    if c.contacts.len() > MAX_CONTACTS {
+        return Err((403, "Too Many Contacts"));
+    }
+    let wish = |n: &NameAddr| {
+        let usable = n.uri.sip().is_some_and(|u| crate::sip::target::next_hop(u).is_ok());
+        let expires = n.params.get("expires").map(number).or(for_all).unwrap_or(EXPIRES.1);
+        usable.then(|| Wish { contact: n.uri.clone(), expires })
+    };
+    let wishes: Option<Vec<Wish>> = c.contacts.iter().map(wish).collect();
+    wishes.map(Some).ok_or((400, "Bad Request: a Contact that cannot be called"))
+}

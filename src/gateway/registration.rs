@@ -1,0 +1,495 @@
+//! REGISTER of our accounts (RFC 3261 §10.2): refreshed before it runs out, tried again with back-off and at the
+//! next server, taken back at the end.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::auth::LegAuth;
+use super::core::Gateway;
+use super::sending::{Purpose, What};
+use super::trunk::TrunkId;
+use crate::base::net::is_private;
+use crate::base::time::{Now, Utc};
+use crate::sip::digest::Credentials;
+use crate::sip::target::{Target, Transport};
+use crate::sip::transactions::ClientId;
+use crate::wire::challenge::Challenge;
+use crate::wire::{Draft, Method, NameAddr, Response, Uri};
+
+/// First wait after a failure, and the longest (RFC 5626 §4.5).
+const BACK_OFF: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(1800));
+/// Longest wait that a server can ask for.
+const LONGEST_WAIT: u32 = 3600;
+/// A registration shorter than this cannot be kept up, seconds.
+const SHORTEST_GRANT: u32 = 10;
+/// Longest registration that a 423 can make us ask for, seconds.
+const LONGEST_ASKED: u32 = 86_400;
+/// Routers forget UDP mappings after half a minute of silence (RFC 5626 §4.4.2).
+const KEEP_ALIVE: Duration = Duration::from_secs(25);
+/// Type of the event that a registration is over.
+const EXPIRED: &str = "sip.outbound_registration_expired";
+/// Wait after a connection was lost, and up to 4 s more: all boxes of a provider come back at once.
+const RECONNECT: Duration = Duration::from_secs(1);
+/// Taking a registration back may take this long.
+const GOODBYE: Duration = Duration::from_secs(32);
+
+/// How a registration stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Under way for the first time.
+    Registering,
+    /// The registrar knows us.
+    Active,
+    /// It did not work; it is tried again.
+    Failed,
+    /// It ran out before it could be refreshed; it is tried again.
+    Expired,
+    /// It is being taken back.
+    Unregistering,
+}
+
+impl Status {
+    /// As the API shows it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Registering => "registering",
+            Self::Active => "active",
+            Self::Failed => "failed",
+            Self::Expired => "expired",
+            Self::Unregistering => "unregistering",
+        }
+    }
+}
+
+/// A registration of ours.
+#[derive(Debug)]
+pub struct Registration {
+    status: Status,
+    pub(super) last_error: String,
+    pub(super) call_id: String,
+    tag: String,
+    pub(super) cseq: u32,
+    auth: Option<LegAuth>,
+    /// The request on its way, or waiting for an address.
+    tx: Option<ClientId>,
+    waits: bool,
+    /// Servers not tried in this round.
+    others: Vec<Target>,
+    /// Where the registrar took it.
+    target: Option<Target>,
+    /// Asked for because a 423 said so, seconds.
+    at_least: u32,
+    failures: u32,
+    /// The next REGISTER goes out then.
+    due: Option<Instant>,
+    pub(super) next_at: Option<Utc>,
+    /// The registrar forgets us then.
+    valid_until: Option<Instant>,
+    keep_alive_at: Option<Instant>,
+    pub(super) granted: u32,
+    pub(super) registered_at: Option<Utc>,
+    pub(super) contact: String,
+    pub(super) source: Option<SocketAddr>,
+    /// The trunk goes once it is taken back.
+    pub(super) removing: bool,
+    /// Taking back is given up then.
+    give_up_at: Option<Instant>,
+}
+
+impl Registration {
+    /// One that is to be made at once.
+    #[must_use]
+    pub fn new(
+        call_id: String,
+        tag: String,
+        cseq: u32,
+        credentials: Option<Credentials>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            status: Status::Registering,
+            last_error: String::new(),
+            call_id,
+            tag,
+            cseq,
+            auth: credentials.map(LegAuth::new),
+            tx: None,
+            waits: false,
+            others: Vec::new(),
+            target: None,
+            at_least: 0,
+            failures: 0,
+            due: Some(now),
+            next_at: None,
+            valid_until: None,
+            keep_alive_at: None,
+            granted: 0,
+            registered_at: None,
+            contact: String::new(),
+            source: None,
+            removing: false,
+            give_up_at: None,
+        }
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// When something is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        let all = [self.due, self.valid_until, self.keep_alive_at, self.give_up_at];
+        all.into_iter().flatten().min()
+    }
+}
+
+impl Gateway {
+    fn registration(&mut self, id: TrunkId) -> Option<&mut Registration> {
+        self.trunks.get_mut(&id)?.registration.as_deref_mut()
+    }
+
+    /// Does what is due for a registration.
+    pub(super) fn registration_due(&mut self, now: Now, id: TrunkId) {
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now.mono);
+        let Some(r) = self.registration(id) else { return };
+        if due(r.give_up_at) {
+            r.give_up_at = None;
+            return self.unregistered(now, id);
+        }
+        if due(r.valid_until) {
+            r.valid_until = None;
+            r.granted = 0;
+            r.keep_alive_at = None;
+            if r.status == Status::Active {
+                r.status = Status::Expired;
+                self.publish_trunk(now, id, EXPIRED, vec![("reason", "expired".into())]);
+            }
+        }
+        let Some(r) = self.registration(id) else { return };
+        if due(r.keep_alive_at) {
+            r.keep_alive_at = Some(now.mono + KEEP_ALIVE);
+            if let Some(target) = r.target {
+                self.tx.ping(target);
+            }
+        }
+        let Some(r) = self.registration(id) else { return };
+        if due(r.due) {
+            r.due = None;
+            self.send_register(now, id);
+        }
+    }
+
+    /// A connection is gone: whoever registered over it is reached no more, and registers again soon.
+    pub(super) fn connection_lost(&mut self, now: Now, gone: Target) {
+        let wait = RECONNECT + Duration::from_millis(self.rng.below(4000).into());
+        let all = self.trunks.values_mut().filter_map(|t| t.registration.as_deref_mut());
+        for r in all.filter(|r| r.status == Status::Active && r.failures == 0 && r.tx.is_none() && !r.waits) {
+            let same = |t: Target| {
+                let by_name = t.conn.is_some() && t.conn == gone.conn;
+                t.transport.is_reliable() && t.transport == gone.transport && (by_name || t.addr == gone.addr)
+            };
+            if r.target.is_some_and(same) {
+                let soon = now.mono + wait;
+                r.due = Some(r.due.map_or(soon, |due| due.min(soon)));
+            }
+        }
+    }
+
+    fn send_register(&mut self, now: Now, id: TrunkId) {
+        let Some(hop) = self.trunks.get(&id).map(|t| t.hop().clone()) else { return };
+        if let Some(r) = self.registration(id) {
+            r.waits = true;
+            r.next_at = None;
+            r.others.clear();
+            r.auth.iter_mut().for_each(LegAuth::forget_whom);
+        }
+        self.send(now, &hop, None, What::Register(id));
+    }
+
+    /// The servers of a registrar are known.
+    pub(super) fn register_at(&mut self, now: Now, id: TrunkId, mut targets: Vec<Target>) {
+        self.note_addresses(now, id, &targets);
+        let Some(r) = self.registration(id) else { return };
+        if targets.is_empty() {
+            return self.register_failed(now, id, "the registrar has no address", None);
+        }
+        // The one that has us already is asked first: others may not know of it.
+        if let Some(known) = r.target.and_then(|t| targets.iter().position(|x| x.addr == t.addr)) {
+            targets.swap(0, known);
+        }
+        let first = targets.remove(0);
+        r.others = targets;
+        self.register(now, id, first);
+    }
+
+    fn register(&mut self, now: Now, id: TrunkId, target: Target) {
+        let Some(local) = self.tx.locals().for_target(target) else { return };
+        let cnonce = self.rng.token();
+        let Some(draft) = self.register_draft(id, target, local, &cnonce) else { return };
+        match self.tx.request(now.mono, &Method::Register, draft, target) {
+            Ok(tx) => {
+                self.outgoing.insert(tx, Purpose::Register(id));
+                if let Some(r) = self.registration(id) {
+                    r.tx = Some(tx);
+                    r.waits = false;
+                }
+            }
+            Err(e) => self.register_failed(now, id, &e.to_string(), None),
+        }
+    }
+
+    fn register_draft(
+        &mut self,
+        id: TrunkId,
+        target: Target,
+        local: SocketAddr,
+        cnonce: &str,
+    ) -> Option<Draft> {
+        let agent = self.config.sip.host.clone();
+        let trunk = self.trunks.get_mut(&id)?;
+        let (account, hop) = (trunk.account()?.clone(), trunk.hop().clone());
+        let r = trunk.registration.as_deref_mut()?;
+        r.cseq += 1;
+        r.source = Some(local);
+        r.contact = format!("sip:{}@{local}{}", account.contact_user, target.transport.as_param());
+        let mut draft = Draft::request(&Method::Register, &without_user(&account.registrar));
+        if account.outbound_proxy.is_some() {
+            Self::push_route(&mut draft, &hop);
+        }
+        draft.push("Max-Forwards", "70");
+        draft.push("From", format!("{};tag={}", NameAddr::new(account.aor.clone()), r.tag));
+        draft.push("To", NameAddr::new(account.aor).to_string());
+        draft.push("Call-ID", r.call_id.as_str());
+        draft.push("CSeq", format!("{} REGISTER", r.cseq));
+        draft.push("Contact", format!("<{}>", r.contact));
+        let expires = if r.status == Status::Unregistering { 0 } else { account.expires.max(r.at_least) };
+        draft.push("Expires", expires.to_string());
+        draft.push("Allow", super::outside::ALLOW);
+        draft.push("User-Agent", agent);
+        if let Some(auth) = &mut r.auth {
+            auth.add_to(&Method::Register, &mut draft, target, cnonce);
+        }
+        Some(draft)
+    }
+
+    /// The registrar has answered, or never will.
+    pub(super) fn register_answered(
+        &mut self,
+        now: Now,
+        id: TrunkId,
+        tx: ClientId,
+        outcome: Option<&Response>,
+    ) {
+        let to = self.tx.target_of(tx);
+        let Some(r) = self.registration(id).filter(|r| r.tx == Some(tx)) else { return };
+        let Some(response) = outcome else {
+            return self.next_registrar(now, id, "the registrar does not answer", None);
+        };
+        if response.code < 200 {
+            return;
+        }
+        r.tx = None;
+        let target = to.filter(|t| r.auth.as_mut().is_some_and(|a| a.takes(*t, response)));
+        let least = response.common.headers.get("Min-Expires").and_then(|v| v.trim().parse::<u32>().ok());
+        match response.code {
+            200..=299 => self.registered(now, id, to, response),
+            401 | 407 if target.is_some() => {
+                if let Some(target) = target {
+                    self.register(now, id, target);
+                }
+            }
+            423 if least.is_some_and(|l| l > r.at_least && l <= LONGEST_ASKED) => {
+                r.at_least = least.unwrap_or(0);
+                if let Some(target) = to {
+                    self.register(now, id, target);
+                }
+            }
+            408 | 500..=599 if r.status != Status::Unregistering => {
+                let why = format!("{} {}", response.code, response.reason);
+                self.next_registrar(now, id, &why, retry_after(response));
+            }
+            code => {
+                let why = format!("{code} {}", response.reason);
+                self.register_failed(now, id, &why, retry_after(response));
+            }
+        }
+    }
+
+    fn next_registrar(&mut self, now: Now, id: TrunkId, why: &str, wait: Option<u32>) {
+        let Some(r) = self.registration(id) else { return };
+        r.tx = None;
+        if r.others.is_empty() {
+            return self.register_failed(now, id, why, wait);
+        }
+        let next = r.others.remove(0);
+        r.auth.iter_mut().for_each(LegAuth::forget_whom);
+        self.counters.failovers += 1;
+        self.register(now, id, next);
+    }
+
+    fn registered(&mut self, now: Now, id: TrunkId, target: Option<Target>, response: &Response) {
+        // Refreshes of several boxes that lost power together are spread.
+        let spread = self.rng.below(10);
+        let Some(r) = self.registration(id) else { return };
+        if r.status == Status::Unregistering {
+            return self.unregistered(now, id);
+        }
+        let granted = granted(&r.contact, response);
+        if granted < SHORTEST_GRANT {
+            let why = format!("the registrar grants {granted} s only");
+            return self.register_failed(now, id, &why, None);
+        }
+        let wait = Duration::from_millis(u64::from(granted) * u64::from(750 + spread * 10));
+        let news = r.status != Status::Active || r.granted != granted;
+        r.status = Status::Active;
+        r.last_error.clear();
+        r.failures = 0;
+        r.granted = granted;
+        r.registered_at = Some(now.utc);
+        r.valid_until = Some(now.mono + Duration::from_secs(granted.into()));
+        r.due = Some(now.mono + wait);
+        r.next_at = Some(now.after(wait).utc);
+        r.target = target;
+        r.auth.iter_mut().for_each(LegAuth::passed);
+        let open_mapping = target.is_some_and(|t| t.transport == Transport::Udp && !is_private(t.addr.ip()));
+        r.keep_alive_at = open_mapping.then(|| now.mono + KEEP_ALIVE);
+        if news {
+            let fields = vec![("granted_expires_seconds", granted.into())];
+            self.publish_trunk(now, id, "sip.outbound_registration_active", fields);
+        }
+    }
+
+    pub(super) fn register_failed(&mut self, now: Now, id: TrunkId, why: &str, wait: Option<u32>) {
+        let chance = self.rng.below(50);
+        let Some(r) = self.registration(id) else { return };
+        (r.tx, r.waits) = (None, false);
+        if r.status == Status::Unregistering {
+            return self.unregistered(now, id);
+        }
+        r.auth.iter_mut().for_each(|a| a.state.restart());
+        r.failures = r.failures.saturating_add(1);
+        let most = BACK_OFF.0.saturating_mul(1 << r.failures.min(10).saturating_sub(1)).min(BACK_OFF.1);
+        let own = most * (50 + chance) / 100;
+        let wait = wait.map_or(own, |s| Duration::from_secs(s.min(LONGEST_WAIT).into()).max(own));
+        r.due = Some(now.mono + wait);
+        r.next_at = Some(now.after(wait).utc);
+        why.clone_into(&mut r.last_error);
+        let was_active = r.valid_until.is_some();
+        if !was_active && r.status != Status::Expired {
+            r.status = Status::Failed;
+        }
+        let fields = vec![("error", why.into()), ("retry_in_seconds", wait.as_secs().into())];
+        self.publish_trunk(now, id, "sip.outbound_registration_failed", fields);
+    }
+
+    /// Takes a registration back, if there is one to take.
+    pub(super) fn unregister(&mut self, now: Now, id: TrunkId) {
+        let Some(r) = self.registration(id) else { return };
+        if r.status == Status::Unregistering {
+            return;
+        }
+        let pending = r.tx.is_some() || r.waits;
+        let known = r.valid_until.is_some() || pending;
+        r.status = Status::Unregistering;
+        (r.due, r.valid_until, r.keep_alive_at, r.next_at) = (None, None, None, None);
+        if !known {
+            return self.unregistered(now, id);
+        }
+        r.give_up_at = Some(now.mono + GOODBYE);
+        match r.target.filter(|_| !pending) {
+            Some(target) => self.register(now, id, target),
+            None if pending => {
+                // What is under way would register us again after we are gone.
+                let tx = r.tx.take();
+                r.waits = false;
+                if let Some(tx) = tx {
+                    self.outgoing.remove(&tx);
+                }
+                self.send_register(now, id);
+            }
+            None => self.send_register(now, id),
+        }
+    }
+
+    fn unregistered(&mut self, now: Now, id: TrunkId) {
+        let Some(r) = self.registration(id) else { return };
+        (r.give_up_at, r.tx, r.waits) = (None, None, false);
+        let (removing, was_active) = (r.removing, std::mem::take(&mut r.granted) > 0);
+        if was_active {
+            self.publish_trunk(now, id, EXPIRED, vec![("reason", "unregistered".into())]);
+        }
+        if removing {
+            self.trunks.remove(&id);
+        }
+    }
+
+    /// Takes all registrations back, since the gateway stops.
+    pub(super) fn unregister_all(&mut self, now: Now) {
+        let all: Vec<TrunkId> = self.trunks.keys().copied().collect();
+        for id in all {
+            self.unregister(now, id);
+        }
+    }
+
+    /// True while a registration is being taken back.
+    pub(super) fn is_unregistering(&self) -> bool {
+        self.trunks.values().any(|t| t.registration.as_ref().is_some_and(|r| r.give_up_at.is_some()))
+    }
+}
+
+/// Seconds that a 200 grants to our contact: said beside it, or for all (RFC 3261 §10.2.4).
+fn granted(contact: &str, response: &Response) -> u32 {
+    let c = &response.common;
+    let number = |v: &str| v.trim().parse::<u32>().ok();
+    let ours = Uri::parse(contact).ok();
+    let same = |n: &&NameAddr| match (n.uri.sip(), ours.as_ref().and_then(Uri::sip)) {
+        (Some(a), Some(b)) => (&a.user, &a.host, a.port) == (&b.user, &b.host, b.port),
+        _ => false,
+    };
+    let beside = c.contacts.iter().find(same).and_then(|n| n.params.get("expires").and_then(number));
+    // Routers may have rewritten our contact: then the only one there is ours.
+    let alone = || c.contacts.first().filter(|_| c.contacts.len() == 1);
+    let beside = beside.or_else(|| alone().and_then(|n| n.params.get("expires").and_then(number)));
+    beside.or_else(|| c.headers.get("Expires").and_then(number)).unwrap_or(SHORTEST_GRANT * 6)
+}
+
+fn retry_after(response: &Response) -> Option<u32> {
+    let text = response.common.headers.get("Retry-After")?;
+    let digits: String = text.trim().chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}
+
+fn without_user(registrar: &Uri) -> Uri {
+    match registrar {
+        Uri::Sip(u) => {
+            let mut u = u.clone();
+            u.user = None;
+            Uri::Sip(u)
+        }
+        Uri::Tel(_) | Uri::Other(_) => registrar.clone(),
+    }
+}
+
+impl LegAuth {
+    /// Adds what a server has asked for before, if it is the one.
+    fn add_to(&mut self, method: &Method, draft: &mut Draft, target: Target, cnonce: &str) {
+        if *self.asked.get_or_insert(target.addr.ip()) == target.addr.ip() {
+            super::auth::add_fields(&mut self.state, method, draft, cnonce);
+        }
+    }
+
+    /// Takes a challenge; true when trying again makes sense.
+    fn takes(&mut self, target: Target, response: &Response) -> bool {
+        matches!(response.code, 401 | 407)
+            && self.asked == Some(target.addr.ip())
+            && self.state.challenged(Challenge::all(&response.common.headers))
+    }
+
+    fn passed(&mut self) {
+        self.state.passed();
+    }
+}

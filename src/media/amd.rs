@@ -1,0 +1,411 @@
+//! Answering-machine detection: who answered, by how long the greeting is; then, if asked for, the machine's beep.
+//! Driven by the frames of one leg, 20 ms each.
+
+use crate::dsp::level::{Goertzel, energy, rms};
+
+const FRAME_MS: u32 = 20;
+/// Root mean square from which a frame has voice.
+const VOICED: f32 = 300.0;
+/// Frames until speech counts as begun, and as ended.
+const BEGIN: u32 = 2;
+const END: u32 = 4;
+/// Frequencies a beep may have, Hz: 800 to 1200 in steps.
+const LOWEST_BEEP: f32 = 800.0;
+const STEP: f32 = 12.5;
+const BEEPS: usize = 33;
+/// Share of a frame's energy that its strongest frequency has to have: a sine between two of ours has 0.47, a note of
+/// music less than this.
+const PURE: f32 = 0.43;
+/// Frames of one tone that make a beep.
+const BEEP_FRAMES: u32 = 4;
+/// A beep's level varies by less than this factor from frame to frame.
+const STEADY: f32 = 1.6;
+
+/// Where call-progress tones lie (ITU-T E.180), Hz, every 50: a frame with this share of its energy there is one.
+const PROGRESS: [f32; 9] = [300.0, 350.0, 400.0, 450.0, 500.0, 550.0, 600.0, 650.0, 700.0];
+const PROGRESS_SHARE: f32 = 0.9;
+
+/// What decides, all in ms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parameters {
+    /// Silence at the beginning that means nobody speaks.
+    pub initial_silence_timeout: u32,
+    /// Speech that means a machine.
+    pub greeting_duration: u32,
+    /// Silence after speech that means a human.
+    pub after_greeting_silence: u32,
+    /// When to give up.
+    pub total_analysis_time: u32,
+    /// Shorter bursts of speech are no words.
+    pub minimum_word_length: u32,
+    /// How long to wait for the beep of a machine; 0: not at all.
+    pub beep_timeout: u32,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self {
+            initial_silence_timeout: 2500,
+            greeting_duration: 1500,
+            after_greeting_silence: 800,
+            total_analysis_time: 5000,
+            minimum_word_length: 100,
+            beep_timeout: 0,
+        }
+    }
+}
+
+/// Who answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// A short greeting, then silence.
+    Human,
+    /// A long greeting.
+    Machine,
+    /// Nothing was said.
+    NoSpeech,
+    /// Time was over first.
+    NotSure,
+}
+
+impl Verdict {
+    /// As events name it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Human => "human",
+            Self::Machine => "machine",
+            Self::NoSpeech => "no_speech",
+            Self::NotSure => "not_sure",
+        }
+    }
+}
+
+/// The outcome, with what was measured, ms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// Who answered.
+    pub verdict: Verdict,
+    /// Silence before the greeting.
+    pub initial_silence_ms: u32,
+    /// Speech of the greeting.
+    pub greeting_ms: u32,
+    /// Time analysed.
+    pub total_ms: u32,
+}
+
+/// News of an analysis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// Who answered.
+    Outcome(Outcome),
+    /// The beep was heard, ms after the verdict.
+    Beep(u32),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Waiting,
+    Greeting,
+    /// A machine: its beep is waited for; the time since the verdict, ms.
+    Beeping(u32),
+    Over,
+}
+
+/// An analysis.
+#[derive(Debug, Clone)]
+pub struct Amd {
+    parameters: Parameters,
+    state: State,
+    /// Time since the start, in frames heard and in all, ms.
+    elapsed: u32,
+    clock: u32,
+    initial: u32,
+    greeting: u32,
+    burst: u32,
+    silence: u32,
+    /// Speech, debounced.
+    speaking: bool,
+    /// Frames that say otherwise.
+    against: u32,
+    /// How much of the greeting was a tone, ms.
+    ringing: u32,
+    progress: [Goertzel; 9],
+    tones: [Goertzel; BEEPS],
+    /// Frames of one tone, its place among ours, and its level.
+    tonal: u32,
+    pitch: usize,
+    loud: f32,
+}
+
+impl Amd {
+    /// An analysis of frames at `rate` Hz.
+    #[must_use]
+    pub fn new(parameters: Parameters, rate: u32) -> Self {
+        Self {
+            parameters,
+            state: State::Waiting,
+            elapsed: 0,
+            clock: 0,
+            initial: 0,
+            greeting: 0,
+            burst: 0,
+            silence: 0,
+            speaking: false,
+            against: 0,
+            ringing: 0,
+            progress: PROGRESS.map(|f| Goertzel::new(f, rate)),
+            tones: std::array::from_fn(|i| Goertzel::new(LOWEST_BEEP + STEP * i as f32, rate)),
+            tonal: 0,
+            pitch: 0,
+            loud: 0.0,
+        }
+    }
+
+    /// True when nothing more will come of it.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.state == State::Over
+    }
+
+    /// Takes what was received in 20 ms; `None` while the leg is on hold, when only the time goes on.
+    pub fn frame(&mut self, frame: Option<&[i16]>) -> Option<News> {
+        self.clock += FRAME_MS;
+        if let State::Beeping(waited) = self.state {
+            return self.listen_for_beep(frame, waited + FRAME_MS);
+        }
+        if self.state == State::Over {
+            return None;
+        }
+        if self.clock >= self.parameters.total_analysis_time {
+            self.elapsed = self.clock;
+            return Some(self.decide(Verdict::NotSure));
+        }
+        let frame = frame?;
+        self.elapsed += FRAME_MS;
+        let was = self.speaking;
+        self.debounce(rms(frame) >= VOICED);
+        let p = self.parameters;
+        if self.speaking && self.is_progress(frame) {
+            self.ringing += FRAME_MS;
+        }
+        match (self.state, self.speaking) {
+            (State::Greeting, true) => {
+                self.burst += FRAME_MS;
+                self.greeting += FRAME_MS;
+                self.silence = 0;
+                if self.greeting >= p.greeting_duration {
+                    return Some(self.decide(Verdict::Machine));
+                }
+            }
+            (State::Greeting, false) => return self.pause(was),
+            (_, true) => {
+                (self.greeting, self.burst, self.state) = (FRAME_MS, FRAME_MS, State::Greeting);
+            }
+            (_, false) => {
+                self.initial += FRAME_MS;
+                if self.initial >= p.initial_silence_timeout {
+                    return Some(self.decide(Verdict::NoSpeech));
+                }
+            }
+        }
+        None
+    }
+
+    /// Silence after speech.
+    fn pause(&mut self, was_speaking: bool) -> Option<News> {
+        if was_speaking {
+            if self.burst < self.parameters.minimum_word_length {
+                self.greeting = self.greeting.saturating_sub(self.burst);
+            }
+            self.burst = 0;
+        }
+        self.silence += FRAME_MS;
+        if self.silence < self.parameters.after_greeting_silence {
+            return None;
+        }
+        // A network that still rings is no human, though it may say as little.
+        if self.greeting > 0 && self.ringing * 5 < self.greeting * 4 {
+            return Some(self.decide(Verdict::Human));
+        }
+        self.ringing = 0;
+        self.initial += std::mem::take(&mut self.silence);
+        self.state = State::Waiting;
+        None
+    }
+
+    fn is_progress(&self, frame: &[i16]) -> bool {
+        let there: f32 = self.progress.iter().map(|g| g.energy(frame)).sum();
+        2.0 * there >= PROGRESS_SHARE * energy(frame).max(1.0)
+    }
+
+    fn debounce(&mut self, voiced: bool) {
+        if voiced == self.speaking {
+            self.against = 0;
+            return;
+        }
+        self.against += 1;
+        if self.against >= if voiced { BEGIN } else { END } {
+            (self.speaking, self.against) = (voiced, 0);
+        }
+    }
+
+    fn decide(&mut self, verdict: Verdict) -> News {
+        let waits = verdict == Verdict::Machine && self.parameters.beep_timeout > 0;
+        self.state = if waits { State::Beeping(0) } else { State::Over };
+        let silent = verdict == Verdict::NoSpeech;
+        News::Outcome(Outcome {
+            verdict,
+            initial_silence_ms: if silent { self.parameters.initial_silence_timeout } else { self.initial },
+            greeting_ms: if silent { 0 } else { self.greeting },
+            total_ms: self.elapsed,
+        })
+    }
+
+    fn listen_for_beep(&mut self, frame: Option<&[i16]>, waited: u32) -> Option<News> {
+        self.state =
+            if waited >= self.parameters.beep_timeout { State::Over } else { State::Beeping(waited) };
+        match frame.and_then(|f| self.tone(f)) {
+            Some((pitch, loud)) => {
+                let same = pitch.abs_diff(self.pitch) <= 2;
+                let steady = loud < self.loud * STEADY && self.loud < loud * STEADY;
+                self.tonal = if same && steady { self.tonal + 1 } else { 1 };
+                (self.pitch, self.loud) = (pitch, loud);
+            }
+            None => self.tonal = 0,
+        }
+        if self.tonal < BEEP_FRAMES {
+            return None;
+        }
+        self.state = State::Over;
+        Some(News::Beep(waited))
+    }
+
+    /// The one tone of a frame, if that is what it is, and its level.
+    fn tone(&self, frame: &[i16]) -> Option<(usize, f32)> {
+        let all = energy(frame);
+        let loud = rms(frame);
+        if loud < VOICED {
+            return None;
+        }
+        let found = self.tones.iter().map(|t| t.energy(frame)).enumerate();
+        let (pitch, most) = found.max_by(|a, b| a.1.total_cmp(&b.1))?;
+        (most / all >= PURE).then_some((pitch, loud))
+    }
+
+    /// The call ends: the outcome, if there was none yet.
+    pub fn end(&mut self) -> Option<News> {
+        if matches!(self.state, State::Beeping(_) | State::Over) {
+            self.state = State::Over;
+            return None;
+        }
+        self.elapsed = self.clock;
+        Some(self.decide(Verdict::NotSure))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::f64::consts::PI;
+
+    /// Milliseconds of voice (a loud square) or silence, one after the other, silence first.
+    fn outcome(parameters: Parameters, parts: &[u32]) -> Option<Outcome> {
+        let mut amd = Amd::new(parameters, 8000);
+        for (i, ms) in parts.iter().enumerate() {
+            let frame = if i % 2 == 0 { [0; 160] } else { [2000; 160] };
+            for _ in 0..ms / FRAME_MS {
+                if let Some(News::Outcome(o)) = amd.frame(Some(&frame)) {
+                    return Some(o);
+                }
+            }
+        }
+        None
+    }
+
+    fn verdict(parts: &[u32]) -> Option<Verdict> {
+        outcome(Parameters::default(), parts).map(|o| o.verdict)
+    }
+
+    #[test]
+    fn greetings_are_told_by_their_length() {
+        assert_eq!(verdict(&[500, 600, 2000]), Some(Verdict::Human));
+        assert_eq!(verdict(&[500, 2500]), Some(Verdict::Machine));
+        assert_eq!(verdict(&[500, 700, 400, 700, 400, 700]), Some(Verdict::Machine), "pauses in a greeting");
+        assert_eq!(verdict(&[3000]), Some(Verdict::NoSpeech));
+        assert_eq!(verdict(&[1000, 40, 1000, 40, 5000]), Some(Verdict::NoSpeech), "clicks are no words");
+        let slow = Parameters { total_analysis_time: 2600, ..Parameters::default() };
+        assert_eq!(outcome(slow, &[2000, 500, 600]).map(|o| o.verdict), Some(Verdict::NotSure));
+        assert_eq!(verdict(&[500, 600, 200]), None);
+    }
+
+    #[test]
+    fn a_network_that_still_rings_is_no_human() {
+        let mut amd = Amd::new(Parameters::default(), 8000);
+        let ring = |i: usize| (9000.0 * (2.0 * PI * 425.0 * i as f64 / 8000.0).sin()) as i16;
+        let found = (0..300).find_map(|f| {
+            let on = f % 250 < 50;
+            let frame: Vec<i16> = (0..160).map(|i| if on { ring(f * 160 + i) } else { 0 }).collect();
+            amd.frame(Some(&frame))
+        });
+        let Some(News::Outcome(o)) = found else { panic!("no outcome") };
+        assert_eq!(o.verdict, Verdict::NoSpeech);
+    }
+
+    #[test]
+    fn the_figures_are_those_of_the_algorithm() {
+        let o = outcome(Parameters::default(), &[3000]).unwrap();
+        assert_eq!((o.initial_silence_ms, o.greeting_ms, o.total_ms), (2500, 0, 2500));
+        // Speech counts from its second frame, silence from its fourth.
+        let o = outcome(Parameters::default(), &[500, 600, 2000]).unwrap();
+        assert_eq!((o.initial_silence_ms, o.greeting_ms, o.total_ms), (520, 640, 1960));
+        let o = outcome(Parameters::default(), &[500, 2500]).unwrap();
+        assert_eq!((o.initial_silence_ms, o.greeting_ms, o.total_ms), (520, 1500, 2020));
+    }
+
+    #[test]
+    fn on_hold_only_time_goes_on_and_a_hang_up_is_not_sure() {
+        let mut amd = Amd::new(Parameters::default(), 8000);
+        let mut frames = 0;
+        while amd.frame(None).is_none() {
+            frames += 1;
+        }
+        assert_eq!((frames, amd.is_over()), (249, true));
+        let mut amd = Amd::new(Parameters::default(), 8000);
+        amd.frame(Some(&[0; 160]));
+        let Some(News::Outcome(o)) = amd.end() else { panic!("no outcome") };
+        assert_eq!((o.verdict, o.total_ms, amd.end()), (Verdict::NotSure, 20, None));
+    }
+
+    /// Frames until a beep is heard in `sound` at 8 kHz after a machine's greeting.
+    fn beep(sound: impl Fn(usize) -> f64) -> Option<u32> {
+        let parameters = Parameters { beep_timeout: 5000, ..Parameters::default() };
+        let mut amd = Amd::new(parameters, 8000);
+        while amd.frame(Some(&[2000; 160])).is_none() {}
+        for f in 0..250 {
+            let frame: Vec<i16> = (0..160).map(|i| sound(f * 160 + i) as i16).collect();
+            if let Some(News::Beep(ms)) = amd.frame(Some(&frame)) {
+                return Some(ms);
+            }
+        }
+        assert!(amd.is_over());
+        None
+    }
+
+    #[test]
+    fn a_beep_is_one_steady_tone() {
+        let sine = |hz: f64, i: usize| (2.0 * PI * hz * i as f64 / 8000.0).sin();
+        for hz in [800.0, 937.0, 1000.0, 1012.5, 1187.0, 1200.0] {
+            let found = beep(|i| if i < 8000 { 0.0 } else { 6000.0 * sine(hz, i) });
+            assert_eq!(found, Some(1080), "{hz} Hz");
+        }
+        assert_eq!(beep(|i| 6000.0 * (sine(440.0, i) + sine(480.0, i))), None, "ringback");
+        assert_eq!(beep(|i| 6000.0 * (sine(480.0, i) + sine(620.0, i))), None, "busy");
+        assert_eq!(beep(|i| 5000.0 * (sine(880.0, i) + sine(1108.0, i) + sine(660.0, i))), None, "a chord");
+        assert_eq!(beep(|i| 100.0 * sine(1000.0, i)), None, "hardly audible");
+        let siren = |i: usize| {
+            6000.0 * (2.0 * PI * (700.0 + 40.0 * (i as f64 / 400.0).sin()) * i as f64 / 8000.0).sin()
+        };
+        assert_eq!(beep(siren), None);
+    }
+}

@@ -1,0 +1,338 @@
+//! From packets to frames: when each packet is played, what is made up where none is, and how the delay is kept as
+//! small as the network allows.
+//!
+//! Time rules: a sample is played some delay after the earliest moment at which it could have come. That delay is kept
+//! near what the network's jitter asks for, by leaving out or repeating single periods of the sound; this is also what
+//! takes up the difference between two clocks.
+
+use crate::codec::coder::Decoder;
+use crate::codec::{Codec, opus};
+use crate::dsp::conceal::Concealer;
+use crate::dsp::resample::Resampler;
+use crate::dsp::{MAX_FRAME, frame_len, stretch};
+use crate::rtp::delay::DelayEstimator;
+use crate::rtp::jitter::{Counts, JitterBuffer};
+
+/// Reads of the jitter buffer in one tick at most.
+const MAX_READS: usize = 40;
+/// Frames in a row that are made up; after that it is silence, and no longer counted.
+const MAX_CONCEALED: u32 = 5;
+/// What is above the target by this much is shortened, ms: a packet of 20 ms comes at any time of a tick.
+const SLACK_MS: f64 = 22.0;
+/// What is below it by this much is lengthened, ms.
+const LACK_MS: f64 = 5.0;
+/// Ticks between two pieces left out or repeated: at most an eighth faster or slower.
+const REST: u8 = 4;
+/// Far above the target, packets are left out at once, ms.
+const FAR_MS: f64 = 150.0;
+/// A packet may be played this much before its delay is over, ms.
+const EARLY_MS: f64 = 10.0;
+/// Shares of lost packets from which waiting for their successors is worth it, and below which it is not any more; and
+/// how fast they are learnt.
+const LOSSY: f64 = 0.04;
+const LOSSLESS: f64 = 0.01;
+const LOSS_WEIGHT: f64 = 0.01;
+/// Length of a frame, ms.
+const TICK_MS: f64 = 20.0;
+/// Delays that no network makes: the stream begins anew, ms.
+const ABSURD_MS: f64 = 2000.0;
+
+/// The receiving end of a stream.
+#[derive(Debug)]
+pub struct Playout {
+    codec: Codec,
+    jitter: JitterBuffer,
+    delay: DelayEstimator,
+    decoder: Decoder,
+    concealer: Concealer,
+    /// Decoded, not yet played.
+    fifo: Box<[i16]>,
+    len: usize,
+    /// Extended timestamp of what follows the fifo.
+    tail: Option<i64>,
+    /// Timestamp that came last, extended.
+    last: Option<i64>,
+    /// Delay at which sound was last played, ms.
+    delayed: f64,
+    /// How long before it was needed the last packet could have come, ms: what jitter may take.
+    slack: f64,
+    packet_samples: usize,
+    /// Frames made up in a row.
+    run: u32,
+    concealed: u64,
+    /// Of these, those that may turn out to be silence the far end did not send.
+    doubtful: u64,
+    /// A packet was given up since the last one was decoded.
+    missed: bool,
+    /// Share of packets lost lately.
+    losses: f64,
+    /// Packets wait for their successors.
+    waits: bool,
+    /// Ticks until the sound may be stretched again.
+    rest: u8,
+    /// Pieces left out and repeated.
+    shortened: u64,
+    lengthened: u64,
+    /// To the leg's rate, where that of the codec differs.
+    converter: Option<Resampler>,
+}
+
+/// Largest payload taken, bytes: 60 ms of G.711 and room to spare, or any packet of Opus.
+fn largest(codec: Codec) -> usize {
+    if codec == Codec::Opus { 1276 } else { 512 }
+}
+
+/// Samples decoded ahead: the longest packet, what was left, and what is repeated.
+fn room(codec: Codec) -> usize {
+    if codec == Codec::Opus { opus::MAX_SAMPLES + 2 * MAX_FRAME } else { 512 * 2 + 3 * MAX_FRAME }
+}
+
+impl Playout {
+    /// A player of `codec` for a leg at `leg_rate` Hz. Allocates all it will ever need.
+    #[must_use]
+    pub fn new(codec: Codec, leg_rate: u32) -> Self {
+        let rate = codec.sample_rate();
+        Self {
+            codec,
+            jitter: JitterBuffer::new(largest(codec)),
+            delay: DelayEstimator::default(),
+            decoder: Decoder::new(codec),
+            concealer: Concealer::new(rate),
+            fifo: vec![0; room(codec)].into_boxed_slice(),
+            len: 0,
+            tail: None,
+            last: None,
+            delayed: 0.0,
+            slack: 0.0,
+            packet_samples: frame_len(rate),
+            run: MAX_CONCEALED,
+            concealed: 0,
+            doubtful: 0,
+            missed: false,
+            losses: 0.0,
+            waits: false,
+            rest: 0,
+            shortened: 0,
+            lengthened: 0,
+            converter: Resampler::new(rate, leg_rate),
+        }
+    }
+
+    /// Its codec.
+    #[must_use]
+    pub fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    /// Another stream begins.
+    pub fn clear(&mut self) {
+        self.jitter.clear();
+        self.delay = DelayEstimator::default();
+        (self.tail, self.last) = (None, None);
+        (self.doubtful, self.missed) = (0, false);
+    }
+
+    /// Takes a packet; an empty payload only holds its place in the order.
+    pub fn insert(&mut self, sequence: u64, timestamp: u32, payload: &[u8], arrival_ns: u64) {
+        let extended = self.last.map_or(i64::from(timestamp), |last| {
+            last + i64::from(timestamp.wrapping_sub(last as u32) as i32)
+        });
+        self.last = Some(extended);
+        if !payload.is_empty() {
+            self.delay.note(arrival_ns, extended, self.codec.clock());
+        }
+        self.jitter.insert(sequence, extended, payload);
+    }
+
+    /// Samples of the codec as clock units, and back.
+    fn units(&self, samples: usize) -> i64 {
+        samples as i64 * i64::from(self.codec.clock()) / i64::from(self.codec.sample_rate())
+    }
+
+    /// The delay to keep, ms: for Opus one packet more where packets get lost, so that the next one is here when a lost one
+    /// is to be made up from it.
+    fn target(&self) -> f64 {
+        self.delay.target() + if self.waits { TICK_MS } else { 0.0 }
+    }
+
+    /// How late the sample behind the fifo would be, were it played now, ms.
+    fn lateness(&self, now_ns: u64, timestamp: i64) -> f64 {
+        let waiting = self.len as f64 * 1000.0 / f64::from(self.codec.sample_rate());
+        self.delay.playing_delay(now_ns, timestamp, self.codec.clock()) + waiting
+    }
+
+    /// The next frame, at the leg's rate. While a digit is coming in (`silent`) nothing is made up.
+    pub fn frame(&mut self, now_ns: u64, silent: bool, out: &mut [i16]) {
+        let n = frame_len(self.codec.sample_rate());
+        self.fill(now_ns, silent, n);
+        if self.run == 0 {
+            self.keep_delay(n);
+            self.fill(now_ns, silent, n);
+        }
+        match (&mut self.converter, self.fifo.get(..n)) {
+            (Some(c), Some(frame)) => c.process(frame, out),
+            (None, Some(frame)) => out.iter_mut().zip(frame).for_each(|(o, f)| *o = *f),
+            (_, None) => out.fill(0),
+        }
+        self.fifo.copy_within(n..self.len.max(n), 0);
+        self.len -= n.min(self.len);
+    }
+
+    /// Decodes, conceals or waits until a frame is there.
+    fn fill(&mut self, now_ns: u64, silent: bool, n: usize) {
+        for _ in 0..MAX_READS {
+            if self.len >= n {
+                return;
+            }
+            if !self.play_next(now_ns) {
+                self.conceal(silent, n - self.len);
+            }
+        }
+        if self.len < n {
+            self.conceal(true, n - self.len);
+        }
+    }
+
+    /// Decodes the next packet if it is here and its time has come.
+    fn play_next(&mut self, now_ns: u64) -> bool {
+        let Some(head) = self.jitter.head() else { return false };
+        if head.is_empty {
+            self.jitter.take();
+            return true;
+        }
+        let lateness = self.lateness(now_ns, head.timestamp);
+        let target = self.target();
+        let alone = self.jitter.held() == 1;
+        if lateness < -ABSURD_MS || (lateness > target + FAR_MS && !alone) {
+            // A stream that begun anew, or a standstill: only what comes last is worth hearing.
+            self.jitter.take();
+            return true;
+        }
+        if self.tail != Some(head.timestamp) {
+            let playing = self.tail.is_some() && self.run < MAX_CONCEALED;
+            let due = if playing { self.delayed - EARLY_MS } else { target };
+            if lateness < due {
+                if playing && self.slack < target - LACK_MS {
+                    // Too little delay: what is made up now is added to it.
+                    self.delayed += TICK_MS;
+                    self.slack += TICK_MS;
+                } else if head.missing > 0 {
+                    // What is made up now stands for the first of those that are missing.
+                    self.jitter.pass();
+                    self.missed = true;
+                }
+                return false;
+            }
+        }
+        let unsent = self.tail.is_some_and(|t| head.timestamp - t >= self.units(self.packet_samples));
+        if unsent && head.missing == 0 && !self.missed {
+            // The far end sent nothing in between: there was nothing to make up for.
+            self.concealed -= self.doubtful;
+        }
+        let lost = self.missed || head.missing > 0;
+        self.losses += (f64::from(u8::from(lost)) - self.losses) * LOSS_WEIGHT;
+        let most = if self.waits { LOSSLESS } else { LOSSY };
+        self.waits = self.codec == Codec::Opus && self.losses > most;
+        (self.doubtful, self.missed, self.delayed) = (0, false, lateness);
+        self.slack = self.delay.playing_delay(now_ns, head.timestamp, self.codec.clock());
+        self.decode(head.timestamp);
+        true
+    }
+
+    fn decode(&mut self, timestamp: i64) {
+        let payload = self.jitter.take();
+        let Some(to) = self.fifo.get_mut(self.len..) else { return };
+        let got = self.decoder.decode(payload, to);
+        if got == 0 {
+            return;
+        }
+        if self.codec != Codec::Opus
+            && let Some(fresh) = to.get_mut(..got)
+        {
+            self.concealer.good(fresh);
+        }
+        self.len += got;
+        self.packet_samples = got;
+        self.tail = Some(timestamp + self.units(got));
+        self.run = 0;
+    }
+
+    /// Makes up some samples; after a while, silence.
+    fn conceal(&mut self, silent: bool, samples: usize) {
+        let quiet = silent || self.run >= MAX_CONCEALED;
+        let whole = if self.codec == Codec::Opus { frame_len(opus::RATE) } else { samples };
+        let Some(to) = self.fifo.get_mut(self.len..self.len + whole) else { return };
+        if quiet {
+            to.fill(0);
+        } else {
+            // The packet just given up may be found in the next one, if that follows it.
+            let next = self.jitter.head().filter(|h| self.missed && h.missing == 0);
+            let successor = if next.is_some() { self.jitter.peek() } else { &[] };
+            if !self.decoder.conceal(successor, to) {
+                self.concealer.missing(to);
+            }
+            self.run += 1;
+            self.concealed += 1;
+            self.doubtful += 1;
+        }
+        self.len += whole;
+    }
+
+    /// Leaves out or repeats a little where the delay is not what it should be.
+    fn keep_delay(&mut self, n: usize) {
+        self.rest = self.rest.saturating_sub(1);
+        let Some(tail) = self.tail.filter(|_| self.rest == 0) else { return };
+        let rate = self.codec.sample_rate();
+        let (slack, target) = (self.slack, self.target());
+        let before = self.len;
+        let more = self.len >= 2 * n || self.jitter.head().is_some_and(|h| h.timestamp == tail);
+        if slack > target + SLACK_MS && more {
+            if let Some(x) = self.fifo.get_mut(..self.len) {
+                self.len = stretch::shorten(x, rate);
+                self.shortened += u64::from(self.len < before);
+            }
+        } else if slack < target - LACK_MS {
+            self.len = stretch::lengthen(&mut self.fifo, self.len, rate);
+            self.lengthened += u64::from(self.len > before);
+        }
+        if self.len != before {
+            self.rest = REST;
+        }
+    }
+
+    /// True when there has been nothing but silence from the far end for a while.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.run >= MAX_CONCEALED && self.len == 0
+    }
+
+    /// Frames made up because nothing came in time.
+    #[must_use]
+    pub fn concealed(&self) -> u64 {
+        self.concealed
+    }
+
+    /// Counters of the packets.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.jitter.counts()
+    }
+
+    /// Pieces left out, and pieces repeated, to keep the delay.
+    #[must_use]
+    pub fn stretched(&self) -> (u64, u64) {
+        (self.shortened, self.lengthened)
+    }
+
+    /// Delay at which sound was last played, ms after the earliest moment it could have been.
+    #[must_use]
+    pub fn delay_ms(&self) -> f64 {
+        self.delayed
+    }
+
+    /// How much faster than ours the far end's clock runs, parts per million.
+    #[must_use]
+    pub fn drift_ppm(&self) -> f64 {
+        self.delay.drift_ppm()
+    }
+}

@@ -1,0 +1,194 @@
+//! How late packets are: from arrival times to the delay a player needs, and to the far end's clock.
+
+/// Width of a class of lateness, and how many there are: 0 to 200 ms.
+const CLASS_MS: f64 = 5.0;
+const CLASSES: usize = 40;
+/// Largest delay that is aimed at, ms.
+pub const MAX_TARGET_MS: f64 = 200.0;
+/// Share of packets that may be too late.
+const TOO_LATE: f64 = 0.01;
+/// How fast old packets are forgotten: half of what is known is 9 s old at 50 packets a second.
+const FORGET: f64 = 0.9985;
+/// Aimed at before anything is known, and at the least, ms: ticks and packets have no common rhythm.
+const FIRST_MS: f64 = 10.0;
+const MARGIN_MS: f64 = 3.0;
+/// Length of the windows whose fastest packet counts as not delayed at all, ms.
+const WINDOW_MS: f64 = 4000.0;
+/// A step in transit time that means another stream, ms.
+const JUMP_MS: f64 = 2000.0;
+
+/// Delay figures of one stream.
+#[derive(Debug, Clone)]
+pub struct DelayEstimator {
+    /// Share of packets by lateness; the sum is 1 once anything has come.
+    classes: [f64; CLASSES],
+    known: bool,
+    /// Transit times begin here: all others are relative to it.
+    origin: Option<(u64, i64)>,
+    /// Fastest transit of this window and of the one before, ms.
+    fastest: f64,
+    before: f64,
+    window_began: f64,
+    target: f64,
+    drift: Drift,
+}
+
+/// A line through the fastest transits of all windows.
+#[derive(Debug, Clone, Copy, Default)]
+struct Drift {
+    n: f64,
+    x: f64,
+    y: f64,
+    xx: f64,
+    xy: f64,
+}
+
+impl Drift {
+    fn add(&mut self, at_ms: f64, transit_ms: f64) {
+        self.n += 1.0;
+        self.x += at_ms;
+        self.y += transit_ms;
+        self.xx += at_ms * at_ms;
+        self.xy += at_ms * transit_ms;
+    }
+
+    fn slope(&self) -> f64 {
+        let spread = self.n * self.xx - self.x * self.x;
+        if self.n < 3.0 || spread <= 0.0 { 0.0 } else { (self.n * self.xy - self.x * self.y) / spread }
+    }
+}
+
+impl Default for DelayEstimator {
+    fn default() -> Self {
+        Self {
+            classes: [0.0; CLASSES],
+            known: false,
+            origin: None,
+            fastest: f64::INFINITY,
+            before: f64::INFINITY,
+            window_began: 0.0,
+            target: FIRST_MS,
+            drift: Drift::default(),
+        }
+    }
+}
+
+impl DelayEstimator {
+    /// Notes that a packet with this (extended) timestamp arrived; `clock` in Hz.
+    pub fn note(&mut self, arrival_ns: u64, timestamp: i64, clock: u32) {
+        let Some((at, transit)) = self.transit(arrival_ns, timestamp, clock) else {
+            self.origin = Some((arrival_ns, timestamp));
+            return self.note(arrival_ns, timestamp, clock);
+        };
+        if (transit - self.baseline()).abs() > JUMP_MS && self.baseline().is_finite() {
+            *self = Self { origin: Some((arrival_ns, timestamp)), ..Self::default() };
+            return self.note(arrival_ns, timestamp, clock);
+        }
+        if at - self.window_began > WINDOW_MS {
+            if self.fastest.is_finite() {
+                self.drift.add(at, self.fastest);
+            }
+            (self.before, self.fastest, self.window_began) = (self.fastest, f64::INFINITY, at);
+        }
+        self.fastest = self.fastest.min(transit);
+        let late = (transit - self.baseline()).max(0.0);
+        let class = ((late / CLASS_MS) as usize).min(CLASSES - 1);
+        let weight = if self.known { 1.0 - FORGET } else { 1.0 };
+        self.known = true;
+        for (i, share) in self.classes.iter_mut().enumerate() {
+            *share += (f64::from(u8::from(i == class)) - *share) * weight;
+        }
+        self.aim();
+    }
+
+    /// The smallest delay that only a few packets exceed.
+    fn aim(&mut self) {
+        let mut later = 0.0;
+        for (i, share) in self.classes.iter().enumerate().rev() {
+            later += share;
+            if later > TOO_LATE {
+                let top = if i == 0 { 0.0 } else { (i as f64 + 1.0) * CLASS_MS };
+                self.target = (top + MARGIN_MS).clamp(FIRST_MS, MAX_TARGET_MS);
+                return;
+            }
+        }
+    }
+
+    /// Arrival and transit time since the origin, ms.
+    fn transit(&self, at_ns: u64, timestamp: i64, clock: u32) -> Option<(f64, f64)> {
+        let (origin_ns, origin) = self.origin?;
+        let at = i128::from(at_ns) - i128::from(origin_ns);
+        let at = at as f64 / 1e6;
+        Some((at, at - (timestamp - origin) as f64 * 1000.0 / f64::from(clock.max(1))))
+    }
+
+    fn baseline(&self) -> f64 {
+        self.fastest.min(self.before)
+    }
+
+    /// How long after its fastest possible arrival a sample with this timestamp would be played, were it played
+    /// now; ms. 0 before anything has come.
+    #[must_use]
+    pub fn playing_delay(&self, now_ns: u64, timestamp: i64, clock: u32) -> f64 {
+        let baseline = self.baseline();
+        let transit = self.transit(now_ns, timestamp, clock).map_or(0.0, |(_, t)| t);
+        if baseline.is_finite() { transit - baseline } else { 0.0 }
+    }
+
+    /// The delay at which about one packet in a hundred is too late, 10 to 200 ms.
+    #[must_use]
+    pub fn target(&self) -> f64 {
+        self.target
+    }
+
+    /// How much faster than ours the far end's clock runs, in parts per million; 0 while too little is known.
+    #[must_use]
+    pub fn drift_ppm(&self) -> f64 {
+        -self.drift.slope() * 1e6
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::rng::Rng;
+
+    /// `n` packets of 20 ms with a lateness each; the far end's clock is fast by `ppm`.
+    fn run(n: i64, ppm: f64, mut late_ms: impl FnMut(i64) -> f64) -> DelayEstimator {
+        let mut d = DelayEstimator::default();
+        for i in 0..n {
+            let at = 1e12 + i as f64 * 20e6 * (1.0 - ppm / 1e6) + late_ms(i) * 1e6;
+            d.note(at as u64, i * 160, 8000);
+        }
+        d
+    }
+
+    #[test]
+    fn the_target_follows_the_lateness() {
+        assert!((run(500, 0.0, |_| 7.0).target() - FIRST_MS).abs() < 0.1, "a steady delay is none");
+        let mut rng = Rng::from_number(1);
+        let d = run(2000, 0.0, |_| f64::from(rng.below(60)));
+        assert!((55.0..=65.0).contains(&d.target()), "{}", d.target());
+        // Bad for a while, then good again.
+        let d = run(6000, 0.0, |i| if i < 1000 && i % 3 == 0 { 90.0 } else { 0.0 });
+        assert!(d.target() < 20.0, "{}", d.target());
+        assert!(run(500, 0.0, |i| if i % 2 == 0 { 900.0 } else { 0.0 }).target() <= MAX_TARGET_MS);
+    }
+
+    #[test]
+    fn the_clock_of_the_far_end_is_measured() {
+        for ppm in [-200.0, -20.0, 0.0, 50.0, 300.0] {
+            let mut rng = Rng::from_number(2);
+            let d = run(6000, ppm, |_| f64::from(rng.below(20)));
+            assert!((d.drift_ppm() - ppm).abs() < 15.0, "{ppm}: {}", d.drift_ppm());
+        }
+    }
+
+    #[test]
+    fn another_beginning_is_not_a_delay() {
+        let mut d = run(500, 0.0, |_| 0.0);
+        d.note(1_000_000_000_000 + 500 * 20_000_000, 5_000_000, 8000);
+        assert!((d.target() - FIRST_MS).abs() < 0.1);
+        assert!(d.playing_delay(1_000_000_000_000 + 500 * 20_000_000, 5_000_000, 8000).abs() < 0.1);
+    }
+}

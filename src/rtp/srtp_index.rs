@@ -1,0 +1,103 @@
+//! Packet indices of encrypted RTP (RFC 3711 §3.3.1, §3.3.2): sequence numbers with their roll-over counter, and
+//! which of the last ones were there already.
+
+/// Sources of one session whose indices are remembered; more replace the oldest.
+const MAX_STREAMS: usize = 4;
+/// Indices below the highest that can still be told apart.
+const WINDOW: u64 = 64;
+
+#[derive(Debug, Clone, Copy)]
+struct Stream {
+    ssrc: u32,
+    highest: u64,
+    /// Bit n: `highest - n` was there.
+    seen: u64,
+}
+
+/// What is known of the sources of one session.
+#[derive(Debug, Default)]
+pub struct Streams(heapless::Vec<Stream, MAX_STREAMS>);
+
+impl Streams {
+    /// The index that a sequence number most probably stands for (RFC 3711 appendix A).
+    #[must_use]
+    pub fn guess(&self, ssrc: u32, sequence: u16) -> u64 {
+        let Some(stream) = self.0.iter().find(|s| s.ssrc == ssrc) else { return u64::from(sequence) };
+        let (roc, last) = (stream.highest >> 16, (stream.highest & 0xffff) as i64);
+        let ahead = i64::from(sequence) - last;
+        let roc = if ahead > 0x8000 {
+            roc.saturating_sub(1)
+        } else if ahead < -0x8000 {
+            roc + 1
+        } else {
+            roc
+        };
+        roc << 16 | u64::from(sequence)
+    }
+
+    /// Notes the index of an authentic packet; false when it was there before, or is too old to tell.
+    pub fn note(&mut self, ssrc: u32, index: u64) -> bool {
+        let Some(stream) = self.0.iter_mut().find(|s| s.ssrc == ssrc) else {
+            if self.0.is_full() {
+                self.0.remove(0);
+            }
+            return self.0.push(Stream { ssrc, highest: index, seen: 1 }).is_ok();
+        };
+        if index > stream.highest {
+            let by = index - stream.highest;
+            stream.seen = if by < WINDOW { stream.seen << by | 1 } else { 1 };
+            stream.highest = index;
+            return true;
+        }
+        let behind = stream.highest - index;
+        if behind >= WINDOW || stream.seen >> behind & 1 == 1 {
+            return false;
+        }
+        stream.seen |= 1 << behind;
+        true
+    }
+}
+
+/// The roll-over counter of a packet to send; packets come in order.
+pub fn sender_index(streams: &mut Streams, ssrc: u32, sequence: u16) -> u32 {
+    let index = streams.guess(ssrc, sequence);
+    let _in_order = streams.note(ssrc, index);
+    (index >> 16) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indices_roll_over_and_back() {
+        let mut s = Streams::default();
+        assert!(s.note(1, s.guess(1, 65_534)));
+        assert_eq!(s.guess(1, 2), 65_536 + 2);
+        assert!(s.note(1, 65_536 + 2));
+        assert_eq!(s.guess(1, 65_535), 65_535, "late, from before the turn");
+        assert_eq!(s.guess(1, 40_000), 40_000);
+        assert_eq!(s.guess(2, 7), 7, "another source counts from the start");
+    }
+
+    #[test]
+    fn copies_and_the_very_late_are_refused() {
+        let mut s = Streams::default();
+        assert!(s.note(1, 100) && !s.note(1, 100));
+        assert!(s.note(1, 99) && !s.note(1, 99));
+        assert!(s.note(1, 37) && !s.note(1, 36), "64 back can be told apart");
+        assert!(s.note(1, 400) && !s.note(1, 100) && s.note(1, 399));
+        for ssrc in 2..9 {
+            assert!(s.note(ssrc, 5));
+        }
+        assert_eq!(s.0.len(), MAX_STREAMS);
+    }
+
+    #[test]
+    fn what_is_sent_counts_on_over_the_turn() {
+        let mut s = Streams::default();
+        let rocs: Vec<u32> =
+            (0..4u32).map(|n| sender_index(&mut s, 9, 65_534u16.wrapping_add(n as u16))).collect();
+        assert_eq!(rocs, [0, 0, 1, 1]);
+    }
+}

@@ -1,0 +1,253 @@
+//! Keys of encrypted media as session descriptions carry them: `a=crypto` (RFC 4568, RFC 7714 §14).
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::base::rng::Rng;
+
+/// Whether media is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Srtp {
+    /// Never.
+    Off,
+    /// Taken where it is offered; offered where the signalling is encrypted too.
+    Optional,
+    /// Calls without it are refused.
+    Required,
+}
+
+impl Srtp {
+    /// All of them, by name.
+    pub const ALL: [(&'static str, Self); 3] =
+        [("off", Self::Off), ("optional", Self::Optional), ("required", Self::Required)];
+}
+
+/// Ciphers and how packets are authenticated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suite {
+    /// Counter mode, tags of 80 bits: every implementation has it.
+    AesCm80,
+    /// The same with tags of 32 bits on RTP.
+    AesCm32,
+    /// Galois/counter mode, keys of 128 bits.
+    Gcm128,
+    /// Galois/counter mode, keys of 256 bits.
+    Gcm256,
+}
+
+impl Suite {
+    /// In the order they are offered.
+    pub const ALL: [Self; 4] = [Self::AesCm80, Self::Gcm256, Self::Gcm128, Self::AesCm32];
+
+    /// As it stands in the attribute.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AesCm80 => "AES_CM_128_HMAC_SHA1_80",
+            Self::AesCm32 => "AES_CM_128_HMAC_SHA1_32",
+            Self::Gcm128 => "AEAD_AES_128_GCM",
+            Self::Gcm256 => "AEAD_AES_256_GCM",
+        }
+    }
+
+    /// Length of the master key, bytes.
+    #[must_use]
+    pub fn key_len(self) -> usize {
+        if self == Self::Gcm256 { 32 } else { 16 }
+    }
+
+    /// Length of the master salt, bytes.
+    #[must_use]
+    pub fn salt_len(self) -> usize {
+        match self {
+            Self::AesCm80 | Self::AesCm32 => 14,
+            Self::Gcm128 | Self::Gcm256 => 12,
+        }
+    }
+}
+
+/// Longest master key and salt together, bytes.
+pub const MAX_KEY: usize = 46;
+
+/// A master key with its salt. Debug output hides it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct MasterKey {
+    /// What it is for.
+    pub suite: Suite,
+    bytes: [u8; MAX_KEY],
+}
+
+impl fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MasterKey").field("suite", &self.suite).finish_non_exhaustive()
+    }
+}
+
+impl MasterKey {
+    /// A new key.
+    #[must_use]
+    pub fn random(suite: Suite, rng: &mut Rng) -> Self {
+        let mut bytes = [0; MAX_KEY];
+        let used = suite.key_len() + suite.salt_len();
+        for chunk in bytes.chunks_mut(8) {
+            let drawn = rng.u64().to_be_bytes();
+            chunk.iter_mut().zip(drawn).for_each(|(b, r)| *b = r);
+        }
+        bytes.iter_mut().skip(used).for_each(|b| *b = 0);
+        Self { suite, bytes }
+    }
+
+    /// A key of these bytes, key first; `None` when there are too few or too many.
+    #[must_use]
+    pub fn new(suite: Suite, key_and_salt: &[u8]) -> Option<Self> {
+        let mut bytes = [0; MAX_KEY];
+        let used = suite.key_len() + suite.salt_len();
+        if key_and_salt.len() != used {
+            return None;
+        }
+        bytes.iter_mut().zip(key_and_salt).for_each(|(b, k)| *b = *k);
+        Some(Self { suite, bytes })
+    }
+
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        self.bytes.get(..self.suite.key_len()).unwrap_or_default()
+    }
+
+    /// The salt.
+    #[must_use]
+    pub fn salt(&self) -> &[u8] {
+        let start = self.suite.key_len();
+        self.bytes.get(start..start + self.suite.salt_len()).unwrap_or_default()
+    }
+
+    fn all(&self) -> &[u8] {
+        self.bytes.get(..self.suite.key_len() + self.suite.salt_len()).unwrap_or_default()
+    }
+}
+
+/// One `a=crypto` line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Crypto {
+    /// Tells the lines of an offer apart; the answer names the one it takes.
+    pub tag: u32,
+    /// The key of whoever wrote the line.
+    pub key: MasterKey,
+}
+
+impl Crypto {
+    /// Reads the value of the attribute; `None` when it is none we can use: an unknown suite, a key that does not
+    /// fit it, a master key identifier, session parameters that we do not know (RFC 4568 §6.3).
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split_whitespace();
+        let tag = words.next().filter(|t| t.len() <= 9)?.parse().ok()?;
+        let name = words.next()?;
+        let suite = Suite::ALL.into_iter().find(|s| s.as_str().eq_ignore_ascii_case(name))?;
+        // Several keys at once need an identifier in each packet.
+        let params = words.next().filter(|p| !p.contains(';'))?;
+        if words.any(|p| !p.starts_with('-') && !p.starts_with("WSH=") && !p.starts_with("FEC_ORDER=")) {
+            return None;
+        }
+        let (method, rest) = params.split_once(':')?;
+        if !method.eq_ignore_ascii_case("inline") {
+            return None;
+        }
+        let mut parts = rest.split('|');
+        let decoded = STANDARD.decode(parts.next()?).ok()?;
+        // What follows is a lifetime, which no call of ours reaches, or an identifier, which has a colon.
+        if parts.any(|p| p.contains(':')) {
+            return None;
+        }
+        MasterKey::new(suite, &decoded).map(|key| Self { tag, key })
+    }
+}
+
+impl fmt::Display for Crypto {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = STANDARD.encode(self.key.all());
+        write!(f, "{} {} inline:{key}", self.tag, self.key.suite.as_str())
+    }
+}
+
+/// Our keys of a session, one for each suite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OurKeys([MasterKey; 4]);
+
+impl OurKeys {
+    /// New keys.
+    #[must_use]
+    pub fn random(rng: &mut Rng) -> Self {
+        Self(Suite::ALL.map(|s| MasterKey::random(s, rng)))
+    }
+
+    /// New keys, but for the one that is in use.
+    #[must_use]
+    pub fn renewed(rng: &mut Rng, in_use: Option<MasterKey>) -> Self {
+        let new = |s: Suite| MasterKey::random(s, rng);
+        let mut keys = Suite::ALL.map(new);
+        for key in &mut keys {
+            *key = in_use.filter(|k| k.suite == key.suite).unwrap_or(*key);
+        }
+        Self(keys)
+    }
+
+    /// The lines of an offer.
+    pub fn offer(&self) -> impl Iterator<Item = Crypto> {
+        (1..).zip(self.0).map(|(tag, key)| Crypto { tag, key })
+    }
+
+    /// Our key for a suite.
+    #[must_use]
+    pub fn of(&self, suite: Suite) -> Option<MasterKey> {
+        self.0.into_iter().find(|k| k.suite == suite)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
+
+    #[test]
+    fn lines_of_rfc_4568_are_read() {
+        let c = Crypto::parse(&format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^20 WSH=64")).unwrap();
+        assert_eq!((c.tag, c.key.suite, c.key.key().len(), c.key.salt().len()), (1, Suite::AesCm80, 16, 14));
+        assert_eq!(c.to_string(), format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}"));
+        for bad in [
+            format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^20|1:4"),
+            format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY} UNENCRYPTED_SRTP"),
+            format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY};inline:{KEY}"),
+            format!("1 F8_128_HMAC_SHA1_80 inline:{KEY}"),
+            format!("1 AEAD_AES_128_GCM inline:{KEY}"),
+            format!("x AES_CM_128_HMAC_SHA1_80 inline:{KEY}"),
+            "1 AES_CM_128_HMAC_SHA1_80 inline:????".to_owned(),
+            "1 AES_CM_128_HMAC_SHA1_80".to_owned(),
+            String::new(),
+        ] {
+            assert_eq!(Crypto::parse(&bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn our_lines_read_back_and_hide_their_keys() {
+        let keys = OurKeys::random(&mut Rng::from_number(1));
+        let lines: Vec<Crypto> = keys.offer().collect();
+        for (line, suite) in lines.iter().zip(Suite::ALL) {
+            assert_eq!(Crypto::parse(&line.to_string()), Some(*line));
+            assert_eq!(keys.of(suite), Some(line.key));
+            let used = suite.key_len() + suite.salt_len();
+            assert!(line.key.all().len() == used && !format!("{line:?}").contains("bytes"));
+        }
+        assert_ne!(lines[0].key.key(), lines[3].key.key());
+        // Later descriptions keep the key in use, and no other.
+        let later = OurKeys::renewed(&mut Rng::from_number(2), keys.of(Suite::Gcm128));
+        let kept: Vec<bool> = Suite::ALL.map(|s| later.of(s) == keys.of(s)).to_vec();
+        assert_eq!(kept, [false, false, true, false]);
+    }
+}

@@ -1,0 +1,178 @@
+//! A scanner and a flood from a stranger in a network of its own, while calls run: they hear nothing of it, and nothing
+//! of it stays.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::common::Gateway;
+use crate::phone::{Lines, python, script};
+
+const OURS: &str = "198.51.100.1";
+const SPACE: &str = "branchline-scan";
+/// Calls at once.
+const CALLS: u64 = 50;
+
+/// Length of the flood, and of the time without it, seconds; `make soak` asks for more.
+fn seconds() -> u64 {
+    std::env::var("FLOOD_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(10)
+}
+
+fn ip(arguments: &str) -> bool {
+    let ran = Command::new("ip").args(arguments.split(' ')).stderr(Stdio::null()).status();
+    ran.expect("ip is installed by `make test`").success()
+}
+
+/// A network beyond a cable, where the stranger lives. Loopback is trusted, so that it cannot live there.
+struct Space;
+
+impl Space {
+    fn make() -> Self {
+        ip(&format!("netns del {SPACE}"));
+        for step in [
+            format!("netns add {SPACE}"),
+            "link add blh type veth peer name bls".to_owned(),
+            format!("link set bls netns {SPACE}"),
+            format!("addr add {OURS}/24 dev blh"),
+            "link set blh up".to_owned(),
+            format!("-n {SPACE} addr add 198.51.100.2/24 dev bls"),
+            format!("-n {SPACE} link set bls up"),
+        ] {
+            assert!(ip(&step), "ip {step}: this test makes a network namespace, which takes root");
+        }
+        Self
+    }
+
+    fn run(command: &mut Vec<String>) -> Command {
+        let mut c = Command::new("ip");
+        c.args(["netns", "exec", SPACE]).args(command);
+        c
+    }
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        ip(&format!("netns del {SPACE}"));
+    }
+}
+
+struct Figures {
+    received: u64,
+    spoiled: u64,
+    dropped: u64,
+    transactions: u64,
+}
+
+fn figures(gw: &Gateway) -> Figures {
+    let text = String::from_utf8(gw.get("/metrics").body).unwrap();
+    let value = |name: &str| -> u64 {
+        let line =
+            text.lines().find(|l| l.starts_with(&format!("{name} "))).unwrap_or_else(|| panic!("{name}"));
+        line.split(' ').nth(1).unwrap().parse().unwrap()
+    };
+    Figures {
+        received: value("branchline_rtp_received_total"),
+        spoiled: value("branchline_rtp_late_total") + value("branchline_rtp_concealed_frames_total"),
+        dropped: value("branchline_sip_rate_limited_total") + value("branchline_sip_strangers_total"),
+        transactions: value("branchline_sip_transactions"),
+    }
+}
+
+fn resident_kb(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// 50 calls of 10 s at a time, for about `seconds`; each sends sound and hears it.
+fn calls(dir: &std::path::Path, sip: &str, seconds: u64) {
+    let scenario = script("tests/peers/uac.xml");
+    let many = (CALLS * seconds / 10).to_string();
+    let out = Command::new("sipp")
+        .args(["-sf", scenario.to_str().unwrap(), sip, "-i", "127.0.0.1", "-nostdin", "-m", &many])
+        .args(["-r", &(CALLS / 10).to_string(), "-l", &CALLS.to_string()])
+        .current_dir(dir)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .expect("sipp is installed by `make test`");
+    assert!(out.success(), "sipp: {out}");
+}
+
+/// Late and made-up frames over all, of the calls since `before`.
+fn share(gw: &Gateway, before: &Figures) -> (Figures, f64) {
+    let now = figures(gw);
+    let (spoiled, all) = (now.spoiled - before.spoiled, now.received - before.received);
+    assert!(all > 1000, "{all} packets");
+    (now, spoiled as f64 / all as f64)
+}
+
+#[test]
+fn a_flood_of_a_stranger_is_not_heard_and_leaves_nothing() {
+    let _space = Space::make();
+    let dir = std::env::temp_dir().join(format!("branchline-scan-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("voice.ul"), (0..8000u32).map(|i| (i * 37 % 251) as u8).collect::<Vec<u8>>())
+        .unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let hook = format!("http://127.0.0.1:{free}/");
+    let settings = "[[sip.user]]\nname = \"anna\"\npassword = \"secret\"\n";
+    let gw = Gateway::start_release_configured(settings, &[("WEBHOOK_URL", &hook), ("SIP_BIND_IP", OURS)]);
+    let api = format!("http://{}", gw.http());
+    let mut answerer = Lines::start(
+        Command::new(python()).arg(script("tests/peers/answerer.py")).arg(free.to_string()).arg(&api),
+    );
+    answerer.wait("port", 10, |l| l.contains("port").then_some(()));
+    let sip = gw.listen["sip"].as_str().unwrap().to_owned();
+    let port = sip.rsplit(':').next().unwrap().to_owned();
+
+    // The same calls first without and then with the flood.
+    calls(&dir, &sip, seconds());
+    let (quiet, without) = share(&gw, &Figures { received: 0, spoiled: 0, dropped: 0, transactions: 0 });
+    let memory = resident_kb(gw.pid());
+    let flood = script("tests/peers/flood.py").display().to_string();
+    let rate = "2000".to_owned();
+    let mut command =
+        vec!["python3".to_owned(), flood, OURS.to_owned(), port.clone(), rate, seconds().to_string()];
+    let flood = Space::run(&mut command).stdout(Stdio::piped()).spawn().unwrap();
+    calls(&dir, &sip, seconds());
+    let told = flood.wait_with_output().unwrap();
+    let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+    let (flooded, with) = share(&gw, &quiet);
+    println!("late and made-up frames: {:.4} % without, {:.4} % with; {told}", without * 100.0, with * 100.0);
+    assert!(with <= without + 0.001, "{without} became {with}");
+    assert!(told["sent"].as_u64().unwrap() >= seconds() * 1900, "{told}");
+    assert!(told["got_bytes"].as_u64() <= told["sent_bytes"].as_u64(), "answers are no amplifier: {told}");
+    assert!(flooded.dropped - quiet.dropped >= told["sent"].as_u64().unwrap() * 9 / 10, "counted");
+    let after = resident_kb(gw.pid());
+    println!("resident: {memory} kB before, {after} kB after");
+    assert!(after <= memory + 1024, "{memory} kB became {after} kB");
+
+    // A scanner learns neither what we are nor who there is.
+    for tool in ["svmap", "svwar"] {
+        let mut scan: Vec<String> =
+            vec!["timeout".into(), "20".into(), tool.into(), "-p".into(), port.clone(), OURS.into()];
+        if tool == "svwar" {
+            scan.extend(["-e".into(), "100-120".into(), "--force".into()]);
+        }
+        let out = Space::run(&mut scan).output().unwrap();
+        let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+        assert!(text.contains("found nothing"), "{tool}: {text}");
+    }
+    answerer.say("?");
+    let seen: Value = answerer.wait("summary", 10, |l| serde_json::from_str(l).ok());
+    let wanted = CALLS * seconds() / 10 * 2;
+    assert_eq!(
+        (seen["legs"].as_u64(), &seen["bad"]),
+        (Some(wanted), &serde_json::json!([])),
+        "no event of a stranger: {seen}"
+    );
+    // The last of the calls' own transactions linger for half a minute.
+    let until = Instant::now() + Duration::from_secs(45);
+    while figures(&gw).transactions > 0 && Instant::now() < until {
+        std::thread::park_timeout(Duration::from_millis(500));
+    }
+    assert_eq!(figures(&gw).transactions, 0, "nothing is left");
+    std::fs::remove_dir_all(dir).unwrap();
+}

@@ -1,0 +1,252 @@
+//! What phones in G.711, G.722 and Opus say to each other and are played: its samples, not its status.
+
+use std::f64::consts::TAU;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::office::{Office, done};
+use crate::phone::{Phone, rms};
+
+/// Level of a frequency in sound of `rate` Hz: the amplitude of its sine.
+fn level(x: &[i16], hz: f64, rate: f64) -> f64 {
+    let (mut re, mut im) = (0.0, 0.0);
+    for (i, s) in x.iter().enumerate() {
+        let a = TAU * hz * i as f64 / rate;
+        re += f64::from(*s) * a.cos();
+        im += f64::from(*s) * a.sin();
+    }
+    2.0 * (re * re + im * im).sqrt() / x.len() as f64
+}
+
+fn decibels(x: f64, of: f64) -> f64 {
+    20.0 * (x.max(0.01) / of).log10()
+}
+
+/// A WAV file of two minutes of these sines, 3000 strong each.
+fn chord(path: &Path, rate: u32, tones: &[f64]) {
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: rate,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut w = hound::WavWriter::create(path, spec).unwrap();
+    for i in 0..rate * 120 {
+        let v: f64 = tones.iter().map(|hz| 3000.0 * (TAU * hz * f64::from(i) / f64::from(rate)).sin()).sum();
+        w.write_sample(v as i16).unwrap();
+    }
+    w.finalize().unwrap();
+}
+
+/// A phone with one codec, whose voice is a chord; what it hears is at `rate` Hz.
+struct Talker {
+    phone: Phone,
+    codec: &'static str,
+    rate: f64,
+    tones: [f64; 2],
+}
+
+#[test]
+fn phones_of_three_codecs_hear_each_other_in_one_room() {
+    let office = Office::open("codecs", &[]);
+    assert_eq!(office.gateway.post("/v1/rooms", r#"{"id":"r","sample_rate":48000}"#).status, 201);
+    let mut talkers = Vec::new();
+    for (i, (codec, rate, tones)) in [
+        ("pcmu", 8000, [401.0, 1507.0]),
+        ("g722/16000/1", 16_000, [613.0, 5197.0]),
+        ("opus/48000/2", 48_000, [1009.0, 6389.0]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let file = office.dir().join(format!("{rate}.wav"));
+        chord(&file, rate, &tones);
+        let port = 5770 + 2 * i as u16;
+        let mut phone = Phone::with_codec(office.dir(), port, &file, codec);
+        let leg = office.call_in(&mut phone, "r");
+        talkers.push(Talker { phone, codec, rate: f64::from(rate), tones });
+        assert_eq!(office.gateway.get(&format!("/v1/legs/{leg}")).json()["state"], "connected");
+        let hears = talkers.last().map(|t: &Talker| t.phone.wait("hears"));
+        println!("{codec}: {hears:?}");
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    for listener in &talkers {
+        let heard = listener.phone.hear_at(2.0, listener.rate);
+        let x = &heard[heard.len() / 4..];
+        for speaker in &talkers {
+            for hz in speaker.tones {
+                let found = decibels(level(x, hz, listener.rate), 3000.0);
+                let what = format!("{} hears {hz} Hz of {} at {found:.1} dB", listener.codec, speaker.codec);
+                println!("{what}");
+                if speaker.codec == listener.codec || hz > listener.rate * 0.45 {
+                    assert!(found < -40.0, "{what}");
+                } else {
+                    assert!(found.abs() <= 1.0, "{what}");
+                }
+            }
+        }
+        if listener.codec == "pcmu" {
+            // Where 5197 and 6389 Hz would turn up, were they folded back.
+            for alias in [2803.0, 1611.0] {
+                let found = decibels(level(x, alias, 8000.0), 3000.0);
+                assert!(found < -40.0, "an alias at {alias} Hz: {found:.1} dB");
+            }
+        }
+    }
+}
+
+/// A web server for one sound each: what it does with a request is up to the path.
+fn server(dir: &Path) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let dir = dir.to_owned();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, dir) = (stream.unwrap(), dir.clone());
+            std::thread::spawn(move || {
+                let mut head = [0; 4096];
+                let n = stream.read(&mut head).unwrap();
+                let head = String::from_utf8_lossy(&head[..n]).into_owned();
+                let path = head.split(' ').nth(1).unwrap().trim_start_matches('/').to_owned();
+                let plain = |status: &str, more: &str| {
+                    format!("HTTP/1.1 {status}\r\n{more}Content-Length: 0\r\n\r\n")
+                };
+                let reply = match path.as_str() {
+                    "missing" => plain("404 Not Found", ""),
+                    "away" => plain("302 Found", "Location: http://169.254.169.254/secret\r\n"),
+                    "moved" => plain("302 Found", &format!("Location: http://127.0.0.1:{port}/tone.mp3\r\n")),
+                    "circle" => plain("302 Found", &format!("Location: http://127.0.0.1:{port}/circle\r\n")),
+                    "endless" => {
+                        let _gone = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+                        while stream.write_all(&[0; 65_536]).is_ok() {}
+                        return;
+                    }
+                    "cut" => "HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\nRIFF".to_owned(),
+                    _ => {
+                        let body = std::fs::read(dir.join(&path)).unwrap_or_default();
+                        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+                        let _sent = stream.write_all(head.as_bytes());
+                        let _sent = stream.write_all(&body);
+                        return;
+                    }
+                };
+                let _sent = stream.write_all(reply.as_bytes());
+            });
+        }
+    });
+    port
+}
+
+#[test]
+fn files_of_every_kind_are_played_and_bad_ones_say_why() {
+    let prompts = std::env::temp_dir().join(format!("branchline-prompts-{}", std::process::id()));
+    std::fs::create_dir_all(prompts.join("de")).unwrap();
+    let office = Office::open("sounds", &[("PROMPT_DIR", prompts.to_str().unwrap())]);
+    let dir = office.dir().to_owned();
+    // One tone in every form, made by another program.
+    let wav = |name: &str, more: &[&str]| {
+        let mut c = Command::new("sox");
+        c.args(["-n", "-r", "16000", "-c", "1"]).args(more).arg(dir.join(name));
+        assert!(c.args(["synth", "2", "sine", "700", "gain", "-12"]).status().unwrap().success(), "{name}");
+    };
+    wav("u8.wav", &["-b", "8", "-e", "unsigned-integer"]);
+    wav("s16.wav", &["-b", "16"]);
+    wav("s24.wav", &["-b", "24"]);
+    wav("s32.wav", &["-b", "32"]);
+    wav("float.wav", &["-b", "32", "-e", "floating-point"]);
+    wav("alaw.wav", &["-e", "a-law"]);
+    wav("ulaw.wav", &["-e", "u-law"]);
+    wav("raw.raw", &["-b", "16", "-e", "signed-integer"]);
+    let convert = |args: &[&str], to: &str| {
+        let mut c = Command::new("ffmpeg");
+        c.args(["-loglevel", "error", "-y", "-i"]).arg(dir.join("s16.wav")).args(args).arg(dir.join(to));
+        assert!(c.status().unwrap().success(), "{to}");
+    };
+    let both = ["-af", "pan=stereo|c0=c0|c1=c0"];
+    convert(&[&both[..], &["-ar", "44100", "-b:a", "64k"]].concat(), "tone.mp3");
+    convert(&[&both[..], &["-ar", "11025"]].concat(), "stereo.wav");
+    convert(&["-ar", "192000"], "high.wav");
+    std::fs::copy(dir.join("s16.wav"), prompts.join("de/welcome.wav")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", prompts.join("out.wav")).unwrap();
+    std::fs::write(dir.join("page.html"), "<html>hello</html>").unwrap();
+    std::fs::write(dir.join("empty.wav"), "").unwrap();
+    let port = server(&dir);
+
+    let (phone, leg) = office.caller_in_room(5780, "r");
+    let play = |body: String| {
+        let reply = office.gateway.post(&format!("/v1/legs/{leg}/play"), &body);
+        assert_eq!(reply.status, 200, "{body}: {reply:?}");
+        reply.json()["playback_id"].as_str().unwrap().to_owned()
+    };
+    let raw = r#"","mime_type":"audio/L16;rate=16000"#;
+    let at = |name: &str| format!("http://127.0.0.1:{port}/{name}");
+    let mut sounds: Vec<String> = ["u8", "s16", "s24", "s32", "float", "alaw", "ulaw", "stereo", "high"]
+        .iter()
+        .map(|n| at(&format!("{n}.wav")))
+        .collect();
+    sounds.extend([
+        at("tone.mp3"),
+        at("moved"),
+        format!("{}{raw}", at("raw.raw")),
+        "file:de/welcome.wav".to_owned(),
+    ]);
+    for url in sounds {
+        let id = play(format!(r#"{{"url":"{url}"}}"#));
+        assert_eq!(office.event_of("playback.started", &leg)["playback_id"], id.as_str(), "{url}");
+        phone.hear(0.3);
+        let heard = phone.hear(0.8);
+        let found = decibels(level(&heard, 700.0, 8000.0), 8230.0);
+        assert!(found.abs() < 1.0, "{url}: {found:.2} dB");
+        assert!(
+            (rms(&heard) / (level(&heard, 700.0, 8000.0) / 2f64.sqrt()) - 1.0).abs() < 0.05,
+            "{url}: it is pure"
+        );
+        let over = office.event_of("playback.finished", &leg);
+        assert_eq!((&over["playback_id"], &over["reason"]), (&id.as_str().into(), &"completed".into()));
+        let ms = over["played_ms"].as_u64().unwrap();
+        assert!((1980..=2120).contains(&ms), "{url}: {ms} ms");
+    }
+
+    for (url, says) in [
+        (at("missing"), "404"),
+        (at("away"), "not allowed"),
+        (at("circle"), "redirect"),
+        (at("endless"), "larger than 64 MiB"),
+        (at("cut"), ""),
+        (at("page.html"), "neither a WAV file nor MP3"),
+        (at("empty.wav"), "the file is empty"),
+        ("file:none.wav".to_owned(), "no such prompt"),
+        ("file:out.wav".to_owned(), "no such prompt"),
+        ("http://127.0.0.1:9/x.wav".to_owned(), ""),
+    ] {
+        let id = play(format!(r#"{{"url":"{url}"}}"#));
+        let error = office.event_of("playback.error", &leg);
+        assert_eq!(error["playback_id"], id.as_str());
+        assert!(error["error"].as_str().unwrap().contains(says), "{url}: {error}");
+    }
+    for url in ["file:../x.wav", "file:/etc/passwd", "file:a/../../b", "file:", "file:.hidden", "ftp://x/y"] {
+        let reply = office.gateway.post(&format!("/v1/legs/{leg}/play"), &format!(r#"{{"url":"{url}"}}"#));
+        assert!(reply.status == 400 && reply.error().contains("url"), "{url}: {reply:?}");
+    }
+
+    // A room's playback goes on when the leg that was first in it leaves; two at once are both heard.
+    let (other, _) = office.caller_in_room(5782, "r");
+    let body = format!(r#"{{"url":"{}","repeat":-1,"volume":-4}}"#, at("s16.wav"));
+    let id =
+        office.gateway.post("/v1/rooms/r/play", &body).json()["playback_id"].as_str().unwrap().to_owned();
+    let tone = office.gateway.post("/v1/rooms/r/play", r#"{"tone":"de_dial"}"#);
+    let tone = tone.json()["playback_id"].as_str().unwrap().to_owned();
+    done(office.gateway.delete(&format!("/v1/legs/{leg}")), "hung_up");
+    office.ended(&leg);
+    other.hear(2.5);
+    let heard = other.hear(1.0);
+    let (file, dial) = (level(&heard, 700.0, 8000.0), level(&heard, 425.0, 8000.0));
+    assert!(decibels(file, 8230.0 * 0.2512).abs() < 1.5, "{file}");
+    assert!(decibels(dial, 23_000.0).abs() < 1.5, "{dial}");
+    for id in [id, tone] {
+        done(office.gateway.delete(&format!("/v1/rooms/r/play/{id}")), "stopped");
+    }
+}

@@ -1,0 +1,130 @@
+//! TLS and SRTP with a real phone, called by it and calling it: what each hears is compared with what the other said.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::office::{Office, done};
+use crate::phone::{Phone, correlation};
+
+/// An authority, a certificate of ours for 127.0.0.1 and localhost, and one file with certificate and key for the phone.
+pub fn make_certificates(dir: &Path) {
+    let openssl = |arguments: &str| {
+        let ran = Command::new("openssl")
+            .args(arguments.split(' '))
+            .current_dir(dir)
+            .stderr(Stdio::null())
+            .status();
+        assert!(ran.expect("openssl is installed by `make test`").success(), "openssl {arguments}");
+    };
+    std::fs::write(dir.join("names"), "subjectAltName=IP:127.0.0.1,DNS:localhost\n").unwrap();
+    openssl("req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=ca");
+    openssl("req -newkey rsa:2048 -nodes -keyout gw.key -out gw.csr -subj /CN=gateway");
+    openssl(
+        "x509 -req -in gw.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out gw.pem -days 2 -extfile names",
+    );
+    let both =
+        [std::fs::read(dir.join("gw.pem")).unwrap(), std::fs::read(dir.join("gw.key")).unwrap()].concat();
+    std::fs::write(dir.join("phone.pem"), both).unwrap();
+}
+
+fn settings(dir: &Path, more: &str) -> String {
+    make_certificates(dir);
+    let dir = dir.display();
+    format!(
+        "[sip]\n{more}\n[sip.tls]\nport = 0\ncert = \"{dir}/gw.pem\"\nkey = \"{dir}/gw.key\"\nca = \"{dir}/ca.pem\"\n"
+    )
+}
+
+/// A phone that speaks TLS, checks certificates, and encrypts its media as `mediaenc` says.
+fn secure_phone(office: &Office, port: u16, mediaenc: &str) -> Phone {
+    let dir = office.dir().display().to_string();
+    let certificate = format!("config:sip_certificate {dir}/phone.pem");
+    let authority = format!("config:sip_cafile {dir}/ca.pem");
+    let tls = [
+        "set:transport=tls",
+        certificate.as_str(),
+        authority.as_str(),
+        "config:sip_verify_server yes",
+        mediaenc,
+    ];
+    office.phone_of(port, "safe", &tls)
+}
+
+fn tls_port(office: &Office) -> u64 {
+    office.gateway.listen["sip_tls_port"].as_u64().unwrap()
+}
+
+#[test]
+fn a_phone_calls_over_tls_with_encrypted_media() {
+    let office = Office::open_with("tls-in", &[], |dir| settings(dir, ""));
+    let mut a = secure_phone(&office, 5620, "mediaenc=srtp-mand");
+    let b = office.caller_in_room(5624, "r").0;
+    a.say(&format!("dial sip:desk@127.0.0.1:{};transport=tls", tls_port(&office)));
+    let leg = office.event("leg.ringing")["leg_id"].as_str().unwrap().to_owned();
+    done(office.gateway.post("/v1/rooms/r/legs", &format!(r#"{{"leg_id":"{leg}"}}"#)), "added");
+    a.wait("established");
+    assert!(correlation(&b.hear(1.5)[2000..], &a.voice) > 0.9, "the plain phone hears the encrypted one");
+    assert!(correlation(&a.hear(1.5)[2000..], &b.voice) > 0.9, "and the other way round");
+    a.order("digits 19#");
+    for digit in ["1", "9", "#"] {
+        assert_eq!(office.event("leg.dtmf")["digit"], digit);
+    }
+    a.order("hold");
+    office.event("leg.hold");
+    a.order("resume");
+    office.event("leg.unhold");
+    b.hear(0.5);
+    assert!(correlation(&b.hear(1.5)[2000..], &a.voice) > 0.9, "after a hold it goes on with the same keys");
+    a.say("hangup");
+    assert_eq!(office.ended(&leg), "remote_bye");
+}
+
+#[test]
+fn we_call_over_tls_and_offer_keys() {
+    let office = Office::open_with("tls-out", &[], |dir| settings(dir, ""));
+    let mut a = secure_phone(&office, 5630, "mediaenc=srtp-mand");
+    let b = office.caller_in_room(5634, "r").0;
+    let body = r#"{"type":"sip","uri":"sip:safe@127.0.0.1:5631;transport=tls","room_id":"r"}"#;
+    let leg = office.originate(body);
+    a.wait("incoming");
+    a.say("answer");
+    a.wait("established");
+    office.event_of("leg.connected", &leg);
+    assert!(correlation(&b.hear(1.5)[2000..], &a.voice) > 0.9);
+    assert!(correlation(&a.hear(1.5)[2000..], &b.voice) > 0.9);
+    done(office.gateway.delete(&format!("/v1/legs/{leg}")), "hung_up");
+    assert_eq!(office.ended(&leg), "api_hangup");
+    a.wait("ended");
+}
+
+#[test]
+fn media_in_the_clear_is_refused_where_it_has_to_be_encrypted() {
+    let office = Office::open_with("tls-must", &[], |dir| settings(dir, "srtp = \"required\""));
+    let mut plain = office.phone(5640);
+    plain.say(&format!("dial sip:desk@{}", office.sip()));
+    let refused = plain.wait("not established");
+    assert!(refused["error"].as_str().unwrap().contains("488"), "{refused}");
+    // Over UDP too, since the operator says so.
+    let mut safe = office.phone_with(5644, &["mediaenc=srtp"]);
+    safe.say(&format!("dial sip:desk@{}", office.sip()));
+    let leg = office.event("leg.ringing")["leg_id"].as_str().unwrap().to_owned();
+    done(office.gateway.post(&format!("/v1/legs/{leg}/answer"), ""), "answering");
+    safe.wait("established");
+    safe.say("hangup");
+    assert_eq!(office.ended(&leg), "remote_bye");
+}
+
+#[test]
+fn a_server_whose_authority_nobody_trusts_is_not_called() {
+    let office = Office::open_with("tls-who", &[], |dir| settings(dir, "").replace("ca = ", "#"));
+    let _phone = secure_phone(&office, 5650, "mediaenc=srtp-mand");
+    let leg = office.originate(r#"{"type":"sip","uri":"sips:safe@127.0.0.1:5651"}"#);
+    assert_eq!(office.ended(&leg), "invite_failed");
+    // A trunk may say that it takes any certificate.
+    let trunk = r#"{"type":"ip_ip","ip_ip":{"peer_uri":"sip:127.0.0.1:5651;transport=tls","tls_insecure_skip_verify":true}}"#;
+    assert_eq!(office.gateway.post("/v1/sip/trunks", trunk).status, 202);
+    let leg =
+        office.originate(r#"{"type":"sip","uri":"sip:safe@127.0.0.1:5651;transport=tls","ring_timeout":3}"#);
+    _phone.wait("incoming");
+    assert_eq!(office.ended(&leg), "ring_timeout");
+}

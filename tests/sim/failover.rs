@@ -1,0 +1,76 @@
+//! Names with several servers: the call reaches one that works, and leaves nothing at those that do not.
+
+use crate::calls::{A, FOREVER, call_to, report, seeds, total};
+use crate::net::{HARSH, Injected, NONE, Net};
+
+const FIRST: usize = 1;
+const SECOND: usize = 2;
+
+fn answered_by(net: &mut Net, node: usize, seed: u64, a: &str) {
+    assert!(net.run_until(60_000, |n| !n.legs(node).is_empty()), "seed {seed}: node {node} never rang");
+    let b = net.legs(node)[0].clone();
+    net.with(node, |gw, now| gw.answer(now, &b)).unwrap();
+    net.run_for(40_000);
+    assert_eq!((net.state(A, a), net.state(node, &b)), ("connected", "connected"), "seed {seed}");
+    net.with(A, |gw, now| gw.hang_up_leg(now, a, None)).unwrap();
+    net.run_for(FOREVER);
+    assert_eq!(net.reason(node, &b).as_deref(), Some("remote_bye"), "seed {seed}");
+}
+
+#[test]
+fn a_call_goes_on_to_the_next_server() {
+    let mut sum = Injected::default();
+    for seed in 0..seeds() {
+        let mut net = Net::new(seed, 3, HARSH, "");
+        let full = seed % 2 == 0;
+        if full {
+            net.with(FIRST, |gw, _| gw.refuse_new_calls());
+        } else {
+            (net.nodes[FIRST].deaf, net.nodes[FIRST].dumb) = (true, true);
+        }
+        let a = net.with(A, |gw, now| gw.originate(now, call_to("sip:bob@node1-2.test"))).unwrap().id;
+        answered_by(&mut net, SECOND, seed, &a);
+        assert!(net.legs(FIRST).is_empty(), "seed {seed}");
+        assert_eq!(net.nodes[A].gw.numbers().failovers, 1, "seed {seed}");
+        (net.nodes[FIRST].deaf, net.nodes[FIRST].dumb) = (false, false);
+        net.check_end(&format!("seed {seed}"));
+        total(&mut sum, net.injected);
+    }
+    report("failover", sum);
+}
+
+#[test]
+fn a_server_that_wakes_up_late_rings_nobody_for_long() {
+    for seed in 0..seeds() {
+        let mut net = Net::new(seed, 3, HARSH, "");
+        net.nodes[FIRST].deaf = true;
+        let a = net.with(A, |gw, now| gw.originate(now, call_to("sip:bob@node1-2.test"))).unwrap().id;
+        assert!(net.run_until(60_000, |n| !n.legs(SECOND).is_empty()), "seed {seed}");
+        net.nodes[FIRST].deaf = false;
+        answered_by(&mut net, SECOND, seed, &a);
+        // Copies of the INVITE that the first one still got were cancelled.
+        for leg in net.legs(FIRST) {
+            assert_eq!(net.reason(FIRST, &leg).as_deref(), Some("caller_cancel"), "seed {seed}");
+        }
+        net.check_end(&format!("seed {seed}"));
+    }
+}
+
+#[test]
+fn a_refusal_is_no_failure_and_all_failing_ends_the_call() {
+    let mut net = Net::new(1, 3, NONE, "");
+    let a = net.with(A, |gw, now| gw.originate(now, call_to("sip:bob@node1-2.test"))).unwrap().id;
+    assert!(net.run_until(60_000, |n| !n.legs(FIRST).is_empty()));
+    let b = net.legs(FIRST)[0].clone();
+    net.with(FIRST, |gw, now| gw.hang_up_leg(now, &b, Some("busy"))).unwrap();
+    net.run_for(FOREVER);
+    assert_eq!(net.reason(A, &a).as_deref(), Some("busy"));
+    assert!(net.legs(SECOND).is_empty());
+    for node in [FIRST, SECOND] {
+        net.with(node, |gw, _| gw.refuse_new_calls());
+    }
+    let a = net.with(A, |gw, now| gw.originate(now, call_to("sip:bob@node1-2.test"))).unwrap().id;
+    net.run_for(FOREVER);
+    assert_eq!(net.reason(A, &a).as_deref(), Some("service_unavailable"));
+    net.check_end("refused");
+}
