@@ -55,7 +55,9 @@ for _ in sys.stdin:
         seen = {k: list(v) for k, v in legs.items()}
     bad, lost, received = [], 0, 0
     for leg, events in seen.items():
-        if [e["type"] for e in events] != WANTED or [e.get("leg_seq") for e in events] != [1, 2, 3]:
+        # How often somebody is heard to speak depends on what is said.
+        kinds = [e["type"] for e in events if not e["type"].startswith("speaking.")]
+        if kinds != WANTED or [e.get("leg_seq") for e in events] != list(range(1, len(events) + 1)):
             bad.append([e["type"] for e in events])
             continue
         quality = events[-1].get("quality", {})

@@ -10,8 +10,16 @@ use std::time::Duration;
 use crate::office::{Office, done};
 use crate::phone::{Phone, rms};
 
-/// Level of a frequency in sound of `rate` Hz: the amplitude of its sine.
+/// Level of a frequency in sound of `rate` Hz: the amplitude of its sine, the median of tenths of a second, so that a
+/// jump of the phase (a clock that was caught up with) is not taken for a lower level.
 fn level(x: &[i16], hz: f64, rate: f64) -> f64 {
+    let mut levels: Vec<f64> =
+        x.chunks_exact((rate / 10.0) as usize).map(|part| amplitude(part, hz, rate)).collect();
+    levels.sort_by(f64::total_cmp);
+    levels[levels.len() / 2]
+}
+
+fn amplitude(x: &[i16], hz: f64, rate: f64) -> f64 {
     let (mut re, mut im) = (0.0, 0.0);
     for (i, s) in x.iter().enumerate() {
         let a = TAU * hz * i as f64 / rate;
