@@ -146,7 +146,11 @@ impl Encoder {
     pub fn copy_from(&mut self, other: &Self) {
         match (self, other) {
             (Self::G722(to), Self::G722(from)) => to.clone_from(from),
-            (Self::Opus(to, _), Self::Opus(from, _)) => to.copy_from(from),
+            (Self::Opus(to, gathered), Self::Opus(from, other)) => {
+                to.copy_from(from);
+                gathered.samples.iter_mut().zip(&other.samples).take(other.len).for_each(|(t, f)| *t = *f);
+                gathered.len = other.len;
+            }
             _ => {}
         }
     }

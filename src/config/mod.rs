@@ -160,6 +160,8 @@ pub struct Rtp {
 pub struct Rooms {
     /// Sampling rate of rooms that name none, Hz.
     pub sample_rate: u32,
+    /// A faint noise while nobody in a room says anything.
+    pub comfort_noise: bool,
 }
 
 /// Prompts.
@@ -274,7 +276,7 @@ impl Default for Config {
                 realtime_priority: 10,
                 opus_complexity: 5,
             },
-            rooms: Rooms { sample_rate: 16_000 },
+            rooms: Rooms { sample_rate: 16_000, comfort_noise: true },
             prompts: Prompts { dir: String::new() },
             recording: Recording { dir: String::new() },
             webhook: Webhook { url: String::new(), secret: String::new() },

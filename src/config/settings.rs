@@ -154,6 +154,7 @@ pub static SETTINGS: &[Setting] = &[
     setting!("rtp.realtime_priority", [], rtp.realtime_priority, 0..=99),
     setting!("rtp.opus_complexity", [], rtp.opus_complexity, 0..=10),
     setting!("rooms.sample_rate", [], rooms.sample_rate, in room_rate),
+    setting!("rooms.comfort_noise", ["COMFORT_NOISE_ENABLED"], rooms.comfort_noise),
     setting!("prompts.dir", ["PROMPT_DIR"], prompts.dir),
     setting!("recording.dir", ["RECORDING_DIR"], recording.dir),
     setting!("webhook.url", ["WEBHOOK_URL"], webhook.url, in |v: &String| hook_url(v)),

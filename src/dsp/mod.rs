@@ -1,5 +1,6 @@
 //! Rank 1: sums, rates, tones and what fills a gap. Frames are slices; nothing is allocated per frame.
 
+pub mod comfort_noise;
 pub mod conceal;
 pub mod dtmf;
 pub mod level;

@@ -68,6 +68,18 @@ impl Resampler {
         self.to
     }
 
+    /// Begins anew, as if nothing had been converted.
+    pub fn reset(&mut self) {
+        self.planes.iter_mut().for_each(|p| p.fill(0.0));
+    }
+
+    /// Goes on from where another converter of the same rates stands.
+    pub fn copy_from(&mut self, other: &Self) {
+        for (to, from) in self.planes.iter_mut().zip(&other.planes) {
+            to.iter_mut().zip(from).for_each(|(t, f)| *t = *f);
+        }
+    }
+
     /// Converts one frame; `out` must be as long as the same time takes at the output rate.
     pub fn process(&mut self, input: &[i16], out: &mut [i16]) {
         let n = input.len().min(MAX_FRAME) / self.planes.len();

@@ -73,6 +73,7 @@ pub struct MediaThread {
     /// What the legs' coders were made for, and the legs' rates.
     coded: BTreeMap<Slot, (Codec, Wishes, u32)>,
     complexity: u8,
+    comfort_noise: bool,
     feeds: BTreeMap<PlaySlot, Source>,
     recorders: BTreeMap<RecordSlot, (Producer<i16>, Arc<Shared>)>,
     handle: Option<thread::JoinHandle<()>>,
@@ -118,6 +119,7 @@ impl MediaThread {
             pulse,
             coded: BTreeMap::new(),
             complexity: u8::try_from(config.rtp.opus_complexity).unwrap_or(10),
+            comfort_noise: config.rooms.comfort_noise,
             feeds: BTreeMap::new(),
             recorders: BTreeMap::new(),
             handle: Some(handle),
@@ -203,7 +205,12 @@ impl MediaThread {
             Command::Speaking { slot } => Order::Speaking(slot),
             Command::Amd { slot, rate, parameters } => Order::Amd(slot, Box::new(Amd::new(parameters, rate))),
             Command::Quality { slot } => Order::Quality(slot),
-            Command::OpenRoom { room, rate } => Order::OpenRoom(room, Box::new(Room::new(rate))),
+            Command::OpenRoom { room, rate } => {
+                let seed = u32::from(room).wrapping_mul(0x9e37_79b9);
+                let new =
+                    if self.comfort_noise { Room::with_comfort_noise(rate, seed) } else { Room::new(rate) };
+                Order::OpenRoom(room, Box::new(new))
+            }
             Command::CloseRoom { room } => Order::CloseRoom(room),
             Command::PlayTone { play, target, rate, tone, volume } => {
                 let source = Source::Tone(ToneGenerator::new(tone, rate));

@@ -10,11 +10,15 @@ use super::order::{Order, Report};
 use super::play::Play;
 use super::record::Recording;
 use super::room::Room;
+use super::share::{Shares, follow, part_ways};
 use super::wire::{Batch, Wire};
 use crate::dsp::MAX_FRAME;
+use crate::dsp::level::is_below;
 
 /// Orders carried out in one tick at most; the rest waits for the next.
 const MAX_ORDERS: usize = 256;
+/// Samples no louder than this are not mixed: the smallest step of A-law.
+const INAUDIBLE: i16 = 8;
 /// Ticks between two looks at a leg's RTCP socket.
 const RTCP_TICKS: u64 = 25;
 
@@ -42,6 +46,7 @@ pub struct Engine<W> {
     reports: Producer<Report<W>>,
     batch: Batch,
     frame: [i16; MAX_FRAME],
+    shares: Shares,
     tick: u64,
     timeout_ticks: u32,
 }
@@ -68,9 +73,15 @@ impl<W: Wire> Engine<W> {
             reports,
             batch: Batch::default(),
             frame: [0; MAX_FRAME],
+            shares: Shares::default(),
             tick: 0,
             timeout_ticks: timeout_s.saturating_mul(50),
         }
+    }
+
+    /// Lets every leg encode by itself, so that what sharing saves can be measured.
+    pub fn encode_apart(&mut self) {
+        self.shares.apart = true;
     }
 
     /// Does 20 ms of work; true when reports wait to be taken. `unix_ns` is the wall clock, for reports.
@@ -89,8 +100,11 @@ impl<W: Wire> Engine<W> {
         }
         self.play();
         self.mix();
-        for leg in self.legs.iter_mut().flatten() {
+        for leg in self.legs.iter_mut().flatten().filter(|l| l.part.follows.is_none()) {
             leg.transmit();
+        }
+        follow(&mut self.legs);
+        for leg in self.legs.iter_mut().flatten() {
             leg.report(self.tick, unix_ns);
         }
         self.record();
@@ -122,6 +136,9 @@ impl<W: Wire> Engine<W> {
     }
 
     fn take(&mut self, order: Order<W>) {
+        if let Order::Update(slot, _) | Order::Join(slot, ..) = &order {
+            part_ways(&mut self.legs, *slot);
+        }
         let back = match order {
             Order::Open(slot, leg) => put(&mut self.legs, slot, leg).map(Report::Leg),
             Order::Update(slot, mut refit) => {
@@ -206,7 +223,7 @@ impl<W: Wire> Engine<W> {
     /// Sums each room once, then gives every leg the sum without itself, and what only it hears.
     fn mix(&mut self) {
         for leg in self.legs.iter_mut().flatten() {
-            leg.in_mix = false;
+            let was_in_mix = std::mem::take(&mut leg.in_mix);
             let Some(Some(room)) = leg.room.and_then(|r| self.rooms.get_mut(usize::from(r))) else {
                 continue;
             };
@@ -217,18 +234,31 @@ impl<W: Wire> Engine<W> {
             let (Some(input), Some(in_room)) = (leg.input.get(..n), leg.in_room.get_mut(..m)) else {
                 continue;
             };
+            if is_below(input, INAUDIBLE) {
+                continue;
+            }
             match &mut leg.converters.up {
-                Some(up) => up.process(input, in_room),
+                Some(up) => {
+                    if !was_in_mix {
+                        up.reset();
+                    }
+                    up.process(input, in_room);
+                }
                 None => copy(input, in_room),
             }
             leg.in_mix = true;
             room.add(in_room);
         }
         self.rooms.iter_mut().flatten().for_each(|r| r.settle());
-        for leg in self.legs.iter_mut().flatten() {
+        let rooms = &self.rooms;
+        let is_silent = |r| matches!(rooms.get(usize::from(r)), Some(Some(room)) if room.is_silent());
+        self.shares.assign(&mut self.legs, is_silent);
+        for leg in self.legs.iter_mut().flatten().filter(|l| l.part.follows.is_none()) {
             let n = leg.frame_len();
             let room = leg.room.and_then(|r| self.rooms.get(usize::from(r))?.as_deref());
-            match room.filter(|_| !leg.deaf && !leg.held) {
+            let room = room.filter(|_| !leg.deaf && !leg.held);
+            let heard_before = std::mem::replace(&mut leg.hears, room.is_some());
+            match room {
                 Some(room) => {
                     let m = room.frame_len();
                     let own = if leg.in_mix { leg.in_room.get(..m) } else { None };
@@ -236,7 +266,12 @@ impl<W: Wire> Engine<W> {
                     room.heard(own, heard);
                     let Some(output) = leg.output.get_mut(..n) else { continue };
                     match &mut leg.converters.down {
-                        Some(down) => down.process(heard, output),
+                        Some(down) => {
+                            if !heard_before {
+                                down.reset();
+                            }
+                            down.process(heard, output);
+                        }
                         None => copy(heard, output),
                     }
                 }
@@ -252,9 +287,11 @@ impl<W: Wire> Engine<W> {
         for recording in self.recordings.iter_mut().flatten() {
             match recording.target {
                 Target::Leg(slot) => {
-                    let Some(Some(leg)) = self.legs.get(usize::from(slot)) else { continue };
-                    let n = leg.frame_len();
-                    if let (Some(left), Some(right)) = (leg.input.get(..n), leg.output.get(..n)) {
+                    let leg = |slot: Slot| self.legs.get(usize::from(slot))?.as_deref();
+                    let Some(own) = leg(slot) else { continue };
+                    let n = own.frame_len();
+                    let heard = own.part.follows.and_then(leg).unwrap_or(own);
+                    if let (Some(left), Some(right)) = (own.input.get(..n), heard.output.get(..n)) {
                         recording.stereo(left, right);
                     }
                 }

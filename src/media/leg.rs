@@ -10,6 +10,7 @@ use super::ears::Ears;
 use super::order::{Converters, Refit, Report};
 use super::playout::Playout;
 use super::send::Sending;
+use super::share::Part;
 use super::wire::{Batch, Datagram, Wire};
 use crate::codec::coder::Encoder;
 use crate::dsp::resample::Resampler;
@@ -68,9 +69,15 @@ pub struct Leg<W> {
     /// The same at the room's rate, if it takes part in the mix.
     pub(super) in_room: [i16; MAX_FRAME],
     pub(super) in_mix: bool,
+    /// It heard its room in the last tick.
+    pub(super) hears: bool,
     /// What only this leg hears.
     pub(super) private: [i32; MAX_FRAME],
     pub(super) has_private: bool,
+    /// Whose encoding it sends.
+    pub(super) part: Part,
+    /// Share of our packets that the far end loses, per cent.
+    pub(super) loss: u8,
     /// What was sent, or would have been.
     pub(super) output: [i16; MAX_FRAME],
     pub(super) digits: Pending,
@@ -118,8 +125,11 @@ impl<W: Wire> Leg<W> {
             input: [0; MAX_FRAME],
             in_room: [0; MAX_FRAME],
             in_mix: false,
+            hears: false,
             private: [0; MAX_FRAME],
             has_private: false,
+            part: Part::default(),
+            loss: 0,
             output: [0; MAX_FRAME],
             digits: Pending::new(),
             ears: Ears::new(stream.codec.sample_rate()),
@@ -286,7 +296,7 @@ impl<W: Wire> Leg<W> {
             self.rtt_ms = rtcp::round_trip_ms(&block, rtcp::ntp(now_ns)).or(self.rtt_ms);
             // A little more than is lost now: losses come in groups.
             let lost = u32::from(block.fraction_lost) * 100 / 256;
-            self.coders.encoder.expect_loss((lost * 3 / 2).min(30) as u8);
+            self.loss = (lost * 3 / 2).min(30) as u8;
         }
         if let Some(sent) = report.sent {
             self.last_report = Some(((sent.ntp >> 16) as u32, now_ns));

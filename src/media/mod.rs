@@ -12,4 +12,5 @@ pub mod playout;
 pub mod record;
 pub mod room;
 pub mod send;
+mod share;
 pub mod wire;

@@ -1,5 +1,6 @@
 //! A room: one sum a tick, from which every listener takes its own away.
 
+use crate::dsp::comfort_noise::ComfortNoise;
 use crate::dsp::{self, MAX_FRAME, frame_len};
 
 /// A mixer of fixed size.
@@ -13,13 +14,31 @@ pub struct Room {
     fits: bool,
     /// True while nothing has been added in this tick.
     silent: bool,
+    /// What is heard while nobody says anything.
+    noise: Option<ComfortNoise>,
+    /// The sum holds nothing but that.
+    only_noise: bool,
 }
 
 impl Room {
     /// A room at `rate` Hz.
     #[must_use]
     pub fn new(rate: u32) -> Self {
-        Self { rate, sum: [0; MAX_FRAME], narrow: [0; MAX_FRAME], fits: false, silent: true }
+        Self {
+            rate,
+            sum: [0; MAX_FRAME],
+            narrow: [0; MAX_FRAME],
+            fits: false,
+            silent: true,
+            noise: None,
+            only_noise: false,
+        }
+    }
+
+    /// The same with a faint noise while nobody says anything.
+    #[must_use]
+    pub fn with_comfort_noise(rate: u32, seed: u32) -> Self {
+        Self { noise: Some(ComfortNoise::new(seed)), ..Self::new(rate) }
     }
 
     /// Samples of a frame.
@@ -33,7 +52,7 @@ impl Room {
         if !self.silent {
             let n = self.frame_len();
             self.sum.get_mut(..n).unwrap_or_default().fill(0);
-            (self.silent, self.fits) = (true, false);
+            (self.silent, self.fits, self.only_noise) = (true, false, false);
         }
     }
 
@@ -45,11 +64,23 @@ impl Room {
 
     /// All sources are in: from here on it is heard.
     pub fn settle(&mut self) {
+        let n = self.frame_len();
+        let Some(sum) = self.sum.get_mut(..n) else { return };
+        if let Some(noise) = &mut self.noise
+            && (self.silent || sum.iter().all(|s| *s == 0))
+        {
+            noise.add(sum);
+            (self.silent, self.only_noise) = (false, true);
+        }
         if !self.silent {
-            let n = self.frame_len();
-            let sum = self.sum.get(..n).unwrap_or_default();
             self.fits = dsp::narrow(sum, &mut self.narrow);
         }
+    }
+
+    /// True when nobody says anything in this tick.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.silent || self.only_noise
     }
 
     /// What a listener hears who has added `own`, or nothing.

@@ -16,6 +16,19 @@ const REPORT_TICKS: u64 = 250;
 /// In-band digits where no telephone-event was agreed: ticks of tone and of pause.
 const TONE_TICKS: u8 = 5;
 
+/// Packets made in one tick at most: of 10 ms each.
+const MADE: usize = 2;
+
+/// A payload that others may send as well.
+#[derive(Debug, Clone)]
+struct Made {
+    /// First sample after the beginning of the tick, samples.
+    before: i64,
+    /// Length; 0: nothing need be sent.
+    len: usize,
+    bytes: [u8; MAX_PAYLOAD],
+}
+
 /// The sending side of a leg.
 #[derive(Debug)]
 pub struct Sending {
@@ -36,6 +49,9 @@ pub struct Sending {
     dropped: u64,
     event: Sender,
     tone: Option<(ToneGenerator, u8)>,
+    /// Payloads of this tick, where others send them too.
+    made: [Made; MADE],
+    count: usize,
 }
 
 impl Sending {
@@ -57,6 +73,42 @@ impl Sending {
             dropped: 0,
             event: Sender::default(),
             tone: None,
+            made: std::array::from_fn(|_| Made { before: 0, len: 0, bytes: [0; MAX_PAYLOAD] }),
+            count: 0,
+        }
+    }
+
+    /// True while no digit is being sent, nor waits.
+    pub(super) fn has_no_digits(&self) -> bool {
+        self.queue.is_empty() && self.tone.is_none() && !self.event.is_active()
+    }
+
+    /// Nothing has been sent yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.packets == 0
+    }
+
+    /// Samples of the packet that is being filled.
+    pub(super) fn samples(&self) -> usize {
+        self.samples
+    }
+
+    /// Goes on with the packet that `other` is filling.
+    pub(super) fn go_on_from(&mut self, other: &Self) {
+        (self.samples, self.packed) = (other.samples, other.packed);
+        let part = HEADER..HEADER + other.packed.min(MAX_PAYLOAD);
+        if let (Some(to), Some(from)) = (self.packet.get_mut(part.clone()), other.packet.get(part)) {
+            to.copy_from_slice(from);
+        }
+    }
+
+    /// Keeps the payload that stands in the packet, of a packet of `len` bytes, for others.
+    fn keep_made(&mut self, before: i64, len: usize) {
+        let payload = self.packet.get(HEADER..len).unwrap_or_default();
+        if let Some(made) = self.made.get_mut(self.count) {
+            (made.before, made.len) = (before, payload.len());
+            made.bytes.iter_mut().zip(payload).for_each(|(to, b)| *to = *b);
+            self.count += 1;
         }
     }
 
@@ -114,9 +166,8 @@ impl Sending {
 impl<W: Wire> Leg<W> {
     /// Sends this tick's `output`, or a digit instead; nothing while the far end wants nothing.
     pub(super) fn transmit(&mut self) {
-        let per_tick = self.stream.codec.clock() / 50;
-        let stamp = self.sending.timestamp;
-        self.sending.timestamp = stamp.wrapping_add(per_tick);
+        let stamp = self.next_stamp();
+        self.sending.count = 0;
         if !self.stream.direction.sends() {
             return self.restart_sending();
         }
@@ -125,6 +176,25 @@ impl<W: Wire> Leg<W> {
         }
         self.in_band_digit();
         self.send_audio(stamp);
+    }
+
+    /// The timestamp of this tick.
+    fn next_stamp(&mut self) -> u32 {
+        let stamp = self.sending.timestamp;
+        self.sending.timestamp = stamp.wrapping_add(self.stream.codec.clock() / 50);
+        stamp
+    }
+
+    /// Sends what another leg has made in this tick.
+    pub(super) fn transmit_made(&mut self, other: &Sending) {
+        let stamp = self.next_stamp();
+        for made in other.made.iter().take(other.count) {
+            let payload = made.bytes.get(..made.len).unwrap_or_default();
+            let room = self.sending.packet.iter_mut().skip(HEADER);
+            room.zip(payload).for_each(|(to, b)| *to = *b);
+            self.send_audio_packet(stamp, made.before, HEADER + made.len);
+        }
+        self.sending.samples = other.samples;
     }
 
     /// The clock of what is sent goes on for `ticks` in which nothing was.
@@ -181,7 +251,6 @@ impl<W: Wire> Leg<W> {
         let (n, rate) = (frame_len(codec.sample_rate()), codec.sample_rate() as usize);
         self.convert_output();
         let wanted = (usize::from(self.stream.ptime) * rate / 1000).max(1);
-        let per_sample = rate as u32 / codec.clock().max(1);
         let mut done = 0;
         while done < n {
             let s = &mut self.sending;
@@ -194,21 +263,32 @@ impl<W: Wire> Leg<W> {
             if s.samples < wanted {
                 return;
             }
-            // The timestamp of a packet is that of its first sample.
             let before = done as i64 - std::mem::take(&mut s.samples) as i64;
-            let first = stamp.wrapping_add((before / i64::from(per_sample.max(1))) as u32);
             let room = s.packet.get_mut(HEADER + s.packed..HEADER + MAX_PAYLOAD).unwrap_or_default();
             let len = HEADER + std::mem::take(&mut s.packed) + self.coders.encoder.finish(room);
-            if len == HEADER {
-                // The far end agreed to get nothing while nothing is said.
-                s.marker = true;
-                continue;
+            if self.part.leads {
+                self.sending.keep_made(before, len);
             }
-            let marker = std::mem::take(&mut s.marker);
-            let head = s.next_header(len, marker, self.stream.payload_out, first);
-            s.packet.iter_mut().zip(head).for_each(|(to, b)| *to = b);
-            self.send_packet(len);
+            self.send_audio_packet(stamp, before, len);
         }
+    }
+
+    /// Sends the audio that stands in the packet, of `len` bytes with a header; its first sample lies `before` samples
+    /// after the beginning of the tick, whose timestamp is `stamp`.
+    fn send_audio_packet(&mut self, stamp: u32, before: i64, len: usize) {
+        let s = &mut self.sending;
+        if len == HEADER {
+            // The far end agreed to get nothing while nothing is said.
+            s.marker = true;
+            return;
+        }
+        let codec = self.stream.codec;
+        let per_unit = i64::from(codec.sample_rate() / codec.clock().max(1)).max(1);
+        let first = stamp.wrapping_add((before / per_unit) as u32);
+        let marker = std::mem::take(&mut s.marker);
+        let head = s.next_header(len, marker, self.stream.payload_out, first);
+        s.packet.iter_mut().zip(head).for_each(|(to, b)| *to = b);
+        self.send_packet(len);
     }
 
     /// Brings the output to the codec's rate, where that is another.

@@ -21,4 +21,5 @@ mod network;
 mod no_alloc;
 mod packets;
 mod quality;
+mod share;
 mod wire;
