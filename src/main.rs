@@ -12,6 +12,7 @@ use branchline::config::{self, Config, Sources, settings};
 use branchline::gateway::Gateway;
 use branchline::hook;
 use branchline::io::feeder::Feeder;
+use branchline::io::fetch::Sounds;
 use branchline::io::http_client::Rules;
 use branchline::io::media_thread::MediaThread;
 use branchline::io::recorder::Recorder;
@@ -128,7 +129,7 @@ fn serve(mut config: Config, exposed: Option<String>) -> Result<(), String> {
         media,
         ports: PortPool::new(families, &config.rtp),
         recorder: Recorder::start(notes).map_err(|e| format!("recorder thread: {e}"))?,
-        feeder: Feeder::start(state.path("sounds"), prompts).map_err(|e| format!("state_dir {dir}: {e}"))?,
+        feeder: feeder(&state, prompts).map_err(|e| format!("state_dir {dir}: {e}"))?,
         config: Rc::clone(&config),
         rng,
     };
@@ -165,6 +166,10 @@ fn serve(mut config: Config, exposed: Option<String>) -> Result<(), String> {
     });
     state.remove("listen.json");
     Ok(())
+}
+
+fn feeder(state: &State, prompts: Option<PathBuf>) -> std::io::Result<Feeder> {
+    Feeder::start(Sounds::open(state.path("sounds"), prompts)?)
 }
 
 /// Addresses for media: what is bound, and what is given as ours.

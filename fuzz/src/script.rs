@@ -16,6 +16,7 @@ use branchline::gateway::ports::Port;
 use branchline::gateway::room::JoinFlags;
 use branchline::gateway::work::{Work, WorkResult};
 use branchline::media::command::{Command, Fact, Quality};
+use branchline::media::play::Over;
 use branchline::sip::locals::Locals;
 use branchline::sip::target::{Target, Transport};
 use branchline::wire::Uri;
@@ -333,7 +334,7 @@ impl World<'_> {
                 self.gw.handle_media(self.now, Fact::Closed { slot, quality: Quality::default() });
             }
             Command::StopPlay { play } => {
-                self.gw.handle_media(self.now, Fact::Played { play, played_ms: 0, completed: false });
+                self.gw.handle_media(self.now, Fact::Played { play, played_ms: 0, over: Over::Stopped });
             }
             Command::StopRecord { record } => {
                 self.gw.handle_recording_closed(self.now, record, None);
@@ -360,7 +361,7 @@ impl World<'_> {
                     WorkResult::RecordingOpened(if good { Ok(()) } else { bad() }),
                 );
             }
-            Work::KeepTrunks(_) => {}
+            Work::KeepTrunks(_) | Work::GiveUp(_) => {}
         }
     }
 

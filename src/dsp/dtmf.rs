@@ -3,7 +3,7 @@
 //! Blocks of 12.5 ms: two in a row that hold one frequency of each group, and hardly anything else, are a digit. A tone
 //! of 40 ms always fills two; 23 ms never do.
 
-use super::level::{Goertzel, energy};
+use super::level::{Bank, energy};
 
 const LOW: [f32; 4] = [697.0, 770.0, 852.0, 941.0];
 const HIGH: [f32; 4] = [1209.0, 1336.0, 1477.0, 1633.0];
@@ -27,8 +27,8 @@ const QUIET: f32 = 330.0 * 330.0;
 /// Listens for digits in one stream.
 #[derive(Debug, Clone)]
 pub struct DtmfDetector {
-    low: [Goertzel; 4],
-    high: [Goertzel; 4],
+    /// The low group, then the high one.
+    bank: Bank<8>,
     block: [i16; MAX_BLOCK],
     len: usize,
     wanted: usize,
@@ -44,8 +44,7 @@ impl DtmfDetector {
     #[must_use]
     pub fn new(rate: u32) -> Self {
         Self {
-            low: LOW.map(|f| Goertzel::new(f, rate)),
-            high: HIGH.map(|f| Goertzel::new(f, rate)),
+            bank: Bank::new(std::array::from_fn(frequency), rate),
             block: [0; MAX_BLOCK],
             len: 0,
             wanted: (rate as usize / 80).clamp(1, MAX_BLOCK),
@@ -98,20 +97,22 @@ impl DtmfDetector {
         if all < QUIET * self.wanted as f32 {
             return None;
         }
-        let (row, low) = strongest(&self.low, block)?;
-        if low > all {
-            return None;
-        }
-        let (column, high) = strongest(&self.high, block)?;
+        let found = self.bank.energies(block);
+        let (groups, _) = found.as_chunks::<4>();
+        let (row, low) = strongest(groups.first()?)?;
+        let (column, high) = strongest(groups.last()?)?;
         let pure = low + high >= PURE * all;
         let balanced = high <= low * TWIST_HIGH && low <= high * TWIST_LOW;
         (pure && balanced).then(|| KEYS.get(row)?.get(column).copied()).flatten()
     }
 }
 
+fn frequency(i: usize) -> f32 {
+    LOW.iter().chain(&HIGH).nth(i).copied().unwrap_or_default()
+}
+
 /// The strongest of a group, if it is clearly so.
-fn strongest(group: &[Goertzel; 4], block: &[i16]) -> Option<(usize, f32)> {
-    let found = group.map(|g| g.energy(block));
+fn strongest(found: &[f32; 4]) -> Option<(usize, f32)> {
     let (at, most) = found.iter().copied().enumerate().max_by(|a, b| a.1.total_cmp(&b.1))?;
     let next = found.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, e)| *e).fold(0.0, f32::max);
     (most > next * CLEAR).then_some((at, most))

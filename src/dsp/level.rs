@@ -2,6 +2,8 @@
 
 use std::f32::consts::PI;
 
+use multiversion::multiversion;
+
 /// Root mean square of samples, in units of one 16-bit step.
 #[must_use]
 pub fn rms(frame: &[i16]) -> f32 {
@@ -55,6 +57,50 @@ impl Goertzel {
     }
 }
 
+/// Several frequencies measured in one pass: vector units like that.
+#[derive(Debug, Clone, Copy)]
+pub struct Bank<const N: usize> {
+    turns: [f32; N],
+}
+
+impl<const N: usize> Bank<N> {
+    /// For these frequencies, Hz, at `rate` Hz.
+    #[must_use]
+    pub fn new(freqs: [f32; N], rate: u32) -> Self {
+        Self { turns: freqs.map(|f| Goertzel::new(f, rate).turn) }
+    }
+
+    /// As [`Goertzel::energy`], of each frequency.
+    #[must_use]
+    pub fn energies(&self, frame: &[i16]) -> [f32; N] {
+        let mut out = [0.0; N];
+        measure(&self.turns, frame, &mut out);
+        out
+    }
+}
+
+/// Lanes computed together.
+const LANES: usize = 8;
+
+#[multiversion(targets("x86_64+avx2"))]
+fn measure(turns: &[f32], frame: &[i16], out: &mut [f32]) {
+    for (turns, out) in turns.chunks(LANES).zip(out.chunks_mut(LANES)) {
+        let mut turn = [0.0f32; LANES];
+        turn.iter_mut().zip(turns).for_each(|(t, f)| *t = *f);
+        let (mut a, mut b) = ([0.0f32; LANES], [0.0f32; LANES]);
+        for x in frame {
+            let x = f32::from(*x);
+            for ((a, b), t) in a.iter_mut().zip(&mut b).zip(&turn) {
+                (*a, *b) = (x + t * *a - *b, *a);
+            }
+        }
+        let n = frame.len().max(1) as f32;
+        for (((o, a), b), t) in out.iter_mut().zip(&a).zip(&b).zip(&turn) {
+            *o = (a * a + b * b - t * a * b).max(0.0) / n;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +117,12 @@ mod tests {
             let share = |f: f32| Goertzel::new(f, rate).energy(&x) / energy(&x);
             assert!((share(1000.0) - 0.5).abs() < 0.01, "{}", share(1000.0));
             assert!(share(1300.0) < 0.01 && share(700.0) < 0.01);
+        }
+        let x = sine(440.0, 8000, 160);
+        let freqs: [f32; 11] = std::array::from_fn(|i| 300.0 + 50.0 * i as f32);
+        for (f, e) in freqs.iter().zip(Bank::new(freqs, 8000).energies(&x)) {
+            let alone = Goertzel::new(*f, 8000).energy(&x);
+            assert!((e - alone).abs() <= alone * 1e-3 + 1.0, "{f} Hz: {e} and {alone}");
         }
         assert!(rms(&[]) < 0.1 && is_below(&[], 0) && is_below(&[8, -8], 8) && !is_below(&[i16::MIN], 8));
     }

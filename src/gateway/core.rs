@@ -198,9 +198,9 @@ impl Gateway {
             Fact::Amd { slot, news } => self.detected(now, slot, news),
             Fact::Quality { slot, quality } => self.quality_told(slot, &quality),
             Fact::Closed { slot, quality } => self.media_closed(now, slot, quality),
-            Fact::Played { play, played_ms, completed } => {
+            Fact::Played { play, played_ms, over } => {
                 let target = self.plays.get(&play).map(|p| p.target);
-                self.played(now, play, played_ms, completed);
+                self.played(now, play, played_ms, over);
                 if let Some(target) = target {
                     self.last_words(now, target);
                 }

@@ -31,7 +31,7 @@ impl Gateway {
     fn start_detection(&mut self, id: LegId, parameters: Parameters) {
         let Some(leg) = self.legs.get(id) else { return };
         let Some(slot) = leg.slot else { return };
-        self.media.push_back(Command::Amd { slot, rate: leg.rate, parameters });
+        self.media.push_back(Command::Amd { slot, parameters });
     }
 
     /// A leg is connected: from now on it is listened to.

@@ -10,6 +10,7 @@ use super::work::{Work, WorkId};
 use crate::base::time::Now;
 use crate::dsp::tone::{TONES, ToneSpec, by_name};
 use crate::media::command::{Command, PlaySlot, Target};
+use crate::media::play::Over;
 
 /// What is to be played.
 #[derive(Debug, Clone, PartialEq)]
@@ -182,7 +183,10 @@ impl Gateway {
         p.stopping = true;
         match p.fetching.take() {
             // Never heard: it ends as it would have, with nothing played. What is fetched finds no taker.
-            Some(_) => self.played(now, slot, 0, false),
+            Some(work) => {
+                self.work.push_back(Work::GiveUp(work));
+                self.played(now, slot, 0, Over::Stopped);
+            }
             None => self.media.push_back(Command::StopPlay { play: slot }),
         }
     }
@@ -197,11 +201,15 @@ impl Gateway {
     }
 
     /// A playback is over.
-    pub(super) fn played(&mut self, now: Now, slot: PlaySlot, played_ms: u64, completed: bool) {
+    pub(super) fn played(&mut self, now: Now, slot: PlaySlot, played_ms: u64, over: Over) {
         if self.plays.contains_key(&slot) {
-            let reason = if completed { "completed" } else { "stopped" };
-            let fields = vec![("reason", reason.into()), ("played_ms", played_ms.into())];
-            self.publish_play(now, slot, "playback.finished", fields);
+            let (kind, (key, why)) = match over {
+                Over::Completed => ("playback.finished", ("reason", "completed")),
+                Over::Stopped => ("playback.finished", ("reason", "stopped")),
+                Over::Failed => ("playback.error", ("error", "the rest of the sound cannot be read")),
+            };
+            let fields = vec![(key, why.into()), ("played_ms", played_ms.into())];
+            self.publish_play(now, slot, kind, fields);
             self.plays.remove(&slot);
         }
         self.play_slots.free(slot);

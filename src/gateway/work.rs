@@ -36,6 +36,8 @@ pub enum Work {
         /// It holds bare samples at this rate, Hz.
         bare: Option<u32>,
     },
+    /// What is being fetched is not wanted any more.
+    GiveUp(WorkId),
     /// Make a recording's file.
     OpenRecording {
         /// Goes back with the result.

@@ -1,13 +1,17 @@
 //! What the gateway asks the shell to do and wants to hear back about: look-ups, fetches, files.
 
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::feeder::Wanted;
+use super::fetch::Sounds;
 use super::locate::locate;
 use super::recorder::Job as RecorderJob;
 use super::shell::Shell;
 use super::sound::Bare;
 use crate::gateway::work::{Work, WorkId, WorkResult};
+use crate::media::command::PlaySlot;
 
 impl Shell {
     /// Starts a piece of work; its result comes back as one of the gateway's inputs.
@@ -32,17 +36,18 @@ impl Shell {
                     }
                 });
             }
-            Work::Fetch { id, play, url, rate, repeat, bare } => self.spawn(async move {
-                let _turn = shell.fetches.acquire().await;
-                let (feeder, client) = (shell.feeder.clone(), shell.sounds.clone());
-                let wanted =
-                    Wanted { url, name: id.to_string(), rate, repeat, bare: bare.map(|rate| Bare { rate }) };
-                let fetched = smol::unblock(move || feeder.fetch(&client, &wanted)).await;
-                let outcome = fetched.map(|source| shell.media.borrow_mut().offer_feed(play, source));
-                shell.done(id, WorkResult::Fetched(outcome));
-                // Stopped while it was fetched: nobody takes it.
-                shell.media.borrow_mut().withdraw_feed(play);
-            }),
+            Work::Fetch { id, play, url, rate, repeat, bare } => {
+                let given_up = Arc::new(AtomicBool::new(false));
+                self.fetching.borrow_mut().insert(id, Arc::clone(&given_up));
+                let (name, bare) = (id.to_string(), bare.map(|rate| Bare { rate }));
+                let wanted = Wanted { url, name, rate, repeat, bare, given_up };
+                self.spawn(async move { shell.fetch(id, play, wanted).await });
+            }
+            Work::GiveUp(id) => {
+                if let Some(flag) = self.fetching.borrow_mut().remove(&id) {
+                    flag.store(true, Ordering::Release);
+                }
+            }
             Work::OpenRecording { id, record, file, input_rate, file_rate, channels } => {
                 let job = RecorderJob { work: id, record, file, input_rate, file_rate, channels };
                 let opened = self.recorder.borrow().open(job);
@@ -55,6 +60,23 @@ impl Shell {
                 }
             }
         }
+    }
+
+    /// Fetches a sound and lets the playback begin.
+    async fn fetch(self: &Rc<Self>, id: WorkId, play: PlaySlot, wanted: Wanted) {
+        // Servers that stall do not keep prompts waiting.
+        let places = if Sounds::prompt_of(&wanted.url).is_some() { &self.prompts } else { &self.fetches };
+        let _turn = places.acquire().await;
+        if wanted.given_up.load(Ordering::Acquire) {
+            return;
+        }
+        let (feeder, client) = (self.feeder.clone(), self.sounds.clone());
+        let fetched = smol::unblock(move || feeder.fetch(&client, &wanted)).await;
+        self.fetching.borrow_mut().remove(&id);
+        let outcome = fetched.map(|source| self.media.borrow_mut().offer_feed(play, source));
+        self.done(id, WorkResult::Fetched(outcome));
+        // Stopped while it was fetched: nobody takes it.
+        self.media.borrow_mut().withdraw_feed(play);
     }
 
     /// Waits until the trunks that the API made are written down.

@@ -1,35 +1,40 @@
-//! Sounds from URLs, fetched into a temporary file, and from the directory of prompts: fed to the media thread's rings
-//! by one thread.
+//! Feeds sounds to the media thread's rings, all of them by one thread.
 
-use std::io::{Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
 use rtrb::{Producer, RingBuffer};
 
+use super::fetch::{Fetched, Sounds};
 use super::http_client::HttpClient;
 use super::sound::{Bare, Sound};
-use crate::media::play::Source;
+use crate::media::play::{Feeding, Source};
 
-/// Largest sound fetched, bytes.
-const MAX_SOUND: u64 = 64 * 1024 * 1024;
 /// How often rings are filled.
 const ROUND: Duration = Duration::from_millis(100);
+/// A sound of up to this many seconds is kept in memory while it is repeated.
+const SHORT_S: u32 = 2;
+/// Shortest time a repeated sound takes, in 1/s: the rest is silence.
+const SHORTEST: u32 = 50;
 
 struct Feed {
     source: Sound,
     ring: Producer<i16>,
-    ended: Arc<AtomicBool>,
+    feeding: Arc<Feeding>,
+    rate: u32,
     /// Read, not yet in the ring.
-    left: std::collections::VecDeque<i16>,
+    left: VecDeque<i16>,
     /// Further times to play; `None`: for ever.
     repeats: Option<u32>,
-    /// To be removed at the end.
-    temporary: Option<PathBuf>,
+    /// The whole sound, if it is short; or what has been read of it.
+    short: Option<Vec<i16>>,
+    whole: bool,
+    /// Its file, which may go away with it.
+    _file: Fetched,
 }
 
 /// A sound that is wanted.
@@ -45,32 +50,28 @@ pub struct Wanted {
     pub repeat: u32,
     /// What it holds, should it be bare samples.
     pub bare: Option<Bare>,
+    /// Set when it is not wanted any more.
+    pub given_up: Arc<AtomicBool>,
 }
 
 /// The control thread's end.
 #[derive(Debug, Clone)]
 pub struct Feeder {
     feeds: Sender<Message>,
-    dir: PathBuf,
-    prompts: Option<PathBuf>,
+    sounds: Sounds,
 }
 
-struct Message(Feed);
+struct Message(Box<Feed>);
 
 impl Feeder {
-    /// Starts the thread; temporary files go to `dir`, and `prompts` holds those that have names.
+    /// Starts the thread.
     ///
     /// # Errors
     /// What the operating system says.
-    pub fn start(dir: PathBuf, prompts: Option<PathBuf>) -> std::io::Result<Self> {
-        if dir.is_dir() {
-            // What an earlier run left behind.
-            std::fs::remove_dir_all(&dir)?;
-        }
-        std::fs::create_dir_all(&dir)?;
+    pub fn start(sounds: Sounds) -> std::io::Result<Self> {
         let (feeds, take) = channel();
         thread::Builder::new().name("feeder".to_owned()).spawn(move || run(&take))?;
-        Ok(Self { feeds, dir, prompts })
+        Ok(Self { feeds, sounds })
     }
 
     /// Fetches a sound (blocking) and gets it ready to be heard.
@@ -78,66 +79,32 @@ impl Feeder {
     /// # Errors
     /// Why it cannot be had or played.
     pub fn fetch(&self, client: &HttpClient, wanted: &Wanted) -> Result<Source, String> {
-        let temporary = match wanted.url.strip_prefix("file:") {
-            Some(_) => None,
-            None => Some(self.dir.join(&wanted.name)),
+        let file = match Sounds::prompt_of(&wanted.url) {
+            Some(name) => self.sounds.prompt(name)?,
+            None => self.sounds.download(client, &wanted.url, &wanted.name, &wanted.given_up)?,
         };
-        let ready = match &temporary {
-            Some(file) => download(client, &wanted.url, file).map(|()| file.clone()),
-            None => self.prompt(wanted.url.strip_prefix("file:").unwrap_or_default()),
-        };
-        let ready = ready.and_then(|file| Sound::open(&file, wanted.bare, wanted.rate));
-        let source = ready.inspect_err(|_| discard(temporary.as_deref()))?;
+        let source = Sound::open(&file.path, wanted.bare, wanted.rate)?;
         let (ring, consumer) = RingBuffer::new(usize::try_from(wanted.rate / 2).unwrap_or(8000));
-        let ended = Arc::new(AtomicBool::new(false));
+        let feeding = Arc::new(Feeding::default());
+        let repeats = wanted.repeat.checked_sub(1);
         let feed = Feed {
             source,
             ring,
-            ended: Arc::clone(&ended),
-            left: std::collections::VecDeque::new(),
-            repeats: wanted.repeat.checked_sub(1),
-            temporary,
+            feeding: Arc::clone(&feeding),
+            rate: wanted.rate,
+            left: VecDeque::new(),
+            repeats,
+            short: (repeats != Some(0)).then(Vec::new),
+            whole: false,
+            _file: file,
         };
-        self.feeds.send(Message(feed)).map_err(|_| "the feeder has stopped".to_owned())?;
-        Ok(Source::Ring(consumer, ended))
+        self.feeds.send(Message(Box::new(feed))).map_err(|_| "the feeder has stopped".to_owned())?;
+        Ok(Source::Ring(consumer, feeding))
     }
-
-    /// The file of a name in the directory of prompts, and of none outside it.
-    fn prompt(&self, name: &str) -> Result<PathBuf, String> {
-        let dir = self.prompts.as_ref().ok_or("no directory of prompts is configured (prompts.dir)")?;
-        let dir = dir.canonicalize().map_err(|e| format!("prompts.dir: {e}"))?;
-        // Links that lead out of it count as what they are.
-        let file = dir.join(name).canonicalize().ok().filter(|f| f.starts_with(&dir) && f.is_file());
-        file.ok_or_else(|| "no such prompt".to_owned())
-    }
-}
-
-fn discard(file: Option<&Path>) {
-    if let Some(file) = file
-        && let Err(e) = std::fs::remove_file(file)
-        && e.kind() != std::io::ErrorKind::NotFound
-    {
-        log::warn!(error:% = e; "temporary sound not removed");
-    }
-}
-
-fn download(client: &HttpClient, url: &str, file: &Path) -> Result<(), String> {
-    let reply = client.fetching().get(url).call().map_err(|e| e.to_string())?;
-    let status = reply.status().as_u16();
-    if status != 200 {
-        return Err(format!("the server answered {status}"));
-    }
-    let mut body = reply.into_body().into_reader().take(MAX_SOUND + 1);
-    let mut out = std::fs::File::create(file).map_err(|e| e.to_string())?;
-    let size = std::io::copy(&mut body, &mut out).map_err(|e| e.to_string())?;
-    if size > MAX_SOUND {
-        return Err(format!("larger than {} MiB", MAX_SOUND / 1024 / 1024));
-    }
-    out.flush().map_err(|e| e.to_string())
 }
 
 fn run(feeds: &Receiver<Message>) {
-    let mut active: Vec<Feed> = Vec::new();
+    let mut active: Vec<Box<Feed>> = Vec::new();
     loop {
         let wait = if active.is_empty() { Duration::from_secs(3600) } else { ROUND };
         match feeds.recv_timeout(wait) {
@@ -145,50 +112,77 @@ fn run(feeds: &Receiver<Message>) {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        active = active.into_iter().filter_map(top_up).collect();
+        active.retain_mut(|feed| feed.top_up());
     }
 }
 
-/// Fills the ring; `None` when the feed is over or nobody listens any more.
-fn top_up(mut feed: Feed) -> Option<Feed> {
-    if feed.ring.is_abandoned() {
-        discard(feed.temporary.as_deref());
-        return None;
-    }
-    loop {
-        while feed.ring.slots() > 0 {
-            let Some(x) = feed.left.pop_front() else { break };
-            // There is room, and nobody else puts anything in.
-            let _put = feed.ring.push(x);
+impl Feed {
+    /// Fills the ring; false when the feed is over or nobody listens any more.
+    fn top_up(&mut self) -> bool {
+        if self.ring.is_abandoned() {
+            return false;
         }
-        if !feed.left.is_empty() {
-            return Some(feed);
-        }
-        match next_piece(&mut feed) {
-            Ok(true) => {}
-            Ok(false) => break,
-            Err(e) => {
-                log::info!(error = e; "a playback ends early");
-                break;
+        loop {
+            while self.ring.slots() > 0 {
+                let Some(x) = self.left.pop_front() else { break };
+                // There is room, and nobody else puts anything in.
+                let _put = self.ring.push(x);
+            }
+            if !self.left.is_empty() {
+                return true;
+            }
+            match self.next_piece() {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.feeding.end(false);
+                    return false;
+                }
+                Err(e) => {
+                    log::info!(error = e; "a playback ends early");
+                    self.feeding.end(true);
+                    return false;
+                }
             }
         }
     }
-    feed.ended.store(true, Ordering::Release);
-    discard(feed.temporary.as_deref());
-    None
-}
 
-/// Reads on, from the beginning again if it is to be repeated; false at the very end.
-fn next_piece(feed: &mut Feed) -> Result<bool, String> {
-    feed.left.extend(feed.source.read()?);
-    if !feed.left.is_empty() {
-        return Ok(true);
+    /// Reads on, from the beginning again if it is to be repeated; false at the very end.
+    fn next_piece(&mut self) -> Result<bool, String> {
+        if !self.whole {
+            let piece = self.source.read()?;
+            self.remember(&piece);
+            if !piece.is_empty() {
+                self.left.extend(piece);
+                return Ok(true);
+            }
+        }
+        if self.repeats == Some(0) {
+            return Ok(false);
+        }
+        self.repeats = self.repeats.map(|n| n - 1);
+        if let Some(short) = &mut self.short {
+            self.whole = true;
+            if short.is_empty() {
+                return Ok(false);
+            }
+            // However short it is, going round is no work to speak of.
+            short.resize(short.len().max((self.rate / SHORTEST) as usize), 0);
+            self.left.extend(short.iter());
+            return Ok(true);
+        }
+        self.source.rewind()?;
+        self.left.extend(self.source.read()?);
+        Ok(!self.left.is_empty())
     }
-    if feed.repeats == Some(0) {
-        return Ok(false);
+
+    /// Keeps what was read while the sound may be a short one.
+    fn remember(&mut self, piece: &[i16]) {
+        let most = (self.rate * SHORT_S) as usize;
+        if self.short.as_ref().is_some_and(|s| s.len() + piece.len() > most) {
+            self.short = None;
+        }
+        if let Some(short) = &mut self.short {
+            short.extend_from_slice(piece);
+        }
     }
-    feed.repeats = feed.repeats.map(|n| n - 1);
-    feed.source.rewind()?;
-    feed.left.extend(feed.source.read()?);
-    Ok(!feed.left.is_empty())
 }

@@ -203,7 +203,7 @@ impl MediaThread {
                 Order::Digits(slot, Box::new(codes))
             }
             Command::Speaking { slot } => Order::Speaking(slot),
-            Command::Amd { slot, rate, parameters } => Order::Amd(slot, Box::new(Amd::new(parameters, rate))),
+            Command::Amd { slot, parameters } => Order::Amd(slot, Box::new(Amd::new(parameters))),
             Command::Quality { slot } => Order::Quality(slot),
             Command::OpenRoom { room, rate } => {
                 let seed = u32::from(room).wrapping_mul(0x9e37_79b9);

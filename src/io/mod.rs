@@ -6,6 +6,7 @@ pub mod dns;
 pub mod errands;
 pub mod executor;
 pub mod feeder;
+pub mod fetch;
 pub mod http_client;
 pub mod locate;
 pub mod log;

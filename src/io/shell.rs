@@ -7,6 +7,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
@@ -31,7 +32,7 @@ use crate::config::{Config, TrunkFields};
 use crate::deliver::events::{Counts, Destination, EventQueues, Item, Job, TargetId};
 use crate::gateway::event::Event;
 use crate::gateway::replies::{Handle, Reply};
-use crate::gateway::work::WorkResult;
+use crate::gateway::work::{WorkId, WorkResult};
 use crate::gateway::{Gateway, GatewayError};
 use crate::sip::target::{Target, Transport};
 use crate::sip::transactions::Transmit;
@@ -67,6 +68,9 @@ pub struct Shell {
     /// Blocking work of each purpose is bounded, so that one cannot take the threads of another.
     pub(super) look_ups: Semaphore,
     pub(super) fetches: Semaphore,
+    pub(super) prompts: Semaphore,
+    /// Sounds being fetched, and how to give them up.
+    pub(super) fetching: RefCell<BTreeMap<WorkId, Arc<AtomicBool>>>,
     queues: RefCell<EventQueues>,
     /// API calls whose reply is still to come.
     waiting: RefCell<BTreeMap<Handle, Sender<Result<Reply, GatewayError>>>>,
@@ -127,7 +131,9 @@ impl Shell {
             feeder: parts.feeder,
             sounds: HttpClient::new(&rules, FETCH),
             look_ups: Semaphore::new(8),
-            fetches: Semaphore::new(4),
+            fetches: Semaphore::new(16),
+            prompts: Semaphore::new(4),
+            fetching: RefCell::default(),
             queues: RefCell::new(EventQueues::new(parts.rng)),
             waiting: RefCell::default(),
             wake: async_channel::bounded(1),

@@ -16,6 +16,11 @@ use symphonia::core::meta::MetadataOptions;
 
 /// Input frames converted at a time.
 const CHUNK: usize = 1024;
+/// Length of the filter for rates that grow, samples, and by how much it grows at most for those that shrink.
+const SINC: usize = 128;
+const MAX_RATIO: usize = 24;
+/// Chunks of silence that empty the filter at the end, at most.
+const MAX_ROUNDS: usize = 8;
 /// Packets in a row that may be damaged.
 const MAX_DAMAGED: u32 = 50;
 /// Samples a packet may hold.
@@ -53,9 +58,20 @@ pub struct Sound {
     bare: Option<Bare>,
     wanted: u32,
     source: Source,
-    resampler: Option<Async<f32>>,
+    resampler: Option<Converter>,
     /// Read, not yet converted.
     waiting: Vec<f32>,
+}
+
+/// Converts between two rates; its delay is taken out again.
+struct Converter {
+    filter: Async<f32>,
+    ratio: f64,
+    /// Frames that went in, and came out.
+    taken: u64,
+    given: u64,
+    /// Frames of its delay that are still to be left out.
+    skip: usize,
 }
 
 impl Sound {
@@ -65,7 +81,7 @@ impl Sound {
     /// Not a sound, or one of a kind that cannot be played.
     pub fn open(path: &Path, bare: Option<Bare>, rate: u32) -> Result<Self, String> {
         let (source, from) = guarded(|| source(path, bare))?;
-        let resampler = if from == rate { None } else { Some(converter(from, rate)?) };
+        let resampler = if from == rate { None } else { Some(Converter::new(from, rate)?) };
         Ok(Self { path: path.to_owned(), bare, wanted: rate, source, resampler, waiting: Vec::new() })
     }
 
@@ -87,24 +103,64 @@ impl Sound {
             let frames = guarded(|| self.source.frames())?;
             return Ok(frames.into_iter().map(sample).collect());
         };
-        while self.waiting.len() < CHUNK {
-            let more = guarded(|| self.source.frames())?;
-            if more.is_empty() {
+        loop {
+            while self.waiting.len() < CHUNK {
+                let more = guarded(|| self.source.frames())?;
+                if more.is_empty() {
+                    break;
+                }
+                self.waiting.extend(more);
+            }
+            let chunk: Vec<f32> = self.waiting.drain(..self.waiting.len().min(CHUNK)).collect();
+            let ended = chunk.len() < CHUNK;
+            let out = if ended { resampler.finish(chunk)? } else { resampler.convert(chunk)? };
+            if ended || !out.is_empty() {
+                return Ok(out.into_iter().map(sample).collect());
+            }
+        }
+    }
+}
+
+impl Converter {
+    fn new(from: u32, to: u32) -> Result<Self, String> {
+        // Downwards the filter is as long in time as upwards, or it would be too blunt.
+        let length = SINC * (from.div_ceil(to).max(1) as usize).min(MAX_RATIO);
+        let parameters = SincInterpolationParameters::new(length, WindowFunction::Blackman2);
+        let ratio = f64::from(to) / f64::from(from);
+        let filter = Async::new_sinc(ratio, 1.0, &parameters, CHUNK, 1, FixedAsync::Input);
+        let filter = filter.map_err(|e| e.to_string())?;
+        let skip = filter.output_delay();
+        Ok(Self { filter, ratio, taken: 0, given: 0, skip })
+    }
+
+    /// Converts a whole chunk; nothing comes out while the filter fills.
+    fn convert(&mut self, chunk: Vec<f32>) -> Result<Vec<f32>, String> {
+        self.taken += chunk.len() as u64;
+        let input = InterleavedOwned::new_from(chunk, 1, CHUNK).map_err(|e| e.to_string())?;
+        let mut out = self.filter.process(&input, None).map_err(|e| e.to_string())?.take_data();
+        let late = self.skip.min(out.len());
+        self.skip -= late;
+        out.drain(..late);
+        self.given += out.len() as u64;
+        Ok(out)
+    }
+
+    /// Converts what is left, and what is still in the filter.
+    fn finish(&mut self, mut chunk: Vec<f32>) -> Result<Vec<f32>, String> {
+        let wanted = ((self.taken + chunk.len() as u64) as f64 * self.ratio).round() as u64;
+        let most = usize::try_from(wanted.saturating_sub(self.given)).unwrap_or(usize::MAX);
+        let mut out = Vec::new();
+        for _ in 0..MAX_ROUNDS {
+            if out.len() >= most {
                 break;
             }
-            self.waiting.extend(more);
+            chunk.resize(CHUNK, 0.0);
+            out.extend(self.convert(std::mem::take(&mut chunk))?);
         }
-        if self.waiting.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut chunk: Vec<f32> = self.waiting.drain(..self.waiting.len().min(CHUNK)).collect();
-        let heard = chunk.len();
-        chunk.resize(CHUNK, 0.0);
-        let input = InterleavedOwned::new_from(chunk, 1, CHUNK).map_err(|e| e.to_string())?;
-        let out = resampler.process(&input, None).map_err(|e| e.to_string())?.take_data();
-        // The last piece is padded with silence: only its own share of the output is sound.
-        let keep = if heard < CHUNK { (out.len() * heard / CHUNK).max(1) } else { out.len() };
-        Ok(out.into_iter().take(keep).map(sample).collect())
+        out.truncate(most);
+        // What comes now is the end: there is no more to wait for.
+        (self.taken, self.given) = (0, 0);
+        Ok(out)
     }
 }
 
@@ -218,12 +274,6 @@ impl Source {
     }
 }
 
-fn converter(from: u32, to: u32) -> Result<Async<f32>, String> {
-    let parameters = SincInterpolationParameters::new(128, WindowFunction::Blackman2);
-    let ratio = f64::from(to) / f64::from(from);
-    Async::new_sinc(ratio, 1.0, &parameters, CHUNK, 1, FixedAsync::Input).map_err(|e| e.to_string())
-}
-
 fn sample(v: f32) -> i16 {
     (v * 32_768.0).round() as i16
 }
@@ -328,6 +378,40 @@ mod tests {
             check(&all(&mut sound), &what);
             std::fs::remove_file(path).unwrap();
         }
+    }
+
+    /// Level in the middle of what comes out of a second of `hz` at half of full scale, at `listen` Hz; dB.
+    fn response(from: u32, to: u32, hz: f64, listen: f64) -> f64 {
+        use std::f64::consts::TAU;
+        let path = temporary(&format!("sweep-{from}-{hz}"));
+        let at = |i: u32| (16_384.0 * (TAU * hz * f64::from(i) / f64::from(from)).sin()).round() as i16;
+        let bytes: Vec<u8> = (0..from).flat_map(|i| at(i).to_le_bytes()).collect();
+        std::fs::write(&path, bytes).unwrap();
+        let out = all(&mut Sound::open(&path, Some(Bare { rate: from }), to).unwrap());
+        std::fs::remove_file(path).unwrap();
+        assert!(out.len().abs_diff(to as usize) <= 1, "{from}->{to}: a second is {} samples", out.len());
+        let middle = &out[to as usize / 4..to as usize * 3 / 4];
+        let (mut re, mut im) = (0.0, 0.0);
+        for (i, s) in middle.iter().enumerate() {
+            let a = TAU * listen * i as f64 / f64::from(to);
+            re += f64::from(*s) * a.cos();
+            im += f64::from(*s) * a.sin();
+        }
+        20.0 * (2.0 * (re * re + im * im).sqrt() / middle.len() as f64 / 16_384.0).max(1e-9).log10()
+    }
+
+    #[test]
+    fn odd_rates_are_converted_flat_and_without_aliases() {
+        for from in [11_025, 16_000, 44_100, 48_000, 96_000, 192_000] {
+            let flat = response(from, 8000, 3400.0, 3400.0);
+            assert!(flat.abs() < 0.5, "{from}: 3400 Hz at {flat:.2} dB");
+            for hz in [4600.0, 5000.0] {
+                let alias = response(from, 8000, hz, 8000.0 - hz);
+                assert!(alias < -60.0, "{from}: {hz} Hz folds back at {alias:.1} dB");
+            }
+        }
+        let up = response(8000, 48_000, 3000.0, 5000.0);
+        assert!(up < -60.0, "the image of 3000 Hz: {up:.1} dB");
     }
 
     #[test]

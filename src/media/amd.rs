@@ -1,8 +1,10 @@
 //! Answering-machine detection: who answered, by how long the greeting is; then, if asked for, the machine's beep.
 //! Driven by the frames of one leg, 20 ms each.
 
-use crate::dsp::level::{Goertzel, energy, rms};
+use crate::dsp::level::{Bank, energy, rms};
 
+/// Sampling rate of the frames, Hz: all that matters is in the telephone band.
+pub const RATE: u32 = 8000;
 const FRAME_MS: u32 = 20;
 /// Root mean square from which a frame has voice.
 const VOICED: f32 = 300.0;
@@ -130,8 +132,8 @@ pub struct Amd {
     against: u32,
     /// How much of the greeting was a tone, ms.
     ringing: u32,
-    progress: [Goertzel; 9],
-    tones: [Goertzel; BEEPS],
+    progress: Bank<9>,
+    tones: Bank<BEEPS>,
     /// Frames of one tone, its place among ours, and its level.
     tonal: u32,
     pitch: usize,
@@ -139,9 +141,9 @@ pub struct Amd {
 }
 
 impl Amd {
-    /// An analysis of frames at `rate` Hz.
+    /// An analysis of frames at [`RATE`].
     #[must_use]
-    pub fn new(parameters: Parameters, rate: u32) -> Self {
+    pub fn new(parameters: Parameters) -> Self {
         Self {
             parameters,
             state: State::Waiting,
@@ -154,8 +156,8 @@ impl Amd {
             speaking: false,
             against: 0,
             ringing: 0,
-            progress: PROGRESS.map(|f| Goertzel::new(f, rate)),
-            tones: std::array::from_fn(|i| Goertzel::new(LOWEST_BEEP + STEP * i as f32, rate)),
+            progress: Bank::new(PROGRESS, RATE),
+            tones: Bank::new(std::array::from_fn(|i| LOWEST_BEEP + STEP * i as f32), RATE),
             tonal: 0,
             pitch: 0,
             loud: 0.0,
@@ -194,7 +196,7 @@ impl Amd {
                 self.burst += FRAME_MS;
                 self.greeting += FRAME_MS;
                 self.silence = 0;
-                if self.greeting >= p.greeting_duration {
+                if self.greeting >= p.greeting_duration && !self.is_ringing() {
                     return Some(self.decide(Verdict::Machine));
                 }
             }
@@ -224,8 +226,7 @@ impl Amd {
         if self.silence < self.parameters.after_greeting_silence {
             return None;
         }
-        // A network that still rings is no human, though it may say as little.
-        if self.greeting > 0 && self.ringing * 5 < self.greeting * 4 {
+        if self.greeting > 0 && !self.is_ringing() {
             return Some(self.decide(Verdict::Human));
         }
         self.ringing = 0;
@@ -234,8 +235,13 @@ impl Amd {
         None
     }
 
+    /// What was taken for a greeting is a network's tone: neither human nor machine, however long it is.
+    fn is_ringing(&self) -> bool {
+        self.ringing * 5 >= self.greeting * 4
+    }
+
     fn is_progress(&self, frame: &[i16]) -> bool {
-        let there: f32 = self.progress.iter().map(|g| g.energy(frame)).sum();
+        let there: f32 = self.progress.energies(frame).iter().sum();
         2.0 * there >= PROGRESS_SHARE * energy(frame).max(1.0)
     }
 
@@ -288,7 +294,7 @@ impl Amd {
         if loud < VOICED {
             return None;
         }
-        let found = self.tones.iter().map(|t| t.energy(frame)).enumerate();
+        let found = self.tones.energies(frame).into_iter().enumerate();
         let (pitch, most) = found.max_by(|a, b| a.1.total_cmp(&b.1))?;
         (most / all >= PURE).then_some((pitch, loud))
     }
@@ -311,7 +317,7 @@ mod tests {
 
     /// Milliseconds of voice (a loud square) or silence, one after the other, silence first.
     fn outcome(parameters: Parameters, parts: &[u32]) -> Option<Outcome> {
-        let mut amd = Amd::new(parameters, 8000);
+        let mut amd = Amd::new(parameters);
         for (i, ms) in parts.iter().enumerate() {
             let frame = if i % 2 == 0 { [0; 160] } else { [2000; 160] };
             for _ in 0..ms / FRAME_MS {
@@ -341,7 +347,7 @@ mod tests {
 
     #[test]
     fn a_network_that_still_rings_is_no_human() {
-        let mut amd = Amd::new(Parameters::default(), 8000);
+        let mut amd = Amd::new(Parameters::default());
         let ring = |i: usize| (9000.0 * (2.0 * PI * 425.0 * i as f64 / 8000.0).sin()) as i16;
         let found = (0..300).find_map(|f| {
             let on = f % 250 < 50;
@@ -365,13 +371,13 @@ mod tests {
 
     #[test]
     fn on_hold_only_time_goes_on_and_a_hang_up_is_not_sure() {
-        let mut amd = Amd::new(Parameters::default(), 8000);
+        let mut amd = Amd::new(Parameters::default());
         let mut frames = 0;
         while amd.frame(None).is_none() {
             frames += 1;
         }
         assert_eq!((frames, amd.is_over()), (249, true));
-        let mut amd = Amd::new(Parameters::default(), 8000);
+        let mut amd = Amd::new(Parameters::default());
         amd.frame(Some(&[0; 160]));
         let Some(News::Outcome(o)) = amd.end() else { panic!("no outcome") };
         assert_eq!((o.verdict, o.total_ms, amd.end()), (Verdict::NotSure, 20, None));
@@ -380,7 +386,7 @@ mod tests {
     /// Frames until a beep is heard in `sound` at 8 kHz after a machine's greeting.
     fn beep(sound: impl Fn(usize) -> f64) -> Option<u32> {
         let parameters = Parameters { beep_timeout: 5000, ..Parameters::default() };
-        let mut amd = Amd::new(parameters, 8000);
+        let mut amd = Amd::new(parameters);
         while amd.frame(Some(&[2000; 160])).is_none() {}
         for f in 0..250 {
             let frame: Vec<i16> = (0..160).map(|i| sound(f * 160 + i) as i16).collect();

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::amd::{News, Parameters};
+use super::play::Over;
 use crate::dsp::tone::ToneSpec;
 use crate::sdp::Negotiated;
 
@@ -113,8 +114,6 @@ pub enum Command {
     Amd {
         /// The leg.
         slot: Slot,
-        /// Rate of the leg, Hz.
-        rate: u32,
         /// What decides.
         parameters: Parameters,
     },
@@ -241,8 +240,8 @@ pub enum Fact {
         play: PlaySlot,
         /// How much of it was heard, ms.
         played_ms: u64,
-        /// It ended by itself.
-        completed: bool,
+        /// Why it ended.
+        over: Over,
     },
 }
 

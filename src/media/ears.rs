@@ -1,15 +1,19 @@
 //! What listens to a leg: whether somebody speaks, digits in the sound, answering-machine detection. All hear what was
 //! received, before mute.
 
-use super::amd::{Amd, News};
+use super::amd::{self, Amd, News};
 use crate::dsp::dtmf::DtmfDetector;
 use crate::dsp::level::rms;
+use crate::dsp::resample::Resampler;
 
 /// Root mean square from which a frame has voice.
 const VOICED: f32 = 300.0;
 /// Frames of voice until somebody speaks, frames without until nobody does: 60 and 300 ms.
 const BEGIN: u32 = 3;
 const END: u32 = 15;
+
+/// Samples of a frame in the telephone band.
+const TELEPHONE_FRAME: usize = 160;
 
 /// Whether somebody speaks.
 #[derive(Debug, Clone, Default)]
@@ -52,6 +56,8 @@ impl Speaking {
 pub struct Ears {
     /// Whether somebody speaks; `None`: nobody asked.
     pub speaking: Option<Speaking>,
+    /// From the leg's rate down to the telephone band, where that is not it already.
+    narrow: Option<Resampler>,
     /// Digits in the sound.
     dtmf: DtmfDetector,
     /// Answering-machine detection.
@@ -64,7 +70,13 @@ impl Ears {
     /// Ears of a leg at `rate` Hz, to which nobody listens yet.
     #[must_use]
     pub fn new(rate: u32) -> Self {
-        Self { speaking: None, dtmf: DtmfDetector::new(rate), amd: None, verdict: None }
+        Self {
+            speaking: None,
+            narrow: Resampler::new(rate, amd::RATE),
+            dtmf: DtmfDetector::new(amd::RATE),
+            amd: None,
+            verdict: None,
+        }
     }
 
     /// Takes what was received in this tick; a digit that was heard in it, where no events were agreed (`in_band`). On
@@ -73,6 +85,18 @@ impl Ears {
         if let Some(s) = &mut self.speaking {
             s.frame((!muted && !held).then_some(frame));
         }
+        let analysed = self.amd.as_ref().is_some_and(|a| !a.is_over());
+        if !analysed && !in_band {
+            return None;
+        }
+        let mut low = [0; TELEPHONE_FRAME];
+        let frame = match &mut self.narrow {
+            Some(narrow) => {
+                narrow.process(frame, &mut low);
+                &low[..]
+            }
+            None => frame,
+        };
         // One piece of news at a time: they are seldom.
         if self.verdict.is_none()
             && let Some(amd) = &mut self.amd

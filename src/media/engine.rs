@@ -7,7 +7,7 @@ use super::command::{Fact, Slot, Target};
 use super::ears::Speaking;
 use super::leg::Leg;
 use super::order::{Order, Report};
-use super::play::Play;
+use super::play::{Over, Play};
 use super::record::Recording;
 use super::room::Room;
 use super::share::{Shares, follow, part_ways};
@@ -180,7 +180,7 @@ impl<W: Wire> Engine<W> {
             }
             Order::Play(slot, play) => put(&mut self.plays, slot, play).map(Report::Play),
             Order::Volume(slot, gain) => with(&mut self.plays, slot, |p| p.set_gain(gain)),
-            Order::StopPlay(slot) => with(&mut self.plays, slot, |p| p.over = p.over.or(Some(false))),
+            Order::StopPlay(slot) => with(&mut self.plays, slot, |p| p.over = p.over.or(Some(Over::Stopped))),
             Order::Record(slot, recording) => {
                 put(&mut self.recordings, slot, recording).map(Report::Recording)
             }
@@ -308,14 +308,14 @@ impl<W: Wire> Engine<W> {
     /// Passes on what happened; what finds no room stays where it is until it does.
     fn tell(&mut self) {
         for (i, place) in self.plays.iter_mut().enumerate() {
-            let Some(completed) = place.as_ref().and_then(|p| p.over) else { continue };
+            let Some(over) = place.as_ref().and_then(|p| p.over) else { continue };
             if self.reports.slots() < 2 {
                 return;
             }
             if let Some(play) = place.take() {
                 let played_ms = play.played_ms();
                 let _sent = self.reports.push(Report::Play(play));
-                let fact = Fact::Played { play: i as u16, played_ms, completed };
+                let fact = Fact::Played { play: i as u16, played_ms, over };
                 let _sent = self.reports.push(Report::Fact(fact));
             }
         }

@@ -1,21 +1,55 @@
 //! A playback: a tone, or what a feeder on another thread puts into a ring.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use rtrb::Consumer;
 
 use super::command::Target;
-use crate::dsp::frame_len;
 use crate::dsp::tone::ToneGenerator;
+use crate::dsp::{frame_len, limiter};
 
 /// Where the sound comes from.
 #[derive(Debug)]
 pub enum Source {
     /// Made here.
     Tone(ToneGenerator),
-    /// Samples at the playback's rate; the flag says that no more will come.
-    Ring(Consumer<i16>, Arc<AtomicBool>),
+    /// Samples at the playback's rate, and whether more will come.
+    Ring(Consumer<i16>, Arc<Feeding>),
+}
+
+/// Whether more will come.
+#[derive(Debug, Default)]
+pub struct Feeding(AtomicU8);
+
+const ENDED: u8 = 1;
+const FAILED: u8 = 2;
+
+impl Feeding {
+    /// No more will come; `failed`: though there should have.
+    pub fn end(&self, failed: bool) {
+        self.0.store(if failed { FAILED } else { ENDED }, Ordering::Release);
+    }
+
+    /// How it ended, if it has.
+    fn over(&self) -> Option<Over> {
+        match self.0.load(Ordering::Acquire) {
+            0 => None,
+            FAILED => Some(Over::Failed),
+            _ => Some(Over::Completed),
+        }
+    }
+}
+
+/// Why a playback ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// It was heard to its end.
+    Completed,
+    /// It was stopped.
+    Stopped,
+    /// The rest of it could not be read.
+    Failed,
 }
 
 /// A running playback.
@@ -28,7 +62,7 @@ pub struct Play {
     gain: f32,
     played: u64,
     /// Why it ended, once it has.
-    pub over: Option<bool>,
+    pub over: Option<Over>,
 }
 
 /// The factor of a volume in steps of 3 dB.
@@ -68,9 +102,10 @@ impl Play {
                 tone.fill(frame);
                 frame.len()
             }
-            Source::Ring(ring, ended) => {
+            Source::Ring(ring, feeding) => {
                 // Asked before the count: what was put in before the end is then seen.
-                let last = ended.load(Ordering::Acquire);
+                let over = feeding.over();
+                let last = over.is_some();
                 let n = ring.slots().min(frame.len());
                 if n < frame.len() && !last {
                     return false;
@@ -83,7 +118,7 @@ impl Play {
                 chunk.commit_all();
                 frame.iter_mut().skip(n).for_each(|f| *f = 0);
                 if last && ring.slots() == 0 {
-                    self.over = Some(true);
+                    self.over = over;
                 }
                 n
             }
@@ -91,7 +126,7 @@ impl Play {
         self.played += heard as u64;
         if (self.gain - 1.0).abs() > 1e-6 {
             for f in frame.iter_mut() {
-                *f = (f32::from(*f) * self.gain) as i16;
+                *f = limiter::soft((f32::from(*f) * self.gain) as i32);
             }
         }
         heard > 0
@@ -106,7 +141,7 @@ mod tests {
     #[test]
     fn a_ring_is_played_to_its_end_and_padded() {
         let (mut tx, rx) = RingBuffer::new(1000);
-        let ended = Arc::new(AtomicBool::new(false));
+        let ended = Arc::new(Feeding::default());
         let mut p = Play::new(Target::Leg(0), 8000, Source::Ring(rx, Arc::clone(&ended)), 0);
         let mut frame = [9i16; 160];
         assert!(!p.fill(&mut frame), "nothing yet is no end");
@@ -115,9 +150,9 @@ mod tests {
         }
         assert!(p.fill(&mut frame));
         assert_eq!(frame[159], 159);
-        ended.store(true, Ordering::Release);
+        ended.end(false);
         assert!(p.fill(&mut frame));
-        assert_eq!((frame[39], frame[40], p.over, p.played_ms()), (199, 0, Some(true), 25));
+        assert_eq!((frame[39], frame[40], p.over, p.played_ms()), (199, 0, Some(Over::Completed), 25));
     }
 
     #[test]
@@ -129,6 +164,7 @@ mod tests {
         let mut p = Play::new(Target::Leg(0), 8000, loud, 8);
         let mut frame = [0i16; 160];
         p.fill(&mut frame);
-        assert!(frame.contains(&i16::MAX), "loud is clipped, not wrapped");
+        let peak = frame.iter().map(|s| s.unsigned_abs()).max().unwrap();
+        assert!((30_000..32_767).contains(&peak), "loud is bent, neither clipped nor wrapped: {peak}");
     }
 }

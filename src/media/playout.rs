@@ -29,8 +29,8 @@ const FAR_MS: f64 = 150.0;
 const EARLY_MS: f64 = 10.0;
 /// Shares of lost packets from which waiting for their successors is worth it, and below which it is not any more; and
 /// how fast they are learnt.
-const LOSSY: f64 = 0.04;
-const LOSSLESS: f64 = 0.01;
+const LOSSY: f64 = 0.015;
+const LOSSLESS: f64 = 0.005;
 const LOSS_WEIGHT: f64 = 0.01;
 /// Length of a frame, ms.
 const TICK_MS: f64 = 20.0;
@@ -68,6 +68,8 @@ pub struct Playout {
     losses: f64,
     /// Packets wait for their successors.
     waits: bool,
+    /// Packets that came, but could not be played in time.
+    too_late: u64,
     /// Ticks until the sound may be stretched again.
     rest: u8,
     /// Pieces left out and repeated.
@@ -111,6 +113,7 @@ impl Playout {
             missed: false,
             losses: 0.0,
             waits: false,
+            too_late: 0,
             rest: 0,
             shortened: 0,
             lengthened: 0,
@@ -206,6 +209,7 @@ impl Playout {
         if lateness < -ABSURD_MS || (lateness > target + FAR_MS && !alone) {
             // A stream that begun anew, or a standstill: only what comes last is worth hearing.
             self.jitter.take();
+            self.too_late += 1;
             return true;
         }
         if self.tail != Some(head.timestamp) {
@@ -260,7 +264,8 @@ impl Playout {
     /// Makes up some samples; after a while, silence.
     fn conceal(&mut self, silent: bool, samples: usize) {
         let quiet = silent || self.run >= MAX_CONCEALED;
-        let whole = if self.codec == Codec::Opus { frame_len(opus::RATE) } else { samples };
+        // Opus makes up whole packets, as what the next one tells of a lost one is a whole packet's worth.
+        let whole = if self.codec == Codec::Opus { self.packet_samples } else { samples };
         let Some(to) = self.fifo.get_mut(self.len..self.len + whole) else { return };
         if quiet {
             to.fill(0);
@@ -315,7 +320,8 @@ impl Playout {
     /// Counters of the packets.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        self.jitter.counts()
+        let counts = self.jitter.counts();
+        Counts { late: counts.late + self.too_late, ..counts }
     }
 
     /// Pieces left out, and pieces repeated, to keep the delay.

@@ -16,6 +16,9 @@ const MARGIN_MS: f64 = 3.0;
 const WINDOW_MS: f64 = 4000.0;
 /// A step in transit time that means another stream, ms.
 const JUMP_MS: f64 = 2000.0;
+/// All packets of this time, ms, were later than any by this much, ms: the way, or a clock, has changed for good.
+const STEP_TIME_MS: f64 = 200.0;
+const STEP_MS: f64 = 150.0;
 
 /// Delay figures of one stream.
 #[derive(Debug, Clone)]
@@ -31,6 +34,8 @@ pub struct DelayEstimator {
     window_began: f64,
     target: f64,
     drift: Drift,
+    /// Since when all packets have been far too late, ms.
+    off_since: Option<f64>,
 }
 
 /// A line through the fastest transits of all windows.
@@ -69,6 +74,7 @@ impl Default for DelayEstimator {
             window_began: 0.0,
             target: FIRST_MS,
             drift: Drift::default(),
+            off_since: None,
         }
     }
 }
@@ -80,7 +86,10 @@ impl DelayEstimator {
             self.origin = Some((arrival_ns, timestamp));
             return self.note(arrival_ns, timestamp, clock);
         };
-        if (transit - self.baseline()).abs() > JUMP_MS && self.baseline().is_finite() {
+        let off = if self.baseline().is_finite() { transit - self.baseline() } else { 0.0 };
+        self.off_since = (off > STEP_MS).then(|| self.off_since.unwrap_or(at));
+        let stepped = self.off_since.is_some_and(|since| at - since > STEP_TIME_MS);
+        if off.abs() > JUMP_MS || stepped {
             *self = Self { origin: Some((arrival_ns, timestamp)), ..Self::default() };
             return self.note(arrival_ns, timestamp, clock);
         }
@@ -173,6 +182,21 @@ mod tests {
         let d = run(6000, 0.0, |i| if i < 1000 && i % 3 == 0 { 90.0 } else { 0.0 });
         assert!(d.target() < 20.0, "{}", d.target());
         assert!(run(500, 0.0, |i| if i % 2 == 0 { 900.0 } else { 0.0 }).target() <= MAX_TARGET_MS);
+    }
+
+    #[test]
+    fn another_way_is_known_in_a_moment_and_a_burst_is_none() {
+        for step in [300.0, 1500.0] {
+            let late = |i: i64| if i >= 500 { step } else { 0.0 };
+            let d = run(512, 0.0, late);
+            let delay = |d: &DelayEstimator, i: i64| {
+                d.playing_delay((1e12 + i as f64 * 20e6 + late(i) * 1e6) as u64, i * 160, 8000)
+            };
+            assert!(delay(&d, 511).abs() < 0.1 && d.target() < 20.0, "{step}: {}", delay(&d, 511));
+        }
+        // Half a second of packets that were held up, and then come all at once.
+        let d = run(600, 0.0, |i| if (500..525).contains(&i) { (525 - i) as f64 * 20.0 } else { 0.0 });
+        assert!(d.playing_delay((1e12 + 599.0 * 20e6) as u64, 599 * 160, 8000).abs() < 0.1);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use branchline::dsp::resample::Resampler;
 use branchline::dsp::tone::{ToneGenerator, by_name};
 use branchline::media::command::{Fact, Target};
 use branchline::media::order::{Converters, Order};
-use branchline::media::play::{Play, Source, gain};
+use branchline::media::play::{Over, Play, Source, gain};
 use branchline::media::record::{Recording, Shared};
 use branchline::media::room::Room;
 use rtrb::RingBuffer;
@@ -149,10 +149,10 @@ fn a_private_tone_is_heard_by_its_leg_only_and_a_room_tone_by_all() {
         assert!(level(&p.hear()[400..], 440.0) / amplitude > 0.9);
     }
     let played = b.facts.iter().find_map(|f| match f {
-        Fact::Played { play: 0, played_ms, completed } => Some((*played_ms, *completed)),
+        Fact::Played { play: 0, played_ms, over } => Some((*played_ms, *over)),
         _ => None,
     });
-    assert_eq!(played, Some((1000, false)));
+    assert_eq!(played, Some((1000, Over::Stopped)));
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn an_analysis_says_one_thing_whatever_becomes_of_the_call() {
     b.order(Order::Open(0, p.leg(stream(4000))));
     let mut t = 0;
     say(&mut b, &mut p, &mut t, 0.0, 200);
-    let amd = || Box::new(Amd::new(Parameters::default(), 8000));
+    let amd = || Box::new(Amd::new(Parameters::default()));
     b.order(Order::Amd(0, amd()));
     say(&mut b, &mut p, &mut t, 1100.0, 500);
     say(&mut b, &mut p, &mut t, 0.0, 1500);

@@ -6,7 +6,6 @@ use std::cell::Cell;
 use std::ffi::c_void;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use branchline::base::rng::Rng;
 use branchline::codec::Codec;
@@ -17,7 +16,7 @@ use branchline::dsp::tone::{ToneGenerator, by_name};
 use branchline::media::command::Target;
 use branchline::media::leg::{Coders, Leg};
 use branchline::media::order::{Converters, Digits, Order};
-use branchline::media::play::{Play, Source};
+use branchline::media::play::{Feeding, Play, Source};
 use branchline::media::record::{Recording, Shared};
 use branchline::media::room::Room;
 use branchline::media::wire::{Batch, Wire};
@@ -223,7 +222,11 @@ fn load(plant: bool) -> (Bench<Busy>, Rings) {
         } else {
             let (mut tx, rx) = RingBuffer::new(100_000);
             (0..100_000).for_each(|i| tx.push((i % 3000) as i16).unwrap());
-            Source::Ring(rx, Arc::new(AtomicBool::new(true)))
+            {
+                let feeding = Feeding::default();
+                feeding.end(false);
+                Source::Ring(rx, Arc::new(feeding))
+            }
         };
         b.order(Order::Play(play, Box::new(Play::new(target, rate, source, 1))));
     }

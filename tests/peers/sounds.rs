@@ -22,9 +22,11 @@ fn level(x: &[i16], hz: f64, rate: f64) -> f64 {
 fn amplitude(x: &[i16], hz: f64, rate: f64) -> f64 {
     let (mut re, mut im) = (0.0, 0.0);
     for (i, s) in x.iter().enumerate() {
+        // Hann's window keeps the other tones out.
+        let window = 1.0 - (TAU * i as f64 / x.len() as f64).cos();
         let a = TAU * hz * i as f64 / rate;
-        re += f64::from(*s) * a.cos();
-        im += f64::from(*s) * a.sin();
+        re += f64::from(*s) * window * a.cos();
+        im += f64::from(*s) * window * a.sin();
     }
     2.0 * (re * re + im * im).sqrt() / x.len() as f64
 }

@@ -1,0 +1,157 @@
+//! Where sounds come from: URLs, fetched into a temporary file with limits of size and time, and the directory of
+//! prompts.
+
+use std::fs::{DirBuilder, File};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::http_client::HttpClient;
+
+/// Largest sound fetched, and all that are there at once, bytes.
+const MAX_SOUND: u64 = 64 * 1024 * 1024;
+const MAX_ALL: u64 = 512 * 1024 * 1024;
+/// Read at a time, bytes.
+const PIECE: usize = 64 * 1024;
+
+/// The places sounds are taken from.
+#[derive(Debug, Clone)]
+pub struct Sounds {
+    dir: PathBuf,
+    prompts: Option<PathBuf>,
+    /// Bytes of all temporary files.
+    held: Arc<AtomicU64>,
+}
+
+/// A sound that is here; a temporary one goes away with this.
+#[derive(Debug)]
+pub struct Fetched {
+    /// Its file.
+    pub path: PathBuf,
+    temporary: Option<(u64, Arc<AtomicU64>)>,
+}
+
+impl Drop for Fetched {
+    fn drop(&mut self) {
+        let Some((size, held)) = &self.temporary else { return };
+        held.fetch_sub(*size, Ordering::AcqRel);
+        if let Err(e) = std::fs::remove_file(&self.path)
+            && e.kind() != std::io::ErrorKind::NotFound
+        {
+            log::warn!(error:% = e; "temporary sound not removed");
+        }
+    }
+}
+
+impl Sounds {
+    /// Temporary files go to `dir`, which is emptied; `prompts` holds those that have names.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn open(dir: PathBuf, prompts: Option<PathBuf>) -> std::io::Result<Self> {
+        if dir.is_dir() {
+            // What an earlier run left behind.
+            std::fs::remove_dir_all(&dir)?;
+        }
+        DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+        Ok(Self { dir, prompts, held: Arc::default() })
+    }
+
+    /// The file of a name in the directory of prompts, and of none outside it.
+    ///
+    /// # Errors
+    /// There is no such file, or no such directory.
+    pub fn prompt(&self, name: &str) -> Result<Fetched, String> {
+        let dir = self.prompts.as_ref().ok_or("no directory of prompts is configured (prompts.dir)")?;
+        let dir = dir.canonicalize().map_err(|e| format!("prompts.dir: {e}"))?;
+        // Links that lead out of it count as what they are.
+        let file = dir.join(name).canonicalize().ok().filter(|f| f.starts_with(&dir) && f.is_file());
+        file.map(|path| Fetched { path, temporary: None }).ok_or_else(|| "no such prompt".to_owned())
+    }
+
+    /// Fetches what a URL leads to (blocking) into a temporary file of this name. Ends early once it is `given_up`.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub fn download(
+        &self,
+        client: &HttpClient,
+        url: &str,
+        name: &str,
+        given_up: &AtomicBool,
+    ) -> Result<Fetched, String> {
+        let reply = client.fetching().get(url).call().map_err(|e| e.to_string())?;
+        let status = reply.status().as_u16();
+        if status != 200 {
+            return Err(format!("the server answered {status}"));
+        }
+        if reply.body().content_length().is_some_and(|n| n > MAX_SOUND) {
+            return Err(too_large());
+        }
+        let mut fetched = Fetched { path: self.dir.join(name), temporary: Some((0, Arc::clone(&self.held))) };
+        let mut out = File::create(&fetched.path).map_err(|e| format!("the sound cannot be kept: {e}"))?;
+        let mut body = reply.into_body().into_reader();
+        let mut piece = vec![0; PIECE];
+        loop {
+            let n = body.read(&mut piece).map_err(|e| e.to_string())?;
+            let got = piece.get(..n).unwrap_or_default();
+            if got.is_empty() {
+                return out.flush().map(|()| fetched).map_err(|e| e.to_string());
+            }
+            if given_up.load(Ordering::Acquire) {
+                return Err("it is not wanted any more".to_owned());
+            }
+            let Some((size, held)) = &mut fetched.temporary else { return Err(String::new()) };
+            *size += n as u64;
+            let all = held.fetch_add(n as u64, Ordering::AcqRel) + n as u64;
+            if *size > MAX_SOUND {
+                return Err(too_large());
+            }
+            if all > MAX_ALL {
+                return Err(format!("the sounds being played take {} MiB already", MAX_ALL / 1024 / 1024));
+            }
+            out.write_all(got).map_err(|e| format!("the sound cannot be kept: {e}"))?;
+        }
+    }
+
+    /// The name of a prompt, if that is what a URL means.
+    #[must_use]
+    pub fn prompt_of(url: &str) -> Option<&str> {
+        url.strip_prefix("file:")
+    }
+
+    /// The directory of temporary files.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+fn too_large() -> String {
+    format!("larger than {} MiB", MAX_SOUND / 1024 / 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prompts_are_only_those_in_their_directory() {
+        let base = std::env::temp_dir().join(format!("branchline-fetch-{}", std::process::id()));
+        let prompts = base.join("prompts");
+        std::fs::create_dir_all(prompts.join("de")).unwrap();
+        std::fs::write(prompts.join("de/a.wav"), "x").unwrap();
+        std::fs::write(base.join("secret.wav"), "x").unwrap();
+        std::os::unix::fs::symlink(base.join("secret.wav"), prompts.join("link.wav")).unwrap();
+        std::os::unix::fs::symlink(prompts.join("de/a.wav"), prompts.join("inside.wav")).unwrap();
+        let sounds = Sounds::open(base.join("sounds"), Some(prompts.clone())).unwrap();
+        assert!(sounds.prompt("de/a.wav").is_ok() && sounds.prompt("inside.wav").is_ok());
+        for bad in ["../secret.wav", "link.wav", "de", "none.wav", "/etc/passwd", "a\0b", ""] {
+            assert_eq!(sounds.prompt(bad).err().as_deref(), Some("no such prompt"), "{bad:?}");
+        }
+        assert!(prompts.join("de/a.wav").exists(), "a prompt is not removed after it was played");
+        std::fs::remove_dir_all(base).unwrap();
+    }
+}
