@@ -8,7 +8,7 @@
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: run test soak peers check fmt lint unit deps-run deps-bench deps-test openapi audit bench
+.PHONY: run test soak peers faults check fmt lint unit deps-run deps-bench deps-test openapi audit bench
 
 run: deps-run
 	$(CARGO) build --release --locked
@@ -26,7 +26,11 @@ lint:
 unit:
 	$(CARGO) test --locked --quiet
 
-test: deps-test check peers
+test: deps-test check faults peers
+
+# The simulations once more, for what they tell: which faults were injected; and the table of torture cases.
+faults:
+	$(CARGO) test --locked --quiet --test sim --test torture -- --nocapture
 
 # Real phones, load, and the API against its description; `check` has run before.
 peers:

@@ -120,15 +120,17 @@ fn packets_of_others_are_never_heard_nor_answered_but_counted() {
         std::thread::sleep((Duration::from_millis(20) * n).saturating_sub(start.elapsed()));
     };
     // Before the far end has said anything: another port, another address, wrong types, all kinds of numbers.
-    for n in 0..20u16 {
+    for n in 0..60u16 {
         pace(n.into());
+        // The right type and source number, in a row, from another port of its address.
+        thrown += throw(&port, &packet(0, n, 9, true));
         thrown += throw(&port, &packet(0, n, 7, true));
         thrown += throw(&port, &packet(96, n, 9, true));
         thrown += throw(&address, &packet(0, n * 1000, 9, true));
         thrown += throw(&address, &packet(8, n, 9, true));
     }
     // While it speaks: the right source number, type and sequence, from the wrong place; and the wrong ones.
-    for n in 20..70u16 {
+    for n in 60..110u16 {
         pace(n.into());
         c.rtp.send_to(&packet(0, n, 9, false), c.media).unwrap();
         thrown += throw(&port, &packet(0, n + 1, 9, true));

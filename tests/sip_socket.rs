@@ -72,6 +72,29 @@ fn messages_on_a_stream_are_found_however_they_are_cut() {
 }
 
 #[test]
+fn an_endless_stream_of_nothing_takes_no_time_from_others() {
+    let gw = Gateway::start(&[]);
+    let mut s = connect(&gw);
+    s.set_nonblocking(false).unwrap();
+    let writer = std::thread::spawn(move || {
+        let piece = [b'\n'; 65_536];
+        let pings = b"\r\n".repeat(32_768);
+        // Closed on the way, or taken to its end: either is fine.
+        (0..400).all(|n| s.write_all(if n % 2 == 0 { &piece } else { &pings }).is_ok())
+    });
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    udp.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    let mut n = 0;
+    while !writer.is_finished() || n == 0 {
+        n += 1;
+        udp.send_to(options(n, "UDP", "l: 0\r\n", "").as_bytes(), sip(&gw)).unwrap();
+        let mut answer = [0u8; 2048];
+        udp.recv(&mut answer).expect("OPTIONS over UDP is answered all the while");
+        assert_eq!(gw.get("/health").status, 200);
+    }
+}
+
+#[test]
 fn a_length_that_cannot_be_is_refused_and_the_connection_closed() {
     let gw = Gateway::start(&[]);
     let mut other = connect(&gw);

@@ -18,11 +18,11 @@ use crate::common::Gateway;
 pub const LEGS: u16 = 200;
 pub const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const CONFIG: &str = "[http]\nlisten = \"127.0.0.1:0\"\n[sip]\nport = 0\nauto_ringing = true\ncodecs = [\"PCMU\"]\n\
-                      [rtp]\nport_min = 44000\nport_max = 46000\n[log]\nlevel = \"info\"\n";
+                      [rtp]\nport_min = 24000\nport_max = 26000\n[log]\nlevel = \"info\"\n";
 
 /// Port at which leg `n`'s media is taken at the far end.
 pub fn media_port(n: u16) -> u16 {
-    42_000 + n * 2
+    22_000 + n * 2
 }
 
 /// A gateway with calls up: leg `n` sends from the port that stands at place `n`.
@@ -109,7 +109,7 @@ fn answer(socket: &UdpSocket, told: &Sender<Up>, stop: &AtomicBool) {
                 let user: u16 = user().unwrap();
                 format!(
                     "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
-                     m=audio {} RTP/AVP 0\r\n",
+                     m=audio {} RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n",
                     media_port(user % 1000)
                 )
             }

@@ -131,7 +131,7 @@ impl Drop for Echo {
 /// What the process of [`Echo`] does.
 pub fn echo() {
     let mut rtp = Config::default().rtp;
-    (rtp.port_min, rtp.port_max) = (44_000, 46_000);
+    (rtp.port_min, rtp.port_max) = (24_000, 26_000);
     let mut pool = PortPool::new(vec![(LOCAL, LOCAL)], &rtp);
     let ports: Vec<_> = (0..LEGS).map(|_| pool.bind(LOCAL, LOCAL).unwrap()).collect();
     let mut pairs: Vec<Pair> = ports.iter().map(|p| pool.take(p.id).unwrap()).collect();

@@ -16,8 +16,10 @@
 )]
 
 mod calls;
+mod codecs;
 #[path = "../../tests/common/mod.rs"]
 mod common;
+mod delay;
 mod far_end;
 mod floor;
 mod mixing;
@@ -36,8 +38,10 @@ fn main() {
 
 fn report(one: &str) {
     println!("machine: {}", machine());
-    let all: [(&str, fn()); 6] = [
+    let all: [(&str, fn()); 8] = [
         ("mixing", mixing::report),
+        ("codecs", codecs::report),
+        ("delay", delay::report),
         ("start", start::report),
         ("floor", floor::report),
         ("calls", calls::report),

@@ -32,8 +32,8 @@ fn mixing() -> f64 {
             black_box(&outs);
         });
         let mix = time(&mut || {
-            room.clear();
-            frames.iter().for_each(|f| room.add(black_box(f)));
+            room.begin();
+            frames.as_chunks().0.iter().for_each(|[a, b]| room.add_pair(black_box(a), black_box(b)));
             room.settle();
             for (f, o) in frames.iter().zip(&mut outs) {
                 room.heard(Some(f), o);

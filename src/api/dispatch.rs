@@ -8,7 +8,7 @@ use super::error::{ApiError, MAX_BODY};
 use super::head::Head;
 use super::reply::Reply;
 use super::routes::{self, Op, Route, Scope};
-use super::{legs, listening, openapi, playback, rooms, system, trunks};
+use super::{legs, listening, metrics, openapi, playback, rooms, system, trunks};
 use crate::config::Config;
 use crate::gateway::playback::Owner;
 use crate::io::shell::Shell;
@@ -75,7 +75,7 @@ async fn carry_out(app: &App, admitted: &Admitted<'_>, body: &[u8]) -> Result<Re
     };
     match admitted.route.op {
         Op::Health => Ok(system::health(app)),
-        Op::Metrics => Ok(system::metrics(app)),
+        Op::Metrics => Ok(metrics::metrics(app)),
         Op::Capacity => Ok(system::capacity(app)),
         Op::OpenApi => Ok(Reply::json(200, &openapi::document())),
         Op::Legs => Ok(legs::list(app)),

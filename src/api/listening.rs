@@ -47,10 +47,14 @@ pub struct QualityView {
     pub rtp_packets_lost: u64,
     /// Interarrival jitter, ms.
     pub rtp_jitter_ms: f64,
+    /// RTP packets that were not the far end's: neither played nor answered.
+    pub rtp_packets_foreign: u64,
     /// Frames of 20 ms made up because nothing came in time.
     pub concealed: u64,
     /// Packets that came too late to be played.
     pub late: u64,
+    /// Ticks of the media thread that began over 5 ms late.
+    pub late_ticks: u64,
     /// Round trip by the far end's reports, ms; null: it sends none.
     pub rtt_ms: Option<f64>,
     /// How much faster than ours the far end's clock runs, parts per million.
@@ -67,8 +71,10 @@ impl From<&Quality> for QualityView {
             rtp_packets_received: q.received,
             rtp_packets_lost: q.lost,
             rtp_jitter_ms: places(q.jitter_ms, 100.0),
+            rtp_packets_foreign: q.foreign,
             concealed: q.concealed,
             late: q.late,
+            late_ticks: q.late_ticks,
             rtt_ms: q.rtt_ms.map(|ms| places(ms, 10.0)),
             drift_ppm: places(q.drift_ppm, 10.0),
             jitter_buffer_ms: places(q.playing_ms, 10.0),

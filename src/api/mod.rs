@@ -9,6 +9,7 @@ pub mod head;
 mod later;
 pub mod legs;
 pub mod listening;
+pub mod metrics;
 pub mod openapi;
 pub mod patterns;
 pub mod playback;

@@ -1,7 +1,7 @@
 //! A limiter without memory: straight up to −2.5 dBFS, then bent so that nothing wraps or clips hard.
 
 /// Level from which samples are bent.
-pub(super) const KNEE: i32 = 24_576;
+pub const KNEE: i32 = 24_576;
 const ROOM: i32 = 32_767 - KNEE;
 
 /// The sample of a sum, within 16 bits.

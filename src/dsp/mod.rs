@@ -19,8 +19,8 @@ pub const MAX_FRAME: usize = 960;
 /// Samples treated together; a frame of every rate is a whole number of blocks.
 const BLOCK: usize = 80;
 /// 16-bit samples side by side.
-const LANES: usize = 16;
-const _: () = assert!(BLOCK.is_multiple_of(LANES));
+const LANES: usize = 32;
+const _: () = assert!(BLOCK.is_multiple_of(16));
 
 /// Samples of a frame at `rate` Hz.
 #[must_use]
@@ -38,17 +38,71 @@ pub fn add(sum: &mut [i32], frame: &[i16]) {
     }
 }
 
+/// Adds a frame to a sum of 16 bits, wrapping; the largest magnitude of the frame.
+#[multiversion(targets("x86_64+avx2"))]
+pub fn add_narrow(sum: &mut [i16], frame: &[i16]) -> i32 {
+    let (mut low, mut high) = ([0i16; LANES], [0i16; LANES]);
+    for (s, x) in sum.as_chunks_mut::<LANES>().0.iter_mut().zip(frame.as_chunks::<LANES>().0) {
+        for (((s, x), l), h) in s.iter_mut().zip(x).zip(&mut low).zip(&mut high) {
+            *s = s.wrapping_add(*x);
+            *l = (*l).min(*x);
+            *h = (*h).max(*x);
+        }
+    }
+    magnitude(low, high)
+}
+
+/// As [`add_narrow`] for two frames at once, which takes little longer than for one; their largest magnitudes together.
+#[multiversion(targets("x86_64+avx2"))]
+pub fn add_narrow_pair(sum: &mut [i16], first: &[i16], second: &[i16]) -> i32 {
+    let (mut low, mut high) = ([0i16; LANES], [0i16; LANES]);
+    let (mut low2, mut high2) = ([0i16; LANES], [0i16; LANES]);
+    let frames = first.as_chunks::<LANES>().0.iter().zip(second.as_chunks::<LANES>().0);
+    for (s, (x, y)) in sum.as_chunks_mut::<LANES>().0.iter_mut().zip(frames) {
+        let sum = s.iter_mut().zip(x.iter().zip(y));
+        let extremes = low.iter_mut().zip(&mut high).zip(low2.iter_mut().zip(&mut high2));
+        for ((s, (x, y)), ((l, h), (l2, h2))) in sum.zip(extremes) {
+            *s = s.wrapping_add(*x).wrapping_add(*y);
+            (*l, *h) = ((*l).min(*x), (*h).max(*x));
+            (*l2, *h2) = ((*l2).min(*y), (*h2).max(*y));
+        }
+    }
+    magnitude(low, high) + magnitude(low2, high2)
+}
+
+/// The largest magnitude of lanes whose least and greatest values are known.
+#[inline(always)]
+fn magnitude(low: [i16; LANES], high: [i16; LANES]) -> i32 {
+    let mut most = 0i16;
+    for (l, h) in low.into_iter().zip(high) {
+        // The one value whose negative does not fit is told by being the largest there is.
+        most = most.max(h.max(0i16.saturating_sub(l)));
+    }
+    i32::from(most) + i32::from(most == i16::MAX)
+}
+
+/// `out = a − b`, wrapping.
+#[multiversion(targets("x86_64+avx2"))]
+pub fn subtract(a: &[i16], b: &[i16], out: &mut [i16]) {
+    let frames = a.as_chunks::<LANES>().0.iter().zip(b.as_chunks::<LANES>().0);
+    for ((a, b), o) in frames.zip(out.as_chunks_mut::<LANES>().0) {
+        for ((a, b), o) in a.iter().zip(b).zip(o) {
+            *o = a.wrapping_sub(*b);
+        }
+    }
+}
+
 /// `out = sum − own`, softly limited: what one listener hears.
-pub fn minus_own(sum: &[i32], own: &[i16], out: &mut [i16]) {
+pub fn minus_own<T: Copy + Into<i32>>(sum: &[T], own: &[i16], out: &mut [i16]) {
     for ((s, x), o) in sum.iter().zip(own).zip(out) {
-        *o = limiter::soft(*s - i32::from(*x));
+        *o = limiter::soft((*s).into() - i32::from(*x));
     }
 }
 
 /// `out = sum`, softly limited.
-pub fn limited(sum: &[i32], out: &mut [i16]) {
+pub fn limited<T: Copy + Into<i32>>(sum: &[T], out: &mut [i16]) {
     for (s, o) in sum.iter().zip(out) {
-        *o = limiter::soft(*s);
+        *o = limiter::soft((*s).into());
     }
 }
 
@@ -79,8 +133,7 @@ pub fn quiet_minus_own(sum: &[i16], own: &[i16], out: &mut [i16]) -> bool {
             *h = (*h).max(*o);
         }
     }
-    let most = low.iter().map(|l| -i32::from(*l)).chain(high.iter().map(|h| i32::from(*h))).max();
-    most.is_none_or(|m| m <= limiter::KNEE)
+    magnitude(low, high) <= limiter::KNEE
 }
 
 #[cfg(test)]
@@ -124,6 +177,16 @@ mod tests {
         assert!(quiet_minus_own(&[0; 160], &[knee; 160], &mut [0; 160]));
         assert!(!quiet_minus_own(&[0; 160], &[-1 - knee; 160], &mut [0; 160]));
         assert!(!quiet_minus_own(&[0; 160], &[i16::MIN; 160], &mut [0; 160]));
+    }
+
+    #[test]
+    fn narrow_sums_wrap_and_come_back() {
+        let (mut sum, mut back) = ([30_000i16; 160], [0; 160]);
+        assert_eq!(add_narrow(&mut sum, &[5000; 160]), 5000);
+        assert_eq!(sum, [-30_536; 160]);
+        subtract(&sum, &[5000; 160], &mut back);
+        assert_eq!(back, [30_000; 160]);
+        assert_eq!(add_narrow(&mut sum, &[i16::MIN; 160]), 32_768);
     }
 
     #[test]

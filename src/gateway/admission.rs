@@ -23,7 +23,9 @@ impl Gateway {
         if bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | 0)) {
             return;
         }
-        if !self.may_ask(now.mono, source.addr.ip(), bytes.len()) {
+        // What comes on a connection was counted as it was read.
+        let size = if source.transport.is_reliable() { 0 } else { bytes.len() };
+        if !self.may_ask(now.mono, source.addr.ip(), size) {
             self.counters.rate_limited += 1;
             return;
         }
@@ -80,10 +82,30 @@ impl Gateway {
         self.accepts(ip) || self.is_registrar() || self.is_in_a_call(ip)
     }
 
-    /// Strangers may ask so much and no more; who is in a call with us is none.
+    /// True for those that may ask as much as they like: from networks of ours, registered, or in a call with us.
+    #[must_use]
+    pub fn knows(&self, ip: IpAddr) -> bool {
+        self.accepts(ip) || self.bindings.iter().any(|b| b.flow.addr.ip() == ip) || self.is_in_a_call(ip)
+    }
+
+    /// Strangers may ask so much and no more.
     fn may_ask(&mut self, now: Instant, ip: IpAddr, size: usize) -> bool {
-        let known = |ip: IpAddr| self.bindings.iter().any(|b| b.flow.addr.ip() == ip);
-        self.accepts(ip) || known(ip) || self.is_in_a_call(ip) || self.limiter.admits(now, ip, size)
+        self.knows(ip) || self.limiter.admits(now, ip, size)
+    }
+
+    /// True when a connection from this address may be opened now; a stranger's counts as a request, since its
+    /// handshake is work.
+    pub fn may_connect(&mut self, now: Now, ip: IpAddr) -> bool {
+        let may = self.hears(ip) && self.may_ask(now.mono, ip, 0);
+        self.counters.rate_limited += u64::from(!may);
+        may
+    }
+
+    /// True when this many bytes more may come on a connection.
+    pub fn may_send(&mut self, now: Now, ip: IpAddr, size: usize) -> bool {
+        let may = self.knows(ip) || self.limiter.admits_bytes(now.mono, ip, size);
+        self.counters.rate_limited += u64::from(!may);
+        may
     }
 
     fn is_in_a_call(&self, ip: IpAddr) -> bool {

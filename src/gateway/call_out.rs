@@ -26,6 +26,8 @@ use crate::wire::{Draft, Method, NameAddr, Response, Uri};
 
 /// Redirections followed for one call.
 const MAX_REDIRECTS: u8 = 5;
+/// Times that one call asks for a longer session.
+const MAX_LENGTHENED: u8 = 3;
 /// Longest session that a far end can make us ask for, seconds: a day.
 const LONGEST_SESSION: u32 = 86_400;
 
@@ -114,6 +116,7 @@ impl Gateway {
             pinned: false,
             redirects,
             followed: 0,
+            lengthened: 0,
             others,
             request,
             cseq,
@@ -222,7 +225,8 @@ impl Gateway {
         draft.push("Allow", super::outside::ALLOW);
         draft.push("Supported", super::outside::SUPPORTED);
         draft.push("User-Agent", name.as_str());
-        if let Some(uri) = identity {
+        // Nobody but a trunk is trusted with what is to be hidden (RFC 3325 §7).
+        if let Some(uri) = identity.filter(|_| r.way.is_some() || !r.hides_identity()) {
             draft.push("P-Asserted-Identity", format!("<{uri}>"));
         }
         if !r.privacy.is_empty() {
@@ -326,7 +330,8 @@ impl Gateway {
         let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get_mut(id) else { return false };
         let asked = inviting.request.session;
         inviting.request.session = least;
-        asked > 0 && asked < least && least <= LONGEST_SESSION
+        inviting.lengthened += 1;
+        asked > 0 && asked < least && least <= LONGEST_SESSION && inviting.lengthened <= MAX_LENGTHENED
     }
 
     fn is_answer_of(&self, id: LegId, response: &Response) -> bool {
@@ -414,7 +419,7 @@ impl Gateway {
             return self.end(now, id, "invite_failed");
         }
         inviting.followed += 1;
-        (inviting.tx, inviting.pinned) = (None, false);
+        (inviting.tx, inviting.pinned, inviting.others) = (None, false, Others::default());
         let next = without_headers(&inviting.redirects.remove(0));
         inviting.request.target = next.clone();
         if let Some(leg) = self.legs.get_mut(id).filter(|l| !l.early) {

@@ -110,7 +110,7 @@ impl Gateway {
 
     /// The media of a leg is closed.
     pub(super) fn media_closed(&mut self, now: Now, slot: Slot, quality: Quality) {
-        self.counters.media_totals.add(&quality);
+        self.counters.note_quality(&quality);
         if self.late_slots.remove(&slot) {
             return self.leg_slots.free(slot);
         }

@@ -4,10 +4,10 @@ use super::call_out::OutRequest;
 use crate::wire::Uri;
 
 impl OutRequest {
-    /// A trunk is told who calls, and to keep it to itself (RFC 3323 §4.1, RFC 3325 §7).
+    /// Only a trunk is told who calls, and to keep it to itself (RFC 3323 §4.1, RFC 3325 §7).
     pub(super) fn hides_identity(&self) -> bool {
         let hides = |p: &str| ["id", "user", "header"].iter().any(|h| p.trim().eq_ignore_ascii_case(h));
-        self.way.is_some() && self.privacy.split(';').any(hides)
+        self.privacy.split(';').any(hides)
     }
 
     /// Our address in a call, where the call says who calls: in the domain of its trunk, else at `ours`.

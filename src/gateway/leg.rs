@@ -90,6 +90,8 @@ pub struct Inviting {
     pub redirects: Vec<crate::wire::Uri>,
     /// How many redirections were followed.
     pub followed: u8,
+    /// Times that a longer session was asked for.
+    pub lengthened: u8,
     /// Further INVITEs, where several phones ring.
     pub branches: Vec<ClientId>,
     /// It goes to phones the way they registered; so does what follows.

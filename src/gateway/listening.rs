@@ -121,8 +121,10 @@ pub fn quality_json(q: &Quality) -> Value {
         "rtp_packets_received": q.received,
         "rtp_packets_lost": q.lost,
         "rtp_jitter_ms": places(q.jitter_ms, 100.0),
+        "rtp_packets_foreign": q.foreign,
         "concealed": q.concealed,
         "late": q.late,
+        "late_ticks": q.late_ticks,
         "rtt_ms": q.rtt_ms.map(|ms| places(ms, 10.0)),
         "drift_ppm": places(q.drift_ppm, 10.0),
     })

@@ -311,6 +311,14 @@ impl Gateway {
         }
     }
 
+    /// A connection that is gone must not stand for another server's, whose name its certificate has to carry.
+    pub(super) fn forget_connection(&mut self, gone: Target) {
+        for id in self.names.values().filter(|_| gone.conn.is_some()) {
+            let flow = self.legs.get_mut(*id).and_then(|l| l.flow.as_mut());
+            flow.filter(|f| f.conn == gone.conn).into_iter().for_each(|f| f.conn = None);
+        }
+    }
+
     /// A 2xx that no leg wants: acknowledged and ended at once (RFC 3261 §13.2.2.4).
     pub(super) fn end_fork(&mut self, now: Now, tx: ClientId, response: &Response) {
         let tag = response.common.to.tag().unwrap_or_default().to_owned();

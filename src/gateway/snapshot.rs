@@ -76,6 +76,8 @@ pub struct Numbers {
     pub answered: BTreeMap<&'static str, Histogram>,
     /// Lengths of calls from the beginning on, by type.
     pub total: BTreeMap<&'static str, Histogram>,
+    /// Mean opinion score, jitter (ms), round trip (ms) and clock drift (ppm, without its sign) of legs that ended.
+    pub quality: [Summary; 4],
     /// Legs that ended, by type and reason.
     pub reasons: BTreeMap<(&'static str, String), u64>,
 }
@@ -105,6 +107,37 @@ impl Histogram {
         }
         self.count += 1;
         self.sum += seconds;
+    }
+}
+
+/// How many there were, and what they make together.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Summary {
+    /// How many.
+    pub count: u64,
+    /// Their sum.
+    pub sum: f64,
+}
+
+impl Summary {
+    fn add(&mut self, value: f64) {
+        self.count += 1;
+        self.sum += value;
+    }
+}
+
+impl Numbers {
+    /// Counts how well the media of a leg travelled that has ended.
+    pub(super) fn note_quality(&mut self, q: &Quality) {
+        self.media_totals.add(q);
+        if q.received < 2 {
+            return;
+        }
+        let [mos, jitter, rtt, drift] = &mut self.quality;
+        mos.add(q.mos);
+        jitter.add(q.jitter_ms);
+        q.rtt_ms.into_iter().for_each(|ms| rtt.add(ms));
+        drift.add(q.drift_ppm.abs());
     }
 }
 

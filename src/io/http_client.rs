@@ -90,6 +90,8 @@ impl Resolver for Guard {
     }
 }
 
+/// Longest a server may take for the head of its answer.
+const HEAD: Duration = Duration::from_secs(10);
 /// Redirections followed when a sound is fetched.
 const MAX_REDIRECTS: u32 = 5;
 
@@ -108,6 +110,7 @@ impl HttpClient {
         let make = |guard: bool, redirects: u32| {
             let config = Agent::config_builder()
                 .timeout_global(Some(patience))
+                .timeout_recv_response(Some(patience.min(HEAD)))
                 .max_redirects(redirects)
                 .http_status_as_error(false)
                 .proxy(None)

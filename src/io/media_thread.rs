@@ -74,6 +74,8 @@ pub struct MediaThread {
     coded: BTreeMap<Slot, (Codec, Wishes, u32)>,
     complexity: u8,
     comfort_noise: bool,
+    /// Far ends may be behind routers that give them other ports.
+    other_ports: bool,
     feeds: BTreeMap<PlaySlot, Source>,
     recorders: BTreeMap<RecordSlot, (Producer<i16>, Arc<Shared>)>,
     handle: Option<thread::JoinHandle<()>>,
@@ -120,6 +122,7 @@ impl MediaThread {
             coded: BTreeMap::new(),
             complexity: u8::try_from(config.rtp.opus_complexity).unwrap_or(10),
             comfort_noise: config.rooms.comfort_noise,
+            other_ports: config.sip.source_socket || config.sip.external_ip.is_some(),
             feeds: BTreeMap::new(),
             recorders: BTreeMap::new(),
             handle: Some(handle),
@@ -176,7 +179,11 @@ impl MediaThread {
                 let pair = ports.take(port)?;
                 let rate = stream.codec.sample_rate();
                 let coders = self.coders(slot, &stream, rate);
-                Order::Open(slot, Box::new(Leg::new(pair, stream, coders, signalling, ssrc, muted, deaf)))
+                let mut leg = Leg::new(pair, stream, coders, signalling, ssrc, muted, deaf);
+                if self.other_ports {
+                    leg.believe_other_ports();
+                }
+                Order::Open(slot, Box::new(leg))
             }
             Command::Update { slot, stream, signalling } => {
                 let (codec, wishes, rate) = *self.coded.get(&slot)?;
@@ -265,6 +272,7 @@ fn run(mut engine: Engine<Pair>, pulse: &Pulse, bell: &OwnedFd, priority: u32) {
         pulse.last.store(monotonic_ns(), Ordering::Release);
         if behind > 5_000_000 {
             pulse.late.fetch_add(1, Ordering::Relaxed);
+            engine.note_late();
         }
         if behind > MAX_BEHIND * TICK_NS {
             let skipped = (behind / TICK_NS).unsigned_abs();

@@ -11,6 +11,7 @@ pub mod http_client;
 pub mod locate;
 pub mod log;
 pub mod media_thread;
+pub mod process;
 pub mod recorder;
 pub mod recv_batch;
 pub mod rtp_ports;

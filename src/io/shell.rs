@@ -39,6 +39,8 @@ use crate::sip::transactions::Transmit;
 
 /// Longest fetch of a sound.
 const FETCH: Duration = Duration::from_secs(30);
+/// Sounds fetched at once; servers that stall hold a place for up to [`FETCH`].
+const FETCHES: usize = 64;
 /// Longest an API call waits for the far end or the disk.
 const REPLY: Duration = Duration::from_secs(35);
 /// Longest the last events may take at the end.
@@ -131,7 +133,7 @@ impl Shell {
             feeder: parts.feeder,
             sounds: HttpClient::new(&rules, FETCH),
             look_ups: Semaphore::new(8),
-            fetches: Semaphore::new(16),
+            fetches: Semaphore::new(FETCHES),
             prompts: Semaphore::new(4),
             fetching: RefCell::default(),
             queues: RefCell::new(EventQueues::new(parts.rng)),
@@ -238,12 +240,6 @@ impl Shell {
     #[must_use]
     pub fn tls(&self) -> &Tls {
         &self.tls
-    }
-
-    /// True when a connection from this address may be opened.
-    #[must_use]
-    pub fn hears(&self, ip: IpAddr) -> bool {
-        self.gateway.borrow().hears(ip)
     }
 
     /// True when calls from this address are welcome.

@@ -1,7 +1,8 @@
 //! SIP over TCP and TLS: accepted and opened connections, framing, keep-alives, bounded sending.
 
+use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls_pki_types::ServerName;
 use smol::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
@@ -9,7 +10,7 @@ use smol::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Rea
 use super::connections::{Opening, Queue};
 use super::shell::Shell;
 use super::tcp::{Listener, Stream};
-use super::timer;
+use super::{clock, timer};
 use crate::sip::Bytes;
 use crate::sip::target::{ConnId, Target, Transport};
 use crate::wire::stream::{Frame, next_frame};
@@ -22,6 +23,8 @@ const FIRST_WORD: Duration = Duration::from_secs(32);
 const CONNECT: Duration = Duration::from_secs(3);
 /// On connections that stay silent for this long a CRLF keeps the routers' memory fresh (RFC 5626 §4.4.1).
 const KEEP_ALIVE: Duration = Duration::from_secs(100);
+/// A far end that has answered keep-alives before and does not within this time is gone (RFC 5626 §4.4.1).
+const PONG: Duration = Duration::from_secs(10);
 
 trait ReadWrite: AsyncRead + AsyncWrite {}
 impl<T: AsyncRead + AsyncWrite> ReadWrite for T {}
@@ -31,7 +34,7 @@ type Io = std::pin::Pin<Box<dyn ReadWrite>>;
 pub async fn run(shell: Rc<Shell>, listener: Listener, transport: Transport) {
     loop {
         let (stream, addr) = listener.accept().await;
-        if !shell.hears(addr.ip()) {
+        if !shell.call(|gateway, now| gateway.may_connect(now, addr.ip())) {
             continue;
         }
         let stranger = !shell.accepts(addr.ip());
@@ -108,24 +111,59 @@ fn close(shell: &Rc<Shell>, peer: Target) {
 
 async fn serve(shell: Rc<Shell>, io: Io, peer: Target, queue: Queue) {
     let (mut reader, mut writer) = smol::io::split(io);
-    let write = write(&mut writer, &queue);
+    let heard = Heard::default();
+    let write = write(&mut writer, &queue, &heard);
     let given_up = async {
         // The sender lives as long as the connection is listed.
         let _word = queue.given_up.recv().await;
     };
-    smol::future::or(smol::future::or(read(&shell, &mut reader, peer), write), given_up).await;
+    smol::future::or(smol::future::or(read(&shell, &mut reader, peer, &heard), write), given_up).await;
     close(&shell, peer);
     close_gently(reader, writer).await;
 }
 
-async fn write(writer: &mut WriteHalf<Io>, queue: &Queue) {
+/// What has come on a connection.
+#[derive(Debug, Default)]
+struct Heard {
+    /// When something came last.
+    last: Cell<Option<Instant>>,
+    /// Our keep-alives are answered here.
+    answers_pings: Cell<bool>,
+}
+
+impl Heard {
+    fn note(&self, now: Instant, bytes: &[u8]) {
+        self.last.set(Some(now));
+        if bytes == b"\r\n" {
+            self.answers_pings.set(true);
+        }
+    }
+
+    /// True when a far end that answers keep-alives has not answered this one.
+    fn is_dead(&self, asked: Instant) -> bool {
+        self.answers_pings.get() && self.last.get().is_none_or(|at| at < asked)
+    }
+}
+
+async fn write(writer: &mut WriteHalf<Io>, queue: &Queue, heard: &Heard) {
+    let mut asked: Option<Instant> = None;
     loop {
+        let wait = if asked.is_some() { PONG } else { KEEP_ALIVE };
         let silence = async {
-            timer::sleep(KEEP_ALIVE).await;
-            Some(Bytes::from(b"\r\n\r\n".as_slice()))
+            timer::sleep(wait).await;
+            None
         };
-        let next = async { queue.outgoing.recv().await.ok() };
-        let Some(bytes) = smol::future::or(next, silence).await else { return };
+        let next = async { Some(queue.outgoing.recv().await.ok()) };
+        let bytes = match (smol::future::or(next, silence).await, asked.take()) {
+            (Some(Some(bytes)), _) => bytes,
+            (Some(None), _) => return,
+            (None, Some(at)) if heard.is_dead(at) => return,
+            (None, Some(_)) => continue,
+            (None, None) => {
+                asked = Some(clock::now().mono);
+                Bytes::from(b"\r\n\r\n".as_slice())
+            }
+        };
         if writer.write_all(&bytes).await.is_err() || writer.flush().await.is_err() {
             return;
         }
@@ -149,27 +187,39 @@ async fn close_gently(mut reader: ReadHalf<Io>, mut writer: WriteHalf<Io>) {
     let _ended = timer::within(Duration::from_secs(1), drain).await;
 }
 
-async fn read(shell: &Rc<Shell>, reader: &mut ReadHalf<Io>, source: Target) {
+async fn read(shell: &Rc<Shell>, reader: &mut ReadHalf<Io>, source: Target, heard: &Heard) {
     let mut pending: Vec<u8> = Vec::new();
     let mut chunk = vec![0u8; 8192];
-    let mut patience = FIRST_WORD;
+    let ip = source.addr.ip();
+    // Until it has said something of use, and as long as it is a stranger's, its time is short, however it is spent.
+    let until = clock::now().mono + FIRST_WORD;
+    let mut spoke = false;
     loop {
         match next_frame(&pending) {
             Frame::More => {
+                let patience = if spoke && shell.look(|gateway| gateway.knows(ip)) {
+                    IDLE
+                } else {
+                    until.saturating_duration_since(clock::now().mono)
+                };
                 let Some(Ok(n)) = timer::within(patience, reader.read(&mut chunk)).await else { return };
-                if n == 0 {
+                if n == 0 || !shell.call(|gateway, now| gateway.may_send(now, ip, n)) {
                     return;
                 }
-                pending.extend_from_slice(chunk.get(..n).unwrap_or_default());
+                let fresh = chunk.get(..n).unwrap_or_default();
+                heard.note(clock::now().mono, fresh);
+                pending.extend_from_slice(fresh);
+                // Whoever sends without end leaves time to others.
+                smol::future::yield_now().await;
             }
             Frame::Message(n) => {
-                patience = IDLE;
+                spoke = true;
                 let message: Vec<u8> = pending.drain(..n).collect();
                 shell.message(source, &message);
                 smol::future::yield_now().await;
             }
             Frame::Ping(n) => {
-                patience = IDLE;
+                spoke = true;
                 pending.drain(..n);
                 send(shell, source, Bytes::from(b"\r\n".as_slice()));
             }

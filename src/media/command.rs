@@ -260,6 +260,8 @@ pub struct Quality {
     pub late: u64,
     /// 20 ms frames made up because nothing came in time.
     pub concealed: u64,
+    /// Ticks of the media thread that began over 5 ms late in its time.
+    pub late_ticks: u64,
     /// Digits, either way, for which a full queue had no room.
     pub digits_dropped: u64,
     /// Round trip by the far end's reports (RFC 3550 §6.4.1), ms; `None`: it sends none.
@@ -280,6 +282,7 @@ impl Quality {
         self.foreign += other.foreign;
         self.late += other.late;
         self.concealed += other.concealed;
+        self.late_ticks += other.late_ticks;
         self.digits_dropped += other.digits_dropped;
     }
 }

@@ -48,6 +48,8 @@ pub struct Engine<W> {
     frame: [i16; MAX_FRAME],
     shares: Shares,
     tick: u64,
+    /// Ticks that began late.
+    late_ticks: u64,
     timeout_ticks: u32,
 }
 
@@ -75,6 +77,7 @@ impl<W: Wire> Engine<W> {
             frame: [0; MAX_FRAME],
             shares: Shares::default(),
             tick: 0,
+            late_ticks: 0,
             timeout_ticks: timeout_s.saturating_mul(50),
         }
     }
@@ -88,9 +91,7 @@ impl<W: Wire> Engine<W> {
     pub fn tick(&mut self, unix_ns: u64) -> bool {
         self.tick += 1;
         self.take_orders();
-        for room in self.rooms.iter_mut().flatten() {
-            room.clear();
-        }
+        self.begin_rooms();
         for (i, leg) in self.legs.iter_mut().enumerate() {
             let Some(leg) = leg else { continue };
             leg.receive(&mut self.batch, self.timeout_ticks, unix_ns);
@@ -110,6 +111,11 @@ impl<W: Wire> Engine<W> {
         self.record();
         self.tell();
         self.reports.slots() < self.reports.buffer().capacity()
+    }
+
+    /// The next tick begins late.
+    pub fn note_late(&mut self) {
+        self.late_ticks += 1;
     }
 
     /// Passes over `ticks` that a standstill of the machine took: timestamps go on, and recordings are
@@ -140,7 +146,10 @@ impl<W: Wire> Engine<W> {
             part_ways(&mut self.legs, *slot);
         }
         let back = match order {
-            Order::Open(slot, leg) => put(&mut self.legs, slot, leg).map(Report::Leg),
+            Order::Open(slot, mut leg) => {
+                leg.late_before = self.late_ticks;
+                put(&mut self.legs, slot, leg).map(Report::Leg)
+            }
             Order::Update(slot, mut refit) => {
                 let _none: Option<Report<W>> = with(&mut self.legs, slot, |l| l.update(&mut refit));
                 Some(Report::Refit(refit))
@@ -193,6 +202,24 @@ impl<W: Wire> Engine<W> {
         }
     }
 
+    /// Tells every room who is there, and begins its tick.
+    fn begin_rooms(&mut self) {
+        for leg in self.legs.iter().flatten() {
+            if let Some(Some(room)) = leg.room.and_then(|r| self.rooms.get_mut(usize::from(r))) {
+                room.note_member(leg.rate());
+            }
+        }
+        let plays = self.plays.iter().flatten().map(|p| p.target);
+        for target in plays.chain(self.recordings.iter().flatten().map(|r| r.target)) {
+            if let Target::Room(slot) = target
+                && let Some(Some(room)) = self.rooms.get_mut(usize::from(slot))
+            {
+                room.need_own_rate();
+            }
+        }
+        self.rooms.iter_mut().flatten().for_each(|r| r.begin());
+    }
+
     /// Adds every playback's frame to its leg or room.
     fn play(&mut self) {
         for leg in self.legs.iter_mut().flatten().filter(|l| l.has_private) {
@@ -237,9 +264,11 @@ impl<W: Wire> Engine<W> {
             if is_below(input, INAUDIBLE) {
                 continue;
             }
-            match &mut leg.converters.up {
+            let mixing = room.mixing();
+            let changed = std::mem::replace(&mut leg.mixed_at, mixing) != mixing;
+            match leg.converters.up.as_mut().filter(|_| mixing != leg.rate) {
                 Some(up) => {
-                    if !was_in_mix {
+                    if !was_in_mix || changed {
                         up.reset();
                     }
                     up.process(input, in_room);
@@ -247,9 +276,8 @@ impl<W: Wire> Engine<W> {
                 None => copy(input, in_room),
             }
             leg.in_mix = true;
-            room.add(in_room);
         }
-        self.rooms.iter_mut().flatten().for_each(|r| r.settle());
+        self.sum_up();
         let rooms = &self.rooms;
         let is_silent = |r| matches!(rooms.get(usize::from(r)), Some(Some(room)) if room.is_silent());
         self.shares.assign(&mut self.legs, is_silent);
@@ -265,9 +293,11 @@ impl<W: Wire> Engine<W> {
                     let Some(heard) = self.frame.get_mut(..m) else { continue };
                     room.heard(own, heard);
                     let Some(output) = leg.output.get_mut(..n) else { continue };
-                    match &mut leg.converters.down {
+                    let mixing = room.mixing();
+                    let changed = std::mem::replace(&mut leg.heard_at, mixing) != mixing;
+                    match leg.converters.down.as_mut().filter(|_| mixing != leg.rate) {
                         Some(down) => {
-                            if !heard_before {
+                            if !heard_before || changed {
                                 down.reset();
                             }
                             down.process(heard, output);
@@ -280,6 +310,30 @@ impl<W: Wire> Engine<W> {
             if !leg.deaf {
                 leg.add_private();
             }
+        }
+    }
+
+    /// Adds the frames of all who say something to their rooms, two at a time.
+    fn sum_up(&mut self) {
+        for i in 0..self.legs.len() {
+            let Some(Some(leg)) = self.legs.get(i) else { continue };
+            let Some(Some(room)) =
+                leg.room.filter(|_| leg.in_mix).and_then(|r| self.rooms.get_mut(usize::from(r)))
+            else {
+                continue;
+            };
+            match room.single.take().and_then(|first| self.legs.get(usize::from(first))) {
+                Some(Some(first)) => {
+                    room.add_pair(first.in_room(room.frame_len()), leg.in_room(room.frame_len()))
+                }
+                Some(None) | None => room.single = Some(i as Slot),
+            }
+        }
+        for room in self.rooms.iter_mut().flatten() {
+            if let Some(Some(Some(leg))) = room.single.take().map(|last| self.legs.get(usize::from(last))) {
+                room.add(leg.in_room(room.frame_len()));
+            }
+            room.settle();
         }
     }
 
@@ -328,7 +382,7 @@ impl<W: Wire> Engine<W> {
                 }
                 let _told = leg.digits.pop_front();
             }
-            if !leg.tell(slot, &mut self.reports) {
+            if !leg.tell(slot, self.late_ticks, &mut self.reports) {
                 return;
             }
             if leg.silent_fact {
@@ -338,7 +392,7 @@ impl<W: Wire> Engine<W> {
                 leg.silent_fact = false;
             }
             if leg.closing && self.reports.slots() >= 2 {
-                let quality = leg.quality();
+                let quality = leg.quality(self.late_ticks);
                 if let Some(leg) = place.take() {
                     let _sent = self.reports.push(Report::Leg(leg));
                     let _sent = self.reports.push(Report::Fact(Fact::Closed { slot, quality }));

@@ -22,6 +22,9 @@ use crate::rtp::telephone_event::{self, Receiver};
 use crate::rtp::{emodel, rtcp};
 use crate::sdp::Negotiated;
 
+/// Batches of datagrams taken in one tick at most: over 12,000 a second.
+const MAX_BATCHES: usize = 16;
+
 /// Facts that wait until the report queue has room.
 pub(super) type Pending = heapless::Deque<char, 64>;
 
@@ -56,7 +59,7 @@ pub struct Leg<W> {
     pub(super) wire: W,
     pub(super) stream: Negotiated,
     pub(super) coders: Box<Coders>,
-    rate: u32,
+    pub(super) rate: u32,
     pub(super) sending: Sending,
     pub(super) muted: bool,
     pub(super) deaf: bool,
@@ -69,11 +72,16 @@ pub struct Leg<W> {
     /// The same at the room's rate, if it takes part in the mix.
     pub(super) in_room: [i16; MAX_FRAME],
     pub(super) in_mix: bool,
+    /// Rates at which it last spoke to its room, and heard it, Hz.
+    pub(super) mixed_at: u32,
+    pub(super) heard_at: u32,
     /// It heard its room in the last tick.
     pub(super) hears: bool,
     /// What only this leg hears.
     pub(super) private: [i32; MAX_FRAME],
     pub(super) has_private: bool,
+    /// Late ticks of the engine before its time.
+    pub(super) late_before: u64,
     /// Whose encoding it sends.
     pub(super) part: Part,
     /// Share of our packets that the far end loses, per cent.
@@ -125,9 +133,12 @@ impl<W: Wire> Leg<W> {
             input: [0; MAX_FRAME],
             in_room: [0; MAX_FRAME],
             in_mix: false,
+            mixed_at: 0,
+            heard_at: 0,
             hears: false,
             private: [0; MAX_FRAME],
             has_private: false,
+            late_before: 0,
             part: Part::default(),
             loss: 0,
             output: [0; MAX_FRAME],
@@ -149,10 +160,20 @@ impl<W: Wire> Leg<W> {
         }
     }
 
+    /// Believes another port than the far end described, after a while: for far ends behind routers.
+    pub fn believe_other_ports(&mut self) {
+        self.lock.believe_other_ports();
+    }
+
     /// Sampling rate of its frames, Hz: that of its first codec.
     #[must_use]
     pub fn rate(&self) -> u32 {
         self.rate
+    }
+
+    /// What it says in a room whose frames are `n` samples long.
+    pub(super) fn in_room(&self, n: usize) -> &[i16] {
+        self.in_room.get(..n).unwrap_or_default()
     }
 
     /// Samples of a frame.
@@ -194,10 +215,16 @@ impl<W: Wire> Leg<W> {
 
     /// Takes what has come, and gets this tick's frame ready in `input`.
     pub(super) fn receive(&mut self, batch: &mut Batch, timeout_ticks: u32, now_ns: u64) {
-        self.wire.receive(batch);
         let mut heard = false;
-        for d in batch.items.iter_mut().take(batch.len) {
-            heard |= self.datagram(d);
+        // A flood of others fills the socket: what is behind it is still wanted in time.
+        for _ in 0..MAX_BATCHES {
+            self.wire.receive(batch);
+            for d in batch.items.iter_mut().take(batch.len) {
+                heard |= self.datagram(d);
+            }
+            if batch.len < batch.items.len() {
+                break;
+            }
         }
         self.watch_silence(heard, timeout_ticks);
         if let Some(digit) = self.events.tick() {
@@ -238,6 +265,11 @@ impl<W: Wire> Leg<W> {
             self.rtcp(d);
             return false;
         }
+        // Judged by its address before any work is done on it: a copy sent from elsewhere must not even be decrypted.
+        if !self.lock.may_come_from(d.from) {
+            self.lock.refuse();
+            return false;
+        }
         if let Some(crypt) = &mut self.crypt
             && !crypt.open(d)
         {
@@ -245,7 +277,10 @@ impl<W: Wire> Leg<W> {
             return false;
         }
         let bytes = d.bytes.get(..d.len).unwrap_or_default();
-        let Ok(p) = Packet::parse(bytes) else { return false };
+        let Ok(p) = Packet::parse(bytes) else {
+            self.lock.refuse();
+            return false;
+        };
         let audio = p.payload_type == self.stream.payload_in || p.payload_type == self.stream.payload_out;
         let event = self.stream.dtmf.is_some_and(|e| e.payload_type == p.payload_type);
         match self.lock.judge(d.from, p.ssrc, audio || event) {
@@ -306,7 +341,7 @@ impl<W: Wire> Leg<W> {
     /// Counts ticks without packets, while the far end should be sending (not on hold).
     fn watch_silence(&mut self, heard: bool, timeout_ticks: u32) {
         let both = self.stream.direction.sends() && self.stream.direction.receives();
-        if heard || !both {
+        if heard || !both || self.held {
             self.quiet_ticks = 0;
             return;
         }
@@ -342,7 +377,7 @@ impl<W: Wire> Leg<W> {
     }
 
     /// Tells what its ears have heard, and how well it travels if that was asked for; false when there is no room.
-    pub(super) fn tell(&mut self, slot: Slot, reports: &mut Producer<Report<W>>) -> bool {
+    pub(super) fn tell(&mut self, slot: Slot, late_ticks: u64, reports: &mut Producer<Report<W>>) -> bool {
         if reports.slots() < 3 {
             return false;
         }
@@ -357,15 +392,15 @@ impl<W: Wire> Leg<W> {
             let _sent = reports.push(Report::Fact(Fact::Amd { slot, news }));
         }
         if std::mem::take(&mut self.asked) {
-            let quality = self.quality();
+            let quality = self.quality(late_ticks);
             let _sent = reports.push(Report::Fact(Fact::Quality { slot, quality }));
         }
         true
     }
 
-    /// How well its media travelled.
+    /// How well its media travelled; `late_ticks` counts those of the engine so far.
     #[must_use]
-    pub fn quality(&self) -> Quality {
+    pub fn quality(&self, late_ticks: u64) -> Quality {
         let clock = f64::from(self.stream.codec.clock());
         let playout = &self.coders.playout;
         let (received, lost) = (self.reception.received(), self.reception.lost());
@@ -384,6 +419,7 @@ impl<W: Wire> Leg<W> {
             foreign: self.lock.foreign(),
             late: self.late + playout.counts().late,
             concealed,
+            late_ticks: late_ticks - self.late_before,
             digits_dropped: self.digits_lost + self.sending.digits_dropped(),
         }
     }

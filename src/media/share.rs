@@ -139,7 +139,7 @@ fn go_on<W: Wire>(legs: &mut Legs<W>, from: Slot, to: Slot) {
     };
     to.coders.encoder.copy_from(&from.coders.encoder);
     to.sending.go_on_from(&from.sending);
-    to.hears = from.hears;
+    (to.hears, to.heard_at) = (from.hears, from.heard_at);
     if let (Some(down), Some(other)) = (&mut to.converters.down, &from.converters.down) {
         down.copy_from(other);
     }

@@ -14,12 +14,14 @@ pub struct SourceLock {
     locked: Option<(SocketAddr, u32)>,
     /// A source at the described address but another port, and how many good packets in a row it has sent.
     suspect: Option<(SocketAddr, u32, u8)>,
+    /// Another port than the described one may prove itself.
+    other_ports: bool,
     /// Packets refused.
     foreign: u64,
 }
 
-/// Packets in a row after which a port that nobody described is believed: half a second. Far ends that send from
-/// another port than they listen on exist; whoever only throws in a few packets does not get in.
+/// Packets in a row after which a port that nobody described is believed, where that is allowed: half a second. Behind
+/// some routers a far end's port is another than it knows; whoever only throws in a few packets does not get in.
 const PROBATION: u8 = 25;
 
 /// What the lock says of a packet.
@@ -45,6 +47,7 @@ impl SourceLock {
             allowed: [Some(ip), other],
             locked: None,
             suspect: None,
+            other_ports: false,
             foreign: 0,
         }
     }
@@ -55,10 +58,24 @@ impl SourceLock {
         if self.described == (described, signalling) {
             return;
         }
-        let foreign = self.foreign;
+        let (foreign, other_ports) = (self.foreign, self.other_ports);
         let same = self.locked.is_some_and(|(at, _)| at == described);
         let locked = self.locked.filter(|_| same);
-        *self = Self { locked, foreign, ..Self::new(described, signalling) };
+        *self = Self { locked, foreign, other_ports, ..Self::new(described, signalling) };
+    }
+
+    /// Lets another port of the described address prove itself.
+    pub fn believe_other_ports(&mut self) {
+        self.other_ports = true;
+    }
+
+    /// True when a packet from there may be what the leg waits for.
+    #[must_use]
+    pub fn may_come_from(&self, from: SocketAddr) -> bool {
+        match self.locked {
+            Some((at, _)) => from == at || from == self.described.0,
+            None => self.allowed.contains(&Some(from.ip().to_canonical())),
+        }
     }
 
     /// Judges a packet. `known_type` is true when its payload type was negotiated.
@@ -92,14 +109,14 @@ impl SourceLock {
     }
 
     /// True for the address that stands in for a private one, whose ports nobody can know; at the described
-    /// address another port has to prove itself first.
+    /// address another port has to prove itself first, where it may do so at all.
     fn may_begin(&mut self, from: SocketAddr, ssrc: u32) -> bool {
         let ip = Some(from.ip().to_canonical());
         let [described, other] = self.allowed;
         if ip == other {
             return true;
         }
-        if ip != described {
+        if ip != described || !self.other_ports {
             return false;
         }
         let (_, _, seen) =
@@ -152,6 +169,10 @@ mod tests {
     #[test]
     fn another_port_proves_itself_and_gives_way_to_the_described_one() {
         let mut l = SourceLock::new(at("203.0.113.5:9"), None);
+        for _ in 0..100 {
+            assert_eq!(l.judge(at("203.0.113.5:4000"), 1, true), Verdict::Refuse, "unless that is allowed");
+        }
+        l.believe_other_ports();
         let other = at("203.0.113.5:4000");
         for _ in 1..PROBATION {
             assert_eq!(l.judge(other, 1, true), Verdict::Refuse);

@@ -40,6 +40,8 @@ pub struct DigestServer {
     serial: u64,
     /// The last count of each nonce in use, and when it was made.
     counts: BTreeMap<String, (u64, u32)>,
+    /// The youngest nonce whose count was forgotten to make room.
+    forgotten: Option<u64>,
 }
 
 impl DigestServer {
@@ -49,7 +51,7 @@ impl DigestServer {
         let mut key = [0; 16];
         let (high, low) = (rng.u64().to_be_bytes(), rng.u64().to_be_bytes());
         key.iter_mut().zip(high.into_iter().chain(low)).for_each(|(k, b)| *k = b);
-        Self { key, epoch: None, serial: 0, counts: BTreeMap::new() }
+        Self { key, epoch: None, serial: 0, counts: BTreeMap::new(), forgotten: None }
     }
 
     /// The values of `WWW-Authenticate`, the better algorithm first (RFC 8760 §2.4), if all who may answer can
@@ -104,12 +106,17 @@ impl DigestServer {
 
     /// A count that was there before is a copy of an answer, made by whoever listened.
     fn count(&mut self, nonce: &str, at: u64, nc: u32) -> Verdict {
-        if self.counts.get(nonce).is_some_and(|(_, last)| nc <= *last) {
+        // Of a nonce whose count had to be forgotten nobody knows which answers are copies.
+        let unknown = !self.counts.contains_key(nonce);
+        if self.counts.get(nonce).is_some_and(|(_, last)| nc <= *last)
+            || (unknown && self.forgotten.is_some_and(|until| at <= until))
+        {
             return Verdict::Stale;
         }
-        if self.counts.len() >= MAX_COUNTS && !self.counts.contains_key(nonce) {
+        if self.counts.len() >= MAX_COUNTS && unknown {
             let oldest = self.counts.iter().min_by_key(|(_, (at, _))| *at).map(|(n, _)| n.clone());
-            oldest.map(|n| self.counts.remove(&n));
+            let gone = oldest.and_then(|n| self.counts.remove(&n));
+            self.forgotten = self.forgotten.max(gone.map(|(at, _)| at));
         }
         self.counts.insert(nonce.to_owned(), (at, nc));
         Verdict::Good
@@ -203,6 +210,7 @@ mod tests {
             assert_eq!(server.count(&format!("{n}"), n, 1), Verdict::Good);
         }
         assert_eq!(server.counts.len(), MAX_COUNTS);
+        assert_eq!(server.count("3", 3, 1), Verdict::Stale, "a copy of one that was forgotten");
         server.tidy(now + Duration::from_secs(5000));
         assert!(server.counts.is_empty());
     }

@@ -26,12 +26,28 @@ impl Bucket {
         Self { requests: requests.1.into(), bytes: bytes.1.into(), at }
     }
 
-    /// Takes one request of this size, if there is room for it.
-    fn take(&mut self, requests: (u32, u32), bytes: (u32, u32), size: usize, now: Instant) -> bool {
+    /// Fills up for the time that has passed.
+    fn fill(&mut self, requests: (u32, u32), bytes: (u32, u32), now: Instant) {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         self.at = now;
         self.requests = f64::from(requests.0).mul_add(passed, self.requests).min(requests.1.into());
         self.bytes = f64::from(bytes.0).mul_add(passed, self.bytes).min(bytes.1.into());
+    }
+
+    /// Takes bytes that are no request by themselves, if there is room for them.
+    fn take_bytes(&mut self, size: usize, now: Instant) -> bool {
+        self.fill(REQUESTS, BYTES, now);
+        let size = f64::from(u32::try_from(size).unwrap_or(u32::MAX));
+        let fits = self.bytes >= size;
+        if fits {
+            self.bytes -= size;
+        }
+        fits
+    }
+
+    /// Takes one request of this size, if there is room for it.
+    fn take(&mut self, requests: (u32, u32), bytes: (u32, u32), size: usize, now: Instant) -> bool {
+        self.fill(requests, bytes, now);
         let size = f64::from(u32::try_from(size).unwrap_or(u32::MAX));
         let fits = self.requests >= 1.0 && self.bytes >= size;
         if fits {
@@ -73,6 +89,15 @@ impl Limiter {
         admitted
     }
 
+    /// True when a stranger may send `size` bytes more on a connection; the requests in them count apart.
+    pub fn admits_bytes(&mut self, now: Instant, from: IpAddr, size: usize) -> bool {
+        match self.sources.get_mut(&source(from)) {
+            Some(known) => known.take_bytes(size, now),
+            // Whoever has a connection was admitted when it was opened.
+            None => self.admits(now, from, size),
+        }
+    }
+
     /// Sources remembered.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -86,7 +111,9 @@ impl Limiter {
     }
 }
 
-fn source(ip: IpAddr) -> IpAddr {
+/// What counts as one source: an IPv4 address, or an IPv6 network of 64 bits.
+#[must_use]
+pub fn source(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();
@@ -115,6 +142,12 @@ mod tests {
         let mut l = Limiter::default();
         assert!((51..=54).contains(&flood(&mut l, ip, 5000)), "60 kB at once and 20 kB a second");
         assert!(l.admits(start + Duration::from_secs(100), ip, 400));
+        let stream = |l: &mut Limiter| {
+            (0..100_000u64)
+                .filter(|n| l.admits_bytes(start + Duration::from_micros(n * 100), ip, 8192))
+                .count()
+        };
+        assert!((29..=33).contains(&stream(&mut l)), "the same of bytes that are no requests");
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub enum Frame {
     More,
     /// A complete message of this many bytes.
     Message(usize),
-    /// A double CRLF ping of this many bytes; a single CRLF goes back (RFC 5626 §3.5.1).
+    /// Double CRLF pings of this many bytes together; a single CRLF goes back (RFC 5626 §3.5.1).
     Ping(usize),
     /// Bytes to skip: stray line ends and pongs.
     Skip(usize),
@@ -22,14 +22,13 @@ pub enum Frame {
 /// Looks at the start of `bytes`.
 #[must_use]
 pub fn next_frame(bytes: &[u8]) -> Frame {
-    if bytes.starts_with(b"\r\n\r\n") {
-        return Frame::Ping(4);
-    }
+    let blank = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
     match bytes {
+        // One answer for all pings in a row.
+        [b'\r', b'\n', b'\r', b'\n', ..] => return Frame::Ping(blank),
         // A lone CRLF is a pong, or the first half of a ping still on its way.
         [] | [b'\r'] | [b'\r', b'\n'] | [b'\r', b'\n', b'\r'] => return Frame::More,
-        [b'\r', b'\n', ..] => return Frame::Skip(2),
-        [b'\n', ..] => return Frame::Skip(1),
+        [b'\r' | b'\n', ..] => return Frame::Skip(blank),
         _ => {}
     }
     let Some((head, body)) = split_head(bytes) else {
@@ -107,6 +106,8 @@ mod tests {
     #[test]
     fn keep_alives_are_told_from_messages() {
         assert_eq!(next_frame(b"\r\n\r\nINVITE"), Frame::Ping(4));
+        assert_eq!(next_frame(&b"\r\n".repeat(500)), Frame::Ping(1000), "all in a row at once");
+        assert_eq!(next_frame(&[b'\n'; 900]), Frame::Skip(900));
         assert_eq!(next_frame(b"\r\nINVITE"), Frame::Skip(2));
         assert_eq!(next_frame(b"\r\n"), Frame::More);
         assert_eq!(next_frame(b""), Frame::More);

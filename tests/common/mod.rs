@@ -138,6 +138,14 @@ impl Gateway {
         self.request("DELETE", path, "", b"")
     }
 
+    pub fn patch(&self, path: &str, body: &str) -> Reply {
+        self.request("PATCH", path, "", body.as_bytes())
+    }
+
+    pub fn delete_with(&self, path: &str, body: &str) -> Reply {
+        self.request("DELETE", path, "Content-Type: application/json\r\n", body.as_bytes())
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();

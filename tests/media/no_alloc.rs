@@ -13,6 +13,7 @@ use branchline::codec::coder::Encoder;
 use branchline::codec::opus::Wishes;
 use branchline::dsp::resample::Resampler;
 use branchline::dsp::tone::{ToneGenerator, by_name};
+use branchline::media::amd::{Amd, Parameters};
 use branchline::media::command::Target;
 use branchline::media::leg::{Coders, Leg};
 use branchline::media::order::{Converters, Digits, Order};
@@ -198,16 +199,32 @@ fn load(plant: bool) -> (Bench<Busy>, Rings) {
             crypt: keys.and_then(|k| Context::new(&k.theirs)),
         };
         let pt = codec.payload_type();
-        let stream =
-            Negotiated { srtp: keys, codec, payload_in: pt, payload_out: pt, ..stream(4000 + slot * 2) };
+        // Some listen for digits in the sound, and some only listen: those share an encoding.
+        let dtmf = stream(0).dtmf.filter(|_| slot % 5 > 0);
+        let stream = Negotiated {
+            dtmf,
+            srtp: keys,
+            codec,
+            payload_in: pt,
+            payload_out: pt,
+            ..stream(4000 + slot * 2)
+        };
         let rate = codec.sample_rate();
         let coders = Box::new(Coders::new(&stream, rate, 5));
         let leg = Leg::new(wire, stream, coders, None, u32::from(slot) * 7919, false, false);
         b.order(Order::Open(slot, Box::new(leg)));
+        b.order(Order::Speaking(slot));
+        b.order(Order::Amd(
+            slot,
+            Box::new(Amd::new(Parameters { beep_timeout: 60_000, ..Parameters::default() })),
+        ));
         let room = if slot < 32 { 0 } else { 1 + (slot - 32) / 2 };
         let of_room = if room % 2 == 0 { 16_000 } else { 48_000 };
         let c = Converters { up: Resampler::new(rate, of_room), down: Resampler::new(of_room, rate) };
         b.order(Order::Join(slot, room, Box::new(c)));
+        if slot % 3 == 0 {
+            b.order(Order::Mute(slot, true));
+        }
         let (tx, rx) = RingBuffer::new(1920 * 10);
         let shared = Arc::new(Shared::default());
         b.order(Order::Record(slot, Box::new(Recording::new(Target::Leg(slot), tx, Arc::clone(&shared)))));

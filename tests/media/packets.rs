@@ -199,11 +199,43 @@ fn silence_is_reported_once_and_not_on_hold() {
         (0, before),
         "nothing is sent to who wants nothing"
     );
+    // On hold by our side a far end may stop sending, whatever it answered.
     b.order(Order::Update(0, refit(stream(4000))));
+    b.order(Order::Hold(0, true));
+    for _ in 0..600 {
+        b.tick();
+    }
+    assert_eq!(silent(&b), 0, "silence of a far end on hold is no fault");
+    b.order(Order::Hold(0, false));
     for _ in 0..600 {
         b.tick();
     }
     assert_eq!(silent(&b), 1, "five seconds without a packet, said once");
+}
+
+#[test]
+fn a_flood_of_others_hides_nothing() {
+    let (mut b, mut p) = one();
+    let junk = vec![0x80u8; 12];
+    let mut heard = 0;
+    for n in 0..200u32 {
+        p.far.0.borrow_mut().inbox.extend((0..100u16).map(|i| {
+            ("203.0.113.9:4000".parse().unwrap(), if i % 2 == 0 { junk.clone() } else { vec![7; 300] })
+        }));
+        p.talk((n + 1) * 20, b.now_ns);
+        b.tick();
+        heard += p.far.0.borrow().inbox.len();
+    }
+    assert_eq!(heard, 0, "10,000 datagrams a second are taken as they come");
+    b.order(Order::Quality(0));
+    b.tick();
+    let quality = b.facts.iter().find_map(|f| match f {
+        Fact::Quality { quality, .. } => Some(*quality),
+        _ => None,
+    });
+    let quality = quality.unwrap();
+    assert_eq!((quality.received, quality.late, quality.foreign), (200, 0, 20_000));
+    assert!(quality.concealed <= 2, "{quality:?}");
 }
 
 #[test]

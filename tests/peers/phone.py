@@ -10,6 +10,7 @@ commands: dial URI | refused URI | answer | digits D | hold | resume | hangup | 
 
 import asyncio
 import json
+import os
 import sys
 
 from baresip import Account, CallFailed, CallTimeout, Config
@@ -17,6 +18,7 @@ from baresip.runtime import Runtime
 from baresip.ua import UserAgent
 
 PORT, VOICE, HEARD, USER = sys.argv[1:5]
+HOME = os.environ.get("PHONE_IP", "127.0.0.1")
 SET = dict(p[4:].split("=", 1) for p in sys.argv[5:] if p.startswith("set:"))
 CONFIG = [p[7:] for p in sys.argv[5:] if p.startswith("config:")]
 PARAMETERS = tuple(p for p in sys.argv[5:] if not p.startswith(("set:", "config:")))
@@ -51,17 +53,17 @@ async def main():
     runtime = Runtime()
     await runtime.start(
         Config(
-            net_interface="127.0.0.1",
+            net_interface=HOME,
             audio_source=f"aufile,{VOICE}",
             audio_player=None,
-            extra_config_text="\n".join([f"sip_listen 127.0.0.1:{PORT}", *CONFIG, ""]),
+            extra_config_text="\n".join([f"sip_listen {HOME}:{PORT}", *CONFIG, ""]),
         )
     )
     ua = await UserAgent.create(
         runtime,
         Account(
             user=USER,
-            domain=SET.get("domain", f"127.0.0.1:{PORT}"),
+            domain=SET.get("domain", f"{HOME}:{PORT}"),
             password=SET.get("password", ""),
             registrar=SET.get("registrar"),
             reg_interval=int(SET.get("reg_interval", 0)),

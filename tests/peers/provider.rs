@@ -144,3 +144,32 @@ fn a_trunk_with_md5() {
 fn a_trunk_with_sha_256_and_a_media_relay_between() {
     calls_through("provider-sha", 5762, 5690, "SHA-256", Some(5764));
 }
+
+#[test]
+fn a_trunk_whose_domain_only_its_proxy_knows() {
+    let office = Office::open_with("provider-proxy", &[], |_| {
+        "[[sip.trunk]]\nid = \"provider\"\ntype = \"sip_register\"\nregistrar_uri = \"sip:provider.invalid\"\n\
+         aor = \"sip:branch@provider.invalid\"\npassword = \"secret\"\noutbound_proxy = \"sip:127.0.0.1:5766\"\n"
+            .to_owned()
+    });
+    let _proxy = kamailio(office.dir(), 5766, "MD5", None);
+    office.events.json("type", "sip.outbound_registration_active", 60);
+    let mut bob = subscriber(&office, 5768, 5766);
+    bob.order("register");
+    let leg = office.originate(r#"{"type":"sip","uri":"sip:bob@provider.invalid","from":"branch"}"#);
+    bob.wait("incoming");
+    bob.say("answer");
+    bob.wait("established");
+    office.event_of("leg.connected", &leg);
+    done(office.gateway.delete(&format!("/v1/legs/{leg}")), "hung_up");
+    bob.wait("ended");
+    office.event_of("leg.disconnected", &leg);
+    bob.say("dial sip:branch@127.0.0.1:5766");
+    let rang = office.event("leg.ringing");
+    assert_eq!(rang["trunk_id"], "provider", "{rang}");
+    let leg = rang["leg_id"].as_str().unwrap().to_owned();
+    done(office.gateway.post(&format!("/v1/legs/{leg}/answer"), ""), "answering");
+    bob.wait("established");
+    bob.say("hangup");
+    assert_eq!(office.event_of("leg.disconnected", &leg)["cdr"]["reason"], "remote_bye");
+}

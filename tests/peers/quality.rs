@@ -12,6 +12,10 @@ use branchline::dsp::resample::Resampler;
 use crate::network::{Weather, travel};
 use crate::phone::{python, script};
 
+/// How much faster than ours the far end's clock runs in half of the rows, ppm: what 100 ppm make in four minutes, it makes
+/// in the 12 s of a row.
+const DRIFT: i32 = 2000;
+
 /// Scores may differ by this much from what is kept; shares and delays by that, per cent and ms.
 const SCORE: f64 = 0.1;
 const SHARE: f64 = 0.5;
@@ -50,7 +54,7 @@ fn speech_sounds_as_it_did() {
     for codec in [Codec::Pcmu, Codec::G722, Codec::Opus] {
         for (loss, jitter, drift) in [0, 3, 10]
             .iter()
-            .flat_map(|l| [0, 40, 100].iter().flat_map(move |j| [0, 150].iter().map(move |d| (*l, *j, *d))))
+            .flat_map(|l| [0, 40, 100].iter().flat_map(move |j| [0, DRIFT].iter().map(move |d| (*l, *j, *d))))
         {
             let o = travel(codec, Weather { loss, jitter, drift }, 1, 7);
             let rate = codec.sample_rate();
@@ -60,7 +64,16 @@ fn speech_sounds_as_it_did() {
             write(&clean, &said);
             write(&got, &heard);
             writeln!(asked, "{} {} {}", rate.min(16_000), clean.display(), got.display()).unwrap();
-            assert!(o.late < 60 && o.stretched.0 + o.stretched.1 < 80 && o.drift_ppm.abs() < 400.0, "{name}");
+            assert!(
+                o.late < 60 && o.stretched.0 + o.stretched.1 < 90,
+                "{name}: {} {:?}",
+                o.late,
+                o.stretched
+            );
+            assert!((o.drift_ppm - f64::from(drift)).abs() < 800.0, "{name}: {}", o.drift_ppm);
+            if drift > 0 {
+                assert!(o.stretched.0 > 0, "{name}: what is too much is left out: {:?}", o.stretched);
+            }
             rows.push((name, o.concealed, o.delay));
         }
     }

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::common::Gateway;
-use crate::phone::{Lines, python, script};
+use crate::phone::{Lines, python, script, sweep, write_voice};
 
 const OURS: &str = "198.51.100.1";
+const THEIRS: &str = "198.51.100.2";
 const SPACE: &str = "branchline-scan";
 /// Calls at once.
 const CALLS: u64 = 50;
@@ -36,7 +37,7 @@ impl Space {
             format!("link set bls netns {SPACE}"),
             format!("addr add {OURS}/24 dev blh"),
             "link set blh up".to_owned(),
-            format!("-n {SPACE} addr add 198.51.100.2/24 dev bls"),
+            format!("-n {SPACE} addr add {THEIRS}/24 dev bls"),
             format!("-n {SPACE} link set bls up"),
         ] {
             assert!(ip(&step), "ip {step}: this test makes a network namespace, which takes root");
@@ -168,6 +169,29 @@ fn a_flood_of_a_stranger_is_not_heard_and_leaves_nothing() {
         (Some(wanted), &serde_json::json!([])),
         "no event of a stranger: {seen}"
     );
+    // A phone out there that knows a password of ours may call; one that does not may not.
+    let voice = dir.join("voice.wav");
+    write_voice(&voice, &sweep(300.0, 900.0));
+    for (password, outcome) in [("wrong", "not established"), ("secret", "established")] {
+        let mut phone = vec![
+            python().display().to_string(),
+            script("tests/peers/phone.py").display().to_string(),
+            "5900".to_owned(),
+            voice.display().to_string(),
+            dir.join("heard.raw").display().to_string(),
+            "anna".to_owned(),
+            format!("set:password={password}"),
+            format!("set:domain={sip}"),
+        ];
+        let mut phone = Lines::start(Space::run(&mut phone).env("PHONE_IP", THEIRS).stderr(Stdio::null()));
+        phone.json("is", "ready", 20);
+        phone.say(&format!("dial sip:desk@{sip}"));
+        phone.json("is", outcome, 30);
+        if outcome == "established" {
+            phone.say("hangup");
+            phone.json("is", "ended", 10);
+        }
+    }
     // The last of the calls' own transactions linger for half a minute.
     let until = Instant::now() + Duration::from_secs(45);
     while figures(&gw).transactions > 0 && Instant::now() < until {

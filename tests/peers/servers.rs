@@ -119,6 +119,48 @@ fn an_answer_that_crosses_our_cancel_is_ended_properly() {
 }
 
 #[test]
+fn callers_give_up_are_refused_and_want_too_much() {
+    let office = Office::open("callers", &[]);
+    let ringing = || office.event("leg.ringing")["leg_id"].as_str().unwrap().to_owned();
+    let mut far = sipp(5734, "uac_gives_up", &[&office.sip()]);
+    let leg = ringing();
+    assert_eq!(office.event_of("leg.disconnected", &leg)["cdr"]["reason"], "caller_cancel");
+    assert!(far.wait().unwrap().success(), "CANCEL was answered, and so was the INVITE");
+    let mut far = sipp(5736, "uac_is_refused", &[&office.sip()]);
+    let leg = ringing();
+    let busy = office.gateway.delete_with(&format!("/v1/legs/{leg}"), r#"{"reason":"busy"}"#);
+    done(busy, "hung_up");
+    assert_eq!(office.event_of("leg.disconnected", &leg)["cdr"]["reason"], "busy");
+    assert!(far.wait().unwrap().success(), "486");
+    let mut far = sipp(5738, "uac_wants_too_much", &[&office.sip()]);
+    assert!(far.wait().unwrap().success(), "420, and no leg");
+    assert_eq!(office.gateway.get("/v1/legs").json(), serde_json::json!([]));
+}
+
+#[test]
+fn a_hold_may_be_refused_or_collide() {
+    let office = Office::open("hold-sipp", &[]);
+    for (port, scenario) in [(5740, "uas_no_hold"), (5742, "uas_glare")] {
+        let mut far = sipp(port, scenario, &[]);
+        let leg = office.originate(&format!(r#"{{"type":"sip","uri":"sip:far@127.0.0.1:{port}"}}"#));
+        office.event_of("leg.connected", &leg);
+        let hold = office.gateway.post(&format!("/v1/legs/{leg}/hold"), "");
+        let held = office.gateway.get(&format!("/v1/legs/{leg}")).json()["held"].as_bool();
+        if scenario == "uas_glare" {
+            done(hold, "held");
+            assert_eq!(held, Some(true));
+            office.event_of("leg.hold", &leg);
+        } else {
+            assert_eq!((hold.status, held), (409, Some(false)), "{hold:?}");
+            assert!(hold.error().contains("488"), "{hold:?}");
+        }
+        done(office.gateway.delete(&format!("/v1/legs/{leg}")), "hung_up");
+        office.event_of("leg.disconnected", &leg);
+        assert!(far.wait().unwrap().success(), "{scenario}");
+    }
+}
+
+#[test]
 fn a_caller_without_an_offer_gets_ours() {
     let office = Office::open("offerless", &[]);
     let mut far = sipp(5732, "uac_offerless", &[&office.sip()]);

@@ -19,7 +19,21 @@ fn caller(office: &Office, scenario: &str, port: u16) -> Child {
 #[test]
 fn sessions_are_refreshed_at_half_time_in_both_roles() {
     // These callers only listen: no media is missed.
-    let office = Office::open("session", &[]);
+    let office = Office::open_with("session", &[], |_| "[sip]\nsession_expires_s = 90\n".to_owned());
+    // Called by us; it wants 100 s, so that we refresh after 50.
+    let mut called = Command::new("sipp");
+    called.args([
+        "-sf",
+        script("tests/peers/uas_session.xml").to_str().unwrap(),
+        "-i",
+        "127.0.0.1",
+        "-p",
+        "5604",
+    ]);
+    called.args(["-m", "1", "-nostdin", "-timeout", "120", "-timeout_error"]);
+    let mut called = called.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let ours = office.originate(r#"{"type":"sip","uri":"sip:far@127.0.0.1:5604"}"#);
+    office.event_of("leg.connected", &ours);
     let mut callers = Vec::new();
     for (scenario, port) in
         [("tests/peers/uac_refreshes.xml", 5606), ("tests/peers/uac_is_refreshed.xml", 5608)]
@@ -31,7 +45,8 @@ fn sessions_are_refreshed_at_half_time_in_both_roles() {
     for (scenario, mut caller) in callers {
         assert!(caller.wait().unwrap().success(), "{scenario}: not as expected");
     }
-    for _ in 0..2 {
+    assert!(called.wait().unwrap().success(), "422, a longer session, and a refresh at half time");
+    for _ in 0..3 {
         assert_eq!(office.event("leg.disconnected")["cdr"]["reason"], "remote_bye");
     }
 }

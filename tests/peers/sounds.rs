@@ -8,7 +8,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::office::{Office, done};
-use crate::phone::{Phone, rms};
+use branchline::dsp::resample::Resampler;
+
+use crate::phone::{Phone, rms, write_voice};
 
 /// Level of a frequency in sound of `rate` Hz: the amplitude of its sine, the median of tenths of a second, so that a
 /// jump of the phase (a clock that was caught up with) is not taken for a lower level.
@@ -108,6 +110,87 @@ fn phones_of_three_codecs_hear_each_other_in_one_room() {
     }
 }
 
+/// The best correlation of a second of what was heard with any part of what was said, both at 8 kHz.
+fn alike(heard: &[i16], said: &[i16]) -> f64 {
+    let second = &heard[..8000.min(heard.len())];
+    let thin = |x: &[i16]| -> Vec<i16> {
+        x.chunks_exact(8).map(|c| (c.iter().map(|s| i32::from(*s)).sum::<i32>() / 8) as i16).collect()
+    };
+    let share = |x: &[i16], y: &[i16]| {
+        let (mut xy, mut xx, mut yy) = (0.0, 1.0, 1.0);
+        for (a, b) in x.iter().zip(y) {
+            let (a, b) = (f64::from(*a), f64::from(*b));
+            (xy, xx, yy) = (xy + a * b, xx + a * a, yy + b * b);
+        }
+        xy / (xx * yy).sqrt()
+    };
+    let (x, y) = (thin(second), thin(said));
+    let mut places: Vec<(f64, usize)> =
+        (0..y.len() - x.len()).map(|at| (share(&x, &y[at..at + x.len()]), at * 8)).collect();
+    places.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let near = places.iter().take(4).flat_map(|(_, at)| at.saturating_sub(10)..at + 10);
+    near.filter_map(|at| Some(share(second, said.get(at..at + second.len())?))).fold(0.0, f64::max)
+}
+
+#[test]
+fn speech_arrives_in_every_codec_as_it_was_said() {
+    let office = Office::open("speech", &[]);
+    assert_eq!(office.gateway.post("/v1/rooms", r#"{"id":"r","sample_rate":48000}"#).status, 201);
+    let codecs = [("pcmu", 8000u32), ("pcma", 8000), ("g722/16000/1", 16_000), ("opus/48000/2", 48_000)];
+    let silence = office.dir().join("silence.wav");
+    write_voice(&silence, &[0; 8000]);
+    let mut phones = Vec::new();
+    for (i, (codec, rate)) in codecs.into_iter().enumerate() {
+        let file = office.dir().join(format!("speech-{rate}.wav"));
+        let spec = hound::WavSpec {
+            channels: 1,
+            sample_rate: rate,
+            bits_per_sample: 16,
+            sample_format: hound::SampleFormat::Int,
+        };
+        let mut w = hound::WavWriter::create(&file, spec).unwrap();
+        crate::network::frames(rate, 8).concat().into_iter().for_each(|s| w.write_sample(s).unwrap());
+        w.finalize().unwrap();
+        let mut phone = Phone::with_codec(office.dir(), 5790 + 2 * i as u16, &file, codec);
+        let leg = office.call_in(&mut phone, "r");
+        assert_eq!(office.gateway.post(&format!("/v1/legs/{leg}/mute"), "").status, 200);
+        phone.wait("hears");
+        phones.push((phone, leg));
+    }
+    let said = crate::network::frames(8000, 1).concat();
+    for (i, (speaker, _)) in codecs.iter().enumerate() {
+        let mute = format!("/v1/legs/{}/mute", phones[i].1);
+        assert_eq!(office.gateway.delete(&mute).status, 200);
+        for (j, (listener, rate)) in codecs.iter().enumerate().filter(|(j, _)| *j != i) {
+            phones[j].0.hear_at(0.3, f64::from(*rate));
+            let mut down = Resampler::new(*rate, 8000);
+            // A second in which enough is said.
+            let mut best: f64 = 0.0;
+            for _ in 0..8 {
+                let heard = phones[j].0.hear_at(1.1, f64::from(*rate));
+                let frames = heard.chunks_exact(*rate as usize / 50);
+                let low: Vec<i16> = frames
+                    .flat_map(|f| {
+                        let mut out = vec![0; 160];
+                        match &mut down {
+                            Some(d) => d.process(f, &mut out),
+                            None => out.copy_from_slice(f),
+                        }
+                        out
+                    })
+                    .collect();
+                best = best.max(if rms(&low) > 300.0 { alike(&low[160..], &said) } else { 0.0 });
+                if best > 0.95 {
+                    break;
+                }
+            }
+            println!("{listener} hears {speaker}: correlation {best:.3}");
+            assert!(best >= 0.9, "{listener} hears {speaker}: {best:.3}");
+        }
+        assert_eq!(office.gateway.post(&mute, "").status, 200);
+    }
+}
+
 /// A web server for one sound each: what it does with a request is up to the path.
 fn server(dir: &Path) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -134,6 +217,16 @@ fn server(dir: &Path) -> u16 {
                         while stream.write_all(&[0; 65_536]).is_ok() {}
                         return;
                     }
+                    "stalled" => {
+                        let _sent = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\nRIFF");
+                        std::thread::park_timeout(Duration::from_secs(60));
+                        return;
+                    }
+                    "mute" => {
+                        std::thread::park_timeout(Duration::from_secs(60));
+                        return;
+                    }
+                    "huge" => "HTTP/1.1 200 OK\r\nContent-Length: 90000000000\r\n\r\nRIFF".to_owned(),
                     "cut" => "HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\nRIFF".to_owned(),
                     _ => {
                         let body = std::fs::read(dir.join(&path)).unwrap_or_default();
@@ -225,6 +318,7 @@ fn files_of_every_kind_are_played_and_bad_ones_say_why() {
         (at("away"), "not allowed"),
         (at("circle"), "redirect"),
         (at("endless"), "larger than 64 MiB"),
+        (at("huge"), "larger than 64 MiB"),
         (at("cut"), ""),
         (at("page.html"), "neither a WAV file nor MP3"),
         (at("empty.wav"), "the file is empty"),
@@ -241,6 +335,35 @@ fn files_of_every_kind_are_played_and_bad_ones_say_why() {
         let reply = office.gateway.post(&format!("/v1/legs/{leg}/play"), &format!(r#"{{"url":"{url}"}}"#));
         assert!(reply.status == 400 && reply.error().contains("url"), "{url}: {reply:?}");
     }
+
+    // Servers that stall keep nobody else waiting, and may be given up.
+    let stalled: Vec<String> = (0..20)
+        .map(|n| play(format!(r#"{{"url":"{}"}}"#, at(if n % 2 == 0 { "stalled" } else { "mute" }))))
+        .collect();
+    let prompt = play(r#"{"url":"file:de/welcome.wav","repeat":2}"#.to_owned());
+    assert_eq!(office.event_of("playback.started", &leg)["playback_id"], prompt.as_str());
+    for id in &stalled {
+        done(office.gateway.delete(&format!("/v1/legs/{leg}/play/{id}")), "stopped");
+        let over = office.event_of("playback.finished", &leg);
+        assert_eq!((&over["playback_id"], &over["played_ms"]), (&id.as_str().into(), &0.into()));
+    }
+    let over = office.event_of("playback.finished", &leg);
+    assert_eq!((&over["playback_id"], &over["reason"]), (&prompt.as_str().into(), &"completed".into()));
+    assert!(over["played_ms"].as_u64().unwrap().abs_diff(4000) < 60, "twice: {over}");
+    // Louder by two steps of 3 dB, then stopped.
+    let id = play(format!(r#"{{"url":"{}","repeat":-1,"volume":-4}}"#, at("s16.wav")));
+    assert_eq!(office.event_of("playback.started", &leg)["playback_id"], id.as_str());
+    phone.hear(0.5);
+    let before = level(&phone.hear(0.5), 700.0, 8000.0);
+    done(office.gateway.patch(&format!("/v1/legs/{leg}/play/{id}"), r#"{"volume":-2}"#), "ok");
+    phone.hear(0.3);
+    let louder = decibels(level(&phone.hear(0.5), 700.0, 8000.0), before);
+    assert!((louder - 6.0).abs() < 0.5, "{louder:.2} dB");
+    done(office.gateway.delete(&format!("/v1/legs/{leg}/play/{id}")), "stopped");
+    let over = office.event_of("playback.finished", &leg);
+    assert_eq!((&over["playback_id"], &over["reason"]), (&id.as_str().into(), &"stopped".into()));
+    let figures = String::from_utf8(office.gateway.get("/metrics").body).unwrap();
+    assert!(figures.contains("branchline_media_skipped_total 0\n"), "the tick never stood still");
 
     // A room's playback goes on when the leg that was first in it leaves; two at once are both heard.
     let (other, _) = office.caller_in_room(5782, "r");

@@ -75,7 +75,33 @@ fn a_phone_calls_over_tls_with_encrypted_media() {
     office.event("leg.unhold");
     b.hear(0.5);
     assert!(correlation(&b.hear(1.5)[2000..], &a.voice) > 0.9, "after a hold it goes on with the same keys");
+    // Its encrypted reports are understood, and it understands ours: else there were no round trip.
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let rtt = || office.gateway.get(&format!("/v1/legs/{leg}/quality")).json()["rtt_ms"].clone();
+    while rtt().is_null() {
+        assert!(std::time::Instant::now() < until, "no encrypted report was understood");
+        std::thread::park_timeout(std::time::Duration::from_millis(300));
+    }
     a.say("hangup");
+    assert_eq!(office.ended(&leg), "remote_bye");
+}
+
+#[test]
+fn callers_without_a_certificate_are_sent_away_where_one_is_asked_for() {
+    let office = Office::open_with("tls-client", &[], |dir| {
+        settings(dir, "") + &format!("client_ca = \"{}/ca.pem\"\n", dir.display())
+    });
+    let to = format!("dial sip:desk@127.0.0.1:{};transport=tls", tls_port(&office));
+    let authority = format!("config:sip_cafile {}/ca.pem", office.dir().display());
+    let mut nobody = office.phone_of(5660, "nobody", &["set:transport=tls", &authority]);
+    nobody.say(&to);
+    nobody.wait("not established");
+    let mut known = secure_phone(&office, 5664, "mediaenc=srtp");
+    known.say(&to);
+    let leg = office.event("leg.ringing")["leg_id"].as_str().unwrap().to_owned();
+    done(office.gateway.post(&format!("/v1/legs/{leg}/answer"), ""), "answering");
+    known.wait("established");
+    known.say("hangup");
     assert_eq!(office.ended(&leg), "remote_bye");
 }
 

@@ -67,6 +67,14 @@ fn we_connect_two_phones_of_ours() {
         r#"{"target":"sip:user@127.0.0.1:5586","replaces_leg_id":"nobody"}"#,
     );
     assert_eq!(unknown.status, 409, "{unknown:?}");
+    // Refused: both calls go on.
+    transfer(&office, &leg, 5586, Some(&other));
+    a.wait("asked to transfer");
+    a.say("reject 603");
+    assert_eq!(office.event("leg.transfer_failed")["status_code"], 603);
+    for id in [&leg, &other] {
+        assert_eq!(office.gateway.get(&format!("/v1/legs/{id}")).json()["state"], "connected");
+    }
     transfer(&office, &leg, 5586, Some(&other));
     a.wait("asked to transfer");
     a.say("accept");
@@ -136,4 +144,14 @@ fn transfers_are_declined_unless_configured() {
     assert_eq!((&asked["leg_id"], &asked["declined"]), (&leg.as_str().into(), &true.into()));
     a.wait("failed");
     assert_eq!(office.gateway.get(&format!("/v1/legs/{leg}")).json()["state"], "connected");
+    let second = office.call_in(&mut a, "two");
+    a.say("attended");
+    let asked = office.event("leg.transfer_requested");
+    assert_eq!((&asked["kind"], &asked["declined"]), (&"attended".into(), &true.into()));
+    a.wait("failed");
+    for id in [&leg, &second] {
+        // The phone holds the one while it speaks with the other.
+        let state = office.gateway.get(&format!("/v1/legs/{id}")).json()["state"].clone();
+        assert!(state == "connected" || state == "held", "{state}");
+    }
 }

@@ -1,7 +1,7 @@
 //! Names with several servers: the call reaches one that works, and leaves nothing at those that do not.
 
 use crate::calls::{A, FOREVER, call_to, report, seeds, total};
-use crate::net::{HARSH, Injected, NONE, Net};
+use crate::net::{Faults, HARSH, Injected, NONE, Net};
 
 const FIRST: usize = 1;
 const SECOND: usize = 2;
@@ -73,4 +73,25 @@ fn a_refusal_is_no_failure_and_all_failing_ends_the_call() {
     net.run_for(FOREVER);
     assert_eq!(net.reason(A, &a).as_deref(), Some("service_unavailable"));
     net.check_end("refused");
+}
+
+#[test]
+fn a_call_goes_where_it_is_sent_and_not_in_circles() {
+    let mut sum = Injected::default();
+    for seed in 0..seeds() {
+        let mut net = Net::new(seed, 2, Faults { duplicate: 15, ..HARSH }, "");
+        let circle = seed % 4 == 3;
+        net.phone.moved_to = Some(if circle { "sip:phone@10.0.0.99:5060" } else { "sip:bob@10.0.0.2:5060" });
+        let a = net.with(A, |gw, now| gw.originate(now, call_to("sip:phone@10.0.0.99:5060"))).unwrap().id;
+        if circle {
+            net.run_for(FOREVER);
+            assert_eq!(net.reason(A, &a).as_deref(), Some("invite_failed"), "seed {seed}");
+            assert!(net.legs(FIRST).is_empty(), "seed {seed}");
+        } else {
+            answered_by(&mut net, FIRST, seed, &a);
+        }
+        net.check_end(&format!("seed {seed}"));
+        total(&mut sum, net.injected);
+    }
+    report("redirections", sum);
 }

@@ -45,6 +45,8 @@ pub struct Node {
     pub addr: SocketAddr,
     pub events: Vec<Event>,
     next_port: u32,
+    /// Ports that went into the media engine.
+    opened: u32,
     /// Drops everything it gets.
     pub deaf: bool,
     /// What it sends never arrives.
@@ -93,7 +95,7 @@ impl Net {
             let addr: SocketAddr = format!("10.0.0.{}:5060", i + 1).parse().unwrap();
             let locals = Locals { v4: Some(addr), ..Locals::default() };
             let gw = Gateway::new(config(extra), locals, rng.fork());
-            Node { gw, addr, events: Vec::new(), next_port: 0, deaf: false, dumb: false }
+            Node { gw, addr, events: Vec::new(), next_port: 0, opened: 0, deaf: false, dumb: false }
         };
         let nodes: Vec<Node> = (0..nodes).map(make).collect();
         let phone = Phone::new(nodes[0].addr, Rng::from_number(seed ^ 0x9e37));
@@ -123,6 +125,7 @@ impl Net {
     pub fn restart(&mut self, node: usize, extra: &str) {
         let locals = Locals { v4: Some(self.nodes[node].addr), ..Locals::default() };
         self.nodes[node].gw = Gateway::new(config(extra), locals, self.rng.fork());
+        (self.nodes[node].next_port, self.nodes[node].opened) = (0, 0);
         self.drain(node);
     }
 
@@ -160,8 +163,12 @@ impl Net {
             let mut busy = false;
             while let Some(c) = node.gw.poll_media() {
                 busy = true;
-                if let Command::Close { slot } = c {
-                    node.gw.handle_media(self.now, Fact::Closed { slot, quality: Quality::default() });
+                match c {
+                    Command::Close { slot } => {
+                        node.gw.handle_media(self.now, Fact::Closed { slot, quality: Quality::default() });
+                    }
+                    Command::Open { .. } => node.opened += 1,
+                    _ => {}
                 }
             }
             while let Some(work) = node.gw.poll_work() {
@@ -323,6 +330,8 @@ impl Net {
         assert!(self.phone.tx.is_empty(), "{context}: the phone still waits for something");
         for (i, node) in self.nodes.iter().enumerate() {
             assert!(node.gw.is_idle(), "{context}: node {i} is not idle: {:#?}", node.gw.numbers());
+            let stock = node.gw.ports_in_stock(node.addr.ip()) as u32;
+            assert_eq!(node.next_port, node.opened + stock, "{context}: a port of node {i} is lost");
             let mut legs: BTreeMap<&str, Vec<&Event>> = BTreeMap::new();
             for e in &node.events {
                 if let Some(leg) = &e.leg_id {

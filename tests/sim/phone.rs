@@ -45,6 +45,8 @@ pub struct Phone {
     pub agrees: Option<String>,
     /// Says nothing to an INVITE in a call until it is cancelled.
     pub ponders: bool,
+    /// Sends its callers there.
+    pub moved_to: Option<&'static str>,
     /// Shortest session it takes, seconds.
     pub least_session: u32,
     /// `Session-Expires` of the INVITEs it got.
@@ -73,6 +75,7 @@ impl Phone {
             fields: Vec::new(),
             agrees: None,
             ponders: false,
+            moved_to: None,
             least_session: 0,
             sessions: Vec::new(),
             pracks: false,
@@ -188,6 +191,11 @@ impl Phone {
                 draft.push("Min-SE", self.least_session.to_string());
                 return self.tx.respond(now, id, 422, &draft);
             }
+        }
+        if let (Some(there), Method::Invite) = (self.moved_to, &request.method) {
+            let mut draft = self.tx.draft(id, 302, "Moved").unwrap();
+            draft.push("Contact", format!("<{there}>"));
+            return self.tx.respond(now, id, 302, &draft);
         }
         if request.method == Method::Invite && self.dialog.is_none() {
             self.dialog = Some(Dialog::uas(request, self.tx.tag_of(id).unwrap()).unwrap());

@@ -1,0 +1,164 @@
+//! `GET /metrics`: Prometheus text, with the reference's names where the meaning is the same (reference A7).
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
+
+use super::dispatch::App;
+use super::reply::Reply;
+use crate::gateway::Gateway;
+use crate::gateway::snapshot::{BUCKETS, Histogram, Numbers, Summary};
+use crate::io::clock;
+use crate::io::process::Process;
+
+/// `GET /metrics`.
+pub fn metrics(app: &App) -> Reply {
+    let n = app.shell.look(Gateway::numbers);
+    let events = app.shell.event_counts();
+    let mut m = Metrics(String::new());
+    m.one("branchline_uptime_seconds", "gauge", "Seconds since the start.", app.shell.uptime().as_secs());
+    m.one("voiceblender_active_legs", "gauge", "Legs that have not ended.", n.legs.into());
+    m.one("voiceblender_active_rooms", "gauge", "Rooms.", n.rooms.into());
+    let totals =
+        n.legs_total.iter().map(|((kind, state), v)| (format!("type=\"{kind}\",state=\"{state}\""), *v));
+    m.many("voiceblender_legs_total", "counter", "Legs by type and state reached.", totals);
+    let reasons =
+        n.reasons.iter().map(|((kind, reason), v)| (format!("type=\"{kind}\",reason=\"{reason}\""), *v));
+    m.many("voiceblender_disconnect_reasons_total", "counter", "Legs that ended, by reason.", reasons);
+    m.histogram("voiceblender_call_duration_seconds", "Calls from the answer on.", &n.answered);
+    m.histogram("voiceblender_call_total_duration_seconds", "Calls from the beginning on.", &n.total);
+    m.one("voiceblender_webhook_enqueued_total", "counter", "Events queued.", events.enqueued);
+    m.one("voiceblender_webhook_dropped_total", "counter", "Events lost.", events.dropped);
+    let outcomes = [("success", events.delivered), ("retry", events.failed)];
+    let outcomes = outcomes.into_iter().map(|(o, v)| (format!("outcome=\"{o}\""), v));
+    m.many("voiceblender_webhook_deliveries_total", "counter", "Deliveries by outcome.", outcomes);
+    m.one("branchline_webhook_waiting", "gauge", "Events that wait for delivery.", events.waiting);
+    let refused = n.refused.iter().map(|(code, v)| (format!("code=\"{code}\""), *v));
+    m.many("branchline_sip_refused_total", "counter", "Calls refused before they became legs.", refused);
+    m.one("branchline_sip_malformed_total", "counter", "Messages that cannot be used.", n.malformed);
+    m.one("branchline_sip_strangers_total", "counter", "Requests from outside sip.accept_from.", n.strangers);
+    let help = "Messages of strangers who asked too much.";
+    m.one("branchline_sip_rate_limited_total", "counter", help, n.rate_limited);
+    let help = "Requests with a wrong name or password.";
+    m.one("branchline_sip_wrong_passwords_total", "counter", help, n.wrong_passwords);
+    m.one("branchline_sip_failovers_total", "counter", "Calls that went on to another server.", n.failovers);
+    media_of_calls(&mut m, &n);
+    signalling(&mut m, &n);
+    threads(&mut m, app);
+    Reply::text("text/plain; version=0.0.4", m.0)
+}
+
+/// How the media of legs travelled.
+fn media_of_calls(m: &mut Metrics, n: &Numbers) {
+    let media = n.media_totals;
+    for (name, help, value) in [
+        ("received", "RTP packets taken", media.received),
+        ("lost", "RTP packets that never came", media.lost),
+        ("foreign", "RTP packets refused, as they came from strangers", media.foreign),
+        ("late", "RTP packets too late to be played", media.late),
+        ("concealed_frames", "Frames of 20 ms made up", media.concealed),
+        ("late_ticks", "Media ticks that began late, of each leg", media.late_ticks),
+        ("digits_dropped", "Digits that found a queue full", media.digits_dropped),
+    ] {
+        let help = format!("{help}, of legs that have ended.");
+        m.one(&format!("branchline_rtp_{name}_total"), "counter", &help, value);
+    }
+    let units = [
+        ("mos", "Mean opinion score"),
+        ("jitter_ms", "Jitter in ms"),
+        ("rtt_ms", "Round trip in ms"),
+        ("drift_ppm", "Difference of the clocks in ppm"),
+    ];
+    for ((name, help), s) in units.into_iter().zip(&n.quality) {
+        m.summary(&format!("branchline_call_{name}"), &format!("{help}, of legs that have ended."), s);
+    }
+}
+
+/// What the SIP transactions did.
+fn signalling(m: &mut Metrics, n: &Numbers) {
+    let (clients, servers) = n.transactions;
+    m.one("branchline_sip_transactions", "gauge", "SIP transactions alive.", (clients + servers) as u64);
+    let timers = n.sip.timers.iter().map(|(timer, v)| (format!("timer=\"{timer}\""), *v));
+    let help = "SIP timers that fired: A, E, G repeat a message, B, F, H give up.";
+    m.many("branchline_sip_timers_total", "counter", help, timers);
+    for (name, help, value) in [
+        ("stray_responses", "Responses to no request of ours.", n.sip.stray_responses),
+        ("merged", "Requests that came along several paths, answered 482.", n.sip.merged),
+        ("overload", "Requests answered 503, as all transactions were in use.", n.sip.overload),
+        ("forgotten", "Finished requests of ours that made room for new ones early.", n.sip.forgotten),
+        ("bad_requests", "Malformed requests answered with an error.", n.sip.refused),
+    ] {
+        m.one(&format!("branchline_sip_{name}_total"), "counter", help, value);
+    }
+}
+
+/// The media thread and the process.
+fn threads(m: &mut Metrics, app: &App) {
+    let pulse = app.shell.pulse();
+    m.one(
+        "branchline_media_ticks_total",
+        "counter",
+        "Media ticks done.",
+        pulse.ticks.load(Ordering::Relaxed),
+    );
+    m.one(
+        "branchline_media_late_total",
+        "counter",
+        "Ticks over 5 ms late.",
+        pulse.late.load(Ordering::Relaxed),
+    );
+    m.one(
+        "branchline_media_skipped_total",
+        "counter",
+        "Ticks left out.",
+        pulse.skipped.load(Ordering::Relaxed),
+    );
+    let process = Process::read();
+    m.decimal("process_cpu_seconds_total", "counter", "User and system time.", process.cpu_seconds);
+    m.one("process_resident_memory_bytes", "gauge", "Resident memory.", process.resident);
+    m.one("process_open_fds", "gauge", "Open descriptors.", process.open_fds);
+    m.one("process_max_fds", "gauge", "Largest number of descriptors.", process.max_fds);
+    let began = clock::now().utc.0.as_secs_f64() - app.shell.uptime().as_secs_f64();
+    m.decimal("process_start_time_seconds", "gauge", "Start, seconds since 1970.", began);
+}
+
+/// Prometheus text being written.
+struct Metrics(String);
+
+impl Metrics {
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: u64) {
+        self.many(name, kind, help, [(String::new(), value)].into_iter());
+    }
+
+    fn decimal(&mut self, name: &str, kind: &str, help: &str, value: f64) {
+        // Writing into a String cannot fail.
+        let _ok = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value:.2}\n");
+    }
+
+    fn summary(&mut self, name: &str, help: &str, s: &Summary) {
+        let _ok = write!(self.0, "# HELP {name} {help}\n# TYPE {name} summary\n");
+        let _ok = write!(self.0, "{name}_sum {:.2}\n{name}_count {}\n", s.sum, s.count);
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, all: &BTreeMap<&'static str, Histogram>) {
+        // Writing into a String cannot fail.
+        let _ok = write!(self.0, "# HELP {name} {help}\n# TYPE {name} histogram\n");
+        for (kind, h) in all {
+            for (bound, v) in BUCKETS.iter().zip(h.buckets) {
+                let _ok = writeln!(self.0, "{name}_bucket{{type=\"{kind}\",le=\"{bound}\"}} {v}");
+            }
+            let _ok = writeln!(self.0, "{name}_bucket{{type=\"{kind}\",le=\"+Inf\"}} {}", h.count);
+            let _ok = writeln!(self.0, "{name}_sum{{type=\"{kind}\"}} {:.2}", h.sum);
+            let _ok = writeln!(self.0, "{name}_count{{type=\"{kind}\"}} {}", h.count);
+        }
+    }
+
+    fn many(&mut self, name: &str, kind: &str, help: &str, samples: impl Iterator<Item = (String, u64)>) {
+        // Writing into a String cannot fail.
+        let _ok = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        for (labels, value) in samples {
+            let labels = if labels.is_empty() { labels } else { format!("{{{labels}}}") };
+            let _ok = writeln!(self.0, "{name}{labels} {value}");
+        }
+    }
+}
