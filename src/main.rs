@@ -4,18 +4,26 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::time::Duration;
 
 use branchline::api::dispatch::App;
 use branchline::api::server;
 use branchline::base::rng::Rng;
+use branchline::base::time::Utc;
 use branchline::config::{self, Config, Sources, settings};
+use branchline::deliver::events::{Destination, shown_url};
 use branchline::gateway::Gateway;
 use branchline::hook;
+use branchline::io::clock;
 use branchline::io::feeder::Feeder;
 use branchline::io::fetch::Sounds;
 use branchline::io::http_client::Rules;
 use branchline::io::media_thread::MediaThread;
+use branchline::io::outbox::{Limits as OutboxLimits, News, Outbox};
+use branchline::io::outbox_rows::Op;
+use branchline::io::outbox_store::{self, Store};
 use branchline::io::recorder::Recorder;
+use branchline::io::recovery::{Found, recover};
 use branchline::io::rtp_ports::PortPool;
 use branchline::io::secrets;
 use branchline::io::shell::{Parts, Shell};
@@ -24,10 +32,12 @@ use branchline::io::{
 };
 use branchline::sip::target::Transport;
 
-const USAGE: &str = "usage: branchline [--config FILE] [--check] [--print-config] [--version]";
+const USAGE: &str = "usage: branchline [--config FILE] [--check] [--print-config] [--version]\n       branchline [--config FILE] outbox list | drop NUMBER | drop all";
 const SYSTEM_FILE: &str = "/etc/branchline/branchline.toml";
 
 struct Arguments {
+    /// Words behind `outbox`.
+    outbox: Option<Vec<String>>,
     config: Option<String>,
     check: bool,
     print: bool,
@@ -49,6 +59,9 @@ fn run() -> Result<(), String> {
     let mut config = configuration(file)?;
     let exposed = file.filter(|f| secrets::are_exposed(Path::new(f), &config)).map(str::to_owned);
     secrets::read(&mut config)?;
+    if let Some(words) = &arguments.outbox {
+        return outbox(&config, words);
+    }
     if arguments.print {
         say(settings::print(&config).trim_end());
     }
@@ -59,10 +72,11 @@ fn run() -> Result<(), String> {
 }
 
 fn arguments(mut given: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
-    let mut out = Arguments { config: None, check: false, print: false };
+    let mut out = Arguments { outbox: None, config: None, check: false, print: false };
     while let Some(arg) = given.next() {
         match arg.as_str() {
             "--config" => out.config = Some(given.next().ok_or(format!("--config needs a file\n{USAGE}"))?),
+            "outbox" => out.outbox = Some(Vec::new()),
             "--check" => out.check = true,
             "--print-config" => out.print = true,
             "--version" => {
@@ -73,7 +87,10 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Option<Arguments
                 say(USAGE);
                 return Ok(None);
             }
-            other => return Err(format!("unknown argument {other}\n{USAGE}")),
+            other => match &mut out.outbox {
+                Some(words) => words.push(other.to_owned()),
+                None => return Err(format!("unknown argument {other}\n{USAGE}")),
+            },
         }
     }
     Ok(Some(out))
@@ -118,6 +135,7 @@ fn serve(mut config: Config, exposed: Option<String>) -> Result<(), String> {
     let families = families(&config, &sip);
     let (media, bell) = MediaThread::start(&config).map_err(|e| format!("media thread: {e}"))?;
     let (notes, recorder_news) = async_channel::bounded(8192);
+    let kept_outbox = KeptOutbox::open(&config, &mut rng)?;
     let kept = state.trunks().map_err(|e| format!("state_dir {dir}: trunks.json: {e}"))?;
     let prompts = Some(config.prompts.dir.as_str()).filter(|d| !d.is_empty()).map(PathBuf::from);
     let parts = Parts {
@@ -130,12 +148,16 @@ fn serve(mut config: Config, exposed: Option<String>) -> Result<(), String> {
         ports: PortPool::new(families, &config.rtp),
         recorder: Recorder::start(notes).map_err(|e| format!("recorder thread: {e}"))?,
         feeder: feeder(&state, prompts).map_err(|e| format!("state_dir {dir}: {e}"))?,
+        outbox: kept_outbox.outbox,
+        next_row: kept_outbox.next_row,
         config: Rc::clone(&config),
         rng,
     };
     let shell = Rc::new(Shell::new(parts));
     shell.stock_ports();
     shell.call(|gateway, now| gateway.restore_trunks(now, kept));
+    executor.spawn(Rc::clone(&shell).run_outbox(kept_outbox.news));
+    shell.restore_targets(&kept_outbox.waiting);
     executor.spawn(Rc::clone(&shell).run_media(bell));
     executor.spawn(Rc::clone(&shell).run_recorder(recorder_news));
     executor.spawn(hook::run(Rc::clone(&shell), Rules::new(&config)));
@@ -165,6 +187,72 @@ fn serve(mut config: Config, exposed: Option<String>) -> Result<(), String> {
         shell.stop().await;
     });
     state.remove("listen.json");
+    Ok(())
+}
+
+/// What earlier lives left in the outbox, and the outbox at work.
+struct KeptOutbox {
+    outbox: Outbox,
+    news: async_channel::Receiver<News>,
+    next_row: u64,
+    waiting: Vec<(Destination, u64)>,
+}
+
+impl KeptOutbox {
+    fn open(config: &Config, rng: &mut Rng) -> Result<Self, String> {
+        let mut store = Store::open(&config.state_dir)?;
+        let found = recover(&mut store, config, rng, clock::now().utc)?;
+        if found != Found::default() {
+            log::warn!(legs = found.legs, recordings = found.recordings; "the last run was cut: what it left is told of");
+        }
+        let next_row = store.next_row().map_err(|e| format!("the outbox: {e}"))?;
+        let waiting = store.targets().map_err(|e| format!("the outbox: {e}"))?;
+        let (told, news) = async_channel::bounded(1024);
+        let limits = OutboxLimits {
+            budget: u64::from(config.outbox.max_mb) << 20,
+            age: Duration::from_secs(u64::from(config.outbox.keep_h) * 3600),
+        };
+        let outbox = Outbox::start(store, limits, told).map_err(|e| format!("outbox thread: {e}"))?;
+        Ok(Self { outbox, news, next_row, waiting })
+    }
+}
+
+/// `branchline outbox list` and `drop`: what waits to be delivered, while the gateway does not run.
+fn outbox(config: &Config, words: &[String]) -> Result<(), String> {
+    if !config.state_dir.join(outbox_store::FILE).exists() {
+        return Err(format!("{}: no gateway has run with this state directory", config.state_dir.display()));
+    }
+    let mut store = Store::open(&config.state_dir)?;
+    let fail = |e: outbox_store::Fault| format!("the outbox: {e}");
+    let waiting = store.events().map_err(fail)?;
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["list"] => {
+            for w in &waiting {
+                // Bodies may hold digits and numbers: only what kind of event it is.
+                let body: serde_json::Value = serde_json::from_slice(&w.body).unwrap_or_default();
+                let text = |key: &str| body.get(key).and_then(serde_json::Value::as_str).unwrap_or("-");
+                let (kind, leg) = (text("type"), text("leg_id"));
+                let at = Utc::from_millis(w.at_ms).rfc3339();
+                say(&format!("{}\t{at}\t{kind}\t{leg}\t{}\t{}", w.row, w.event_id, shown_url(&w.url)));
+            }
+            Ok(())
+        }
+        ["drop", "all"] => drop_events(&mut store, waiting.iter().map(|w| w.row).collect()),
+        ["drop", number] => {
+            let row = number.parse().map_err(|_| format!("{number} is no number of an event"))?;
+            if !waiting.iter().any(|w| w.row == row) {
+                return Err(format!("no event {row} waits; `branchline outbox list` shows those that do"));
+            }
+            drop_events(&mut store, vec![row])
+        }
+        _ => Err("branchline outbox list | drop NUMBER | drop all".to_owned()),
+    }
+}
+
+fn drop_events(store: &mut Store, rows: Vec<u64>) -> Result<(), String> {
+    let ops: Vec<Op> = rows.into_iter().map(Op::Done).collect();
+    store.apply(&ops).map_err(|e| format!("the outbox: {e}"))?;
+    say(&format!("{} dropped", ops.len()));
     Ok(())
 }
 

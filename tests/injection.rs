@@ -16,92 +16,15 @@
     reason = "a test may fail loudly"
 )]
 
+#[path = "common/caller.rs"]
+mod caller;
 mod common;
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
-use branchline::rtp::packet::header;
+use caller::{Caller, packet, udp};
 use common::Gateway;
-
-/// A caller of ours: its signalling and its media.
-struct Caller {
-    sip: UdpSocket,
-    rtp: UdpSocket,
-    gateway: SocketAddr,
-    /// Where the gateway wants its media.
-    media: SocketAddr,
-    leg: String,
-}
-
-fn udp(ip: &str) -> UdpSocket {
-    let s = UdpSocket::bind((ip, 0)).unwrap();
-    s.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    s
-}
-
-impl Caller {
-    fn request(&self, method: &str, cseq: u32, to_tag: &str, body: &str) {
-        let at = self.sip.local_addr().unwrap();
-        let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
-        let text = format!(
-            "{method} sip:x@{gw} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK{method}{cseq};rport\r\nMax-Forwards: 70\r\n\
-             From: <sip:t@{at}>;tag=1\r\nTo: <sip:x@{gw}>{to_tag}\r\nCall-ID: injected\r\nCSeq: {cseq} {method}\r\n\
-             Contact: <sip:t@{at}>\r\n{kind}Content-Length: {}\r\n\r\n{body}",
-            body.len(),
-            gw = self.gateway,
-        );
-        self.sip.send_to(text.as_bytes(), self.gateway).unwrap();
-    }
-
-    fn hears(&self, start: &str) -> String {
-        let mut buffer = [0u8; 4096];
-        loop {
-            let n = self.sip.recv(&mut buffer).unwrap();
-            let text = String::from_utf8_lossy(&buffer[..n]).into_owned();
-            if text.starts_with(start) {
-                return text;
-            }
-        }
-    }
-
-    /// Calls and is answered.
-    fn call(gw: &Gateway) -> Self {
-        let gateway = gw.listen["sip"].as_str().unwrap().parse().unwrap();
-        let (sip, rtp) = (udp("127.0.0.1"), udp("127.0.0.1"));
-        let mut c = Self { sip, rtp, gateway, media: gateway, leg: String::new() };
-        let port = c.rtp.local_addr().unwrap().port();
-        let sdp = format!(
-            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n"
-        );
-        c.request("INVITE", 1, "", &sdp);
-        c.hears("SIP/2.0 180");
-        c.leg = gw.get("/v1/legs").json()[0]["id"].as_str().unwrap().to_owned();
-        assert_eq!(gw.post(&format!("/v1/legs/{}/answer", c.leg), "").status, 200);
-        let answer = c.hears("SIP/2.0 200");
-        let line = answer.lines().find(|l| l.starts_with("m=audio ")).unwrap();
-        c.media = SocketAddr::new(gateway.ip(), line.split(' ').nth(1).unwrap().parse().unwrap());
-        let to = answer.lines().find(|l| l.starts_with("To: ")).unwrap();
-        let tag = to.split_once(";tag=").map(|(_, t)| format!(";tag={t}")).unwrap();
-        c.request("ACK", 1, &tag, "");
-        c
-    }
-}
-
-/// A packet of 20 ms: as loud as can be, or silent.
-fn packet(payload_type: u8, sequence: u16, ssrc: u32, loud: bool) -> Vec<u8> {
-    let mut p = header(false, payload_type, sequence, u32::from(sequence) * 160, ssrc).to_vec();
-    p.extend((0..160).map(|n| {
-        if !loud {
-            0xff
-        } else if n / 4 % 2 == 0 {
-            0x00
-        } else {
-            0x80
-        }
-    }));
-    p
-}
 
 #[test]
 fn packets_of_others_are_never_heard_nor_answered_but_counted() {

@@ -14,7 +14,7 @@ use branchline::gateway::command::Originate;
 use branchline::gateway::playback::{Owner, Sound, tone};
 use branchline::gateway::ports::Port;
 use branchline::gateway::room::JoinFlags;
-use branchline::gateway::work::{Work, WorkResult};
+use branchline::gateway::work::{Work, WorkResult, Written};
 use branchline::media::command::{Command, Fact, Quality};
 use branchline::media::play::Over;
 use branchline::sip::locals::Locals;
@@ -337,7 +337,7 @@ impl World<'_> {
                 self.gw.handle_media(self.now, Fact::Played { play, played_ms: 0, over: Over::Stopped });
             }
             Command::StopRecord { record } => {
-                self.gw.handle_recording_closed(self.now, record, None);
+                self.gw.handle_recording_closed(self.now, record, None, Written::default());
             }
             // Everything else wants no answer.
             _ => {}

@@ -30,6 +30,25 @@ impl Utc {
         self.0.as_secs()
     }
 
+    /// Whole Unix milliseconds.
+    #[must_use]
+    pub fn millis(self) -> u64 {
+        u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// A time in whole Unix milliseconds.
+    #[must_use]
+    pub fn from_millis(ms: u64) -> Self {
+        Self(Duration::from_millis(ms))
+    }
+
+    /// Reads RFC 3339 as [`Self::rfc3339`] writes it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let time = humantime::parse_rfc3339(text).ok()?;
+        time.duration_since(UNIX_EPOCH).ok().map(Self)
+    }
+
     /// RFC 3339 with a fraction of up to nine digits, trailing zeros trimmed, `Z`.
     #[must_use]
     pub fn rfc3339(self) -> String {
@@ -58,6 +77,8 @@ mod tests {
     #[test]
     fn timestamps_trim_their_fraction() {
         let at = |secs, nanos| Utc(Duration::new(secs, nanos)).rfc3339();
+        let some = Utc::from_millis(1_776_330_000_120);
+        assert_eq!((Utc::parse(&some.rfc3339()), some.millis()), (Some(some), 1_776_330_000_120));
         assert_eq!(at(0, 0), "1970-01-01T00:00:00Z");
         assert_eq!(at(1_776_330_000, 123_456_789), "2026-04-16T09:00:00.123456789Z");
         assert_eq!(at(1_776_330_000, 120_000_000), "2026-04-16T09:00:00.12Z");

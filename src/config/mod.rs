@@ -39,6 +39,8 @@ pub struct Config {
     pub rooms: Rooms,
     /// Prompts.
     pub prompts: Prompts,
+    /// What outlives a restart.
+    pub outbox: Outbox,
     /// Recordings.
     pub recording: Recording,
     /// Events.
@@ -153,6 +155,15 @@ pub struct Rtp {
     pub realtime_priority: u32,
     /// How hard the Opus encoder tries, 0 to 10.
     pub opus_complexity: u32,
+}
+
+/// `[outbox]`: events that wait for a target that is away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outbox {
+    /// Room for them, MB.
+    pub max_mb: u32,
+    /// How long they are kept, hours.
+    pub keep_h: u32,
 }
 
 /// Rooms.
@@ -278,6 +289,7 @@ impl Default for Config {
             },
             rooms: Rooms { sample_rate: 16_000, comfort_noise: true },
             prompts: Prompts { dir: String::new() },
+            outbox: Outbox { max_mb: 64, keep_h: 96 },
             recording: Recording { dir: String::new() },
             webhook: Webhook { url: String::new(), secret: String::new() },
             security: Security { url_allow: Vec::new() },

@@ -156,6 +156,8 @@ pub static SETTINGS: &[Setting] = &[
     setting!("rooms.sample_rate", [], rooms.sample_rate, in room_rate),
     setting!("rooms.comfort_noise", ["COMFORT_NOISE_ENABLED"], rooms.comfort_noise),
     setting!("prompts.dir", ["PROMPT_DIR"], prompts.dir),
+    setting!("outbox.max_mb", [], outbox.max_mb, 1..=4096),
+    setting!("outbox.keep_h", [], outbox.keep_h, 72..=8760),
     setting!("recording.dir", ["RECORDING_DIR"], recording.dir),
     setting!("webhook.url", ["WEBHOOK_URL"], webhook.url, in |v: &String| hook_url(v)),
     setting!(secret "webhook.secret", ["WEBHOOK_SECRET"], webhook.secret),

@@ -1,10 +1,12 @@
-//! Queues of events, one a target: in order, one at a time, none of them delaying another.
+//! Queues of events, one a target: none of them delays another, and a dead one costs next to nothing. What the outbox
+//! holds is asked for piece by piece.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::backoff;
+pub use super::queue::Item;
+use super::queue::Queue;
 use crate::base::rng::Rng;
 
 /// Where events go.
@@ -18,25 +20,16 @@ pub struct Destination {
     pub trusted: bool,
 }
 
-/// An event on its way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Item {
-    /// Goes into `X-Event-Id`.
-    pub event_id: String,
-    /// The body, byte for byte the same at every try.
-    pub body: Arc<[u8]>,
-    /// The last event of a leg or recording: dropped only when nothing else is left to drop.
-    pub terminal: bool,
-}
-
-/// Events of one target held at most; past it the oldest that is not terminal is dropped and counted.
-pub const MAX_QUEUED: usize = 1000;
-/// Targets with events at once; past it the worst loses its events, which are counted.
+/// Targets in memory at once; past it the worst is left to the outbox until there is room again.
 pub const MAX_TARGETS: usize = 1024;
 /// Deliveries under way at once.
 pub const MAX_IN_FLIGHT: usize = 8;
-/// Of these, deliveries to targets that failed last time.
+/// Of these, deliveries to one target, all of different legs.
+pub const MAX_OF_TARGET: usize = 4;
+/// Of these, deliveries to servers that failed last time.
 pub const MAX_DOUBTFUL: usize = 2;
+/// Servers whose failures are remembered.
+const MAX_DOUBTS: usize = 1024;
 
 /// Names a target.
 pub type TargetId = u64;
@@ -44,15 +37,10 @@ pub type TargetId = u64;
 #[derive(Debug)]
 struct Target {
     destination: Destination,
-    queue: VecDeque<Item>,
-    in_flight: bool,
+    queue: Queue,
     not_before: Option<Instant>,
-}
-
-impl Target {
-    fn is_waiting(&self) -> bool {
-        !self.in_flight && !self.queue.is_empty()
-    }
+    last_error: Option<String>,
+    dropped: u64,
 }
 
 /// What is under way.
@@ -69,14 +57,20 @@ impl Room {
     }
 }
 
-/// Servers whose failures are remembered.
-const MAX_DOUBTS: usize = 1024;
-
 /// `https://host:port` of a URL.
 fn authority(url: &str) -> &str {
     let from = url.find("://").map_or(0, |at| at + 3);
     let end = url.get(from..).and_then(|rest| rest.find(['/', '?'])).map_or(url.len(), |at| from + at);
     url.get(..end).unwrap_or(url)
+}
+
+/// A URL as it may be shown: without a query or a user, which may hold secrets.
+#[must_use]
+pub fn shown_url(url: &str) -> String {
+    let plain = url.split(['?', '#']).next().unwrap_or_default();
+    let Some((scheme, rest)) = plain.split_once("://") else { return plain.to_owned() };
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    format!("{scheme}://{}{path}", host.rsplit('@').next().unwrap_or_default())
 }
 
 /// One delivery to carry out.
@@ -88,6 +82,19 @@ pub struct Job {
     pub destination: Destination,
     /// What.
     pub item: Item,
+}
+
+/// Events that the outbox should be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Load {
+    /// Goes back with what it had.
+    pub target: TargetId,
+    /// Whose events.
+    pub destination: Destination,
+    /// Those behind this row.
+    pub after: u64,
+    /// So many at most.
+    pub most: usize,
 }
 
 /// Counters of all queues.
@@ -103,17 +110,41 @@ pub struct Counts {
     pub dropped: u64,
     /// Events waiting.
     pub waiting: u64,
+    /// Of these, events that only memory has.
+    pub volatile: u64,
+}
+
+/// How delivery to a target goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetView {
+    /// Where its events go.
+    pub destination: Destination,
+    /// Events that wait or are on their way.
+    pub queued: u64,
+    /// Failures in a row of its server.
+    pub failures: u32,
+    /// Why the last try failed; `None`: it did not.
+    pub last_error: Option<String>,
+    /// When it is tried again.
+    pub next_try: Option<Instant>,
+    /// Events of it that were lost.
+    pub dropped: u64,
 }
 
 /// All queues.
 #[derive(Debug)]
 pub struct EventQueues {
     targets: BTreeMap<TargetId, Target>,
+    names: BTreeMap<Destination, TargetId>,
     /// Failures in a row by server.
     doubts: BTreeMap<String, u32>,
     next: TargetId,
     /// Where the search for the next job goes on, so that all get their turn.
     turn: TargetId,
+    /// Targets were left to the outbox.
+    parked: bool,
+    /// Rows that the outbox may forget.
+    finished: VecDeque<u64>,
     rng: Rng,
     counts: Counts,
 }
@@ -124,9 +155,12 @@ impl EventQueues {
     pub fn new(rng: Rng) -> Self {
         Self {
             targets: BTreeMap::new(),
+            names: BTreeMap::new(),
             doubts: BTreeMap::new(),
             next: 0,
             turn: 0,
+            parked: false,
+            finished: VecDeque::new(),
             rng,
             counts: Counts::default(),
         }
@@ -134,44 +168,65 @@ impl EventQueues {
 
     /// Queues an event.
     pub fn push(&mut self, to: &Destination, item: Item) {
-        let known = self.targets.iter().find(|(_, t)| t.destination == *to).map(|(id, _)| *id);
-        let id = match known {
-            Some(id) => id,
-            None => {
-                if self.targets.len() >= MAX_TARGETS {
-                    self.drop_worst();
-                }
-                self.add(to)
-            }
-        };
-        let Some(target) = self.targets.get_mut(&id) else { return };
         self.counts.enqueued += 1;
-        target.queue.push_back(item);
-        if target.queue.len() > MAX_QUEUED {
-            // The first in line may be on its way just now.
-            let from = usize::from(target.in_flight);
-            let at = target.queue.iter().skip(from).position(|i| !i.terminal).map_or(from, |p| p + from);
-            target.queue.remove(at);
+        let id = self.target(to);
+        let Some(target) = self.targets.get_mut(&id) else { return };
+        if let Some(lost) = target.queue.push(item) {
+            target.dropped += 1;
             self.counts.dropped += 1;
+            self.finished.extend(lost.stored.then_some(lost.row));
         }
     }
 
-    fn add(&mut self, to: &Destination) -> TargetId {
+    /// The outbox has so many events for this target, from earlier times.
+    pub fn restore(&mut self, to: &Destination, count: u64) {
+        if self.find(to).is_none() && count > 0 && self.targets.len() < MAX_TARGETS {
+            self.add(to, count);
+        }
+    }
+
+    fn find(&self, to: &Destination) -> Option<TargetId> {
+        self.names.get(to).copied()
+    }
+
+    fn target(&mut self, to: &Destination) -> TargetId {
+        if let Some(known) = self.find(to) {
+            return known;
+        }
+        if self.targets.len() >= MAX_TARGETS {
+            self.park_worst();
+        }
+        // Events of it may be in the outbox: what it has is asked for, this one among it.
+        self.add(to, u64::from(self.parked))
+    }
+
+    fn add(&mut self, to: &Destination, stored: u64) -> TargetId {
         self.next += 1;
+        let queue = Queue::with_stored(stored);
         let target =
-            Target { destination: to.clone(), queue: VecDeque::new(), in_flight: false, not_before: None };
+            Target { destination: to.clone(), queue, not_before: None, last_error: None, dropped: 0 };
         self.targets.insert(self.next, target);
+        self.names.insert(to.clone(), self.next);
         self.next
     }
 
-    /// Makes room: the target whose server has failed most often loses its events.
-    fn drop_worst(&mut self) {
+    /// Makes room: the target whose server has failed most often is left to the outbox.
+    fn park_worst(&mut self) {
         let failures = |t: &Target| self.failures(&t.destination);
-        let idle = self.targets.iter().filter(|(_, t)| !t.in_flight && !t.destination.trusted);
+        let idle = self.targets.iter().filter(|(_, t)| t.queue.flying() == 0 && !t.destination.trusted);
         let Some(id) = idle.max_by_key(|(_, t)| failures(t)).map(|(id, _)| *id) else { return };
-        if let Some(t) = self.targets.remove(&id) {
-            self.counts.dropped += t.queue.len() as u64;
+        if let Some(t) = self.remove(id) {
+            self.counts.dropped += t.queue.volatile();
+            self.parked = true;
         }
+    }
+
+    /// True, once, when targets that were left to the outbox may come back: [`Self::restore`] should be called with
+    /// all that it has.
+    pub fn poll_revive(&mut self) -> bool {
+        let now = self.parked && self.targets.len() < MAX_TARGETS / 2;
+        self.parked &= !now;
+        now
     }
 
     /// Failures in a row of a destination's server: doubt is about the machine, not about one URL of it.
@@ -179,50 +234,108 @@ impl EventQueues {
         self.doubts.get(authority(&to.url)).copied().unwrap_or(0)
     }
 
+    /// True when a target has something to deliver and may try.
+    fn may_try(&self, t: &Target, room: Room) -> bool {
+        let failures = self.failures(&t.destination);
+        let most = if failures == 0 { MAX_OF_TARGET } else { 1 };
+        room.allows(failures) && t.queue.flying() < most && t.queue.is_ready()
+    }
+
     /// The next delivery to carry out at `now`, until `None`.
     pub fn poll(&mut self, now: Instant) -> Option<Job> {
         let turn = self.turn;
-        let after = self.targets.range(turn + 1..).chain(self.targets.range(..=turn));
         let room = self.room();
-        let due = |t: &Target| {
-            room.allows(self.failures(&t.destination)) && t.not_before.is_none_or(|at| at <= now)
-        };
-        let id = after.into_iter().find(|(_, t)| t.is_waiting() && due(t)).map(|(id, _)| *id)?;
-        self.turn = id;
-        let target = self.targets.get_mut(&id)?;
-        target.in_flight = true;
-        let item = target.queue.front()?.clone();
-        Some(Job { target: id, destination: target.destination.clone(), item })
+        let due = |t: &Target| t.not_before.is_none_or(|at| at <= now) && self.may_try(t, room);
+        let in_turn = || self.targets.range(turn + 1..).chain(self.targets.range(..=turn));
+        let candidates: Vec<TargetId> = in_turn().filter(|(_, t)| due(t)).map(|(id, _)| *id).collect();
+        for id in candidates {
+            // Everything that is ready may wait for earlier events of its leg.
+            if let Some(target) = self.targets.get_mut(&id)
+                && let Some(item) = target.queue.next()
+            {
+                self.turn = id;
+                return Some(Job { target: id, destination: target.destination.clone(), item });
+            }
+        }
+        None
+    }
+
+    /// The next question for the outbox, until `None`. A target that has to wait needs nothing yet.
+    pub fn poll_load(&mut self) -> Option<Load> {
+        let doubts = &self.doubts;
+        self.targets.iter_mut().find_map(|(id, t)| {
+            let failing = doubts.contains_key(authority(&t.destination.url));
+            let (after, most) = t.queue.wants(failing)?;
+            Some(Load { target: *id, destination: t.destination.clone(), after, most })
+        })
+    }
+
+    /// What the outbox had, and how much more it has behind that.
+    pub fn handle_loaded(&mut self, id: TargetId, items: Vec<Item>, left: u64) {
+        if let Some(target) = self.targets.get_mut(&id) {
+            target.queue.loaded(items, left);
+        }
+        self.forget_if_done(id);
+    }
+
+    /// A row that the outbox may forget, until `None`.
+    pub fn poll_finished(&mut self) -> Option<u64> {
+        self.finished.pop_front()
     }
 
     fn room(&self) -> Room {
-        let flying = self.targets.values().filter(|t| t.in_flight);
-        let doubtful = flying.clone().filter(|t| self.failures(&t.destination) > 0).count();
-        Room { flying: flying.count(), doubtful }
+        let flying = || self.targets.values().map(|t| (t.queue.flying(), self.failures(&t.destination)));
+        Room {
+            flying: flying().map(|(n, _)| n).sum(),
+            doubtful: flying().filter(|(_, failures)| *failures > 0).map(|(n, _)| n).sum(),
+        }
     }
 
-    /// What came of a delivery.
-    pub fn handle_outcome(&mut self, now: Instant, id: TargetId, delivered: bool) {
+    /// What came of a delivery: why it failed, if it did.
+    pub fn handle_outcome(&mut self, now: Instant, id: TargetId, row: u64, outcome: Result<(), String>) {
         let Some(target) = self.targets.get_mut(&id) else { return };
-        target.in_flight = false;
         let server = authority(&target.destination.url).to_owned();
-        if delivered {
-            target.queue.pop_front();
-            target.not_before = None;
-            self.doubts.remove(&server);
-            self.counts.delivered += 1;
-        } else {
-            if self.doubts.len() >= MAX_DOUBTS {
-                self.doubts.pop_first();
+        match outcome {
+            Ok(()) => {
+                target.queue.done(row);
+                (target.not_before, target.last_error) = (None, None);
+                self.finished.push_back(row);
+                self.doubts.remove(&server);
+                self.counts.delivered += 1;
             }
-            let failures = self.doubts.entry(server).or_default();
-            *failures = failures.saturating_add(1);
-            target.not_before = Some(now + backoff::delay(*failures, &mut self.rng));
-            self.counts.failed += 1;
+            Err(why) => {
+                target.queue.failed(row);
+                target.last_error = Some(why);
+                // Several that were under way when a server went down are one failure.
+                if target.not_before.is_none_or(|at| at <= now) {
+                    if self.doubts.len() >= MAX_DOUBTS {
+                        self.doubts.pop_first();
+                    }
+                    let failures = self.doubts.entry(server).or_default();
+                    *failures = failures.saturating_add(1);
+                    target.not_before = Some(now + backoff::delay(*failures, &mut self.rng));
+                }
+                self.counts.failed += 1;
+            }
         }
-        if target.queue.is_empty() {
-            self.targets.remove(&id);
+        self.forget_if_done(id);
+    }
+
+    fn forget_if_done(&mut self, id: TargetId) {
+        if self.targets.get(&id).is_some_and(|t| t.queue.is_empty()) {
+            self.remove(id);
         }
+    }
+
+    fn remove(&mut self, id: TargetId) -> Option<Target> {
+        let target = self.targets.remove(&id)?;
+        self.names.remove(&target.destination);
+        Some(target)
+    }
+
+    /// So many events were lost in the outbox: too old, or no room.
+    pub fn note_lost(&mut self, count: u64) {
+        self.counts.dropped += count;
     }
 
     /// When to call [`Self::poll`] next, if a target waits for its next try and may have it then. Where
@@ -230,8 +343,7 @@ impl EventQueues {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let room = self.room();
-        let waits =
-            self.targets.values().filter(|t| t.is_waiting() && room.allows(self.failures(&t.destination)));
+        let waits = self.targets.values().filter(|t| self.may_try(t, room));
         waits.filter_map(|t| t.not_before).min()
     }
 
@@ -244,135 +356,25 @@ impl EventQueues {
     /// Counters.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        let waiting = self.targets.values().map(|t| t.queue.len() as u64).sum();
-        Counts { waiting, ..self.counts }
+        let sum = |f: fn(&Queue) -> u64| self.targets.values().map(|t| f(&t.queue)).sum();
+        Counts { waiting: sum(Queue::len), volatile: sum(Queue::volatile), ..self.counts }
+    }
+
+    /// How delivery goes, target by target.
+    #[must_use]
+    pub fn view(&self) -> Vec<TargetView> {
+        let one = |t: &Target| TargetView {
+            destination: t.destination.clone(),
+            queued: t.queue.len(),
+            failures: self.failures(&t.destination),
+            last_error: t.last_error.clone(),
+            next_try: t.not_before,
+            dropped: t.dropped,
+        };
+        self.targets.values().map(one).collect()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    #[expect(clippy::disallowed_methods, reason = "an arbitrary epoch")]
-    fn epoch() -> Instant {
-        Instant::now()
-    }
-
-    fn to(url: &str) -> Destination {
-        Destination { url: url.into(), secret: String::new(), trusted: true }
-    }
-
-    fn item(n: usize, terminal: bool) -> Item {
-        Item { event_id: n.to_string(), body: Arc::from(n.to_string().as_bytes()), terminal }
-    }
-
-    #[test]
-    fn a_dead_target_delays_nobody_and_keeps_its_order() {
-        for seed in 0..300 {
-            let mut rng = Rng::from_number(seed);
-            let mut q = EventQueues::new(rng.fork());
-            let mut now = epoch();
-            for n in 0..50 {
-                q.push(&to("dead"), item(n, false));
-                q.push(&to("good"), item(n, false));
-            }
-            let end = now + Duration::from_secs(600);
-            let back = now + Duration::from_secs(300);
-            let (mut good, mut dead, mut tries) = (Vec::new(), Vec::new(), 0);
-            while now < end && !q.is_empty() {
-                while let Some(job) = q.poll(now) {
-                    // One try in ten is lost anyway.
-                    let lost = rng.chance(10);
-                    let ok = !lost && (job.destination.url == "good" || now >= back);
-                    if job.destination.url == "dead" && now < back {
-                        tries += 1;
-                    }
-                    if ok {
-                        let list = if job.destination.url == "good" { &mut good } else { &mut dead };
-                        list.push(job.item.event_id.parse::<usize>().unwrap());
-                    }
-                    q.handle_outcome(now, job.target, ok);
-                }
-                now = q.poll_timeout().unwrap_or(end).max(now + Duration::from_millis(1));
-            }
-            assert_eq!(good, (0..50).collect::<Vec<_>>(), "seed {seed}");
-            assert_eq!(dead, (0..50).collect::<Vec<_>>(), "seed {seed}");
-            assert!((8..=14).contains(&tries), "seed {seed}: {tries} tries in five minutes");
-        }
-    }
-
-    #[test]
-    fn a_full_queue_loses_the_oldest_that_is_not_the_last_word() {
-        let mut q = EventQueues::new(Rng::from_number(1));
-        let now = epoch();
-        q.push(&to("x"), item(0, true));
-        for n in 1..=MAX_QUEUED + 5 {
-            q.push(&to("x"), item(n, n % 2 == 0));
-        }
-        assert_eq!((q.counts().dropped, q.counts().waiting), (6, MAX_QUEUED as u64));
-        let mut got = Vec::new();
-        while let Some(job) = q.poll(now) {
-            got.push(job.item.event_id.parse::<usize>().unwrap());
-            q.handle_outcome(now, job.target, true);
-        }
-        assert_eq!(got[..4], [0, 2, 4, 6]);
-        assert!(got.contains(&(MAX_QUEUED + 5)));
-        assert!(q.is_empty() && q.poll_timeout().is_none());
-    }
-
-    #[test]
-    fn no_wake_up_is_asked_for_that_nothing_could_use() {
-        let mut q = EventQueues::new(Rng::from_number(1));
-        let now = epoch();
-        for n in 0..5 {
-            q.push(&to(&format!("http://dead{n}/")), item(n, false));
-        }
-        let jobs: Vec<Job> = std::iter::from_fn(|| q.poll(now)).collect();
-        jobs.iter().for_each(|j| q.handle_outcome(now, j.target, false));
-        let later = now + Duration::from_secs(5);
-        let hanging: Vec<Job> = std::iter::from_fn(|| q.poll(later)).collect();
-        assert_eq!((hanging.len(), q.poll_timeout()), (MAX_DOUBTFUL, None));
-        q.handle_outcome(later, hanging[0].target, false);
-        assert!(q.poll_timeout().is_some());
-    }
-
-    #[test]
-    fn a_new_url_of_a_failed_server_is_in_doubt_too_and_a_crowd_never_shuts_others_out() {
-        let mut q = EventQueues::new(Rng::from_number(1));
-        let now = epoch();
-        for n in 0..MAX_TARGETS + 50 {
-            let leg = Destination { trusted: false, ..to(&format!("http://dead:1/{n}")) };
-            q.push(&leg, item(n, false));
-            if n == 0 {
-                let job = q.poll(now).unwrap();
-                q.handle_outcome(now, job.target, false);
-            }
-        }
-        q.push(&to("http://good/"), item(7, false));
-        let jobs: Vec<Job> = std::iter::from_fn(|| q.poll(now)).collect();
-        let dead = jobs.iter().filter(|j| j.destination.url.contains("dead")).count();
-        assert_eq!((dead, jobs.len()), (MAX_DOUBTFUL, MAX_DOUBTFUL + 1));
-        assert_eq!(q.counts().dropped, 51);
-    }
-
-    #[test]
-    fn what_is_under_way_is_bounded() {
-        let mut q = EventQueues::new(Rng::from_number(1));
-        let now = epoch();
-        for n in 0..20 {
-            q.push(&to(&format!("t{n}")), item(n, false));
-        }
-        let jobs: Vec<Job> = std::iter::from_fn(|| q.poll(now)).collect();
-        assert_eq!(jobs.len(), MAX_IN_FLIGHT);
-        for job in &jobs {
-            q.handle_outcome(now, job.target, false);
-        }
-        let later = now + Duration::from_secs(5);
-        let jobs: Vec<Job> = std::iter::from_fn(|| q.poll(later)).collect();
-        assert_eq!(jobs.len(), MAX_IN_FLIGHT, "others first, then at most two that failed");
-        let again =
-            jobs.iter().filter(|j| j.destination.url.as_str() < "t8" && j.destination.url.len() == 2).count();
-        assert!(again <= MAX_DOUBTFUL, "{again}");
-    }
-}
+#[path = "events_test.rs"]
+mod tests;

@@ -20,7 +20,7 @@ use super::sending::{Pending, Purpose};
 use super::slots::Slots;
 use super::snapshot::Numbers;
 use super::trunk::{Trunk, TrunkId};
-use super::work::{Work, WorkId, WorkResult};
+use super::work::{Work, WorkId, WorkResult, Written};
 use crate::base::deadlines::Deadlines;
 use crate::base::ids::Table;
 use crate::base::rng::Rng;
@@ -220,8 +220,14 @@ impl Gateway {
     }
 
     /// The recorder has closed a recording's file.
-    pub fn handle_recording_closed(&mut self, now: Now, record: RecordSlot, error: Option<String>) {
-        self.recording_closed(now, record, error);
+    pub fn handle_recording_closed(
+        &mut self,
+        now: Now,
+        record: RecordSlot,
+        error: Option<String>,
+        written: Written,
+    ) {
+        self.recording_closed(now, record, error, written);
         self.drain(now);
     }
 

@@ -7,8 +7,8 @@ use super::error::GatewayError;
 use super::event::Hook;
 use super::playback::Owner;
 use super::replies::{Handle, Reply};
-use super::work::{Work, WorkId};
-use crate::base::time::Now;
+use super::work::{Work, WorkId, Written};
+use crate::base::time::{Now, Utc};
 use crate::media::command::{Command, RecordSlot, Target};
 
 /// A recording.
@@ -18,6 +18,8 @@ pub struct Recording {
     pub target: Target,
     /// Its file.
     pub file: String,
+    /// When it began.
+    started: Utc,
     /// The room of the target, which may be deleted before it ends.
     room: Option<(String, Option<Hook>)>,
     state: State,
@@ -79,7 +81,8 @@ impl Gateway {
         let handle = self.expect_reply();
         let state = State::Opening { work, handle, stop: false };
         let room = self.room_of(target);
-        self.recordings.insert(slot, Recording { target, file, room, state, paused: false });
+        self.recordings
+            .insert(slot, Recording { target, file, started: now.utc, room, state, paused: false });
         Ok(handle)
     }
 
@@ -119,8 +122,10 @@ impl Gateway {
             return self.last_words(now, target);
         }
         r.state = State::Running;
+        r.started = now.utc;
+        let fields = vec![("file", file.as_str().into()), ("started_at", now.utc.rfc3339().into())];
         self.media.push_back(Command::Record { record: slot, target });
-        self.publish_about(now, target, room, "recording.started", vec![("file", file.as_str().into())]);
+        self.publish_about(now, target, room, "recording.started", fields);
         self.reply(handle, Ok(Reply::Recording(file)));
         if stop {
             self.close(slot, None);
@@ -162,12 +167,25 @@ impl Gateway {
     }
 
     /// The recorder has closed the file: because it was told to, or because the disk failed.
-    pub(super) fn recording_closed(&mut self, now: Now, slot: RecordSlot, error: Option<String>) {
+    pub(super) fn recording_closed(
+        &mut self,
+        now: Now,
+        slot: RecordSlot,
+        error: Option<String>,
+        written: Written,
+    ) {
         let Some(r) = self.recordings.remove(&slot) else { return };
         if r.state == State::Running {
             self.media.push_back(Command::StopRecord { record: slot });
         }
-        let mut fields: Vec<(&'static str, Value)> = vec![("file", r.file.as_str().into())];
+        let mut fields: Vec<(&'static str, Value)> = vec![
+            ("file", r.file.as_str().into()),
+            ("started_at", r.started.rfc3339().into()),
+            ("bytes", written.bytes.into()),
+            ("duration_ms", written.duration_ms.into()),
+            ("sample_rate", written.sample_rate.into()),
+            ("channels", written.channels.into()),
+        ];
         if let Some(e) = &error {
             fields.push(("error", e.as_str().into()));
         }

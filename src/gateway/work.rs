@@ -65,3 +65,16 @@ pub enum WorkResult {
     /// The file is there, or why not.
     RecordingOpened(Result<(), String>),
 }
+
+/// What a recording's file holds when it is closed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Size of the file, bytes.
+    pub bytes: u64,
+    /// Length of the sound, ms.
+    pub duration_ms: u64,
+    /// Sampling rate, Hz.
+    pub sample_rate: u32,
+    /// Channels.
+    pub channels: u16,
+}

@@ -21,17 +21,17 @@ pub async fn run(shell: Rc<Shell>, rules: Rules) {
         while let Some(job) = shell.next_delivery() {
             let (done, client) = (Rc::clone(&shell), client.clone());
             shell.spawn(async move {
-                let target = job.target;
-                let delivered = smol::unblock(move || post(&client, &job)).await;
-                done.delivered(target, delivered);
+                let (target, row) = (job.target, job.item.row);
+                let outcome = smol::unblock(move || post(&client, &job)).await;
+                done.delivered(target, row, outcome);
             });
         }
         shell.delivery_due().await;
     }
 }
 
-/// One try; true when the target took it.
-fn post(client: &HttpClient, job: &Job) -> bool {
+/// One try; why the target did not take it, if so.
+fn post(client: &HttpClient, job: &Job) -> Result<(), String> {
     let mut request = client
         .agent(job.destination.trusted)
         .post(&job.destination.url)
@@ -50,15 +50,15 @@ fn post(client: &HttpClient, job: &Job) -> bool {
         Ok(mut reply) if reply.status().is_success() => {
             // Read to its end, so that the connection can be used again; what it says is of no interest.
             let _said = reply.body_mut().with_config().limit(64 * 1024).read_to_vec();
-            true
+            Ok(())
         }
         Ok(reply) => {
             log::debug!(status = reply.status().as_u16(); "webhook refused");
-            false
+            Err(format!("it answered {}", reply.status().as_u16()))
         }
         Err(e) => {
             log::debug!(error:% = e; "webhook not reached");
-            false
+            Err(e.to_string())
         }
     }
 }

@@ -14,9 +14,10 @@ use hound::{SampleFormat, WavSpec, WavWriter};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::clock;
+use super::wav_repair::{Facts, repair};
 use crate::dsp::frame_len;
 use crate::dsp::resample::Resampler;
-use crate::gateway::work::WorkId;
+use crate::gateway::work::{WorkId, Written};
 use crate::media::command::RecordSlot;
 use crate::media::record::Shared;
 
@@ -51,8 +52,8 @@ pub struct Job {
 pub enum Note {
     /// The file is there, or why not.
     Opened(WorkId, Result<(), String>),
-    /// The file is complete; why it ended early, if it did.
-    Closed(RecordSlot, Option<String>),
+    /// The file is complete; why it ended early, if it did, and what it holds.
+    Closed(RecordSlot, Option<String>, Written),
 }
 
 struct Order(Job, Consumer<i16>, Arc<Shared>);
@@ -186,16 +187,32 @@ fn step(mut o: Open, now: Instant, running: bool, tell: &impl Fn(Note)) -> Optio
     });
     if let Err(e) = outcome {
         log::error!(error:% = e; "a recording ends: the disk refuses it");
-        tell(Note::Closed(o.job.record, Some(e.to_string())));
+        let why = e.to_string();
+        let (record, file) = (o.job.record, o.job.file.clone());
+        // What was written is kept: the header is put right for as much as there is.
+        drop(o);
+        let written = repair(Path::new(&file)).map_or_else(|_| Written::default(), written);
+        tell(Note::Closed(record, Some(why), written));
         return None;
     }
     if !ended {
         return Some(o);
     }
-    let record = o.job.record;
+    let (record, frames) = (o.job.record, u64::from(o.writer.duration()));
+    let (rate, channels) = (o.job.file_rate, o.job.channels);
     let error = o.writer.finalize().err().map(|e| e.to_string());
-    tell(Note::Closed(record, error));
+    let facts = Written {
+        bytes: 44 + frames * u64::from(channels) * 2,
+        duration_ms: frames * 1000 / u64::from(rate.max(1)),
+        sample_rate: rate,
+        channels,
+    };
+    tell(Note::Closed(record, error, facts));
     None
+}
+
+fn written(f: Facts) -> Written {
+    Written { bytes: f.bytes, duration_ms: f.duration_ms, sample_rate: f.sample_rate, channels: f.channels }
 }
 
 fn drain(o: &mut Open) -> hound::Result<()> {
@@ -263,7 +280,9 @@ mod tests {
         }
         shared.dropped.store(10, Ordering::Release);
         shared.ended.store(true, Ordering::Release);
-        assert_eq!(news.recv_blocking(), Ok(Note::Closed(3, None)));
+        let whole = Written { bytes: 44 + 60 * 320 * 4, duration_ms: 1200, sample_rate: 16_000, channels: 2 };
+        assert_eq!(news.recv_blocking(), Ok(Note::Closed(3, None, whole)));
+        assert_eq!(std::fs::metadata(&file).unwrap().len(), whole.bytes);
         let mut reader = hound::WavReader::open(&file).unwrap();
         assert_eq!(
             (reader.spec().sample_rate, reader.spec().channels, reader.duration()),

@@ -18,7 +18,9 @@ use super::dns::Dns;
 use super::executor::Executor;
 use super::feeder::Feeder;
 use super::http_client::{HttpClient, Rules};
+use super::mailroom::Mailroom;
 use super::media_thread::{Bell, MediaThread, Pulse};
+use super::outbox::Outbox;
 use super::recorder::{Note, Recorder};
 use super::rtp_ports::{PortPool, STOCK};
 use super::sip_stream;
@@ -29,8 +31,7 @@ use super::{clock, timer};
 use crate::base::rng::Rng;
 use crate::base::time::Now;
 use crate::config::{Config, TrunkFields};
-use crate::deliver::events::{Counts, Destination, EventQueues, Item, Job, TargetId};
-use crate::gateway::event::Event;
+use crate::deliver::events::{Counts, EventQueues};
 use crate::gateway::replies::{Handle, Reply};
 use crate::gateway::work::{WorkId, WorkResult};
 use crate::gateway::{Gateway, GatewayError};
@@ -52,7 +53,7 @@ const STANDSTILL: Duration = Duration::from_millis(1000);
 #[derive(Debug)]
 pub struct Shell {
     executor: Rc<Executor>,
-    config: Rc<Config>,
+    pub(super) config: Rc<Config>,
     gateway: RefCell<Gateway>,
     udp: Vec<Rc<Udp>>,
     pub(super) connections: RefCell<Connections>,
@@ -73,13 +74,15 @@ pub struct Shell {
     pub(super) prompts: Semaphore,
     /// Sounds being fetched, and how to give them up.
     pub(super) fetching: RefCell<BTreeMap<WorkId, Arc<AtomicBool>>>,
-    queues: RefCell<EventQueues>,
+    pub(super) queues: RefCell<EventQueues>,
+    pub(super) outbox: RefCell<Outbox>,
+    pub(super) mailroom: RefCell<Mailroom>,
     /// API calls whose reply is still to come.
     waiting: RefCell<BTreeMap<Handle, Sender<Result<Reply, GatewayError>>>>,
     /// Wakes the timer task when the next deadline may have changed.
     wake: (Sender<()>, Receiver<()>),
     /// Wakes the webhook client when there is something to deliver.
-    mail: (Sender<()>, Receiver<()>),
+    pub(super) mail: (Sender<()>, Receiver<()>),
     started: Instant,
 }
 
@@ -106,6 +109,10 @@ pub struct Parts {
     pub recorder: Recorder,
     /// Sounds.
     pub feeder: Feeder,
+    /// What outlives the process.
+    pub outbox: Outbox,
+    /// The number of the next event.
+    pub next_row: u64,
     /// Randomness of its own.
     pub rng: Rng,
 }
@@ -137,6 +144,8 @@ impl Shell {
             prompts: Semaphore::new(4),
             fetching: RefCell::default(),
             queues: RefCell::new(EventQueues::new(parts.rng)),
+            outbox: RefCell::new(parts.outbox),
+            mailroom: RefCell::new(Mailroom::new(parts.next_row)),
             waiting: RefCell::default(),
             wake: async_channel::bounded(1),
             mail: async_channel::bounded(1),
@@ -201,28 +210,6 @@ impl Shell {
             Some(Ok(outcome)) => outcome,
             Some(Err(_)) | None => Err(GatewayError::Failed("it did not happen in time".to_owned())),
         }
-    }
-
-    /// The next webhook delivery to carry out, until `None`.
-    #[must_use]
-    pub fn next_delivery(&self) -> Option<Job> {
-        self.queues.borrow_mut().poll(clock::now().mono)
-    }
-
-    /// What came of a delivery.
-    pub fn delivered(&self, target: TargetId, ok: bool) {
-        self.queues.borrow_mut().handle_outcome(clock::now().mono, target, ok);
-        let _woken = self.mail.0.try_send(());
-    }
-
-    /// Waits until there may be something to deliver.
-    pub async fn delivery_due(&self) {
-        let next = self.queues.borrow().poll_timeout();
-        let word = async {
-            // The sender lives as long as the shell.
-            let _word = self.mail.1.recv().await;
-        };
-        smol::future::or(timer::sleep_until(next), word).await;
     }
 
     /// Runs a task beside the gateway.
@@ -304,8 +291,8 @@ impl Shell {
         while let Ok(note) = notes.recv().await {
             match note {
                 Note::Opened(id, outcome) => self.done(id, WorkResult::RecordingOpened(outcome)),
-                Note::Closed(record, error) => {
-                    self.call(|gateway, now| gateway.handle_recording_closed(now, record, error));
+                Note::Closed(record, error, written) => {
+                    self.call(|gateway, now| gateway.handle_recording_closed(now, record, error, written));
                 }
             }
         }
@@ -341,15 +328,16 @@ impl Shell {
     pub async fn stop(self: &Rc<Self>) {
         self.call(|gateway, now| gateway.shut_down(now));
         let quiet = async {
-            while !(self.look(Gateway::is_quiet) && self.queues.borrow().is_empty()) {
+            while !(self.look(Gateway::is_quiet) && self.is_told()) {
                 timer::sleep(Duration::from_millis(20)).await;
             }
         };
         if timer::within(GOODBYE, quiet).await.is_none() {
-            log::warn!(events = self.event_counts().waiting; "stopping with words unsaid");
+            log::info!(events = self.event_counts().waiting; "events wait in the outbox for the next start");
         }
         self.media.borrow_mut().stop();
         self.recorder.borrow_mut().stop();
+        self.outbox.borrow_mut().stop();
     }
 
     /// Carries out everything the gateway asks for.
@@ -374,6 +362,7 @@ impl Shell {
             let Some(event) = event else { break };
             self.publish(&event);
         }
+        self.post();
         self.pass_on_replies();
         self.stock_ports();
         // A full channel means that the timer task is about to look anyway.
@@ -394,31 +383,6 @@ impl Shell {
             }
         }
         gateway.keep_replies(early);
-    }
-
-    fn publish(&self, event: &Event) {
-        let destination = match &event.hook {
-            Some(hook) => Destination {
-                url: hook.url.clone(),
-                secret: hook.secret.clone().unwrap_or_default(),
-                trusted: false,
-            },
-            None if self.config.webhook.url.is_empty() => return,
-            None => Destination {
-                url: self.config.webhook.url.clone(),
-                secret: self.config.webhook.secret.clone(),
-                trusted: true,
-            },
-        };
-        let body = event.to_json(&self.config.instance_id).to_string();
-        log::debug!(body = body; "event");
-        let item = Item {
-            event_id: event.event_id.clone(),
-            body: body.into_bytes().into(),
-            terminal: event.is_terminal(),
-        };
-        self.queues.borrow_mut().push(&destination, item);
-        let _woken = self.mail.0.try_send(());
     }
 
     fn transmit(self: &Rc<Self>, t: Transmit) {

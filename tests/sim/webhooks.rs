@@ -58,17 +58,26 @@ fn a_target_that_is_down_gets_all_of_it_later_and_in_order() {
         let mut due: BTreeMap<String, (usize, Instant, Event)> = BTreeMap::new();
         let mut got: BTreeMap<(usize, String), Vec<u64>> = BTreeMap::new();
         let mut delivered = 0;
+        let mut row = 0;
         while delivered < count {
             while let Some((_, node, e)) = coming.next_if(|(at, _, _)| start + (*at - first) <= now) {
-                let item =
-                    Item { event_id: e.event_id.clone(), body: Arc::from(*b"{}"), terminal: e.is_terminal() };
+                row += 1;
+                let item = Item {
+                    row,
+                    leg: e.leg_id.as_deref().map(Arc::from),
+                    event_id: e.event_id.clone(),
+                    body: Arc::from(*b"{}"),
+                    terminal: e.is_terminal(),
+                    stored: false,
+                };
                 queues.push(&to(node), item);
                 due.insert(e.event_id.clone(), (node, now, e));
             }
             while let Some(job) = queues.poll(now) {
                 let (node, since, event) = &due[&job.item.event_id];
                 let up = *node == B || now >= start + OUTAGE;
-                queues.handle_outcome(now, job.target, up);
+                let told = if up { Ok(()) } else { Err("down".to_owned()) };
+                queues.handle_outcome(now, job.target, job.item.row, told);
                 if up {
                     delivered += 1;
                     assert!(

@@ -1,0 +1,181 @@
+//! The events of one target: the next few in memory, the rest in the outbox. In order for each leg; those of different
+//! legs may overtake each other.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// An event on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Its place in the outbox; later events have larger ones.
+    pub row: u64,
+    /// The leg it is about: events of one leg stay in order.
+    pub leg: Option<Arc<str>>,
+    /// Goes into `X-Event-Id`.
+    pub event_id: String,
+    /// The body, byte for byte the same at every try.
+    pub body: Arc<[u8]>,
+    /// The last event of a leg or recording: dropped only when nothing else is left to drop.
+    pub terminal: bool,
+    /// The outbox has it.
+    pub stored: bool,
+}
+
+/// Events held in memory of those that the outbox has.
+pub const WINDOW: usize = 32;
+/// Events held in memory because the outbox could not take them, or to keep their order behind such.
+pub const MAX_TAIL: usize = 1000;
+
+#[derive(Debug)]
+struct Entry {
+    item: Item,
+    flying: bool,
+}
+
+/// The queue of one target: `head`, then those that only the outbox has, then `tail`.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    head: VecDeque<Entry>,
+    /// Events behind the head that the outbox alone has.
+    beyond: u64,
+    tail: VecDeque<Item>,
+    /// The largest row that has been in the head.
+    loaded: u64,
+    loading: bool,
+    /// Events that came while the outbox was being asked: it may not have counted them.
+    meanwhile: u64,
+}
+
+impl Queue {
+    /// A queue of which the outbox has some events already.
+    pub(super) fn with_stored(count: u64) -> Self {
+        Self { beyond: count, ..Self::default() }
+    }
+
+    /// Takes an event; gives back the one that is dropped for it.
+    pub(super) fn push(&mut self, item: Item) -> Option<Item> {
+        if item.stored && item.row <= self.loaded {
+            // The outbox has told of it already.
+            return None;
+        }
+        let straight = self.beyond == 0 && self.tail.is_empty();
+        if straight && self.head.len() < WINDOW {
+            self.put(item);
+        } else if item.stored && self.tail.is_empty() {
+            self.beyond += 1;
+            self.meanwhile += u64::from(self.loading);
+        } else {
+            self.tail.push_back(item);
+        }
+        if self.tail.len() <= MAX_TAIL {
+            return None;
+        }
+        // The oldest of those in memory alone that is no last word; one that is on its way may be there already.
+        let idle = |e: &Entry| !e.flying && !e.item.terminal && !e.item.stored;
+        if let Some(at) = self.head.iter().position(idle) {
+            return self.head.remove(at).map(|e| e.item);
+        }
+        let at = self.tail.iter().position(|i| !i.terminal).unwrap_or(0);
+        self.tail.remove(at)
+    }
+
+    fn put(&mut self, item: Item) {
+        if item.stored {
+            self.loaded = self.loaded.max(item.row);
+        }
+        self.head.push_back(Entry { item, flying: false });
+    }
+
+    /// The next event to deliver: the first of a leg none of whose events is on its way.
+    pub(super) fn next(&mut self) -> Option<Item> {
+        if self.head.is_empty() && self.beyond == 0 {
+            while self.head.len() < WINDOW
+                && let Some(item) = self.tail.pop_front()
+            {
+                self.put(item);
+            }
+        }
+        let first_of_leg = |at: usize| {
+            let leg = self.head.get(at).map(|e| &e.item.leg);
+            self.head.iter().take(at).all(|e| Some(&e.item.leg) != leg)
+        };
+        let at = (0..self.head.len()).find(|i| {
+            let flying = self.head.get(*i).is_some_and(|e| e.flying);
+            !flying && first_of_leg(*i)
+        })?;
+        let entry = self.head.get_mut(at)?;
+        entry.flying = true;
+        Some(entry.item.clone())
+    }
+
+    /// An event has arrived; it is no more.
+    pub(super) fn done(&mut self, row: u64) {
+        self.head.retain(|e| e.item.row != row);
+    }
+
+    /// An event has not arrived; while its target fails, memory holds only what is tried next.
+    pub(super) fn failed(&mut self, row: u64) {
+        self.head.iter_mut().filter(|e| e.item.row == row).for_each(|e| e.flying = false);
+        while self.head.len() > 1 && self.head.back().is_some_and(|e| !e.flying && e.item.stored) {
+            if let Some(entry) = self.head.pop_back() {
+                self.beyond += 1;
+                self.loaded = entry.item.row.saturating_sub(1);
+            }
+        }
+    }
+
+    /// What the outbox should be asked for: events behind this row, so many. While its target is `failing`, no more than
+    /// the one to try.
+    pub(super) fn wants(&mut self, failing: bool) -> Option<(u64, usize)> {
+        let (few, most) = if failing { (0, 1) } else { (WINDOW / 4, WINDOW - self.head.len().min(WINDOW)) };
+        if self.loading || self.beyond == 0 || self.head.len() > few {
+            return None;
+        }
+        (self.loading, self.meanwhile) = (true, 0);
+        Some((self.loaded, most))
+    }
+
+    /// What the outbox had; it has `left` more behind that.
+    pub(super) fn loaded(&mut self, items: Vec<Item>, left: u64) {
+        self.loading = false;
+        // Of the tail, too, the outbox has some.
+        let tail = || self.tail.iter().filter(|i| i.stored);
+        let end = tail().map(|i| i.row).min().unwrap_or(u64::MAX);
+        let behind = tail().count() as u64;
+        let known = self.loaded;
+        items.into_iter().filter(|i| i.row > known && i.row < end).for_each(|i| self.put(i));
+        self.beyond = (left + self.meanwhile).saturating_sub(behind);
+    }
+
+    /// Events that wait or are on their way.
+    pub(super) fn len(&self) -> u64 {
+        self.head.len() as u64 + self.beyond + self.tail.len() as u64
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Events on their way.
+    pub(super) fn flying(&self) -> usize {
+        self.head.iter().filter(|e| e.flying).count()
+    }
+
+    /// True when something can be delivered now.
+    pub(super) fn is_ready(&self) -> bool {
+        self.head.iter().any(|e| !e.flying)
+            || (self.head.is_empty() && self.beyond == 0 && !self.tail.is_empty())
+    }
+
+    /// Events held in memory.
+    #[cfg(test)]
+    pub(super) fn in_memory(&self) -> usize {
+        self.head.len() + self.tail.len()
+    }
+
+    /// Events that only memory has.
+    pub(super) fn volatile(&self) -> u64 {
+        let head = self.head.iter().filter(|e| !e.item.stored).count();
+        (head + self.tail.iter().filter(|i| !i.stored).count()) as u64
+    }
+}

@@ -1,0 +1,93 @@
+//! From an event to where it goes and to what the outbox keeps of it.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::outbox_rows::{LegRow, Op, RecordingRow};
+use crate::base::time::Utc;
+use crate::config::Config;
+use crate::deliver::events::{Destination, Item};
+use crate::gateway::event::Event;
+
+/// Where an event goes: to its own webhook, else the global one, else nowhere.
+#[must_use]
+pub fn destination(config: &Config, event: &Event) -> Option<Destination> {
+    match &event.hook {
+        Some(hook) => Some(Destination {
+            url: hook.url.clone(),
+            secret: hook.secret.clone().unwrap_or_default(),
+            trusted: false,
+        }),
+        None if config.webhook.url.is_empty() => None,
+        None => Some(Destination {
+            url: config.webhook.url.clone(),
+            secret: config.webhook.secret.clone(),
+            trusted: true,
+        }),
+    }
+}
+
+/// The event as it will be delivered.
+#[must_use]
+pub fn item(config: &Config, event: &Event, row: u64) -> Item {
+    let body = event.to_json(&config.instance_id).to_string();
+    log::debug!(body = body; "event");
+    Item {
+        row,
+        leg: event.leg_id.as_deref().map(Arc::from),
+        event_id: event.event_id.clone(),
+        body: body.into_bytes().into(),
+        terminal: event.is_terminal(),
+        stored: false,
+    }
+}
+
+/// What the outbox keeps of legs and recordings, beside the event itself.
+#[must_use]
+pub fn changes(event: &Event) -> Vec<Op> {
+    let mut out = Vec::new();
+    let at_ms = event.at.millis();
+    let hook = || event.hook.as_ref().map(|h| (h.url.clone(), h.secret.clone().unwrap_or_default()));
+    if let (Some(id), Some(seq)) = (&event.leg_id, event.leg_seq) {
+        if event.kind == "leg.disconnected" {
+            out.push(Op::LegGone(id.clone()));
+        } else {
+            let answered_ms = (event.kind == "leg.connected").then_some(at_ms);
+            out.push(Op::Leg(LegRow { id: id.clone(), seq, created_ms: at_ms, answered_ms, hook: hook() }));
+        }
+    }
+    if matches!(event.kind, "recording.started" | "recording.finished") {
+        let field = |key: &str| event.fields.iter().find(|(k, _)| *k == key).map(|(_, v)| v);
+        let number = |key: &str| field(key).and_then(Value::as_u64).unwrap_or(0);
+        let file = field("file").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let state = match (event.kind, field("error")) {
+            ("recording.started", _) => "recording",
+            (_, Some(_)) => "failed",
+            (_, None) => "finished",
+        };
+        out.push(Op::Recording(Box::new(RecordingRow {
+            id: base_name(&file),
+            file,
+            leg: event.leg_id.clone(),
+            room: event.room_id.clone(),
+            state: state.to_owned(),
+            started_ms: field("started_at")
+                .and_then(Value::as_str)
+                .and_then(Utc::parse)
+                .map_or(at_ms, Utc::millis),
+            bytes: number("bytes"),
+            duration_ms: number("duration_ms"),
+            sample_rate: u32::try_from(number("sample_rate")).unwrap_or(0),
+            channels: u16::try_from(number("channels")).unwrap_or(0),
+            hook: if event.leg_id.is_some() { None } else { hook() },
+        })));
+    }
+    out
+}
+
+/// The last part of a path.
+#[must_use]
+pub fn base_name(file: &str) -> String {
+    file.rsplit('/').next().unwrap_or_default().to_owned()
+}

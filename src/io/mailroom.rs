@@ -1,0 +1,165 @@
+//! The way of an event: from the gateway into the outbox, from there into the queues, from there to its target. It goes out
+//! only when the outbox has it, so that no number is told that a crash could take back.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use async_channel::Receiver;
+
+use super::event_ops::{changes, destination, item};
+use super::outbox::News;
+use super::outbox_rows::Op;
+use super::shell::Shell;
+use super::{clock, timer};
+use crate::deliver::events::{Destination, Item, Job, TargetId, TargetView};
+use crate::gateway::event::Event;
+
+/// Events that wait for the outbox at most; past it they go out without.
+const MAX_PENDING: usize = 8192;
+/// Changes that wait for a full outbox at most.
+const MAX_UNSENT: usize = 16_384;
+
+/// What is between the gateway and the outbox.
+#[derive(Debug)]
+pub struct Mailroom {
+    next_row: u64,
+    /// Changes that the outbox is to be told.
+    unsent: Vec<Op>,
+    /// Events that it is about to commit.
+    pending: VecDeque<(Destination, Item)>,
+}
+
+impl Mailroom {
+    /// An empty one; the first event has this number.
+    #[must_use]
+    pub fn new(next_row: u64) -> Self {
+        Self { next_row, unsent: Vec::new(), pending: VecDeque::new() }
+    }
+
+    /// Events up to this row are committed, or may go out without.
+    fn take(&mut self, upto: u64) -> Vec<(Destination, Item)> {
+        let count = self.pending.iter().take_while(|(_, i)| i.row <= upto).count();
+        self.pending.drain(..count).collect()
+    }
+}
+
+impl Shell {
+    /// An event of the gateway.
+    pub(super) fn publish(&self, event: &Event) {
+        let mut room = self.mailroom.borrow_mut();
+        room.unsent.extend(changes(event));
+        let Some(to) = destination(&self.config, event) else { return };
+        let item = item(&self.config, event, room.next_row);
+        room.next_row += 1;
+        room.unsent.push(Op::Event { to: to.clone(), item: item.clone(), at_ms: event.at.millis() });
+        room.pending.push_back((to, item));
+        if room.pending.len() > MAX_PENDING
+            && let Some((to, item)) = room.pending.pop_front()
+        {
+            // The outbox has stood still for long: better told than kept.
+            self.queues.borrow_mut().push(&to, item);
+        }
+    }
+
+    /// Tells the outbox what has changed.
+    pub(super) fn post(&self) {
+        let mut room = self.mailroom.borrow_mut();
+        if room.unsent.is_empty() {
+            return;
+        }
+        let ops = std::mem::take(&mut room.unsent);
+        if let Err(ops) = self.outbox.borrow().apply(ops) {
+            room.unsent = ops;
+            if room.unsent.len() > MAX_UNSENT {
+                room.unsent.retain(|op| !matches!(op, Op::Event { item, .. } if !item.terminal));
+            }
+        }
+    }
+
+    /// Takes the news of the outbox until the program ends.
+    pub async fn run_outbox(self: Rc<Self>, news: Receiver<News>) {
+        while let Ok(news) = news.recv().await {
+            match news {
+                News::Committed { upto, durable } => {
+                    let committed = self.mailroom.borrow_mut().take(upto);
+                    let mut queues = self.queues.borrow_mut();
+                    for (to, item) in committed {
+                        queues.push(&to, Item { stored: durable, ..item });
+                    }
+                }
+                News::Loaded { target, items, left } => {
+                    self.queues.borrow_mut().handle_loaded(target, items, left);
+                }
+                News::Lost(count) => self.queues.borrow_mut().note_lost(count),
+            }
+            self.mind_queues();
+        }
+    }
+
+    /// Asks the outbox what the queues want of it, and tells it what it may forget.
+    fn mind_queues(&self) {
+        {
+            let mut queues = self.queues.borrow_mut();
+            let mut room = self.mailroom.borrow_mut();
+            room.unsent.extend(std::iter::from_fn(|| queues.poll_finished()).map(Op::Done));
+            while let Some(load) = queues.poll_load() {
+                let target = load.target;
+                if !self.outbox.borrow().load(load) {
+                    queues.handle_loaded(target, Vec::new(), 1);
+                    break;
+                }
+            }
+        }
+        self.post();
+        let _woken = self.mail.0.try_send(());
+    }
+
+    /// The targets that events wait for since earlier lives.
+    pub fn restore_targets(&self, targets: &[(Destination, u64)]) {
+        targets.iter().for_each(|(to, count)| self.queues.borrow_mut().restore(to, *count));
+        self.mind_queues();
+    }
+
+    /// The next webhook delivery to carry out, until `None`.
+    #[must_use]
+    pub fn next_delivery(&self) -> Option<Job> {
+        self.queues.borrow_mut().poll(clock::now().mono)
+    }
+
+    /// What came of a delivery.
+    pub fn delivered(self: &Rc<Self>, target: TargetId, row: u64, outcome: Result<(), String>) {
+        self.queues.borrow_mut().handle_outcome(clock::now().mono, target, row, outcome);
+        self.mind_queues();
+        if self.queues.borrow_mut().poll_revive() {
+            let shell = Rc::clone(self);
+            self.spawn(async move {
+                let asked = shell.outbox.borrow().ask(|store| store.targets());
+                if let Some(Ok(targets)) = asked.await {
+                    shell.restore_targets(&targets);
+                }
+            });
+        }
+    }
+
+    /// Waits until there may be something to deliver.
+    pub async fn delivery_due(&self) {
+        let next = self.queues.borrow().poll_timeout();
+        let word = async {
+            // The sender lives as long as the shell.
+            let _word = self.mail.1.recv().await;
+        };
+        smol::future::or(timer::sleep_until(next), word).await;
+    }
+
+    /// True when every event has reached its target.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.queues.borrow().is_empty() && self.mailroom.borrow().pending.is_empty()
+    }
+
+    /// How delivery goes, target by target.
+    #[must_use]
+    pub fn webhooks(&self) -> Vec<TargetView> {
+        self.queues.borrow().view()
+    }
+}

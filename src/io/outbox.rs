@@ -1,0 +1,320 @@
+//! The thread that holds the outbox. What it is told it commits at once, into the page cache, where it survives the
+//! process; a second thread brings it to the disk at most once a second, where it survives the power too.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::clock;
+use super::outbox_rows::Op;
+use super::outbox_store::Store;
+use crate::deliver::events::{Item, Load, TargetId};
+
+/// Orders that wait at most.
+const MAX_ORDERS: usize = 4096;
+/// Orders carried out in one transaction at most.
+const MAX_BATCH: usize = 256;
+/// Changes that wait for a disk that takes none; past it those of events that are no last words are given up.
+const MAX_BACKLOG: usize = 16_384;
+/// How often a disk that failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often events that are too old are looked for, and that legs are alive is noted.
+const PRUNE: Duration = Duration::from_secs(60);
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// Least time between two syncs.
+const SYNC: Duration = Duration::from_secs(1);
+
+/// What was alive when the process last noted it, ms since 1970.
+pub const ALIVE: &str = "alive_ms";
+
+/// News from the outbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// All events up to this row are committed; or, where the disk takes nothing, may go out without.
+    Committed {
+        /// The last of them.
+        upto: u64,
+        /// They survive the process.
+        durable: bool,
+    },
+    /// What was asked for.
+    Loaded {
+        /// Whose events.
+        target: TargetId,
+        /// The events.
+        items: Vec<Item>,
+        /// How many more there are.
+        left: u64,
+    },
+    /// So many events were lost: too old, or no room for more.
+    Lost(u64),
+}
+
+/// How much may be kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of events.
+    pub budget: u64,
+    /// Age of events.
+    pub age: Duration,
+}
+
+type Question = Box<dyn FnOnce(&mut Store) + Send>;
+
+enum Order {
+    Apply(Vec<Op>),
+    Load(Load),
+    Ask(Question),
+}
+
+/// The control thread's end.
+#[derive(Debug)]
+pub struct Outbox {
+    orders: Option<SyncSender<Order>>,
+    handle: Option<thread::JoinHandle<()>>,
+}
+
+impl Outbox {
+    /// Starts the threads; their news come out of `news`.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn start(store: Store, limits: Limits, news: async_channel::Sender<News>) -> std::io::Result<Self> {
+        let (orders, take) = sync_channel(MAX_ORDERS);
+        let log = store.log_file();
+        let body = move || {
+            let (dirty, wakes) = sync_channel(1);
+            let syncs =
+                thread::Builder::new().name("outbox-sync".to_owned()).spawn(move || sync(&log, &wakes));
+            let mut keeper =
+                Keeper { store, limits, news, backlog: VecDeque::new(), failing: false, upto: 0 };
+            keeper.run(&take, &dirty);
+            drop(dirty);
+            match syncs.map(thread::JoinHandle::join) {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => log::error!("the thread that syncs the outbox had failed"),
+            }
+        };
+        let handle = thread::Builder::new().name("outbox".to_owned()).spawn(body)?;
+        Ok(Self { orders: Some(orders), handle: Some(handle) })
+    }
+
+    fn send(&self, order: Order) -> Result<(), Order> {
+        let Some(orders) = &self.orders else { return Err(order) };
+        orders.try_send(order).map_err(|e| match e {
+            std::sync::mpsc::TrySendError::Full(order)
+            | std::sync::mpsc::TrySendError::Disconnected(order) => order,
+        })
+    }
+
+    /// Passes changes on; gives them back when too many wait.
+    ///
+    /// # Errors
+    /// The changes.
+    pub fn apply(&self, ops: Vec<Op>) -> Result<(), Vec<Op>> {
+        match self.send(Order::Apply(ops)) {
+            Err(Order::Apply(ops)) => Err(ops),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Asks for events; false when too many wait.
+    #[must_use]
+    pub fn load(&self, load: Load) -> bool {
+        self.send(Order::Load(load)).is_ok()
+    }
+
+    /// Asks something; the answer comes when all that was told before is committed. `None`: it cannot be asked now.
+    pub fn ask<T: Send + 'static, F: FnOnce(&mut Store) -> T + Send + 'static>(
+        &self,
+        f: F,
+    ) -> impl Future<Output = Option<T>> + use<T, F> {
+        let (tell, answer) = async_channel::bounded(1);
+        let question = move |store: &mut Store| {
+            // Nobody waits any more: so be it.
+            let _told = tell.try_send(f(store));
+        };
+        let sent = self.send(Order::Ask(Box::new(question)));
+        async move {
+            sent.ok()?;
+            answer.recv().await.ok()
+        }
+    }
+
+    /// Commits and syncs all that was told, and ends the threads.
+    pub fn stop(&mut self) {
+        self.orders = None;
+        if let Some(handle) = self.handle.take()
+            && handle.join().is_err()
+        {
+            log::error!("the outbox thread had failed");
+        }
+    }
+}
+
+struct Keeper {
+    store: Store,
+    limits: Limits,
+    news: async_channel::Sender<News>,
+    /// Changes that the disk did not take.
+    backlog: VecDeque<Op>,
+    failing: bool,
+    /// The last row of an event seen.
+    upto: u64,
+}
+
+impl Keeper {
+    fn run(&mut self, orders: &Receiver<Order>, dirty: &SyncSender<()>) {
+        let mut prune_at = clock::now().mono;
+        let mut beat_at = prune_at;
+        let mut running = true;
+        while running {
+            let now = clock::now().mono;
+            let next = if self.failing { now + RETRY } else { prune_at.min(beat_at) };
+            let mut waiting: Vec<Order> = Vec::new();
+            match orders.recv_timeout(next.saturating_duration_since(now)) {
+                Ok(order) => waiting.push(order),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => running = false,
+            }
+            while waiting.len() < MAX_BATCH {
+                match orders.try_recv() {
+                    Ok(order) => waiting.push(order),
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+                }
+            }
+            self.carry_out(waiting, dirty);
+            let now = clock::now();
+            if now.mono >= prune_at {
+                prune_at = now.mono + PRUNE;
+                self.prune(now.utc.millis());
+            }
+            if now.mono >= beat_at {
+                beat_at = now.mono + HEARTBEAT;
+                self.note_alive(now.utc.millis());
+            }
+        }
+    }
+
+    fn carry_out(&mut self, orders: Vec<Order>, dirty: &SyncSender<()>) {
+        let mut questions = Vec::new();
+        for order in orders {
+            match order {
+                Order::Apply(ops) => self.backlog.extend(ops),
+                Order::Load(load) => questions.push(Err(load)),
+                Order::Ask(question) => questions.push(Ok(question)),
+            }
+        }
+        self.commit(dirty);
+        for question in questions {
+            match question {
+                Ok(question) => question(&mut self.store),
+                Err(load) => self.load(&load),
+            }
+        }
+    }
+
+    fn commit(&mut self, dirty: &SyncSender<()>) {
+        if self.backlog.is_empty() {
+            return;
+        }
+        let rows = self
+            .backlog
+            .iter()
+            .filter_map(|op| if let Op::Event { item, .. } = op { Some(item.row) } else { None });
+        let upto = rows.max().unwrap_or(0).max(self.upto);
+        let durable = match self.store.apply(self.backlog.make_contiguous()) {
+            Ok(()) => {
+                if self.failing {
+                    log::info!("the outbox can be written again");
+                }
+                self.failing = false;
+                self.backlog.clear();
+                // A sync that is due already covers this.
+                let _due = dirty.try_send(());
+                true
+            }
+            Err(e) => {
+                if !self.failing {
+                    log::error!(error:% = e; "the outbox cannot be written: events are kept in memory");
+                }
+                self.failing = true;
+                self.bound_backlog();
+                false
+            }
+        };
+        if upto > self.upto {
+            self.upto = upto;
+            self.tell(News::Committed { upto, durable });
+        }
+        if self.store.held() > self.limits.budget {
+            self.prune(clock::now().utc.millis());
+        }
+    }
+
+    /// Events can be told from memory; that a leg or recording is over must not be forgotten.
+    fn bound_backlog(&mut self) {
+        if self.backlog.len() > MAX_BACKLOG {
+            self.backlog.retain(|op| !matches!(op, Op::Event { item, .. } if !item.terminal));
+        }
+        while self.backlog.len() > MAX_BACKLOG {
+            self.backlog.pop_front();
+        }
+    }
+
+    fn load(&mut self, load: &Load) {
+        let (items, left) = self.store.load(&load.destination, load.after, load.most).unwrap_or_else(|e| {
+            log::error!(error:% = e; "the outbox cannot be read");
+            (Vec::new(), 0)
+        });
+        self.tell(News::Loaded { target: load.target, items, left });
+    }
+
+    fn prune(&mut self, now_ms: u64) {
+        let age = u64::try_from(self.limits.age.as_millis()).unwrap_or(u64::MAX);
+        match self.store.prune(now_ms.saturating_sub(age), self.limits.budget) {
+            Ok(0) => {}
+            Ok(lost) => {
+                log::warn!(events = lost; "events are lost: too old, or no room for more in the outbox");
+                self.tell(News::Lost(lost));
+            }
+            Err(e) => log::error!(error:% = e; "the outbox cannot be tidied"),
+        }
+    }
+
+    /// So that the end of legs that a crash cuts is known to within [`HEARTBEAT`].
+    fn note_alive(&mut self, now_ms: u64) {
+        let any = self.store.legs().is_ok_and(|legs| !legs.is_empty());
+        if any && let Err(e) = self.store.keep_value(ALIVE, &now_ms.to_string()) {
+            log::debug!(error:% = e; "the outbox does not take the time");
+        }
+    }
+
+    fn tell(&self, news: News) {
+        // The receiver lives as long as the gateway.
+        if self.news.send_blocking(news).is_err() {
+            log::debug!("the outbox's news are not taken");
+        }
+    }
+}
+
+/// Brings to the disk what was committed, at most once in [`SYNC`].
+fn sync(log: &PathBuf, dirty: &Receiver<()>) {
+    while dirty.recv().is_ok() {
+        let began = clock::now().mono;
+        if let Err(e) = File::open(log).and_then(|f| f.sync_data())
+            && e.kind() != std::io::ErrorKind::NotFound
+        {
+            log::warn!(error:% = e; "the outbox cannot be synced");
+        }
+        rest(began + SYNC);
+    }
+}
+
+fn rest(until: Instant) {
+    let left = until.saturating_duration_since(clock::now().mono);
+    thread::park_timeout(left);
+}

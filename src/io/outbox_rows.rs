@@ -1,0 +1,161 @@
+//! What the outbox keeps, row by row, and how an event changes it.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{OptionalExtension as _, Transaction, params};
+
+use super::outbox_store::Fault;
+use crate::deliver::events::{Destination, Item};
+
+/// Bytes that a row of an event takes beside the body, about.
+pub(super) const ROW: u64 = 160;
+/// Targets whose numbers are remembered.
+const MAX_KNOWN: usize = 2048;
+
+/// What an event changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// An event is to be delivered.
+    Event {
+        /// Where to.
+        to: Destination,
+        /// The event.
+        item: Item,
+        /// When it happened, ms since 1970.
+        at_ms: u64,
+    },
+    /// An event has arrived, or is given up.
+    Done(u64),
+    /// A leg is alive and has had so many events.
+    Leg(LegRow),
+    /// A leg has had its last event.
+    LegGone(String),
+    /// A recording has begun, or changed.
+    Recording(Box<RecordingRow>),
+    /// A recording is no more.
+    RecordingGone(String),
+}
+
+/// A leg that is alive.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LegRow {
+    /// Its id.
+    pub id: String,
+    /// Number of its last event.
+    pub seq: u64,
+    /// When it came to be, ms since 1970; only the first one counts.
+    pub created_ms: u64,
+    /// When it was answered.
+    pub answered_ms: Option<u64>,
+    /// Its own webhook and the secret of that.
+    pub hook: Option<(String, String)>,
+}
+
+/// A recording.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecordingRow {
+    /// Base name of its file.
+    pub id: String,
+    /// Path of its file.
+    pub file: String,
+    /// The leg that was recorded, or
+    pub leg: Option<String>,
+    /// the room.
+    pub room: Option<String>,
+    /// `recording`, `finished` or `failed`.
+    pub state: String,
+    /// When it began, ms since 1970.
+    pub started_ms: u64,
+    /// Size of the file.
+    pub bytes: u64,
+    /// Length of the sound, ms.
+    pub duration_ms: u64,
+    /// Sampling rate, Hz.
+    pub sample_rate: u32,
+    /// Channels.
+    pub channels: u16,
+    /// The room's own webhook and the secret of that.
+    pub hook: Option<(String, String)>,
+}
+
+/// Carries out one change.
+pub(super) fn apply(
+    tx: &Transaction<'_>,
+    known: &mut BTreeMap<Destination, i64>,
+    held: &mut u64,
+    op: &Op,
+) -> Result<(), Fault> {
+    match op {
+        Op::Event { to, item, at_ms } => {
+            let target = number_of(tx, known, to)?;
+            let mut put = tx.prepare_cached(
+                "INSERT OR REPLACE INTO event(id, target, at, terminal, leg, event_id, body) VALUES(?1,?2,?3,?4,?5,?6,?7)",
+            )?;
+            let leg = item.leg.as_deref();
+            put.execute(params![item.row, target, at_ms, item.terminal, leg, item.event_id, &item.body[..]])?;
+            *held += item.body.len() as u64 + ROW;
+        }
+        Op::Done(row) => {
+            let mut ask = tx.prepare_cached("DELETE FROM event WHERE id = ?1 RETURNING LENGTH(body)")?;
+            let size: Option<u64> = ask.query_row([row], |r| r.get(0)).optional()?;
+            *held = held.saturating_sub(size.map_or(0, |s| s + ROW));
+        }
+        Op::Leg(leg) => {
+            let mut put = tx.prepare_cached(
+                "INSERT INTO leg(id, seq, created, answered, url, secret) VALUES(?1,?2,?3,?4,?5,?6)
+                 ON CONFLICT(id) DO UPDATE SET seq = MAX(seq, ?2), answered = COALESCE(answered, ?4)",
+            )?;
+            let (url, secret) = leg.hook.as_ref().map(|(u, s)| (u.as_str(), s.as_str())).unzip();
+            put.execute(params![leg.id, leg.seq, leg.created_ms, leg.answered_ms, url, secret])?;
+        }
+        Op::LegGone(id) => {
+            tx.prepare_cached("DELETE FROM leg WHERE id = ?1")?.execute([id])?;
+        }
+        Op::Recording(r) => {
+            let mut put = tx.prepare_cached(
+                "INSERT OR REPLACE INTO recording(id, file, leg, room, state, started, bytes, duration, rate, channels, url,
+                 secret) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
+            )?;
+            let (url, secret) = r.hook.as_ref().map(|(u, s)| (u.as_str(), s.as_str())).unzip();
+            put.execute(params![
+                r.id,
+                r.file,
+                r.leg,
+                r.room,
+                r.state,
+                r.started_ms,
+                r.bytes,
+                r.duration_ms,
+                r.sample_rate,
+                r.channels,
+                url,
+                secret
+            ])?;
+        }
+        Op::RecordingGone(id) => {
+            tx.prepare_cached("DELETE FROM recording WHERE id = ?1")?.execute([id])?;
+        }
+    }
+    Ok(())
+}
+
+fn number_of(
+    tx: &Transaction<'_>,
+    known: &mut BTreeMap<Destination, i64>,
+    of: &Destination,
+) -> Result<i64, Fault> {
+    if let Some(number) = known.get(of) {
+        return Ok(*number);
+    }
+    let mut put =
+        tx.prepare_cached("INSERT OR IGNORE INTO target(url, secret, trusted) VALUES(?1, ?2, ?3)")?;
+    let new = put.execute(params![of.url, of.secret, of.trusted])? > 0;
+    let mut ask =
+        tx.prepare_cached("SELECT id FROM target WHERE url = ?1 AND secret = ?2 AND trusted = ?3")?;
+    let number = ask.query_row(params![of.url, of.secret, of.trusted], |r| r.get(0))?;
+    // A number that is undone with the transaction must not be remembered.
+    if !new && known.len() < MAX_KNOWN {
+        known.insert(of.clone(), number);
+    }
+    Ok(number)
+}

@@ -1,0 +1,130 @@
+//! After a crash or a power cut: recordings are made whole and told of, and every leg that was alive gets the last event it
+//! is owed, once.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::event_ops::{changes, destination, item};
+use super::outbox::ALIVE;
+use super::outbox_rows::{LegRow, Op, RecordingRow};
+use super::outbox_store::Store;
+use super::wav_repair::repair;
+use crate::base::rng::Rng;
+use crate::base::time::Utc;
+use crate::config::Config;
+use crate::gateway::event::{Event, Hook};
+
+/// Numbers that are left out of a leg's events after the machine itself went down: some that were told may be
+/// forgotten, and none may be used twice.
+const JUMP: u64 = 1000;
+/// Name of the boot in which the outbox was last written.
+const BOOT: &str = "boot";
+/// Recordings repaired at one start at most.
+const MAX_RECORDINGS: usize = 100_000;
+
+/// What was found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Legs that were alive.
+    pub legs: usize,
+    /// Recordings that were running.
+    pub recordings: usize,
+}
+
+/// Tells the outbox the end of all that was alive. Carried out whole or not at all: after another crash it begins anew.
+///
+/// # Errors
+/// The outbox cannot be read or written.
+pub fn recover(store: &mut Store, config: &Config, rng: &mut Rng, now: Utc) -> Result<Found, String> {
+    let fail = |e: super::outbox_store::Fault| format!("the outbox: {e}");
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let same_boot = store.value(BOOT).map_err(fail)?.is_none_or(|b| b == boot);
+    let alive_ms = store.value(ALIVE).map_err(fail)?.and_then(|v| v.parse().ok()).unwrap_or(0);
+    let legs = store.legs().map_err(fail)?;
+    let recordings = store.recordings(Some("recording"), MAX_RECORDINGS).map_err(fail)?;
+    let found = Found { legs: legs.len(), recordings: recordings.len() };
+    let mut row = store.next_row().map_err(fail)?;
+    let mut legs: BTreeMap<String, LegRow> = legs.into_iter().map(|l| (l.id.clone(), l)).collect();
+    if !same_boot {
+        legs.values_mut().for_each(|l| l.seq += JUMP);
+    }
+    let mut ops = Vec::new();
+    let mut tell = |event: &Event| {
+        ops.extend(changes(event));
+        if let Some(to) = destination(config, event) {
+            ops.push(Op::Event { to, item: item(config, event, row), at_ms: event.at.millis() });
+            row += 1;
+        }
+    };
+    for recording in &recordings {
+        let leg = recording.leg.as_ref().and_then(|id| legs.get_mut(id));
+        tell(&finished(recording, leg, rng, now));
+    }
+    for leg in legs.values_mut() {
+        tell(&disconnected(leg, alive_ms, rng, now));
+    }
+    store.apply(&ops).map_err(fail)?;
+    store.keep_value(BOOT, &boot).map_err(fail)?;
+    Ok(found)
+}
+
+fn hook(of: &Option<(String, String)>) -> Option<Hook> {
+    let (url, secret) = of.clone()?;
+    Some(Hook { url, secret: Some(secret).filter(|s| !s.is_empty()) })
+}
+
+fn finished(recording: &RecordingRow, leg: Option<&mut LegRow>, rng: &mut Rng, now: Utc) -> Event {
+    let mut fields: Vec<(&'static str, Value)> = vec![
+        ("file", recording.file.as_str().into()),
+        ("recovered", true.into()),
+        ("started_at", Utc::from_millis(recording.started_ms).rfc3339().into()),
+    ];
+    match repair(Path::new(&recording.file)) {
+        Ok(facts) => fields.extend([
+            ("bytes", facts.bytes.into()),
+            ("duration_ms", facts.duration_ms.into()),
+            ("sample_rate", facts.sample_rate.into()),
+            ("channels", facts.channels.into()),
+        ]),
+        Err(e) => fields.push(("error", format!("the recording could not be recovered: {e}").into())),
+    }
+    let hook = leg.as_ref().map_or_else(|| hook(&recording.hook), |l| hook(&l.hook));
+    let leg_seq = leg.map(|l| {
+        l.seq += 1;
+        l.seq
+    });
+    Event {
+        kind: "recording.finished",
+        at: now,
+        event_id: rng.uuid(),
+        leg_id: recording.leg.clone(),
+        leg_seq,
+        room_id: recording.room.clone(),
+        fields,
+        hook,
+    }
+}
+
+fn disconnected(leg: &mut LegRow, alive_ms: u64, rng: &mut Rng, now: Utc) -> Event {
+    leg.seq += 1;
+    // It lived at least until its last sign of life, and at most until now.
+    let end = alive_ms.clamp(leg.created_ms, now.millis().max(leg.created_ms));
+    let seconds = |from: u64| (end.saturating_sub(from) as f64 / 10.0).round() / 100.0;
+    let cdr = json!({
+        "reason": "gateway_restart",
+        "duration_total": seconds(leg.created_ms),
+        "duration_answered": leg.answered_ms.map_or(0.0, seconds),
+    });
+    Event {
+        kind: "leg.disconnected",
+        at: now,
+        event_id: rng.uuid(),
+        leg_id: Some(leg.id.clone()),
+        leg_seq: Some(leg.seq),
+        room_id: None,
+        fields: vec![("cdr", cdr)],
+        hook: hook(&leg.hook),
+    }
+}

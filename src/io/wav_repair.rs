@@ -1,0 +1,139 @@
+//! Puts the header of a WAV file right that was cut short: what stands in the file is what it holds.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+
+/// What a WAV file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// Sampling rate, Hz.
+    pub sample_rate: u32,
+    /// Channels.
+    pub channels: u16,
+    /// Size of the file, bytes.
+    pub bytes: u64,
+    /// Length of the sound, ms.
+    pub duration_ms: u64,
+}
+
+/// Bytes looked at for the head of the data.
+const HEAD: usize = 512;
+
+/// Where a file's data begins, and what a frame of it is.
+struct Layout {
+    sample_rate: u32,
+    channels: u16,
+    frame: u64,
+    data_at: u64,
+}
+
+fn u16_at(b: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(*b.get(at..)?.first_chunk()?))
+}
+
+fn u32_at(b: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(*b.get(at..)?.first_chunk()?))
+}
+
+/// Reads the chunks up to the data.
+fn layout(head: &[u8]) -> Option<Layout> {
+    if head.get(..4)? != b"RIFF" || head.get(8..12)? != b"WAVE" {
+        return None;
+    }
+    let mut at = 12usize;
+    let mut format = None;
+    while let (Some(name), Some(size)) = (head.get(at..at + 4), u32_at(head, at + 4)) {
+        let body = at + 8;
+        match name {
+            b"fmt " => {
+                format = Some((u32_at(head, body + 4)?, u16_at(head, body + 2)?, u16_at(head, body + 12)?))
+            }
+            b"data" => {
+                let (sample_rate, channels, frame) = format?;
+                return Some(Layout { sample_rate, channels, frame: u64::from(frame), data_at: body as u64 });
+            }
+            _ => {}
+        }
+        at = body.checked_add(usize::try_from(size).ok()?)?.checked_add(usize::from(size % 2 == 1))?;
+    }
+    None
+}
+
+/// Makes the header say what the file holds; half a frame at its end is cut off.
+///
+/// # Errors
+/// It is no WAV file, or what the operating system says.
+pub fn repair(path: &Path) -> Result<Facts, String> {
+    let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(|e| e.to_string())?;
+    let length = file.metadata().map_err(|e| e.to_string())?.len();
+    let mut head = Vec::with_capacity(HEAD);
+    (&file).take(HEAD as u64).read_to_end(&mut head).map_err(|e| e.to_string())?;
+    let found = layout(&head).filter(|l| l.frame > 0 && l.sample_rate > 0 && l.data_at <= length);
+    let l = found.ok_or("it holds nothing that could be played")?;
+    let data = (length - l.data_at) / l.frame * l.frame;
+    let whole = l.data_at + data;
+    let put = |file: &mut File, at: u64, value: u64| -> std::io::Result<()> {
+        file.seek(SeekFrom::Start(at))?;
+        file.write_all(&u32::try_from(value).unwrap_or(u32::MAX).to_le_bytes())
+    };
+    let mut mended = || -> std::io::Result<()> {
+        if whole < length {
+            file.set_len(whole)?;
+        }
+        put(&mut file, 4, whole - 8)?;
+        put(&mut file, l.data_at - 4, data)?;
+        file.sync_all()
+    };
+    mended().map_err(|e| e.to_string())?;
+    let duration_ms = data / l.frame * 1000 / u64::from(l.sample_rate);
+    Ok(Facts { sample_rate: l.sample_rate, channels: l.channels, bytes: whole, duration_ms })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hound::{SampleFormat, WavSpec, WavWriter};
+
+    #[test]
+    fn a_file_cut_anywhere_is_playable_again() {
+        let path = std::env::temp_dir().join(format!("branchline-repair-{}.wav", std::process::id()));
+        let spec =
+            WavSpec { channels: 2, sample_rate: 8000, bits_per_sample: 16, sample_format: SampleFormat::Int };
+        let mut w = WavWriter::create(&path, spec).unwrap();
+        (0..16_000i16).for_each(|i| w.write_sample(i).unwrap());
+        w.finalize().unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for cut in [44, 45, 47, 48, 1000, 12_345, whole.len() - 1, whole.len()] {
+            // The header still says what it said before the cut, or nothing at all.
+            for silent in [false, true] {
+                let mut part = whole[..cut].to_vec();
+                if silent {
+                    part[4..8].fill(0);
+                    part[40..44].fill(0);
+                }
+                std::fs::write(&path, &part).unwrap();
+                let facts = repair(&path).unwrap();
+                let frames = (cut as u64 - 44) / 4;
+                let wanted =
+                    Facts { sample_rate: 8000, channels: 2, bytes: 44 + frames * 4, duration_ms: frames / 8 };
+                assert_eq!(facts, wanted, "{cut}");
+                let samples: Vec<i16> =
+                    hound::WavReader::open(&path).unwrap().into_samples().map(Result::unwrap).collect();
+                assert_eq!(samples, (0..frames as i16 * 2).collect::<Vec<_>>(), "{cut}");
+            }
+        }
+        for bad in [
+            &b""[..],
+            b"RIFF",
+            &[0; 600],
+            b"RIFF\0\0\0\0WAVEdata\0\0\0\0",
+            b"RIFF\0\0\0\0WAVEjunk\xff\xff\xff\xff",
+        ] {
+            std::fs::write(&path, bad).unwrap();
+            assert!(repair(&path).is_err(), "{bad:?}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(repair(&path).is_err());
+    }
+}

@@ -1,0 +1,95 @@
+//! A web server that takes events, and may be away.
+#![allow(dead_code, reason = "every test binary uses a part of it")]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+
+#[derive(Default)]
+struct Inner {
+    events: Mutex<Vec<Value>>,
+    news: Condvar,
+    away: AtomicBool,
+}
+
+/// The server; its thread ends with the test.
+#[derive(Clone)]
+pub struct Hook {
+    inner: Arc<Inner>,
+    pub url: String,
+}
+
+impl Hook {
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let inner = Arc::new(Inner::default());
+        let all = Arc::clone(&inner);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let inner = Arc::clone(&all);
+                std::thread::spawn(move || serve(&inner, stream));
+            }
+        });
+        Self { inner, url }
+    }
+
+    /// From now on everything is answered 500, or taken again.
+    pub fn set_away(&self, away: bool) {
+        self.inner.away.store(away, Ordering::SeqCst);
+    }
+
+    pub fn events(&self) -> Vec<Value> {
+        self.inner.events.lock().unwrap().clone()
+    }
+
+    /// Waits until what came so far is enough.
+    pub fn wait(&self, what: &str, seconds: u64, enough: impl Fn(&[Value]) -> bool) {
+        let events = self.inner.events.lock().unwrap();
+        let (events, out) = self
+            .inner
+            .news
+            .wait_timeout_while(events, Duration::from_secs(seconds), |events| !enough(events))
+            .unwrap();
+        assert!(!out.timed_out(), "no {what} in {seconds} s; {} events: {:#?}", events.len(), events.last());
+    }
+}
+
+fn serve(inner: &Inner, stream: TcpStream) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut stream = stream;
+    loop {
+        let (mut length, mut line) = (0, String::new());
+        loop {
+            line.clear();
+            if reader.read_line(&mut line).unwrap_or(0) == 0 {
+                return;
+            }
+            if line.trim().is_empty() {
+                break;
+            }
+            if let Some((name, value)) = line.split_once(':')
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.trim().parse().unwrap();
+            }
+        }
+        let mut body = vec![0; length];
+        if reader.read_exact(&mut body).is_err() {
+            return;
+        }
+        let away = inner.away.load(Ordering::SeqCst);
+        if !away {
+            inner.events.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
+            inner.news.notify_all();
+        }
+        let status = if away { "500 Away" } else { "204 Taken" };
+        if write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").is_err() {
+            return;
+        }
+    }
+}
