@@ -4,6 +4,7 @@
 //! engine a canonical one whose only variable parts are the method, the body length and `Connection`.
 
 use std::cell::RefCell;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use picoserve::{ResponseSent, Timer};
 use super::dispatch::{self, App};
 use super::error::{ApiError, MAX_BODY};
 use super::head::{Head, Verdict, judge};
-use super::reply::Reply;
+use super::reply::{FilePart, Reply};
 use crate::io::tcp::Stream;
 use crate::io::timer;
 
@@ -283,11 +284,48 @@ impl Content for Payload {
         self.reply.content_type
     }
     fn content_length(&self) -> usize {
-        self.reply.body.len()
+        let file = self.reply.file.as_ref().map(|f| usize::try_from(f.len).unwrap_or(usize::MAX));
+        file.unwrap_or(self.reply.body.len())
     }
     async fn write_content<W: Write>(self, mut writer: W) -> Result<(), W::Error> {
-        if self.send_body { writer.write_all(&self.reply.body).await } else { Ok(()) }
+        match self.reply.file {
+            _ if !self.send_body => Ok(()),
+            Some(part) => write_file(part, writer).await,
+            None => writer.write_all(&self.reply.body).await,
+        }
     }
+}
+
+/// Bytes of a file that are read and sent at a time.
+const PIECE: u64 = 64 * 1024;
+
+/// Sends part of a file. What has gone from it meanwhile is sent as zeros: its length was said already.
+async fn write_file<W: Write>(part: FilePart, mut writer: W) -> Result<(), W::Error> {
+    let mut file = smol::unblock(move || {
+        let mut file = std::fs::File::open(&part.path).ok()?;
+        file.seek(SeekFrom::Start(part.from)).ok().map(|_| file)
+    })
+    .await;
+    let mut left = part.len;
+    while left > 0 {
+        let n = left.min(PIECE);
+        let (piece, back) = smol::unblock(move || {
+            let mut piece = vec![0; n as usize];
+            let mut filled = 0;
+            while let (Some(f), Some(room)) = (&mut file, piece.get_mut(filled..).filter(|r| !r.is_empty())) {
+                match f.read(room) {
+                    Ok(0) | Err(_) => break,
+                    Ok(n) => filled += n,
+                }
+            }
+            (piece, file)
+        })
+        .await;
+        file = back;
+        writer.write_all(&piece).await?;
+        left -= n;
+    }
+    Ok(())
 }
 
 struct Extra(Vec<(&'static str, String)>);

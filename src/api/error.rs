@@ -27,6 +27,9 @@ pub enum ApiError {
     /// The body exceeds [`MAX_BODY`].
     #[error("the body is larger than 64 KiB")]
     TooLarge,
+    /// A file has no such part; it is so long.
+    #[error("the file has no such part: it is {0} bytes long")]
+    NoSuchPart(u64),
     /// The request is right, but not in this state.
     #[error("{0}")]
     Conflict(String),
@@ -57,6 +60,7 @@ impl ApiError {
             Self::BodyTimeout => 408,
             Self::Conflict(_) => 409,
             Self::TooLarge => 413,
+            Self::NoSuchPart(_) => 416,
             Self::Internal(_) => 500,
             Self::NotImplemented(_) => 501,
             Self::Unavailable(_) => 503,

@@ -25,6 +25,8 @@ pub struct Head {
     pub authorization: Option<String>,
     /// `Origin`.
     pub origin: Option<String>,
+    /// `Range`.
+    pub range: Option<String>,
 }
 
 /// What the bytes read so far amount to.
@@ -82,6 +84,7 @@ fn good(request: &httparse::Request<'_, '_>) -> Result<Head, Refusal> {
         expects_continue: one(request, "expect")?.is_some_and(|v| v.eq_ignore_ascii_case("100-continue")),
         authorization: one(request, "authorization")?.map(str::to_owned),
         origin: one(request, "origin")?.map(str::to_owned),
+        range: one(request, "range")?.map(str::to_owned),
     })
 }
 

@@ -12,7 +12,6 @@ const SPEECH: &str = "speech synthesis";
 const RECOGNITION: &str = "speech recognition";
 const AGENTS: &str = "agents";
 const WEBRTC: &str = "WebRTC";
-const RECORDINGS: &str = "the list of recordings";
 
 /// The routes.
 pub(super) static LATER: &[Route] = &[
@@ -38,10 +37,5 @@ pub(super) static LATER: &[Route] = &[
     later("DELETE", "/rooms/{id}/agent", AGENTS, "Put the agent out of a room"),
     later("GET", "/rooms/{id}/ws", "room sockets", "Audio of a room over a WebSocket"),
     later("POST", "/webrtc/offer", WEBRTC, "Make a leg of a browser's offer"),
-    later("GET", "/recordings", RECORDINGS, "All recordings"),
-    later("GET", "/recordings/{id}", RECORDINGS, "One recording"),
-    later("GET", "/recordings/{id}/file", RECORDINGS, "Download a recording"),
-    later("DELETE", "/recordings/{id}", RECORDINGS, "Delete a recording"),
-    later("GET", "/webhooks", "the state of webhooks", "Targets of webhooks and how delivery goes"),
     later("GET", "/vsi", "event sockets", "Events and commands over a WebSocket"),
 ];

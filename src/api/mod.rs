@@ -6,6 +6,7 @@ pub mod dispatch;
 pub mod engine;
 pub mod error;
 pub mod head;
+pub mod keeping;
 mod later;
 pub mod legs;
 pub mod listening;

@@ -1,5 +1,7 @@
 //! A complete reply: status, headers and body, before any engine sees it.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -16,6 +18,19 @@ pub struct Reply {
     pub body: Vec<u8>,
     /// Further headers.
     pub headers: Vec<(&'static str, String)>,
+    /// The body is this part of a file instead.
+    pub file: Option<FilePart>,
+}
+
+/// Part of a file that is sent piece by piece.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilePart {
+    /// The file.
+    pub path: PathBuf,
+    /// Its first byte.
+    pub from: u64,
+    /// How many bytes.
+    pub len: u64,
 }
 
 /// The name of this gateway as the first key of every JSON object it answers with.
@@ -39,19 +54,25 @@ impl Reply {
         // Serialising our own types into memory cannot fail; an empty body would show it if it did.
         let mut body = serde_json::to_vec(value).unwrap_or_default();
         body.push(b'\n');
-        Self { status, content_type: "application/json", body, headers: Vec::new() }
+        Self { status, content_type: "application/json", body, headers: Vec::new(), file: None }
     }
 
     /// Plain text of the given type.
     #[must_use]
     pub fn text(content_type: &'static str, body: String) -> Self {
-        Self { status: 200, content_type, body: body.into_bytes(), headers: Vec::new() }
+        Self { status: 200, content_type, body: body.into_bytes(), headers: Vec::new(), file: None }
     }
 
     /// No content.
     #[must_use]
     pub fn empty() -> Self {
-        Self { status: 204, content_type: "application/json", body: Vec::new(), headers: Vec::new() }
+        Self {
+            status: 204,
+            content_type: "application/json",
+            body: Vec::new(),
+            headers: Vec::new(),
+            file: None,
+        }
     }
 
     /// The error's status and body.
@@ -61,6 +82,9 @@ impl Reply {
         match e {
             ApiError::Unauthorized => reply.headers.push(("WWW-Authenticate", "Bearer".to_owned())),
             ApiError::MethodNotAllowed(allow) => reply.headers.push(("Allow", allow.clone())),
+            ApiError::NoSuchPart(length) => {
+                reply.headers.push(("Content-Range", format!("bytes */{length}")))
+            }
             ApiError::Unavailable(_) => reply.headers.push(("Retry-After", "5".to_owned())),
             ApiError::BadRequest(_)
             | ApiError::Forbidden

@@ -2,6 +2,7 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
+use super::keeping::KEEPING;
 use super::later::LATER;
 use super::legs::Status;
 use super::listening::LISTENING;
@@ -54,6 +55,11 @@ pub enum Op {
     RemoveTrunk,
     Registrations,
     RemoveRegistration,
+    Recordings,
+    Recording,
+    RecordingFile,
+    DeleteRecording,
+    Webhooks,
     /// Part of the API, not of this version: 501 naming the feature.
     Later(&'static str),
 }
@@ -434,7 +440,7 @@ const STOP_RECORD: &[Answer] = &[ok(Shape::Object(schema::<Recording>)), NOT_FOU
 
 /// Every route of the API.
 pub fn all() -> impl Iterator<Item = &'static Route> {
-    ROUTES.iter().chain(TRUNK_ROUTES).chain(LISTENING).chain(LATER)
+    ROUTES.iter().chain(TRUNK_ROUTES).chain(LISTENING).chain(KEEPING).chain(LATER)
 }
 
 /// The routes a path matches, with the values of its parameters in order.

@@ -9,6 +9,7 @@ use async_channel::Receiver;
 use super::event_ops::{changes, destination, item};
 use super::outbox::News;
 use super::outbox_rows::Op;
+use super::outbox_store::Store;
 use super::shell::Shell;
 use super::{clock, timer};
 use crate::deliver::events::{Destination, Item, Job, TargetId, TargetView};
@@ -74,6 +75,21 @@ impl Shell {
                 room.unsent.retain(|op| !matches!(op, Op::Event { item, .. } if !item.terminal));
             }
         }
+    }
+
+    /// Asks the outbox something, behind all that it was told before; `None` when it cannot be asked.
+    pub fn ask_outbox<T: Send + 'static, F: FnOnce(&mut Store) -> T + Send + 'static>(
+        &self,
+        f: F,
+    ) -> impl Future<Output = Option<T>> + use<T, F> {
+        self.post();
+        self.outbox.borrow().ask(f)
+    }
+
+    /// Tells the outbox of a change that no event tells of.
+    pub fn keep(&self, op: Op) {
+        self.mailroom.borrow_mut().unsent.push(op);
+        self.post();
     }
 
     /// Takes the news of the outbox until the program ends.

@@ -60,17 +60,42 @@ fn layout(head: &[u8]) -> Option<Layout> {
     None
 }
 
+fn head_of(file: &File) -> Result<(Layout, u64), String> {
+    let length = file.metadata().map_err(|e| e.to_string())?.len();
+    let mut head = Vec::with_capacity(HEAD);
+    file.take(HEAD as u64).read_to_end(&mut head).map_err(|e| e.to_string())?;
+    let found = layout(&head).filter(|l| l.frame > 0 && l.sample_rate > 0 && l.data_at <= length);
+    found.map(|l| (l, length)).ok_or_else(|| "it holds nothing that could be played".to_owned())
+}
+
+/// What a file holds, whatever its header says.
+///
+/// # Errors
+/// It is no WAV file, or what the operating system says.
+pub fn examine(path: &Path) -> Result<Facts, String> {
+    let (l, length) = head_of(&File::open(path).map_err(|e| e.to_string())?)?;
+    Ok(l.facts((length - l.data_at) / l.frame * l.frame))
+}
+
+impl Layout {
+    /// Of a file with so many bytes of data.
+    fn facts(&self, data: u64) -> Facts {
+        Facts {
+            sample_rate: self.sample_rate,
+            channels: self.channels,
+            bytes: self.data_at + data,
+            duration_ms: data / self.frame * 1000 / u64::from(self.sample_rate),
+        }
+    }
+}
+
 /// Makes the header say what the file holds; half a frame at its end is cut off.
 ///
 /// # Errors
 /// It is no WAV file, or what the operating system says.
 pub fn repair(path: &Path) -> Result<Facts, String> {
     let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(|e| e.to_string())?;
-    let length = file.metadata().map_err(|e| e.to_string())?.len();
-    let mut head = Vec::with_capacity(HEAD);
-    (&file).take(HEAD as u64).read_to_end(&mut head).map_err(|e| e.to_string())?;
-    let found = layout(&head).filter(|l| l.frame > 0 && l.sample_rate > 0 && l.data_at <= length);
-    let l = found.ok_or("it holds nothing that could be played")?;
+    let (l, length) = head_of(&file)?;
     let data = (length - l.data_at) / l.frame * l.frame;
     let whole = l.data_at + data;
     let put = |file: &mut File, at: u64, value: u64| -> std::io::Result<()> {
@@ -86,8 +111,7 @@ pub fn repair(path: &Path) -> Result<Facts, String> {
         file.sync_all()
     };
     mended().map_err(|e| e.to_string())?;
-    let duration_ms = data / l.frame * 1000 / u64::from(l.sample_rate);
-    Ok(Facts { sample_rate: l.sample_rate, channels: l.channels, bytes: whole, duration_ms })
+    Ok(l.facts(data))
 }
 
 #[cfg(test)]

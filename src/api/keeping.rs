@@ -1,0 +1,322 @@
+//! What the gateway keeps: recordings, and how the delivery of events goes.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::dispatch::App;
+use super::error::ApiError;
+use super::legs::status;
+use super::reply::{FilePart, Reply};
+use super::routes::{Answer, CONFLICT, DONE, FULL, Op, Route, Shape, error, ok, route, schema};
+use crate::base::time::Utc;
+use crate::deliver::events::shown_url;
+use crate::io::clock;
+use crate::io::outbox_rows::{Op as Change, RecordingRow};
+use crate::io::wav_repair;
+
+const NO_RECORDING: Answer = error(404, "No such recording");
+
+/// The routes.
+pub(super) static KEEPING: &[Route] = &[
+    route(
+        "GET",
+        "/recordings",
+        Op::Recordings,
+        "Recordings, the youngest first, 1,000 at most",
+        None,
+        &[ok(Shape::Object(schema::<Recordings>)), FULL],
+    ),
+    route(
+        "GET",
+        "/recordings/{id}",
+        Op::Recording,
+        "One recording",
+        None,
+        &[ok(Shape::Object(schema::<RecordingView>)), NO_RECORDING, FULL],
+    ),
+    route(
+        "GET",
+        "/recordings/{id}/file",
+        Op::RecordingFile,
+        "Download a recording, or a part of it (Range)",
+        None,
+        &[
+            ok(Shape::Text("audio/wav")),
+            Answer { status: 206, when: "The part that was asked for", shape: Shape::Text("audio/wav") },
+            NO_RECORDING,
+            error(416, "It has no such part"),
+            FULL,
+        ],
+    ),
+    route(
+        "DELETE",
+        "/recordings/{id}",
+        Op::DeleteRecording,
+        "Delete a recording",
+        None,
+        &[DONE, NO_RECORDING, CONFLICT, error(500, "The file cannot be removed"), FULL],
+    ),
+    route(
+        "GET",
+        "/webhooks",
+        Op::Webhooks,
+        "Targets of webhooks and how delivery goes",
+        None,
+        &[ok(Shape::Object(schema::<Webhooks>))],
+    ),
+];
+
+/// Recordings shown at once.
+const MOST: usize = 1000;
+
+/// Reply of `GET /recordings`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Recordings {
+    /// The recordings.
+    pub recordings: Vec<RecordingView>,
+}
+
+/// A recording.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "StoredRecording")]
+pub struct RecordingView {
+    /// Base name of its file.
+    pub id: String,
+    /// Path of its file.
+    pub file: String,
+    /// The leg that was recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leg_id: Option<String>,
+    /// The room that was recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub room_id: Option<String>,
+    /// `recording`, `finished` or `failed` (it ended early: what was written is there).
+    pub state: String,
+    /// Size of the file.
+    pub bytes: u64,
+    /// Length of the sound, ms.
+    pub duration_ms: u64,
+    /// Sampling rate, Hz.
+    pub sample_rate: u32,
+    /// Channels.
+    pub channels: u16,
+    /// When it began.
+    pub started_at: String,
+}
+
+impl From<RecordingRow> for RecordingView {
+    fn from(r: RecordingRow) -> Self {
+        Self {
+            id: r.id,
+            file: r.file,
+            leg_id: r.leg,
+            room_id: r.room,
+            state: r.state,
+            bytes: r.bytes,
+            duration_ms: r.duration_ms,
+            sample_rate: r.sample_rate,
+            channels: r.channels,
+            started_at: Utc::from_millis(r.started_ms).rfc3339(),
+        }
+    }
+}
+
+/// Asks the outbox; 503 when it cannot be asked now.
+async fn ask<T: Send + 'static>(
+    app: &App,
+    f: impl FnOnce(&crate::io::outbox_store::Store) -> Result<T, crate::io::outbox_store::Fault> + Send + 'static,
+) -> Result<T, ApiError> {
+    match app.shell.ask_outbox(move |store| f(store)).await {
+        Some(Ok(found)) => Ok(found),
+        Some(Err(e)) => Err(ApiError::Unavailable(format!("the list of recordings cannot be read: {e}"))),
+        None => Err(ApiError::Unavailable("too much waits for the outbox".to_owned())),
+    }
+}
+
+/// Of one that is still running the file itself tells how far it is.
+fn up_to_date(mut row: RecordingRow) -> RecordingRow {
+    if row.state == "recording"
+        && let Ok(facts) = wav_repair::examine(row.file.as_ref())
+    {
+        (row.bytes, row.duration_ms) = (facts.bytes, facts.duration_ms);
+        (row.sample_rate, row.channels) = (facts.sample_rate, facts.channels);
+    }
+    row
+}
+
+/// `GET /recordings`.
+pub async fn recordings(app: &App) -> Result<Reply, ApiError> {
+    let rows = ask(app, |store| {
+        let rows = store.recordings(None, MOST)?;
+        Ok(rows.into_iter().map(up_to_date).collect::<Vec<_>>())
+    });
+    let recordings = rows.await?.into_iter().map(RecordingView::from).collect();
+    Ok(Reply::object(200, &app.instance_id, Recordings { recordings }))
+}
+
+async fn find(app: &App, id: &str) -> Result<RecordingRow, ApiError> {
+    let wanted = id.to_owned();
+    let found = ask(app, move |store| Ok(store.recording(&wanted)?.map(up_to_date))).await?;
+    found.ok_or_else(|| ApiError::NotFound("recording not found".to_owned()))
+}
+
+/// `GET /recordings/{id}`.
+pub async fn recording(app: &App, id: &str) -> Result<Reply, ApiError> {
+    Ok(Reply::object(200, &app.instance_id, RecordingView::from(find(app, id).await?)))
+}
+
+/// `GET /recordings/{id}/file`.
+pub async fn file(app: &App, id: &str, range: Option<&str>) -> Result<Reply, ApiError> {
+    let row = find(app, id).await?;
+    let path = PathBuf::from(&row.file);
+    let at = path.clone();
+    let length = smol::unblock(move || std::fs::metadata(at).map(|m| m.len())).await;
+    let Ok(length) = length else {
+        return Err(ApiError::NotFound("the file of the recording is gone".to_owned()));
+    };
+    let mut reply = Reply::empty();
+    (reply.status, reply.content_type) = (200, "audio/wav");
+    reply.headers.push(("Accept-Ranges", "bytes".to_owned()));
+    reply.headers.push(("Content-Disposition", format!("attachment; filename=\"{}\"", row.id)));
+    let part = match range.map(|r| part_of(r, length)) {
+        None | Some(Part::Whole) => FilePart { path, from: 0, len: length },
+        Some(Part::Of(from, to)) => {
+            reply.status = 206;
+            reply.headers.push(("Content-Range", format!("bytes {from}-{to}/{length}")));
+            FilePart { path, from, len: to - from + 1 }
+        }
+        Some(Part::None) => return Err(ApiError::NoSuchPart(length)),
+    };
+    reply.file = Some(part);
+    Ok(reply)
+}
+
+/// What a `Range` asks for (RFC 9110 §14.1.2).
+#[derive(Debug, PartialEq, Eq)]
+enum Part {
+    /// All of it: no range, or one that is not understood, or several.
+    Whole,
+    /// From the one byte to the other.
+    Of(u64, u64),
+    /// Nothing that is there.
+    None,
+}
+
+fn part_of(range: &str, length: u64) -> Part {
+    let Some((from, to)) = range.trim().strip_prefix("bytes=").and_then(|r| r.split_once('-')) else {
+        return Part::Whole;
+    };
+    let number = |text: &str| text.trim().parse::<u64>();
+    match (from.trim(), number(from), to.trim(), number(to)) {
+        ("", _, _, Ok(0)) => Part::None,
+        ("", _, _, Ok(last)) if length > 0 => Part::Of(length.saturating_sub(last), length - 1),
+        (_, Ok(from), "", _) if from < length => Part::Of(from, length - 1),
+        (_, Ok(from), _, Ok(to)) if from <= to && from < length => Part::Of(from, to.min(length - 1)),
+        (_, Ok(from), "", _) if from >= length => Part::None,
+        (_, Ok(from), _, Ok(to)) if from <= to => Part::None,
+        _ => Part::Whole,
+    }
+}
+
+/// `DELETE /recordings/{id}`.
+pub async fn delete(app: &App, id: &str) -> Result<Reply, ApiError> {
+    let row = find(app, id).await?;
+    if row.state == "recording" {
+        return Err(ApiError::Conflict("it is being recorded: stop the recording first".to_owned()));
+    }
+    let path = row.file.clone();
+    let removed = smol::unblock(move || std::fs::remove_file(path)).await;
+    if let Err(e) = removed
+        && e.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(ApiError::Internal(format!("the file cannot be removed: {e}")));
+    }
+    app.shell.keep(Change::RecordingGone(row.id));
+    Ok(status(app, "deleted"))
+}
+
+/// Reply of `GET /webhooks`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Webhooks {
+    /// The global target, and all others that events wait for.
+    pub webhooks: Vec<WebhookView>,
+}
+
+/// A target of events.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub struct WebhookView {
+    /// Where events go, without a query or a user.
+    pub url: String,
+    /// It is the global one.
+    pub global: bool,
+    /// `ok` or `failing`.
+    pub state: &'static str,
+    /// Events that wait or are on their way.
+    pub queued: u64,
+    /// Failures in a row of its server.
+    pub failures: u32,
+    /// Why the last try failed; null: it did not.
+    pub last_error: Option<String>,
+    /// When it is tried again; null: at once.
+    pub next_try: Option<String>,
+    /// Events of it that were lost since they began to wait.
+    pub dropped: u64,
+}
+
+/// `GET /webhooks`.
+pub fn webhooks(app: &App) -> Reply {
+    let now = clock::now();
+    let mut webhooks: Vec<WebhookView> = app
+        .shell
+        .webhooks()
+        .into_iter()
+        .map(|t| WebhookView {
+            url: shown_url(&t.destination.url),
+            global: t.destination.trusted,
+            state: if t.failures > 0 { "failing" } else { "ok" },
+            queued: t.queued,
+            failures: t.failures,
+            last_error: t.last_error,
+            next_try: t.next_try.map(|at| now.after(at.saturating_duration_since(now.mono)).utc.rfc3339()),
+            dropped: t.dropped,
+        })
+        .collect();
+    let global = &app.config.webhook.url;
+    if !global.is_empty() && !webhooks.iter().any(|w| w.global) {
+        webhooks.insert(
+            0,
+            WebhookView { url: shown_url(global), global: true, state: "ok", ..WebhookView::default() },
+        );
+    }
+    Reply::object(200, &app.instance_id, Webhooks { webhooks })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_understood_or_passed_over() {
+        for (range, part) in [
+            ("bytes=0-9", Part::Of(0, 9)),
+            ("bytes=90-", Part::Of(90, 99)),
+            ("bytes=-10", Part::Of(90, 99)),
+            ("bytes=-1000", Part::Of(0, 99)),
+            ("bytes=95-1000", Part::Of(95, 99)),
+            ("bytes=100-", Part::None),
+            ("bytes=100-200", Part::None),
+            ("bytes=-0", Part::None),
+            ("bytes=9-3", Part::Whole),
+            ("bytes=0-1,5-6", Part::Whole),
+            ("lines=1-2", Part::Whole),
+            ("bytes=x-", Part::Whole),
+            ("bytes=-", Part::Whole),
+            ("bytes=18446744073709551616-", Part::Whole),
+        ] {
+            assert_eq!(part_of(range, 100), part, "{range}");
+        }
+        assert_eq!(part_of("bytes=-5", 0), Part::Whole);
+    }
+}
