@@ -146,7 +146,8 @@ fn serve(mut config: Config, exposed: Option<String>) -> Result<(), String> {
         tls,
         media,
         ports: PortPool::new(families, &config.rtp),
-        recorder: Recorder::start(notes).map_err(|e| format!("recorder thread: {e}"))?,
+        recorder: Recorder::start(notes, u64::from(config.recording.min_free_mb) << 20)
+            .map_err(|e| format!("recorder thread: {e}"))?,
         feeder: feeder(&state, prompts).map_err(|e| format!("state_dir {dir}: {e}"))?,
         outbox: kept_outbox.outbox,
         next_row: kept_outbox.next_row,

@@ -187,6 +187,12 @@ pub struct Prompts {
 pub struct Recording {
     /// Directory of the files; empty: `recordings` in the state directory.
     pub dir: String,
+    /// Free space that recordings leave alone, MB.
+    pub min_free_mb: u32,
+    /// Days that recordings are kept; 0: for ever.
+    pub keep_days: u32,
+    /// Room that recordings may take, MB; 0: as much as there is.
+    pub max_mb: u32,
 }
 
 /// The global webhook.
@@ -290,7 +296,7 @@ impl Default for Config {
             rooms: Rooms { sample_rate: 16_000, comfort_noise: true },
             prompts: Prompts { dir: String::new() },
             outbox: Outbox { max_mb: 64, keep_h: 96 },
-            recording: Recording { dir: String::new() },
+            recording: Recording { dir: String::new(), min_free_mb: 32, keep_days: 0, max_mb: 0 },
             webhook: Webhook { url: String::new(), secret: String::new() },
             security: Security { url_allow: Vec::new() },
             events: Events { dtmf_type: DTMF_TYPES[0].to_owned(), speaking: true },

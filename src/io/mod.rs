@@ -29,6 +29,7 @@ pub mod sip_stream;
 pub mod sockets;
 pub mod sound;
 pub mod state;
+mod syncer;
 pub mod tcp;
 pub mod timer;
 pub mod tls;

@@ -14,6 +14,7 @@ use hound::{SampleFormat, WavSpec, WavWriter};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::clock;
+use super::syncer::{Synced, Syncer};
 use super::wav_repair::{Facts, repair};
 use crate::dsp::frame_len;
 use crate::dsp::resample::Resampler;
@@ -27,8 +28,12 @@ const RING_FRAMES: usize = 100;
 const MAX_DATA: u64 = u32::MAX as u64 - 64 * 1024;
 /// How often rings are emptied.
 const ROUND: Duration = Duration::from_millis(200);
-/// How often a file's header is brought up to date.
-const FLUSH: Duration = Duration::from_secs(1);
+/// How often a file's header is brought up to date: a killed process loses this much at most.
+const FLUSH: Duration = Duration::from_millis(750);
+/// How often a file is brought to the disk: a power cut loses this much at most, and what a sync takes.
+const SYNC: Duration = Duration::from_millis(1500);
+/// How often the room on the disk is looked at.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A recording to make.
 #[derive(Debug, Clone)]
@@ -66,13 +71,15 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the thread; its news come out of `notes`.
+    /// Starts the threads; their news come out of `notes`. Recordings end, and none begin, while less than `min_free` bytes
+    /// are free on their disk.
     ///
     /// # Errors
     /// What the operating system says.
-    pub fn start(notes: async_channel::Sender<Note>) -> std::io::Result<Self> {
+    pub fn start(notes: async_channel::Sender<Note>, min_free: u64) -> std::io::Result<Self> {
         let (orders, take) = sync_channel(1024);
-        let body = move || run(&take, &notes);
+        let syncer = Syncer::start(notes.clone())?;
+        let body = move || Keeper { notes, syncer, min_free, open: Vec::new(), looked: None }.run(&take);
         let handle = thread::Builder::new().name("recorder".to_owned()).spawn(body)?;
         Ok(Self { orders: Some(orders), handle: Some(handle) })
     }
@@ -102,8 +109,11 @@ struct Open {
     ring: Consumer<i16>,
     shared: Arc<Shared>,
     writer: WavWriter<BufWriter<File>>,
+    /// The same file, to be synced.
+    file: Arc<Synced>,
     resamplers: Vec<Option<Resampler>>,
     flushed: Instant,
+    synced: Instant,
 }
 
 impl std::fmt::Debug for Order {
@@ -112,55 +122,130 @@ impl std::fmt::Debug for Order {
     }
 }
 
-fn run(orders: &Receiver<Order>, notes: &async_channel::Sender<Note>) {
-    let mut open: Vec<Open> = Vec::new();
-    let mut running = true;
-    // The receiver lives as long as the gateway; without it nobody wants to know.
-    let tell = |note: Note| {
-        if notes.try_send(note).is_err() {
+struct Keeper {
+    notes: async_channel::Sender<Note>,
+    syncer: Syncer,
+    min_free: u64,
+    open: Vec<Open>,
+    looked: Option<Instant>,
+}
+
+impl Keeper {
+    fn tell(&self, note: Note) {
+        // The receiver lives as long as the gateway; without it nobody wants to know.
+        if self.notes.try_send(note).is_err() {
             log::error!("the recorder's news are not taken");
         }
-    };
-    let mut next_round = clock::now().mono + ROUND;
-    while running || !open.is_empty() {
-        let now = clock::now().mono;
-        let wait = if open.is_empty() {
-            Duration::from_secs(3600)
-        } else {
-            next_round.saturating_duration_since(now)
-        };
-        match orders.recv_timeout(wait) {
-            Ok(Order(job, ring, shared)) => {
-                let work = job.work;
-                match create(job, ring, shared) {
-                    Ok(o) => {
-                        open.push(o);
-                        tell(Note::Opened(work, Ok(())));
-                    }
-                    Err(e) => tell(Note::Opened(work, Err(e))),
+    }
+
+    fn run(mut self, orders: &Receiver<Order>) {
+        let mut running = true;
+        let mut next_round = clock::now().mono + ROUND;
+        while running || !self.open.is_empty() {
+            let now = clock::now().mono;
+            let wait = if self.open.is_empty() {
+                Duration::from_secs(3600)
+            } else {
+                next_round.saturating_duration_since(now)
+            };
+            match orders.recv_timeout(wait) {
+                Ok(Order(job, ring, shared)) => {
+                    let work = job.work;
+                    let made = create(job, ring, shared, self.min_free);
+                    self.tell(Note::Opened(work, made.as_ref().map(|_| ()).map_err(String::clone)));
+                    self.open.extend(made);
                 }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => running = false,
             }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => running = false,
+            // However many orders come, the rings are emptied in time.
+            let now = clock::now().mono;
+            if now >= next_round || !running {
+                next_round = now + ROUND;
+                self.round(now, running);
+            }
         }
-        // However many orders come, the rings are emptied in time.
-        let now = clock::now().mono;
-        if now >= next_round || !running {
-            next_round = now + ROUND;
-            open = open.into_iter().filter_map(|o| step(o, now, running, &tell)).collect();
+        self.syncer.stop();
+    }
+
+    fn round(&mut self, now: Instant, running: bool) {
+        let full = self.is_full(now);
+        let mut due = Vec::new();
+        for mut o in std::mem::take(&mut self.open) {
+            match o.step(now, running, full.as_deref()) {
+                Ok(Step::On) => self.open.push(o),
+                Ok(Step::Sync) => {
+                    due.push(Arc::clone(&o.file));
+                    self.open.push(o);
+                }
+                Ok(Step::Over) => self.finish(o),
+                Err(e) => self.break_off(o, e),
+            }
         }
+        // Where the last round of syncs still goes on, these are caught up with the next.
+        self.syncer.sync(due);
+    }
+
+    /// Why no recording may go on, if so.
+    fn is_full(&mut self, now: Instant) -> Option<String> {
+        if self.looked.is_some_and(|at| now.saturating_duration_since(at) < LOOK) {
+            return None;
+        }
+        self.looked = Some(now);
+        let o = self.open.first()?;
+        room_for(Path::new(&o.job.file), self.min_free).err()
+    }
+
+    fn finish(&self, o: Open) {
+        let frames = u64::from(o.writer.duration());
+        let (record, rate, channels) = (o.job.record, o.job.file_rate, o.job.channels);
+        let error = o.writer.finalize().err().map(|e| e.to_string());
+        let facts = Written {
+            bytes: 44 + frames * u64::from(channels) * 2,
+            duration_ms: frames * 1000 / u64::from(rate.max(1)),
+            sample_rate: rate,
+            channels,
+        };
+        self.syncer.close(o.file, Note::Closed(record, error, facts));
+    }
+
+    /// The disk takes no more: what was written is kept, and the header put right for as much as there is.
+    fn break_off(&self, o: Open, why: String) {
+        log::error!(error = why; "a recording ends: the disk refuses it");
+        let (record, name, file) = (o.job.record, o.job.file.clone(), Arc::clone(&o.file));
+        drop(o);
+        let written = repair(Path::new(&name)).map_or_else(|_| Written::default(), written);
+        self.syncer.close(file, Note::Closed(record, Some(why), written));
     }
 }
 
-fn create(job: Job, ring: Consumer<i16>, shared: Arc<Shared>) -> Result<Open, String> {
+/// Whether there is room for a file, and why not.
+fn room_for(file: &Path, min_free: u64) -> Result<(), String> {
+    let dir = file.parent().unwrap_or(file);
+    let Ok(disk) = rustix::fs::statvfs(dir) else { return Ok(()) };
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if free >= min_free {
+        return Ok(());
+    }
+    let mb = |bytes: u64| bytes >> 20;
+    Err(format!(
+        "the disk is full: {} MB are free, {} are left alone (recording.min_free_mb)",
+        mb(free),
+        mb(min_free)
+    ))
+}
+
+fn create(job: Job, ring: Consumer<i16>, shared: Arc<Shared>, min_free: u64) -> Result<Open, String> {
     let path = Path::new(&job.file);
     if let Some(dir) = path.parent()
         && !dir.is_dir()
     {
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| e.to_string())?;
     }
+    room_for(path, min_free)?;
     let file =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|e| e.to_string())?;
+    let same = file.try_clone().map_err(|e| e.to_string())?;
     let spec = WavSpec {
         channels: job.channels,
         sample_rate: job.file_rate,
@@ -171,44 +256,48 @@ fn create(job: Job, ring: Consumer<i16>, shared: Arc<Shared>) -> Result<Open, St
         WavWriter::new(BufWriter::with_capacity(64 * 1024, file), spec).map_err(|e| e.to_string())?;
     writer.flush().map_err(|e| e.to_string())?;
     let resamplers = (0..job.channels).map(|_| Resampler::new(job.input_rate, job.file_rate)).collect();
-    Ok(Open { job, ring, shared, writer, resamplers, flushed: clock::now().mono })
+    let file = Arc::new(Synced::new(same, path));
+    let now = clock::now().mono;
+    // The name of a new file has to reach the disk too: it is synced with the first round.
+    Ok(Open { job, ring, shared, writer, file, resamplers, flushed: now, synced: now - SYNC })
 }
 
-/// Writes what has come; `None` when the recording is over.
-fn step(mut o: Open, now: Instant, running: bool, tell: &impl Fn(Note)) -> Option<Open> {
-    // Asked before the ring is emptied: what was put in before the end is then written.
-    let ended = o.shared.ended.load(Ordering::Acquire) || !running;
-    let outcome = drain(&mut o).and_then(|()| {
-        if ended || now.saturating_duration_since(o.flushed) >= FLUSH {
-            o.flushed = now;
-            return o.writer.flush();
+/// What became of a recording in a round.
+enum Step {
+    On,
+    /// Its file is to be brought to the disk.
+    Sync,
+    /// It is to be finished.
+    Over,
+}
+
+impl Open {
+    /// Writes what has come.
+    fn step(&mut self, now: Instant, running: bool, full: Option<&str>) -> Result<Step, String> {
+        // Asked before the ring is emptied: what was put in before the end is then written.
+        let ended = self.shared.ended.load(Ordering::Acquire) || !running;
+        drain(self).map_err(|e| e.to_string())?;
+        if let Some(why) = full {
+            return Err(why.to_owned());
         }
-        Ok(())
-    });
-    if let Err(e) = outcome {
-        log::error!(error:% = e; "a recording ends: the disk refuses it");
-        let why = e.to_string();
-        let (record, file) = (o.job.record, o.job.file.clone());
-        // What was written is kept: the header is put right for as much as there is.
-        drop(o);
-        let written = repair(Path::new(&file)).map_or_else(|_| Written::default(), written);
-        tell(Note::Closed(record, Some(why), written));
-        return None;
+        if let Some(why) = self.file.failure() {
+            return Err(why);
+        }
+        if ended {
+            return Ok(Step::Over);
+        }
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let sync = since(self.synced) >= SYNC;
+        if sync || since(self.flushed) >= FLUSH {
+            self.flushed = now;
+            self.writer.flush().map_err(|e| e.to_string())?;
+        }
+        if sync {
+            self.synced = now;
+            return Ok(Step::Sync);
+        }
+        Ok(Step::On)
     }
-    if !ended {
-        return Some(o);
-    }
-    let (record, frames) = (o.job.record, u64::from(o.writer.duration()));
-    let (rate, channels) = (o.job.file_rate, o.job.channels);
-    let error = o.writer.finalize().err().map(|e| e.to_string());
-    let facts = Written {
-        bytes: 44 + frames * u64::from(channels) * 2,
-        duration_ms: frames * 1000 / u64::from(rate.max(1)),
-        sample_rate: rate,
-        channels,
-    };
-    tell(Note::Closed(record, error, facts));
-    None
 }
 
 fn written(f: Facts) -> Written {
@@ -266,7 +355,7 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("branchline-rec-{}", std::process::id()));
         let file = dir.join("a.wav").to_string_lossy().into_owned();
         let (notes, news) = async_channel::bounded(16);
-        let mut recorder = Recorder::start(notes).unwrap();
+        let mut recorder = Recorder::start(notes, 0).unwrap();
         let job =
             Job { work: 7, record: 3, file: file.clone(), input_rate: 8000, file_rate: 16_000, channels: 2 };
         let (mut ring, shared) = recorder.open(job.clone()).unwrap();

@@ -1,0 +1,141 @@
+//! Brings recordings to the disk, on a thread of its own: a slow disk keeps nobody waiting who has rings to empty.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use super::recorder::Note;
+
+/// Rounds of syncs, and recordings to be closed, that wait at most.
+const MAX_WAITING: usize = 4096;
+
+/// A file that is synced now and then.
+#[derive(Debug)]
+pub(super) struct Synced {
+    file: File,
+    dir: PathBuf,
+    /// Its name has reached the disk.
+    named: AtomicBool,
+    /// It waits for its turn.
+    waits: AtomicBool,
+    failure: OnceLock<String>,
+}
+
+impl Synced {
+    /// The file at `path`.
+    pub(super) fn new(file: File, path: &Path) -> Self {
+        let dir = path.parent().unwrap_or(path).to_owned();
+        Self {
+            file,
+            dir,
+            named: AtomicBool::new(false),
+            waits: AtomicBool::new(false),
+            failure: OnceLock::new(),
+        }
+    }
+
+    /// Why the disk did not take it, if so.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.failure.get().cloned()
+    }
+
+    fn sync(&self) {
+        self.waits.store(false, Ordering::Release);
+        let mut done = self.file.sync_data();
+        if done.is_ok() && !self.named.load(Ordering::Acquire) {
+            done = File::open(&self.dir).and_then(|d| d.sync_all());
+            self.named.store(done.is_ok(), Ordering::Release);
+        }
+        if let Err(e) = done {
+            // Only the first failure is told.
+            let _told = self.failure.set(e.to_string());
+        }
+    }
+}
+
+enum Order {
+    Sync(Vec<Arc<Synced>>),
+    Close(Arc<Synced>, Note),
+}
+
+/// The recorder's end.
+#[derive(Debug)]
+pub(super) struct Syncer {
+    orders: Option<SyncSender<Order>>,
+    handle: Option<thread::JoinHandle<()>>,
+    notes: async_channel::Sender<Note>,
+}
+
+impl Syncer {
+    /// Starts the thread; recordings that are closed are told of in `notes` once they are on the disk.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub(super) fn start(notes: async_channel::Sender<Note>) -> std::io::Result<Self> {
+        let (orders, take) = sync_channel(MAX_WAITING);
+        let tell = notes.clone();
+        let handle =
+            thread::Builder::new().name("recorder-sync".to_owned()).spawn(move || run(&take, &tell))?;
+        Ok(Self { orders: Some(orders), handle: Some(handle), notes })
+    }
+
+    /// Brings files to the disk; those that wait already are left out.
+    pub(super) fn sync(&self, files: Vec<Arc<Synced>>) {
+        let files: Vec<_> = files.into_iter().filter(|f| !f.waits.swap(true, Ordering::AcqRel)).collect();
+        if let (Some(orders), false) = (&self.orders, files.is_empty())
+            && orders.try_send(Order::Sync(files)).is_err()
+        {
+            log::warn!("the disk is too slow to be synced in time");
+        }
+    }
+
+    /// Brings a file to the disk that is complete, and tells of it then.
+    pub(super) fn close(&self, file: Arc<Synced>, note: Note) {
+        let Some(orders) = &self.orders else { return };
+        if let Err(e) = orders.try_send(Order::Close(file, note)) {
+            let (std::sync::mpsc::TrySendError::Full(order)
+            | std::sync::mpsc::TrySendError::Disconnected(order)) = e;
+            if let Order::Close(_, note) = order {
+                tell(&self.notes, note);
+            }
+        }
+    }
+
+    /// Waits until everything is on the disk, and ends the thread.
+    pub(super) fn stop(&mut self) {
+        self.orders = None;
+        if let Some(handle) = self.handle.take()
+            && handle.join().is_err()
+        {
+            log::error!("the thread that syncs recordings had failed");
+        }
+    }
+}
+
+fn run(orders: &Receiver<Order>, notes: &async_channel::Sender<Note>) {
+    while let Ok(order) = orders.recv() {
+        match order {
+            Order::Sync(files) => files.iter().for_each(|f| f.sync()),
+            Order::Close(file, note) => {
+                file.sync();
+                let note = match (note, file.failure()) {
+                    (Note::Closed(record, None, written), Some(why)) => {
+                        Note::Closed(record, Some(why), written)
+                    }
+                    (note, _) => note,
+                };
+                tell(notes, note);
+            }
+        }
+    }
+}
+
+fn tell(notes: &async_channel::Sender<Note>, note: Note) {
+    if notes.try_send(note).is_err() {
+        log::error!("the recorder's news are not taken");
+    }
+}
