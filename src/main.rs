@@ -160,6 +160,7 @@ fn serve(mut config: Config, exposed: Option<String>) -> Result<(), String> {
     executor.spawn(Rc::clone(&shell).run_outbox(kept_outbox.news));
     shell.restore_targets(&kept_outbox.waiting);
     executor.spawn(Rc::clone(&shell).run_media(bell));
+    executor.spawn(Rc::clone(&shell).run_retention());
     executor.spawn(Rc::clone(&shell).run_recorder(recorder_news));
     executor.spawn(hook::run(Rc::clone(&shell), Rules::new(&config)));
     for udp in sip.udp {

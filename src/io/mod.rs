@@ -20,6 +20,7 @@ pub mod process;
 pub mod recorder;
 pub mod recovery;
 pub mod recv_batch;
+pub mod retention;
 pub mod rtp_ports;
 pub mod secrets;
 pub mod shell;

@@ -248,6 +248,19 @@ impl Store {
         rows.collect()
     }
 
+    /// Recordings that are over, the oldest first.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn ended_recordings(&self) -> Result<Vec<RecordingRow>, Fault> {
+        let mut ask = self.db.prepare(
+            "SELECT id, file, leg, room, state, started, bytes, duration, rate, channels, url, secret FROM recording
+             WHERE state != 'recording' ORDER BY started, id",
+        )?;
+        let rows = ask.query_map([], recording)?;
+        rows.collect()
+    }
+
     /// One recording.
     ///
     /// # Errors

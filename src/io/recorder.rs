@@ -15,7 +15,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::clock;
 use super::syncer::{Synced, Syncer};
-use super::wav_repair::{Facts, repair};
+use super::wav_repair::{Facts, examine, repair};
 use crate::dsp::frame_len;
 use crate::dsp::resample::Resampler;
 use crate::gateway::work::{WorkId, Written};
@@ -214,7 +214,9 @@ impl Keeper {
         log::error!(error = why; "a recording ends: the disk refuses it");
         let (record, name, file) = (o.job.record, o.job.file.clone(), Arc::clone(&o.file));
         drop(o);
-        let written = repair(Path::new(&name)).map_or_else(|_| Written::default(), written);
+        // A disk that takes nothing does not take a better header either.
+        let held = repair(Path::new(&name)).or_else(|_| examine(Path::new(&name)));
+        let written = held.map_or_else(|_| Written::default(), written);
         self.syncer.close(file, Note::Closed(record, Some(why), written));
     }
 }

@@ -1,0 +1,89 @@
+//! How long recordings are kept: by age, and by the room they take together. Never one that is still running.
+
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::outbox_rows::{Op, RecordingRow};
+use super::shell::Shell;
+use super::{clock, timer};
+
+/// How often it is looked at.
+const ROUND: Duration = Duration::from_secs(600);
+/// The first time, after the start.
+const FIRST: Duration = Duration::from_secs(5);
+
+impl Shell {
+    /// Deletes recordings whose time is over, until the program ends.
+    pub async fn run_retention(self: Rc<Self>) {
+        let (days, mb) = (self.config.recording.keep_days, self.config.recording.max_mb);
+        if days == 0 && mb == 0 {
+            return;
+        }
+        timer::sleep(FIRST).await;
+        loop {
+            if let Some(Ok(rows)) = self.ask_outbox(|store| store.ended_recordings()).await {
+                let over = over(&rows, clock::now().utc.millis(), days, u64::from(mb) << 20);
+                let gone =
+                    smol::unblock(move || over.into_iter().filter(|r| remove(r)).collect::<Vec<_>>()).await;
+                if !gone.is_empty() {
+                    log::info!(recordings = gone.len(); "recordings are deleted: too old, or no room for more");
+                }
+                gone.into_iter().for_each(|r| self.keep(Op::RecordingGone(r.id)));
+            }
+            timer::sleep(ROUND).await;
+        }
+    }
+}
+
+/// True when the file is gone.
+fn remove(row: &RecordingRow) -> bool {
+    match std::fs::remove_file(Path::new(&row.file)) {
+        Ok(()) => true,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => true,
+        Err(e) => {
+            log::warn!(error:% = e; "a recording cannot be deleted");
+            false
+        }
+    }
+}
+
+/// Which of the recordings, the oldest first, are to go.
+fn over(rows: &[RecordingRow], now_ms: u64, keep_days: u32, max_bytes: u64) -> Vec<RecordingRow> {
+    let oldest = if keep_days == 0 { 0 } else { now_ms.saturating_sub(u64::from(keep_days) * 86_400_000) };
+    let mut total: u64 = rows.iter().map(|r| r.bytes).sum();
+    let mut out = Vec::new();
+    for r in rows {
+        if r.started_ms < oldest || (max_bytes > 0 && total > max_bytes) {
+            total -= r.bytes;
+            out.push(r.clone());
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_go_first_and_only_as_many_as_must() {
+        let row = |id: &str, started_ms: u64, bytes: u64| RecordingRow {
+            id: id.to_owned(),
+            started_ms,
+            bytes,
+            ..RecordingRow::default()
+        };
+        let day = 86_400_000;
+        let rows = [row("a", day, 10), row("b", 2 * day, 10), row("c", 5 * day, 30), row("d", 6 * day, 5)];
+        let ids = |days, bytes| -> Vec<String> {
+            over(&rows, 6 * day, days, bytes).into_iter().map(|r| r.id).collect()
+        };
+        assert_eq!(ids(0, 0), [""; 0]);
+        assert_eq!(ids(2, 0), ["a", "b"]);
+        assert_eq!(ids(0, 55), [""; 0]);
+        assert_eq!(ids(0, 50), ["a"]);
+        assert_eq!(ids(0, 5), ["a", "b", "c"]);
+        assert_eq!(ids(1, 5), ["a", "b", "c"]);
+    }
+}
