@@ -23,6 +23,8 @@ mod common;
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
+use branchline::base::rng::Rng;
+use branchline::rtp::packet::header;
 use caller::{Caller, packet, udp};
 use common::Gateway;
 
@@ -87,4 +89,40 @@ fn packets_of_others_are_never_heard_nor_answered_but_counted() {
         std::thread::yield_now();
     }
     assert_eq!(counted(), thrown);
+}
+
+#[test]
+fn payloads_of_random_bytes_harm_neither_the_call_nor_others() {
+    let gw = Gateway::start(&[]);
+    assert_eq!(gw.post("/v1/rooms", r#"{"id":"r"}"#).status, 201);
+    let formats = ["0", "9", "111\r\na=rtpmap:111 opus/48000/2", "0"];
+    let callers: Vec<Caller> =
+        formats.iter().enumerate().map(|(n, f)| Caller::call_in(&gw, &format!("random-{n}"), f)).collect();
+    for c in &callers {
+        let body = format!(r#"{{"leg_id":"{}"}}"#, c.leg);
+        assert_eq!(gw.post("/v1/rooms/r/legs", &body).status, 200);
+    }
+    let mut rng = Rng::from_number(5);
+    let start = Instant::now();
+    for n in 0..200u16 {
+        std::thread::sleep((Duration::from_millis(10) * n.into()).saturating_sub(start.elapsed()));
+        for (c, (kind, clock)) in callers.iter().zip([(0, 8), (9, 8), (111, 48)]) {
+            let mut p = header(false, kind, n, u32::from(n) * 20 * clock, 9).to_vec();
+            p.extend((0..rng.below(if n % 7 == 0 { 1400 } else { 200 })).map(|_| rng.u32() as u8));
+            c.rtp.send_to(&p, c.media).unwrap();
+        }
+        callers[3].rtp.send_to(&packet(0, n, 9, false), callers[3].media).unwrap();
+    }
+    for c in &callers {
+        let leg = gw.get(&format!("/v1/legs/{}", c.leg)).json();
+        assert_eq!((&leg["state"], &leg["room_id"]), (&"connected".into(), &"r".into()), "{leg}");
+        let quality = gw.get(&format!("/v1/legs/{}/quality", c.leg)).json();
+        assert!(quality["rtp_packets_received"].as_u64().unwrap() >= 190, "{quality}");
+    }
+    let figures = String::from_utf8(gw.get("/metrics").body).unwrap();
+    assert!(figures.contains("branchline_media_skipped_total 0\n"), "the tick never stood still");
+    for c in &callers {
+        assert_eq!(gw.delete(&format!("/v1/legs/{}", c.leg)).status, 200);
+        c.hears("BYE");
+    }
 }

@@ -3,13 +3,13 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::far_end::{Phone, gateway};
+use crate::far_end::{Phone, large_gateway};
 
 const AT_ONCE: u32 = 16;
 const SECONDS: u64 = 10;
 
 pub fn report() {
-    let gateway = gateway();
+    let gateway = large_gateway();
     let url = format!("http://{}/v1/legs", gateway.http());
     let done = AtomicU32::new(0);
     let until = Instant::now() + Duration::from_secs(SECONDS);
@@ -33,8 +33,11 @@ fn one_after_the_other(url: &str, n: u32, until: Instant, done: &AtomicU32) {
     let body = format!(r#"{{"type":"sip","uri":"sip:{n}@{}"}}"#, phone.address);
     let client = ureq::agent();
     while Instant::now() < until {
-        let mut reply =
-            client.post(url).header("Content-Type", "application/json").send(&body).expect("the leg is made");
+        let mut reply = client
+            .post(url)
+            .header("Content-Type", "application/json")
+            .send(&body)
+            .unwrap_or_else(|e| panic!("the leg is made: {e}"));
         let text = reply.body_mut().read_to_string().unwrap();
         let leg: serde_json::Value = serde_json::from_str(&text).unwrap();
         phone

@@ -24,8 +24,7 @@ impl Shell {
         loop {
             if let Some(Ok(rows)) = self.ask_outbox(|store| store.ended_recordings()).await {
                 let over = over(&rows, clock::now().utc.millis(), days, u64::from(mb) << 20);
-                let gone =
-                    smol::unblock(move || over.into_iter().filter(|r| remove(r)).collect::<Vec<_>>()).await;
+                let gone = smol::unblock(move || over.into_iter().filter(remove).collect::<Vec<_>>()).await;
                 if !gone.is_empty() {
                     log::info!(recordings = gone.len(); "recordings are deleted: too old, or no room for more");
                 }

@@ -58,13 +58,18 @@ impl Caller {
 
     /// The same under this Call-ID.
     pub fn call_as(gw: &Gateway, call_id: &str) -> Self {
+        Self::call_in(gw, call_id, "0")
+    }
+
+    /// The same in this format: its payload type, and what is said of it.
+    pub fn call_in(gw: &Gateway, call_id: &str, format: &str) -> Self {
         let gateway = gw.listen["sip"].as_str().unwrap().parse().unwrap();
         let (sip, rtp) = (udp("127.0.0.1"), udp("127.0.0.1"));
         let mut c =
             Self { sip, rtp, gateway, call_id: call_id.to_owned(), media: gateway, leg: String::new() };
         let port = c.rtp.local_addr().unwrap().port();
         let sdp = format!(
-            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n"
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP {format}\r\n"
         );
         c.request("INVITE", 1, "", &sdp);
         c.hears("SIP/2.0 180");

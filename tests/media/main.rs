@@ -16,6 +16,7 @@
 )]
 
 mod audio;
+mod crypt;
 mod ears;
 mod network;
 mod no_alloc;

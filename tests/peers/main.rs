@@ -9,6 +9,7 @@
     clippy::print_stderr,
     clippy::print_stdout,
     clippy::disallowed_methods,
+    clippy::disallowed_types,
     clippy::cast_lossless,
     clippy::too_many_lines,
     unreachable_pub,
@@ -18,10 +19,15 @@
 
 mod amd;
 mod api_test;
+#[path = "../common/caller.rs"]
+mod caller;
 #[path = "../common/mod.rs"]
 mod common;
 mod digest;
+mod disk;
 mod hold;
+#[path = "../common/hook.rs"]
+mod hook;
 mod load;
 #[path = "../media/network.rs"]
 mod network;

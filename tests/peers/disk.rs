@@ -1,0 +1,119 @@
+//! A disk of 64 MiB that is filled to the brim while ten calls are recorded: the calls go on as if nothing was, the
+//! recordings end and say why, and all is well again when there is room.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::caller::{Caller, packet};
+use crate::common::Gateway;
+use crate::hook::Hook;
+
+const CALLS: usize = 10;
+
+/// A file system in memory, which ends with the test.
+struct Disk(std::path::PathBuf);
+
+impl Disk {
+    fn make(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("branchline-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let made = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64m", "tmpfs"]).arg(&dir).status();
+        assert!(made.unwrap().success(), "mount: this test makes a file system, which takes root");
+        Self(dir)
+    }
+
+    /// Fills it to the last byte.
+    fn fill(&self) {
+        let full = self.0.join("full");
+        let zeros = vec![0u8; 4096];
+        let mut file = std::fs::File::create(full).unwrap();
+        while std::io::Write::write_all(&mut file, &zeros).is_ok() {}
+    }
+
+    fn free(&self) {
+        std::fs::remove_file(self.0.join("full")).unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("-l").arg(&self.0).status());
+        drop(std::fs::remove_dir(&self.0));
+    }
+}
+
+fn figure(gw: &Gateway, name: &str) -> u64 {
+    let text = String::from_utf8(gw.get("/metrics").body).unwrap();
+    let line = text.lines().find(|l| l.starts_with(&format!("{name} "))).unwrap_or_else(|| panic!("{name}"));
+    line.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_full_disk_ends_recordings_and_nothing_else() {
+    let disk = Disk::make("full-disk");
+    let dir = disk.0.join("state");
+    std::fs::create_dir_all(&dir).unwrap();
+    let hook = Hook::start();
+    // Down to the last byte: nothing is kept back.
+    let gw = Gateway::start_release_configured(
+        "[recording]\nmin_free_mb = 0\n[outbox]\nmax_mb = 8\n",
+        &[("STATE_DIR", dir.to_str().unwrap()), ("WEBHOOK_URL", &hook.url)],
+    );
+    let callers: Vec<Caller> = (0..CALLS).map(|n| Caller::call_as(&gw, &format!("full-{n}"))).collect();
+    let mut n = 0u16;
+    let mut talk = |ms: u64| {
+        let end = Instant::now() + Duration::from_millis(ms);
+        while Instant::now() < end {
+            n += 1;
+            callers.iter().for_each(|c| drop(c.rtp.send_to(&packet(0, n, 9, true), c.media)));
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    };
+    for c in &callers {
+        assert_eq!(gw.post(&format!("/v1/legs/{}/record", c.leg), "").status, 200);
+    }
+    talk(2000);
+    disk.fill();
+    talk(4000);
+    let finished = |events: &[serde_json::Value]| {
+        events.iter().filter(|e| e["type"] == "recording.finished" && e["error"].is_string()).count()
+    };
+    hook.wait("end of all recordings", 20, |events| finished(events) == CALLS);
+    for e in hook.events().iter().filter(|e| e["type"] == "recording.finished") {
+        let file = e["file"].as_str().unwrap();
+        let wav = hound::WavReader::open(file).unwrap_or_else(|e| panic!("{file}: {e}"));
+        assert!(wav.duration() > 8000, "{file}: {} frames", wav.duration());
+    }
+    // Events still go out, though they cannot be kept; a new recording is refused.
+    let c = &callers[0];
+    let refused = gw.post(&format!("/v1/legs/{}/record", c.leg), "");
+    assert_eq!(refused.status, 500, "{refused:?}");
+    assert_eq!(gw.post(&format!("/v1/legs/{}/mute", c.leg), "").status, 200);
+    hook.wait("an event", 10, |events| events.iter().any(|e| e["type"] == "leg.muted"));
+    for c in &callers {
+        let quality = gw.get(&format!("/v1/legs/{}/quality", c.leg)).json();
+        let (got, bad) = (
+            quality["rtp_packets_received"].as_u64().unwrap(),
+            quality["rtp_packets_lost"].as_u64().unwrap(),
+        );
+        assert!(got > 200 && bad == 0, "{quality}");
+    }
+    assert_eq!(figure(&gw, "branchline_media_skipped_total"), 0);
+    disk.free();
+    talk(1500);
+    // There is room again: the outbox writes what it owes, recordings run.
+    let again = gw.post(&format!("/v1/legs/{}/record", c.leg), "");
+    assert_eq!(again.status, 200, "{again:?}");
+    talk(1000);
+    assert_eq!(gw.delete(&format!("/v1/legs/{}/record", c.leg)).status, 200);
+    callers.iter().for_each(|c| assert_eq!(gw.delete(&format!("/v1/legs/{}", c.leg)).status, 200));
+    hook.wait("end of all legs", 20, |events| {
+        events.iter().filter(|e| e["type"] == "leg.disconnected").count() == CALLS
+    });
+    assert_eq!(figure(&gw, "voiceblender_webhook_dropped_total"), 0);
+    let size = |p: &Path| std::fs::metadata(p).map_or(0, |m| m.len());
+    let outbox = size(&dir.join("outbox.db")) + size(&dir.join("outbox.db-wal"));
+    assert!(outbox < 12 << 20, "the outbox keeps to its room: {outbox}");
+    drop(gw);
+}
