@@ -17,7 +17,7 @@ use crate::common::Gateway;
 
 pub const LEGS: u16 = 200;
 pub const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-const CONFIG: &str = "[http]\nlisten = \"127.0.0.1:0\"\n[sip]\nport = 0\nauto_ringing = true\ncodecs = [\"PCMU\"]\n\
+pub const CONFIG: &str = "[http]\nlisten = \"127.0.0.1:0\"\n[sip]\nport = 0\nauto_ringing = true\ncodecs = [\"PCMU\"]\n\
                       [rtp]\nport_min = 24000\nport_max = 26000\n[log]\nlevel = \"info\"\n";
 
 /// Port at which leg `n`'s media is taken at the far end.

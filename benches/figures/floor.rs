@@ -40,7 +40,7 @@ fn cpu(pid: u32) -> u64 {
 }
 
 /// CPU time that a process spends on a leg-frame, µs.
-fn measure(pid: u32, ports: Vec<u16>) -> f64 {
+pub fn measure(pid: u32, ports: Vec<u16>) -> f64 {
     let _generator = Generator::start(ports);
     std::thread::sleep(Duration::from_secs(2));
     let before = cpu(pid);

@@ -9,6 +9,7 @@
     clippy::print_stderr,
     clippy::print_stdout,
     clippy::disallowed_methods,
+    clippy::disallowed_types,
     clippy::cast_lossless,
     unreachable_pub,
     missing_docs,
@@ -22,6 +23,9 @@ mod common;
 mod delay;
 mod far_end;
 mod floor;
+#[path = "../../tests/common/hook.rs"]
+mod hook;
+mod keeping;
 mod mixing;
 mod start;
 mod timing;
@@ -38,13 +42,15 @@ fn main() {
 
 fn report(one: &str) {
     println!("machine: {}", machine());
-    let all: [(&str, fn()); 8] = [
+    let all: [(&str, fn()); 10] = [
         ("mixing", mixing::report),
         ("codecs", codecs::report),
         ("delay", delay::report),
         ("start", start::report),
         ("floor", floor::report),
         ("calls", calls::report),
+        ("recording", keeping::recording),
+        ("events", keeping::events),
         ("latency", timing::latency),
         ("lateness", timing::lateness),
     ];

@@ -143,6 +143,8 @@ pub struct EventQueues {
     turn: TargetId,
     /// Targets were left to the outbox.
     parked: bool,
+    /// The outbox is being asked for them.
+    reviving: bool,
     /// Rows that the outbox may forget.
     finished: VecDeque<u64>,
     rng: Rng,
@@ -160,6 +162,7 @@ impl EventQueues {
             next: 0,
             turn: 0,
             parked: false,
+            reviving: false,
             finished: VecDeque::new(),
             rng,
             counts: Counts::default(),
@@ -180,8 +183,13 @@ impl EventQueues {
 
     /// The outbox has so many events for this target, from earlier times.
     pub fn restore(&mut self, to: &Destination, count: u64) {
-        if self.find(to).is_none() && count > 0 && self.targets.len() < MAX_TARGETS {
+        if self.find(to).is_some() || count == 0 {
+            return;
+        }
+        if self.targets.len() < MAX_TARGETS {
             self.add(to, count);
+        } else {
+            self.parked = true;
         }
     }
 
@@ -197,7 +205,7 @@ impl EventQueues {
             self.park_worst();
         }
         // Events of it may be in the outbox: what it has is asked for, this one among it.
-        self.add(to, u64::from(self.parked))
+        self.add(to, u64::from(self.parked || self.reviving))
     }
 
     fn add(&mut self, to: &Destination, stored: u64) -> TargetId {
@@ -224,9 +232,16 @@ impl EventQueues {
     /// True, once, when targets that were left to the outbox may come back: [`Self::restore`] should be called with
     /// all that it has.
     pub fn poll_revive(&mut self) -> bool {
-        let now = self.parked && self.targets.len() < MAX_TARGETS / 2;
+        let now = self.parked && !self.reviving && self.targets.len() < MAX_TARGETS / 2;
         self.parked &= !now;
+        self.reviving |= now;
         now
+    }
+
+    /// What [`Self::poll_revive`] asked for is done, or `failed`: then it asks again.
+    pub fn handle_revived(&mut self, failed: bool) {
+        self.reviving = false;
+        self.parked |= failed;
     }
 
     /// Failures in a row of a destination's server: doubt is about the machine, not about one URL of it.
@@ -276,6 +291,13 @@ impl EventQueues {
             target.queue.loaded(items, left);
         }
         self.forget_if_done(id);
+    }
+
+    /// The outbox could not be asked for what [`Self::poll_load`] wanted, which is then wanted again.
+    pub fn handle_not_loaded(&mut self, id: TargetId) {
+        if let Some(target) = self.targets.get_mut(&id) {
+            target.queue.not_loaded();
+        }
     }
 
     /// A row that the outbox may forget, until `None`.

@@ -116,7 +116,11 @@ impl Queue {
     /// An event has not arrived; while its target fails, memory holds only what is tried next.
     pub(super) fn failed(&mut self, row: u64) {
         self.head.iter_mut().filter(|e| e.item.row == row).for_each(|e| e.flying = false);
-        while self.head.len() > 1 && self.head.back().is_some_and(|e| !e.flying && e.item.stored) {
+        // An answer that is on its way begins behind what the head holds now.
+        while !self.loading
+            && self.head.len() > 1
+            && self.head.back().is_some_and(|e| !e.flying && e.item.stored)
+        {
             if let Some(entry) = self.head.pop_back() {
                 self.beyond += 1;
                 self.loaded = entry.item.row.saturating_sub(1);
@@ -133,6 +137,11 @@ impl Queue {
         }
         (self.loading, self.meanwhile) = (true, 0);
         Some((self.loaded, most))
+    }
+
+    /// The outbox could not be asked: what was believed of it stays so.
+    pub(super) fn not_loaded(&mut self) {
+        self.loading = false;
     }
 
     /// What the outbox had; it has `left` more behind that.
@@ -177,5 +186,50 @@ impl Queue {
     pub(super) fn volatile(&self) -> u64 {
         let head = self.head.iter().filter(|e| !e.item.stored).count();
         (head + self.tail.iter().filter(|i| !i.stored).count()) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(row: u64) -> Item {
+        let leg = Some(Arc::from(format!("leg {row}")));
+        Item { row, leg, event_id: row.to_string(), body: Arc::from([]), terminal: false, stored: true }
+    }
+
+    #[test]
+    fn a_failure_while_the_outbox_is_asked_skips_nothing() {
+        let mut queue = Queue::with_stored(40);
+        assert_eq!(queue.wants(false), Some((0, WINDOW)));
+        queue.loaded((1..=8).map(item).collect(), 32);
+        let first = queue.next().unwrap().row;
+        assert_eq!(queue.wants(false), Some((8, WINDOW - 8)));
+        queue.failed(first);
+        queue.loaded((9..=32).map(item).collect(), 8);
+        let mut told = Vec::new();
+        while told.len() < 40 {
+            match queue.next() {
+                Some(item) => {
+                    queue.done(item.row);
+                    told.push(item.row);
+                }
+                None => {
+                    let (after, most) = queue.wants(false).unwrap();
+                    let end = 40.min(after + most as u64);
+                    queue.loaded((after + 1..=end).map(item).collect(), 40 - end);
+                }
+            }
+        }
+        assert_eq!(told, (1..=40).collect::<Vec<_>>());
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_read_now_is_asked_for_again() {
+        let mut queue = Queue::with_stored(3);
+        assert!(queue.wants(false).is_some() && queue.wants(false).is_none());
+        queue.not_loaded();
+        assert_eq!((queue.len(), queue.wants(false)), (3, Some((0, WINDOW))));
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 use async_channel::Receiver;
 
@@ -19,6 +20,9 @@ use crate::gateway::event::Event;
 const MAX_PENDING: usize = 8192;
 /// Changes that wait for a full outbox at most.
 const MAX_UNSENT: usize = 16_384;
+
+/// How long the outbox is left alone that could not be asked.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What is between the gateway and the outbox.
 #[derive(Debug)]
@@ -106,6 +110,7 @@ impl Shell {
                 News::Loaded { target, items, left } => {
                     self.queues.borrow_mut().handle_loaded(target, items, left);
                 }
+                News::NotLoaded(target) => self.load_later(target),
                 News::Lost(count) => self.queues.borrow_mut().note_lost(count),
             }
             self.mind_queues();
@@ -113,7 +118,7 @@ impl Shell {
     }
 
     /// Asks the outbox what the queues want of it, and tells it what it may forget.
-    fn mind_queues(&self) {
+    fn mind_queues(self: &Rc<Self>) {
         {
             let mut queues = self.queues.borrow_mut();
             let mut room = self.mailroom.borrow_mut();
@@ -121,7 +126,7 @@ impl Shell {
             while let Some(load) = queues.poll_load() {
                 let target = load.target;
                 if !self.outbox.borrow().load(load) {
-                    queues.handle_loaded(target, Vec::new(), 1);
+                    self.load_later(target);
                     break;
                 }
             }
@@ -130,8 +135,18 @@ impl Shell {
         let _woken = self.mail.0.try_send(());
     }
 
+    /// The outbox could not be asked; perhaps it can in a moment.
+    fn load_later(self: &Rc<Self>, target: TargetId) {
+        let shell = Rc::clone(self);
+        self.spawn(async move {
+            timer::sleep(ASK_AGAIN).await;
+            shell.queues.borrow_mut().handle_not_loaded(target);
+            shell.mind_queues();
+        });
+    }
+
     /// The targets that events wait for since earlier lives.
-    pub fn restore_targets(&self, targets: &[(Destination, u64)]) {
+    pub fn restore_targets(self: &Rc<Self>, targets: &[(Destination, u64)]) {
         targets.iter().for_each(|(to, count)| self.queues.borrow_mut().restore(to, *count));
         self.mind_queues();
     }
@@ -150,9 +165,11 @@ impl Shell {
             let shell = Rc::clone(self);
             self.spawn(async move {
                 let asked = shell.outbox.borrow().ask(|store| store.targets());
-                if let Some(Ok(targets)) = asked.await {
-                    shell.restore_targets(&targets);
+                let answer = asked.await;
+                if let Some(Ok(targets)) = &answer {
+                    shell.restore_targets(targets);
                 }
+                shell.queues.borrow_mut().handle_revived(!matches!(answer, Some(Ok(_))));
             });
         }
     }

@@ -49,6 +49,8 @@ pub enum News {
         /// How many more there are.
         left: u64,
     },
+    /// What was asked for cannot be read; it is there still.
+    NotLoaded(TargetId),
     /// So many events were lost: too old, or no room for more.
     Lost(u64),
 }
@@ -266,11 +268,14 @@ impl Keeper {
     }
 
     fn load(&mut self, load: &Load) {
-        let (items, left) = self.store.load(&load.destination, load.after, load.most).unwrap_or_else(|e| {
-            log::error!(error:% = e; "the outbox cannot be read");
-            (Vec::new(), 0)
-        });
-        self.tell(News::Loaded { target: load.target, items, left });
+        let target = load.target;
+        match self.store.load(&load.destination, load.after, load.most) {
+            Ok((items, left)) => self.tell(News::Loaded { target, items, left }),
+            Err(e) => {
+                log::error!(error:% = e; "the outbox cannot be read");
+                self.tell(News::NotLoaded(target));
+            }
+        }
     }
 
     fn prune(&mut self, now_ms: u64) {

@@ -149,12 +149,11 @@ fn number_of(
     }
     let mut put =
         tx.prepare_cached("INSERT OR IGNORE INTO target(url, secret, trusted) VALUES(?1, ?2, ?3)")?;
-    let new = put.execute(params![of.url, of.secret, of.trusted])? > 0;
+    put.execute(params![of.url, of.secret, of.trusted])?;
     let mut ask =
         tx.prepare_cached("SELECT id FROM target WHERE url = ?1 AND secret = ?2 AND trusted = ?3")?;
     let number = ask.query_row(params![of.url, of.secret, of.trusted], |r| r.get(0))?;
-    // A number that is undone with the transaction must not be remembered.
-    if !new && known.len() < MAX_KNOWN {
+    if known.len() < MAX_KNOWN {
         known.insert(of.clone(), number);
     }
     Ok(number)

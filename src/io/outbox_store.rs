@@ -108,6 +108,15 @@ impl Store {
     /// # Errors
     /// What SQLite says; then nothing has changed.
     pub fn apply(&mut self, ops: &[Op]) -> Result<(), Fault> {
+        let done = self.try_apply(ops);
+        if done.is_err() {
+            // Numbers of targets that are undone must not be remembered.
+            self.known.clear();
+        }
+        done
+    }
+
+    fn try_apply(&mut self, ops: &[Op]) -> Result<(), Fault> {
         let mut held = self.held;
         let tx = self.db.transaction()?;
         for op in ops {

@@ -2,6 +2,7 @@
 //! is owed, once.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -81,7 +82,11 @@ fn finished(recording: &RecordingRow, leg: Option<&mut LegRow>, rng: &mut Rng, n
         ("recovered", true.into()),
         ("started_at", Utc::from_millis(recording.started_ms).rfc3339().into()),
     ];
-    match repair(Path::new(&recording.file)) {
+    let path = Path::new(&recording.file);
+    let repaired = repair(path).and_then(|facts| {
+        File::open(path).and_then(|f| f.sync_all()).map(|()| facts).map_err(|e| e.to_string())
+    });
+    match repaired {
         Ok(facts) => fields.extend([
             ("bytes", facts.bytes.into()),
             ("duration_ms", facts.duration_ms.into()),

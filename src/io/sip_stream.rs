@@ -129,12 +129,15 @@ struct Heard {
     last: Cell<Option<Instant>>,
     /// Our keep-alives are answered here.
     answers_pings: Cell<bool>,
+    /// When we last asked, if nothing has come since.
+    asked: Cell<Option<Instant>>,
 }
 
 impl Heard {
     fn note(&self, now: Instant, bytes: &[u8]) {
         self.last.set(Some(now));
-        if bytes == b"\r\n" {
+        // A far end's own keep-alive may look the same.
+        if self.asked.take().is_some() && bytes == b"\r\n" {
             self.answers_pings.set(true);
         }
     }
@@ -160,7 +163,9 @@ async fn write(writer: &mut WriteHalf<Io>, queue: &Queue, heard: &Heard) {
             (None, Some(at)) if heard.is_dead(at) => return,
             (None, Some(_)) => continue,
             (None, None) => {
-                asked = Some(clock::now().mono);
+                let now = clock::now().mono;
+                heard.asked.set(Some(now));
+                asked = Some(now);
                 Bytes::from(b"\r\n\r\n".as_slice())
             }
         };
@@ -192,17 +197,19 @@ async fn read(shell: &Rc<Shell>, reader: &mut ReadHalf<Io>, source: Target, hear
     let mut chunk = vec![0u8; 8192];
     let ip = source.addr.ip();
     // Until it has said something of use, and as long as it is a stranger's, its time is short, however it is spent.
-    let until = clock::now().mono + FIRST_WORD;
+    let mut until = clock::now().mono + FIRST_WORD;
     let mut spoke = false;
     loop {
         match next_frame(&pending) {
             Frame::More => {
-                let patience = if spoke && shell.look(|gateway| gateway.knows(ip)) {
-                    IDLE
-                } else {
-                    until.saturating_duration_since(clock::now().mono)
-                };
+                let known = spoke && shell.look(|gateway| gateway.knows(ip));
+                let now = clock::now().mono;
+                let patience = if known { IDLE } else { until.saturating_duration_since(now) };
                 let Some(Ok(n)) = timer::within(patience, reader.read(&mut chunk)).await else { return };
+                if known {
+                    // Whoever was known has the time of a stranger again: the last replies of a call are still to come.
+                    until = clock::now().mono + FIRST_WORD;
+                }
                 if n == 0 || !shell.call(|gateway, now| gateway.may_send(now, ip, n)) {
                     return;
                 }

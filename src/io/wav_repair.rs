@@ -107,8 +107,7 @@ pub fn repair(path: &Path) -> Result<Facts, String> {
             file.set_len(whole)?;
         }
         put(&mut file, 4, whole - 8)?;
-        put(&mut file, l.data_at - 4, data)?;
-        file.sync_all()
+        put(&mut file, l.data_at - 4, data)
     };
     mended().map_err(|e| e.to_string())?;
     Ok(l.facts(data))

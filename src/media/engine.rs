@@ -278,9 +278,7 @@ impl<W: Wire> Engine<W> {
             leg.in_mix = true;
         }
         self.sum_up();
-        let rooms = &self.rooms;
-        let is_silent = |r| matches!(rooms.get(usize::from(r)), Some(Some(room)) if room.is_silent());
-        self.shares.assign(&mut self.legs, is_silent);
+        self.shares.assign(&mut self.legs);
         for leg in self.legs.iter_mut().flatten().filter(|l| l.part.follows.is_none()) {
             let n = leg.frame_len();
             let room = leg.room.and_then(|r| self.rooms.get(usize::from(r))?.as_deref());

@@ -43,8 +43,10 @@ pub(super) struct Part {
     pub(super) follows: Option<Slot>,
     /// Somebody may follow it.
     pub(super) leads: bool,
-    /// Ticks in which it had nothing of its own.
+    /// Ticks in which it had nothing of its own and heard the same room.
     settled: u8,
+    /// The room it heard last.
+    room: Option<RoomSlot>,
 }
 
 type Legs<W> = [Option<Box<Leg<W>>>];
@@ -58,12 +60,12 @@ pub(super) struct Shares {
 }
 
 impl Shares {
-    /// Finds out who goes along with whom in this tick. `is_silent` tells of a room that nobody says anything in.
-    pub(super) fn assign<W: Wire>(&mut self, legs: &mut Legs<W>, is_silent: impl Fn(RoomSlot) -> bool) {
+    /// Finds out who goes along with whom in this tick.
+    pub(super) fn assign<W: Wire>(&mut self, legs: &mut Legs<W>) {
         self.groups.clear();
         for (i, leg) in legs.iter_mut().enumerate() {
             let Some(leg) = leg else { continue };
-            leg.part.key = if self.apart { None } else { leg.key(&is_silent) };
+            leg.part.key = if self.apart { None } else { leg.key() };
             if let (true, Some(key)) = (leg.part.leads, leg.part.key) {
                 self.join(key, i as Slot, leg.loss);
             }
@@ -114,7 +116,7 @@ impl Shares {
 /// without others.
 pub(super) fn part_ways<W: Wire>(legs: &mut Legs<W>, slot: Slot) {
     let Some(leg) = at(legs, slot) else { return };
-    leg.part.leads = false;
+    (leg.part.leads, leg.part.settled) = (false, 0);
     if let Some(before) = leg.part.follows.take() {
         return go_on(legs, before, slot);
     }
@@ -162,19 +164,22 @@ pub(super) fn follow<W: Wire>(legs: &mut Legs<W>) {
 
 impl<W: Wire> Leg<W> {
     /// What this leg has in common with others, while it only listens.
-    fn key(&mut self, is_silent: &impl Fn(RoomSlot) -> bool) -> Option<Key> {
+    fn key(&mut self) -> Option<Key> {
         let only_listens = !self.in_mix
             && !self.has_private
             && !self.closing
             && self.stream.direction.sends()
             && self.coders.converter.is_none()
             && self.sending.has_no_digits();
+        let room = self.room.filter(|_| !self.deaf && !self.held);
+        if room != self.part.room {
+            // Its encoder has heard something else: it joins those of the new room later, and leads none there before.
+            self.part.room = room;
+            (self.part.settled, self.part.leads) = (0, false);
+        }
         let settled = self.part.settled;
         self.part.settled = if only_listens { settled.saturating_add(1) } else { 0 };
-        let room = self.room.filter(|_| !self.deaf && !self.held);
-        // In silence there is no seam, once the converters have run empty.
-        let wanted = if room.is_none_or(is_silent) { 1 } else { SETTLED };
-        let no_seam = self.sending.is_new() || settled >= wanted;
+        let no_seam = self.sending.is_new() || settled >= SETTLED;
         (only_listens && no_seam).then_some(Key {
             room,
             codec: self.stream.codec,
