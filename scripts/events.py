@@ -10,7 +10,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        print(body.decode(), flush=True)
+        # In one piece: several events may come at once.
+        sys.stdout.buffer.write(body + b"\n")
+        sys.stdout.buffer.flush()
         self.send_response(204)
         self.end_headers()
 

@@ -82,6 +82,23 @@ fn voice(codec: Codec) -> Vec<Vec<u8>> {
     (0..50).map(one).collect()
 }
 
+/// What is agreed with a far end at this address.
+pub fn agreed(codec: Codec, at: SocketAddr) -> Negotiated {
+    Negotiated {
+        codec,
+        wishes: Wishes::default(),
+        payload_out: codec.payload_type(),
+        payload_in: codec.payload_type(),
+        dtmf: Some(branchline::sdp::Dtmf { payload_type: 101, clock: codec.clock() }),
+        rtp: at,
+        rtcp: at,
+        rtcp_mux: true,
+        ptime: 20,
+        direction: Direction::SendRecv,
+        srtp: None,
+    }
+}
+
 /// Seconds that [`TICKS`] ticks take with `legs` in a room of `rate` Hz, the first `talkers` of which say something.
 fn run(codec: Codec, rate: u32, legs: u16, talkers: u16, apart: bool) -> f64 {
     let (mut orders, take) = RingBuffer::new(1024);
@@ -95,19 +112,7 @@ fn run(codec: Codec, rate: u32, legs: u16, talkers: u16, apart: bool) -> f64 {
     let said = voice(codec);
     for slot in 0..legs {
         let from = SocketAddr::from(([10, 0, 0, 9], 4000 + slot * 2));
-        let agreed = Negotiated {
-            codec,
-            wishes: Wishes::default(),
-            payload_out: codec.payload_type(),
-            payload_in: codec.payload_type(),
-            dtmf: Some(branchline::sdp::Dtmf { payload_type: 101, clock: codec.clock() }),
-            rtp: from,
-            rtcp: from,
-            rtcp_mux: true,
-            ptime: 20,
-            direction: Direction::SendRecv,
-            srtp: None,
-        };
+        let agreed = agreed(codec, from);
         let voice = if slot < talkers { said.clone() } else { Vec::new() };
         let wire = Talker { voice, codec, from, sent: 0 };
         let own = codec.sample_rate();

@@ -18,9 +18,9 @@ use branchline::media::order::{Converters, Order};
 use branchline::media::room::Room;
 use branchline::media::wire::{Batch, Wire};
 use branchline::rtp::packet::{Packet, header};
-use branchline::sdp::{Direction, Negotiated};
 use rtrb::RingBuffer;
 
+use crate::codecs::agreed;
 use crate::percentile;
 
 const BEGIN_NS: u64 = 1_776_330_000_000_000_000;
@@ -97,19 +97,7 @@ fn packets(
 
 fn leg(codec: Codec, far: &Rc<RefCell<Far>>, slot: u16) -> Box<Leg<FarWire>> {
     let at = SocketAddr::from(([10, 0, 0, 9], 4000 + slot * 2));
-    let agreed = Negotiated {
-        codec,
-        wishes: Wishes::default(),
-        payload_out: codec.payload_type(),
-        payload_in: codec.payload_type(),
-        dtmf: Some(branchline::sdp::Dtmf { payload_type: 101, clock: codec.clock() }),
-        rtp: at,
-        rtcp: at,
-        rtcp_mux: true,
-        ptime: 20,
-        direction: Direction::SendRecv,
-        srtp: None,
-    };
+    let agreed = agreed(codec, at);
     let coders = Box::new(Coders::new(&agreed, codec.sample_rate(), 5));
     Box::new(Leg::new(FarWire(Rc::clone(far), at), agreed, coders, None, u32::from(slot) + 1, false, false))
 }

@@ -168,8 +168,7 @@ impl Room {
     }
 
     /// True when nobody says anything in this tick.
-    #[must_use]
-    pub fn is_silent(&self) -> bool {
+    fn is_silent(&self) -> bool {
         self.silent || self.only_noise
     }
 

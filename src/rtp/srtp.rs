@@ -152,9 +152,7 @@ impl Cipher {
                 let payload = buffer.get_mut(head..len).ok_or(SrtpError::Length)?;
                 counter_mode(key, salt, ssrc, index, payload);
                 let digest = authenticate(auth, buffer.get(..len).unwrap_or_default(), &roc.to_be_bytes());
-                let room = buffer.get_mut(len..len + tag).ok_or(SrtpError::Length)?;
-                room.iter_mut().zip(digest).for_each(|(to, b)| *to = b);
-                Ok(len + tag)
+                append(buffer, len, digest.get(..*tag).unwrap_or_default())
             }
             Self::Gcm128 { salt, .. } | Self::Gcm256 { salt, .. } => {
                 let nonce = rtp_nonce(salt, ssrc, roc, sequence);
@@ -191,25 +189,18 @@ impl Cipher {
 
     fn seal_rtcp(&self, buffer: &mut [u8], len: usize, ssrc: u32, index: u32) -> Result<usize, SrtpError> {
         let word = index.to_be_bytes();
-        let put = |buffer: &mut [u8], at: usize| {
-            let room = buffer.get_mut(at..at + INDEX).ok_or(SrtpError::Length)?;
-            room.iter_mut().zip(word).for_each(|(to, b)| *to = b);
-            Ok(at + INDEX)
-        };
         match self {
             Self::Cm { key, salt, auth, tag } => {
                 let payload = buffer.get_mut(RTCP_HEAD..len).ok_or(SrtpError::Length)?;
                 counter_mode(key, salt, ssrc, u64::from(index & 0x7fff_ffff), payload);
-                let len = put(buffer, len)?;
+                let len = append(buffer, len, &word)?;
                 let digest = authenticate(auth, buffer.get(..len).unwrap_or_default(), &[]);
-                let room = buffer.get_mut(len..len + tag).ok_or(SrtpError::Length)?;
-                room.iter_mut().zip(digest).for_each(|(to, b)| *to = b);
-                Ok(len + tag)
+                append(buffer, len, digest.get(..*tag).unwrap_or_default())
             }
             Self::Gcm128 { salt, .. } | Self::Gcm256 { salt, .. } => {
                 let nonce = rtcp_nonce(salt, ssrc, index);
                 let len = self.seal_gcm(buffer, RTCP_HEAD, len, &nonce, Some(word))?;
-                put(buffer, len)
+                append(buffer, len, &word)
             }
         }
     }
@@ -317,6 +308,13 @@ fn authenticate(keyed: &Hmac<Sha1>, packet: &[u8], more: &[u8]) -> [u8; 20] {
 fn check(digest: &[u8; 20], tag: &[u8]) -> Result<(), SrtpError> {
     let want = digest.get(..tag.len()).unwrap_or_default();
     if !tag.is_empty() && bool::from(want.ct_eq(tag)) { Ok(()) } else { Err(SrtpError::Authentication) }
+}
+
+/// Puts `more` behind the `len` bytes of a packet; the new length.
+fn append(buffer: &mut [u8], len: usize, more: &[u8]) -> Result<usize, SrtpError> {
+    let end = len + more.len();
+    buffer.get_mut(len..end).ok_or(SrtpError::Length)?.copy_from_slice(more);
+    Ok(end)
 }
 
 /// AES in counter mode (RFC 3711 §4.1.1).
