@@ -148,18 +148,18 @@ fn up_to_date(mut row: RecordingRow) -> RecordingRow {
 
 /// `GET /recordings`.
 pub async fn recordings(app: &App) -> Result<Reply, ApiError> {
-    let rows = ask(app, |store| {
-        let rows = store.recordings(None, MOST)?;
-        Ok(rows.into_iter().map(up_to_date).collect::<Vec<_>>())
-    });
-    let recordings = rows.await?.into_iter().map(RecordingView::from).collect();
+    let rows = ask(app, |store| store.recordings(None, MOST)).await?;
+    // Not on the outbox's thread: a slow disk of recordings holds up no event.
+    let rows = smol::unblock(move || rows.into_iter().map(up_to_date).collect::<Vec<_>>()).await;
+    let recordings = rows.into_iter().map(RecordingView::from).collect();
     Ok(Reply::object(200, &app.instance_id, Recordings { recordings }))
 }
 
 async fn find(app: &App, id: &str) -> Result<RecordingRow, ApiError> {
     let wanted = id.to_owned();
-    let found = ask(app, move |store| Ok(store.recording(&wanted)?.map(up_to_date))).await?;
-    found.ok_or_else(|| ApiError::NotFound("recording not found".to_owned()))
+    let found = ask(app, move |store| store.recording(&wanted)).await?;
+    let found = found.ok_or_else(|| ApiError::NotFound("recording not found".to_owned()))?;
+    Ok(smol::unblock(move || up_to_date(found)).await)
 }
 
 /// `GET /recordings/{id}`.

@@ -1,7 +1,7 @@
 //! Queues of events, one a target: none of them delays another, and a dead one costs next to nothing. What the outbox
 //! holds is asked for piece by piece.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use super::backoff;
@@ -177,7 +177,8 @@ impl EventQueues {
         if let Some(lost) = target.queue.push(item) {
             target.dropped += 1;
             self.counts.dropped += 1;
-            self.finished.extend(lost.stored.then_some(lost.row));
+            // The outbox may still be about to take it.
+            self.finished.push_back(lost.row);
         }
     }
 
@@ -291,6 +292,11 @@ impl EventQueues {
             target.queue.loaded(items, left);
         }
         self.forget_if_done(id);
+    }
+
+    /// The outbox has these rows now, which it could not take when they were queued.
+    pub fn handle_stored(&mut self, rows: &BTreeSet<u64>) {
+        self.targets.values_mut().for_each(|t| t.queue.stored(rows));
     }
 
     /// The outbox could not be asked for what [`Self::poll_load`] wanted, which is then wanted again.

@@ -1,7 +1,7 @@
 //! The events of one target: the next few in memory, the rest in the outbox. In order for each leg; those of different
 //! legs may overtake each other.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// An event on its way.
@@ -70,13 +70,37 @@ impl Queue {
         if self.tail.len() <= MAX_TAIL {
             return None;
         }
+        if self.leave_tail() {
+            return None;
+        }
         // The oldest of those in memory alone that is no last word; one that is on its way may be there already.
         let idle = |e: &Entry| !e.flying && !e.item.terminal && !e.item.stored;
         if let Some(at) = self.head.iter().position(idle) {
             return self.head.remove(at).map(|e| e.item);
         }
-        let at = self.tail.iter().position(|i| !i.terminal).unwrap_or(0);
-        self.tail.remove(at)
+        let alone = |i: &Item| !i.stored;
+        let at = self.tail.iter().position(|i| alone(i) && !i.terminal);
+        self.tail.remove(at.or_else(|| self.tail.iter().position(alone))?)
+    }
+
+    /// Leaves the tail to the outbox when that has all of it; false when it has not.
+    fn leave_tail(&mut self) -> bool {
+        let whole = self.tail.iter().all(|i| i.stored);
+        if whole {
+            self.beyond += self.tail.len() as u64;
+            self.tail.clear();
+        }
+        whole
+    }
+
+    /// The outbox has these now, too, which memory alone had; an answer that is on its way has counted them.
+    pub(super) fn stored(&mut self, rows: &BTreeSet<u64>) {
+        for entry in self.head.iter_mut().filter(|e| rows.contains(&e.item.row)) {
+            entry.item.stored = true;
+            self.loaded = self.loaded.max(entry.item.row);
+        }
+        self.tail.iter_mut().filter(|i| rows.contains(&i.row)).for_each(|i| i.stored = true);
+        self.leave_tail();
     }
 
     fn put(&mut self, item: Item) {
@@ -223,6 +247,48 @@ mod tests {
         }
         assert_eq!(told, (1..=40).collect::<Vec<_>>());
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn what_the_outbox_takes_late_is_neither_lost_nor_told_twice() {
+        let mut queue = Queue::default();
+        for row in 1..=100 {
+            assert_eq!(queue.push(Item { stored: false, ..item(row) }), None);
+        }
+        assert_eq!((queue.in_memory(), queue.volatile()), (100, 100));
+        let first = queue.next().unwrap().row;
+        // The disk takes them all, but for one that was given up.
+        queue.stored(&(1..=100).filter(|row| *row != 50).collect());
+        assert_eq!(queue.volatile(), 1);
+        queue.done(first);
+        let mut told = vec![first];
+        while let Some(item) = queue.next() {
+            queue.done(item.row);
+            told.push(item.row);
+        }
+        assert_eq!((told, queue.len()), ((1..=100).collect::<Vec<_>>(), 0));
+        // All of them: only the next few stay in memory.
+        (101..=200).for_each(|row| assert_eq!(queue.push(Item { stored: false, ..item(row) }), None));
+        queue.stored(&(101..=200).collect());
+        assert_eq!((queue.in_memory(), queue.len(), queue.volatile()), (WINDOW, 100, 0));
+        assert_eq!(queue.push(item(201)), None);
+        assert_eq!(queue.len(), 101);
+        (101..=132).for_each(|row| queue.done(row));
+        assert_eq!(queue.wants(false), Some((132, WINDOW)));
+        queue.loaded((133..=164).map(item).collect(), 37);
+        assert_eq!((queue.len(), queue.next().map(|i| i.row)), (69, Some(133)));
+    }
+
+    #[test]
+    fn what_the_outbox_has_is_never_dropped_for_want_of_memory() {
+        let mut queue = Queue::default();
+        (1..=40).for_each(|row| assert_eq!(queue.push(Item { stored: false, ..item(row) }), None));
+        let mut lost = Vec::new();
+        for row in 41..=2000 {
+            lost.extend(queue.push(Item { stored: row != 60, ..item(row) }).map(|i| i.row));
+        }
+        assert!(lost.iter().all(|row| *row <= 40 || *row == 60), "{lost:?}");
+        assert_eq!(queue.len() + lost.len() as u64, 2000);
     }
 
     #[test]

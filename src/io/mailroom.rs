@@ -1,7 +1,7 @@
 //! The way of an event: from the gateway into the outbox, from there into the queues, from there to its target. It goes out
 //! only when the outbox has it, so that no number is told that a crash could take back.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -32,19 +32,39 @@ pub struct Mailroom {
     unsent: Vec<Op>,
     /// Events that it is about to commit.
     pending: VecDeque<(Destination, Item)>,
+    /// Of these, events that it will never be told of.
+    untold: BTreeSet<u64>,
 }
 
 impl Mailroom {
     /// An empty one; the first event has this number.
     #[must_use]
     pub fn new(next_row: u64) -> Self {
-        Self { next_row, unsent: Vec::new(), pending: VecDeque::new() }
+        Self { next_row, unsent: Vec::new(), pending: VecDeque::new(), untold: BTreeSet::new() }
     }
 
-    /// Events up to this row are committed, or may go out without.
-    fn take(&mut self, upto: u64) -> Vec<(Destination, Item)> {
+    /// Events up to this row are committed (`durable`), or may go out without.
+    fn take(&mut self, upto: u64, durable: bool) -> Vec<(Destination, Item)> {
         let count = self.pending.iter().take_while(|(_, i)| i.row <= upto).count();
-        self.pending.drain(..count).collect()
+        let untold = &mut self.untold;
+        let taken = self.pending.drain(..count);
+        taken.map(|(to, item)| (to, Item { stored: durable && !untold.remove(&item.row), ..item })).collect()
+    }
+
+    /// Too much waits for the outbox: events that are no last words stay in memory alone.
+    fn bound_unsent(&mut self) {
+        if self.unsent.len() <= MAX_UNSENT {
+            return;
+        }
+        let untold = &mut self.untold;
+        let pending = self.pending.front().map_or(u64::MAX, |(_, i)| i.row);
+        self.unsent.retain(|op| {
+            let Op::Event { item, .. } = op else { return true };
+            if !item.terminal && item.row >= pending {
+                untold.insert(item.row);
+            }
+            item.terminal
+        });
     }
 }
 
@@ -62,6 +82,7 @@ impl Shell {
             && let Some((to, item)) = room.pending.pop_front()
         {
             // The outbox has stood still for long: better told than kept.
+            room.untold.remove(&item.row);
             self.queues.borrow_mut().push(&to, item);
         }
     }
@@ -75,9 +96,7 @@ impl Shell {
         let ops = std::mem::take(&mut room.unsent);
         if let Err(ops) = self.outbox.borrow().apply(ops) {
             room.unsent = ops;
-            if room.unsent.len() > MAX_UNSENT {
-                room.unsent.retain(|op| !matches!(op, Op::Event { item, .. } if !item.terminal));
-            }
+            room.bound_unsent();
         }
     }
 
@@ -101,12 +120,11 @@ impl Shell {
         while let Ok(news) = news.recv().await {
             match news {
                 News::Committed { upto, durable } => {
-                    let committed = self.mailroom.borrow_mut().take(upto);
+                    let committed = self.mailroom.borrow_mut().take(upto, durable);
                     let mut queues = self.queues.borrow_mut();
-                    for (to, item) in committed {
-                        queues.push(&to, Item { stored: durable, ..item });
-                    }
+                    committed.into_iter().for_each(|(to, item)| queues.push(&to, item));
                 }
+                News::Recovered(rows) => self.queues.borrow_mut().handle_stored(&rows),
                 News::Loaded { target, items, left } => {
                     self.queues.borrow_mut().handle_loaded(target, items, left);
                 }

@@ -1,7 +1,7 @@
 //! The thread that holds the outbox. What it is told it commits at once, into the page cache, where it survives the
 //! process; a second thread brings it to the disk at most once a second, where it survives the power too.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
@@ -40,6 +40,8 @@ pub enum News {
         /// They survive the process.
         durable: bool,
     },
+    /// These are committed now, too, which went out without.
+    Recovered(BTreeSet<u64>),
     /// What was asked for.
     Loaded {
         /// Whose events.
@@ -77,6 +79,7 @@ enum Order {
 pub struct Outbox {
     orders: Option<SyncSender<Order>>,
     handle: Option<thread::JoinHandle<()>>,
+    news: async_channel::Sender<News>,
 }
 
 impl Outbox {
@@ -86,13 +89,14 @@ impl Outbox {
     /// What the operating system says.
     pub fn start(store: Store, limits: Limits, news: async_channel::Sender<News>) -> std::io::Result<Self> {
         let (orders, take) = sync_channel(MAX_ORDERS);
+        let told = news.clone();
         let log = store.log_file();
         let body = move || {
             let (dirty, wakes) = sync_channel(1);
             let syncs =
                 thread::Builder::new().name("outbox-sync".to_owned()).spawn(move || sync(&log, &wakes));
             let mut keeper =
-                Keeper { store, limits, news, backlog: VecDeque::new(), failing: false, upto: 0 };
+                Keeper { store, limits, news, backlog: VecDeque::new(), retry_at: None, upto: 0 };
             keeper.run(&take, &dirty);
             drop(dirty);
             match syncs.map(thread::JoinHandle::join) {
@@ -101,7 +105,7 @@ impl Outbox {
             }
         };
         let handle = thread::Builder::new().name("outbox".to_owned()).spawn(body)?;
-        Ok(Self { orders: Some(orders), handle: Some(handle) })
+        Ok(Self { orders: Some(orders), handle: Some(handle), news: told })
     }
 
     fn send(&self, order: Order) -> Result<(), Order> {
@@ -146,8 +150,9 @@ impl Outbox {
         }
     }
 
-    /// Commits and syncs all that was told, and ends the threads.
+    /// Commits and syncs all that was told, and ends the threads; their news are not taken any more.
     pub fn stop(&mut self) {
+        self.news.close();
         self.orders = None;
         if let Some(handle) = self.handle.take()
             && handle.join().is_err()
@@ -163,7 +168,8 @@ struct Keeper {
     news: async_channel::Sender<News>,
     /// Changes that the disk did not take.
     backlog: VecDeque<Op>,
-    failing: bool,
+    /// The disk failed: when it is tried again.
+    retry_at: Option<Instant>,
     /// The last row of an event seen.
     upto: u64,
 }
@@ -175,7 +181,7 @@ impl Keeper {
         let mut running = true;
         while running {
             let now = clock::now().mono;
-            let next = if self.failing { now + RETRY } else { prune_at.min(beat_at) };
+            let next = self.retry_at.unwrap_or_else(|| prune_at.min(beat_at));
             let mut waiting: Vec<Order> = Vec::new();
             match orders.recv_timeout(next.saturating_duration_since(now)) {
                 Ok(order) => waiting.push(order),
@@ -187,6 +193,9 @@ impl Keeper {
                     Ok(order) => waiting.push(order),
                     Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
                 }
+            }
+            if !running {
+                self.retry_at = self.retry_at.map(|_| now);
             }
             self.carry_out(waiting, dirty);
             let now = clock::now();
@@ -223,31 +232,12 @@ impl Keeper {
         if self.backlog.is_empty() {
             return;
         }
-        let rows = self
-            .backlog
-            .iter()
-            .filter_map(|op| if let Op::Event { item, .. } = op { Some(item.row) } else { None });
-        let upto = rows.max().unwrap_or(0).max(self.upto);
-        let durable = match self.store.apply(self.backlog.make_contiguous()) {
-            Ok(()) => {
-                if self.failing {
-                    log::info!("the outbox can be written again");
-                }
-                self.failing = false;
-                self.backlog.clear();
-                // A sync that is due already covers this.
-                let _due = dirty.try_send(());
-                true
-            }
-            Err(e) => {
-                if !self.failing {
-                    log::error!(error:% = e; "the outbox cannot be written: events are kept in memory");
-                }
-                self.failing = true;
-                self.bound_backlog();
-                false
-            }
-        };
+        let upto = self.rows().max().unwrap_or(0).max(self.upto);
+        let now = clock::now().mono;
+        let durable = self.retry_at.is_none_or(|at| now >= at) && self.write(now, dirty);
+        if !durable {
+            self.bound_backlog();
+        }
         if upto > self.upto {
             self.upto = upto;
             self.tell(News::Committed { upto, durable });
@@ -255,6 +245,33 @@ impl Keeper {
         if self.store.held() > self.limits.budget {
             self.prune(clock::now().utc.millis());
         }
+    }
+
+    /// Events in the backlog.
+    fn rows(&self) -> impl Iterator<Item = u64> {
+        let row = |op: &Op| if let Op::Event { item, .. } = op { Some(item.row) } else { None };
+        self.backlog.iter().filter_map(row)
+    }
+
+    /// Writes the backlog; false when the disk does not take it.
+    fn write(&mut self, now: Instant, dirty: &SyncSender<()>) -> bool {
+        if let Err(e) = self.store.apply(self.backlog.make_contiguous()) {
+            if self.retry_at.is_none() {
+                log::error!(error:% = e; "the outbox cannot be written: events are kept in memory");
+            }
+            self.retry_at = Some(now + RETRY);
+            return false;
+        }
+        if self.retry_at.take().is_some() {
+            log::info!("the outbox can be written again");
+            let told = self.upto;
+            let late: BTreeSet<u64> = self.rows().filter(|row| *row <= told).collect();
+            self.tell(News::Recovered(late));
+        }
+        self.backlog.clear();
+        // A sync that is due already covers this.
+        let _due = dirty.try_send(());
+        true
     }
 
     /// Events can be told from memory; that a leg or recording is over must not be forgotten.

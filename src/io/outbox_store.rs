@@ -81,6 +81,12 @@ impl Store {
         db.pragma_update(None, "wal_autocheckpoint", 2048)?;
         db.execute_batch("BEGIN IMMEDIATE; COMMIT;")?;
         let version: i64 = db.query_row("PRAGMA user_version", [], |r| r.get(0))?;
+        if version > VERSION {
+            let newer = format!(
+                "it was made by a newer version of Branchline (format {version}, {VERSION} is known)"
+            );
+            return Err(Fault::ToSqlConversionFailure(newer.into()));
+        }
         if version == 0 {
             db.execute_batch(TABLES)?;
             db.pragma_update(None, "user_version", VERSION)?;

@@ -337,6 +337,7 @@ impl Shell {
         }
         self.media.borrow_mut().stop();
         self.recorder.borrow_mut().stop();
+        self.post();
         self.outbox.borrow_mut().stop();
     }
 
