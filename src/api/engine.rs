@@ -4,7 +4,7 @@
 //! engine a canonical one whose only variable parts are the method, the body length and `Connection`.
 
 use std::cell::RefCell;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::Read as _;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -301,19 +301,14 @@ const PIECE: u64 = 64 * 1024;
 
 /// Sends part of a file. What has gone from it meanwhile is sent as zeros: its length was said already.
 async fn write_file<W: Write>(part: FilePart, mut writer: W) -> Result<(), W::Error> {
-    let mut file = smol::unblock(move || {
-        let mut file = std::fs::File::open(&part.path).ok()?;
-        file.seek(SeekFrom::Start(part.from)).ok().map(|_| file)
-    })
-    .await;
-    let mut left = part.len;
+    let FilePart { mut file, len: mut left } = part;
     while left > 0 {
         let n = left.min(PIECE);
         let (piece, back) = smol::unblock(move || {
             let mut piece = vec![0; n as usize];
             let mut filled = 0;
-            while let (Some(f), Some(room)) = (&mut file, piece.get_mut(filled..).filter(|r| !r.is_empty())) {
-                match f.read(room) {
+            while let Some(room) = piece.get_mut(filled..).filter(|r| !r.is_empty()) {
+                match file.read(room) {
                     Ok(0) | Err(_) => break,
                     Ok(n) => filled += n,
                 }

@@ -1,5 +1,7 @@
 //! What the gateway keeps: recordings, and how the delivery of events goes.
 
+use std::fs::File;
+use std::io::{ErrorKind, Seek as _, SeekFrom};
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -171,25 +173,32 @@ pub async fn recording(app: &App, id: &str) -> Result<Reply, ApiError> {
 pub async fn file(app: &App, id: &str, range: Option<&str>) -> Result<Reply, ApiError> {
     let row = find(app, id).await?;
     let path = PathBuf::from(&row.file);
-    let at = path.clone();
-    let length = smol::unblock(move || std::fs::metadata(at).map(|m| m.len())).await;
-    let Ok(length) = length else {
-        return Err(ApiError::NotFound("the file of the recording is gone".to_owned()));
+    let opened = smol::unblock(move || {
+        let file = File::open(path)?;
+        file.metadata().map(|m| (file, m.len()))
+    });
+    let unread = |e: std::io::Error| {
+        if e.kind() == ErrorKind::NotFound {
+            return ApiError::NotFound("the file of the recording is gone".to_owned());
+        }
+        ApiError::Internal(format!("the file of the recording cannot be read: {e}"))
     };
+    let (mut file, length) = opened.await.map_err(unread)?;
     let mut reply = Reply::empty();
     (reply.status, reply.content_type) = (200, "audio/wav");
     reply.headers.push(("Accept-Ranges", "bytes".to_owned()));
     reply.headers.push(("Content-Disposition", format!("attachment; filename=\"{}\"", row.id)));
-    let part = match range.map(|r| part_of(r, length)) {
-        None | Some(Part::Whole) => FilePart { path, from: 0, len: length },
+    let (from, len) = match range.map(|r| part_of(r, length)) {
+        None | Some(Part::Whole) => (0, length),
         Some(Part::Of(from, to)) => {
             reply.status = 206;
             reply.headers.push(("Content-Range", format!("bytes {from}-{to}/{length}")));
-            FilePart { path, from, len: to - from + 1 }
+            (from, to - from + 1)
         }
         Some(Part::None) => return Err(ApiError::NoSuchPart(length)),
     };
-    reply.file = Some(part);
+    file.seek(SeekFrom::Start(from)).map_err(unread)?;
+    reply.file = Some(FilePart { file, len });
     Ok(reply)
 }
 
@@ -229,7 +238,7 @@ pub async fn delete(app: &App, id: &str) -> Result<Reply, ApiError> {
     let path = row.file.clone();
     let removed = smol::unblock(move || std::fs::remove_file(path)).await;
     if let Err(e) = removed
-        && e.kind() != std::io::ErrorKind::NotFound
+        && e.kind() != ErrorKind::NotFound
     {
         return Err(ApiError::Internal(format!("the file cannot be removed: {e}")));
     }

@@ -1,6 +1,6 @@
 //! A complete reply: status, headers and body, before any engine sees it.
 
-use std::path::PathBuf;
+use std::fs::File;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::error::{ApiError, ErrorBody};
 
 /// A reply ready to be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Reply {
     /// HTTP status code.
     pub status: u16,
@@ -23,12 +23,10 @@ pub struct Reply {
 }
 
 /// Part of a file that is sent piece by piece.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct FilePart {
-    /// The file.
-    pub path: PathBuf,
-    /// Its first byte.
-    pub from: u64,
+    /// The file, at the first byte to send: open, so that it can be deleted meanwhile.
+    pub file: File,
     /// How many bytes.
     pub len: u64,
 }

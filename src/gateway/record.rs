@@ -184,7 +184,7 @@ impl Gateway {
             ("bytes", written.bytes.into()),
             ("duration_ms", written.duration_ms.into()),
             ("sample_rate", written.sample_rate.into()),
-            ("channels", written.channels.into()),
+            ("channel_count", written.channels.into()),
         ];
         if let Some(e) = &error {
             fields.push(("error", e.as_str().into()));

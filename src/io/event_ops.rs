@@ -79,7 +79,7 @@ pub fn changes(event: &Event) -> Vec<Op> {
             bytes: number("bytes"),
             duration_ms: number("duration_ms"),
             sample_rate: u32::try_from(number("sample_rate")).unwrap_or(0),
-            channels: u16::try_from(number("channels")).unwrap_or(0),
+            channels: u16::try_from(number("channel_count")).unwrap_or(0),
             hook: if event.leg_id.is_some() { None } else { hook() },
         })));
     }

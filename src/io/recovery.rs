@@ -91,7 +91,7 @@ fn finished(recording: &RecordingRow, leg: Option<&mut LegRow>, rng: &mut Rng, n
             ("bytes", facts.bytes.into()),
             ("duration_ms", facts.duration_ms.into()),
             ("sample_rate", facts.sample_rate.into()),
-            ("channels", facts.channels.into()),
+            ("channel_count", facts.channels.into()),
         ]),
         Err(e) => fields.push(("error", format!("the recording could not be recovered: {e}").into())),
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 
 use super::recorder::Note;
@@ -87,9 +87,13 @@ impl Syncer {
     pub(super) fn sync(&self, files: Vec<Arc<Synced>>) {
         let files: Vec<_> = files.into_iter().filter(|f| !f.waits.swap(true, Ordering::AcqRel)).collect();
         if let (Some(orders), false) = (&self.orders, files.is_empty())
-            && orders.try_send(Order::Sync(files)).is_err()
+            && let Err(e) = orders.try_send(Order::Sync(files))
         {
             log::warn!("the disk is too slow to be synced in time");
+            let (TrySendError::Full(order) | TrySendError::Disconnected(order)) = e;
+            if let Order::Sync(files) = order {
+                files.iter().for_each(|f| f.waits.store(false, Ordering::Release));
+            }
         }
     }
 
@@ -97,8 +101,7 @@ impl Syncer {
     pub(super) fn close(&self, file: Arc<Synced>, note: Note) {
         let Some(orders) = &self.orders else { return };
         if let Err(e) = orders.try_send(Order::Close(file, note)) {
-            let (std::sync::mpsc::TrySendError::Full(order)
-            | std::sync::mpsc::TrySendError::Disconnected(order)) = e;
+            let (TrySendError::Full(order) | TrySendError::Disconnected(order)) = e;
             if let Order::Close(_, note) = order {
                 tell(&self.notes, note);
             }

