@@ -11,7 +11,7 @@
 //! | 3 | [`sip`], [`media`], [`deliver`] |
 //! | 4 | [`gateway`] |
 //! | 5 | [`io`] |
-//! | 6 | [`api`], [`hook`] |
+//! | 6 | [`api`], [`hook`], [`upload`] |
 
 pub mod api;
 pub mod base;
@@ -26,4 +26,5 @@ pub mod media;
 pub mod rtp;
 pub mod sdp;
 pub mod sip;
+pub mod upload;
 pub mod wire;

@@ -31,6 +31,7 @@ use branchline::io::{
     executor::Executor, log as logging, signals, sip, sip_stream, state::State, tcp::Listener, tls::Tls,
 };
 use branchline::sip::target::Transport;
+use branchline::upload;
 
 const USAGE: &str = "usage: branchline [--config FILE] [--check] [--print-config] [--version]\n       branchline [--config FILE] outbox list | drop NUMBER | drop all";
 const SYSTEM_FILE: &str = "/etc/branchline/branchline.toml";
@@ -163,6 +164,8 @@ fn serve(mut config: Config, exposed: Option<String>) -> Result<(), String> {
     executor.spawn(Rc::clone(&shell).run_retention());
     executor.spawn(Rc::clone(&shell).run_recorder(recorder_news));
     executor.spawn(hook::run(Rc::clone(&shell), Rules::new(&config)));
+    executor.spawn(Rc::clone(&shell).restore_uploads());
+    executor.spawn(upload::run(Rc::clone(&shell), Rules::new(&config)));
     for udp in sip.udp {
         executor.spawn(udp.run(Rc::clone(&shell)));
     }

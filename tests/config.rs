@@ -78,6 +78,8 @@ fn changing_any_setting_changes_print_config() {
                 "sip.tls.cert" => "tls.key = \"k\"\n",
                 "sip.tls.key" => "tls.cert = \"c\"\n",
                 "sip.tls.client_ca" => "tls.key = \"k\"\ntls.cert = \"c\"\n",
+                "s3.access_key" => "secret_key = \"k\"\n",
+                "s3.secret_key" | "s3.secret_key_file" => "access_key = \"k\"\n",
                 _ => "",
             };
             let text = format!("{head}{key} = {value}\n{guard}");
@@ -102,6 +104,7 @@ fn candidates(shown: &str) -> Vec<String> {
     ]);
     out.push("\"fd00::1\"".to_owned());
     out.extend(["\"dtmf.received\"".to_owned(), "\"small\"".to_owned(), "\"off\"".to_owned()]);
+    out.extend(["\"https://other.example\"".to_owned(), "\"path\"".to_owned()]);
     out.retain(|c| c != shown);
     out
 }

@@ -135,7 +135,7 @@ impl World<'_> {
             }
             18 => {
                 let leg = self.leg();
-                let _done = self.gw.record(now, Owner::Leg(&leg));
+                let _done = self.gw.record(now, Owner::Leg(&leg), None);
             }
             19 => {
                 let leg = self.leg();

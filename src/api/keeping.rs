@@ -14,6 +14,7 @@ use super::reply::{FilePart, Reply};
 use super::routes::{Answer, CONFLICT, DONE, FULL, Op, Route, Shape, error, ok, route, schema};
 use crate::base::time::Utc;
 use crate::deliver::events::shown_url;
+use crate::deliver::uploads::View;
 use crate::io::clock;
 use crate::io::outbox_rows::{Op as Change, RecordingRow};
 use crate::io::wav_repair;
@@ -94,7 +95,8 @@ pub struct RecordingView {
     /// The room that was recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub room_id: Option<String>,
-    /// `recording`, `finished` or `failed` (it ended early: what was written is there).
+    /// `recording`, `finished`, `failed` (it ended early: what was written is there), `uploading` (it is over, and waits for
+    /// its upload) or `uploaded`.
     pub state: String,
     /// Size of the file.
     pub bytes: u64,
@@ -106,22 +108,48 @@ pub struct RecordingView {
     pub channels: u16,
     /// When it began.
     pub started_at: String,
+    /// Its upload, if it is to have one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upload: Option<UploadView>,
 }
 
-impl From<RecordingRow> for RecordingView {
-    fn from(r: RecordingRow) -> Self {
-        Self {
-            id: r.id,
-            file: r.file,
-            leg_id: r.leg,
-            room_id: r.room,
-            state: r.state,
-            bytes: r.bytes,
-            duration_ms: r.duration_ms,
-            sample_rate: r.sample_rate,
-            channels: r.channels,
-            started_at: Utc::from_millis(r.started_ms).rfc3339(),
+/// The upload of a recording.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct UploadView {
+    /// Where it goes, or is.
+    pub location: String,
+    /// Failures in a row of that bucket, whichever recording they met.
+    pub failures: u32,
+    /// Why the last try failed; null: none did.
+    pub last_error: Option<String>,
+    /// When the next one is; null: at once, or none is needed.
+    pub next_try: Option<String>,
+}
+
+fn view(app: &App, r: RecordingRow) -> RecordingView {
+    let upload = r.upload.as_ref().map(|place| {
+        let now = clock::now();
+        let how = if r.location.is_some() { View::default() } else { app.shell.uploads_to(place) };
+        let next_try = how.next_try.filter(|_| r.is_to_upload());
+        UploadView {
+            location: r.location.clone().unwrap_or_else(|| place.location(&r.id)),
+            failures: how.failures,
+            last_error: how.last_error,
+            next_try: next_try.map(|at| now.after(at.saturating_duration_since(now.mono)).utc.rfc3339()),
         }
+    });
+    RecordingView {
+        id: r.id,
+        file: r.file,
+        leg_id: r.leg,
+        room_id: r.room,
+        state: r.state,
+        bytes: r.bytes,
+        duration_ms: r.duration_ms,
+        sample_rate: r.sample_rate,
+        channels: r.channels,
+        started_at: Utc::from_millis(r.started_ms).rfc3339(),
+        upload,
     }
 }
 
@@ -153,7 +181,7 @@ pub async fn recordings(app: &App) -> Result<Reply, ApiError> {
     let rows = ask(app, |store| store.recordings(None, MOST)).await?;
     // Not on the outbox's thread: a slow disk of recordings holds up no event.
     let rows = smol::unblock(move || rows.into_iter().map(up_to_date).collect::<Vec<_>>()).await;
-    let recordings = rows.into_iter().map(RecordingView::from).collect();
+    let recordings = rows.into_iter().map(|r| view(app, r)).collect();
     Ok(Reply::object(200, &app.instance_id, Recordings { recordings }))
 }
 
@@ -166,12 +194,15 @@ async fn find(app: &App, id: &str) -> Result<RecordingRow, ApiError> {
 
 /// `GET /recordings/{id}`.
 pub async fn recording(app: &App, id: &str) -> Result<Reply, ApiError> {
-    Ok(Reply::object(200, &app.instance_id, RecordingView::from(find(app, id).await?)))
+    Ok(Reply::object(200, &app.instance_id, view(app, find(app, id).await?)))
 }
 
 /// `GET /recordings/{id}/file`.
 pub async fn file(app: &App, id: &str, range: Option<&str>) -> Result<Reply, ApiError> {
     let row = find(app, id).await?;
+    if let Some(location) = row.location {
+        return Err(ApiError::NotFound(format!("the recording is not here any more, but at {location}")));
+    }
     let path = PathBuf::from(&row.file);
     let opened = smol::unblock(move || {
         let file = File::open(path)?;
@@ -241,6 +272,9 @@ pub async fn delete(app: &App, id: &str) -> Result<Reply, ApiError> {
         && e.kind() != ErrorKind::NotFound
     {
         return Err(ApiError::Internal(format!("the file cannot be removed: {e}")));
+    }
+    if let Some(place) = &row.upload {
+        app.shell.give_up_upload(&row.id, place);
     }
     app.shell.keep(Change::RecordingGone(row.id));
     Ok(status(app, "deleted"))

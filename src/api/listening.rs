@@ -133,6 +133,8 @@ pub async fn quality(app: &App, id: &str) -> Result<Reply, ApiError> {
         replies::Reply::Joined(_)
         | replies::Reply::Changed
         | replies::Reply::Recording(_)
-        | replies::Reply::Recorded(_) => Err(ApiError::Internal("an answer to another question".to_owned())),
+        | replies::Reply::Recorded { .. } => {
+            Err(ApiError::Internal("an answer to another question".to_owned()))
+        }
     }
 }

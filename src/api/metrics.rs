@@ -32,6 +32,10 @@ pub fn metrics(app: &App) -> Reply {
     let outcomes = [("success", events.delivered), ("retry", events.failed)];
     let outcomes = outcomes.into_iter().map(|(o, v)| (format!("outcome=\"{o}\""), v));
     m.many("voiceblender_webhook_deliveries_total", "counter", "Deliveries by outcome.", outcomes);
+    let uploads = app.shell.upload_counts();
+    let outcomes = [("success", uploads.done), ("retry", uploads.failed)];
+    let outcomes = outcomes.into_iter().map(|(o, v)| (format!("outcome=\"{o}\""), v));
+    m.many("branchline_uploads_total", "counter", "Tries to upload recordings.", outcomes);
     m.one("branchline_webhook_waiting", "gauge", "Events that wait for delivery.", events.waiting);
     let refused = n.refused.iter().map(|(code, v)| (format!("code=\"{code}\""), *v));
     m.many("branchline_sip_refused_total", "counter", "Calls refused before they became legs.", refused);

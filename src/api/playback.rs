@@ -1,5 +1,7 @@
 //! Playing and recording, on legs and rooms alike.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::dispatch::App;
@@ -8,9 +10,12 @@ use super::legs::status;
 use super::patterns;
 use super::reply::Reply;
 use super::requests::{Play, Record, Volume};
+use crate::config::Place;
+use crate::config::s3::Wish;
 use crate::gateway::playback::{Owner, Sound, VOLUMES, tone};
 use crate::gateway::record::Paused;
 use crate::gateway::replies;
+use crate::io::event_ops::base_name;
 use crate::io::sound::Bare;
 
 /// Reply of `POST …/play`.
@@ -25,7 +30,7 @@ pub struct Playing {
 /// Reply of `POST|DELETE …/record`.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Recording {
-    /// Path of the file.
+    /// Path of the file, or where it is uploaded to, as `s3://…`.
     pub file: String,
     /// `recording` or `stopped`.
     pub status: &'static str,
@@ -93,31 +98,53 @@ pub fn stop(app: &App, owner: Owner<'_>, playback: &str) -> Result<Reply, ApiErr
 /// `POST …/record`.
 pub async fn record(app: &App, owner: Owner<'_>, body: &Record) -> Result<Reply, ApiError> {
     exists(app, owner)?;
-    let empty = |s: &Option<String>| s.as_deref().unwrap_or_default().is_empty();
-    match body.storage.as_deref().unwrap_or("") {
-        "" | "file" => {}
-        "s3" => return Err(ApiError::BadRequest("storage: S3 is not configured".to_owned())),
-        _ => return Err(ApiError::BadRequest("storage: file or s3 is allowed".to_owned())),
-    }
-    if empty(&body.s3_access_key) != empty(&body.s3_secret_key) {
-        return Err(ApiError::BadRequest("s3_access_key and s3_secret_key go together".to_owned()));
-    }
+    let upload = place(app, body)?;
     if body.multi_channel == Some(true) && matches!(owner, Owner::Room(_)) {
         return Err(ApiError::NotImplemented("the field multi_channel".to_owned()));
     }
-    let handle = app.shell.call(|g, now| g.record(now, owner))?;
+    let handle = app.shell.call(|g, now| g.record(now, owner, upload))?;
     finish(app, app.shell.reply(handle).await?, "recording")
 }
 
-/// `DELETE …/record`.
+/// Where a recording is to be uploaded to; `None`: it stays.
+fn place(app: &App, body: &Record) -> Result<Option<Arc<Place>>, ApiError> {
+    let text = |s: &Option<String>| s.clone().unwrap_or_default();
+    let fields = [&body.s3_bucket, &body.s3_region, &body.s3_endpoint, &body.s3_prefix];
+    let [bucket, region, endpoint, prefix] = fields.map(text);
+    let [access_key, secret_key] = [&body.s3_access_key, &body.s3_secret_key].map(text);
+    match body.storage.as_deref().unwrap_or("") {
+        "" | "file" if access_key.is_empty() == secret_key.is_empty() => Ok(None),
+        "" | "file" => Err(ApiError::BadRequest("s3_access_key and s3_secret_key go together".to_owned())),
+        "s3" => {
+            let wish = Wish {
+                bucket: &bucket,
+                region: &region,
+                endpoint: &endpoint,
+                prefix: &prefix,
+                access_key: &access_key,
+                secret_key: &secret_key,
+            };
+            app.config.s3.place(&wish).map(|p| Some(Arc::new(p))).map_err(ApiError::BadRequest)
+        }
+        _ => Err(ApiError::BadRequest("storage: file or s3 is allowed".to_owned())),
+    }
+}
+
+/// `DELETE …/record`. The reply waits some seconds for the upload, if there is one.
 pub async fn stop_recording(app: &App, owner: Owner<'_>) -> Result<Reply, ApiError> {
     let handle = app.shell.call(|g, _| g.stop_recording(owner))?;
-    finish(app, app.shell.reply(handle).await?, "stopped")
+    let mut outcome = app.shell.reply(handle).await?;
+    if let replies::Reply::Recorded { file, upload: true } = &mut outcome
+        && let Some(location) = app.shell.wait_for_upload(&base_name(file)).await
+    {
+        *file = location;
+    }
+    finish(app, outcome, "stopped")
 }
 
 fn finish(app: &App, outcome: replies::Reply, status: &'static str) -> Result<Reply, ApiError> {
     match outcome {
-        replies::Reply::Recording(file) | replies::Reply::Recorded(file) => {
+        replies::Reply::Recording(file) | replies::Reply::Recorded { file, .. } => {
             Ok(Reply::object(200, &app.instance_id, Recording { file, status }))
         }
         replies::Reply::Joined(_) | replies::Reply::Changed | replies::Reply::Quality(_) => {

@@ -58,7 +58,7 @@ pub async fn add(app: &App, id: &str, body: &AddLeg) -> Result<Reply, ApiError> 
         Err(handle) => match app.shell.reply(handle).await? {
             replies::Reply::Joined(joined) => joined,
             replies::Reply::Recording(_)
-            | replies::Reply::Recorded(_)
+            | replies::Reply::Recorded { .. }
             | replies::Reply::Changed
             | replies::Reply::Quality(_) => Joined::Added,
         },

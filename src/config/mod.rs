@@ -2,6 +2,7 @@
 
 pub mod board;
 pub mod load;
+pub mod s3;
 pub mod settings;
 pub mod trunk;
 pub mod value;
@@ -16,6 +17,7 @@ use crate::codec::Codec;
 pub use crate::wire::crypto::Srtp;
 pub use board::Board;
 pub use load::{Fault, Sources, load};
+pub use s3::{Place, S3};
 pub use trunk::{Account, Trunk, TrunkFields, TrunkKind, User};
 
 /// Everything an operator can set. Built only by [`load()`], so every value has passed its checks.
@@ -43,6 +45,8 @@ pub struct Config {
     pub outbox: Outbox,
     /// Recordings.
     pub recording: Recording,
+    /// Uploads of recordings.
+    pub s3: S3,
     /// Events.
     pub events: Events,
     /// The global webhook.
@@ -239,6 +243,12 @@ const HOME_NETWORKS: &[&str] = &[
     "fe80::/10",
 ];
 
+/// True for this machine, and for addresses that are not routed on the Internet.
+#[must_use]
+pub fn is_of_site(ip: IpAddr) -> bool {
+    value::nets(HOME_NETWORKS).iter().any(|n| n.contains(&ip.to_canonical()))
+}
+
 /// Names a received digit's event can have: the specification's, and the reference product's.
 pub const DTMF_TYPES: [&str; 2] = ["leg.dtmf", "dtmf.received"];
 
@@ -297,6 +307,7 @@ impl Default for Config {
             prompts: Prompts { dir: String::new() },
             outbox: Outbox { max_mb: 64, keep_h: 96 },
             recording: Recording { dir: String::new(), min_free_mb: 32, keep_days: 0, max_mb: 0 },
+            s3: S3::default(),
             webhook: Webhook { url: String::new(), secret: String::new() },
             security: Security { url_allow: Vec::new() },
             events: Events { dtmf_type: DTMF_TYPES[0].to_owned(), speaking: true },
@@ -358,6 +369,19 @@ impl Config {
         }
         if let Some(name) = twice(self.sip.users.iter().map(|u| u.name.as_str()).collect()) {
             out.push(format!("two of [[sip.user]] have the name \"{name}\""));
+        }
+        if self.s3.access_key.is_empty()
+            != (self.s3.secret_key.is_empty() && self.s3.secret_key_file.is_empty())
+        {
+            out.push(
+                "s3.access_key and s3.secret_key (or s3.secret_key_file) belong together: set both or none"
+                    .to_owned(),
+            );
+        }
+        if !self.s3.bucket.is_empty()
+            && let Err(e) = self.s3.place(&s3::Wish::default())
+        {
+            out.push(format!("[s3]: {e}"));
         }
         if !self.sip.tls.client_ca.is_empty() && self.sip.tls.cert.is_empty() {
             out.push("sip.tls.client_ca needs sip.tls.cert and sip.tls.key".to_owned());

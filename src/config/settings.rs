@@ -1,7 +1,7 @@
 //! The one table of settings: key, environment variable, range, and where each lives in [`Config`].
 
 use super::value::{Raw, Value};
-use super::{Config, DTMF_TYPES};
+use super::{Config, DTMF_TYPES, s3};
 
 /// One setting.
 pub struct Setting {
@@ -162,6 +162,17 @@ pub static SETTINGS: &[Setting] = &[
     setting!("recording.min_free_mb", [], recording.min_free_mb, 0..=1_048_576),
     setting!("recording.keep_days", [], recording.keep_days, 0..=36_500),
     setting!("recording.max_mb", [], recording.max_mb, 0..=1_073_741_824),
+    setting!("s3.bucket", ["S3_BUCKET"], s3.bucket, in |v: &String| if v.is_empty() { Ok(()) } else { s3::bucket(v) }),
+    setting!("s3.region", ["S3_REGION"], s3.region, in |v: &String| s3::region(v)),
+    setting!("s3.endpoint", ["S3_ENDPOINT"], s3.endpoint, in |v: &String| s3::endpoint(v)),
+    setting!("s3.prefix", ["S3_PREFIX"], s3.prefix, in |v: &String| s3::prefix(v)),
+    setting!("s3.access_key", [], s3.access_key),
+    setting!(secret "s3.secret_key", [], s3.secret_key),
+    setting!("s3.secret_key_file", [], s3.secret_key_file),
+    setting!("s3.style", [], s3.style),
+    setting!("s3.allow_http", ["S3_ALLOW_INSECURE_ENDPOINT"], s3.allow_http),
+    setting!("s3.wait_s", [], s3.wait_s, 0..=30),
+    setting!("s3.max_kbit_s", [], s3.max_kbit_s, 0..=10_000_000),
     setting!("webhook.url", ["WEBHOOK_URL"], webhook.url, in |v: &String| hook_url(v)),
     setting!(secret "webhook.secret", ["WEBHOOK_SECRET"], webhook.secret),
     setting!("security.url_allow", ["URL_ALLOW"], security.url_allow),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use super::s3::Style;
 use crate::codec::{Codec, KNOWN};
 use crate::wire::crypto::Srtp;
 
@@ -231,6 +232,17 @@ impl Value for Vec<Codec> {
 impl Value for Srtp {
     fn read(raw: &Raw) -> Result<Self, String> {
         let wanted = "one of off, optional, required";
+        let name = text(raw, wanted)?;
+        Self::ALL.iter().find(|(n, _)| *n == name).map(|(_, v)| *v).ok_or_else(|| raw.wrong(wanted))
+    }
+    fn show(&self) -> String {
+        quoted(Self::ALL.iter().find(|(_, v)| v == self).map_or("", |(n, _)| n))
+    }
+}
+
+impl Value for Style {
+    fn read(raw: &Raw) -> Result<Self, String> {
+        let wanted = "one of auto, path, virtual";
         let name = text(raw, wanted)?;
         Self::ALL.iter().find(|(n, _)| *n == name).map(|(_, v)| *v).ok_or_else(|| raw.wrong(wanted))
     }

@@ -2,7 +2,7 @@
 //! holds is asked for piece by piece.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::backoff;
 pub use super::queue::Item;
@@ -30,6 +30,9 @@ pub const MAX_OF_TARGET: usize = 4;
 pub const MAX_DOUBTFUL: usize = 2;
 /// Servers whose failures are remembered.
 const MAX_DOUBTS: usize = 1024;
+
+/// Longest wait between two tries of a server.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// Names a target.
 pub type TargetId = u64;
@@ -341,7 +344,7 @@ impl EventQueues {
                     }
                     let failures = self.doubts.entry(server).or_default();
                     *failures = failures.saturating_add(1);
-                    target.not_before = Some(now + backoff::delay(*failures, &mut self.rng));
+                    target.not_before = Some(now + backoff::delay(*failures, LONGEST, &mut self.rng));
                 }
                 self.counts.failed += 1;
             }

@@ -1,5 +1,6 @@
-//! Rank 3: which event goes where, in what order, and when to try again. Pure: time is an argument.
+//! Rank 3: which event and which recording goes where, in what order, and when to try again. Pure: time is an argument.
 
 pub mod backoff;
 pub mod events;
 pub mod queue;
+pub mod uploads;

@@ -378,7 +378,17 @@ impl Gateway {
     ) {
         let (leg_id, leg_seq) = leg.unzip();
         let event_id = self.rng.uuid();
-        self.events.push_back(Event { kind, at: now.utc, event_id, leg_id, leg_seq, room_id, fields, hook });
+        self.events.push_back(Event {
+            kind,
+            at: now.utc,
+            event_id,
+            leg_id,
+            leg_seq,
+            room_id,
+            fields,
+            hook,
+            upload: None,
+        });
     }
 
     /// Notes when a leg wants to be woken next.

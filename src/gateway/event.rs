@@ -1,8 +1,11 @@
 //! Everything the gateway tells the world, as flat JSON objects (reference B1).
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use crate::base::time::Utc;
+use crate::config::Place;
 
 /// Where events go instead of the global webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,13 +35,18 @@ pub struct Event {
     pub fields: Vec<(&'static str, Value)>,
     /// Its own webhook; `None`: the global one.
     pub hook: Option<Hook>,
+    /// Of a recording: where it is uploaded to.
+    pub upload: Option<Arc<Place>>,
 }
 
 impl Event {
     /// The last event of a leg or recording: never dropped before others.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
-        matches!(self.kind, "leg.disconnected" | "recording.finished")
+        matches!(
+            self.kind,
+            "leg.disconnected" | "recording.finished" | "recording.uploaded" | "recording.upload_failed"
+        )
     }
 
     /// The event as it goes out.
@@ -86,6 +94,7 @@ mod tests {
             room_id: None,
             fields: vec![("from", "+44".into())],
             hook: None,
+            upload: None,
         };
         assert_eq!(
             e.to_json("I").to_string(),

@@ -1,5 +1,7 @@
 //! Recordings of legs (stereo) and rooms (mono): started, paused, stopped; the disk is the shell's.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::core::Gateway;
@@ -9,6 +11,7 @@ use super::playback::Owner;
 use super::replies::{Handle, Reply};
 use super::work::{Work, WorkId, Written};
 use crate::base::time::{Now, Utc};
+use crate::config::Place;
 use crate::media::command::{Command, RecordSlot, Target};
 
 /// A recording.
@@ -24,6 +27,8 @@ pub struct Recording {
     room: Option<(String, Option<Hook>)>,
     state: State,
     paused: bool,
+    /// Where it is uploaded to when it is over.
+    upload: Option<Arc<Place>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,11 +53,16 @@ pub enum Paused {
 const NO_RECORDING: GatewayError = GatewayError::NotFound("no recording in progress");
 
 impl Gateway {
-    /// `POST …/record`; the reply comes when the file is there.
+    /// `POST …/record`; the reply comes when the file is there. With `upload` it goes there in the end.
     ///
     /// # Errors
     /// No such leg or room (404); no media, nobody in the room, or recording already (409); limits (503).
-    pub fn record(&mut self, now: Now, owner: Owner<'_>) -> Result<Handle, GatewayError> {
+    pub fn record(
+        &mut self,
+        now: Now,
+        owner: Owner<'_>,
+        upload: Option<Arc<Place>>,
+    ) -> Result<Handle, GatewayError> {
         let target = self.target_of(owner)?;
         let target = target.ok_or_else(|| GatewayError::Conflict("the leg has no media yet".to_owned()))?;
         let (input_rate, file_rate, channels) = self.layout(target)?;
@@ -82,7 +92,7 @@ impl Gateway {
         let state = State::Opening { work, handle, stop: false };
         let room = self.room_of(target);
         self.recordings
-            .insert(slot, Recording { target, file, started: now.utc, room, state, paused: false });
+            .insert(slot, Recording { target, file, started: now.utc, room, state, paused: false, upload });
         Ok(handle)
     }
 
@@ -114,6 +124,7 @@ impl Gateway {
             .find(|(_, r)| matches!(r.state, State::Opening { work: w, .. } if w == work));
         let Some((slot, r)) = found else { return };
         let (slot, target, file, room) = (*slot, r.target, r.file.clone(), r.room.clone());
+        let upload = r.upload.clone();
         let State::Opening { handle, stop, .. } = r.state.clone() else { return };
         if let Err(e) = outcome {
             self.recordings.remove(&slot);
@@ -126,6 +137,7 @@ impl Gateway {
         let fields = vec![("file", file.as_str().into()), ("started_at", now.utc.rfc3339().into())];
         self.media.push_back(Command::Record { record: slot, target });
         self.publish_about(now, target, room, "recording.started", fields);
+        self.goes_to(upload);
         self.reply(handle, Ok(Reply::Recording(file)));
         if stop {
             self.close(slot, None);
@@ -190,15 +202,24 @@ impl Gateway {
             fields.push(("error", e.as_str().into()));
         }
         self.publish_about(now, r.target, r.room, "recording.finished", fields);
+        let upload = r.upload.is_some();
+        self.goes_to(r.upload);
         self.record_slots.free(slot);
         if let State::Closing(Some(handle)) = r.state {
             let outcome = match error {
-                None => Ok(Reply::Recorded(r.file)),
+                None => Ok(Reply::Recorded { file: r.file, upload }),
                 Some(e) => Err(GatewayError::Failed(format!("the recording could not be completed: {e}"))),
             };
             self.reply(handle, outcome);
         }
         self.last_words(now, r.target);
+    }
+
+    /// Says of the event that was published last where its recording is uploaded to.
+    fn goes_to(&mut self, place: Option<Arc<Place>>) {
+        if let Some(event) = self.events.back_mut().filter(|e| e.kind.starts_with("recording.")) {
+            event.upload = place;
+        }
     }
 
     /// `POST …/record/pause` and `…/resume`.

@@ -19,8 +19,13 @@ pub enum Reply {
     Changed,
     /// A recording has begun, into this file.
     Recording(String),
-    /// A recording is finished, in this file.
-    Recorded(String),
+    /// A recording is finished.
+    Recorded {
+        /// Its file.
+        file: String,
+        /// It is uploaded now.
+        upload: bool,
+    },
     /// How well the media of a leg travels.
     Quality(Box<Quality>),
 }

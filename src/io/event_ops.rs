@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::outbox_rows::{LegRow, Op, RecordingRow};
+use super::outbox_rows::{LegRow, Op, RecordingRow, UPLOADING};
 use crate::base::time::Utc;
 use crate::config::Config;
 use crate::deliver::events::{Destination, Item};
 use crate::gateway::event::Event;
+
+/// Size of a recording that holds nothing, bytes.
+const HEADER: u64 = 44;
 
 /// Where an event goes: to its own webhook, else the global one, else nowhere.
 #[must_use]
@@ -48,42 +51,76 @@ pub fn item(config: &Config, event: &Event, row: u64) -> Item {
 pub fn changes(event: &Event) -> Vec<Op> {
     let mut out = Vec::new();
     let at_ms = event.at.millis();
-    let hook = || event.hook.as_ref().map(|h| (h.url.clone(), h.secret.clone().unwrap_or_default()));
     if let (Some(id), Some(seq)) = (&event.leg_id, event.leg_seq) {
         if event.kind == "leg.disconnected" {
             out.push(Op::LegGone(id.clone()));
         } else {
             let answered_ms = (event.kind == "leg.connected").then_some(at_ms);
-            out.push(Op::Leg(LegRow { id: id.clone(), seq, created_ms: at_ms, answered_ms, hook: hook() }));
+            out.push(Op::Leg(LegRow {
+                id: id.clone(),
+                seq,
+                created_ms: at_ms,
+                answered_ms,
+                hook: own_hook(event),
+            }));
         }
     }
-    if matches!(event.kind, "recording.started" | "recording.finished") {
-        let field = |key: &str| event.fields.iter().find(|(k, _)| *k == key).map(|(_, v)| v);
-        let number = |key: &str| field(key).and_then(Value::as_u64).unwrap_or(0);
-        let file = field("file").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let state = match (event.kind, field("error")) {
-            ("recording.started", _) => "recording",
-            (_, Some(_)) => "failed",
-            (_, None) => "finished",
-        };
-        out.push(Op::Recording(Box::new(RecordingRow {
-            id: base_name(&file),
-            file,
-            leg: event.leg_id.clone(),
-            room: event.room_id.clone(),
-            state: state.to_owned(),
-            started_ms: field("started_at")
-                .and_then(Value::as_str)
-                .and_then(Utc::parse)
-                .map_or(at_ms, Utc::millis),
-            bytes: number("bytes"),
-            duration_ms: number("duration_ms"),
-            sample_rate: u32::try_from(number("sample_rate")).unwrap_or(0),
-            channels: u16::try_from(number("channel_count")).unwrap_or(0),
-            hook: if event.leg_id.is_some() { None } else { hook() },
-        })));
+    match event.kind {
+        "recording.started" | "recording.finished" => out.push(Op::Recording(Box::new(recording(event)))),
+        "recording.uploaded" => {
+            out.push(Op::Uploaded {
+                id: base_name(text(event, "local_file")),
+                location: text(event, "file").to_owned(),
+            });
+        }
+        "recording.upload_failed" => out.push(Op::NotUploaded(base_name(text(event, "file")))),
+        _ => {}
     }
     out
+}
+
+fn own_hook(event: &Event) -> Option<(String, String)> {
+    event.hook.as_ref().map(|h| (h.url.clone(), h.secret.clone().unwrap_or_default()))
+}
+
+fn field<'a>(event: &'a Event, key: &str) -> Option<&'a Value> {
+    event.fields.iter().find(|(k, _)| *k == key).map(|(_, v)| v)
+}
+
+fn text<'a>(event: &'a Event, key: &str) -> &'a str {
+    field(event, key).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// What is kept of a recording that has begun or is over.
+fn recording(event: &Event) -> RecordingRow {
+    let number = |key: &str| field(event, key).and_then(Value::as_u64).unwrap_or(0);
+    let file = text(event, "file").to_owned();
+    let bytes = number("bytes");
+    let failed = field(event, "error").is_some();
+    let state = match (event.kind, &event.upload) {
+        ("recording.started", _) => "recording",
+        // What was written before the disk failed is worth its upload, too.
+        (_, Some(_)) if !failed || bytes > HEADER => UPLOADING,
+        _ if failed => "failed",
+        _ => "finished",
+    };
+    RecordingRow {
+        id: base_name(&file),
+        file,
+        leg: event.leg_id.clone(),
+        room: event.room_id.clone(),
+        state: state.to_owned(),
+        started_ms: Utc::parse(text(event, "started_at")).unwrap_or(event.at).millis(),
+        bytes,
+        duration_ms: number("duration_ms"),
+        sample_rate: u32::try_from(number("sample_rate")).unwrap_or(0),
+        channels: u16::try_from(number("channel_count")).unwrap_or(0),
+        // A leg's own is with the leg, which may be gone when the upload is done.
+        hook: if event.leg_id.is_some() && event.upload.is_none() { None } else { own_hook(event) },
+        upload: event.upload.clone(),
+        location: None,
+        upload_id: None,
+    }
 }
 
 /// The last part of a path.

@@ -10,7 +10,7 @@ use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, config::Config as AgentConfig};
 
-use crate::config::Config;
+use crate::config::{Config, is_of_site};
 
 /// Which addresses URLs of API clients may lead to.
 #[derive(Debug, Clone)]
@@ -63,10 +63,13 @@ fn embedded(ip: Ipv6Addr) -> Option<Ipv4Addr> {
 }
 
 /// Looks names up and leaves out what the rules forbid: the address that was judged is the one used.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Guard {
     inner: DefaultResolver,
-    rules: Rules,
+    /// Rules for URLs of API clients.
+    rules: Option<Rules>,
+    /// What leaves this site is to be encrypted.
+    encrypted_abroad: bool,
 }
 
 impl Resolver for Guard {
@@ -77,10 +80,18 @@ impl Resolver for Guard {
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let found = self.inner.resolve(uri, config, timeout)?;
-        let good: Vec<SocketAddr> = found.iter().filter(|a| self.rules.permit(a.ip())).copied().collect();
+        let refuse =
+            |why: &str| ureq::Error::Io(std::io::Error::new(std::io::ErrorKind::PermissionDenied, why));
+        let permit = |a: &&SocketAddr| self.rules.as_ref().is_none_or(|r| r.permit(a.ip()));
+        let mut good: Vec<SocketAddr> = found.iter().filter(permit).copied().collect();
         if good.is_empty() {
-            let refused = "the address is not allowed for URLs of API clients (security.url_allow)";
-            return Err(ureq::Error::Io(std::io::Error::new(std::io::ErrorKind::PermissionDenied, refused)));
+            return Err(refuse("the address is not allowed for URLs of API clients (security.url_allow)"));
+        }
+        if self.encrypted_abroad && uri.scheme_str() == Some("http") {
+            good.retain(|a| is_of_site(a.ip()));
+        }
+        if good.is_empty() {
+            return Err(refuse("http:// to a public address is refused (s3.allow_http)"));
         }
         let mut out = self.empty();
         for a in good {
@@ -118,7 +129,7 @@ impl HttpClient {
                 .max_idle_connections(16)
                 .build();
             if guard {
-                let resolver = Guard { inner: DefaultResolver::default(), rules: rules.clone() };
+                let resolver = Guard { rules: Some(rules.clone()), ..Guard::default() };
                 Agent::with_parts(config, DefaultConnector::default(), resolver)
             } else {
                 Agent::new_with_config(config)
@@ -138,6 +149,33 @@ impl HttpClient {
     pub fn agent(&self, trusted: bool) -> &Agent {
         if trusted { &self.free } else { &self.guarded }
     }
+}
+
+/// Longest that a server may stand still while much is sent to it or read from it.
+const STALL: Duration = Duration::from_secs(60);
+
+/// The client of uploads, to servers the operator (`trusted`) or an API client named: what is sent may take its time, as
+/// long as it goes on. Unless `open_abroad`, public addresses are spoken to only with encryption.
+#[must_use]
+pub fn upload_agent(rules: &Rules, trusted: bool, open_abroad: bool) -> Agent {
+    let config = Agent::config_builder()
+        .timeout_resolve(Some(HEAD))
+        .timeout_connect(Some(HEAD))
+        .timeout_send_request(Some(HEAD))
+        .timeout_per_write(Some(STALL))
+        .timeout_per_read(Some(STALL))
+        .timeout_recv_response(Some(STALL * 2))
+        .timeout_recv_body(Some(STALL * 5))
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .http_status_as_error(false)
+        .proxy(None)
+        .user_agent(concat!("branchline/", env!("CARGO_PKG_VERSION")))
+        .max_idle_connections(4)
+        .build();
+    let rules = (!trusted).then(|| rules.clone());
+    let resolver = Guard { rules, encrypted_abroad: !open_abroad, ..Guard::default() };
+    Agent::with_parts(config, DefaultConnector::default(), resolver)
 }
 
 #[cfg(test)]

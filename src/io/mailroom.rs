@@ -71,8 +71,10 @@ impl Mailroom {
 impl Shell {
     /// An event of the gateway.
     pub(super) fn publish(&self, event: &Event) {
+        let changes = changes(event);
+        changes.iter().for_each(|op| self.uploading.note(op));
         let mut room = self.mailroom.borrow_mut();
-        room.unsent.extend(changes(event));
+        room.unsent.extend(changes);
         let Some(to) = destination(&self.config, event) else { return };
         let item = item(&self.config, event, room.next_row);
         room.next_row += 1;

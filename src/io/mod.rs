@@ -35,4 +35,5 @@ pub mod tcp;
 pub mod timer;
 pub mod tls;
 pub mod udp;
+pub mod uploads;
 pub mod wav_repair;

@@ -1,10 +1,12 @@
 //! What the outbox keeps, row by row, and how an event changes it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::outbox_store::Fault;
+use crate::config::Place;
 use crate::deliver::events::{Destination, Item};
 
 /// Bytes that a row of an event takes beside the body, about.
@@ -34,6 +36,17 @@ pub enum Op {
     Recording(Box<RecordingRow>),
     /// A recording is no more.
     RecordingGone(String),
+    /// A recording is in a bucket.
+    Uploaded {
+        /// Its id.
+        id: String,
+        /// Where it is, as `s3://…`.
+        location: String,
+    },
+    /// A recording will never be uploaded.
+    NotUploaded(String),
+    /// A recording is uploaded in parts, under this name, or not any more.
+    Multipart(String, Option<String>),
 }
 
 /// A leg that is alive.
@@ -51,6 +64,11 @@ pub struct LegRow {
     pub hook: Option<(String, String)>,
 }
 
+/// State of a recording that is over and waits for its upload.
+pub const UPLOADING: &str = "uploading";
+/// State of a recording that is in its bucket, and here no more.
+pub const UPLOADED: &str = "uploaded";
+
 /// A recording.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecordingRow {
@@ -62,7 +80,7 @@ pub struct RecordingRow {
     pub leg: Option<String>,
     /// the room.
     pub room: Option<String>,
-    /// `recording`, `finished` or `failed`.
+    /// `recording`, `finished`, `failed`, [`UPLOADING`] or [`UPLOADED`].
     pub state: String,
     /// When it began, ms since 1970.
     pub started_ms: u64,
@@ -74,8 +92,20 @@ pub struct RecordingRow {
     pub sample_rate: u32,
     /// Channels.
     pub channels: u16,
-    /// The room's own webhook and the secret of that.
+    /// The own webhook of the room, or of the leg that may be gone before its upload; and the secret of that.
     pub hook: Option<(String, String)>,
+    /// Where it is uploaded to.
+    pub upload: Option<Arc<Place>>,
+    /// Where it is, as `s3://…`.
+    pub location: Option<String>,
+    /// Name of its upload in parts.
+    pub upload_id: Option<String>,
+}
+
+/// A place as it is kept.
+#[must_use]
+pub fn place_text(place: &Place) -> String {
+    serde_json::to_string(place).unwrap_or_default()
 }
 
 /// Carries out one change.
@@ -111,31 +141,48 @@ pub(super) fn apply(
         Op::LegGone(id) => {
             tx.prepare_cached("DELETE FROM leg WHERE id = ?1")?.execute([id])?;
         }
-        Op::Recording(r) => {
-            let mut put = tx.prepare_cached(
-                "INSERT OR REPLACE INTO recording(id, file, leg, room, state, started, bytes, duration, rate, channels, url,
-                 secret) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
-            )?;
-            let (url, secret) = r.hook.as_ref().map(|(u, s)| (u.as_str(), s.as_str())).unzip();
-            put.execute(params![
-                r.id,
-                r.file,
-                r.leg,
-                r.room,
-                r.state,
-                r.started_ms,
-                r.bytes,
-                r.duration_ms,
-                r.sample_rate,
-                r.channels,
-                url,
-                secret
-            ])?;
-        }
+        Op::Recording(r) => keep_recording(tx, r)?,
         Op::RecordingGone(id) => {
             tx.prepare_cached("DELETE FROM recording WHERE id = ?1")?.execute([id])?;
         }
+        Op::Uploaded { id, location } => {
+            let set = "UPDATE recording SET state = ?2, location = ?3, upload_id = NULL WHERE id = ?1";
+            tx.prepare_cached(set)?.execute([id.as_str(), UPLOADED, location])?;
+        }
+        Op::NotUploaded(id) => {
+            tx.prepare_cached("UPDATE recording SET state = 'failed' WHERE id = ?1")?.execute([id])?;
+        }
+        Op::Multipart(id, upload_id) => {
+            let set = "UPDATE recording SET upload_id = ?2 WHERE id = ?1";
+            tx.prepare_cached(set)?.execute(params![id, upload_id])?;
+        }
     }
+    Ok(())
+}
+
+fn keep_recording(tx: &Transaction<'_>, r: &RecordingRow) -> Result<(), Fault> {
+    let mut put = tx.prepare_cached(
+        "INSERT OR REPLACE INTO recording(id, file, leg, room, state, started, bytes, duration, rate, channels, url,
+         secret, upload, location, upload_id) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)",
+    )?;
+    let (url, secret) = r.hook.as_ref().map(|(u, s)| (u.as_str(), s.as_str())).unzip();
+    put.execute(params![
+        r.id,
+        r.file,
+        r.leg,
+        r.room,
+        r.state,
+        r.started_ms,
+        r.bytes,
+        r.duration_ms,
+        r.sample_rate,
+        r.channels,
+        url,
+        secret,
+        r.upload.as_deref().map(place_text),
+        r.location,
+        r.upload_id
+    ])?;
     Ok(())
 }
 

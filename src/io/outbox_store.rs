@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::outbox_rows::{LegRow, Op, ROW, RecordingRow, apply};
-
+use super::outbox_rows::{LegRow, Op, ROW, RecordingRow, apply, place_text};
+use crate::config::Place;
 use crate::deliver::events::{Destination, Item};
 use crate::deliver::queue::WINDOW;
 
 /// File of the outbox in the state directory.
 pub const FILE: &str = "outbox.db";
 /// Version of the tables below.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS target(id INTEGER PRIMARY KEY, url TEXT NOT NULL, secret TEXT NOT NULL,
@@ -27,8 +27,15 @@ CREATE TABLE IF NOT EXISTS leg(id TEXT PRIMARY KEY, seq INTEGER NOT NULL, create
   answered INTEGER, url TEXT, secret TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS recording(id TEXT PRIMARY KEY, file TEXT NOT NULL, leg TEXT, room TEXT, state TEXT NOT NULL,
   started INTEGER NOT NULL, bytes INTEGER NOT NULL DEFAULT 0, duration INTEGER NOT NULL DEFAULT 0,
-  rate INTEGER NOT NULL DEFAULT 0, channels INTEGER NOT NULL DEFAULT 0, url TEXT, secret TEXT) WITHOUT ROWID;
+  rate INTEGER NOT NULL DEFAULT 0, channels INTEGER NOT NULL DEFAULT 0, url TEXT, secret TEXT, upload TEXT, location TEXT, upload_id TEXT) WITHOUT ROWID;
 ";
+/// Uploads by where they go.
+const UPLOADS: &str =
+    "CREATE INDEX IF NOT EXISTS recording_to_upload ON recording(upload, id) WHERE state = 'uploading';";
+/// From version 1, which knew no uploads.
+const UPGRADE: &str =
+    "ALTER TABLE recording ADD COLUMN upload TEXT; ALTER TABLE recording ADD COLUMN location TEXT;
+ALTER TABLE recording ADD COLUMN upload_id TEXT;";
 
 /// What cannot be done, as SQLite says it.
 pub type Fault = rusqlite::Error;
@@ -87,9 +94,9 @@ impl Store {
             );
             return Err(Fault::ToSqlConversionFailure(newer.into()));
         }
-        if version == 0 {
-            db.execute_batch(TABLES)?;
-            db.pragma_update(None, "user_version", VERSION)?;
+        if version < VERSION {
+            let tables = if version == 0 { TABLES } else { UPGRADE };
+            db.execute_batch(&format!("BEGIN; {tables} {UPLOADS} PRAGMA user_version = {VERSION}; COMMIT;"))?;
         }
         db.execute("DELETE FROM target WHERE id NOT IN (SELECT target FROM event)", [])?;
         let held =
@@ -250,30 +257,38 @@ impl Store {
         rows.collect()
     }
 
+    fn ask_recordings<P: rusqlite::Params>(&self, rest: &str, of: P) -> Result<Vec<RecordingRow>, Fault> {
+        let mut ask = self.db.prepare_cached(&format!(
+            "SELECT id, file, leg, room, state, started, bytes, duration, rate, channels, url, secret, upload, location,
+             upload_id FROM recording WHERE {rest}"
+        ))?;
+        let rows = ask.query_map(of, recording)?;
+        rows.collect()
+    }
+
     /// Recordings, the youngest first; only those in this state, if one is given.
     ///
     /// # Errors
     /// What SQLite says.
     pub fn recordings(&self, state: Option<&str>, most: usize) -> Result<Vec<RecordingRow>, Fault> {
-        let mut ask = self.db.prepare_cached(
-            "SELECT id, file, leg, room, state, started, bytes, duration, rate, channels, url, secret FROM recording
-             WHERE ?1 IS NULL OR state = ?1 ORDER BY started DESC, id LIMIT ?2",
-        )?;
-        let rows = ask.query_map(params![state, most], recording)?;
-        rows.collect()
+        let which = "?1 IS NULL OR state = ?1 ORDER BY started DESC, id LIMIT ?2";
+        self.ask_recordings(which, params![state, most])
     }
 
-    /// Recordings that are over, the oldest first.
+    /// Recordings that are over and still here, the oldest first.
     ///
     /// # Errors
     /// What SQLite says.
     pub fn ended_recordings(&self) -> Result<Vec<RecordingRow>, Fault> {
-        let mut ask = self.db.prepare(
-            "SELECT id, file, leg, room, state, started, bytes, duration, rate, channels, url, secret FROM recording
-             WHERE state != 'recording' ORDER BY started, id",
-        )?;
-        let rows = ask.query_map([], recording)?;
-        rows.collect()
+        self.ask_recordings("state NOT IN ('recording', 'uploaded') ORDER BY started, id", [])
+    }
+
+    /// Recordings that are uploaded, the youngest first.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn uploaded_recordings(&self) -> Result<Vec<RecordingRow>, Fault> {
+        self.ask_recordings("state = 'uploaded' ORDER BY started DESC, id", [])
     }
 
     /// One recording.
@@ -281,11 +296,32 @@ impl Store {
     /// # Errors
     /// What SQLite says.
     pub fn recording(&self, id: &str) -> Result<Option<RecordingRow>, Fault> {
+        Ok(self.ask_recordings("id = ?1", [id])?.pop())
+    }
+
+    /// Recordings that wait to be uploaded to a place, the oldest first.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn to_upload(&self, to: &Place, most: usize) -> Result<Vec<String>, Fault> {
         let mut ask = self.db.prepare_cached(
-            "SELECT id, file, leg, room, state, started, bytes, duration, rate, channels, url, secret FROM recording
-             WHERE id = ?1",
+            "SELECT id FROM recording WHERE state = 'uploading' AND upload = ?1 ORDER BY id LIMIT ?2",
         )?;
-        ask.query_row([id], recording).optional()
+        let rows = ask.query_map(params![place_text(to), most], |r| r.get(0))?;
+        rows.collect()
+    }
+
+    /// Where recordings wait to be uploaded to.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn upload_places(&self) -> Result<Vec<Place>, Fault> {
+        let mut ask = self.db.prepare(
+            "SELECT upload FROM recording WHERE state = 'uploading' AND upload IS NOT NULL GROUP BY upload ORDER BY MIN(id)",
+        )?;
+        let rows = ask.query_map([], |r| r.get::<_, String>(0))?;
+        let texts: Vec<String> = rows.collect::<Result<_, _>>()?;
+        Ok(texts.iter().filter_map(|t| serde_json::from_str(t).ok()).collect())
     }
 
     /// A value that is kept.
@@ -355,6 +391,9 @@ fn recording(r: &rusqlite::Row<'_>) -> Result<RecordingRow, Fault> {
         sample_rate: r.get(8)?,
         channels: r.get(9)?,
         hook: hook(r.get(10)?, r.get(11)?),
+        upload: r.get::<_, Option<String>>(12)?.and_then(|t| serde_json::from_str(&t).ok()).map(Arc::new),
+        location: r.get(13)?,
+        upload_id: r.get(14)?,
     })
 }
 

@@ -109,6 +109,7 @@ fn finished(recording: &RecordingRow, leg: Option<&mut LegRow>, rng: &mut Rng, n
         room_id: recording.room.clone(),
         fields,
         hook,
+        upload: recording.upload.clone(),
     }
 }
 
@@ -131,5 +132,6 @@ fn disconnected(leg: &mut LegRow, alive_ms: u64, rng: &mut Rng, now: Utc) -> Eve
         room_id: None,
         fields: vec![("cdr", cdr)],
         hook: hook(&leg.hook),
+        upload: None,
     }
 }

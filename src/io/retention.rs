@@ -1,4 +1,5 @@
-//! How long recordings are kept: by age, and by the room they take together. Never one that is still running.
+//! How long recordings are kept: by age, and by the room they take together. Never one that is still running, or still
+//! to be uploaded.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -12,16 +13,19 @@ use super::{clock, timer};
 const ROUND: Duration = Duration::from_secs(600);
 /// The first time, after the start.
 const FIRST: Duration = Duration::from_secs(5);
+/// Uploaded recordings that are remembered.
+const MAX_UPLOADED: usize = 10_000;
 
 impl Shell {
     /// Deletes recordings whose time is over, until the program ends.
     pub async fn run_retention(self: Rc<Self>) {
         let (days, mb) = (self.config.recording.keep_days, self.config.recording.max_mb);
-        if days == 0 && mb == 0 {
-            return;
-        }
         timer::sleep(FIRST).await;
+        let mut first = true;
         loop {
+            self.clear_uploaded(first).await;
+            first = false;
+            Rc::clone(&self).restore_uploads().await;
             if let Some(Ok(rows)) = self.ask_outbox(|store| store.ended_recordings()).await {
                 let over = over(&rows, clock::now().utc.millis(), days, u64::from(mb) << 20);
                 let gone = smol::unblock(move || over.into_iter().filter(remove).collect::<Vec<_>>()).await;
@@ -32,6 +36,22 @@ impl Shell {
             }
             timer::sleep(ROUND).await;
         }
+    }
+}
+
+impl Shell {
+    /// Forgets the oldest of the uploaded recordings; the first time it deletes what files of them a crash has left here.
+    async fn clear_uploaded(&self, first: bool) {
+        let Some(Ok(rows)) = self.ask_outbox(|store| store.uploaded_recordings()).await else { return };
+        let over = rows.get(MAX_UPLOADED..).unwrap_or_default().to_vec();
+        let looked_at = if first { rows } else { over.clone() };
+        smol::unblock(move || {
+            looked_at.iter().for_each(|r| {
+                remove(r);
+            });
+        })
+        .await;
+        over.into_iter().for_each(|r| self.keep(Op::RecordingGone(r.id)));
     }
 }
 
@@ -52,7 +72,7 @@ fn over(rows: &[RecordingRow], now_ms: u64, keep_days: u32, max_bytes: u64) -> V
     let oldest = if keep_days == 0 { 0 } else { now_ms.saturating_sub(u64::from(keep_days) * 86_400_000) };
     let mut total: u64 = rows.iter().map(|r| r.bytes).sum();
     let mut out = Vec::new();
-    for r in rows {
+    for r in rows.iter().filter(|r| !r.is_to_upload()) {
         if r.started_ms < oldest || (max_bytes > 0 && total > max_bytes) {
             total -= r.bytes;
             out.push(r.clone());

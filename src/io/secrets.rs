@@ -24,7 +24,7 @@ pub fn read(config: &mut Config) -> Result<(), String> {
         let place = format!("[[sip.user]] {}: password_file", user.name);
         fill(&place, &user.password_file, &mut user.password)?;
     }
-    Ok(())
+    fill("s3.secret_key_file", &config.s3.secret_key_file, &mut config.s3.secret_key)
 }
 
 fn fill(place: &str, file: &str, secret: &mut String) -> Result<(), String> {
@@ -52,7 +52,8 @@ pub fn are_exposed(file: &Path, config: &Config) -> bool {
     let trunks =
         config.sip.trunks.iter().any(|t| !t.fields.password.is_empty() && t.fields.password_file.is_empty());
     let users = config.sip.users.iter().any(|u| u.password_file.is_empty());
-    let secret = trunks || users || !config.http.tokens.is_empty() || !config.webhook.secret.is_empty();
+    let s3 = !config.s3.secret_key.is_empty() && config.s3.secret_key_file.is_empty();
+    let secret = trunks || users || s3 || !config.http.tokens.is_empty() || !config.webhook.secret.is_empty();
     secret && fs::metadata(file).is_ok_and(|m| m.permissions().mode() & 0o044 != 0)
 }
 

@@ -27,6 +27,7 @@ use super::sip_stream;
 use super::state::State;
 use super::tls::Tls;
 use super::udp::Udp;
+use super::uploads::Uploading;
 use super::{clock, timer};
 use crate::base::rng::Rng;
 use crate::base::time::Now;
@@ -77,6 +78,7 @@ pub struct Shell {
     pub(super) queues: RefCell<EventQueues>,
     pub(super) outbox: RefCell<Outbox>,
     pub(super) mailroom: RefCell<Mailroom>,
+    pub(super) uploading: Uploading,
     /// API calls whose reply is still to come.
     waiting: RefCell<BTreeMap<Handle, Sender<Result<Reply, GatewayError>>>>,
     /// Wakes the timer task when the next deadline may have changed.
@@ -143,6 +145,7 @@ impl Shell {
             fetches: Semaphore::new(FETCHES),
             prompts: Semaphore::new(4),
             fetching: RefCell::default(),
+            uploading: Uploading::new(parts.rng.fork()),
             queues: RefCell::new(EventQueues::new(parts.rng)),
             outbox: RefCell::new(parts.outbox),
             mailroom: RefCell::new(Mailroom::new(parts.next_row)),

@@ -8,7 +8,8 @@ use crate::phone::{python, script};
 #[test]
 fn the_api_keeps_its_description() {
     let gw = Gateway::start_release_with(
-        "[limits]\nlegs = 1024\nrooms = 1024\n[rtp]\nport_min = 0\nport_max = 0\n",
+        "[limits]\nlegs = 1024\nrooms = 1024\n[rtp]\nport_min = 0\nport_max = 0\n\
+         [s3]\nbucket = \"branch\"\nendpoint = \"http://127.0.0.1:9\"\nwait_s = 0\n",
     );
     let url = format!("http://{}", gw.http());
     let tool = python().with_file_name("schemathesis");

@@ -19,6 +19,7 @@
 
 mod amd;
 mod api_test;
+mod buckets;
 #[path = "../common/caller.rs"]
 mod caller;
 #[path = "../common/mod.rs"]

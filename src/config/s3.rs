@@ -1,0 +1,354 @@
+//! `[s3]`: where recordings are uploaded to, and what a request may say of it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::is_of_site;
+use crate::wire::uri::{Host, host_port_of};
+
+/// Longest prefix, bytes; with the name of a file it stays below the 1,024 that S3 allows a key.
+const MAX_PREFIX: usize = 900;
+/// Longest key of either kind, characters.
+const MAX_CREDENTIAL: usize = 256;
+/// Region where none is named.
+pub const REGION: &str = "us-east-1";
+
+/// How a bucket is named in a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// By host at Amazon's own servers, by path at others.
+    Auto,
+    /// First part of the path.
+    Path,
+    /// First part of the host's name.
+    Virtual,
+}
+
+impl Style {
+    /// All of them, by name.
+    pub const ALL: [(&'static str, Self); 3] =
+        [("auto", Self::Auto), ("path", Self::Path), ("virtual", Self::Virtual)];
+}
+
+/// `[s3]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct S3 {
+    /// Bucket of requests that name none; empty: they have to.
+    pub bucket: String,
+    /// Region.
+    pub region: String,
+    /// Server, as `https://minio.example:9000`; empty: Amazon's.
+    pub endpoint: String,
+    /// What keys begin with.
+    pub prefix: String,
+    /// Access key; empty: the usual places are searched.
+    pub access_key: String,
+    /// Its secret.
+    pub secret_key: String,
+    /// File that holds the secret.
+    pub secret_key_file: String,
+    /// How buckets are named.
+    pub style: Style,
+    /// Public servers may be sent recordings unencrypted.
+    pub allow_http: bool,
+    /// Longest time that the end of a recording waits for its upload, seconds.
+    pub wait_s: u32,
+    /// What all uploads together may take, kbit/s; 0: no limit.
+    pub max_kbit_s: u32,
+}
+
+impl Default for S3 {
+    fn default() -> Self {
+        Self {
+            bucket: String::new(),
+            region: REGION.to_owned(),
+            endpoint: String::new(),
+            prefix: String::new(),
+            access_key: String::new(),
+            secret_key: String::new(),
+            secret_key_file: String::new(),
+            style: Style::Auto,
+            allow_http: false,
+            wait_s: 10,
+            max_kbit_s: 0,
+        }
+    }
+}
+
+/// What a request says; empty: nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wish<'a> {
+    /// Bucket.
+    pub bucket: &'a str,
+    /// Region.
+    pub region: &'a str,
+    /// Server.
+    pub endpoint: &'a str,
+    /// What the key begins with.
+    pub prefix: &'a str,
+    /// Access key.
+    pub access_key: &'a str,
+    /// Its secret.
+    pub secret_key: &'a str,
+}
+
+/// Where one recording goes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Place {
+    /// Bucket.
+    pub bucket: String,
+    /// Region.
+    pub region: String,
+    /// Server; empty: Amazon's.
+    pub endpoint: String,
+    /// What the key begins with.
+    pub prefix: String,
+    /// Access key and secret of the request; `None`: those of this gateway.
+    pub keys: Option<(String, String)>,
+    /// The operator named the server: it may be anywhere.
+    pub trusted: bool,
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s3://{}/{} at {}", self.bucket, self.prefix, self.endpoint)
+    }
+}
+
+impl Place {
+    /// The key of a file.
+    #[must_use]
+    pub fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// The location of a file, as it is told.
+    #[must_use]
+    pub fn location(&self, name: &str) -> String {
+        format!("s3://{}/{}", self.bucket, self.key(name))
+    }
+}
+
+impl S3 {
+    /// Where a recording goes whose request says this: each field of it overrides the setting of that name.
+    ///
+    /// # Errors
+    /// The field, what is wrong with it, and what is allowed.
+    pub fn place(&self, wish: &Wish<'_>) -> Result<Place, String> {
+        let keys = match (wish.access_key, wish.secret_key) {
+            ("", "") => None,
+            ("", _) | (_, "") => return Err("s3_access_key and s3_secret_key go together".to_owned()),
+            (access, secret) => {
+                credential(access).map_err(|e| format!("s3_access_key: {e}"))?;
+                credential(secret).map_err(|e| format!("s3_secret_key: {e}"))?;
+                Some((access.to_owned(), secret.to_owned()))
+            }
+        };
+        let or = |given: &str, set: &str| if given.is_empty() { set.to_owned() } else { given.to_owned() };
+        let place = Place {
+            bucket: or(wish.bucket, &self.bucket),
+            region: or(wish.region, &self.region),
+            endpoint: or(wish.endpoint, &self.endpoint),
+            prefix: or(wish.prefix, &self.prefix),
+            keys,
+            trusted: wish.endpoint.is_empty(),
+        };
+        if place.bucket.is_empty() {
+            return Err("S3 is not configured: s3_bucket is needed, or s3.bucket (S3_BUCKET)".to_owned());
+        }
+        bucket(&place.bucket).map_err(|e| format!("s3_bucket: {e}"))?;
+        region(&place.region).map_err(|e| format!("s3_region: {e}"))?;
+        prefix(&place.prefix).map_err(|e| format!("s3_prefix: {e}"))?;
+        endpoint(&place.endpoint).map_err(|e| format!("s3_endpoint: {e}"))?;
+        if !self.allow_http && is_open_to_the_public(&place.endpoint) {
+            return Err(
+                "s3_endpoint: http:// to a public address is refused (s3.allow_http): https:// is allowed"
+                    .to_owned(),
+            );
+        }
+        Ok(place)
+    }
+
+    /// True when requests for this place name the bucket in the path.
+    #[must_use]
+    pub fn by_path(&self, place: &Place) -> bool {
+        match self.style {
+            Style::Path => true,
+            Style::Virtual => false,
+            // A certificate for *.s3.… covers no name with further dots.
+            Style::Auto => !place.endpoint.is_empty() || place.bucket.contains('.'),
+        }
+    }
+}
+
+/// True for plain HTTP to an address that is not of this site. Names are judged when they are looked up.
+fn is_open_to_the_public(endpoint: &str) -> bool {
+    let Some(rest) = endpoint.strip_prefix("http://") else { return false };
+    matches!(host_port_of(rest.trim_end_matches('/')), Ok((Host::Ip(ip), _)) if !is_of_site(ip))
+}
+
+/// The rule for buckets; other servers than Amazon's allow capitals and underscores.
+///
+/// # Errors
+/// What is allowed.
+pub fn bucket(name: &str) -> Result<(), String> {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    let ends = [name.bytes().next(), name.bytes().last()];
+    let good = (3..=63).contains(&name.len())
+        && name.bytes().all(inner)
+        && ends.iter().flatten().all(u8::is_ascii_alphanumeric)
+        && !name.contains("..");
+    let why =
+        "3 to 63 letters, digits, dots, hyphens and underscores are allowed, a letter or digit at both ends";
+    if good { Ok(()) } else { Err(why.to_owned()) }
+}
+
+/// The rule for regions.
+///
+/// # Errors
+/// What is allowed.
+pub fn region(name: &str) -> Result<(), String> {
+    let good = (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if good { Ok(()) } else { Err("1 to 64 letters, digits and hyphens are allowed".to_owned()) }
+}
+
+/// The rule for prefixes: no way out of them, for whoever makes paths of them.
+///
+/// # Errors
+/// What is allowed.
+pub fn prefix(text: &str) -> Result<(), String> {
+    if text.len() > MAX_PREFIX {
+        return Err(format!("{} bytes are too many: {MAX_PREFIX} are allowed", text.len()));
+    }
+    let mut folders: Vec<&str> = text.split('/').collect();
+    let last = folders.pop().unwrap_or_default();
+    let bad = |f: &&str| matches!(*f, "" | "." | "..");
+    if text.chars().any(char::is_control) || folders.iter().any(bad) || matches!(last, "." | "..") {
+        return Err(
+            "control characters, a slash at the start, and empty, \".\" and \"..\" folders are not allowed"
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// The rule for servers; empty: Amazon's.
+///
+/// # Errors
+/// What is allowed.
+pub fn endpoint(url: &str) -> Result<(), String> {
+    if url.is_empty() {
+        return Ok(());
+    }
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let rest = rest.map(|r| r.strip_suffix('/').unwrap_or(r));
+    let plain = |r: &str| r.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b));
+    match rest.filter(|r| plain(r)).map(host_port_of) {
+        Some(Ok(_)) => Ok(()),
+        Some(Err(_)) | None => {
+            Err("http:// or https://, a host and perhaps a port are allowed, nothing behind that".to_owned())
+        }
+    }
+}
+
+fn credential(text: &str) -> Result<(), String> {
+    let good = text.len() <= MAX_CREDENTIAL && text.bytes().all(|b| b.is_ascii_graphic());
+    if good {
+        Ok(())
+    } else {
+        Err(format!("at most {MAX_CREDENTIAL} ASCII characters without spaces are allowed"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn s3() -> S3 {
+        S3 {
+            bucket: "branch".to_owned(),
+            endpoint: "http://10.0.0.9:9000".to_owned(),
+            prefix: "calls/".to_owned(),
+            ..S3::default()
+        }
+    }
+
+    #[test]
+    fn each_field_of_a_request_overrides_its_setting() {
+        let place = s3().place(&Wish::default()).unwrap();
+        assert_eq!(place.location("a.wav"), "s3://branch/calls/a.wav");
+        assert!(place.trusted && place.keys.is_none() && s3().by_path(&place));
+        let wish = Wish {
+            bucket: "other",
+            region: "eu-west-1",
+            access_key: "A",
+            secret_key: "S",
+            ..Wish::default()
+        };
+        let place = s3().place(&wish).unwrap();
+        assert_eq!((&*place.bucket, &*place.region, &*place.prefix), ("other", "eu-west-1", "calls/"));
+        assert_eq!(place.keys, Some(("A".to_owned(), "S".to_owned())));
+        assert!(!format!("{place:?}").contains('S'), "no secret is shown");
+        let own = s3().place(&Wish { endpoint: "https://s3.example", ..Wish::default() }).unwrap();
+        assert!(!own.trusted);
+    }
+
+    #[test]
+    fn amazon_is_asked_by_host_unless_the_bucket_has_dots() {
+        let amazon = S3 { endpoint: String::new(), ..s3() };
+        let by_path = |bucket| amazon.by_path(&amazon.place(&Wish { bucket, ..Wish::default() }).unwrap());
+        assert!(!by_path("branch") && by_path("branch.example"));
+        let forced = S3 { style: Style::Virtual, ..s3() };
+        assert!(!forced.by_path(&forced.place(&Wish::default()).unwrap()));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_and_said() {
+        let long = "x".repeat(2000);
+        let bucket = |bucket| Wish { bucket, ..Wish::default() };
+        let prefix = |prefix| Wish { prefix, ..Wish::default() };
+        let endpoint = |endpoint| Wish { endpoint, ..Wish::default() };
+        for (wish, part) in [
+            (Wish { access_key: "A", ..Wish::default() }, "go together"),
+            (Wish { secret_key: "S", ..Wish::default() }, "go together"),
+            (Wish { access_key: "A B", secret_key: "S", ..Wish::default() }, "s3_access_key: at most 256"),
+            (Wish { region: "eu west", ..Wish::default() }, "s3_region: 1 to 64"),
+            (Wish { region: "", bucket: "ab", ..Wish::default() }, "s3_bucket: 3 to 63"),
+            (bucket("a..b"), "s3_bucket"),
+            (bucket("../etc"), "s3_bucket"),
+            (bucket("-ab"), "s3_bucket"),
+            (bucket(&long), "s3_bucket"),
+            (prefix("../x"), "s3_prefix: control characters"),
+            (prefix("a/../b"), "s3_prefix"),
+            (prefix("/a"), "s3_prefix"),
+            (prefix("a//b"), "s3_prefix"),
+            (prefix("a/.."), "s3_prefix"),
+            (prefix("a\0b"), "s3_prefix"),
+            (prefix(&long), "s3_prefix: 2000 bytes are too many"),
+            (endpoint("ftp://x"), "s3_endpoint: http"),
+            (endpoint("https://x/y"), "s3_endpoint"),
+            (endpoint("https://u:p@x"), "s3_endpoint"),
+            (endpoint("https://"), "s3_endpoint"),
+            (endpoint("http://8.8.8.8"), "refused (s3.allow_http)"),
+            (endpoint("http://[2001:db8::1]:9000/"), "refused (s3.allow_http)"),
+        ] {
+            let error = s3().place(&wish).unwrap_err();
+            assert!(error.contains(part), "{wish:?}: {error}");
+        }
+        assert!(
+            S3 { bucket: String::new(), ..s3() }
+                .place(&Wish::default())
+                .unwrap_err()
+                .contains("not configured")
+        );
+        for good in ["aufnahmen/zürich ", "a.b/..c/", "x"] {
+            assert!(s3().place(&prefix(good)).is_ok(), "{good}");
+        }
+        for good in ["http://192.168.1.5:9000", "http://[fd00::1]", "http://minio:9000/", "https://8.8.8.8"] {
+            assert!(s3().place(&endpoint(good)).is_ok(), "{good}");
+        }
+        let open = S3 { allow_http: true, ..s3() };
+        assert!(open.place(&endpoint("http://8.8.8.8")).is_ok());
+    }
+}

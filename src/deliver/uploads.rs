@@ -1,0 +1,323 @@
+//! Recordings that wait to be uploaded, by where they go: none of the places delays another, and a dead one costs next to
+//! nothing. The next few of each are in memory, the rest in the outbox.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::backoff;
+use crate::base::rng::Rng;
+use crate::config::Place;
+
+/// Recordings of one place in memory.
+pub const WINDOW: usize = 32;
+/// Places in memory; recordings of others wait in the outbox until there is room.
+pub const MAX_PLACES: usize = 64;
+/// Uploads under way at once.
+pub const MAX_IN_FLIGHT: usize = 4;
+/// Of these, uploads to one place.
+pub const MAX_OF_PLACE: usize = 2;
+/// Longest wait between two tries.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// Names a place.
+pub type PlaceId = u64;
+
+/// One upload to carry out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// Goes back with the outcome.
+    pub place_id: PlaceId,
+    /// Where to.
+    pub place: Arc<Place>,
+    /// The recording.
+    pub id: String,
+    /// Failures in a row of this place.
+    pub failures: u32,
+}
+
+/// Recordings that the outbox should be asked for: the oldest that are not uploaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Load {
+    /// Goes back with the answer.
+    pub place_id: PlaceId,
+    /// Whose recordings.
+    pub place: Arc<Place>,
+    /// So many at most.
+    pub most: usize,
+}
+
+/// How a place is doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct View {
+    /// Failures in a row.
+    pub failures: u32,
+    /// Why the last try failed.
+    pub last_error: Option<String>,
+    /// When the next one is.
+    pub next_try: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: String,
+    flying: bool,
+}
+
+#[derive(Debug)]
+struct Group {
+    place: Arc<Place>,
+    entries: VecDeque<Entry>,
+    /// The outbox has, or may have, further ones.
+    more: bool,
+    loading: bool,
+    /// Further ones came while the outbox was being asked.
+    meanwhile: bool,
+    failures: u32,
+    not_before: Option<Instant>,
+    last_error: Option<String>,
+}
+
+impl Group {
+    fn flying(&self) -> usize {
+        self.entries.iter().filter(|e| e.flying).count()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.entries.is_empty() && !self.more && !self.loading
+    }
+
+    fn is_ready(&self) -> bool {
+        self.flying() < MAX_OF_PLACE && self.entries.iter().any(|e| !e.flying)
+    }
+}
+
+/// Counters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Uploads that are done.
+    pub done: u64,
+    /// Tries that failed.
+    pub failed: u64,
+}
+
+/// The queues of all places.
+#[derive(Debug)]
+pub struct Uploads {
+    groups: BTreeMap<PlaceId, Group>,
+    ids: BTreeMap<Arc<Place>, PlaceId>,
+    next_id: PlaceId,
+    /// The place that was served last: the next one comes first.
+    served: PlaceId,
+    /// The outbox has recordings of places that there was no room for.
+    parked: bool,
+    counts: Counts,
+    rng: Rng,
+}
+
+impl Uploads {
+    /// No recordings.
+    #[must_use]
+    pub fn new(rng: Rng) -> Self {
+        Self {
+            groups: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            next_id: 1,
+            served: 0,
+            parked: false,
+            counts: Counts::default(),
+            rng,
+        }
+    }
+
+    fn group(&mut self, place: &Arc<Place>) -> Option<&mut Group> {
+        let known = self.ids.get(place).copied();
+        if known.is_none() && self.groups.len() >= MAX_PLACES {
+            self.parked = true;
+            return None;
+        }
+        let id = known.unwrap_or(self.next_id);
+        if known.is_none() {
+            self.next_id += 1;
+            self.ids.insert(Arc::clone(place), id);
+        }
+        let fresh = || Group {
+            place: Arc::clone(place),
+            entries: VecDeque::new(),
+            more: false,
+            loading: false,
+            meanwhile: false,
+            failures: 0,
+            not_before: None,
+            last_error: None,
+        };
+        Some(self.groups.entry(id).or_insert_with(fresh))
+    }
+
+    /// A recording is to be uploaded; the outbox has it.
+    pub fn push(&mut self, place: &Arc<Place>, id: String) {
+        let Some(group) = self.group(place) else { return };
+        if group.entries.len() < WINDOW && !group.more && !group.loading {
+            group.entries.push_back(Entry { id, flying: false });
+        } else {
+            group.more = true;
+            group.meanwhile = true;
+        }
+    }
+
+    /// The outbox may have recordings for this place.
+    pub fn restore(&mut self, place: &Arc<Place>) {
+        if let Some(group) = self.group(place) {
+            group.more = true;
+            group.meanwhile = true;
+        }
+    }
+
+    /// True once when the outbox should be asked for places that there was no room for.
+    pub fn poll_revive(&mut self) -> bool {
+        let due = self.parked && self.groups.len() <= MAX_PLACES / 2;
+        self.parked &= !due;
+        due
+    }
+
+    /// What the outbox should be asked for, until `None`.
+    pub fn poll_load(&mut self) -> Option<Load> {
+        let wants = |g: &Group| g.more && !g.loading && g.entries.len() <= WINDOW / 4;
+        let (place_id, group) = self.groups.iter_mut().find(|(_, g)| wants(g))?;
+        group.loading = true;
+        group.meanwhile = false;
+        let most = WINDOW + group.entries.len();
+        Some(Load { place_id: *place_id, place: Arc::clone(&group.place), most })
+    }
+
+    /// What the outbox had: `ids`, the oldest first; `most` of them if there are more.
+    pub fn handle_loaded(&mut self, place_id: PlaceId, ids: Vec<String>, most: usize) {
+        let Some(group) = self.groups.get_mut(&place_id) else { return };
+        group.loading = false;
+        group.more = group.meanwhile || ids.len() >= most;
+        for id in ids {
+            if group.entries.len() >= WINDOW {
+                group.more = true;
+            } else if !group.entries.iter().any(|e| e.id == id) {
+                group.entries.push_back(Entry { id, flying: false });
+            }
+        }
+        self.drop_idle(place_id);
+    }
+
+    /// The outbox could not be asked.
+    pub fn handle_not_loaded(&mut self, place_id: PlaceId) {
+        if let Some(group) = self.groups.get_mut(&place_id) {
+            group.loading = false;
+        }
+    }
+
+    /// The next upload to carry out, until `None`.
+    pub fn poll(&mut self, now: Instant) -> Option<Job> {
+        let all = || self.groups.values();
+        let flying: usize = all().map(Group::flying).sum();
+        let doubtful: usize = all().filter(|g| g.failures > 0).map(Group::flying).sum();
+        if flying >= MAX_IN_FLIGHT {
+            return None;
+        }
+        let may = |g: &Group| {
+            let in_turn = g.failures == 0 || (doubtful == 0 && g.not_before.is_none_or(|at| now >= at));
+            in_turn && g.is_ready()
+        };
+        let behind = self.served;
+        let id = *self
+            .groups
+            .range(behind + 1..)
+            .chain(self.groups.range(..=behind))
+            .find(|(_, g)| may(g))
+            .map(|(id, _)| id)?;
+        self.served = id;
+        let group = self.groups.get_mut(&id)?;
+        let entry = group.entries.iter_mut().find(|e| !e.flying)?;
+        entry.flying = true;
+        let (id, recording, failures) = (id, entry.id.clone(), group.failures);
+        Some(Job { place_id: id, place: Arc::clone(&group.place), id: recording, failures })
+    }
+
+    /// An upload is done, or never will be.
+    pub fn handle_done(&mut self, place_id: PlaceId, id: &str, uploaded: bool) {
+        self.counts.done += u64::from(uploaded);
+        let Some(group) = self.groups.get_mut(&place_id) else { return };
+        if uploaded {
+            (group.failures, group.not_before, group.last_error) = (0, None, None);
+        }
+        group.entries.retain(|e| e.id != id);
+        self.drop_idle(place_id);
+    }
+
+    /// An upload has failed; the others of its place have their turn first. True when the place did well before.
+    pub fn handle_failed(&mut self, now: Instant, place_id: PlaceId, id: &str, error: String) -> bool {
+        self.counts.failed += 1;
+        let Some(group) = self.groups.get_mut(&place_id) else { return false };
+        group.failures = group.failures.saturating_add(1);
+        group.not_before = Some(now + backoff::delay(group.failures, LONGEST, &mut self.rng));
+        group.last_error = Some(error);
+        if let Some(at) = group.entries.iter().position(|e| e.id == id)
+            && let Some(entry) = group.entries.remove(at)
+        {
+            group.entries.push_back(Entry { flying: false, ..entry });
+        }
+        group.failures == 1
+    }
+
+    /// A recording is deleted; one that is on its way comes back as done or failed.
+    pub fn forget(&mut self, place: &Arc<Place>, id: &str) {
+        let Some(place_id) = self.ids.get(place).copied() else { return };
+        if let Some(group) = self.groups.get_mut(&place_id) {
+            group.entries.retain(|e| e.flying || e.id != id);
+        }
+        self.drop_idle(place_id);
+    }
+
+    fn drop_idle(&mut self, place_id: PlaceId) {
+        if self.groups.get(&place_id).is_some_and(Group::is_idle)
+            && let Some(group) = self.groups.remove(&place_id)
+        {
+            self.ids.remove(&group.place);
+        }
+    }
+
+    /// When [`Self::poll`] is worth calling again though nothing has happened.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let waits = |g: &&Group| g.failures > 0 && g.is_ready();
+        // What is on its way to a place in doubt keeps the others of its kind waiting: its outcome is the next news.
+        let doubtful = self.groups.values().any(|g| g.failures > 0 && g.flying() > 0);
+        if doubtful {
+            return None;
+        }
+        self.groups.values().filter(waits).filter_map(|g| g.not_before).min()
+    }
+
+    /// How a place is doing.
+    #[must_use]
+    pub fn view(&self, place: &Place) -> View {
+        let group = self.ids.get(place).and_then(|id| self.groups.get(id));
+        group.map_or_else(View::default, |g| View {
+            failures: g.failures,
+            last_error: g.last_error.clone(),
+            next_try: g.not_before.filter(|_| g.flying() == 0),
+        })
+    }
+
+    /// Counters.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Places in memory, and recordings.
+    #[must_use]
+    pub fn in_memory(&self) -> (usize, usize) {
+        (self.groups.len(), self.groups.values().map(|g| g.entries.len()).sum())
+    }
+}
+
+#[cfg(test)]
+#[path = "uploads_test.rs"]
+mod tests;

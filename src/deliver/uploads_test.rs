@@ -1,0 +1,152 @@
+//! The queues of uploads in virtual time, with an outbox that is a list.
+
+use super::*;
+
+#[expect(clippy::disallowed_methods, reason = "an arbitrary epoch")]
+fn epoch() -> Instant {
+    Instant::now()
+}
+
+fn place(bucket: &str) -> Arc<Place> {
+    Arc::new(Place {
+        bucket: bucket.to_owned(),
+        region: "us-east-1".to_owned(),
+        endpoint: String::new(),
+        prefix: String::new(),
+        keys: None,
+        trusted: true,
+    })
+}
+
+/// What the outbox holds, and how often each upload was tried and done.
+#[derive(Default)]
+struct World {
+    waiting: BTreeMap<Arc<Place>, Vec<String>>,
+    tries: BTreeMap<String, u64>,
+    done: BTreeMap<String, u64>,
+}
+
+impl World {
+    fn add(&mut self, q: &mut Uploads, to: &Arc<Place>, id: String) {
+        self.waiting.entry(Arc::clone(to)).or_default().push(id.clone());
+        q.push(to, id);
+    }
+
+    /// Answers what is asked and starts what can start.
+    fn step(&mut self, q: &mut Uploads, now: Instant) -> Vec<Job> {
+        if q.poll_revive() {
+            let places: Vec<_> =
+                self.waiting.iter().filter(|(_, w)| !w.is_empty()).map(|(p, _)| Arc::clone(p)).collect();
+            places.iter().for_each(|p| q.restore(p));
+        }
+        while let Some(load) = q.poll_load() {
+            let ids = self.waiting.get(&load.place).cloned().unwrap_or_default();
+            q.handle_loaded(load.place_id, ids.into_iter().take(load.most).collect(), load.most);
+        }
+        std::iter::from_fn(|| q.poll(now)).collect()
+    }
+
+    fn end(&mut self, q: &mut Uploads, now: Instant, job: &Job, ok: bool) {
+        *self.tries.entry(job.place.bucket.clone()).or_default() += 1;
+        if ok {
+            *self.done.entry(job.id.clone()).or_default() += 1;
+            self.waiting.get_mut(&job.place).unwrap().retain(|id| *id != job.id);
+            q.handle_done(job.place_id, &job.id, true);
+        } else {
+            q.handle_failed(now, job.place_id, &job.id, "it is dead".to_owned());
+        }
+    }
+}
+
+#[test]
+fn a_place_that_is_dead_for_three_days_delays_nobody_costs_little_and_loses_nothing() {
+    for seed in 0..20 {
+        let mut rng = Rng::from_number(seed);
+        let mut q = Uploads::new(rng.fork());
+        let (dead, good) = (place("dead"), place("good"));
+        let start = epoch();
+        let (outage, end) = (Duration::from_secs(72 * 3600), Duration::from_secs(80 * 3600));
+        let mut world = World::default();
+        let mut flying: Vec<(Duration, Job)> = Vec::new();
+        let (mut at, mut next_call, mut calls) = (Duration::ZERO, Duration::ZERO, 0);
+        let mut behind = 0;
+        while at < end {
+            if at >= next_call && at < outage {
+                for p in [&dead, &good] {
+                    world.add(&mut q, p, format!("{} {calls}", p.bucket));
+                }
+                calls += 1;
+                next_call += Duration::from_secs(60 + u64::from(rng.below(240)));
+            }
+            let now = start + at;
+            let (over, still): (Vec<_>, Vec<_>) = flying.into_iter().partition(|(t, _)| *t <= at);
+            flying = still;
+            over.iter().for_each(|(_, job)| world.end(&mut q, now, job, *job.place != *dead || at >= outage));
+            for job in world.step(&mut q, now) {
+                // A dead server takes its time.
+                let takes = if *job.place == *dead && at < outage { 30 } else { 2 + u64::from(rng.below(5)) };
+                flying.push((at + Duration::from_secs(takes), job));
+            }
+            assert!(flying.iter().filter(|(_, j)| *j.place == *dead).count() <= MAX_OF_PLACE);
+            assert!(q.in_memory().1 <= 2 * WINDOW);
+            behind = behind.max(world.waiting[&good].len());
+            let next = flying.iter().map(|(t, _)| *t).chain([next_call]);
+            let timer = q.poll_timeout().map(|t| t.saturating_duration_since(start));
+            at = next.chain(timer).filter(|t| *t > at).min().unwrap_or(end);
+        }
+        assert!(behind <= 2, "the good place never waits: {behind}");
+        assert_eq!(world.done.len(), 2 * calls, "all of them arrive");
+        assert!(world.done.values().all(|n| *n == 1), "and each once");
+        let tries = world.tries["dead"] - calls as u64;
+        // A try at least every ten minutes and a fifth, and not many more.
+        assert!((72 * 5..72 * 8).contains(&tries), "{tries}");
+        assert_eq!((q.in_memory(), q.counts().done), ((0, 0), 2 * calls as u64));
+    }
+}
+
+#[test]
+fn places_take_turns_and_those_without_room_come_later() {
+    let mut q = Uploads::new(Rng::from_number(1));
+    let mut world = World::default();
+    let now = epoch();
+    for n in 0..200 {
+        for k in 0..3 {
+            world.add(&mut q, &place(&format!("p{n}")), format!("{n} {k}"));
+        }
+    }
+    assert_eq!(q.in_memory().0, MAX_PLACES);
+    let first = world.step(&mut q, now);
+    let buckets: Vec<&str> = first.iter().map(|j| &*j.place.bucket).collect();
+    assert_eq!(buckets, ["p0", "p1", "p2", "p3"], "one of each before a second of one");
+    let mut flying = first;
+    while let Some(job) = flying.pop() {
+        world.end(&mut q, now, &job, true);
+        flying.extend(world.step(&mut q, now));
+    }
+    assert_eq!(world.done.len(), 600);
+    assert_eq!(q.in_memory(), (0, 0));
+}
+
+#[test]
+fn one_that_fails_lets_the_others_of_its_place_go_first() {
+    let mut q = Uploads::new(Rng::from_number(1));
+    let mut world = World::default();
+    let (to, start) = (place("p"), epoch());
+    (0..100).for_each(|n| world.add(&mut q, &to, format!("{n:03}")));
+    let mut now = start;
+    while !world.waiting[&to].iter().eq(["000"].iter()) {
+        let jobs = world.step(&mut q, now);
+        assert!(!jobs.is_empty() || q.poll_timeout().is_some());
+        jobs.iter().for_each(|j| world.end(&mut q, now, j, j.id != "000"));
+        now = q.poll_timeout().map_or(now, |t| t.max(now));
+    }
+    assert!(now - start < Duration::from_secs(60), "{:?}", now - start);
+    assert_eq!(q.view(&to).last_error.as_deref(), Some("it is dead"));
+    // A deleted one is tried no more; what was on its way comes back without harm.
+    q.forget(&to, "000");
+    world.waiting.clear();
+    assert!(world.step(&mut q, now + LONGEST * 2).is_empty());
+    assert_eq!(q.in_memory(), (0, 0));
+    q.handle_done(1, "000", false);
+    assert_eq!(q.view(&to), View::default());
+}

@@ -1,0 +1,285 @@
+//! The way of a recording into its bucket, as the control thread sees it: from the queues to the client, and back into the
+//! outbox; the file goes only when the outbox knows where the recording is.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_channel::{Receiver, Sender};
+use serde_json::Value;
+
+use super::outbox_rows::{Op, RecordingRow, UPLOADED, UPLOADING};
+use super::shell::Shell;
+use super::{clock, timer};
+use crate::base::rng::Rng;
+use crate::config::Place;
+use crate::deliver::uploads::{Counts, Job, Uploads, View};
+use crate::gateway::event::{Event, Hook};
+
+/// How long the outbox is left alone that could not be asked.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What came of a try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The recording is in its bucket, verified.
+    Uploaded,
+    /// It is to be tried again; why.
+    Failed(String),
+    /// It never will be; why.
+    Lost(String),
+    /// It is wanted no more.
+    Deleted,
+}
+
+/// Uploads that wait or are under way.
+#[derive(Debug)]
+pub(super) struct Uploading {
+    queues: RefCell<Uploads>,
+    rng: RefCell<Rng>,
+    /// Those under way, and how to give them up.
+    flying: RefCell<BTreeMap<String, Arc<AtomicBool>>>,
+    /// API calls that wait for an upload.
+    waiting: RefCell<Vec<(String, Sender<()>)>>,
+    /// Wakes the client when there is something to upload.
+    wake: (Sender<()>, Receiver<()>),
+}
+
+impl Uploading {
+    pub(super) fn new(mut rng: Rng) -> Self {
+        Self {
+            queues: RefCell::new(Uploads::new(rng.fork())),
+            rng: RefCell::new(rng),
+            flying: RefCell::default(),
+            waiting: RefCell::default(),
+            wake: async_channel::bounded(1),
+        }
+    }
+
+    /// A change that the outbox is told: perhaps a recording is to be uploaded.
+    pub(super) fn note(&self, op: &Op) {
+        let Op::Recording(row) = op else { return };
+        if let (UPLOADING, Some(place)) = (row.state.as_str(), &row.upload) {
+            self.queues.borrow_mut().push(place, row.id.clone());
+            let _woken = self.wake.0.try_send(());
+        }
+    }
+}
+
+impl RecordingRow {
+    /// True when it is over and waits for its upload.
+    #[must_use]
+    pub fn is_to_upload(&self) -> bool {
+        self.state == UPLOADING && self.upload.is_some()
+    }
+}
+
+impl Shell {
+    /// The next upload to carry out, until `None`.
+    #[must_use]
+    pub fn next_upload(&self) -> Option<Job> {
+        self.uploading.queues.borrow_mut().poll(clock::now().mono)
+    }
+
+    /// Waits until there may be something to upload.
+    pub async fn upload_due(self: &Rc<Self>) {
+        self.mind_uploads();
+        let next = self.uploading.queues.borrow().poll_timeout();
+        let word = async {
+            // The sender lives as long as the shell.
+            let _word = self.uploading.wake.1.recv().await;
+        };
+        smol::future::or(timer::sleep_until(next), word).await;
+    }
+
+    /// Asks the outbox what the queues want of it.
+    fn mind_uploads(self: &Rc<Self>) {
+        loop {
+            let load = self.uploading.queues.borrow_mut().poll_load();
+            let Some(load) = load else { break };
+            let place = Arc::clone(&load.place);
+            let asked = self.ask_outbox(move |store| store.to_upload(&place, load.most));
+            let shell = Rc::clone(self);
+            self.spawn(async move {
+                if let Some(Ok(ids)) = asked.await {
+                    shell.uploading.queues.borrow_mut().handle_loaded(load.place_id, ids, load.most);
+                } else {
+                    timer::sleep(ASK_AGAIN).await;
+                    shell.uploading.queues.borrow_mut().handle_not_loaded(load.place_id);
+                }
+                let _woken = shell.uploading.wake.0.try_send(());
+            });
+        }
+        if self.uploading.queues.borrow_mut().poll_revive() {
+            let shell = Rc::clone(self);
+            self.spawn(async move { shell.restore_uploads().await });
+        }
+    }
+
+    /// Looks in the outbox for recordings that wait for their upload.
+    pub async fn restore_uploads(self: Rc<Self>) {
+        match self.ask_outbox(|store| store.upload_places()).await {
+            Some(Ok(places)) => {
+                let mut queues = self.uploading.queues.borrow_mut();
+                places.into_iter().for_each(|p| queues.restore(&Arc::new(p)));
+            }
+            Some(Err(e)) => log::error!(error:% = e; "the outbox cannot be read: uploads wait"),
+            None => log::warn!("the outbox is busy: uploads wait"),
+        }
+        let _woken = self.uploading.wake.0.try_send(());
+    }
+
+    /// An upload begins; the flag is set when it is to be given up.
+    #[must_use]
+    pub fn begin_upload(&self, id: &str) -> Arc<AtomicBool> {
+        let flag = Arc::new(AtomicBool::new(false));
+        self.uploading.flying.borrow_mut().insert(id.to_owned(), Arc::clone(&flag));
+        flag
+    }
+
+    /// What came of an upload.
+    pub async fn end_upload(self: &Rc<Self>, job: &Job, outcome: Outcome) {
+        self.uploading.flying.borrow_mut().remove(&job.id);
+        let now = clock::now();
+        let (place_id, id) = (job.place_id, job.id.as_str());
+        match outcome {
+            Outcome::Uploaded => {
+                self.tell_uploaded(job).await;
+                self.uploading.queues.borrow_mut().handle_done(place_id, id, true);
+            }
+            Outcome::Lost(why) => {
+                self.tell_lost(id, &why).await;
+                self.uploading.queues.borrow_mut().handle_done(place_id, id, false);
+            }
+            Outcome::Deleted => self.uploading.queues.borrow_mut().handle_done(place_id, id, false),
+            Outcome::Failed(why) => {
+                log::debug!(recording = id, error = why; "upload failed");
+                let mut queues = self.uploading.queues.borrow_mut();
+                if queues.handle_failed(now.mono, place_id, id, why.clone()) {
+                    log::warn!(place:? = job.place, error = why; "uploads fail: they are tried again until they succeed");
+                }
+            }
+        }
+        let _woken = self.uploading.wake.0.try_send(());
+    }
+
+    /// Tells that a recording is in its bucket; when the outbox knows it, the file goes.
+    async fn tell_uploaded(self: &Rc<Self>, job: &Job) {
+        let Some(row) = self.row_to_upload(&job.id).await else { return };
+        let location = job.place.location(&row.id);
+        let fields = vec![
+            ("file", location.as_str().into()),
+            ("local_file", row.file.as_str().into()),
+            ("bytes", row.bytes.into()),
+            ("duration_ms", row.duration_ms.into()),
+        ];
+        self.tell_of_upload("recording.uploaded", &row, fields);
+        let known = loop {
+            match self.row(&row.id).await {
+                Some(Some(now)) if now.state == UPLOADED => break true,
+                Some(None) => break false,
+                // The disk does not take it: the file stays until it does.
+                _ => timer::sleep(ASK_AGAIN).await,
+            }
+        };
+        if known {
+            let path = row.file.clone();
+            if let Err(e) = smol::unblock(move || std::fs::remove_file(path)).await {
+                log::warn!(error:% = e; "the file of an uploaded recording cannot be deleted");
+            }
+        }
+        self.uploading.waiting.borrow_mut().retain(|(id, tell)| *id != row.id || tell.try_send(()).is_err());
+    }
+
+    async fn tell_lost(self: &Rc<Self>, id: &str, why: &str) {
+        let Some(row) = self.row_to_upload(id).await else { return };
+        log::error!(recording = id, error = why; "a recording will never be uploaded");
+        let fields = vec![("file", row.file.as_str().into()), ("error", why.into())];
+        self.tell_of_upload("recording.upload_failed", &row, fields);
+    }
+
+    fn tell_of_upload(&self, kind: &'static str, row: &RecordingRow, fields: Vec<(&'static str, Value)>) {
+        let hook = row
+            .hook
+            .clone()
+            .map(|(url, secret)| Hook { url, secret: Some(secret).filter(|s| !s.is_empty()) });
+        self.publish(&Event {
+            kind,
+            at: clock::now().utc,
+            event_id: self.uploading.rng.borrow_mut().uuid(),
+            leg_id: row.leg.clone(),
+            // The leg may be gone, and its numbers with it.
+            leg_seq: None,
+            room_id: row.room.clone(),
+            fields,
+            hook,
+            upload: row.upload.clone(),
+        });
+        self.post();
+    }
+
+    /// A recording as the outbox has it; `None`: that cannot be asked now.
+    async fn row(&self, id: &str) -> Option<Option<RecordingRow>> {
+        let id = id.to_owned();
+        self.ask_outbox(move |store| store.recording(&id)).await?.ok()
+    }
+
+    /// A recording that still waits for its upload.
+    async fn row_to_upload(&self, id: &str) -> Option<RecordingRow> {
+        loop {
+            match self.row(id).await {
+                Some(row) => return row.filter(RecordingRow::is_to_upload),
+                None => timer::sleep(ASK_AGAIN).await,
+            }
+        }
+    }
+
+    /// Waits until a recording is uploaded, no longer than the settings say; where it is then.
+    pub async fn wait_for_upload(&self, id: &str) -> Option<String> {
+        let wait = Duration::from_secs(self.config.s3.wait_s.into());
+        let (tell, told) = async_channel::bounded(1);
+        self.uploading.waiting.borrow_mut().push((id.to_owned(), tell));
+        let uploaded = async {
+            // It may have been quicker than we were.
+            let before = self.row(id).await.flatten().and_then(|r| r.location);
+            if before.is_some() {
+                return before;
+            }
+            told.recv().await.ok()?;
+            self.row(id).await.flatten().and_then(|r| r.location)
+        };
+        let location = timer::within(wait, uploaded).await.flatten();
+        told.close();
+        self.uploading.waiting.borrow_mut().retain(|(_, tell)| !tell.is_closed());
+        location
+    }
+
+    /// A recording is deleted: its upload is given up.
+    pub fn give_up_upload(&self, id: &str, place: &Arc<Place>) {
+        if let Some(flag) = self.uploading.flying.borrow().get(id) {
+            flag.store(true, Ordering::Release);
+        }
+        self.uploading.queues.borrow_mut().forget(place, id);
+    }
+
+    /// How uploads to a place are doing.
+    #[must_use]
+    pub fn uploads_to(&self, place: &Place) -> View {
+        self.uploading.queues.borrow().view(place)
+    }
+
+    /// Counters of uploads.
+    #[must_use]
+    pub fn upload_counts(&self) -> Counts {
+        self.uploading.queues.borrow().counts()
+    }
+
+    /// Settings.
+    #[must_use]
+    pub fn settings(&self) -> &crate::config::Config {
+        &self.config
+    }
+}

@@ -1,0 +1,146 @@
+//! What S3 says in XML.
+
+use serde::Deserialize;
+
+/// Longest error that is passed on, characters.
+const MAX_ERROR: usize = 200;
+
+/// An error.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename = "Error", rename_all = "PascalCase", default)]
+pub struct Refusal {
+    /// Its name, as `NoSuchBucket`.
+    pub code: String,
+    /// For people.
+    pub message: String,
+}
+
+/// A part that is there.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Part {
+    /// From 1.
+    pub part_number: u32,
+    /// Its digest.
+    #[serde(rename = "ETag")]
+    pub etag: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Parts {
+    #[serde(rename = "Part")]
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Initiated {
+    upload_id: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Completed {
+    #[serde(rename = "ETag")]
+    etag: String,
+}
+
+/// The error that a text tells of, if it does.
+#[must_use]
+pub fn refusal(text: &str) -> Option<Refusal> {
+    let refusal: Refusal = text.contains("<Error").then(|| quick_xml::de::from_str(text).ok())??;
+    (!refusal.code.is_empty()).then_some(refusal)
+}
+
+/// The name of an upload in parts that has begun.
+#[must_use]
+pub fn upload_id(text: &str) -> Option<String> {
+    let found: Initiated = quick_xml::de::from_str(text).ok()?;
+    Some(found.upload_id).filter(|id| !id.is_empty() && id.len() <= 2048)
+}
+
+/// The parts that are there.
+#[must_use]
+pub fn parts(text: &str) -> Option<Vec<Part>> {
+    quick_xml::de::from_str::<Parts>(text).ok().map(|p| p.parts)
+}
+
+/// The digest of an object that was made of parts.
+#[must_use]
+pub fn completed(text: &str) -> Option<String> {
+    quick_xml::de::from_str::<Completed>(text).ok().map(|c| bare(&c.etag))
+}
+
+/// The order to make an object of parts, by their digests.
+#[must_use]
+pub fn complete_order(etags: &[String]) -> String {
+    let part = |(at, etag): (usize, &String)| {
+        format!("<Part><PartNumber>{}</PartNumber><ETag>&quot;{etag}&quot;</ETag></Part>", at + 1)
+    };
+    let parts: String = etags.iter().enumerate().map(part).collect();
+    format!(
+        "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{parts}</CompleteMultipartUpload>"
+    )
+}
+
+/// A digest without its quotes; only letters, digits and hyphens are left of it.
+#[must_use]
+pub fn bare(etag: &str) -> String {
+    etag.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(128).collect()
+}
+
+/// What a server that refused has said, for people.
+#[must_use]
+pub fn explain(status: u16, text: &str) -> String {
+    let said = match refusal(text) {
+        Some(r) => format!("{status} {}: {}", r.code, r.message),
+        None if text.trim().is_empty() => format!("it answered {status}"),
+        None => format!("it answered {status} and something that is not of S3"),
+    };
+    said.chars().filter(|c| !c.is_control()).take(MAX_ERROR).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_told_in_few_words() {
+        let xml = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>NoSuchBucket</Code><Message>The specified bucket \
+                   does not exist</Message><BucketName>x</BucketName><RequestId>1</RequestId></Error>";
+        assert_eq!(explain(404, xml), "404 NoSuchBucket: The specified bucket does not exist");
+        assert_eq!(explain(503, ""), "it answered 503");
+        assert_eq!(explain(200, "<html>hello"), "it answered 200 and something that is not of S3");
+        assert_eq!(
+            explain(500, &format!("<Error><Code>X</Code><Message>{}\0</Message></Error>", "y".repeat(999)))
+                .len(),
+            MAX_ERROR
+        );
+        assert_eq!(refusal("<Error><Code/></Error>"), None);
+    }
+
+    #[test]
+    fn uploads_in_parts() {
+        let begun = "<InitiateMultipartUploadResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Bucket>b</Bucket>\
+                     <Key>k</Key><UploadId>VXBs~b2Fk</UploadId></InitiateMultipartUploadResult>";
+        assert_eq!(upload_id(begun).as_deref(), Some("VXBs~b2Fk"));
+        assert_eq!(upload_id("<html></html>"), None);
+        let list = "<ListPartsResult><Bucket>b</Bucket><Part><PartNumber>1</PartNumber><LastModified>x</LastModified>\
+                    <ETag>\"aa\"</ETag><Size>5</Size></Part><Part><PartNumber>3</PartNumber><ETag>&quot;bb&quot;</ETag>\
+                    <Size>6</Size></Part><MaxParts>1000</MaxParts></ListPartsResult>";
+        let found = parts(list).unwrap();
+        assert_eq!(
+            found.iter().map(|p| (p.part_number, bare(&p.etag), p.size)).collect::<Vec<_>>(),
+            [(1, "aa".to_owned(), 5), (3, "bb".to_owned(), 6)]
+        );
+        assert_eq!(parts("<ListPartsResult/>"), Some(Vec::new()));
+        let done = "<CompleteMultipartUploadResult><Location>l</Location><ETag>\"3858f62230ac3c915f300c664312c11f-9\"</ETag>\
+                    </CompleteMultipartUploadResult>";
+        assert_eq!(completed(done).as_deref(), Some("3858f62230ac3c915f300c664312c11f-9"));
+        assert_eq!(completed("<Error><Code>InternalError</Code></Error>"), None);
+        let order = complete_order(&["aa".to_owned(), "bb".to_owned()]);
+        assert!(order.contains("<PartNumber>2</PartNumber><ETag>&quot;bb&quot;</ETag>"), "{order}");
+    }
+}

@@ -1,0 +1,72 @@
+//! Rank 6: the S3 client. It only does the I/O that the queues of uploads ask for.
+
+pub mod answer;
+pub mod client;
+pub mod credentials;
+pub mod pace;
+pub mod request;
+pub mod sigv4;
+
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use client::{Client, Fault, Task};
+
+use crate::deliver::uploads::Job;
+use crate::io::http_client::Rules;
+use crate::io::outbox_rows::{Op, RecordingRow};
+use crate::io::shell::Shell;
+use crate::io::uploads::Outcome;
+
+/// Names of uploads in parts that wait to be written down at most.
+const MAX_NOTES: usize = 256;
+
+/// Uploads recordings until the program ends.
+pub async fn run(shell: Rc<Shell>, rules: Rules) {
+    let (tell, notes) = async_channel::bounded(MAX_NOTES);
+    let client = Arc::new(Client::new(&shell.settings().s3, &rules, tell));
+    let told = Rc::clone(&shell);
+    shell.spawn(async move {
+        while let Ok((id, upload_id)) = notes.recv().await {
+            told.keep(Op::Multipart(id, upload_id));
+        }
+    });
+    loop {
+        while let Some(job) = shell.next_upload() {
+            let (at, client) = (Rc::clone(&shell), Arc::clone(&client));
+            shell.spawn(async move { upload(&at, client, job).await });
+        }
+        shell.upload_due().await;
+    }
+}
+
+/// One try.
+async fn upload(shell: &Rc<Shell>, client: Arc<Client>, job: Job) {
+    let cancelled = shell.begin_upload(&job.id);
+    let id = job.id.clone();
+    let outcome = match shell.ask_outbox(move |store| store.recording(&id)).await {
+        Some(Ok(Some(row))) if row.is_to_upload() => {
+            let task = Task { job: job.clone(), row, cancelled };
+            smol::unblock(move || outcome(client.upload(&task), &task)).await
+        }
+        Some(Ok(_)) => Outcome::Deleted,
+        Some(Err(_)) | None => Outcome::Failed("the outbox cannot be asked".to_owned()),
+    };
+    shell.end_upload(&job, outcome).await;
+}
+
+fn outcome(result: Result<(), Fault>, task: &Task) -> Outcome {
+    match result {
+        Ok(()) => Outcome::Uploaded,
+        Err(Fault::Cancelled) => Outcome::Deleted,
+        Err(Fault::Lost) if is_mounted(&task.row) => Outcome::Lost("the file is gone".to_owned()),
+        Err(fault) => Outcome::Failed(fault.to_string()),
+    }
+}
+
+/// False when the directory of a file is missing or empty: its disk may come back.
+fn is_mounted(row: &RecordingRow) -> bool {
+    let dir = Path::new(&row.file).parent();
+    dir.and_then(|d| std::fs::read_dir(d).ok()).is_some_and(|mut entries| entries.next().is_some())
+}
