@@ -20,10 +20,10 @@ use branchline::io::fetch::Sounds;
 use branchline::io::http_client::Rules;
 use branchline::io::media_thread::MediaThread;
 use branchline::io::outbox::{Limits as OutboxLimits, News, Outbox};
-use branchline::io::outbox_rows::Op;
+use branchline::io::outbox_rows::{Op, RecordingRow};
 use branchline::io::outbox_store::{self, Store};
 use branchline::io::recorder::Recorder;
-use branchline::io::recovery::{Found, recover};
+use branchline::io::recovery::recover;
 use branchline::io::rtp_ports::PortPool;
 use branchline::io::secrets;
 use branchline::io::shell::{Parts, Shell};
@@ -139,6 +139,7 @@ fn serve(mut config: Config, exposed: Option<String>) -> Result<(), String> {
     let kept_outbox = KeptOutbox::open(&config, &mut rng)?;
     let kept = state.trunks().map_err(|e| format!("state_dir {dir}: trunks.json: {e}"))?;
     let prompts = Some(config.prompts.dir.as_str()).filter(|d| !d.is_empty()).map(PathBuf::from);
+    let tracks_rng = rng.fork();
     let parts = Parts {
         state: state.clone(),
         executor: Rc::clone(&executor),
@@ -161,11 +162,9 @@ fn serve(mut config: Config, exposed: Option<String>) -> Result<(), String> {
     executor.spawn(Rc::clone(&shell).run_outbox(kept_outbox.news));
     shell.restore_targets(&kept_outbox.waiting);
     executor.spawn(Rc::clone(&shell).run_media(bell));
-    executor.spawn(Rc::clone(&shell).run_retention());
     executor.spawn(Rc::clone(&shell).run_recorder(recorder_news));
     executor.spawn(hook::run(Rc::clone(&shell), Rules::new(&config)));
-    executor.spawn(Rc::clone(&shell).restore_uploads());
-    executor.spawn(upload::run(Rc::clone(&shell), Rules::new(&config)));
+    mind_recordings(&executor, &shell, kept_outbox.tracks, tracks_rng);
     for udp in sip.udp {
         executor.spawn(udp.run(Rc::clone(&shell)));
     }
@@ -195,19 +194,28 @@ fn serve(mut config: Config, exposed: Option<String>) -> Result<(), String> {
     Ok(())
 }
 
+/// What is done with recordings that are over: saved after a crash, uploaded, deleted in time.
+fn mind_recordings(executor: &Executor, shell: &Rc<Shell>, cut: Vec<RecordingRow>, rng: Rng) {
+    executor.spawn(Rc::clone(shell).save_tracks(cut, rng));
+    executor.spawn(Rc::clone(shell).run_retention());
+    executor.spawn(Rc::clone(shell).restore_uploads());
+    executor.spawn(upload::run(Rc::clone(shell), Rules::new(shell.settings())));
+}
+
 /// What earlier lives left in the outbox, and the outbox at work.
 struct KeptOutbox {
     outbox: Outbox,
     news: async_channel::Receiver<News>,
     next_row: u64,
     waiting: Vec<(Destination, u64)>,
+    tracks: Vec<RecordingRow>,
 }
 
 impl KeptOutbox {
     fn open(config: &Config, rng: &mut Rng) -> Result<Self, String> {
         let mut store = Store::open(&config.state_dir)?;
         let found = recover(&mut store, config, rng, clock::now().utc)?;
-        if found != Found::default() {
+        if found.legs + found.recordings > 0 {
             log::warn!(legs = found.legs, recordings = found.recordings; "the last run was cut: what it left is told of");
         }
         let next_row = store.next_row().map_err(|e| format!("the outbox: {e}"))?;
@@ -218,7 +226,7 @@ impl KeptOutbox {
             age: Duration::from_secs(u64::from(config.outbox.keep_h) * 3600),
         };
         let outbox = Outbox::start(store, limits, told).map_err(|e| format!("outbox thread: {e}"))?;
-        Ok(Self { outbox, news, next_row, waiting })
+        Ok(Self { outbox, news, next_row, waiting, tracks: found.tracks })
     }
 }
 

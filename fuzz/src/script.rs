@@ -13,6 +13,7 @@ use branchline::gateway::Gateway;
 use branchline::gateway::command::Originate;
 use branchline::gateway::playback::{Owner, Sound, tone};
 use branchline::gateway::ports::Port;
+use branchline::gateway::record::Wanted;
 use branchline::gateway::room::JoinFlags;
 use branchline::gateway::work::{Work, WorkResult, Written};
 use branchline::media::command::{Command, Fact, Quality};
@@ -133,9 +134,18 @@ impl World<'_> {
                 );
                 let _done = self.gw.play_on_leg(now, &leg, sound, 0);
             }
+            18 if op >= 120 => {
+                let (room, wanted) =
+                    (format!("r{}", op % 4), Wanted { multi_channel: true, ..Wanted::default() });
+                let _done = self.gw.record(now, Owner::Room(&room), wanted);
+            }
+            19 if op >= 120 => {
+                let room = format!("r{}", op % 4);
+                let _done = self.gw.stop_recording(Owner::Room(&room));
+            }
             18 => {
                 let leg = self.leg();
-                let _done = self.gw.record(now, Owner::Leg(&leg), None);
+                let _done = self.gw.record(now, Owner::Leg(&leg), Wanted::default());
             }
             19 => {
                 let leg = self.leg();
@@ -359,6 +369,13 @@ impl World<'_> {
                     self.now,
                     id,
                     WorkResult::RecordingOpened(if good { Ok(()) } else { bad() }),
+                );
+            }
+            Work::Merge(id, _) => {
+                self.gw.handle_work(
+                    self.now,
+                    id,
+                    WorkResult::Merged(good.then_some(44).ok_or("no".to_owned())),
                 );
             }
             Work::KeepTrunks(_) | Work::GiveUp(_) => {}

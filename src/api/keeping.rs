@@ -17,6 +17,7 @@ use crate::deliver::events::shown_url;
 use crate::deliver::uploads::View;
 use crate::io::clock;
 use crate::io::outbox_rows::{Op as Change, RecordingRow};
+use crate::io::tracks::remove_recording;
 use crate::io::wav_repair;
 
 const NO_RECORDING: Answer = error(404, "No such recording");
@@ -267,10 +268,7 @@ pub async fn delete(app: &App, id: &str) -> Result<Reply, ApiError> {
         return Err(ApiError::Conflict("it is being recorded: stop the recording first".to_owned()));
     }
     let path = row.file.clone();
-    let removed = smol::unblock(move || std::fs::remove_file(path)).await;
-    if let Err(e) = removed
-        && e.kind() != ErrorKind::NotFound
-    {
+    if let Err(e) = smol::unblock(move || remove_recording(&path)).await {
         return Err(ApiError::Internal(format!("the file cannot be removed: {e}")));
     }
     if let Some(place) = &row.upload {

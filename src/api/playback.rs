@@ -13,7 +13,7 @@ use super::requests::{Play, Record, Volume};
 use crate::config::Place;
 use crate::config::s3::Wish;
 use crate::gateway::playback::{Owner, Sound, VOLUMES, tone};
-use crate::gateway::record::Paused;
+use crate::gateway::record::{Paused, Wanted};
 use crate::gateway::replies;
 use crate::io::event_ops::base_name;
 use crate::io::sound::Bare;
@@ -34,6 +34,12 @@ pub struct Recording {
     pub file: String,
     /// `recording` or `stopped`.
     pub status: &'static str,
+    /// Of a room that was recorded with `multi_channel`: the file with a channel for each leg.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub multi_channel_file: Option<String>,
+    /// Leg → its `channel`, and when it came and left (`start_ms`, `end_ms`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<serde_json::Value>,
 }
 
 /// `POST …/play`.
@@ -99,10 +105,9 @@ pub fn stop(app: &App, owner: Owner<'_>, playback: &str) -> Result<Reply, ApiErr
 pub async fn record(app: &App, owner: Owner<'_>, body: &Record) -> Result<Reply, ApiError> {
     exists(app, owner)?;
     let upload = place(app, body)?;
-    if body.multi_channel == Some(true) && matches!(owner, Owner::Room(_)) {
-        return Err(ApiError::NotImplemented("the field multi_channel".to_owned()));
-    }
-    let handle = app.shell.call(|g, now| g.record(now, owner, upload))?;
+    let multi_channel = body.multi_channel == Some(true) && matches!(owner, Owner::Room(_));
+    let wanted = Wanted { upload, multi_channel };
+    let handle = app.shell.call(|g, now| g.record(now, owner, wanted))?;
     finish(app, app.shell.reply(handle).await?, "recording")
 }
 
@@ -134,23 +139,35 @@ fn place(app: &App, body: &Record) -> Result<Option<Arc<Place>>, ApiError> {
 pub async fn stop_recording(app: &App, owner: Owner<'_>) -> Result<Reply, ApiError> {
     let handle = app.shell.call(|g, _| g.stop_recording(owner))?;
     let mut outcome = app.shell.reply(handle).await?;
-    if let replies::Reply::Recorded { file, upload: true } = &mut outcome
-        && let Some(location) = app.shell.wait_for_upload(&base_name(file)).await
-    {
-        *file = location;
+    if let replies::Reply::Recorded { file, upload: true, merged } = &mut outcome {
+        let first = place_of(app, file);
+        let second = async {
+            if let Some(merged) = merged {
+                place_of(app, &mut merged.file).await;
+            }
+        };
+        smol::future::zip(first, second).await;
     }
     finish(app, outcome, "stopped")
 }
 
-fn finish(app: &App, outcome: replies::Reply, status: &'static str) -> Result<Reply, ApiError> {
-    match outcome {
-        replies::Reply::Recording(file) | replies::Reply::Recorded { file, .. } => {
-            Ok(Reply::object(200, &app.instance_id, Recording { file, status }))
-        }
-        replies::Reply::Joined(_) | replies::Reply::Changed | replies::Reply::Quality(_) => {
-            Err(ApiError::Internal("an answer to another question".to_owned()))
-        }
+/// Waits a while for the upload of a file; if it is done, `file` is where it is.
+async fn place_of(app: &App, file: &mut String) {
+    if let Some(location) = app.shell.wait_for_upload(&base_name(file)).await {
+        *file = location;
     }
+}
+
+fn finish(app: &App, outcome: replies::Reply, status: &'static str) -> Result<Reply, ApiError> {
+    let (file, merged) = match outcome {
+        replies::Reply::Recording(file) => (file, None),
+        replies::Reply::Recorded { file, merged, .. } => (file, merged),
+        replies::Reply::Joined(_) | replies::Reply::Changed | replies::Reply::Quality(_) => {
+            return Err(ApiError::Internal("an answer to another question".to_owned()));
+        }
+    };
+    let (multi_channel_file, channels) = merged.map(|m| (m.file, m.channels)).unzip();
+    Ok(Reply::object(200, &app.instance_id, Recording { file, status, multi_channel_file, channels }))
 }
 
 /// `POST …/record/pause` and `…/resume`.

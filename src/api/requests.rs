@@ -182,7 +182,7 @@ pub struct Record {
     /// `s3_access_key` with `s3_secret_key` (strings) override the settings of `[s3]`.
     #[schemars(extend("enum" = ["file", "s3", "", null]))]
     pub storage: Option<String>,
-    /// One track a participant: rooms only, with a later version.
+    /// Of rooms: beside the mix a file with one channel a participant. Legs are stereo anyway.
     pub multi_channel: Option<bool>,
     /// Bucket instead of the configured one.
     #[schemars(skip)]

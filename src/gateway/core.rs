@@ -19,6 +19,7 @@ use super::room::Room;
 use super::sending::{Pending, Purpose};
 use super::slots::Slots;
 use super::snapshot::Numbers;
+use super::tracks::Track;
 use super::trunk::{Trunk, TrunkId};
 use super::work::{Work, WorkId, WorkResult, Written};
 use crate::base::deadlines::Deadlines;
@@ -80,6 +81,7 @@ pub struct Gateway {
     pub(super) plays: BTreeMap<PlaySlot, Playback>,
     pub(super) play_slots: Slots,
     pub(super) recordings: BTreeMap<RecordSlot, Recording>,
+    pub(super) tracks: BTreeMap<RecordSlot, Track>,
     pub(super) record_slots: Slots,
     /// Legs that are to join a room when they are connected, and who waits for it.
     pub(super) joins: Vec<(LegId, String, Handle)>,
@@ -136,6 +138,7 @@ impl Gateway {
             plays: BTreeMap::new(),
             play_slots: Slots::new(config.limits.playbacks),
             recordings: BTreeMap::new(),
+            tracks: BTreeMap::new(),
             record_slots: Slots::new(config.limits.recordings),
             joins: Vec::new(),
             next_handle: 0,
@@ -215,6 +218,7 @@ impl Gateway {
             WorkResult::Located(targets) => self.located(now, id, targets),
             WorkResult::Fetched(outcome) => self.fetched(now, id, outcome),
             WorkResult::RecordingOpened(outcome) => self.recording_opened(now, id, outcome),
+            WorkResult::Merged(outcome) => self.tracks_merged(now, id, outcome),
         }
         self.drain(now);
     }

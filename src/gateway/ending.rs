@@ -136,6 +136,7 @@ impl Gateway {
                 }
                 return;
             }
+            Target::Voice(_) => return,
         };
         let Some(id) = self.slots.get(&slot).copied() else { return };
         let ended = self.legs.get(id).is_some_and(|l| matches!(l.phase, Phase::Ending { .. }) && l.closed);

@@ -33,6 +33,7 @@ pub mod sending;
 pub mod slots;
 pub mod snapshot;
 pub mod takeover;
+pub mod tracks;
 pub mod transfer;
 pub mod trunk;
 pub mod verbs;

@@ -243,7 +243,7 @@ impl Gateway {
     pub(super) fn room_of(&self, target: Target) -> Option<(String, Option<Hook>)> {
         match target {
             Target::Room(slot) => self.room_at(slot),
-            Target::Leg(_) => None,
+            Target::Leg(_) | Target::Voice(_) => None,
         }
     }
 
@@ -263,7 +263,7 @@ impl Gateway {
                 }
             }
             (Target::Room(_), Some((id, hook))) => self.push_event(now, kind, None, Some(id), fields, hook),
-            (Target::Room(_), None) => {}
+            (Target::Room(_), None) | (Target::Voice(_), _) => {}
         }
     }
 

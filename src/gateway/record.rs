@@ -9,6 +9,7 @@ use super::error::GatewayError;
 use super::event::Hook;
 use super::playback::Owner;
 use super::replies::{Handle, Reply};
+use super::tracks::{Merged, Tracks};
 use super::work::{Work, WorkId, Written};
 use crate::base::time::{Now, Utc};
 use crate::config::Place;
@@ -29,6 +30,31 @@ pub struct Recording {
     paused: bool,
     /// Where it is uploaded to when it is over.
     upload: Option<Arc<Place>>,
+    /// Rate of its file, Hz.
+    pub(super) rate: u32,
+    /// One track a leg beside it.
+    pub(super) tracks: Option<Tracks>,
+}
+
+impl Recording {
+    /// True while sound goes in.
+    pub(super) fn is_running(&self) -> bool {
+        self.state == State::Running
+    }
+
+    /// True while silence goes in.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused
+    }
+}
+
+/// What a recording is to be beside its file.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Where it is uploaded to when it is over.
+    pub upload: Option<Arc<Place>>,
+    /// One channel a leg, in a file of their own; of rooms only.
+    pub multi_channel: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,16 +79,11 @@ pub enum Paused {
 const NO_RECORDING: GatewayError = GatewayError::NotFound("no recording in progress");
 
 impl Gateway {
-    /// `POST …/record`; the reply comes when the file is there. With `upload` it goes there in the end.
+    /// `POST …/record`; the reply comes when the file is there.
     ///
     /// # Errors
     /// No such leg or room (404); no media, nobody in the room, or recording already (409); limits (503).
-    pub fn record(
-        &mut self,
-        now: Now,
-        owner: Owner<'_>,
-        upload: Option<Arc<Place>>,
-    ) -> Result<Handle, GatewayError> {
+    pub fn record(&mut self, now: Now, owner: Owner<'_>, wanted: Wanted) -> Result<Handle, GatewayError> {
         let target = self.target_of(owner)?;
         let target = target.ok_or_else(|| GatewayError::Conflict("the leg has no media yet".to_owned()))?;
         let (input_rate, file_rate, channels) = self.layout(target)?;
@@ -91,8 +112,19 @@ impl Gateway {
         let handle = self.expect_reply();
         let state = State::Opening { work, handle, stop: false };
         let room = self.room_of(target);
-        self.recordings
-            .insert(slot, Recording { target, file, started: now.utc, room, state, paused: false, upload });
+        let tracks = (wanted.multi_channel && room.is_some()).then(Tracks::default);
+        let recording = Recording {
+            target,
+            file,
+            started: now.utc,
+            room,
+            state,
+            paused: false,
+            upload: wanted.upload,
+            rate: file_rate,
+            tracks,
+        };
+        self.recordings.insert(slot, recording);
         Ok(handle)
     }
 
@@ -113,11 +145,15 @@ impl Gateway {
                 }
                 Ok((room.rate, room.rate, 1))
             }
+            Target::Voice(_) => Err(GatewayError::Failed("a track is no recording of its own".to_owned())),
         }
     }
 
     /// The file is there, or could not be made.
     pub(super) fn recording_opened(&mut self, now: Now, work: WorkId, outcome: Result<(), String>) {
+        if self.track_opened(now, work, &outcome) {
+            return;
+        }
         let found = self
             .recordings
             .iter_mut()
@@ -138,6 +174,7 @@ impl Gateway {
         self.media.push_back(Command::Record { record: slot, target });
         self.publish_about(now, target, room, "recording.started", fields);
         self.goes_to(upload);
+        self.begin_tracks(now, slot);
         self.reply(handle, Ok(Reply::Recording(file)));
         if stop {
             self.close(slot, None);
@@ -175,6 +212,7 @@ impl Gateway {
         if let Some(r) = self.recordings.get_mut(&slot) {
             r.state = State::Closing(handle);
             self.media.push_back(Command::StopRecord { record: slot });
+            self.stop_tracks(slot);
         }
     }
 
@@ -186,10 +224,33 @@ impl Gateway {
         error: Option<String>,
         written: Written,
     ) {
-        let Some(r) = self.recordings.remove(&slot) else { return };
+        if self.track_closed(now, slot, written) {
+            return;
+        }
+        let Some(r) = self.recordings.get_mut(&slot) else { return };
         if r.state == State::Running {
+            r.state = State::Closing(None);
             self.media.push_back(Command::StopRecord { record: slot });
         }
+        if let Some(tracks) = &mut r.tracks {
+            tracks.mix = Some((error, written));
+            self.stop_tracks(slot);
+            return self.merge_when_over(now, slot);
+        }
+        self.finish_recording(now, slot, error, written, Vec::new(), None);
+    }
+
+    /// All of a recording is on the disk, or as much as there will be.
+    pub(super) fn finish_recording(
+        &mut self,
+        now: Now,
+        slot: RecordSlot,
+        error: Option<String>,
+        written: Written,
+        more: Vec<(&'static str, Value)>,
+        merged: Option<Merged>,
+    ) {
+        let Some(r) = self.recordings.remove(&slot) else { return };
         let mut fields: Vec<(&'static str, Value)> = vec![
             ("file", r.file.as_str().into()),
             ("started_at", r.started.rfc3339().into()),
@@ -201,13 +262,14 @@ impl Gateway {
         if let Some(e) = &error {
             fields.push(("error", e.as_str().into()));
         }
+        fields.extend(more);
         self.publish_about(now, r.target, r.room, "recording.finished", fields);
         let upload = r.upload.is_some();
         self.goes_to(r.upload);
         self.record_slots.free(slot);
         if let State::Closing(Some(handle)) = r.state {
             let outcome = match error {
-                None => Ok(Reply::Recorded { file: r.file, upload }),
+                None => Ok(Reply::Recorded { file: r.file, upload, merged }),
                 Some(e) => Err(GatewayError::Failed(format!("the recording could not be completed: {e}"))),
             };
             self.reply(handle, outcome);
@@ -234,9 +296,11 @@ impl Gateway {
             return Ok(Paused::Already);
         }
         r.paused = on;
-        self.media.push_back(Command::PauseRecord { record: *slot, on });
+        let slot = *slot;
+        self.media.push_back(Command::PauseRecord { record: slot, on });
         let kind = if on { "recording.paused" } else { "recording.resumed" };
         let room = r.room.clone();
+        self.pause_tracks(slot, on);
         self.publish_about(now, target, room, kind, vec![("file", "".into())]);
         Ok(Paused::Changed)
     }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::core::Gateway;
 use super::error::GatewayError;
 use super::room::Joined;
+use super::tracks::Merged;
 use crate::media::command::Quality;
 
 /// Names a reply that is still to come.
@@ -25,6 +26,8 @@ pub enum Reply {
         file: String,
         /// It is uploaded now.
         upload: bool,
+        /// Its channels, one a leg, if that was wanted.
+        merged: Option<Merged>,
     },
     /// How well the media of a leg travels.
     Quality(Box<Quality>),

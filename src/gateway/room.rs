@@ -227,6 +227,7 @@ impl Gateway {
             r.members.push(id);
         }
         self.publish_in_room(now, id, room, "leg.joined_room");
+        self.track_joins(now, id, Target::Room(place.0));
         let to = room.to_owned();
         Ok(from.map_or(Joined::Added, |from| Joined::Moved { from, to }))
     }
@@ -258,6 +259,8 @@ impl Gateway {
         if let Some(r) = self.rooms.get_mut(room) {
             r.members.retain(|m| *m != id);
             empty = r.members.is_empty().then_some(r.slot);
+            let target = Target::Room(r.slot);
+            self.track_leaves(now, id, target);
         }
         self.publish_in_room(now, id, room, "leg.left_room");
         if let Some(slot) = empty {

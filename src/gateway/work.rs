@@ -53,6 +53,38 @@ pub enum Work {
         /// 1 or 2.
         channels: u16,
     },
+    /// Put the tracks of a recording together; the tracks go when that is done.
+    Merge(WorkId, Box<Merge>),
+}
+
+/// The tracks of a recording, and what is to become of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merge {
+    /// Where the tracks are.
+    pub dir: String,
+    /// The file to make.
+    pub file: String,
+    /// Its channels.
+    pub channels: usize,
+    /// Rate of all of them, Hz.
+    pub rate: u32,
+    /// Tick in which the recording began; 0: it holds nothing.
+    pub began: u32,
+    /// Length of the recording, ms.
+    pub duration_ms: u64,
+    /// The tracks.
+    pub pieces: Vec<Piece>,
+}
+
+/// A track that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Its file.
+    pub file: String,
+    /// Its channel, from 0.
+    pub channel: usize,
+    /// Tick in which it began; 0: it holds nothing.
+    pub began: u32,
 }
 
 /// What came of it.
@@ -64,6 +96,8 @@ pub enum WorkResult {
     Fetched(Result<(), String>),
     /// The file is there, or why not.
     RecordingOpened(Result<(), String>),
+    /// The tracks are together in a file of this size, or why not.
+    Merged(Result<u64, String>),
 }
 
 /// What a recording's file holds when it is closed.
@@ -77,4 +111,6 @@ pub struct Written {
     pub sample_rate: u32,
     /// Channels.
     pub channels: u16,
+    /// Tick of the media thread in which it began; 0: that is not known, or it holds nothing.
+    pub began: u32,
 }

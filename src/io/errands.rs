@@ -10,6 +10,7 @@ use super::locate::locate;
 use super::recorder::Job as RecorderJob;
 use super::shell::Shell;
 use super::sound::Bare;
+use super::tracks::merge;
 use crate::gateway::work::{Work, WorkId, WorkResult};
 use crate::media::command::PlaySlot;
 
@@ -48,6 +49,11 @@ impl Shell {
                     flag.store(true, Ordering::Release);
                 }
             }
+            Work::Merge(id, order) => self.spawn(async move {
+                let _turn = shell.merges.acquire().await;
+                let outcome = smol::unblock(move || merge(&order)).await;
+                shell.done(id, WorkResult::Merged(outcome));
+            }),
             Work::OpenRecording { id, record, file, input_rate, file_rate, channels } => {
                 let job = RecorderJob { work: id, record, file, input_rate, file_rate, channels };
                 let opened = self.recorder.borrow().open(job);

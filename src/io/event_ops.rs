@@ -66,7 +66,11 @@ pub fn changes(event: &Event) -> Vec<Op> {
         }
     }
     match event.kind {
-        "recording.started" | "recording.finished" => out.push(Op::Recording(Box::new(recording(event)))),
+        "recording.started" | "recording.finished" => {
+            let row = recording(event);
+            out.extend(merged(event, &row).map(|r| Op::Recording(Box::new(r))));
+            out.push(Op::Recording(Box::new(row)));
+        }
         "recording.uploaded" => {
             out.push(Op::Uploaded {
                 id: base_name(text(event, "local_file")),
@@ -121,6 +125,20 @@ fn recording(event: &Event) -> RecordingRow {
         location: None,
         upload_id: None,
     }
+}
+
+/// The file with all channels of a recording, which is kept like one of its own.
+fn merged(event: &Event, mix: &RecordingRow) -> Option<RecordingRow> {
+    let file = Some(text(event, "multi_channel_file")).filter(|f| !f.is_empty())?.to_owned();
+    let channels = field(event, "channels").and_then(Value::as_object).map_or(0, serde_json::Map::len);
+    Some(RecordingRow {
+        id: base_name(&file),
+        file,
+        state: if mix.upload.is_some() { UPLOADING.to_owned() } else { "finished".to_owned() },
+        bytes: field(event, "multi_channel_bytes").and_then(Value::as_u64).unwrap_or(0),
+        channels: u16::try_from(channels).unwrap_or(u16::MAX),
+        ..mix.clone()
+    })
 }
 
 /// The last part of a path.

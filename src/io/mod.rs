@@ -34,6 +34,7 @@ mod syncer;
 pub mod tcp;
 pub mod timer;
 pub mod tls;
+pub mod tracks;
 pub mod udp;
 pub mod uploads;
 pub mod wav_repair;

@@ -205,6 +205,7 @@ impl Keeper {
             duration_ms: frames * 1000 / u64::from(rate.max(1)),
             sample_rate: rate,
             channels,
+            began: o.shared.began.load(Ordering::Acquire),
         };
         self.syncer.close(o.file, Note::Closed(record, error, facts));
     }
@@ -213,10 +214,11 @@ impl Keeper {
     fn break_off(&self, o: Open, why: String) {
         log::error!(error = why; "a recording ends: the disk refuses it");
         let (record, name, file) = (o.job.record, o.job.file.clone(), Arc::clone(&o.file));
+        let began = o.shared.began.load(Ordering::Acquire);
         drop(o);
         // A disk that takes nothing does not take a better header either.
         let held = repair(Path::new(&name)).or_else(|_| examine(Path::new(&name)));
-        let written = held.map_or_else(|_| Written::default(), written);
+        let written = held.map_or_else(|_| Written::default(), |facts| written(facts, began));
         self.syncer.close(file, Note::Closed(record, Some(why), written));
     }
 }
@@ -302,8 +304,14 @@ impl Open {
     }
 }
 
-fn written(f: Facts) -> Written {
-    Written { bytes: f.bytes, duration_ms: f.duration_ms, sample_rate: f.sample_rate, channels: f.channels }
+fn written(f: Facts, began: u32) -> Written {
+    Written {
+        bytes: f.bytes,
+        duration_ms: f.duration_ms,
+        sample_rate: f.sample_rate,
+        channels: f.channels,
+        began,
+    }
 }
 
 fn drain(o: &mut Open) -> hound::Result<()> {
@@ -371,7 +379,13 @@ mod tests {
         }
         shared.dropped.store(10, Ordering::Release);
         shared.ended.store(true, Ordering::Release);
-        let whole = Written { bytes: 44 + 60 * 320 * 4, duration_ms: 1200, sample_rate: 16_000, channels: 2 };
+        let whole = Written {
+            bytes: 44 + 60 * 320 * 4,
+            duration_ms: 1200,
+            sample_rate: 16_000,
+            channels: 2,
+            began: 0,
+        };
         assert_eq!(news.recv_blocking(), Ok(Note::Closed(3, None, whole)));
         assert_eq!(std::fs::metadata(&file).unwrap().len(), whole.bytes);
         let mut reader = hound::WavReader::open(&file).unwrap();

@@ -4,14 +4,18 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
+use std::rc::Rc;
 
 use serde_json::{Value, json};
 
+use super::clock;
 use super::event_ops::{changes, destination, item};
 use super::outbox::ALIVE;
 use super::outbox_rows::{LegRow, Op, RecordingRow};
 use super::outbox_store::Store;
-use super::wav_repair::repair;
+use super::shell::Shell;
+use super::tracks::{are_left, save};
+use super::wav_repair::{Facts, repair};
 use crate::base::rng::Rng;
 use crate::base::time::Utc;
 use crate::config::Config;
@@ -26,12 +30,14 @@ const BOOT: &str = "boot";
 const MAX_RECORDINGS: usize = 100_000;
 
 /// What was found.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
     /// Legs that were alive.
     pub legs: usize,
     /// Recordings that were running.
     pub recordings: usize,
+    /// Of these, recordings whose tracks are still to be put together, which takes its time.
+    pub tracks: Vec<RecordingRow>,
 }
 
 /// Tells the outbox the end of all that was alive. Carried out whole or not at all: after another crash it begins anew.
@@ -45,7 +51,9 @@ pub fn recover(store: &mut Store, config: &Config, rng: &mut Rng, now: Utc) -> R
     let alive_ms = store.value(ALIVE).map_err(fail)?.and_then(|v| v.parse().ok()).unwrap_or(0);
     let legs = store.legs().map_err(fail)?;
     let recordings = store.recordings(Some("recording"), MAX_RECORDINGS).map_err(fail)?;
-    let found = Found { legs: legs.len(), recordings: recordings.len() };
+    let count = recordings.len();
+    let (tracks, recordings): (Vec<_>, Vec<_>) = recordings.into_iter().partition(|r| are_left(&r.file));
+    let found = Found { legs: legs.len(), recordings: count, tracks };
     let mut row = store.next_row().map_err(fail)?;
     let mut legs: BTreeMap<String, LegRow> = legs.into_iter().map(|l| (l.id.clone(), l)).collect();
     if !same_boot {
@@ -61,7 +69,7 @@ pub fn recover(store: &mut Store, config: &Config, rng: &mut Rng, now: Utc) -> R
     };
     for recording in &recordings {
         let leg = recording.leg.as_ref().and_then(|id| legs.get_mut(id));
-        tell(&finished(recording, leg, rng, now));
+        tell(&finished(recording, look(&recording.file), leg, rng, now));
     }
     for leg in legs.values_mut() {
         tell(&disconnected(leg, alive_ms, rng, now));
@@ -76,16 +84,25 @@ fn hook(of: &Option<(String, String)>) -> Option<Hook> {
     Some(Hook { url, secret: Some(secret).filter(|s| !s.is_empty()) })
 }
 
-fn finished(recording: &RecordingRow, leg: Option<&mut LegRow>, rng: &mut Rng, now: Utc) -> Event {
+/// Puts a file right and brings it to the disk.
+fn look(file: &str) -> Result<Facts, String> {
+    let facts = repair(Path::new(file))?;
+    File::open(file).and_then(|f| f.sync_all()).map_err(|e| e.to_string())?;
+    Ok(facts)
+}
+
+fn finished(
+    recording: &RecordingRow,
+    repaired: Result<Facts, String>,
+    leg: Option<&mut LegRow>,
+    rng: &mut Rng,
+    now: Utc,
+) -> Event {
     let mut fields: Vec<(&'static str, Value)> = vec![
         ("file", recording.file.as_str().into()),
         ("recovered", true.into()),
         ("started_at", Utc::from_millis(recording.started_ms).rfc3339().into()),
     ];
-    let path = Path::new(&recording.file);
-    let repaired = repair(path).and_then(|facts| {
-        File::open(path).and_then(|f| f.sync_all()).map(|()| facts).map_err(|e| e.to_string())
-    });
     match repaired {
         Ok(facts) => fields.extend([
             ("bytes", facts.bytes.into()),
@@ -110,6 +127,39 @@ fn finished(recording: &RecordingRow, leg: Option<&mut LegRow>, rng: &mut Rng, n
         fields,
         hook,
         upload: recording.upload.clone(),
+    }
+}
+
+impl Shell {
+    /// Puts together what a crash has left of multi-channel recordings, one after the other, and tells of it.
+    pub async fn save_tracks(self: Rc<Self>, recordings: Vec<RecordingRow>, mut rng: Rng) {
+        for recording in recordings {
+            let file = recording.file.clone();
+            let (facts, saved) = smol::unblock(move || {
+                let facts = look(&file);
+                let saved = facts.clone().and_then(|f| save(&file, f.sample_rate, f.duration_ms));
+                (facts, saved)
+            })
+            .await;
+            let mut event = finished(&recording, facts, None, &mut rng, clock::now().utc);
+            match saved {
+                Ok(saved) => {
+                    let channels = saved.legs.iter().map(|l| {
+                        let place =
+                            json!({ "channel": l.channel, "start_ms": l.start_ms, "end_ms": l.end_ms });
+                        (l.leg.clone(), place)
+                    });
+                    event.fields.extend([
+                        ("multi_channel_file", saved.file.into()),
+                        ("multi_channel_bytes", saved.bytes.into()),
+                        ("channels", Value::Object(channels.collect())),
+                    ]);
+                }
+                Err(e) => event.fields.push(("multi_channel_error", e.into())),
+            }
+            self.publish(&event);
+            self.post();
+        }
     }
 }
 

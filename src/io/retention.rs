@@ -1,12 +1,12 @@
 //! How long recordings are kept: by age, and by the room they take together. Never one that is still running, or still
 //! to be uploaded.
 
-use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::outbox_rows::{Op, RecordingRow};
 use super::shell::Shell;
+use super::tracks::remove_recording;
 use super::{clock, timer};
 
 /// How often it is looked at.
@@ -57,9 +57,8 @@ impl Shell {
 
 /// True when the file is gone.
 fn remove(row: &RecordingRow) -> bool {
-    match std::fs::remove_file(Path::new(&row.file)) {
+    match remove_recording(&row.file) {
         Ok(()) => true,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => true,
         Err(e) => {
             log::warn!(error:% = e; "a recording cannot be deleted");
             false

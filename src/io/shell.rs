@@ -73,6 +73,7 @@ pub struct Shell {
     pub(super) look_ups: Semaphore,
     pub(super) fetches: Semaphore,
     pub(super) prompts: Semaphore,
+    pub(super) merges: Semaphore,
     /// Sounds being fetched, and how to give them up.
     pub(super) fetching: RefCell<BTreeMap<WorkId, Arc<AtomicBool>>>,
     pub(super) queues: RefCell<EventQueues>,
@@ -144,6 +145,7 @@ impl Shell {
             look_ups: Semaphore::new(8),
             fetches: Semaphore::new(FETCHES),
             prompts: Semaphore::new(4),
+            merges: Semaphore::new(2),
             fetching: RefCell::default(),
             uploading: Uploading::new(parts.rng.fork()),
             queues: RefCell::new(EventQueues::new(parts.rng)),

@@ -25,6 +25,8 @@ pub enum Target {
     Leg(Slot),
     /// Everybody in a room.
     Room(RoomSlot),
+    /// What one leg adds to its room: only to be recorded.
+    Voice(Slot),
 }
 
 /// An order for the engine.

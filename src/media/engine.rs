@@ -243,6 +243,7 @@ impl<W: Wire> Engine<W> {
                         room.add(frame);
                     }
                 }
+                Target::Voice(_) => {}
             }
         }
     }
@@ -344,14 +345,22 @@ impl<W: Wire> Engine<W> {
                     let n = own.frame_len();
                     let heard = own.part.follows.and_then(leg).unwrap_or(own);
                     if let (Some(left), Some(right)) = (own.input.get(..n), heard.output.get(..n)) {
-                        recording.stereo(left, right);
+                        recording.stereo(self.tick, left, right);
                     }
                 }
                 Target::Room(slot) => {
                     let Some(Some(room)) = self.rooms.get(usize::from(slot)) else { continue };
                     let Some(frame) = self.frame.get_mut(..room.frame_len()) else { continue };
                     room.heard(None, frame);
-                    recording.mono(frame);
+                    recording.mono(self.tick, frame);
+                }
+                Target::Voice(slot) => {
+                    let Some(Some(leg)) = self.legs.get(usize::from(slot)) else { continue };
+                    let n = leg.frame_len();
+                    let said = if leg.muted || leg.held { &[0; MAX_FRAME] } else { &leg.input };
+                    if let Some(said) = said.get(..n) {
+                        recording.mono(self.tick, said);
+                    }
                 }
             }
         }

@@ -14,6 +14,8 @@ pub struct Shared {
     pub dropped: AtomicU32,
     /// No more will come.
     pub ended: AtomicBool,
+    /// Tick of the first frame (its lower 32 bits); 0: none has come.
+    pub began: AtomicU32,
 }
 
 /// A running recording.
@@ -24,13 +26,14 @@ pub struct Recording {
     ring: Producer<i16>,
     shared: Arc<Shared>,
     paused: bool,
+    begun: bool,
 }
 
 impl Recording {
     /// A recording into `ring`.
     #[must_use]
     pub fn new(target: Target, ring: Producer<i16>, shared: Arc<Shared>) -> Self {
-        Self { target, ring, shared, paused: false }
+        Self { target, ring, shared, paused: false, begun: false }
     }
 
     /// Silence instead of sound, or sound again.
@@ -38,15 +41,15 @@ impl Recording {
         self.paused = on;
     }
 
-    /// Writes a frame of interleaved left and right.
-    pub fn stereo(&mut self, left: &[i16], right: &[i16]) {
+    /// Writes a frame of interleaved left and right, in this tick.
+    pub fn stereo(&mut self, tick: u64, left: &[i16], right: &[i16]) {
         let pairs = left.iter().zip(right).flat_map(|(l, r)| [*l, *r]);
-        self.write(left.len() * 2, pairs);
+        self.write(tick, left.len() * 2, pairs);
     }
 
-    /// Writes a frame of one channel.
-    pub fn mono(&mut self, frame: &[i16]) {
-        self.write(frame.len(), frame.iter().copied());
+    /// Writes a frame of one channel, in this tick.
+    pub fn mono(&mut self, tick: u64, frame: &[i16]) {
+        self.write(tick, frame.len(), frame.iter().copied());
     }
 
     /// Silence for `ticks` that were left out.
@@ -54,7 +57,12 @@ impl Recording {
         self.shared.dropped.fetch_add(ticks, Ordering::Release);
     }
 
-    fn write(&mut self, n: usize, samples: impl Iterator<Item = i16>) {
+    fn write(&mut self, tick: u64, n: usize, samples: impl Iterator<Item = i16>) {
+        if !self.begun {
+            self.begun = true;
+            // Once in three years one begins a tick late.
+            self.shared.began.store((tick as u32).max(1), Ordering::Release);
+        }
         let Ok(chunk) = self.ring.write_chunk_uninit(n) else {
             self.shared.dropped.fetch_add(1, Ordering::Release);
             return;
@@ -80,11 +88,11 @@ mod tests {
         let (tx, mut rx) = RingBuffer::new(640);
         let shared = Arc::new(Shared::default());
         let mut r = Recording::new(Target::Leg(0), tx, Arc::clone(&shared));
-        r.stereo(&[1; 160], &[2; 160]);
+        r.stereo(7, &[1; 160], &[2; 160]);
         r.pause(true);
-        r.stereo(&[1; 160], &[2; 160]);
-        r.stereo(&[1; 160], &[2; 160]);
-        assert_eq!(shared.dropped.load(Ordering::Acquire), 1);
+        r.stereo(7, &[1; 160], &[2; 160]);
+        r.stereo(7, &[1; 160], &[2; 160]);
+        assert_eq!((shared.dropped.load(Ordering::Acquire), shared.began.load(Ordering::Acquire)), (1, 7));
         assert_eq!((rx.slots(), rx.pop(), rx.pop()), (640, Ok(1), Ok(2)));
         drop(r);
         assert!(shared.ended.load(Ordering::Acquire));

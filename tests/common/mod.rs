@@ -66,9 +66,19 @@ impl Gateway {
 
     /// The same with environment variables as well.
     pub fn start_release_configured(text: &str, env: &[(&str, &str)]) -> Self {
-        let file = std::env::temp_dir().join(format!("branchline-test-{}.toml", std::process::id()));
+        Self::start_with_file(release(), text, env)
+    }
+
+    /// The binary of the build under test with a configuration file of this text.
+    pub fn start_configured(text: &str, env: &[(&str, &str)]) -> Self {
+        Self::start_with_file(env!("CARGO_BIN_EXE_branchline"), text, env)
+    }
+
+    fn start_with_file(path: &str, text: &str, env: &[(&str, &str)]) -> Self {
+        let n = COUNT.fetch_add(1, Ordering::Relaxed);
+        let file = std::env::temp_dir().join(format!("branchline-test-{}-{n}.toml", std::process::id()));
         std::fs::write(&file, text).unwrap();
-        let gw = Self::start_binary(release(), &["--config", file.to_str().unwrap()], env);
+        let gw = Self::start_binary(path, &["--config", file.to_str().unwrap()], env);
         std::fs::remove_file(file).unwrap();
         gw
     }
