@@ -1,6 +1,7 @@
 //! Playing and recording, on legs and rooms alike.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -11,12 +12,16 @@ use super::patterns;
 use super::reply::Reply;
 use super::requests::{Play, Record, Volume};
 use crate::config::Place;
-use crate::config::s3::Wish;
+use crate::config::s3::{Wish, address_of};
 use crate::gateway::playback::{Owner, Sound, VOLUMES, tone};
 use crate::gateway::record::{Paused, Wanted};
 use crate::gateway::replies;
 use crate::io::event_ops::base_name;
+use crate::io::http_client::Rules;
 use crate::io::sound::Bare;
+
+/// Longest that the end of a recording is waited for.
+const PATIENCE: Duration = Duration::from_secs(25);
 
 /// Reply of `POST …/play`.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
@@ -129,7 +134,15 @@ fn place(app: &App, body: &Record) -> Result<Option<Arc<Place>>, ApiError> {
                 access_key: &access_key,
                 secret_key: &secret_key,
             };
-            app.config.s3.place(&wish).map(|p| Some(Arc::new(p))).map_err(ApiError::BadRequest)
+            let place = app.config.s3.place(&wish).map_err(ApiError::BadRequest)?;
+            // Names are judged when they are looked up.
+            let literal = Some(&place.endpoint).filter(|_| !place.trusted).and_then(|e| address_of(e));
+            if literal.is_some_and(|ip| !Rules::new(&app.config).permit(ip)) {
+                let refused =
+                    "s3_endpoint: the address is not allowed for URLs of API clients (security.url_allow)";
+                return Err(ApiError::BadRequest(refused.to_owned()));
+            }
+            Ok(Some(Arc::new(place)))
         }
         _ => Err(ApiError::BadRequest("storage: file or s3 is allowed".to_owned())),
     }
@@ -137,8 +150,14 @@ fn place(app: &App, body: &Record) -> Result<Option<Arc<Place>>, ApiError> {
 
 /// `DELETE …/record`. The reply waits some seconds for the upload, if there is one.
 pub async fn stop_recording(app: &App, owner: Owner<'_>) -> Result<Reply, ApiError> {
+    let running = app.shell.look(|g| g.recording_file(owner));
     let handle = app.shell.call(|g, _| g.stop_recording(owner))?;
-    let mut outcome = app.shell.reply(handle).await?;
+    let mut outcome = match (app.shell.reply_within(handle, PATIENCE).await, running) {
+        (Some(outcome), _) => outcome?,
+        // Its tracks are still being put together; the event tells of them.
+        (None, Some(file)) => replies::Reply::Recorded { file, upload: false, merged: None },
+        (None, None) => return Err(ApiError::Internal("the recording did not end in time".to_owned())),
+    };
     if let replies::Reply::Recorded { file, upload: true, merged } = &mut outcome {
         let first = place_of(app, file);
         let second = async {

@@ -1,6 +1,7 @@
 //! `[s3]`: where recordings are uploaded to, and what a request may say of it.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -184,8 +185,17 @@ impl S3 {
 
 /// True for plain HTTP to an address that is not of this site. Names are judged when they are looked up.
 fn is_open_to_the_public(endpoint: &str) -> bool {
-    let Some(rest) = endpoint.strip_prefix("http://") else { return false };
-    matches!(host_port_of(rest.trim_end_matches('/')), Ok((Host::Ip(ip), _)) if !is_of_site(ip))
+    endpoint.starts_with("http://") && address_of(endpoint).is_some_and(|ip| !is_of_site(ip))
+}
+
+/// The address that a server's URL names, if it names no host.
+#[must_use]
+pub fn address_of(endpoint: &str) -> Option<IpAddr> {
+    let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
+    match host_port_of(rest.trim_end_matches('/')) {
+        Ok((Host::Ip(ip), _)) => Some(ip),
+        Ok((Host::Name(_), _)) | Err(_) => None,
+    }
 }
 
 /// The rule for buckets; other servers than Amazon's allow capitals and underscores.

@@ -14,9 +14,15 @@ pub const WINDOW: usize = 32;
 /// Places in memory; recordings of others wait in the outbox until there is room.
 pub const MAX_PLACES: usize = 64;
 /// Uploads under way at once.
-pub const MAX_IN_FLIGHT: usize = 4;
+pub const MAX_IN_FLIGHT: usize = 6;
 /// Of these, uploads to one place.
 pub const MAX_OF_PLACE: usize = 2;
+/// Of these, uploads to places that failed last time, or have never taken one.
+pub const MAX_DOUBTFUL: usize = 3;
+/// An upload to such a place that goes on for longer keeps no other of its kind waiting.
+const PROMISING: Duration = Duration::from_secs(60);
+/// Recordings of one place that are put off at most; past it the rest of them waits in the outbox.
+const MAX_PUT_OFF: usize = 1024;
 /// Longest wait between two tries.
 const LONGEST: Duration = Duration::from_secs(600);
 
@@ -61,7 +67,20 @@ pub struct View {
 #[derive(Debug)]
 struct Entry {
     id: String,
-    flying: bool,
+    /// On its way, since when.
+    flying: Option<Instant>,
+    /// It is its own fault that it is not uploaded: when it is tried again.
+    not_before: Option<Instant>,
+}
+
+impl Entry {
+    fn new(id: String) -> Self {
+        Self { id, flying: None, not_before: None }
+    }
+
+    fn is_ready(&self, now: Instant) -> bool {
+        self.flying.is_none() && self.not_before.is_none_or(|at| now >= at)
+    }
 }
 
 #[derive(Debug)]
@@ -76,19 +95,56 @@ struct Group {
     failures: u32,
     not_before: Option<Instant>,
     last_error: Option<String>,
+    /// It has taken an upload not long ago.
+    proven: bool,
 }
 
 impl Group {
+    fn is_doubtful(&self) -> bool {
+        self.failures > 0 || !self.proven
+    }
+
     fn flying(&self) -> usize {
-        self.entries.iter().filter(|e| e.flying).count()
+        self.entries.iter().filter(|e| e.flying.is_some()).count()
     }
 
     fn is_idle(&self) -> bool {
         self.entries.is_empty() && !self.more && !self.loading
     }
 
-    fn is_ready(&self) -> bool {
-        self.flying() < MAX_OF_PLACE && self.entries.iter().any(|e| !e.flying)
+    /// Recordings that wait for their turn, not for better times.
+    fn fresh(&self) -> usize {
+        self.entries.iter().filter(|e| e.not_before.is_none()).count()
+    }
+
+    /// When something of it can be uploaded, seen from this place alone.
+    fn ready_at(&self, now: Instant) -> Option<Instant> {
+        if self.flying() >= MAX_OF_PLACE || (self.failures > 0 && self.flying() > 0) {
+            return None;
+        }
+        let idle = self.entries.iter().filter(|e| e.flying.is_none());
+        let first = idle.map(|e| e.not_before.unwrap_or(now)).min()?;
+        Some(self.not_before.filter(|_| self.failures > 0).map_or(first, |at| at.max(first)))
+    }
+}
+
+/// What is under way.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    flying: usize,
+    doubtful: usize,
+    /// One to a place in doubt has just begun: whether that is worth anything will soon be known.
+    on_trial: Option<Instant>,
+}
+
+impl Room {
+    /// When one more upload may begin, to this place.
+    fn allows_at(self, now: Instant, to: &Group) -> Option<Instant> {
+        if self.flying >= MAX_IN_FLIGHT || (to.is_doubtful() && self.doubtful >= MAX_DOUBTFUL) {
+            return None;
+        }
+        let trial = self.on_trial.filter(|_| to.failures > 0);
+        Some(trial.map_or(now, |since| (since + PROMISING).max(now)))
     }
 }
 
@@ -111,6 +167,8 @@ pub struct Uploads {
     served: PlaceId,
     /// The outbox has recordings of places that there was no room for.
     parked: bool,
+    /// Places that took the last uploads.
+    proven: VecDeque<Arc<Place>>,
     counts: Counts,
     rng: Rng,
 }
@@ -125,6 +183,7 @@ impl Uploads {
             next_id: 1,
             served: 0,
             parked: false,
+            proven: VecDeque::new(),
             counts: Counts::default(),
             rng,
         }
@@ -132,9 +191,10 @@ impl Uploads {
 
     fn group(&mut self, place: &Arc<Place>) -> Option<&mut Group> {
         let known = self.ids.get(place).copied();
+        let proven = self.proven.contains(place);
         if known.is_none() && self.groups.len() >= MAX_PLACES {
             self.parked = true;
-            return None;
+            self.evict(proven)?;
         }
         let id = known.unwrap_or(self.next_id);
         if known.is_none() {
@@ -150,15 +210,26 @@ impl Uploads {
             failures: 0,
             not_before: None,
             last_error: None,
+            proven,
         };
         Some(self.groups.entry(id).or_insert_with(fresh))
+    }
+
+    /// Leaves the place that has failed most often to the outbox; or, for one that is proven, any that is not.
+    fn evict(&mut self, proven: bool) -> Option<()> {
+        let idle = |g: &Group| g.flying() == 0 && (g.failures > 0 || (proven && !g.proven));
+        let idle = self.groups.iter().filter(|(_, g)| idle(g));
+        let worst = *idle.max_by_key(|(_, g)| g.failures)?.0;
+        let group = self.groups.remove(&worst)?;
+        self.ids.remove(&group.place);
+        Some(())
     }
 
     /// A recording is to be uploaded; the outbox has it.
     pub fn push(&mut self, place: &Arc<Place>, id: String) {
         let Some(group) = self.group(place) else { return };
-        if group.entries.len() < WINDOW && !group.more && !group.loading {
-            group.entries.push_back(Entry { id, flying: false });
+        if group.fresh() < WINDOW && !group.more && !group.loading {
+            group.entries.push_back(Entry::new(id));
         } else {
             group.more = true;
             group.meanwhile = true;
@@ -182,7 +253,9 @@ impl Uploads {
 
     /// What the outbox should be asked for, until `None`.
     pub fn poll_load(&mut self) -> Option<Load> {
-        let wants = |g: &Group| g.more && !g.loading && g.entries.len() <= WINDOW / 4;
+        let wants = |g: &Group| {
+            g.more && !g.loading && g.fresh() <= WINDOW / 4 && g.entries.len() < WINDOW + MAX_PUT_OFF
+        };
         let (place_id, group) = self.groups.iter_mut().find(|(_, g)| wants(g))?;
         group.loading = true;
         group.meanwhile = false;
@@ -196,11 +269,14 @@ impl Uploads {
         group.loading = false;
         group.more = group.meanwhile || ids.len() >= most;
         for id in ids {
-            if group.entries.len() >= WINDOW {
-                group.more = true;
-            } else if !group.entries.iter().any(|e| e.id == id) {
-                group.entries.push_back(Entry { id, flying: false });
+            if group.entries.iter().any(|e| e.id == id) {
+                continue;
             }
+            if group.fresh() >= WINDOW {
+                group.more = true;
+                break;
+            }
+            group.entries.push_back(Entry::new(id));
         }
         self.drop_idle(place_id);
     }
@@ -214,15 +290,10 @@ impl Uploads {
 
     /// The next upload to carry out, until `None`.
     pub fn poll(&mut self, now: Instant) -> Option<Job> {
-        let all = || self.groups.values();
-        let flying: usize = all().map(Group::flying).sum();
-        let doubtful: usize = all().filter(|g| g.failures > 0).map(Group::flying).sum();
-        if flying >= MAX_IN_FLIGHT {
-            return None;
-        }
+        let room = self.room();
         let may = |g: &Group| {
-            let in_turn = g.failures == 0 || (doubtful == 0 && g.not_before.is_none_or(|at| now >= at));
-            in_turn && g.is_ready()
+            let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+            due(g.ready_at(now)) && due(room.allows_at(now, g))
         };
         let behind = self.served;
         let id = *self
@@ -233,10 +304,21 @@ impl Uploads {
             .map(|(id, _)| id)?;
         self.served = id;
         let group = self.groups.get_mut(&id)?;
-        let entry = group.entries.iter_mut().find(|e| !e.flying)?;
-        entry.flying = true;
+        let entry = group.entries.iter_mut().find(|e| e.is_ready(now))?;
+        entry.flying = Some(now);
         let (id, recording, failures) = (id, entry.id.clone(), group.failures);
         Some(Job { place_id: id, place: Arc::clone(&group.place), id: recording, failures })
+    }
+
+    fn room(&self) -> Room {
+        let failed = self.groups.values().filter(|g| g.failures > 0);
+        let since = failed.flat_map(|g| &g.entries).filter_map(|e| e.flying).max();
+        let doubtful = || self.groups.values().filter(|g| g.is_doubtful());
+        Room {
+            flying: self.groups.values().map(Group::flying).sum(),
+            doubtful: doubtful().map(Group::flying).sum(),
+            on_trial: since,
+        }
     }
 
     /// An upload is done, or never will be.
@@ -245,6 +327,12 @@ impl Uploads {
         let Some(group) = self.groups.get_mut(&place_id) else { return };
         if uploaded {
             (group.failures, group.not_before, group.last_error) = (0, None, None);
+            if !group.proven {
+                group.proven = true;
+                self.proven.retain(|p| *p != group.place);
+                self.proven.push_back(Arc::clone(&group.place));
+                self.proven.drain(..self.proven.len().saturating_sub(MAX_PLACES));
+            }
         }
         group.entries.retain(|e| e.id != id);
         self.drop_idle(place_id);
@@ -260,16 +348,25 @@ impl Uploads {
         if let Some(at) = group.entries.iter().position(|e| e.id == id)
             && let Some(entry) = group.entries.remove(at)
         {
-            group.entries.push_back(Entry { flying: false, ..entry });
+            group.entries.push_back(Entry { flying: None, ..entry });
         }
         group.failures == 1
+    }
+
+    /// An upload could not be tried, which is not the fault of its place: its turn comes again after `wait`.
+    pub fn handle_put_off(&mut self, now: Instant, place_id: PlaceId, id: &str, wait: Duration) {
+        self.counts.failed += 1;
+        let Some(group) = self.groups.get_mut(&place_id) else { return };
+        for entry in group.entries.iter_mut().filter(|e| e.id == id) {
+            (entry.flying, entry.not_before) = (None, Some(now + wait));
+        }
     }
 
     /// A recording is deleted; one that is on its way comes back as done or failed.
     pub fn forget(&mut self, place: &Arc<Place>, id: &str) {
         let Some(place_id) = self.ids.get(place).copied() else { return };
         if let Some(group) = self.groups.get_mut(&place_id) {
-            group.entries.retain(|e| e.flying || e.id != id);
+            group.entries.retain(|e| e.flying.is_some() || e.id != id);
         }
         self.drop_idle(place_id);
     }
@@ -282,16 +379,12 @@ impl Uploads {
         }
     }
 
-    /// When [`Self::poll`] is worth calling again though nothing has happened.
+    /// When [`Self::poll`] is worth calling again though nothing has happened, seen from `now`.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        let waits = |g: &&Group| g.failures > 0 && g.is_ready();
-        // What is on its way to a place in doubt keeps the others of its kind waiting: its outcome is the next news.
-        let doubtful = self.groups.values().any(|g| g.failures > 0 && g.flying() > 0);
-        if doubtful {
-            return None;
-        }
-        self.groups.values().filter(waits).filter_map(|g| g.not_before).min()
+    pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        let room = self.room();
+        let due = |g: &Group| Some(g.ready_at(now)?.max(room.allows_at(now, g)?));
+        self.groups.values().filter_map(due).min()
     }
 
     /// How a place is doing.

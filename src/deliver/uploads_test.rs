@@ -43,7 +43,10 @@ impl World {
             let ids = self.waiting.get(&load.place).cloned().unwrap_or_default();
             q.handle_loaded(load.place_id, ids.into_iter().take(load.most).collect(), load.most);
         }
-        std::iter::from_fn(|| q.poll(now)).collect()
+        let jobs = std::iter::from_fn(|| q.poll(now)).collect();
+        // Whoever waits for the time it names really waits.
+        assert!(q.poll_timeout(now).is_none_or(|at| at > now));
+        jobs
     }
 
     fn end(&mut self, q: &mut Uploads, now: Instant, job: &Job, ok: bool) {
@@ -91,7 +94,7 @@ fn a_place_that_is_dead_for_three_days_delays_nobody_costs_little_and_loses_noth
             assert!(q.in_memory().1 <= 2 * WINDOW);
             behind = behind.max(world.waiting[&good].len());
             let next = flying.iter().map(|(t, _)| *t).chain([next_call]);
-            let timer = q.poll_timeout().map(|t| t.saturating_duration_since(start));
+            let timer = q.poll_timeout(now).map(|t| t.saturating_duration_since(start));
             at = next.chain(timer).filter(|t| *t > at).min().unwrap_or(end);
         }
         assert!(behind <= 2, "the good place never waits: {behind}");
@@ -117,7 +120,7 @@ fn places_take_turns_and_those_without_room_come_later() {
     assert_eq!(q.in_memory().0, MAX_PLACES);
     let first = world.step(&mut q, now);
     let buckets: Vec<&str> = first.iter().map(|j| &*j.place.bucket).collect();
-    assert_eq!(buckets, ["p0", "p1", "p2", "p3"], "one of each before a second of one");
+    assert_eq!(buckets, ["p0", "p1", "p2"], "one of each; not all places for those that are not known");
     let mut flying = first;
     while let Some(job) = flying.pop() {
         world.end(&mut q, now, &job, true);
@@ -136,9 +139,9 @@ fn one_that_fails_lets_the_others_of_its_place_go_first() {
     let mut now = start;
     while !world.waiting[&to].iter().eq(["000"].iter()) {
         let jobs = world.step(&mut q, now);
-        assert!(!jobs.is_empty() || q.poll_timeout().is_some());
+        assert!(!jobs.is_empty() || q.poll_timeout(now).is_some());
         jobs.iter().for_each(|j| world.end(&mut q, now, j, j.id != "000"));
-        now = q.poll_timeout().map_or(now, |t| t.max(now));
+        now = q.poll_timeout(now).map_or(now, |t| t.max(now));
     }
     assert!(now - start < Duration::from_secs(60), "{:?}", now - start);
     assert_eq!(q.view(&to).last_error.as_deref(), Some("it is dead"));
@@ -149,4 +152,68 @@ fn one_that_fails_lets_the_others_of_its_place_go_first() {
     assert_eq!(q.in_memory(), (0, 0));
     q.handle_done(1, "000", false);
     assert_eq!(q.view(&to), View::default());
+}
+
+#[test]
+fn dead_places_without_number_leave_room_for_one_that_is_well() {
+    let mut q = Uploads::new(Rng::from_number(1));
+    let mut world = World::default();
+    let start = epoch();
+    let mut now = start;
+    let good = place("good");
+    world.add(&mut q, &good, "g".to_owned());
+    world.step(&mut q, now).iter().for_each(|job| world.end(&mut q, now, job, true));
+    for n in 0..3 * MAX_PLACES {
+        world.add(&mut q, &place(&format!("dead{n}")), format!("d{n}"));
+    }
+    let mut flying: Vec<(Instant, Job)> = Vec::new();
+    for step in 0..600u64 {
+        if step % 20 == 10 {
+            world.add(&mut q, &good, format!("g{step}"));
+        }
+        if step % 100 == 0 {
+            // As it is done from time to time.
+            let waiting: Vec<_> = world.waiting.keys().cloned().collect();
+            waiting.iter().for_each(|p| q.restore(p));
+        }
+        let (over, still): (Vec<_>, Vec<_>) = flying.into_iter().partition(|(at, _)| *at <= now);
+        flying = still;
+        over.iter().for_each(|(_, job)| world.end(&mut q, now, job, *job.place == *good));
+        for job in world.step(&mut q, now) {
+            let takes = if *job.place == *good { 2 } else { 120 };
+            flying.push((now + Duration::from_secs(takes), job));
+        }
+        assert!(q.in_memory().0 <= MAX_PLACES && flying.len() <= MAX_IN_FLIGHT);
+        now += Duration::from_secs(1);
+    }
+    let waits = world.waiting[&good].len();
+    assert!(world.done.len() >= 28 && waits <= 1, "{} done, {waits} wait", world.done.len());
+    let tried = world.tries.keys().filter(|b| b.starts_with("dead")).count();
+    assert!(tried >= 12, "and the others have their turns: {tried}");
+}
+
+#[test]
+fn what_is_its_own_fault_holds_up_no_other() {
+    let mut q = Uploads::new(Rng::from_number(1));
+    let mut world = World::default();
+    let (to, start) = (place("p"), epoch());
+    (0..200).for_each(|n| world.add(&mut q, &to, format!("{n:03}")));
+    let (mut now, wait) = (start, Duration::from_secs(600));
+    // The first hundred cannot be read.
+    for _ in 0..400 {
+        for job in world.step(&mut q, now) {
+            if job.id.as_str() < "100" {
+                q.handle_put_off(now, job.place_id, &job.id, wait);
+            } else {
+                world.end(&mut q, now, &job, true);
+            }
+        }
+    }
+    assert_eq!((world.done.len(), q.view(&to).failures), (100, 0));
+    assert_eq!(q.poll_timeout(now), Some(start + wait));
+    now += wait;
+    for _ in 0..100 {
+        world.step(&mut q, now).iter().for_each(|job| world.end(&mut q, now, job, true));
+    }
+    assert_eq!((world.done.len(), q.in_memory()), (200, (0, 0)));
 }

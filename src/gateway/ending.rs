@@ -165,6 +165,7 @@ impl Gateway {
         self.deadlines.set(id, None);
         let Some(leg) = self.legs.remove(id) else { return };
         if let Some(slot) = leg.slot {
+            self.outlive(slot, &leg.id, leg.hook);
             self.slots.remove(&slot);
             if leg.closed {
                 self.leg_slots.free(slot);

@@ -13,7 +13,7 @@ use super::tracks::{Merged, Tracks};
 use super::work::{Work, WorkId, Written};
 use crate::base::time::{Now, Utc};
 use crate::config::Place;
-use crate::media::command::{Command, RecordSlot, Target};
+use crate::media::command::{Command, RecordSlot, Slot, Target};
 
 /// A recording.
 #[derive(Debug)]
@@ -34,12 +34,19 @@ pub struct Recording {
     pub(super) rate: u32,
     /// One track a leg beside it.
     pub(super) tracks: Option<Tracks>,
+    /// The leg it was of, and its webhook, when that was over before the disk had taken all of it.
+    orphan: Option<(String, Option<Hook>)>,
 }
 
 impl Recording {
     /// True while sound goes in.
     pub(super) fn is_running(&self) -> bool {
         self.state == State::Running
+    }
+
+    /// True when all of it is written, and its tracks are put together.
+    fn is_merging(&self) -> bool {
+        self.tracks.as_ref().is_some_and(Tracks::are_merging)
     }
 
     /// True while silence goes in.
@@ -87,7 +94,8 @@ impl Gateway {
         let target = self.target_of(owner)?;
         let target = target.ok_or_else(|| GatewayError::Conflict("the leg has no media yet".to_owned()))?;
         let (input_rate, file_rate, channels) = self.layout(target)?;
-        if self.recordings.values().any(|r| r.target == target) {
+        // What is being put together does not keep the next one waiting.
+        if self.recordings.values().any(|r| r.target == target && !r.is_merging()) {
             return Err(GatewayError::Conflict("it is being recorded already".to_owned()));
         }
         let max = self.config.limits.recordings;
@@ -123,6 +131,7 @@ impl Gateway {
             upload: wanted.upload,
             rate: file_rate,
             tracks,
+            orphan: None,
         };
         self.recordings.insert(slot, recording);
         Ok(handle)
@@ -198,7 +207,8 @@ impl Gateway {
 
     /// Stops the recording of a leg or room, if there is one.
     pub(super) fn stop_recording_of(&mut self, target: Target, handle: Option<Handle>) {
-        let found = self.recordings.iter_mut().find(|(_, r)| r.target == target);
+        let running = |r: &Recording| r.target == target && !matches!(r.state, State::Closing(_));
+        let found = self.recordings.iter_mut().find(|(_, r)| running(r));
         let Some((slot, r)) = found else { return };
         let slot = *slot;
         match &mut r.state {
@@ -224,7 +234,7 @@ impl Gateway {
         error: Option<String>,
         written: Written,
     ) {
-        if self.track_closed(now, slot, written) {
+        if self.track_closed(now, slot, error.as_deref(), written) {
             return;
         }
         let Some(r) = self.recordings.get_mut(&slot) else { return };
@@ -263,7 +273,14 @@ impl Gateway {
             fields.push(("error", e.as_str().into()));
         }
         fields.extend(more);
-        self.publish_about(now, r.target, r.room, "recording.finished", fields);
+        match r.orphan {
+            Some((leg, hook)) => {
+                self.push_event(now, "recording.finished", Some((leg, 0)), None, fields, hook);
+                // Its numbers have ended with it.
+                self.events.back_mut().into_iter().for_each(|e| e.leg_seq = None);
+            }
+            None => self.publish_about(now, r.target, r.room, "recording.finished", fields),
+        }
         let upload = r.upload.is_some();
         self.goes_to(r.upload);
         self.record_slots.free(slot);
@@ -275,6 +292,23 @@ impl Gateway {
             self.reply(handle, outcome);
         }
         self.last_words(now, r.target);
+    }
+
+    /// A leg is over, but the disk has not taken all of its recording: that no longer belongs to the leg's place, which will be
+    /// another's.
+    pub(super) fn outlive(&mut self, slot: Slot, leg: &str, hook: Option<Hook>) {
+        for r in self.recordings.values_mut().filter(|r| r.target == Target::Leg(slot)) {
+            r.target = Target::Voice(slot);
+            r.orphan = Some((leg.to_owned(), hook.clone()));
+        }
+    }
+
+    /// File of the recording that runs there.
+    #[must_use]
+    pub fn recording_file(&self, owner: Owner<'_>) -> Option<String> {
+        let target = self.target_of(owner).ok()??;
+        let running = |r: &&Recording| r.target == target && r.is_running();
+        self.recordings.values().find(running).map(|r| r.file.clone())
     }
 
     /// Says of the event that was published last where its recording is uploaded to.

@@ -10,12 +10,15 @@ use super::work::{Merge, Piece, Work, WorkId, Written};
 use crate::base::time::Now;
 use crate::media::command::{Command, RecordSlot, Target};
 
+/// Stays of legs in one recording that have tracks; past it they are in the mix alone.
+const MAX_STAYS: u32 = 4096;
+
 /// The tracks of a recording of a room.
 #[derive(Debug, Default)]
 pub struct Tracks {
     /// By channel: who is heard there, in the order they came.
     channels: Vec<Channel>,
-    /// Legs that could not be recorded of their own.
+    /// Legs that could not be recorded of their own, or not to the end.
     omitted: Vec<String>,
     /// Those that are over.
     pieces: Vec<Piece>,
@@ -25,6 +28,8 @@ pub struct Tracks {
     merging: Option<WorkId>,
     /// When the recording began.
     began: Option<Now>,
+    /// Stays so far.
+    stays: u32,
 }
 
 #[derive(Debug)]
@@ -109,13 +114,18 @@ impl Gateway {
         let Some(r) = self.recordings.get_mut(&of) else { return };
         let (rate, dir) = (r.rate, dir_of(&r.file));
         let Some(tracks) = &mut r.tracks else { return };
+        if tracks.stays >= MAX_STAYS {
+            return tracks.omit(name);
+        }
         let Some(record) = self.record_slots.take() else {
             log::warn!(leg = name; "no track of its own: all recordings are in use (limits.recordings)");
             return tracks.omit(name);
         };
         let start_ms = tracks.ms(now);
         let channel = tracks.channel_of(&name, start_ms);
-        let file = Path::new(&dir).join(format!("{channel:03}_{start_ms}_{name}.wav"));
+        let stay = tracks.stays;
+        tracks.stays += 1;
+        let file = Path::new(&dir).join(format!("{channel:03}_{start_ms}_{stay}_{name}.wav"));
         let file = file.to_string_lossy().into_owned();
         let path = file.clone();
         let opened = self.start_work(|id| Work::OpenRecording {
@@ -208,13 +218,24 @@ impl Gateway {
     }
 
     /// The recorder has closed the file of a track; false when it is no track's.
-    pub(super) fn track_closed(&mut self, now: Now, record: RecordSlot, written: Written) -> bool {
+    pub(super) fn track_closed(
+        &mut self,
+        now: Now,
+        record: RecordSlot,
+        error: Option<&str>,
+        written: Written,
+    ) -> bool {
         let Some(track) = self.tracks.remove(&record) else { return false };
         if track.state == State::Running {
             self.media.push_back(Command::StopRecord { record });
         }
         self.record_slots.free(record);
         if let Some(tracks) = self.recordings.get_mut(&track.of).and_then(|r| r.tracks.as_mut()) {
+            if error.is_some()
+                && let Some(leg) = tracks.channels.get(track.channel).map(|c| c.leg.clone())
+            {
+                tracks.omit(leg);
+            }
             tracks.pieces.push(Piece { file: track.file, channel: track.channel, began: written.began });
         }
         self.merge_when_over(now, track.of);
@@ -295,6 +316,11 @@ fn table(channels: &[Channel], total_ms: u64) -> Value {
 }
 
 impl Tracks {
+    /// True when they are being put together.
+    pub(super) fn are_merging(&self) -> bool {
+        self.merging.is_some()
+    }
+
     /// Time since the recording began, ms.
     fn ms(&self, now: Now) -> u64 {
         let since = self.began.map_or_else(Default::default, |b| now.mono.saturating_duration_since(b.mono));

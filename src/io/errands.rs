@@ -51,7 +51,8 @@ impl Shell {
             }
             Work::Merge(id, order) => self.spawn(async move {
                 let _turn = shell.merges.acquire().await;
-                let outcome = smol::unblock(move || merge(&order)).await;
+                let min_free = shell.min_free();
+                let outcome = smol::unblock(move || merge(&order, min_free)).await;
                 shell.done(id, WorkResult::Merged(outcome));
             }),
             Work::OpenRecording { id, record, file, input_rate, file_rate, channels } => {

@@ -146,7 +146,9 @@ pub(super) fn apply(
             tx.prepare_cached("DELETE FROM recording WHERE id = ?1")?.execute([id])?;
         }
         Op::Uploaded { id, location } => {
-            let set = "UPDATE recording SET state = ?2, location = ?3, upload_id = NULL WHERE id = ?1";
+            // Keys that a request brought are not needed any more.
+            let set = "UPDATE recording SET state = ?2, location = ?3, upload_id = NULL,
+                       upload = json_set(upload, '$.keys', NULL) WHERE id = ?1";
             tx.prepare_cached(set)?.execute([id.as_str(), UPLOADED, location])?;
         }
         Op::NotUploaded(id) => {

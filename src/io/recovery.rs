@@ -134,32 +134,31 @@ impl Shell {
     /// Puts together what a crash has left of multi-channel recordings, one after the other, and tells of it.
     pub async fn save_tracks(self: Rc<Self>, recordings: Vec<RecordingRow>, mut rng: Rng) {
         for recording in recordings {
-            let file = recording.file.clone();
+            let (file, min_free) = (recording.file.clone(), self.min_free());
             let (facts, saved) = smol::unblock(move || {
                 let facts = look(&file);
-                let saved = facts.clone().and_then(|f| save(&file, f.sample_rate, f.duration_ms));
+                let saved = match &facts {
+                    Ok(f) => save(&file, f.sample_rate, f.duration_ms, min_free),
+                    // The mix is lost; what each of them said is not.
+                    Err(_) => save(&file, 0, 0, min_free),
+                };
                 (facts, saved)
             })
             .await;
             let mut event = finished(&recording, facts, None, &mut rng, clock::now().utc);
             match saved {
-                Ok(saved) => {
-                    let channels = saved.legs.iter().map(|l| {
-                        let place =
-                            json!({ "channel": l.channel, "start_ms": l.start_ms, "end_ms": l.end_ms });
-                        (l.leg.clone(), place)
-                    });
-                    event.fields.extend([
-                        ("multi_channel_file", saved.file.into()),
-                        ("multi_channel_bytes", saved.bytes.into()),
-                        ("channels", Value::Object(channels.collect())),
-                    ]);
-                }
+                Ok(saved) => event.fields.extend([
+                    ("multi_channel_file", saved.file.as_str().into()),
+                    ("multi_channel_bytes", saved.bytes.into()),
+                    ("channels", saved.table()),
+                ]),
                 Err(e) => event.fields.push(("multi_channel_error", e.into())),
             }
             self.publish(&event);
+            self.settle_tracks(&event);
             self.post();
         }
+        self.retry_tracks().await;
     }
 }
 

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::outbox_rows::{Op, RecordingRow};
+use super::outbox_rows::{Op, RecordingRow, UPLOADING};
 use super::shell::Shell;
 use super::tracks::remove_recording;
 use super::{clock, timer};
@@ -24,7 +24,9 @@ impl Shell {
         let mut first = true;
         loop {
             self.clear_uploaded(first).await;
-            first = false;
+            if !std::mem::take(&mut first) {
+                Rc::clone(&self).retry_tracks().await;
+            }
             Rc::clone(&self).restore_uploads().await;
             if let Some(Ok(rows)) = self.ask_outbox(|store| store.ended_recordings()).await {
                 let over = over(&rows, clock::now().utc.millis(), days, u64::from(mb) << 20);
@@ -45,12 +47,15 @@ impl Shell {
         let Some(Ok(rows)) = self.ask_outbox(|store| store.uploaded_recordings()).await else { return };
         let over = rows.get(MAX_UPLOADED..).unwrap_or_default().to_vec();
         let looked_at = if first { rows } else { over.clone() };
-        smol::unblock(move || {
-            looked_at.iter().for_each(|r| {
-                remove(r);
-            });
-        })
-        .await;
+        // The recording alone: tracks that could not be put together are nowhere else.
+        let clear = |r: &RecordingRow| {
+            if let Err(e) = std::fs::remove_file(&r.file)
+                && e.kind() != std::io::ErrorKind::NotFound
+            {
+                log::warn!(error:% = e; "the file of an uploaded recording cannot be deleted");
+            }
+        };
+        smol::unblock(move || looked_at.iter().for_each(clear)).await;
         over.into_iter().for_each(|r| self.keep(Op::RecordingGone(r.id)));
     }
 }
@@ -71,7 +76,7 @@ fn over(rows: &[RecordingRow], now_ms: u64, keep_days: u32, max_bytes: u64) -> V
     let oldest = if keep_days == 0 { 0 } else { now_ms.saturating_sub(u64::from(keep_days) * 86_400_000) };
     let mut total: u64 = rows.iter().map(|r| r.bytes).sum();
     let mut out = Vec::new();
-    for r in rows.iter().filter(|r| !r.is_to_upload()) {
+    for r in rows.iter().filter(|r| r.state != UPLOADING) {
         if r.started_ms < oldest || (max_bytes > 0 && total > max_bytes) {
             total -= r.bytes;
             out.push(r.clone());

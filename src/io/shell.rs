@@ -202,6 +202,16 @@ impl Shell {
     /// # Errors
     /// The outcome was an error, or it did not come in time.
     pub async fn reply(&self, handle: Handle) -> Result<Reply, GatewayError> {
+        let late = || Err(GatewayError::Failed("it did not happen in time".to_owned()));
+        self.reply_within(handle, REPLY).await.unwrap_or_else(late)
+    }
+
+    /// The same for so long; `None`: it did not come.
+    pub async fn reply_within(
+        &self,
+        handle: Handle,
+        patience: Duration,
+    ) -> Option<Result<Reply, GatewayError>> {
         let receiver = {
             let (sender, receiver) = async_channel::bounded(1);
             self.waiting.borrow_mut().insert(handle, sender);
@@ -209,12 +219,9 @@ impl Shell {
         };
         // It may have come before anybody waited.
         self.pass_on_replies();
-        let outcome = timer::within(REPLY, receiver.recv()).await;
+        let outcome = timer::within(patience, receiver.recv()).await;
         self.waiting.borrow_mut().remove(&handle);
-        match outcome {
-            Some(Ok(outcome)) => outcome,
-            Some(Err(_)) | None => Err(GatewayError::Failed("it did not happen in time".to_owned())),
-        }
+        outcome?.ok()
     }
 
     /// Runs a task beside the gateway.
@@ -367,6 +374,7 @@ impl Shell {
             let event = self.gateway.borrow_mut().poll_event();
             let Some(event) = event else { break };
             self.publish(&event);
+            self.settle_tracks(&event);
         }
         self.post();
         self.pass_on_replies();

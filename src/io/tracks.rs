@@ -3,10 +3,19 @@
 use std::fs::File;
 use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
 
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
+use serde_json::{Value, json};
 
+use super::event_ops::base_name;
+use super::recorder::room_for;
+use super::shell::Shell;
 use super::wav_repair::repair;
+use super::{clock, timer};
+use crate::base::time::Utc;
+use crate::gateway::event::{Event, Hook};
 use crate::gateway::tracks::{dir_of, merged_file};
 use crate::gateway::work::Merge;
 
@@ -16,36 +25,48 @@ const BLOCK: usize = 8192;
 const MAX_DATA: u64 = u32::MAX as u64 - 64 * 1024;
 /// Ticks a second.
 const TICKS: u64 = 50;
+/// Size of a track that holds nothing, bytes.
+const HEADER: u64 = 44;
 
-/// A track, ready to be read.
+/// How long tracks are kept after the outbox has been told of what was made of them: until that is on the disk.
+const SETTLED: Duration = Duration::from_secs(3);
+
+/// A track.
 struct Source {
+    path: PathBuf,
     channel: usize,
     /// Sample of the whole at which it begins.
     at: u64,
-    reader: WavReader<BufReader<File>>,
+    /// Opened when its time comes, so that many stays are not many open files.
+    reader: Option<WavReader<BufReader<File>>>,
+    over: bool,
 }
 
-/// Puts tracks together; they go when the file is on the disk. Its size, bytes.
+impl Source {
+    fn new(path: PathBuf, channel: usize, at: u64) -> Self {
+        Self { path, channel, at, reader: None, over: false }
+    }
+}
+
+/// Puts tracks together, where that leaves `min_free` bytes of the disk. The size of the file, bytes.
 ///
 /// # Errors
-/// The disk refuses it, or a WAV file cannot hold it; the tracks stay as they are.
-pub fn merge(order: &Merge) -> Result<u64, String> {
+/// The disk refuses it, or a WAV file cannot hold it.
+pub fn merge(order: &Merge, min_free: u64) -> Result<u64, String> {
     let per_tick = u64::from(order.rate) / TICKS;
+    if order.duration_ms == 0 && order.pieces.iter().any(|p| p.began > 0) {
+        return Err("how long the recording is cannot be told".to_owned());
+    }
     let mut sources = Vec::new();
     for piece in order.pieces.iter().filter(|p| p.began > 0 && order.began > 0) {
         // The counter may have passed its end in between; a track never begins before its recording.
         let ticks = piece.began.wrapping_sub(order.began).cast_signed().max(0);
         let at = u64::from(ticks.unsigned_abs()) * per_tick;
-        sources.push(Source { channel: piece.channel, at, reader: open(Path::new(&piece.file))? });
+        sources.push(Source::new(PathBuf::from(&piece.file), piece.channel, at));
     }
     let samples = order.duration_ms * u64::from(order.rate) / 1000;
-    let size = put_together(Path::new(&order.file), sources, order.channels, order.rate, samples)?;
-    remove_tracks(Path::new(&order.dir));
-    Ok(size)
-}
-
-fn open(path: &Path) -> Result<WavReader<BufReader<File>>, String> {
-    WavReader::open(path).map_err(|e| format!("{}: {e}", path.display()))
+    let room = |size| room_for(Path::new(&order.file), min_free.saturating_add(size));
+    put_together(Path::new(&order.file), sources, order.channels, order.rate, samples, room)
 }
 
 fn remove_tracks(dir: &Path) {
@@ -62,6 +83,7 @@ fn put_together(
     channels: usize,
     rate: u32,
     samples: u64,
+    room: impl FnOnce(u64) -> Result<(), String>,
 ) -> Result<u64, String> {
     let all = channels.max(1);
     let count = u16::try_from(all).map_err(|_| "too many channels for a WAV file".to_owned())?;
@@ -69,6 +91,7 @@ fn put_together(
     if size > MAX_DATA {
         return Err("a WAV file holds at most 4 GiB".to_owned());
     }
+    room(size)?;
     let temporary = PathBuf::from(format!("{}.part", path.display()));
     let written = write(&temporary, &mut sources, count, rate, samples).and_then(|()| {
         std::fs::rename(&temporary, path)?;
@@ -110,18 +133,24 @@ fn write(path: &Path, sources: &mut [Source], channels: u16, rate: u32, samples:
 /// Adds what a track has of the samples `from` to `from + n` to its channel. Two stays of a leg never overlap by more than
 /// a tick.
 fn fill(block: &mut [i16], source: &mut Source, from: u64, n: usize, channels: usize) -> hound::Result<()> {
-    let Some(skip) = source
-        .at
-        .checked_sub(from)
-        .map_or(Some(0), |ahead| usize::try_from(ahead).ok().filter(|ahead| *ahead < n))
-    else {
+    let skip = usize::try_from(source.at.saturating_sub(from)).unwrap_or(usize::MAX);
+    if source.over || skip >= n {
         return Ok(());
+    }
+    let reader = match &mut source.reader {
+        Some(reader) => reader,
+        None => source.reader.insert(WavReader::open(&source.path)?),
     };
+    let mut filled = 0;
     let places = block.chunks_exact_mut(channels).take(n).skip(skip);
-    for (place, sample) in places.zip(source.reader.samples::<i16>()) {
+    for (place, sample) in places.zip(reader.samples::<i16>()) {
+        filled += 1;
         if let Some(to) = place.get_mut(source.channel) {
             *to = to.saturating_add(sample?);
         }
+    }
+    if filled < n - skip {
+        (source.reader, source.over) = (None, true);
     }
     Ok(())
 }
@@ -140,8 +169,21 @@ pub struct Saved {
     pub file: String,
     /// Its size, bytes.
     pub bytes: u64,
+    /// Its rate, Hz.
+    pub sample_rate: u32,
+    /// Its length, ms.
+    pub duration_ms: u64,
     /// Who is heard.
     pub legs: Vec<Heard>,
+}
+
+impl Saved {
+    /// Leg → `channel`, `start_ms`, `end_ms`.
+    #[must_use]
+    pub fn table(&self) -> Value {
+        let place = |l: &Heard| json!({ "channel": l.channel, "start_ms": l.start_ms, "end_ms": l.end_ms });
+        Value::Object(self.legs.iter().map(|l| (l.leg.clone(), place(l))).collect())
+    }
 }
 
 /// A leg of a multi-channel recording.
@@ -163,44 +205,149 @@ pub fn are_left(file: &str) -> bool {
     Path::new(&dir_of(file)).is_dir()
 }
 
-/// Puts together what a crash has left of the tracks: their names say where they belong.
+/// Puts together what a crash has left of the tracks: their names say where they belong. `duration_ms` 0: as long as they
+/// are.
 ///
 /// # Errors
-/// Nothing usable is left, or the disk refuses it; the tracks stay as they are.
-pub fn save(file: &str, rate: u32, duration_ms: u64) -> Result<Saved, String> {
+/// Nothing usable is left, or the disk refuses it.
+pub fn save(file: &str, rate: u32, duration_ms: u64, min_free: u64) -> Result<Saved, String> {
     let dir = dir_of(file);
-    let mut sources = Vec::new();
-    let mut legs: Vec<Heard> = Vec::new();
-    let mut names: Vec<PathBuf> = std::fs::read_dir(&dir)
-        .map_err(|e| format!("{dir}: {e}"))?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .collect();
-    names.sort();
-    for path in names {
+    let entries = std::fs::read_dir(&dir).map_err(|e| format!("{dir}: {e}"))?;
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|e| format!("{dir}: {e}"))?.path();
         let Some((channel, start_ms, leg)) = place_of(&path) else { continue };
         // One that was just made may hold nothing yet.
-        let Ok(facts) = repair(&path) else { continue };
-        let end_ms = (start_ms + facts.duration_ms).min(duration_ms);
-        match legs.iter_mut().find(|l| l.channel == channel) {
-            Some(known) => known.end_ms = known.end_ms.max(end_ms),
-            None => legs.push(Heard { leg, channel, start_ms: start_ms.min(duration_ms), end_ms }),
+        let size = std::fs::metadata(&path).map_err(|e| format!("{}: {e}", path.display()))?.len();
+        if size > HEADER {
+            let facts = repair(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+            let heard = Heard { leg, channel, start_ms, end_ms: start_ms + facts.duration_ms };
+            found.push((path, heard, facts.sample_rate));
         }
-        sources.push(Source { channel, at: start_ms * u64::from(rate) / 1000, reader: open(&path)? });
     }
-    let channels = sources.iter().map(|s| s.channel + 1).max().ok_or("no track holds anything")?;
-    let samples = duration_ms * u64::from(rate) / 1000;
+    found.sort_by_key(|(_, h, _)| (h.channel, h.start_ms));
+    let rate = found.iter().map(|(.., r)| *r).find(|r| *r > 0).unwrap_or(rate);
+    let longest = found.iter().map(|(_, h, _)| h.end_ms).max().ok_or("no track holds anything")?;
+    let total_ms = if duration_ms == 0 { longest } else { duration_ms };
+    let mut legs: Vec<Heard> = Vec::new();
+    let mut sources = Vec::new();
+    for (path, heard, _) in found {
+        sources.push(Source::new(path, heard.channel, heard.start_ms * u64::from(rate) / 1000));
+        match legs.iter_mut().find(|l| l.channel == heard.channel) {
+            Some(known) => known.end_ms = known.end_ms.max(heard.end_ms),
+            None => legs.push(heard),
+        }
+    }
+    for leg in &mut legs {
+        (leg.start_ms, leg.end_ms) = (leg.start_ms.min(total_ms), leg.end_ms.min(total_ms));
+    }
+    let channels = legs.iter().map(|l| l.channel + 1).max().unwrap_or(0);
     let merged = merged_file(file);
-    let bytes = put_together(Path::new(&merged), sources, channels, rate, samples)?;
-    remove_tracks(Path::new(&dir));
-    Ok(Saved { file: merged, bytes, legs })
+    let path = Path::new(&merged);
+    let samples = total_ms * u64::from(rate) / 1000;
+    let room = |size| room_for(path, min_free.saturating_add(size));
+    // It has its name only when it is whole.
+    let bytes = match std::fs::metadata(path) {
+        Ok(there) => there.len(),
+        Err(_) => put_together(path, sources, channels, rate, samples, room)?,
+    };
+    Ok(Saved { file: merged, bytes, sample_rate: rate, duration_ms: total_ms, legs })
 }
 
 /// Channel, start in ms and leg, as the name of a track has them.
 fn place_of(path: &Path) -> Option<(usize, u64, String)> {
-    let mut parts = path.file_name()?.to_str()?.strip_suffix(".wav")?.splitn(3, '_');
+    let mut parts = path.file_name()?.to_str()?.strip_suffix(".wav")?.splitn(4, '_');
     let channel = parts.next()?.parse().ok().filter(|c| *c < 1024)?;
     let start_ms = parts.next()?.parse().ok().filter(|ms| *ms < 1 << 40)?;
+    parts.next()?.parse::<u32>().ok()?;
     Some((channel, start_ms, parts.next()?.to_owned()))
+}
+
+impl Shell {
+    /// Free space that recordings leave alone, bytes.
+    pub(super) fn min_free(&self) -> u64 {
+        u64::from(self.config.recording.min_free_mb) << 20
+    }
+
+    /// Deletes tracks when the outbox knows what was made of them, and has had the time to bring it to the disk.
+    pub(super) fn settle_tracks(self: &Rc<Self>, event: &Event) {
+        let text = |key: &str| {
+            event.fields.iter().find(|(k, _)| *k == key).and_then(|(_, v)| v.as_str()).map(str::to_owned)
+        };
+        let (Some(mix), Some(merged)) = (text("file"), text("multi_channel_file")) else { return };
+        let shell = Rc::clone(self);
+        self.spawn(async move {
+            timer::sleep(SETTLED).await;
+            let id = base_name(&merged);
+            // Where the outbox cannot tell, they stay for the next time that it is looked for them.
+            if let Some(Ok(Some(_))) = shell.ask_outbox(move |store| store.recording(&id)).await {
+                smol::unblock(move || remove_tracks(Path::new(&dir_of(&mix)))).await;
+            }
+        });
+    }
+
+    /// Tries once more to put tracks together that could not be when their recording ended: the disk was full, perhaps.
+    pub async fn retry_tracks(self: Rc<Self>) {
+        let dir = self.config.recording_dir();
+        for mix in smol::unblock(move || left_in(&dir)).await {
+            let ids = (base_name(&mix), base_name(&merged_file(&mix)));
+            let rows = self.ask_outbox(move |store| (store.recording(&ids.0), store.recording(&ids.1))).await;
+            let row = match rows {
+                Some((Ok(Some(row)), Ok(None))) if row.state != "recording" => row,
+                Some((Ok(_), Ok(Some(_)))) => {
+                    smol::unblock(move || remove_tracks(Path::new(&dir_of(&mix)))).await;
+                    continue;
+                }
+                _ => continue,
+            };
+            let (min_free, file) = (self.min_free(), mix.clone());
+            match smol::unblock(move || save(&file, row.sample_rate, row.duration_ms, min_free)).await {
+                Ok(saved) => self.tell_saved(&mix, saved).await,
+                Err(e) => log::debug!(error = e; "tracks cannot be put together yet"),
+            }
+        }
+    }
+
+    /// Tells of a file that was made of tracks long after their recording.
+    async fn tell_saved(self: &Rc<Self>, mix: &str, saved: Saved) {
+        let id = base_name(mix);
+        let Some(Ok(Some(row))) = self.ask_outbox(move |store| store.recording(&id)).await else { return };
+        let hook = row.hook.map(|(url, secret)| Hook { url, secret: Some(secret).filter(|s| !s.is_empty()) });
+        self.publish(&Event {
+            kind: "recording.finished",
+            at: clock::now().utc,
+            event_id: self.uploading.event_id(),
+            leg_id: None,
+            leg_seq: None,
+            room_id: row.room,
+            fields: vec![
+                ("file", saved.file.as_str().into()),
+                ("recovered", true.into()),
+                ("started_at", Utc::from_millis(row.started_ms).rfc3339().into()),
+                ("bytes", saved.bytes.into()),
+                ("duration_ms", saved.duration_ms.into()),
+                ("sample_rate", saved.sample_rate.into()),
+                ("channel_count", saved.legs.len().into()),
+                ("channels", saved.table()),
+            ],
+            hook,
+            upload: row.upload,
+        });
+        self.post();
+        timer::sleep(SETTLED).await;
+        let id = base_name(&saved.file);
+        if let Some(Ok(Some(_))) = self.ask_outbox(move |store| store.recording(&id)).await {
+            let dir = dir_of(mix);
+            smol::unblock(move || remove_tracks(Path::new(&dir))).await;
+        }
+    }
+}
+
+/// Recordings whose tracks are still in this directory.
+fn left_in(dir: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    let paths = entries.filter_map(|e| e.ok()?.path().to_str().map(str::to_owned));
+    paths.filter_map(|p| Some(format!("{}.wav", p.strip_suffix(".tracks")?))).collect()
 }
 
 /// Deletes a recording, and tracks of it that could not be put together.
@@ -208,7 +355,7 @@ fn place_of(path: &Path) -> Option<(usize, u64, String)> {
 /// # Errors
 /// What the operating system says of the file, unless it is that there is none.
 pub fn remove_recording(file: &str) -> std::io::Result<()> {
-    remove_tracks(Path::new(&dir_of(file)));
+    remove_tracks(Path::new(&dir_of(&file.replacen("_multichannel_", "_", 1))));
     match std::fs::remove_file(file) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
         Ok(()) | Err(_) => Ok(()),
@@ -276,25 +423,28 @@ mod tests {
             ],
         };
         // With more than two channels the header says more.
-        assert_eq!(merge(&order), Ok(68 + 2 * 3 * 16_000));
+        assert_eq!(merge(&order, 0), Ok(68 + 2 * 3 * 16_000));
         assert_eq!(
             runs(&order.file),
             [vec![(100, 4000), (0, 4000), (101, 8000)], vec![(0, 4000), (200, 12_000)], vec![(0, 16_000)],]
         );
-        assert!(!dir.exists(), "the tracks are not needed any more");
+        let disk = merge(&Merge { file: format!("{file}.2"), ..order.clone() }, u64::MAX / 2);
+        assert!(disk.unwrap_err().starts_with("the disk is full"));
+        let none = merge(&Merge { duration_ms: 0, ..order }, 0);
+        assert!(none.unwrap_err().contains("cannot be told"), "tracks are not made nothing of");
         std::fs::remove_dir_all(base).unwrap();
     }
 
     #[test]
     fn what_a_crash_has_left_is_put_together_by_its_names() {
         let (base, dir, file) = scene("saved");
-        track(&dir, "000_0_anna.wav", 100, 8000);
-        track(&dir, "001_500_ben_k.wav", 200, 2000);
-        track(&dir, "000_1500_anna.wav", 101, 8000);
-        std::fs::write(dir.join("002_9_x.wav"), "nothing").unwrap();
+        track(&dir, "000_0_0_anna.wav", 100, 8000);
+        track(&dir, "001_500_1_ben_k.wav", 200, 2000);
+        track(&dir, "000_1500_2_anna.wav", 101, 8000);
+        std::fs::write(dir.join("002_9_3_x.wav"), "nothing").unwrap();
         std::fs::write(dir.join("stray"), "").unwrap();
         assert!(are_left(&file));
-        let saved = save(&file, 8000, 2000).unwrap();
+        let saved = save(&file, 8000, 2000, 0).unwrap();
         let heard =
             |leg: &str, channel, start_ms, end_ms| Heard { leg: leg.to_owned(), channel, start_ms, end_ms };
         assert_eq!(saved.legs, [heard("anna", 0, 0, 2000), heard("ben_k", 1, 500, 750)]);
@@ -303,8 +453,16 @@ mod tests {
             runs(&saved.file),
             [vec![(100, 8000), (0, 4000), (101, 4000)], vec![(0, 4000), (200, 2000), (0, 10_000)]]
         );
-        assert!(!are_left(&file));
-        assert!(save(&file, 8000, 2000).is_err());
+        // Once more, as after a crash before the outbox knew: it is not made anew of what is left.
+        std::fs::remove_file(dir.join("001_500_1_ben_k.wav")).unwrap();
+        let again = save(&file, 8000, 2000, 0).unwrap();
+        assert_eq!((again.bytes, runs(&again.file).len()), (saved.bytes, 2));
+        std::fs::remove_file(&saved.file).unwrap();
+        // Without a mix they tell themselves how long it was; what cannot be read is not passed over.
+        assert_eq!(save(&file, 8000, 0, 0).unwrap().duration_ms, 2500);
+        std::fs::write(dir.join("003_0_4_y.wav"), [7; 100]).unwrap();
+        std::fs::remove_file(&saved.file).unwrap();
+        assert!(save(&file, 8000, 0, 0).unwrap_err().contains("003_0_4_y.wav"));
         std::fs::remove_dir_all(base).unwrap();
     }
 
@@ -320,9 +478,9 @@ mod tests {
             duration_ms: 1000,
             pieces: vec![Piece { file: track(&dir, "a", 1, 8000), channel: 0, began: 1 }],
         };
-        assert!(merge(&order).is_err() && dir.join("a").exists());
+        assert!(merge(&order, 0).is_err() && dir.join("a").exists());
         let long = Merge { channels: 16, duration_ms: 1 << 33, file: merged_file(&file), ..order };
-        assert_eq!(merge(&long).unwrap_err(), "a WAV file holds at most 4 GiB");
+        assert_eq!(merge(&long, 0).unwrap_err(), "a WAV file holds at most 4 GiB");
         remove_recording(&file).unwrap();
         assert!(!dir.exists());
         std::fs::remove_dir_all(base).unwrap();

@@ -29,6 +29,8 @@ pub enum Outcome {
     Uploaded,
     /// It is to be tried again; why.
     Failed(String),
+    /// It could not be tried, which is not the fault of where it goes: again after so long.
+    PutOff(String, Duration),
     /// It never will be; why.
     Lost(String),
     /// It is wanted no more.
@@ -59,6 +61,11 @@ impl Uploading {
         }
     }
 
+    /// Identifies an event.
+    pub(super) fn event_id(&self) -> String {
+        self.rng.borrow_mut().uuid()
+    }
+
     /// A change that the outbox is told: perhaps a recording is to be uploaded.
     pub(super) fn note(&self, op: &Op) {
         let Op::Recording(row) = op else { return };
@@ -87,7 +94,7 @@ impl Shell {
     /// Waits until there may be something to upload.
     pub async fn upload_due(self: &Rc<Self>) {
         self.mind_uploads();
-        let next = self.uploading.queues.borrow().poll_timeout();
+        let next = self.uploading.queues.borrow().poll_timeout(clock::now().mono);
         let word = async {
             // The sender lives as long as the shell.
             let _word = self.uploading.wake.1.recv().await;
@@ -155,6 +162,10 @@ impl Shell {
                 self.uploading.queues.borrow_mut().handle_done(place_id, id, false);
             }
             Outcome::Deleted => self.uploading.queues.borrow_mut().handle_done(place_id, id, false),
+            Outcome::PutOff(why, wait) => {
+                log::warn!(recording = id, error = why; "a recording cannot be uploaded now");
+                self.uploading.queues.borrow_mut().handle_put_off(now.mono, place_id, id, wait);
+            }
             Outcome::Failed(why) => {
                 log::debug!(recording = id, error = why; "upload failed");
                 let mut queues = self.uploading.queues.borrow_mut();
@@ -209,7 +220,7 @@ impl Shell {
         self.publish(&Event {
             kind,
             at: clock::now().utc,
-            event_id: self.uploading.rng.borrow_mut().uuid(),
+            event_id: self.uploading.event_id(),
             leg_id: row.leg.clone(),
             // The leg may be gone, and its numbers with it.
             leg_seq: None,

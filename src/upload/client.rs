@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, Seek as _, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_channel::Sender;
 use md5::Md5;
@@ -26,6 +27,8 @@ use crate::io::outbox_rows::RecordingRow;
 const WHOLE: u64 = 16 * 1024 * 1024;
 /// Size of a part, bytes; the last may be smaller.
 const PART: u64 = 8 * 1024 * 1024;
+/// Slowest line that an upload is made for at first, bytes/s.
+const SLOWEST: u64 = 8 * 1024;
 
 /// Why an upload is not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,7 +36,10 @@ pub enum Fault {
     /// It may be later.
     #[error("{0}")]
     Later(String),
-    /// The server knows nothing of the upload in parts.
+    /// It may be later, and others need not wait for it: the file cannot be read.
+    #[error("{0}")]
+    Local(String),
+    /// The server knows nothing of the upload in parts, or not of all of them.
     #[error("the upload in parts is gone")]
     NoSuchUpload,
     /// The file is not there, and neither is the object.
@@ -161,8 +167,16 @@ impl Course<'_> {
         file.seek(SeekFrom::Start(piece.from)).map_err(|e| unreadable(&e))?;
         let inner = Read::take(&*file, piece.len);
         let mut sound = Paced { inner, pace: &self.client.pace, cancelled: &self.task.cancelled };
-        let content = Content::Sound(&mut sound, piece.len, piece.sha256);
+        let content = Content::Sound(&mut sound, piece.len, piece.sha256, self.patience(piece.len));
         good(self.send(Request { method: "PUT", key: &self.key, query, content })?)
+    }
+
+    /// How long a body may take: as at [`SLOWEST`], and longer after failures, should the line really be that slow.
+    fn patience(&self, len: u64) -> Duration {
+        let limit = u64::from(self.client.settings.max_kbit_s) * 1000 / 8 / 8;
+        let rate = if limit == 0 { SLOWEST } else { limit.min(SLOWEST) };
+        let times = 1 + u64::from(self.task.job.failures.min(8));
+        Duration::from_secs(60 + len / rate.max(1) * times)
     }
 
     fn whole(&self, file: &mut File, len: u64) -> Result<(), Fault> {
@@ -234,7 +248,13 @@ impl Course<'_> {
 
     /// The parts that are there.
     fn parts(&self, name: &str) -> Result<Vec<answer::Part>, Fault> {
-        let told = good(self.ask("GET", &[("uploadId", name)], None)?)?;
+        let told = self.ask("GET", &[("uploadId", name)], None)?;
+        let refused = matches!(told.status, 400..=499 | 501);
+        let told = match good(told) {
+            // Whoever may only put may not ask: then all of them are sent once more.
+            Err(Fault::Later(_)) if refused => return Ok(Vec::new()),
+            told => told?,
+        };
         answer::parts(&told.text).ok_or_else(|| strange(&told.text))
     }
 
@@ -267,7 +287,7 @@ impl Course<'_> {
         let there = self.ask("HEAD", &[], None)?;
         match there.status {
             200 if there.length == Some(self.task.row.bytes) && there.etag.is_some() => Ok(()),
-            200 | 404 => Err(Fault::Lost),
+            200 | 403 | 404 => Err(Fault::Lost),
             _ => good(there).map(|_| ()),
         }
     }
@@ -284,7 +304,7 @@ impl Course<'_> {
             }
             let read = inner.read(&mut buffer).map_err(|e| unreadable(&e))?;
             if read == 0 {
-                return Err(Fault::Later("the file has become shorter".to_owned()));
+                return Err(Fault::Local("the file has become shorter".to_owned()));
             }
             let bytes = buffer.get(..read).unwrap_or_default();
             sha256.update(bytes);
@@ -308,7 +328,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn unreadable(e: &std::io::Error) -> Fault {
-    Fault::Later(format!("the file cannot be read: {e}"))
+    Fault::Local(format!("the file cannot be read: {e}"))
 }
 
 fn strange(text: &str) -> Fault {
@@ -318,7 +338,8 @@ fn strange(text: &str) -> Fault {
 /// An answer that is no refusal. S3 may refuse with a 200 when it has begun to answer before it knew.
 fn good(told: Answer) -> Result<Answer, Fault> {
     let refusal = answer::refusal(&told.text);
-    if refusal.as_ref().is_some_and(|r| r.code == "NoSuchUpload") {
+    let anew = ["NoSuchUpload", "InvalidPart", "InvalidPartOrder"];
+    if refusal.as_ref().is_some_and(|r| anew.contains(&r.code.as_str())) {
         return Err(Fault::NoSuchUpload);
     }
     if (200..300).contains(&told.status) && refusal.is_none() {

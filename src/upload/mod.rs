@@ -10,10 +10,12 @@ pub mod sigv4;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use client::{Client, Fault, Task};
 
 use crate::deliver::uploads::Job;
+use crate::io::clock;
 use crate::io::http_client::Rules;
 use crate::io::outbox_rows::{Op, RecordingRow};
 use crate::io::shell::Shell;
@@ -21,6 +23,11 @@ use crate::io::uploads::Outcome;
 
 /// Names of uploads in parts that wait to be written down at most.
 const MAX_NOTES: usize = 256;
+/// How long a recording waits that cannot be read, and one that the outbox does not tell of.
+const LATER: Duration = Duration::from_secs(600);
+const SOON: Duration = Duration::from_secs(5);
+/// How long a file may be away, ms.
+const WEEK_MS: u64 = 7 * 86_400_000;
 
 /// Uploads recordings until the program ends.
 pub async fn run(shell: Rc<Shell>, rules: Rules) {
@@ -50,23 +57,33 @@ async fn upload(shell: &Rc<Shell>, client: Arc<Client>, job: Job) {
             let task = Task { job: job.clone(), row, cancelled };
             smol::unblock(move || outcome(client.upload(&task), &task)).await
         }
+        // What the outbox could not write yet still stands there as it was.
+        Some(Ok(Some(row))) if row.state == "recording" => again("the outbox does not know of it yet"),
         Some(Ok(_)) => Outcome::Deleted,
-        Some(Err(_)) | None => Outcome::Failed("the outbox cannot be asked".to_owned()),
+        Some(Err(_)) | None => again("the outbox cannot be asked"),
     };
     shell.end_upload(&job, outcome).await;
+}
+
+fn again(why: &str) -> Outcome {
+    Outcome::PutOff(why.to_owned(), SOON)
 }
 
 fn outcome(result: Result<(), Fault>, task: &Task) -> Outcome {
     match result {
         Ok(()) => Outcome::Uploaded,
         Err(Fault::Cancelled) => Outcome::Deleted,
-        Err(Fault::Lost) if is_mounted(&task.row) => Outcome::Lost("the file is gone".to_owned()),
-        Err(fault) => Outcome::Failed(fault.to_string()),
+        Err(Fault::Lost) if is_gone(&task.row) => Outcome::Lost("the file is gone".to_owned()),
+        Err(fault @ (Fault::Lost | Fault::Local(_))) => Outcome::PutOff(fault.to_string(), LATER),
+        Err(fault @ (Fault::Later(_) | Fault::NoSuchUpload)) => Outcome::Failed(fault.to_string()),
     }
 }
 
-/// False when the directory of a file is missing or empty: its disk may come back.
-fn is_mounted(row: &RecordingRow) -> bool {
+/// True when a file that is not there will not come back: its directory is there and has others, or nobody has brought the
+/// disk back for a week.
+fn is_gone(row: &RecordingRow) -> bool {
     let dir = Path::new(&row.file).parent();
-    dir.and_then(|d| std::fs::read_dir(d).ok()).is_some_and(|mut entries| entries.next().is_some())
+    let mounted =
+        dir.and_then(|d| std::fs::read_dir(d).ok()).is_some_and(|mut entries| entries.next().is_some());
+    mounted || clock::now().utc.millis().saturating_sub(row.started_ms) > WEEK_MS
 }

@@ -9,8 +9,9 @@ use smol::lock::Mutex;
 
 use crate::io::clock;
 
-/// Bytes that are let through at once.
+/// Bytes that are let through at once; fewer where the limit is low, so that no server thinks the line dead.
 const PIECE: usize = 8 * 1024;
+const LEAST_PIECE: usize = 256;
 
 /// The limit that all uploads share.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub struct Pace {
     ns_per_byte: u64,
     /// When the next piece may go.
     next: Mutex<Option<Instant>>,
+    piece: usize,
 }
 
 impl Pace {
@@ -26,7 +28,11 @@ impl Pace {
     #[must_use]
     pub fn new(kbit_s: u32) -> Self {
         let ns_per_byte = 8_000_000u64.checked_div(u64::from(kbit_s)).unwrap_or(0);
-        Self { ns_per_byte, next: Mutex::new(None) }
+        let piece = match ns_per_byte {
+            0 => PIECE,
+            _ => usize::try_from(kbit_s).map_or(PIECE, |k| (k * 125).clamp(LEAST_PIECE, PIECE)),
+        };
+        Self { ns_per_byte, next: Mutex::new(None), piece }
     }
 
     /// When so many bytes may go, seen from `now`.
@@ -68,7 +74,7 @@ impl<R: Read> Read for Paced<'_, R> {
         if self.cancelled.load(Ordering::Acquire) {
             return Err(Error::other("the recording is deleted"));
         }
-        let most = buf.len().min(PIECE);
+        let most = buf.len().min(self.pace.piece);
         let read = self.inner.read(buf.get_mut(..most).unwrap_or_default())?;
         self.pace.wait(read);
         Ok(read)

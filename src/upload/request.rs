@@ -1,6 +1,7 @@
 //! One signed request.
 
 use std::io::Read;
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use ureq::http::{Response, StatusCode};
@@ -53,8 +54,8 @@ pub enum Content<'a> {
     Nothing,
     /// A text.
     Text(&'a str),
-    /// So many bytes of a reader, with this SHA-256.
-    Sound(&'a mut dyn Read, u64, [u8; 32]),
+    /// So many bytes of a reader, with this SHA-256, which may take so long.
+    Sound(&'a mut dyn Read, u64, [u8; 32], Duration),
 }
 
 /// A request.
@@ -96,7 +97,7 @@ pub fn send(
     let (length, digest) = match &request.content {
         Content::Nothing => (0, Sha256::digest([]).into()),
         Content::Text(text) => (text.len() as u64, Sha256::digest(text).into()),
-        Content::Sound(_, length, digest) => (*length, *digest),
+        Content::Sound(_, length, digest, _) => (*length, *digest),
     };
     let sound = matches!(request.content, Content::Sound(..));
     let plain = "application/xml";
@@ -128,7 +129,10 @@ pub fn send(
     let reply = match request.content {
         Content::Nothing => out.body(()).map(|out| agent.run(out)),
         Content::Text(text) => out.body(text).map(|out| agent.run(out)),
-        Content::Sound(reader, _, _) => out.body(SendBody::from_reader(reader)).map(|out| agent.run(out)),
+        Content::Sound(reader, _, _, patience) => out.body(SendBody::from_reader(reader)).map(|out| {
+            let out = agent.configure_request(out).timeout_send_body(Some(patience)).build();
+            agent.run(out)
+        }),
     };
     let reply = reply.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
     answer(reply)

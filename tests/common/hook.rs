@@ -1,6 +1,7 @@
 //! A web server that takes events, and may be away.
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +15,10 @@ struct Inner {
     events: Mutex<Vec<Value>>,
     news: Condvar,
     away: AtomicBool,
+    /// How many of each type; then the events themselves are not kept.
+    counts: Option<Mutex<BTreeMap<String, u64>>>,
+    /// Of those: by caller, the leg that rings.
+    ringing: Mutex<BTreeMap<String, String>>,
 }
 
 /// The server; its thread ends with the test.
@@ -25,9 +30,18 @@ pub struct Hook {
 
 impl Hook {
     pub fn start() -> Self {
+        Self::with(Inner::default())
+    }
+
+    /// One that only counts.
+    pub fn counting() -> Self {
+        Self::with(Inner { counts: Some(Mutex::default()), ..Inner::default() })
+    }
+
+    fn with(inner: Inner) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
-        let inner = Arc::new(Inner::default());
+        let inner = Arc::new(inner);
         let all = Arc::clone(&inner);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -41,6 +55,21 @@ impl Hook {
     /// From now on everything is answered 500, or taken again.
     pub fn set_away(&self, away: bool) {
         self.inner.away.store(away, Ordering::SeqCst);
+    }
+
+    /// How many of a type have come to one that counts.
+    pub fn count(&self, kind: &str) -> u64 {
+        let counts = self.inner.counts.as_ref().unwrap().lock().unwrap();
+        counts.get(kind).copied().unwrap_or(0)
+    }
+
+    /// The leg that rings for a caller, told once by one that counts.
+    pub fn leg_of(&self, caller: &str, seconds: u64) -> Option<String> {
+        let ringing = self.inner.ringing.lock().unwrap();
+        let wait = Duration::from_secs(seconds);
+        let (mut ringing, _) =
+            self.inner.news.wait_timeout_while(ringing, wait, |r| !r.contains_key(caller)).unwrap();
+        ringing.remove(caller)
     }
 
     pub fn events(&self) -> Vec<Value> {
@@ -84,8 +113,20 @@ fn serve(inner: &Inner, stream: TcpStream) {
         }
         let away = inner.away.load(Ordering::SeqCst);
         if !away {
-            inner.events.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
-            inner.news.notify_all();
+            let event: Value = serde_json::from_slice(&body).unwrap();
+            if let Some(counts) = &inner.counts {
+                let kind = event["type"].as_str().unwrap().to_owned();
+                if let (true, Some(from)) = (kind == "leg.ringing", event["from"].as_str()) {
+                    let user = from.trim_start_matches("sip:").split('@').next().unwrap().to_owned();
+                    let leg = event["leg_id"].as_str().unwrap().to_owned();
+                    inner.ringing.lock().unwrap().insert(user, leg);
+                    inner.news.notify_all();
+                }
+                *counts.lock().unwrap().entry(kind).or_default() += 1;
+            } else {
+                inner.events.lock().unwrap().push(event);
+                inner.news.notify_all();
+            }
         }
         let status = if away { "500 Away" } else { "204 Taken" };
         if write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").is_err() {

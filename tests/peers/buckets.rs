@@ -196,6 +196,7 @@ fn recordings_go_into_their_bucket_and_from_here() {
         ("s3_prefix", "x".repeat(2000)),
         ("s3_endpoint", "file:///etc/passwd".to_owned()),
         ("s3_endpoint", "http://192.0.2.1".to_owned()),
+        ("s3_endpoint", "http://169.254.169.254".to_owned()),
     ] {
         let refused = gw
             .post(&format!("/v1/legs/{}/record", c.leg), &json!({"storage": "s3", field: value}).to_string());

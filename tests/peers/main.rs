@@ -26,10 +26,12 @@ mod caller;
 mod common;
 mod digest;
 mod disk;
+mod farend;
 mod hold;
 #[path = "../common/hook.rs"]
 mod hook;
 mod load;
+mod mixed;
 #[path = "../media/network.rs"]
 mod network;
 mod office;

@@ -141,7 +141,11 @@ fn the_tour_of_the_readme() {
         assert!(e["quality"]["mos_score"].as_f64().unwrap() > 4.0, "{e}");
         ended.push(e["leg_id"].as_str().unwrap().to_owned());
     }
-    assert_eq!(ended, [leg_a, leg_b]);
+    // In order for each leg; those of different legs may overtake each other.
+    let mut both = [leg_a, leg_b];
+    ended.sort();
+    both.sort();
+    assert_eq!(ended, both);
     drop(gateway);
     std::fs::remove_dir_all(dir).unwrap();
 }
