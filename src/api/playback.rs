@@ -150,13 +150,15 @@ fn place(app: &App, body: &Record) -> Result<Option<Arc<Place>>, ApiError> {
 
 /// `DELETE …/record`. The reply waits some seconds for the upload, if there is one.
 pub async fn stop_recording(app: &App, owner: Owner<'_>) -> Result<Reply, ApiError> {
-    let running = app.shell.look(|g| g.recording_file(owner));
+    let merging = app.shell.look(|g| g.multi_channel_recording(owner));
     let handle = app.shell.call(|g, _| g.stop_recording(owner))?;
-    let mut outcome = match (app.shell.reply_within(handle, PATIENCE).await, running) {
-        (Some(outcome), _) => outcome?,
-        // Its tracks are still being put together; the event tells of them.
-        (None, Some(file)) => replies::Reply::Recorded { file, upload: false, merged: None },
-        (None, None) => return Err(ApiError::Internal("the recording did not end in time".to_owned())),
+    let mut outcome = match merging {
+        Some(file) => match app.shell.reply_within(handle, PATIENCE).await {
+            Some(outcome) => outcome?,
+            // Its tracks are still being put together; the event tells of them.
+            None => replies::Reply::Recorded { file, upload: false, merged: None },
+        },
+        None => app.shell.reply(handle).await?,
     };
     if let replies::Reply::Recorded { file, upload: true, merged } = &mut outcome {
         let first = place_of(app, file);

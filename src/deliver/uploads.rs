@@ -23,6 +23,8 @@ pub const MAX_DOUBTFUL: usize = 3;
 const PROMISING: Duration = Duration::from_secs(60);
 /// Recordings of one place that are put off at most; past it the rest of them waits in the outbox.
 const MAX_PUT_OFF: usize = 1024;
+/// Failures in a row after which it counts no more that a place has taken uploads before.
+const UNPROVEN: u32 = 3;
 /// Longest wait between two tries.
 const LONGEST: Duration = Duration::from_secs(600);
 
@@ -345,6 +347,10 @@ impl Uploads {
         group.failures = group.failures.saturating_add(1);
         group.not_before = Some(now + backoff::delay(group.failures, LONGEST, &mut self.rng));
         group.last_error = Some(error);
+        if group.failures >= UNPROVEN {
+            group.proven = false;
+            self.proven.retain(|p| *p != group.place);
+        }
         if let Some(at) = group.entries.iter().position(|e| e.id == id)
             && let Some(entry) = group.entries.remove(at)
         {

@@ -49,6 +49,11 @@ impl Recording {
         self.tracks.as_ref().is_some_and(Tracks::are_merging)
     }
 
+    /// True when no more sound goes in.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.state, State::Closing(_))
+    }
+
     /// True while silence goes in.
     pub(super) fn is_paused(&self) -> bool {
         self.paused
@@ -303,11 +308,11 @@ impl Gateway {
         }
     }
 
-    /// File of the recording that runs there.
+    /// File of the recording that runs there, if it has tracks.
     #[must_use]
-    pub fn recording_file(&self, owner: Owner<'_>) -> Option<String> {
+    pub fn multi_channel_recording(&self, owner: Owner<'_>) -> Option<String> {
         let target = self.target_of(owner).ok()??;
-        let running = |r: &&Recording| r.target == target && r.is_running();
+        let running = |r: &&Recording| r.target == target && r.is_running() && r.tracks.is_some();
         self.recordings.values().find(running).map(|r| r.file.clone())
     }
 

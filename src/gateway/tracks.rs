@@ -195,7 +195,7 @@ impl Gateway {
     /// A leg has left the room.
     pub(super) fn track_leaves(&mut self, now: Now, leg: LegId, room: Target) {
         let name = self.legs.get(leg).map(|l| l.id.clone()).unwrap_or_default();
-        for (of, r) in self.recordings.iter_mut().filter(|(_, r)| r.target == room) {
+        for (of, r) in self.recordings.iter_mut().filter(|(_, r)| r.target == room && !r.is_over()) {
             let Some(tracks) = &mut r.tracks else { continue };
             let end_ms = tracks.ms(now);
             tracks.channels.iter_mut().filter(|c| c.leg == name).for_each(|c| c.end_ms = Some(end_ms));

@@ -130,13 +130,18 @@ fn recording(event: &Event) -> RecordingRow {
 /// The file with all channels of a recording, which is kept like one of its own.
 fn merged(event: &Event, mix: &RecordingRow) -> Option<RecordingRow> {
     let file = Some(text(event, "multi_channel_file")).filter(|f| !f.is_empty())?.to_owned();
-    let channels = field(event, "channels").and_then(Value::as_object).map_or(0, serde_json::Map::len);
+    let number = |of: &Value| of.get("channel").and_then(Value::as_u64);
+    let legs = field(event, "channels").and_then(Value::as_object);
+    let channels =
+        legs.into_iter().flat_map(serde_json::Map::values).filter_map(number).max().map_or(0, |c| c + 1);
+    let long = field(event, "multi_channel_duration_ms").and_then(Value::as_u64);
     Some(RecordingRow {
         id: base_name(&file),
         file,
         state: if mix.upload.is_some() { UPLOADING.to_owned() } else { "finished".to_owned() },
         bytes: field(event, "multi_channel_bytes").and_then(Value::as_u64).unwrap_or(0),
         channels: u16::try_from(channels).unwrap_or(u16::MAX),
+        duration_ms: long.unwrap_or(mix.duration_ms),
         ..mix.clone()
     })
 }

@@ -43,6 +43,8 @@ pub enum Op {
         /// Where it is, as `s3://…`.
         location: String,
     },
+    /// Keys that the request of an uploaded recording brought are not needed any more.
+    ForgetKeys(String),
     /// A recording will never be uploaded.
     NotUploaded(String),
     /// A recording is uploaded in parts, under this name, or not any more.
@@ -146,10 +148,13 @@ pub(super) fn apply(
             tx.prepare_cached("DELETE FROM recording WHERE id = ?1")?.execute([id])?;
         }
         Op::Uploaded { id, location } => {
-            // Keys that a request brought are not needed any more.
-            let set = "UPDATE recording SET state = ?2, location = ?3, upload_id = NULL,
-                       upload = json_set(upload, '$.keys', NULL) WHERE id = ?1";
+            let set = "UPDATE recording SET state = ?2, location = ?3, upload_id = NULL WHERE id = ?1";
             tx.prepare_cached(set)?.execute([id.as_str(), UPLOADED, location])?;
+        }
+        Op::ForgetKeys(id) => {
+            let set = "UPDATE recording SET upload = json_set(upload, '$.keys', NULL)
+                       WHERE id = ?1 AND state = ?2 AND upload IS NOT NULL";
+            tx.prepare_cached(set)?.execute([id.as_str(), UPLOADED])?;
         }
         Op::NotUploaded(id) => {
             tx.prepare_cached("UPDATE recording SET state = 'failed' WHERE id = ?1")?.execute([id])?;

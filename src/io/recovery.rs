@@ -148,6 +148,7 @@ impl Shell {
             let mut event = finished(&recording, facts, None, &mut rng, clock::now().utc);
             match saved {
                 Ok(saved) => event.fields.extend([
+                    ("multi_channel_duration_ms", saved.duration_ms.into()),
                     ("multi_channel_file", saved.file.as_str().into()),
                     ("multi_channel_bytes", saved.bytes.into()),
                     ("channels", saved.table()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::outbox_rows::{Op, RecordingRow, UPLOADING};
 use super::shell::Shell;
-use super::tracks::remove_recording;
+use super::tracks::{are_left, remove_recording};
 use super::{clock, timer};
 
 /// How often it is looked at.
@@ -46,6 +46,9 @@ impl Shell {
     async fn clear_uploaded(&self, first: bool) {
         let Some(Ok(rows)) = self.ask_outbox(|store| store.uploaded_recordings()).await else { return };
         let over = rows.get(MAX_UPLOADED..).unwrap_or_default().to_vec();
+        // Tracks that could not be put together yet need their row.
+        let free = |r: &RecordingRow| !are_left(&r.file);
+        let over: Vec<RecordingRow> = smol::unblock(move || over.into_iter().filter(free).collect()).await;
         let looked_at = if first { rows } else { over.clone() };
         // The recording alone: tracks that could not be put together are nowhere else.
         let clear = |r: &RecordingRow| {

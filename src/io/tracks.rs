@@ -10,6 +10,7 @@ use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
 use serde_json::{Value, json};
 
 use super::event_ops::base_name;
+use super::outbox_rows::Op;
 use super::recorder::room_for;
 use super::shell::Shell;
 use super::wav_repair::repair;
@@ -173,6 +174,8 @@ pub struct Saved {
     pub sample_rate: u32,
     /// Its length, ms.
     pub duration_ms: u64,
+    /// Its channels.
+    pub channels: usize,
     /// Who is heard.
     pub legs: Vec<Heard>,
 }
@@ -251,7 +254,7 @@ pub fn save(file: &str, rate: u32, duration_ms: u64, min_free: u64) -> Result<Sa
         Ok(there) => there.len(),
         Err(_) => put_together(path, sources, channels, rate, samples, room)?,
     };
-    Ok(Saved { file: merged, bytes, sample_rate: rate, duration_ms: total_ms, legs })
+    Ok(Saved { file: merged, bytes, sample_rate: rate, duration_ms: total_ms, channels, legs })
 }
 
 /// Channel, start in ms and leg, as the name of a track has them.
@@ -277,30 +280,46 @@ impl Shell {
         let (Some(mix), Some(merged)) = (text("file"), text("multi_channel_file")) else { return };
         let shell = Rc::clone(self);
         self.spawn(async move {
-            timer::sleep(SETTLED).await;
-            let id = base_name(&merged);
             // Where the outbox cannot tell, they stay for the next time that it is looked for them.
-            if let Some(Ok(Some(_))) = shell.ask_outbox(move |store| store.recording(&id)).await {
-                smol::unblock(move || remove_tracks(Path::new(&dir_of(&mix)))).await;
-            }
+            shell.drop_tracks(&mix, &merged).await;
         });
+    }
+
+    /// Deletes tracks if the outbox knows what was made of them.
+    async fn drop_tracks(self: &Rc<Self>, mix: &str, merged: &str) {
+        let id = base_name(merged);
+        if let Some(Ok(Some(_))) = self.ask_outbox(move |store| store.recording(&id)).await {
+            timer::sleep(SETTLED).await;
+            let dir = dir_of(mix);
+            smol::unblock(move || remove_tracks(Path::new(&dir))).await;
+            self.keep(Op::ForgetKeys(base_name(mix)));
+        }
     }
 
     /// Tries once more to put tracks together that could not be when their recording ended: the disk was full, perhaps.
     pub async fn retry_tracks(self: Rc<Self>) {
+        if self.uploading.retrying.replace(true) {
+            return;
+        }
+        self.look_for_tracks().await;
+        self.uploading.retrying.set(false);
+    }
+
+    async fn look_for_tracks(self: &Rc<Self>) {
         let dir = self.config.recording_dir();
         for mix in smol::unblock(move || left_in(&dir)).await {
             let ids = (base_name(&mix), base_name(&merged_file(&mix)));
             let rows = self.ask_outbox(move |store| (store.recording(&ids.0), store.recording(&ids.1))).await;
             let row = match rows {
                 Some((Ok(Some(row)), Ok(None))) if row.state != "recording" => row,
-                Some((Ok(_), Ok(Some(_)))) => {
-                    smol::unblock(move || remove_tracks(Path::new(&dir_of(&mix)))).await;
+                Some((Ok(_), Ok(Some(merged)))) => {
+                    self.drop_tracks(&mix, &merged.file).await;
                     continue;
                 }
                 _ => continue,
             };
             let (min_free, file) = (self.min_free(), mix.clone());
+            let _turn = self.merges.acquire().await;
             match smol::unblock(move || save(&file, row.sample_rate, row.duration_ms, min_free)).await {
                 Ok(saved) => self.tell_saved(&mix, saved).await,
                 Err(e) => log::debug!(error = e; "tracks cannot be put together yet"),
@@ -311,7 +330,16 @@ impl Shell {
     /// Tells of a file that was made of tracks long after their recording.
     async fn tell_saved(self: &Rc<Self>, mix: &str, saved: Saved) {
         let id = base_name(mix);
-        let Some(Ok(Some(row))) = self.ask_outbox(move |store| store.recording(&id)).await else { return };
+        let row = match self.ask_outbox(move |store| store.recording(&id)).await {
+            Some(Ok(Some(row))) => row,
+            Some(Ok(None)) => {
+                // It was deleted meanwhile, and so is what was made of it.
+                let gone = smol::unblock(move || std::fs::remove_file(saved.file)).await;
+                return gone
+                    .unwrap_or_else(|e| log::warn!(error:% = e; "a deleted recording cannot be removed"));
+            }
+            Some(Err(_)) | None => return,
+        };
         let hook = row.hook.map(|(url, secret)| Hook { url, secret: Some(secret).filter(|s| !s.is_empty()) });
         self.publish(&Event {
             kind: "recording.finished",
@@ -327,19 +355,14 @@ impl Shell {
                 ("bytes", saved.bytes.into()),
                 ("duration_ms", saved.duration_ms.into()),
                 ("sample_rate", saved.sample_rate.into()),
-                ("channel_count", saved.legs.len().into()),
+                ("channel_count", saved.channels.into()),
                 ("channels", saved.table()),
             ],
             hook,
             upload: row.upload,
         });
         self.post();
-        timer::sleep(SETTLED).await;
-        let id = base_name(&saved.file);
-        if let Some(Ok(Some(_))) = self.ask_outbox(move |store| store.recording(&id)).await {
-            let dir = dir_of(mix);
-            smol::unblock(move || remove_tracks(Path::new(&dir))).await;
-        }
+        self.drop_tracks(mix, &saved.file).await;
     }
 }
 

@@ -1,7 +1,7 @@
 //! The way of a recording into its bucket, as the control thread sees it: from the queues to the client, and back into the
 //! outbox; the file goes only when the outbox knows where the recording is.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::outbox_rows::{Op, RecordingRow, UPLOADED, UPLOADING};
 use super::shell::Shell;
+use super::tracks::are_left;
 use super::{clock, timer};
 use crate::base::rng::Rng;
 use crate::config::Place;
@@ -46,6 +47,8 @@ pub(super) struct Uploading {
     flying: RefCell<BTreeMap<String, Arc<AtomicBool>>>,
     /// API calls that wait for an upload.
     waiting: RefCell<Vec<(String, Sender<()>)>>,
+    /// It is looked for tracks that could not be put together.
+    pub(super) retrying: Cell<bool>,
     /// Wakes the client when there is something to upload.
     wake: (Sender<()>, Receiver<()>),
 }
@@ -57,6 +60,7 @@ impl Uploading {
             rng: RefCell::new(rng),
             flying: RefCell::default(),
             waiting: RefCell::default(),
+            retrying: Cell::new(false),
             wake: async_channel::bounded(1),
         }
     }
@@ -198,8 +202,12 @@ impl Shell {
         };
         if known {
             let path = row.file.clone();
-            if let Err(e) = smol::unblock(move || std::fs::remove_file(path)).await {
+            let removed = smol::unblock(move || (std::fs::remove_file(&path), are_left(&path))).await;
+            if let Err(e) = removed.0 {
                 log::warn!(error:% = e; "the file of an uploaded recording cannot be deleted");
+            }
+            if !removed.1 {
+                self.keep(Op::ForgetKeys(row.id.clone()));
             }
         }
         self.uploading.waiting.borrow_mut().retain(|(id, tell)| *id != row.id || tell.try_send(()).is_err());

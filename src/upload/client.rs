@@ -233,6 +233,10 @@ impl Course<'_> {
     /// An upload in parts that the server has forgotten is begun anew next time.
     fn forgotten(&self, told: Result<Answer, Fault>) -> Result<Answer, Fault> {
         if told == Err(Fault::NoSuchUpload) {
+            // It may be there still, with parts that do not fit.
+            if let Err(e) = self.abort() {
+                log::debug!(error:% = e; "an upload in parts is left at its server");
+            }
             self.note(None);
         }
         told
@@ -287,7 +291,10 @@ impl Course<'_> {
         let there = self.ask("HEAD", &[], None)?;
         match there.status {
             200 if there.length == Some(self.task.row.bytes) && there.etag.is_some() => Ok(()),
-            200 | 403 | 404 => Err(Fault::Lost),
+            200 | 404 => Err(Fault::Lost),
+            403 => Err(Fault::Local(
+                "the file is gone, and the bucket does not tell whether it is there".to_owned(),
+            )),
             _ => good(there).map(|_| ()),
         }
     }

@@ -10,12 +10,12 @@ pub mod sigv4;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use client::{Client, Fault, Task};
 
 use crate::deliver::uploads::Job;
-use crate::io::clock;
 use crate::io::http_client::Rules;
 use crate::io::outbox_rows::{Op, RecordingRow};
 use crate::io::shell::Shell;
@@ -26,8 +26,8 @@ const MAX_NOTES: usize = 256;
 /// How long a recording waits that cannot be read, and one that the outbox does not tell of.
 const LATER: Duration = Duration::from_secs(600);
 const SOON: Duration = Duration::from_secs(5);
-/// How long a file may be away, ms.
-const WEEK_MS: u64 = 7 * 86_400_000;
+/// How long after the start of the gateway a disk may come back.
+const WEEK: Duration = Duration::from_secs(7 * 86_400);
 
 /// Uploads recordings until the program ends.
 pub async fn run(shell: Rc<Shell>, rules: Rules) {
@@ -54,11 +54,13 @@ async fn upload(shell: &Rc<Shell>, client: Arc<Client>, job: Job) {
     let id = job.id.clone();
     let outcome = match shell.ask_outbox(move |store| store.recording(&id)).await {
         Some(Ok(Some(row))) if row.is_to_upload() => {
-            let task = Task { job: job.clone(), row, cancelled };
-            smol::unblock(move || outcome(client.upload(&task), &task)).await
+            let task = Task { job: job.clone(), row, cancelled: Arc::clone(&cancelled) };
+            let uptime = shell.uptime();
+            smol::unblock(move || outcome(client.upload(&task), &task, uptime)).await
         }
         // What the outbox could not write yet still stands there as it was.
         Some(Ok(Some(row))) if row.state == "recording" => again("the outbox does not know of it yet"),
+        Some(Ok(None)) if !cancelled.load(Ordering::Acquire) => again("the outbox does not know of it yet"),
         Some(Ok(_)) => Outcome::Deleted,
         Some(Err(_)) | None => again("the outbox cannot be asked"),
     };
@@ -69,21 +71,20 @@ fn again(why: &str) -> Outcome {
     Outcome::PutOff(why.to_owned(), SOON)
 }
 
-fn outcome(result: Result<(), Fault>, task: &Task) -> Outcome {
+fn outcome(result: Result<(), Fault>, task: &Task, uptime: Duration) -> Outcome {
     match result {
         Ok(()) => Outcome::Uploaded,
         Err(Fault::Cancelled) => Outcome::Deleted,
-        Err(Fault::Lost) if is_gone(&task.row) => Outcome::Lost("the file is gone".to_owned()),
+        Err(Fault::Lost) if uptime > WEEK || is_mounted(&task.row) => {
+            Outcome::Lost("the file is gone".to_owned())
+        }
         Err(fault @ (Fault::Lost | Fault::Local(_))) => Outcome::PutOff(fault.to_string(), LATER),
         Err(fault @ (Fault::Later(_) | Fault::NoSuchUpload)) => Outcome::Failed(fault.to_string()),
     }
 }
 
-/// True when a file that is not there will not come back: its directory is there and has others, or nobody has brought the
-/// disk back for a week.
-fn is_gone(row: &RecordingRow) -> bool {
+/// False when the directory of a file is missing or empty: its disk may come back.
+fn is_mounted(row: &RecordingRow) -> bool {
     let dir = Path::new(&row.file).parent();
-    let mounted =
-        dir.and_then(|d| std::fs::read_dir(d).ok()).is_some_and(|mut entries| entries.next().is_some());
-    mounted || clock::now().utc.millis().saturating_sub(row.started_ms) > WEEK_MS
+    dir.and_then(|d| std::fs::read_dir(d).ok()).is_some_and(|mut entries| entries.next().is_some())
 }

@@ -129,7 +129,9 @@ fn serve(inner: &Inner, stream: TcpStream) {
             }
         }
         let status = if away { "500 Away" } else { "204 Taken" };
-        if write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").is_err() {
+        // In one piece: the second would wait for the acknowledgement of the first.
+        let reply = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+        if stream.write_all(reply.as_bytes()).is_err() {
             return;
         }
     }

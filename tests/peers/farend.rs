@@ -84,11 +84,14 @@ impl FarEnd {
     }
 
     fn request(&self, method: &str, cseq: u32, body: &str) {
+        // CANCEL has the branch of what it cancels.
+        self.send(method, if method == "CANCEL" { "INVITE" } else { method }, cseq, body);
+    }
+
+    fn send(&self, method: &str, branch: &str, cseq: u32, body: &str) {
         let Some(call) = &self.call else { return };
         let at = self.sip.local_addr().unwrap();
         let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
-        // CANCEL has the branch of what it cancels.
-        let branch = if method == "CANCEL" { "INVITE" } else { method };
         let text = format!(
             "{method} {} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK{}{branch}{cseq};rport\r\nMax-Forwards: 70\r\n\
              From: <sip:{user}@{at}>;tag=1\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\n\
@@ -105,17 +108,31 @@ impl FarEnd {
     }
 
     fn hears(&self, start: &str, method: &str) -> Result<String, String> {
-        let until = Instant::now() + Duration::from_secs(20);
+        self.hears_within(start, method, Duration::from_secs(20))
+            .ok_or_else(|| format!("no {start} to {method}"))
+    }
+
+    fn hears_within(&self, start: &str, method: &str, wait: Duration) -> Option<String> {
+        let until = Instant::now() + wait;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             match self.responses.recv_timeout(left) {
-                Ok(r) if r.starts_with(start) && header(&r, "CSeq").ends_with(method) => return Ok(r),
+                Ok(r) if r.starts_with(start) && header(&r, "CSeq").ends_with(method) => return Some(r),
                 Ok(_) => {}
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    return Err(format!("no {start} to {method}"));
-                }
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
             }
         }
+    }
+
+    /// Asks until it is answered: datagrams get lost where many are on their way.
+    fn ask(&self, method: &str, cseq: u32, body: &str, start: &str, of: &str) -> Result<String, String> {
+        for n in 0..6 {
+            self.request(method, cseq, body);
+            if let Some(answer) = self.hears_within(start, of, Duration::from_millis(500 << n)) {
+                return Ok(answer);
+            }
+        }
+        Err(format!("no {start} to {method}"))
     }
 
     /// Calls the gateway and waits until it rings.
@@ -128,8 +145,7 @@ impl FarEnd {
         let sdp = format!(
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n"
         );
-        self.request("INVITE", 1, &sdp);
-        self.hears("SIP/2.0 180", "INVITE").map(|_| ())
+        self.ask("INVITE", 1, &sdp, "SIP/2.0 180", "INVITE").map(|_| ())
     }
 
     /// Its call is answered: takes note, and says so.
@@ -147,14 +163,18 @@ impl FarEnd {
     }
 
     /// Takes its call back before it is answered.
-    pub fn cancel(&self) -> Result<(), String> {
-        self.request("CANCEL", 1, "");
-        self.hears("SIP/2.0 487", "INVITE").map(|_| self.request("ACK", 1, ""))
+    pub fn cancel(&mut self) -> Result<(), String> {
+        let refusal = self.ask("CANCEL", 1, "", "SIP/2.0 487", "INVITE")?;
+        if let Some(call) = &mut self.call {
+            header(&refusal, "To").clone_into(&mut call.to);
+        }
+        // Of a refusal the ACK belongs to the INVITE (RFC 3261 §17.1.1.3).
+        self.send("ACK", "INVITE", 1, "");
+        Ok(())
     }
 
     pub fn hang_up(&self) -> Result<(), String> {
-        self.request("BYE", 2, "");
-        self.hears("SIP/2.0 200", "BYE").map(|_| ())
+        self.ask("BYE", 2, "", "SIP/2.0 200", "BYE").map(|_| ())
     }
 
     /// Talks for so many packets of 20 ms.
@@ -246,6 +266,10 @@ impl Answerer {
             self.cseq,
             body.len(),
         );
-        drop(self.sip.send_to(text.as_bytes(), to));
+        // Once more, should it be lost: the second is a repetition, as of the same branch.
+        for _ in 0..2 {
+            drop(self.sip.send_to(text.as_bytes(), to));
+            std::thread::park_timeout(Duration::from_millis(100));
+        }
     }
 }
