@@ -112,6 +112,7 @@ struct Open {
     /// The same file, to be synced.
     file: Arc<Synced>,
     resamplers: Vec<Option<Resampler>>,
+    scratch: Scratch,
     flushed: Instant,
     synced: Instant,
 }
@@ -263,7 +264,8 @@ fn create(job: Job, ring: Consumer<i16>, shared: Arc<Shared>, min_free: u64) -> 
     let file = Arc::new(Synced::new(same, path));
     let now = clock::now().mono;
     // The name of a new file has to reach the disk too: it is synced with the first round.
-    Ok(Open { job, ring, shared, writer, file, resamplers, flushed: now, synced: now - SYNC })
+    let scratch = Scratch::default();
+    Ok(Open { job, ring, shared, writer, file, resamplers, scratch, flushed: now, synced: now - SYNC })
 }
 
 /// What became of a recording in a round.
@@ -314,46 +316,74 @@ fn written(f: Facts, began: u32) -> Written {
     }
 }
 
+/// Room for a frame on its way from the ring to the file, used again and again.
+#[derive(Default)]
+struct Scratch {
+    /// As it comes out of the ring.
+    frame: Vec<i16>,
+    /// One channel of it, before and after the conversion of its rate.
+    channel: Vec<i16>,
+    converted: Vec<i16>,
+    /// As it goes into the file.
+    out: Vec<i16>,
+}
+
 fn drain(o: &mut Open) -> hound::Result<()> {
     let channels = usize::from(o.job.channels);
     let n = frame_len(o.job.input_rate) * channels;
     while o.ring.slots() >= n {
         let Ok(chunk) = o.ring.read_chunk(n) else { break };
-        let samples: Vec<i16> = chunk.into_iter().collect();
-        write(o, &samples)?;
+        let (first, second) = chunk.as_slices();
+        o.scratch.frame.clear();
+        o.scratch.frame.extend_from_slice(first);
+        o.scratch.frame.extend_from_slice(second);
+        chunk.commit_all();
+        write(o)?;
     }
     // Frames there was no room for: the timeline goes on in silence.
     let dropped = o.shared.dropped.swap(0, Ordering::AcqRel);
     for _ in 0..dropped {
-        write(o, &vec![0; n])?;
+        o.scratch.frame.clear();
+        o.scratch.frame.resize(n, 0);
+        write(o)?;
     }
     Ok(())
 }
 
-fn write(o: &mut Open, interleaved: &[i16]) -> hound::Result<()> {
+/// Writes the frame that is in the scratch.
+fn write(o: &mut Open) -> hound::Result<()> {
     if u64::from(o.writer.len()) * 2 >= MAX_DATA {
         let full = std::io::Error::new(std::io::ErrorKind::FileTooLarge, "a WAV file holds at most 4 GiB");
         return Err(hound::Error::IoError(full));
     }
-    let channels = usize::from(o.job.channels);
-    let m = frame_len(o.job.file_rate);
-    let mut out = vec![0i16; m * channels];
-    for (c, resampler) in o.resamplers.iter_mut().enumerate() {
-        let own: Vec<i16> = interleaved.iter().skip(c).step_by(channels).copied().collect();
-        let mut converted = vec![0i16; m];
-        match resampler {
-            Some(r) => r.process(&own, &mut converted),
-            None => converted.iter_mut().zip(&own).for_each(|(to, x)| *to = *x),
-        }
-        for (to, x) in out.iter_mut().skip(c).step_by(channels).zip(converted) {
-            *to = x;
-        }
-    }
-    let mut writer = o.writer.get_i16_writer(u32::try_from(out.len()).unwrap_or(0));
-    for x in out {
-        writer.write_sample(x);
-    }
+    convert(&mut o.scratch, &mut o.resamplers, frame_len(o.job.file_rate));
+    let mut writer = o.writer.get_i16_writer(u32::try_from(o.scratch.out.len()).unwrap_or(0));
+    o.scratch.out.iter().for_each(|x| writer.write_sample(*x));
     writer.flush()
+}
+
+/// Makes of the frame what the file wants: `samples` a channel.
+fn convert(s: &mut Scratch, resamplers: &mut [Option<Resampler>], samples: usize) {
+    if resamplers.iter().all(Option::is_none) {
+        std::mem::swap(&mut s.frame, &mut s.out);
+        return;
+    }
+    s.out.resize(samples * resamplers.len(), 0);
+    if let [Some(only)] = resamplers {
+        return only.process(&s.frame, &mut s.out);
+    }
+    s.converted.resize(samples, 0);
+    for (right, resampler) in [false, true].into_iter().zip(resamplers) {
+        let pairs = s.frame.as_chunks::<2>().0;
+        s.channel.clear();
+        s.channel.extend(pairs.iter().map(|[l, r]| if right { *r } else { *l }));
+        if let Some(resampler) = resampler {
+            resampler.process(&s.channel, &mut s.converted);
+        }
+        for ([l, r], x) in s.out.as_chunks_mut::<2>().0.iter_mut().zip(&s.converted) {
+            *(if right { r } else { l }) = *x;
+        }
+    }
 }
 
 #[cfg(test)]
