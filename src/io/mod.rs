@@ -22,6 +22,7 @@ pub mod recovery;
 pub mod recv_batch;
 pub mod retention;
 pub mod rtp_ports;
+pub mod saving;
 pub mod secrets;
 pub mod shell;
 pub mod signals;

@@ -3,20 +3,12 @@
 use std::fs::File;
 use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
-use std::time::Duration;
 
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
 use serde_json::{Value, json};
 
-use super::event_ops::base_name;
-use super::outbox_rows::Op;
 use super::recorder::room_for;
-use super::shell::Shell;
 use super::wav_repair::repair;
-use super::{clock, timer};
-use crate::base::time::Utc;
-use crate::gateway::event::{Event, Hook};
 use crate::gateway::tracks::{dir_of, merged_file};
 use crate::gateway::work::Merge;
 
@@ -28,9 +20,6 @@ const MAX_DATA: u64 = u32::MAX as u64 - 64 * 1024;
 const TICKS: u64 = 50;
 /// Size of a track that holds nothing, bytes.
 const HEADER: u64 = 44;
-
-/// How long tracks are kept after the outbox has been told of what was made of them: until that is on the disk.
-const SETTLED: Duration = Duration::from_secs(3);
 
 /// A track.
 struct Source {
@@ -70,7 +59,8 @@ pub fn merge(order: &Merge, min_free: u64) -> Result<u64, String> {
     put_together(Path::new(&order.file), sources, order.channels, order.rate, samples, room)
 }
 
-fn remove_tracks(dir: &Path) {
+/// Deletes tracks.
+pub(super) fn remove_tracks(dir: &Path) {
     if let Err(e) = std::fs::remove_dir_all(dir)
         && e.kind() != std::io::ErrorKind::NotFound
     {
@@ -264,113 +254,6 @@ fn place_of(path: &Path) -> Option<(usize, u64, String)> {
     let start_ms = parts.next()?.parse().ok().filter(|ms| *ms < 1 << 40)?;
     parts.next()?.parse::<u32>().ok()?;
     Some((channel, start_ms, parts.next()?.to_owned()))
-}
-
-impl Shell {
-    /// Free space that recordings leave alone, bytes.
-    pub(super) fn min_free(&self) -> u64 {
-        u64::from(self.config.recording.min_free_mb) << 20
-    }
-
-    /// Deletes tracks when the outbox knows what was made of them, and has had the time to bring it to the disk.
-    pub(super) fn settle_tracks(self: &Rc<Self>, event: &Event) {
-        let text = |key: &str| {
-            event.fields.iter().find(|(k, _)| *k == key).and_then(|(_, v)| v.as_str()).map(str::to_owned)
-        };
-        let (Some(mix), Some(merged)) = (text("file"), text("multi_channel_file")) else { return };
-        let shell = Rc::clone(self);
-        self.spawn(async move {
-            // Where the outbox cannot tell, they stay for the next time that it is looked for them.
-            shell.drop_tracks(&mix, &merged).await;
-        });
-    }
-
-    /// Deletes tracks if the outbox knows what was made of them.
-    async fn drop_tracks(self: &Rc<Self>, mix: &str, merged: &str) {
-        let id = base_name(merged);
-        if let Some(Ok(Some(_))) = self.ask_outbox(move |store| store.recording(&id)).await {
-            timer::sleep(SETTLED).await;
-            let dir = dir_of(mix);
-            smol::unblock(move || remove_tracks(Path::new(&dir))).await;
-            self.keep(Op::ForgetKeys(base_name(mix)));
-        }
-    }
-
-    /// Tries once more to put tracks together that could not be when their recording ended: the disk was full, perhaps.
-    pub async fn retry_tracks(self: Rc<Self>) {
-        if self.uploading.retrying.replace(true) {
-            return;
-        }
-        self.look_for_tracks().await;
-        self.uploading.retrying.set(false);
-    }
-
-    async fn look_for_tracks(self: &Rc<Self>) {
-        let dir = self.config.recording_dir();
-        for mix in smol::unblock(move || left_in(&dir)).await {
-            let ids = (base_name(&mix), base_name(&merged_file(&mix)));
-            let rows = self.ask_outbox(move |store| (store.recording(&ids.0), store.recording(&ids.1))).await;
-            let row = match rows {
-                Some((Ok(Some(row)), Ok(None))) if row.state != "recording" => row,
-                Some((Ok(_), Ok(Some(merged)))) => {
-                    self.drop_tracks(&mix, &merged.file).await;
-                    continue;
-                }
-                _ => continue,
-            };
-            let (min_free, file) = (self.min_free(), mix.clone());
-            let _turn = self.merges.acquire().await;
-            match smol::unblock(move || save(&file, row.sample_rate, row.duration_ms, min_free)).await {
-                Ok(saved) => self.tell_saved(&mix, saved).await,
-                Err(e) => log::debug!(error = e; "tracks cannot be put together yet"),
-            }
-        }
-    }
-
-    /// Tells of a file that was made of tracks long after their recording.
-    async fn tell_saved(self: &Rc<Self>, mix: &str, saved: Saved) {
-        let id = base_name(mix);
-        let row = match self.ask_outbox(move |store| store.recording(&id)).await {
-            Some(Ok(Some(row))) => row,
-            Some(Ok(None)) => {
-                // It was deleted meanwhile, and so is what was made of it.
-                let gone = smol::unblock(move || std::fs::remove_file(saved.file)).await;
-                return gone
-                    .unwrap_or_else(|e| log::warn!(error:% = e; "a deleted recording cannot be removed"));
-            }
-            Some(Err(_)) | None => return,
-        };
-        let hook = row.hook.map(|(url, secret)| Hook { url, secret: Some(secret).filter(|s| !s.is_empty()) });
-        self.publish(&Event {
-            kind: "recording.finished",
-            at: clock::now().utc,
-            event_id: self.uploading.event_id(),
-            leg_id: None,
-            leg_seq: None,
-            room_id: row.room,
-            fields: vec![
-                ("file", saved.file.as_str().into()),
-                ("recovered", true.into()),
-                ("started_at", Utc::from_millis(row.started_ms).rfc3339().into()),
-                ("bytes", saved.bytes.into()),
-                ("duration_ms", saved.duration_ms.into()),
-                ("sample_rate", saved.sample_rate.into()),
-                ("channel_count", saved.channels.into()),
-                ("channels", saved.table()),
-            ],
-            hook,
-            upload: row.upload,
-        });
-        self.post();
-        self.drop_tracks(mix, &saved.file).await;
-    }
-}
-
-/// Recordings whose tracks are still in this directory.
-fn left_in(dir: &Path) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
-    let paths = entries.filter_map(|e| e.ok()?.path().to_str().map(str::to_owned));
-    paths.filter_map(|p| Some(format!("{}.wav", p.strip_suffix(".tracks")?))).collect()
 }
 
 /// Deletes a recording, and tracks of it that could not be put together.
