@@ -294,7 +294,9 @@ fn what_waits_for_its_upload_survives_crashes_and_bad_lines() {
     let listed = gw.get("/v1/recordings").json();
     let states: Vec<&Value> = listed["recordings"].as_array().unwrap().iter().map(|r| &r["state"]).collect();
     let uploaded = states.iter().filter(|s| ***s == "uploaded").count();
-    assert_eq!((states.len(), uploaded), (wanted.len() + staying.len(), wanted.len()), "{states:?}");
+    // The list shows the thousand youngest, a tenth of them uploaded.
+    let shown = (wanted.len() + staying.len()).min(1000);
+    assert_eq!((states.len(), uploaded), (shown, shown / 10), "{states:?}");
 }
 
 #[test]
