@@ -139,7 +139,6 @@ fn serve(mut config: Config, exposed: Option<String>) -> Result<(), String> {
     let kept_outbox = KeptOutbox::open(&config, &mut rng)?;
     let kept = state.trunks().map_err(|e| format!("state_dir {dir}: trunks.json: {e}"))?;
     let prompts = Some(config.prompts.dir.as_str()).filter(|d| !d.is_empty()).map(PathBuf::from);
-    let tracks_rng = rng.fork();
     let parts = Parts {
         state: state.clone(),
         executor: Rc::clone(&executor),
@@ -164,7 +163,7 @@ fn serve(mut config: Config, exposed: Option<String>) -> Result<(), String> {
     executor.spawn(Rc::clone(&shell).run_media(bell));
     executor.spawn(Rc::clone(&shell).run_recorder(recorder_news));
     executor.spawn(hook::run(Rc::clone(&shell), Rules::new(&config)));
-    mind_recordings(&executor, &shell, kept_outbox.tracks, tracks_rng);
+    mind_recordings(&executor, &shell, kept_outbox.tracks);
     for udp in sip.udp {
         executor.spawn(udp.run(Rc::clone(&shell)));
     }
@@ -195,8 +194,8 @@ fn serve(mut config: Config, exposed: Option<String>) -> Result<(), String> {
 }
 
 /// What is done with recordings that are over: saved after a crash, uploaded, deleted in time.
-fn mind_recordings(executor: &Executor, shell: &Rc<Shell>, cut: Vec<RecordingRow>, rng: Rng) {
-    executor.spawn(Rc::clone(shell).save_tracks(cut, rng));
+fn mind_recordings(executor: &Executor, shell: &Rc<Shell>, cut: Vec<RecordingRow>) {
+    executor.spawn(Rc::clone(shell).save_tracks(cut));
     executor.spawn(Rc::clone(shell).run_retention());
     executor.spawn(Rc::clone(shell).restore_uploads());
     executor.spawn(upload::run(Rc::clone(shell), Rules::new(shell.settings())));

@@ -75,7 +75,5 @@ fn median(mut v: Vec<f64>) -> f64 {
 }
 
 fn resident_kb(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    common::of_process(pid, "VmRSS:")
 }

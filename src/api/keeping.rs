@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{ErrorKind, Seek as _, SeekFrom};
 use std::path::PathBuf;
+use std::time::Instant;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -12,7 +13,7 @@ use super::error::ApiError;
 use super::legs::status;
 use super::reply::{FilePart, Reply};
 use super::routes::{Answer, CONFLICT, DONE, FULL, Op, Route, Shape, error, ok, route, schema};
-use crate::base::time::Utc;
+use crate::base::time::{Now, Utc};
 use crate::deliver::events::shown_url;
 use crate::deliver::uploads::View;
 use crate::io::clock;
@@ -127,6 +128,11 @@ pub struct UploadView {
     pub next_try: Option<String>,
 }
 
+/// A time to come, as replies show it.
+fn timestamp(now: Now, at: Instant) -> String {
+    now.after(at.saturating_duration_since(now.mono)).utc.rfc3339()
+}
+
 fn view(app: &App, r: RecordingRow) -> RecordingView {
     let upload = r.upload.as_ref().map(|place| {
         let now = clock::now();
@@ -136,7 +142,7 @@ fn view(app: &App, r: RecordingRow) -> RecordingView {
             location: r.location.clone().unwrap_or_else(|| place.location(&r.id)),
             failures: how.failures,
             last_error: how.last_error,
-            next_try: next_try.map(|at| now.after(at.saturating_duration_since(now.mono)).utc.rfc3339()),
+            next_try: next_try.map(|at| timestamp(now, at)),
         }
     });
     RecordingView {
@@ -320,7 +326,7 @@ pub fn webhooks(app: &App) -> Reply {
             queued: t.queued,
             failures: t.failures,
             last_error: t.last_error,
-            next_try: t.next_try.map(|at| now.after(at.saturating_duration_since(now.mono)).utc.rfc3339()),
+            next_try: t.next_try.map(|at| timestamp(now, at)),
             dropped: t.dropped,
         })
         .collect();

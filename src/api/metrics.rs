@@ -29,13 +29,14 @@ pub fn metrics(app: &App) -> Reply {
     m.histogram("voiceblender_call_total_duration_seconds", "Calls from the beginning on.", &n.total);
     m.one("voiceblender_webhook_enqueued_total", "counter", "Events queued.", events.enqueued);
     m.one("voiceblender_webhook_dropped_total", "counter", "Events lost.", events.dropped);
-    let outcomes = [("success", events.delivered), ("retry", events.failed)];
-    let outcomes = outcomes.into_iter().map(|(o, v)| (format!("outcome=\"{o}\""), v));
-    m.many("voiceblender_webhook_deliveries_total", "counter", "Deliveries by outcome.", outcomes);
+    let outcomes = |good, bad| {
+        [("success", good), ("retry", bad)].into_iter().map(|(o, v)| (format!("outcome=\"{o}\""), v))
+    };
+    let told = outcomes(events.delivered, events.failed);
+    m.many("voiceblender_webhook_deliveries_total", "counter", "Deliveries by outcome.", told);
     let uploads = app.shell.upload_counts();
-    let outcomes = [("success", uploads.done), ("retry", uploads.failed)];
-    let outcomes = outcomes.into_iter().map(|(o, v)| (format!("outcome=\"{o}\""), v));
-    m.many("branchline_uploads_total", "counter", "Tries to upload recordings.", outcomes);
+    let tried = outcomes(uploads.done, uploads.failed);
+    m.many("branchline_uploads_total", "counter", "Tries to upload recordings.", tried);
     m.one("branchline_webhook_waiting", "gauge", "Events that wait for delivery.", events.waiting);
     let refused = n.refused.iter().map(|(code, v)| (format!("code=\"{code}\""), *v));
     m.many("branchline_sip_refused_total", "counter", "Calls refused before they became legs.", refused);

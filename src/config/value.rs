@@ -58,6 +58,12 @@ fn text<'a>(raw: &'a Raw, wanted: &str) -> Result<&'a str, String> {
     }
 }
 
+/// The one of some values that is named.
+fn named<T: Copy>(raw: &Raw, all: &[(&str, T)], wanted: &str) -> Result<T, String> {
+    let name = text(raw, wanted)?;
+    all.iter().find(|(n, _)| *n == name).map(|(_, v)| *v).ok_or_else(|| raw.wrong(wanted))
+}
+
 fn items(raw: &Raw, wanted: &str) -> Result<Vec<String>, String> {
     match raw {
         Raw::Text(s) => {
@@ -231,9 +237,7 @@ impl Value for Vec<Codec> {
 
 impl Value for Srtp {
     fn read(raw: &Raw) -> Result<Self, String> {
-        let wanted = "one of off, optional, required";
-        let name = text(raw, wanted)?;
-        Self::ALL.iter().find(|(n, _)| *n == name).map(|(_, v)| *v).ok_or_else(|| raw.wrong(wanted))
+        named(raw, &Self::ALL, "one of off, optional, required")
     }
     fn show(&self) -> String {
         quoted(Self::ALL.iter().find(|(_, v)| v == self).map_or("", |(n, _)| n))
@@ -242,9 +246,7 @@ impl Value for Srtp {
 
 impl Value for Style {
     fn read(raw: &Raw) -> Result<Self, String> {
-        let wanted = "one of auto, path, virtual";
-        let name = text(raw, wanted)?;
-        Self::ALL.iter().find(|(n, _)| *n == name).map(|(_, v)| *v).ok_or_else(|| raw.wrong(wanted))
+        named(raw, &Self::ALL, "one of auto, path, virtual")
     }
     fn show(&self) -> String {
         quoted(Self::ALL.iter().find(|(_, v)| v == self).map_or("", |(n, _)| n))

@@ -252,7 +252,6 @@ impl Gateway {
         let Some(tracks) = r.tracks.as_mut().filter(|t| t.merging.is_none()) else { return };
         let Some((_, mix)) = &tracks.mix else { return };
         let merge = Merge {
-            dir: dir_of(&file),
             file: merged_file(&file),
             channels: tracks.channels.len(),
             rate,

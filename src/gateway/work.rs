@@ -53,15 +53,13 @@ pub enum Work {
         /// 1 or 2.
         channels: u16,
     },
-    /// Put the tracks of a recording together; the tracks go when that is done.
+    /// Put the tracks of a recording together.
     Merge(WorkId, Box<Merge>),
 }
 
 /// The tracks of a recording, and what is to become of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merge {
-    /// Where the tracks are.
-    pub dir: String,
     /// The file to make.
     pub file: String,
     /// Its channels.

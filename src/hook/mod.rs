@@ -6,6 +6,7 @@ use std::time::Duration;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
+use crate::base::hex::hex;
 use crate::deliver::events::Job;
 use crate::io::clock;
 use crate::io::http_client::{HttpClient, Rules};
@@ -68,7 +69,7 @@ fn sign(secret: &[u8], body: &[u8]) -> String {
     // HMAC takes keys of any length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else { return String::new() };
     mac.update(body);
-    mac.finalize().into_bytes().iter().map(|b| format!("{b:02x}")).collect()
+    hex(&mac.finalize().into_bytes())
 }
 
 #[cfg(test)]

@@ -5,13 +5,11 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::outbox_rows::{LegRow, Op, RecordingRow, UPLOADING};
+use super::wav_repair::HEADER;
 use crate::base::time::Utc;
 use crate::config::Config;
 use crate::deliver::events::{Destination, Item};
-use crate::gateway::event::Event;
-
-/// Size of a recording that holds nothing, bytes.
-const HEADER: u64 = 44;
+use crate::gateway::event::{Event, Hook};
 
 /// Where an event goes: to its own webhook, else the global one, else nowhere.
 #[must_use]
@@ -83,15 +81,23 @@ pub fn changes(event: &Event) -> Vec<Op> {
     out
 }
 
+/// A webhook as the outbox keeps it.
 fn own_hook(event: &Event) -> Option<(String, String)> {
     event.hook.as_ref().map(|h| (h.url.clone(), h.secret.clone().unwrap_or_default()))
+}
+
+/// A webhook that the outbox has kept.
+pub(super) fn hook_of(kept: &Option<(String, String)>) -> Option<Hook> {
+    let (url, secret) = kept.clone()?;
+    Some(Hook { url, secret: Some(secret).filter(|s| !s.is_empty()) })
 }
 
 fn field<'a>(event: &'a Event, key: &str) -> Option<&'a Value> {
     event.fields.iter().find(|(k, _)| *k == key).map(|(_, v)| v)
 }
 
-fn text<'a>(event: &'a Event, key: &str) -> &'a str {
+/// A field of an event; empty: it has none, or it is no text.
+pub(super) fn text<'a>(event: &'a Event, key: &str) -> &'a str {
     field(event, key).and_then(Value::as_str).unwrap_or_default()
 }
 

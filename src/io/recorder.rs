@@ -15,7 +15,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::clock;
 use super::syncer::{Synced, Syncer};
-use super::wav_repair::{Facts, examine, repair};
+use super::wav_repair::{Facts, HEADER, MAX_DATA, TOO_LONG, examine, repair};
 use crate::dsp::frame_len;
 use crate::dsp::resample::Resampler;
 use crate::gateway::work::{WorkId, Written};
@@ -24,8 +24,6 @@ use crate::media::record::Shared;
 
 /// How much sound a ring holds, frames: 2 s.
 const RING_FRAMES: usize = 100;
-/// Sound a WAV file can hold, bytes, with room for one more frame.
-const MAX_DATA: u64 = u32::MAX as u64 - 64 * 1024;
 /// How often rings are emptied.
 const ROUND: Duration = Duration::from_millis(200);
 /// How often a file's header is brought up to date: a killed process loses this much at most.
@@ -202,7 +200,7 @@ impl Keeper {
         let (record, rate, channels) = (o.job.record, o.job.file_rate, o.job.channels);
         let error = o.writer.finalize().err().map(|e| e.to_string());
         let facts = Written {
-            bytes: 44 + frames * u64::from(channels) * 2,
+            bytes: HEADER + frames * u64::from(channels) * 2,
             duration_ms: frames * 1000 / u64::from(rate.max(1)),
             sample_rate: rate,
             channels,
@@ -353,7 +351,7 @@ fn drain(o: &mut Open) -> hound::Result<()> {
 /// Writes the frame that is in the scratch.
 fn write(o: &mut Open) -> hound::Result<()> {
     if u64::from(o.writer.len()) * 2 >= MAX_DATA {
-        let full = std::io::Error::new(std::io::ErrorKind::FileTooLarge, "a WAV file holds at most 4 GiB");
+        let full = std::io::Error::new(std::io::ErrorKind::FileTooLarge, TOO_LONG);
         return Err(hound::Error::IoError(full));
     }
     convert(&mut o.scratch, &mut o.resamplers, frame_len(o.job.file_rate));

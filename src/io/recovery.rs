@@ -9,7 +9,7 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use super::clock;
-use super::event_ops::{changes, destination, item};
+use super::event_ops::{changes, destination, hook_of, item};
 use super::outbox::ALIVE;
 use super::outbox_rows::{LegRow, Op, RecordingRow};
 use super::outbox_store::Store;
@@ -19,7 +19,7 @@ use super::wav_repair::{Facts, repair};
 use crate::base::rng::Rng;
 use crate::base::time::Utc;
 use crate::config::Config;
-use crate::gateway::event::{Event, Hook};
+use crate::gateway::event::Event;
 
 /// Numbers that are left out of a leg's events after the machine itself went down: some that were told may be
 /// forgotten, and none may be used twice.
@@ -79,11 +79,6 @@ pub fn recover(store: &mut Store, config: &Config, rng: &mut Rng, now: Utc) -> R
     Ok(found)
 }
 
-fn hook(of: &Option<(String, String)>) -> Option<Hook> {
-    let (url, secret) = of.clone()?;
-    Some(Hook { url, secret: Some(secret).filter(|s| !s.is_empty()) })
-}
-
 /// Puts a file right and brings it to the disk.
 fn look(file: &str) -> Result<Facts, String> {
     let facts = repair(Path::new(file))?;
@@ -112,7 +107,7 @@ fn finished(
         ]),
         Err(e) => fields.push(("error", format!("the recording could not be recovered: {e}").into())),
     }
-    let hook = leg.as_ref().map_or_else(|| hook(&recording.hook), |l| hook(&l.hook));
+    let hook = leg.as_ref().map_or_else(|| hook_of(&recording.hook), |l| hook_of(&l.hook));
     let leg_seq = leg.map(|l| {
         l.seq += 1;
         l.seq
@@ -132,7 +127,7 @@ fn finished(
 
 impl Shell {
     /// Puts together what a crash has left of multi-channel recordings, one after the other, and tells of it.
-    pub async fn save_tracks(self: Rc<Self>, recordings: Vec<RecordingRow>, mut rng: Rng) {
+    pub async fn save_tracks(self: Rc<Self>, recordings: Vec<RecordingRow>) {
         for recording in recordings {
             let (file, min_free) = (recording.file.clone(), self.min_free());
             let (facts, saved) = smol::unblock(move || {
@@ -145,7 +140,7 @@ impl Shell {
                 (facts, saved)
             })
             .await;
-            let mut event = finished(&recording, facts, None, &mut rng, clock::now().utc);
+            let mut event = finished(&recording, facts, None, &mut self.rng.borrow_mut(), clock::now().utc);
             match saved {
                 Ok(saved) => event.fields.extend([
                     ("multi_channel_duration_ms", saved.duration_ms.into()),
@@ -181,7 +176,7 @@ fn disconnected(leg: &mut LegRow, alive_ms: u64, rng: &mut Rng, now: Utc) -> Eve
         leg_seq: Some(leg.seq),
         room_id: None,
         fields: vec![("cdr", cdr)],
-        hook: hook(&leg.hook),
+        hook: hook_of(&leg.hook),
         upload: None,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::outbox_rows::{Op, RecordingRow, UPLOADING};
 use super::shell::Shell;
-use super::tracks::{are_left, remove_recording};
+use super::tracks::{are_left, remove_file, remove_recording};
 use super::{clock, timer};
 
 /// How often it is looked at.
@@ -24,10 +24,11 @@ impl Shell {
         let mut first = true;
         loop {
             self.clear_uploaded(first).await;
+            // At the start it has been looked for both.
             if !std::mem::take(&mut first) {
-                Rc::clone(&self).retry_tracks().await;
+                self.retry_tracks().await;
+                Rc::clone(&self).restore_uploads().await;
             }
-            Rc::clone(&self).restore_uploads().await;
             if let Some(Ok(rows)) = self.ask_outbox(|store| store.ended_recordings()).await {
                 let over = over(&rows, clock::now().utc.millis(), days, u64::from(mb) << 20);
                 let gone = smol::unblock(move || over.into_iter().filter(remove).collect::<Vec<_>>()).await;
@@ -39,9 +40,7 @@ impl Shell {
             timer::sleep(ROUND).await;
         }
     }
-}
 
-impl Shell {
     /// Forgets the oldest of the uploaded recordings; the first time it deletes what files of them a crash has left here.
     async fn clear_uploaded(&self, first: bool) {
         let Some(Ok(rows)) = self.ask_outbox(|store| store.uploaded_recordings()).await else { return };
@@ -52,9 +51,7 @@ impl Shell {
         let looked_at = if first { rows } else { over.clone() };
         // The recording alone: tracks that could not be put together are nowhere else.
         let clear = |r: &RecordingRow| {
-            if let Err(e) = std::fs::remove_file(&r.file)
-                && e.kind() != std::io::ErrorKind::NotFound
-            {
+            if let Err(e) = remove_file(&r.file) {
                 log::warn!(error:% = e; "the file of an uploaded recording cannot be deleted");
             }
         };

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::event_ops::base_name;
+use super::event_ops::{base_name, hook_of, text};
 use super::outbox_rows::Op;
 use super::shell::Shell;
 use super::tracks::{Saved, remove_tracks, save};
 use super::{clock, timer};
 use crate::base::time::Utc;
-use crate::gateway::event::{Event, Hook};
+use crate::gateway::event::Event;
 use crate::gateway::tracks::{dir_of, merged_file};
 
 /// How long tracks are kept after the outbox has been told of what was made of them: until that is on the disk.
@@ -25,10 +25,10 @@ impl Shell {
 
     /// Deletes tracks when the outbox knows what was made of them, and has had the time to bring it to the disk.
     pub(super) fn settle_tracks(self: &Rc<Self>, event: &Event) {
-        let text = |key: &str| {
-            event.fields.iter().find(|(k, _)| *k == key).and_then(|(_, v)| v.as_str()).map(str::to_owned)
-        };
-        let (Some(mix), Some(merged)) = (text("file"), text("multi_channel_file")) else { return };
+        let (mix, merged) = (text(event, "file").to_owned(), text(event, "multi_channel_file").to_owned());
+        if merged.is_empty() {
+            return;
+        }
         let shell = Rc::clone(self);
         self.spawn(async move {
             // Where the outbox cannot tell, they stay for the next time that it is looked for them.
@@ -48,12 +48,12 @@ impl Shell {
     }
 
     /// Tries once more to put tracks together that could not be when their recording ended: the disk was full, perhaps.
-    pub async fn retry_tracks(self: Rc<Self>) {
-        if self.uploading.retrying.replace(true) {
+    pub(super) async fn retry_tracks(self: &Rc<Self>) {
+        if self.retrying.replace(true) {
             return;
         }
         self.look_for_tracks().await;
-        self.uploading.retrying.set(false);
+        self.retrying.set(false);
     }
 
     async fn look_for_tracks(self: &Rc<Self>) {
@@ -91,11 +91,10 @@ impl Shell {
             }
             Some(Err(_)) | None => return,
         };
-        let hook = row.hook.map(|(url, secret)| Hook { url, secret: Some(secret).filter(|s| !s.is_empty()) });
         self.publish(&Event {
             kind: "recording.finished",
             at: clock::now().utc,
-            event_id: self.uploading.event_id(),
+            event_id: self.rng.borrow_mut().uuid(),
             leg_id: None,
             leg_seq: None,
             room_id: row.room,
@@ -109,7 +108,7 @@ impl Shell {
                 ("channel_count", saved.channels.into()),
                 ("channels", saved.table()),
             ],
-            hook,
+            hook: hook_of(&row.hook),
             upload: row.upload,
         });
         self.post();

@@ -1,7 +1,7 @@
 //! The imperative shell around the gateway: feeds it what sockets, timers and the API bring, and carries
 //! out what it asks for.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::IpAddr;
@@ -80,6 +80,10 @@ pub struct Shell {
     pub(super) outbox: RefCell<Outbox>,
     pub(super) mailroom: RefCell<Mailroom>,
     pub(super) uploading: Uploading,
+    /// For the ids of the shell's own events.
+    pub(super) rng: RefCell<Rng>,
+    /// It is looked for tracks that could not be put together.
+    pub(super) retrying: Cell<bool>,
     /// API calls whose reply is still to come.
     waiting: RefCell<BTreeMap<Handle, Sender<Result<Reply, GatewayError>>>>,
     /// Wakes the timer task when the next deadline may have changed.
@@ -148,7 +152,9 @@ impl Shell {
             merges: Semaphore::new(2),
             fetching: RefCell::default(),
             uploading: Uploading::new(parts.rng.fork()),
-            queues: RefCell::new(EventQueues::new(parts.rng)),
+            queues: RefCell::new(EventQueues::new(parts.rng.fork())),
+            rng: RefCell::new(parts.rng),
+            retrying: Cell::new(false),
             outbox: RefCell::new(parts.outbox),
             mailroom: RefCell::new(Mailroom::new(parts.next_row)),
             waiting: RefCell::default(),

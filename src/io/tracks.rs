@@ -8,18 +8,13 @@ use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
 use serde_json::{Value, json};
 
 use super::recorder::room_for;
-use super::wav_repair::repair;
+use super::wav_repair::{HEADER, MAX_DATA, TOO_LONG, repair};
+use crate::dsp::frame_len;
 use crate::gateway::tracks::{dir_of, merged_file};
 use crate::gateway::work::Merge;
 
 /// Samples of each channel that are put together at a time.
 const BLOCK: usize = 8192;
-/// Sound a WAV file can hold, bytes.
-const MAX_DATA: u64 = u32::MAX as u64 - 64 * 1024;
-/// Ticks a second.
-const TICKS: u64 = 50;
-/// Size of a track that holds nothing, bytes.
-const HEADER: u64 = 44;
 
 /// A track.
 struct Source {
@@ -43,7 +38,7 @@ impl Source {
 /// # Errors
 /// The disk refuses it, or a WAV file cannot hold it.
 pub fn merge(order: &Merge, min_free: u64) -> Result<u64, String> {
-    let per_tick = u64::from(order.rate) / TICKS;
+    let per_tick = frame_len(order.rate) as u64;
     if order.duration_ms == 0 && order.pieces.iter().any(|p| p.began > 0) {
         return Err("how long the recording is cannot be told".to_owned());
     }
@@ -80,7 +75,7 @@ fn put_together(
     let count = u16::try_from(all).map_err(|_| "too many channels for a WAV file".to_owned())?;
     let size = samples.saturating_mul(u64::from(count)) * 2;
     if size > MAX_DATA {
-        return Err("a WAV file holds at most 4 GiB".to_owned());
+        return Err(TOO_LONG.to_owned());
     }
     room(size)?;
     let temporary = PathBuf::from(format!("{}.part", path.display()));
@@ -262,6 +257,14 @@ fn place_of(path: &Path) -> Option<(usize, u64, String)> {
 /// What the operating system says of the file, unless it is that there is none.
 pub fn remove_recording(file: &str) -> std::io::Result<()> {
     remove_tracks(Path::new(&dir_of(&file.replacen("_multichannel_", "_", 1))));
+    remove_file(file)
+}
+
+/// Deletes a file, if it is there.
+///
+/// # Errors
+/// What the operating system says, unless it is that there is none.
+pub fn remove_file(file: &str) -> std::io::Result<()> {
     match std::fs::remove_file(file) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
         Ok(()) | Err(_) => Ok(()),
@@ -314,7 +317,6 @@ mod tests {
         let (base, dir, file) = scene("merge");
         let piece = |file: String, channel, began| Piece { file, channel, began };
         let order = Merge {
-            dir: dir.display().to_string(),
             file: merged_file(&file),
             channels: 3,
             rate: 8000,
@@ -376,7 +378,6 @@ mod tests {
     fn what_cannot_be_written_leaves_the_tracks() {
         let (base, dir, file) = scene("unmerged");
         let order = Merge {
-            dir: dir.display().to_string(),
             file: "/proc/nowhere/x.wav".to_owned(),
             channels: 1,
             rate: 8000,

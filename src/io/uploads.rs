@@ -1,7 +1,7 @@
 //! The way of a recording into its bucket, as the control thread sees it: from the queues to the client, and back into the
 //! outbox; the file goes only when the outbox knows where the recording is.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,14 +11,15 @@ use std::time::Duration;
 use async_channel::{Receiver, Sender};
 use serde_json::Value;
 
+use super::event_ops::hook_of;
 use super::outbox_rows::{Op, RecordingRow, UPLOADED, UPLOADING};
 use super::shell::Shell;
-use super::tracks::are_left;
+use super::tracks::{are_left, remove_file};
 use super::{clock, timer};
 use crate::base::rng::Rng;
 use crate::config::Place;
 use crate::deliver::uploads::{Counts, Job, Uploads, View};
-use crate::gateway::event::{Event, Hook};
+use crate::gateway::event::Event;
 
 /// How long the outbox is left alone that could not be asked.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -42,32 +43,22 @@ pub enum Outcome {
 #[derive(Debug)]
 pub(super) struct Uploading {
     queues: RefCell<Uploads>,
-    rng: RefCell<Rng>,
     /// Those under way, and how to give them up.
     flying: RefCell<BTreeMap<String, Arc<AtomicBool>>>,
     /// API calls that wait for an upload.
     waiting: RefCell<Vec<(String, Sender<()>)>>,
-    /// It is looked for tracks that could not be put together.
-    pub(super) retrying: Cell<bool>,
     /// Wakes the client when there is something to upload.
     wake: (Sender<()>, Receiver<()>),
 }
 
 impl Uploading {
-    pub(super) fn new(mut rng: Rng) -> Self {
+    pub(super) fn new(rng: Rng) -> Self {
         Self {
-            queues: RefCell::new(Uploads::new(rng.fork())),
-            rng: RefCell::new(rng),
+            queues: RefCell::new(Uploads::new(rng)),
             flying: RefCell::default(),
             waiting: RefCell::default(),
-            retrying: Cell::new(false),
             wake: async_channel::bounded(1),
         }
-    }
-
-    /// Identifies an event.
-    pub(super) fn event_id(&self) -> String {
-        self.rng.borrow_mut().uuid()
     }
 
     /// A change that the outbox is told: perhaps a recording is to be uploaded.
@@ -202,7 +193,7 @@ impl Shell {
         };
         if known {
             let path = row.file.clone();
-            let removed = smol::unblock(move || (std::fs::remove_file(&path), are_left(&path))).await;
+            let removed = smol::unblock(move || (remove_file(&path), are_left(&path))).await;
             if let Err(e) = removed.0 {
                 log::warn!(error:% = e; "the file of an uploaded recording cannot be deleted");
             }
@@ -221,20 +212,16 @@ impl Shell {
     }
 
     fn tell_of_upload(&self, kind: &'static str, row: &RecordingRow, fields: Vec<(&'static str, Value)>) {
-        let hook = row
-            .hook
-            .clone()
-            .map(|(url, secret)| Hook { url, secret: Some(secret).filter(|s| !s.is_empty()) });
         self.publish(&Event {
             kind,
             at: clock::now().utc,
-            event_id: self.uploading.event_id(),
+            event_id: self.rng.borrow_mut().uuid(),
             leg_id: row.leg.clone(),
             // The leg may be gone, and its numbers with it.
             leg_seq: None,
             room_id: row.room.clone(),
             fields,
-            hook,
+            hook: hook_of(&row.hook),
             upload: row.upload.clone(),
         });
         self.post();

@@ -17,6 +17,13 @@ pub struct Facts {
     pub duration_ms: u64,
 }
 
+/// Size of a recording of ours that holds nothing, bytes.
+pub const HEADER: u64 = 44;
+/// Sound a WAV file can hold, bytes, with room for one more frame.
+pub const MAX_DATA: u64 = u32::MAX as u64 - 64 * 1024;
+/// What is said of a recording that is longer.
+pub const TOO_LONG: &str = "a WAV file holds at most 4 GiB";
+
 /// Bytes looked at for the head of the data.
 const HEAD: usize = 512;
 

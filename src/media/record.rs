@@ -26,14 +26,13 @@ pub struct Recording {
     ring: Producer<i16>,
     shared: Arc<Shared>,
     paused: bool,
-    begun: bool,
 }
 
 impl Recording {
     /// A recording into `ring`.
     #[must_use]
     pub fn new(target: Target, ring: Producer<i16>, shared: Arc<Shared>) -> Self {
-        Self { target, ring, shared, paused: false, begun: false }
+        Self { target, ring, shared, paused: false }
     }
 
     /// Silence instead of sound, or sound again.
@@ -58,8 +57,7 @@ impl Recording {
     }
 
     fn write(&mut self, tick: u64, n: usize, samples: impl Iterator<Item = i16>) {
-        if !self.begun {
-            self.begun = true;
+        if self.shared.began.load(Ordering::Relaxed) == 0 {
             // Once in three years one begins a tick late.
             self.shared.began.store((tick as u32).max(1), Ordering::Release);
         }

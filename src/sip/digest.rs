@@ -5,6 +5,7 @@ use std::fmt;
 use md5::Md5;
 use sha2::{Digest as _, Sha256};
 
+use crate::base::hex::hex;
 use crate::wire::authorization::Authorization;
 use crate::wire::challenge::{Algorithm, Challenge};
 
@@ -185,11 +186,10 @@ pub(super) fn unquoted(text: &str) -> String {
 }
 
 pub(super) fn hash(algorithm: Algorithm, text: &str) -> String {
-    let bytes = match algorithm {
-        Algorithm::Md5 => Md5::digest(text).to_vec(),
-        Algorithm::Sha256 => Sha256::digest(text).to_vec(),
-    };
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    match algorithm {
+        Algorithm::Md5 => hex(&Md5::digest(text)),
+        Algorithm::Sha256 => hex(&Sha256::digest(text)),
+    }
 }
 
 #[cfg(test)]

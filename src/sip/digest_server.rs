@@ -10,6 +10,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
 use super::digest::{Secret, expected};
+use crate::base::hex::hex;
 use crate::base::rng::Rng;
 use crate::wire::authorization::Authorization;
 use crate::wire::challenge::Algorithm;
@@ -142,7 +143,7 @@ impl DigestServer {
     fn sign(&self, made: &str, from: IpAddr) -> String {
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.key) else { return String::new() };
         mac.update(format!("{made}|{}", from.to_canonical()).as_bytes());
-        mac.finalize().into_bytes().iter().take(12).map(|b| format!("{b:02x}")).collect()
+        hex(mac.finalize().into_bytes().get(..12).unwrap_or_default())
     }
 }
 

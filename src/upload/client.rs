@@ -17,6 +17,7 @@ use super::credentials::Chain;
 use super::pace::{Pace, Paced};
 use super::request::{Answer, Content, Request, Server, send};
 use super::sigv4::Keys;
+use crate::base::hex::hex;
 use crate::config::{Place, S3};
 use crate::deliver::uploads::Job;
 use crate::io::clock;
@@ -185,41 +186,46 @@ impl Course<'_> {
         self.verify(told.as_deref(), &hex(&piece.md5), len)
     }
 
+    /// Nothing of it is hashed before the server has answered: of a dead one the file need not be read.
     fn in_parts(&self, file: &mut File, len: u64) -> Result<(), Fault> {
-        let starts = (0..len.div_ceil(PART)).map(|n| n * PART);
-        let pieces: Vec<Piece> =
-            starts.map(|from| self.digests(file, from, PART.min(len - from))).collect::<Result<_, _>>()?;
-        let whole = combined(&pieces);
         let (name, there) = match &self.task.row.upload_id {
             Some(name) => match self.parts(name) {
                 Ok(there) => (name.clone(), there),
                 // Perhaps the last answer of an earlier try was never heard.
-                Err(Fault::NoSuchUpload) if self.verify(None, &whole, len).is_ok() => return Ok(()),
+                Err(Fault::NoSuchUpload) if self.is_complete(file, len)? => return Ok(()),
                 Err(Fault::NoSuchUpload) => (self.begin()?, Vec::new()),
                 Err(e) => return Err(e),
             },
             None => (self.begin()?, Vec::new()),
         };
-        let mut etags = Vec::with_capacity(pieces.len());
-        for (number, piece) in (1u32..).zip(&pieces) {
+        let (mut etags, mut digests) = (Vec::new(), Vec::new());
+        for (number, (from, size)) in (1u32..).zip(parts_of(len)) {
+            let piece = self.digests(file, from, size)?;
             let md5 = hex(&piece.md5);
-            let same = |p: &answer::Part| {
-                p.part_number == number && p.size == piece.len && answer::bare(&p.etag) == md5
-            };
+            digests.push(piece.md5);
+            let same =
+                |p: &answer::Part| p.part_number == number && p.size == size && answer::bare(&p.etag) == md5;
             if there.iter().any(same) {
                 etags.push(md5);
                 continue;
             }
             let number = number.to_string();
             let query = [("partNumber", number.as_str()), ("uploadId", name.as_str())];
-            let told = self.forgotten(self.put(file, &query, piece))?;
+            let told = self.forgotten(self.put(file, &query, &piece))?;
             etags.push(told.etag.ok_or_else(|| strange(&told.text))?);
         }
         let order = answer::complete_order(&etags);
         let told = self.ask("POST", &[("uploadId", &name)], Some(&order)).and_then(good);
         let told = self.forgotten(told)?;
         let etag = answer::completed(&told.text).ok_or_else(|| strange(&told.text))?;
-        self.verify(Some(&etag), &whole, len)
+        self.verify(Some(&etag), &combined(&digests), len)
+    }
+
+    /// True when the object is there, made of the parts of this file.
+    fn is_complete(&self, file: &mut File, len: u64) -> Result<bool, Fault> {
+        let digest = |(from, size)| self.digests(file, from, size).map(|p| p.md5);
+        let digests: Vec<[u8; 16]> = parts_of(len).map(digest).collect::<Result<_, _>>()?;
+        Ok(self.verify(None, &combined(&digests), len).is_ok())
     }
 
     /// Begins an upload in parts, and has its name written down.
@@ -322,16 +328,16 @@ impl Course<'_> {
     }
 }
 
-/// The digest that an object made of parts has.
-fn combined(pieces: &[Piece]) -> String {
-    let mut md5 = Md5::new();
-    pieces.iter().for_each(|p| md5.update(p.md5));
-    let digest: [u8; 16] = md5.finalize().into();
-    format!("{}-{}", hex(&digest), pieces.len())
+/// Where each part of a file begins, and its size, bytes.
+fn parts_of(len: u64) -> impl Iterator<Item = (u64, u64)> {
+    (0..len.div_ceil(PART)).map(move |n| (n * PART, PART.min(len - n * PART)))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+/// The digest that an object made of parts has, by those of the parts.
+fn combined(parts: &[[u8; 16]]) -> String {
+    let mut md5 = Md5::new();
+    parts.iter().for_each(|p| md5.update(p));
+    format!("{}-{}", hex(&md5.finalize()), parts.len())
 }
 
 fn unreadable(e: &std::io::Error) -> Fault {

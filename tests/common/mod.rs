@@ -121,6 +121,18 @@ impl Gateway {
         self.child.id()
     }
 
+    /// A number of `/metrics`.
+    pub fn figure(&self, name: &str) -> u64 {
+        figure_of(&String::from_utf8(self.get("/metrics").body).unwrap(), name)
+    }
+
+    /// What is used of each limit: legs, rooms, RTP ports, playbacks, recordings.
+    pub fn used(&self) -> Vec<u64> {
+        let c = self.get("/v1/capacity").json();
+        let keys = ["legs", "rooms", "rtp_ports", "playbacks", "recordings"];
+        keys.iter().map(|k| c[k]["used"].as_u64().unwrap()).collect()
+    }
+
     /// Sends raw bytes on a new connection and reads until the far end closes it.
     pub fn raw(&self, bytes: &[u8]) -> String {
         let mut s = TcpStream::connect(self.http()).unwrap();
@@ -201,6 +213,19 @@ fn release() -> &'static str {
 }
 
 /// One request on a connection of its own.
+/// A number of the text of `/metrics`.
+pub fn figure_of(text: &str, name: &str) -> u64 {
+    let line = text.lines().find(|l| l.starts_with(&format!("{name} "))).unwrap_or_else(|| panic!("{name}"));
+    line.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// A number of a process, as `VmRSS:` (kB).
+pub fn of_process(pid: u32, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|l| l.starts_with(name)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
 pub fn request(at: SocketAddr, method: &str, path: &str, headers: &str, body: &[u8]) -> Reply {
     let mut s = TcpStream::connect(at).unwrap();
     s.set_read_timeout(Some(Duration::from_secs(20))).unwrap();

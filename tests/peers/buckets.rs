@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use branchline::base::rng::Rng;
 use branchline::config::{Place, S3};
+use branchline::io::event_ops::base_name;
 use branchline::io::outbox_rows::{Op, RecordingRow, UPLOADING};
 use branchline::io::outbox_store::Store;
 use serde_json::{Value, json};
@@ -81,10 +82,6 @@ fn talk(callers: &[&Caller], from: u16, packets: u16) {
     }
 }
 
-fn base_name(file: &str) -> &str {
-    file.rsplit('/').next().unwrap()
-}
-
 fn file_of(reply: &Reply) -> String {
     assert_eq!(reply.status, 200, "{reply:?}");
     reply.json()["file"].as_str().unwrap().to_owned()
@@ -125,7 +122,7 @@ fn recordings_go_into_their_bucket_and_from_here() {
     let gw = Gateway::start_release_configured("[s3]\nwait_s = 4\n", &bucket.environment(&dir.0, &hook));
     let c = Caller::call_as(&gw, "bucket");
     let (local, there) = record(&gw, &c, &json!({"storage": "s3"}));
-    let id = base_name(&local).to_owned();
+    let id = base_name(&local);
     assert_eq!(there, format!("s3://branch/calls/{id}"));
     hook.wait("recording.uploaded", 10, |events| events.iter().any(|e| e["type"] == "recording.uploaded"));
     let events = hook.events();
@@ -243,7 +240,7 @@ fn what_waits_for_its_upload_survives_crashes_and_bad_lines() {
         assert_eq!(gw.delete(&format!("/v1/legs/{}/record", callers[0].leg)).status, 200);
         std::thread::park_timeout(Duration::from_millis(u64::from(rng.below(400))));
         gw.kill();
-        wanted.extend(files.iter().map(|f| (base_name(f).to_owned(), String::new())));
+        wanted.extend(files.iter().map(|f| (base_name(f), String::new())));
     }
     bucket.order("line pass");
     let env = env_of(&bucket);
@@ -277,7 +274,7 @@ fn what_waits_for_its_upload_survives_crashes_and_bad_lines() {
     for name in wanted.keys() {
         let of = |kind: &str, key: &str| {
             let ids =
-                events.iter().filter(|e| e["type"] == kind && base_name(e[key].as_str().unwrap()) == name);
+                events.iter().filter(|e| e["type"] == kind && base_name(e[key].as_str().unwrap()) == *name);
             ids.map(|e| e["event_id"].as_str().unwrap()).collect::<std::collections::BTreeSet<_>>().len()
         };
         assert_eq!(
@@ -322,7 +319,7 @@ fn large_recordings_go_in_parts_that_a_restart_goes_on_with() {
     let place: Place = settings.place(&branchline::config::s3::Wish::default()).unwrap();
     let mut store = Store::open(&dir.0).unwrap();
     let row = RecordingRow {
-        id: base_name(file.to_str().unwrap()).to_owned(),
+        id: base_name(file.to_str().unwrap()),
         file: file.display().to_string(),
         state: UPLOADING.to_owned(),
         bytes: std::fs::metadata(&file).unwrap().len(),

@@ -43,12 +43,6 @@ impl Drop for Disk {
     }
 }
 
-fn figure(gw: &Gateway, name: &str) -> u64 {
-    let text = String::from_utf8(gw.get("/metrics").body).unwrap();
-    let line = text.lines().find(|l| l.starts_with(&format!("{name} "))).unwrap_or_else(|| panic!("{name}"));
-    line.split(' ').nth(1).unwrap().parse().unwrap()
-}
-
 #[test]
 fn a_full_disk_ends_recordings_and_nothing_else() {
     let disk = Disk::make("full-disk");
@@ -99,7 +93,7 @@ fn a_full_disk_ends_recordings_and_nothing_else() {
         );
         assert!(got > 200 && bad == 0, "{quality}");
     }
-    assert_eq!(figure(&gw, "branchline_media_skipped_total"), 0);
+    assert_eq!(gw.figure("branchline_media_skipped_total"), 0);
     disk.free();
     talk(1500);
     // There is room again: the outbox writes what it owes, recordings run.
@@ -111,7 +105,7 @@ fn a_full_disk_ends_recordings_and_nothing_else() {
     hook.wait("end of all legs", 20, |events| {
         events.iter().filter(|e| e["type"] == "leg.disconnected").count() == CALLS
     });
-    assert_eq!(figure(&gw, "voiceblender_webhook_dropped_total"), 0);
+    assert_eq!(gw.figure("voiceblender_webhook_dropped_total"), 0);
     let size = |p: &Path| std::fs::metadata(p).map_or(0, |m| m.len());
     let outbox = size(&dir.join("outbox.db")) + size(&dir.join("outbox.db-wal"));
     assert!(outbox < 12 << 20, "the outbox keeps to its room: {outbox}");

@@ -6,18 +6,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::common::Gateway;
+use crate::common::{Gateway, of_process};
 use crate::phone::{Lines, python, script};
 
 /// Calls of one round; `make soak` asks for more.
 fn calls() -> u32 {
     std::env::var("LOAD_CALLS").ok().and_then(|s| s.parse().ok()).unwrap_or(2000)
-}
-
-fn resident_kb(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 fn summary(answerer: &mut Lines) -> Value {
@@ -47,14 +41,6 @@ fn run_calls(dir: &std::path::Path, sip: &str) {
     let text = String::from_utf8_lossy(&out.stdout);
     let tail: String = text.lines().rev().take(40).collect::<Vec<_>>().join("\n");
     assert!(out.status.success(), "sipp: {}\n{tail}\n{}", out.status, String::from_utf8_lossy(&out.stderr));
-}
-
-fn used(gw: &Gateway) -> Vec<u64> {
-    let c = gw.get("/v1/capacity").json();
-    ["legs", "rooms", "rtp_ports", "playbacks", "recordings"]
-        .iter()
-        .map(|k| c[k]["used"].as_u64().unwrap())
-        .collect()
 }
 
 #[test]
@@ -88,8 +74,8 @@ fn two_thousand_calls_twice() {
             (Some((calls() * round).into()), Some((calls() * round).into()))
         );
         assert_eq!(seen["bad"], serde_json::json!([]), "{seen}");
-        assert_eq!(used(&gw), [0, 0, 0, 0, 0]);
-        memory.push(resident_kb(gw.pid()));
+        assert_eq!(gw.used(), [0, 0, 0, 0, 0]);
+        memory.push(of_process(gw.pid(), "VmRSS:"));
     }
     println!("resident after each round: {memory:?} kB");
     assert!(memory[1] <= memory[0] + 1024, "{memory:?}");

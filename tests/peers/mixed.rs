@@ -11,7 +11,7 @@ use branchline::base::rng::Rng;
 use branchline::io::outbox_store::Store;
 use serde_json::{Value, json};
 
-use crate::common::{Gateway, Reply, request};
+use crate::common::{Gateway, Reply, of_process, request};
 use crate::farend::FarEnd;
 use crate::hook::Hook;
 
@@ -34,13 +34,8 @@ struct Held {
 }
 
 fn held(pid: u32) -> Held {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let number = |name: &str| {
-        let line = status.lines().find(|l| l.starts_with(name)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    };
     let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
-    Held { resident_kb: number("VmRSS:"), descriptors, threads: number("Threads:") }
+    Held { resident_kb: of_process(pid, "VmRSS:"), descriptors, threads: of_process(pid, "Threads:") }
 }
 
 /// One who drives calls: over REST, and as the far ends.
@@ -228,18 +223,6 @@ impl Driver {
     }
 }
 
-fn figure(gw: &Gateway, name: &str) -> u64 {
-    let text = String::from_utf8(gw.get("/metrics").body).unwrap();
-    let line = text.lines().find(|l| l.starts_with(&format!("{name} "))).unwrap_or_else(|| panic!("{name}"));
-    line.split(' ').nth(1).unwrap().parse().unwrap()
-}
-
-fn used(gw: &Gateway) -> Vec<u64> {
-    let c = gw.get("/v1/capacity").json();
-    let keys = ["legs", "rooms", "rtp_ports", "playbacks", "recordings"];
-    keys.iter().map(|k| c[k]["used"].as_u64().unwrap()).collect()
-}
-
 /// So many calls; the kinds that went wrong.
 fn drive(gw: &Gateway, hook: &Hook, count: u64, seed: u64) -> BTreeMap<String, u64> {
     let next = AtomicU64::new(0);
@@ -270,13 +253,13 @@ fn settle(gw: &Gateway) {
     let until = Instant::now() + Duration::from_secs(60);
     let left = || {
         (
-            used(gw).iter().sum::<u64>(),
-            figure(gw, "branchline_sip_transactions"),
-            figure(gw, "branchline_webhook_waiting"),
+            gw.used().iter().sum::<u64>(),
+            gw.figure("branchline_sip_transactions"),
+            gw.figure("branchline_webhook_waiting"),
         )
     };
     while left() != (0, 0, 0) {
-        assert!(Instant::now() < until, "something is left: {:?} and {:?}", used(gw), left());
+        assert!(Instant::now() < until, "something is left: {:?} and {:?}", gw.used(), left());
         std::thread::park_timeout(Duration::from_millis(250));
     }
 }
@@ -320,9 +303,9 @@ fn calls_of_every_kind_leave_nothing_behind() {
     let (begun, ended) = (hook.count("leg.ringing"), hook.count("leg.disconnected"));
     assert!(begun > 0 && ended >= begun, "{begun} legs rang, {ended} ended");
     for none in ["voiceblender_webhook_dropped_total", "branchline_sip_stray_responses_total"] {
-        assert_eq!(figure(&gw, none), 0, "{none}");
+        assert_eq!(gw.figure(none), 0, "{none}");
     }
-    println!("{} requests refused for overload", figure(&gw, "branchline_sip_overload_total"));
+    println!("{} requests refused for overload", gw.figure("branchline_sip_overload_total"));
     assert_eq!(gw.get("/v1/recordings").json()["recordings"], json!([]));
     let files = std::fs::read_dir(state.join("recordings")).unwrap().count();
     assert_eq!(files, 0, "no file is left");

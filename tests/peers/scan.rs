@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::common::Gateway;
+use crate::common::{Gateway, figure_of, of_process};
 use crate::phone::{Lines, python, script, sweep, write_voice};
 
 const OURS: &str = "198.51.100.1";
@@ -68,23 +68,13 @@ struct Figures {
 
 fn figures(gw: &Gateway) -> Figures {
     let text = String::from_utf8(gw.get("/metrics").body).unwrap();
-    let value = |name: &str| -> u64 {
-        let line =
-            text.lines().find(|l| l.starts_with(&format!("{name} "))).unwrap_or_else(|| panic!("{name}"));
-        line.split(' ').nth(1).unwrap().parse().unwrap()
-    };
+    let value = |name: &str| figure_of(&text, name);
     Figures {
         received: value("branchline_rtp_received_total"),
         spoiled: value("branchline_rtp_late_total") + value("branchline_rtp_concealed_frames_total"),
         dropped: value("branchline_sip_rate_limited_total") + value("branchline_sip_strangers_total"),
         transactions: value("branchline_sip_transactions"),
     }
-}
-
-fn resident_kb(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 /// 50 calls of 10 s at a time, for about `seconds`; each sends sound and hears it.
@@ -116,7 +106,7 @@ fn is_undisturbed(gw: &Gateway, dir: &Path, sip: &str, memory: &mut Option<u64>)
     let before = figures(gw);
     calls(dir, sip, seconds());
     let (quiet, without) = share(gw, &before);
-    memory.get_or_insert_with(|| resident_kb(gw.pid()));
+    memory.get_or_insert_with(|| of_process(gw.pid(), "VmRSS:"));
     let flood = script("tests/peers/flood.py").display().to_string();
     let rate = "2000".to_owned();
     let mut command = vec!["python3".to_owned(), flood, OURS.to_owned(), port, rate, seconds().to_string()];
@@ -159,7 +149,7 @@ fn a_flood_of_a_stranger_is_not_heard_and_leaves_nothing() {
         assert!(good.iter().filter(|g| !**g).count() < 2, "the flood is heard");
     }
     let memory = memory.unwrap();
-    let after = resident_kb(gw.pid());
+    let after = of_process(gw.pid(), "VmRSS:");
     println!("resident: {memory} kB before, {after} kB after");
     assert!(after <= memory + 1024, "{memory} kB became {after} kB");
 
