@@ -13,7 +13,7 @@ import json
 import os
 import sys
 
-from baresip import Account, CallFailed, CallTimeout, Config
+from baresip import Account, BaresipError, CallFailed, CallTimeout, Config
 from baresip.runtime import Runtime
 from baresip.ua import UserAgent
 
@@ -97,7 +97,7 @@ async def main():
             elif verb == "refused":
                 await refused(ua, line[1])
             elif verb == "answer":
-                await calls[-1].answer()
+                await answer(calls[-1])
                 tasks.append(asyncio.ensure_future(established(calls[-1])))
             elif verb == "digits":
                 await calls[-1].send_dtmf(line[1])
@@ -126,6 +126,18 @@ async def main():
         except Exception as e:
             say("failed", verb=verb, error=repr(e))
     await runtime.close()
+
+
+async def answer(call):
+    """Answers, and says so again while the phone waits for the PRACK of its ringing (it refuses until then)."""
+    for _ in range(250):
+        try:
+            return await call.answer()
+        except BaresipError as e:
+            if "temporarily unavailable" not in str(e):
+                raise
+            await asyncio.sleep(0.02)
+    raise TimeoutError("no PRACK in 5 s")
 
 
 async def refused(ua, uri):
