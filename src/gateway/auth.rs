@@ -42,6 +42,14 @@ impl LegAuth {
     }
 }
 
+/// The BYE that an ended leg owes once the ACK is in (RFC 3261 §15).
+#[derive(Debug)]
+pub struct Farewell {
+    pub(super) dialog: Dialog,
+    pub(super) flow: Option<Target>,
+    pub(super) auth: Option<LegAuth>,
+}
+
 /// A BYE that may be challenged after its leg is gone.
 #[derive(Debug)]
 pub struct Bye {

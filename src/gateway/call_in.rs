@@ -142,7 +142,7 @@ impl Gateway {
             draft.push("Record-Route", value);
         }
         if let Some(peer) = self.tx.peer_of(tx) {
-            draft.push("Contact", self.contact(peer));
+            draft.push("Contact", self.contact(peer, request.is_secure()));
         }
         draft.push("Allow", super::outside::ALLOW);
         draft.push("Supported", super::outside::SUPPORTED);

@@ -221,7 +221,8 @@ impl Gateway {
         draft.push("To", NameAddr::new(without_headers(&r.to)).to_string());
         draft.push("Call-ID", r.call_id.as_str());
         draft.push("CSeq", format!("{cseq} INVITE"));
-        draft.push("Contact", self.contact(target));
+        let routed = r.way.as_ref().is_some_and(|w| w.route && w.hop.is_secure());
+        draft.push("Contact", self.contact(target, routed || r.target.is_secure()));
         draft.push("Allow", super::outside::ALLOW);
         draft.push("Supported", super::outside::SUPPORTED);
         draft.push("User-Agent", name.as_str());

@@ -11,6 +11,7 @@ use super::sending::What;
 use crate::base::time::Now;
 use crate::media::command::Command;
 use crate::sdp::{self, Description, Direction, Local, Negotiated, SdpError};
+use crate::sip::dialog::Dialog;
 use crate::sip::transactions::ClientId;
 use crate::wire::{Method, Response};
 
@@ -308,7 +309,8 @@ impl Gateway {
 
     /// Our Contact as the far end of a leg should use it.
     pub(super) fn contact_of(&self, id: LegId) -> String {
-        let flow = self.legs.get(id).and_then(|l| l.flow);
-        flow.map(|f| self.contact(f)).unwrap_or_default()
+        let Some(leg) = self.legs.get(id) else { return String::new() };
+        let secure = leg.dialog().is_some_and(Dialog::is_secure);
+        leg.flow.map(|flow| self.contact(flow, secure)).unwrap_or_default()
     }
 }

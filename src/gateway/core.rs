@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::auth::Bye;
+use super::auth::{Bye, Farewell, LegAuth};
 use super::event::{Event, Hook};
 use super::leg::{Leg, LegId, Phase};
 use super::playback::Playback;
@@ -28,7 +28,6 @@ use crate::base::rng::Rng;
 use crate::base::time::Now;
 use crate::config::Config;
 use crate::media::command::{Command, Fact, PlaySlot, RecordSlot, RoomSlot, Slot};
-use crate::sip::dialog::Dialog;
 use crate::sip::digest_server::DigestServer;
 use crate::sip::limiter::Limiter;
 use crate::sip::locals::Locals;
@@ -60,9 +59,11 @@ pub struct Gateway {
     /// What our own requests are for.
     pub(super) outgoing: BTreeMap<ClientId, Purpose>,
     /// Dialogs of ended legs that owe a BYE once the ACK is in (RFC 3261 §15).
-    pub(super) farewells: BTreeMap<ServerId, (Dialog, Option<Target>)>,
+    pub(super) farewells: BTreeMap<ServerId, Farewell>,
     /// Tags of forks that have been ended, by INVITE.
     pub(super) ended_forks: BTreeMap<ClientId, Vec<String>>,
+    /// Credentials for what becomes of INVITEs that nobody waits for.
+    pub(super) forsaken: BTreeMap<ClientId, LegAuth>,
     /// INVITEs to phones, which are reached only the way they registered.
     pub(super) pinned: BTreeSet<ClientId>,
     /// Dialogs that ended a moment ago: their late requests are answered even if they come from far away.
@@ -125,6 +126,7 @@ impl Gateway {
             outgoing: BTreeMap::new(),
             farewells: BTreeMap::new(),
             ended_forks: BTreeMap::new(),
+            forsaken: BTreeMap::new(),
             pinned: BTreeSet::new(),
             recent: VecDeque::new(),
             stopping: false,
@@ -283,6 +285,7 @@ impl Gateway {
                     self.outgoing.remove(&tx);
                     self.byes.remove(&tx);
                     self.ended_forks.remove(&tx);
+                    self.forsaken.remove(&tx);
                     self.pinned.remove(&tx);
                 }
             }
@@ -344,6 +347,7 @@ impl Gateway {
             && self.byes.is_empty()
             && self.pinned.is_empty()
             && self.ended_forks.is_empty()
+            && self.forsaken.is_empty()
             && self.late_slots.is_empty()
             && self.closing_rooms.is_empty()
             && self.slots.is_empty()

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::auth::Farewell;
 use super::core::{Gateway, LAST_WORD};
 use super::leg::{LegId, Phase};
 use super::listening::quality_json;
@@ -25,7 +26,8 @@ impl Gateway {
             }
             Phase::Answered { tx, dialog } => {
                 // BYE may not go out before the ACK is in (RFC 3261 §15).
-                let farewell = (dialog.as_ref().clone(), leg.flow);
+                let auth = leg.auth.as_deref().cloned();
+                let farewell = Farewell { dialog: dialog.as_ref().clone(), flow: leg.flow, auth };
                 self.farewells.insert(*tx, farewell);
             }
             Phase::Up { .. } => return self.bye_now(now, id, reason),
@@ -47,8 +49,8 @@ impl Gateway {
 
     /// The BYE that an ended leg owed.
     pub(super) fn say_farewell(&mut self, now: Now, tx: ServerId) {
-        if let Some((mut dialog, flow)) = self.farewells.remove(&tx) {
-            self.send_bye(now, &mut dialog, flow, None);
+        if let Some(Farewell { mut dialog, flow, auth }) = self.farewells.remove(&tx) {
+            self.send_bye(now, &mut dialog, flow, auth);
         }
     }
 
@@ -75,9 +77,13 @@ impl Gateway {
         }
         self.incoming.retain(|_, l| *l != id);
         self.pending.retain(|_, p| !p.is_for(id));
-        for purpose in self.outgoing.values_mut() {
+        let auth = self.authentication_of(id);
+        for (tx, purpose) in &mut self.outgoing {
             match purpose {
-                Purpose::Invite(of) if *of == id => *purpose = Purpose::Abandoned,
+                Purpose::Invite(of) if *of == id => {
+                    *purpose = Purpose::Abandoned;
+                    self.forsaken.extend(auth.clone().map(|auth| (*tx, auth)));
+                }
                 Purpose::Change(of) if *of == id => *purpose = Purpose::Over,
                 Purpose::Invite(_)
                 | Purpose::Change(_)

@@ -5,9 +5,13 @@ use super::leg::{Inviting, Leg, LegId, Phase};
 use super::registrar::Binding;
 use super::sending::Purpose;
 use crate::base::time::Now;
+use crate::sip::dialog::Dialog;
 use crate::sip::target::Target;
 use crate::sip::transactions::ClientId;
 use crate::wire::{Response, Uri};
+
+/// Forks of one INVITE that are acknowledged and ended.
+const MAX_FORKS: usize = 16;
 
 impl Inviting {
     /// True when this INVITE is one that may still be answered.
@@ -64,8 +68,38 @@ impl Gateway {
 
     /// An INVITE that nobody waits for any more.
     pub(super) fn abandon(&mut self, now: Now, tx: ClientId) {
-        self.outgoing.insert(tx, Purpose::Abandoned);
+        self.forsake(tx);
         self.tx.cancel(now.mono, tx);
+    }
+
+    /// No leg takes the answer of an INVITE any more. A fork that answers all the same gets a BYE, for which the
+    /// credentials of the call are kept as long as an answer may come.
+    fn forsake(&mut self, tx: ClientId) {
+        if let Some(Purpose::Invite(id)) = self.outgoing.insert(tx, Purpose::Abandoned)
+            && let Some(auth) = self.authentication_of(id)
+        {
+            self.forsaken.insert(tx, auth);
+        }
+    }
+
+    /// A 2xx that no leg wants: acknowledged and ended at once (RFC 3261 §13.2.2.4).
+    pub(super) fn end_fork(&mut self, now: Now, tx: ClientId, response: &Response) {
+        let tag = response.common.to.tag().unwrap_or_default().to_owned();
+        let ended = self.ended_forks.entry(tx).or_default();
+        // Its ACK may still wait for an address when the next copy comes.
+        if ended.contains(&tag) || ended.len() >= MAX_FORKS {
+            return;
+        }
+        ended.push(tag);
+        let Ok(mut dialog) = Dialog::uac(response, &response.common.to.uri) else { return };
+        let flow = self.tx.target_of(tx);
+        dialog.pinned = flow.filter(|_| self.pinned.contains(&tx)).and_then(Self::uri_of);
+        self.send_ack(now, tx, &dialog, response.common.cseq, flow);
+        let auth = match self.outgoing.get(&tx) {
+            Some(Purpose::Invite(id)) => self.authentication_of(*id),
+            Some(_) | None => self.forsaken.get(&tx).cloned(),
+        };
+        self.send_bye(now, &mut dialog, flow, auth);
     }
 
     /// One of several phones has refused the call, or cannot be reached: true while others ring. Declining is for

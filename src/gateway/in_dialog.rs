@@ -258,7 +258,7 @@ impl Gateway {
         let same = |d: &Dialog| {
             d.call_id == c.call_id && Some(d.local_tag()) == c.to.tag() && d.is_from_peer(request)
         };
-        self.farewells.iter().find(|(_, (d, _))| same(d)).map(|(tx, _)| *tx)
+        self.farewells.iter().find(|(_, f)| same(&f.dialog)).map(|(tx, _)| *tx)
     }
 
     /// No ACK came in 32 s.

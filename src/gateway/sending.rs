@@ -14,9 +14,6 @@ use crate::sip::transactions::ClientId;
 use crate::wire::uri::Host;
 use crate::wire::{Draft, Method, Response, Uri};
 
-/// Forks of one INVITE that are acknowledged and ended.
-const MAX_FORKS: usize = 16;
-
 /// What a request of ours is for: who hears of its response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -317,22 +314,6 @@ impl Gateway {
             let flow = self.legs.get_mut(*id).and_then(|l| l.flow.as_mut());
             flow.filter(|f| f.conn == gone.conn).into_iter().for_each(|f| f.conn = None);
         }
-    }
-
-    /// A 2xx that no leg wants: acknowledged and ended at once (RFC 3261 §13.2.2.4).
-    pub(super) fn end_fork(&mut self, now: Now, tx: ClientId, response: &Response) {
-        let tag = response.common.to.tag().unwrap_or_default().to_owned();
-        let ended = self.ended_forks.entry(tx).or_default();
-        // Its ACK may still wait for an address when the next copy comes.
-        if ended.contains(&tag) || ended.len() >= MAX_FORKS {
-            return;
-        }
-        ended.push(tag);
-        let Ok(mut dialog) = Dialog::uac(response, &response.common.to.uri) else { return };
-        let flow = self.tx.target_of(tx);
-        dialog.pinned = flow.filter(|_| self.pinned.contains(&tx)).and_then(Self::uri_of);
-        self.send_ack(now, tx, &dialog, response.common.cseq, flow);
-        self.send_bye(now, &mut dialog, flow, None);
     }
 }
 

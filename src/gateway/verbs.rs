@@ -7,6 +7,7 @@ use super::error::GatewayError;
 use super::leg::{Kind, Leg, LegId, Phase};
 use super::snapshot::{LegView, view};
 use crate::base::time::Now;
+use crate::sip::target::{Target, Transport};
 
 /// Reasons of `DELETE /legs/{id}` for an unanswered inbound leg, and their responses.
 pub const REJECT_REASONS: &[(&str, u16)] = &[
@@ -175,10 +176,13 @@ impl Gateway {
         self.referral_answered(now, id);
     }
 
-    /// Our Contact as the far end at `peer` should use it.
-    pub(super) fn contact(&self, peer: crate::sip::target::Target) -> String {
-        let Some(local) = self.tx.locals().for_target(peer) else { return String::new() };
-        format!("<sip:{local}{}>", peer.transport.as_param())
+    /// Our Contact as the far end at `peer` should use it: `secure` where it is reached by a SIPS URI, so that it
+    /// must not come back by anything less (RFC 3261 §8.1.1.8, §12.1.1).
+    pub(super) fn contact(&self, peer: Target, secure: bool) -> String {
+        let tls = Target { transport: Transport::Tls, ..peer };
+        let target = if secure { tls } else { peer };
+        let Some(local) = self.tx.locals().for_target(target) else { return String::new() };
+        if secure { format!("<sips:{local}>") } else { format!("<sip:{local}{}>", peer.transport.as_param()) }
     }
 
     /// An address as it stands in a URI.

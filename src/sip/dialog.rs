@@ -131,6 +131,12 @@ impl Dialog {
         (draft, hop)
     }
 
+    /// True when its requests leave by a SIPS URI, so that our Contact in them has to be one (RFC 3261 §8.1.1.8).
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.remote_target.is_secure() || self.route_set.first().is_some_and(|r| r.uri.is_secure())
+    }
+
     /// The URI of the next hop.
     #[must_use]
     pub fn next_hop(&self) -> &Uri {

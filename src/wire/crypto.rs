@@ -3,7 +3,7 @@
 use std::fmt;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
 use crate::base::rng::Rng;
 
@@ -158,7 +158,8 @@ impl Crypto {
             return None;
         }
         let mut parts = rest.split('|');
-        let decoded = STANDARD.decode(parts.next()?).ok()?;
+        // RFC 4568 §6.1 leaves open whether a key is padded, and there are those that do not.
+        let decoded = STANDARD_NO_PAD.decode(parts.next()?.trim_end_matches('=')).ok()?;
         // What follows is a lifetime, which no call of ours reaches, or an identifier, which has a colon.
         if parts.any(|p| p.contains(':')) {
             return None;
@@ -239,7 +240,9 @@ mod tests {
         let keys = OurKeys::random(&mut Rng::from_number(1));
         let lines: Vec<Crypto> = keys.offer().collect();
         for (line, suite) in lines.iter().zip(Suite::ALL) {
-            assert_eq!(Crypto::parse(&line.to_string()), Some(*line));
+            let written = line.to_string();
+            assert_eq!(Crypto::parse(&written), Some(*line));
+            assert_eq!(Crypto::parse(written.trim_end_matches('=')), Some(*line), "without padding");
             assert_eq!(keys.of(suite), Some(line.key));
             let used = suite.key_len() + suite.salt_len();
             assert!(line.key.all().len() == used && !format!("{line:?}").contains("bytes"));

@@ -96,6 +96,18 @@ pub struct Request {
     pub common: Common,
 }
 
+impl Request {
+    /// True when it came by a SIPS URI, so that the Contact in its response has to be one (RFC 3261 §12.1.1).
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        let back = match self.common.route("Record-Route") {
+            Ok(route) if !route.is_empty() => route.first().map(|r| r.uri.is_secure()),
+            Ok(_) | Err(_) => self.common.contacts.first().map(|c| c.uri.is_secure()),
+        };
+        self.uri.is_secure() || back == Some(true)
+    }
+}
+
 /// A response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {

@@ -67,6 +67,12 @@ impl Uri {
         }
     }
 
+    /// True for `sips:`.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.sip().is_some_and(|u| u.secure)
+    }
+
     /// The SIP or SIPS URI, if it is one.
     #[must_use]
     pub fn sip(&self) -> Option<&SipUri> {

@@ -32,6 +32,7 @@ mod hold;
 mod hook;
 mod load;
 mod mixed;
+mod nat;
 #[path = "../media/network.rs"]
 mod network;
 mod office;
@@ -44,6 +45,8 @@ mod scan;
 mod servers;
 mod session;
 mod sounds;
+mod space;
+mod suites;
 mod tls;
 mod tour;
 mod transfer;

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::space::Space;
+
 /// A process whose standard output is lines, and which takes lines.
 pub struct Lines {
     pub child: Child,
@@ -122,10 +124,28 @@ impl Phone {
         )
     }
 
+    /// A phone at this address of another network.
+    pub fn in_space(space: &Space, ip: &str, dir: &Path, port: u16, user: &str, parameters: &[&str]) -> Self {
+        let (voice, file) = Self::voice(dir, port);
+        let mut command = space.command(python());
+        command.env("PHONE_IP", ip);
+        Self { voice, ..Self::run(command, dir, port, &file, user, parameters) }
+    }
+
     /// A phone whose account has further parameters.
     fn with_parameters(dir: &Path, port: u16, voice: &Path, user: &str, parameters: &[&str]) -> Self {
+        Self::run(Command::new(python()), dir, port, voice, user, parameters)
+    }
+
+    fn run(
+        mut command: Command,
+        dir: &Path,
+        port: u16,
+        voice: &Path,
+        user: &str,
+        parameters: &[&str],
+    ) -> Self {
         let heard = dir.join(format!("heard-{port}.raw"));
-        let mut command = Command::new(python());
         command.arg(script("tests/peers/phone.py")).arg(port.to_string()).arg(voice).arg(&heard).arg(user);
         command.args(parameters);
         let lines = Lines::start(command.stderr(Stdio::null()));

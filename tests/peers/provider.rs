@@ -1,14 +1,17 @@
 //! A trunk to Kamailio, with every digest algorithm, and rtpengine between for one of them: registration, calls
 //! both ways, refusals, farewell.
 
+use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::office::{Office, done};
 use crate::phone::{Phone, correlation, script};
 
 /// Ends what it holds, and the processes that has made, at the end.
-struct Server(Child);
+pub struct Server(Child);
 
 impl Drop for Server {
     fn drop(&mut self) {
@@ -17,7 +20,7 @@ impl Drop for Server {
     }
 }
 
-fn start(command: &mut Command) -> Server {
+pub fn start(command: &mut Command) -> Server {
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     Server(child.expect("the peers are installed by `make test`"))
 }
@@ -33,7 +36,7 @@ fn kamailio(dir: &Path, port: u16, algorithm: &str, relay: Option<u16>) -> Serve
     start(&mut command)
 }
 
-fn rtpengine(dir: &Path, port: u16) -> Server {
+pub fn rtpengine(dir: &Path, port: u16) -> Server {
     let mut command = Command::new("rtpengine");
     command.args([
         "--config-file=none",
@@ -44,7 +47,30 @@ fn rtpengine(dir: &Path, port: u16) -> Server {
     ]);
     command.args(["--port-min=41000", "--port-max=41100", &format!("--listen-ng=127.0.0.1:{port}")]);
     command.arg(format!("--pidfile={}/rtpengine.pid", dir.display()));
-    start(&mut command)
+    let server = start(&mut command);
+    // Calls that come before it listens have no media.
+    assert!(ask(port, "d7:command4:pinge").contains("pong"));
+    server
+}
+
+/// rtpengine's reply to a command, as soon as it listens.
+pub fn ask(port: u16, command: &str) -> String {
+    let asks = UdpSocket::bind("127.0.0.1:0").unwrap();
+    asks.connect(("127.0.0.1", port)).unwrap();
+    asks.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    // A request of the same number gets the same reply once more.
+    static NUMBER: AtomicU32 = AtomicU32::new(1);
+    let request = format!("{} {command}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    let mut reply = vec![0; 65536];
+    loop {
+        if let Ok(n) = asks.send(request.as_bytes()).and_then(|_| asks.recv(&mut reply)) {
+            return String::from_utf8_lossy(&reply[..n]).into_owned();
+        }
+        assert!(Instant::now() < until, "rtpengine does not answer");
+        // A port without a listener is refused at once.
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
 }
 
 fn subscriber(office: &Office, port: u16, provider: u16) -> Phone {

@@ -8,55 +8,17 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::common::{Gateway, figure_of, of_process};
-use crate::phone::{Lines, python, script, sweep, write_voice};
+use crate::phone::{Lines, Phone, python, script};
+use crate::space::Space;
 
 const OURS: &str = "198.51.100.1";
 const THEIRS: &str = "198.51.100.2";
-const SPACE: &str = "branchline-scan";
 /// Calls at once.
 const CALLS: u64 = 50;
 
 /// Length of the flood, and of the time without it, seconds; `make soak` asks for more.
 fn seconds() -> u64 {
     std::env::var("FLOOD_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(10)
-}
-
-fn ip(arguments: &str) -> bool {
-    let ran = Command::new("ip").args(arguments.split(' ')).stderr(Stdio::null()).status();
-    ran.expect("ip is installed by `make test`").success()
-}
-
-/// A network beyond a cable, where the stranger lives. Loopback is trusted, so that it cannot live there.
-struct Space;
-
-impl Space {
-    fn make() -> Self {
-        ip(&format!("netns del {SPACE}"));
-        for step in [
-            format!("netns add {SPACE}"),
-            "link add blh type veth peer name bls".to_owned(),
-            format!("link set bls netns {SPACE}"),
-            format!("addr add {OURS}/24 dev blh"),
-            "link set blh up".to_owned(),
-            format!("-n {SPACE} addr add {THEIRS}/24 dev bls"),
-            format!("-n {SPACE} link set bls up"),
-        ] {
-            assert!(ip(&step), "ip {step}: this test makes a network namespace, which takes root");
-        }
-        Self
-    }
-
-    fn run(command: &mut Vec<String>) -> Command {
-        let mut c = Command::new("ip");
-        c.args(["netns", "exec", SPACE]).args(command);
-        c
-    }
-}
-
-impl Drop for Space {
-    fn drop(&mut self) {
-        ip(&format!("netns del {SPACE}"));
-    }
 }
 
 struct Figures {
@@ -101,16 +63,15 @@ fn share(gw: &Gateway, before: &Figures) -> (Figures, f64) {
 }
 
 /// The same calls first without and then with the flood: true when they are as good.
-fn is_undisturbed(gw: &Gateway, dir: &Path, sip: &str, memory: &mut Option<u64>) -> bool {
+fn is_undisturbed(space: &Space, gw: &Gateway, dir: &Path, sip: &str, memory: &mut Option<u64>) -> bool {
     let port = sip.rsplit(':').next().unwrap().to_owned();
     let before = figures(gw);
     calls(dir, sip, seconds());
     let (quiet, without) = share(gw, &before);
     memory.get_or_insert_with(|| of_process(gw.pid(), "VmRSS:"));
-    let flood = script("tests/peers/flood.py").display().to_string();
-    let rate = "2000".to_owned();
-    let mut command = vec!["python3".to_owned(), flood, OURS.to_owned(), port, rate, seconds().to_string()];
-    let flood = Space::run(&mut command).stdout(Stdio::piped()).spawn().unwrap();
+    let mut flood = space.command("python3");
+    flood.arg(script("tests/peers/flood.py")).args([OURS, port.as_str(), "2000", &seconds().to_string()]);
+    let flood = flood.stdout(Stdio::piped()).spawn().unwrap();
     calls(dir, sip, seconds());
     let told = flood.wait_with_output().unwrap();
     let told: Value = serde_json::from_slice(&told.stdout).unwrap();
@@ -124,7 +85,9 @@ fn is_undisturbed(gw: &Gateway, dir: &Path, sip: &str, memory: &mut Option<u64>)
 
 #[test]
 fn a_flood_of_a_stranger_is_not_heard_and_leaves_nothing() {
-    let _space = Space::make();
+    let mut space = Space::make("branchline-scan");
+    let (ours, theirs) = (format!("{OURS}/24"), format!("{THEIRS}/24"));
+    Space::cable(None, ("blh", ours.as_str()), &mut space, ("bls", theirs.as_str()));
     let dir = std::env::temp_dir().join(format!("branchline-scan-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     std::fs::write(dir.join("voice.ul"), (0..8000u32).map(|i| (i * 37 % 251) as u8).collect::<Vec<u8>>())
@@ -145,7 +108,7 @@ fn a_flood_of_a_stranger_is_not_heard_and_leaves_nothing() {
     let mut memory = None;
     let mut good = Vec::new();
     while !(good.first() == Some(&true) || good.len() == 3) {
-        good.push(is_undisturbed(&gw, &dir, &sip, &mut memory));
+        good.push(is_undisturbed(&space, &gw, &dir, &sip, &mut memory));
         assert!(good.iter().filter(|g| !**g).count() < 2, "the flood is heard");
     }
     let memory = memory.unwrap();
@@ -155,12 +118,12 @@ fn a_flood_of_a_stranger_is_not_heard_and_leaves_nothing() {
 
     // A scanner learns neither what we are nor who there is.
     for tool in ["svmap", "svwar"] {
-        let mut scan: Vec<String> =
-            vec!["timeout".into(), "20".into(), tool.into(), "-p".into(), port.clone(), OURS.into()];
+        let mut scan = space.command("timeout");
+        scan.args(["20", tool, "-p", port.as_str(), OURS]);
         if tool == "svwar" {
-            scan.extend(["-e".into(), "100-120".into(), "--force".into()]);
+            scan.args(["-e", "100-120", "--force"]);
         }
-        let out = Space::run(&mut scan).output().unwrap();
+        let out = scan.output().unwrap();
         let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
         assert!(text.contains("found nothing"), "{tool}: {text}");
     }
@@ -173,26 +136,14 @@ fn a_flood_of_a_stranger_is_not_heard_and_leaves_nothing() {
         "no event of a stranger: {seen}"
     );
     // A phone out there that knows a password of ours may call; one that does not may not.
-    let voice = dir.join("voice.wav");
-    write_voice(&voice, &sweep(300.0, 900.0));
     for (password, outcome) in [("wrong", "not established"), ("secret", "established")] {
-        let mut phone = vec![
-            python().display().to_string(),
-            script("tests/peers/phone.py").display().to_string(),
-            "5900".to_owned(),
-            voice.display().to_string(),
-            dir.join("heard.raw").display().to_string(),
-            "anna".to_owned(),
-            format!("set:password={password}"),
-            format!("set:domain={sip}"),
-        ];
-        let mut phone = Lines::start(Space::run(&mut phone).env("PHONE_IP", THEIRS).stderr(Stdio::null()));
-        phone.json("is", "ready", 20);
+        let (password, domain) = (format!("set:password={password}"), format!("set:domain={sip}"));
+        let mut phone = Phone::in_space(&space, THEIRS, &dir, 5900, "anna", &[&password, &domain]);
         phone.say(&format!("dial sip:desk@{sip}"));
-        phone.json("is", outcome, 30);
+        phone.lines.json("is", outcome, 30);
         if outcome == "established" {
             phone.say("hangup");
-            phone.json("is", "ended", 10);
+            phone.wait("ended");
         }
     }
     // The last of the calls' own transactions linger for half a minute.

@@ -1,6 +1,7 @@
 //! Digest authentication of what we send in a call, by far ends and proxies of several habits.
 
 use branchline::sip::digest::Credentials;
+use branchline::sip::target::{Target, Transport};
 
 use crate::calls::{A, B, FOREVER, call_to, report, seeds, total};
 use crate::guard::Guard;
@@ -72,6 +73,71 @@ fn a_far_end_that_challenges_for_ever_is_left_alone() {
     net.check_end("never content");
 }
 
+/// 10.0.0.50 answers a request.
+fn answer_at_50(net: &mut Net, request: &[u8], status: &str, tag: &str, more: &str) {
+    let text = std::str::from_utf8(request).unwrap();
+    let copied: Vec<&str> = text
+        .lines()
+        .filter(|l| ["Via", "From", "Call-ID", "CSeq"].iter().any(|n| l.starts_with(n)))
+        .collect();
+    let (head, body) = more.split_once("\r\n\r\n").unwrap_or((more, ""));
+    let reply = format!(
+        "SIP/2.0 {status}\r\n{}\r\nTo: <sip:x@10.0.0.50>;tag={tag}\r\n{}\r\nContent-Length: {}\r\n\r\n{body}",
+        copied.join("\r\n"),
+        head.trim_end(),
+        body.len(),
+    );
+    let addr = "10.0.0.50:5060".parse().unwrap();
+    let source = Target { transport: Transport::Udp, addr, conn: None };
+    net.with(A, |gw, now| gw.handle_message(now, source, reply.as_bytes()));
+}
+
+/// The last request to 10.0.0.50 of this method and tag.
+fn asked_at_50(net: &Net, method: &str, tag: &str) -> String {
+    let all = net.unreachable.iter().rev().map(|b| String::from_utf8_lossy(b).into_owned());
+    let is =
+        |t: &String| t.starts_with(method) && t.lines().any(|l| l.starts_with("To:") && l.ends_with(tag));
+    all.into_iter().find(is).unwrap_or_else(|| panic!("no {method} to {tag}"))
+}
+
+#[test]
+fn a_fork_that_answers_late_gets_a_bye_with_credentials() {
+    let mut net = Net::new(1, 1, crate::net::NONE, "");
+    let credentials = Credentials { username: "alice".into(), password: "secret".into() };
+    let wanted =
+        branchline::gateway::command::Originate { auth: Some(credentials), ..call_to("sip:x@10.0.0.50") };
+    let leg = net.with(A, |gw, now| gw.originate(now, wanted)).unwrap().id;
+    let invite = net.unreachable.pop().expect("an INVITE to 10.0.0.50");
+    let challenge =
+        |nonce: &str| format!("Proxy-Authenticate: Digest realm=\"office\", qop=\"auth\", nonce=\"{nonce}\"");
+    answer_at_50(&mut net, &invite, "407 Who", "p", &challenge("1"));
+    let invite = asked_at_50(&net, "INVITE", "50>").into_bytes();
+    let with_sdp = |contact: &str| {
+        let sdp = sdp(1, "sendrecv");
+        format!("Contact: <sip:{contact}@10.0.0.50>\r\nContent-Type: application/sdp\r\n\r\n{sdp}")
+    };
+    answer_at_50(&mut net, &invite, "200 OK", "a", &with_sdp("a"));
+    assert_eq!(net.nodes[A].gw.leg(&leg).map(|l| l.state), Ok("connected"));
+    // One while the call is up, one when it is over; the proxy has forgotten its nonce meanwhile.
+    answer_at_50(&mut net, &invite, "200 OK", "b", &with_sdp("b"));
+    net.with(A, |gw, now| gw.hang_up_leg(now, &leg, None)).unwrap();
+    answer_at_50(&mut net, &invite, "200 OK", "c", &with_sdp("c"));
+    for fork in ["b", "c"] {
+        let bye = asked_at_50(&net, "BYE", &format!("tag={fork}"));
+        assert!(
+            bye.starts_with(&format!("BYE sip:{fork}@10.0.0.50 ")) && bye.contains("nonce=\"1\""),
+            "{bye}"
+        );
+        answer_at_50(&mut net, bye.as_bytes(), "407 Who", fork, &challenge("2"));
+        let again = asked_at_50(&net, "BYE", &format!("tag={fork}"));
+        assert!(again.contains("Proxy-Authorization: Digest") && again.contains("nonce=\"2\""), "{again}");
+        answer_at_50(&mut net, again.as_bytes(), "200 OK", fork, "");
+    }
+    net.run_for(FOREVER);
+    assert_eq!(net.reason(A, &leg).as_deref(), Some("api_hangup"));
+    net.check_end("forks");
+}
+
 #[test]
 fn nobody_but_whom_we_called_gets_an_answer() {
     let mut net = Net::new(1, 1, crate::net::NONE, "");
@@ -82,21 +148,8 @@ fn nobody_but_whom_we_called_gets_an_answer() {
         branchline::gateway::command::Originate { auth: Some(credentials), ..call_to("sip:x@10.0.0.50") };
     let leg = net.with(A, |gw, now| gw.originate(now, wanted)).unwrap().id;
     let invite = net.unreachable.pop().expect("an INVITE to 10.0.0.50");
-    let text = String::from_utf8(invite).unwrap();
-    let copied: Vec<&str> = text
-        .lines()
-        .filter(|l| ["Via", "From", "Call-ID", "CSeq"].iter().any(|n| l.starts_with(n)))
-        .collect();
-    let reply = format!(
-        "SIP/2.0 302 Moved\r\n{}\r\nTo: <sip:x@10.0.0.50>;tag=m\r\nContact: <sip:phone@10.0.0.99:5060>\r\nContent-Length: 0\r\n\r\n",
-        copied.join("\r\n")
-    );
-    let source = branchline::sip::target::Target {
-        transport: branchline::sip::target::Transport::Udp,
-        addr: "10.0.0.50:5060".parse().unwrap(),
-        conn: None,
-    };
-    net.with(A, |gw, now| gw.handle_message(now, source, reply.as_bytes()));
+    let contact = "Contact: <sip:phone@10.0.0.99:5060>\r\n";
+    answer_at_50(&mut net, &invite, "302 Moved", "m", contact);
     net.run_for(FOREVER);
     assert_eq!(net.reason(A, &leg).as_deref(), Some("unauthorized"));
     let guard = net.phone.guard.as_ref().unwrap();

@@ -15,6 +15,7 @@ use branchline::gateway::work::{Work, WorkId, WorkResult};
 use branchline::media::command::{Command, Fact, Quality};
 use branchline::sip::locals::Locals;
 use branchline::sip::target::{NextHop, Target, Transport};
+use branchline::wire::uri::Host;
 
 use crate::phone::{PHONE, Phone};
 
@@ -76,6 +77,8 @@ pub struct Net {
     pub injected: Injected,
     /// How often each method, or status code, was sent.
     pub traffic: BTreeMap<String, u64>,
+    /// What went over TLS.
+    pub secure: Vec<String>,
     /// What was sent to nobody.
     pub unreachable: Vec<Vec<u8>>,
     /// Things tests want to do later.
@@ -112,6 +115,7 @@ impl Net {
             sequence: 0,
             injected: Injected::default(),
             traffic: BTreeMap::new(),
+            secure: Vec::new(),
             unreachable: Vec::new(),
             agenda: BTreeSet::new(),
         };
@@ -196,7 +200,12 @@ impl Net {
 
     /// Puts a message on the wire, as `from` would.
     pub fn send(&mut self, from: SocketAddr, target: Target, bytes: &[u8]) {
-        let to = self.nodes.iter().position(|n| n.addr == target.addr);
+        let tls = target.transport == Transport::Tls;
+        if tls {
+            self.secure.push(String::from_utf8_lossy(bytes).into_owned());
+        }
+        let is = |n: &Node| n.addr == target.addr || tls && n.addr.ip() == target.addr.ip();
+        let to = self.nodes.iter().position(is);
         if to.is_none() && target.addr.to_string() != PHONE {
             self.unreachable.push(bytes.to_vec());
             return;
@@ -238,6 +247,9 @@ impl Net {
 
     /// `node1.test` is the second node, `node3-1.test` the fourth and, should that fail, the second.
     fn targets_of(&self, hop: &NextHop) -> Vec<Target> {
+        if let Host::Ip(ip) = hop.host {
+            return vec![hop.at(ip)];
+        }
         let Some(list) = hop
             .host
             .to_string()

@@ -70,3 +70,33 @@ fn a_call_over_tcp_stays_on_tcp() {
         net.check_end(&format!("seed {seed}"));
     }
 }
+
+#[test]
+fn a_call_by_sips_is_not_answered_by_less() {
+    let mut net = Net::new(1, 2, NONE, "");
+    let call = call_to("sips:bob@node1.test");
+    let a = net.with(A, |gw, now| gw.originate(now, call)).unwrap().id;
+    let b = until_ringing(&mut net).unwrap();
+    net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
+    net.run(net.at(7_000));
+    for (node, leg) in [(A, &a), (B, &b)] {
+        net.with(node, |gw, now| gw.hold(now, leg, true)).unwrap();
+        net.run_for(20_000);
+        net.with(node, |gw, now| gw.hold(now, leg, false)).unwrap();
+        net.run_for(20_000);
+    }
+    net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)).unwrap();
+    net.run(net.at(FOREVER));
+    assert_eq!(net.reason(B, &b).unwrap(), "remote_bye");
+    // Every Contact of the call, of both sides, is a SIPS URI without the name of a transport (RFC 3261 §26.2.2).
+    let of = |message: &str| {
+        let line = message.lines().find(|l| l.starts_with("Contact:"));
+        line.map(|l| l.trim_start_matches("Contact:").trim().to_owned())
+    };
+    let contacts: Vec<String> = net.secure.iter().filter_map(|m| of(m)).collect();
+    assert!(contacts.len() >= 12, "{contacts:?}");
+    for contact in &contacts {
+        assert!(["<sips:10.0.0.1:5061>", "<sips:10.0.0.2:5061>"].contains(&contact.as_str()), "{contact}");
+    }
+    net.check_end("sips");
+}
