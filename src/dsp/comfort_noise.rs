@@ -1,4 +1,5 @@
-//! The faint noise of a room in which nobody says anything, so that nobody takes the line for dead.
+//! Noise instead of silence, so that nobody takes the line for dead: a faint one in rooms in which nobody says anything,
+//! and that of a far end which tells how loud it is and sends nothing more (RFC 3389).
 
 /// Largest sample of the white noise it is made of.
 const WHITE: f32 = 4.0;
@@ -24,11 +25,7 @@ impl ComfortNoise {
     /// Adds noise to a sum.
     pub fn add(&mut self, sum: &mut [i32]) {
         for s in sum {
-            // Marsaglia's xorshift: quick, and random enough for the ear.
-            self.state ^= self.state << 13;
-            self.state ^= self.state >> 17;
-            self.state ^= self.state << 5;
-            let white = (self.state as i32 as f32) * (WHITE / 2_147_483_648.0);
+            let white = next(&mut self.state) * WHITE;
             self.first += ALPHA * (white - self.first);
             self.second += ALPHA * (self.first - self.second);
             *s += (self.second * GAIN).round() as i32;
@@ -36,9 +33,55 @@ impl ComfortNoise {
     }
 }
 
+/// A random number of −1 to 1, by Marsaglia's xorshift: quick, and random enough for the ear.
+fn next(state: &mut u32) -> f32 {
+    *state ^= *state << 13;
+    *state ^= *state >> 17;
+    *state ^= *state << 5;
+    (*state as i32 as f32) / 2_147_483_648.0
+}
+
+/// White noise of a level.
+#[derive(Debug, Clone)]
+pub struct LevelNoise {
+    state: u32,
+    amplitude: f32,
+}
+
+impl LevelNoise {
+    /// Noise `level` dB below overload, 0 to 127 (RFC 3389 §3.1); the upper bit of the byte means nothing.
+    #[must_use]
+    pub fn new(level: u8) -> Self {
+        let rms = 32_768.0 * 10f32.powf(-f32::from(level & 0x7f) / 20.0);
+        // Numbers evenly spread up to an amplitude have a root mean square of it over √3.
+        Self { state: 0x9e37_79b9, amplitude: (rms * 3f32.sqrt()).min(32_767.0) }
+    }
+
+    /// The same noise at another level.
+    pub fn set_level(&mut self, level: u8) {
+        self.amplitude = Self::new(level).amplitude;
+    }
+
+    /// The next samples of it.
+    pub fn fill(&mut self, out: &mut [i16]) {
+        out.fill_with(|| (next(&mut self.state) * self.amplitude).round() as i16);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn noise_of_a_level_has_that_level() {
+        for level in [30u8, 50, 70, 0xc6, 127] {
+            let mut out = [0i16; 16_000];
+            LevelNoise::new(level).fill(&mut out);
+            let rms = (out.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>() / 16_000.0).sqrt();
+            let wanted = 32_768.0 * 10f64.powf(-f64::from(level & 0x7f) / 20.0);
+            assert!((rms - wanted).abs() < wanted * 0.02 + 0.3, "{level}: {rms} instead of {wanted}");
+        }
+    }
 
     #[test]
     fn it_is_faint_and_never_gone() {

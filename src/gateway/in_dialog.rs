@@ -1,21 +1,18 @@
 //! Requests inside a call: BYE, re-INVITE, INFO, and the ACKs that complete what we answered.
 
-use serde_json::Value;
-
 use super::call_in::offer_of;
 use super::core::Gateway;
 use super::leg::{Leg, LegId, Phase};
 use super::outside::refusal_of_body;
 use crate::base::rng::Rng;
 use crate::base::time::Now;
-use crate::media::command::Slot;
 use crate::sdp::{self, Description, Keyed, Local, SdpError};
 use crate::sip::dialog::Dialog;
 use crate::sip::session_timer;
 use crate::sip::target::Target;
 use crate::sip::transactions::ServerId;
 use crate::wire::crypto::OurKeys;
-use crate::wire::{Draft, Method, Request};
+use crate::wire::{Method, Request};
 
 impl Gateway {
     /// A request with a To tag.
@@ -271,52 +268,6 @@ impl Gateway {
             self.bye_now(now, id, "ack_timeout");
         }
     }
-
-    /// INFO: digits as `application/dtmf-relay` or `application/dtmf` (decisions 22).
-    fn info(&mut self, now: Now, tx: ServerId, id: LegId, request: &Request) {
-        let text = String::from_utf8_lossy(&request.common.body).into_owned();
-        let digit = match request.common.content_type().as_deref() {
-            None if text.is_empty() => return self.respond_plain_info(now, tx),
-            Some("application/dtmf-relay") => relay_digit(&text),
-            Some("application/dtmf") => plain_digit(&text),
-            Some(_) | None => return self.refuse_body(now, tx, 415, "Unsupported Media Type"),
-        };
-        let Some(digit) = digit else {
-            let draft: Option<Draft> = self.tx.draft(tx, 400, "Bad Request: no digit in the body");
-            if let Some(draft) = draft {
-                self.tx.respond(now.mono, tx, 400, &draft);
-            }
-            return;
-        };
-        self.respond_plain_info(now, tx);
-        self.publish_digit(now, id, digit);
-    }
-
-    fn respond_plain_info(&mut self, now: Now, tx: ServerId) {
-        if let Some(draft) = self.tx.draft(tx, 200, "OK") {
-            self.tx.respond(now.mono, tx, 200, &draft);
-        }
-    }
-
-    /// A digit from the media of a leg.
-    pub(super) fn digit_received(&mut self, now: Now, slot: Slot, digit: char) {
-        if let Some(id) = self.slots.get(&slot).copied() {
-            self.publish_digit(now, id, digit);
-        }
-    }
-
-    fn publish_digit(&mut self, now: Now, id: LegId, digit: char) {
-        let Some(leg) = self.legs.get_mut(id) else { return };
-        if matches!(leg.phase, Phase::Ending { .. }) {
-            return;
-        }
-        leg.digits += 1;
-        let fields: Vec<(&'static str, Value)> =
-            vec![("digit", digit.to_string().into()), ("seq", leg.digits.into())];
-        let kind = if self.config.events.dtmf_type == "dtmf.received" { "dtmf.received" } else { "leg.dtmf" };
-        self.publish(now, id, kind, fields);
-        self.broadcast_digit(id, digit);
-    }
 }
 
 /// Keys of suites that are not in use are new at every description, lest one is used twice from the start.
@@ -337,43 +288,5 @@ pub(super) fn too_early(leg: &Leg) -> Option<(u16, &'static str)> {
         Phase::Up { .. } | Phase::Answered { .. } | Phase::Ringing { .. } | Phase::Ending { .. } => {
             Some((500, "Server Internal Error: another INVITE is in progress"))
         }
-    }
-}
-
-/// `Signal=5` of `application/dtmf-relay`.
-fn relay_digit(text: &str) -> Option<char> {
-    let line = text.lines().find_map(|l| {
-        let (name, value) = l.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("signal").then(|| value.trim())
-    })?;
-    plain_digit(line)
-}
-
-/// A single digit; `10` and `11` stand for `*` and `#` in some phones.
-fn plain_digit(text: &str) -> Option<char> {
-    match text.trim() {
-        "10" => Some('*'),
-        "11" => Some('#'),
-        t => {
-            let mut chars = t.chars();
-            let digit = chars.next()?.to_ascii_uppercase();
-            (chars.next().is_none() && "0123456789*#ABCD".contains(digit)).then_some(digit)
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn info_bodies_hold_one_digit() {
-        assert_eq!(relay_digit("Signal= 5\r\nDuration= 160\r\n"), Some('5'));
-        assert_eq!(relay_digit("Duration=160\r\nsignal=d"), Some('D'));
-        assert_eq!(
-            (plain_digit(" # "), plain_digit("11"), plain_digit("12"), plain_digit("")),
-            (Some('#'), Some('#'), None, None)
-        );
-        assert_eq!(relay_digit("Signal=X"), None);
     }
 }

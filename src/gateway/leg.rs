@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::auth::LegAuth;
 use super::change::Change;
+use super::digits::Keys;
 use super::event::Hook;
 use super::ports::Port;
 use super::referred::Referral;
@@ -167,6 +168,8 @@ pub struct Leg {
     pub seq: u64,
     /// Digits received so far.
     pub digits: u64,
+    /// Digits that may come a second time another way.
+    pub keys: Keys,
     /// Who waits for its quality.
     pub askers: Vec<Handle>,
     /// Answering-machine detection that begins when it is connected.

@@ -9,6 +9,7 @@ pub mod change;
 pub mod command;
 pub mod controls;
 pub mod core;
+pub mod digits;
 pub mod ending;
 pub mod error;
 pub mod event;

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::core::Gateway;
+use super::digits::Keys;
 use super::error::GatewayError;
 use super::leg::{Kind, Leg, LegId, Phase};
 use super::snapshot::{LegView, view};
@@ -54,6 +55,7 @@ impl Leg {
             answered: None,
             seq: 0,
             digits: 0,
+            keys: Keys::default(),
             codecs: Vec::new(),
             port: None,
             slot: None,

@@ -171,6 +171,8 @@ impl<W: Wire> Engine<W> {
             Order::Join(slot, room, mut converters) => {
                 let _none: Option<Report<W>> = with(&mut self.legs, slot, |l| {
                     l.room = Some(room);
+                    // It fades in, and nothing of it is heard where it comes in muted.
+                    l.open.1 = false;
                     std::mem::swap(&mut l.converters, &mut converters);
                 });
                 Some(Report::Converters(converters))
@@ -252,10 +254,11 @@ impl<W: Wire> Engine<W> {
     fn mix(&mut self) {
         for leg in self.legs.iter_mut().flatten() {
             let was_in_mix = std::mem::take(&mut leg.in_mix);
+            leg.open_or_close();
             let Some(Some(room)) = leg.room.and_then(|r| self.rooms.get_mut(usize::from(r))) else {
                 continue;
             };
-            if leg.muted || leg.held || leg.is_quiet() {
+            if leg.is_shut() || leg.is_quiet() {
                 continue;
             }
             let (n, m) = (leg.frame_len(), room.frame_len());
@@ -276,6 +279,7 @@ impl<W: Wire> Engine<W> {
                 }
                 None => copy(input, in_room),
             }
+            Leg::<W>::ramp(leg.open, in_room);
             leg.in_mix = true;
         }
         self.sum_up();
@@ -357,10 +361,16 @@ impl<W: Wire> Engine<W> {
                 Target::Voice(slot) => {
                     let Some(Some(leg)) = self.legs.get(usize::from(slot)) else { continue };
                     let n = leg.frame_len();
-                    let said = if leg.muted || leg.held { &[0; MAX_FRAME] } else { &leg.input };
-                    if let Some(said) = said.get(..n) {
-                        recording.mono(self.tick, said);
+                    let (Some(said), Some(frame)) = (leg.input.get(..n), self.frame.get_mut(..n)) else {
+                        continue;
+                    };
+                    if leg.is_shut() {
+                        frame.fill(0);
+                    } else {
+                        copy(said, frame);
+                        Leg::<W>::ramp(leg.open, frame);
                     }
+                    recording.mono(self.tick, frame);
                 }
             }
         }

@@ -25,6 +25,9 @@ use crate::sdp::Negotiated;
 /// Batches of datagrams taken in one tick at most: over 12,000 a second.
 const MAX_BATCHES: usize = 16;
 
+/// The payload type of comfort noise beside codecs of a clock of 8,000 Hz (RFC 3389 §4), which some send unasked.
+const COMFORT_NOISE: u8 = 13;
+
 /// Facts that wait until the report queue has room.
 pub(super) type Pending = heapless::Deque<char, 64>;
 
@@ -62,6 +65,8 @@ pub struct Leg<W> {
     pub(super) rate: u32,
     pub(super) sending: Sending,
     pub(super) muted: bool,
+    /// Whether it was heard in the last tick, and is in this one.
+    pub(super) open: (bool, bool),
     pub(super) deaf: bool,
     /// On hold by our side: neither hears its room nor is heard there.
     pub(super) held: bool,
@@ -126,6 +131,7 @@ impl<W: Wire> Leg<W> {
             rate: stream.codec.sample_rate(),
             sending: Sending::new(ssrc),
             muted,
+            open: (!muted, !muted),
             deaf,
             held: false,
             room: None,
@@ -169,6 +175,28 @@ impl<W: Wire> Leg<W> {
     #[must_use]
     pub fn rate(&self) -> u32 {
         self.rate
+    }
+
+    /// Notes whether others may hear it in this tick.
+    pub(super) fn open_or_close(&mut self) {
+        self.open = (self.open.1, !self.muted && !self.held);
+    }
+
+    /// True when others hear nothing of it in this tick.
+    pub(super) fn is_shut(&self) -> bool {
+        self.open == (false, false)
+    }
+
+    /// Fades a frame of it in or out where it is no longer muted or begins to be: a step would click.
+    pub(super) fn ramp(open: (bool, bool), frame: &mut [i16]) {
+        let n = frame.len().max(1) as i32;
+        if open.0 == open.1 {
+            return;
+        }
+        for (i, s) in (0i32..).zip(frame) {
+            let gain = if open.1 { i } else { n - i };
+            *s = (i32::from(*s) * gain / n) as i16;
+        }
     }
 
     /// What it says in a room whose frames are `n` samples long.
@@ -304,6 +332,13 @@ impl<W: Wire> Leg<W> {
         }
         // Its number is taken in the stream; it just holds no sound.
         self.coders.playout.insert(sequence, p.timestamp, &[], d.arrival_ns);
+        if p.payload_type == COMFORT_NOISE
+            && clock == 8000
+            && let Some(level) = p.payload.first()
+        {
+            self.coders.playout.comfort(*level);
+            return true;
+        }
         if event && let Some(e) = telephone_event::Event::parse(p.payload) {
             for digit in self.events.packet(p.timestamp, e).into_iter().flatten() {
                 self.note_digit(digit);

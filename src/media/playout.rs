@@ -7,6 +7,7 @@
 
 use crate::codec::coder::Decoder;
 use crate::codec::{Codec, opus};
+use crate::dsp::comfort_noise::LevelNoise;
 use crate::dsp::conceal::Concealer;
 use crate::dsp::resample::Resampler;
 use crate::dsp::{MAX_FRAME, frame_len, stretch};
@@ -62,6 +63,8 @@ pub struct Playout {
     concealed: u64,
     /// Of these, those that may turn out to be silence the far end did not send.
     doubtful: u64,
+    /// What the far end's silence sounds like, from this timestamp on (RFC 3389).
+    noise: Option<(i64, LevelNoise)>,
     /// A packet was given up since the last one was decoded.
     missed: bool,
     /// Share of packets lost lately.
@@ -110,6 +113,7 @@ impl Playout {
             run: MAX_CONCEALED,
             concealed: 0,
             doubtful: 0,
+            noise: None,
             missed: false,
             losses: 0.0,
             waits: false,
@@ -132,7 +136,21 @@ impl Playout {
         self.jitter.clear();
         self.delay = DelayEstimator::default();
         (self.tail, self.last) = (None, None);
-        (self.doubtful, self.missed) = (0, false);
+        (self.doubtful, self.missed, self.noise) = (0, false, None);
+    }
+
+    /// The far end tells how loud its silence is, dB below overload, in the packet that came last: nothing more comes
+    /// until somebody speaks. What is to be played before is played first.
+    pub fn comfort(&mut self, level: u8) {
+        let since = self.last.unwrap_or_default();
+        match &mut self.noise {
+            Some((at, noise)) if *at <= since => {
+                *at = since;
+                noise.set_level(level);
+            }
+            Some(_) => {}
+            None => self.noise = Some((since, LevelNoise::new(level))),
+        }
     }
 
     /// Takes a packet; an empty payload only holds its place in the order.
@@ -259,6 +277,7 @@ impl Playout {
         self.packet_samples = got;
         self.tail = Some(timestamp + self.units(got));
         self.run = 0;
+        self.noise.take_if(|(since, _)| *since <= timestamp);
     }
 
     /// Makes up some samples; after a while, silence.
@@ -267,7 +286,11 @@ impl Playout {
         // Opus makes up whole packets, as what the next one tells of a lost one is a whole packet's worth.
         let whole = if self.codec == Codec::Opus { self.packet_samples } else { samples };
         let Some(to) = self.fifo.get_mut(self.len..self.len + whole) else { return };
-        if quiet {
+        if let Some((_, noise)) = &mut self.noise {
+            noise.fill(to);
+            // Nothing is missing, and what comes next waits as the first of all did.
+            self.run = MAX_CONCEALED;
+        } else if quiet {
             to.fill(0);
         } else {
             // The packet just given up may be found in the next one, if that follows it.
@@ -308,7 +331,7 @@ impl Playout {
     /// True when there has been nothing but silence from the far end for a while.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.run >= MAX_CONCEALED && self.len == 0
+        self.run >= MAX_CONCEALED && self.len == 0 && self.noise.is_none()
     }
 
     /// Frames made up because nothing came in time.

@@ -14,6 +14,8 @@ pub struct Caller {
     pub rtp: UdpSocket,
     gateway: SocketAddr,
     call_id: String,
+    /// The gateway's tag, as a parameter.
+    tag: String,
     /// Where the gateway wants its media.
     pub media: SocketAddr,
     pub leg: String,
@@ -26,16 +28,18 @@ pub fn udp(ip: &str) -> UdpSocket {
 }
 
 impl Caller {
-    fn request(&self, method: &str, cseq: u32, to_tag: &str, body: &str) {
+    /// Sends a request; `kind` is the type of its body.
+    pub fn request(&self, method: &str, cseq: u32, kind: &str, body: &str) {
         let at = self.sip.local_addr().unwrap();
-        let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+        let kind = if kind.is_empty() { String::new() } else { format!("Content-Type: {kind}\r\n") };
         let text = format!(
             "{method} sip:x@{gw} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK{method}{cseq};rport\r\nMax-Forwards: 70\r\n\
-             From: <sip:t@{at}>;tag=1\r\nTo: <sip:x@{gw}>{to_tag}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\n\
+             From: <sip:t@{at}>;tag=1\r\nTo: <sip:x@{gw}>{tag}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\n\
              Contact: <sip:t@{at}>\r\n{kind}Content-Length: {}\r\n\r\n{body}",
             self.call_id,
             body.len(),
             gw = self.gateway,
+            tag = self.tag,
         );
         self.sip.send_to(text.as_bytes(), self.gateway).unwrap();
     }
@@ -65,13 +69,20 @@ impl Caller {
     pub fn call_in(gw: &Gateway, call_id: &str, format: &str) -> Self {
         let gateway = gw.listen["sip"].as_str().unwrap().parse().unwrap();
         let (sip, rtp) = (udp("127.0.0.1"), udp("127.0.0.1"));
-        let mut c =
-            Self { sip, rtp, gateway, call_id: call_id.to_owned(), media: gateway, leg: String::new() };
+        let mut c = Self {
+            sip,
+            rtp,
+            gateway,
+            call_id: call_id.to_owned(),
+            tag: String::new(),
+            media: gateway,
+            leg: String::new(),
+        };
         let port = c.rtp.local_addr().unwrap().port();
         let sdp = format!(
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP {format}\r\n"
         );
-        c.request("INVITE", 1, "", &sdp);
+        c.request("INVITE", 1, "application/sdp", &sdp);
         c.hears("SIP/2.0 180");
         let legs = gw.get("/v1/legs").json();
         let ringing = legs.as_array().unwrap().iter().find(|l| l["state"] == "ringing").unwrap();
@@ -81,8 +92,8 @@ impl Caller {
         let line = answer.lines().find(|l| l.starts_with("m=audio ")).unwrap();
         c.media = SocketAddr::new(gateway.ip(), line.split(' ').nth(1).unwrap().parse().unwrap());
         let to = answer.lines().find(|l| l.starts_with("To: ")).unwrap();
-        let tag = to.split_once(";tag=").map(|(_, t)| format!(";tag={t}")).unwrap();
-        c.request("ACK", 1, &tag, "");
+        c.tag = to.split_once(";tag=").map(|(_, t)| format!(";tag={t}")).unwrap();
+        c.request("ACK", 1, "", "");
         c
     }
 }

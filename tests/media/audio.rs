@@ -63,6 +63,24 @@ fn everybody_hears_the_others_and_not_itself() {
 }
 
 #[test]
+fn a_mute_does_not_click() {
+    let (mut b, mut phones) = conference(8000, &[400.0, 0.0]);
+    run(&mut b, &mut phones, 0, 500);
+    phones.iter_mut().for_each(|p| drop(p.hear()));
+    // Wherever in the wave it falls.
+    for (step, from) in (500..1500).step_by(100).enumerate() {
+        b.order(Order::Mute(0, step % 2 == 0));
+        run(&mut b, &mut phones, from, from + 100);
+    }
+    let heard = phones[1].hear();
+    let steps = heard.windows(2).map(|w| (i32::from(w[0]) - i32::from(w[1])).abs()).max().unwrap();
+    // 400 Hz of 8,000 moves by 2,470 from one sample to the next, and µ-law adds to it.
+    assert!(steps < 2900, "a step of {steps}");
+    let loud = heard.chunks(800).map(|c| c.iter().map(|s| s.unsigned_abs()).max().unwrap() > 7000);
+    assert!(loud.clone().filter(|l| *l).count() >= 5 && heard.iter().filter(|s| **s == 0).count() > 2000);
+}
+
+#[test]
 fn mute_and_deaf_and_leaving() {
     let (mut b, mut phones) = conference(16_000, &[400.0, 700.0]);
     run(&mut b, &mut phones, 0, 500);

@@ -135,6 +135,46 @@ fn digits_are_heard_once_in_order_and_do_not_disturb_the_voice() {
 }
 
 #[test]
+fn a_far_end_that_describes_its_silence_is_heard_so() {
+    let (mut b, mut p) = one();
+    let (tx, mut rx) = rtrb::RingBuffer::new(320 * 200);
+    b.order(Order::Record(0, Box::new(Recording::new(Target::Leg(0), tx, Arc::new(Shared::default())))));
+    let talk = |b: &mut Bench<FarWire>, p: &mut Phone, from: u32, n: u32| {
+        for k in 0..n {
+            p.talk(from + (k + 1) * 20, b.now_ns);
+            b.tick();
+        }
+    };
+    talk(&mut b, &mut p, 0, 50);
+    // A second of silence, 40 dB below overload (RFC 3389), of which one packet tells; coefficients may follow.
+    let mut v = header(false, 13, p.sequence, p.timestamp, p.ssrc).to_vec();
+    v.extend([40, 1, 2, 3]);
+    p.far.0.borrow_mut().inbox.push((at(4000), v));
+    p.sequence = p.sequence.wrapping_add(1);
+    (0..50).for_each(|_| b.tick());
+    p.timestamp = p.timestamp.wrapping_add(50 * 160);
+    talk(&mut b, &mut p, 1000, 50);
+    let all: Vec<i16> = std::iter::from_fn(|| rx.pop().ok()).collect();
+    let said: Vec<i16> = all.iter().step_by(2).copied().collect();
+    assert_eq!(said.len(), 150 * 160);
+    assert!(level(&said[2000..7500], 440.0) > 7000.0);
+    let rms = |x: &[i16]| (x.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>() / x.len() as f64).sqrt();
+    for part in said[9000..15_500].chunks(800) {
+        assert!((rms(part) / 327.7 - 1.0).abs() < 0.15, "noise 40 dB below overload: {}", rms(part));
+    }
+    assert!(level(&said[17_000..], 440.0) > 7000.0, "speech again");
+    b.order(Order::Close(0));
+    b.tick();
+    let Some(Fact::Closed { quality, .. }) = b.facts.last() else { panic!("{:?}", b.facts) };
+    assert_eq!((quality.lost, quality.late), (0, 0), "nothing was missing");
+    assert!(
+        quality.concealed <= 1,
+        "{} frames made up: one may be where the delay is found anew",
+        quality.concealed
+    );
+}
+
+#[test]
 fn our_digits_are_events_one_after_the_other() {
     let (mut b, mut p) = one();
     b.order(Order::Digits(0, codes("12")));
