@@ -38,4 +38,6 @@ pub mod tls;
 pub mod tracks;
 pub mod udp;
 pub mod uploads;
+mod wav_file;
 pub mod wav_repair;
+mod whole_disk;

@@ -1,8 +1,7 @@
 //! The recorder thread: takes frames from rings, writes WAV files whose header is valid at all times.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::BufWriter;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,12 +9,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hound::{SampleFormat, WavSpec, WavWriter};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::clock;
 use super::syncer::{Synced, Syncer};
-use super::wav_repair::{Facts, HEADER, MAX_DATA, TOO_LONG, examine, repair};
+use super::wav_file::WavFile;
+use super::wav_repair::{Facts, HEADER, examine, repair};
 use crate::dsp::frame_len;
 use crate::dsp::resample::Resampler;
 use crate::gateway::work::{WorkId, Written};
@@ -77,7 +76,9 @@ impl Recorder {
     pub fn start(notes: async_channel::Sender<Note>, min_free: u64) -> std::io::Result<Self> {
         let (orders, take) = sync_channel(1024);
         let syncer = Syncer::start(notes.clone())?;
-        let body = move || Keeper { notes, syncer, min_free, open: Vec::new(), looked: None }.run(&take);
+        let synced = clock::now().mono;
+        let body =
+            move || Keeper { notes, syncer, min_free, open: Vec::new(), looked: None, synced }.run(&take);
         let handle = thread::Builder::new().name("recorder".to_owned()).spawn(body)?;
         Ok(Self { orders: Some(orders), handle: Some(handle) })
     }
@@ -106,13 +107,12 @@ struct Open {
     job: Job,
     ring: Consumer<i16>,
     shared: Arc<Shared>,
-    writer: WavWriter<BufWriter<File>>,
+    writer: WavFile,
     /// The same file, to be synced.
     file: Arc<Synced>,
     resamplers: Vec<Option<Resampler>>,
     scratch: Scratch,
     flushed: Instant,
-    synced: Instant,
 }
 
 impl std::fmt::Debug for Order {
@@ -127,6 +127,8 @@ struct Keeper {
     min_free: u64,
     open: Vec<Open>,
     looked: Option<Instant>,
+    /// When all were brought to the disk, or asked to be.
+    synced: Instant,
 }
 
 impl Keeper {
@@ -169,20 +171,20 @@ impl Keeper {
 
     fn round(&mut self, now: Instant, running: bool) {
         let full = self.is_full(now);
-        let mut due = Vec::new();
+        // All together: the disk then has one thing to do instead of many.
+        let sync = now.saturating_duration_since(self.synced) >= SYNC;
         for mut o in std::mem::take(&mut self.open) {
-            match o.step(now, running, full.as_deref()) {
-                Ok(Step::On) => self.open.push(o),
-                Ok(Step::Sync) => {
-                    due.push(Arc::clone(&o.file));
-                    self.open.push(o);
-                }
-                Ok(Step::Over) => self.finish(o),
+            match o.step(now, running, sync, full.as_deref()) {
+                Ok(true) => self.open.push(o),
+                Ok(false) => self.finish(o),
                 Err(e) => self.break_off(o, e),
             }
         }
-        // Where the last round of syncs still goes on, these are caught up with the next.
-        self.syncer.sync(due);
+        if sync {
+            self.synced = now;
+            // Where the last round of syncs still goes on, these are caught up with the next.
+            self.syncer.sync(self.open.iter().map(|o| Arc::clone(&o.file)).collect());
+        }
     }
 
     /// Why no recording may go on, if so.
@@ -195,10 +197,10 @@ impl Keeper {
         room_for(Path::new(&o.job.file), self.min_free).err()
     }
 
-    fn finish(&self, o: Open) {
-        let frames = u64::from(o.writer.duration());
+    fn finish(&self, mut o: Open) {
+        let frames = o.writer.frames();
         let (record, rate, channels) = (o.job.record, o.job.file_rate, o.job.channels);
-        let error = o.writer.finalize().err().map(|e| e.to_string());
+        let error = o.writer.flush().err().map(|e| e.to_string());
         let facts = Written {
             bytes: HEADER + frames * u64::from(channels) * 2,
             duration_ms: frames * 1000 / u64::from(rate.max(1)),
@@ -246,41 +248,20 @@ fn create(job: Job, ring: Consumer<i16>, shared: Arc<Shared>, min_free: u64) -> 
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| e.to_string())?;
     }
     room_for(path, min_free)?;
-    let file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|e| e.to_string())?;
-    let same = file.try_clone().map_err(|e| e.to_string())?;
-    let spec = WavSpec {
-        channels: job.channels,
-        sample_rate: job.file_rate,
-        bits_per_sample: 16,
-        sample_format: SampleFormat::Int,
-    };
-    let mut writer =
-        WavWriter::new(BufWriter::with_capacity(64 * 1024, file), spec).map_err(|e| e.to_string())?;
+    let mut writer = WavFile::create(path, job.file_rate, job.channels).map_err(|e| e.to_string())?;
+    let file = Arc::new(Synced::new(writer.try_clone().map_err(|e| e.to_string())?, path));
     writer.flush().map_err(|e| e.to_string())?;
     let resamplers = (0..job.channels).map(|_| Resampler::new(job.input_rate, job.file_rate)).collect();
-    let file = Arc::new(Synced::new(same, path));
-    let now = clock::now().mono;
-    // The name of a new file has to reach the disk too: it is synced with the first round.
-    let scratch = Scratch::default();
-    Ok(Open { job, ring, shared, writer, file, resamplers, scratch, flushed: now, synced: now - SYNC })
-}
-
-/// What became of a recording in a round.
-enum Step {
-    On,
-    /// Its file is to be brought to the disk.
-    Sync,
-    /// It is to be finished.
-    Over,
+    let scratch = Scratch::new(&job);
+    Ok(Open { job, ring, shared, writer, file, resamplers, scratch, flushed: clock::now().mono })
 }
 
 impl Open {
-    /// Writes what has come.
-    fn step(&mut self, now: Instant, running: bool, full: Option<&str>) -> Result<Step, String> {
+    /// Writes what has come; before a `sync` all of it. False when it is over.
+    fn step(&mut self, now: Instant, running: bool, sync: bool, full: Option<&str>) -> Result<bool, String> {
         // Asked before the ring is emptied: what was put in before the end is then written.
         let ended = self.shared.ended.load(Ordering::Acquire) || !running;
-        drain(self).map_err(|e| e.to_string())?;
+        self.drain().map_err(|e| e.to_string())?;
         if let Some(why) = full {
             return Err(why.to_owned());
         }
@@ -288,19 +269,32 @@ impl Open {
             return Err(why);
         }
         if ended {
-            return Ok(Step::Over);
+            return Ok(false);
         }
-        let since = |at: Instant| now.saturating_duration_since(at);
-        let sync = since(self.synced) >= SYNC;
-        if sync || since(self.flushed) >= FLUSH {
+        if sync || now.saturating_duration_since(self.flushed) >= FLUSH {
             self.flushed = now;
             self.writer.flush().map_err(|e| e.to_string())?;
         }
-        if sync {
-            self.synced = now;
-            return Ok(Step::Sync);
+        Ok(true)
+    }
+
+    fn drain(&mut self) -> std::io::Result<()> {
+        let n = self.scratch.silence.len();
+        while self.ring.slots() >= n {
+            let Ok(chunk) = self.ring.read_chunk(n) else { break };
+            // The ring holds whole frames, so that none lies across its end.
+            let (frame, _) = chunk.as_slices();
+            self.scratch.write(frame, &mut self.resamplers, &mut self.writer)?;
+            chunk.commit_all();
         }
-        Ok(Step::On)
+        // Frames there was no room for: the timeline goes on in silence.
+        for _ in 0..self.shared.dropped.swap(0, Ordering::AcqRel) {
+            let silence = std::mem::take(&mut self.scratch.silence);
+            let written = self.scratch.write(&silence, &mut self.resamplers, &mut self.writer);
+            self.scratch.silence = silence;
+            written?;
+        }
+        Ok(())
     }
 }
 
@@ -315,71 +309,44 @@ fn written(f: Facts, began: u32) -> Written {
 }
 
 /// Room for a frame on its way from the ring to the file, used again and again.
-#[derive(Default)]
 struct Scratch {
-    /// As it comes out of the ring.
-    frame: Vec<i16>,
-    /// One channel of it, before and after the conversion of its rate.
-    channel: Vec<i16>,
-    converted: Vec<i16>,
-    /// As it goes into the file.
-    out: Vec<i16>,
+    /// A frame of nothing, as it comes out of the ring.
+    silence: Vec<i16>,
+    /// Both channels at the file's rate.
+    left: Vec<i16>,
+    right: Vec<i16>,
 }
 
-fn drain(o: &mut Open) -> hound::Result<()> {
-    let channels = usize::from(o.job.channels);
-    let n = frame_len(o.job.input_rate) * channels;
-    while o.ring.slots() >= n {
-        let Ok(chunk) = o.ring.read_chunk(n) else { break };
-        let (first, second) = chunk.as_slices();
-        o.scratch.frame.clear();
-        o.scratch.frame.extend_from_slice(first);
-        o.scratch.frame.extend_from_slice(second);
-        chunk.commit_all();
-        write(o)?;
+impl Scratch {
+    fn new(job: &Job) -> Self {
+        let n = frame_len(job.file_rate);
+        let silence = vec![0; frame_len(job.input_rate) * usize::from(job.channels)];
+        Self { silence, left: vec![0; n], right: vec![0; n] }
     }
-    // Frames there was no room for: the timeline goes on in silence.
-    let dropped = o.shared.dropped.swap(0, Ordering::AcqRel);
-    for _ in 0..dropped {
-        o.scratch.frame.clear();
-        o.scratch.frame.resize(n, 0);
-        write(o)?;
-    }
-    Ok(())
-}
 
-/// Writes the frame that is in the scratch.
-fn write(o: &mut Open) -> hound::Result<()> {
-    if u64::from(o.writer.len()) * 2 >= MAX_DATA {
-        let full = std::io::Error::new(std::io::ErrorKind::FileTooLarge, TOO_LONG);
-        return Err(hound::Error::IoError(full));
-    }
-    convert(&mut o.scratch, &mut o.resamplers, frame_len(o.job.file_rate));
-    let mut writer = o.writer.get_i16_writer(u32::try_from(o.scratch.out.len()).unwrap_or(0));
-    o.scratch.out.iter().for_each(|x| writer.write_sample(*x));
-    writer.flush()
-}
-
-/// Makes of the frame what the file wants: `samples` a channel.
-fn convert(s: &mut Scratch, resamplers: &mut [Option<Resampler>], samples: usize) {
-    if resamplers.iter().all(Option::is_none) {
-        std::mem::swap(&mut s.frame, &mut s.out);
-        return;
-    }
-    s.out.resize(samples * resamplers.len(), 0);
-    if let [Some(only)] = resamplers {
-        return only.process(&s.frame, &mut s.out);
-    }
-    s.converted.resize(samples, 0);
-    for (right, resampler) in [false, true].into_iter().zip(resamplers) {
-        let pairs = s.frame.as_chunks::<2>().0;
-        s.channel.clear();
-        s.channel.extend(pairs.iter().map(|[l, r]| if right { *r } else { *l }));
-        if let Some(resampler) = resampler {
-            resampler.process(&s.channel, &mut s.converted);
-        }
-        for ([l, r], x) in s.out.as_chunks_mut::<2>().0.iter_mut().zip(&s.converted) {
-            *(if right { r } else { l }) = *x;
+    /// Writes a frame, the left channel before the right, at the rate that the file wants.
+    fn write(
+        &mut self,
+        frame: &[i16],
+        resamplers: &mut [Option<Resampler>],
+        to: &mut WavFile,
+    ) -> std::io::Result<()> {
+        let (left, right) = match resamplers.len() {
+            2 => frame.split_at(frame.len() / 2),
+            _ => (frame, &[][..]),
+        };
+        match resamplers {
+            [Some(only)] => {
+                only.process(left, &mut self.left);
+                to.append(&self.left, None)
+            }
+            [Some(first), Some(second)] => {
+                first.process(left, &mut self.left);
+                second.process(right, &mut self.right);
+                to.append(&self.left, Some(&self.right))
+            }
+            [_, _] => to.append(left, Some(right)),
+            _ => to.append(left, None),
         }
     }
 }
@@ -400,10 +367,8 @@ mod tests {
         assert_eq!(news.recv_blocking(), Ok(Note::Opened(7, Ok(()))));
         assert_eq!(hound::WavReader::open(&file).unwrap().len(), 0);
         for i in 0..50 {
-            for _ in 0..160 {
-                ring.push(1000 + i).unwrap();
-                ring.push(-2000).unwrap();
-            }
+            ring.push_entire_slice(&[1000 + i; 160]).unwrap();
+            ring.push_entire_slice(&[-2000; 160]).unwrap();
         }
         shared.dropped.store(10, Ordering::Release);
         shared.ended.store(true, Ordering::Release);

@@ -1,6 +1,7 @@
 //! Brings recordings to the disk, on a thread of its own: a slow disk keeps nobody waiting who has rings to empty.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -9,6 +10,10 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 
 use super::recorder::Note;
+use super::whole_disk::sync_disk_of;
+
+/// Files of one disk from which all of the disk is synced at once: one entry of its journal instead of one for each.
+const MANY: usize = 4;
 
 /// Rounds of syncs, and recordings to be closed, that wait at most.
 const MAX_WAITING: usize = 4096;
@@ -18,6 +23,8 @@ const MAX_WAITING: usize = 4096;
 pub(super) struct Synced {
     file: File,
     dir: PathBuf,
+    /// Number of its disk, where that is known.
+    disk: Option<u64>,
     /// Its name has reached the disk.
     named: AtomicBool,
     /// It waits for its turn.
@@ -29,9 +36,11 @@ impl Synced {
     /// The file at `path`.
     pub(super) fn new(file: File, path: &Path) -> Self {
         let dir = path.parent().unwrap_or(path).to_owned();
+        let disk = file.metadata().ok().map(|m| m.dev());
         Self {
             file,
             dir,
+            disk,
             named: AtomicBool::new(false),
             waits: AtomicBool::new(false),
             failure: OnceLock::new(),
@@ -119,10 +128,27 @@ impl Syncer {
     }
 }
 
+/// Brings files to the disk, those of one disk together.
+fn sync_all(mut files: Vec<Arc<Synced>>) {
+    files.sort_by_key(|f| f.disk);
+    for same in files.chunk_by(|a, b| a.disk == b.disk && a.disk.is_some()) {
+        // What comes while it is at work is for the next round.
+        same.iter().for_each(|f| f.waits.store(false, Ordering::Release));
+        let first = same.first().filter(|_| same.len() >= MANY);
+        if first.is_some_and(|f| sync_disk_of(&f.file).is_ok()) {
+            // The names of files are on the disk as well.
+            same.iter().for_each(|f| f.named.store(true, Ordering::Release));
+        } else {
+            // One by one they tell whose disk it was that failed.
+            same.iter().for_each(|f| f.sync());
+        }
+    }
+}
+
 fn run(orders: &Receiver<Order>, notes: &async_channel::Sender<Note>) {
     while let Ok(order) = orders.recv() {
         match order {
-            Order::Sync(files) => files.iter().for_each(|f| f.sync()),
+            Order::Sync(files) => sync_all(files),
             Order::Close(file, note) => {
                 file.sync();
                 let note = match (note, file.failure()) {

@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use rtrb::Producer;
 
 use super::command::Target;
+use crate::dsp::MAX_FRAME;
+
+const SILENCE: [i16; MAX_FRAME] = [0; MAX_FRAME];
 
 /// What both ends of a recording share beside the ring.
 #[derive(Debug, Default)]
@@ -40,15 +43,14 @@ impl Recording {
         self.paused = on;
     }
 
-    /// Writes a frame of interleaved left and right, in this tick.
+    /// Writes a frame of two channels, the left before the right, in this tick.
     pub fn stereo(&mut self, tick: u64, left: &[i16], right: &[i16]) {
-        let pairs = left.iter().zip(right).flat_map(|(l, r)| [*l, *r]);
-        self.write(tick, left.len() * 2, pairs);
+        self.write(tick, left, right);
     }
 
     /// Writes a frame of one channel, in this tick.
     pub fn mono(&mut self, tick: u64, frame: &[i16]) {
-        self.write(tick, frame.len(), frame.iter().copied());
+        self.write(tick, frame, &[]);
     }
 
     /// Silence for `ticks` that were left out.
@@ -56,17 +58,23 @@ impl Recording {
         self.shared.dropped.fetch_add(ticks, Ordering::Release);
     }
 
-    fn write(&mut self, tick: u64, n: usize, samples: impl Iterator<Item = i16>) {
+    fn write(&mut self, tick: u64, first: &[i16], second: &[i16]) {
         if self.shared.began.load(Ordering::Relaxed) == 0 {
             // Once in three years one begins a tick late.
             self.shared.began.store((tick as u32).max(1), Ordering::Release);
         }
-        let Ok(chunk) = self.ring.write_chunk_uninit(n) else {
+        if self.ring.slots() < first.len() + second.len() {
             self.shared.dropped.fetch_add(1, Ordering::Release);
             return;
-        };
-        let paused = self.paused;
-        chunk.fill_from_iter(samples.map(|s| if paused { 0 } else { s }));
+        }
+        for channel in [first, second] {
+            // There is room.
+            let _put = if self.paused {
+                self.ring.push_entire_slice(SILENCE.get(..channel.len()).unwrap_or_default())
+            } else {
+                self.ring.push_entire_slice(channel)
+            };
+        }
     }
 }
 
@@ -91,9 +99,9 @@ mod tests {
         r.stereo(7, &[1; 160], &[2; 160]);
         r.stereo(7, &[1; 160], &[2; 160]);
         assert_eq!((shared.dropped.load(Ordering::Acquire), shared.began.load(Ordering::Acquire)), (1, 7));
-        assert_eq!((rx.slots(), rx.pop(), rx.pop()), (640, Ok(1), Ok(2)));
+        assert_eq!((rx.slots(), rx.pop(), rx.pop()), (640, Ok(1), Ok(1)));
         drop(r);
         assert!(shared.ended.load(Ordering::Acquire));
-        assert_eq!(rx.read_chunk(638).unwrap().into_iter().filter(|s| *s == 0).count(), 320);
+        assert_eq!(rx.read_chunk(638).unwrap().into_iter().filter(|s| *s == 2).count(), 160);
     }
 }

@@ -74,6 +74,38 @@ int fdatasync(int fd) {
     return done;
 }
 
+static void keep_all(const char *dir) {
+    DIR *d = opendir(dir);
+    struct dirent *e;
+    int self = open(dir, O_RDONLY);
+    if (self >= 0) {
+        keep(self);
+        close(self);
+    }
+    while (d && (e = readdir(d))) {
+        char path[4200];
+        if (e->d_name[0] == '.') continue;
+        snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+        if (e->d_type == DT_DIR) keep_all(path);
+        if (e->d_type != DT_REG) continue;
+        int fd = open(path, O_RDONLY);
+        if (fd >= 0) {
+            keep(fd);
+            close(fd);
+        }
+    }
+    if (d) closedir(d);
+}
+
+/* All of the disk. */
+int syncfs(int fd) {
+    int (*real)(int) = dlsym(RTLD_NEXT, "syncfs");
+    int done = real(fd);
+    const char *dir = getenv("POWERCUT_DIR");
+    if (!done && dir) keep_all(dir);
+    return done;
+}
+
 ssize_t write(int fd, const void *bytes, size_t n) {
     ssize_t (*real)(int, const void *, size_t) = dlsym(RTLD_NEXT, "write");
     char path[4096], fault[4096], code[16] = {0};
