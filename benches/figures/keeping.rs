@@ -26,7 +26,7 @@ pub fn recording() {
         .iter()
         .map(|l| l["id"].as_str().unwrap())
         .collect();
-    let (mut shares, mut ratios) = (Vec::new(), Vec::new());
+    let (mut shares, mut ratios, mut own) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..PAIRS {
         let without = measure(pid, calls.ports.clone());
         let (written, began) = (written(pid), Instant::now());
@@ -34,7 +34,10 @@ pub fn recording() {
             let reply = calls.gateway.post(&format!("/v1/legs/{id}/record"), "{}");
             assert_eq!(reply.status, 200, "{reply:?}");
         }
+        let before = by_recorders(pid);
         let with = measure(pid, calls.ports.clone());
+        let after = by_recorders(pid);
+        own.push((after.0 - before.0) / (after.1 - before.1));
         // At once: far ends that have fallen silent are hung up on.
         let gateway = &calls.gateway;
         // The API takes 64 connections.
@@ -54,7 +57,22 @@ pub fn recording() {
         ratios.push((self::written(pid) - written) as f64 / audio);
     }
     println!("CPU of {LEGS} G.711 legs, each recorded, over the same not recorded: {:.2}", median(shares));
+    println!("the threads that record, over all others meanwhile: {:.2}", median(own));
     println!("bytes written over bytes of recorded sound: {:.3}", median(ratios));
+}
+
+/// CPU time of the threads that record and of all others, seconds.
+fn by_recorders(pid: u32) -> (f64, f64) {
+    let mut sums = (0.0, 0.0);
+    for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+        let read = |name: &str| std::fs::read_to_string(task.as_ref().unwrap().path().join(name));
+        // A thread may end in between.
+        let (Ok(name), Ok(times)) = (read("comm"), read("schedstat")) else { continue };
+        let spent = times.split(' ').next().and_then(|t| t.parse::<f64>().ok()).unwrap() / 1e9;
+        let sum = if name.starts_with("recorder") { &mut sums.0 } else { &mut sums.1 };
+        *sum += spent;
+    }
+    sums
 }
 
 /// Bytes that a process gave to write to files.

@@ -19,6 +19,32 @@ impl Now {
     }
 }
 
+/// Tells when the wall clock was set: boxes without a battery begin somewhere in the past, and learn the time later.
+#[derive(Debug, Clone, Copy)]
+pub struct ClockWatch {
+    last: Now,
+}
+
+impl ClockWatch {
+    /// A smaller step is none: clocks are pulled right by that much all the time.
+    const STEP: Duration = Duration::from_secs(60);
+
+    /// Watches from `now` on.
+    #[must_use]
+    pub fn new(now: Now) -> Self {
+        Self { last: now }
+    }
+
+    /// By how much the clock was set forward since it was last looked at, if it was, and what it would say else.
+    pub fn set_forward(&mut self, now: Now) -> Option<(Duration, Utc)> {
+        let passed = now.mono.saturating_duration_since(self.last.mono);
+        let expected = Utc(self.last.utc.0.saturating_add(passed));
+        self.last = now;
+        let step = now.utc.0.saturating_sub(expected.0);
+        (step >= Self::STEP).then_some((step, expected))
+    }
+}
+
 /// Time since the Unix epoch, UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Utc(pub Duration);
@@ -83,6 +109,23 @@ mod tests {
         assert_eq!(at(1_776_330_000, 123_456_789), "2026-04-16T09:00:00.123456789Z");
         assert_eq!(at(1_776_330_000, 120_000_000), "2026-04-16T09:00:00.12Z");
         assert_eq!(at(u64::MAX, 0), "9999-12-31T23:59:59Z");
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an arbitrary epoch")]
+    fn a_clock_that_is_set_forward_is_noticed_and_one_that_drifts_is_not() {
+        let start = Now { mono: Instant::now(), utc: Utc(Duration::from_secs(1000)) };
+        let at = |mono: u64, utc: u64| Now {
+            mono: start.mono + Duration::from_secs(mono),
+            utc: Utc(Duration::from_secs(utc)),
+        };
+        let mut watch = ClockWatch::new(start);
+        assert_eq!(watch.set_forward(at(60, 1100)), None, "40 s in a minute");
+        let set = Some((Duration::from_secs(1_776_330_000 - 1130), Utc(Duration::from_secs(1130))));
+        assert_eq!(watch.set_forward(at(90, 1_776_330_000)), set);
+        assert_eq!(watch.set_forward(at(150, 1_776_330_060)), None);
+        assert_eq!(watch.set_forward(at(160, 5000)), None, "back");
+        assert_eq!(watch.set_forward(at(161, 5001)), None);
     }
 
     #[test]

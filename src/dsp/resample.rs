@@ -8,18 +8,20 @@ use multiversion::multiversion;
 use super::MAX_FRAME;
 
 /// Filter length per unit of the ratio: longer is steeper and later.
-const TAPS_PER_PHASE: usize = 24;
+const TAPS_PER_PHASE: usize = 26;
 const RATIOS: [usize; 3] = [2, 3, 6];
 
-/// Outputs of one phase computed together; frames are whole numbers of them at every rate.
-const LANES: usize = 16;
+/// Outputs of one phase computed together, upwards and downwards: as many as keep a vector unit busy and fit its registers.
+/// Frames are whole numbers of them at every rate.
+const UP: usize = 32;
+const DOWN: usize = 16;
 
 /// A converter between two rates, one a whole multiple of the other.
 #[derive(Debug, Clone)]
 pub struct Resampler {
     from: u32,
     to: u32,
-    /// Every `ratio`-th tap of the low-pass, one run for each phase.
+    /// The low-pass in pieces.
     phases: Box<[Phase]>,
     /// Input, after the last [`TAPS_PER_PHASE`] samples of what came before: upwards one run, downwards
     /// one for each phase.
@@ -35,7 +37,7 @@ impl Resampler {
         if high % low != 0 || !RATIOS.contains(&ratio) {
             return None;
         }
-        let taps = low_pass(TAPS_PER_PHASE * ratio, ratio);
+        let taps = low_pass(ratio);
         // Filling up with zeros costs level. The filter is symmetric: from either end it is the same.
         let (gain, planes) = if to > from { (ratio as f32, 1) } else { (1.0, ratio) };
         let phase = |p: usize| {
@@ -45,7 +47,9 @@ impl Resampler {
             if to > from {
                 run.reverse();
             }
-            run
+            // The zeros of the sinc fall on all taps of the phase that its middle belongs to.
+            let middle = run.iter().position(|t| *t > gain / ratio as f32 * 0.99);
+            Phase { taps: run, only: middle.filter(|_| p + 1 == ratio) }
         };
         let plane = || vec![0.0; TAPS_PER_PHASE + MAX_FRAME / planes].into_boxed_slice();
         Some(Self {
@@ -95,7 +99,13 @@ impl Resampler {
     }
 }
 
-type Phase = [f32; TAPS_PER_PHASE];
+/// Every `ratio`-th tap.
+#[derive(Debug, Clone)]
+struct Phase {
+    taps: [f32; TAPS_PER_PHASE],
+    /// The one that is not zero, where there is but one.
+    only: Option<usize>,
+}
 
 type Plane = Box<[f32]>;
 
@@ -140,12 +150,12 @@ fn up(planes: &[Plane], phases: &[Phase], out: &mut [i16]) {
 
 #[inline(always)]
 fn up_by<const N: usize>(plane: &[f32], phases: &[Phase], out: &mut [i16]) {
-    let mut samples = [[0; LANES]; N];
-    for (block, out) in out.chunks_mut(LANES * N).enumerate() {
+    let mut samples = [[0; UP]; N];
+    for (block, out) in out.chunks_mut(UP * N).enumerate() {
         for (samples, taps) in samples.iter_mut().zip(phases) {
-            *samples = filter(plane, block * LANES, taps, [0.0; LANES]).map(rounded);
+            *samples = filter(plane, block * UP, taps, [0.0; UP]).map(rounded);
         }
-        for (lane, group) in out.as_chunks_mut::<N>().0.iter_mut().enumerate().take(LANES) {
+        for (lane, group) in out.as_chunks_mut::<N>().0.iter_mut().enumerate().take(UP) {
             for (o, samples) in group.iter_mut().zip(&samples) {
                 *o = samples.get(lane).copied().unwrap_or(0);
             }
@@ -156,10 +166,10 @@ fn up_by<const N: usize>(plane: &[f32], phases: &[Phase], out: &mut [i16]) {
 /// Each output is the sum of what the phases of the input give.
 #[multiversion(targets("x86_64+avx2"))]
 fn down(planes: &[Plane], phases: &[Phase], out: &mut [i16]) {
-    for (block, out) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-        let mut sums = [0.0; LANES];
+    for (block, out) in out.as_chunks_mut::<DOWN>().0.iter_mut().enumerate() {
+        let mut sums = [0.0; DOWN];
         for (plane, taps) in planes.iter().zip(phases) {
-            sums = filter(plane, block * LANES, taps, sums);
+            sums = filter(plane, block * DOWN, taps, sums);
         }
         *out = sums.map(rounded);
     }
@@ -167,9 +177,15 @@ fn down(planes: &[Plane], phases: &[Phase], out: &mut [i16]) {
 
 /// Adds the filter's outputs from place `at` on. All lanes go along side by side, which vector units like.
 #[inline(always)]
-fn filter(plane: &[f32], at: usize, taps: &Phase, mut sums: [f32; LANES]) -> [f32; LANES] {
-    let span = plane.get(at + 1..at + TAPS_PER_PHASE + LANES).unwrap_or_default();
-    for (window, t) in span.array_windows::<LANES>().zip(taps) {
+fn filter<const N: usize>(plane: &[f32], at: usize, phase: &Phase, mut sums: [f32; N]) -> [f32; N] {
+    let span = plane.get(at + 1..at + TAPS_PER_PHASE + N).unwrap_or_default();
+    if let Some(only) = phase.only {
+        if let (Some(window), Some(t)) = (span.get(only..only + N), phase.taps.get(only)) {
+            sums.iter_mut().zip(window).for_each(|(s, x)| *s += x * t);
+        }
+        return sums;
+    }
+    for (window, t) in span.array_windows::<N>().zip(&phase.taps) {
         for (s, x) in sums.iter_mut().zip(window) {
             *s += x * t;
         }
@@ -184,12 +200,13 @@ fn rounded(v: f32) -> i16 {
     (v.clamp(-32_768.0, 32_767.0) + LAST_DIGIT_IS_ONE).to_bits() as i16
 }
 
-/// A Kaiser-windowed sinc whose edge is near the lower rate's Nyquist frequency: flat up to 0.425 of that rate (3.4 kHz at
+/// A Kaiser-windowed sinc whose edge is the lower rate's Nyquist frequency: flat up to 0.425 of that rate (3.4 kHz at
 /// 8 kHz), and 60 dB down from 0.575 on (4.6 kHz), so that what is folded back misses the flat part.
-fn low_pass(len: usize, ratio: usize) -> Vec<f32> {
+fn low_pass(ratio: usize) -> Vec<f32> {
+    let len = TAPS_PER_PHASE * ratio - 1;
     const BETA: f64 = 6.0;
     let middle = (len - 1) as f64 / 2.0;
-    let cutoff = 0.98 / ratio as f64;
+    let cutoff = 1.0 / ratio as f64;
     let tap = |i: usize| {
         let t = i as f64 - middle;
         let sinc = if t.abs() < 1e-9 { 1.0 } else { (PI * cutoff * t).sin() / (PI * cutoff * t) };

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::clock;
 use super::outbox_rows::Op;
-use super::outbox_store::Store;
+use super::outbox_store::{NewTime, Store};
+use crate::base::time::{ClockWatch, Now};
 use crate::deliver::events::{Item, Load, TargetId};
 
 /// Orders that wait at most.
@@ -24,6 +25,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How often events that are too old are looked for, and that legs are alive is noted.
 const PRUNE: Duration = Duration::from_secs(60);
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// 2026-01-01, Unix milliseconds: no clock that is right says less.
+const FIRST_RELEASE_MS: u64 = 1_767_225_600_000;
 /// Least time between two syncs.
 const SYNC: Duration = Duration::from_secs(1);
 
@@ -95,8 +98,17 @@ impl Outbox {
             let (dirty, wakes) = sync_channel(1);
             let syncs =
                 thread::Builder::new().name("outbox-sync".to_owned()).spawn(move || sync(&log, &wakes));
-            let mut keeper =
-                Keeper { store, limits, news, backlog: VecDeque::new(), retry_at: None, upto: 0 };
+            let now = clock::now();
+            let mut keeper = Keeper {
+                store,
+                limits,
+                news,
+                backlog: VecDeque::new(),
+                retry_at: None,
+                upto: 0,
+                clock: ClockWatch::new(now),
+                born_ms: now.utc.millis(),
+            };
             keeper.run(&take, &dirty);
             drop(dirty);
             match syncs.map(thread::JoinHandle::join) {
@@ -172,6 +184,9 @@ struct Keeper {
     retry_at: Option<Instant>,
     /// The last row of an event seen.
     upto: u64,
+    clock: ClockWatch,
+    /// When this run began, by its clock.
+    born_ms: u64,
 }
 
 impl Keeper {
@@ -201,6 +216,7 @@ impl Keeper {
             let now = clock::now();
             if now.mono >= prune_at {
                 prune_at = now.mono + PRUNE;
+                self.date_undated(now.utc.millis());
                 self.prune(now.utc.millis());
             }
             if now.mono >= beat_at {
@@ -220,6 +236,7 @@ impl Keeper {
             }
         }
         self.commit(dirty);
+        self.follow_clock(clock::now());
         for question in questions {
             match question {
                 Ok(question) => question(&mut self.store),
@@ -295,6 +312,29 @@ impl Keeper {
         }
     }
 
+    /// What was noted in this run before its clock was set is not as old as it then seems.
+    fn follow_clock(&mut self, now: Now) {
+        let Some((step, expected)) = self.clock.set_forward(now) else { return };
+        let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+        log::info!(seconds = step.as_secs(); "the clock was set forward: ages are kept");
+        // Nothing from after the step has a time as early.
+        let until = expected.millis() + 1000;
+        if let Err(e) = self.store.date(self.born_ms, until, NewTime::Later, ms(step)) {
+            log::error!(error:% = e; "the outbox does not take the new time");
+        }
+        self.born_ms = self.born_ms.saturating_add(ms(step));
+    }
+
+    /// What was noted at a time before any release of this program was noted by a run that had no clock: its age begins
+    /// about now.
+    fn date_undated(&mut self, now_ms: u64) {
+        if now_ms > FIRST_RELEASE_MS
+            && let Err(e) = self.store.date(0, FIRST_RELEASE_MS, NewTime::At, now_ms)
+        {
+            log::error!(error:% = e; "the outbox cannot be tidied");
+        }
+    }
+
     fn prune(&mut self, now_ms: u64) {
         let age = u64::try_from(self.limits.age.as_millis()).unwrap_or(u64::MAX);
         match self.store.prune(now_ms.saturating_sub(age), self.limits.budget) {
@@ -339,4 +379,39 @@ fn sync(log: &PathBuf, dirty: &Receiver<()>) {
 fn rest(until: Instant) {
     let left = until.saturating_duration_since(clock::now().mono);
     thread::park_timeout(left);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::outbox_rows::{LegRow, RecordingRow};
+
+    #[test]
+    fn what_was_noted_before_the_clock_was_set_is_not_old() {
+        let dir = std::env::temp_dir().join(format!("branchline-clock-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let mut store = Store::open(&dir).unwrap();
+        let recording = |id: &str, started_ms| {
+            let row = RecordingRow {
+                id: id.to_owned(),
+                state: "done".to_owned(),
+                started_ms,
+                ..Default::default()
+            };
+            Op::Recording(Box::new(row))
+        };
+        let leg =
+            LegRow { id: "l".to_owned(), created_ms: 5000, answered_ms: Some(6000), ..LegRow::default() };
+        // One of an earlier run, one of this one, and one of after the clock was set.
+        let now = 1_776_330_000_000u64;
+        let rows = [recording("a", 100), recording("b", 5000), recording("c", now + 1000), Op::Leg(leg)];
+        store.apply(&rows).unwrap();
+        store.date(4000, 7000, NewTime::Later, now - 7000).unwrap();
+        store.date(0, FIRST_RELEASE_MS, NewTime::At, now).unwrap();
+        let started = |id: &str| store.recording(id).unwrap().unwrap().started_ms;
+        assert_eq!((started("a"), started("b"), started("c")), (now, now - 2000, now + 1000));
+        let leg = store.legs().unwrap().remove(0);
+        assert_eq!((leg.created_ms, leg.answered_ms), (now - 2000, Some(now - 1000)));
+        std::fs::remove_dir_all(dir).unwrap();
+    }
 }

@@ -37,6 +37,15 @@ const UPGRADE: &str =
     "ALTER TABLE recording ADD COLUMN upload TEXT; ALTER TABLE recording ADD COLUMN location TEXT;
 ALTER TABLE recording ADD COLUMN upload_id TEXT;";
 
+/// How a time changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewTime {
+    /// By so much.
+    Later,
+    /// To this.
+    At,
+}
+
 /// What cannot be done, as SQLite says it.
 pub type Fault = rusqlite::Error;
 
@@ -235,6 +244,21 @@ impl Store {
             (lost, self.held) = (lost + gone, self.held.saturating_sub(freed));
         }
         Ok(lost)
+    }
+
+    /// Gives what has a time of `from_ms` to `until_ms` another: one later by `ms`, or `ms` itself.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn date(&mut self, from_ms: u64, until_ms: u64, new: NewTime, ms: u64) -> Result<(), Fault> {
+        let all = self.db.transaction()?;
+        let times = [("event", "at"), ("recording", "started"), ("leg", "created"), ("leg", "answered")];
+        for (table, time) in times {
+            let later = if new == NewTime::Later { format!("{time} +") } else { String::new() };
+            let change = format!("UPDATE {table} SET {time} = {later} ?3 WHERE {time} BETWEEN ?1 AND ?2");
+            all.execute(&change, [from_ms, until_ms, ms])?;
+        }
+        all.commit()
     }
 
     /// Legs that were alive.

@@ -19,8 +19,9 @@ pub(super) struct WavFile {
     file: File,
     channels: u16,
     header: Vec<u8>,
-    /// Gathered, and not in the file yet.
-    piece: Vec<u8>,
+    /// The first `gathered` bytes are not in the file yet.
+    piece: Box<[u8]>,
+    gathered: usize,
     /// Sound in the file, bytes.
     written: u64,
 }
@@ -36,7 +37,7 @@ impl WavFile {
         let mut header = spec.into_header_for_infinite_file();
         put_sizes(&mut header, 0);
         file.write_all(&header)?;
-        Ok(Self { file, channels, header, piece: Vec::with_capacity(PIECE), written: 0 })
+        Ok(Self { file, channels, header, piece: vec![0; PIECE].into_boxed_slice(), gathered: 0, written: 0 })
     }
 
     /// The same file once more, to be synced.
@@ -49,7 +50,7 @@ impl WavFile {
 
     /// Sound of the recording so far, bytes.
     fn data(&self) -> u64 {
-        self.written + self.piece.len() as u64
+        self.written + self.gathered as u64
     }
 
     /// Frames of the recording so far.
@@ -66,12 +67,13 @@ impl WavFile {
         if self.data() + size as u64 > MAX_DATA {
             return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, TOO_LONG));
         }
-        if self.piece.len() + size > PIECE {
+        if self.gathered + size > PIECE {
             self.write_piece()?;
         }
-        let start = self.piece.len();
-        self.piece.resize(start + size, 0);
-        let to = self.piece.get_mut(start..).unwrap_or_default();
+        let end = self.gathered + size;
+        // A frame is a small part of a piece.
+        let to = self.piece.get_mut(self.gathered..end).unwrap_or_default();
+        self.gathered = end;
         match right {
             Some(right) => {
                 for ((to, l), r) in to.as_chunks_mut::<4>().0.iter_mut().zip(left).zip(right) {
@@ -88,9 +90,10 @@ impl WavFile {
     }
 
     fn write_piece(&mut self) -> std::io::Result<()> {
-        self.file.write_all(&self.piece)?;
-        self.written += self.piece.len() as u64;
-        self.piece.clear();
+        let piece = self.piece.get(..self.gathered).unwrap_or_default();
+        self.file.write_all(piece)?;
+        self.written += piece.len() as u64;
+        self.gathered = 0;
         Ok(())
     }
 
