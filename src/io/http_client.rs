@@ -118,7 +118,7 @@ impl HttpClient {
     /// Clients that follow these rules; a whole exchange may take `patience`.
     #[must_use]
     pub fn new(rules: &Rules, patience: Duration) -> Self {
-        let make = |guard: bool, redirects: u32| {
+        let make = |guard: bool, redirects: u32, idle: usize| {
             let config = Agent::config_builder()
                 .timeout_global(Some(patience))
                 .timeout_recv_response(Some(patience.min(HEAD)))
@@ -126,7 +126,7 @@ impl HttpClient {
                 .http_status_as_error(false)
                 .proxy(None)
                 .user_agent(concat!("branchline/", env!("CARGO_PKG_VERSION")))
-                .max_idle_connections(16)
+                .max_idle_connections(idle)
                 .build();
             if guard {
                 let resolver = Guard { rules: Some(rules.clone()), ..Guard::default() };
@@ -135,7 +135,8 @@ impl HttpClient {
                 Agent::new_with_config(config)
             }
         };
-        Self { guarded: make(true, 0), free: make(false, 0), fetching: make(true, MAX_REDIRECTS) }
+        // Sounds are fetched seldom, and from servers that hang up as they like: a connection serves one of them.
+        Self { guarded: make(true, 0, 16), free: make(false, 0, 16), fetching: make(true, MAX_REDIRECTS, 0) }
     }
 
     /// The client for sounds that an API client named: it follows redirections, each by the same rules.
