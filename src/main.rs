@@ -213,7 +213,8 @@ struct KeptOutbox {
 impl KeptOutbox {
     fn open(config: &Config, rng: &mut Rng) -> Result<Self, String> {
         let mut store = Store::open(&config.state_dir)?;
-        let found = recover(&mut store, config, rng, clock::now().utc)?;
+        let now = clock::now();
+        let found = recover(&mut store, config, rng, now.utc)?;
         if found.legs + found.recordings > 0 {
             log::warn!(legs = found.legs, recordings = found.recordings; "the last run was cut: what it left is told of");
         }
@@ -224,7 +225,7 @@ impl KeptOutbox {
             budget: u64::from(config.outbox.max_mb) << 20,
             age: Duration::from_secs(u64::from(config.outbox.keep_h) * 3600),
         };
-        let outbox = Outbox::start(store, limits, told).map_err(|e| format!("outbox thread: {e}"))?;
+        let outbox = Outbox::start(store, limits, told, now).map_err(|e| format!("outbox thread: {e}"))?;
         Ok(Self { outbox, news, next_row, waiting, tracks: found.tracks })
     }
 }

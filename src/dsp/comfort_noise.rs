@@ -41,6 +41,9 @@ fn next(state: &mut u32) -> f32 {
     (*state as i32 as f32) / 2_147_483_648.0
 }
 
+/// What is said to be louder is no silence, dB below overload.
+const LOUDEST: u8 = 30;
+
 /// White noise of a level.
 #[derive(Debug, Clone)]
 pub struct LevelNoise {
@@ -52,7 +55,7 @@ impl LevelNoise {
     /// Noise `level` dB below overload, 0 to 127 (RFC 3389 §3.1); the upper bit of the byte means nothing.
     #[must_use]
     pub fn new(level: u8) -> Self {
-        let rms = 32_768.0 * 10f32.powf(-f32::from(level & 0x7f) / 20.0);
+        let rms = 32_768.0 * 10f32.powf(-f32::from((level & 0x7f).max(LOUDEST)) / 20.0);
         // Numbers evenly spread up to an amplitude have a root mean square of it over √3.
         Self { state: 0x9e37_79b9, amplitude: (rms * 3f32.sqrt()).min(32_767.0) }
     }
@@ -74,11 +77,11 @@ mod tests {
 
     #[test]
     fn noise_of_a_level_has_that_level() {
-        for level in [30u8, 50, 70, 0xc6, 127] {
+        for level in [0u8, 30, 50, 70, 0xc6, 127] {
             let mut out = [0i16; 16_000];
             LevelNoise::new(level).fill(&mut out);
             let rms = (out.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>() / 16_000.0).sqrt();
-            let wanted = 32_768.0 * 10f64.powf(-f64::from(level & 0x7f) / 20.0);
+            let wanted = 32_768.0 * 10f64.powf(-f64::from((level & 0x7f).max(30)) / 20.0);
             assert!((rms - wanted).abs() < wanted * 0.02 + 0.3, "{level}: {rms} instead of {wanted}");
         }
     }

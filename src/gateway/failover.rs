@@ -51,6 +51,12 @@ impl Gateway {
         }
         let next = inviting.others.targets.remove(0);
         let tx = inviting.tx.take();
+        // While it is known whom the credentials are for.
+        if let Some(tx) = tx {
+            self.abandon(now, tx);
+        }
+        let Some(leg) = self.legs.get_mut(id) else { return false };
+        let Phase::Inviting(inviting) = &mut leg.phase else { return false };
         // Its addresses may be of the other family.
         leg.local = None;
         self.ports.give_back(leg.port.take());
@@ -60,9 +66,6 @@ impl Gateway {
             leg.auth.iter_mut().for_each(|a| a.forget_whom());
         }
         self.counters.failovers += 1;
-        if let Some(tx) = tx {
-            self.abandon(now, tx);
-        }
         self.try_server(now, id, next);
         true
     }

@@ -182,7 +182,9 @@ impl Gateway {
     /// must not come back by anything less (RFC 3261 §8.1.1.8, §12.1.1).
     pub(super) fn contact(&self, peer: Target, secure: bool) -> String {
         let tls = Target { transport: Transport::Tls, ..peer };
-        let target = if secure { tls } else { peer };
+        // Without a port of ours for TLS, who decrypts for us sends to the other.
+        let listens = self.tx.locals().tls_port.is_some();
+        let target = if secure && listens { tls } else { peer };
         let Some(local) = self.tx.locals().for_target(target) else { return String::new() };
         if secure { format!("<sips:{local}>") } else { format!("<sip:{local}{}>", peer.transport.as_param()) }
     }

@@ -27,6 +27,8 @@ const PRUNE: Duration = Duration::from_secs(60);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// 2026-01-01, Unix milliseconds: no clock that is right says less.
 const FIRST_RELEASE_MS: u64 = 1_767_225_600_000;
+/// Settings of the clock that are remembered.
+const MAX_SET: usize = 16;
 /// Least time between two syncs.
 const SYNC: Duration = Duration::from_secs(1);
 
@@ -86,11 +88,16 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Starts the threads; their news come out of `news`.
+    /// Starts the threads; their news come out of `news`. What this run has noted already has the time `now` or a later one.
     ///
     /// # Errors
     /// What the operating system says.
-    pub fn start(store: Store, limits: Limits, news: async_channel::Sender<News>) -> std::io::Result<Self> {
+    pub fn start(
+        store: Store,
+        limits: Limits,
+        news: async_channel::Sender<News>,
+        now: Now,
+    ) -> std::io::Result<Self> {
         let (orders, take) = sync_channel(MAX_ORDERS);
         let told = news.clone();
         let log = store.log_file();
@@ -98,7 +105,6 @@ impl Outbox {
             let (dirty, wakes) = sync_channel(1);
             let syncs =
                 thread::Builder::new().name("outbox-sync".to_owned()).spawn(move || sync(&log, &wakes));
-            let now = clock::now();
             let mut keeper = Keeper {
                 store,
                 limits,
@@ -108,6 +114,7 @@ impl Outbox {
                 upto: 0,
                 clock: ClockWatch::new(now),
                 born_ms: now.utc.millis(),
+                set: Vec::new(),
             };
             keeper.run(&take, &dirty);
             drop(dirty);
@@ -187,6 +194,8 @@ struct Keeper {
     clock: ClockWatch,
     /// When this run began, by its clock.
     born_ms: u64,
+    /// From when to when times were wrong, and by how much: what is noted later may still have such a time.
+    set: Vec<(u64, u64, u64)>,
 }
 
 impl Keeper {
@@ -194,6 +203,7 @@ impl Keeper {
         let mut prune_at = clock::now().mono;
         let mut beat_at = prune_at;
         let mut running = true;
+        self.date_undated(clock::now().utc.millis());
         while running {
             let now = clock::now().mono;
             let next = self.retry_at.unwrap_or_else(|| prune_at.min(beat_at));
@@ -216,7 +226,6 @@ impl Keeper {
             let now = clock::now();
             if now.mono >= prune_at {
                 prune_at = now.mono + PRUNE;
-                self.date_undated(now.utc.millis());
                 self.prune(now.utc.millis());
             }
             if now.mono >= beat_at {
@@ -235,8 +244,8 @@ impl Keeper {
                 Order::Ask(question) => questions.push(Ok(question)),
             }
         }
-        self.commit(dirty);
         self.follow_clock(clock::now());
+        self.commit(dirty);
         for question in questions {
             match question {
                 Ok(question) => question(&mut self.store),
@@ -272,6 +281,9 @@ impl Keeper {
 
     /// Writes the backlog; false when the disk does not take it.
     fn write(&mut self, now: Instant, dirty: &SyncSender<()>) -> bool {
+        for op in &mut self.backlog {
+            op.set_times(&self.set);
+        }
         if let Err(e) = self.store.apply(self.backlog.make_contiguous()) {
             if self.retry_at.is_none() {
                 log::error!(error:% = e; "the outbox cannot be written: events are kept in memory");
@@ -314,6 +326,7 @@ impl Keeper {
 
     /// What was noted in this run before its clock was set is not as old as it then seems.
     fn follow_clock(&mut self, now: Now) {
+        self.born_ms = self.born_ms.min(now.utc.millis());
         let Some((step, expected)) = self.clock.set_forward(now) else { return };
         let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
         log::info!(seconds = step.as_secs(); "the clock was set forward: ages are kept");
@@ -322,7 +335,11 @@ impl Keeper {
         if let Err(e) = self.store.date(self.born_ms, until, NewTime::Later, ms(step)) {
             log::error!(error:% = e; "the outbox does not take the new time");
         }
+        if self.set.len() < MAX_SET {
+            self.set.push((self.born_ms, until, ms(step)));
+        }
         self.born_ms = self.born_ms.saturating_add(ms(step));
+        self.date_undated(now.utc.millis());
     }
 
     /// What was noted at a time before any release of this program was noted by a run that had no clock: its age begins
@@ -402,6 +419,10 @@ mod tests {
         };
         let leg =
             LegRow { id: "l".to_owned(), created_ms: 5000, answered_ms: Some(6000), ..LegRow::default() };
+        let mut late = recording("d", 5000);
+        late.set_times(&[(4000, 7000, 10_000), (14_000, 17_000, 100_000)]);
+        let Op::Recording(row) = late else { panic!("a recording") };
+        assert_eq!(row.started_ms, 115_000, "what is noted late, after the clock was set twice");
         // One of an earlier run, one of this one, and one of after the clock was set.
         let now = 1_776_330_000_000u64;
         let rows = [recording("a", 100), recording("b", 5000), recording("c", now + 1000), Op::Leg(leg)];

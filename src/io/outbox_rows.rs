@@ -51,6 +51,37 @@ pub enum Op {
     Multipart(String, Option<String>),
 }
 
+impl Op {
+    /// Puts right what has a time at which the clock was wrong: from when to when, and by how many ms.
+    pub(super) fn set_times(&mut self, set: &[(u64, u64, u64)]) {
+        if set.is_empty() {
+            return;
+        }
+        let right = |time: &mut u64| {
+            for (from, until, step) in set {
+                if (*from..=*until).contains(time) {
+                    *time = time.saturating_add(*step);
+                }
+            }
+        };
+        match self {
+            Self::Event { at_ms, .. } => right(at_ms),
+            Self::Recording(r) => right(&mut r.started_ms),
+            Self::Leg(l) => {
+                right(&mut l.created_ms);
+                l.answered_ms.iter_mut().for_each(right);
+            }
+            Self::Done(_)
+            | Self::LegGone(_)
+            | Self::RecordingGone(_)
+            | Self::Uploaded { .. }
+            | Self::ForgetKeys(_)
+            | Self::NotUploaded(_)
+            | Self::Multipart(..) => {}
+        }
+    }
+}
+
 /// A leg that is alive.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LegRow {

@@ -200,7 +200,9 @@ impl Keeper {
     fn finish(&self, mut o: Open) {
         let frames = o.writer.frames();
         let (record, rate, channels) = (o.job.record, o.job.file_rate, o.job.channels);
-        let error = o.writer.flush().err().map(|e| e.to_string());
+        if let Err(e) = o.writer.flush() {
+            return self.break_off(o, e.to_string());
+        }
         let facts = Written {
             bytes: HEADER + frames * u64::from(channels) * 2,
             duration_ms: frames * 1000 / u64::from(rate.max(1)),
@@ -208,14 +210,16 @@ impl Keeper {
             channels,
             began: o.shared.began.load(Ordering::Acquire),
         };
-        self.syncer.close(o.file, Note::Closed(record, error, facts));
+        self.syncer.close(o.file, Note::Closed(record, None, facts));
     }
 
     /// The disk takes no more: what was written is kept, and the header put right for as much as there is.
-    fn break_off(&self, o: Open, why: String) {
+    fn break_off(&self, mut o: Open, why: String) {
         log::error!(error = why; "a recording ends: the disk refuses it");
         let (record, name, file) = (o.job.record, o.job.file.clone(), Arc::clone(&o.file));
         let began = o.shared.began.load(Ordering::Acquire);
+        // Where the disk still takes something, as when it is only nearly full, nothing is lost.
+        let _last_try = o.writer.flush();
         drop(o);
         // A disk that takes nothing does not take a better header either.
         let held = repair(Path::new(&name)).or_else(|_| examine(Path::new(&name)));

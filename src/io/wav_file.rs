@@ -2,7 +2,7 @@
 //! The header is hound's; its writer of samples costs more than all else that a recording does.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -91,6 +91,8 @@ impl WavFile {
 
     fn write_piece(&mut self) -> std::io::Result<()> {
         let piece = self.piece.get(..self.gathered).unwrap_or_default();
+        // A part of it may be there already, if the disk took only that the last time.
+        self.file.seek(SeekFrom::Start(HEADER + self.written))?;
         self.file.write_all(piece)?;
         self.written += piece.len() as u64;
         self.gathered = 0;

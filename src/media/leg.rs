@@ -221,6 +221,9 @@ impl<W: Wire> Leg<W> {
         let old = self.crypt.take();
         self.crypt = stream.srtp.and_then(|keyed| Crypt::new(keyed, old));
         self.stream = stream;
+        if !stream.direction.receives() {
+            self.coders.playout.end_comfort();
+        }
         self.quiet_ticks = 0;
         self.restart_sending();
     }

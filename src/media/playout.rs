@@ -33,6 +33,8 @@ const EARLY_MS: f64 = 10.0;
 const LOSSY: f64 = 0.015;
 const LOSSLESS: f64 = 0.005;
 const LOSS_WEIGHT: f64 = 0.01;
+/// How much older than news of the far end's silence sound may be that is played after it, in units of 8 kHz: 2 s.
+const LATEST: i64 = 16_000;
 /// Length of a frame, ms.
 const TICK_MS: f64 = 20.0;
 /// Delays that no network makes: the stream begins anew, ms.
@@ -144,7 +146,8 @@ impl Playout {
     pub fn comfort(&mut self, level: u8) {
         let since = self.last.unwrap_or_default();
         match &mut self.noise {
-            Some((at, noise)) if *at <= since => {
+            // Late by this much, it comes from another count of time.
+            Some((at, noise)) if *at <= since || *at - since > LATEST => {
                 *at = since;
                 noise.set_level(level);
             }
@@ -163,6 +166,11 @@ impl Playout {
             self.delay.note(arrival_ns, extended, self.codec.clock());
         }
         self.jitter.insert(sequence, extended, payload);
+    }
+
+    /// The far end is not heard any more, nor is its silence.
+    pub fn end_comfort(&mut self) {
+        self.noise = None;
     }
 
     /// Samples of the codec as clock units, and back.
@@ -277,7 +285,7 @@ impl Playout {
         self.packet_samples = got;
         self.tail = Some(timestamp + self.units(got));
         self.run = 0;
-        self.noise.take_if(|(since, _)| *since <= timestamp);
+        self.noise.take_if(|(since, _)| *since <= timestamp || *since - timestamp > LATEST);
     }
 
     /// Makes up some samples; after a while, silence.

@@ -88,8 +88,5 @@ fn said(file: &str, phone: &Phone) {
     let samples: Vec<i16> = wav.samples().map(Result::unwrap).collect();
     let left: Vec<i16> = samples.iter().step_by(each).copied().collect();
     assert!(left.len() > 8000, "{} samples", left.len());
-    assert!(
-        correlation(&left[left.len() - 8000..left.len() - 4000], &phone.voice) > 0.9,
-        "its voice comes through the router"
-    );
+    assert!(correlation(&left[4000..], &phone.voice) > 0.9, "its voice comes through the router");
 }

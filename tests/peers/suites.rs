@@ -107,12 +107,12 @@ fn sounds_right(office: &Office, phone: &Phone, leg: &str, suite: &str) {
         let wave = |hertz: f64| (std::f64::consts::TAU * hertz * f64::from(i) / 8000.0).sin();
         (4000.0 * (wave(350.0) + wave(440.0))) as i16
     };
-    let hears = correlation(&phone.hear(0.5)[..4000], &(0..8000).map(dial).collect::<Vec<_>>());
+    let hears = correlation(&phone.hear(1.0), &(0..8000).map(dial).collect::<Vec<_>>());
     assert_eq!(office.gateway.delete(&format!("/v1/legs/{leg}/record")).status, 200);
     let file = office.event("recording.finished")["file"].as_str().unwrap().to_owned();
     let mut wav = hound::WavReader::open(&file).unwrap();
     let samples: Vec<i16> = wav.samples().map(Result::unwrap).collect();
-    let left: Vec<i16> = samples.iter().step_by(2).skip(4000).take(4000).copied().collect();
+    let left: Vec<i16> = samples.iter().step_by(2).skip(4000).copied().collect();
     let said = correlation(&left, &phone.voice);
     println!("{suite}: correlation of what was said {said:.3}, of what was heard {hears:.3}");
     assert!(said > 0.9 && hears > 0.9);
