@@ -111,6 +111,8 @@ struct Open {
     /// The same file, to be synced.
     file: Arc<Synced>,
     resamplers: Vec<Option<Resampler>>,
+    /// A frame of nothing, as it comes out of the ring.
+    silence: Vec<i16>,
     scratch: Scratch,
     flushed: Instant,
 }
@@ -252,12 +254,12 @@ fn create(job: Job, ring: Consumer<i16>, shared: Arc<Shared>, min_free: u64) -> 
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| e.to_string())?;
     }
     room_for(path, min_free)?;
-    let mut writer = WavFile::create(path, job.file_rate, job.channels).map_err(|e| e.to_string())?;
+    let writer = WavFile::create(path, job.file_rate, job.channels).map_err(|e| e.to_string())?;
     let file = Arc::new(Synced::new(writer.try_clone().map_err(|e| e.to_string())?, path));
-    writer.flush().map_err(|e| e.to_string())?;
     let resamplers = (0..job.channels).map(|_| Resampler::new(job.input_rate, job.file_rate)).collect();
-    let scratch = Scratch::new(&job);
-    Ok(Open { job, ring, shared, writer, file, resamplers, scratch, flushed: clock::now().mono })
+    let silence = vec![0; frame_len(job.input_rate) * usize::from(job.channels)];
+    let scratch = Scratch::new(frame_len(job.file_rate));
+    Ok(Open { job, ring, shared, writer, file, resamplers, silence, scratch, flushed: clock::now().mono })
 }
 
 impl Open {
@@ -283,7 +285,7 @@ impl Open {
     }
 
     fn drain(&mut self) -> std::io::Result<()> {
-        let n = self.scratch.silence.len();
+        let n = self.silence.len();
         while self.ring.slots() >= n {
             let Ok(chunk) = self.ring.read_chunk(n) else { break };
             // The ring holds whole frames, so that none lies across its end.
@@ -293,10 +295,7 @@ impl Open {
         }
         // Frames there was no room for: the timeline goes on in silence.
         for _ in 0..self.shared.dropped.swap(0, Ordering::AcqRel) {
-            let silence = std::mem::take(&mut self.scratch.silence);
-            let written = self.scratch.write(&silence, &mut self.resamplers, &mut self.writer);
-            self.scratch.silence = silence;
-            written?;
+            self.scratch.write(&self.silence, &mut self.resamplers, &mut self.writer)?;
         }
         Ok(())
     }
@@ -312,20 +311,15 @@ fn written(f: Facts, began: u32) -> Written {
     }
 }
 
-/// Room for a frame on its way from the ring to the file, used again and again.
+/// Room for both channels of a frame at the file's rate, used again and again.
 struct Scratch {
-    /// A frame of nothing, as it comes out of the ring.
-    silence: Vec<i16>,
-    /// Both channels at the file's rate.
     left: Vec<i16>,
     right: Vec<i16>,
 }
 
 impl Scratch {
-    fn new(job: &Job) -> Self {
-        let n = frame_len(job.file_rate);
-        let silence = vec![0; frame_len(job.input_rate) * usize::from(job.channels)];
-        Self { silence, left: vec![0; n], right: vec![0; n] }
+    fn new(samples: usize) -> Self {
+        Self { left: vec![0; samples], right: vec![0; samples] }
     }
 
     /// Writes a frame, the left channel before the right, at the rate that the file wants.

@@ -94,6 +94,11 @@ fn room(codec: Codec) -> usize {
     if codec == Codec::Opus { opus::MAX_SAMPLES + 2 * MAX_FRAME } else { 512 * 2 + 3 * MAX_FRAME }
 }
 
+/// True when what has the timestamp `at` comes after what has `since`; late by too much, it is from another count of time.
+fn follows(at: i64, since: i64) -> bool {
+    at >= since || since - at > LATEST
+}
+
 impl Playout {
     /// A player of `codec` for a leg at `leg_rate` Hz. Allocates all it will ever need.
     #[must_use]
@@ -146,8 +151,7 @@ impl Playout {
     pub fn comfort(&mut self, level: u8) {
         let since = self.last.unwrap_or_default();
         match &mut self.noise {
-            // Late by this much, it comes from another count of time.
-            Some((at, noise)) if *at <= since || *at - since > LATEST => {
+            Some((at, noise)) if follows(since, *at) => {
                 *at = since;
                 noise.set_level(level);
             }
@@ -285,7 +289,7 @@ impl Playout {
         self.packet_samples = got;
         self.tail = Some(timestamp + self.units(got));
         self.run = 0;
-        self.noise.take_if(|(since, _)| *since <= timestamp || *since - timestamp > LATEST);
+        self.noise.take_if(|(since, _)| follows(timestamp, *since));
     }
 
     /// Makes up some samples; after a while, silence.
