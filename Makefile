@@ -8,7 +8,7 @@
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: run test soak peers faults check fmt lint unit deps-run deps-bench deps-test openapi audit bench
+.PHONY: run test soak peers quiet faults check fmt lint unit deps-run deps-bench deps-test openapi audit bench
 
 run: deps-run
 	$(CARGO) build --release --locked
@@ -26,25 +26,36 @@ lint:
 unit:
 	$(CARGO) test --locked --quiet
 
-test: deps-test check faults peers
+test: deps-test fmt lint quiet faults peers
 
-# The simulations once more, for what they tell: which faults were injected; and the table of torture cases.
+# `unit` without the simulations and the torture cases, which `faults` runs for what they tell as well: which faults
+# were injected, and the table of cases.
+TOLD = sim torture
+QUIET = $(filter-out $(TOLD) peers,$(basename $(notdir $(wildcard tests/*.rs))) $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
+quiet:
+	$(CARGO) test --locked --quiet --lib --bins --examples $(QUIET:%=--test %)
+
 faults:
-	$(CARGO) test --locked --quiet --test sim --test torture -- --nocapture
+	$(CARGO) test --locked --quiet $(TOLD:%=--test %) -- --nocapture
 
-# Real phones, load, and the API against its description; `check` has run before.
+# Real phones, load, and the API against its description; `check` has run before. Tests of signalling alone run beside
+# the load, which leaves most of a core; those that compare sound or count what is late run one by one.
+PEERS = $(CARGO) test --locked --features peers --test peers -- --nocapture
+BESIDE = load:: digest:: prack:: registrar:: servers:: session::
 peers:
 	$(CARGO) build --release --locked
-	$(CARGO) test --locked --features peers --test peers -- --nocapture --test-threads=1
+	$(PEERS) --test-threads=2 $(BESIDE)
+	$(PEERS) --test-threads=1 $(BESIDE:%=--skip %)
 
+soak: export TEST_MINUTES = 600
 soak: deps-test
 	SIM_SEEDS=50000 $(CARGO) test --locked --release --test sim -- --nocapture
 	$(CARGO) build --release --locked
-	FLOOD_SECONDS=60 $(CARGO) test --locked --features peers --test peers -- --nocapture --test-threads=1 scan
+	FLOOD_SECONDS=60 $(CARGO) test --locked --features peers --test peers -- --nocapture --test-threads=1 scan::
 	CRASH_ROUNDS=200 $(CARGO) test --locked --test crash -- --nocapture
 	CRASH_ROUNDS=200 $(CARGO) test --locked --features peers --test peers -- --nocapture --test-threads=1 crashes_and_bad_lines
-	MIXED_CALLS=20000 $(CARGO) test --locked --features peers --test peers -- --nocapture --test-threads=1 mixed
-	LOAD_CALLS=36000 $(CARGO) test --locked --features peers --test peers -- --nocapture --test-threads=1 load
+	MIXED_CALLS=20000 $(CARGO) test --locked --features peers --test peers -- --nocapture --test-threads=1 mixed::
+	LOAD_CALLS=36000 $(CARGO) test --locked --features peers --test peers -- --nocapture --test-threads=1 load::
 
 deps-run:
 	@./scripts/install.sh run

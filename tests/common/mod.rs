@@ -6,7 +6,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, Once};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -48,6 +49,27 @@ impl Reply {
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
+/// When a gateway was last started.
+static STARTED: Mutex<Option<Instant>> = Mutex::new(None);
+
+/// Ends the test binary when it has not started a gateway for longer than any test lasts (15 minutes; `TEST_MINUTES`):
+/// something hangs, and a failure that says where is better than a run without an end.
+fn watch() {
+    static ONCE: Once = Once::new();
+    *STARTED.lock().unwrap() = Some(Instant::now());
+    ONCE.call_once(|| {
+        let minutes = std::env::var("TEST_MINUTES").ok().and_then(|s| s.parse().ok()).unwrap_or(15);
+        std::thread::spawn(move || {
+            while STARTED.lock().unwrap().is_none_or(|t| t.elapsed() < Duration::from_secs(60 * minutes)) {
+                std::thread::park_timeout(Duration::from_secs(5));
+            }
+            eprintln!("a test hangs: {minutes} minutes without a new gateway. What runs:");
+            drop(Command::new("ps").args(["-eo", "pid,ppid,stat,etime,wchan:20,args"]).status());
+            std::process::exit(101);
+        });
+    });
+}
+
 impl Gateway {
     /// Starts the binary with further environment variables and waits until it says it is ready.
     pub fn start(env: &[(&str, &str)]) -> Self {
@@ -84,6 +106,7 @@ impl Gateway {
     }
 
     fn start_binary(path: &str, arguments: &[&str], env: &[(&str, &str)]) -> Self {
+        watch();
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("branchline-test-{}-{n}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();

@@ -1,13 +1,14 @@
 //! sipp: 2,000 calls of 10 s at 20 calls/s with RTP both ways, answered by a separate process over REST on
 //! the webhook, twice.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::common::{Gateway, of_process};
 use crate::phone::{Lines, python, script};
+use crate::sipp;
 
 /// Calls of one round; `make soak` asks for more.
 fn calls() -> u32 {
@@ -19,36 +20,11 @@ fn summary(answerer: &mut Lines) -> Value {
     answerer.wait("summary", 10, |l| serde_json::from_str(l).ok())
 }
 
-fn run_calls(dir: &std::path::Path, sip: &str) {
-    let scenario = script("tests/peers/uac.xml");
-    let out = Command::new("sipp")
-        .args([
-            "-sf",
-            scenario.to_str().unwrap(),
-            sip,
-            "-i",
-            "127.0.0.1",
-            "-nostdin",
-            "-m",
-            &calls().to_string(),
-        ])
-        .args(["-r", "20", "-l", "400", "-trace_err"])
-        .current_dir(dir)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .output()
-        .expect("sipp is installed by `make test`");
-    let text = String::from_utf8_lossy(&out.stdout);
-    let tail: String = text.lines().rev().take(40).collect::<Vec<_>>().join("\n");
-    assert!(out.status.success(), "sipp: {}\n{tail}\n{}", out.status, String::from_utf8_lossy(&out.stderr));
-}
-
 #[test]
 fn two_thousand_calls_twice() {
     let dir = std::env::temp_dir().join(format!("branchline-load-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
-    std::fs::write(dir.join("voice.ul"), (0..8000u32).map(|i| (i * 37 % 251) as u8).collect::<Vec<u8>>())
-        .unwrap();
+    sipp::voice(&dir);
     // The port of the answerer has to be known before the gateway starts, and the other way round.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let hook = format!("http://127.0.0.1:{free}/");
@@ -61,7 +37,8 @@ fn two_thousand_calls_twice() {
     let sip = gw.listen["sip"].as_str().unwrap().to_owned();
     let mut memory = Vec::new();
     for round in 1..=2u32 {
-        run_calls(&dir, &sip);
+        // Fewer at a time than the gateway takes: after a pause of this machine sipp makes up for it at once.
+        sipp::calls(&dir, &sip, calls().into(), 20, 250);
         let until = Instant::now() + Duration::from_secs(20);
         let mut seen = summary(&mut answerer);
         while seen["done"] != calls() * round && Instant::now() < until {

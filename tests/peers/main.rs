@@ -44,6 +44,7 @@ mod registrar;
 mod scan;
 mod servers;
 mod session;
+mod sipp;
 mod sounds;
 mod space;
 mod suites;

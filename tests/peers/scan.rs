@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::common::{Gateway, figure_of, of_process};
 use crate::phone::{Lines, Phone, python, script};
+use crate::sipp;
 use crate::space::Space;
 
 const OURS: &str = "198.51.100.1";
@@ -41,17 +42,7 @@ fn figures(gw: &Gateway) -> Figures {
 
 /// 50 calls of 10 s at a time, for about `seconds`; each sends sound and hears it.
 fn calls(dir: &Path, sip: &str, seconds: u64) {
-    let scenario = script("tests/peers/uac.xml");
-    let many = (CALLS * seconds / 10).to_string();
-    let out = Command::new("sipp")
-        .args(["-sf", scenario.to_str().unwrap(), sip, "-i", "127.0.0.1", "-nostdin", "-m", &many])
-        .args(["-r", &(CALLS / 10).to_string(), "-l", &CALLS.to_string()])
-        .current_dir(dir)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .expect("sipp is installed by `make test`");
-    assert!(out.success(), "sipp: {out}");
+    sipp::calls(dir, sip, CALLS * seconds / 10, CALLS / 10, CALLS);
 }
 
 /// Late and made-up frames over all, of the calls since `before`.
@@ -90,8 +81,7 @@ fn a_flood_of_a_stranger_is_not_heard_and_leaves_nothing() {
     Space::cable(None, ("blh", ours.as_str()), &mut space, ("bls", theirs.as_str()));
     let dir = std::env::temp_dir().join(format!("branchline-scan-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
-    std::fs::write(dir.join("voice.ul"), (0..8000u32).map(|i| (i * 37 % 251) as u8).collect::<Vec<u8>>())
-        .unwrap();
+    sipp::voice(&dir);
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let hook = format!("http://127.0.0.1:{free}/");
     let settings = "[[sip.user]]\nname = \"anna\"\npassword = \"secret\"\n";

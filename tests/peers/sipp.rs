@@ -1,0 +1,35 @@
+//! sipp as many callers with a voice (`uac.xml`).
+
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::phone::script;
+
+/// What `uac.xml` plays.
+pub fn voice(dir: &Path) {
+    let bytes: Vec<u8> = (0..8000u32).map(|i| (i * 37 % 251) as u8).collect();
+    std::fs::write(dir.join("voice.ul"), bytes).unwrap();
+}
+
+/// This many calls of ten seconds, `rate` new ones a second, at most `limit` at a time; sound both ways. All of them
+/// have to end as the scenario says.
+pub fn calls(dir: &Path, sip: &str, calls: u64, rate: u64, limit: u64) {
+    let mut sipp = Command::new("sipp");
+    sipp.args(["-sf", script("tests/peers/uac.xml").to_str().unwrap(), sip, "-i", "127.0.0.1", "-nostdin"]);
+    sipp.args(["-m", &calls.to_string(), "-r", &rate.to_string(), "-l", &limit.to_string()]);
+    // All streams in one thread: sipp counts the threads of its streams without a lock, and when two of them end in
+    // the same instant it waits for ever for the one that it has lost count of.
+    sipp.args(["-rtp_threadtasks", &(limit + 1).to_string(), "-trace_err"]);
+    let mut sipp = sipp
+        .current_dir(dir)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("sipp is installed by `make test`");
+    let mut screen = String::new();
+    sipp.stdout.take().unwrap().read_to_string(&mut screen).unwrap();
+    let status = sipp.wait().unwrap();
+    let tail = screen.lines().rev().take(40).collect::<Vec<_>>();
+    assert!(status.success(), "sipp: {status}\n{tail:#?}");
+}
