@@ -5,8 +5,8 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, Once};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -49,24 +49,29 @@ impl Reply {
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// When a gateway was last started.
-static STARTED: Mutex<Option<Instant>> = Mutex::new(None);
-
 /// Ends the test binary when it has not started a gateway for longer than any test lasts (15 minutes; `TEST_MINUTES`):
 /// something hangs, and a failure that says where is better than a run without an end.
 fn watch() {
-    static ONCE: Once = Once::new();
-    *STARTED.lock().unwrap() = Some(Instant::now());
-    ONCE.call_once(|| {
-        let minutes = std::env::var("TEST_MINUTES").ok().and_then(|s| s.parse().ok()).unwrap_or(15);
-        std::thread::spawn(move || {
-            while STARTED.lock().unwrap().is_none_or(|t| t.elapsed() < Duration::from_secs(60 * minutes)) {
-                std::thread::park_timeout(Duration::from_secs(5));
-            }
-            eprintln!("a test hangs: {minutes} minutes without a new gateway. What runs:");
-            drop(Command::new("ps").args(["-eo", "pid,ppid,stat,etime,wchan:20,args"]).status());
-            std::process::exit(101);
-        });
+    static BEGAN: OnceLock<Instant> = OnceLock::new();
+    /// When a gateway was last started, seconds after the first.
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let mut first = false;
+    let began = *BEGAN.get_or_init(|| {
+        first = true;
+        Instant::now()
+    });
+    LAST.store(began.elapsed().as_secs(), Ordering::Relaxed);
+    if !first {
+        return;
+    }
+    let minutes = std::env::var("TEST_MINUTES").ok().and_then(|s| s.parse().ok()).unwrap_or(15u64);
+    std::thread::spawn(move || {
+        while began.elapsed().as_secs() < LAST.load(Ordering::Relaxed) + 60 * minutes {
+            std::thread::park_timeout(Duration::from_secs(5));
+        }
+        eprintln!("a test hangs: {minutes} minutes without a new gateway. What runs:");
+        drop(Command::new("ps").args(["-eo", "pid,ppid,stat,etime,wchan:20,args"]).status());
+        std::process::exit(101);
     });
 }
 
