@@ -70,7 +70,20 @@ fn watch() {
             std::thread::park_timeout(Duration::from_secs(5));
         }
         eprintln!("a test hangs: {minutes} minutes without a new gateway. What runs:");
-        drop(Command::new("ps").args(["-eo", "pid,ppid,stat,etime,wchan:20,args"]).status());
+        let ps = Command::new("ps").args(["-eo", "pid,ppid,stat,etime,wchan:20,args"]).output().unwrap();
+        let table = String::from_utf8_lossy(&ps.stdout);
+        eprintln!("{table}");
+        // What it has started holds the output open, for which somebody may wait.
+        let mut ended = vec![std::process::id().to_string()];
+        for line in table.lines() {
+            let mut words = line.split_whitespace().map(str::to_owned);
+            if let (Some(pid), Some(parent)) = (words.next(), words.next())
+                && ended.contains(&parent)
+            {
+                drop(Command::new("kill").args(["-KILL", &pid]).status());
+                ended.push(pid);
+            }
+        }
         std::process::exit(101);
     });
 }
