@@ -235,7 +235,7 @@ fn outbox(config: &Config, words: &[String]) -> Result<(), String> {
     if !config.state_dir.join(outbox_store::FILE).exists() {
         return Err(format!("{}: no gateway has run with this state directory", config.state_dir.display()));
     }
-    let mut store = Store::open(&config.state_dir)?;
+    let mut store = Store::open_as_is(&config.state_dir)?;
     let fail = |e: outbox_store::Fault| format!("the outbox: {e}");
     let waiting = store.events().map_err(fail)?;
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {

@@ -68,3 +68,20 @@ fn print_config_shows_what_is_in_force() {
     assert!(!shown.contains("hunter2"), "{shown}");
     assert!(text(&run(&["--version"], &[]).stdout).starts_with("branchline 0."));
 }
+
+#[test]
+fn a_damaged_outbox_is_left_for_the_gateway() {
+    let dir = std::env::temp_dir().join(format!("branchline-cli-outbox-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let env = [("STATE_DIR", dir.to_str().unwrap())];
+    let list = || run(&["outbox", "list"], &env);
+    assert!(text(&list().stderr).contains("no gateway has run with this state directory"));
+    let file = dir.join("outbox.db");
+    let damaged = [b"no outbox".as_slice(), &[7; 4096]].concat();
+    std::fs::write(&file, &damaged).unwrap();
+    let out = list();
+    assert_eq!(out.status.code(), Some(1));
+    assert!(text(&out.stderr).contains("the gateway puts it aside when it starts"), "{}", text(&out.stderr));
+    assert_eq!(std::fs::read(&file).unwrap(), damaged);
+    std::fs::remove_dir_all(dir).unwrap();
+}

@@ -14,6 +14,7 @@ pub mod log;
 pub mod mailroom;
 pub mod media_thread;
 pub mod outbox;
+mod outbox_backlog;
 pub mod outbox_rows;
 pub mod outbox_store;
 pub mod process;

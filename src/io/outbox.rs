@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::clock;
+use super::outbox_backlog::shrink;
 use super::outbox_rows::Op;
 use super::outbox_store::{NewTime, Store};
 use crate::base::time::{ClockWatch, Now};
@@ -111,6 +112,7 @@ impl Outbox {
                 news,
                 backlog: VecDeque::new(),
                 retry_at: None,
+                failed_ms: 0,
                 upto: 0,
                 clock: ClockWatch::new(now),
                 born_ms: now.utc.millis(),
@@ -189,6 +191,8 @@ struct Keeper {
     backlog: VecDeque<Op>,
     /// The disk failed: when it is tried again.
     retry_at: Option<Instant>,
+    /// When it first did, ms since 1970.
+    failed_ms: u64,
     /// The last row of an event seen.
     upto: u64,
     clock: ClockWatch,
@@ -262,7 +266,7 @@ impl Keeper {
         let now = clock::now().mono;
         let durable = self.retry_at.is_none_or(|at| now >= at) && self.write(now, dirty);
         if !durable {
-            self.bound_backlog();
+            shrink(&mut self.backlog, MAX_BACKLOG, self.failed_ms);
         }
         if upto > self.upto {
             self.upto = upto;
@@ -287,6 +291,8 @@ impl Keeper {
         if let Err(e) = self.store.apply(self.backlog.make_contiguous()) {
             if self.retry_at.is_none() {
                 log::error!(error:% = e; "the outbox cannot be written: events are kept in memory");
+                // What is to be written now has come before.
+                self.failed_ms = clock::now().utc.millis();
             }
             self.retry_at = Some(now + RETRY);
             return false;
@@ -301,16 +307,6 @@ impl Keeper {
         // A sync that is due already covers this.
         let _due = dirty.try_send(());
         true
-    }
-
-    /// Events can be told from memory; that a leg or recording is over must not be forgotten.
-    fn bound_backlog(&mut self) {
-        if self.backlog.len() > MAX_BACKLOG {
-            self.backlog.retain(|op| !matches!(op, Op::Event { item, .. } if !item.terminal));
-        }
-        while self.backlog.len() > MAX_BACKLOG {
-            self.backlog.pop_front();
-        }
     }
 
     fn load(&mut self, load: &Load) {
@@ -339,6 +335,7 @@ impl Keeper {
             self.set.push((self.born_ms, until, ms(step)));
         }
         self.born_ms = self.born_ms.saturating_add(ms(step));
+        self.failed_ms = self.failed_ms.saturating_add(ms(step));
         self.date_undated(now.utc.millis());
     }
 

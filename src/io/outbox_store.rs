@@ -67,10 +67,6 @@ impl Store {
     pub fn open(dir: &Path) -> Result<Self, String> {
         let path = dir.join(FILE);
         match Self::open_file(&path) {
-            Ok(store) => Ok(store),
-            Err(e) if is_busy(&e) => {
-                Err(format!("{}: another gateway uses this state directory", path.display()))
-            }
             Err(e) if is_corrupt(&e) => {
                 let aside = dir.join("outbox.damaged.db");
                 log::error!(error:% = e, kept:% = aside.display(); "the outbox is damaged: a new one is made");
@@ -79,10 +75,19 @@ impl Store {
                     // They belong to the file that was put aside; it may have none.
                     let _gone = std::fs::remove_file(format!("{}{more}", path.display()));
                 }
-                Self::open_file(&path).map_err(|e| format!("{}: {e}", path.display()))
+                Self::open_file(&path).map_err(|e| told(&path, &e))
             }
-            Err(e) => Err(format!("{}: {e}", path.display())),
+            other => other.map_err(|e| told(&path, &e)),
         }
+    }
+
+    /// The same, but a damaged one stays where it is.
+    ///
+    /// # Errors
+    /// It is damaged, another process holds it, or what SQLite says.
+    pub fn open_as_is(dir: &Path) -> Result<Self, String> {
+        let path = dir.join(FILE);
+        Self::open_file(&path).map_err(|e| told(&path, &e))
     }
 
     fn open_file(path: &Path) -> Result<Self, Fault> {
@@ -439,6 +444,16 @@ fn is_busy(e: &Fault) -> bool {
         e.sqlite_error_code(),
         Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked)
     )
+}
+
+fn told(path: &Path, e: &Fault) -> String {
+    if is_busy(e) {
+        format!("{}: another gateway uses this state directory", path.display())
+    } else if is_corrupt(e) {
+        format!("{}: {e}; the gateway puts it aside when it starts", path.display())
+    } else {
+        format!("{}: {e}", path.display())
+    }
 }
 
 fn is_corrupt(e: &Fault) -> bool {

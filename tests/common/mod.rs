@@ -109,16 +109,27 @@ impl Gateway {
         Self::start_with_file(release(), text, env)
     }
 
+    /// The same where names are these: with a hosts file of its own, which takes root.
+    pub fn start_release_naming(hosts: &std::path::Path, text: &str, env: &[(&str, &str)]) -> Self {
+        let start = "/bin/mount --bind \"$0\" /etc/hosts && exec \"$@\"";
+        let before = ["--mount", "/bin/sh", "-c", start, hosts.to_str().unwrap(), release()];
+        Self::start_with("/usr/bin/unshare", &before, text, env)
+    }
+
     /// The binary of the build under test with a configuration file of this text.
     pub fn start_configured(text: &str, env: &[(&str, &str)]) -> Self {
         Self::start_with_file(env!("CARGO_BIN_EXE_branchline"), text, env)
     }
 
     fn start_with_file(path: &str, text: &str, env: &[(&str, &str)]) -> Self {
+        Self::start_with(path, &[], text, env)
+    }
+
+    fn start_with(path: &str, before: &[&str], text: &str, env: &[(&str, &str)]) -> Self {
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         let file = std::env::temp_dir().join(format!("branchline-test-{}-{n}.toml", std::process::id()));
         std::fs::write(&file, text).unwrap();
-        let gw = Self::start_binary(path, &["--config", file.to_str().unwrap()], env);
+        let gw = Self::start_binary(path, &[before, &["--config", file.to_str().unwrap()]].concat(), env);
         std::fs::remove_file(file).unwrap();
         gw
     }

@@ -205,6 +205,39 @@ fn recordings_go_into_their_bucket_and_from_here() {
 }
 
 #[test]
+fn buckets_may_be_named_by_host() {
+    let mut bucket = Bucket::start(&["branch"]);
+    let (dir, hook) = (Dir::make("bucket-host"), Hook::start());
+    // Nobody knows the server without a bucket before it: a path-style request finds nobody.
+    let hosts = dir.0.join("hosts");
+    std::fs::write(&hosts, "127.0.0.1 localhost branch.s3.test\n").unwrap();
+    let endpoint = bucket.url.replace("127.0.0.1", "s3.test");
+    let mut env = bucket.environment(&dir.0, &hook);
+    env.retain(|(name, _)| *name != "S3_ENDPOINT");
+    env.push(("S3_ENDPOINT", &endpoint));
+    let gw = Gateway::start_release_naming(&hosts, "[s3]\nstyle = \"virtual\"\nwait_s = 8\n", &env);
+    let c = Caller::call_as(&gw, "host");
+    let (local, there) = record(&gw, &c, &json!({"storage": "s3"}));
+    let key = format!("calls/{}", base_name(&local));
+    assert_eq!(there, format!("s3://branch/{key}"));
+    // A name that nobody knows is said to be one.
+    let unknown = json!({"storage": "s3", "s3_bucket": "second"});
+    let at = format!("/v1/legs/{}/record", c.leg);
+    let begun = file_of(&gw.post(&at, &unknown.to_string()));
+    talk(&[&c], 0, 10);
+    let error = std::thread::scope(|s| {
+        let stop = s.spawn(|| gw.delete(&at));
+        let error = failure(&gw, &begun);
+        assert_eq!(file_of(&stop.join().unwrap()), begun);
+        error
+    });
+    assert!(error.contains("second.s3.test") || error.contains("lookup"), "{error}");
+    drop(gw);
+    let (objects, open) = bucket.list("branch");
+    assert_eq!((objects.len(), &objects[0]["key"], open), (1, &json!(key), 0));
+}
+
+#[test]
 fn what_waits_for_its_upload_survives_crashes_and_bad_lines() {
     let mut bucket = Bucket::start(&["branch"]);
     let (dir, hook, mut rng) = (Dir::make("bucket-crash"), Hook::start(), Rng::from_number(11));

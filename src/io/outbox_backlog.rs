@@ -1,0 +1,113 @@
+//! Changes that the disk does not take, kept within bounds: what has come and gone meanwhile cancels out, and that a leg
+//! or recording is over is forgotten last.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::outbox_rows::Op;
+
+/// Brings `backlog` down to `most` changes. Nothing that came to be at `since_ms` (ms since 1970) or later is on the disk.
+pub(super) fn shrink(backlog: &mut VecDeque<Op>, most: usize, since_ms: u64) {
+    if backlog.len() <= most {
+        return;
+    }
+    cancel_events(backlog);
+    cancel_legs(backlog, since_ms);
+    drop_oldest(backlog, most, |op| matches!(op, Op::Event { item, .. } if !item.terminal));
+    // What has arrived may come once more, with the same id.
+    drop_oldest(backlog, most, |op| matches!(op, Op::Done(_)));
+    drop_oldest(backlog, most, |_| true);
+}
+
+/// Events that have arrived already.
+fn cancel_events(backlog: &mut VecDeque<Op>) {
+    let noted = |op: &Op| if let Op::Event { item, .. } = op { Some(item.row) } else { None };
+    let done = |op: &Op| if let Op::Done(row) = op { Some(*row) } else { None };
+    let arrived: BTreeSet<u64> = backlog.iter().filter_map(done).collect();
+    let both: BTreeSet<u64> = backlog.iter().filter_map(noted).filter(|r| arrived.contains(r)).collect();
+    backlog.retain(|op| noted(op).or(done(op)).is_none_or(|row| !both.contains(&row)));
+}
+
+/// Legs that are over, and of whom the disk never knew.
+fn cancel_legs(backlog: &mut VecDeque<Op>, since_ms: u64) {
+    let gone = |op: &Op| if let Op::LegGone(id) = op { Some(id.clone()) } else { None };
+    let young =
+        |op: &Op| if let Op::Leg(l) = op { (l.created_ms >= since_ms).then(|| l.id.clone()) } else { None };
+    let over: BTreeSet<String> = backlog.iter().filter_map(gone).collect();
+    let both: BTreeSet<String> = backlog.iter().filter_map(young).filter(|id| over.contains(id)).collect();
+    let of_leg = |op: &Op| if let Op::Leg(leg) = op { Some(leg.id.clone()) } else { gone(op) };
+    backlog.retain(|op| of_leg(op).is_none_or(|id| !both.contains(&id)));
+}
+
+fn drop_oldest(backlog: &mut VecDeque<Op>, most: usize, may: impl Fn(&Op) -> bool) {
+    let mut excess = backlog.len().saturating_sub(most);
+    if excess == 0 {
+        return;
+    }
+    backlog.retain(|op| {
+        let dropped = excess > 0 && may(op);
+        excess -= usize::from(dropped);
+        !dropped
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deliver::events::Destination;
+    use crate::deliver::queue::Item;
+    use crate::io::outbox_rows::LegRow;
+
+    fn event(row: u64, terminal: bool) -> Op {
+        let (event_id, body) = (String::new(), (*b"{}").into());
+        let item = Item { row, leg: None, event_id, body, terminal, stored: false };
+        let to = Destination { url: String::new(), secret: String::new(), trusted: true };
+        Op::Event { to, item, at_ms: 0 }
+    }
+
+    fn leg(id: &str, created_ms: u64) -> Op {
+        Op::Leg(LegRow { id: id.to_owned(), created_ms, ..LegRow::default() })
+    }
+
+    fn gone(id: &str) -> Op {
+        Op::LegGone(id.to_owned())
+    }
+
+    #[test]
+    fn what_the_disk_knows_to_be_alive_is_not_forgotten_to_be_over() {
+        let all = vec![
+            gone("old"),
+            Op::Done(1),
+            leg("long", 50),
+            leg("young", 150),
+            event(2, false),
+            event(3, true),
+            gone("young"),
+            Op::Done(3),
+            gone("long"),
+            event(4, true),
+            leg("alive", 160),
+        ];
+        let shrunk = |most: usize| {
+            let mut backlog: VecDeque<Op> = all.clone().into();
+            shrink(&mut backlog, most, 100);
+            Vec::from(backlog)
+        };
+        assert_eq!(shrunk(11), all);
+        let kept = vec![
+            gone("old"),
+            Op::Done(1),
+            leg("long", 50),
+            event(2, false),
+            gone("long"),
+            event(4, true),
+            leg("alive", 160),
+        ];
+        assert_eq!(shrunk(10), kept);
+        let mut less = kept;
+        less.remove(3);
+        assert_eq!(shrunk(6), less, "an event that is not the last one");
+        less.remove(1);
+        assert_eq!(shrunk(5), less, "what has arrived");
+        assert_eq!(shrunk(2), less[3..]);
+    }
+}
