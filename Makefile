@@ -38,10 +38,10 @@ quiet:
 faults:
 	$(CARGO) test --locked --quiet $(TOLD:%=--test %) -- --nocapture
 
-# Real phones, load, and the API against its description; `check` has run before. Tests of signalling alone run beside
-# the load, which leaves most of a core; those that compare sound or count what is late run one by one.
+# Real phones, load, and the API against its description; `check` has run before. Tests of signalling and of uploads run
+# beside the load, which leaves most of a core; those that compare sound or count what is late run one by one.
 PEERS = $(CARGO) test --locked --features peers --test peers -- --nocapture
-BESIDE = load:: digest:: prack:: registrar:: servers:: session::
+BESIDE = load:: buckets:: digest:: prack:: registrar:: servers:: session::
 peers:
 	$(CARGO) build --release --locked
 	$(PEERS) --test-threads=2 $(BESIDE)
