@@ -112,7 +112,6 @@ impl Outbox {
                 news,
                 backlog: VecDeque::new(),
                 retry_at: None,
-                failed_ms: 0,
                 upto: 0,
                 clock: ClockWatch::new(now),
                 born_ms: now.utc.millis(),
@@ -191,8 +190,6 @@ struct Keeper {
     backlog: VecDeque<Op>,
     /// The disk failed: when it is tried again.
     retry_at: Option<Instant>,
-    /// When it first did, ms since 1970.
-    failed_ms: u64,
     /// The last row of an event seen.
     upto: u64,
     clock: ClockWatch,
@@ -266,7 +263,7 @@ impl Keeper {
         let now = clock::now().mono;
         let durable = self.retry_at.is_none_or(|at| now >= at) && self.write(now, dirty);
         if !durable {
-            shrink(&mut self.backlog, MAX_BACKLOG, self.failed_ms);
+            shrink(&mut self.backlog, MAX_BACKLOG);
         }
         if upto > self.upto {
             self.upto = upto;
@@ -291,8 +288,6 @@ impl Keeper {
         if let Err(e) = self.store.apply(self.backlog.make_contiguous()) {
             if self.retry_at.is_none() {
                 log::error!(error:% = e; "the outbox cannot be written: events are kept in memory");
-                // What is to be written now has come before.
-                self.failed_ms = clock::now().utc.millis();
             }
             self.retry_at = Some(now + RETRY);
             return false;
@@ -335,7 +330,6 @@ impl Keeper {
             self.set.push((self.born_ms, until, ms(step)));
         }
         self.born_ms = self.born_ms.saturating_add(ms(step));
-        self.failed_ms = self.failed_ms.saturating_add(ms(step));
         self.date_undated(now.utc.millis());
     }
 

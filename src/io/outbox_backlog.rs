@@ -1,17 +1,18 @@
 //! Changes that the disk does not take, kept within bounds: what has come and gone meanwhile cancels out, and that a leg
 //! or recording is over is forgotten last.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::outbox_rows::Op;
 
-/// Brings `backlog` down to `most` changes. Nothing that came to be at `since_ms` (ms since 1970) or later is on the disk.
-pub(super) fn shrink(backlog: &mut VecDeque<Op>, most: usize, since_ms: u64) {
+/// Brings `backlog` down to `most` changes.
+pub(super) fn shrink(backlog: &mut VecDeque<Op>, most: usize) {
     if backlog.len() <= most {
         return;
     }
     cancel_events(backlog);
-    cancel_legs(backlog, since_ms);
+    cancel_legs(backlog);
+    merge_legs(backlog);
     drop_oldest(backlog, most, |op| matches!(op, Op::Event { item, .. } if !item.terminal));
     // What has arrived may come once more, with the same id.
     drop_oldest(backlog, most, |op| matches!(op, Op::Done(_)));
@@ -27,15 +28,24 @@ fn cancel_events(backlog: &mut VecDeque<Op>) {
     backlog.retain(|op| noted(op).or(done(op)).is_none_or(|row| !both.contains(&row)));
 }
 
-/// Legs that are over, and of whom the disk never knew.
-fn cancel_legs(backlog: &mut VecDeque<Op>, since_ms: u64) {
+/// Legs that are over, and of whom the disk never knew: what their first event changed still waits here.
+fn cancel_legs(backlog: &mut VecDeque<Op>) {
     let gone = |op: &Op| if let Op::LegGone(id) = op { Some(id.clone()) } else { None };
-    let young =
-        |op: &Op| if let Op::Leg(l) = op { (l.created_ms >= since_ms).then(|| l.id.clone()) } else { None };
+    let born = |op: &Op| if let Op::Leg(l) = op { (l.seq == 1).then(|| l.id.clone()) } else { None };
     let over: BTreeSet<String> = backlog.iter().filter_map(gone).collect();
-    let both: BTreeSet<String> = backlog.iter().filter_map(young).filter(|id| over.contains(id)).collect();
+    let both: BTreeSet<String> = backlog.iter().filter_map(born).filter(|id| over.contains(id)).collect();
     let of_leg = |op: &Op| if let Op::Leg(leg) = op { Some(leg.id.clone()) } else { gone(op) };
     backlog.retain(|op| of_leg(op).is_none_or(|id| !both.contains(&id)));
+}
+
+/// Of what a leg's events change, the first says when it began, and the last how many there were.
+fn merge_legs(backlog: &mut VecDeque<Op>) {
+    let leg = |op: &Op| if let Op::Leg(l) = op { Some((l.id.clone(), l.seq)) } else { None };
+    let last: BTreeMap<String, u64> = backlog.iter().filter_map(leg).collect();
+    backlog.retain(|op| {
+        let Op::Leg(l) = op else { return true };
+        l.seq == 1 || l.answered_ms.is_some() || last.get(&l.id) == Some(&l.seq)
+    });
 }
 
 fn drop_oldest(backlog: &mut VecDeque<Op>, most: usize, may: impl Fn(&Op) -> bool) {
@@ -64,8 +74,8 @@ mod tests {
         Op::Event { to, item, at_ms: 0 }
     }
 
-    fn leg(id: &str, created_ms: u64) -> Op {
-        Op::Leg(LegRow { id: id.to_owned(), created_ms, ..LegRow::default() })
+    fn leg(id: &str, seq: u64) -> Op {
+        Op::Leg(LegRow { id: id.to_owned(), seq, created_ms: 100 + seq, ..LegRow::default() })
     }
 
     fn gone(id: &str) -> Op {
@@ -77,30 +87,30 @@ mod tests {
         let all = vec![
             gone("old"),
             Op::Done(1),
-            leg("long", 50),
-            leg("young", 150),
+            leg("long", 7),
+            leg("young", 1),
             event(2, false),
             event(3, true),
             gone("young"),
             Op::Done(3),
             gone("long"),
             event(4, true),
-            leg("alive", 160),
+            leg("alive", 3),
         ];
         let shrunk = |most: usize| {
             let mut backlog: VecDeque<Op> = all.clone().into();
-            shrink(&mut backlog, most, 100);
+            shrink(&mut backlog, most);
             Vec::from(backlog)
         };
         assert_eq!(shrunk(11), all);
         let kept = vec![
             gone("old"),
             Op::Done(1),
-            leg("long", 50),
+            leg("long", 7),
             event(2, false),
             gone("long"),
             event(4, true),
-            leg("alive", 160),
+            leg("alive", 3),
         ];
         assert_eq!(shrunk(10), kept);
         let mut less = kept;
@@ -109,5 +119,12 @@ mod tests {
         less.remove(1);
         assert_eq!(shrunk(5), less, "what has arrived");
         assert_eq!(shrunk(2), less[3..]);
+    }
+
+    #[test]
+    fn of_a_long_call_the_beginning_and_the_last_number_are_kept() {
+        let mut backlog: VecDeque<Op> = (1..=9).map(|seq| leg("a", seq)).collect();
+        shrink(&mut backlog, 4);
+        assert_eq!(Vec::from(backlog), [leg("a", 1), leg("a", 9)]);
     }
 }
