@@ -34,12 +34,13 @@ TOLD = sim torture
 QUIET = $(filter-out $(TOLD) peers,$(basename $(notdir $(wildcard tests/*.rs))) $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
 quiet:
 	$(CARGO) test --locked --quiet --lib --bins --examples $(QUIET:%=--test %)
+	$(CARGO) test --locked --quiet --doc
 
 faults:
 	$(CARGO) test --locked --quiet $(TOLD:%=--test %) -- --nocapture
 
-# Real phones, load, and the API against its description; `check` has run before. Tests of signalling and of uploads run
-# beside the load, which leaves most of a core; those that compare sound or count what is late run one by one.
+# Real phones, load, and the API against its description. Tests of signalling and of uploads run beside the load, which
+# leaves most of a core; the others, many of which compare sound or count what is late, run one by one.
 PEERS = $(CARGO) test --locked --features peers --test peers -- --nocapture
 BESIDE = load:: buckets:: digest:: prack:: registrar:: servers:: session::
 peers:

@@ -1,5 +1,5 @@
-//! Changes that the disk does not take, kept within bounds: what has come and gone meanwhile cancels out, and that a leg
-//! or recording is over is forgotten last.
+//! Changes that the disk does not take, kept within bounds: what has come and gone meanwhile cancels out, and notes that
+//! can be spared go before those of what is alive, and of what is over.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

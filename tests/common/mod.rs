@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -49,43 +49,37 @@ impl Reply {
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
+/// When the first gateway was started, and since then the last one, s.
+static FIRST: LazyLock<Instant> = LazyLock::new(|| {
+    std::thread::spawn(end_what_hangs);
+    Instant::now()
+});
+static LAST: AtomicU64 = AtomicU64::new(0);
+
 /// Ends the test binary when it has not started a gateway for longer than any test lasts (15 minutes; `TEST_MINUTES`):
 /// something hangs, and a failure that says where is better than a run without an end.
-fn watch() {
-    static BEGAN: OnceLock<Instant> = OnceLock::new();
-    /// When a gateway was last started, seconds after the first.
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    let mut first = false;
-    let began = *BEGAN.get_or_init(|| {
-        first = true;
-        Instant::now()
-    });
-    LAST.store(began.elapsed().as_secs(), Ordering::Relaxed);
-    if !first {
-        return;
-    }
+fn end_what_hangs() {
     let minutes = std::env::var("TEST_MINUTES").ok().and_then(|s| s.parse().ok()).unwrap_or(15u64);
-    std::thread::spawn(move || {
-        while began.elapsed().as_secs() < LAST.load(Ordering::Relaxed) + 60 * minutes {
-            std::thread::park_timeout(Duration::from_secs(5));
+    while FIRST.elapsed().as_secs() < LAST.load(Ordering::Relaxed) + 60 * minutes {
+        std::thread::park_timeout(Duration::from_secs(5));
+    }
+    let ps = Command::new("ps").args(["-eo", "pid,ppid,stat,etime,wchan:20,args"]).output();
+    let table = ps.map_or_else(|e| format!("ps: {e}"), |o| String::from_utf8_lossy(&o.stdout).into_owned());
+    // Not `eprintln`, which is heard only of tests that come to an end.
+    let words = format!("a test hangs: {minutes} minutes without a new gateway. What runs:\n{table}\n");
+    drop(std::io::stderr().write_all(words.as_bytes()));
+    // What it has started holds the output open, for which somebody may wait.
+    let mut ended = vec![std::process::id().to_string()];
+    for line in table.lines() {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        if let (Some(pid), Some(parent)) = (words.next(), words.next())
+            && ended.contains(&parent)
+        {
+            drop(Command::new("kill").args(["-KILL", &pid]).status());
+            ended.push(pid);
         }
-        eprintln!("a test hangs: {minutes} minutes without a new gateway. What runs:");
-        let ps = Command::new("ps").args(["-eo", "pid,ppid,stat,etime,wchan:20,args"]).output().unwrap();
-        let table = String::from_utf8_lossy(&ps.stdout);
-        eprintln!("{table}");
-        // What it has started holds the output open, for which somebody may wait.
-        let mut ended = vec![std::process::id().to_string()];
-        for line in table.lines() {
-            let mut words = line.split_whitespace().map(str::to_owned);
-            if let (Some(pid), Some(parent)) = (words.next(), words.next())
-                && ended.contains(&parent)
-            {
-                drop(Command::new("kill").args(["-KILL", &pid]).status());
-                ended.push(pid);
-            }
-        }
-        std::process::exit(101);
-    });
+    }
+    std::process::exit(101);
 }
 
 impl Gateway {
@@ -135,7 +129,7 @@ impl Gateway {
     }
 
     fn start_binary(path: &str, arguments: &[&str], env: &[(&str, &str)]) -> Self {
-        watch();
+        LAST.store(FIRST.elapsed().as_secs(), Ordering::Relaxed);
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("branchline-test-{}-{n}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();

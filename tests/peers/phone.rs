@@ -183,12 +183,7 @@ impl Phone {
         self.hear_at(seconds, 8000.0)
     }
 
-    /// True once it hears this voice for half a second without a seam; a machine that is busy may cause some before.
-    pub fn hears(&self, voice: &[i16]) -> bool {
-        (0..12).any(|_| correlation(&self.hear(0.5), voice) > 0.9)
-    }
-
-    /// Waits until `seconds` more have been heard by a phone whose codec has another sampling rate, Hz.
+    /// The same of a phone whose codec has another sampling rate, Hz.
     pub fn hear_at(&self, seconds: f64, rate: f64) -> Vec<i16> {
         let before = self.heard().len();
         let more = (seconds * rate) as usize;

@@ -28,11 +28,11 @@ fn sessions_are_refreshed_at_half_time_in_both_roles() {
         "-i",
         "127.0.0.1",
         "-p",
-        "5604",
+        "5612",
     ]);
     called.args(["-m", "1", "-nostdin", "-timeout", "120", "-timeout_error"]);
     let mut called = called.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let ours = office.originate(r#"{"type":"sip","uri":"sip:far@127.0.0.1:5604"}"#);
+    let ours = office.originate(r#"{"type":"sip","uri":"sip:far@127.0.0.1:5612"}"#);
     office.event_of("leg.connected", &ours);
     let mut callers = Vec::new();
     for (scenario, port) in
