@@ -38,8 +38,8 @@ impl Decoder {
     /// packets as a whole.
     pub fn decode(&mut self, payload: &[u8], out: &mut [i16]) -> usize {
         match self {
-            Self::Ulaw => table(g711::ulaw_decode, payload, out),
-            Self::Alaw => table(g711::alaw_decode, payload, out),
+            Self::Ulaw => g711::ulaw_to_samples(payload, out),
+            Self::Alaw => g711::alaw_to_samples(payload, out),
             Self::G722(d) => d.decode(payload, out),
             Self::Opus(d) => d.decode(payload, out),
         }
@@ -57,13 +57,6 @@ impl Decoder {
             }
         }
     }
-}
-
-fn table(decode: impl Fn(u8) -> i16, payload: &[u8], out: &mut [i16]) -> usize {
-    for (o, b) in out.iter_mut().zip(payload) {
-        *o = decode(*b);
-    }
-    payload.len().min(out.len())
 }
 
 /// Turns samples into payloads.
@@ -108,8 +101,8 @@ impl Encoder {
     /// Encodes samples of a packet; how many bytes of `out` are filled by now.
     pub fn encode(&mut self, samples: &[i16], out: &mut [u8]) -> usize {
         match self {
-            Self::Ulaw => bytes(g711::ulaw_encode, samples, out),
-            Self::Alaw => bytes(g711::alaw_encode, samples, out),
+            Self::Ulaw => g711::samples_to_ulaw(samples, out),
+            Self::Alaw => g711::samples_to_alaw(samples, out),
             Self::G722(e) => e.encode(samples, out),
             Self::Opus(_, gathered) => {
                 let room = gathered.samples.iter_mut().skip(gathered.len);
@@ -154,11 +147,4 @@ impl Encoder {
             _ => {}
         }
     }
-}
-
-fn bytes(encode: impl Fn(i16) -> u8, samples: &[i16], out: &mut [u8]) -> usize {
-    for (o, s) in out.iter_mut().zip(samples) {
-        *o = encode(*s);
-    }
-    samples.len().min(out.len())
 }

@@ -1,111 +1,114 @@
-//! G.711 µ-law and A-law (ITU-T G.711): one byte a sample, tables made at compile time.
+//! G.711 µ-law and A-law (ITU-T G.711): one byte a sample. A code is sign, segment and step, as a floating-point number
+//! is; so numbers are made and taken apart in that form, many samples at a time, and no table takes up the cache.
 
-static ULAW_TO_LINEAR: [i16; 256] = decode_table(true);
-static ALAW_TO_LINEAR: [i16; 256] = decode_table(false);
-/// Indexed by the upper 14 (µ-law) or 13 (A-law) bits of the sample, offset to be positive.
-static LINEAR_TO_ULAW: [u8; 16384] = ulaw_table();
-static LINEAR_TO_ALAW: [u8; 8192] = alaw_table();
+use multiversion::multiversion;
+
+/// µ-law counts magnitudes from here, so that every segment begins at a power of two.
+const BIAS: i32 = 0x84;
+/// The largest magnitude that µ-law has a code for.
+const ULAW_MAX: i32 = 32_635;
+/// Below the first power of two, A-law's steps are as large as in the segment above it.
+const FIRST: i32 = 0x100;
+/// A 32-bit floating-point number: its fraction's upper four bits begin here, and the exponent is offset by so much.
+const STEP_BITS: u32 = 19;
+const EXPONENT_BIAS: i32 = 127;
+/// Samples treated together; a frame of every rate is a whole number of them.
+const LANES: usize = 16;
+
+/// Decodes µ-law as far as `out` has room; how many samples.
+pub fn ulaw_to_samples(bytes: &[u8], out: &mut [i16]) -> usize {
+    each(bytes, out, ulaw_decode)
+}
+
+/// Decodes A-law as far as `out` has room; how many samples.
+pub fn alaw_to_samples(bytes: &[u8], out: &mut [i16]) -> usize {
+    each(bytes, out, alaw_decode)
+}
+
+/// Encodes samples to the nearest µ-law codes as far as `out` has room; how many bytes.
+pub fn samples_to_ulaw(samples: &[i16], out: &mut [u8]) -> usize {
+    each(samples, out, ulaw_encode)
+}
+
+/// Encodes samples to the nearest A-law codes as far as `out` has room; how many bytes.
+pub fn samples_to_alaw(samples: &[i16], out: &mut [u8]) -> usize {
+    each(samples, out, alaw_encode)
+}
+
+#[multiversion(targets("x86_64+avx2"))]
+fn each<A: Copy, B, F: Fn(A) -> B>(from: &[A], to: &mut [B], convert: F) -> usize {
+    let n = from.len().min(to.len());
+    let (from, to) = (from.get(..n).unwrap_or_default(), to.get_mut(..n).unwrap_or_default());
+    let ((blocks, rest), (done, left)) = (from.as_chunks::<LANES>(), to.as_chunks_mut::<LANES>());
+    for (block, done) in blocks.iter().zip(done) {
+        for (b, d) in block.iter().zip(done) {
+            *d = convert(*b);
+        }
+    }
+    for (r, l) in rest.iter().zip(left) {
+        *l = convert(*r);
+    }
+    n
+}
+
+/// The middle of the step that the seven lower bits of a code name, counted from 2^7, the beginning of segment 0.
+#[inline(always)]
+fn middle(code: u32) -> i32 {
+    let exponent = (EXPONENT_BIAS + 7) << 23;
+    let number = f32::from_bits((code << STEP_BITS) + exponent as u32 + (1 << (STEP_BITS - 1)));
+    // Beside 2^23 the fraction counts in ones.
+    const LAST_DIGIT_IS_ONE: f32 = 8_388_608.0;
+    ((number + LAST_DIGIT_IS_ONE).to_bits() & 0x007f_ffff) as i32
+}
+
+/// Segment and step of a magnitude, of which segment `first` begins at a power of two: the inverse of [`middle`].
+#[inline(always)]
+fn step(magnitude: i32, first: i32) -> i32 {
+    ((magnitude as f32).to_bits() >> STEP_BITS) as i32 - ((EXPONENT_BIAS + first) << 4)
+}
 
 /// The sample of a µ-law byte.
 #[must_use]
+#[inline(always)]
 pub fn ulaw_decode(byte: u8) -> i16 {
-    ULAW_TO_LINEAR.get(usize::from(byte)).copied().unwrap_or(0)
+    let code = u32::from(!byte);
+    let magnitude = middle(code & 0x7f) - BIAS;
+    let sign = -((code >> 7) as i32);
+    ((magnitude ^ sign) - sign) as i16
 }
 
 /// The sample of an A-law byte.
 #[must_use]
+#[inline(always)]
 pub fn alaw_decode(byte: u8) -> i16 {
-    ALAW_TO_LINEAR.get(usize::from(byte)).copied().unwrap_or(0)
+    let code = u32::from(byte ^ 0x55);
+    let low = ((code & 0x0f) << 4) as i32 + 8;
+    let high = middle(code & 0x7f);
+    let magnitude = if code & 0x70 == 0 { low } else { high };
+    (if code & 0x80 == 0 { -magnitude } else { magnitude }) as i16
 }
 
 /// The µ-law byte nearest to a sample.
 #[must_use]
+#[inline(always)]
 pub fn ulaw_encode(sample: i16) -> u8 {
-    let index = (i32::from(sample) + 32768) >> 2;
-    LINEAR_TO_ULAW.get(index as usize).copied().unwrap_or(0xff)
+    // 14 bits count.
+    let linear = i32::from(sample) & !3;
+    let sign = (linear >> 24) & 0x80;
+    let biased = linear.abs().min(ULAW_MAX) + BIAS;
+    !((sign | step(biased, 7)) as u8)
 }
 
 /// The A-law byte nearest to a sample.
 #[must_use]
+#[inline(always)]
 pub fn alaw_encode(sample: i16) -> u8 {
-    let index = (i32::from(sample) + 32768) >> 3;
-    LINEAR_TO_ALAW.get(index as usize).copied().unwrap_or(0xd5)
-}
-
-const fn expand_ulaw(byte: u8) -> i32 {
-    let v = !byte;
-    let exponent = (v >> 4) & 7;
-    let mantissa = (v & 15) as i32;
-    let magnitude = (((mantissa << 3) + 0x84) << exponent) - 0x84;
-    if v & 0x80 == 0 { magnitude } else { -magnitude }
-}
-
-const fn expand_alaw(byte: u8) -> i32 {
-    let v = byte ^ 0x55;
-    let exponent = (v >> 4) & 7;
-    let mantissa = (v & 15) as i32;
-    let magnitude = match exponent {
-        0 => (mantissa << 4) + 8,
-        e => ((mantissa << 4) + 0x108) << (e - 1),
-    };
-    if v & 0x80 == 0 { -magnitude } else { magnitude }
-}
-
-#[expect(clippy::indexing_slicing, reason = "the index runs over the table's own length at compile time")]
-const fn decode_table(ulaw: bool) -> [i16; 256] {
-    let mut table = [0i16; 256];
-    let mut i = 0;
-    while i < 256 {
-        let linear = if ulaw { expand_ulaw(i as u8) } else { expand_alaw(i as u8) };
-        table[i] = linear as i16;
-        i += 1;
-    }
-    table
-}
-
-#[expect(clippy::indexing_slicing, reason = "the index runs over the table's own length at compile time")]
-const fn ulaw_table() -> [u8; 16384] {
-    let mut table = [0u8; 16384];
-    let mut i = 0;
-    while i < 16384 {
-        table[i] = compress_ulaw(((i as i32) << 2) - 32768);
-        i += 1;
-    }
-    table
-}
-
-#[expect(clippy::indexing_slicing, reason = "the index runs over the table's own length at compile time")]
-const fn alaw_table() -> [u8; 8192] {
-    let mut table = [0u8; 8192];
-    let mut i = 0;
-    while i < 8192 {
-        table[i] = compress_alaw(((i as i32) << 3) - 32768);
-        i += 1;
-    }
-    table
-}
-
-const fn compress_ulaw(linear: i32) -> u8 {
-    let (sign, magnitude) = if linear < 0 { (0x80u8, -linear) } else { (0, linear) };
-    let biased = if magnitude > 32635 { 32635 } else { magnitude } + 0x84;
-    let mut exponent = 7u8;
-    while exponent > 0 && biased < (0x80 << exponent) {
-        exponent -= 1;
-    }
-    let mantissa = ((biased >> (exponent + 3)) & 15) as u8;
-    !(sign | (exponent << 4) | mantissa)
-}
-
-const fn compress_alaw(linear: i32) -> u8 {
-    let (sign, magnitude) = if linear < 0 { (0u8, -linear - 1) } else { (0x80, linear) };
-    let m = if magnitude > 32767 { 32767 } else { magnitude };
-    let mut exponent = 7u8;
-    while exponent > 0 && m < (0x80 << exponent) {
-        exponent -= 1;
-    }
-    let shift = if exponent < 1 { 4 } else { exponent + 3 };
-    let mantissa = ((m >> shift) & 15) as u8;
-    (sign | (exponent << 4) | mantissa) ^ 0x55
+    // 13 bits count; the negative numbers are mirrored about −½.
+    let linear = i32::from(sample) & !7;
+    let sign = (!linear >> 24) & 0x80;
+    let magnitude = linear ^ (linear >> 31);
+    let code = if magnitude < FIRST { magnitude >> 4 } else { step(magnitude, 7) };
+    ((sign | code) as u8) ^ 0x55
 }
 
 #[cfg(test)]
@@ -119,6 +122,57 @@ mod tests {
         assert_eq!((alaw_decode(0xd5), alaw_decode(0x55)), (8, -8));
         assert_eq!((alaw_decode(0xaa), alaw_decode(0x2a)), (32256, -32256));
         assert_eq!((ulaw_encode(0), alaw_encode(0)), (0xff, 0xd5));
+    }
+
+    /// Segments by comparison, as the recommendation's tables list them.
+    fn segment(magnitude: i32) -> u8 {
+        (1..8).rev().find(|s| magnitude >= 0x80 << s).unwrap_or(0)
+    }
+
+    fn ulaw_of_the_tables(sample: i16) -> u8 {
+        let linear = i32::from(sample) >> 2 << 2;
+        let biased = linear.abs().min(32_635) + 0x84;
+        let e = segment(biased);
+        !(if linear < 0 { 0x80 } else { 0 } | e << 4 | (biased >> (e + 3)) as u8 & 15)
+    }
+
+    fn alaw_of_the_tables(sample: i16) -> u8 {
+        let linear = i32::from(sample) >> 3 << 3;
+        let (sign, magnitude) = if linear < 0 { (0, -linear - 1) } else { (0x80, linear) };
+        let e = segment(magnitude);
+        (sign | e << 4 | (magnitude >> (e.max(1) + 3)) as u8 & 15) ^ 0x55
+    }
+
+    #[test]
+    fn every_sample_gets_the_code_of_the_tables_alone_and_in_a_frame() {
+        let all: Vec<i16> = (i16::MIN..=i16::MAX).collect();
+        let (mut u, mut a) = (vec![0; all.len()], vec![0; all.len()]);
+        assert_eq!((samples_to_ulaw(&all, &mut u), samples_to_alaw(&all, &mut a)), (65_536, 65_536));
+        for ((s, u), a) in all.iter().zip(u).zip(a) {
+            assert_eq!((u, a), (ulaw_of_the_tables(*s), alaw_of_the_tables(*s)), "{s}");
+            assert_eq!((u, a), (ulaw_encode(*s), alaw_encode(*s)), "{s}");
+        }
+    }
+
+    #[test]
+    fn every_code_is_the_middle_of_its_step_alone_and_in_a_frame() {
+        let all: Vec<u8> = (0..=255).collect();
+        let (mut u, mut a) = ([0; 256], [0; 256]);
+        assert_eq!((ulaw_to_samples(&all, &mut u), alaw_to_samples(&all, &mut a)), (256, 256));
+        for (code, (u, a)) in all.iter().copied().zip(u.into_iter().zip(a)) {
+            assert_eq!((u, a), (ulaw_decode(code), alaw_decode(code)));
+            let v = !code;
+            let (e, m) = ((v >> 4) & 7, i32::from(v & 15));
+            assert_eq!(i32::from(u).abs(), (((m << 3) + 0x84) << e) - 0x84, "{code:#x}");
+            let v = code ^ 0x55;
+            let (e, m) = ((v >> 4) & 7, i32::from(v & 15));
+            let want = if e == 0 { (m << 4) + 8 } else { ((m << 4) + 0x108) << (e - 1) };
+            assert_eq!(i32::from(a).abs(), want, "{code:#x}");
+        }
+        let (mut few, mut bytes) = ([0; 5], [0; 21]);
+        assert_eq!(ulaw_to_samples(&all, &mut few), 5);
+        assert_eq!(samples_to_alaw(&[500; 21], &mut bytes), 21);
+        assert_eq!((few[4], bytes), (ulaw_decode(4), [alaw_encode(500); 21]));
     }
 
     #[test]

@@ -7,7 +7,9 @@ const HISTORY_MS: usize = 45;
 /// Conceals the gaps of one stream.
 #[derive(Debug, Clone)]
 pub struct Concealer {
+    /// The last samples, the oldest at `oldest`.
     history: Box<[i16]>,
+    oldest: usize,
     rate: u32,
     /// Period being repeated, samples; 0 outside a gap.
     period: usize,
@@ -23,7 +25,7 @@ impl Concealer {
     #[must_use]
     pub fn new(rate: u32) -> Self {
         let history = vec![0; rate as usize / 1000 * HISTORY_MS].into_boxed_slice();
-        Self { history, rate, period: 0, phase: 0, gain: 0, run: 0 }
+        Self { history, oldest: 0, rate, period: 0, phase: 0, gain: 0, run: 0 }
     }
 
     /// Notes a good frame; the first one after a gap is faded in over what the gap would have gone on with.
@@ -44,6 +46,8 @@ impl Concealer {
     /// Makes up a frame.
     pub fn missing(&mut self, frame: &mut [i16]) {
         if self.period == 0 {
+            self.history.rotate_left(self.oldest);
+            self.oldest = 0;
             self.period = self.pitch();
             self.phase = 0;
             self.gain = 32_768;
@@ -68,12 +72,14 @@ impl Concealer {
 
     fn remember(&mut self, frame: &[i16]) {
         let n = frame.len().min(self.history.len());
-        self.history.copy_within(n.., 0);
         let fresh = frame.get(frame.len() - n..).unwrap_or_default();
-        let old = self.history.len() - n;
-        for (h, x) in self.history.iter_mut().skip(old).zip(fresh) {
-            *h = *x;
+        let (first, rest) = fresh.split_at(n.min(self.history.len() - self.oldest));
+        for (at, part) in [(self.oldest, first), (0, rest)] {
+            if let Some(to) = self.history.get_mut(at..at + part.len()) {
+                to.copy_from_slice(part);
+            }
         }
+        self.oldest = (self.oldest + n) % self.history.len().max(1);
     }
 
     /// The lag between 66 and 400 Hz at which the last 10 ms resemble what was before them most.

@@ -142,9 +142,23 @@ fn spread(input: &[i16], planes: &mut [Plane]) {
 fn up(planes: &[Plane], phases: &[Phase], out: &mut [i16]) {
     let Some(plane) = planes.first() else { return };
     match phases.len() {
-        2 => up_by::<2>(plane, phases, out),
+        2 => up_by_two(plane, phases, out),
         3 => up_by::<3>(plane, phases, out),
         _ => up_by::<6>(plane, phases, out),
+    }
+}
+
+/// The common case, written so that the compiler sees two runs side by side.
+#[inline(always)]
+fn up_by_two(plane: &[f32], phases: &[Phase], out: &mut [i16]) {
+    let [first, second] = phases else { return };
+    let (mut one, mut other) = ([0; UP], [0; UP]);
+    for (block, out) in out.as_chunks_mut::<{ 2 * UP }>().0.iter_mut().enumerate() {
+        round(&filter(plane, block * UP, first, [0.0; UP]), &mut one);
+        round(&filter(plane, block * UP, second, [0.0; UP]), &mut other);
+        for ((to, a), b) in out.as_chunks_mut().0.iter_mut().zip(&one).zip(&other) {
+            *to = [*a, *b];
+        }
     }
 }
 

@@ -98,6 +98,9 @@ impl<W: Wire> Engine<W> {
             if (self.tick + i as u64).is_multiple_of(RTCP_TICKS) {
                 leg.receive_rtcp(&mut self.batch);
             }
+            // All that concerns one leg alone at once, while it is in the processor's cache.
+            leg.report(self.tick, unix_ns);
+            Self::speak(leg, &self.rooms);
         }
         self.play();
         self.mix();
@@ -105,9 +108,6 @@ impl<W: Wire> Engine<W> {
             leg.transmit();
         }
         follow(&mut self.legs);
-        for leg in self.legs.iter_mut().flatten() {
-            leg.report(self.tick, unix_ns);
-        }
         self.record();
         self.tell();
         self.reports.slots() < self.reports.buffer().capacity()
@@ -222,6 +222,39 @@ impl<W: Wire> Engine<W> {
         self.rooms.iter_mut().flatten().for_each(|r| r.begin());
     }
 
+    /// Has what a leg says ready for its room, if that is anything.
+    fn speak(leg: &mut Leg<W>, rooms: &[Option<Box<Room>>]) {
+        let was_in_mix = std::mem::take(&mut leg.in_mix);
+        leg.open_or_close();
+        let Some(Some(room)) = leg.room.and_then(|r| rooms.get(usize::from(r))) else { return };
+        if leg.is_shut() || leg.is_quiet() {
+            return;
+        }
+        let (n, m) = (leg.frame_len(), room.frame_len());
+        let (Some(input), Some(in_room)) = (leg.input.get(..n), leg.in_room.get_mut(..m)) else { return };
+        if is_below(input, INAUDIBLE) {
+            return;
+        }
+        let mixing = room.mixing();
+        let changed = std::mem::replace(&mut leg.mixed_at, mixing) != mixing;
+        leg.in_mix = true;
+        match leg.converters.up.as_mut().filter(|_| mixing != leg.rate) {
+            Some(up) => {
+                if !was_in_mix || changed {
+                    up.reset();
+                }
+                up.process(input, in_room);
+            }
+            None if leg.open == (true, true) => {
+                leg.made_over = false;
+                return;
+            }
+            None => copy(input, in_room),
+        }
+        Leg::<W>::ramp(leg.open, in_room);
+        leg.made_over = true;
+    }
+
     /// Adds every playback's frame to its leg or room.
     fn play(&mut self) {
         for leg in self.legs.iter_mut().flatten().filter(|l| l.has_private) {
@@ -252,36 +285,6 @@ impl<W: Wire> Engine<W> {
 
     /// Sums each room once, then gives every leg the sum without itself, and what only it hears.
     fn mix(&mut self) {
-        for leg in self.legs.iter_mut().flatten() {
-            let was_in_mix = std::mem::take(&mut leg.in_mix);
-            leg.open_or_close();
-            let Some(Some(room)) = leg.room.and_then(|r| self.rooms.get_mut(usize::from(r))) else {
-                continue;
-            };
-            if leg.is_shut() || leg.is_quiet() {
-                continue;
-            }
-            let (n, m) = (leg.frame_len(), room.frame_len());
-            let (Some(input), Some(in_room)) = (leg.input.get(..n), leg.in_room.get_mut(..m)) else {
-                continue;
-            };
-            if is_below(input, INAUDIBLE) {
-                continue;
-            }
-            let mixing = room.mixing();
-            let changed = std::mem::replace(&mut leg.mixed_at, mixing) != mixing;
-            match leg.converters.up.as_mut().filter(|_| mixing != leg.rate) {
-                Some(up) => {
-                    if !was_in_mix || changed {
-                        up.reset();
-                    }
-                    up.process(input, in_room);
-                }
-                None => copy(input, in_room),
-            }
-            Leg::<W>::ramp(leg.open, in_room);
-            leg.in_mix = true;
-        }
         self.sum_up();
         self.shares.assign(&mut self.legs);
         for leg in self.legs.iter_mut().flatten().filter(|l| l.part.follows.is_none()) {
@@ -292,9 +295,8 @@ impl<W: Wire> Engine<W> {
             match room {
                 Some(room) => {
                     let m = room.frame_len();
-                    let own = if leg.in_mix { leg.in_room.get(..m) } else { None };
-                    let Some(heard) = self.frame.get_mut(..m) else { continue };
-                    room.heard(own, heard);
+                    let said = if leg.made_over { &leg.in_room } else { &leg.input };
+                    let own = if leg.in_mix { said.get(..m) } else { None };
                     let Some(output) = leg.output.get_mut(..n) else { continue };
                     let mixing = room.mixing();
                     let changed = std::mem::replace(&mut leg.heard_at, mixing) != mixing;
@@ -303,9 +305,11 @@ impl<W: Wire> Engine<W> {
                             if !heard_before || changed {
                                 down.reset();
                             }
+                            let Some(heard) = self.frame.get_mut(..m) else { continue };
+                            room.heard(own, heard);
                             down.process(heard, output);
                         }
-                        None => copy(heard, output),
+                        None => room.heard(own, output),
                     }
                 }
                 None => leg.output.fill(0),

@@ -74,9 +74,10 @@ pub struct Leg<W> {
     pub(super) converters: Box<Converters>,
     /// This tick's frame from the far end, before mute.
     pub(super) input: [i16; MAX_FRAME],
-    /// The same at the room's rate, if it takes part in the mix.
+    /// The same at the room's rate, if it takes part in the mix, and another frame than `input` (`made_over`).
     pub(super) in_room: [i16; MAX_FRAME],
     pub(super) in_mix: bool,
+    pub(super) made_over: bool,
     /// Rates at which it last spoke to its room, and heard it, Hz.
     pub(super) mixed_at: u32,
     pub(super) heard_at: u32,
@@ -139,6 +140,7 @@ impl<W: Wire> Leg<W> {
             input: [0; MAX_FRAME],
             in_room: [0; MAX_FRAME],
             in_mix: false,
+            made_over: false,
             mixed_at: 0,
             heard_at: 0,
             hears: false,
@@ -201,7 +203,8 @@ impl<W: Wire> Leg<W> {
 
     /// What it says in a room whose frames are `n` samples long.
     pub(super) fn in_room(&self, n: usize) -> &[i16] {
-        self.in_room.get(..n).unwrap_or_default()
+        let frame = if self.made_over { &self.in_room } else { &self.input };
+        frame.get(..n).unwrap_or_default()
     }
 
     /// Samples of a frame.

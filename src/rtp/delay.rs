@@ -9,6 +9,8 @@ pub const MAX_TARGET_MS: f64 = 200.0;
 const TOO_LATE: f64 = 0.01;
 /// How fast old packets are forgotten: half of what is known is 9 s old at 50 packets a second.
 const FORGET: f64 = 0.9985;
+/// Weights are scaled down when they come to this.
+const LARGE: f64 = 1e6;
 /// Aimed at before anything is known, and at the least, ms: ticks and packets have no common rhythm.
 const FIRST_MS: f64 = 10.0;
 const MARGIN_MS: f64 = 3.0;
@@ -23,9 +25,7 @@ const STEP_MS: f64 = 150.0;
 /// Delay figures of one stream.
 #[derive(Debug, Clone)]
 pub struct DelayEstimator {
-    /// Share of packets by lateness; the sum is 1 once anything has come.
-    classes: [f64; CLASSES],
-    known: bool,
+    lateness: Lateness,
     /// Transit times begin here: all others are relative to it.
     origin: Option<(u64, i64)>,
     /// Fastest transit of this window and of the one before, ms.
@@ -36,6 +36,63 @@ pub struct DelayEstimator {
     drift: Drift,
     /// Since when all packets have been far too late, ms.
     off_since: Option<f64>,
+}
+
+/// Packets by lateness, old ones forgotten. All weights grow with time instead of shrinking, and what is above a class is
+/// kept as a sum: a packet then touches one class, and not all.
+#[derive(Debug, Clone)]
+struct Lateness {
+    weights: [f64; CLASSES],
+    /// Of all together; 0 before anything has come.
+    total: f64,
+    /// The last class in which there are not too many to be given up with all above it.
+    last: usize,
+    /// Weight of the classes above it.
+    above: f64,
+}
+
+impl Default for Lateness {
+    fn default() -> Self {
+        Self { weights: [0.0; CLASSES], total: 0.0, last: 0, above: 0.0 }
+    }
+}
+
+impl Lateness {
+    /// Notes a packet; the class up to which waiting is worth it: at most [`TOO_LATE`] of all are later.
+    fn note(&mut self, class: usize) -> usize {
+        let first = self.total == 0.0;
+        self.total = if first { 1.0 } else { self.total / FORGET };
+        let weight = if first { 1.0 } else { self.total * (1.0 - FORGET) };
+        if let Some(w) = self.weights.get_mut(class) {
+            *w += weight;
+        }
+        if class > self.last {
+            self.above += weight;
+        }
+        if self.total > LARGE {
+            self.scale_down();
+        }
+        let most = self.total * TOO_LATE;
+        while self.above > most && self.last + 1 < CLASSES {
+            self.last += 1;
+            self.above -= self.of(self.last);
+        }
+        while self.last > 0 && self.above + self.of(self.last) <= most {
+            self.above += self.of(self.last);
+            self.last -= 1;
+        }
+        self.last
+    }
+
+    fn of(&self, class: usize) -> f64 {
+        self.weights.get(class).copied().unwrap_or(0.0)
+    }
+
+    fn scale_down(&mut self) {
+        self.weights.iter_mut().for_each(|w| *w /= self.total);
+        self.total = 1.0;
+        self.above = self.weights.iter().skip(self.last + 1).sum();
+    }
 }
 
 /// A line through the fastest transits of all windows.
@@ -66,8 +123,7 @@ impl Drift {
 impl Default for DelayEstimator {
     fn default() -> Self {
         Self {
-            classes: [0.0; CLASSES],
-            known: false,
+            lateness: Lateness::default(),
             origin: None,
             fastest: f64::INFINITY,
             before: f64::INFINITY,
@@ -102,32 +158,15 @@ impl DelayEstimator {
         self.fastest = self.fastest.min(transit);
         let late = (transit - self.baseline()).max(0.0);
         let class = ((late / CLASS_MS) as usize).min(CLASSES - 1);
-        let weight = if self.known { 1.0 - FORGET } else { 1.0 };
-        self.known = true;
-        for (i, share) in self.classes.iter_mut().enumerate() {
-            *share += (f64::from(u8::from(i == class)) - *share) * weight;
-        }
-        self.aim();
-    }
-
-    /// The smallest delay that only a few packets exceed.
-    fn aim(&mut self) {
-        let mut later = 0.0;
-        for (i, share) in self.classes.iter().enumerate().rev() {
-            later += share;
-            if later > TOO_LATE {
-                let top = if i == 0 { 0.0 } else { (i as f64 + 1.0) * CLASS_MS };
-                self.target = (top + MARGIN_MS).clamp(FIRST_MS, MAX_TARGET_MS);
-                return;
-            }
-        }
+        let last = self.lateness.note(class);
+        let top = if last == 0 { 0.0 } else { (last as f64 + 1.0) * CLASS_MS };
+        self.target = (top + MARGIN_MS).clamp(FIRST_MS, MAX_TARGET_MS);
     }
 
     /// Arrival and transit time since the origin, ms.
     fn transit(&self, at_ns: u64, timestamp: i64, clock: u32) -> Option<(f64, f64)> {
         let (origin_ns, origin) = self.origin?;
-        let at = i128::from(at_ns) - i128::from(origin_ns);
-        let at = at as f64 / 1e6;
+        let at = at_ns.wrapping_sub(origin_ns) as i64 as f64 / 1e6;
         Some((at, at - (timestamp - origin) as f64 * 1000.0 / f64::from(clock.max(1))))
     }
 
