@@ -35,15 +35,20 @@ pub struct Calls {
 impl Calls {
     /// `legs` calls in rooms of `room`.
     pub fn new(legs: u16, room: u16) -> Self {
+        Self::make(legs, |n| format!(r#","room_id":"room-{}""#, n / room))
+    }
+
+    /// `legs` calls in no room.
+    pub fn alone(legs: u16) -> Self {
+        Self::make(legs, |_| String::new())
+    }
+
+    fn make(legs: u16, more: impl Fn(u16) -> String) -> Self {
         let gateway = gateway();
         let phone = Phone::start();
         let mut ports = vec![0; usize::from(legs)];
         for n in 0..legs {
-            let body = format!(
-                r#"{{"type":"sip","uri":"sip:{n}@{}","room_id":"room-{}"}}"#,
-                phone.address,
-                n / room
-            );
+            let body = format!(r#"{{"type":"sip","uri":"sip:{n}@{}"{}}}"#, phone.address, more(n));
             let reply = gateway.post("/v1/legs", &body);
             assert_eq!(reply.status, 201, "{reply:?}");
             let up = phone.up.recv_timeout(Duration::from_secs(5)).expect("the call is set up");

@@ -25,7 +25,7 @@ pub fn report() {
 }
 
 /// Length of a measurement, s.
-fn seconds() -> u64 {
+pub fn seconds() -> u64 {
     std::env::var("BENCH_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(30)
 }
 

@@ -1,64 +1,126 @@
 //! What is kept costs: recordings in CPU time and writes, events in time and memory.
 
+use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 
 use crate::calls;
 use crate::common::Gateway;
 use crate::far_end::{CONFIG, Calls, LEGS};
-use crate::floor::measure;
+use crate::floor::{measure, seconds};
 use crate::hook::Hook;
 use crate::{median, resident_kb};
 
 const PAIRS: usize = 3;
 /// Channels × bytes of a sample × samples of a second of a leg's recording.
-const BYTES_A_SECOND: f64 = 2.0 * 2.0 * 16_000.0;
+const BYTES_A_SECOND: usize = 2 * 2 * 16_000;
 const SECONDS: u64 = 10;
 const QUEUED: u64 = 100_000;
 
-/// Alternating pairs: the same calls without and with a recording of each.
+/// What recordings cost: of legs in rooms and alone, and of rooms; and what their bytes cost whoever writes them.
 pub fn recording() {
-    let calls = Calls::new(LEGS, 2);
+    let with_legs = recorded(&Calls::new(LEGS, 2), "legs", Some(BYTES_A_SECOND));
+    println!("  of {LEGS} legs in rooms, at 16 kHz and in stereo");
+    recorded(&Calls::alone(LEGS), "legs", None);
+    println!("  of {LEGS} legs outside rooms, at 8 kHz and in stereo");
+    recorded(&Calls::new(LEGS, 2), "rooms", None);
+    println!("  of {} rooms of 2, at 16 kHz", LEGS / 2);
+    let bare = median((0..PAIRS).map(|_| bare()).collect());
+    println!(
+        "writing and syncing as many bytes and nothing else, from one warm buffer: {bare:.2} µs a leg-frame"
+    );
+    println!("the threads that record legs in rooms, over that: {:.2}", with_legs / bare);
+}
+
+/// Alternating pairs: the same calls without and with a recording of each leg or room; µs a leg-frame of the threads that
+/// record.
+fn recorded(calls: &Calls, what: &str, bytes_a_second: Option<usize>) -> f64 {
     let pid = calls.gateway.pid();
-    let reply = calls.gateway.get("/v1/legs").json();
-    let legs: Vec<&str> = reply["legs"]
-        .as_array()
-        .unwrap_or_else(|| reply.as_array().expect("legs"))
-        .iter()
-        .map(|l| l["id"].as_str().unwrap())
-        .collect();
-    let (mut shares, mut ratios, mut own) = (Vec::new(), Vec::new(), Vec::new());
+    let list = calls.gateway.get(&format!("/v1/{what}")).json();
+    let list = list[what].as_array().unwrap_or_else(|| list.as_array().expect("a list"));
+    let ids: Vec<&str> = list.iter().map(|l| l["id"].as_str().unwrap()).collect();
+    let (mut shares, mut ratios, mut own, mut micros) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..PAIRS {
         let without = measure(pid, calls.ports.clone());
         let (written, began) = (written(pid), Instant::now());
-        for id in &legs {
-            let reply = calls.gateway.post(&format!("/v1/legs/{id}/record"), "{}");
+        for id in &ids {
+            let reply = calls.gateway.post(&format!("/v1/{what}/{id}/record"), "{}");
             assert_eq!(reply.status, 200, "{reply:?}");
         }
         let before = by_recorders(pid);
         let with = measure(pid, calls.ports.clone());
         let after = by_recorders(pid);
-        own.push((after.0 - before.0) / (after.1 - before.1));
-        // At once: far ends that have fallen silent are hung up on.
-        let gateway = &calls.gateway;
-        // The API takes 64 connections.
-        std::thread::scope(|scope| {
-            for some in legs.chunks(legs.len().div_ceil(32)) {
-                scope.spawn(move || {
-                    for id in some {
-                        let reply = gateway.delete(&format!("/v1/legs/{id}/record"));
-                        assert_eq!(reply.status, 200, "{reply:?}");
-                    }
-                });
-            }
-        });
-        let audio = began.elapsed().as_secs_f64() * BYTES_A_SECOND * f64::from(LEGS);
+        let (recorders, others) = (after.0 - before.0, after.1 - before.1);
+        own.push(recorders / others);
+        micros.push(with * recorders / (recorders + others));
+        stop(&calls.gateway, what, &ids);
+        let audio =
+            began.elapsed().as_secs_f64() * bytes_a_second.unwrap_or_default() as f64 * f64::from(LEGS);
         println!("  {without:.2} µs a leg-frame, {with:.2} while it is recorded");
         shares.push(with / without);
         ratios.push((self::written(pid) - written) as f64 / audio);
     }
-    println!("CPU of {LEGS} G.711 legs, each recorded, over the same not recorded: {:.2}", median(shares));
-    println!("the threads that record, over all others meanwhile: {:.2}", median(own));
-    println!("bytes written over bytes of recorded sound: {:.3}", median(ratios));
+    let micros = median(micros);
+    println!("CPU of {LEGS} G.711 legs, recorded, over the same not recorded: {:.2}", median(shares));
+    println!("the threads that record, over all others meanwhile: {:.2} ({micros:.2} µs)", median(own));
+    if bytes_a_second.is_some() {
+        println!("bytes written over bytes of recorded sound: {:.3}", median(ratios));
+    }
+    micros
+}
+
+/// Stops all recordings at once: far ends that have fallen silent are hung up on.
+fn stop(gateway: &Gateway, what: &str, ids: &[&str]) {
+    // The API takes 64 connections.
+    std::thread::scope(|scope| {
+        for some in ids.chunks(ids.len().div_ceil(32)) {
+            scope.spawn(move || {
+                for id in some {
+                    let reply = gateway.delete(&format!("/v1/{what}/{id}/record"));
+                    assert_eq!(reply.status, 200, "{reply:?}");
+                }
+            });
+        }
+    });
+}
+
+/// CPU time of writing what recordings of all legs in rooms are, in pieces as large and synced as often, µs a leg-frame.
+fn bare() -> f64 {
+    let dir = std::env::temp_dir().join(format!("branchline-bare-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let file = |n| std::fs::File::create(dir.join(format!("{n}.wav"))).unwrap();
+    let mut files: Vec<_> = (0..LEGS).map(file).collect();
+    let header = [7u8; 44];
+    files.iter_mut().for_each(|f| f.write_all(&header).unwrap());
+    let piece = vec![7u8; BYTES_A_SECOND * 3 / 4];
+    let spent = || by_recorders(std::process::id()).0;
+    let rounds = seconds() * 4 / 3;
+    let spent = std::thread::scope(|scope| {
+        let (sync, synced) = std::sync::mpsc::channel::<std::fs::File>();
+        let syncer = std::thread::Builder::new().name("recorder-sync".to_owned());
+        let bare = std::thread::Builder::new().name("recorder-bare".to_owned());
+        let whole_disk = move || synced.iter().for_each(|f| rustix::fs::syncfs(f).unwrap());
+        syncer.spawn_scoped(scope, whole_disk).unwrap();
+        let write = move || {
+            let mut due = Instant::now();
+            for round in 0..rounds {
+                for f in &mut files {
+                    f.write_all(&piece).unwrap();
+                    f.write_all_at(&header, 0).unwrap();
+                }
+                if round % 2 == 0 {
+                    sync.send(files[0].try_clone().unwrap()).unwrap();
+                }
+                due += Duration::from_millis(750);
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            }
+            // Both threads are here still.
+            spent()
+        };
+        bare.spawn_scoped(scope, write).unwrap().join().unwrap()
+    });
+    std::fs::remove_dir_all(&dir).unwrap();
+    spent * 1e6 / (rounds as f64 * 37.5 * f64::from(LEGS))
 }
 
 /// CPU time of the threads that record and of all others, seconds.
