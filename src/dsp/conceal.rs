@@ -70,6 +70,13 @@ impl Concealer {
         out as i16
     }
 
+    /// Where the next `n` samples go, or as many as there are before they go to the beginning.
+    #[must_use]
+    pub fn next_to_go(&self, n: usize) -> &[i16] {
+        let end = (self.oldest + n).min(self.history.len());
+        self.history.get(self.oldest..end).unwrap_or_default()
+    }
+
     fn remember(&mut self, frame: &[i16]) {
         let n = frame.len().min(self.history.len());
         let fresh = frame.get(frame.len() - n..).unwrap_or_default();

@@ -6,19 +6,18 @@ use rtrb::{Consumer, Producer};
 use super::command::{Fact, Slot, Target};
 use super::ears::Speaking;
 use super::leg::Leg;
+use super::mix::{self, copy};
 use super::order::{Order, Report};
 use super::play::{Over, Play};
 use super::record::Recording;
 use super::room::Room;
 use super::share::{Shares, follow, part_ways};
+use super::turns::{Turn, Turns};
 use super::wire::{Batch, Wire};
 use crate::dsp::MAX_FRAME;
-use crate::dsp::level::is_below;
 
 /// Orders carried out in one tick at most; the rest waits for the next.
 const MAX_ORDERS: usize = 256;
-/// Samples no louder than this are not mixed: the smallest step of A-law.
-const INAUDIBLE: i16 = 8;
 /// Ticks between two looks at a leg's RTCP socket.
 const RTCP_TICKS: u64 = 25;
 
@@ -48,6 +47,11 @@ pub struct Engine<W> {
     frame: [i16; MAX_FRAME],
     shares: Shares,
     tick: u64,
+    turns: Turns,
+    /// Legs may have come, gone or changed their rooms since their turns were put in order.
+    rearranged: bool,
+    /// A leg has something to tell.
+    news: bool,
     /// Ticks that began late.
     late_ticks: u64,
     timeout_ticks: u32,
@@ -77,6 +81,9 @@ impl<W: Wire> Engine<W> {
             frame: [0; MAX_FRAME],
             shares: Shares::default(),
             tick: 0,
+            turns: Turns::new(sizes.legs),
+            rearranged: false,
+            news: false,
             late_ticks: 0,
             timeout_ticks: timeout_s.saturating_mul(50),
         }
@@ -91,26 +98,49 @@ impl<W: Wire> Engine<W> {
     pub fn tick(&mut self, unix_ns: u64) -> bool {
         self.tick += 1;
         self.take_orders();
+        if std::mem::take(&mut self.rearranged) {
+            self.turns.arrange(&self.legs);
+        }
         self.begin_rooms();
-        for (i, leg) in self.legs.iter_mut().enumerate() {
-            let Some(leg) = leg else { continue };
-            leg.receive(&mut self.batch, self.timeout_ticks, unix_ns);
-            if (self.tick + i as u64).is_multiple_of(RTCP_TICKS) {
-                leg.receive_rtcp(&mut self.batch);
-            }
-            // All that concerns one leg alone at once, while it is in the processor's cache.
-            leg.report(self.tick, unix_ns);
-            Self::speak(leg, &self.rooms);
-        }
         self.play();
-        self.mix();
-        for leg in self.legs.iter_mut().flatten().filter(|l| l.part.follows.is_none()) {
-            leg.transmit();
-        }
-        follow(&mut self.legs);
+        let turns = std::mem::take(&mut self.turns);
+        turns.by_room().for_each(|together| self.turn(together, unix_ns));
+        self.turns = turns;
+        // In some there is nobody.
+        self.rooms.iter_mut().flatten().for_each(|r| r.settle());
         self.record();
         self.tell();
         self.reports.slots() < self.reports.buffer().capacity()
+    }
+
+    /// All that the legs of one room do in a tick, or those that are in none.
+    fn turn(&mut self, together: &[Turn], unix_ns: u64) {
+        let legs = together.iter().filter_map(|t| self.legs.get(usize::from(t.slot))?.as_ref());
+        std::hint::black_box(legs.fold(0, |sum, leg| sum ^ leg.touch()));
+        for turn in together {
+            let Some(Some(leg)) = self.legs.get_mut(usize::from(turn.slot)) else { continue };
+            leg.receive(&mut self.batch, self.timeout_ticks, unix_ns);
+            if (self.tick + u64::from(turn.slot)).is_multiple_of(RTCP_TICKS) {
+                leg.receive_rtcp(&mut self.batch);
+            }
+            leg.report(self.tick, unix_ns);
+            mix::speak(leg, &self.rooms);
+        }
+        mix::sum_up(&self.legs, &mut self.rooms, together);
+        self.shares.assign(&mut self.legs, together);
+        for turn in together {
+            let Some(Some(leg)) = self.legs.get_mut(usize::from(turn.slot)) else { continue };
+            if leg.part.follows.is_none() {
+                mix::hear(leg, &self.rooms, &mut self.frame);
+                leg.transmit();
+            }
+        }
+        follow(&mut self.legs, together);
+        for turn in together {
+            let Some(Some(leg)) = self.legs.get_mut(usize::from(turn.slot)) else { continue };
+            leg.has_private = false;
+            self.news |= leg.has_news();
+        }
     }
 
     /// The next tick begins late.
@@ -137,12 +167,15 @@ impl<W: Wire> Engine<W> {
                 return;
             }
             let Ok(order) = self.orders.pop() else { return };
+            self.rearranged = true;
             self.take(order);
         }
     }
 
     fn take(&mut self, order: Order<W>) {
-        if let Order::Update(slot, _) | Order::Join(slot, ..) = &order {
+        if let Order::Update(slot, _) | Order::Join(slot, ..) | Order::Leave(slot) | Order::Close(slot) =
+            &order
+        {
             part_ways(&mut self.legs, *slot);
         }
         let back = match order {
@@ -206,9 +239,9 @@ impl<W: Wire> Engine<W> {
 
     /// Tells every room who is there, and begins its tick.
     fn begin_rooms(&mut self) {
-        for leg in self.legs.iter().flatten() {
-            if let Some(Some(room)) = leg.room.and_then(|r| self.rooms.get_mut(usize::from(r))) {
-                room.note_member(leg.rate());
+        for turn in self.turns.all() {
+            if let Some(Some(room)) = turn.room().and_then(|r| self.rooms.get_mut(usize::from(r))) {
+                room.note_member(turn.rate);
             }
         }
         let plays = self.plays.iter().flatten().map(|p| p.target);
@@ -222,45 +255,8 @@ impl<W: Wire> Engine<W> {
         self.rooms.iter_mut().flatten().for_each(|r| r.begin());
     }
 
-    /// Has what a leg says ready for its room, if that is anything.
-    fn speak(leg: &mut Leg<W>, rooms: &[Option<Box<Room>>]) {
-        let was_in_mix = std::mem::take(&mut leg.in_mix);
-        leg.open_or_close();
-        let Some(Some(room)) = leg.room.and_then(|r| rooms.get(usize::from(r))) else { return };
-        if leg.is_shut() || leg.is_quiet() {
-            return;
-        }
-        let (n, m) = (leg.frame_len(), room.frame_len());
-        let (Some(input), Some(in_room)) = (leg.input.get(..n), leg.in_room.get_mut(..m)) else { return };
-        if is_below(input, INAUDIBLE) {
-            return;
-        }
-        let mixing = room.mixing();
-        let changed = std::mem::replace(&mut leg.mixed_at, mixing) != mixing;
-        leg.in_mix = true;
-        match leg.converters.up.as_mut().filter(|_| mixing != leg.rate) {
-            Some(up) => {
-                if !was_in_mix || changed {
-                    up.reset();
-                }
-                up.process(input, in_room);
-            }
-            None if leg.open == (true, true) => {
-                leg.made_over = false;
-                return;
-            }
-            None => copy(input, in_room),
-        }
-        Leg::<W>::ramp(leg.open, in_room);
-        leg.made_over = true;
-    }
-
     /// Adds every playback's frame to its leg or room.
     fn play(&mut self) {
-        for leg in self.legs.iter_mut().flatten().filter(|l| l.has_private) {
-            leg.private = [0; MAX_FRAME];
-            leg.has_private = false;
-        }
         for play in self.plays.iter_mut().flatten().filter(|p| p.over.is_none()) {
             let Some(frame) = self.frame.get_mut(..play.frame_len()) else { continue };
             if !play.fill(frame) {
@@ -269,8 +265,10 @@ impl<W: Wire> Engine<W> {
             match play.target {
                 Target::Leg(slot) => {
                     if let Some(Some(leg)) = self.legs.get_mut(usize::from(slot)) {
+                        if !std::mem::replace(&mut leg.has_private, true) {
+                            leg.private = [0; MAX_FRAME];
+                        }
                         crate::dsp::add(&mut leg.private, frame);
-                        leg.has_private = true;
                     }
                 }
                 Target::Room(slot) => {
@@ -280,67 +278,6 @@ impl<W: Wire> Engine<W> {
                 }
                 Target::Voice(_) => {}
             }
-        }
-    }
-
-    /// Sums each room once, then gives every leg the sum without itself, and what only it hears.
-    fn mix(&mut self) {
-        self.sum_up();
-        self.shares.assign(&mut self.legs);
-        for leg in self.legs.iter_mut().flatten().filter(|l| l.part.follows.is_none()) {
-            let n = leg.frame_len();
-            let room = leg.room.and_then(|r| self.rooms.get(usize::from(r))?.as_deref());
-            let room = room.filter(|_| !leg.deaf && !leg.held);
-            let heard_before = std::mem::replace(&mut leg.hears, room.is_some());
-            match room {
-                Some(room) => {
-                    let m = room.frame_len();
-                    let said = if leg.made_over { &leg.in_room } else { &leg.input };
-                    let own = if leg.in_mix { said.get(..m) } else { None };
-                    let Some(output) = leg.output.get_mut(..n) else { continue };
-                    let mixing = room.mixing();
-                    let changed = std::mem::replace(&mut leg.heard_at, mixing) != mixing;
-                    match leg.converters.down.as_mut().filter(|_| mixing != leg.rate) {
-                        Some(down) => {
-                            if !heard_before || changed {
-                                down.reset();
-                            }
-                            let Some(heard) = self.frame.get_mut(..m) else { continue };
-                            room.heard(own, heard);
-                            down.process(heard, output);
-                        }
-                        None => room.heard(own, output),
-                    }
-                }
-                None => leg.output.fill(0),
-            }
-            if !leg.deaf {
-                leg.add_private();
-            }
-        }
-    }
-
-    /// Adds the frames of all who say something to their rooms, two at a time.
-    fn sum_up(&mut self) {
-        for i in 0..self.legs.len() {
-            let Some(Some(leg)) = self.legs.get(i) else { continue };
-            let Some(Some(room)) =
-                leg.room.filter(|_| leg.in_mix).and_then(|r| self.rooms.get_mut(usize::from(r)))
-            else {
-                continue;
-            };
-            match room.single.take().and_then(|first| self.legs.get(usize::from(first))) {
-                Some(Some(first)) => {
-                    room.add_pair(first.in_room(room.frame_len()), leg.in_room(room.frame_len()))
-                }
-                Some(None) | None => room.single = Some(i as Slot),
-            }
-        }
-        for room in self.rooms.iter_mut().flatten() {
-            if let Some(Some(Some(leg))) = room.single.take().map(|last| self.legs.get(usize::from(last))) {
-                room.add(leg.in_room(room.frame_len()));
-            }
-            room.settle();
         }
     }
 
@@ -394,6 +331,9 @@ impl<W: Wire> Engine<W> {
                 let _sent = self.reports.push(Report::Fact(fact));
             }
         }
+        if !self.news {
+            return;
+        }
         for (i, place) in self.legs.iter_mut().enumerate() {
             let Some(leg) = place else { continue };
             let slot = i as Slot;
@@ -415,18 +355,13 @@ impl<W: Wire> Engine<W> {
             if leg.closing && self.reports.slots() >= 2 {
                 let quality = leg.quality(self.late_ticks);
                 if let Some(leg) = place.take() {
+                    self.rearranged = true;
                     let _sent = self.reports.push(Report::Leg(leg));
                     let _sent = self.reports.push(Report::Fact(Fact::Closed { slot, quality }));
                 }
             }
         }
-    }
-}
-
-/// Copies a frame; where the lengths differ, as much as fits.
-fn copy(from: &[i16], to: &mut [i16]) {
-    for (t, f) in to.iter_mut().zip(from) {
-        *t = *f;
+        self.news = false;
     }
 }
 

@@ -11,6 +11,7 @@ use super::order::{Converters, Refit, Report};
 use super::playout::Playout;
 use super::send::Sending;
 use super::share::Part;
+use super::turns::touch;
 use super::wire::{Batch, Datagram, Wire};
 use crate::codec::coder::Encoder;
 use crate::dsp::resample::Resampler;
@@ -415,6 +416,30 @@ impl<W: Wire> Leg<W> {
             last_sr,
             delay,
         })
+    }
+
+    /// Has all fetched that a tick needs of it.
+    pub(super) fn touch(&self) -> i64 {
+        let n = self.frame_len();
+        let frames =
+            touch(self.input.get(..n).unwrap_or_default()) ^ touch(self.output.get(..n).unwrap_or_default());
+        let few = i64::from(self.quiet_ticks) ^ i64::from(self.loss) ^ self.digits_lost as i64;
+        frames
+            ^ few
+            ^ self.coders.playout.touch()
+            ^ self.sending.touch()
+            ^ self.lock.foreign() as i64
+            ^ self.reception.received() as i64
+    }
+
+    /// It has something to tell.
+    pub(super) fn has_news(&self) -> bool {
+        self.closing
+            || self.silent_fact
+            || self.asked
+            || !self.digits.is_empty()
+            || self.ears.verdict.is_some()
+            || self.ears.speaking.as_ref().is_some_and(|s| s.news().is_some())
     }
 
     /// Tells what its ears have heard, and how well it travels if that was asked for; false when there is no room.

@@ -5,6 +5,7 @@
 //! near what the network's jitter asks for, by leaving out or repeating single periods of the sound; this is also what
 //! takes up the difference between two clocks.
 
+use super::turns::touch;
 use crate::codec::coder::Decoder;
 use crate::codec::{Codec, opus};
 use crate::dsp::comfort_noise::LevelNoise;
@@ -136,6 +137,14 @@ impl Playout {
     #[must_use]
     pub fn codec(&self) -> Codec {
         self.codec
+    }
+
+    /// Has all fetched that a tick needs of it.
+    pub(super) fn touch(&self) -> i64 {
+        let n = frame_len(self.codec.sample_rate());
+        let frames = touch(self.fifo.get(..n).unwrap_or_default()) ^ touch(self.concealer.next_to_go(n));
+        let few = self.delay.target() + self.delay.drift_ppm() + self.losses;
+        frames ^ touch(self.jitter.next_cell()) ^ few as i64 ^ self.shortened as i64
     }
 
     /// Another stream begins.

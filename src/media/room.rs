@@ -1,6 +1,5 @@
 //! A room: one sum a tick, from which every listener takes its own away.
 
-use super::command::Slot;
 use crate::dsp::comfort_noise::ComfortNoise;
 use crate::dsp::limiter::KNEE;
 use crate::dsp::{self, MAX_FRAME, frame_len};
@@ -24,8 +23,8 @@ pub struct Room {
     /// The rate at which it is mixed in this tick, Hz: that of all its members, if they have one in common.
     mixing: u32,
     wanted: Wanted,
-    /// A member whose frame waits for another to be added with.
-    pub(super) single: Option<Slot>,
+    /// All sources of this tick are in.
+    settled: bool,
     /// The sum, once it may not fit into 16 bits; all zero before.
     sum: [i32; MAX_FRAME],
     /// The sum in 16 bits.
@@ -52,7 +51,7 @@ impl Room {
             rate,
             mixing: rate,
             wanted: Wanted::Nothing,
-            single: None,
+            settled: true,
             sum: [0; MAX_FRAME],
             narrow: [0; MAX_FRAME],
             bound: 0,
@@ -99,6 +98,7 @@ impl Room {
     /// Begins a tick, once it is known who is there. Converting costs more than all else, so that members who all have
     /// the same rate are mixed at it; a change back to it waits for silence, since it takes the converters' delay away.
     pub fn begin(&mut self) {
+        self.settled = false;
         let quiet = self.is_silent();
         if !self.silent {
             let n = self.frame_len();
@@ -111,6 +111,8 @@ impl Room {
         match std::mem::replace(&mut self.wanted, Wanted::Nothing) {
             Wanted::Own => self.mixing = self.rate,
             Wanted::One(rate) if quiet => self.mixing = rate,
+            // Those who were mixed at their own rate have gone, and whoever has come knows the room's and no other.
+            Wanted::One(rate) if rate != self.mixing => self.mixing = self.rate,
             Wanted::One(_) | Wanted::Nothing => {}
         }
     }
@@ -155,6 +157,9 @@ impl Room {
 
     /// All sources are in: from here on it is heard.
     pub fn settle(&mut self) {
+        if std::mem::replace(&mut self.settled, true) {
+            return;
+        }
         let n = self.frame_len();
         let Some(sum) = self.sum.get_mut(..n) else { return };
         let nothing = if self.wide { sum.iter().all(|s| *s == 0) } else { self.bound == 0 };
@@ -246,6 +251,9 @@ mod tests {
         assert_eq!(mixed(&[16_000, 16_000], false, true), 48_000, "not before it is silent");
         assert_eq!(mixed(&[16_000, 16_000], false, false), 48_000);
         assert_eq!(mixed(&[16_000, 16_000], false, true), 16_000);
+        assert_eq!(mixed(&[8000], false, true), 48_000, "others have come while it was not silent");
+        assert_eq!(mixed(&[8000], false, false), 48_000);
+        assert_eq!(mixed(&[8000], false, true), 8000);
         assert_eq!(mixed(&[16_000], true, false), 48_000, "somebody records it");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::leg::{Coders, Leg};
 use super::order::Digits;
+use super::turns::touch;
 use super::wire::Wire;
 use crate::codec::coder::MAX_PAYLOAD;
 use crate::dsp::tone::{self, ToneGenerator};
@@ -91,6 +92,13 @@ impl Sending {
     /// Samples of the packet that is being filled.
     pub(super) fn samples(&self) -> usize {
         self.samples
+    }
+
+    /// Has all fetched that a tick needs of it.
+    pub(super) fn touch(&self) -> i64 {
+        touch(self.packet.get(..HEADER + 160).unwrap_or_default())
+            ^ i64::from(self.sequence)
+            ^ i64::from(self.dropped as u32)
     }
 
     /// Goes on with the packet that `other` is filling.

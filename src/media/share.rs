@@ -6,6 +6,7 @@
 
 use super::command::{RoomSlot, Slot};
 use super::leg::Leg;
+use super::turns::Turn;
 use super::wire::Wire;
 use crate::codec::Codec;
 use crate::codec::opus::Wishes;
@@ -60,18 +61,18 @@ pub(super) struct Shares {
 }
 
 impl Shares {
-    /// Finds out who goes along with whom in this tick.
-    pub(super) fn assign<W: Wire>(&mut self, legs: &mut Legs<W>) {
+    /// Finds out who of these goes along with whom in this tick.
+    pub(super) fn assign<W: Wire>(&mut self, legs: &mut Legs<W>, together: &[Turn]) {
         self.groups.clear();
-        for (i, leg) in legs.iter_mut().enumerate() {
-            let Some(leg) = leg else { continue };
+        for turn in together {
+            let Some(leg) = at(legs, turn.slot) else { continue };
             leg.part.key = if self.apart { None } else { leg.key() };
             if let (true, Some(key)) = (leg.part.leads, leg.part.key) {
-                self.join(key, i as Slot, leg.loss);
+                self.join(key, turn.slot, leg.loss);
             }
         }
-        for i in 0..legs.len() {
-            self.place(legs, i as Slot);
+        for turn in together {
+            self.place(legs, turn.slot);
         }
         for group in &self.groups {
             if let Some(leader) = at(legs, group.leader) {
@@ -151,9 +152,10 @@ fn at<W>(legs: &mut Legs<W>, slot: Slot) -> Option<&mut Leg<W>> {
     legs.get_mut(usize::from(slot))?.as_deref_mut()
 }
 
-/// Lets every follower send what its leader has made.
-pub(super) fn follow<W: Wire>(legs: &mut Legs<W>) {
-    for i in 0..legs.len() {
+/// Lets every follower among these send what its leader has made.
+pub(super) fn follow<W: Wire>(legs: &mut Legs<W>, together: &[Turn]) {
+    for turn in together {
+        let i = usize::from(turn.slot);
         let Some(leader) = legs.get(i).and_then(|l| l.as_ref()?.part.follows) else { continue };
         let Ok([Some(follower), Some(leader)]) = legs.get_disjoint_mut([i, usize::from(leader)]) else {
             continue;

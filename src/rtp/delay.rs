@@ -45,7 +45,7 @@ struct Lateness {
     weights: [f64; CLASSES],
     /// Of all together; 0 before anything has come.
     total: f64,
-    /// The last class in which there are not too many to be given up with all above it.
+    /// The last class in which there are too many to be given up together with all above it.
     last: usize,
     /// Weight of the classes above it.
     above: f64,

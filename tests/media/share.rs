@@ -28,9 +28,9 @@ fn party(i: u16, codec: Codec, ptime: u16, talks: &[(u32, u32)]) -> Party {
     Party { phone, stream: Negotiated { codec, ptime, ..stream(port) }, talks: talks.to_vec() }
 }
 
-/// Runs the parties for three seconds in one room, with a sound that only the last one hears, and one leg that is
-/// closed on the way; all that was sent.
-fn run(apart: bool, mut parties: Vec<Party>) -> Vec<Vec<Vec<u8>>> {
+/// Runs the parties for three seconds in one room, with a sound that only the last one hears, one leg that is
+/// closed on the way, and two that leave if that is wanted; all that was sent.
+fn run(apart: bool, leave: bool, mut parties: Vec<Party>) -> Vec<Vec<Vec<u8>>> {
     let mut b: Bench<FarWire> = Bench::new();
     if apart {
         b.engine.encode_apart();
@@ -61,6 +61,9 @@ fn run(apart: bool, mut parties: Vec<Party>) -> Vec<Vec<Vec<u8>>> {
             1300 => b.order(Order::StopPlay(0)),
             // The first of the listeners: whoever goes along with it goes on without it.
             2000 => b.order(Order::Close(2)),
+            // One that goes along with another, and one that others go along with, in the middle of a packet.
+            2300 if leave => b.order(Order::Leave(8)),
+            2340 if leave => b.order(Order::Leave(9)),
             _ => {}
         }
         b.tick();
@@ -84,7 +87,8 @@ fn talk_and_listen(codec: Codec) -> Vec<Party> {
 
 #[test]
 fn shared_g711_is_bit_by_bit_what_each_would_have_encoded() {
-    let (shared, apart) = (run(false, talk_and_listen(Codec::Pcmu)), run(true, talk_and_listen(Codec::Pcmu)));
+    let (shared, apart) =
+        (run(false, true, talk_and_listen(Codec::Pcmu)), run(true, true, talk_and_listen(Codec::Pcmu)));
     for (i, (a, b)) in shared.iter().zip(&apart).enumerate() {
         assert_eq!(a.len(), b.len(), "party {i}");
         assert!(a.len() > 45, "party {i}: {}", a.len());
@@ -100,7 +104,7 @@ fn payloads(sent: &[Vec<u8>]) -> Vec<Vec<u8>> {
 #[test]
 fn listeners_of_one_codec_get_the_same_payloads_under_their_own_headers() {
     for codec in [Codec::Opus, Codec::G722] {
-        let sent = run(false, talk_and_listen(codec));
+        let sent = run(false, false, talk_and_listen(codec));
         // Parties 3, 4 and the last have packets of 20 ms; the last one heard a tone for a while.
         let (a, b, last) = (payloads(&sent[3]), payloads(&sent[4]), payloads(&sent[12]));
         assert_eq!(a, b, "{codec:?}");
@@ -127,7 +131,7 @@ fn going_along_and_going_alone_make_no_click() {
         // One voice all the time.
         parties[0].talks = vec![(0, 3000)];
         parties[1].talks.clear();
-        let sent = run(false, parties);
+        let sent = run(false, false, parties);
         for (i, packets) in sent.iter().enumerate().skip(3) {
             let mut decoder = Decoder::new(codec);
             let mut heard = Vec::new();

@@ -1,0 +1,70 @@
+//! In which order legs take their turns: room by room, those in none last. All that a room does in a tick is then done
+//! while its legs, and their sockets in the kernel, are in the processor's cache.
+
+use super::command::{RoomSlot, Slot};
+use super::leg::Leg;
+use super::wire::Wire;
+
+/// Bytes that the processor fetches at once.
+const LINE: usize = 64;
+
+/// Reads a value from every cache line of a frame, so that all are fetched at the same time and not one after the other when
+/// they are used: most of what a leg costs is waiting for memory.
+pub(super) fn touch<T: Copy + Into<i64>>(frame: &[T]) -> i64 {
+    frame.iter().step_by(LINE / size_of::<T>().max(1)).fold(0, |sum, x| sum ^ (*x).into())
+}
+
+/// A leg's turn.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Turn {
+    /// Legs of one room go together; the largest number stands for none.
+    order: u32,
+    /// The leg.
+    pub(super) slot: Slot,
+    /// Rate of its frames, Hz.
+    pub(super) rate: u32,
+}
+
+impl Turn {
+    /// Its room.
+    pub(super) fn room(self) -> Option<RoomSlot> {
+        RoomSlot::try_from(self.order).ok()
+    }
+}
+
+/// The turns of all legs.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    turns: Box<[Turn]>,
+    count: usize,
+}
+
+impl Turns {
+    /// Room for the turns of so many legs.
+    pub(super) fn new(legs: usize) -> Self {
+        Self { turns: vec![Turn::default(); legs].into_boxed_slice(), count: 0 }
+    }
+
+    /// Puts the legs in order, after one has come, gone or changed its room.
+    pub(super) fn arrange<W: Wire>(&mut self, legs: &[Option<Box<Leg<W>>>]) {
+        let there = legs.iter().enumerate().filter_map(|(i, leg)| Some((i as Slot, leg.as_ref()?)));
+        self.count = 0;
+        for (turn, (slot, leg)) in self.turns.iter_mut().zip(there) {
+            *turn = Turn { order: leg.room.map_or(u32::MAX, u32::from), slot, rate: leg.rate() };
+            self.count += 1;
+        }
+        if let Some(turns) = self.turns.get_mut(..self.count) {
+            turns.sort_unstable_by_key(|t| (t.order, t.slot));
+        }
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> &[Turn] {
+        self.turns.get(..self.count).unwrap_or_default()
+    }
+
+    /// Those of one room after another; of those in none, who are together as well, last.
+    pub(super) fn by_room(&self) -> impl Iterator<Item = &[Turn]> {
+        self.all().chunk_by(|a, b| a.order == b.order)
+    }
+}
