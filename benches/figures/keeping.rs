@@ -12,18 +12,18 @@ use crate::hook::Hook;
 use crate::{median, resident_kb};
 
 const PAIRS: usize = 3;
-/// Channels × bytes of a sample × samples of a second of a leg's recording.
+/// Channels × bytes of a sample × samples of a second of a recording of a leg in a room.
 const BYTES_A_SECOND: usize = 2 * 2 * 16_000;
 const SECONDS: u64 = 10;
 const QUEUED: u64 = 100_000;
 
 /// What recordings cost: of legs in rooms and alone, and of rooms; and what their bytes cost whoever writes them.
 pub fn recording() {
-    let with_legs = recorded(&Calls::new(LEGS, 2), "legs", Some(BYTES_A_SECOND));
+    let with_legs = recorded(&Calls::new(LEGS, 2), "legs", BYTES_A_SECOND);
     println!("  of {LEGS} legs in rooms, at 16 kHz and in stereo");
-    recorded(&Calls::alone(LEGS), "legs", None);
+    recorded(&Calls::alone(LEGS), "legs", BYTES_A_SECOND / 2);
     println!("  of {LEGS} legs outside rooms, at 8 kHz and in stereo");
-    recorded(&Calls::new(LEGS, 2), "rooms", None);
+    recorded(&Calls::new(LEGS, 2), "rooms", BYTES_A_SECOND / 4);
     println!("  of {} rooms of 2, at 16 kHz", LEGS / 2);
     let bare = median((0..PAIRS).map(|_| bare()).collect());
     println!(
@@ -32,9 +32,9 @@ pub fn recording() {
     println!("the threads that record legs in rooms, over that: {:.2}", with_legs / bare);
 }
 
-/// Alternating pairs: the same calls without and with a recording of each leg or room; µs a leg-frame of the threads that
-/// record.
-fn recorded(calls: &Calls, what: &str, bytes_a_second: Option<usize>) -> f64 {
+/// Alternating pairs: the same calls without and with a recording of each leg or room, which is so many bytes a second and
+/// leg; µs a leg-frame of the threads that record.
+fn recorded(calls: &Calls, what: &str, bytes_a_second: usize) -> f64 {
     let pid = calls.gateway.pid();
     let list = calls.gateway.get(&format!("/v1/{what}")).json();
     let list = list[what].as_array().unwrap_or_else(|| list.as_array().expect("a list"));
@@ -54,8 +54,7 @@ fn recorded(calls: &Calls, what: &str, bytes_a_second: Option<usize>) -> f64 {
         own.push(recorders / others);
         micros.push(with * recorders / (recorders + others));
         stop(&calls.gateway, what, &ids);
-        let audio =
-            began.elapsed().as_secs_f64() * bytes_a_second.unwrap_or_default() as f64 * f64::from(LEGS);
+        let audio = began.elapsed().as_secs_f64() * bytes_a_second as f64 * f64::from(LEGS);
         println!("  {without:.2} µs a leg-frame, {with:.2} while it is recorded");
         shares.push(with / without);
         ratios.push((self::written(pid) - written) as f64 / audio);
@@ -63,9 +62,7 @@ fn recorded(calls: &Calls, what: &str, bytes_a_second: Option<usize>) -> f64 {
     let micros = median(micros);
     println!("CPU of {LEGS} G.711 legs, recorded, over the same not recorded: {:.2}", median(shares));
     println!("the threads that record, over all others meanwhile: {:.2} ({micros:.2} µs)", median(own));
-    if bytes_a_second.is_some() {
-        println!("bytes written over bytes of recorded sound: {:.3}", median(ratios));
-    }
+    println!("bytes written over bytes of recorded sound: {:.3}", median(ratios));
     micros
 }
 

@@ -7,11 +7,13 @@ use multiversion::multiversion;
 const BIAS: i32 = 0x84;
 /// The largest magnitude that µ-law has a code for.
 const ULAW_MAX: i32 = 32_635;
-/// Below the first power of two, A-law's steps are as large as in the segment above it.
+/// Below this, in segment 0, A-law's steps are as large as in the segment above it.
 const FIRST: i32 = 0x100;
 /// A 32-bit floating-point number: its fraction's upper four bits begin here, and the exponent is offset by so much.
 const STEP_BITS: u32 = 19;
 const EXPONENT_BIAS: i32 = 127;
+/// The power of two at which segment 0 begins, as the exponent field of such a number.
+const SEGMENT_0: i32 = EXPONENT_BIAS + 7;
 /// Samples treated together; a frame of every rate is a whole number of them.
 const LANES: usize = 16;
 
@@ -54,17 +56,16 @@ fn each<A: Copy, B, F: Fn(A) -> B>(from: &[A], to: &mut [B], convert: F) -> usiz
 /// The middle of the step that the seven lower bits of a code name, counted from 2^7, the beginning of segment 0.
 #[inline(always)]
 fn middle(code: u32) -> i32 {
-    let exponent = (EXPONENT_BIAS + 7) << 23;
-    let number = f32::from_bits((code << STEP_BITS) + exponent as u32 + (1 << (STEP_BITS - 1)));
+    let number = f32::from_bits((code << STEP_BITS) + ((SEGMENT_0 as u32) << 23) + (1 << (STEP_BITS - 1)));
     // Beside 2^23 the fraction counts in ones.
     const LAST_DIGIT_IS_ONE: f32 = 8_388_608.0;
     ((number + LAST_DIGIT_IS_ONE).to_bits() & 0x007f_ffff) as i32
 }
 
-/// Segment and step of a magnitude, of which segment `first` begins at a power of two: the inverse of [`middle`].
+/// Segment and step of a magnitude from 2^7 on: the inverse of [`middle`].
 #[inline(always)]
-fn step(magnitude: i32, first: i32) -> i32 {
-    ((magnitude as f32).to_bits() >> STEP_BITS) as i32 - ((EXPONENT_BIAS + first) << 4)
+fn step(magnitude: i32) -> i32 {
+    ((magnitude as f32).to_bits() >> STEP_BITS) as i32 - (SEGMENT_0 << 4)
 }
 
 /// The sample of a µ-law byte.
@@ -96,7 +97,7 @@ pub fn ulaw_encode(sample: i16) -> u8 {
     let linear = i32::from(sample) & !3;
     let sign = (linear >> 24) & 0x80;
     let biased = linear.abs().min(ULAW_MAX) + BIAS;
-    !((sign | step(biased, 7)) as u8)
+    !((sign | step(biased)) as u8)
 }
 
 /// The A-law byte nearest to a sample.
@@ -107,7 +108,7 @@ pub fn alaw_encode(sample: i16) -> u8 {
     let linear = i32::from(sample) & !7;
     let sign = (!linear >> 24) & 0x80;
     let magnitude = linear ^ (linear >> 31);
-    let code = if magnitude < FIRST { magnitude >> 4 } else { step(magnitude, 7) };
+    let code = if magnitude < FIRST { magnitude >> 4 } else { step(magnitude) };
     ((sign | code) as u8) ^ 0x55
 }
 

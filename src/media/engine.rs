@@ -12,7 +12,7 @@ use super::play::{Over, Play};
 use super::record::Recording;
 use super::room::Room;
 use super::share::{Shares, follow, part_ways};
-use super::turns::{Turn, Turns};
+use super::turns::{Turn, Turns, at};
 use super::wire::{Batch, Wire};
 use crate::dsp::MAX_FRAME;
 
@@ -50,8 +50,6 @@ pub struct Engine<W> {
     turns: Turns,
     /// Legs may have come, gone or changed their rooms since their turns were put in order.
     rearranged: bool,
-    /// A leg has something to tell.
-    news: bool,
     /// Ticks that began late.
     late_ticks: u64,
     timeout_ticks: u32,
@@ -83,7 +81,6 @@ impl<W: Wire> Engine<W> {
             tick: 0,
             turns: Turns::new(sizes.legs),
             rearranged: false,
-            news: false,
             late_ticks: 0,
             timeout_ticks: timeout_s.saturating_mul(50),
         }
@@ -104,21 +101,24 @@ impl<W: Wire> Engine<W> {
         self.begin_rooms();
         self.play();
         let turns = std::mem::take(&mut self.turns);
-        turns.by_room().for_each(|together| self.turn(together, unix_ns));
+        let mut news = false;
+        for together in turns.by_room() {
+            news |= self.turn(together, unix_ns);
+        }
         self.turns = turns;
         // In some there is nobody.
         self.rooms.iter_mut().flatten().for_each(|r| r.settle());
         self.record();
-        self.tell();
+        self.tell(news);
         self.reports.slots() < self.reports.buffer().capacity()
     }
 
-    /// All that the legs of one room do in a tick, or those that are in none.
-    fn turn(&mut self, together: &[Turn], unix_ns: u64) {
+    /// All that the legs of one room do in a tick, or those that are in none; true when one has something to tell.
+    fn turn(&mut self, together: &[Turn], unix_ns: u64) -> bool {
         let legs = together.iter().filter_map(|t| self.legs.get(usize::from(t.slot))?.as_ref());
         std::hint::black_box(legs.fold(0, |sum, leg| sum ^ leg.touch()));
         for turn in together {
-            let Some(Some(leg)) = self.legs.get_mut(usize::from(turn.slot)) else { continue };
+            let Some(leg) = at(&mut self.legs, turn.slot) else { continue };
             leg.receive(&mut self.batch, self.timeout_ticks, unix_ns);
             if (self.tick + u64::from(turn.slot)).is_multiple_of(RTCP_TICKS) {
                 leg.receive_rtcp(&mut self.batch);
@@ -129,18 +129,20 @@ impl<W: Wire> Engine<W> {
         mix::sum_up(&self.legs, &mut self.rooms, together);
         self.shares.assign(&mut self.legs, together);
         for turn in together {
-            let Some(Some(leg)) = self.legs.get_mut(usize::from(turn.slot)) else { continue };
+            let Some(leg) = at(&mut self.legs, turn.slot) else { continue };
             if leg.part.follows.is_none() {
                 mix::hear(leg, &self.rooms, &mut self.frame);
                 leg.transmit();
             }
         }
         follow(&mut self.legs, together);
+        let mut news = false;
         for turn in together {
-            let Some(Some(leg)) = self.legs.get_mut(usize::from(turn.slot)) else { continue };
+            let Some(leg) = at(&mut self.legs, turn.slot) else { continue };
             leg.has_private = false;
-            self.news |= leg.has_news();
+            news |= leg.has_news();
         }
+        news
     }
 
     /// The next tick begins late.
@@ -317,8 +319,8 @@ impl<W: Wire> Engine<W> {
         }
     }
 
-    /// Passes on what happened; what finds no room stays where it is until it does.
-    fn tell(&mut self) {
+    /// Passes on what happened, of legs if there is `news`; what finds no room stays where it is until it does.
+    fn tell(&mut self, news: bool) {
         for (i, place) in self.plays.iter_mut().enumerate() {
             let Some(over) = place.as_ref().and_then(|p| p.over) else { continue };
             if self.reports.slots() < 2 {
@@ -331,7 +333,7 @@ impl<W: Wire> Engine<W> {
                 let _sent = self.reports.push(Report::Fact(fact));
             }
         }
-        if !self.news {
+        if !news {
             return;
         }
         for (i, place) in self.legs.iter_mut().enumerate() {
@@ -361,7 +363,6 @@ impl<W: Wire> Engine<W> {
                 }
             }
         }
-        self.news = false;
     }
 }
 

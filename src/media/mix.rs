@@ -3,7 +3,7 @@
 use super::command::Slot;
 use super::leg::Leg;
 use super::room::Room;
-use super::turns::Turn;
+use super::turns::{Legs, Turn};
 use super::wire::Wire;
 use crate::dsp::MAX_FRAME;
 use crate::dsp::level::is_below;
@@ -11,7 +11,6 @@ use crate::dsp::level::is_below;
 /// Samples no louder than this are not mixed: the smallest step of A-law.
 const INAUDIBLE: i16 = 8;
 
-type Legs<W> = [Option<Box<Leg<W>>>];
 type Rooms = [Option<Box<Room>>];
 
 /// Has what a leg says ready for its room, if that is anything.

@@ -5,7 +5,7 @@
 //! near what the network's jitter asks for, by leaving out or repeating single periods of the sound; this is also what
 //! takes up the difference between two clocks.
 
-use super::turns::touch;
+use super::turns::{TELEPHONE, touch};
 use crate::codec::coder::Decoder;
 use crate::codec::{Codec, opus};
 use crate::dsp::comfort_noise::LevelNoise;
@@ -144,7 +144,7 @@ impl Playout {
         let n = frame_len(self.codec.sample_rate());
         let frames = touch(self.fifo.get(..n).unwrap_or_default()) ^ touch(self.concealer.next_to_go(n));
         let few = self.delay.target() + self.delay.drift_ppm() + self.losses;
-        frames ^ touch(self.jitter.next_cell()) ^ few as i64 ^ self.shortened as i64
+        frames ^ touch(self.jitter.next_cell(TELEPHONE)) ^ few as i64 ^ self.shortened as i64
     }
 
     /// Another stream begins.

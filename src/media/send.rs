@@ -2,7 +2,7 @@
 
 use super::leg::{Coders, Leg};
 use super::order::Digits;
-use super::turns::touch;
+use super::turns::{TELEPHONE, touch};
 use super::wire::Wire;
 use crate::codec::coder::MAX_PAYLOAD;
 use crate::dsp::tone::{self, ToneGenerator};
@@ -96,7 +96,7 @@ impl Sending {
 
     /// Has all fetched that a tick needs of it.
     pub(super) fn touch(&self) -> i64 {
-        touch(self.packet.get(..HEADER + 160).unwrap_or_default())
+        touch(self.packet.get(..HEADER + TELEPHONE).unwrap_or_default())
             ^ i64::from(self.sequence)
             ^ i64::from(self.dropped as u32)
     }

@@ -6,7 +6,7 @@
 
 use super::command::{RoomSlot, Slot};
 use super::leg::Leg;
-use super::turns::Turn;
+use super::turns::{Legs, Turn, at};
 use super::wire::Wire;
 use crate::codec::Codec;
 use crate::codec::opus::Wishes;
@@ -49,8 +49,6 @@ pub(super) struct Part {
     /// The room it heard last.
     room: Option<RoomSlot>,
 }
-
-type Legs<W> = [Option<Box<Leg<W>>>];
 
 /// The groups of this tick.
 #[derive(Debug, Default)]
@@ -146,10 +144,6 @@ fn go_on<W: Wire>(legs: &mut Legs<W>, from: Slot, to: Slot) {
     if let (Some(down), Some(other)) = (&mut to.converters.down, &from.converters.down) {
         down.copy_from(other);
     }
-}
-
-fn at<W>(legs: &mut Legs<W>, slot: Slot) -> Option<&mut Leg<W>> {
-    legs.get_mut(usize::from(slot))?.as_deref_mut()
 }
 
 /// Lets every follower among these send what its leader has made.

@@ -8,10 +8,21 @@ use super::wire::Wire;
 /// Bytes that the processor fetches at once.
 const LINE: usize = 64;
 
+/// Payload of a packet of G.711 or G.722, bytes.
+pub(super) const TELEPHONE: usize = 160;
+
 /// Reads a value from every cache line of a frame, so that all are fetched at the same time and not one after the other when
 /// they are used: most of what a leg costs is waiting for memory.
 pub(super) fn touch<T: Copy + Into<i64>>(frame: &[T]) -> i64 {
     frame.iter().step_by(LINE / size_of::<T>().max(1)).fold(0, |sum, x| sum ^ (*x).into())
+}
+
+/// Legs by their slots.
+pub(super) type Legs<W> = [Option<Box<Leg<W>>>];
+
+/// The leg in a slot, if there is one.
+pub(super) fn at<W>(legs: &mut Legs<W>, slot: Slot) -> Option<&mut Leg<W>> {
+    legs.get_mut(usize::from(slot))?.as_deref_mut()
 }
 
 /// A leg's turn.
@@ -46,7 +57,7 @@ impl Turns {
     }
 
     /// Puts the legs in order, after one has come, gone or changed its room.
-    pub(super) fn arrange<W: Wire>(&mut self, legs: &[Option<Box<Leg<W>>>]) {
+    pub(super) fn arrange<W: Wire>(&mut self, legs: &Legs<W>) {
         let there = legs.iter().enumerate().filter_map(|(i, leg)| Some((i as Slot, leg.as_ref()?)));
         self.count = 0;
         for (turn, (slot, leg)) in self.turns.iter_mut().zip(there) {

@@ -115,13 +115,11 @@ impl JitterBuffer {
         self.next = Some(self.next.map_or(sequence, |n| n.min(sequence)));
     }
 
-    /// Where the next payload goes, as much as G.711 needs.
+    /// Where the next payload goes, its first `len` bytes.
     #[must_use]
-    pub fn next_cell(&self) -> &[u8] {
+    pub fn next_cell(&self, len: usize) -> &[u8] {
         let at = self.free.trailing_zeros() as usize * self.largest;
-        let slot = self.next.and_then(|n| self.slots.get((n % SLOTS as u64) as usize));
-        let len = slot.map_or(0, |s| usize::from(s.len)).max(160);
-        self.payloads.get(at..at + len).unwrap_or_default()
+        self.payloads.get(at..at + len.min(self.largest)).unwrap_or_default()
     }
 
     fn slot(&self, sequence: u64) -> Option<(usize, Held)> {

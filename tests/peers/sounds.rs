@@ -84,7 +84,6 @@ fn phones_of_three_codecs_hear_each_other_in_one_room() {
         let hears = talkers.last().map(|t: &Talker| t.phone.wait("hears"));
         println!("{codec}: {hears:?}");
     }
-    std::thread::sleep(Duration::from_millis(500));
     for listener in &talkers {
         let heard = listener.phone.hear_at(2.0, listener.rate);
         let x = &heard[heard.len() / 4..];
