@@ -1,6 +1,6 @@
 //! Arguments, configuration, threads, exit code.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -13,6 +13,7 @@ use branchline::base::time::Utc;
 use branchline::config::{self, Config, Sources, settings};
 use branchline::deliver::events::{Destination, shown_url};
 use branchline::gateway::Gateway;
+use branchline::gateway::event::Event;
 use branchline::hook;
 use branchline::io::clock;
 use branchline::io::feeder::Feeder;
@@ -20,21 +21,25 @@ use branchline::io::fetch::Sounds;
 use branchline::io::http_client::Rules;
 use branchline::io::media_thread::MediaThread;
 use branchline::io::outbox::{Limits as OutboxLimits, News, Outbox};
+use branchline::io::outbox_fault;
 use branchline::io::outbox_rows::{Op, RecordingRow};
 use branchline::io::outbox_store::{self, Store};
 use branchline::io::recorder::Recorder;
-use branchline::io::recovery::recover;
+use branchline::io::recovery::{Found, recover};
 use branchline::io::rtp_ports::PortPool;
 use branchline::io::secrets;
 use branchline::io::shell::{Parts, Shell};
 use branchline::io::{
     executor::Executor, log as logging, signals, sip, sip_stream, state::State, tcp::Listener, tls::Tls,
 };
+use branchline::sip::locals::Locals;
 use branchline::sip::target::Transport;
 use branchline::upload;
 
 const USAGE: &str = "usage: branchline [--config FILE] [--check] [--print-config] [--version]\n       branchline [--config FILE] outbox list | drop NUMBER | drop all";
 const SYSTEM_FILE: &str = "/etc/branchline/branchline.toml";
+/// Bytes of events that wait in memory at most, where the disk takes no outbox.
+const MAX_IN_MEMORY: u64 = 8 << 20;
 
 struct Arguments {
     /// Words behind `outbox`.
@@ -160,6 +165,7 @@ fn serve(mut config: Config, exposed: Option<String>) -> Result<(), String> {
     shell.call(|gateway, now| gateway.restore_trunks(now, kept));
     executor.spawn(Rc::clone(&shell).run_outbox(kept_outbox.news));
     shell.restore_targets(&kept_outbox.waiting);
+    shell.tell_late(&kept_outbox.untold);
     executor.spawn(Rc::clone(&shell).run_media(bell));
     executor.spawn(Rc::clone(&shell).run_recorder(recorder_news));
     executor.spawn(hook::run(Rc::clone(&shell), Rules::new(&config)));
@@ -175,9 +181,7 @@ fn serve(mut config: Config, exposed: Option<String>) -> Result<(), String> {
     let instance_id: Rc<str> = Rc::from(config.instance_id.as_str());
     let app = Rc::new(App { instance_id: Rc::clone(&instance_id), config, shell: Rc::clone(&shell) });
     executor.spawn(server::run(Rc::clone(&executor), app, http));
-    let tls_port = sip.locals.tls_port.map_or(String::new(), |p| format!(",\"sip_tls_port\":{p}"));
-    let listen = format!("{{\"http\":\"{http_at}\",\"sip\":\"{sip_at}\"{tls_port}}}\n");
-    state.replace("listen.json", listen.as_bytes()).map_err(|e| format!("state_dir {dir}: {e}"))?;
+    tell_ports(&state, http_at, &sip.locals, sip_at).map_err(|e| format!("state_dir {dir}: {e}"))?;
     log::info!(version = env!("CARGO_PKG_VERSION"), instance_id = &*instance_id, http:% = http_at, sip:% = sip_at; "ready");
     executor.block_on(async {
         let signal = stop.wait().await;
@@ -193,6 +197,17 @@ fn serve(mut config: Config, exposed: Option<String>) -> Result<(), String> {
     Ok(())
 }
 
+/// Writes `listen.json`: the ports that are listened on, for programs of this machine. Without it the log has them.
+fn tell_ports(state: &State, http: SocketAddr, sip: &Locals, bound: SocketAddr) -> std::io::Result<()> {
+    let tls_port = sip.tls_port.map_or(String::new(), |p| format!(",\"sip_tls_port\":{p}"));
+    let listen = format!("{{\"http\":\"{http}\",\"sip\":\"{bound}\"{tls_port}}}\n");
+    match state.replace("listen.json", listen.as_bytes()) {
+        Err(e) if state.cannot_keep(&e) => log::error!(error:% = e; "listen.json cannot be written"),
+        done => done?,
+    }
+    Ok(())
+}
+
 /// What is done with recordings that are over: saved after a crash, uploaded, deleted in time.
 fn mind_recordings(executor: &Executor, shell: &Rc<Shell>, cut: Vec<RecordingRow>) {
     executor.spawn(Rc::clone(shell).save_tracks(cut));
@@ -201,6 +216,8 @@ fn mind_recordings(executor: &Executor, shell: &Rc<Shell>, cut: Vec<RecordingRow
     executor.spawn(upload::run(Rc::clone(shell), Rules::new(shell.settings())));
 }
 
+type Left = (Found, u64, Vec<(Destination, u64)>);
+
 /// What earlier lives left in the outbox, and the outbox at work.
 struct KeptOutbox {
     outbox: Outbox,
@@ -208,26 +225,38 @@ struct KeptOutbox {
     next_row: u64,
     waiting: Vec<(Destination, u64)>,
     tracks: Vec<RecordingRow>,
+    untold: Vec<Event>,
 }
 
 impl KeptOutbox {
     fn open(config: &Config, rng: &mut Rng) -> Result<Self, String> {
-        let mut store = Store::open(&config.state_dir)?;
         let now = clock::now();
-        let found = recover(&mut store, config, rng, now.utc)?;
+        let mut store = Store::open(&config.state_dir)?;
+        let mut left = left(&mut store, config, rng, now.utc);
+        if let Err(e) = left {
+            // It could be opened, but not read.
+            store = store.give_up(e)?;
+            left = self::left(&mut store, config, rng, now.utc);
+        }
+        let (found, next_row, waiting) = left.map_err(|e| format!("the outbox: {e}"))?;
         if found.legs + found.recordings > 0 {
             log::warn!(legs = found.legs, recordings = found.recordings; "the last run was cut: what it left is told of");
         }
-        let next_row = store.next_row().map_err(|e| format!("the outbox: {e}"))?;
-        let waiting = store.targets().map_err(|e| format!("the outbox: {e}"))?;
         let (told, news) = async_channel::bounded(1024);
+        let room = u64::from(config.outbox.max_mb) << 20;
         let limits = OutboxLimits {
-            budget: u64::from(config.outbox.max_mb) << 20,
+            budget: if store.is_in_memory() { room.min(MAX_IN_MEMORY) } else { room },
             age: Duration::from_secs(u64::from(config.outbox.keep_h) * 3600),
         };
         let outbox = Outbox::start(store, limits, told, now).map_err(|e| format!("outbox thread: {e}"))?;
-        Ok(Self { outbox, news, next_row, waiting, tracks: found.tracks })
+        Ok(Self { outbox, news, next_row, waiting, tracks: found.tracks, untold: found.untold })
     }
+}
+
+/// What is in the outbox: the end of what a crash has cut, the number of the next event, and who events wait for.
+fn left(store: &mut Store, config: &Config, rng: &mut Rng, now: Utc) -> Result<Left, outbox_fault::Fault> {
+    let found = recover(store, config, rng, now)?;
+    Ok((found, store.next_row()?, store.targets()?))
 }
 
 /// `branchline outbox list` and `drop`: what waits to be delivered, while the gateway does not run.
@@ -236,7 +265,7 @@ fn outbox(config: &Config, words: &[String]) -> Result<(), String> {
         return Err(format!("{}: no gateway has run with this state directory", config.state_dir.display()));
     }
     let mut store = Store::open_as_is(&config.state_dir)?;
-    let fail = |e: outbox_store::Fault| format!("the outbox: {e}");
+    let fail = |e: outbox_fault::Fault| format!("the outbox: {e}");
     let waiting = store.events().map_err(fail)?;
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["list"] => {

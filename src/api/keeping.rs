@@ -163,7 +163,7 @@ fn view(app: &App, r: RecordingRow) -> RecordingView {
 /// Asks the outbox; 503 when it cannot be asked now.
 async fn ask<T: Send + 'static>(
     app: &App,
-    f: impl FnOnce(&crate::io::outbox_store::Store) -> Result<T, crate::io::outbox_store::Fault> + Send + 'static,
+    f: impl FnOnce(&crate::io::outbox_store::Store) -> Result<T, crate::io::outbox_fault::Fault> + Send + 'static,
 ) -> Result<T, ApiError> {
     match app.shell.ask_outbox(move |store| f(store)).await {
         Some(Ok(found)) => Ok(found),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::disk;
 use super::http_client::HttpClient;
 
 /// Largest sound fetched, and all that are there at once, bytes.
@@ -45,17 +46,25 @@ impl Drop for Fetched {
     }
 }
 
+/// The directory, with nothing of an earlier run in it.
+fn empty(dir: &Path) -> std::io::Result<()> {
+    if dir.is_dir() {
+        std::fs::remove_dir_all(dir)?;
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
 impl Sounds {
-    /// Temporary files go to `dir`, which is emptied; `prompts` holds those that have names.
+    /// Temporary files go to `dir`, which is emptied; `prompts` holds those that have names. Where the disk takes
+    /// nothing, sounds of URLs fail one by one, and all else is played.
     ///
     /// # Errors
     /// What the operating system says.
     pub fn open(dir: PathBuf, prompts: Option<PathBuf>) -> std::io::Result<Self> {
-        if dir.is_dir() {
-            // What an earlier run left behind.
-            std::fs::remove_dir_all(&dir)?;
+        match empty(&dir) {
+            Err(e) if disk::refuses(&e) => log::error!(error:% = e; "no sound can be fetched from a URL"),
+            done => done?,
         }
-        DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
         Ok(Self { dir, prompts, held: Arc::default() })
     }
 

@@ -89,6 +89,12 @@ impl Shell {
         }
     }
 
+    /// Events of an earlier run that the outbox could not take, as if they had just happened.
+    pub fn tell_late(&self, events: &[Event]) {
+        events.iter().for_each(|e| self.publish(e));
+        self.post();
+    }
+
     /// Tells the outbox what has changed.
     pub(super) fn post(&self) {
         let mut room = self.mailroom.borrow_mut();

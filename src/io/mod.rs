@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod connections;
+pub mod disk;
 pub mod dns;
 pub mod errands;
 pub mod event_ops;
@@ -15,6 +16,7 @@ pub mod mailroom;
 pub mod media_thread;
 pub mod outbox;
 mod outbox_backlog;
+pub mod outbox_fault;
 pub mod outbox_rows;
 pub mod outbox_store;
 pub mod process;

@@ -240,7 +240,10 @@ impl Keeper {
         let mut questions = Vec::new();
         for order in orders {
             match order {
-                Order::Apply(ops) => self.backlog.extend(ops),
+                Order::Apply(mut ops) => {
+                    ops.iter_mut().for_each(|op| op.set_times(&self.set));
+                    self.backlog.extend(ops);
+                }
                 Order::Load(load) => questions.push(Err(load)),
                 Order::Ask(question) => questions.push(Ok(question)),
             }
@@ -282,9 +285,6 @@ impl Keeper {
 
     /// Writes the backlog; false when the disk does not take it.
     fn write(&mut self, now: Instant, dirty: &SyncSender<()>) -> bool {
-        for op in &mut self.backlog {
-            op.set_times(&self.set);
-        }
         if let Err(e) = self.store.apply(self.backlog.make_contiguous()) {
             if self.retry_at.is_none() {
                 log::error!(error:% = e; "the outbox cannot be written: events are kept in memory");
@@ -326,8 +326,10 @@ impl Keeper {
         if let Err(e) = self.store.date(self.born_ms, until, NewTime::Later, ms(step)) {
             log::error!(error:% = e; "the outbox does not take the new time");
         }
+        let set = (self.born_ms, until, ms(step));
+        self.backlog.iter_mut().for_each(|op| op.set_times(&[set]));
         if self.set.len() < MAX_SET {
-            self.set.push((self.born_ms, until, ms(step)));
+            self.set.push(set);
         }
         self.born_ms = self.born_ms.saturating_add(ms(step));
         self.date_undated(now.utc.millis());
@@ -392,7 +394,53 @@ fn rest(until: Instant) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::time::Utc;
     use crate::io::outbox_rows::{LegRow, RecordingRow};
+
+    #[test]
+    fn the_clock_is_set_once_for_what_waits_for_the_disk() {
+        let dir = std::env::temp_dir().join(format!("branchline-waits-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let (news, _told) = async_channel::unbounded();
+        let (dirty, _wakes) = sync_channel(1);
+        let now = clock::now();
+        // The run began an hour before; its clock is now set ten minutes forward.
+        let (hour, step) = (Duration::from_secs(3600), Duration::from_secs(600));
+        let began = Now { mono: now.mono, utc: Utc(now.utc.0 - hour) };
+        let mut keeper = Keeper {
+            store: Store::open(&dir).unwrap(),
+            limits: Limits { budget: 1 << 20, age: hour },
+            news,
+            backlog: VecDeque::new(),
+            retry_at: None,
+            upto: 0,
+            clock: ClockWatch::new(now),
+            born_ms: began.utc.millis(),
+            set: Vec::new(),
+        };
+        let leg = |id: &str| {
+            let created_ms = began.utc.millis() + 1000;
+            Op::Leg(LegRow { id: id.to_owned(), created_ms, ..LegRow::default() })
+        };
+        keeper.store.set_refusing(true);
+        keeper.carry_out(vec![Order::Apply(vec![leg("early")])], &dirty);
+        keeper.follow_clock(Now { mono: now.mono, utc: Utc(now.utc.0 + step) });
+        for _ in 0..3 {
+            keeper.retry_at = None;
+            keeper.carry_out(Vec::new(), &dirty);
+        }
+        keeper.store.set_refusing(false);
+        keeper.retry_at = None;
+        keeper.carry_out(vec![Order::Apply(vec![leg("late")])], &dirty);
+        let created: Vec<u64> = keeper.store.legs().unwrap().iter().map(|l| l.created_ms).collect();
+        let want = (began.utc.0 + step).as_millis() as u64 + 1000;
+        // Time passes here too: less than a step.
+        assert!(
+            created.len() == 2 && created.iter().all(|c| c.abs_diff(want) < 60_000),
+            "{created:?}: {want}"
+        );
+        std::fs::remove_dir_all(dir).unwrap();
+    }
 
     #[test]
     fn what_was_noted_before_the_clock_was_set_is_not_old() {

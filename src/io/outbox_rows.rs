@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
-use super::outbox_store::Fault;
+use super::outbox_fault::Fault;
 use crate::config::Place;
 use crate::deliver::events::{Destination, Item};
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::outbox_fault::{Fault, disk_refuses, is_corrupt, outside, told};
 use super::outbox_rows::{LegRow, Op, ROW, RecordingRow, apply, place_text};
 use crate::config::Place;
 use crate::deliver::events::{Destination, Item};
@@ -46,42 +47,56 @@ pub enum NewTime {
     At,
 }
 
-/// What cannot be done, as SQLite says it.
-pub type Fault = rusqlite::Error;
-
 /// The open file.
 #[derive(Debug)]
 pub struct Store {
     db: Connection,
     path: PathBuf,
+    in_memory: bool,
     /// Bytes of the events held, about.
     held: u64,
     known: BTreeMap<Destination, i64>,
 }
 
 impl Store {
-    /// Opens the outbox in `dir`, making it where it is missing. A file that is no outbox any more is put aside.
+    /// Opens the outbox in `dir`, making it where it is missing. A file that is no outbox any more is put aside. Where
+    /// the disk takes none (full, read-only, failing), one in memory does until the next start: calls need no disk.
     ///
     /// # Errors
     /// Another process holds it, or what SQLite says.
     pub fn open(dir: &Path) -> Result<Self, String> {
         let path = dir.join(FILE);
-        match Self::open_file(&path) {
-            Err(e) if is_corrupt(&e) => {
-                let aside = dir.join("outbox.damaged.db");
-                log::error!(error:% = e, kept:% = aside.display(); "the outbox is damaged: a new one is made");
-                std::fs::rename(&path, &aside).map_err(|e| format!("{}: {e}", path.display()))?;
-                for more in ["-wal", "-shm"] {
-                    // They belong to the file that was put aside; it may have none.
-                    let _gone = std::fs::remove_file(format!("{}{more}", path.display()));
-                }
-                Self::open_file(&path).map_err(|e| told(&path, &e))
-            }
-            other => other.map_err(|e| told(&path, &e)),
-        }
+        Self::open_file(&path).or_else(|e| Self::in_place_of(&path, e))
     }
 
-    /// The same, but a damaged one stays where it is.
+    /// Another one in place of this one, which cannot be used because of `fault`.
+    ///
+    /// # Errors
+    /// It is no fault of the file or of the disk, or a new outbox cannot be made either.
+    pub fn give_up(self, fault: Fault) -> Result<Self, String> {
+        let path = self.path.clone();
+        // Its lock goes with it.
+        drop(self);
+        Self::in_place_of(&path, fault)
+    }
+
+    fn in_place_of(path: &Path, fault: Fault) -> Result<Self, String> {
+        let fault = if is_corrupt(&fault) {
+            match put_aside(path, &fault).and_then(|()| Self::open_file(path)) {
+                Ok(store) => return Ok(store),
+                Err(e) => e,
+            }
+        } else {
+            fault
+        };
+        if !disk_refuses(&fault) && path.parent().is_some_and(Path::is_dir) {
+            return Err(told(path, &fault));
+        }
+        log::error!(file:% = path.display(), error:% = fault; "the disk takes no outbox: events are kept in memory, and are lost with this process");
+        Self::in_memory(path).map_err(|e| told(path, &e))
+    }
+
+    /// The same, but a damaged one stays where it is, and so does one that the disk does not let open.
     ///
     /// # Errors
     /// It is damaged, another process holds it, or what SQLite says.
@@ -91,7 +106,7 @@ impl Store {
     }
 
     fn open_file(path: &Path) -> Result<Self, Fault> {
-        private(path);
+        private(path).map_err(outside)?;
         let db = Connection::open(path)?;
         // Small pages: an event changes few, and each is written whole.
         db.pragma_update(None, "page_size", 1024)?;
@@ -101,6 +116,14 @@ impl Store {
         db.pragma_update(None, "cache_size", -1024)?;
         db.pragma_update(None, "wal_autocheckpoint", 2048)?;
         db.execute_batch("BEGIN IMMEDIATE; COMMIT;")?;
+        Self::with_tables(db, path, false)
+    }
+
+    fn in_memory(path: &Path) -> Result<Self, Fault> {
+        Self::with_tables(Connection::open_in_memory()?, path, true)
+    }
+
+    fn with_tables(db: Connection, path: &Path, in_memory: bool) -> Result<Self, Fault> {
         let version: i64 = db.query_row("PRAGMA user_version", [], |r| r.get(0))?;
         if version > VERSION {
             let newer = format!(
@@ -112,10 +135,26 @@ impl Store {
             let tables = if version == 0 { TABLES } else { UPGRADE };
             db.execute_batch(&format!("BEGIN; {tables} {UPLOADS} PRAGMA user_version = {VERSION}; COMMIT;"))?;
         }
-        db.execute("DELETE FROM target WHERE id NOT IN (SELECT target FROM event)", [])?;
+        match db.execute("DELETE FROM target WHERE id NOT IN (SELECT target FROM event)", []) {
+            // It is tidied when there is room again.
+            Err(e) if disk_refuses(&e) => {}
+            done => drop(done?),
+        }
         let held =
             db.query_row("SELECT COALESCE(SUM(LENGTH(body) + ?1), 0) FROM event", [ROW], |r| r.get(0))?;
-        Ok(Self { db, path: path.to_owned(), held, known: BTreeMap::new() })
+        Ok(Self { db, path: path.to_owned(), in_memory, held, known: BTreeMap::new() })
+    }
+
+    /// Nothing of it outlives the process.
+    #[must_use]
+    pub fn is_in_memory(&self) -> bool {
+        self.in_memory
+    }
+
+    /// It takes nothing from now on, or all again.
+    #[cfg(test)]
+    pub(super) fn set_refusing(&self, yes: bool) {
+        self.db.pragma_update(None, "query_only", yes).unwrap();
     }
 
     /// The file whose content has to reach the disk for all that was written to be safe.
@@ -431,34 +470,18 @@ fn hook(url: Option<String>, secret: Option<String>) -> Option<(String, String)>
 }
 
 /// The file holds secrets: it is made for its owner only.
-fn private(path: &Path) {
+fn private(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    let made = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-    if let Err(e) = made {
-        log::debug!(error:% = e; "the outbox cannot be made");
+    std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map(drop)
+}
+
+fn put_aside(path: &Path, fault: &Fault) -> Result<(), Fault> {
+    let aside = path.with_file_name("outbox.damaged.db");
+    log::error!(error:% = fault, kept:% = aside.display(); "the outbox is damaged: a new one is made");
+    std::fs::rename(path, &aside).map_err(outside)?;
+    for more in ["-wal", "-shm"] {
+        // They belong to the file that was put aside; it may have none.
+        let _gone = std::fs::remove_file(format!("{}{more}", path.display()));
     }
-}
-
-fn is_busy(e: &Fault) -> bool {
-    matches!(
-        e.sqlite_error_code(),
-        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked)
-    )
-}
-
-fn told(path: &Path, e: &Fault) -> String {
-    if is_busy(e) {
-        format!("{}: another gateway uses this state directory", path.display())
-    } else if is_corrupt(e) {
-        format!("{}: {e}; the gateway puts it aside when it starts", path.display())
-    } else {
-        format!("{}: {e}", path.display())
-    }
-}
-
-fn is_corrupt(e: &Fault) -> bool {
-    matches!(
-        e.sqlite_error_code(),
-        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
-    )
+    Ok(())
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::clock;
 use super::event_ops::{changes, destination, hook_of, item};
 use super::outbox::ALIVE;
+use super::outbox_fault::{Fault, disk_refuses};
 use super::outbox_rows::{LegRow, Op, RecordingRow};
 use super::outbox_store::Store;
 use super::shell::Shell;
@@ -30,7 +31,7 @@ const BOOT: &str = "boot";
 const MAX_RECORDINGS: usize = 100_000;
 
 /// What was found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Found {
     /// Legs that were alive.
     pub legs: usize,
@@ -38,45 +39,56 @@ pub struct Found {
     pub recordings: usize,
     /// Of these, recordings whose tracks are still to be put together, which takes its time.
     pub tracks: Vec<RecordingRow>,
+    /// What the disk does not take now: it is to be told as if it had just happened.
+    pub untold: Vec<Event>,
 }
 
 /// Tells the outbox the end of all that was alive. Carried out whole or not at all: after another crash it begins anew.
+/// A disk that takes nothing (full, read-only) does not keep the gateway from its calls: `untold` has the events then.
 ///
 /// # Errors
-/// The outbox cannot be read or written.
-pub fn recover(store: &mut Store, config: &Config, rng: &mut Rng, now: Utc) -> Result<Found, String> {
-    let fail = |e: super::outbox_store::Fault| format!("the outbox: {e}");
+/// The outbox cannot be read.
+pub fn recover(store: &mut Store, config: &Config, rng: &mut Rng, now: Utc) -> Result<Found, Fault> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let same_boot = store.value(BOOT).map_err(fail)?.is_none_or(|b| b == boot);
-    let alive_ms = store.value(ALIVE).map_err(fail)?.and_then(|v| v.parse().ok()).unwrap_or(0);
-    let legs = store.legs().map_err(fail)?;
-    let recordings = store.recordings(Some("recording"), MAX_RECORDINGS).map_err(fail)?;
+    let same_boot = store.value(BOOT)?.is_none_or(|b| b == boot);
+    let alive_ms = store.value(ALIVE)?.and_then(|v| v.parse().ok()).unwrap_or(0);
+    let legs = store.legs()?;
+    let recordings = store.recordings(Some("recording"), MAX_RECORDINGS)?;
     let count = recordings.len();
     let (tracks, recordings): (Vec<_>, Vec<_>) = recordings.into_iter().partition(|r| are_left(&r.file));
-    let found = Found { legs: legs.len(), recordings: count, tracks };
-    let mut row = store.next_row().map_err(fail)?;
+    let mut found = Found { legs: legs.len(), recordings: count, tracks, untold: Vec::new() };
     let mut legs: BTreeMap<String, LegRow> = legs.into_iter().map(|l| (l.id.clone(), l)).collect();
     if !same_boot {
         legs.values_mut().for_each(|l| l.seq += JUMP);
     }
+    let mut events = Vec::new();
+    for recording in &recordings {
+        let leg = recording.leg.as_ref().and_then(|id| legs.get_mut(id));
+        events.push(finished(recording, look(&recording.file), leg, rng, now));
+    }
+    events.extend(legs.values_mut().map(|leg| disconnected(leg, alive_ms, rng, now)));
+    let ops = told(&events, config, store.next_row()?);
+    match store.apply(&ops).and_then(|()| store.keep_value(BOOT, &boot)) {
+        Err(e) if disk_refuses(&e) => {
+            log::error!(error:% = e; "the outbox cannot be written: what the last run left is told from memory");
+            found.untold = events;
+        }
+        done => done?,
+    }
+    Ok(found)
+}
+
+/// What the outbox is told of these events, the first of which has the number `row`.
+fn told(events: &[Event], config: &Config, mut row: u64) -> Vec<Op> {
     let mut ops = Vec::new();
-    let mut tell = |event: &Event| {
+    for event in events {
         ops.extend(changes(event));
         if let Some(to) = destination(config, event) {
             ops.push(Op::Event { to, item: item(config, event, row), at_ms: event.at.millis() });
             row += 1;
         }
-    };
-    for recording in &recordings {
-        let leg = recording.leg.as_ref().and_then(|id| legs.get_mut(id));
-        tell(&finished(recording, look(&recording.file), leg, rng, now));
     }
-    for leg in legs.values_mut() {
-        tell(&disconnected(leg, alive_ms, rng, now));
-    }
-    store.apply(&ops).map_err(fail)?;
-    store.keep_value(BOOT, &boot).map_err(fail)?;
-    Ok(found)
+    ops
 }
 
 /// Puts a file right and brings it to the disk.

@@ -21,6 +21,9 @@ const IDLE: Duration = Duration::from_secs(3700);
 const FIRST_WORD: Duration = Duration::from_secs(32);
 /// TCP and TLS have this long to come up: less than a silent server has, so that UDP gets its turn after it.
 const CONNECT: Duration = Duration::from_secs(3);
+/// What was sent is acknowledged within this time, or the connection is gone: as long as a request waits for its answer
+/// (timers B and F, RFC 3261 §17.1), so that the next one goes another way.
+const UNHEARD: Duration = Duration::from_secs(32);
 /// On connections that stay silent for this long a CRLF keeps the routers' memory fresh (RFC 5626 §4.4.1).
 const KEEP_ALIVE: Duration = Duration::from_secs(100);
 /// A far end that has answered keep-alives before and does not within this time is gone (RFC 5626 §4.4.1).
@@ -49,6 +52,7 @@ pub async fn run(shell: Rc<Shell>, listener: Listener, transport: Transport) {
 }
 
 async fn accepted(shell: Rc<Shell>, stream: Stream, peer: Target, queue: Queue) {
+    stream.set_user_timeout(UNHEARD);
     let io: Option<Io> = match (peer.transport, shell.tls().acceptor()) {
         (Transport::Tls, Some(acceptor)) => {
             match timer::within(CONNECT, acceptor.accept(stream.into_inner())).await {
@@ -94,7 +98,9 @@ async fn connect(shell: Rc<Shell>, peer: Target, queue: Queue, name: String, lax
 }
 
 async fn open(shell: &Shell, peer: Target, name: String, lax: bool) -> std::io::Result<Io> {
-    let stream = Stream::connect(peer.addr).await?.into_inner();
+    let stream = Stream::connect(peer.addr).await?;
+    stream.set_user_timeout(UNHEARD);
+    let stream = stream.into_inner();
     if peer.transport != Transport::Tls {
         return Ok(Box::pin(stream));
     }

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use super::disk;
 use crate::base::rng::Rng;
 use crate::config::TrunkFields;
 
@@ -14,17 +15,31 @@ pub struct State(PathBuf);
 
 /// File of the trunks that the API made.
 const TRUNKS: &str = "trunks.json";
+/// Where it is put when it is no such file any more.
+const DAMAGED_TRUNKS: &str = "trunks.damaged.json";
 
 impl State {
-    /// Opens the directory, making it (mode 0700) where it is missing.
+    /// Opens the directory, making it (mode 0700) where it is missing. Where the disk takes nothing it stays missing, and
+    /// nothing survives a restart.
     ///
     /// # Errors
     /// What the operating system says.
     pub fn open(dir: &Path) -> io::Result<Self> {
         if !dir.is_dir() {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+            match fs::DirBuilder::new().recursive(true).mode(0o700).create(dir) {
+                Err(e) if disk::refuses(&e) => {
+                    log::error!(error:% = e; "the state directory cannot be made: nothing survives a restart");
+                }
+                done => done?,
+            }
         }
         Ok(Self(dir.to_owned()))
+    }
+
+    /// It is the disk that takes nothing. Without the directory it has refused that one already.
+    #[must_use]
+    pub fn cannot_keep(&self, e: &io::Error) -> bool {
+        disk::refuses(e) || !self.0.is_dir()
     }
 
     /// The path of `name` in the directory.
@@ -64,19 +79,31 @@ impl State {
         self.replace(TRUNKS, &serde_json::to_vec_pretty(trunks).map_err(io::Error::other)?)
     }
 
-    /// The trunks that the API made in earlier lives.
+    /// The trunks that the API made in earlier lives. A file that is no list of trunks any more is put aside, and one on
+    /// a disk that fails is left: the trunks of the configuration work without.
     ///
     /// # Errors
-    /// What the operating system says, or that the file is no list of trunks.
+    /// What the operating system says.
     pub fn trunks(&self) -> io::Result<Vec<TrunkFields>> {
-        match fs::read(self.path(TRUNKS)) {
-            Ok(text) => serde_json::from_slice(&text).map_err(io::Error::other),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(e) => Err(e),
-        }
+        let text = match fs::read(self.path(TRUNKS)) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) if disk::refuses(&e) => {
+                log::error!(error:% = e; "trunks.json cannot be read: the trunks that the API made are not there");
+                return Ok(Vec::new());
+            }
+            Err(e) => return Err(e),
+        };
+        serde_json::from_slice(&text).or_else(|e| {
+            log::error!(error:% = e, kept = DAMAGED_TRUNKS; "trunks.json is damaged: the trunks that the API made are not there");
+            match fs::rename(self.path(TRUNKS), self.path(DAMAGED_TRUNKS)) {
+                Err(e) if !disk::refuses(&e) => Err(e),
+                _ => Ok(Vec::new()),
+            }
+        })
     }
 
-    /// The name of this gateway: the one kept here, or a new one that is kept from now on.
+    /// The name of this gateway: the one kept here, or a new one that is kept from now on, if the disk takes it.
     ///
     /// # Errors
     /// What the operating system says.
@@ -87,11 +114,16 @@ impl State {
             Err(e) if e.kind() == io::ErrorKind::InvalidData => {
                 log::warn!("the kept instance id is not text; a new one is made");
             }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound || disk::refuses(&e) => {}
             Err(e) => return Err(e),
         }
         let id = rng.uuid();
-        self.replace("instance_id", format!("{id}\n").as_bytes())?;
+        match self.replace("instance_id", format!("{id}\n").as_bytes()) {
+            Err(e) if self.cannot_keep(&e) => {
+                log::error!(error:% = e; "the instance id cannot be kept: the next start has another");
+            }
+            done => done?,
+        }
         Ok(id)
     }
 }
@@ -124,7 +156,9 @@ mod tests {
         let mode = fs::metadata(state.path(TRUNKS)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         state.replace(TRUNKS, b"[7]").unwrap();
-        assert!(state.trunks().is_err());
+        assert_eq!(state.trunks().unwrap(), [], "a damaged file does not keep the gateway from its calls");
+        assert_eq!(fs::read(state.path(DAMAGED_TRUNKS)).unwrap(), b"[7]", "and is not lost");
+        assert_eq!(state.trunks().unwrap(), [], "there is none now");
         fs::remove_dir_all(dir).unwrap();
     }
 }

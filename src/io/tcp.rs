@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_io::Async;
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use socket2::SockRef;
 
 use super::{sockets, timer};
 
@@ -62,6 +63,14 @@ impl Stream {
         let stream = Async::<TcpStream>::connect(addr).await?;
         stream.get_ref().set_nodelay(true)?;
         Ok(Self(stream))
+    }
+
+    /// Ends the connection when something that was sent is not acknowledged for so long (RFC 5482), be it that the far
+    /// end is gone without a word or that it does not read. Else the kernel tries for a quarter of an hour.
+    pub fn set_user_timeout(&self, limit: Duration) {
+        if let Err(e) = SockRef::from(self.0.get_ref()).set_tcp_user_timeout(Some(limit)) {
+            log::debug!(error:% = e; "TCP_USER_TIMEOUT refused");
+        }
     }
 
     /// The socket itself.

@@ -1,9 +1,12 @@
 //! A disk of 64 MiB that is filled to the brim while ten calls are recorded: the calls go on as if nothing was, the
 //! recordings end and say why, and all is well again when there is room.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use crate::caller::{Caller, packet};
 use crate::common::Gateway;
@@ -33,6 +36,12 @@ impl Disk {
 
     fn free(&self) {
         std::fs::remove_file(self.0.join("full")).unwrap();
+    }
+
+    /// As ext4 makes itself after errors (`ro`), or not any more (`rw`).
+    fn remount(&self, how: &str) {
+        let options = format!("remount,{how}");
+        assert!(Command::new("mount").args(["-o", &options]).arg(&self.0).status().unwrap().success());
     }
 }
 
@@ -70,7 +79,7 @@ fn a_full_disk_ends_recordings_and_nothing_else() {
     talk(2000);
     disk.fill();
     talk(4000);
-    let finished = |events: &[serde_json::Value]| {
+    let finished = |events: &[Value]| {
         events.iter().filter(|e| e["type"] == "recording.finished" && e["error"].is_string()).count()
     };
     hook.wait("end of all recordings", 20, |events| finished(events) == CALLS);
@@ -110,4 +119,85 @@ fn a_full_disk_ends_recordings_and_nothing_else() {
     let outbox = size(&dir.join("outbox.db")) + size(&dir.join("outbox.db-wal"));
     assert!(outbox < 12 << 20, "the outbox keeps to its room: {outbox}");
     drop(gw);
+}
+
+fn ends(events: &[Value], leg: &str) -> usize {
+    let ids: BTreeSet<&str> = events
+        .iter()
+        .filter(|e| e["type"] == "leg.disconnected" && e["leg_id"] == leg)
+        .filter_map(|e| e["event_id"].as_str())
+        .collect();
+    ids.len()
+}
+
+/// Calls, hears what it is told of it, and hangs up.
+fn call_and_hang_up(gw: &Gateway, hook: &Hook, name: &str) {
+    let c = Caller::call_as(gw, name);
+    let refused = gw.post(&format!("/v1/legs/{}/record", c.leg), "");
+    assert_eq!(refused.status, 500, "{refused:?}");
+    assert_eq!(gw.get(&format!("/v1/legs/{}", c.leg)).json()["state"], "connected");
+    assert_eq!(gw.delete(&format!("/v1/legs/{}", c.leg)).status, 200);
+    hook.wait("end of the call", 10, |events| ends(events, &c.leg) == 1);
+}
+
+#[test]
+fn a_gateway_starts_on_a_disk_that_takes_nothing() {
+    let disk = Disk::make("start-disk");
+    let dir = disk.0.join("state");
+    std::fs::create_dir_all(&dir).unwrap();
+    let hook = Hook::start();
+    let start = |dir: &Path| {
+        let env = [("STATE_DIR", dir.to_str().unwrap()), ("WEBHOOK_URL", hook.url.as_str())];
+        Gateway::start_release_configured("", &env)
+    };
+    let told = |what: &str, leg: &str| hook.wait(what, 10, |events| ends(events, leg) == 1);
+
+    // A call that is recorded is cut, and the disk is full when the gateway comes back: calls, and what is owed.
+    let mut gw = start(&dir);
+    let instance = gw.get("/v1/legs/none").json()["instance_id"].clone();
+    let cut = Caller::call_as(&gw, "cut").leg;
+    assert_eq!(gw.post(&format!("/v1/legs/{cut}/record"), "").status, 200);
+    hook.wait("the recording", 10, |events| events.iter().any(|e| e["type"] == "recording.started"));
+    gw.kill();
+    std::fs::remove_file(dir.join("listen.json")).unwrap();
+    disk.fill();
+    let mut gw = start(&dir);
+    told("end of the call that was cut", &cut);
+    hook.wait("end of its recording", 10, |events| {
+        events.iter().any(|e| e["type"] == "recording.finished" && e["recovered"] == true)
+    });
+    call_and_hang_up(&gw, &hook, "full");
+
+    // One that has never run has nothing to read from a full disk, and calls too.
+    std::fs::create_dir(disk.0.join("new")).unwrap();
+    let new = start(&disk.0.join("new"));
+    call_and_hang_up(&new, &hook, "new");
+    drop(new);
+
+    // Room again: what was told is written, and not told once more.
+    disk.free();
+    let kept = || std::fs::metadata(dir.join("outbox.db-wal")).unwrap().modified().unwrap();
+    let before = kept();
+    let until = Instant::now() + Duration::from_secs(10);
+    while kept() == before {
+        assert!(Instant::now() < until, "the outbox is not written");
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+    let late = Caller::call_as(&gw, "late").leg;
+    hook.wait("the next call", 10, |events| {
+        events.iter().any(|e| e["type"] == "leg.connected" && e["leg_id"] == late.as_str())
+    });
+    gw.kill();
+
+    // Read-only: nothing of before can be told, and nothing is lost.
+    disk.remount("ro");
+    let mut gw = start(&dir);
+    call_and_hang_up(&gw, &hook, "read-only");
+    assert_eq!(ends(&hook.events(), &late), 0);
+    gw.kill();
+    disk.remount("rw");
+    let gw = start(&dir);
+    told("end of the call before", &late);
+    assert_eq!(ends(&hook.events(), &cut), 1, "it had been told");
+    assert_eq!(gw.get("/v1/legs/none").json()["instance_id"], instance);
 }
