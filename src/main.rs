@@ -141,7 +141,7 @@ fn serve(mut config: Config, exposed: Option<String>) -> Result<(), String> {
     let families = families(&config, &sip);
     let (media, bell) = MediaThread::start(&config).map_err(|e| format!("media thread: {e}"))?;
     let (notes, recorder_news) = async_channel::bounded(8192);
-    let kept_outbox = KeptOutbox::open(&config, &mut rng)?;
+    let kept_outbox = KeptOutbox::open(&config)?;
     let kept = state.trunks().map_err(|e| format!("state_dir {dir}: trunks.json: {e}"))?;
     let prompts = Some(config.prompts.dir.as_str()).filter(|d| !d.is_empty()).map(PathBuf::from);
     let parts = Parts {
@@ -229,14 +229,14 @@ struct KeptOutbox {
 }
 
 impl KeptOutbox {
-    fn open(config: &Config, rng: &mut Rng) -> Result<Self, String> {
+    fn open(config: &Config) -> Result<Self, String> {
         let now = clock::now();
         let mut store = Store::open(&config.state_dir)?;
-        let mut left = left(&mut store, config, rng, now.utc);
+        let mut left = left(&mut store, config, now.utc);
         if let Err(e) = left {
             // It could be opened, but not read.
             store = store.give_up(e)?;
-            left = self::left(&mut store, config, rng, now.utc);
+            left = self::left(&mut store, config, now.utc);
         }
         let (found, next_row, waiting) = left.map_err(|e| format!("the outbox: {e}"))?;
         if found.legs + found.recordings > 0 {
@@ -254,8 +254,8 @@ impl KeptOutbox {
 }
 
 /// What is in the outbox: the end of what a crash has cut, the number of the next event, and who events wait for.
-fn left(store: &mut Store, config: &Config, rng: &mut Rng, now: Utc) -> Result<Left, outbox_fault::Fault> {
-    let found = recover(store, config, rng, now)?;
+fn left(store: &mut Store, config: &Config, now: Utc) -> Result<Left, outbox_fault::Fault> {
+    let found = recover(store, config, now)?;
     Ok((found, store.next_row()?, store.targets()?))
 }
 

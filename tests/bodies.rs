@@ -111,6 +111,53 @@ fn a_field_of_the_wrong_type_is_named() {
 }
 
 #[test]
+fn a_body_that_nobody_reads_is_json_all_the_same() {
+    let (gw, _phone, leg) = scene();
+    let openapi = gw.get("/v1/openapi.json").json();
+    let with_body: Vec<_> =
+        operations(&openapi).into_iter().map(|(method, path, _)| (method, path)).collect();
+    let mut tried = 0;
+    for (path, methods) in openapi["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let method = method.to_uppercase();
+            let later = operation["responses"].get("501").is_some();
+            if method == "GET" || later || with_body.contains(&(method.clone(), path.clone())) {
+                continue;
+            }
+            tried += 1;
+            let r = gw.request(&method, &place(path, &leg), "", b"{\"a\"");
+            assert_eq!(r.status, 400, "{method} {path}: {r:?}");
+            assert!(r.error().starts_with("invalid JSON: "), "{method} {path}: {}", r.error());
+        }
+    }
+    assert!(tried > 15, "{tried}");
+    assert_eq!(gw.get(&format!("/v1/legs/{leg}")).json()["state"], "ringing", "nothing was done");
+}
+
+#[test]
+fn headers_of_the_api_take_the_place_of_ours() {
+    let gw = Gateway::start(&[]);
+    let headers = json!({"P-Asserted-Identity": "<sip:7@example.org>", "User-Agent": "Switchboard"});
+    let mut text = vec![0; 4000];
+    for (privacy, asserted) in [("", 1), ("id", 0)] {
+        let phone = UdpSocket::bind("127.0.0.1:0").unwrap();
+        phone.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+        let uri = format!("sip:x@{}", phone.local_addr().unwrap());
+        let body = json!({"type": "sip", "uri": uri, "from": "5", "privacy": privacy, "headers": headers});
+        let leg = gw.post("/v1/legs", &body.to_string());
+        assert_eq!(leg.status, 201, "{leg:?}");
+        let n = phone.recv(&mut text).unwrap();
+        let invite = String::from_utf8_lossy(&text[..n]).into_owned();
+        let lines = |start: &str| invite.lines().filter(|l| l.starts_with(start)).count();
+        assert_eq!(lines("User-Agent: "), 1, "{invite}");
+        assert_eq!(lines("User-Agent: Switchboard"), 1, "{invite}");
+        // Who wants to be hidden is, from everybody but a trunk.
+        assert_eq!(lines("P-Asserted-Identity: "), asserted, "{invite}");
+        assert_eq!(lines("P-Asserted-Identity: <sip:7@example.org>"), asserted, "{invite}");
+    }
+}
+
+#[test]
 fn what_is_no_object_is_said_to_be_none() {
     let (gw, _phone, leg) = scene();
     let openapi = gw.get("/v1/openapi.json").json();

@@ -87,6 +87,7 @@ pub fn agreed(codec: Codec, at: SocketAddr) -> Negotiated {
     Negotiated {
         codec,
         wishes: Wishes::default(),
+        offered: false,
         payload_out: codec.payload_type(),
         payload_in: codec.payload_type(),
         dtmf: Some(branchline::sdp::Dtmf { payload_type: 101, clock: codec.clock() }),

@@ -146,6 +146,7 @@ fn stream(port: u16) -> Negotiated {
     Negotiated {
         codec: Codec::Pcmu,
         wishes: Wishes::default(),
+        offered: false,
         payload_out: 0,
         payload_in: 0,
         dtmf: None,

@@ -26,13 +26,13 @@ macro_rules! pattern {
 pattern!(
     /// URLs that are fetched or posted to.
     URL,
-    r"^https?://([A-Za-z0-9]([A-Za-z0-9.\-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?([/?][!-~]*)?$",
+    r"^https?://([A-Za-z0-9]([A-Za-z0-9_.\-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?([/?][!-~]*)?$",
     "an http:// or https:// URL without user and password"
 );
 pattern!(
     /// URLs of webhooks; empty means none.
     HOOK_URL,
-    r"^(https?://([A-Za-z0-9]([A-Za-z0-9.\-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?([/?][!-~]*)?)?$",
+    r"^(https?://([A-Za-z0-9]([A-Za-z0-9_.\-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?([/?][!-~]*)?)?$",
     "an http:// or https:// URL without user and password"
 );
 pattern!(
@@ -81,7 +81,7 @@ pattern!(
 pattern!(
     /// Sounds: URLs, and names in the directory of prompts.
     SOUND_URL,
-    r"^(https?://([A-Za-z0-9]([A-Za-z0-9.\-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?([/?][!-~]*)?|file:[A-Za-z0-9_\-][A-Za-z0-9_.\-]{0,100}(/[A-Za-z0-9_\-][A-Za-z0-9_.\-]{0,100}){0,8})$",
+    r"^(https?://([A-Za-z0-9]([A-Za-z0-9_.\-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?([/?][!-~]*)?|file:[A-Za-z0-9_\-][A-Za-z0-9_.\-]{0,100}(/[A-Za-z0-9_\-][A-Za-z0-9_.\-]{0,100}){0,8})$",
     "an http:// or https:// URL without user and password, or file: and a name in the directory of prompts"
 );
 

@@ -93,8 +93,9 @@ fn exists(app: &App, owner: Owner<'_>) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// `PATCH …/play/{playback_id}`. The volume is checked first, as the reference does.
+/// `PATCH …/play/{playback_id}`.
 pub fn set_volume(app: &App, owner: Owner<'_>, playback: &str, body: &Volume) -> Result<Reply, ApiError> {
+    exists(app, owner)?;
     let volume = volume(body.volume)?;
     app.shell.call(|g, _| g.set_volume(owner, playback, volume))?;
     Ok(status(app, "ok"))

@@ -150,7 +150,6 @@ pub(super) const BAD: Answer = error(400, "A value that is not allowed");
 const NOT_SIP: Answer = error(400, "Not a SIP leg");
 pub(super) const FULL: Answer = error(503, "A limit of the board is reached");
 const FAILED: Answer = error(500, "It was tried and failed");
-const LATER_FIELD: Answer = error(501, "A field that a later version brings");
 pub(super) const DONE: Answer = ok(Shape::Object(schema::<Status>));
 const ONE_LEG: Answer = ok(Shape::Object(schema::<LegView>));
 const ONE_ROOM: Answer = ok(Shape::Object(schema::<RoomView>));
@@ -205,7 +204,6 @@ static ROUTES: &[Route] = &[
         &[
             Answer { status: 201, when: "The leg, ringing", shape: Shape::Object(schema::<LegView>) },
             BAD,
-            LATER_FIELD,
             FULL,
         ],
     ),
@@ -434,8 +432,7 @@ static ROUTES: &[Route] = &[
 const PLAY: &[Answer] = &[ok(Shape::Object(schema::<Playing>)), BAD, NOT_FOUND, CONFLICT, FULL];
 const HOLD: &[Answer] = &[DONE, NOT_SIP, NOT_FOUND, CONFLICT];
 const VOLUME: &[Answer] = &[DONE, BAD, NOT_FOUND];
-const RECORD: &[Answer] =
-    &[ok(Shape::Object(schema::<Recording>)), BAD, NOT_FOUND, CONFLICT, FAILED, LATER_FIELD, FULL];
+const RECORD: &[Answer] = &[ok(Shape::Object(schema::<Recording>)), BAD, NOT_FOUND, CONFLICT, FAILED, FULL];
 const STOP_RECORD: &[Answer] = &[ok(Shape::Object(schema::<Recording>)), NOT_FOUND, FAILED];
 
 /// Every route of the API.

@@ -24,12 +24,12 @@ const MAX_X_HEADERS: usize = 32;
 impl Gateway {
     /// An INVITE outside any dialog.
     pub(super) fn invited(&mut self, now: Now, tx: ServerId, request: &Request, source: Target) {
-        let offer = match offer_of(request) {
+        let trunk = self.trunk_of(source, request);
+        let srtp = self.srtp_of(trunk);
+        let offer = match offer_of(request, srtp) {
             Ok(offer) => offer,
             Err(e) => return self.refuse_sdp(now, tx, &e),
         };
-        let trunk = self.trunk_of(source, request);
-        let srtp = self.srtp_of(trunk);
         if let Some(Err(e)) = offer.as_ref().map(|o| o.is_encrypted(srtp)) {
             return self.refuse_sdp(now, tx, &e);
         }
@@ -374,11 +374,11 @@ impl Gateway {
 }
 
 /// The offer in a request; `None` when it has no body.
-pub(super) fn offer_of(request: &Request) -> Result<Option<Description>, SdpError> {
+pub(super) fn offer_of(request: &Request, srtp: Srtp) -> Result<Option<Description>, SdpError> {
     if request.common.body.is_empty() {
         return Ok(None);
     }
-    Description::parse(&request.common.body).map(Some)
+    Description::parse_for(&request.common.body, srtp).map(Some)
 }
 
 /// X- headers with their spelling, the last of each name; never those that name a webhook.

@@ -22,7 +22,11 @@ use crate::sip::session_timer::SessionExpires;
 use crate::sip::target::{Target, next_hop};
 use crate::sip::transactions::ClientId;
 use crate::wire::crypto::Srtp;
+use crate::wire::headers::same;
 use crate::wire::{Draft, Method, NameAddr, Response, Uri};
+
+/// Who calls, for those who may know (RFC 3325).
+const ASSERTED: &str = "P-Asserted-Identity";
 
 /// Redirections followed for one call.
 const MAX_REDIRECTS: u8 = 5;
@@ -87,8 +91,9 @@ impl Gateway {
                 "no RTP port is free (rtp.port_min, rtp.port_max)".to_owned(),
             ));
         }
-        if !wanted.room_id.is_empty() && !self.rooms.contains_key(&wanted.room_id) {
-            self.create_room(now, Some(wanted.room_id.clone()), None, None)?;
+        if !wanted.room_id.is_empty() {
+            self.room_for_one_more(&wanted.room_id)?;
+            self.room_of_call(now, &wanted.room_id)?;
         }
         let phones = self.bindings_of(&wanted.uri);
         let way = self.way_of(&wanted.from, &wanted.uri).filter(|_| phones.is_none());
@@ -134,6 +139,7 @@ impl Gateway {
             accept_dtmf: wanted.accept_dtmf,
             ring_until: (ring > 0).then(|| now.mono + std::time::Duration::from_secs(ring)),
             max_duration: wanted.max_duration,
+            makes_room: !wanted.room_id.is_empty(),
             wants_room: Some(wanted.room_id).filter(|r| !r.is_empty()),
             ..Leg::new(id, Kind::SipOutbound, Phase::Inviting(Box::new(inviting)), now)
         };
@@ -225,10 +231,14 @@ impl Gateway {
         draft.push("Contact", self.contact(target, routed || r.target.is_secure()));
         draft.push("Allow", super::outside::ALLOW);
         draft.push("Supported", super::outside::SUPPORTED);
-        draft.push("User-Agent", name.as_str());
+        let given = |name: &str| r.headers.iter().any(|(n, _)| same(n, name));
+        let trusted = r.way.is_some() || !r.hides_identity();
+        if !given("User-Agent") {
+            draft.push("User-Agent", name.as_str());
+        }
         // Nobody but a trunk is trusted with what is to be hidden (RFC 3325 §7).
-        if let Some(uri) = identity.filter(|_| r.way.is_some() || !r.hides_identity()) {
-            draft.push("P-Asserted-Identity", format!("<{uri}>"));
+        if let Some(uri) = identity.filter(|_| !given(ASSERTED) && trusted) {
+            draft.push(ASSERTED, format!("<{uri}>"));
         }
         if !r.privacy.is_empty() {
             draft.push("Privacy", r.privacy.as_str());
@@ -240,7 +250,7 @@ impl Gateway {
                 draft.push("Min-SE", r.session.to_string());
             }
         }
-        for (name, value) in &r.headers {
+        for (name, value) in r.headers.iter().filter(|(n, _)| trusted || !same(n, ASSERTED)) {
             draft.push(name.as_str(), value.as_str());
         }
         draft.set_body("application/sdp", body.into_bytes());

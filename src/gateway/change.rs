@@ -105,8 +105,14 @@ impl Gateway {
                 "leg is not held"
             });
         }
-        if leg.change.is_some() {
-            return conflict("a hold or resume of this leg is in progress");
+        match &leg.change {
+            // A refresh that has not begun: this asks for the same and more.
+            Some(c) if c.wish == Wish::Refresh && !c.is_under_way() => {}
+            Some(c) if c.wish == Wish::Refresh => {
+                return conflict("the session is being refreshed: try again in a moment");
+            }
+            Some(_) => return conflict("a hold or resume of this leg is in progress"),
+            None => {}
         }
         let handle = self.expect_reply();
         let wait = Duration::from_secs(self.config.sip.api_wait_s.into());
@@ -151,7 +157,7 @@ impl Gateway {
         let (Some(mut local), Some(stream), Phase::Up { dialog }) =
             (leg.local.clone(), leg.stream, &mut leg.phase)
         else {
-            return self.change_over(id, Err("the call has no media".to_owned()));
+            return self.change_over(now, id, Err("the call has no media".to_owned()));
         };
         local.next();
         let (mut draft, hop) = dialog.request(&method);
@@ -186,7 +192,7 @@ impl Gateway {
             }
             // The call is as good as before (RFC 3261 §14.1).
             let why = "the far end was busy with changes of its own";
-            return self.change_over(id, Err(why.to_owned()));
+            return self.change_over(now, id, Err(why.to_owned()));
         }
         if change.reply_by <= now.mono
             && let Some(asker) = change.asker.take()
@@ -228,7 +234,9 @@ impl Gateway {
                 }
                 self.ask(now, id);
             }
-            code => self.change_over(id, Err(format!("the far end refused: {code} {}", response.reason))),
+            code => {
+                self.change_over(now, id, Err(format!("the far end refused: {code} {}", response.reason)))
+            }
         }
     }
 
@@ -240,7 +248,7 @@ impl Gateway {
         dialog.refresh_target(&response.common.contacts);
         if response.common.cseq_method == Method::Update {
             self.note_session(asked, id, response);
-            return self.change_over(id, Ok(()));
+            return self.change_over(now, id, Ok(()));
         }
         let dialog = dialog.clone();
         self.send_ack(now, tx, &dialog, response.common.cseq, flow);
@@ -255,7 +263,7 @@ impl Gateway {
             leg.hold_until = on.then(|| now.mono + HOLD_LIMIT);
             self.media.extend(leg.slot.map(|slot| Command::Hold { slot, on }));
         }
-        self.change_over(id, Ok(()));
+        self.change_over(now, id, Ok(()));
         self.stream_changed(now, id);
     }
 
@@ -285,7 +293,7 @@ impl Gateway {
     /// The far end answers no more: so the call is over.
     pub(super) fn change_unanswered(&mut self, now: Now, id: LegId) {
         self.abandon_change(now, id);
-        self.change_over(id, Err("the far end does not answer: the call is over".to_owned()));
+        self.change_over(now, id, Err("the far end does not answer: the call is over".to_owned()));
         self.bye_now(now, id, "timeout");
     }
 
@@ -298,11 +306,24 @@ impl Gateway {
         }
     }
 
-    /// The change is done, or failed; whoever waits for it is told.
-    pub(super) fn change_over(&mut self, id: LegId, outcome: Result<(), String>) {
+    /// The change is done, or failed; whoever waits for it is told, by an event if the wait was too long.
+    pub(super) fn change_over(&mut self, now: Now, id: LegId, outcome: Result<(), String>) {
         let Some(change) = self.legs.get_mut(id).and_then(|l| l.change.take()) else { return };
-        if let Some(asker) = change.asker {
-            self.reply(asker, outcome.map(|()| Reply::Changed).map_err(GatewayError::Conflict));
+        let command = match change.wish {
+            Wish::Hold => Some("hold"),
+            Wish::Resume => Some("unhold"),
+            Wish::Refresh => None,
+        };
+        match (change.asker, command, outcome) {
+            (Some(asker), _, outcome) => {
+                self.reply(asker, outcome.map(|()| Reply::Changed).map_err(GatewayError::Conflict));
+            }
+            // That it was done is told anyway.
+            (None, Some(command), Err(e)) => {
+                let fields = vec![("command", command.into()), ("error", e.into())];
+                self.publish(now, id, "leg.command_failed", fields);
+            }
+            (None, _, _) => {}
         }
         self.reschedule(id);
     }

@@ -62,7 +62,6 @@ const OURS: &[&str] = &[
     "RAck",
     "RSeq",
     "Privacy",
-    "P-Asserted-Identity",
 ];
 
 /// Checks a header the API wants in an INVITE.

@@ -96,7 +96,7 @@ impl Gateway {
         }
         self.quality_untold(id);
         self.abandon_change(now, id);
-        self.change_over(id, Err("the call has ended".to_owned()));
+        self.change_over(now, id, Err("the call has ended".to_owned()));
         self.transfer_failed(now, id, vec![("error", "the call has ended".into())]);
         self.referral_over(now, id, reason);
         self.join_failed(id);

@@ -12,6 +12,8 @@ use crate::wire::{Response, Uri};
 
 /// Forks of one INVITE that are acknowledged and ended.
 const MAX_FORKS: usize = 16;
+/// Reliable provisional responses that a fork which is not wanted has sent, at most.
+const MAX_PRACKS: u32 = 100;
 
 impl Inviting {
     /// True when this INVITE is one that may still be answered.
@@ -93,6 +95,8 @@ impl Gateway {
         ended.push(tag);
         let Ok(mut dialog) = Dialog::uac(response, &response.common.to.uri) else { return };
         let flow = self.tx.target_of(tx);
+        // Behind all its PRACKs, whose numbers are not kept here; gaps are allowed (RFC 3261 §12.2.1.1).
+        dialog.local_seq = dialog.local_seq.saturating_add(MAX_PRACKS);
         dialog.pinned = flow.filter(|_| self.pinned.contains(&tx)).and_then(Self::uri_of);
         self.send_ack(now, tx, &dialog, response.common.cseq, flow);
         let auth = match self.outgoing.get(&tx) {

@@ -82,7 +82,7 @@ impl Gateway {
         if let Some((code, reason)) = too_early(leg) {
             return self.refuse_too_early(now, tx, code, reason);
         }
-        let Some(offer) = self.acceptable_offer(now, tx, request) else { return };
+        let Some(offer) = self.acceptable_offer(now, tx, id, request) else { return };
         let body = match &offer {
             Some(offer) => self.answer_change(id, offer),
             None => self.offer_again(id),
@@ -102,6 +102,7 @@ impl Gateway {
             leg.offer_in_ack = offer.is_none().then_some(request.common.cseq);
             if let Some(dialog) = leg.dialog_mut() {
                 dialog.refresh_target(&request.common.contacts);
+                dialog.move_pin(Self::uri_of(source));
             }
         }
         if offer.is_some() {
@@ -124,6 +125,7 @@ impl Gateway {
         &mut self,
         now: Now,
         tx: ServerId,
+        id: LegId,
         request: &Request,
     ) -> Option<Option<Description>> {
         if let Err(least) = session_timer::answer(&request.common.headers) {
@@ -134,7 +136,8 @@ impl Gateway {
             self.refuse_body(now, tx, code, reason);
             return None;
         }
-        offer_of(request).inspect_err(|e| self.refuse_sdp(now, tx, e)).ok()
+        let srtp = self.srtp_of(self.legs.get(id).and_then(|l| l.trunk));
+        offer_of(request, srtp).inspect_err(|e| self.refuse_sdp(now, tx, e)).ok()
     }
 
     pub(super) fn answer_change(&mut self, id: LegId, offer: &Description) -> Result<String, SdpError> {

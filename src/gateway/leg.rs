@@ -200,6 +200,8 @@ pub struct Leg {
     pub max_until: Option<Instant>,
     /// A room to join once there is media.
     pub wants_room: Option<String>,
+    /// It was placed for that room: if somebody has deleted it meanwhile, it is made again.
+    pub makes_room: bool,
     /// Its media is closed.
     pub closed: bool,
     /// What its media reported at the end.

@@ -80,7 +80,7 @@ impl Gateway {
     /// UPDATE in a call: a refresh, or another session.
     pub(super) fn updated(&mut self, now: Now, tx: ServerId, id: LegId, request: &Request, source: Target) {
         let headers = &request.common.headers;
-        let Some(offer) = self.acceptable_offer(now, tx, request) else { return };
+        let Some(offer) = self.acceptable_offer(now, tx, id, request) else { return };
         if let Some((code, reason)) = self.legs.get(id).and_then(too_early).filter(|_| offer.is_some()) {
             return self.refuse_too_early(now, tx, code, reason);
         }
@@ -103,6 +103,7 @@ impl Gateway {
             leg.flow = Some(source);
             if let Some(dialog) = leg.dialog_mut() {
                 dialog.refresh_target(&request.common.contacts);
+                dialog.move_pin(Self::uri_of(source));
             }
         }
         if offer.is_some() {

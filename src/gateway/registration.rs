@@ -185,7 +185,6 @@ impl Gateway {
 
     /// A connection is gone: whoever registered over it is reached no more, and registers again soon.
     pub(super) fn connection_lost(&mut self, now: Now, gone: Target) {
-        self.forget_connection(gone);
         let wait = RECONNECT + Duration::from_millis(self.rng.below(4000).into());
         let all = self.trunks.values_mut().filter_map(|t| t.registration.as_deref_mut());
         for r in all.filter(|r| r.status == Status::Active && r.failures == 0 && r.tx.is_none() && !r.waits) {

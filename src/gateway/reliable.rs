@@ -19,6 +19,8 @@ const MAX_EARLY: usize = 8;
 pub struct Reliable {
     /// RSeq of the last one.
     rseq: u32,
+    /// CSeq of the INVITE.
+    invite: u32,
     /// The one that waits for its PRACK.
     waiting: Option<Waiting>,
     /// One that came meanwhile: sent when that one is acknowledged.
@@ -69,6 +71,7 @@ impl Gateway {
         };
         // The first reliable response to an INVITE without an offer would have to make one (RFC 3262 §5).
         let offerless = self.tx.request_of(tx).is_some_and(|r| r.common.body.is_empty());
+        let invite = self.tx.request_of(tx).map_or(0, |r| r.common.cseq);
         if offerless && asks("Require") {
             return;
         }
@@ -82,6 +85,7 @@ impl Gateway {
             reliable.next = Some((code, draft));
             return;
         }
+        reliable.invite = invite;
         reliable.rseq = if reliable.rseq == 0 { first } else { reliable.rseq + 1 };
         let mut draft = draft;
         draft.push("Require", "100rel");
@@ -124,7 +128,7 @@ impl Gateway {
         if !self.is_prack_of(id, request) {
             return self.respond_plain(now, tx, 481, "No Such Provisional Response");
         }
-        let Some(offer) = self.acceptable_offer(now, tx, request) else { return };
+        let Some(offer) = self.acceptable_offer(now, tx, id, request) else { return };
         let body = match offer.as_ref().map(|o| self.answer_change(id, o)).transpose() {
             Ok(body) => body,
             Err(e) => return self.refuse_sdp(now, tx, &e),
@@ -143,16 +147,14 @@ impl Gateway {
     fn is_prack_of(&self, id: LegId, request: &Request) -> bool {
         let Some(leg) = self.legs.get(id) else { return false };
         let Some(reliable) = &leg.reliable else { return false };
-        let cseq = match &leg.phase {
-            Phase::Ringing { tx, .. } | Phase::Answered { tx, .. } => {
-                self.tx.request_of(*tx).map(|r| r.common.cseq)
-            }
-            Phase::Inviting(_) | Phase::Up { .. } | Phase::Ending { .. } => None,
-        };
+        // A 2xx and its ACK may have overtaken it (RFC 3262 §3).
+        if matches!(leg.phase, Phase::Inviting(_) | Phase::Ending { .. }) {
+            return false;
+        }
         let mut parts = request.common.headers.get("RAck").unwrap_or_default().split_ascii_whitespace();
         let number = |text: Option<&str>| text.and_then(|t| t.parse::<u32>().ok());
         let (rseq, of, method) = (number(parts.next()), number(parts.next()), parts.next());
-        rseq == Some(reliable.rseq) && of.is_some() && of == cseq && method == Some("INVITE")
+        rseq == Some(reliable.rseq) && of == Some(reliable.invite) && method == Some("INVITE")
     }
 
     fn go_on_after_prack(&mut self, now: Now, id: LegId) {

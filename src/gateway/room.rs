@@ -180,7 +180,7 @@ impl Gateway {
         Ok(Err(handle))
     }
 
-    fn room_for_one_more(&self, room: &str) -> Result<(), GatewayError> {
+    pub(super) fn room_for_one_more(&self, room: &str) -> Result<(), GatewayError> {
         let max = self.config.limits.room_members;
         let members = self.rooms.get(room).map_or(0, |r| r.members.len());
         if members >= usize::try_from(max).unwrap_or(usize::MAX) {
@@ -268,6 +268,14 @@ impl Gateway {
         }
     }
 
+    /// The room of a call that is placed for it, made if it is missing.
+    pub(super) fn room_of_call(&mut self, now: Now, room: &str) -> Result<(), GatewayError> {
+        if self.rooms.contains_key(room) {
+            return Ok(());
+        }
+        self.create_room(now, Some(room.to_owned()), None, None).map(|_| ())
+    }
+
     /// Joins a leg that waited for its media, and answers whoever asked for it.
     pub(super) fn join_waiting(&mut self, now: Now, id: LegId) {
         let due: Vec<(LegId, String, Handle)> = self.joins.extract_if(.., |(l, _, _)| *l == id).collect();
@@ -275,10 +283,11 @@ impl Gateway {
             let outcome = self.join(now, id, &room).map(Reply::Joined);
             self.reply(handle, outcome);
         }
-        let wanted = self.legs.get_mut(id).and_then(|l| l.wants_room.take());
-        if let Some(room) = wanted
-            && let Err(e) = self.join(now, id, &room)
-        {
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        let makes = std::mem::take(&mut leg.makes_room);
+        let Some(room) = leg.wants_room.take() else { return };
+        let made = if makes { self.room_of_call(now, &room) } else { Ok(()) };
+        if let Err(e) = made.and_then(|()| self.join(now, id, &room)) {
             log::warn!(leg = self.leg_name(id), error:% = e; "the leg could not join its room");
         }
     }

@@ -196,7 +196,7 @@ impl Gateway {
                         self.outgoing.insert(tx, Purpose::Change(id));
                         self.change_sent(id, tx, local);
                     }
-                    Err(e) => self.change_over(id, Err(e.to_string())),
+                    Err(e) => self.change_over(now, id, Err(e.to_string())),
                 }
             }
             What::Refer(id, mut draft) => {
@@ -230,7 +230,9 @@ impl Gateway {
     fn undeliverable(&mut self, now: Now, what: What) {
         match what {
             What::Invite(id) => self.end(now, id, "invite_failed"),
-            What::Change(id, ..) => self.change_over(id, Err("the far end cannot be reached".to_owned())),
+            What::Change(id, ..) => {
+                self.change_over(now, id, Err("the far end cannot be reached".to_owned()))
+            }
             What::Refer(id, _) => self.refer_answered(now, id, None, Err("the far end cannot be reached")),
             What::Notify(Some(id), _) => self.referrer_told(now, id),
             What::Register(id) => self.register_at(now, id, Vec::new()),

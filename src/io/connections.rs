@@ -145,9 +145,10 @@ impl Connections {
         self.open.iter().find(|(id, open)| same(open) && !self.servers.contains_key(id)).map(|(id, _)| *id)
     }
 
-    /// A connection is closed.
-    pub fn close(&mut self, id: ConnId) {
+    /// A connection is closed; true when it leads to a server by name, and is opened again under it when it is needed.
+    pub fn close(&mut self, id: ConnId) -> bool {
         self.open.remove(&id);
+        self.servers.contains_key(&id)
     }
 
     /// True while messages wait to be written on a connection.

@@ -2,12 +2,16 @@
 
 use std::io::{Error, ErrorKind};
 
+use rustix::io::Errno;
+
 /// The disk is full, read-only (as ext4 makes itself after errors), or fails: nothing that whoever runs the gateway has
 /// written wrongly.
 #[must_use]
 pub fn refuses(e: &Error) -> bool {
+    // What file systems say of blocks that cannot be read, of damaged ones, and of a disk that is gone.
+    let broken = [Errno::IO, Errno::UCLEAN, Errno::BADMSG, Errno::NXIO, Errno::STALE];
     matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem)
-        || e.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+        || broken.iter().any(|n| e.raw_os_error() == Some(n.raw_os_error()))
 }
 
 #[cfg(test)]
@@ -16,8 +20,8 @@ mod tests {
 
     #[test]
     fn a_disk_in_trouble_is_told_from_a_mistake() {
-        // EIO, ENOSPC, EROFS, EDQUOT; ENOENT, EACCES, ENOTDIR.
-        assert!([5, 28, 30, 122].into_iter().all(|n| refuses(&Error::from_raw_os_error(n))));
+        // EIO, ENOSPC, EROFS, EBADMSG, EUCLEAN, EDQUOT; ENOENT, EACCES, ENOTDIR.
+        assert!([5, 28, 30, 74, 117, 122].into_iter().all(|n| refuses(&Error::from_raw_os_error(n))));
         assert!(![2, 13, 20].into_iter().any(|n| refuses(&Error::from_raw_os_error(n))));
     }
 }

@@ -100,7 +100,11 @@ impl Sounds {
             return Err(too_large());
         }
         let mut fetched = Fetched { path: self.dir.join(name), temporary: Some((0, Arc::clone(&self.held))) };
-        let mut out = File::create(&fetched.path).map_err(|e| format!("the sound cannot be kept: {e}"))?;
+        // The disk may not have taken the directory when the gateway started.
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
+        let mut out = made
+            .and_then(|()| File::create(&fetched.path))
+            .map_err(|e| format!("the sound cannot be kept: {e}"))?;
         let mut body = reply.into_body().into_reader();
         let mut piece = vec![0; PIECE];
         loop {

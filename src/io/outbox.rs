@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -104,8 +104,9 @@ impl Outbox {
         let log = store.log_file();
         let body = move || {
             let (dirty, wakes) = sync_channel(1);
-            let syncs =
-                thread::Builder::new().name("outbox-sync".to_owned()).spawn(move || sync(&log, &wakes));
+            let syncs = thread::Builder::new()
+                .name("outbox-sync".to_owned())
+                .spawn(move || sync(log.as_deref(), &wakes));
             let mut keeper = Keeper {
                 store,
                 limits,
@@ -374,10 +375,11 @@ impl Keeper {
 }
 
 /// Brings to the disk what was committed, at most once in [`SYNC`].
-fn sync(log: &PathBuf, dirty: &Receiver<()>) {
+fn sync(log: Option<&Path>, dirty: &Receiver<()>) {
     while dirty.recv().is_ok() {
         let began = clock::now().mono;
-        if let Err(e) = File::open(log).and_then(|f| f.sync_data())
+        if let Some(log) = log
+            && let Err(e) = File::open(log).and_then(|f| f.sync_data())
             && e.kind() != std::io::ErrorKind::NotFound
         {
             log::warn!(error:% = e; "the outbox cannot be synced");

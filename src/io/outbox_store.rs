@@ -157,10 +157,10 @@ impl Store {
         self.db.pragma_update(None, "query_only", yes).unwrap();
     }
 
-    /// The file whose content has to reach the disk for all that was written to be safe.
+    /// The file whose content has to reach the disk for all that was written to be safe; none in memory.
     #[must_use]
-    pub fn log_file(&self) -> PathBuf {
-        PathBuf::from(format!("{}-wal", self.path.display()))
+    pub fn log_file(&self) -> Option<PathBuf> {
+        (!self.in_memory).then(|| PathBuf::from(format!("{}-wal", self.path.display())))
     }
 
     /// Bytes of the events held, about.

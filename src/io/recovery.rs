@@ -7,6 +7,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::clock;
 use super::event_ops::{changes, destination, hook_of, item};
@@ -16,8 +17,7 @@ use super::outbox_rows::{LegRow, Op, RecordingRow};
 use super::outbox_store::Store;
 use super::shell::Shell;
 use super::tracks::{are_left, save};
-use super::wav_repair::{Facts, repair};
-use crate::base::rng::Rng;
+use super::wav_repair::{Facts, examine, repair};
 use crate::base::time::Utc;
 use crate::config::Config;
 use crate::gateway::event::Event;
@@ -48,7 +48,7 @@ pub struct Found {
 ///
 /// # Errors
 /// The outbox cannot be read.
-pub fn recover(store: &mut Store, config: &Config, rng: &mut Rng, now: Utc) -> Result<Found, Fault> {
+pub fn recover(store: &mut Store, config: &Config, now: Utc) -> Result<Found, Fault> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let same_boot = store.value(BOOT)?.is_none_or(|b| b == boot);
     let alive_ms = store.value(ALIVE)?.and_then(|v| v.parse().ok()).unwrap_or(0);
@@ -64,15 +64,20 @@ pub fn recover(store: &mut Store, config: &Config, rng: &mut Rng, now: Utc) -> R
     let mut events = Vec::new();
     for recording in &recordings {
         let leg = recording.leg.as_ref().and_then(|id| legs.get_mut(id));
-        events.push(finished(recording, look(&recording.file), leg, rng, now));
+        events.push(finished(recording, look(&recording.file), leg, now));
     }
-    events.extend(legs.values_mut().map(|leg| disconnected(leg, alive_ms, rng, now)));
+    events.extend(legs.values_mut().map(|leg| disconnected(leg, alive_ms, now)));
     let ops = told(&events, config, store.next_row()?);
-    match store.apply(&ops).and_then(|()| store.keep_value(BOOT, &boot)) {
+    match store.apply(&ops) {
         Err(e) if disk_refuses(&e) => {
             log::error!(error:% = e; "the outbox cannot be written: what the last run left is told from memory");
             found.untold = events;
         }
+        done => done?,
+    }
+    match store.keep_value(BOOT, &boot) {
+        // The next start takes this one's legs for those of another boot: their numbers jump, and no harm is done.
+        Err(e) if disk_refuses(&e) => {}
         done => done?,
     }
     Ok(found)
@@ -91,18 +96,29 @@ fn told(events: &[Event], config: &Config, mut row: u64) -> Vec<Op> {
     ops
 }
 
-/// Puts a file right and brings it to the disk.
+/// Puts a file right and brings it to the disk. One on a disk that takes nothing is what it is.
 fn look(file: &str) -> Result<Facts, String> {
-    let facts = repair(Path::new(file))?;
-    File::open(file).and_then(|f| f.sync_all()).map_err(|e| e.to_string())?;
+    let path = Path::new(file);
+    let facts = repair(path).or_else(|_| examine(path))?;
+    if let Err(e) = File::open(file).and_then(|f| f.sync_all()) {
+        log::warn!(error:% = e; "a recording that was cut may not have reached the disk");
+    }
     Ok(facts)
+}
+
+/// The same for the same last word, however often it has to be told because the disk does not take it: as long as the
+/// outbox has not forgotten the leg or the recording, neither has it forgotten the number.
+fn event_id(kind: &str, of: &str, seq: u64) -> String {
+    let digest = Sha256::digest(format!("{kind} {of} {seq}"));
+    let mut bytes = [0u8; 16];
+    bytes.iter_mut().zip(digest.iter()).for_each(|(b, d)| *b = *d);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
 }
 
 fn finished(
     recording: &RecordingRow,
     repaired: Result<Facts, String>,
     leg: Option<&mut LegRow>,
-    rng: &mut Rng,
     now: Utc,
 ) -> Event {
     let mut fields: Vec<(&'static str, Value)> = vec![
@@ -127,7 +143,7 @@ fn finished(
     Event {
         kind: "recording.finished",
         at: now,
-        event_id: rng.uuid(),
+        event_id: event_id("recording.finished", &recording.id, leg_seq.unwrap_or(0)),
         leg_id: recording.leg.clone(),
         leg_seq,
         room_id: recording.room.clone(),
@@ -152,7 +168,7 @@ impl Shell {
                 (facts, saved)
             })
             .await;
-            let mut event = finished(&recording, facts, None, &mut self.rng.borrow_mut(), clock::now().utc);
+            let mut event = finished(&recording, facts, None, clock::now().utc);
             match saved {
                 Ok(saved) => event.fields.extend([
                     ("multi_channel_duration_ms", saved.duration_ms.into()),
@@ -170,7 +186,7 @@ impl Shell {
     }
 }
 
-fn disconnected(leg: &mut LegRow, alive_ms: u64, rng: &mut Rng, now: Utc) -> Event {
+fn disconnected(leg: &mut LegRow, alive_ms: u64, now: Utc) -> Event {
     leg.seq += 1;
     // It lived at least until its last sign of life, and at most until now.
     let end = alive_ms.clamp(leg.created_ms, now.millis().max(leg.created_ms));
@@ -183,7 +199,7 @@ fn disconnected(leg: &mut LegRow, alive_ms: u64, rng: &mut Rng, now: Utc) -> Eve
     Event {
         kind: "leg.disconnected",
         at: now,
-        event_id: rng.uuid(),
+        event_id: event_id("leg.disconnected", &leg.id, leg.seq),
         leg_id: Some(leg.id.clone()),
         leg_seq: Some(leg.seq),
         room_id: None,

@@ -265,11 +265,11 @@ impl Shell {
         self.call(|gateway, now| gateway.handle_message(now, source, bytes));
     }
 
-    /// A peer cannot be reached.
-    pub fn unreachable(self: &Rc<Self>, target: Target) {
+    /// A peer cannot be reached; its connection may lead there `again`.
+    pub fn unreachable(self: &Rc<Self>, target: Target, again: bool) {
         // Not from within a call of the gateway: sending may fail while it is being drained.
         let shell = Rc::clone(self);
-        self.spawn(async move { shell.call(|gateway, now| gateway.handle_unreachable(now, target)) });
+        self.spawn(async move { shell.call(|gateway, now| gateway.handle_unreachable(now, target, again)) });
     }
 
     /// Fires the gateway's timers until the program ends.
@@ -351,7 +351,7 @@ impl Shell {
             }
         };
         if timer::within(GOODBYE, quiet).await.is_none() {
-            log::info!(events = self.event_counts().waiting; "events wait in the outbox for the next start");
+            log::info!(events = self.event_counts().waiting; "events are left in the outbox");
         }
         self.media.borrow_mut().stop();
         self.recorder.borrow_mut().stop();

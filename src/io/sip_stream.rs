@@ -82,7 +82,7 @@ pub fn send(shell: &Rc<Shell>, target: Target, bytes: Bytes) {
             let peer = Target { conn: Some(id), ..target };
             shell.spawn(connect(Rc::clone(shell), peer, queue, name, lax));
         }
-        Opening::Full => shell.unreachable(target),
+        Opening::Full => shell.unreachable(target, true),
     }
 }
 
@@ -109,10 +109,8 @@ async fn open(shell: &Shell, peer: Target, name: String, lax: bool) -> std::io::
 }
 
 fn close(shell: &Rc<Shell>, peer: Target) {
-    if let Some(id) = peer.conn {
-        shell.connections().borrow_mut().close(id);
-    }
-    shell.unreachable(peer);
+    let again = peer.conn.is_some_and(|id| shell.connections().borrow_mut().close(id));
+    shell.unreachable(peer, again);
 }
 
 async fn serve(shell: Rc<Shell>, io: Io, peer: Target, queue: Queue) {

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::disk;
 use crate::base::rng::Rng;
@@ -11,7 +13,11 @@ use crate::config::TrunkFields;
 
 /// The state directory of a running gateway.
 #[derive(Debug, Clone)]
-pub struct State(PathBuf);
+pub struct State {
+    dir: PathBuf,
+    /// There may be trunks in the file that we do not know.
+    unread: Arc<AtomicBool>,
+}
 
 /// File of the trunks that the API made.
 const TRUNKS: &str = "trunks.json";
@@ -25,27 +31,25 @@ impl State {
     /// # Errors
     /// What the operating system says.
     pub fn open(dir: &Path) -> io::Result<Self> {
-        if !dir.is_dir() {
-            match fs::DirBuilder::new().recursive(true).mode(0o700).create(dir) {
-                Err(e) if disk::refuses(&e) => {
-                    log::error!(error:% = e; "the state directory cannot be made: nothing survives a restart");
-                }
-                done => done?,
+        match make(dir) {
+            Err(e) if disk::refuses(&e) => {
+                log::error!(error:% = e; "the state directory cannot be made: nothing survives a restart");
             }
+            done => done?,
         }
-        Ok(Self(dir.to_owned()))
+        Ok(Self { dir: dir.to_owned(), unread: Arc::default() })
     }
 
     /// It is the disk that takes nothing. Without the directory it has refused that one already.
     #[must_use]
     pub fn cannot_keep(&self, e: &io::Error) -> bool {
-        disk::refuses(e) || !self.0.is_dir()
+        disk::refuses(e) || !self.dir.is_dir()
     }
 
     /// The path of `name` in the directory.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.dir.join(name)
     }
 
     /// Replaces file `name` as a whole: written beside it, synced, renamed, directory synced.
@@ -53,13 +57,15 @@ impl State {
     /// # Errors
     /// What the operating system says.
     pub fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        // The disk may not have taken the directory when the gateway started.
+        make(&self.dir)?;
         let beside = self.path(&format!(".{name}.new"));
         let mut file =
             fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&beside, self.path(name))?;
-        fs::File::open(&self.0)?.sync_all()
+        fs::File::open(&self.dir)?.sync_all()
     }
 
     /// Removes file `name` if it is there.
@@ -71,11 +77,15 @@ impl State {
         }
     }
 
-    /// Writes down the trunks that the API made, passwords included; the file is for its owner only.
+    /// Writes down the trunks that the API made, passwords included; the file is for its owner only. One that could not be
+    /// read is put aside before.
     ///
     /// # Errors
     /// What the operating system says.
     pub fn keep_trunks(&self, trunks: &[TrunkFields]) -> io::Result<()> {
+        if self.unread.load(Ordering::Relaxed) {
+            self.put_trunks_aside()?;
+        }
         self.replace(TRUNKS, &serde_json::to_vec_pretty(trunks).map_err(io::Error::other)?)
     }
 
@@ -90,17 +100,31 @@ impl State {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(e) if disk::refuses(&e) => {
                 log::error!(error:% = e; "trunks.json cannot be read: the trunks that the API made are not there");
+                self.unread.store(true, Ordering::Relaxed);
                 return Ok(Vec::new());
             }
             Err(e) => return Err(e),
         };
-        serde_json::from_slice(&text).or_else(|e| {
-            log::error!(error:% = e, kept = DAMAGED_TRUNKS; "trunks.json is damaged: the trunks that the API made are not there");
-            match fs::rename(self.path(TRUNKS), self.path(DAMAGED_TRUNKS)) {
-                Err(e) if !disk::refuses(&e) => Err(e),
-                _ => Ok(Vec::new()),
-            }
-        })
+        let damage = match serde_json::from_slice(&text) {
+            Ok(trunks) => return Ok(trunks),
+            Err(e) => io::Error::other(e),
+        };
+        // It may be one of a newer version.
+        if serde_json::from_slice::<Vec<serde_json::Map<String, serde_json::Value>>>(&text).is_ok() {
+            return Err(damage);
+        }
+        log::error!(error:% = damage, kept = DAMAGED_TRUNKS; "trunks.json is damaged: the trunks that the API made are not there");
+        self.unread.store(true, Ordering::Relaxed);
+        match self.put_trunks_aside() {
+            Err(e) if !disk::refuses(&e) => Err(e),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn put_trunks_aside(&self) -> io::Result<()> {
+        fs::rename(self.path(TRUNKS), self.path(DAMAGED_TRUNKS))?;
+        self.unread.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
     /// The name of this gateway: the one kept here, or a new one that is kept from now on, if the disk takes it.
@@ -114,7 +138,11 @@ impl State {
             Err(e) if e.kind() == io::ErrorKind::InvalidData => {
                 log::warn!("the kept instance id is not text; a new one is made");
             }
-            Err(e) if e.kind() == io::ErrorKind::NotFound || disk::refuses(&e) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) if disk::refuses(&e) => {
+                log::error!(error:% = e; "the instance id cannot be read: this run has another");
+                return Ok(rng.uuid());
+            }
             Err(e) => return Err(e),
         }
         let id = rng.uuid();
@@ -126,6 +154,10 @@ impl State {
         }
         Ok(id)
     }
+}
+
+fn make(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() { Ok(()) } else { fs::DirBuilder::new().recursive(true).mode(0o700).create(dir) }
 }
 
 fn usable(id: &str) -> bool {
@@ -159,6 +191,14 @@ mod tests {
         assert_eq!(state.trunks().unwrap(), [], "a damaged file does not keep the gateway from its calls");
         assert_eq!(fs::read(state.path(DAMAGED_TRUNKS)).unwrap(), b"[7]", "and is not lost");
         assert_eq!(state.trunks().unwrap(), [], "there is none now");
+        state.replace(TRUNKS, b"[{\"of_a_newer_version\": 1}]").unwrap();
+        assert!(state.trunks().is_err(), "nothing is wrong with it");
+        // What a failing disk did not let us read is not overwritten.
+        state.unread.store(true, Ordering::Relaxed);
+        state.keep_trunks(&[]).unwrap();
+        let aside = fs::read(state.path(DAMAGED_TRUNKS)).unwrap();
+        assert_eq!(aside, b"[{\"of_a_newer_version\": 1}]");
+        assert_eq!(state.trunks().unwrap(), []);
         fs::remove_dir_all(dir).unwrap();
     }
 }

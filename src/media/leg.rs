@@ -317,7 +317,7 @@ impl<W: Wire> Leg<W> {
             return false;
         };
         let audio = p.payload_type == self.stream.payload_in || p.payload_type == self.stream.payload_out;
-        let event = self.stream.dtmf.is_some_and(|e| e.payload_type == p.payload_type);
+        let event = self.stream.is_event(p.payload_type);
         match self.lock.judge(d.from, p.ssrc, audio || event) {
             Verdict::Refuse => return false,
             Verdict::NewStream => {

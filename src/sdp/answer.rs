@@ -155,6 +155,69 @@ mod tests {
     }
 
     #[test]
+    fn events_come_under_the_number_of_the_answer_or_of_our_offer() {
+        let renumbered = "v=0\r\no=u 1 1 IN IP4 10.0.0.2\r\ns=-\r\nc=IN IP4 10.0.0.2\r\nt=0 0\r\n\
+            m=audio 6000 RTP/AVP 8 96\r\na=rtpmap:96 telephone-event/8000\r\n";
+        let theirs = Description::parse(renumbered.as_bytes()).unwrap();
+        let m = accept(&theirs, &local(), Codec::ALL, true, ip("10.0.0.9")).unwrap();
+        assert!([96, 100, 101].into_iter().all(|pt| m.is_event(pt)) && !m.is_event(97) && !m.is_event(8));
+        // Theirs alone where they have offered; none where there are none.
+        let (_, n) = answer(&theirs, &local(), Codec::ALL, Direction::SendRecv, ip("10.0.0.9")).unwrap();
+        assert!(n.is_event(96) && !n.is_event(101));
+        let none = renumbered.replace(" 96\r\na=rtpmap:96 telephone-event/8000", "");
+        let theirs = Description::parse(none.as_bytes()).unwrap();
+        assert!(!accept(&theirs, &local(), Codec::ALL, true, ip("10.0.0.9")).unwrap().is_event(101));
+    }
+
+    #[test]
+    fn what_has_to_be_encrypted_says_so_in_every_offer() {
+        let ours = keyed(1, Srtp::Required);
+        let first = offer(&ours, &[Codec::Pcma], Direction::SendRecv);
+        let theirs = Description::parse(first.as_bytes()).unwrap();
+        let far = keyed(2, Srtp::Optional);
+        let far = Local { frame: theirs.frame(), ..far };
+        let (text, _) = answer(&theirs, &far, Codec::ALL, Direction::SendRecv, ip("10.0.0.9")).unwrap();
+        let back = Description::parse(text.as_bytes()).unwrap();
+        let m = accept(&back, &ours, &[Codec::Pcma], true, ip("10.0.0.9")).unwrap();
+        let hold = offer_again(&ours, &m, Direction::SendOnly);
+        for text in [&first, &text, &hold] {
+            assert!(text.contains("RTP/SAVP 8") && text.contains("a=crypto:"), "{text}");
+        }
+    }
+
+    #[test]
+    fn of_two_audio_streams_the_one_that_may_be_counts() {
+        let key = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n";
+        let unknown = key.replace("AES_CM_128_HMAC_SHA1_80", "F8_128_HMAC_SHA1_80");
+        let head = "v=0\r\no=u 1 1 IN IP4 10.0.0.2\r\ns=-\r\nc=IN IP4 10.0.0.2\r\nt=0 0\r\n";
+        let (secret, plain) = ("m=audio 6000 RTP/SAVP 0\r\n", "m=audio 6002 RTP/AVP 0\r\n");
+        let both = format!("{head}{secret}{key}{plain}");
+        let turned = format!("{head}{plain}{secret}{key}");
+        let strange = format!("{head}{secret}{unknown}{plain}");
+        for (text, srtp, port) in [
+            (&both, Srtp::Optional, 6000),
+            (&both, Srtp::Required, 6000),
+            (&both, Srtp::Off, 6002),
+            (&turned, Srtp::Optional, 6002),
+            (&turned, Srtp::Required, 6000),
+            (&strange, Srtp::Optional, 6002),
+            (&strange, Srtp::Off, 6002),
+        ] {
+            let theirs = Description::parse_for(text.as_bytes(), srtp).unwrap();
+            assert_eq!(theirs.port, port, "{srtp:?}: {text}");
+            let ours = Local { frame: theirs.frame(), ..keyed(3, srtp) };
+            let (answer, _) =
+                answer(&theirs, &ours, Codec::ALL, Direction::SendRecv, ip("10.0.0.9")).unwrap();
+            // Both lines are answered, one of them with port 0.
+            assert_eq!(answer.matches("m=audio ").count(), 2, "{answer}");
+            assert_eq!(answer.matches("m=audio 0 ").count(), 1, "{answer}");
+        }
+        // Where none will do, the first is refused for what it is.
+        let theirs = Description::parse_for(strange.as_bytes(), Srtp::Required).unwrap();
+        assert_eq!(theirs.is_encrypted(Srtp::Required), Err(SdpError::NoKeys));
+    }
+
+    #[test]
     fn what_the_far_end_wants_of_opus_is_heard() {
         let head = "v=0\r\no=u 1 1 IN IP4 10.0.0.2\r\ns=-\r\nc=IN IP4 10.0.0.2\r\nt=0 0\r\n";
         let theirs = |fmtp: &str| {

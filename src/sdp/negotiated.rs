@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::offer::Local;
 use super::parse::{Description, Format, SdpError};
-use super::{DEFAULT_PTIME, PTIME_RANGE};
+use super::{DEFAULT_PTIME, DTMF_PAYLOAD_TYPE, DTMF_PAYLOAD_TYPE_48K, PTIME_RANGE};
 use crate::codec::Codec;
 use crate::codec::opus::{self, DEFAULT_BITRATE, Wishes};
 use crate::wire::crypto::{Crypto, MasterKey, OurKeys, Srtp};
@@ -87,6 +87,8 @@ pub struct Negotiated {
     pub payload_in: u8,
     /// Digits as RFC 4733 events.
     pub dtmf: Option<Dtmf>,
+    /// We made the offer.
+    pub offered: bool,
     /// Where our RTP goes.
     pub rtp: SocketAddr,
     /// Where our RTCP goes.
@@ -99,6 +101,17 @@ pub struct Negotiated {
     pub direction: Direction,
     /// Keys, where media is encrypted.
     pub srtp: Option<Keyed>,
+}
+
+impl Negotiated {
+    /// True for packets of events: by the number agreed and, where we made the offer, by those that it had. Far ends
+    /// that answer with a number of their own send either (RFC 3264 §6.1 wants ours).
+    #[must_use]
+    pub fn is_event(&self, payload_type: u8) -> bool {
+        let ours = [DTMF_PAYLOAD_TYPE, DTMF_PAYLOAD_TYPE_48K];
+        self.dtmf
+            .is_some_and(|d| d.payload_type == payload_type || self.offered && ours.contains(&payload_type))
+    }
 }
 
 /// The keys of an encrypted stream.
@@ -168,7 +181,7 @@ pub fn accept(
     let srtp = Keyed::answered(answer, local)?;
     let direction = answer.direction.reversed();
     let stream = build(answer, format, codec, codec.payload_type(), direction, mux, fallback);
-    Ok(Negotiated { srtp, ..stream })
+    Ok(Negotiated { srtp, offered: true, ..stream })
 }
 
 /// The first of the far end's formats that `allowed` holds.
@@ -232,6 +245,7 @@ pub(super) fn build(
         payload_out: format.payload_type,
         payload_in,
         dtmf: dtmf_format(&remote.formats, codec.clock()),
+        offered: false,
         rtp,
         rtcp,
         rtcp_mux,

@@ -85,13 +85,22 @@ impl Local {
     }
 }
 
+/// The profile of an offer: where media has to be encrypted it says so (RFC 4568 §4.1).
+fn profile(local: &Local) -> &str {
+    match (local.srtp, local.frame.proto.as_str()) {
+        (Srtp::Required, "RTP/AVP") => "RTP/SAVP",
+        (Srtp::Required, "RTP/AVPF") => "RTP/SAVPF",
+        (_, given) => given,
+    }
+}
+
 /// An offer of `codecs` in their order, with telephone-event.
 #[must_use]
 pub fn offer(local: &Local, codecs: &[Codec], direction: Direction) -> String {
     let frame = &local.frame;
     let mut out = local.head();
     out.push_str(&frame.before);
-    let proto = if local.srtp == Srtp::Required { "RTP/SAVP" } else { frame.proto.as_str() };
+    let proto = profile(local);
     let numbers: Vec<String> = codecs.iter().map(|c| c.payload_type().to_string()).collect();
     let events = events(codecs);
     let event_numbers: Vec<String> = events.iter().map(|(pt, _)| pt.to_string()).collect();
@@ -123,5 +132,6 @@ fn events(codecs: &[Codec]) -> Vec<(u8, u32)> {
 #[must_use]
 pub fn offer_again(local: &Local, agreed: &Negotiated, direction: Direction) -> String {
     let ours = Negotiated { payload_out: agreed.payload_in, direction, ..*agreed };
-    describe(local, &local.frame, &ours)
+    let frame = Frame { proto: profile(local).to_owned(), ..local.frame.clone() };
+    describe(local, &frame, &ours)
 }

@@ -6,7 +6,7 @@ use sdp_types::{Attribute, Media, Session};
 
 use super::filter::tidy;
 use super::negotiated::Direction;
-use crate::wire::crypto::Crypto;
+use crate::wire::crypto::{Crypto, Srtp};
 
 /// Why a description is not usable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -92,11 +92,20 @@ pub struct Description {
 }
 
 impl Description {
-    /// Reads a description.
+    /// Reads a description for which media may be encrypted or not.
     ///
     /// # Errors
     /// Malformed, or without a live audio stream over RTP/AVP or RTP/SAVP.
     pub fn parse(body: &[u8]) -> Result<Self, SdpError> {
+        Self::parse_for(body, Srtp::Optional)
+    }
+
+    /// The same where media has to be encrypted, or must not be: of several audio streams, as phones offer that would
+    /// have it either way, the first that suits counts, else the first.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn parse_for(body: &[u8], srtp: Srtp) -> Result<Self, SdpError> {
         let tidied = tidy(body);
         let session = Session::parse(tidied.as_bytes()).map_err(|_| SdpError::Malformed)?;
         if !body.starts_with(b"v=") {
@@ -105,7 +114,8 @@ impl Description {
         let lines: Vec<Line> = session.medias.iter().map(line).collect();
         let live = |m: &Media| m.media.eq_ignore_ascii_case("audio") && m.port != 0;
         let usable = |m: &Media| live(m) && profile(&m.proto);
-        let found = session.medias.iter().enumerate().find(|(_, m)| usable(m));
+        let all = || session.medias.iter().enumerate().filter(|(_, m)| usable(m));
+        let found = all().find(|(_, m)| suits(m, srtp)).or_else(|| all().next());
         let Some((audio, media)) = found else {
             let other = session.medias.iter().find(|m| live(m));
             return Err(other.map_or(SdpError::NoAudio, |m| SdpError::Profile(m.proto.clone())));
@@ -130,14 +140,8 @@ impl Description {
             ptime: number("ptime"),
             maxptime: number("maxptime"),
             rtcp_mux: media.attributes.iter().any(|a| a.attribute == "rtcp-mux"),
-            secure: SECURE.iter().any(|p| p.eq_ignore_ascii_case(&media.proto)),
-            crypto: media
-                .attributes
-                .iter()
-                .filter(|a| a.attribute.eq_ignore_ascii_case("crypto"))
-                .filter_map(|a| Crypto::parse(a.value.as_deref()?))
-                .take(16)
-                .collect(),
+            secure: is_secure(media),
+            crypto: keys(media).collect(),
         })
     }
 }
@@ -147,6 +151,24 @@ const SECURE: [&str; 2] = ["RTP/SAVP", "RTP/SAVPF"];
 
 fn profile(proto: &str) -> bool {
     ["RTP/AVP", "RTP/AVPF"].iter().chain(&SECURE).any(|p| p.eq_ignore_ascii_case(proto))
+}
+
+fn is_secure(media: &Media) -> bool {
+    SECURE.iter().any(|p| p.eq_ignore_ascii_case(&media.proto))
+}
+
+/// Keys that we can use.
+fn keys(media: &Media) -> impl Iterator<Item = Crypto> {
+    let lines = media.attributes.iter().filter(|a| a.attribute.eq_ignore_ascii_case("crypto"));
+    lines.filter_map(|a| Crypto::parse(a.value.as_deref()?)).take(16)
+}
+
+fn suits(media: &Media, srtp: Srtp) -> bool {
+    match srtp {
+        Srtp::Off => !is_secure(media),
+        Srtp::Optional => !is_secure(media) || keys(media).next().is_some(),
+        Srtp::Required => keys(media).next().is_some(),
+    }
 }
 
 fn line(m: &Media) -> Line {

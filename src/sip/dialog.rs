@@ -131,6 +131,11 @@ impl Dialog {
         (draft, hop)
     }
 
+    /// The far end, known by where it sends from and not by its Contact, sends from there now.
+    pub fn move_pin(&mut self, to: Option<Uri>) {
+        self.pinned = self.pinned.take().and(to);
+    }
+
     /// True when its requests leave by a SIPS URI, so that our Contact in them has to be one (RFC 3261 §8.1.1.8).
     #[must_use]
     pub fn is_secure(&self) -> bool {
@@ -189,6 +194,18 @@ mod tests {
             bye.contains("From: <sip:b@h>;tag=ours\r\nTo: <sip:a@h>;tag=f\r\nCall-ID: c\r\nCSeq: 1 BYE\r\n"),
             "{bye}"
         );
+    }
+
+    #[test]
+    fn a_phone_that_moves_is_followed() {
+        let mut d = Dialog::uas(&invite(""), "ours").unwrap();
+        let at = |text: &str| Uri::parse(text).ok();
+        // Known by its Contact: where it sends from does not matter.
+        d.move_pin(at("sip:9.9.9.9:1"));
+        assert_eq!(d.request(&Method::Bye).1.to_string(), "sip:a@1.2.3.4:5070");
+        d.pinned = at("sip:9.9.9.9:1");
+        d.move_pin(at("sip:8.8.8.8:2"));
+        assert_eq!(d.request(&Method::Bye).1.to_string(), "sip:8.8.8.8:2");
     }
 
     #[test]

@@ -107,6 +107,7 @@ pub fn stream(port: u16) -> Negotiated {
     Negotiated {
         codec: Codec::Pcmu,
         wishes: Wishes::default(),
+        offered: false,
         payload_out: 0,
         payload_in: 0,
         dtmf: Some(Dtmf { payload_type: 101, clock: 8000 }),

@@ -120,6 +120,23 @@ fn early_media_comes_before_the_answer() {
 }
 
 #[test]
+fn a_call_finds_its_room_though_it_was_deleted_meanwhile() {
+    let mut net = Net::new(3, 2, NONE, "");
+    let for_room = Originate { room_id: "r".into(), ..call(0) };
+    let a = net.with(A, |gw, now| gw.originate(now, for_room)).unwrap().id;
+    let b = until_ringing(&mut net).unwrap();
+    net.with(A, |gw, now| gw.delete_room(now, "r")).unwrap();
+    net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
+    net.run(net.at(1_000));
+    assert_eq!(net.nodes[A].gw.leg(&a).unwrap().room_id.as_deref(), Some("r"));
+    assert_eq!(net.story(A, &a), ["leg.ringing", "leg.connected", "leg.joined_room"]);
+    net.with(B, |gw, now| gw.hang_up_leg(now, &b, None)).unwrap();
+    net.with(A, |gw, now| gw.delete_room(now, "r")).unwrap();
+    net.run(net.at(FOREVER));
+    net.check_end("room");
+}
+
+#[test]
 fn calls_survive_a_torn_network() {
     let mut sum = Injected::default();
     for seed in 0..seeds() {

@@ -150,12 +150,14 @@ fn a_refused_hold_leaves_the_call_as_it_was() {
         assert_eq!(net.state(A, &leg), "connected", "seed {seed}");
         let handle = ask(&mut net, A, &leg, true);
         net.run_for(40_000);
-        match reply(&mut net, A, handle) {
+        let late = match reply(&mut net, A, handle) {
             Err(GatewayError::Conflict(why)) => {
                 assert!(why.contains("refused: 405") || why.contains("within"), "seed {seed}: {why}");
+                why.contains("within")
             }
             other => panic!("seed {seed}: {other:?}"),
-        }
+        };
+        assert_eq!(count(&net, A, &leg, "leg.command_failed"), usize::from(late), "seed {seed}");
         assert_eq!((net.state(A, &leg), count(&net, A, &leg, "leg.hold")), ("connected", 0));
         net.with_phone(crate::phone::Phone::bye);
         net.run_for(FOREVER);
@@ -182,6 +184,10 @@ fn a_far_end_that_ponders_a_hold_for_ever_leaves_nothing() {
         net.run_for(FOREVER);
         let reason = if seed % 2 == 0 { "api_hangup" } else { "timeout" };
         assert_eq!(net.reason(A, &leg).as_deref(), Some(reason), "seed {seed}");
+        // Who was told that it takes longer hears by an event what came of it; who was told the end does not.
+        let told = count(&net, A, &leg, "leg.command_failed");
+        assert_eq!(told, usize::from(seed % 2 == 1), "seed {seed}: {:?}", net.story(A, &leg));
+        assert_eq!(net.story(A, &leg).last(), Some(&"leg.disconnected"), "seed {seed}");
         net.check_end(&format!("seed {seed}"));
     }
 }

@@ -53,6 +53,14 @@ pub struct Phone {
     pub sessions: Vec<String>,
     /// Acknowledges provisional responses that ask for it.
     pub pracks: bool,
+    /// RAck of the one that it has not acknowledged.
+    pub unpracked: Option<String>,
+    /// Its ringing asks to be acknowledged.
+    pub reliable: bool,
+    /// Is picked up when the CANCEL comes.
+    pub crosses: bool,
+    /// CSeq of each request that came.
+    pub numbers: Vec<u32>,
     /// The early dialog of its call, and the last RSeq it has acknowledged.
     early: Option<(Dialog, u32)>,
     /// Lets only those through who know a password.
@@ -79,6 +87,10 @@ impl Phone {
             least_session: 0,
             sessions: Vec::new(),
             pracks: false,
+            unpracked: None,
+            reliable: false,
+            crosses: false,
+            numbers: Vec::new(),
             early: None,
             guard: None,
             gateway: Target { transport: Transport::Udp, addr: gateway, conn: None },
@@ -155,6 +167,7 @@ impl Phone {
                         continue;
                     }
                     self.asked.push(request.method.clone());
+                    self.numbers.push(request.common.cseq);
                     self.reply(now, id, &request);
                 }
                 Event::Response(id, response) => {
@@ -162,6 +175,7 @@ impl Phone {
                     self.response(id, &response);
                 }
                 Event::Ack(_) => self.accepted.take().into_iter().for_each(|id| self.tx.confirm(id)),
+                Event::Cancelled(_) if self.crosses => self.pick_up(now, &sdp(1, "sendrecv")),
                 Event::Cancelled(id) => {
                     let draft = self.tx.draft(id, 487, "Terminated").unwrap();
                     self.tx.respond(now, id, 487, &draft);
@@ -202,13 +216,18 @@ impl Phone {
             self.ringing = Some(id);
             let mut draft = self.tx.draft(id, 180, "Ringing").unwrap();
             draft.push("Contact", format!("<sip:phone@{PHONE}>"));
+            if self.reliable {
+                draft.push("Require", "100rel");
+                draft.push("RSeq", "1");
+            }
             return self.tx.respond(now, id, 180, &draft);
         }
         if self.ponders && request.method == Method::Invite {
             return;
         }
         let changed = self.agrees.as_ref().filter(|_| request.method == Method::Invite);
-        let code = if request.method == Method::Bye || changed.is_some() { 200 } else { 405 };
+        let agrees = matches!(request.method, Method::Bye | Method::Prack) || changed.is_some();
+        let code = if agrees { 200 } else { 405 };
         let mut draft = self.tx.draft(id, code, "Said").unwrap();
         if let Some(answer) = changed {
             draft.push("Contact", format!("<sip:phone@{PHONE}>"));
@@ -247,19 +266,27 @@ impl Phone {
 
     fn acknowledge(&mut self, now: Instant, response: &Response) {
         let rseq = response.common.headers.get("RSeq").and_then(|v| v.parse::<u32>().ok());
-        let Some(rseq) = rseq.filter(|_| self.pracks) else { return };
+        let Some(rseq) = rseq else { return };
         let asked = response.common.to.uri.clone();
         let (_, last) =
             self.early.get_or_insert_with(|| (Dialog::uac(response, &asked).unwrap(), rseq.wrapping_sub(1)));
         if rseq == last.wrapping_add(1) {
             *last = rseq;
-            self.prack(now, &format!("{rseq} {} INVITE", response.common.cseq));
+            let rack = format!("{rseq} {} INVITE", response.common.cseq);
+            if self.pracks {
+                self.prack(now, &rack);
+            } else {
+                self.unpracked = Some(rack);
+            }
         }
     }
 
     /// PRACK in the early dialog of its call.
     pub fn prack(&mut self, now: Instant, rack: &str) {
-        let (mut draft, _) = self.early.as_mut().expect("an early dialog").0.request(&Method::Prack);
+        let early = &mut self.early.as_mut().expect("an early dialog").0;
+        let (mut draft, _) = early.request(&Method::Prack);
+        let last = early.local_seq;
+        self.dialog.iter_mut().for_each(|d| d.local_seq = d.local_seq.max(last));
         draft.push("RAck", rack);
         self.tx.request(now, &Method::Prack, draft, self.gateway).unwrap();
     }

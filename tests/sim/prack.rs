@@ -132,3 +132,35 @@ fn one_prack_is_enough_and_one_for_nothing_is_refused() {
     net.run_for(FOREVER);
     net.check_end("stray prack");
 }
+
+#[test]
+fn a_prack_that_was_overtaken_by_the_answer_is_taken() {
+    let mut net = Net::new(3, 1, NONE, "");
+    net.phone.fields = vec![("Require", "100rel")];
+    let leg = crate::calls::phone_calls(&mut net);
+    net.run_for(2_000);
+    assert_eq!(net.state(A, &leg), "connected");
+    let rack = net.phone.unpracked.take().expect("ringing asks for it");
+    net.with_phone(|p, now| p.prack(now, &rack));
+    net.run_for(2_000);
+    assert_eq!(net.traffic.get("481"), None);
+    assert_eq!(net.state(A, &leg), "connected");
+    net.with_phone(crate::phone::Phone::bye);
+    net.run_for(FOREVER);
+    net.check_end("late prack");
+}
+
+#[test]
+fn the_bye_of_a_call_that_nobody_wants_any_more_comes_after_its_pracks() {
+    let mut net = Net::new(4, 1, NONE, "");
+    (net.phone.reliable, net.phone.crosses) = (true, true);
+    let to = crate::calls::call_to("sip:phone@10.0.0.99");
+    let leg = net.with(A, |gw, now| gw.originate(now, to)).unwrap().id;
+    net.run_for(2_000);
+    net.with(A, |gw, now| gw.hang_up_leg(now, &leg, None)).unwrap();
+    net.run_for(FOREVER);
+    use branchline::wire::Method;
+    assert_eq!(net.phone.asked, [Method::Invite, Method::Prack, Method::Bye]);
+    assert!(net.phone.numbers.is_sorted_by(|a, b| a < b), "{:?}", net.phone.numbers);
+    net.check_end("crossing");
+}
