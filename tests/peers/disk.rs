@@ -168,6 +168,16 @@ fn a_gateway_starts_on_a_disk_that_takes_nothing() {
     });
     call_and_hang_up(&gw, &hook, "full");
 
+    // Still full at the next start: what is told again is the same event, by its id.
+    gw.kill();
+    let times = |events: &[Value]| {
+        events.iter().filter(|e| e["type"] == "leg.disconnected" && e["leg_id"] == cut.as_str()).count()
+    };
+    let before = times(&hook.events());
+    let mut gw = start(&dir);
+    hook.wait("the same again", 10, |events| times(events) > before);
+    told("end of the call, once", &cut);
+
     // One that has never run has nothing to read from a full disk, and calls too.
     std::fs::create_dir(disk.0.join("new")).unwrap();
     let new = start(&disk.0.join("new"));

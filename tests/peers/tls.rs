@@ -138,6 +138,18 @@ fn media_in_the_clear_is_refused_where_it_has_to_be_encrypted() {
     safe.wait("established");
     safe.say("hangup");
     assert_eq!(office.ended(&leg), "remote_bye");
+    // One that takes nothing else is held and resumed: what is offered inside the call says so as well.
+    let mut strict = office.phone_with(5648, &["mediaenc=srtp-mand"]);
+    let leg = office.originate(r#"{"type":"sip","uri":"sip:user@127.0.0.1:5648"}"#);
+    strict.wait("incoming");
+    strict.say("answer");
+    strict.wait("established");
+    office.event_of("leg.connected", &leg);
+    let hold = format!("/v1/legs/{leg}/hold");
+    done(office.gateway.post(&hold, ""), "held");
+    done(office.gateway.delete(&hold), "resumed");
+    done(office.gateway.delete(&format!("/v1/legs/{leg}")), "hung_up");
+    assert_eq!(office.ended(&leg), "api_hangup");
 }
 
 #[test]
