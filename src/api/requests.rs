@@ -178,22 +178,29 @@ pub struct Volume {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Record {
-    /// `file`, or `s3`: uploaded when it is over.
+    /// `file`, or `s3`: uploaded when it is over. `s3_bucket`, `s3_region`, `s3_endpoint`, `s3_prefix`, and
+    /// `s3_access_key` with `s3_secret_key` (strings) override the settings of `[s3]`.
     #[schemars(extend("enum" = ["file", "s3", "", null]))]
     pub storage: Option<String>,
     /// Of rooms: beside the mix a file with one channel a participant. Legs are stereo anyway.
     pub multi_channel: Option<bool>,
     /// Bucket instead of the configured one.
+    #[schemars(skip)]
     pub s3_bucket: Option<String>,
     /// Region instead of the configured one.
+    #[schemars(skip)]
     pub s3_region: Option<String>,
     /// Server instead of the configured one, as `https://minio.example:9000`.
+    #[schemars(skip)]
     pub s3_endpoint: Option<String>,
     /// What the key begins with, instead of the configured prefix.
+    #[schemars(skip)]
     pub s3_prefix: Option<String>,
     /// S3 access key; goes with `s3_secret_key`.
+    #[schemars(skip)]
     pub s3_access_key: Option<String>,
     /// S3 secret key; goes with `s3_access_key`.
+    #[schemars(skip)]
     pub s3_secret_key: Option<String>,
 }
 
