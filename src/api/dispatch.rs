@@ -75,7 +75,7 @@ async fn carry_out(app: &App, admitted: &Admitted<'_>, body: &[u8]) -> Result<Re
         Scope::Room => Owner::Room(first),
     };
     if admitted.route.body.is_none() && admitted.route.method != "GET" {
-        // What nobody reads has to be JSON all the same.
+        // What nobody reads has to be a JSON object all the same.
         parse::<serde::de::IgnoredAny>(body)?;
     }
     match admitted.route.op {

@@ -48,7 +48,7 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
         responses.insert(answer.status.to_string(), response(answer, generator));
     }
     if !matches!(route.op, Op::Later(_)) {
-        if route.body.is_some() {
+        if route.body.is_some() || route.method != "GET" {
             common(&mut responses, 400, "Malformed JSON, a wrong type or a value out of range", generator);
             common(&mut responses, 413, "The body is larger than 64 KiB", generator);
         }

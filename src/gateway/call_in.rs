@@ -308,7 +308,7 @@ impl Gateway {
             version: 1,
             address: far_end.map_or(port.address, |ip| self.tx.locals().seen_by(port.address, ip)),
             port: port.port,
-            frame: Frame::default(),
+            frame: Frame::to_offer(srtp),
             srtp,
             keys: (srtp != Srtp::Off).then(|| Box::new(OurKeys::random(&mut self.rng))),
             offers_keys: false,

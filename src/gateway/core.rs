@@ -172,13 +172,9 @@ impl Gateway {
         dialog.is_none_or(|d| d.is_from_peer(request)).then_some(id)
     }
 
-    /// The shell could not deliver to `target`. Its connection, if it has one, may lead there `again`: the shell opens it
-    /// under the name that it had.
-    pub fn handle_unreachable(&mut self, now: Now, target: Target, again: bool) {
+    /// The shell could not deliver to `target`.
+    pub fn handle_unreachable(&mut self, now: Now, target: Target) {
         self.tx.handle_unreachable(now.mono, target);
-        if !again {
-            self.forget_connection(target);
-        }
         self.connection_lost(now, target);
         self.drain(now);
     }

@@ -136,7 +136,10 @@ impl Gateway {
             self.refuse_body(now, tx, code, reason);
             return None;
         }
-        let srtp = self.srtp_of(self.legs.get(id).and_then(|l| l.trunk));
+        // As when the call began, whatever has become of its trunk.
+        let leg = self.legs.get(id);
+        let begun = leg.and_then(|l| l.local.as_ref()).map(|l| l.srtp);
+        let srtp = begun.unwrap_or_else(|| self.srtp_of(leg.and_then(|l| l.trunk)));
         offer_of(request, srtp).inspect_err(|e| self.refuse_sdp(now, tx, e)).ok()
     }
 

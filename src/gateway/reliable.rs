@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::core::Gateway;
+use super::in_dialog::too_early;
 use super::leg::{Leg, LegId, Phase};
 use super::sending::What;
 use crate::base::time::Now;
@@ -129,6 +130,11 @@ impl Gateway {
             return self.respond_plain(now, tx, 481, "No Such Provisional Response");
         }
         let Some(offer) = self.acceptable_offer(now, tx, id, request) else { return };
+        // In a call that is up its offer is one like any other.
+        let up = self.legs.get(id).filter(|l| offer.is_some() && matches!(l.phase, Phase::Up { .. }));
+        if let Some((code, reason)) = up.and_then(too_early) {
+            return self.refuse_too_early(now, tx, code, reason);
+        }
         let body = match offer.as_ref().map(|o| self.answer_change(id, o)).transpose() {
             Ok(body) => body,
             Err(e) => return self.refuse_sdp(now, tx, &e),

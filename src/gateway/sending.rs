@@ -9,7 +9,7 @@ use super::work::{Work, WorkId};
 use crate::base::time::Now;
 use crate::sdp::Local;
 use crate::sip::dialog::Dialog;
-use crate::sip::target::{Target, Transport, next_hop};
+use crate::sip::target::{ConnId, Target, Transport, next_hop};
 use crate::sip::transactions::ClientId;
 use crate::wire::uri::Host;
 use crate::wire::{Draft, Method, Response, Uri};
@@ -310,11 +310,12 @@ impl Gateway {
         }
     }
 
-    /// A connection that is gone must not stand for another server's, whose name its certificate has to carry.
-    pub(super) fn forget_connection(&mut self, gone: Target) {
-        for id in self.names.values().filter(|_| gone.conn.is_some()) {
+    /// A connection that is gone, and does not lead there again, must not stand for another server's, whose name its
+    /// certificate has to carry.
+    pub fn forget_connection(&mut self, gone: ConnId) {
+        for id in self.names.values() {
             let flow = self.legs.get_mut(*id).and_then(|l| l.flow.as_mut());
-            flow.filter(|f| f.conn == gone.conn).into_iter().for_each(|f| f.conn = None);
+            flow.filter(|f| f.conn == Some(gone)).into_iter().for_each(|f| f.conn = None);
         }
     }
 }

@@ -56,8 +56,8 @@ pub enum Opening {
     No,
     /// It has to be; the message is queued.
     Yes {
-        /// The new connection.
-        id: ConnId,
+        /// Where it leads, and its number.
+        peer: Target,
         /// Its queue.
         queue: Queue,
         /// The name that a certificate has to carry.
@@ -93,24 +93,26 @@ impl Connections {
     }
 
     /// The target with the connection that leads to this very server under this very name: to another name at
-    /// the same address goes another one. Where there is no TLS the address says it all.
-    pub fn lead_to(&mut self, place: Place, lax: bool) -> Target {
+    /// the same address goes another one. Where there is no TLS the address says it all. With it the connection to a
+    /// server that is forgotten for this one, if any.
+    pub fn lead_to(&mut self, place: Place, lax: bool) -> (Target, Option<ConnId>) {
         if place.target.transport != Transport::Tls {
-            return place.target;
+            return (place.target, None);
         }
+        let mut forgotten = None;
         let target = place.target;
         let wanted = Server { place, lax };
         let known = self.servers.iter().find(|(_, s)| **s == wanted).map(|(id, _)| *id);
         let id = known.unwrap_or_else(|| {
             if self.servers.len() >= MAX_NAMES {
-                let idle = self.servers.keys().find(|id| !self.open.contains_key(id)).copied();
-                idle.map(|id| self.servers.remove(&id));
+                forgotten = self.servers.keys().find(|id| !self.open.contains_key(id)).copied();
+                forgotten.map(|id| self.servers.remove(&id));
             }
             self.next += 1;
             self.servers.insert(self.next, wanted);
             self.next
         });
-        Target { conn: Some(id), ..target }
+        (Target { conn: Some(id), ..target }, forgotten)
     }
 
     /// Queues a message for a target.
@@ -120,18 +122,20 @@ impl Connections {
             return Opening::No;
         }
         let known = target.conn.and_then(|id| self.servers.get(&id).map(|s| (id, s)));
-        let (id, name, lax) = match known {
-            Some((id, server)) => (id, server.place.name.clone(), server.lax),
+        let (id, to, name, lax) = match known {
+            // A Contact may name another port of its address: the connection is that of the server all the same.
+            Some((id, server)) => (id, server.place.target, server.place.name.clone(), server.lax),
             None => {
                 self.next += 1;
-                (self.next, target.addr.ip().to_string(), false)
+                (self.next, target, target.addr.ip().to_string(), false)
             }
         };
-        let Some(queue) = self.add(id, Target { conn: Some(id), ..target }) else { return Opening::Full };
+        let peer = Target { conn: Some(id), ..to };
+        let Some(queue) = self.add(id, peer) else { return Opening::Full };
         if let Some(open) = self.open.get(&id) {
             enqueue(open, bytes);
         }
-        Opening::Yes { id, queue, name, lax }
+        Opening::Yes { peer, queue, name, lax }
     }
 
     /// The connection named, else one to the same address. A connection to a server under its name serves
@@ -189,18 +193,31 @@ mod tests {
     #[test]
     fn names_at_one_address_have_connections_of_their_own() {
         let mut c = Connections::default();
-        let one = c.lead_to(place("one.example"), false);
-        let two = c.lead_to(place("two.example"), false);
+        let one = c.lead_to(place("one.example"), false).0;
+        let two = c.lead_to(place("two.example"), false).0;
         assert_ne!(one.conn, two.conn);
-        assert_eq!(c.lead_to(place("one.example"), false), one);
-        assert_ne!(c.lead_to(place("one.example"), true).conn, one.conn, "less careful is another one");
+        assert_eq!(c.lead_to(place("one.example"), false).0, one);
+        assert_ne!(c.lead_to(place("one.example"), true).0.conn, one.conn, "less careful is another one");
         let bytes = Bytes::from(b"x".as_slice());
-        let Opening::Yes { id, name, .. } = c.send(one, Bytes::clone(&bytes)) else { panic!() };
-        assert_eq!((Some(id), name.as_str()), (one.conn, "one.example"));
+        let Opening::Yes { peer, name, .. } = c.send(one, Bytes::clone(&bytes)) else { panic!() };
+        assert_eq!((peer, name.as_str()), (one, "one.example"));
         assert!(matches!(c.send(one, Bytes::clone(&bytes)), Opening::No));
         assert!(matches!(c.send(two, Bytes::clone(&bytes)), Opening::Yes { .. }));
         assert!(matches!(c.send(Target { conn: None, ..one }, Bytes::clone(&bytes)), Opening::Yes { .. }));
-        c.close(id);
-        assert!(matches!(c.send(one, bytes), Opening::Yes { id: again, .. } if again == id));
+        assert!(c.close(peer.conn.unwrap()), "it leads there again");
+        // Even for who knows another port of that address: it is the server's, under its name.
+        let hop = Target { addr: "192.0.2.1:5071".parse().unwrap(), ..one };
+        let Opening::Yes { peer, name, .. } = c.send(hop, bytes) else { panic!() };
+        assert_eq!((peer, name.as_str()), (one, "one.example"));
+    }
+
+    #[test]
+    fn a_server_that_is_forgotten_is_told() {
+        let mut c = Connections::default();
+        let lead = |c: &mut Connections, n: usize| c.lead_to(place(&format!("{n}.example")), false);
+        let first = lead(&mut c, 0).0;
+        assert!((1..MAX_NAMES).all(|n| lead(&mut c, n).1.is_none()));
+        assert_eq!(lead(&mut c, MAX_NAMES).1, first.conn);
+        assert!(!c.close(first.conn.unwrap()), "it leads nowhere now");
     }
 }

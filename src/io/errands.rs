@@ -24,7 +24,11 @@ impl Shell {
                     let _turn = shell.look_ups.acquire().await;
                     locate(&shell.dns, &hop).await
                 };
-                let lead = |place| shell.connections.borrow_mut().lead_to(place, lax);
+                let lead = |place| {
+                    let (target, forgotten) = shell.connections.borrow_mut().lead_to(place, lax);
+                    forgotten.into_iter().for_each(|conn| shell.call(|g, _| g.forget_connection(conn)));
+                    target
+                };
                 let targets = places.into_iter().map(lead).collect();
                 shell.done(id, WorkResult::Located(targets));
             }),

@@ -96,44 +96,47 @@ fn told(events: &[Event], config: &Config, mut row: u64) -> Vec<Op> {
     ops
 }
 
-/// Puts a file right and brings it to the disk. One on a disk that takes nothing is what it is.
-fn look(file: &str) -> Result<Facts, String> {
-    let path = Path::new(file);
-    let facts = repair(path).or_else(|_| examine(path))?;
-    if let Err(e) = File::open(file).and_then(|f| f.sync_all()) {
-        log::warn!(error:% = e; "a recording that was cut may not have reached the disk");
-    }
-    Ok(facts)
+/// What is left of a recording: what can be told of its file, and why that is not as it should be.
+struct Remains {
+    facts: Option<Facts>,
+    error: Option<String>,
 }
 
-/// The same for the same last word, however often it has to be told because the disk does not take it: as long as the
-/// outbox has not forgotten the leg or the recording, neither has it forgotten the number.
-fn event_id(kind: &str, of: &str, seq: u64) -> String {
-    let digest = Sha256::digest(format!("{kind} {of} {seq}"));
+/// Puts a file right and brings it to the disk. One on a disk that takes nothing is told of as it is.
+fn look(file: &str) -> Remains {
+    let path = Path::new(file);
+    let sync = || File::open(path).and_then(|f| f.sync_all()).map_err(|e| e.to_string());
+    match repair(path) {
+        Ok(facts) => Remains { facts: Some(facts), error: sync().err() },
+        Err(why) => Remains { facts: examine(path).ok(), error: Some(why) },
+    }
+}
+
+/// The same for the same last word, however often it has to be told because the disk does not take it; over reboots too,
+/// where its number jumps. A leg and a recording have one such event each.
+fn event_id(kind: &str, of: &str) -> String {
+    let digest = Sha256::digest(format!("{kind} {of}"));
     let mut bytes = [0u8; 16];
     bytes.iter_mut().zip(digest.iter()).for_each(|(b, d)| *b = *d);
     uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
 }
 
-fn finished(
-    recording: &RecordingRow,
-    repaired: Result<Facts, String>,
-    leg: Option<&mut LegRow>,
-    now: Utc,
-) -> Event {
+fn finished(recording: &RecordingRow, remains: Remains, leg: Option<&mut LegRow>, now: Utc) -> Event {
     let mut fields: Vec<(&'static str, Value)> = vec![
         ("file", recording.file.as_str().into()),
         ("recovered", true.into()),
         ("started_at", Utc::from_millis(recording.started_ms).rfc3339().into()),
     ];
-    match repaired {
-        Ok(facts) => fields.extend([
+    if let Some(facts) = remains.facts {
+        fields.extend([
             ("bytes", facts.bytes.into()),
             ("duration_ms", facts.duration_ms.into()),
             ("sample_rate", facts.sample_rate.into()),
             ("channel_count", facts.channels.into()),
-        ]),
-        Err(e) => fields.push(("error", format!("the recording could not be recovered: {e}").into())),
+        ]);
+    }
+    if let Some(e) = remains.error {
+        fields.push(("error", format!("the recording could not be recovered: {e}").into()));
     }
     let hook = leg.as_ref().map_or_else(|| hook_of(&recording.hook), |l| hook_of(&l.hook));
     let leg_seq = leg.map(|l| {
@@ -143,7 +146,7 @@ fn finished(
     Event {
         kind: "recording.finished",
         at: now,
-        event_id: event_id("recording.finished", &recording.id, leg_seq.unwrap_or(0)),
+        event_id: event_id("recording.finished", &recording.id),
         leg_id: recording.leg.clone(),
         leg_seq,
         room_id: recording.room.clone(),
@@ -158,17 +161,14 @@ impl Shell {
     pub async fn save_tracks(self: Rc<Self>, recordings: Vec<RecordingRow>) {
         for recording in recordings {
             let (file, min_free) = (recording.file.clone(), self.min_free());
-            let (facts, saved) = smol::unblock(move || {
-                let facts = look(&file);
-                let saved = match &facts {
-                    Ok(f) => save(&file, f.sample_rate, f.duration_ms, min_free),
-                    // The mix is lost; what each of them said is not.
-                    Err(_) => save(&file, 0, 0, min_free),
-                };
-                (facts, saved)
+            let (remains, saved) = smol::unblock(move || {
+                let remains = look(&file);
+                // If the mix is lost, what each of them said is not.
+                let (rate, ms) = remains.facts.map_or((0, 0), |f| (f.sample_rate, f.duration_ms));
+                (remains, save(&file, rate, ms, min_free))
             })
             .await;
-            let mut event = finished(&recording, facts, None, clock::now().utc);
+            let mut event = finished(&recording, remains, None, clock::now().utc);
             match saved {
                 Ok(saved) => event.fields.extend([
                     ("multi_channel_duration_ms", saved.duration_ms.into()),
@@ -199,12 +199,52 @@ fn disconnected(leg: &mut LegRow, alive_ms: u64, now: Utc) -> Event {
     Event {
         kind: "leg.disconnected",
         at: now,
-        event_id: event_id("leg.disconnected", &leg.id, leg.seq),
+        event_id: event_id("leg.disconnected", &leg.id),
         leg_id: Some(leg.id.clone()),
         leg_seq: Some(leg.seq),
         room_id: None,
         fields: vec![("cdr", cdr)],
         hook: hook_of(&leg.hook),
         upload: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_words_that_the_disk_does_not_take_keep_their_ids_over_reboots() {
+        let dir = std::env::temp_dir().join(format!("branchline-again-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let mut store = Store::open(&dir).unwrap();
+        let file = dir.join("r.wav").to_str().unwrap().to_owned();
+        std::fs::write(&file, "no sound").unwrap();
+        let leg = LegRow { id: "l".into(), seq: 3, created_ms: 1, ..LegRow::default() };
+        let row = RecordingRow {
+            id: "r.wav".into(),
+            file,
+            leg: Some("l".into()),
+            state: "recording".into(),
+            ..RecordingRow::default()
+        };
+        store.apply(&[Op::Leg(leg), Op::Recording(Box::new(row))]).unwrap();
+        let config = crate::config::load(&crate::config::Sources { file: None, env: &[] }).unwrap();
+        let now = Utc::from_millis(1_800_000_000_000);
+        let mut told = |boot: &str| {
+            store.set_refusing(false);
+            store.keep_value(BOOT, boot).unwrap();
+            store.set_refusing(true);
+            recover(&mut store, &config, now).unwrap().untold
+        };
+        let this = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        let (first, again, rebooted) = (told(&this), told(&this), told("another"));
+        let ids = |events: &[Event]| events.iter().map(|e| e.event_id.clone()).collect::<Vec<_>>();
+        let numbers = |events: &[Event]| events.iter().map(|e| e.leg_seq.unwrap()).collect::<Vec<_>>();
+        assert_eq!((ids(&again), ids(&rebooted)), (ids(&first), ids(&first)));
+        assert_ne!(first[0].event_id, first[1].event_id);
+        assert_eq!((numbers(&first), numbers(&rebooted)), (vec![4, 5], vec![1004, 1005]));
+        assert!(first[0].fields.iter().any(|(key, _)| *key == "error"), "it is no recording");
+        std::fs::remove_dir_all(dir).unwrap();
     }
 }

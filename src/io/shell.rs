@@ -265,11 +265,16 @@ impl Shell {
         self.call(|gateway, now| gateway.handle_message(now, source, bytes));
     }
 
-    /// A peer cannot be reached; its connection may lead there `again`.
+    /// A peer cannot be reached; its connection may lead there `again`: it is opened under the name that it had.
     pub fn unreachable(self: &Rc<Self>, target: Target, again: bool) {
         // Not from within a call of the gateway: sending may fail while it is being drained.
         let shell = Rc::clone(self);
-        self.spawn(async move { shell.call(|gateway, now| gateway.handle_unreachable(now, target, again)) });
+        self.spawn(async move {
+            shell.call(|gateway, now| {
+                target.conn.filter(|_| !again).into_iter().for_each(|conn| gateway.forget_connection(conn));
+                gateway.handle_unreachable(now, target);
+            })
+        });
     }
 
     /// Fires the gateway's timers until the program ends.

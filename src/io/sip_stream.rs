@@ -78,8 +78,7 @@ pub fn send(shell: &Rc<Shell>, target: Target, bytes: Bytes) {
     let opening = shell.connections().borrow_mut().send(target, bytes);
     match opening {
         Opening::No => {}
-        Opening::Yes { id, queue, name, lax } => {
-            let peer = Target { conn: Some(id), ..target };
+        Opening::Yes { peer, queue, name, lax } => {
             shell.spawn(connect(Rc::clone(shell), peer, queue, name, lax));
         }
         Opening::Full => shell.unreachable(target, true),

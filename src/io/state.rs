@@ -122,7 +122,11 @@ impl State {
     }
 
     fn put_trunks_aside(&self) -> io::Result<()> {
-        fs::rename(self.path(TRUNKS), self.path(DAMAGED_TRUNKS))?;
+        match fs::rename(self.path(TRUNKS), self.path(DAMAGED_TRUNKS)) {
+            // Somebody has repaired the disk, and the file was lost by it.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            done => done?,
+        }
         self.unread.store(false, Ordering::Relaxed);
         Ok(())
     }
@@ -184,7 +188,7 @@ mod tests {
         assert_eq!(state.trunks().unwrap(), []);
         let trunk = TrunkFields { id: "t".into(), password: "p".into(), ..TrunkFields::default() };
         state.keep_trunks(std::slice::from_ref(&trunk)).unwrap();
-        assert_eq!(state.trunks().unwrap(), [trunk]);
+        assert_eq!(state.trunks().unwrap(), std::slice::from_ref(&trunk));
         let mode = fs::metadata(state.path(TRUNKS)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         state.replace(TRUNKS, b"[7]").unwrap();
@@ -199,6 +203,10 @@ mod tests {
         let aside = fs::read(state.path(DAMAGED_TRUNKS)).unwrap();
         assert_eq!(aside, b"[{\"of_a_newer_version\": 1}]");
         assert_eq!(state.trunks().unwrap(), []);
+        state.unread.store(true, Ordering::Relaxed);
+        state.remove(TRUNKS);
+        state.keep_trunks(std::slice::from_ref(&trunk)).unwrap();
+        assert_eq!(state.trunks().unwrap(), [trunk]);
         fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -99,7 +99,7 @@ mod tests {
 
     fn keyed(seed: u64, srtp: Srtp) -> Local {
         let keys = Some(Box::new(OurKeys::random(&mut Rng::from_number(seed))));
-        Local { srtp, keys, offers_keys: true, ..local() }
+        Local { srtp, keys, offers_keys: true, frame: Frame::to_offer(srtp), ..local() }
     }
 
     fn ip(s: &str) -> IpAddr {

@@ -104,8 +104,8 @@ pub struct Negotiated {
 }
 
 impl Negotiated {
-    /// True for packets of events: by the number agreed and, where we made the offer, by those that it had. Far ends
-    /// that answer with a number of their own send either (RFC 3264 §6.1 wants ours).
+    /// True for packets of events: by the number agreed and, where we made an offer, by those of our first ones. Far
+    /// ends that answer with a number of their own send either (RFC 3264 §6.1 wants ours).
     #[must_use]
     pub fn is_event(&self, payload_type: u8) -> bool {
         let ours = [DTMF_PAYLOAD_TYPE, DTMF_PAYLOAD_TYPE_48K];

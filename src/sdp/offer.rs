@@ -47,7 +47,17 @@ pub struct Frame {
 impl Default for Frame {
     /// Nothing but audio.
     fn default() -> Self {
-        Self { before: String::new(), proto: "RTP/AVP".to_owned(), after: String::new() }
+        Self::to_offer(Srtp::Off)
+    }
+}
+
+impl Frame {
+    /// Of an offer of ours, nothing but audio: where it has to be encrypted the profile says so (RFC 4568 §4.1), in this
+    /// offer and in all of the same call.
+    #[must_use]
+    pub fn to_offer(srtp: Srtp) -> Self {
+        let proto = if srtp == Srtp::Required { "RTP/SAVP" } else { "RTP/AVP" };
+        Self { before: String::new(), proto: proto.to_owned(), after: String::new() }
     }
 }
 
@@ -85,28 +95,18 @@ impl Local {
     }
 }
 
-/// The profile of an offer: where media has to be encrypted it says so (RFC 4568 §4.1).
-fn profile(local: &Local) -> &str {
-    match (local.srtp, local.frame.proto.as_str()) {
-        (Srtp::Required, "RTP/AVP") => "RTP/SAVP",
-        (Srtp::Required, "RTP/AVPF") => "RTP/SAVPF",
-        (_, given) => given,
-    }
-}
-
 /// An offer of `codecs` in their order, with telephone-event.
 #[must_use]
 pub fn offer(local: &Local, codecs: &[Codec], direction: Direction) -> String {
     let frame = &local.frame;
     let mut out = local.head();
     out.push_str(&frame.before);
-    let proto = profile(local);
     let numbers: Vec<String> = codecs.iter().map(|c| c.payload_type().to_string()).collect();
     let events = events(codecs);
     let event_numbers: Vec<String> = events.iter().map(|(pt, _)| pt.to_string()).collect();
     let (numbers, event_numbers) = (numbers.join(" "), event_numbers.join(" "));
     // Writing into a String cannot fail.
-    let _ok = write!(out, "m=audio {} {proto} {numbers} {event_numbers}\r\n", local.port);
+    let _ok = write!(out, "m=audio {} {} {numbers} {event_numbers}\r\n", local.port, frame.proto);
     for codec in codecs {
         out.push_str(&described(*codec, codec.payload_type()));
     }
@@ -132,6 +132,5 @@ fn events(codecs: &[Codec]) -> Vec<(u8, u32)> {
 #[must_use]
 pub fn offer_again(local: &Local, agreed: &Negotiated, direction: Direction) -> String {
     let ours = Negotiated { payload_out: agreed.payload_in, direction, ..*agreed };
-    let frame = Frame { proto: profile(local).to_owned(), ..local.frame.clone() };
-    describe(local, &frame, &ours)
+    describe(local, &local.frame, &ours)
 }

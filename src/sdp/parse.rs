@@ -60,7 +60,7 @@ pub struct Line {
     pub formats: String,
 }
 
-/// A session description with its first live audio stream.
+/// A session description with the live audio stream that counts: [`Description::parse_for`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
     /// Session id and version of the origin line: what makes two descriptions the same.

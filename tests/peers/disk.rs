@@ -211,3 +211,33 @@ fn a_gateway_starts_on_a_disk_that_takes_nothing() {
     assert_eq!(ends(&hook.events(), &cut), 1, "it had been told");
     assert_eq!(gw.get("/v1/legs/none").json()["instance_id"], instance);
 }
+
+#[test]
+fn a_recording_that_cannot_be_put_right_says_so_and_what_it_holds() {
+    let disk = Disk::make("kept-disk");
+    let hook = Hook::start();
+    let state = disk.0.with_extension("state");
+    let start = || {
+        let env = [
+            ("STATE_DIR", state.to_str().unwrap()),
+            ("RECORDING_DIR", disk.0.to_str().unwrap()),
+            ("WEBHOOK_URL", hook.url.as_str()),
+        ];
+        Gateway::start_release_configured("", &env)
+    };
+    let mut gw = start();
+    let c = Caller::call_as(&gw, "kept");
+    assert_eq!(gw.post(&format!("/v1/legs/{}/record", c.leg), "").status, 200);
+    for n in 0..100 {
+        c.rtp.send_to(&packet(0, n, 9, true), c.media).unwrap();
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    gw.kill();
+    disk.remount("ro");
+    let _gw = start();
+    hook.wait("end of the recording", 10, |events| events.iter().any(|e| e["type"] == "recording.finished"));
+    let last = hook.events().into_iter().rfind(|e| e["type"] == "recording.finished").unwrap();
+    assert!(last["error"].as_str().unwrap().contains("Read-only"), "{last}");
+    assert!(last["duration_ms"].as_u64().unwrap() > 500, "{last}");
+    std::fs::remove_dir_all(state).unwrap();
+}

@@ -274,20 +274,23 @@ impl Phone {
             *last = rseq;
             let rack = format!("{rseq} {} INVITE", response.common.cseq);
             if self.pracks {
-                self.prack(now, &rack);
+                self.prack(now, &rack, None);
             } else {
                 self.unpracked = Some(rack);
             }
         }
     }
 
-    /// PRACK in the early dialog of its call.
-    pub fn prack(&mut self, now: Instant, rack: &str) {
+    /// PRACK in the early dialog of its call, with or without an offer.
+    pub fn prack(&mut self, now: Instant, rack: &str, offer: Option<&str>) {
         let early = &mut self.early.as_mut().expect("an early dialog").0;
         let (mut draft, _) = early.request(&Method::Prack);
         let last = early.local_seq;
         self.dialog.iter_mut().for_each(|d| d.local_seq = d.local_seq.max(last));
         draft.push("RAck", rack);
+        if let Some(offer) = offer {
+            draft.set_body("application/sdp", offer.as_bytes().to_vec());
+        }
         self.tx.request(now, &Method::Prack, draft, self.gateway).unwrap();
     }
 

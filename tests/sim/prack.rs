@@ -124,7 +124,7 @@ fn one_prack_is_enough_and_one_for_nothing_is_refused() {
     net.with_phone(|p, now| p.call(now, Some(&sdp(1, "sendrecv"))));
     net.run_for(2_000);
     assert_eq!(net.traffic.get("481"), None);
-    net.with_phone(|p, now| p.prack(now, "7 1 INVITE"));
+    net.with_phone(|p, now| p.prack(now, "7 1 INVITE", None));
     net.run_for(2_000);
     assert_eq!(net.traffic.get("481"), Some(&1));
     let leg = net.legs(A)[0].clone();
@@ -141,7 +141,7 @@ fn a_prack_that_was_overtaken_by_the_answer_is_taken() {
     net.run_for(2_000);
     assert_eq!(net.state(A, &leg), "connected");
     let rack = net.phone.unpracked.take().expect("ringing asks for it");
-    net.with_phone(|p, now| p.prack(now, &rack));
+    net.with_phone(|p, now| p.prack(now, &rack, None));
     net.run_for(2_000);
     assert_eq!(net.traffic.get("481"), None);
     assert_eq!(net.state(A, &leg), "connected");
@@ -163,4 +163,22 @@ fn the_bye_of_a_call_that_nobody_wants_any_more_comes_after_its_pracks() {
     assert_eq!(net.phone.asked, [Method::Invite, Method::Prack, Method::Bye]);
     assert!(net.phone.numbers.is_sorted_by(|a, b| a < b), "{:?}", net.phone.numbers);
     net.check_end("crossing");
+}
+
+#[test]
+fn the_offer_of_a_late_prack_does_not_cross_ours() {
+    let mut net = Net::new(5, 1, NONE, "");
+    net.phone.fields = vec![("Require", "100rel")];
+    let leg = crate::calls::phone_calls(&mut net);
+    net.run_for(2_000);
+    net.phone.ponders = true;
+    net.with(A, |gw, now| gw.hold(now, &leg, true)).unwrap();
+    net.run_for(100);
+    let rack = net.phone.unpracked.take().expect("ringing asks for it");
+    net.with_phone(|p, now| p.prack(now, &rack, Some(&sdp(2, "sendrecv"))));
+    net.run_for(100);
+    assert_eq!(net.traffic.get("491"), Some(&1));
+    net.run_for(FOREVER);
+    assert_eq!(net.reason(A, &leg).as_deref(), Some("timeout"), "the phone never answers the hold");
+    net.check_end("glare");
 }
