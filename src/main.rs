@@ -25,7 +25,7 @@ use branchline::io::outbox_fault;
 use branchline::io::outbox_rows::{Op, RecordingRow};
 use branchline::io::outbox_store::{self, Store};
 use branchline::io::recorder::Recorder;
-use branchline::io::recovery::{Found, recover};
+use branchline::io::recovery::recover;
 use branchline::io::rtp_ports::PortPool;
 use branchline::io::secrets;
 use branchline::io::shell::{Parts, Shell};
@@ -216,8 +216,6 @@ fn mind_recordings(executor: &Executor, shell: &Rc<Shell>, cut: Vec<RecordingRow
     executor.spawn(upload::run(Rc::clone(shell), Rules::new(shell.settings())));
 }
 
-type Left = (Found, u64, Vec<(Destination, u64)>);
-
 /// What earlier lives left in the outbox, and the outbox at work.
 struct KeptOutbox {
     outbox: Outbox,
@@ -231,14 +229,19 @@ struct KeptOutbox {
 impl KeptOutbox {
     fn open(config: &Config) -> Result<Self, String> {
         let now = clock::now();
+        let read = |store: &mut Store| {
+            let found = recover(store, config, now.utc)?;
+            Ok::<_, outbox_fault::Fault>((found, store.next_row()?, store.targets()?))
+        };
         let mut store = Store::open(&config.state_dir)?;
-        let mut left = left(&mut store, config, now.utc);
-        if let Err(e) = left {
-            // It could be opened, but not read.
-            store = store.give_up(e)?;
-            left = self::left(&mut store, config, now.utc);
-        }
-        let (found, next_row, waiting) = left.map_err(|e| format!("the outbox: {e}"))?;
+        let (found, next_row, waiting) = match read(&mut store) {
+            Ok(all) => all,
+            Err(e) => {
+                // It could be opened, but not read.
+                store = store.give_up(e)?;
+                read(&mut store).map_err(|e| format!("the outbox: {e}"))?
+            }
+        };
         if found.legs + found.recordings > 0 {
             log::warn!(legs = found.legs, recordings = found.recordings; "the last run was cut: what it left is told of");
         }
@@ -251,12 +254,6 @@ impl KeptOutbox {
         let outbox = Outbox::start(store, limits, told, now).map_err(|e| format!("outbox thread: {e}"))?;
         Ok(Self { outbox, news, next_row, waiting, tracks: found.tracks, untold: found.untold })
     }
-}
-
-/// What is in the outbox: the end of what a crash has cut, the number of the next event, and who events wait for.
-fn left(store: &mut Store, config: &Config, now: Utc) -> Result<Left, outbox_fault::Fault> {
-    let found = recover(store, config, now)?;
-    Ok((found, store.next_row()?, store.targets()?))
 }
 
 /// `branchline outbox list` and `drop`: what waits to be delivered, while the gateway does not run.

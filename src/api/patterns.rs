@@ -15,8 +15,15 @@ pub struct Pattern {
     compiled: LazyLock<Option<Regex>>,
 }
 
+/// URLs without user and password.
+macro_rules! url {
+    () => {
+        r"https?://([A-Za-z0-9]([A-Za-z0-9_.\-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?([/?][!-~]*)?"
+    };
+}
+
 macro_rules! pattern {
-    ($(#[$doc:meta])* $name:ident, $text:literal, $allowed:literal) => {
+    ($(#[$doc:meta])* $name:ident, $text:expr, $allowed:literal) => {
         $(#[$doc])*
         pub static $name: Pattern =
             Pattern { text: $text, allowed: $allowed, compiled: LazyLock::new(|| Regex::new($text).ok()) };
@@ -26,13 +33,13 @@ macro_rules! pattern {
 pattern!(
     /// URLs that are fetched or posted to.
     URL,
-    r"^https?://([A-Za-z0-9]([A-Za-z0-9_.\-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?([/?][!-~]*)?$",
+    concat!("^", url!(), "$"),
     "an http:// or https:// URL without user and password"
 );
 pattern!(
     /// URLs of webhooks; empty means none.
     HOOK_URL,
-    r"^(https?://([A-Za-z0-9]([A-Za-z0-9_.\-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?([/?][!-~]*)?)?$",
+    concat!("^(", url!(), ")?$"),
     "an http:// or https:// URL without user and password"
 );
 pattern!(
@@ -81,7 +88,7 @@ pattern!(
 pattern!(
     /// Sounds: URLs, and names in the directory of prompts.
     SOUND_URL,
-    r"^(https?://([A-Za-z0-9]([A-Za-z0-9_.\-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?([/?][!-~]*)?|file:[A-Za-z0-9_\-][A-Za-z0-9_.\-]{0,100}(/[A-Za-z0-9_\-][A-Za-z0-9_.\-]{0,100}){0,8})$",
+    concat!("^(", url!(), r"|file:[A-Za-z0-9_\-][A-Za-z0-9_.\-]{0,100}(/[A-Za-z0-9_\-][A-Za-z0-9_.\-]{0,100}){0,8})$"),
     "an http:// or https:// URL without user and password, or file: and a name in the directory of prompts"
 );
 

@@ -139,7 +139,6 @@ impl Gateway {
             accept_dtmf: wanted.accept_dtmf,
             ring_until: (ring > 0).then(|| now.mono + std::time::Duration::from_secs(ring)),
             max_duration: wanted.max_duration,
-            makes_room: !wanted.room_id.is_empty(),
             wants_room: Some(wanted.room_id).filter(|r| !r.is_empty()),
             ..Leg::new(id, Kind::SipOutbound, Phase::Inviting(Box::new(inviting)), now)
         };

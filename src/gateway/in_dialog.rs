@@ -98,12 +98,8 @@ impl Gateway {
         self.tx.respond(now.mono, tx, 200, &draft);
         if let Some(leg) = self.legs.get_mut(id) {
             leg.reinvite = Some(tx);
-            leg.flow = Some(source);
             leg.offer_in_ack = offer.is_none().then_some(request.common.cseq);
-            if let Some(dialog) = leg.dialog_mut() {
-                dialog.refresh_target(&request.common.contacts);
-                dialog.move_pin(Self::uri_of(source));
-            }
+            leg.follow(request, source);
         }
         if offer.is_some() {
             self.stream_changed(now, id);
@@ -280,6 +276,17 @@ impl Gateway {
 fn renew_keys(local: &mut Local, in_use: Option<Keyed>, rng: &mut Rng) {
     if let Some(keys) = &mut local.keys {
         **keys = OurKeys::renewed(rng, in_use.map(|k| k.ours));
+    }
+}
+
+impl Leg {
+    /// The far end is where this request of its came from, and where its Contact says (RFC 3261 §12.2.2).
+    pub(super) fn follow(&mut self, request: &Request, source: Target) {
+        self.flow = Some(source);
+        if let Some(dialog) = self.dialog_mut() {
+            dialog.refresh_target(&request.common.contacts);
+            dialog.move_pin(Gateway::uri_of(source));
+        }
     }
 }
 

@@ -198,10 +198,8 @@ pub struct Leg {
     pub max_duration: u32,
     /// It ends then whatever happens.
     pub max_until: Option<Instant>,
-    /// A room to join once there is media.
+    /// A room to join once there is media; if somebody has deleted it meanwhile, it is made again.
     pub wants_room: Option<String>,
-    /// It was placed for that room: if somebody has deleted it meanwhile, it is made again.
-    pub makes_room: bool,
     /// Its media is closed.
     pub closed: bool,
     /// What its media reported at the end.

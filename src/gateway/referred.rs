@@ -89,6 +89,8 @@ impl Gateway {
         let referrer = referral.referrer;
         // Where the referrer is now; where it was when it asked, if it has gone.
         let room = self.legs.get(referrer).map_or(referral.room, |l| l.room.clone());
+        // One that was deleted since then stays so.
+        let room = room.filter(|r| self.rooms.contains_key(r));
         if let Some(leg) = self.legs.get_mut(id) {
             leg.wants_room = room;
         }

@@ -100,11 +100,7 @@ impl Gateway {
         }
         self.tx.respond(now.mono, tx, 200, &draft);
         if let Some(leg) = self.legs.get_mut(id).filter(|_| answered) {
-            leg.flow = Some(source);
-            if let Some(dialog) = leg.dialog_mut() {
-                dialog.refresh_target(&request.common.contacts);
-                dialog.move_pin(Self::uri_of(source));
-            }
+            leg.follow(request, source);
         }
         if offer.is_some() {
             self.stream_changed(now, id);

@@ -66,14 +66,11 @@ impl Gateway {
     /// media and the caller can.
     pub(super) fn send_provisional(&mut self, now: Now, id: LegId, tx: ServerId, code: u16, draft: Draft) {
         let describes = draft.get("Content-Type").is_some();
-        let asks = |field: &'static str| {
-            let request = self.tx.request_of(tx);
-            request.is_some_and(|r| r.common.headers.has_token(field, "100rel"))
-        };
+        let Some(request) = self.tx.request_of(tx) else { return };
+        let invite = request.common.cseq;
+        let asks = |field: &'static str| request.common.headers.has_token(field, "100rel");
         // The first reliable response to an INVITE without an offer would have to make one (RFC 3262 §5).
-        let offerless = self.tx.request_of(tx).is_some_and(|r| r.common.body.is_empty());
-        let invite = self.tx.request_of(tx).map_or(0, |r| r.common.cseq);
-        if offerless && asks("Require") {
+        if request.common.body.is_empty() && asks("Require") {
             return;
         }
         if !(asks("Require") || describes && asks("Supported")) {

@@ -283,11 +283,10 @@ impl Gateway {
             let outcome = self.join(now, id, &room).map(Reply::Joined);
             self.reply(handle, outcome);
         }
-        let Some(leg) = self.legs.get_mut(id) else { return };
-        let makes = std::mem::take(&mut leg.makes_room);
-        let Some(room) = leg.wants_room.take() else { return };
-        let made = if makes { self.room_of_call(now, &room) } else { Ok(()) };
-        if let Err(e) = made.and_then(|()| self.join(now, id, &room)) {
+        let wanted = self.legs.get_mut(id).and_then(|l| l.wants_room.take());
+        if let Some(room) = wanted
+            && let Err(e) = self.room_of_call(now, &room).and_then(|()| self.join(now, id, &room))
+        {
             log::warn!(leg = self.leg_name(id), error:% = e; "the leg could not join its room");
         }
     }

@@ -68,8 +68,10 @@ impl Gateway {
         if let Some(old) = self.legs.get(before.leg) {
             before.look_at(old);
         }
+        // One that was deleted since then stays so.
+        let room = before.room.filter(|r| self.rooms.contains_key(r));
         let Some(leg) = self.legs.get_mut(id) else { return };
-        (leg.wants_room, leg.muted, leg.deaf) = (before.room, before.muted, before.deaf);
+        (leg.wants_room, leg.muted, leg.deaf) = (room, before.muted, before.deaf);
         leg.accept_dtmf = before.accept_dtmf;
         if let Some(slot) = leg.slot {
             self.media.push_back(Command::Mute { slot, on: before.muted });

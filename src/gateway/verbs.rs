@@ -69,7 +69,6 @@ impl Leg {
             max_duration: 0,
             max_until: None,
             wants_room: None,
-            makes_room: false,
             closed: false,
             quality: None,
             askers: Vec::new(),

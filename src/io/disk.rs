@@ -1,6 +1,9 @@
-//! What a disk says that takes nothing. A gateway goes on without: calls need no disk.
+//! What a disk says that takes nothing. A gateway goes on without: calls need no disk. And directories on it.
 
+use std::fs::DirBuilder;
 use std::io::{Error, ErrorKind};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
 
 use rustix::io::Errno;
 
@@ -12,6 +15,14 @@ pub fn refuses(e: &Error) -> bool {
     let broken = [Errno::IO, Errno::UCLEAN, Errno::BADMSG, Errno::NXIO, Errno::STALE];
     matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem)
         || broken.iter().any(|n| e.raw_os_error() == Some(n.raw_os_error()))
+}
+
+/// Makes a directory (mode 0700), and those above it, where it is missing.
+///
+/// # Errors
+/// What the operating system says.
+pub fn make_directory(dir: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 #[cfg(test)]

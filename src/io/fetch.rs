@@ -1,9 +1,8 @@
 //! Where sounds come from: URLs, fetched into a temporary file with limits of size and time, and the directory of
 //! prompts.
 
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -51,7 +50,7 @@ fn empty(dir: &Path) -> std::io::Result<()> {
     if dir.is_dir() {
         std::fs::remove_dir_all(dir)?;
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+    disk::make_directory(dir)
 }
 
 impl Sounds {
@@ -101,8 +100,7 @@ impl Sounds {
         }
         let mut fetched = Fetched { path: self.dir.join(name), temporary: Some((0, Arc::clone(&self.held))) };
         // The disk may not have taken the directory when the gateway started.
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
-        let mut out = made
+        let mut out = disk::make_directory(&self.dir)
             .and_then(|()| File::create(&fetched.path))
             .map_err(|e| format!("the sound cannot be kept: {e}"))?;
         let mut body = reply.into_body().into_reader();

@@ -1,7 +1,5 @@
 //! The recorder thread: takes frames from rings, writes WAV files whose header is valid at all times.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,6 +10,7 @@ use std::time::{Duration, Instant};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::clock;
+use super::disk;
 use super::syncer::{Synced, Syncer};
 use super::wav_file::WavFile;
 use super::wav_repair::{Facts, HEADER, examine, repair};
@@ -248,10 +247,8 @@ pub(super) fn room_for(file: &Path, min_free: u64) -> Result<(), String> {
 
 fn create(job: Job, ring: Consumer<i16>, shared: Arc<Shared>, min_free: u64) -> Result<Open, String> {
     let path = Path::new(&job.file);
-    if let Some(dir) = path.parent()
-        && !dir.is_dir()
-    {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| e.to_string())?;
+    if let Some(dir) = path.parent() {
+        disk::make_directory(dir).map_err(|e| e.to_string())?;
     }
     room_for(path, min_free)?;
     let writer = WavFile::create(path, job.file_rate, job.channels).map_err(|e| e.to_string())?;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,7 +31,7 @@ impl State {
     /// # Errors
     /// What the operating system says.
     pub fn open(dir: &Path) -> io::Result<Self> {
-        match make(dir) {
+        match disk::make_directory(dir) {
             Err(e) if disk::refuses(&e) => {
                 log::error!(error:% = e; "the state directory cannot be made: nothing survives a restart");
             }
@@ -58,7 +58,7 @@ impl State {
     /// What the operating system says.
     pub fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
         // The disk may not have taken the directory when the gateway started.
-        make(&self.dir)?;
+        disk::make_directory(&self.dir)?;
         let beside = self.path(&format!(".{name}.new"));
         let mut file =
             fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
@@ -158,10 +158,6 @@ impl State {
         }
         Ok(id)
     }
-}
-
-fn make(dir: &Path) -> io::Result<()> {
-    if dir.is_dir() { Ok(()) } else { fs::DirBuilder::new().recursive(true).mode(0o700).create(dir) }
 }
 
 fn usable(id: &str) -> bool {
