@@ -195,6 +195,14 @@ impl Phone {
         }
         self.heard()[before..].to_vec()
     }
+
+    /// Asserts that another is heard. Three half seconds, as the jitter buffer may have to grow by a frame in the first
+    /// seconds of a call: that spoils one of them.
+    pub fn hears(&self, other: &Self) {
+        self.hear(0.25);
+        let found = correlation(&self.hear(1.5), &other.voice);
+        assert!(found > 0.9, "correlation {found:.3}");
+    }
 }
 
 /// One second of a voice: a sweep between two frequencies, up and down, that repeats without a seam.

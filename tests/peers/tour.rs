@@ -103,7 +103,7 @@ fn the_tour_of_the_readme() {
     b.wait("established");
     a.hear(1.0);
     for (phone, other, own) in [(&a, &voices[1], &voices[0]), (&b, &voices[0], &voices[1])] {
-        let heard = phone.hear(1.0);
+        let heard = phone.hear(1.5);
         let (hears, itself) = (correlation(&heard, other), correlation(&heard, own));
         println!("correlation with the other {hears:.3}, with itself {itself:.4}");
         assert!(hears >= 0.9 && itself <= 0.01);

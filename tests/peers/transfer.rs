@@ -1,15 +1,8 @@
 //! Transfers with real phones: ours and theirs, blind and attended, refused.
 
 use crate::office::Office;
-use crate::phone::{Phone, correlation};
 
 const DIALS: &[(&str, &str)] = &[("SIP_REFER_AUTO_DIAL", "true")];
-
-fn hears(phone: &Phone, other: &Phone) {
-    phone.hear(0.5);
-    let share = correlation(&phone.hear(1.0)[2000..], &other.voice);
-    assert!(share > 0.9, "correlation {share:.3}");
-}
 
 /// Asks for a transfer of a leg to a phone.
 fn transfer(office: &Office, leg: &str, port: u16, replaces: Option<&str>) {
@@ -45,8 +38,8 @@ fn we_send_a_phone_to_another() {
     b.wait("established");
     assert_eq!(office.event("leg.transfer_completed")["status_code"], 200);
     assert_eq!(office.ended(&leg), "transfer_completed");
-    hears(&a, &b);
-    hears(&b, &a);
+    a.hears(&b);
+    b.hears(&a);
 }
 
 #[test]
@@ -82,8 +75,8 @@ fn we_connect_two_phones_of_ours() {
     b.wait("incoming");
     b.say("answer");
     assert_eq!(office.event("leg.transfer_completed")["status_code"], 200);
-    hears(&a, &b);
-    hears(&b, &a);
+    a.hears(&b);
+    b.hears(&a);
     assert_eq!(office.gateway.get("/v1/legs").json(), serde_json::json!([]), "both legs have ended");
 }
 
@@ -99,7 +92,7 @@ fn a_phone_sends_its_caller_to_another() {
     let failed = office.event("leg.transfer_failed");
     assert_eq!((&failed["leg_id"], &failed["status_code"]), (&leg.as_str().into(), &404.into()));
     a.wait("failed");
-    hears(&b, &a);
+    b.hears(&a);
     a.say("transfer sip:user@127.0.0.1:5592");
     c.wait("incoming");
     c.say("answer");
@@ -108,8 +101,8 @@ fn a_phone_sends_its_caller_to_another() {
     assert_eq!((&completed["leg_id"], &completed["status_code"]), (&leg.as_str().into(), &200.into()));
     a.wait("done");
     assert_eq!(office.ended(&leg), "transfer_completed");
-    hears(&b, &c);
-    hears(&c, &b);
+    b.hears(&c);
+    c.hears(&b);
 }
 
 #[test]
@@ -131,8 +124,8 @@ fn a_phone_connects_two_rooms_by_attended_transfer() {
     let mut wanted = vec![first, second];
     wanted.sort();
     assert_eq!(ended, wanted);
-    hears(&b, &c);
-    hears(&c, &b);
+    b.hears(&c);
+    c.hears(&b);
 }
 
 #[test]
