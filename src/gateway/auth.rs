@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::core::Gateway;
 use super::leg::LegId;
+use super::trunk::TrunkId;
 use crate::base::time::Now;
 use crate::sip::dialog::Dialog;
 use crate::sip::digest::{Authentication, Credentials};
@@ -42,20 +43,22 @@ impl LegAuth {
     }
 }
 
-/// The BYE that an ended leg owes once the ACK is in (RFC 3261 §15).
-#[derive(Debug)]
-pub struct Farewell {
-    pub(super) dialog: Dialog,
+/// What a BYE needs of its leg, which may be gone when it is sent or challenged.
+#[derive(Debug, Clone)]
+pub struct Parting {
+    /// The connection or address the dialog came along.
     pub(super) flow: Option<Target>,
+    /// Credentials for who challenges it.
     pub(super) auth: Option<LegAuth>,
+    /// The trunk it goes through.
+    pub(super) trunk: Option<TrunkId>,
 }
 
-/// A BYE that may be challenged after its leg is gone.
+/// The BYE that an ended leg owes once the ACK is in (RFC 3261 §15), or one that may be challenged.
 #[derive(Debug)]
 pub struct Bye {
     pub(super) dialog: Dialog,
-    pub(super) flow: Option<Target>,
-    pub(super) auth: LegAuth,
+    pub(super) parting: Parting,
 }
 
 impl Gateway {
@@ -82,9 +85,11 @@ impl Gateway {
         }
     }
 
-    /// A leg's credentials, for a BYE that outlives it.
-    pub(super) fn authentication_of(&self, id: LegId) -> Option<LegAuth> {
-        self.legs.get(id)?.auth.as_deref().cloned()
+    /// What a BYE of this leg needs.
+    pub(super) fn parting_of(&self, id: LegId) -> Parting {
+        let leg = self.legs.get(id);
+        let auth = leg.and_then(|l| l.auth.as_deref().cloned());
+        Parting { flow: leg.and_then(|l| l.flow), auth, trunk: leg.and_then(|l| l.trunk) }
     }
 
     /// The ACK to a 2xx carries what its INVITE carried (RFC 3261 §22.1).
@@ -98,22 +103,17 @@ impl Gateway {
     }
 
     /// Sends a BYE to an address.
-    pub(super) fn send_bye_to(&mut self, now: Now, target: Target, mut draft: Draft, bye: Option<Box<Bye>>) {
-        let Some(mut bye) = bye else {
-            // Without room for the transaction the far end learns of it by its own timers.
-            let _sent = self.tx.request(now.mono, &Method::Bye, draft, target);
-            return;
-        };
-        let cnonce = self.rng.token();
-        let known = bye.auth.asked == Some(target.addr.ip());
-        if known {
-            add_fields(&mut bye.auth.state, &Method::Bye, &mut draft, &cnonce);
+    pub(super) fn send_bye_to(&mut self, now: Now, target: Target, mut draft: Draft, mut bye: Box<Bye>) {
+        // Nobody else gets an answer.
+        let auth = bye.parting.auth.as_mut().filter(|a| a.asked == Some(target.addr.ip()));
+        let known = auth.is_some();
+        if let Some(auth) = auth {
+            add_fields(&mut auth.state, &Method::Bye, &mut draft, &self.rng.token());
         }
-        if let Ok(tx) = self.tx.request(now.mono, &Method::Bye, draft, target) {
-            // Nobody else gets an answer.
-            if known {
-                self.byes.insert(tx, bye);
-            }
+        // Without room for the transaction the far end learns of it by its own timers.
+        let sent = self.tx.request(now.mono, &Method::Bye, draft, target);
+        if let (Ok(tx), true) = (sent, known) {
+            self.byes.insert(tx, bye);
         }
     }
 
@@ -123,10 +123,11 @@ impl Gateway {
             return;
         }
         let Some(mut bye) = self.byes.remove(&tx) else { return };
+        let Some(auth) = bye.parting.auth.as_mut() else { return };
         if matches!(response.code, 401 | 407)
-            && bye.auth.state.challenged(Challenge::all(&response.common.headers))
+            && auth.state.challenged(Challenge::all(&response.common.headers))
         {
-            self.send_bye(now, &mut bye.dialog, bye.flow, Some(bye.auth));
+            self.send_bye(now, &mut bye.dialog, bye.parting);
         }
     }
 }

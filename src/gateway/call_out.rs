@@ -16,9 +16,8 @@ use super::sending::Purpose;
 use super::snapshot::{LegView, view};
 use super::trunk::Way;
 use crate::base::time::Now;
-use crate::sdp::{self, Description, Direction};
+use crate::sdp::{self, Description, Direction, Negotiated};
 use crate::sip::dialog::Dialog;
-use crate::sip::session_timer::SessionExpires;
 use crate::sip::target::{Target, next_hop};
 use crate::sip::transactions::ClientId;
 use crate::wire::crypto::Srtp;
@@ -30,10 +29,6 @@ const ASSERTED: &str = "P-Asserted-Identity";
 
 /// Redirections followed for one call.
 const MAX_REDIRECTS: u8 = 5;
-/// Times that one call asks for a longer session.
-const MAX_LENGTHENED: u8 = 3;
-/// Longest session that a far end can make us ask for, seconds: a day.
-const LONGEST_SESSION: u32 = 86_400;
 
 /// What every INVITE of an outbound leg has in common.
 #[derive(Debug, Clone)]
@@ -126,6 +121,7 @@ impl Gateway {
             request,
             cseq,
             early,
+            rung: Vec::new(),
         };
         let id = self.rng.uuid();
         let ring = u64::from(wanted.ring_timeout);
@@ -263,6 +259,9 @@ impl Gateway {
             self.server_lives(id);
             self.heard_from(id, tx);
         }
+        if calling && (101..=199).contains(&response.code) {
+            self.note_early(id, response);
+        }
         match response.code {
             101..=199 if calling && !self.acknowledge_progress(now, id, response) => {}
             100..=199 if calling => {
@@ -334,16 +333,6 @@ impl Gateway {
         may
     }
 
-    /// 422: a longer session is asked for, if that was not what we asked for already (RFC 4028 §7.3).
-    fn session_too_short(&mut self, id: LegId, response: &Response) -> bool {
-        let least = SessionExpires::least(&response.common.headers);
-        let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get_mut(id) else { return false };
-        let asked = inviting.request.session;
-        inviting.request.session = least;
-        inviting.lengthened += 1;
-        asked > 0 && asked < least && least <= LONGEST_SESSION && inviting.lengthened <= MAX_LENGTHENED
-    }
-
     fn is_answer_of(&self, id: LegId, response: &Response) -> bool {
         let dialog = self.legs.get(id).and_then(Leg::dialog);
         dialog.is_some_and(|d| d.remote.tag() == response.common.to.tag())
@@ -380,12 +369,13 @@ impl Gateway {
         let flow = self.legs.get(id).and_then(|l| l.flow);
         dialog.pinned = self.pinned_to(id, flow);
         self.send_ack(now, tx, &dialog, response.common.cseq, flow);
-        let early = self.legs.get(id).is_some_and(|l| l.stream.is_some());
-        let agreed =
-            if response.common.body.is_empty() && early { Ok(()) } else { self.take_answer(id, response) };
+        let agreed = if response.common.body.is_empty() && self.answer_was_early(id, &dialog) {
+            Ok(())
+        } else {
+            self.take_answer(id, response)
+        };
         if let Err(reason) = agreed {
-            let auth = self.authentication_of(id);
-            self.send_bye(now, &mut dialog, flow, auth);
+            self.send_bye(now, &mut dialog, self.parting_of(id));
             return self.end(now, id, reason);
         }
         if let Some(leg) = self.legs.get_mut(id) {
@@ -401,14 +391,18 @@ impl Gateway {
 
     /// Notes what an answer agrees to; the reason to end the call when it agrees to nothing.
     fn take_answer(&mut self, id: LegId, response: &Response) -> Result<(), &'static str> {
+        let stream = self.answer_in(id, response)?;
+        self.legs.get_mut(id).ok_or("invite_failed")?.stream = Some(stream);
+        Ok(())
+    }
+
+    /// What an answer agrees to.
+    pub(super) fn answer_in(&self, id: LegId, response: &Response) -> Result<Negotiated, &'static str> {
         let answer = Description::parse(&response.common.body).map_err(|_| "invite_failed")?;
-        let leg = self.legs.get_mut(id).ok_or("invite_failed")?;
+        let leg = self.legs.get(id).ok_or("invite_failed")?;
         let fallback = leg.flow.map_or(IpAddr::from([0, 0, 0, 0]), |f| f.addr.ip());
         let local = leg.local.as_ref().ok_or("invite_failed")?;
-        let stream =
-            sdp::accept(&answer, local, &leg.codecs, true, fallback).map_err(|_| "connect_failed")?;
-        leg.stream = Some(stream);
-        Ok(())
+        sdp::accept(&answer, local, &leg.codecs, true, fallback).map_err(|_| "connect_failed")
     }
 
     /// 3xx: the next target, if there is one that can be called and not too many were tried.
@@ -426,6 +420,9 @@ impl Gateway {
         inviting.redirects.splice(0..0, contacts.into_iter().map(|(_, uri)| uri));
         inviting.redirects.truncate(16);
         if inviting.followed >= MAX_REDIRECTS || inviting.redirects.is_empty() {
+            if let Some(leg) = self.legs.get_mut(id) {
+                leg.refusal.get_or_insert((response.code, response.reason.clone()));
+            }
             return self.end(now, id, "invite_failed");
         }
         inviting.followed += 1;

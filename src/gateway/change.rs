@@ -15,8 +15,11 @@ use crate::sip::dialog::Dialog;
 use crate::sip::transactions::ClientId;
 use crate::wire::{Method, Response};
 
-/// Longest hold by our side: the call ends then.
+/// Longest hold: the call ends then.
 const HOLD_LIMIT: Duration = Duration::from_secs(2 * 3600);
+/// So much longer may the far end hold us, as it may have a limit of its own. That it is gone nothing else would
+/// notice where no session timer runs: RTP is not expected of it.
+const THEIRS_LONGER: Duration = Duration::from_secs(60);
 /// A change that has no final answer by then has failed, and the call with it (RFC 3261 §14.1): timer B.
 const GIVE_UP: Duration = Duration::from_secs(32);
 /// Time until a change that has to wait for another one is tried again.
@@ -34,6 +37,8 @@ pub struct Change {
     wished: Instant,
     /// When the far end was asked last: it has [`GIVE_UP`] to answer.
     asked: Instant,
+    /// Times that a longer session was asked for.
+    pub(super) lengthened: u8,
     step: Step,
 }
 
@@ -77,6 +82,11 @@ impl Change {
 }
 
 impl Leg {
+    /// When a hold that begins at `now` ends the call.
+    pub(super) fn hold_limit(&self, now: Instant) -> Instant {
+        now + HOLD_LIMIT + if self.on_hold { Duration::ZERO } else { THEIRS_LONGER }
+    }
+
     /// The direction that we want for its stream.
     pub(super) fn wanted_direction(&self) -> Direction {
         if self.on_hold { Direction::SendOnly } else { Direction::SendRecv }
@@ -130,7 +140,7 @@ impl Gateway {
     fn begin_change(&mut self, now: Now, id: LegId, wish: Wish, asker: Option<Handle>, reply_by: Instant) {
         let (wished, asked, step) = (now.mono, now.mono, Step::Waiting(now.mono));
         if let Some(leg) = self.legs.get_mut(id) {
-            leg.change = Some(Box::new(Change { wish, asker, reply_by, wished, asked, step }));
+            leg.change = Some(Box::new(Change { wish, asker, reply_by, wished, asked, lengthened: 0, step }));
         }
         self.ask(now, id);
     }
@@ -165,7 +175,7 @@ impl Gateway {
         draft.push("Allow", super::outside::ALLOW);
         draft.push("Supported", super::outside::SUPPORTED);
         draft.push("User-Agent", name.as_str());
-        Self::ask_for_session(timer, ours, &mut draft);
+        Self::ask_for_session(timer, leg.min_session, ours, &mut draft);
         if !update {
             draft.set_body("application/sdp", sdp::offer_again(&local, &stream, direction).into_bytes());
         }
@@ -225,6 +235,10 @@ impl Gateway {
                 self.ask(now, id);
             }
             491 => self.change_collided(now, id),
+            422 if self.change_too_short(id, response) => {
+                self.outgoing.remove(&tx);
+                self.ask(now, id);
+            }
             // The dialog is no more (RFC 3261 §12.2.1.2).
             408 | 481 => self.change_unanswered(now, id),
             // It allows UPDATE in one breath and refuses it in the next.
@@ -260,7 +274,6 @@ impl Gateway {
         if let (Some(leg), Wish::Hold | Wish::Resume) = (self.legs.get_mut(id), wish) {
             let on = wish == Wish::Hold;
             leg.on_hold = on;
-            leg.hold_until = on.then(|| now.mono + HOLD_LIMIT);
             self.media.extend(leg.slot.map(|slot| Command::Hold { slot, on }));
         }
         self.change_over(now, id, Ok(()));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::auth::{Bye, Farewell, LegAuth};
+use super::auth::{Bye, Parting};
 use super::event::{Event, Hook};
 use super::leg::{Leg, LegId, Phase};
 use super::playback::Playback;
@@ -59,11 +59,11 @@ pub struct Gateway {
     /// What our own requests are for.
     pub(super) outgoing: BTreeMap<ClientId, Purpose>,
     /// Dialogs of ended legs that owe a BYE once the ACK is in (RFC 3261 §15).
-    pub(super) farewells: BTreeMap<ServerId, Farewell>,
+    pub(super) farewells: BTreeMap<ServerId, Bye>,
     /// Tags of forks that have been ended, by INVITE.
     pub(super) ended_forks: BTreeMap<ClientId, Vec<String>>,
-    /// Credentials for what becomes of INVITEs that nobody waits for.
-    pub(super) forsaken: BTreeMap<ClientId, LegAuth>,
+    /// What the BYE to a late answer needs, of INVITEs that nobody waits for.
+    pub(super) forsaken: BTreeMap<ClientId, Parting>,
     /// INVITEs to phones, which are reached only the way they registered.
     pub(super) pinned: BTreeSet<ClientId>,
     /// Dialogs that ended a moment ago: their late requests are answered even if they come from far away.
@@ -279,7 +279,7 @@ impl Gateway {
                 transactions::Event::Ack(request) => self.ack_received(now, &request),
                 transactions::Event::Cancelled(tx) => self.cancelled(now, tx),
                 transactions::Event::Response(tx, response) => self.response(now, tx, &response),
-                transactions::Event::Failed(tx, _) => self.request_failed(now, tx),
+                transactions::Event::Failed(tx, why) => self.request_failed(now, tx, why),
                 transactions::Event::AckMissing(tx) => self.ack_missing(now, tx),
                 transactions::Event::Gone(tx) => {
                     self.outgoing.remove(&tx);

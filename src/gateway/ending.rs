@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::auth::Farewell;
+use super::auth::Bye;
 use super::core::{Gateway, LAST_WORD};
 use super::leg::{LegId, Phase};
 use super::listening::quality_json;
@@ -26,8 +26,7 @@ impl Gateway {
             }
             Phase::Answered { tx, dialog } => {
                 // BYE may not go out before the ACK is in (RFC 3261 §15).
-                let auth = leg.auth.as_deref().cloned();
-                let farewell = Farewell { dialog: dialog.as_ref().clone(), flow: leg.flow, auth };
+                let farewell = Bye { dialog: dialog.as_ref().clone(), parting: self.parting_of(id) };
                 self.farewells.insert(*tx, farewell);
             }
             Phase::Up { .. } => return self.bye_now(now, id, reason),
@@ -38,19 +37,16 @@ impl Gateway {
 
     /// BYE, whatever the dialog waits for.
     pub(super) fn bye_now(&mut self, now: Now, id: LegId, reason: &str) {
-        let Some(leg) = self.legs.get_mut(id) else { return };
-        let flow = leg.flow;
-        if let Some(mut dialog) = leg.dialog().cloned() {
-            let auth = self.authentication_of(id);
-            self.send_bye(now, &mut dialog, flow, auth);
+        if let Some(mut dialog) = self.legs.get(id).and_then(|l| l.dialog().cloned()) {
+            self.send_bye(now, &mut dialog, self.parting_of(id));
         }
         self.end(now, id, reason);
     }
 
     /// The BYE that an ended leg owed.
     pub(super) fn say_farewell(&mut self, now: Now, tx: ServerId) {
-        if let Some(Farewell { mut dialog, flow, auth }) = self.farewells.remove(&tx) {
-            self.send_bye(now, &mut dialog, flow, auth);
+        if let Some(Bye { mut dialog, parting }) = self.farewells.remove(&tx) {
+            self.send_bye(now, &mut dialog, parting);
         }
     }
 
@@ -77,12 +73,12 @@ impl Gateway {
         }
         self.incoming.retain(|_, l| *l != id);
         self.pending.retain(|_, p| !p.is_for(id));
-        let auth = self.authentication_of(id);
+        let parting = self.parting_of(id);
         for (tx, purpose) in &mut self.outgoing {
             match purpose {
                 Purpose::Invite(of) if *of == id => {
                     *purpose = Purpose::Abandoned;
-                    self.forsaken.extend(auth.clone().map(|auth| (*tx, auth)));
+                    self.forsaken.insert(*tx, parting.clone());
                 }
                 Purpose::Change(of) if *of == id => *purpose = Purpose::Over,
                 Purpose::Invite(_)
@@ -101,6 +97,7 @@ impl Gateway {
         self.referral_over(now, id, reason);
         self.join_failed(id);
         self.leave_to_successor(id);
+        self.leave_to_referred(id);
         if let Some(room) = self.legs.get(id).and_then(|l| l.room.clone()) {
             self.leave(now, id, &room);
         }

@@ -1,5 +1,6 @@
 //! Calls to a user of ours: all of the user's phones ring, the first to answer has the call (RFC 3261 §16.7).
 
+use super::auth::Parting;
 use super::core::Gateway;
 use super::leg::{Inviting, Leg, LegId, Phase};
 use super::registrar::Binding;
@@ -77,10 +78,8 @@ impl Gateway {
     /// No leg takes the answer of an INVITE any more. A fork that answers all the same gets a BYE, for which the
     /// credentials of the call are kept as long as an answer may come.
     fn forsake(&mut self, tx: ClientId) {
-        if let Some(Purpose::Invite(id)) = self.outgoing.insert(tx, Purpose::Abandoned)
-            && let Some(auth) = self.authentication_of(id)
-        {
-            self.forsaken.insert(tx, auth);
+        if let Some(Purpose::Invite(id)) = self.outgoing.insert(tx, Purpose::Abandoned) {
+            self.forsaken.insert(tx, self.parting_of(id));
         }
     }
 
@@ -99,11 +98,12 @@ impl Gateway {
         dialog.local_seq = dialog.local_seq.saturating_add(MAX_PRACKS);
         dialog.pinned = flow.filter(|_| self.pinned.contains(&tx)).and_then(Self::uri_of);
         self.send_ack(now, tx, &dialog, response.common.cseq, flow);
-        let auth = match self.outgoing.get(&tx) {
-            Some(Purpose::Invite(id)) => self.authentication_of(*id),
+        let parting = match self.outgoing.get(&tx) {
+            Some(Purpose::Invite(id)) => Some(self.parting_of(*id)),
             Some(_) | None => self.forsaken.get(&tx).cloned(),
         };
-        self.send_bye(now, &mut dialog, flow, auth);
+        let parting = parting.unwrap_or(Parting { flow, auth: None, trunk: None });
+        self.send_bye(now, &mut dialog, Parting { flow, ..parting });
     }
 
     /// One of several phones has refused the call, or cannot be reached: true while others ring. Declining is for

@@ -181,8 +181,10 @@ impl Gateway {
         let held = leg.on_hold || !stream.direction.sends();
         if leg.held != held {
             leg.held = held;
+            leg.hold_until = held.then(|| leg.hold_limit(now.mono));
             let kind = leg.kind.as_str();
             let event = if held { "leg.hold" } else { "leg.unhold" };
+            self.reschedule(id);
             self.publish(now, id, event, vec![("leg_type", kind.into())]);
         }
     }

@@ -105,6 +105,8 @@ pub struct Inviting {
     pub cseq: u32,
     /// Early dialogs in which provisional responses were acknowledged.
     pub early: Vec<Early>,
+    /// Their tags of all early dialogs, as many as are kept.
+    pub rung: Vec<String>,
 }
 
 /// A call leg.
@@ -124,7 +126,7 @@ pub struct Leg {
     pub held: bool,
     /// We have put the far end on hold.
     pub on_hold: bool,
-    /// Our hold ends the call then.
+    /// A hold, by whichever end, that ends the call then.
     pub hold_until: Option<Instant>,
     /// A hold or resume of ours that is not done.
     pub change: Option<Box<Change>>,
@@ -138,6 +140,8 @@ pub struct Leg {
     pub reliable: Option<Box<Reliable>>,
     /// The session ends unless it is refreshed.
     pub timer: Option<SessionTimer>,
+    /// Shortest session that anybody on the way takes, seconds (`Min-SE`); 0: nobody has said so.
+    pub min_session: u32,
     /// Its far end takes UPDATE.
     pub knows_update: bool,
     /// Credentials for who challenges its requests.
@@ -219,6 +223,12 @@ impl Leg {
             }
             Phase::Inviting(_) | Phase::Ringing { .. } | Phase::Answered { .. } => "ringing",
         }
+    }
+
+    /// Over; its last event may still be to come.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        matches!(self.phase, Phase::Ending { .. })
     }
 
     /// The dialog, once there is one.

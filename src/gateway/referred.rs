@@ -71,6 +71,16 @@ impl Gateway {
         })
     }
 
+    /// A leg ends while the call it asked for is placed: that one is to join what it was in to the last.
+    pub(super) fn leave_to_referred(&mut self, id: LegId) {
+        let asked = |l: &Leg| l.referral.as_ref().is_some_and(|r| r.referrer == id);
+        let Some(called) = self.legs.iter().find(|(_, l)| asked(l)).map(|(called, _)| called) else { return };
+        let room = self.legs.get(id).and_then(|l| l.room.clone());
+        if let Some(referral) = self.legs.get_mut(called).and_then(|l| l.referral.as_mut()) {
+            referral.room = room;
+        }
+    }
+
     /// A provisional response to the call of a transfer.
     pub(super) fn referral_progressed(&mut self, now: Now, id: LegId, code: u16, reason: &str) {
         let Some(referral) = self.legs.get_mut(id).and_then(|l| l.referral.as_mut()) else { return };
@@ -88,7 +98,8 @@ impl Gateway {
         let Some(referral) = leg.referral.take() else { return };
         let referrer = referral.referrer;
         // Where the referrer is now; where it was when it asked, if it has gone.
-        let room = self.legs.get(referrer).map_or(referral.room, |l| l.room.clone());
+        let there = self.legs.get(referrer).filter(|l| !l.is_ending());
+        let room = there.map_or(referral.room, |l| l.room.clone());
         // One that was deleted since then stays so.
         let room = room.filter(|r| self.rooms.contains_key(r));
         if let Some(leg) = self.legs.get_mut(id) {
@@ -118,8 +129,7 @@ impl Gateway {
 
     fn referral_failed(&mut self, now: Now, referrer: LegId, code: u16, reason: &str) {
         self.notify_referrer(now, referrer, code, reason);
-        let alive = self.legs.get(referrer).is_some_and(|l| !matches!(l.phase, Phase::Ending { .. }));
-        if alive {
+        if self.legs.get(referrer).is_some_and(|l| !l.is_ending()) {
             let fields = vec![("status_code", code.into()), ("reason", reason.into())];
             self.publish(now, referrer, "leg.transfer_failed", fields);
         }
@@ -137,8 +147,8 @@ impl Gateway {
         draft.push("Subscription-State", state);
         draft.push("Contact", contact);
         draft.set_body("message/sipfrag;version=2.0", format!("SIP/2.0 {code} {reason}\r\n").into_bytes());
-        let last = (200..300).contains(&code).then_some(referrer);
-        self.send(now, &hop, flow, What::Notify(last, draft));
+        let last = (200..300).contains(&code);
+        self.send(now, &hop, flow, What::Notify(referrer, last, draft));
     }
 
     /// The referrer knows that its transfer went well, or is not there to be told: its call is over.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::core::Gateway;
 use super::in_dialog::too_early;
-use super::leg::{LegId, Phase};
+use super::leg::{Leg, LegId, Phase};
 use crate::base::time::Now;
 use crate::sip::session_timer::{self, Refresher, SessionExpires, SessionTimer};
 use crate::sip::target::Target;
@@ -14,6 +14,18 @@ use crate::wire::{Draft, Request, Response};
 
 /// Shortest session a far end may grant, seconds: below it refreshes would be all there is.
 const SHORTEST: u32 = 30;
+/// Times that one call, or one refresh, asks for a longer session.
+const MAX_LENGTHENED: u8 = 3;
+/// Longest session that a far end can make us ask for, seconds: a day.
+const LONGEST_SESSION: u32 = 86_400;
+
+impl Leg {
+    /// Remembers a `Min-SE`: later refreshes ask for no less (§7.4).
+    fn note_min_session(&mut self, headers: &Headers) {
+        let said = headers.get("Min-SE").map(|_| SessionExpires::least(headers));
+        self.min_session = self.min_session.max(said.filter(|s| *s <= LONGEST_SESSION).unwrap_or(0));
+    }
+}
 
 impl Gateway {
     /// Adds to our 2xx what it says of the session's end, and starts the timer.
@@ -27,6 +39,7 @@ impl Gateway {
         }
         let Some(leg) = self.legs.get_mut(id) else { return };
         leg.knows_update |= asked.has_token("Allow", "UPDATE");
+        leg.note_min_session(asked);
         let ours = granted.is_some_and(|g| g.refresher == Some(Refresher::Uas));
         leg.timer = granted.map(|g| SessionTimer::new(g.interval, ours, now.mono));
         self.reschedule(id);
@@ -54,10 +67,36 @@ impl Gateway {
     }
 
     /// Adds to a refresh of ours how long the session is to last; roles stay as they are (§7.4).
-    pub(super) fn ask_for_session(timer: Option<SessionTimer>, ours: bool, draft: &mut Draft) {
+    pub(super) fn ask_for_session(timer: Option<SessionTimer>, least: u32, ours: bool, draft: &mut Draft) {
         let Some(timer) = timer else { return };
         let refresher = Some(if ours { Refresher::Uac } else { Refresher::Uas });
-        draft.push("Session-Expires", SessionExpires { interval: timer.interval, refresher }.to_string());
+        let interval = timer.interval.max(least);
+        draft.push("Session-Expires", SessionExpires { interval, refresher }.to_string());
+        if least > 0 {
+            draft.push("Min-SE", least.to_string());
+        }
+    }
+
+    /// 422: a longer session is asked for, if that was not what we asked for already (RFC 4028 §7.3).
+    pub(super) fn session_too_short(&mut self, id: LegId, response: &Response) -> bool {
+        let least = SessionExpires::least(&response.common.headers);
+        let Some(leg) = self.legs.get_mut(id) else { return false };
+        leg.note_min_session(&response.common.headers);
+        let Phase::Inviting(inviting) = &mut leg.phase else { return false };
+        let asked = inviting.request.session;
+        inviting.request.session = least;
+        inviting.lengthened += 1;
+        asked > 0 && asked < least && least <= LONGEST_SESSION && inviting.lengthened <= MAX_LENGTHENED
+    }
+
+    /// 422 to a refresh or hold: somebody who has come in on the way wants longer sessions (§7.3).
+    pub(super) fn change_too_short(&mut self, id: LegId, response: &Response) -> bool {
+        let Some(leg) = self.legs.get_mut(id) else { return false };
+        let asked = leg.timer.map_or(0, |t| t.interval.max(leg.min_session));
+        leg.note_min_session(&response.common.headers);
+        let Some(change) = &mut leg.change else { return false };
+        change.lengthened += 1;
+        asked > 0 && asked < leg.min_session && change.lengthened <= MAX_LENGTHENED
     }
 
     /// Something of a session timer is due.

@@ -9,12 +9,14 @@ use serde_json::Value;
 use super::core::Gateway;
 use super::error::GatewayError;
 use crate::base::time::{Now, Utc};
+use crate::config::User;
 use crate::sip::digest::Secret;
 use crate::sip::digest_server::Verdict;
 use crate::sip::target::Target;
 use crate::sip::transactions::ServerId;
 use crate::wire::authorization::Authorization;
-use crate::wire::{Draft, Host, NameAddr, Request, Uri};
+use crate::wire::challenge::Algorithm;
+use crate::wire::{Draft, Host, Method, NameAddr, Request, Uri};
 
 /// Contacts of one user; a phone that starts anew under another port takes the place of the oldest.
 pub const MAX_CONTACTS: usize = 5;
@@ -98,8 +100,8 @@ impl Gateway {
         }
         let vouched = self.vouched.take().map(|user| (Verdict::Good, user));
         match vouched.or_else(|| self.judge(now, request, source)) {
-            None => return self.challenge(now, tx, source, false),
-            Some((Verdict::Stale, _)) => return self.challenge(now, tx, source, true),
+            None => return self.challenge(now, tx, request, source, false),
+            Some((Verdict::Stale, _)) => return self.challenge(now, tx, request, source, true),
             Some((Verdict::Wrong, _)) => return self.refuse_call(now, tx, 403, "Forbidden"),
             Some((Verdict::Good, name)) if name != to.user() => {
                 return self.refuse_call(now, tx, 403, "Forbidden");
@@ -147,16 +149,23 @@ impl Gateway {
         Some((verdict, answer.username))
     }
 
-    fn challenge(&mut self, now: Now, tx: ServerId, source: Target, stale: bool) {
+    fn challenge(&mut self, now: Now, tx: ServerId, request: &Request, source: Target, stale: bool) {
         let Some(mut draft) = self.tx.draft(tx, 401, "Unauthorized") else { return };
-        self.push_challenges(now, &mut draft, source, stale);
+        self.push_challenges(now, &mut draft, request, source, stale);
         self.tx.respond(now.mono, tx, 401, &draft);
     }
 
-    pub(super) fn push_challenges(&mut self, now: Now, draft: &mut Draft, source: Target, stale: bool) {
+    pub(super) fn push_challenges(
+        &mut self,
+        now: Now,
+        draft: &mut Draft,
+        request: &Request,
+        source: Target,
+        stale: bool,
+    ) {
         let config = std::rc::Rc::clone(&self.config);
-        let sha = config.sip.users.iter().all(|u| !u.password.is_empty() || !u.ha1_sha256.is_empty());
-        for text in self.digest.challenges(now.mono, source.addr.ip(), config.realm(), stale, sha) {
+        let algorithms = algorithms_for(&config.sip.users, request);
+        for text in self.digest.challenges(now.mono, source.addr.ip(), config.realm(), stale, &algorithms) {
             draft.push("WWW-Authenticate", text);
         }
     }
@@ -344,4 +353,26 @@ fn wishes(request: &Request) -> Result<Option<Vec<Wish>>, (u16, &'static str)> {
     };
     let wishes: Option<Vec<Wish>> = c.contacts.iter().map(wish).collect();
     wishes.map(Some).ok_or((400, "Bad Request: a Contact that cannot be called"))
+}
+
+/// What a challenge may ask for, best first: what all users can answer, so that nobody learns from it who is one;
+/// where that is nothing, what the user can who asks.
+fn algorithms_for(users: &[User], request: &Request) -> Vec<Algorithm> {
+    let can = |u: &User, a: Algorithm| {
+        let hash = match a {
+            Algorithm::Sha256 => &u.ha1_sha256,
+            Algorithm::Md5 => &u.ha1,
+        };
+        !(u.password.is_empty() && hash.is_empty())
+    };
+    let all = [Algorithm::Sha256, Algorithm::Md5];
+    let common: Vec<Algorithm> = all.into_iter().filter(|a| users.iter().all(|u| can(u, *a))).collect();
+    if !common.is_empty() {
+        return common;
+    }
+    let c = &request.common;
+    let whose = if request.method == Method::Register { &c.to } else { &c.from };
+    let name = whose.uri.sip().and_then(|u| u.user.as_deref());
+    let user = users.iter().find(|u| Some(u.name.as_str()) == name);
+    all.into_iter().filter(|a| user.is_none_or(|u| can(u, *a))).collect()
 }

@@ -7,6 +7,7 @@ use super::in_dialog::too_early;
 use super::leg::{Leg, LegId, Phase};
 use super::sending::What;
 use crate::base::time::Now;
+use crate::sdp::Negotiated;
 use crate::sip::dialog::Dialog;
 use crate::sip::transactions::ServerId;
 use crate::sip::{T1, TIMEOUT};
@@ -59,6 +60,8 @@ pub struct Early {
     dialog: Dialog,
     /// RSeq of the last provisional response.
     rseq: u32,
+    /// What the answer in one of them agrees to: a 2xx without one confirms it.
+    stream: Option<Negotiated>,
 }
 
 impl Gateway {
@@ -187,6 +190,7 @@ impl Gateway {
         let Some(rseq) = c.headers.get("RSeq").and_then(|v| v.trim().parse::<u32>().ok()) else {
             return true;
         };
+        let answer = self.answer_in(id, response).ok();
         let Some(leg) = self.legs.get_mut(id) else { return false };
         let Phase::Inviting(inviting) = &mut leg.phase else { return false };
         let flow = leg.flow;
@@ -195,7 +199,7 @@ impl Gateway {
         if !known && inviting.early.len() < MAX_EARLY {
             let Ok(mut dialog) = Dialog::uac(response, &inviting.request.target) else { return false };
             dialog.pinned = pinned;
-            inviting.early.push(Early { dialog, rseq: rseq.wrapping_sub(1) });
+            inviting.early.push(Early { dialog, rseq: rseq.wrapping_sub(1), stream: None });
         }
         let mut all = inviting.early.iter_mut();
         let Some(early) = all.find(|e| e.dialog.remote.tag() == c.to.tag()) else { return false };
@@ -203,12 +207,33 @@ impl Gateway {
             return false;
         }
         early.rseq = rseq;
+        early.stream = early.stream.or(answer);
         let (mut draft, hop) = early.dialog.request(&Method::Prack);
         draft.push("RAck", format!("{rseq} {} INVITE", c.cseq));
         draft.push("User-Agent", self.config.sip.host.as_str());
         // Should it be lost for good, so will the call be.
         self.send(now, &hop, flow, What::Prack(id, draft));
         true
+    }
+
+    /// Remembers whose phone rings.
+    pub(super) fn note_early(&mut self, id: LegId, response: &Response) {
+        let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get_mut(id) else { return };
+        let Some(tag) = response.common.to.tag() else { return };
+        if inviting.rung.len() < MAX_EARLY && inviting.rung.iter().all(|t| t != tag) {
+            inviting.rung.push(tag.to_owned());
+        }
+    }
+
+    /// A 2xx without a description confirms what was agreed in its early dialog; in a fork's the early media may
+    /// have come from another one.
+    pub(super) fn answer_was_early(&mut self, id: LegId, dialog: &Dialog) -> bool {
+        let Some(leg) = self.legs.get_mut(id) else { return false };
+        let Phase::Inviting(inviting) = &leg.phase else { return false };
+        let mut early = inviting.early.iter();
+        let own = early.find(|e| e.dialog.remote.tag() == dialog.remote.tag()).and_then(|e| e.stream);
+        leg.stream = own.or(leg.stream);
+        leg.stream.is_some()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Our requests on their way: from a URI to an address, and what each request is for.
 
-use super::auth::{Bye, LegAuth};
+use super::auth::{Bye, Parting};
 use super::call_out::reason_of;
 use super::core::Gateway;
 use super::leg::{Leg, LegId, Phase};
@@ -10,7 +10,7 @@ use crate::base::time::Now;
 use crate::sdp::Local;
 use crate::sip::dialog::Dialog;
 use crate::sip::target::{ConnId, Target, Transport, next_hop};
-use crate::sip::transactions::ClientId;
+use crate::sip::transactions::{ClientId, Failure};
 use crate::wire::uri::Host;
 use crate::wire::{Draft, Method, Response, Uri};
 
@@ -49,12 +49,12 @@ pub(super) enum What {
     Change(LegId, Method, Draft, Local),
     /// A REFER.
     Refer(LegId, Draft),
-    /// A NOTIFY; the leg, if one is given, ends when its far end has it.
-    Notify(Option<LegId>, Draft),
+    /// A NOTIFY of a leg; with the last one the leg ends when its far end has it.
+    Notify(LegId, bool, Draft),
     /// A PRACK.
     Prack(LegId, Draft),
     /// A BYE, and what answers a challenge to it.
-    Bye(Draft, Option<Box<Bye>>),
+    Bye(Draft, Box<Bye>),
     /// The REGISTER of a trunk, written once the address is known.
     Register(TrunkId),
     /// No request: the addresses of a trunk's peer are wanted.
@@ -71,17 +71,12 @@ impl Pending {
 }
 
 impl Gateway {
-    /// Sends a BYE; who challenges it gets an answer from `auth`.
-    pub(super) fn send_bye(
-        &mut self,
-        now: Now,
-        dialog: &mut Dialog,
-        flow: Option<Target>,
-        auth: Option<LegAuth>,
-    ) {
+    /// Sends a BYE; whom the leg called may challenge it.
+    pub(super) fn send_bye(&mut self, now: Now, dialog: &mut Dialog, parting: Parting) {
         let (mut draft, hop) = dialog.request(&Method::Bye);
         draft.push("User-Agent", self.config.sip.host.as_str());
-        let bye = auth.map(|auth| Box::new(Bye { dialog: dialog.clone(), flow, auth }));
+        let flow = parting.flow;
+        let bye = Box::new(Bye { dialog: dialog.clone(), parting });
         self.send(now, &hop, flow, What::Bye(draft, bye));
     }
 
@@ -146,7 +141,7 @@ impl Gateway {
             | What::Change(leg, ..)
             | What::Refer(leg, _)
             | What::Prack(leg, _)
-            | What::Notify(Some(leg), _) => self.legs.get(*leg)?.trunk,
+            | What::Notify(leg, ..) => self.legs.get(*leg)?.trunk,
             What::Ack(tx, ..) => match self.outgoing.get(tx)? {
                 Purpose::Invite(leg) | Purpose::Change(leg) => self.legs.get(*leg)?.trunk,
                 Purpose::Abandoned
@@ -155,7 +150,7 @@ impl Gateway {
                 | Purpose::Register(_)
                 | Purpose::LastNotify(_) => None,
             },
-            What::Notify(None, _) | What::Bye(..) => None,
+            What::Bye(_, bye) => bye.parting.trunk,
         }
     }
 
@@ -165,6 +160,13 @@ impl Gateway {
         let locals = self.tx.locals();
         targets.retain(|t| if t.addr.is_ipv4() { locals.v4.is_some() } else { locals.v6.is_some() });
         targets.iter_mut().for_each(|t| *t = reuse(flow, *t));
+        // In a call the server that answered goes on, be it the second of its name; it does even if the name is
+        // not known any more (RFC 3263 §4.3 chooses anew for each call, not within it).
+        if let Some(flow) = flow {
+            let same = |t: &&Target| t.transport == flow.transport && t.addr == flow.addr;
+            let along = targets.iter().find(same).copied().or(targets.is_empty().then_some(flow));
+            targets.splice(0..0, along);
+        }
         self.send_to_best(now, targets, what);
     }
 
@@ -209,14 +211,14 @@ impl Gateway {
                     Err(e) => self.refer_answered(now, id, None, Err(&e.to_string())),
                 }
             }
-            What::Notify(last, draft) => {
+            What::Notify(id, last, draft) => {
                 let sent = self.tx.request(now.mono, &Method::Notify, draft, target);
                 match (sent, last) {
-                    (Ok(tx), Some(id)) => {
+                    (Ok(tx), true) => {
                         self.outgoing.insert(tx, Purpose::LastNotify(id));
                     }
-                    (Err(_), Some(id)) => self.referrer_told(now, id),
-                    (_, None) => {}
+                    (Err(_), true) => self.referrer_told(now, id),
+                    (_, false) => {}
                 }
             }
             What::Prack(id, mut draft) => {
@@ -234,10 +236,10 @@ impl Gateway {
                 self.change_over(now, id, Err("the far end cannot be reached".to_owned()))
             }
             What::Refer(id, _) => self.refer_answered(now, id, None, Err("the far end cannot be reached")),
-            What::Notify(Some(id), _) => self.referrer_told(now, id),
+            What::Notify(id, true, _) => self.referrer_told(now, id),
             What::Register(id) => self.register_at(now, id, Vec::new()),
             What::LookUp(id) => self.note_addresses(now, id, &[]),
-            What::Notify(None, _) | What::Prack(..) | What::Bye(..) | What::Ack(..) => {}
+            What::Notify(_, false, _) | What::Prack(..) | What::Bye(..) | What::Ack(..) => {}
         }
     }
 
@@ -286,7 +288,7 @@ impl Gateway {
     }
 
     /// No response will come to a request of ours.
-    pub(super) fn request_failed(&mut self, now: Now, tx: ClientId) {
+    pub(super) fn request_failed(&mut self, now: Now, tx: ClientId, failure: Failure) {
         self.byes.remove(&tx);
         match self.outgoing.remove(&tx) {
             Some(Purpose::Invite(id)) => {
@@ -297,6 +299,10 @@ impl Gateway {
                 if ended {
                     // One phone's word tells more than another's silence.
                     let said = self.legs.get(id).and_then(|l| l.refusal.as_ref()).map(|(code, _)| *code);
+                    // Who is told of it as of a response is told so (RFC 3261 §8.1.3.1).
+                    if let (Some(leg), Failure::Timeout) = (self.legs.get_mut(id), failure) {
+                        leg.refusal.get_or_insert((408, "Request Timeout".to_owned()));
+                    }
                     self.end(now, id, &said.map_or("invite_failed".to_owned(), reason_of));
                 }
             }

@@ -26,7 +26,8 @@ impl Predecessor {
     }
 
     fn look_at(&mut self, leg: &Leg) {
-        self.room.clone_from(&leg.room);
+        // A call that is not answered yet joins its room later.
+        self.room = leg.room.clone().or_else(|| leg.wants_room.clone());
         (self.muted, self.deaf, self.accept_dtmf) = (leg.muted, leg.deaf, leg.accept_dtmf);
     }
 }
@@ -50,10 +51,13 @@ impl Gateway {
             // Another call is taking its place already.
             return Err((603, "Decline"));
         }
+        let rings = |tag: &str| matches!(&leg.phase, Phase::Inviting(i) if i.rung.iter().any(|t| t == tag));
         let same = leg.dialog().is_some_and(|d| d.remote.tag().unwrap_or("0") == wanted.from_tag);
         match leg.phase {
             Phase::Up { .. } | Phase::Answered { .. } if same && wanted.early_only => Err((486, "Busy Here")),
             Phase::Up { .. } | Phase::Answered { .. } if same => Ok(Some(Predecessor::new(id, leg))),
+            // Somebody picks up what we make ring elsewhere; what rings here is not another's to take.
+            Phase::Inviting(_) if rings(&wanted.from_tag) => Ok(Some(Predecessor::new(id, leg))),
             Phase::Up { .. }
             | Phase::Answered { .. }
             | Phase::Ringing { .. }
@@ -65,7 +69,8 @@ impl Gateway {
     /// The leg is connected: it joins what the one before it was in, as that one was, and that one ends.
     pub(super) fn take_over(&mut self, now: Now, id: LegId) {
         let Some(mut before) = self.legs.get_mut(id).and_then(|l| l.replaces.take()) else { return };
-        if let Some(old) = self.legs.get(before.leg) {
+        // One that is ending has left its room; what it was in is known from before.
+        if let Some(old) = self.legs.get(before.leg).filter(|l| !l.is_ending()) {
             before.look_at(old);
         }
         // One that was deleted since then stays so.

@@ -34,6 +34,7 @@ impl Leg {
             held: false,
             on_hold: false,
             hold_until: None,
+            min_session: 0,
             change: None,
             muted: false,
             deaf: false,

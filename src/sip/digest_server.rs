@@ -64,16 +64,15 @@ impl DigestServer {
         from: IpAddr,
         realm: &str,
         stale: bool,
-        sha: bool,
+        algorithms: &[Algorithm],
     ) -> Vec<String> {
         let at = self.seconds(now);
         self.serial = self.serial.wrapping_add(1);
         let made = format!("{at:x}.{:x}", self.serial);
         let nonce = format!("{made}.{}", self.sign(&made, from));
         let stale = if stale { ", stale=true" } else { "" };
-        [Algorithm::Sha256, Algorithm::Md5]
-            .into_iter()
-            .filter(|a| sha || *a == Algorithm::Md5)
+        algorithms
+            .iter()
             .map(|a| {
                 let name = a.as_str();
                 format!("Digest realm=\"{realm}\", nonce=\"{nonce}\", algorithm={name}, qop=\"auth\"{stale}")
@@ -160,7 +159,7 @@ mod tests {
     fn answers(server: &mut DigestServer, now: Instant, from: IpAddr, password: &str) -> Vec<Authorization> {
         let credentials = Credentials { username: "anna".into(), password: password.into() };
         server
-            .challenges(now, from, REALM, false, true)
+            .challenges(now, from, REALM, false, &[Algorithm::Sha256, Algorithm::Md5])
             .into_iter()
             .map(|text| {
                 let mut h = Headers::default();

@@ -105,8 +105,9 @@ impl fmt::Display for ReferTo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.replaces {
             Some(replaces) => {
-                let text = replaces.to_string();
-                write!(f, "<{}?Replaces={}>", self.uri, utf8_percent_encode(&text, ESCAPED))
+                let (uri, text) = (self.uri.to_string(), replaces.to_string());
+                let join = if uri.contains('?') { '&' } else { '?' };
+                write!(f, "<{uri}{join}Replaces={}>", utf8_percent_encode(&text, ESCAPED))
             }
             None => write!(f, "<{}>", self.uri),
         }
@@ -141,6 +142,8 @@ mod tests {
         assert_eq!(to.replaces.as_ref().unwrap().to_string(), "1@h;to-tag=t;from-tag=f");
         let shown = "<sip:carol@c.example;transport=tcp?Replaces=1%40h%3Bto-tag%3Dt%3Bfrom-tag%3Df>";
         assert_eq!(to.to_string(), shown);
+        let with = ReferTo { uri: Uri::parse("sip:c@c.example?Subject=a").unwrap(), ..to };
+        assert!(with.to_string().starts_with("<sip:c@c.example?Subject=a&Replaces=1%40h"), "{with}");
         assert_eq!(ReferTo::parse("sip:bob@b;method=INVITE").unwrap().to_string(), "<sip:bob@b>");
         assert!(ReferTo::parse("<sip:bob@b;method=BYE>").is_err());
         assert!(ReferTo::parse("<sip:bob@b?Replaces=1>").is_err());

@@ -30,6 +30,23 @@ fn a_call_is_placed_and_ended_with_a_password() {
 }
 
 #[test]
+fn a_wrong_password_ends_the_call_and_is_not_tried_twice() {
+    let office = Office::open("digest-wrong", &[]);
+    let mut sipp = Command::new("sipp")
+        .args(["-sf", script("tests/peers/uas_auth.xml").to_str().unwrap(), "-i", "127.0.0.1", "-p", "5602"])
+        .args(["-m", "1", "-nostdin", "-timeout", "30", "-timeout_error"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("sipp is installed by `make test`");
+    let leg = office.originate(
+        r#"{"type":"sip","uri":"sip:far@127.0.0.1:5602","auth":{"username":"alice","password":"wrong"}}"#,
+    );
+    assert_eq!(office.event_of("leg.disconnected", &leg)["cdr"]["reason"], "forbidden");
+    assert!(!sipp.wait().unwrap().success(), "sipp saw a wrong password");
+}
+
+#[test]
 fn credentials_of_wrong_shape_are_refused() {
     let office = Office::open("digest-bad", &[]);
     for (auth, why) in [

@@ -5,23 +5,26 @@ use crate::phone::Phone;
 
 fn office(name: &str) -> Office {
     Office::open_with(name, &[], |_| {
-        "[sip]\ndomains = [\"branch.test\"]\n[[sip.user]]\nname = \"anna\"\npassword = \"secret\"\n"
+        "[sip]\ndomains = [\"branch.test\"]\n[[sip.user]]\nname = \"anna\"\npassword = \"secret\"\n\
+         # With a hash of the password only its own algorithm can be asked for.\n\
+         [[sip.user]]\nname = \"ben\"\nha1 = \"a4da28c20f2a338b2f2c5d6290513755\"\n\
+         [[sip.user]]\nname = \"cleo\"\nha1_sha256 = \"a9edf6b533f5e5e2cbcb87d067880e4e9b33c3e1b72fc41b0687a090ddb9d79b\"\n"
             .to_owned()
     })
 }
 
-fn registering(office: &Office, port: u16, password: &str) -> Phone {
+fn registering(office: &Office, port: u16, user: &str, password: &str) -> Phone {
     let password = format!("set:password={password}");
     let registrar = format!("set:registrar=sip:{}", office.sip());
     let own = ["set:domain=branch.test", "set:reg_interval=60", password.as_str(), registrar.as_str()];
-    office.phone_of(port, "anna", &own)
+    office.phone_of(port, user, &own)
 }
 
 #[test]
 fn phones_register_and_all_of_them_ring() {
     let office = office("registrar");
-    let mut a = registering(&office, 5660, "secret");
-    let mut b = registering(&office, 5664, "secret");
+    let mut a = registering(&office, 5660, "anna", "secret");
+    let mut b = registering(&office, 5664, "anna", "secret");
     for phone in [&mut a, &mut b] {
         phone.order("register");
         let known = office.event("sip.registration_active");
@@ -67,9 +70,27 @@ fn phones_register_and_all_of_them_ring() {
 #[test]
 fn a_wrong_password_registers_nobody() {
     let office = office("registrar-bad");
-    let mut a = registering(&office, 5670, "wrong");
-    a.say("register");
-    let failed = a.wait("failed");
-    assert!(failed["error"].as_str().unwrap().contains("403"), "{failed}");
+    for (port, user) in [(5670, "anna"), (5674, "ben"), (5676, "cleo")] {
+        let mut phone = registering(&office, port, user, "wrong");
+        phone.say("register");
+        let failed = phone.wait("failed");
+        assert!(failed["error"].as_str().unwrap().contains("403"), "{failed}");
+    }
     assert_eq!(office.gateway.get("/v1/sip/registrations").json()["bindings"], serde_json::json!([]));
+}
+
+#[test]
+fn a_phone_registers_with_md5_and_one_with_sha_256() {
+    let office = office("registrar-hashes");
+    for (port, user) in [(5656, "ben"), (5658, "cleo")] {
+        let mut phone = registering(&office, port, user, "secret");
+        phone.order("register");
+        assert_eq!(office.event("sip.registration_active")["aor"], format!("sip:{user}@branch.test"));
+        let leg = office.originate(&format!(r#"{{"type":"sip","uri":"sip:{user}@branch.test"}}"#));
+        phone.wait("incoming");
+        phone.say("answer");
+        office.event_of("leg.connected", &leg);
+        done(office.gateway.delete(&format!("/v1/legs/{leg}")), "hung_up");
+        office.event_of("leg.disconnected", &leg);
+    }
 }

@@ -137,6 +137,54 @@ fn callers_give_up_are_refused_and_want_too_much() {
     assert_eq!(office.gateway.get("/v1/legs").json(), serde_json::json!([]));
 }
 
+/// A scenario of the tests with other words in it.
+fn changed(office: &Office, scenario: &str, changes: &[(&str, &str)]) -> std::path::PathBuf {
+    let mut text = std::fs::read_to_string(script(&format!("tests/peers/{scenario}.xml"))).unwrap();
+    for (from, to) in changes {
+        assert!(text.contains(from), "{scenario}: {from}");
+        text = text.replace(from, to);
+    }
+    let file = office.dir().join(format!("{scenario}-changed.xml"));
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+#[test]
+fn what_callers_ask_for_is_refused_in_so_many_words() {
+    let office = Office::open("refused", &[]);
+    let answered = || {
+        let leg = office.event("leg.ringing")["leg_id"].as_str().unwrap().to_owned();
+        done(office.gateway.post(&format!("/v1/legs/{leg}/answer"), ""), "answering");
+        leg
+    };
+    // A session that is too short (RFC 4028 §9), before there is a leg.
+    let least = r#"<recv response="422"><action><ereg regexp="^ *90" search_in="hdr" header="Min-SE:"
+        check_it="true" assign_to="least"/></action></recv>"#;
+    let short = [
+        ("Require: impossible", "Supported: timer\n    Session-Expires: 60"),
+        (r#"<recv response="420"/>"#, least),
+        ("</scenario>", r#"<Reference variables="least"/></scenario>"#),
+    ];
+    let mut far = sipp_file(5750, &changed(&office, "uac_wants_too_much", &short), &[&office.sip()]);
+    assert!(far.wait().unwrap().success(), "422 with Min-SE");
+    assert_eq!(office.gateway.get("/v1/legs").json(), serde_json::json!([]));
+    // An ACK that owes the answer to our offer and has none (RFC 3261 §13.2.1).
+    let body = "Content-Type: application/sdp\n    Content-Length: [len]\n\n    v=0\n    o=far 1 1 IN IP[local_ip_type] \
+                [local_ip]\n    s=-\n    c=IN IP[local_ip_type] [local_ip]\n    t=0 0\n    m=audio 6000 RTP/AVP \
+                0\n    a=recvonly\n";
+    let silent = changed(&office, "uac_offerless", &[(body, "Content-Length: 0\n")]);
+    let mut far = sipp_file(5752, &silent, &[&office.sip()]);
+    let leg = answered();
+    assert_eq!(office.event_of("leg.disconnected", &leg)["cdr"]["reason"], "not_acceptable");
+    assert!(far.wait().unwrap().success(), "a BYE");
+    // A change to what we cannot play: refused, and the call goes on as it was.
+    let mut far = sipp(5754, "uac_changes_codec", &[&office.sip()]);
+    let leg = answered();
+    office.event_of("leg.connected", &leg);
+    assert_eq!(office.event_of("leg.disconnected", &leg)["cdr"]["reason"], "remote_bye");
+    assert!(far.wait().unwrap().success(), "488, and the call goes on");
+}
+
 #[test]
 fn a_hold_may_be_refused_or_collide() {
     let office = Office::open("hold-sipp", &[]);

@@ -138,6 +138,9 @@ fn media_in_the_clear_is_refused_where_it_has_to_be_encrypted() {
     safe.wait("established");
     safe.say("hangup");
     assert_eq!(office.ended(&leg), "remote_bye");
+    // And when we call: the phone that would speak in the clear only refuses.
+    let leg = office.originate(r#"{"type":"sip","uri":"sip:user@127.0.0.1:5640"}"#);
+    assert_eq!(office.event_of("leg.disconnected", &leg)["cdr"]["reason"], "not_acceptable");
     // One that takes nothing else is held and resumed: what is offered inside the call says so as well.
     let mut strict = office.phone_with(5648, &["mediaenc=srtp-mand"]);
     let leg = office.originate(r#"{"type":"sip","uri":"sip:user@127.0.0.1:5648"}"#);

@@ -57,6 +57,18 @@ pub fn until_ringing(net: &mut Net) -> Option<String> {
     net.legs(B).first().cloned()
 }
 
+/// What a node says to a message of the phone's.
+pub fn said(net: &mut Net, node: usize, message: &str) -> Vec<String> {
+    let source = branchline::sip::target::Target {
+        transport: branchline::sip::target::Transport::Udp,
+        addr: crate::phone::PHONE.parse().unwrap(),
+        conn: None,
+    };
+    let gw = &mut net.nodes[node].gw;
+    gw.handle_message(net.now, source, message.as_bytes());
+    std::iter::from_fn(|| gw.poll_transmit()).map(|t| String::from_utf8(t.bytes.to_vec()).unwrap()).collect()
+}
+
 pub fn total(sum: &mut Injected, one: Injected) {
     sum.sent += one.sent;
     sum.lost += one.lost;

@@ -40,6 +40,29 @@ fn a_call_goes_on_to_the_next_server() {
 }
 
 #[test]
+fn what_follows_in_a_call_goes_to_the_server_that_took_it() {
+    let mut sum = Injected::default();
+    for seed in 0..seeds() {
+        let mut net = Net::new(seed, 2, HARSH, "");
+        // The first server of the name is dead; or nobody knows the name.
+        net.nodes[FIRST].deaf = true;
+        net.phone.contact = ["<sip:x@node1-99.test>", "<sip:x@nowhere.test>"][seed as usize % 2].to_owned();
+        let leg = net.with(A, |gw, now| gw.originate(now, call_to("sip:bob@node1-99.test"))).unwrap().id;
+        assert!(net.run_until(60_000, |n| n.phone.ringing.is_some()), "seed {seed}");
+        net.with_phone(|p, now| p.pick_up(now, &crate::phone::sdp(1, "sendrecv")));
+        net.run_for(60_000);
+        assert_eq!(net.state(A, &leg), "connected", "seed {seed}");
+        assert!(net.phone.is_acknowledged(), "seed {seed}");
+        net.with(A, |gw, now| gw.hang_up_leg(now, &leg, None)).unwrap();
+        net.run_for(FOREVER);
+        assert_eq!(net.phone.asked.last(), Some(&branchline::wire::Method::Bye), "seed {seed}");
+        net.check_end(&format!("seed {seed}"));
+        total(&mut sum, net.injected);
+    }
+    report("requests in a call after a failover", sum);
+}
+
+#[test]
 fn a_server_that_wakes_up_late_rings_nobody_for_long() {
     for seed in 0..seeds() {
         let mut net = Net::new(seed, 3, HARSH, "");

@@ -5,6 +5,7 @@ use branchline::gateway::replies::{Handle, Reply};
 
 use crate::calls::{A, B, FOREVER, originate, phone_calls, report, seeds, total, until_ringing};
 use crate::net::{HARSH, Injected, NONE, Net};
+use crate::phone::sdp;
 
 /// A call from A to B that is up.
 fn in_call(net: &mut Net) -> [String; 2] {
@@ -205,4 +206,18 @@ fn two_hours_of_hold_are_enough() {
     assert_eq!(net.reason(B, &legs[B]).as_deref(), Some("remote_bye"));
     net.run_for(FOREVER);
     net.check_end("two hours");
+
+    // By a far end that is gone since: nothing else would end it.
+    let mut net = Net::new(2, 1, NONE, "");
+    let leg = phone_calls(&mut net);
+    net.run_for(5_000);
+    net.with_phone(|p, now| p.reinvite(now, Some(&sdp(2, "sendonly"))));
+    net.run_for(5_000);
+    net.nodes[A].deaf = true;
+    net.run_for(7_230_000);
+    assert_eq!(net.state(A, &leg), "held");
+    net.run_for(30_000);
+    assert_eq!(net.reason(A, &leg).as_deref(), Some("hold_timeout"));
+    net.run_for(FOREVER);
+    net.check_end("two hours of the far end's hold");
 }

@@ -12,7 +12,7 @@ use branchline::gateway::Gateway;
 use branchline::gateway::event::Event;
 use branchline::gateway::ports::Port;
 use branchline::gateway::work::{Work, WorkId, WorkResult};
-use branchline::media::command::{Command, Fact, Quality};
+use branchline::media::command::{Command, Fact, Quality, Slot};
 use branchline::sip::locals::Locals;
 use branchline::sip::target::{NextHop, Target, Transport};
 use branchline::wire::uri::Host;
@@ -52,6 +52,9 @@ pub struct Node {
     pub deaf: bool,
     /// What it sends never arrives.
     pub dumb: bool,
+    /// Its media takes its time to close, as it does while a recording is put on the disk.
+    pub slow_media: bool,
+    closing: Vec<Slot>,
 }
 
 struct Datagram {
@@ -98,7 +101,8 @@ impl Net {
             let addr: SocketAddr = format!("10.0.0.{}:5060", i + 1).parse().unwrap();
             let locals = Locals { v4: Some(addr), ..Locals::default() };
             let gw = Gateway::new(config(extra), locals, rng.fork());
-            Node { gw, addr, events: Vec::new(), next_port: 0, opened: 0, deaf: false, dumb: false }
+            let (deaf, dumb, slow_media, closing) = (false, false, false, Vec::new());
+            Node { gw, addr, events: Vec::new(), next_port: 0, opened: 0, deaf, dumb, slow_media, closing }
         };
         let nodes: Vec<Node> = (0..nodes).map(make).collect();
         let phone = Phone::new(nodes[0].addr, Rng::from_number(seed ^ 0x9e37));
@@ -144,6 +148,15 @@ impl Net {
         out
     }
 
+    /// The media of a node is as fast as usual again, and what it was to close is closed.
+    pub fn close_media(&mut self, node: usize) {
+        self.nodes[node].slow_media = false;
+        for slot in std::mem::take(&mut self.nodes[node].closing) {
+            let fact = Fact::Closed { slot, quality: Quality::default() };
+            self.with(node, |gw, now| gw.handle_media(now, fact));
+        }
+    }
+
     /// Lets the phone do something and puts what it says on the wire.
     pub fn with_phone<T>(&mut self, f: impl FnOnce(&mut Phone, Instant) -> T) -> T {
         let out = f(&mut self.phone, self.now.mono);
@@ -168,6 +181,7 @@ impl Net {
             while let Some(c) = node.gw.poll_media() {
                 busy = true;
                 match c {
+                    Command::Close { slot } if node.slow_media => node.closing.push(slot),
                     Command::Close { slot } => {
                         node.gw.handle_media(self.now, Fact::Closed { slot, quality: Quality::default() });
                     }
@@ -245,7 +259,7 @@ impl Net {
         self.with(node, |gw, now| gw.handle_work(now, id, WorkResult::Located(targets)));
     }
 
-    /// `node1.test` is the second node, `node3-1.test` the fourth and, should that fail, the second.
+    /// `node1.test` is the second node, `node3-1.test` the fourth and, should that fail, the second; 99 is the phone.
     fn targets_of(&self, hop: &NextHop) -> Vec<Target> {
         if let Host::Ip(ip) = hop.host {
             return vec![hop.at(ip)];
@@ -259,8 +273,9 @@ impl Net {
         else {
             return Vec::new();
         };
-        let nodes = list.split('-').filter_map(|n| self.nodes.get(n.parse::<usize>().ok()?));
-        nodes.map(|n| hop.at(n.addr.ip())).collect()
+        let phone: SocketAddr = PHONE.parse().unwrap();
+        let at = |n: usize| if n == 99 { Some(phone.ip()) } else { self.nodes.get(n).map(|n| n.addr.ip()) };
+        list.split('-').filter_map(|n| at(n.parse().ok()?)).map(|ip| hop.at(ip)).collect()
     }
 
     fn next_at(&self) -> Option<Instant> {

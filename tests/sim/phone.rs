@@ -46,11 +46,15 @@ pub struct Phone {
     /// Says nothing to an INVITE in a call until it is cancelled.
     pub ponders: bool,
     /// Sends its callers there.
+    /// Where its answers say it is to be reached.
+    pub contact: String,
     pub moved_to: Option<&'static str>,
     /// Shortest session it takes, seconds.
     pub least_session: u32,
     /// `Session-Expires` of the INVITEs it got.
     pub sessions: Vec<String>,
+    /// The Min-SE of the last of them, seconds.
+    pub least_seen: u32,
     /// Acknowledges provisional responses that ask for it.
     pub pracks: bool,
     /// RAck of the one that it has not acknowledged.
@@ -83,9 +87,11 @@ impl Phone {
             fields: Vec::new(),
             agrees: None,
             ponders: false,
+            contact: format!("<sip:phone@{PHONE}>"),
             moved_to: None,
             least_session: 0,
             sessions: Vec::new(),
+            least_seen: 0,
             pracks: false,
             unpracked: None,
             reliable: false,
@@ -185,11 +191,16 @@ impl Phone {
         }
     }
 
+    /// The ACK to its last answer has come.
+    pub fn is_acknowledged(&self) -> bool {
+        self.accepted.is_none()
+    }
+
     /// Answers the call that rings.
     pub fn pick_up(&mut self, now: Instant, answer: &str) {
         let id = self.ringing.take().expect("rings");
         let mut draft = self.tx.draft(id, 200, "OK").unwrap();
-        draft.push("Contact", format!("<sip:phone@{PHONE}>"));
+        draft.push("Contact", self.contact.as_str());
         self.fields.iter().for_each(|(name, value)| draft.push(*name, *value));
         draft.set_body("application/sdp", answer.as_bytes().to_vec());
         self.tx.respond(now, id, 200, &draft);
@@ -199,6 +210,8 @@ impl Phone {
     fn reply(&mut self, now: Instant, id: ServerId, request: &Request) {
         if let Some(asked) = request.common.headers.get("Session-Expires") {
             self.sessions.push(asked.to_owned());
+            let least = request.common.headers.get("Min-SE");
+            self.least_seen = least.map_or(0, |s| s.parse().unwrap());
             let seconds: u32 = asked.split(';').next().unwrap().parse().unwrap();
             if seconds < self.least_session {
                 let mut draft = self.tx.draft(id, 422, "Too Short").unwrap();

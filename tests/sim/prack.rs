@@ -1,8 +1,10 @@
 //! Provisional responses that are acknowledged (RFC 3262): by us, to us, and by nobody.
 
-use crate::calls::{A, B, FOREVER, originate, report, seeds, total, until_ringing};
+use branchline::media::command::Command;
+
+use crate::calls::{A, B, FOREVER, call_to, originate, report, said, seeds, total, until_ringing};
 use crate::net::{HARSH, Injected, NONE, Net};
-use crate::phone::sdp;
+use crate::phone::{PHONE, sdp};
 
 /// A call from A to B with early media: both legs.
 fn early(net: &mut Net) -> (String, String) {
@@ -154,7 +156,7 @@ fn a_prack_that_was_overtaken_by_the_answer_is_taken() {
 fn the_bye_of_a_call_that_nobody_wants_any_more_comes_after_its_pracks() {
     let mut net = Net::new(4, 1, NONE, "");
     (net.phone.reliable, net.phone.crosses) = (true, true);
-    let to = crate::calls::call_to("sip:phone@10.0.0.99");
+    let to = call_to("sip:phone@10.0.0.99");
     let leg = net.with(A, |gw, now| gw.originate(now, to)).unwrap().id;
     net.run_for(2_000);
     net.with(A, |gw, now| gw.hang_up_leg(now, &leg, None)).unwrap();
@@ -181,4 +183,43 @@ fn the_offer_of_a_late_prack_does_not_cross_ours() {
     net.run_for(FOREVER);
     assert_eq!(net.reason(A, &leg).as_deref(), Some("timeout"), "the phone never answers the hold");
     net.check_end("glare");
+}
+
+#[test]
+fn an_answer_without_a_description_confirms_that_of_its_own_early_dialog() {
+    let mut net = Net::new(1, 1, NONE, "");
+    let leg = net.nodes[A].gw.originate(net.now, call_to(&format!("sip:bob@{PHONE}"))).unwrap().id;
+    let invite = net.nodes[A].gw.poll_transmit().unwrap();
+    let invite = String::from_utf8(invite.bytes.to_vec()).unwrap();
+    let same: Vec<&str> = invite
+        .lines()
+        .filter(|l| ["Via:", "From:", "Call-ID:", "CSeq:"].iter().any(|n| l.starts_with(n)))
+        .collect();
+    let same = same.join("\r\n");
+    let to = invite.lines().find(|l| l.starts_with("To:")).unwrap();
+    let answer = |status: &str, tag: &str, more: &str, body: &str| {
+        format!(
+            "SIP/2.0 {status}\r\n{same}\r\n{to};tag={tag}\r\nContact: <sip:{tag}@{PHONE}>\r\n{more}\
+             Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    // A proxy rings two phones, whose early media the caller both gets.
+    for (tag, port) in [("first", "40002"), ("second", "40004")] {
+        let body = sdp(1, "sendrecv").replace("4000 RTP", &format!("{port} RTP"));
+        let message = answer("183 Progress", tag, "Require: 100rel\r\nRSeq: 1\r\n", &body);
+        assert!(body.contains(port));
+        assert!(said(&mut net, A, &message)[0].starts_with(&format!("PRACK sip:{tag}@")));
+    }
+    let acked = said(&mut net, A, &answer("200 OK", "second", "", ""));
+    assert!(acked[0].starts_with("ACK sip:second@"), "{acked:?}");
+    let ports: Vec<u16> = std::iter::from_fn(|| net.nodes[A].gw.poll_media())
+        .filter_map(|c| match c {
+            Command::Open { stream, .. } | Command::Update { stream, .. } => Some(stream.rtp.port()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!((ports.first(), ports.last()), (Some(&40002), Some(&40004)), "{ports:?}");
+    net.with(A, |_, _| ());
+    assert_eq!(net.state(A, &leg), "connected");
 }

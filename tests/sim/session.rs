@@ -96,6 +96,41 @@ fn a_phone_without_update_is_refreshed_by_reinvite_on_hold_too() {
 }
 
 #[test]
+fn a_session_that_became_too_short_is_asked_for_again_and_stays_longer() {
+    let mut sum = Injected::default();
+    for seed in 0..seeds() {
+        let mut net = Net::new(seed, 1, HARSH, NINETY);
+        let to = call_to("sip:phone@10.0.0.99:5060");
+        let leg = net.with(A, |gw, now| gw.originate(now, to)).unwrap().id;
+        assert!(net.run_until(60_000, |n| n.phone.ringing.is_some()), "seed {seed}");
+        net.phone.fields = vec![("Session-Expires", "90;refresher=uac")];
+        net.with_phone(|p, now| p.pick_up(now, &sdp(1, "sendrecv")));
+        net.run_for(5_000);
+        // Whoever stands between wants five minutes from now on; a hold is told so, or a refresh.
+        net.phone.least_session = 300;
+        net.phone.fields = vec![("Session-Expires", "300;refresher=uac")];
+        let holds = seed % 2 == 0;
+        net.phone.agrees = Some(sdp(2, if holds { "recvonly" } else { "sendrecv" }));
+        if holds {
+            net.with(A, |gw, now| gw.hold(now, &leg, true)).unwrap();
+        }
+        net.run_for(900_000);
+        let shown = if holds { "held" } else { "connected" };
+        assert_eq!(net.state(A, &leg), shown, "seed {seed}: {:?}", net.reason(A, &leg));
+        let refused = net.phone.sessions.iter().filter(|s| s.starts_with("90")).count();
+        let longer = net.phone.sessions.iter().filter(|s| *s == "300;refresher=uac").count();
+        assert!(refused >= 2 && longer >= 4, "seed {seed}: {:?}", net.phone.sessions);
+        assert_eq!(net.phone.sessions.last().unwrap(), "300;refresher=uac", "seed {seed}");
+        assert_eq!(net.phone.least_seen, 300, "seed {seed}: refreshes say what was asked for");
+        net.with_phone(crate::phone::Phone::bye);
+        net.run_for(FOREVER);
+        net.check_end(&format!("seed {seed}"));
+        total(&mut sum, net.injected);
+    }
+    report("sessions that became too short", sum);
+}
+
+#[test]
 fn sessions_that_are_too_short_are_refused_and_asked_for_again() {
     let mut net = Net::new(1, 1, NONE, "");
     net.phone.fields = vec![("Supported", "timer"), ("Session-Expires", "60")];

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use crate::calls::{A, B, FOREVER, call_to, report, seeds, total};
+use crate::calls::{A, B, FOREVER, call_to, report, said, seeds, total};
 use crate::net::{HARSH, Injected, NONE, Net};
+use crate::phone::PHONE;
 
 const C: usize = 2;
 const DIALS: &str = "[sip]\nrefer_auto_dial = true\n";
@@ -108,6 +109,34 @@ fn a_transfer_to_a_busy_phone_leaves_the_call_as_it_was() {
 }
 
 #[test]
+fn the_new_call_joins_the_room_though_the_old_one_hangs_up_first() {
+    let mut sum = Injected::default();
+    for seed in 0..seeds() {
+        let mut net = Net::new(seed, 3, HARSH, DIALS);
+        let (a, b) = call(&mut net, A, B);
+        // B's recording of the call is still being put on the disk when the new call is up.
+        net.nodes[B].slow_media = true;
+        transfer(&mut net, A, &a, None);
+        let asked = |n: &Net| n.story(B, &b).contains(&"leg.transfer_requested");
+        assert!(net.run_until(60_000, asked), "seed {seed}");
+        // The room it joins last counts.
+        net.with(B, |gw, now| gw.add_to_room(now, "desk", &b, Default::default())).unwrap().unwrap();
+        net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)).unwrap();
+        assert!(net.run_until(60_000, |n| n.nodes[B].gw.leg(&b).is_err()), "seed {seed}");
+        let carol = carol_answers(&mut net, 0);
+        // A leg waits for its last word ten seconds.
+        let joined = |n: &Net| n.nodes[B].gw.room("desk").is_ok_and(|r| !r.participants.is_empty());
+        assert!(net.run_until(60_000, joined), "seed {seed}: {:?}", net.story(B, &newest(&net, B)));
+        assert_eq!(net.state(B, &newest(&net, B)), "connected", "seed {seed}");
+        net.close_media(B);
+        net.run_for(60_000);
+        assert_eq!(net.state(C, &carol), "connected", "seed {seed}");
+        end_all(&mut net, seed, &mut sum);
+    }
+    report("hang-up before the transfer is done", sum);
+}
+
+#[test]
 fn an_attended_transfer_takes_over_the_consultation() {
     let mut sum = Injected::default();
     for seed in 0..seeds() {
@@ -115,8 +144,11 @@ fn an_attended_transfer_takes_over_the_consultation() {
         let (a, b) = call(&mut net, A, B);
         let (consult, carol) = call(&mut net, A, C);
         net.with(C, |gw, now| gw.add_to_room(now, "carol", &carol, Default::default())).unwrap().unwrap();
+        // The old call may have ended but for its recording when the new one is acknowledged.
+        net.nodes[C].slow_media = seed % 4 == 0;
         transfer(&mut net, A, &a, Some(&consult));
         net.run_for(80_000);
+        net.close_media(C);
         let (at_b, at_c) = (newest(&net, B), newest(&net, C));
         assert_ne!(at_c, carol, "seed {seed}");
         assert_eq!([net.state(B, &at_b), net.state(C, &at_c)], ["connected"; 2], "seed {seed}");
@@ -220,4 +252,50 @@ fn only_a_call_that_is_there_is_replaced() {
         assert!(last.starts_with(&format!("SIP/2.0 {code} ")), "{replaces}: {last}");
     }
     assert_eq!(net.state(B, &b), "connected");
+}
+
+#[test]
+fn a_call_that_we_make_ring_is_picked_up_from_elsewhere() {
+    let mut net = Net::new(1, 1, NONE, "");
+    let mut to = call_to(&format!("sip:bob@{PHONE}"));
+    to.room_id = "desk".to_owned();
+    let ringing = net.nodes[A].gw.originate(net.now, to).unwrap().id;
+    let invite = net.nodes[A].gw.poll_transmit().unwrap();
+    let invite = String::from_utf8(invite.bytes.to_vec()).unwrap();
+    let field = |name: &str| invite.lines().find_map(|l| l.strip_prefix(name)).unwrap().trim().to_owned();
+    let (via, from, to, call_id, cseq) =
+        (field("Via:"), field("From:"), field("To:"), field("Call-ID:"), field("CSeq:"));
+    let rings = format!(
+        "SIP/2.0 180 Ringing\r\nVia: {via}\r\nFrom: {from}\r\nTo: {to};tag=rings\r\nCall-ID: {call_id}\r\n\
+         CSeq: {cseq}\r\nContact: <sip:bob@{PHONE}>\r\nContent-Length: 0\r\n\r\n"
+    );
+    assert!(said(&mut net, A, &rings).is_empty());
+    let ours = from.split_once("tag=").unwrap().1;
+    let body = crate::phone::sdp(1, "sendrecv");
+    let pick_up = |n: u32, theirs: &str| {
+        format!(
+            "INVITE sip:x@10.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP {PHONE};branch=z9hG4bKpick{n}\r\nMax-Forwards: 70\r\n\
+             From: <sip:eve@10.0.0.99>;tag=eve{n}\r\nTo: <sip:x@10.0.0.1>\r\nCall-ID: pick-{n}\r\nCSeq: 1 INVITE\r\n\
+             Contact: <sip:eve@{PHONE}>\r\nReplaces: {call_id};to-tag={ours};from-tag={theirs};early-only\r\n\
+             Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    // Of an early dialog that there is not: nothing is taken.
+    let refused = said(&mut net, A, &pick_up(1, "other"));
+    assert!(refused.last().unwrap().starts_with("SIP/2.0 481 "), "{refused:?}");
+    assert_eq!(net.state(A, &ringing), "ringing");
+    let taken = said(&mut net, A, &pick_up(2, "rings"));
+    let ok = taken.iter().find(|m| m.starts_with("SIP/2.0 200 ")).expect("it is answered at once");
+    let to = ok.lines().find(|l| l.starts_with("To:")).unwrap();
+    let ack = format!(
+        "ACK sip:x@10.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP {PHONE};branch=z9hG4bKack\r\nMax-Forwards: 70\r\n\
+         From: <sip:eve@10.0.0.99>;tag=eve2\r\n{to}\r\nCall-ID: pick-2\r\nCSeq: 1 ACK\r\nContent-Length: 0\r\n\r\n"
+    );
+    let after = said(&mut net, A, &ack);
+    assert!(after.iter().any(|m| m.starts_with("CANCEL ")), "the phone rings no more: {after:?}");
+    net.with(A, |_, _| ());
+    assert_eq!(net.reason(A, &ringing).as_deref(), Some("replaced"));
+    let members = net.nodes[A].gw.room("desk").unwrap().participants;
+    assert_eq!(members.iter().map(|l| l.id.as_str()).collect::<Vec<_>>(), [newest(&net, A).as_str()]);
 }
