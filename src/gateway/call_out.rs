@@ -260,7 +260,7 @@ impl Gateway {
             self.heard_from(id, tx);
         }
         if calling && (101..=199).contains(&response.code) {
-            self.note_early(id, response);
+            self.note_early(id, tx, response);
         }
         match response.code {
             101..=199 if calling && !self.acknowledge_progress(now, id, response) => {}

@@ -274,6 +274,8 @@ impl Gateway {
         if let (Some(leg), Wish::Hold | Wish::Resume) = (self.legs.get_mut(id), wish) {
             let on = wish == Wish::Hold;
             leg.on_hold = on;
+            // Where the far end holds as well, its hold goes on.
+            leg.hold_until = leg.held.then(|| leg.hold_limit(now.mono));
             self.media.extend(leg.slot.map(|slot| Command::Hold { slot, on }));
         }
         self.change_over(now, id, Ok(()));

@@ -94,9 +94,9 @@ impl Gateway {
         self.abandon_change(now, id);
         self.change_over(now, id, Err("the call has ended".to_owned()));
         self.transfer_failed(now, id, vec![("error", "the call has ended".into())]);
+        self.leave_to_successor(id);
         self.referral_over(now, id, reason);
         self.join_failed(id);
-        self.leave_to_successor(id);
         self.leave_to_referred(id);
         if let Some(room) = self.legs.get(id).and_then(|l| l.room.clone()) {
             self.leave(now, id, &room);

@@ -23,6 +23,12 @@ impl Inviting {
         self.tx == Some(tx) || self.branches.contains(&tx)
     }
 
+    /// True when one of them rings in the early dialog with this tag.
+    #[must_use]
+    pub fn rings(&self, tag: &str) -> bool {
+        self.rung.iter().any(|(tx, t)| t == tag && self.has(*tx))
+    }
+
     /// All INVITEs that may still be answered.
     pub fn all(&self) -> impl Iterator<Item = ClientId> {
         self.tx.into_iter().chain(self.branches.iter().copied())

@@ -105,8 +105,8 @@ pub struct Inviting {
     pub cseq: u32,
     /// Early dialogs in which provisional responses were acknowledged.
     pub early: Vec<Early>,
-    /// Their tags of all early dialogs, as many as are kept.
-    pub rung: Vec<String>,
+    /// INVITE and tag of all early dialogs, as many as are kept.
+    pub rung: Vec<(ClientId, String)>,
 }
 
 /// A call leg.

@@ -164,7 +164,7 @@ impl Gateway {
         stale: bool,
     ) {
         let config = std::rc::Rc::clone(&self.config);
-        let algorithms = algorithms_for(&config.sip.users, request);
+        let algorithms = algorithms_for(&config.sip.users, config.realm(), request);
         for text in self.digest.challenges(now.mono, source.addr.ip(), config.realm(), stale, &algorithms) {
             draft.push("WWW-Authenticate", text);
         }
@@ -357,7 +357,7 @@ fn wishes(request: &Request) -> Result<Option<Vec<Wish>>, (u16, &'static str)> {
 
 /// What a challenge may ask for, best first: what all users can answer, so that nobody learns from it who is one;
 /// where that is nothing, what the user can who asks.
-fn algorithms_for(users: &[User], request: &Request) -> Vec<Algorithm> {
+fn algorithms_for(users: &[User], realm: &str, request: &Request) -> Vec<Algorithm> {
     let can = |u: &User, a: Algorithm| {
         let hash = match a {
             Algorithm::Sha256 => &u.ha1_sha256,
@@ -372,7 +372,8 @@ fn algorithms_for(users: &[User], request: &Request) -> Vec<Algorithm> {
     }
     let c = &request.common;
     let whose = if request.method == Method::Register { &c.to } else { &c.from };
-    let name = whose.uri.sip().and_then(|u| u.user.as_deref());
-    let user = users.iter().find(|u| Some(u.name.as_str()) == name);
+    let mut answers = c.headers.all("Authorization").filter_map(Authorization::parse);
+    let name = answers.find(|a| a.realm == realm).map_or_else(|| whose.uri.user(), |a| a.username);
+    let user = users.iter().find(|u| u.name == name);
     all.into_iter().filter(|a| user.is_none_or(|u| can(u, *a))).collect()
 }

@@ -9,7 +9,7 @@ use super::sending::What;
 use crate::base::time::Now;
 use crate::sdp::Negotiated;
 use crate::sip::dialog::Dialog;
-use crate::sip::transactions::ServerId;
+use crate::sip::transactions::{ClientId, ServerId};
 use crate::sip::{T1, TIMEOUT};
 use crate::wire::{Draft, Method, Request, Response};
 
@@ -217,11 +217,14 @@ impl Gateway {
     }
 
     /// Remembers whose phone rings.
-    pub(super) fn note_early(&mut self, id: LegId, response: &Response) {
+    pub(super) fn note_early(&mut self, id: LegId, tx: ClientId, response: &Response) {
         let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get_mut(id) else { return };
         let Some(tag) = response.common.to.tag() else { return };
-        if inviting.rung.len() < MAX_EARLY && inviting.rung.iter().all(|t| t != tag) {
-            inviting.rung.push(tag.to_owned());
+        // Those of INVITEs that were refused ring no more.
+        let live: Vec<ClientId> = inviting.all().collect();
+        inviting.rung.retain(|(tx, _)| live.contains(tx));
+        if inviting.rung.len() < MAX_EARLY && !inviting.rings(tag) {
+            inviting.rung.push((tx, tag.to_owned()));
         }
     }
 

@@ -164,7 +164,10 @@ impl Gateway {
         // not known any more (RFC 3263 §4.3 chooses anew for each call, not within it).
         if let Some(flow) = flow {
             let same = |t: &&Target| t.transport == flow.transport && t.addr == flow.addr;
-            let along = targets.iter().find(same).copied().or(targets.is_empty().then_some(flow));
+            // It may have come from another port, along a connection that it has opened.
+            let joined = |t: &&Target| flow.conn.is_some() && t.conn == flow.conn;
+            let along = targets.iter().find(same).or_else(|| targets.iter().find(joined)).copied();
+            let along = along.or(targets.is_empty().then_some(flow));
             targets.splice(0..0, along);
         }
         self.send_to_best(now, targets, what);

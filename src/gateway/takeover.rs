@@ -51,7 +51,7 @@ impl Gateway {
             // Another call is taking its place already.
             return Err((603, "Decline"));
         }
-        let rings = |tag: &str| matches!(&leg.phase, Phase::Inviting(i) if i.rung.iter().any(|t| t == tag));
+        let rings = |tag: &str| matches!(&leg.phase, Phase::Inviting(i) if i.rings(tag));
         let same = leg.dialog().is_some_and(|d| d.remote.tag().unwrap_or("0") == wanted.from_tag);
         match leg.phase {
             Phase::Up { .. } | Phase::Answered { .. } if same && wanted.early_only => Err((486, "Busy Here")),
@@ -82,9 +82,18 @@ impl Gateway {
             self.media.push_back(Command::Mute { slot, on: before.muted });
             self.media.push_back(Command::Deaf { slot, on: before.deaf });
         }
+        self.hand_over_referral(before.leg, id);
         // First out, then in: the room may be full.
         self.hang_up(now, before.leg, "replaced", None);
         self.join_waiting(now, id);
+    }
+
+    /// Who picks up the call of a transfer has answered it.
+    fn hand_over_referral(&mut self, from: LegId, to: LegId) {
+        let referral = self.legs.get_mut(from).and_then(|l| l.referral.take());
+        if let (Some(leg), Some(referral)) = (self.legs.get_mut(to), referral) {
+            leg.referral = Some(referral);
+        }
     }
 
     /// A leg ends: should another be about to take its place, that one knows what it was in.
@@ -94,6 +103,7 @@ impl Gateway {
         else {
             return;
         };
+        self.hand_over_referral(id, last);
         let seen = self.legs.get(id).map(|old| Predecessor::new(id, old));
         if let Some(leg) = self.legs.get_mut(last) {
             leg.replaces = seen;

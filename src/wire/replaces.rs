@@ -105,9 +105,9 @@ impl fmt::Display for ReferTo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.replaces {
             Some(replaces) => {
-                let (uri, text) = (self.uri.to_string(), replaces.to_string());
-                let join = if uri.contains('?') { '&' } else { '?' };
-                write!(f, "<{uri}{join}Replaces={}>", utf8_percent_encode(&text, ESCAPED))
+                let text = replaces.to_string();
+                let join = if self.uri.sip().is_some_and(|u| u.headers.is_some()) { '&' } else { '?' };
+                write!(f, "<{}{join}Replaces={}>", self.uri, utf8_percent_encode(&text, ESCAPED))
             }
             None => write!(f, "<{}>", self.uri),
         }
@@ -144,6 +144,8 @@ mod tests {
         assert_eq!(to.to_string(), shown);
         let with = ReferTo { uri: Uri::parse("sip:c@c.example?Subject=a").unwrap(), ..to };
         assert!(with.to_string().starts_with("<sip:c@c.example?Subject=a&Replaces=1%40h"), "{with}");
+        let with = ReferTo { uri: Uri::parse("sip:a?b@c.example").unwrap(), ..with };
+        assert!(with.to_string().starts_with("<sip:a?b@c.example?Replaces=1%40h"), "{with}");
         assert_eq!(ReferTo::parse("sip:bob@b;method=INVITE").unwrap().to_string(), "<sip:bob@b>");
         assert!(ReferTo::parse("<sip:bob@b;method=BYE>").is_err());
         assert!(ReferTo::parse("<sip:bob@b?Replaces=1>").is_err());

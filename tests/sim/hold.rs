@@ -207,6 +207,23 @@ fn two_hours_of_hold_are_enough() {
     net.run_for(FOREVER);
     net.check_end("two hours");
 
+    // Both hold, and we resume: the far end's hold has its own two hours.
+    let mut net = Net::new(3, 1, NONE, "");
+    let leg = phone_calls(&mut net);
+    net.run_for(5_000);
+    net.phone.agrees = Some(sdp(2, "recvonly"));
+    net.with(A, |gw, now| gw.hold(now, &leg, true)).unwrap();
+    net.run_for(6_900_000);
+    net.with_phone(|p, now| p.reinvite(now, Some(&sdp(3, "inactive"))));
+    net.run_for(5_000);
+    net.phone.agrees = Some(sdp(4, "sendonly"));
+    net.with(A, |gw, now| gw.hold(now, &leg, false)).unwrap();
+    net.run_for(7_100_000);
+    assert_eq!(net.state(A, &leg), "held");
+    net.with_phone(crate::phone::Phone::bye);
+    net.run_for(FOREVER);
+    net.check_end("both hold");
+
     // By a far end that is gone since: nothing else would end it.
     let mut net = Net::new(2, 1, NONE, "");
     let leg = phone_calls(&mut net);
