@@ -258,8 +258,6 @@ impl Gateway {
         if calling {
             self.server_lives(id);
             self.heard_from(id, tx);
-        }
-        if calling && (101..=199).contains(&response.code) {
             self.note_early(id, tx, response);
         }
         match response.code {
@@ -345,13 +343,10 @@ impl Gateway {
         if response.common.body.is_empty() || !(reliable || response.code == 183) {
             return;
         }
-        let first = self.legs.get(id).is_some_and(|l| !l.early);
-        if !first || self.take_answer(id, response).is_err() {
-            return;
-        }
-        if let Some(leg) = self.legs.get_mut(id) {
-            leg.early = true;
-        }
+        let Ok(stream) = self.answer_in(id, response) else { return };
+        self.note_early_answer(id, response, stream);
+        let Some(leg) = self.legs.get_mut(id).filter(|l| !l.early) else { return };
+        (leg.stream, leg.early) = (Some(stream), true);
         self.open_media(id);
         let kind = Kind::SipOutbound.as_str();
         self.publish(now, id, "leg.early_media", vec![("leg_type", kind.into())]);
@@ -397,7 +392,7 @@ impl Gateway {
     }
 
     /// What an answer agrees to.
-    pub(super) fn answer_in(&self, id: LegId, response: &Response) -> Result<Negotiated, &'static str> {
+    fn answer_in(&self, id: LegId, response: &Response) -> Result<Negotiated, &'static str> {
         let answer = Description::parse(&response.common.body).map_err(|_| "invite_failed")?;
         let leg = self.legs.get(id).ok_or("invite_failed")?;
         let fallback = leg.flow.map_or(IpAddr::from([0, 0, 0, 0]), |f| f.addr.ip());

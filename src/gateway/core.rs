@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::auth::{Bye, Parting};
 use super::event::{Event, Hook};
-use super::leg::{Leg, LegId, Phase};
+use super::leg::{Leg, LegId};
 use super::playback::Playback;
 use super::ports::{Port, Ports};
 use super::record::Recording;
@@ -251,7 +251,7 @@ impl Gateway {
 
     fn leg_due(&mut self, now: Now, id: LegId) {
         let Some(leg) = self.legs.get(id) else { return };
-        if matches!(leg.phase, Phase::Ending { .. }) {
+        if leg.is_ending() {
             return self.finish(now, id);
         }
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now.mono);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::core::Gateway;
-use super::leg::{LegId, Phase};
+use super::leg::LegId;
 use crate::base::time::Now;
 use crate::media::command::Slot;
 use crate::sip::transactions::ServerId;
@@ -97,7 +97,7 @@ impl Gateway {
 
     fn publish_digit(&mut self, now: Now, id: LegId, digit: char) {
         let Some(leg) = self.legs.get_mut(id) else { return };
-        if matches!(leg.phase, Phase::Ending { .. }) {
+        if leg.is_ending() {
             return;
         }
         leg.digits += 1;

@@ -55,7 +55,7 @@ impl Gateway {
     pub(super) fn end(&mut self, now: Now, id: LegId, reason: &str) {
         self.abandon_all(now, id);
         let Some(leg) = self.legs.get_mut(id) else { return };
-        if matches!(leg.phase, Phase::Ending { .. }) {
+        if leg.is_ending() {
             return;
         }
         let latest = now.mono + LAST_WORD;
@@ -121,7 +121,7 @@ impl Gateway {
         let Some(leg) = self.legs.get_mut(id) else { return };
         leg.quality = Some(quality);
         leg.closed = true;
-        if matches!(leg.phase, Phase::Ending { .. }) && !self.has_unfinished(Target::Leg(slot)) {
+        if leg.is_ending() && !self.has_unfinished(Target::Leg(slot)) {
             self.finish(now, id);
         }
     }
@@ -142,7 +142,7 @@ impl Gateway {
             Target::Voice(_) => return,
         };
         let Some(id) = self.slots.get(&slot).copied() else { return };
-        let ended = self.legs.get(id).is_some_and(|l| matches!(l.phase, Phase::Ending { .. }) && l.closed);
+        let ended = self.legs.get(id).is_some_and(|l| l.is_ending() && l.closed);
         if ended {
             self.finish(now, id);
         }

@@ -5,7 +5,6 @@ use serde_json::Value;
 use super::core::Gateway;
 use super::error::GatewayError;
 use super::event::Hook;
-use super::leg::Phase;
 use super::work::{Work, WorkId};
 use crate::base::time::Now;
 use crate::dsp::tone::{TONES, ToneSpec, by_name};
@@ -289,7 +288,7 @@ impl Gateway {
         match owner {
             Owner::Leg(leg) => {
                 let id = self.find(leg)?;
-                let leg = self.legs.get(id).filter(|l| !matches!(l.phase, Phase::Ending { .. }));
+                let leg = self.legs.get(id).filter(|l| !l.is_ending());
                 Ok(leg.and_then(|l| l.slot).map(Target::Leg))
             }
             Owner::Room(room) => {

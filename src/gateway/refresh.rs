@@ -85,8 +85,7 @@ impl Gateway {
         let Phase::Inviting(inviting) = &mut leg.phase else { return false };
         let asked = inviting.request.session;
         inviting.request.session = least;
-        inviting.lengthened += 1;
-        asked > 0 && asked < least && least <= LONGEST_SESSION && inviting.lengthened <= MAX_LENGTHENED
+        may_lengthen(&mut inviting.lengthened, asked, least)
     }
 
     /// 422 to a refresh or hold: somebody who has come in on the way wants longer sessions (§7.3).
@@ -95,8 +94,7 @@ impl Gateway {
         let asked = leg.timer.map_or(0, |t| t.interval.max(leg.min_session));
         leg.note_min_session(&response.common.headers);
         let Some(change) = &mut leg.change else { return false };
-        change.lengthened += 1;
-        asked > 0 && asked < leg.min_session && change.lengthened <= MAX_LENGTHENED
+        may_lengthen(&mut change.lengthened, asked, leg.min_session)
     }
 
     /// Something of a session timer is due.
@@ -145,4 +143,10 @@ impl Gateway {
             self.stream_changed(now, id);
         }
     }
+}
+
+/// True when `least` seconds may be asked for after `asked`; counts how often that was so.
+fn may_lengthen(times: &mut u8, asked: u32, least: u32) -> bool {
+    *times += 1;
+    asked > 0 && asked < least && least <= LONGEST_SESSION && *times <= MAX_LENGTHENED
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::core::Gateway;
 use super::in_dialog::too_early;
-use super::leg::{Leg, LegId, Phase};
+use super::leg::{Inviting, Leg, LegId, Phase};
 use super::sending::What;
 use crate::base::time::Now;
 use crate::sdp::Negotiated;
@@ -190,13 +190,11 @@ impl Gateway {
         let Some(rseq) = c.headers.get("RSeq").and_then(|v| v.trim().parse::<u32>().ok()) else {
             return true;
         };
-        let answer = self.answer_in(id, response).ok();
         let Some(leg) = self.legs.get_mut(id) else { return false };
         let Phase::Inviting(inviting) = &mut leg.phase else { return false };
         let flow = leg.flow;
         let pinned = flow.filter(|_| inviting.pinned).and_then(Self::uri_of);
-        let known = inviting.early.iter().any(|e| e.dialog.remote.tag() == c.to.tag());
-        if !known && inviting.early.len() < MAX_EARLY {
+        if of_tag(&inviting.early, c.to.tag()).is_none() && inviting.early.len() < MAX_EARLY {
             let Ok(mut dialog) = Dialog::uac(response, &inviting.request.target) else { return false };
             dialog.pinned = pinned;
             inviting.early.push(Early { dialog, rseq: rseq.wrapping_sub(1), stream: None });
@@ -207,7 +205,6 @@ impl Gateway {
             return false;
         }
         early.rseq = rseq;
-        early.stream = early.stream.or(answer);
         let (mut draft, hop) = early.dialog.request(&Method::Prack);
         draft.push("RAck", format!("{rseq} {} INVITE", c.cseq));
         draft.push("User-Agent", self.config.sip.host.as_str());
@@ -219,10 +216,12 @@ impl Gateway {
     /// Remembers whose phone rings.
     pub(super) fn note_early(&mut self, id: LegId, tx: ClientId, response: &Response) {
         let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get_mut(id) else { return };
-        let Some(tag) = response.common.to.tag() else { return };
+        let Some(tag) = response.common.to.tag().filter(|_| (101..=199).contains(&response.code)) else {
+            return;
+        };
         // Those of INVITEs that were refused ring no more.
-        let live: Vec<ClientId> = inviting.all().collect();
-        inviting.rung.retain(|(tx, _)| live.contains(tx));
+        let Inviting { rung, tx: only, branches, .. } = inviting.as_mut();
+        rung.retain(|(tx, _)| *only == Some(*tx) || branches.contains(tx));
         if inviting.rung.len() < MAX_EARLY && !inviting.rings(tag) {
             inviting.rung.push((tx, tag.to_owned()));
         }
@@ -233,15 +232,27 @@ impl Gateway {
     pub(super) fn answer_was_early(&mut self, id: LegId, dialog: &Dialog) -> bool {
         let Some(leg) = self.legs.get_mut(id) else { return false };
         let Phase::Inviting(inviting) = &leg.phase else { return false };
-        let mut early = inviting.early.iter();
-        let own = early.find(|e| e.dialog.remote.tag() == dialog.remote.tag()).and_then(|e| e.stream);
+        let own = of_tag(&inviting.early, dialog.remote.tag()).and_then(|e| e.stream);
         leg.stream = own.or(leg.stream);
         leg.stream.is_some()
+    }
+
+    /// Remembers what the answer in a reliable provisional response agrees to.
+    pub(super) fn note_early_answer(&mut self, id: LegId, response: &Response, stream: Negotiated) {
+        let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get_mut(id) else { return };
+        let tag = response.common.to.tag();
+        if let Some(early) = inviting.early.iter_mut().find(|e| e.dialog.remote.tag() == tag) {
+            early.stream.get_or_insert(stream);
+        }
     }
 }
 
 /// The number of the last request in the early dialog that a 2xx confirms: the next one has to be higher.
 pub(super) fn last_number(early: &[Early], confirmed: &Dialog) -> u32 {
-    let same = early.iter().find(|e| e.dialog.remote.tag() == confirmed.remote.tag());
-    same.map_or(confirmed.local_seq, |e| e.dialog.local_seq.max(confirmed.local_seq))
+    of_tag(early, confirmed.remote.tag())
+        .map_or(confirmed.local_seq, |e| e.dialog.local_seq.max(confirmed.local_seq))
+}
+
+fn of_tag<'a>(early: &'a [Early], tag: Option<&str>) -> Option<&'a Early> {
+    early.iter().find(|e| e.dialog.remote.tag() == tag)
 }

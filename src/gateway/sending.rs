@@ -163,12 +163,13 @@ impl Gateway {
         // In a call the server that answered goes on, be it the second of its name; it does even if the name is
         // not known any more (RFC 3263 §4.3 chooses anew for each call, not within it).
         if let Some(flow) = flow {
-            let same = |t: &&Target| t.transport == flow.transport && t.addr == flow.addr;
+            let same = |t: &Target| t.transport == flow.transport && t.addr == flow.addr;
             // It may have come from another port, along a connection that it has opened.
-            let joined = |t: &&Target| flow.conn.is_some() && t.conn == flow.conn;
-            let along = targets.iter().find(same).or_else(|| targets.iter().find(joined)).copied();
-            let along = along.or(targets.is_empty().then_some(flow));
-            targets.splice(0..0, along);
+            let joined = |t: &Target| flow.conn.is_some() && t.conn == flow.conn;
+            targets.sort_by_key(|t| (!same(t), !joined(t)));
+            if targets.is_empty() {
+                targets.push(flow);
+            }
         }
         self.send_to_best(now, targets, what);
     }

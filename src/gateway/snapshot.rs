@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::core::Gateway;
-use super::leg::{Leg, Phase};
+use super::leg::Leg;
 use crate::media::command::Quality;
 use crate::sip::transactions::Counters;
 
@@ -162,11 +162,7 @@ impl Gateway {
     /// All legs that have not ended.
     #[must_use]
     pub fn legs(&self) -> Vec<LegView> {
-        self.legs
-            .iter()
-            .filter(|(_, l)| !matches!(l.phase, Phase::Ending { .. }))
-            .map(|(_, l)| view(l))
-            .collect()
+        self.legs.iter().filter(|(_, l)| !l.is_ending()).map(|(_, l)| view(l)).collect()
     }
 
     /// Numbers for `/metrics` and `/v1/capacity`.

@@ -1,20 +1,12 @@
 //! Digest authentication towards sipp: INVITE and BYE are challenged, in different realms.
 
-use std::process::{Command, Stdio};
-
 use crate::office::Office;
-use crate::phone::script;
+use crate::sipp::sipp;
 
 #[test]
 fn a_call_is_placed_and_ended_with_a_password() {
     let office = Office::open("digest", &[]);
-    let mut sipp = Command::new("sipp")
-        .args(["-sf", script("tests/peers/uas_auth.xml").to_str().unwrap(), "-i", "127.0.0.1", "-p", "5604"])
-        .args(["-m", "1", "-nostdin", "-timeout", "30", "-timeout_error"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("sipp is installed by `make test`");
+    let mut far = sipp(5604, "uas_auth", &["-timeout", "30"]);
     let call = |auth: &str| {
         let body = format!(r#"{{"type":"sip","uri":"sip:far@127.0.0.1:5604"{auth}}}"#);
         let reply = office.gateway.post("/v1/legs", &body);
@@ -26,24 +18,18 @@ fn a_call_is_placed_and_ended_with_a_password() {
     assert_eq!(office.gateway.delete(&format!("/v1/legs/{leg}")).status, 200);
     assert_eq!(office.ended(&leg), "api_hangup");
     // Every request that sipp asked a password for had the right one.
-    assert!(sipp.wait().unwrap().success(), "sipp saw what it expected");
+    assert!(far.wait().unwrap().success(), "sipp saw what it expected");
 }
 
 #[test]
 fn a_wrong_password_ends_the_call_and_is_not_tried_twice() {
     let office = Office::open("digest-wrong", &[]);
-    let mut sipp = Command::new("sipp")
-        .args(["-sf", script("tests/peers/uas_auth.xml").to_str().unwrap(), "-i", "127.0.0.1", "-p", "5602"])
-        .args(["-m", "1", "-nostdin", "-timeout", "30", "-timeout_error"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("sipp is installed by `make test`");
+    let mut far = sipp(5602, "uas_auth", &["-timeout", "30"]);
     let leg = office.originate(
         r#"{"type":"sip","uri":"sip:far@127.0.0.1:5602","auth":{"username":"alice","password":"wrong"}}"#,
     );
     assert_eq!(office.event_of("leg.disconnected", &leg)["cdr"]["reason"], "forbidden");
-    assert!(!sipp.wait().unwrap().success(), "sipp saw a wrong password");
+    assert!(!far.wait().unwrap().success(), "sipp saw a wrong password");
 }
 
 #[test]

@@ -53,8 +53,7 @@ fn a_gateway_behind_a_router_gives_the_address_of_the_router() {
     // The phone knows no way to the gateway but the router's address.
     let mut phone = Phone::in_space(&world, "203.0.113.9", office.dir(), 5621, "user", &[]);
     phone.say(&format!("dial sip:desk@203.0.113.2:{port}"));
-    let leg = office.event("leg.ringing")["leg_id"].as_str().unwrap().to_owned();
-    done(office.gateway.post(&format!("/v1/legs/{leg}/answer"), ""), "answering");
+    let leg = office.answered();
     phone.wait("established");
     hears_and_is_heard(&office, &phone, &leg);
     phone.say("hangup");

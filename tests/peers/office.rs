@@ -55,6 +55,13 @@ impl Office {
         reply.json()["id"].as_str().unwrap().to_owned()
     }
 
+    /// Answers the call that rings: its leg.
+    pub fn answered(&self) -> String {
+        let leg = self.event("leg.ringing")["leg_id"].as_str().unwrap().to_owned();
+        done(self.gateway.post(&format!("/v1/legs/{leg}/answer"), ""), "answering");
+        leg
+    }
+
     /// The directory of its files.
     pub fn dir(&self) -> &Path {
         &self.dir

@@ -1,33 +1,26 @@
 //! Names with several servers (dnsmasq tells of them), redirections, refusals, and calls that end as they begin (sipp).
 
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use crate::office::{Office, done};
 use crate::phone::script;
-
-fn quietly(command: &mut Command) -> Child {
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    child.expect("the peers are installed by `make test`")
-}
-
-/// sipp with a scenario, for one call.
-fn sipp(port: u16, scenario: &str, more: &[&str]) -> Child {
-    sipp_file(port, &script(&format!("tests/peers/{scenario}.xml")), more)
-}
-
-fn sipp_file(port: u16, file: &Path, more: &[&str]) -> Child {
-    let mut command = Command::new("sipp");
-    command.arg("-sf").arg(file).args(["-i", "127.0.0.1", "-p", &port.to_string(), "-m", "1", "-nostdin"]);
-    quietly(command.args(["-timeout", "40", "-timeout_error"]).args(more))
-}
+use crate::sipp::{quietly, sipp, sipp_file};
 
 /// A far end that refuses one call so, and says this as well.
 fn refuses(office: &Office, port: u16, status: &str, also: &str) -> Child {
-    let text = std::fs::read_to_string(script("tests/peers/uas_refuses.xml")).unwrap();
-    let file = office.dir().join(format!("refuses-{port}.xml"));
-    std::fs::write(&file, text.replace("486 Busy Here", status).replace("X-Also: nothing", also)).unwrap();
-    sipp_file(port, &file, &[])
+    changed(office, port, "uas_refuses", &[("486 Busy Here", status), ("X-Also: nothing", also)], &[])
+}
+
+/// sipp with a scenario of the tests that has other words in it, for one call.
+fn changed(office: &Office, port: u16, scenario: &str, changes: &[(&str, &str)], more: &[&str]) -> Child {
+    let mut text = std::fs::read_to_string(script(&format!("tests/peers/{scenario}.xml"))).unwrap();
+    for (from, to) in changes {
+        assert!(text.contains(from), "{scenario}: {from}");
+        text = text.replace(from, to);
+    }
+    let file = office.dir().join(format!("{scenario}-{port}.xml"));
+    std::fs::write(&file, text).unwrap();
+    sipp_file(port, &file, more)
 }
 
 /// A name server of its own, which ends with the test.
@@ -137,26 +130,9 @@ fn callers_give_up_are_refused_and_want_too_much() {
     assert_eq!(office.gateway.get("/v1/legs").json(), serde_json::json!([]));
 }
 
-/// A scenario of the tests with other words in it.
-fn changed(office: &Office, scenario: &str, changes: &[(&str, &str)]) -> std::path::PathBuf {
-    let mut text = std::fs::read_to_string(script(&format!("tests/peers/{scenario}.xml"))).unwrap();
-    for (from, to) in changes {
-        assert!(text.contains(from), "{scenario}: {from}");
-        text = text.replace(from, to);
-    }
-    let file = office.dir().join(format!("{scenario}-changed.xml"));
-    std::fs::write(&file, text).unwrap();
-    file
-}
-
 #[test]
 fn what_callers_ask_for_is_refused_in_so_many_words() {
     let office = Office::open("refused", &[]);
-    let answered = || {
-        let leg = office.event("leg.ringing")["leg_id"].as_str().unwrap().to_owned();
-        done(office.gateway.post(&format!("/v1/legs/{leg}/answer"), ""), "answering");
-        leg
-    };
     // A session that is too short (RFC 4028 §9), before there is a leg.
     let least = r#"<recv response="422"><action><ereg regexp="^ *90" search_in="hdr" header="Min-SE:"
         check_it="true" assign_to="least"/></action></recv>"#;
@@ -165,21 +141,21 @@ fn what_callers_ask_for_is_refused_in_so_many_words() {
         (r#"<recv response="420"/>"#, least),
         ("</scenario>", r#"<Reference variables="least"/></scenario>"#),
     ];
-    let mut far = sipp_file(5750, &changed(&office, "uac_wants_too_much", &short), &[&office.sip()]);
+    let mut far = changed(&office, 5750, "uac_wants_too_much", &short, &[&office.sip()]);
     assert!(far.wait().unwrap().success(), "422 with Min-SE");
     assert_eq!(office.gateway.get("/v1/legs").json(), serde_json::json!([]));
     // An ACK that owes the answer to our offer and has none (RFC 3261 §13.2.1).
     let body = "Content-Type: application/sdp\n    Content-Length: [len]\n\n    v=0\n    o=far 1 1 IN IP[local_ip_type] \
                 [local_ip]\n    s=-\n    c=IN IP[local_ip_type] [local_ip]\n    t=0 0\n    m=audio 6000 RTP/AVP \
                 0\n    a=recvonly\n";
-    let silent = changed(&office, "uac_offerless", &[(body, "Content-Length: 0\n")]);
-    let mut far = sipp_file(5752, &silent, &[&office.sip()]);
-    let leg = answered();
+    let silent = [(body, "Content-Length: 0\n")];
+    let mut far = changed(&office, 5752, "uac_offerless", &silent, &[&office.sip()]);
+    let leg = office.answered();
     assert_eq!(office.event_of("leg.disconnected", &leg)["cdr"]["reason"], "not_acceptable");
     assert!(far.wait().unwrap().success(), "a BYE");
     // A change to what we cannot play: refused, and the call goes on as it was.
     let mut far = sipp(5754, "uac_changes_codec", &[&office.sip()]);
-    let leg = answered();
+    let leg = office.answered();
     office.event_of("leg.connected", &leg);
     assert_eq!(office.event_of("leg.disconnected", &leg)["cdr"]["reason"], "remote_bye");
     assert!(far.wait().unwrap().success(), "488, and the call goes on");
@@ -212,8 +188,7 @@ fn a_hold_may_be_refused_or_collide() {
 fn a_caller_without_an_offer_gets_ours() {
     let office = Office::open("offerless", &[]);
     let mut far = sipp(5732, "uac_offerless", &[&office.sip()]);
-    let leg = office.event("leg.ringing")["leg_id"].as_str().unwrap().to_owned();
-    done(office.gateway.post(&format!("/v1/legs/{leg}/answer"), ""), "answering");
+    let leg = office.answered();
     office.event_of("leg.connected", &leg);
     done(office.gateway.delete(&format!("/v1/legs/{leg}")), "hung_up");
     assert!(far.wait().unwrap().success());

@@ -1,10 +1,27 @@
-//! sipp as many callers with a voice (`uac.xml`).
+//! sipp: one call by a scenario, and many callers with a voice (`uac.xml`).
 
 use std::io::Read as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use crate::phone::script;
+
+pub fn quietly(command: &mut Command) -> Child {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    child.expect("the peers are installed by `make test`")
+}
+
+/// sipp with a scenario, for one call.
+pub fn sipp(port: u16, scenario: &str, more: &[&str]) -> Child {
+    sipp_file(port, &script(&format!("tests/peers/{scenario}.xml")), more)
+}
+
+/// The same with a scenario of its own.
+pub fn sipp_file(port: u16, file: &Path, more: &[&str]) -> Child {
+    let mut command = Command::new("sipp");
+    command.arg("-sf").arg(file).args(["-i", "127.0.0.1", "-p", &port.to_string(), "-m", "1", "-nostdin"]);
+    quietly(command.args(["-timeout", "40", "-timeout_error"]).args(more))
+}
 
 /// What `uac.xml` plays.
 pub fn voice(dir: &Path) {

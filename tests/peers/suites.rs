@@ -67,8 +67,7 @@ fn calls_with(suite: &str, other: &str, port: u16) {
     office.event_of("leg.disconnected", &leg);
 
     phone.say(&format!("dial sip:desk@127.0.0.1:{port}"));
-    let leg = office.event("leg.ringing")["leg_id"].as_str().unwrap().to_owned();
-    done(office.gateway.post(&format!("/v1/legs/{leg}/answer"), ""), "answering");
+    let leg = office.answered();
     phone.wait("established");
     sounds_right(&office, &phone, &leg, suite);
     assert_eq!(in_use(port + 1), [suite], "what we answered");

@@ -98,8 +98,7 @@ fn callers_without_a_certificate_are_sent_away_where_one_is_asked_for() {
     nobody.wait("not established");
     let mut known = secure_phone(&office, 5664, "mediaenc=srtp");
     known.say(&to);
-    let leg = office.event("leg.ringing")["leg_id"].as_str().unwrap().to_owned();
-    done(office.gateway.post(&format!("/v1/legs/{leg}/answer"), ""), "answering");
+    let leg = office.answered();
     known.wait("established");
     known.say("hangup");
     assert_eq!(office.ended(&leg), "remote_bye");
@@ -133,8 +132,7 @@ fn media_in_the_clear_is_refused_where_it_has_to_be_encrypted() {
     // Over UDP too, since the operator says so.
     let mut safe = office.phone_with(5644, &["mediaenc=srtp"]);
     safe.say(&format!("dial sip:desk@{}", office.sip()));
-    let leg = office.event("leg.ringing")["leg_id"].as_str().unwrap().to_owned();
-    done(office.gateway.post(&format!("/v1/legs/{leg}/answer"), ""), "answering");
+    let leg = office.answered();
     safe.wait("established");
     safe.say("hangup");
     assert_eq!(office.ended(&leg), "remote_bye");

@@ -238,16 +238,7 @@ fn only_a_call_that_is_there_is_replaced() {
         ("Replaces: none\r\n", "400"),
         ("Replaces: n;to-tag=a;from-tag=b\r\nReplaces: n;to-tag=a;from-tag=b\r\n", "400"),
     ] {
-        let source = branchline::sip::target::Target {
-            transport: branchline::sip::target::Transport::Udp,
-            addr: "10.0.0.99:5060".parse().unwrap(),
-            conn: None,
-        };
-        let gw = &mut net.nodes[B].gw;
-        gw.handle_message(net.now, source, invite(replaces).as_bytes());
-        let answers: Vec<String> = std::iter::from_fn(|| gw.poll_transmit())
-            .map(|t| String::from_utf8_lossy(&t.bytes).into_owned())
-            .collect();
+        let answers = said(&mut net, B, &invite(replaces));
         let last = answers.last().unwrap();
         assert!(last.starts_with(&format!("SIP/2.0 {code} ")), "{replaces}: {last}");
     }
