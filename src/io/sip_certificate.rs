@@ -42,7 +42,7 @@ impl ServerCertVerifier for SipServerVerifier {
         let named = match server_name {
             ServerName::DnsName(name) => names(&uris, &dns, name.as_ref(), self.allow_wildcard),
             // Addresses stand in names of their own kind.
-            _ => certificate.verify_is_valid_for_subject_name(server_name).is_ok(),
+            ServerName::IpAddress(_) | _ => certificate.verify_is_valid_for_subject_name(server_name).is_ok(),
         };
         if named {
             return Ok(ServerCertVerified::assertion());
