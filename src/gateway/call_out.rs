@@ -186,6 +186,7 @@ impl Gateway {
         let (request, cseq) = (inviting.request.clone(), inviting.cseq);
         let Some(local) = &leg.local else { return };
         let body = sdp::offer(local, &leg.codecs, Direction::SendRecv);
+        leg.described.begin(&body);
         let mut draft = self.invite_draft(&request, cseq, target, body);
         self.authorize(id, &Method::Invite, &mut draft, target);
         match self.tx.request(now.mono, &Method::Invite, draft, target) {

@@ -172,11 +172,16 @@ impl Gateway {
         dialog.is_none_or(|d| d.is_from_peer(request)).then_some(id)
     }
 
-    /// The shell could not deliver to `target`.
-    pub fn handle_unreachable(&mut self, now: Now, target: Target) {
-        self.tx.handle_unreachable(now.mono, target);
+    /// A connection to `target` could not be opened, or one that was `open` is lost.
+    pub fn handle_unreachable(&mut self, now: Now, target: Target, open: bool) {
+        self.tx.handle_unreachable(now.mono, target, open);
         self.connection_lost(now, target);
         self.drain(now);
+    }
+
+    /// The operating system did not take a datagram for `target` (RFC 3261 §18.4).
+    pub fn handle_unsent(&mut self, target: Target) {
+        self.tx.handle_unsent(target);
     }
 
     /// Adds a bound socket pair to the stock.
@@ -267,6 +272,7 @@ impl Gateway {
             self.session_due(now, id);
             self.reliable_due(now, id);
             self.server_due(now, id);
+            self.subscription_due(now, id);
             self.reschedule(id);
         }
     }
@@ -280,7 +286,7 @@ impl Gateway {
                 transactions::Event::Cancelled(tx) => self.cancelled(now, tx),
                 transactions::Event::Response(tx, response) => self.response(now, tx, &response),
                 transactions::Event::Failed(tx, why) => self.request_failed(now, tx, why),
-                transactions::Event::AckMissing(tx) => self.ack_missing(now, tx),
+                transactions::Event::AckMissing(tx, why) => self.ack_missing(now, tx, why),
                 transactions::Event::Gone(tx) => {
                     self.outgoing.remove(&tx);
                     self.byes.remove(&tx);

@@ -84,7 +84,8 @@ impl Gateway {
                 Purpose::Invite(_)
                 | Purpose::Change(_)
                 | Purpose::Refer(_)
-                | Purpose::LastNotify(_)
+                | Purpose::Prack(_)
+                | Purpose::Notify(..)
                 | Purpose::Register(_)
                 | Purpose::Abandoned
                 | Purpose::Over => {}

@@ -3,10 +3,12 @@
 use std::net::IpAddr;
 
 use super::core::Gateway;
+use super::described::Described;
 use super::digits::Keys;
 use super::error::GatewayError;
 use super::leg::{Kind, Leg, LegId, Phase};
 use super::snapshot::{LegView, view};
+use super::subscription::Subscribed;
 use crate::base::time::Now;
 use crate::sip::target::{Target, Transport};
 
@@ -45,6 +47,8 @@ impl Leg {
             auth: None,
             trunk: None,
             transfer: None,
+            subscribed: Subscribed::default(),
+            was_referred: false,
             referral: None,
             transferred: false,
             refusal: None,
@@ -61,6 +65,7 @@ impl Leg {
             port: None,
             slot: None,
             local: None,
+            described: Described::default(),
             stream: None,
             rate: 0,
             offer_in_ack: None,
