@@ -19,6 +19,7 @@ use super::room::Room;
 use super::sending::{Pending, Purpose};
 use super::slots::Slots;
 use super::snapshot::Numbers;
+use super::subscription::Outlived;
 use super::tracks::Track;
 use super::trunk::{Trunk, TrunkId};
 use super::work::{Work, WorkId, WorkResult, Written};
@@ -90,6 +91,8 @@ pub struct Gateway {
     pub(super) replies: Replies,
     pub(super) pending: BTreeMap<WorkId, Pending>,
     pub(super) next_work: WorkId,
+    /// Dialogs of ended calls in which the news of a transfer is still to be told.
+    pub(super) outlived: BTreeMap<LegId, Outlived>,
     /// BYEs that may be challenged.
     pub(super) byes: BTreeMap<ClientId, Box<Bye>>,
     pub(super) trunks: BTreeMap<TrunkId, Trunk>,
@@ -147,6 +150,7 @@ impl Gateway {
             replies: Replies::new(),
             pending: BTreeMap::new(),
             next_work: 0,
+            outlived: BTreeMap::new(),
             byes: BTreeMap::new(),
             trunks: BTreeMap::new(),
             next_trunk: 0,
@@ -350,6 +354,7 @@ impl Gateway {
             && self.incoming.is_empty()
             && self.outgoing.is_empty()
             && self.farewells.is_empty()
+            && self.outlived.is_empty()
             && self.byes.is_empty()
             && self.pinned.is_empty()
             && self.ended_forks.is_empty()

@@ -54,11 +54,13 @@ impl Gateway {
     /// media has reported.
     pub(super) fn end(&mut self, now: Now, id: LegId, reason: &str) {
         self.abandon_all(now, id);
+        let contact = self.contact_of(id);
         let Some(leg) = self.legs.get_mut(id) else { return };
         if leg.is_ending() {
             return;
         }
         let latest = now.mono + LAST_WORD;
+        let dialog = leg.dialog().cloned();
         leg.phase = Phase::Ending { reason: reason.to_owned(), at: now.mono, latest };
         let slot = leg.slot;
         if let Some(port) = leg.port.take() {
@@ -99,6 +101,7 @@ impl Gateway {
         self.referral_over(now, id, reason);
         self.join_failed(id);
         self.leave_to_referred(id);
+        self.outlive_call(id, contact, dialog);
         if let Some(room) = self.legs.get(id).and_then(|l| l.room.clone()) {
             self.leave(now, id, &room);
         }

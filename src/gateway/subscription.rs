@@ -7,6 +7,8 @@ use super::core::Gateway;
 use super::leg::{Leg, LegId, Phase};
 use super::sending::What;
 use crate::base::time::Now;
+use crate::sip::dialog::Dialog;
+use crate::sip::target::Target;
 use crate::sip::transactions::{Failure, ServerId};
 use crate::wire::{Method, Request};
 
@@ -59,6 +61,14 @@ impl Subscription {
     fn is(&self, id: Option<u32>) -> bool {
         !self.over && id.map_or(!self.named, |id| id == self.number)
     }
+}
+
+/// The dialog of a call that has ended before the transfer its far end has asked for.
+#[derive(Debug)]
+pub struct Outlived {
+    dialog: Dialog,
+    flow: Option<Target>,
+    contact: String,
 }
 
 /// What a NOTIFY of ours is about.
@@ -163,10 +173,12 @@ impl Gateway {
         if subscription.over {
             return false;
         }
-        let contact = self.contact_of(referrer);
-        let Some(leg) = self.legs.get_mut(referrer) else { return false };
-        let flow = leg.flow;
-        let Phase::Up { dialog } = &mut leg.phase else { return false };
+        let own = self.contact_of(referrer);
+        let (dialog, flow, contact) = match (self.legs.get_mut(referrer), self.outlived.get_mut(&referrer)) {
+            (Some(Leg { phase: Phase::Up { dialog }, flow, .. }), _) => (dialog.as_mut(), *flow, own),
+            (_, Some(o)) => (&mut o.dialog, o.flow, o.contact.clone()),
+            (_, None) => return false,
+        };
         let (number, (code, reason)) = (subscription.number, &subscription.status);
         let state = match over {
             Some(why) => format!("terminated;reason={why}"),
@@ -182,6 +194,9 @@ impl Gateway {
         draft.push("Contact", contact);
         draft.set_body("message/sipfrag;version=2.0", format!("SIP/2.0 {code} {reason}\r\n").into_bytes());
         let notice = Notice { number, outcome: Some(*code).filter(|c| *c >= 200) };
+        if over.is_some() {
+            self.outlived.remove(&referrer);
+        }
         self.send(now, &hop, flow, What::Notify(referrer, notice, draft));
         true
     }
@@ -216,8 +231,23 @@ impl Gateway {
     fn subscription_over(&mut self, called: LegId) {
         if let Some(referral) = self.legs.get_mut(called).and_then(|l| l.referral.as_mut()) {
             referral.subscription.over = true;
+            self.outlived.remove(&referral.referrer());
         }
         self.reschedule(called);
+    }
+
+    /// A call ends. A subscription of its far end lives on in the dialog until the outcome is told: BYE ends the call alone
+    /// (RFC 5057 §3.2).
+    pub(super) fn outlive_call(&mut self, referrer: LegId, contact: String, dialog: Option<Dialog>) {
+        let subscribed =
+            |l: &Leg| l.referral.as_ref().is_some_and(|r| r.referrer() == referrer && !r.subscription.over);
+        let Some(mut dialog) = dialog.filter(|_| self.legs.iter().any(|(_, l)| subscribed(l))) else {
+            return;
+        };
+        // Behind a BYE of ours.
+        dialog.local_seq = dialog.local_seq.saturating_add(1);
+        let flow = self.legs.get(referrer).and_then(|l| l.flow);
+        self.outlived.insert(referrer, Outlived { dialog, flow, contact });
     }
 
     /// SUBSCRIBE in a call: extends, or ends, a subscription that a REFER has made.

@@ -21,9 +21,9 @@ const IDLE: Duration = Duration::from_secs(3700);
 const FIRST_WORD: Duration = Duration::from_secs(32);
 /// TCP and TLS have this long to come up: less than a silent server has, so that UDP gets its turn after it.
 const CONNECT: Duration = Duration::from_secs(3);
-/// What was sent is acknowledged within this time, or the connection is gone: as long as a request waits for its answer
-/// (timers B and F, RFC 3261 §17.1), so that the next one goes another way.
-const UNHEARD: Duration = Duration::from_secs(32);
+/// What was sent is acknowledged within this time, or the connection is gone: sooner than a request gives up (timers B and
+/// F, 32 s, RFC 3261 §17.1), so that it goes another way in time, and a dead connection is not taken for a silent far end.
+const UNHEARD: Duration = Duration::from_secs(20);
 /// On connections that stay silent for this long a CRLF keeps the routers' memory fresh (RFC 5626 §4.4.1).
 const KEEP_ALIVE: Duration = Duration::from_secs(100);
 /// A far end that has answered keep-alives before and does not within this time is gone (RFC 5626 §4.4.1).
