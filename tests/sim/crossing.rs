@@ -116,7 +116,7 @@ const TABLE: [(Open, [u16; 6]); 11] = [
 ];
 
 fn check(context: &str, hand: &mut Hand, column: usize, rack: &str, want: u16) {
-    let offer = (column % 2 == 0).then(|| sdp(3, "sendonly"));
+    let offer = column.is_multiple_of(2).then(|| sdp(3, "sendonly"));
     let (method, fields) = [("INVITE", ""), ("UPDATE", ""), ("PRACK", rack)][column / 2];
     let before = hand.state();
     let said = hand.asks(method, fields, offer.as_deref());
@@ -126,7 +126,7 @@ fn check(context: &str, hand: &mut Hand, column: usize, rack: &str, want: u16) {
     let wait = answer.field("Retry-After").map(|s| s.parse::<u32>().unwrap());
     assert_eq!(wait.is_some_and(|s| s <= 10), want == 500, "{context}: {}", answer.text);
     // Refused or not, nothing else has come of it; who was heard is answered.
-    if want == 200 && column % 2 == 0 {
+    if want == 200 && column.is_multiple_of(2) {
         assert!(answer.body().contains("a=recvonly"), "{context}: {}", answer.text);
     } else {
         assert_eq!(hand.state(), before, "{context}");

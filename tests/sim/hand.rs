@@ -30,7 +30,7 @@ pub struct Heard {
 
 impl Heard {
     pub fn field(&self, name: &str) -> Option<&str> {
-        let head = self.text.split("\r\n\r\n").next().unwrap();
+        let head = self.text.split("\r\n\r\n").next()?;
         head.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
     }
 

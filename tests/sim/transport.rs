@@ -2,7 +2,11 @@
 //! silence end a dialog (RFC 3261 §8.1.3.1, §12.2.1.2, §14.1, §18.4).
 
 use branchline::gateway::replies::Reply;
+use branchline::sip::digest::{Authentication, Credentials};
 use branchline::sip::target::Transport;
+use branchline::wire::Message;
+use branchline::wire::challenge::Challenge;
+use branchline::wire::message::parse;
 
 use crate::hand::{Hand, Heard, along, final_code, sdp};
 
@@ -263,4 +267,45 @@ fn who_connects_anew_is_answered_and_asked_there() {
         let resume = hand.is_held(false).unwrap();
         assert_eq!(resume.target.conn, Some(4), "{context}");
     }
+}
+
+/// The phone of a user of ours registers along its present connection.
+fn registers(hand: &mut Hand, seq: u32) {
+    let transport = hand.at.transport.as_str();
+    let mut text = |more: &str, n: u32| {
+        let text = format!(
+            "REGISTER sip:10.0.0.1 SIP/2.0\r\nVia: SIP/2.0/{transport} 192.168.1.5:5060;branch=z9hG4bKr{seq}{n}\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:anna@10.0.0.1>;tag=r\r\nTo: <sip:anna@10.0.0.1>\r\nCall-ID: reg\r\n\
+             CSeq: {} REGISTER\r\nContact: <sip:anna@192.168.1.5:5060;transport=tcp>\r\n{more}Content-Length: 0\r\n\r\n",
+            seq + n
+        );
+        hand.says(&text)
+    };
+    let asked = text("", 0);
+    let Ok(Message::Response(response)) = parse(asked[0].text.as_bytes()) else { panic!("{asked:?}") };
+    let mut digest = Authentication::new(Credentials { username: "anna".into(), password: "secret".into() });
+    assert!(digest.challenged(Challenge::all(&response.common.headers)));
+    let fields = digest.headers("REGISTER", "sip:10.0.0.1", "c");
+    let fields: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    assert_eq!(final_code(&text(&fields, 1)), 200);
+}
+
+#[test]
+fn a_call_follows_its_phone_that_registers_anew() {
+    let users = "[sip]\nuser = [{ name = \"anna\", password = \"secret\" }]\n";
+    let mut hand = Hand::new(Transport::Tcp, users);
+    registers(&mut hand, 1);
+    hand.calls("", Some(&sdp(1, "sendrecv")));
+    let ok = hand.answered();
+    hand.acks(&ok, None);
+    let hold = hand.is_held(true).unwrap();
+    assert_eq!((hold.target.conn, hold.target.addr), (Some(1), hand.at.addr));
+    hand.replies(&hold, "200 OK", "", Some(&sdp(2, "recvonly")));
+    // Its connection breaks, and it registers along a new one.
+    hand.at = along(Transport::Tcp, "10.0.0.77:40009", Some(2));
+    registers(&mut hand, 3);
+    let resume = hand.is_held(false).unwrap();
+    assert_eq!((resume.target.conn, resume.target.addr), (Some(2), hand.at.addr));
+    hand.replies(&resume, "200 OK", "", Some(&sdp(3, "sendrecv")));
+    assert_eq!(hand.state(), "connected");
 }
