@@ -280,7 +280,7 @@ impl Gateway {
                     self.invite(now, id, flow);
                 }
             }
-            300..=699 if calling && self.others_ring(now, id, tx, Some(response)) => {}
+            300..=699 if calling && self.others_ring(now, id, tx, Ok(response)) => {}
             503 if calling && self.try_next_server(now, id) => {}
             300..=399 if calling => self.redirected(now, tx, id, response),
             300..=699 if calling => {

@@ -326,7 +326,7 @@ impl Gateway {
             Some(Purpose::Invite(id)) => {
                 let calling = |l: &Leg| matches!(&l.phase, Phase::Inviting(i) if i.has(tx));
                 let ended = self.legs.get(id).is_some_and(calling)
-                    && !self.others_ring(now, id, tx, None)
+                    && !self.others_ring(now, id, tx, Err(failure))
                     && !self.try_next_server(now, id);
                 if ended {
                     // One phone's word tells more than another's silence.

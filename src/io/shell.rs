@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -420,7 +421,12 @@ impl Shell {
                 let Some(udp) = self.udp.iter().find(family) else { return };
                 if let Err(e) = udp.send(t.target.addr, &t.bytes) {
                     log::debug!(error:% = e; "udp send");
-                    self.gateway.borrow_mut().handle_unsent(t.target);
+                    // Broadcast, or what a filter forbids: it will never get there.
+                    if matches!(e.kind(), ErrorKind::PermissionDenied | ErrorKind::InvalidInput) {
+                        self.unreachable(t.target, true, false);
+                    } else {
+                        self.gateway.borrow_mut().handle_unsent(t.target);
+                    }
                 }
             }
         }

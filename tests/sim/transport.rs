@@ -11,6 +11,7 @@ use branchline::wire::message::parse;
 use crate::hand::{Hand, Heard, along, final_code, sdp};
 
 const STREAMS: [Transport; 2] = [Transport::Tcp, Transport::Tls];
+const ANNA: &str = "[sip]\nuser = [{ name = \"anna\", password = \"secret\" }]\n";
 const WE_REFRESH: &str = "Supported: timer\r\nSession-Expires: 90;refresher=uas\r\n";
 
 /// A change of theirs is answered as ever.
@@ -269,14 +270,14 @@ fn who_connects_anew_is_answered_and_asked_there() {
     }
 }
 
-/// The phone of a user of ours registers along its present connection.
-fn registers(hand: &mut Hand, seq: u32) {
+/// A phone of a user of ours, known by its port, registers along its present connection.
+fn registers(hand: &mut Hand, port: u16, seq: u32) {
     let transport = hand.at.transport.as_str();
     let mut text = |more: &str, n: u32| {
         let text = format!(
-            "REGISTER sip:10.0.0.1 SIP/2.0\r\nVia: SIP/2.0/{transport} 192.168.1.5:5060;branch=z9hG4bKr{seq}{n}\r\n\
-             Max-Forwards: 70\r\nFrom: <sip:anna@10.0.0.1>;tag=r\r\nTo: <sip:anna@10.0.0.1>\r\nCall-ID: reg\r\n\
-             CSeq: {} REGISTER\r\nContact: <sip:anna@192.168.1.5:5060;transport=tcp>\r\n{more}Content-Length: 0\r\n\r\n",
+            "REGISTER sip:10.0.0.1 SIP/2.0\r\nVia: SIP/2.0/{transport} 192.168.1.5:{port};branch=z9hG4bKr{port}{seq}{n}\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:anna@10.0.0.1>;tag=r\r\nTo: <sip:anna@10.0.0.1>\r\nCall-ID: reg{port}\r\n\
+             CSeq: {} REGISTER\r\nContact: <sip:anna@192.168.1.5:{port};transport=tcp>\r\n{more}Content-Length: 0\r\n\r\n",
             seq + n
         );
         hand.says(&text)
@@ -292,9 +293,8 @@ fn registers(hand: &mut Hand, seq: u32) {
 
 #[test]
 fn a_call_follows_its_phone_that_registers_anew() {
-    let users = "[sip]\nuser = [{ name = \"anna\", password = \"secret\" }]\n";
-    let mut hand = Hand::new(Transport::Tcp, users);
-    registers(&mut hand, 1);
+    let mut hand = Hand::new(Transport::Tcp, ANNA);
+    registers(&mut hand, 5060, 1);
     hand.calls("", Some(&sdp(1, "sendrecv")));
     let ok = hand.answered();
     hand.acks(&ok, None);
@@ -303,9 +303,31 @@ fn a_call_follows_its_phone_that_registers_anew() {
     hand.replies(&hold, "200 OK", "", Some(&sdp(2, "recvonly")));
     // Its connection breaks, and it registers along a new one.
     hand.at = along(Transport::Tcp, "10.0.0.77:40009", Some(2));
-    registers(&mut hand, 3);
+    registers(&mut hand, 5060, 3);
     let resume = hand.is_held(false).unwrap();
     assert_eq!((resume.target.conn, resume.target.addr), (Some(2), hand.at.addr));
     hand.replies(&resume, "200 OK", "", Some(&sdp(3, "sendrecv")));
     assert_eq!(hand.state(), "connected");
+}
+
+#[test]
+fn a_phone_that_cannot_be_reached_tells_less_than_one_that_refuses() {
+    // What becomes of the second of two phones that ring, the first of which cannot be reached.
+    for (status, reason) in [("480 Away", "unavailable"), ("486 Busy", "busy"), ("", "service_unavailable")] {
+        let mut hand = Hand::new(Transport::Tcp, ANNA);
+        registers(&mut hand, 5060, 1);
+        hand.at = along(Transport::Tcp, "10.0.0.77:40002", Some(2));
+        registers(&mut hand, 5062, 1);
+        hand.leg = hand.gw.originate(hand.now, crate::calls::call_to("sip:anna@10.0.0.1")).unwrap().id;
+        let invites = hand.hears();
+        assert_eq!(invites.iter().filter(|h| h.is("INVITE")).count(), 2);
+        hand.refuses(&invites[0], false);
+        assert_eq!(hand.reason(), None, "the other rings");
+        if status.is_empty() {
+            hand.refuses(&invites[1], false);
+        } else {
+            hand.other_replies(&invites[1], status, None);
+        }
+        assert_eq!(hand.reason().as_deref(), Some(reason), "{status}");
+    }
 }
