@@ -9,9 +9,12 @@ use branchline::codec::Codec;
 use branchline::codec::coder::Decoder;
 use branchline::io::sound::examine;
 use branchline::media::playout::Playout;
-use branchline::rtp::lock::SourceLock;
+use branchline::rtp::event_receiver::EventReceiver;
+use branchline::rtp::lock::{Content, SourceLock};
 use branchline::rtp::packet::Packet;
 use branchline::rtp::reception::Reception;
+use branchline::rtp::sequence::{Arrival, Sequence};
+use branchline::rtp::sources::Sources;
 use branchline::rtp::srtp::Context;
 use branchline::rtp::{rtcp as reports, telephone_event};
 use branchline::sdp::{self, Description, Direction, Frame, Local};
@@ -158,15 +161,23 @@ pub fn rtp(data: &[u8]) {
     let mut frame = [0; 960];
     let mut reception = Reception::default();
     let mut lock = SourceLock::new(([10, 0, 0, 2], 4000).into(), None);
+    let mut sources = Sources::default();
     let mut rest = data;
     while let Some((head, after)) = rest.split_first_chunk::<2>() {
-        let len = usize::from(u16::from_be_bytes(*head) % 300).min(after.len());
+        let len = usize::from(u16::from_be_bytes(*head) % 2000).min(after.len());
         let (packet, next) = after.split_at(len);
         rest = next;
         if let Ok(p) = Packet::parse(packet) {
-            let _verdict = lock.judge(([10, 0, 0, 2], 4000).into(), p.ssrc, p.payload_type == 0);
-            let sequence = reception.note(p.sequence, p.timestamp, now, 8000, true);
-            playout.insert(sequence, p.timestamp, p.payload, now);
+            let content = [Content::Audio, Content::Event, Content::Unknown][usize::from(p.payload_type % 3)];
+            let _verdict = lock.judge(([10, 0, 0, 2], 4000).into(), p.ssrc, content);
+            let (arrival, _digit) = sources.note(p.ssrc, p.sequence);
+            if let Some(event) = telephone_event::Event::parse(p.payload) {
+                let _digits = sources.event(p.ssrc, arrival, p.timestamp, p.marker, event);
+            }
+            reception.note(arrival, p.timestamp, now, 8000, true);
+            if let Arrival::Begins(sequence) | Arrival::Continues(sequence) = arrival {
+                playout.insert(sequence, p.timestamp, p.payload, now);
+            }
         }
         now += u64::from(head[0]) * 400_000;
         playout.frame(now, head[1] & 64 != 0, &mut frame[..branchline::dsp::frame_len(leg_rate)]);
@@ -280,15 +291,17 @@ fn frames(bytes: &[u8], step: usize) -> Vec<Vec<u8>> {
     out
 }
 
-/// Events of four bytes, each with a byte for its time.
+/// Events of four bytes, each with a byte for its number and its time.
 pub fn dtmf_event(data: &[u8]) {
-    let mut receiver = telephone_event::Receiver::default();
+    let (mut receiver, mut sequence) = (EventReceiver::default(), Sequence::default());
     let mut digits = 0;
     for piece in data.chunks(5) {
         let Some((time, event)) = piece.split_first() else { continue };
         if let Some(e) = telephone_event::Event::parse(event) {
             assert_eq!(telephone_event::Event::parse(&e.to_bytes()), Some(e));
-            digits += receiver.packet(u32::from(*time) * 800, e).into_iter().flatten().count();
+            let arrival = sequence.note(u16::from(*time) * 40);
+            let told = receiver.packet(arrival, u32::from(*time) * 800, time & 1 == 0, e);
+            digits += told.into_iter().flatten().count();
         }
         digits += usize::from(receiver.tick().is_some());
     }

@@ -277,6 +277,7 @@ impl Gateway {
             self.reliable_due(now, id);
             self.server_due(now, id);
             self.subscription_due(now, id);
+            self.info_due(now, id);
             self.reschedule(id);
         }
     }

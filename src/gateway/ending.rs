@@ -86,6 +86,7 @@ impl Gateway {
                 Purpose::Invite(_)
                 | Purpose::Change(_)
                 | Purpose::Refer(_)
+                | Purpose::Info(_)
                 | Purpose::Prack(_)
                 | Purpose::Notify(..)
                 | Purpose::Register(_)

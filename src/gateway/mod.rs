@@ -12,6 +12,7 @@ pub mod core;
 pub mod crossing;
 pub mod described;
 pub mod digits;
+mod digits_out;
 pub mod ending;
 pub mod error;
 pub mod event;

@@ -28,6 +28,8 @@ pub(super) enum Purpose {
     Over,
     /// A REFER of a leg.
     Refer(LegId),
+    /// An INFO of a leg, with a digit.
+    Info(LegId),
     /// A REGISTER of a trunk.
     Register(TrunkId),
     /// A PRACK in an early dialog of a leg.
@@ -52,6 +54,8 @@ pub(super) enum What {
     Change(LegId, Method, Draft, Local),
     /// A REFER.
     Refer(LegId, Draft),
+    /// An INFO with a digit.
+    Info(LegId, Draft),
     /// A NOTIFY of a leg.
     Notify(LegId, Notice, Draft),
     /// A SUBSCRIBE that lets a subscription of ours go on.
@@ -145,6 +149,7 @@ impl Gateway {
             What::Invite(leg)
             | What::Change(leg, ..)
             | What::Refer(leg, _)
+            | What::Info(leg, _)
             | What::Prack(leg, _)
             | What::Subscribe(leg, _)
             | What::Notify(leg, ..) => self.legs.get(*leg)?.trunk,
@@ -153,6 +158,7 @@ impl Gateway {
                 Purpose::Abandoned
                 | Purpose::Over
                 | Purpose::Refer(_)
+                | Purpose::Info(_)
                 | Purpose::Register(_)
                 | Purpose::Prack(_)
                 | Purpose::Notify(..) => None,
@@ -222,6 +228,15 @@ impl Gateway {
                     Err(e) => self.refer_answered(now, id, None, Err(&e.to_string())),
                 }
             }
+            What::Info(id, mut draft) => {
+                self.authorize(id, &Method::Info, &mut draft, target);
+                match self.tx.request(now.mono, &Method::Info, draft, target) {
+                    Ok(tx) => {
+                        self.outgoing.insert(tx, Purpose::Info(id));
+                    }
+                    Err(_) => self.info_answered(now, id, Err(Failure::Transport)),
+                }
+            }
             What::Notify(id, notice, draft) => {
                 match self.tx.request(now.mono, &Method::Notify, draft, target) {
                     Ok(tx) => {
@@ -257,6 +272,7 @@ impl Gateway {
                 self.change_over(now, id, Err("the far end cannot be reached".to_owned()))
             }
             What::Refer(id, _) => self.refer_answered(now, id, None, Err("the far end cannot be reached")),
+            What::Info(id, _) => self.info_answered(now, id, Err(Failure::Transport)),
             What::Notify(id, notice, _) => self.notified_or_not(now, id, notice, Err(Failure::Transport)),
             What::Prack(id, draft) => {
                 let to = draft.get("To").unwrap_or_default();
@@ -271,7 +287,8 @@ impl Gateway {
     /// A response to a request of ours that somebody waits for.
     pub(super) fn response(&mut self, now: Now, tx: ClientId, response: &Response) {
         self.bye_answered(now, tx, response);
-        if let Some(Purpose::Invite(id) | Purpose::Change(id) | Purpose::Refer(id)) = self.outgoing.get(&tx)
+        if let Some(Purpose::Invite(id) | Purpose::Change(id) | Purpose::Refer(id) | Purpose::Info(id)) =
+            self.outgoing.get(&tx)
             && response.code >= 200
             && !matches!(response.code, 401 | 407)
         {
@@ -298,6 +315,10 @@ impl Gateway {
                 self.outgoing.remove(&tx);
                 self.refer_answered(now, id, Some(tx), Ok(response));
             }
+            Some(Purpose::Info(id)) if response.code >= 200 => {
+                self.outgoing.remove(&tx);
+                self.info_answered(now, id, Ok((tx, response)));
+            }
             Some(Purpose::Register(id)) => {
                 if response.code >= 200 {
                     self.outgoing.remove(&tx);
@@ -312,6 +333,7 @@ impl Gateway {
                 Purpose::Abandoned
                 | Purpose::Over
                 | Purpose::Refer(_)
+                | Purpose::Info(_)
                 | Purpose::Prack(_)
                 | Purpose::Notify(..),
             )
@@ -349,6 +371,7 @@ impl Gateway {
             Some(Purpose::Prack(id)) if failure == Failure::Transport => {
                 self.prack_undelivered(id, |prack, _| prack == Some(tx));
             }
+            Some(Purpose::Info(id)) => self.info_answered(now, id, Err(failure)),
             Some(Purpose::Register(id)) => self.register_answered(now, id, tx, None),
             Some(Purpose::Notify(id, notice)) => self.notified_or_not(now, id, notice, Err(failure)),
             Some(Purpose::Abandoned | Purpose::Over | Purpose::Prack(_)) | None => {}

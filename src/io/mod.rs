@@ -30,6 +30,7 @@ pub mod secrets;
 pub mod shell;
 pub mod signals;
 pub mod sip;
+pub mod sip_certificate;
 pub mod sip_stream;
 pub mod sockets;
 pub mod sound;

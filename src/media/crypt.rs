@@ -3,6 +3,7 @@
 use super::wire::Datagram;
 use crate::rtp::srtp::Context;
 use crate::sdp::Keyed;
+use crate::wire::crypto::MasterKey;
 
 /// Both directions of an encrypted leg.
 #[derive(Debug)]
@@ -14,18 +15,21 @@ pub struct Crypt {
 
 impl Crypt {
     /// Contexts for these keys. A direction whose key stays goes on where it was: a session that is only refreshed
-    /// must not count its packets anew. Allocates nothing.
+    /// must not count its packets anew. A new key at the same address counts on as well (RFC 3711 §3.3.1); where the far end
+    /// has `moved`, ours begins anew (RFC 4568 §7.1.4), and what it sends may do either. Allocates nothing.
     #[must_use]
-    pub fn new(keyed: Keyed, old: Option<Self>) -> Option<Self> {
-        let (send, receive) = match old {
-            Some(old) => (
-                Some(old.send).filter(|_| old.keyed.ours == keyed.ours),
-                Some(old.receive).filter(|_| old.keyed.theirs == keyed.theirs),
-            ),
-            None => (None, None),
+    pub fn new(keyed: Keyed, old: Option<Self>, moved: bool) -> Option<Self> {
+        let Some(old) = old else {
+            let (send, receive) = (Context::new(&keyed.ours)?, Context::new(&keyed.theirs)?);
+            return Some(Self { keyed, send, receive });
         };
-        let send = send.or_else(|| Context::new(&keyed.ours))?;
-        let receive = receive.or_else(|| Context::new(&keyed.theirs))?;
+        let next = |key: &MasterKey, was: &MasterKey, context: Context, anew: bool| match (key == was, anew) {
+            (true, _) => Some(context),
+            (false, true) => Context::new(key),
+            (false, false) => Context::succeeding(key, &context),
+        };
+        let send = next(&keyed.ours, &old.keyed.ours, old.send, moved)?;
+        let receive = next(&keyed.theirs, &old.keyed.theirs, old.receive, false)?;
         Some(Self { keyed, send, receive })
     }
 

@@ -16,10 +16,12 @@ use super::wire::{Batch, Datagram, Wire};
 use crate::codec::coder::Encoder;
 use crate::dsp::resample::Resampler;
 use crate::dsp::{MAX_FRAME, frame_len};
-use crate::rtp::lock::{SourceLock, Verdict};
+use crate::rtp::lock::{Content, SourceLock, Verdict};
 use crate::rtp::packet::Packet;
 use crate::rtp::reception::Reception;
-use crate::rtp::telephone_event::{self, Receiver};
+use crate::rtp::sequence::Arrival;
+use crate::rtp::sources::Sources;
+use crate::rtp::telephone_event::Event;
 use crate::rtp::{emodel, rtcp};
 use crate::sdp::Negotiated;
 
@@ -104,7 +106,7 @@ pub struct Leg<W> {
     pub(super) last_report: Option<(u32, u64)>,
     lock: SourceLock,
     reception: Reception,
-    events: Receiver,
+    sources: Sources,
     /// Of coders before the present ones.
     concealed: u64,
     late: u64,
@@ -160,12 +162,12 @@ impl<W: Wire> Leg<W> {
             last_report: None,
             lock: SourceLock::new(stream.rtp, signalling),
             reception: Reception::default(),
-            events: Receiver::default(),
+            sources: Sources::default(),
             concealed: 0,
             late: 0,
             digits_lost: 0,
             quiet_ticks: 0,
-            crypt: stream.srtp.and_then(|keyed| Crypt::new(keyed, None)),
+            crypt: stream.srtp.and_then(|keyed| Crypt::new(keyed, None, false)),
         }
     }
 
@@ -223,10 +225,15 @@ impl<W: Wire> Leg<W> {
             std::mem::swap(&mut self.coders, new);
         }
         let old = self.crypt.take();
-        self.crypt = stream.srtp.and_then(|keyed| Crypt::new(keyed, old));
+        let moved = stream.rtp != self.stream.rtp;
+        self.crypt = stream.srtp.and_then(|keyed| Crypt::new(keyed, old, moved));
         self.stream = stream;
         if !stream.direction.receives() {
             self.coders.playout.end_comfort();
+        }
+        if !self.stream.direction.sends() {
+            // Even where it resumes within this tick.
+            self.sending.drop_digits();
         }
         self.quiet_ticks = 0;
         self.restart_sending();
@@ -262,11 +269,11 @@ impl<W: Wire> Leg<W> {
             }
         }
         self.watch_silence(heard, timeout_ticks);
-        if let Some(digit) = self.events.tick() {
-            self.note_digit(digit);
+        if let Some(digit) = self.sources.tick() {
+            note_digit(&mut self.digits, &mut self.digits_lost, digit);
         }
         let n = self.frame_len();
-        let silent = self.events.in_progress();
+        let silent = self.sources.key_is_down();
         self.coders.playout.frame(now_ns, silent, self.input.get_mut(..n).unwrap_or_default());
         if self.closing {
             return;
@@ -275,7 +282,7 @@ impl<W: Wire> Leg<W> {
         let in_band = self.stream.dtmf.is_none();
         let frame = self.input.get(..n).unwrap_or_default();
         if let Some(digit) = self.ears.frame(frame, self.muted, held, in_band) {
-            self.note_digit(digit);
+            note_digit(&mut self.digits, &mut self.digits_lost, digit);
         }
     }
 
@@ -318,47 +325,46 @@ impl<W: Wire> Leg<W> {
         };
         let audio = p.payload_type == self.stream.payload_in || p.payload_type == self.stream.payload_out;
         let event = self.stream.is_event(p.payload_type);
-        match self.lock.judge(d.from, p.ssrc, audio || event) {
-            Verdict::Refuse => return false,
-            Verdict::NewStream => {
-                self.reception.new_stream();
-                self.sending.set_peer_ssrc(p.ssrc);
-                self.coders.playout.clear();
-                if let Some(digit) = self.events.finish() {
-                    self.note_digit(digit);
-                }
-                self.last_report = None;
-            }
-            Verdict::Take => {}
+        let content = match (audio, event) {
+            (true, _) => Content::Audio,
+            (_, true) => Content::Event,
+            (false, false) => Content::Unknown,
+        };
+        let verdict = self.lock.judge(d.from, p.ssrc, content);
+        if verdict == Verdict::Refuse {
+            return false;
         }
-        let clock = self.stream.codec.clock();
-        let sequence = self.reception.note(p.sequence, p.timestamp, d.arrival_ns, clock, audio);
-        if audio {
-            self.coders.playout.insert(sequence, p.timestamp, p.payload, d.arrival_ns);
+        let (arrival, digit) = self.sources.note(p.ssrc, p.sequence);
+        digit.into_iter().for_each(|d| note_digit(&mut self.digits, &mut self.digits_lost, d));
+        if event && let Some(e) = Event::parse(p.payload) {
+            let digits = self.sources.event(p.ssrc, arrival, p.timestamp, p.marker, e);
+            digits.into_iter().flatten().for_each(|d| note_digit(&mut self.digits, &mut self.digits_lost, d));
+        }
+        if verdict == Verdict::Beside {
             return true;
         }
-        // Its number is taken in the stream; it just holds no sound.
-        self.coders.playout.insert(sequence, p.timestamp, &[], d.arrival_ns);
+        if verdict == Verdict::NewStream {
+            self.reception.new_stream();
+            self.sending.set_peer_ssrc(p.ssrc);
+            self.last_report = None;
+        }
+        if verdict == Verdict::NewStream || matches!(arrival, Arrival::Begins(_)) {
+            self.coders.playout.clear();
+        }
+        let clock = self.stream.codec.clock();
+        self.reception.note(arrival, p.timestamp, d.arrival_ns, clock, audio);
+        let (Arrival::Begins(sequence) | Arrival::Continues(sequence)) = arrival else { return true };
+        // Of an event the number is taken in the stream; it just holds no sound.
+        let payload = if audio { p.payload } else { &[] };
+        self.coders.playout.insert(sequence, p.timestamp, payload, d.arrival_ns);
         if p.payload_type == COMFORT_NOISE
+            && !audio
             && clock == 8000
             && let Some(level) = p.payload.first()
         {
             self.coders.playout.comfort(*level);
-            return true;
-        }
-        if event && let Some(e) = telephone_event::Event::parse(p.payload) {
-            for digit in self.events.packet(p.timestamp, e).into_iter().flatten() {
-                self.note_digit(digit);
-            }
         }
         true
-    }
-
-    fn note_digit(&mut self, digit: char) {
-        // 64 digits wait already: nobody types that fast.
-        if self.digits.push_back(digit).is_err() {
-            self.digits_lost += 1;
-        }
     }
 
     fn rtcp(&mut self, d: &mut Datagram) {
@@ -470,10 +476,12 @@ impl<W: Wire> Leg<W> {
         let clock = f64::from(self.stream.codec.clock());
         let playout = &self.coders.playout;
         let (received, lost) = (self.reception.received(), self.reception.lost());
-        let concealed = self.concealed + playout.concealed();
-        let made_up = lost.max(concealed) as f64 * 100.0 / (received + lost.max(concealed)).max(1) as f64;
+        let late = self.late + playout.counts().late;
+        // What the far end did not send is not lost: only gaps in its numbers are, and what came too late.
+        let (missing, expected) = (lost + late, received + lost);
+        let loss = missing as f64 * 100.0 / expected.max(1) as f64;
         let (rtt, playing_ms) = (self.rtt_ms.unwrap_or(0.0), playout.delay_ms());
-        let mos = emodel::mos(self.stream.codec, made_up, rtt, playing_ms);
+        let mos = emodel::mos(self.stream.codec, loss, rtt, playing_ms);
         Quality {
             received,
             lost,
@@ -483,10 +491,17 @@ impl<W: Wire> Leg<W> {
             mos: if received == 0 { 0.0 } else { mos },
             jitter_ms: self.reception.jitter() * 1000.0 / clock,
             foreign: self.lock.foreign(),
-            late: self.late + playout.counts().late,
-            concealed,
+            late,
+            concealed: self.concealed + playout.concealed(),
             late_ticks: late_ticks - self.late_before,
             digits_dropped: self.digits_lost + self.sending.digits_dropped(),
         }
+    }
+}
+
+/// Keeps a digit until it is told. 64 wait already where one is lost: nobody types that fast.
+fn note_digit(digits: &mut Pending, lost: &mut u64, digit: char) {
+    if digits.push_back(digit).is_err() {
+        *lost += 1;
     }
 }

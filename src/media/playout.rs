@@ -85,14 +85,24 @@ pub struct Playout {
     converter: Option<Resampler>,
 }
 
-/// Largest payload taken, bytes: 60 ms of G.711 and room to spare, or any packet of Opus.
+/// Longest packet of G.711 and G.722 that is taken: 200 ms (RFC 3551 §4.2), at 8 bytes a millisecond.
+const LONGEST: usize = 200 * 8;
+/// Room for packets that wait, bytes: 64 of 20 ms of G.711, or six of 200 ms; 16 of the largest of Opus.
+const WAITING: usize = 64 * 160;
+const WAITING_OPUS: usize = 2 * WAITING;
+
+/// Largest payload taken, bytes.
 fn largest(codec: Codec) -> usize {
-    if codec == Codec::Opus { 1276 } else { 512 }
+    if codec == Codec::Opus { 1276 } else { LONGEST }
 }
 
-/// Samples decoded ahead: the longest packet, what was left, and what is repeated.
+/// Samples decoded ahead: the longest packet, what was left, and what is repeated. A byte of G.722 is two samples.
 fn room(codec: Codec) -> usize {
-    if codec == Codec::Opus { opus::MAX_SAMPLES + 2 * MAX_FRAME } else { 512 * 2 + 3 * MAX_FRAME }
+    match codec {
+        Codec::Opus => opus::MAX_SAMPLES + 2 * MAX_FRAME,
+        Codec::G722 => LONGEST * 2 + 3 * MAX_FRAME,
+        Codec::Pcmu | Codec::Pcma => LONGEST + 3 * MAX_FRAME,
+    }
 }
 
 /// True when what has the timestamp `at` comes after what has `since`; late by too much, it is from another count of time.
@@ -107,7 +117,10 @@ impl Playout {
         let rate = codec.sample_rate();
         Self {
             codec,
-            jitter: JitterBuffer::new(largest(codec)),
+            jitter: JitterBuffer::new(
+                largest(codec),
+                if codec == Codec::Opus { WAITING_OPUS } else { WAITING },
+            ),
             delay: DelayEstimator::default(),
             decoder: Decoder::new(codec),
             concealer: Concealer::new(rate),
@@ -152,6 +165,7 @@ impl Playout {
         self.jitter.clear();
         self.delay = DelayEstimator::default();
         (self.tail, self.last) = (None, None);
+        self.concealed = self.concealed();
         (self.doubtful, self.missed, self.noise) = (0, false, None);
     }
 
@@ -270,7 +284,7 @@ impl Playout {
         let unsent = self.tail.is_some_and(|t| head.timestamp - t >= self.units(self.packet_samples));
         if unsent && head.missing == 0 && !self.missed {
             // The far end sent nothing in between: there was nothing to make up for.
-            self.concealed -= self.doubtful;
+            self.concealed = self.concealed();
         }
         let lost = self.missed || head.missing > 0;
         self.losses += (f64::from(u8::from(lost)) - self.losses) * LOSS_WEIGHT;
@@ -355,10 +369,11 @@ impl Playout {
         self.run >= MAX_CONCEALED && self.len == 0 && self.noise.is_none()
     }
 
-    /// Frames made up because nothing came in time.
+    /// Frames made up because something was lost or late. Those at the end of what has come are not among them until the
+    /// next packet tells that there was more: a far end that suppresses silence sends nothing.
     #[must_use]
     pub fn concealed(&self) -> u64 {
-        self.concealed
+        self.concealed.saturating_sub(self.doubtful)
     }
 
     /// Counters of the packets.

@@ -25,7 +25,7 @@ fn delay_impairment(one_way_ms: f64) -> f64 {
     25.0 * ((1.0 + x.powi(6)).powf(1.0 / 6.0) - 3.0 * (1.0 + (x / 3.0).powi(6)).powf(1.0 / 6.0) + 2.0)
 }
 
-/// The score, 1 to 4.5. `loss` is the share of the sound that was made up, per cent; `rtt_ms` the round trip of the
+/// The score, 1 to 4.5. `loss` is the share of the packets sent that were lost or came too late, per cent; `rtt_ms` the round trip of the
 /// network, `playing_ms` what the jitter buffer adds.
 #[must_use]
 pub fn mos(codec: Codec, loss: f64, rtt_ms: f64, playing_ms: f64) -> f64 {

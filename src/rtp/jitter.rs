@@ -4,6 +4,11 @@
 /// Packets held at most: a third of a second at 10 ms each.
 const SLOTS: usize = u32::BITS as usize;
 
+/// Bytes of a cell: a packet of 20 ms of G.711 fills one, longer ones take several in a row.
+const CELL: usize = 160;
+/// Most cells of a buffer.
+const MAX_CELLS: usize = u128::BITS as usize;
+
 #[derive(Debug, Clone, Copy, Default)]
 struct Held {
     /// Extended sequence number; 0: empty.
@@ -11,8 +16,55 @@ struct Held {
     /// Extended timestamp.
     timestamp: i64,
     len: u16,
-    /// Where its payload is.
+    /// The first cell of its payload.
     cell: u8,
+}
+
+/// Room for payloads, in cells. The lowest that are free are taken: while packets come one at a time these are always the
+/// same, and stay in the processor's cache.
+#[derive(Debug)]
+struct Cells {
+    bytes: Box<[u8]>,
+    /// A bit for each that holds nothing.
+    free: u128,
+}
+
+impl Cells {
+    fn new(count: usize) -> Self {
+        Self { bytes: vec![0; count * CELL].into_boxed_slice(), free: Self::first(count) }
+    }
+
+    /// The lowest `count` bits.
+    fn first(count: usize) -> u128 {
+        1u128.unbounded_shl(count as u32).wrapping_sub(1)
+    }
+
+    fn clear(&mut self) {
+        self.free = Self::first(self.bytes.len() / CELL);
+    }
+
+    /// Keeps a payload; its first cell, or `None` where no row of cells is long enough.
+    fn put(&mut self, payload: &[u8]) -> Option<u8> {
+        let count = payload.len().div_ceil(CELL);
+        if count == 0 {
+            return Some(0);
+        }
+        let begins = (1..count).fold(self.free, |rows, n| rows & self.free.unbounded_shr(n as u32));
+        let cell = begins.trailing_zeros() as usize;
+        let to = self.bytes.get_mut(cell * CELL..cell * CELL + payload.len())?;
+        to.copy_from_slice(payload);
+        self.free &= !Self::first(count).unbounded_shl(cell as u32);
+        Some(cell as u8)
+    }
+
+    fn get(&self, cell: u8, len: usize) -> &[u8] {
+        let at = usize::from(cell) * CELL;
+        self.bytes.get(at..at + len).unwrap_or_default()
+    }
+
+    fn release(&mut self, cell: u8, len: usize) {
+        self.free |= Self::first(len.div_ceil(CELL)).unbounded_shl(u32::from(cell));
+    }
 }
 
 /// The packet to be read next.
@@ -41,31 +93,30 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct JitterBuffer {
     slots: [Held; SLOTS],
-    payloads: Box<[u8]>,
-    /// Cells of `payloads` that hold nothing, a bit each. The lowest is taken: while packets come one at a time it is
-    /// always the same, and stays in the processor's cache.
-    free: u32,
+    cells: Cells,
     /// Largest payload, bytes.
     largest: usize,
     /// The next sequence number to hand out; while nothing has been, the lowest that came.
     next: Option<u64>,
     /// Something has been handed out.
     begun: bool,
+    /// Which of the numbers before `next` were handed out, the last one lowest.
+    taken: u64,
     held: usize,
     counts: Counts,
 }
 
 impl JitterBuffer {
-    /// An empty buffer for payloads of up to `largest` bytes.
+    /// An empty buffer for payloads of up to `largest` bytes, and `room` bytes of payloads together (at most 20,480).
     #[must_use]
-    pub fn new(largest: usize) -> Self {
+    pub fn new(largest: usize, room: usize) -> Self {
         Self {
             slots: [Held::default(); SLOTS],
-            payloads: vec![0; SLOTS * largest].into_boxed_slice(),
-            free: u32::MAX,
+            cells: Cells::new(room.div_ceil(CELL).min(MAX_CELLS)),
             largest,
             next: None,
             begun: false,
+            taken: 0,
             held: 0,
             counts: Counts::default(),
         }
@@ -74,14 +125,18 @@ impl JitterBuffer {
     /// Forgets what it holds, as at a new stream.
     pub fn clear(&mut self) {
         self.slots = [Held::default(); SLOTS];
-        (self.free, self.next, self.begun, self.held) = (u32::MAX, None, false, 0);
+        self.cells.clear();
+        (self.next, self.begun, self.taken, self.held) = (None, false, 0, 0);
     }
 
     /// Takes a packet by its extended sequence number (never 0) and timestamp.
     pub fn insert(&mut self, sequence: u64, timestamp: i64, payload: &[u8]) {
         let just_before = |n: u64| !self.begun && sequence + SLOTS as u64 > n;
         if self.next.is_some_and(|n| sequence < n && !just_before(n)) {
-            self.counts.late += 1;
+            let back = self.next.map_or(0, |n| n - 1 - sequence);
+            let copy = u32::try_from(back).is_ok_and(|back| self.taken.unbounded_shr(back) & 1 == 1);
+            let count = if copy { &mut self.counts.duplicate } else { &mut self.counts.late };
+            *count += 1;
             return;
         }
         if self.next.is_some_and(|n| sequence >= n + SLOTS as u64) {
@@ -98,18 +153,16 @@ impl JitterBuffer {
             self.counts.duplicate += 1;
             return;
         }
-        let cell = if slot.sequence == 0 {
-            // There are as many as slots.
-            self.free.trailing_zeros() as u8
-        } else {
+        if slot.sequence != 0 {
             self.counts.overflow += 1;
             self.held -= 1;
-            slot.cell
+            self.cells.release(slot.cell, usize::from(slot.len));
+            slot.sequence = 0;
+        }
+        let Some(cell) = self.cells.put(payload) else {
+            self.counts.overflow += 1;
+            return;
         };
-        let at = usize::from(cell) * self.largest;
-        let Some(to) = self.payloads.get_mut(at..at + payload.len()) else { return };
-        to.copy_from_slice(payload);
-        self.free &= !1u32.unbounded_shl(u32::from(cell));
         *slot = Held { sequence, timestamp, len: payload.len() as u16, cell };
         self.held += 1;
         self.next = Some(self.next.map_or(sequence, |n| n.min(sequence)));
@@ -118,8 +171,7 @@ impl JitterBuffer {
     /// Where the next payload goes, its first `len` bytes.
     #[must_use]
     pub fn next_cell(&self, len: usize) -> &[u8] {
-        let at = self.free.trailing_zeros() as usize * self.largest;
-        self.payloads.get(at..at + len.min(self.largest)).unwrap_or_default()
+        self.cells.get(self.cells.free.trailing_zeros() as u8, len.min(CELL))
     }
 
     fn slot(&self, sequence: u64) -> Option<(usize, Held)> {
@@ -149,8 +201,7 @@ impl JitterBuffer {
     }
 
     fn payload(&self, held: Held) -> &[u8] {
-        let at = usize::from(held.cell) * self.largest;
-        self.payloads.get(at..at + usize::from(held.len)).unwrap_or_default()
+        self.cells.get(held.cell, usize::from(held.len))
     }
 
     /// Reads the next packet.
@@ -160,8 +211,10 @@ impl JitterBuffer {
         if let Some(slot) = self.slots.get_mut(index) {
             slot.sequence = 0;
         }
-        self.free |= 1u32.unbounded_shl(u32::from(held.cell));
+        self.cells.release(held.cell, usize::from(held.len));
         self.held -= 1;
+        let by = self.next.map_or(1, |n| held.sequence + 1 - n);
+        self.taken = self.taken.unbounded_shl(u32::try_from(by).unwrap_or(u32::MAX)) | 1;
         (self.next, self.begun) = (Some(held.sequence + 1), true);
         self.payload(held)
     }
@@ -173,6 +226,7 @@ impl JitterBuffer {
             && self.held > 0
         {
             self.next = Some(next + 1);
+            self.taken <<= 1;
         }
     }
 
@@ -208,7 +262,7 @@ mod tests {
 
     #[test]
     fn order_is_restored_and_copies_are_dropped() {
-        let mut b = JitterBuffer::new(4);
+        let mut b = JitterBuffer::new(4, 64 * CELL);
         for n in [12, 10, 11, 11, 13] {
             put(&mut b, n);
         }
@@ -219,7 +273,7 @@ mod tests {
 
     #[test]
     fn losses_are_told_and_what_comes_afterwards_is_late() {
-        let mut b = JitterBuffer::new(4);
+        let mut b = JitterBuffer::new(4, 64 * CELL);
         for n in [10, 11, 14] {
             put(&mut b, n);
         }
@@ -230,12 +284,14 @@ mod tests {
         put(&mut b, 13);
         assert_eq!(all(&mut b), [(13, 0), (14, 0)]);
         put(&mut b, 13);
-        assert_eq!(b.counts().late, 2);
+        put(&mut b, 11);
+        put(&mut b, 12);
+        assert_eq!((b.counts().late, b.counts().duplicate), (2, 2), "12 never came in time, 11 and 13 did");
     }
 
     #[test]
     fn nothing_is_passed_that_is_here_or_may_still_come() {
-        let mut b = JitterBuffer::new(4);
+        let mut b = JitterBuffer::new(4, 64 * CELL);
         put(&mut b, 10);
         b.pass();
         assert_eq!(b.take(), [10]);
@@ -247,7 +303,7 @@ mod tests {
 
     #[test]
     fn garbage_does_no_harm() {
-        let mut b = JitterBuffer::new(4);
+        let mut b = JitterBuffer::new(4, 64 * CELL);
         b.insert(5, 0, &[0; 5]);
         assert_eq!((b.counts().overflow, b.held()), (1, 0));
         b.insert(31, 0, &[0; 5]);
@@ -257,5 +313,35 @@ mod tests {
         assert_eq!(all(&mut b).len(), 1);
         b.insert(900_001, 5, &[]);
         assert!(b.head().unwrap().is_empty && b.take().is_empty());
+    }
+
+    #[test]
+    fn long_packets_take_several_cells_and_give_them_back() {
+        let mut b = JitterBuffer::new(10 * CELL, 64 * CELL);
+        // A packet of 200 ms is ten cells; between short ones, whose cells are scattered, it still finds a row.
+        for round in 0..100u64 {
+            for n in 0..6 {
+                let len = if n % 2 == 0 { 10 * CELL } else { CELL / 2 + 1 };
+                b.insert(round * 6 + n + 1, 0, &vec![n as u8 + 1; len]);
+            }
+            for n in 0..6 {
+                let got = b.take();
+                assert!(got.len() > CELL / 2 && got.iter().all(|x| *x == n + 1), "{round}: {}", got.len());
+            }
+        }
+        assert_eq!((b.counts(), b.cells.free), (Counts::default(), u128::from(u64::MAX)));
+    }
+
+    #[test]
+    fn what_finds_no_room_is_counted_and_nothing_else_is_harmed() {
+        let mut b = JitterBuffer::new(10 * CELL, 64 * CELL);
+        for n in 1..=8u64 {
+            b.insert(n, 0, &[n as u8; 10 * CELL]);
+        }
+        assert_eq!((b.counts().overflow, b.held()), (2, 6));
+        for n in 1..=6 {
+            assert!(b.take().iter().all(|x| *x == n));
+        }
+        assert_eq!(b.cells.free, u128::from(u64::MAX));
     }
 }

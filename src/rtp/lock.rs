@@ -4,6 +4,56 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::base::net::is_private;
 
+/// SSRCs of the sound that were replaced and are remembered, and packets in a row after which one of them is in force again.
+const MAX_REPLACED: usize = 4;
+const RETURNED: u8 = 4;
+
+/// The SSRC of the sound. A new one takes over at once; one that was replaced, as by an announcement, comes back only when
+/// the new one has stopped, so that of two that send at once one is heard and not pieces of both.
+#[derive(Debug, Clone, Default)]
+struct Voice {
+    ssrc: Option<u32>,
+    replaced: heapless::Deque<u32, MAX_REPLACED>,
+    /// Packets of replaced ones since the last one of that in force.
+    since: u8,
+}
+
+impl Voice {
+    fn judge(&mut self, ssrc: u32, content: Content) -> Verdict {
+        if self.ssrc == Some(ssrc) {
+            self.since = 0;
+            return Verdict::Take;
+        }
+        match content {
+            Content::Event => Verdict::Beside,
+            Content::Unknown => Verdict::Refuse,
+            Content::Audio => {
+                if self.replaced.iter().any(|r| *r == ssrc) {
+                    self.since += 1;
+                    if self.since < RETURNED {
+                        return Verdict::Refuse;
+                    }
+                }
+                self.take_over(ssrc);
+                Verdict::NewStream
+            }
+        }
+    }
+
+    fn take_over(&mut self, ssrc: u32) {
+        self.since = 0;
+        let Some(old) = self.ssrc.replace(ssrc).filter(|old| *old != ssrc) else { return };
+        if self.replaced.iter().any(|r| *r == old) {
+            return;
+        }
+        if self.replaced.is_full() {
+            let _forgotten = self.replaced.pop_front();
+        }
+        // Room was made.
+        let _kept = self.replaced.push_back(old);
+    }
+}
+
 /// The source of a leg's RTP.
 #[derive(Debug, Clone)]
 pub struct SourceLock {
@@ -11,7 +61,9 @@ pub struct SourceLock {
     described: (SocketAddr, Option<IpAddr>),
     /// Address of the session description, and that of the signalling where the former is private.
     allowed: [Option<IpAddr>; 2],
-    locked: Option<(SocketAddr, u32)>,
+    locked: Option<SocketAddr>,
+    /// Which of its SSRCs is the sound.
+    voice: Voice,
     /// A source at the described address but another port, and how many good packets in a row it has sent.
     suspect: Option<(SocketAddr, u32, u8)>,
     /// Another port than the described one may prove itself.
@@ -24,13 +76,26 @@ pub struct SourceLock {
 /// some routers a far end's port is another than it knows; whoever only throws in a few packets does not get in.
 const PROBATION: u8 = 25;
 
+/// What the payload type of a packet says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// Sound of an agreed format.
+    Audio,
+    /// Telephone events as agreed.
+    Event,
+    /// Nothing that was agreed on.
+    Unknown,
+}
+
 /// What the lock says of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// From the source in force.
+    /// From the source in force, in the stream of the sound.
     Take,
-    /// From the source in force, which has begun a new stream: everything learned of the old one is void.
+    /// From the source in force, which has begun a new stream of sound: everything learned of the old one is void.
     NewStream,
+    /// Events from the source in force, in a stream beside that of the sound.
+    Beside,
     /// From somebody else.
     Refuse,
 }
@@ -46,6 +111,7 @@ impl SourceLock {
             described: (described, signalling),
             allowed: [Some(ip), other],
             locked: None,
+            voice: Voice::default(),
             suspect: None,
             other_ports: false,
             foreign: 0,
@@ -59,9 +125,9 @@ impl SourceLock {
             return;
         }
         let (foreign, other_ports) = (self.foreign, self.other_ports);
-        let same = self.locked.is_some_and(|(at, _)| at == described);
-        let locked = self.locked.filter(|_| same);
-        *self = Self { locked, foreign, other_ports, ..Self::new(described, signalling) };
+        let locked = self.locked.filter(|at| *at == described);
+        let voice = std::mem::take(&mut self.voice);
+        *self = Self { locked, voice, foreign, other_ports, ..Self::new(described, signalling) };
     }
 
     /// Lets another port of the described address prove itself.
@@ -73,39 +139,41 @@ impl SourceLock {
     #[must_use]
     pub fn may_come_from(&self, from: SocketAddr) -> bool {
         match self.locked {
-            Some((at, _)) => from == at || from == self.described.0,
+            Some(at) => from == at || from == self.described.0,
             None => self.allowed.contains(&Some(from.ip().to_canonical())),
         }
     }
 
-    /// Judges a packet. `known_type` is true when its payload type was negotiated.
-    pub fn judge(&mut self, from: SocketAddr, ssrc: u32, known_type: bool) -> Verdict {
-        let verdict = match self.locked {
-            Some((at, s)) if at == from && s == ssrc => Verdict::Take,
-            Some((at, _)) if at == from && known_type => Verdict::NewStream,
-            // Where the description is right there is no doubt, whichever port of it was believed before.
-            Some((at, _)) if known_type && from == self.described.0 && at.ip() == from.ip() => {
+    /// Judges a packet by where it comes from, its SSRC, and what its payload type says. Events never decide which SSRC is
+    /// the sound; they do open the lock.
+    pub fn judge(&mut self, from: SocketAddr, ssrc: u32, content: Content) -> Verdict {
+        let verdict = if self.locked == Some(from) {
+            self.voice.judge(ssrc, content)
+        } else if self.moves_to(from, ssrc, content) {
+            self.locked = Some(from);
+            self.suspect = None;
+            if content == Content::Audio {
+                self.voice.take_over(ssrc);
                 Verdict::NewStream
+            } else {
+                Verdict::Beside
             }
-            None if known_type && from == self.described.0 => Verdict::NewStream,
-            None if known_type => {
-                if self.may_begin(from, ssrc) {
-                    Verdict::NewStream
-                } else {
-                    Verdict::Refuse
-                }
-            }
-            Some(_) | None => Verdict::Refuse,
+        } else {
+            Verdict::Refuse
         };
-        match verdict {
-            Verdict::NewStream => {
-                self.locked = Some((from, ssrc));
-                self.suspect = None;
-            }
-            Verdict::Refuse => self.foreign += 1,
-            Verdict::Take => {}
-        }
+        self.foreign += u64::from(verdict == Verdict::Refuse);
         verdict
+    }
+
+    /// True when this packet shows the far end at another address than before.
+    fn moves_to(&mut self, from: SocketAddr, ssrc: u32, content: Content) -> bool {
+        match (content, self.locked) {
+            (Content::Unknown, _) => false,
+            // Where the description is right there is no doubt, whichever port of it was believed before.
+            (Content::Audio, Some(at)) => from == self.described.0 && at.ip() == from.ip(),
+            (Content::Event, Some(_)) => false,
+            (Content::Audio | Content::Event, None) => from == self.described.0 || self.may_begin(from, ssrc),
+        }
     }
 
     /// True for the address that stands in for a private one, whose ports nobody can know; at the described
@@ -128,7 +196,7 @@ impl SourceLock {
     /// Where the far end's packets come from, once learned; ours go there.
     #[must_use]
     pub fn locked(&self) -> Option<SocketAddr> {
-        self.locked.map(|(at, _)| at)
+        self.locked
     }
 
     /// Counts a packet that was refused for another reason: it is not authentic.
@@ -145,6 +213,7 @@ impl SourceLock {
 
 #[cfg(test)]
 mod tests {
+    use super::Content::{Audio, Event, Unknown};
     use super::*;
 
     fn at(s: &str) -> SocketAddr {
@@ -154,44 +223,83 @@ mod tests {
     #[test]
     fn only_the_described_address_opens_it_and_then_only_one_port() {
         let mut l = SourceLock::new(at("203.0.113.5:9"), Some("198.51.100.1".parse().unwrap()));
-        assert_eq!(l.judge(at("198.51.100.1:4000"), 1, true), Verdict::Refuse);
-        assert_eq!(l.judge(at("203.0.113.5:9"), 1, false), Verdict::Refuse);
-        assert_eq!(l.judge(at("203.0.113.5:9"), 1, true), Verdict::NewStream);
-        assert_eq!(l.judge(at("203.0.113.5:9"), 1, false), Verdict::Take);
+        assert_eq!(l.judge(at("198.51.100.1:4000"), 1, Audio), Verdict::Refuse);
+        assert_eq!(l.judge(at("203.0.113.5:9"), 1, Unknown), Verdict::Refuse);
+        assert_eq!(l.judge(at("203.0.113.5:9"), 1, Audio), Verdict::NewStream);
+        assert_eq!(l.judge(at("203.0.113.5:9"), 1, Unknown), Verdict::Take);
         for _ in 0..100 {
-            assert_eq!(l.judge(at("203.0.113.5:4002"), 1, true), Verdict::Refuse);
+            assert_eq!(l.judge(at("203.0.113.5:4002"), 1, Audio), Verdict::Refuse);
         }
-        assert_eq!(l.judge(at("203.0.113.5:9"), 2, false), Verdict::Refuse);
-        assert_eq!(l.judge(at("203.0.113.5:9"), 2, true), Verdict::NewStream);
+        assert_eq!(l.judge(at("203.0.113.5:9"), 2, Unknown), Verdict::Refuse);
+        assert_eq!(l.judge(at("203.0.113.5:9"), 2, Audio), Verdict::NewStream);
         assert_eq!((l.locked(), l.foreign()), (Some(at("203.0.113.5:9")), 103));
+    }
+
+    #[test]
+    fn events_with_an_ssrc_of_their_own_stay_beside_the_sound() {
+        let (from, elsewhere) = (at("203.0.113.5:9"), at("203.0.113.6:9"));
+        for events_first in [true, false] {
+            let mut l = SourceLock::new(from, None);
+            if events_first {
+                assert_eq!(l.judge(from, 2, Event), Verdict::Beside);
+                assert_eq!(l.locked(), Some(from));
+            }
+            assert_eq!(l.judge(from, 1, Audio), Verdict::NewStream);
+            for _ in 0..5 {
+                assert_eq!(l.judge(from, 2, Event), Verdict::Beside);
+                assert_eq!(l.judge(from, 1, Audio), Verdict::Take);
+                assert_eq!(l.judge(from, 1, Event), Verdict::Take, "in the sound's own stream");
+                assert_eq!(l.judge(from, 3, Unknown), Verdict::Refuse);
+                assert_eq!(l.judge(elsewhere, 2, Event), Verdict::Refuse);
+            }
+            assert_eq!(l.judge(from, 2, Audio), Verdict::NewStream, "sound of a new SSRC takes over");
+        }
+    }
+
+    #[test]
+    fn of_two_streams_of_sound_the_newer_one_is_heard_until_it_stops() {
+        let from = at("203.0.113.5:9");
+        let mut l = SourceLock::new(from, None);
+        assert_eq!(l.judge(from, 1, Audio), Verdict::NewStream);
+        assert_eq!(l.judge(from, 2, Audio), Verdict::NewStream);
+        for _ in 0..50 {
+            assert_eq!(l.judge(from, 1, Audio), Verdict::Refuse);
+            assert_eq!(l.judge(from, 2, Audio), Verdict::Take);
+        }
+        let back: Vec<Verdict> = (0..5).map(|_| l.judge(from, 1, Audio)).collect();
+        assert_eq!(back[..3], [Verdict::Refuse; 3]);
+        assert_eq!(back[3..], [Verdict::NewStream, Verdict::Take]);
+        for ssrc in 3..40 {
+            assert_eq!(l.judge(from, ssrc, Audio), Verdict::NewStream);
+        }
     }
 
     #[test]
     fn another_port_proves_itself_and_gives_way_to_the_described_one() {
         let mut l = SourceLock::new(at("203.0.113.5:9"), None);
         for _ in 0..100 {
-            assert_eq!(l.judge(at("203.0.113.5:4000"), 1, true), Verdict::Refuse, "unless that is allowed");
+            assert_eq!(l.judge(at("203.0.113.5:4000"), 1, Audio), Verdict::Refuse, "unless that is allowed");
         }
         l.believe_other_ports();
         let other = at("203.0.113.5:4000");
         for _ in 1..PROBATION {
-            assert_eq!(l.judge(other, 1, true), Verdict::Refuse);
+            assert_eq!(l.judge(other, 1, Audio), Verdict::Refuse);
         }
-        assert_eq!(l.judge(at("203.0.113.5:5000"), 1, true), Verdict::Refuse, "begins anew");
+        assert_eq!(l.judge(at("203.0.113.5:5000"), 1, Audio), Verdict::Refuse, "begins anew");
         for _ in 1..PROBATION {
-            assert_eq!(l.judge(other, 1, true), Verdict::Refuse);
+            assert_eq!(l.judge(other, 1, Audio), Verdict::Refuse);
         }
-        assert_eq!(l.judge(other, 1, true), Verdict::NewStream);
-        assert_eq!(l.judge(other, 1, true), Verdict::Take);
-        assert_eq!(l.judge(at("203.0.113.5:9"), 7, true), Verdict::NewStream, "there it is after all");
-        assert_eq!(l.judge(other, 1, true), Verdict::Refuse);
+        assert_eq!(l.judge(other, 1, Audio), Verdict::NewStream);
+        assert_eq!(l.judge(other, 1, Audio), Verdict::Take);
+        assert_eq!(l.judge(at("203.0.113.5:9"), 7, Audio), Verdict::NewStream, "there it is after all");
+        assert_eq!(l.judge(other, 1, Audio), Verdict::Refuse);
     }
 
     #[test]
     fn behind_nat_the_signalling_address_counts_too() {
         let mut l = SourceLock::new(at("192.168.1.5:4000"), Some("198.51.100.1".parse().unwrap()));
-        assert_eq!(l.judge(at("198.51.100.1:61000"), 1, true), Verdict::NewStream);
-        assert_eq!(l.judge(at("192.168.1.5:4000"), 1, true), Verdict::Refuse);
+        assert_eq!(l.judge(at("198.51.100.1:61000"), 1, Audio), Verdict::NewStream);
+        assert_eq!(l.judge(at("192.168.1.5:4000"), 1, Audio), Verdict::Refuse);
         l.redescribe(at("192.168.1.5:4000"), Some("198.51.100.1".parse().unwrap()));
         assert_eq!(l.locked(), Some(at("198.51.100.1:61000")), "a refresh changes nothing");
     }
@@ -199,12 +307,12 @@ mod tests {
     #[test]
     fn a_new_description_opens_it_again() {
         let mut l = SourceLock::new(at("10.0.0.1:4000"), None);
-        assert_eq!(l.judge(at("10.0.0.1:4000"), 1, true), Verdict::NewStream);
+        assert_eq!(l.judge(at("10.0.0.1:4000"), 1, Audio), Verdict::NewStream);
         l.redescribe(at("10.0.0.1:4000"), None);
-        assert_eq!(l.judge(at("10.0.0.1:4000"), 1, true), Verdict::Take);
+        assert_eq!(l.judge(at("10.0.0.1:4000"), 1, Audio), Verdict::Take);
         l.redescribe(at("10.0.0.2:5000"), None);
         assert_eq!(l.locked(), None);
-        assert_eq!(l.judge(at("10.0.0.1:4000"), 1, true), Verdict::Refuse);
-        assert_eq!(l.judge(at("10.0.0.2:5000"), 1, true), Verdict::NewStream);
+        assert_eq!(l.judge(at("10.0.0.1:4000"), 1, Audio), Verdict::Refuse);
+        assert_eq!(l.judge(at("10.0.0.2:5000"), 1, Audio), Verdict::NewStream);
     }
 }

@@ -2,14 +2,17 @@
 
 pub mod delay;
 pub mod emodel;
+pub mod event_receiver;
 pub mod jitter;
 pub mod lock;
 pub mod packet;
 pub mod reception;
 pub mod rtcp;
+pub mod sequence;
+pub mod sources;
 pub mod srtp;
 pub mod srtp_index;
 pub mod telephone_event;
 
-/// Largest RTP or RTCP datagram taken, bytes: an Ethernet frame's worth.
-pub const MAX_DATAGRAM: usize = 1500;
+/// Largest RTP or RTCP datagram taken, bytes: 200 ms of G.711 or G.722 (RFC 3551 §4.2) with header, extension and tag.
+pub const MAX_DATAGRAM: usize = 2048;

@@ -1,7 +1,6 @@
-//! What arrival tells of a stream: extended sequence numbers, loss, jitter (RFC 3550 §A.1, §A.3, §A.8).
+//! What arrival tells of a stream: loss and jitter (RFC 3550 §A.3, §A.8).
 
-/// Steps between packets that still count as the same stream; further ones are another beginning.
-const MAX_STEP: i64 = 3000;
+use super::sequence::Arrival;
 
 /// Reception figures of one stream.
 #[derive(Debug, Clone, Default)]
@@ -22,39 +21,27 @@ pub struct Reception {
 }
 
 impl Reception {
-    /// Notes a packet; its extended sequence number. `arrival_ns` is any steady count of nanoseconds,
-    /// `clock` the payload's clock in Hz; digits and other events do not count towards jitter (`audio`).
-    pub fn note(&mut self, sequence: u16, timestamp: u32, arrival_ns: u64, clock: u32, audio: bool) -> u64 {
-        let extended = self.extend(sequence);
+    /// Notes a packet by what its number says; one that is doubtful does not count. `arrival_ns` is any steady count of
+    /// nanoseconds, `clock` the payload's clock in Hz; digits and other events do not count towards jitter (`audio`).
+    pub fn note(&mut self, arrival: Arrival, timestamp: u32, arrival_ns: u64, clock: u32, audio: bool) {
+        match arrival {
+            Arrival::Begins(extended) => self.begin(extended),
+            Arrival::Continues(extended) if self.started => self.highest = self.highest.max(extended),
+            Arrival::Continues(extended) => self.begin(extended),
+            Arrival::Doubtful => return,
+        }
         self.received += 1;
         if audio && clock > 0 {
             let arrival = arrival_ns as f64 * f64::from(clock) / 1e9;
             self.note_transit(arrival - f64::from(timestamp), f64::from(clock));
         }
-        extended
     }
 
-    fn extend(&mut self, sequence: u16) -> u64 {
-        if !self.started {
-            return self.restart(sequence);
-        }
-        let step = i64::from(sequence.wrapping_sub(self.highest as u16) as i16);
-        if step.abs() > MAX_STEP {
-            return self.restart(sequence);
-        }
-        let extended = self.highest.saturating_add_signed(step);
-        self.highest = self.highest.max(extended);
-        extended
-    }
-
-    fn restart(&mut self, sequence: u16) -> u64 {
+    fn begin(&mut self, extended: u64) {
         self.past_expected = self.expected();
         self.past_received = self.received;
-        // A whole cycle of head room, so that packets before the first have numbers too.
-        let extended = (self.highest | 0xffff) + 1 + 0x1_0000 + u64::from(sequence);
         (self.started, self.base, self.highest) = (true, extended, extended);
         self.transit = None;
-        extended
     }
 
     fn note_transit(&mut self, transit: f64, clock: f64) {
@@ -126,18 +113,20 @@ impl Reception {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sequence::Sequence;
     use super::*;
 
     #[test]
     fn loss_is_right_over_a_wrap_and_with_disorder() {
-        let mut r = Reception::default();
+        let (mut r, mut s) = (Reception::default(), Sequence::default());
         // Every tenth packet is lost, every 97th comes after its successor.
         let mut order: Vec<u32> = (0..100_000).collect();
         for i in (1..99_000).step_by(97) {
             order.swap(i, i + 1);
         }
         for i in order.into_iter().filter(|i| i % 10 != 3) {
-            r.note(65_000u16.wrapping_add(i as u16), i * 160, u64::from(i) * 20_000_000, 8000, true);
+            let arrival = s.note(65_000u16.wrapping_add(i as u16));
+            r.note(arrival, i * 160, u64::from(i) * 20_000_000, 8000, true);
         }
         assert_eq!(r.expected(), 100_000);
         assert_eq!((r.received(), r.lost()), (90_000, 10_000));
@@ -148,20 +137,22 @@ mod tests {
 
     #[test]
     fn jitter_is_that_of_the_arrivals() {
-        let mut r = Reception::default();
+        let (mut r, mut s) = (Reception::default(), Sequence::default());
         for i in 0..2_000u64 {
             let late = if i % 2 == 0 { 0 } else { 5_000_000 };
-            r.note(i as u16, i as u32 * 160, i * 20_000_000 + late, 8000, true);
+            r.note(s.note(i as u16), i as u32 * 160, i * 20_000_000 + late, 8000, true);
         }
         assert!((r.jitter() - 40.0).abs() < 0.5, "5 ms are 40 units: {}", r.jitter());
     }
 
     #[test]
-    fn a_jump_begins_anew_without_inventing_loss() {
-        let mut r = Reception::default();
-        for s in [10u16, 11, 12, 40_000, 40_001] {
-            r.note(s, 0, 0, 8000, false);
+    fn a_new_start_invents_no_loss_wherever_it_lies() {
+        for first in [40_000u16, 700, 9_000, 13_100] {
+            let (mut r, mut s) = (Reception::default(), Sequence::default());
+            for n in [10_000, 10_001, 10_002, first, first + 1, first + 2] {
+                r.note(s.note(n), 0, 0, 8000, false);
+            }
+            assert_eq!((r.expected(), r.received(), r.lost()), (5, 5, 0), "{first}");
         }
-        assert_eq!((r.expected(), r.lost()), (5, 0));
     }
 }

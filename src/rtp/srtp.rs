@@ -64,6 +64,15 @@ impl Context {
         })
     }
 
+    /// The same of a key that takes the place of another one's: packets are counted on (RFC 3711 §3.3.1, §3.2.1).
+    ///
+    /// `None` for lengths that no suite has.
+    #[must_use]
+    pub fn succeeding(master: &MasterKey, old: &Self) -> Option<Self> {
+        let (streams, rtcp_sent) = (old.streams.under_another_key(), old.rtcp_sent);
+        Some(Self { streams, rtcp_sent, ..Self::new(master)? })
+    }
+
     /// Encrypts the RTP packet in the first `len` bytes of `buffer`; the new length. Packets have to come in the
     /// order of their sequence numbers.
     ///
@@ -81,9 +90,19 @@ impl Context {
     /// See [`SrtpError`]; the buffer is of no use then.
     pub fn unprotect(&mut self, buffer: &mut [u8], len: usize) -> Result<usize, SrtpError> {
         let (head, ssrc, sequence) = rtp_parts(buffer.get(..len).ok_or(SrtpError::Length)?)?;
-        let index = self.streams.guess(ssrc, sequence);
-        let roc = (index >> 16) as u32;
-        let plain = self.rtp.open_rtp(buffer, head, len, ssrc, roc, sequence)?;
+        let mut index = self.streams.guess(ssrc, sequence);
+        let mut open = |index: u64| {
+            let roc = (index >> 16) as u32;
+            self.rtp.open_rtp(buffer, head, len, ssrc, roc, sequence)
+        };
+        let mut plain = open(index);
+        if plain == Err(SrtpError::Authentication)
+            && let Some(other) = self.streams.other_guess(ssrc, sequence)
+        {
+            // What is not authentic was left as it is.
+            (index, plain) = (other, open(other));
+        }
+        let plain = plain?;
         if !self.streams.note(ssrc, index) {
             return Err(SrtpError::Replay);
         }

@@ -12,6 +12,8 @@ struct Stream {
     highest: u64,
     /// Bit n: `highest - n` was there.
     seen: u64,
+    /// The numbers are those of the key before: nothing has come under the present one.
+    inherited: bool,
 }
 
 /// What is known of the sources of one session.
@@ -35,14 +37,34 @@ impl Streams {
         roc << 16 | u64::from(sequence)
     }
 
+    /// The same sources under another key, with an empty list of replays: their roll-over counters go on (RFC 3711 §3.3.1).
+    #[must_use]
+    pub fn under_another_key(&self) -> Self {
+        let known = self.0.iter().map(|s| Stream { seen: 0, inherited: true, ..*s });
+        Self(known.collect())
+    }
+
+    /// What the index of the first packet of a source may be too, where the key has changed: some senders begin to count
+    /// their turns anew with each key.
+    #[must_use]
+    pub fn other_guess(&self, ssrc: u32, sequence: u16) -> Option<u64> {
+        let anew = u64::from(sequence);
+        let inherited = self.0.iter().any(|s| s.ssrc == ssrc && s.inherited);
+        (inherited && self.guess(ssrc, sequence) != anew).then_some(anew)
+    }
+
     /// Notes the index of an authentic packet; false when it was there before, or is too old to tell.
     pub fn note(&mut self, ssrc: u32, index: u64) -> bool {
         let Some(stream) = self.0.iter_mut().find(|s| s.ssrc == ssrc) else {
             if self.0.is_full() {
                 self.0.remove(0);
             }
-            return self.0.push(Stream { ssrc, highest: index, seen: 1 }).is_ok();
+            return self.0.push(Stream { ssrc, highest: index, seen: 1, inherited: false }).is_ok();
         };
+        if stream.inherited {
+            *stream = Stream { ssrc, highest: index, seen: 1, inherited: false };
+            return true;
+        }
         if index > stream.highest {
             let by = index - stream.highest;
             stream.seen = if by < WINDOW { stream.seen << by | 1 } else { 1 };
@@ -78,6 +100,22 @@ mod tests {
         assert_eq!(s.guess(1, 65_535), 65_535, "late, from before the turn");
         assert_eq!(s.guess(1, 40_000), 40_000);
         assert_eq!(s.guess(2, 7), 7, "another source counts from the start");
+    }
+
+    #[test]
+    fn under_another_key_turns_go_on_or_begin_anew_and_no_packet_was_there() {
+        let mut before = Streams::default();
+        assert!(before.note(1, 65_535) && before.note(1, 65_536));
+        for (index, other) in [(65_537, Some(1)), (65_536 + 9, Some(9))] {
+            let s = before.under_another_key();
+            assert_eq!((s.guess(1, index as u16), s.other_guess(1, index as u16)), (index, other));
+            assert_eq!(s.other_guess(2, 9), None, "a source that nobody knows");
+            for settled in [index, other.unwrap()] {
+                let mut s = before.under_another_key();
+                assert!(s.note(1, settled) && !s.note(1, settled));
+                assert_eq!((s.guess(1, settled as u16 + 1), s.other_guess(1, 5)), (settled + 1, None));
+            }
+        }
     }
 
     #[test]

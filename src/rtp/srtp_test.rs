@@ -154,3 +154,41 @@ fn reports_are_protected_too() {
         assert_eq!(b.unprotect_rtcp(&mut sealed, len), Err(SrtpError::Replay), "{suite:?}");
     }
 }
+
+#[test]
+fn a_new_key_goes_on_with_the_turns_or_begins_them_anew() {
+    for suite in Suite::ALL {
+        for (next, anew, turns) in
+            [(suite, false, 1), (suite, true, 1), (Suite::Gcm256, false, 3), (Suite::AesCm32, true, 2)]
+        {
+            let key = |suite, seed| MasterKey::random(suite, &mut Rng::from_number(seed));
+            let (first, second) = (key(suite, 7), key(next, 8));
+            let (mut a, mut b) = (Context::new(&first).unwrap(), Context::new(&first).unwrap());
+            let mut numbers = (0..).map(|n: u32| (n * 20_000) as u16);
+            let carry = |a: &mut Context, b: &mut Context, number: u16| {
+                let plain = packet(number, false);
+                let mut buffer = [0; 128];
+                buffer[..plain.len()].copy_from_slice(&plain);
+                let len = a.protect(&mut buffer, plain.len()).unwrap();
+                let (mut damaged, mut copy) = (buffer, buffer);
+                damaged[20] ^= 1;
+                let damaged = b.unprotect(&mut damaged, len);
+                let got = b.unprotect(&mut buffer, len).map(|n| buffer[..n] == plain[..]);
+                (damaged, got, b.unprotect(&mut copy, len))
+            };
+            let all = (Err(SrtpError::Authentication), Ok(true), Err(SrtpError::Replay));
+            for number in numbers.by_ref().take(turns * 4) {
+                assert_eq!(carry(&mut a, &mut b, number), all, "{suite:?} {number}");
+            }
+            let mut a = if anew { Context::new(&second) } else { Context::succeeding(&second, &a) }.unwrap();
+            let mut b = Context::succeeding(&second, &b).unwrap();
+            for number in numbers.take(12) {
+                assert_eq!(
+                    carry(&mut a, &mut b, number),
+                    all,
+                    "{suite:?} to {next:?}, anew {anew}: {number}"
+                );
+            }
+        }
+    }
+}

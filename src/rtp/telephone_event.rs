@@ -1,4 +1,5 @@
-//! Digits as RTP events (RFC 4733): reading a far end's, and making ours.
+//! Digits as RTP events (RFC 4733): payloads, and the packets of ours. What far ends send is read by
+//! [`super::event_receiver`].
 
 /// Digits by event code.
 pub const DIGITS: &[u8; 16] = b"0123456789*#ABCD";
@@ -41,64 +42,6 @@ impl Event {
     pub fn to_bytes(self) -> [u8; 4] {
         let [d0, d1] = self.duration.to_be_bytes();
         [self.code, u8::from(self.end) << 7 | self.volume & 0x3f, d0, d1]
-    }
-}
-
-/// Ticks without a packet of the event after which it counts as ended though no end came.
-const GONE: u8 = 6;
-
-/// Turns a far end's event packets into digits: each once, in order, even when all its ends are lost.
-#[derive(Debug, Clone, Default)]
-pub struct Receiver {
-    /// Timestamp and code of the event in progress.
-    current: Option<(u32, u8)>,
-    /// Timestamp of the last event that was reported.
-    last: Option<u32>,
-    quiet: u8,
-}
-
-impl Receiver {
-    /// Takes an event packet; digits that are complete by it, older first.
-    pub fn packet(&mut self, timestamp: u32, event: Event) -> [Option<char>; 2] {
-        self.quiet = 0;
-        if self.last.is_some_and(|l| l == timestamp || timestamp.wrapping_sub(l) > u32::MAX / 2) {
-            return [None, None];
-        }
-        let before = match self.current {
-            Some((t, code)) if t != timestamp => self.report(t, code),
-            Some(_) | None => None,
-        };
-        if event.end {
-            return [before, self.report(timestamp, event.code)];
-        }
-        self.current = Some((timestamp, event.code));
-        [before, None]
-    }
-
-    /// A tick has passed; the digit whose packets have stopped coming.
-    pub fn tick(&mut self) -> Option<char> {
-        let (timestamp, code) = self.current?;
-        self.quiet += 1;
-        if self.quiet < GONE { None } else { self.report(timestamp, code) }
-    }
-
-    /// The stream has ended or begun anew: the digit in progress, and nothing is remembered of the rest.
-    pub fn finish(&mut self) -> Option<char> {
-        let digit = self.current.and_then(|(timestamp, code)| self.report(timestamp, code));
-        *self = Self::default();
-        digit
-    }
-
-    /// True while a key is held down.
-    #[must_use]
-    pub fn in_progress(&self) -> bool {
-        self.current.is_some()
-    }
-
-    fn report(&mut self, timestamp: u32, code: u8) -> Option<char> {
-        self.current = None;
-        self.last = Some(timestamp);
-        DIGITS.get(usize::from(code)).map(|d| char::from(*d))
     }
 }
 
@@ -180,29 +123,6 @@ mod tests {
         assert_eq!(packets.iter().filter(|p| p.event.end).count(), 3);
         assert_eq!((packets[0].marker, packets[1].marker, packets[0].event.code), (true, false, 11));
         assert_eq!(Event::parse(&packets[6].event.to_bytes()), Some(packets[6].event));
-    }
-
-    #[test]
-    fn each_digit_is_heard_once_whatever_is_lost() {
-        for lost in 0u32..128 {
-            let mut r = Receiver::default();
-            let mut heard = Vec::new();
-            for (i, digit) in ['1', '1', '#'].into_iter().enumerate() {
-                for (n, p) in send(digit, 1000 + i as u32 * 2000).into_iter().enumerate() {
-                    if lost & (1 << n) == 0 {
-                        heard.extend(r.packet(p.timestamp, p.event).into_iter().flatten());
-                        heard.extend(r.packet(p.timestamp, p.event).into_iter().flatten());
-                    }
-                    heard.extend(r.tick());
-                }
-            }
-            for _ in 0..10 {
-                heard.extend(r.tick());
-            }
-            let all = if lost == 127 { vec![] } else { vec!['1', '1', '#'] };
-            assert_eq!(heard, all, "lost {lost:#b}");
-            assert!(!r.in_progress());
-        }
     }
 
     #[test]

@@ -181,6 +181,16 @@ impl Phone {
         }
     }
 
+    /// Milliseconds sent so far.
+    pub fn sent(&self) -> u32 {
+        self.sent_ms
+    }
+
+    /// A packet was sent by hand.
+    pub fn note_sent(&mut self) {
+        self.sent_ms += self.ptime;
+    }
+
     /// The audio it has received since the last call, decoded.
     pub fn hear(&mut self) -> Vec<i16> {
         let far = self.far.0.borrow();

@@ -18,6 +18,7 @@
 mod calls;
 mod crossing;
 mod digest;
+mod dtmf;
 mod failover;
 mod guard;
 mod hand;

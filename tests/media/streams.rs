@@ -1,0 +1,328 @@
+//! Streams of a far end that are not what one would expect: several sources, numbers that begin anew, long packets, silence
+//! that is not sent, keys that change.
+
+use std::sync::Arc;
+
+use branchline::base::rng::Rng;
+use branchline::codec::Codec;
+use branchline::media::command::{Fact, Quality, Target};
+use branchline::media::order::{Order, Refit};
+use branchline::media::record::{Recording, Shared};
+use branchline::rtp::packet::header;
+use branchline::rtp::srtp::Context;
+use branchline::rtp::telephone_event::{Event, code_of};
+use branchline::sdp::{Keyed, Negotiated};
+use branchline::wire::crypto::{MasterKey, Suite};
+
+use crate::wire::{Bench, FarWire, Phone, at, digits, level, stream};
+
+/// A leg whose input is recorded.
+struct Heard {
+    b: Bench<FarWire>,
+    p: Phone,
+    rx: rtrb::Consumer<i16>,
+    ms: u32,
+}
+
+impl Heard {
+    fn of(stream: Negotiated) -> Self {
+        let mut b = Bench::new();
+        let p = Phone::new(4000, 440.0);
+        b.order(Order::Open(0, p.leg(stream)));
+        let (tx, rx) = rtrb::RingBuffer::new(640 * 1000);
+        b.order(Order::Record(0, Box::new(Recording::new(Target::Leg(0), tx, Arc::new(Shared::default())))));
+        Self { b, p, rx, ms: 0 }
+    }
+
+    fn put(&mut self, packet: Vec<u8>) {
+        let mut far = self.p.far.0.borrow_mut();
+        far.now_ns = self.b.now_ns;
+        far.inbox.push((at(4000), packet));
+    }
+
+    /// The phone talks for so many ticks.
+    fn talk(&mut self, ticks: u32) {
+        for _ in 0..ticks {
+            self.ms += 20;
+            self.p.talk(self.ms, self.b.now_ns);
+            self.b.tick();
+        }
+    }
+
+    /// What was recorded of the far end since the last call, at 8 kHz.
+    fn said(&mut self) -> Vec<i16> {
+        let all: Vec<i16> = std::iter::from_fn(|| self.rx.pop().ok()).collect();
+        all.chunks_exact(320).flat_map(|f| f[..160].to_vec()).collect()
+    }
+
+    fn quality(&mut self) -> Quality {
+        self.b.order(Order::Quality(0));
+        self.b.tick();
+        let found = self.b.facts.iter().rev().find_map(|f| match f {
+            Fact::Quality { quality, .. } => Some(*quality),
+            _ => None,
+        });
+        found.unwrap()
+    }
+}
+
+/// A packet of an event: from this source, by its own numbers.
+fn key(digit: char, step: u16, ssrc: u32, sequence: u16, timestamp: u32) -> Vec<u8> {
+    let event = Event {
+        code: code_of(digit).unwrap(),
+        end: step >= 6,
+        volume: 10,
+        duration: 160 * (step + 1).min(6),
+    };
+    let mut v = header(step == 0, 101, sequence, timestamp, ssrc).to_vec();
+    v.extend(event.to_bytes());
+    v
+}
+
+#[test]
+fn events_of_another_source_beside_the_sound_are_each_one_key_and_leave_no_hole() {
+    for (goes_on, first) in [(true, 40_000u16), (false, 40_000), (true, 65_530)] {
+        let mut h = Heard::of(stream(4000));
+        h.talk(50);
+        let mut number = first;
+        for digit in "122#".chars() {
+            let stamp = h.p.timestamp;
+            for step in 0..9u16 {
+                let v = key(digit, step, 0x9999, number, stamp);
+                h.put(v);
+                number = number.wrapping_add(1);
+                if goes_on {
+                    h.talk(1);
+                } else {
+                    h.b.tick();
+                }
+            }
+            h.talk(15);
+        }
+        assert_eq!(digits(&h.b.facts, 0), "122#", "sound goes on: {goes_on}");
+        let (said, quality) = (h.said(), h.quality());
+        assert_eq!((quality.lost, quality.late, quality.foreign), (0, 0, 0), "{quality:?}");
+        if goes_on {
+            assert!(quality.concealed <= 1, "{quality:?}");
+            for part in said[2000..].chunks_exact(1600) {
+                assert!(level(part, 440.0) > 7000.0, "{}", level(part, 440.0));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_key_before_any_sound_is_heard_and_the_sound_after_it() {
+    let mut h = Heard::of(stream(4000));
+    for step in 0..9u16 {
+        h.put(key('8', step, 0x9999, step, 100));
+        h.b.tick();
+    }
+    h.talk(50);
+    assert_eq!(digits(&h.b.facts, 0), "8");
+    assert!(level(&h.said()[4000..], 440.0) > 7000.0);
+}
+
+#[test]
+fn a_sender_that_begins_anew_is_heard_at_once_wherever_its_numbers_go() {
+    for jump in [60i32, 100, 101, 150, 500, 2_900, 20_000, 32_768, -3_100, -60] {
+        for time in [0u32, 7_777, 0x9000_0000] {
+            let mut h = Heard::of(stream(4000));
+            h.talk(60);
+            let _before = h.said();
+            h.p.sequence = (i32::from(h.p.sequence) - jump) as u16;
+            h.p.timestamp = h.p.timestamp.wrapping_sub(time);
+            h.p.freq = 1000.0;
+            // A small fall is taken for packets that come late, until it is made up for.
+            h.talk(if (1..=101).contains(&jump) { 140 } else { 40 });
+            let said = h.said();
+            let tail = &said[said.len() - 2400..];
+            assert!(level(tail, 1000.0) > 6000.0, "{jump} {time}: {}", level(tail, 1000.0));
+            let quality = h.quality();
+            assert!(quality.lost <= if jump == -60 { 60 } else { 1 }, "{jump}: {quality:?}");
+        }
+    }
+}
+
+#[test]
+fn a_replaced_source_that_still_sends_is_not_heard_beside_the_new_one() {
+    let mut h = Heard::of(stream(4000));
+    h.talk(50);
+    let mut old = Phone::new(4000, 1500.0);
+    old.ssrc = h.p.ssrc;
+    (h.p.ssrc, h.p.sequence, h.p.timestamp) = (0x7777, 9, 9);
+    for _ in 0..100 {
+        let v = old.packet();
+        h.put(v);
+        h.talk(1);
+    }
+    let said = h.said();
+    let tail = &said[said.len() - 8000..];
+    assert!(level(tail, 440.0) > 7000.0 && level(tail, 1500.0) < 200.0, "{}", level(tail, 440.0));
+    // The new one stops, and the old one is heard again.
+    for _ in 0..50 {
+        let v = old.packet();
+        h.put(v);
+        h.b.tick();
+    }
+    let said = h.said();
+    assert!(level(&said[said.len() - 4000..], 1500.0) > 7000.0);
+}
+
+#[test]
+fn packets_of_up_to_200_ms_are_heard_whole() {
+    for codec in [Codec::Pcmu, Codec::Pcma] {
+        for ptime in [5u32, 10, 30, 40, 60, 80, 100, 120, 160, 200] {
+            let agreed = Negotiated {
+                codec,
+                payload_in: codec.payload_type(),
+                payload_out: codec.payload_type(),
+                ..stream(4000)
+            };
+            let mut h = Heard::of(agreed);
+            h.p.ptime = ptime;
+            for _ in 0..150 {
+                h.ms += 20;
+                let now = h.b.now_ns;
+                h.p.far.0.borrow_mut().now_ns = now;
+                while h.ms >= ptime && h.p.sent() + ptime <= h.ms {
+                    let mut v = h.p.packet();
+                    h.p.note_sent();
+                    if codec == Codec::Pcma {
+                        v[1] = 8;
+                        for b in &mut v[12..] {
+                            *b = branchline::codec::g711::alaw_encode(branchline::codec::g711::ulaw_decode(
+                                *b,
+                            ));
+                        }
+                    }
+                    h.put(v);
+                }
+                h.b.tick();
+            }
+            let said = h.said();
+            for part in said[8000..].chunks_exact(1600) {
+                assert!(level(part, 440.0) > 7300.0, "{codec:?} {ptime}: {}", level(part, 440.0));
+            }
+            let quality = h.quality();
+            assert_eq!((quality.lost, quality.late), (0, 0), "{codec:?} {ptime}");
+        }
+    }
+}
+
+#[test]
+fn the_length_of_packets_may_change_at_any_time() {
+    let mut h = Heard::of(stream(4000));
+    for ptime in [40, 20, 60, 200, 10, 120, 20] {
+        h.p.ptime = ptime;
+        h.talk(60);
+        h.ms = h.ms.max(h.p.sent());
+        let said = h.said();
+        assert!(
+            level(&said[said.len() - 3200..], 440.0) > 7000.0,
+            "{ptime}: {}",
+            level(&said[said.len() - 3200..], 440.0)
+        );
+    }
+}
+
+#[test]
+fn silence_that_is_not_sent_is_no_loss_and_loss_is() {
+    // A packet every second and a half, as of a phone that suppresses silence and describes none.
+    let mut h = Heard::of(stream(4000));
+    h.talk(15);
+    for _ in 0..6 {
+        (0..75).for_each(|_| h.b.tick());
+        h.p.timestamp = h.p.timestamp.wrapping_add(75 * 160);
+        h.talk(1);
+        let quality = h.quality();
+        assert!(quality.mos > 4.3 && quality.lost == 0 && quality.concealed <= 1, "{quality:?}");
+    }
+    // Words of half a second with pauses, and copies of packets that were played already.
+    let mut h = Heard::of(stream(4000));
+    for _ in 0..8 {
+        for _ in 0..25 {
+            let last = h.p.far.0.borrow().inbox.last().map(|(_, v)| v.clone());
+            h.talk(1);
+            last.into_iter().for_each(|v| h.put(v));
+        }
+        (0..20).for_each(|_| h.b.tick());
+        h.p.timestamp = h.p.timestamp.wrapping_add(20 * 160);
+    }
+    let quality = h.quality();
+    assert!(quality.mos > 4.3 && quality.late == 0, "{quality:?}");
+    // One in ten is lost, and one in ten comes too late to be played: both count.
+    for late in [false, true] {
+        let mut h = Heard::of(stream(4000));
+        let mut waiting = std::collections::VecDeque::new();
+        for n in 0..500u32 {
+            h.ms += 20;
+            let v = h.p.packet();
+            h.p.note_sent();
+            if n % 10 != 5 {
+                h.put(v);
+            } else if late {
+                waiting.push_back((n + 15, v));
+            }
+            if waiting.front().is_some_and(|(at, _)| *at == n) {
+                let (_, v) = waiting.pop_front().unwrap();
+                h.put(v);
+            }
+            h.b.tick();
+        }
+        let quality = h.quality();
+        assert!(quality.mos < 3.75, "{late}: {quality:?}");
+        assert!(if late { quality.late > 20 } else { quality.lost == 50 }, "{quality:?}");
+    }
+}
+
+#[test]
+fn a_new_key_after_the_turn_of_the_numbers_leaves_the_call_heard_both_ways() {
+    let mut rng = Rng::from_number(5);
+    for suite in Suite::ALL {
+        for (anew, moved) in [(false, false), (true, false), (true, true), (false, true)] {
+            let mut key = || MasterKey::random(suite, &mut rng);
+            let (ours, theirs, next) = (key(), key(), key());
+            let keyed =
+                |theirs, port| Negotiated { srtp: Some(Keyed { tag: 1, ours, theirs }), ..stream(port) };
+            let mut h = Heard::of(keyed(theirs, 4000));
+            let mut seal = Context::new(&theirs).unwrap();
+            let say = |h: &mut Heard, seal: &mut Context, from: u16, ticks: u32| {
+                for _ in 0..ticks {
+                    let packet = h.p.packet();
+                    let mut out = packet.clone();
+                    out.resize(packet.len() + 64, 0);
+                    let len = seal.protect(&mut out, packet.len()).unwrap();
+                    out.truncate(len);
+                    h.p.far.0.borrow_mut().now_ns = h.b.now_ns;
+                    h.p.far.0.borrow_mut().inbox.push((at(from), out));
+                    h.b.tick();
+                }
+            };
+            // The phone's numbers begin at 65,500: they turn.
+            say(&mut h, &mut seal, 4000, 75);
+            let port = if moved { 4100 } else { 4000 };
+            let refit = Refit { stream: keyed(next, port), signalling: None, coders: None };
+            h.b.order(Order::Update(0, Box::new(refit)));
+            let mut seal =
+                if anew { Context::new(&next) } else { Context::succeeding(&next, &seal) }.unwrap();
+            h.p.freq = 950.0;
+            say(&mut h, &mut seal, port, 75);
+            let said = h.said();
+            let tail = &said[said.len() - 8000..];
+            assert!(
+                level(tail, 950.0) > 7000.0,
+                "{suite:?}, anew {anew}, moved {moved}: {}",
+                level(tail, 950.0)
+            );
+            assert_eq!(h.quality().foreign, 0);
+            // Our own key stayed: the far end reads on without knowing of anything.
+            let mut open = Context::new(&ours).unwrap();
+            for s in &h.p.far.0.borrow().sent {
+                let mut bytes = s.bytes.clone();
+                let len = bytes.len();
+                assert!(open.unprotect(&mut bytes, len).is_ok());
+            }
+        }
+    }
+}
