@@ -195,7 +195,7 @@ impl Gateway {
             let refresh = change.wish == Wish::Refresh;
             let same = if refresh { leg.described.again(&mut local) } else { None };
             let offer = same.unwrap_or_else(|| {
-                let again = |l: &Local| (sdp::offer_again(l, &stream, direction), ());
+                let again = |l: &mut Local| (sdp::offer_again(l, &stream, direction), ());
                 let Ok((text, ())) = leg.described.next(&mut local, |l| Ok::<_, Infallible>(again(l)));
                 text
             });
@@ -336,7 +336,7 @@ impl Gateway {
         let agreed = leg.stream.ok_or(SdpError::Malformed)?;
         let fallback = leg.flow.map_or(local.address, |f| f.addr.ip());
         // A refresh offers again what was offered first, which may be more than was agreed.
-        let offer = Description::parse_for(leg.described.last().as_bytes(), local.srtp)?;
+        let offer = Description::parse(leg.described.last().as_bytes())?;
         let offered = offer.formats.iter().filter_map(|f| Codec::by_name(&f.name));
         let offered: Vec<Codec> = offered.chain([agreed.codec]).collect();
         let stream = sdp::accept(&answer, &local, &offered, offer.rtcp_mux, fallback)?;

@@ -27,16 +27,17 @@ impl Described {
     pub fn next<T, E>(
         &mut self,
         local: &mut Local,
-        mut make: impl FnMut(&Local) -> Result<(String, T), E>,
+        mut make: impl FnMut(&mut Local) -> Result<(String, T), E>,
     ) -> Result<(String, T), E> {
-        let mut made = make(local)?;
+        let mut ours = local.clone();
+        let mut made = make(&mut ours)?;
         if made.0 != self.sent {
-            let mut later = local.clone();
-            later.next();
-            made = make(&later)?;
-            *local = later;
+            ours.clone_from(local);
+            ours.next();
+            made = make(&mut ours)?;
             self.sent.clone_from(&made.0);
         }
+        *local = ours;
         Ok(made)
     }
 
