@@ -86,6 +86,13 @@ pub struct SipRegister {
     pub tls_insecure_skip_verify: Option<bool>,
     /// Encryption of media; else as `sip.srtp` says.
     pub srtp: Option<Srtp>,
+    /// Addresses and networks that RTP of its calls may come from beside the address that the far end describes, as
+    /// `10.1.0.0/24`.
+    #[schemars(length(max = 16), inner(regex(pattern = patterns::NETWORK.text)))]
+    pub rtp_from: Option<Vec<String>>,
+    /// RTP of its calls may come from any address: the first source of 25 good packets in a row is taken, and ours goes
+    /// there.
+    pub rtp_symmetric: Option<bool>,
 }
 
 impl std::fmt::Debug for SipRegister {
@@ -105,6 +112,13 @@ pub struct IpIp {
     pub tls_insecure_skip_verify: Option<bool>,
     /// Encryption of media; else as `sip.srtp` says.
     pub srtp: Option<Srtp>,
+    /// Addresses and networks that RTP of its calls may come from beside the address that the far end describes, as
+    /// `10.1.0.0/24`.
+    #[schemars(length(max = 16), inner(regex(pattern = patterns::NETWORK.text)))]
+    pub rtp_from: Option<Vec<String>>,
+    /// RTP of its calls may come from any address: the first source of 25 good packets in a row is taken, and ours goes
+    /// there.
+    pub rtp_symmetric: Option<bool>,
 }
 
 /// A trunk that was added.
@@ -142,11 +156,15 @@ pub async fn add(app: &App, body: AddTrunk) -> Result<Reply, ApiError> {
             fields.expires_seconds = r.expires_seconds.unwrap_or_default();
             fields.tls_insecure_skip_verify = r.tls_insecure_skip_verify.unwrap_or_default();
             fields.srtp = r.srtp;
+            fields.rtp_from = r.rtp_from.unwrap_or_default();
+            fields.rtp_symmetric = r.rtp_symmetric.unwrap_or_default();
         }
         ("ip_ip", None, Some(p)) => {
             fields.peer_uri = p.peer_uri.unwrap_or_default();
             fields.tls_insecure_skip_verify = p.tls_insecure_skip_verify.unwrap_or_default();
             fields.srtp = p.srtp;
+            fields.rtp_from = p.rtp_from.unwrap_or_default();
+            fields.rtp_symmetric = p.rtp_symmetric.unwrap_or_default();
         }
         ("sip_register", Some(_), Some(_)) => return bad("ip_ip: does not go with this type"),
         ("ip_ip", Some(_), _) => return bad("sip_register: does not go with this type"),

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::bodies::answer_of;
 use super::core::Gateway;
 use super::error::GatewayError;
 use super::leg::{Kind, Leg, LegId, Phase};
@@ -10,7 +11,7 @@ use super::replies::{Handle, Reply};
 use super::sending::What;
 use crate::base::time::Now;
 use crate::media::command::Command;
-use crate::sdp::{self, Description, Direction, Local, Negotiated, SdpError};
+use crate::sdp::{self, Direction, Local, Negotiated, SdpError};
 use crate::sip::dialog::Dialog;
 use crate::sip::transactions::ClientId;
 use crate::wire::{Method, Response};
@@ -283,7 +284,7 @@ impl Gateway {
     }
 
     fn answer_to_change(&mut self, id: LegId, response: &Response, local: Local) -> Result<(), SdpError> {
-        let answer = Description::parse(&response.common.body)?;
+        let answer = answer_of(&response.common)?.ok_or(SdpError::Malformed)?;
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
         let agreed = leg.stream.ok_or(SdpError::Malformed)?;
         let fallback = leg.flow.map_or(local.address, |f| f.addr.ip());

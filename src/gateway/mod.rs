@@ -3,6 +3,7 @@
 
 pub mod admission;
 pub mod auth;
+pub mod bodies;
 pub mod call_in;
 pub mod call_out;
 pub mod change;
@@ -10,9 +11,11 @@ pub mod command;
 pub mod controls;
 pub mod core;
 pub mod digits;
+pub mod early;
 pub mod ending;
 pub mod error;
 pub mod event;
+pub mod expiry;
 pub mod failover;
 pub mod forking;
 pub mod identity;
