@@ -154,8 +154,19 @@ mod tests {
         assert!(FROM.check("from", "a@b").is_err());
         assert!(PRIVACY.check("privacy", "id;header").is_ok() && PRIVACY.check("privacy", "a b").is_err());
         assert!(ROOM_ID.check("id", "Büro 7").is_ok() && ROOM_ID.check("id", "a/b").is_err());
-        for net in ["10.1.0.7", "10.1.0.0/24", "255.0.0.0/9", "2001:db8::/32", "fd00::1", "::1/128", "1:2:3:4:5:6:7:8"] {
-            assert!(NETWORK.check("rtp_from", net).is_ok() && crate::config::value::parse_net(net).is_some(), "{net}");
+        for net in [
+            "10.1.0.7",
+            "10.1.0.0/24",
+            "255.0.0.0/9",
+            "2001:db8::/32",
+            "fd00::1",
+            "::1/128",
+            "1:2:3:4:5:6:7:8",
+        ] {
+            assert!(
+                NETWORK.check("rtp_from", net).is_ok() && crate::config::value::parse_net(net).is_some(),
+                "{net}"
+            );
         }
         for bad in ["", "0.0.0.0/0", "::/0", "10.1.0.0/33", "10.1.0", "256.1.1.1", "010.1.0.7", "h.example"] {
             assert!(NETWORK.check("rtp_from", bad).is_err(), "{bad}");

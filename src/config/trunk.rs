@@ -171,7 +171,9 @@ fn rtp_network(text: &str) -> Result<IpNet, String> {
         "rtp_from: {shown} is no address or network; one as \"10.1.0.7\" or \"10.1.0.0/24\" is expected"
     ))?;
     if net.prefix_len() == 0 {
-        return Err(format!("rtp_from: {shown} holds every address; rtp_symmetric = true is for far ends anywhere"));
+        return Err(format!(
+            "rtp_from: {shown} holds every address; rtp_symmetric = true is for far ends anywhere"
+        ));
     }
     Ok(net)
 }

@@ -73,7 +73,8 @@ pub(super) fn refusal_of_body(request: &Request) -> Option<(u16, &'static str)> 
         Ok(Some(body)) if body.is_beyond(&is_known) => return UNSUPPORTED,
         Ok(Some(body)) => {
             let sessions = body.sessions();
-            let unread = |p: &&crate::wire::body::Part<'_>| p.content().is_none() && p.required != Some(false);
+            let unread =
+                |p: &&crate::wire::body::Part<'_>| p.content().is_none() && p.required != Some(false);
             if !sessions.is_empty() && sessions.iter().all(unread) {
                 return UNSUPPORTED;
             }

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use serde_json::{Map, Value};
 
 use super::auth::LegAuth;
-use super::command::Originate;
 use super::bodies::answer_of;
+use super::command::Originate;
 use super::core::Gateway;
 use super::early::EarlyDialogs;
 use super::error::GatewayError;

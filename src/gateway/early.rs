@@ -60,7 +60,8 @@ impl EarlyDialogs {
 
     /// What was answered in the early dialog that a 2xx confirms; in another one where that one has answered nothing.
     fn answer_of(&self, tx: ClientId, tag: Option<&str>) -> Option<Negotiated> {
-        let of = |wanted: &dyn Fn(&Key) -> bool| self.answers.iter().find(|(k, _)| wanted(k)).map(|(_, s)| *s);
+        let of =
+            |wanted: &dyn Fn(&Key) -> bool| self.answers.iter().find(|(k, _)| wanted(k)).map(|(_, s)| *s);
         of(&|k| k.0 == tx && k.1.as_deref() == tag).or_else(|| of(&|k| self.heard.as_ref() == Some(k)))
     }
 

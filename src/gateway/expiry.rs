@@ -36,9 +36,7 @@ impl Gateway {
     pub(super) fn rung_out(&mut self, now: Now, id: LegId) {
         let code = match self.legs.get(id).map(|l| &l.phase) {
             Some(Phase::Ringing { tx, .. }) => self.tx.request_of(*tx).map(|r| self.ring_limit(r).1),
-            Some(
-                Phase::Inviting(_) | Phase::Answered { .. } | Phase::Up { .. } | Phase::Ending { .. },
-            )
+            Some(Phase::Inviting(_) | Phase::Answered { .. } | Phase::Up { .. } | Phase::Ending { .. })
             | None => None,
         };
         self.hang_up(now, id, "ring_timeout", code);

@@ -192,7 +192,11 @@ impl Gateway {
 
     /// An address and port as they stand in a `sip:` URI, which means 5060 where it names none.
     pub(super) fn host_and_port(addr: SocketAddr) -> String {
-        if addr.port() == Transport::Udp.default_port() { Self::host_text(addr.ip()) } else { addr.to_string() }
+        if addr.port() == Transport::Udp.default_port() {
+            Self::host_text(addr.ip())
+        } else {
+            addr.to_string()
+        }
     }
 
     /// An address as it stands in a URI.

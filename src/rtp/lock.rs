@@ -72,7 +72,8 @@ impl SourceLock {
         if self.described == (described, signalling) {
             return;
         }
-        let (foreign, other_ports, beside) = (self.foreign, self.other_ports, std::mem::take(&mut self.beside));
+        let (foreign, other_ports, beside) =
+            (self.foreign, self.other_ports, std::mem::take(&mut self.beside));
         let same = self.locked.is_some_and(|(at, _)| at == described);
         let locked = self.locked.filter(|_| same);
         *self = Self { locked, foreign, other_ports, beside, ..Self::new(described, signalling) };
@@ -107,7 +108,9 @@ impl SourceLock {
             Some((at, s)) if at == from && s == ssrc => Verdict::Take,
             Some((at, _)) if at == from && known_type => Verdict::NewStream,
             // Where the description is right there is no doubt, whichever port of it was believed before.
-            Some((at, _)) if known_type && from == self.described.0 && self.gives_way(at) => Verdict::NewStream,
+            Some((at, _)) if known_type && from == self.described.0 && self.gives_way(at) => {
+                Verdict::NewStream
+            }
             None if known_type && from == self.described.0 => Verdict::NewStream,
             None if known_type => {
                 if self.may_begin(from, ssrc) {
@@ -285,7 +288,11 @@ mod tests {
         }
         l.redescribe(at("10.1.0.5:11"), None);
         assert_eq!(l.locked(), None);
-        assert_eq!(l.judge(at("10.1.0.5:11"), 1, true), Verdict::NewStream, "the described one needs no proof");
+        assert_eq!(
+            l.judge(at("10.1.0.5:11"), 1, true),
+            Verdict::NewStream,
+            "the described one needs no proof"
+        );
         for _ in 0..100 {
             assert_eq!(l.judge(one, 1, true), Verdict::Refuse);
         }

@@ -45,7 +45,10 @@ fn the_session_is_found_wherever_it_stands() {
             format!("------=_Part_1\r\n{sdp}\r\n------=_Part_1--\r\n")
         }),
         ("Content-Type: multipart/mixed;boundary=\"q\\\"x\"", format!("--q\"x\r\n{sdp}\r\n--q\"x--\r\n")),
-        ("Content-Type: multipart/related;boundary=x", format!("--x\r\n{sdp}\r\n--x\r\n{other}\r\n--x--\r\n")),
+        (
+            "Content-Type: multipart/related;boundary=x",
+            format!("--x\r\n{sdp}\r\n--x\r\n{other}\r\n--x--\r\n"),
+        ),
         (MIXED, format!("--x\r\nCONTENT-TYPE:\r\n application/sdp\r\n\r\nv=0\r\n\r\n--x--\r\n")),
         (MIXED, {
             format!(
@@ -89,7 +92,9 @@ fn transfer_encodings_are_undone_and_others_refused() {
 #[test]
 fn of_alternatives_the_last_usable_one_is_the_best() {
     let sdp = |disposition: &str, text: &str| {
-        format!("--x\r\nContent-Type: application/sdp\r\nContent-Disposition: {disposition}\r\n\r\n{text}\r\n")
+        format!(
+            "--x\r\nContent-Type: application/sdp\r\nContent-Disposition: {disposition}\r\n\r\n{text}\r\n"
+        )
     };
     let (a, b) = (sdp("session", "a"), sdp("Session ; handling=optional", "b"));
     let early = sdp("early-session", "e");

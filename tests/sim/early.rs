@@ -54,11 +54,11 @@ impl Called {
     }
 
     /// Where our RTP goes, if anywhere.
-    fn port(&self) -> Option<u16> {
+    pub fn port(&self) -> Option<u16> {
         self.media.last().filter(|(_, d)| d.sends()).map(|(port, _)| *port)
     }
 
-    fn state(&self) -> &'static str {
+    pub fn state(&self) -> &'static str {
         self.net.state(A, &self.leg)
     }
 
@@ -92,7 +92,11 @@ fn a_description_is_an_answer_in_any_provisional_response_but_100_and_199() {
         assert!(sent[0].starts_with("ACK sip:t@"), "{status}: {sent:?}");
         assert_eq!(sent.iter().any(|m| m.starts_with("BYE")), !early, "{status}");
         assert_eq!(call.state(), if early { "connected" } else { "gone" }, "{status}");
-        assert_eq!((call.early_events(), call.port()), (usize::from(early), early.then_some(40_002)), "{status}");
+        assert_eq!(
+            (call.early_events(), call.port()),
+            (usize::from(early), early.then_some(40_002)),
+            "{status}"
+        );
     }
 }
 

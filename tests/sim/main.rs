@@ -15,9 +15,11 @@
     reason = "a test may fail loudly"
 )]
 
+mod bodies;
 mod calls;
 mod digest;
 mod early;
+mod expiry;
 mod failover;
 mod guard;
 mod hold;
