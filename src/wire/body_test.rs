@@ -44,6 +44,7 @@ fn the_session_is_found_wherever_it_stands() {
         ("Content-Type: multipart/mixed; boundary=----=_Part_1", {
             format!("------=_Part_1\r\n{sdp}\r\n------=_Part_1--\r\n")
         }),
+        ("Content-Type: multipart/mixed;\r\n\tboundary = x", format!("--x\r\n{sdp}\r\n--x--")),
         ("Content-Type: multipart/mixed;boundary=\"q\\\"x\"", format!("--q\"x\r\n{sdp}\r\n--q\"x--\r\n")),
         (
             "Content-Type: multipart/related;boundary=x",
@@ -176,4 +177,48 @@ fn what_is_too_much_or_no_multipart_is_an_error() {
     let first = "Content-Type: multipart/mixed;boundary=x1";
     assert_eq!(wrong(first, &nested(MAX_DEPTH)), None);
     assert_eq!(wrong(first, &nested(MAX_DEPTH + 1)), Some(BodyError::Depth));
+}
+
+#[test]
+fn made_up_bodies_stay_within_their_bounds() {
+    const PIECES: &[&str] = &[
+        "--x",
+        "--y",
+        "--",
+        "\r\n",
+        "\n",
+        "\r",
+        " ",
+        "x",
+        "Content-Type: ",
+        "multipart/mixed;boundary=y",
+        "multipart/",
+        "alternative;boundary=\"x\"",
+        "application/sdp",
+        "Content-Transfer-Encoding: base64",
+        "v=0",
+        "=3D",
+        ":",
+        "\0",
+        "ü",
+    ];
+    let mut rng = crate::base::rng::Rng::from_number(7);
+    let (mut taken, mut refused) = (0, 0);
+    for _ in 0..20_000 {
+        let n = rng.below(60);
+        let made = (0..n).filter_map(|_| PIECES.get(rng.below(PIECES.len() as u32) as usize).copied());
+        let message = message(MIXED, &(String::from("--x\r\n") + &made.collect::<String>()));
+        match Body::of(&message, "") {
+            Ok(body) => {
+                let body = body.unwrap();
+                let leaves = body.leaves();
+                assert!(leaves.len() < MAX_PARTS);
+                assert!(leaves.iter().map(|p| p.data.len()).sum::<usize>() <= message.body.len());
+                assert!(leaves.iter().all(|p| p.content().is_none_or(|c| c.len() <= p.data.len())));
+                taken += 1;
+            }
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(taken > 1000 && refused > 10, "{taken} {refused}");
 }

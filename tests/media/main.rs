@@ -23,4 +23,5 @@ mod no_alloc;
 mod packets;
 mod quality;
 mod share;
+mod sources;
 mod wire;

@@ -121,6 +121,8 @@ fn a_call_is_taken_by_its_description_and_its_other_parts_are_named() {
         (MIXED, multi(&[(ISUP, "\u{1}\u{2}\n"), (SDP, &offer), (META, "meta")]), json!([isup, meta])),
         (MIXED, multi(&[(SDP, &offer), (&required, "\u{1}\u{2}\n")]), json!([isup])),
         (MIXED, multi(&[(SDP, &offer)]), Value::Null),
+        (MIXED, multi(&[(SDP, offer.trim_end())]), Value::Null),
+        (MIXED, multi(&[(SDP, &offer)]).replace('\r', ""), Value::Null),
         (SDP, offer.clone(), Value::Null),
         (&alternative, multi(&[("Content-Type: text/plain", "call me"), (SDP, &offer)]), {
             json!([{"content_type": "text/plain", "disposition": "render", "content_id": null, "bytes": 7}])

@@ -30,6 +30,7 @@ mod prack;
 mod register;
 mod reinvite;
 mod session;
+mod sources;
 mod timers;
 mod transfer;
 mod trusted;
