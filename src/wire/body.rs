@@ -125,7 +125,7 @@ pub enum Body<'m> {
         /// Its own `handling` is `required`.
         required: bool,
         /// Its parts, in order.
-        parts: Vec<Body<'m>>,
+        parts: Vec<Self>,
     },
 }
 

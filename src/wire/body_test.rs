@@ -50,7 +50,7 @@ fn the_session_is_found_wherever_it_stands() {
             "Content-Type: multipart/related;boundary=x",
             format!("--x\r\n{sdp}\r\n--x\r\n{other}\r\n--x--\r\n"),
         ),
-        (MIXED, format!("--x\r\nCONTENT-TYPE:\r\n application/sdp\r\n\r\nv=0\r\n\r\n--x--\r\n")),
+        (MIXED, "--x\r\nCONTENT-TYPE:\r\n application/sdp\r\n\r\nv=0\r\n\r\n--x--\r\n".to_owned()),
         (MIXED, {
             format!(
                 "--x\r\nContent-Type: multipart/alternative; boundary=x1\r\n\r\n--x1\r\nContent-Type: text/plain\r\n\

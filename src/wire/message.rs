@@ -131,13 +131,6 @@ impl Answer {
 }
 
 impl Common {
-    /// Media type of the body, lower case and without parameters.
-    #[must_use]
-    pub fn content_type(&self) -> Option<String> {
-        let value = self.headers.get("Content-Type")?;
-        Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
-    }
-
     /// The addresses of all Route or Record-Route fields, in order.
     ///
     /// # Errors

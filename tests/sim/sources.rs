@@ -34,15 +34,15 @@ fn inbound(mut net: Net) -> Option<RtpSource> {
     );
     said(&mut net, A, &invite);
     let (leg, now) = (net.nodes[A].gw.legs()[0].id.clone(), net.now);
-    net.nodes[A].gw.answer(now, &leg).unwrap();
+    net.nodes[A].gw.answer(now, &leg).ok()?;
     told(&mut net)
 }
 
 /// The phone is called and answers.
 fn outbound(mut net: Net) -> Option<RtpSource> {
-    net.nodes[A].gw.originate(net.now, call_to(&format!("sip:bob@{PHONE}"))).unwrap();
-    let invite = net.nodes[A].gw.poll_transmit().unwrap();
-    let invite = String::from_utf8(invite.bytes.to_vec()).unwrap();
+    net.nodes[A].gw.originate(net.now, call_to(&format!("sip:bob@{PHONE}"))).ok()?;
+    let invite = net.nodes[A].gw.poll_transmit()?;
+    let invite = String::from_utf8_lossy(&invite.bytes).into_owned();
     let has = |l: &&str| ["Via:", "From:", "To:", "Call-ID:", "CSeq:"].iter().any(|n| l.starts_with(n));
     let same: Vec<&str> = invite.lines().filter(has).collect();
     let body = sdp(1, "sendrecv");
