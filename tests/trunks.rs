@@ -42,6 +42,14 @@ fn wrong_bodies_are_refused_with_the_field_and_what_is_allowed() {
         (with("hunter2", "a\\u0000b"), "password: at most"),
         (with("\"box\"", "\"a b\""), "contact_user"),
         (with("\"desk\"", "\"a/b\""), "app_id"),
+        (with("600", r#"600,"rtp_from":["10.1.0.0/24","pbx"]"#), "rtp_from: pbx is no address"),
+        (with("600", r#"600,"rtp_from":["0.0.0.0/0"]"#), "rtp_from: 0.0.0.0/0 holds every address"),
+        (with("600", r#"600,"rtp_from":"10.1.0.0/24""#), "expected a sequence"),
+        (
+            with("600", &format!(r#"600,"rtp_from":[{}"10.1.0.1"]"#, "\"10.1.0.1\",".repeat(16))),
+            "rtp_from: at most 16",
+        ),
+        (with("600", r#"600,"rtp_symmetric":"yes""#), "expected a boolean"),
         (with("sip:127.0.0.1:7", &format!("sip:{}", "x".repeat(300))), "outbound_proxy: at most 256"),
     ] {
         let reply = gw.post("/v1/sip/trunks", &body);
@@ -63,7 +71,7 @@ fn trunks_survive_a_restart() {
     );
     let id = added.json()["id"].as_str().unwrap().to_owned();
     let peer =
-        gw.post("/v1/sip/trunks", r#"{"type":"ip_ip","ip_ip":{"peer_uri":"sip:127.0.0.1:8","srtp":"off"}}"#);
+        gw.post("/v1/sip/trunks", r#"{"type":"ip_ip","ip_ip":{"peer_uri":"sip:127.0.0.1:8","srtp":"off","rtp_from":["10.1.0.0/24"],"rtp_symmetric":true}}"#);
     let peer = peer.json()["id"].as_str().unwrap().to_owned();
     assert_eq!(gw.post("/v1/sip/trunks", REGISTER).status, 409, "the same account twice");
     let shown = gw.get(&format!("/v1/sip/trunks/{id}")).json();
@@ -92,5 +100,9 @@ fn trunks_survive_a_restart() {
         .iter()
         .map(|t| t["id"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(ids, [id, peer]);
+    assert_eq!(ids, [id.as_str(), peer.as_str()]);
+    let shown = gw.get(&format!("/v1/sip/trunks/{peer}")).json();
+    assert_eq!((&shown["rtp_from"], &shown["rtp_symmetric"]), (&json!(["10.1.0.0/24"]), &json!(true)));
+    let shown = gw.get(&format!("/v1/sip/trunks/{id}")).json();
+    assert_eq!((&shown["rtp_from"], &shown["rtp_symmetric"]), (&json!([]), &json!(false)));
 }

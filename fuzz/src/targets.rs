@@ -21,10 +21,11 @@ use branchline::sdp::{self, Description, Direction, Frame, Local};
 use branchline::sip::digest::{Authentication, Credentials, Secret, expected};
 use branchline::sip::session_timer::{self, SessionExpires};
 use branchline::wire::authorization::Authorization;
+use branchline::wire::body::{Body, MAX_PARTS, Part};
 use branchline::wire::challenge::Challenge;
 use branchline::wire::crypto::{Crypto, MasterKey, OurKeys, Srtp, Suite};
 use branchline::wire::headers::Headers;
-use branchline::wire::message::{Message, parse};
+use branchline::wire::message::{Common, Message, parse};
 use branchline::wire::params::Params;
 use branchline::wire::replaces::{ReferTo, Replaces};
 use branchline::wire::stream::{self, Frame as StreamFrame};
@@ -61,7 +62,21 @@ pub fn sip_message(data: &[u8]) {
     if let Ok(Message::Request(request)) = parse(data) {
         let reply = Draft::response(&request, 200, "OK", Some("tag")).to_bytes();
         assert!(parse(&reply).is_ok(), "our own response cannot be read: {}", text(&reply));
+        bodies(&request.common);
     }
+}
+
+/// The parts of a body lie in it, and are no more than they may be.
+fn bodies(message: &Common) {
+    let Ok(Some(body)) = Body::of(message, "") else { return };
+    let leaves = body.leaves();
+    assert!(leaves.len() <= MAX_PARTS, "{} parts", leaves.len());
+    assert!(leaves.iter().map(|p| p.data.len()).sum::<usize>() <= message.body.len());
+    let read = |p: &&Part<'_>| p.content().is_none_or(|c| c.len() <= p.data.len());
+    assert!(leaves.iter().all(read), "a part grows");
+    assert!(body.sessions().len() <= leaves.len());
+    let beyond = body.is_beyond(&|_| false);
+    assert!(!beyond || leaves.iter().any(|p| p.required == Some(true)) || matches!(body, Body::Multi { .. }));
 }
 
 /// What is written back reads the same.

@@ -111,6 +111,13 @@ pattern!(
     "at most 64 letters, digits and -_.!~*'()&=+$"
 );
 
+pattern!(
+    /// Addresses and networks that do not hold everybody; the parser, which takes more, has the last word.
+    NETWORK,
+    r"^(((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(/(3[0-2]|[12][0-9]|[1-9]))?|(([0-9a-f]{1,4}:){7}[0-9a-f]{1,4}|([0-9a-f]{1,4}:){1,6}:([0-9a-f]{1,4})?|::[0-9a-f]{1,4})(/(12[0-8]|1[01][0-9]|[1-9][0-9]?))?)$",
+    "an address or network, as 10.1.0.7 or 10.1.0.0/24"
+);
+
 impl Pattern {
     /// Checks a value.
     ///
@@ -147,6 +154,23 @@ mod tests {
         assert!(FROM.check("from", "a@b").is_err());
         assert!(PRIVACY.check("privacy", "id;header").is_ok() && PRIVACY.check("privacy", "a b").is_err());
         assert!(ROOM_ID.check("id", "Büro 7").is_ok() && ROOM_ID.check("id", "a/b").is_err());
+        for net in [
+            "10.1.0.7",
+            "10.1.0.0/24",
+            "255.0.0.0/9",
+            "2001:db8::/32",
+            "fd00::1",
+            "::1/128",
+            "1:2:3:4:5:6:7:8",
+        ] {
+            assert!(
+                NETWORK.check("rtp_from", net).is_ok() && crate::config::value::parse_net(net).is_some(),
+                "{net}"
+            );
+        }
+        for bad in ["", "0.0.0.0/0", "::/0", "10.1.0.0/33", "10.1.0", "256.1.1.1", "010.1.0.7", "h.example"] {
+            assert!(NETWORK.check("rtp_from", bad).is_err(), "{bad}");
+        }
         assert!(SIP_URI.check("uri", "sip:a@h").is_ok() && SIP_URI.check("uri", "tel:1").is_err());
     }
 }

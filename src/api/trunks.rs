@@ -88,6 +88,13 @@ pub struct SipRegister {
     pub srtp: Option<Srtp>,
     /// How digits are sent; else as `sip.dtmf` says.
     pub dtmf: Option<DtmfMode>,
+    /// Addresses and networks that RTP of its calls may come from beside the address that the far end describes, as
+    /// `10.1.0.0/24`.
+    #[schemars(length(max = 16), inner(regex(pattern = patterns::NETWORK.text)))]
+    pub rtp_from: Option<Vec<String>>,
+    /// RTP of its calls may come from any address: the first source of 25 good packets in a row is taken, and ours goes
+    /// there.
+    pub rtp_symmetric: Option<bool>,
 }
 
 impl std::fmt::Debug for SipRegister {
@@ -109,6 +116,13 @@ pub struct IpIp {
     pub srtp: Option<Srtp>,
     /// How digits are sent; else as `sip.dtmf` says.
     pub dtmf: Option<DtmfMode>,
+    /// Addresses and networks that RTP of its calls may come from beside the address that the far end describes, as
+    /// `10.1.0.0/24`.
+    #[schemars(length(max = 16), inner(regex(pattern = patterns::NETWORK.text)))]
+    pub rtp_from: Option<Vec<String>>,
+    /// RTP of its calls may come from any address: the first source of 25 good packets in a row is taken, and ours goes
+    /// there.
+    pub rtp_symmetric: Option<bool>,
 }
 
 /// A trunk that was added.
@@ -147,12 +161,16 @@ pub async fn add(app: &App, body: AddTrunk) -> Result<Reply, ApiError> {
             fields.tls_insecure_skip_verify = r.tls_insecure_skip_verify.unwrap_or_default();
             fields.srtp = r.srtp;
             fields.dtmf = r.dtmf;
+            fields.rtp_from = r.rtp_from.unwrap_or_default();
+            fields.rtp_symmetric = r.rtp_symmetric.unwrap_or_default();
         }
         ("ip_ip", None, Some(p)) => {
             fields.peer_uri = p.peer_uri.unwrap_or_default();
             fields.tls_insecure_skip_verify = p.tls_insecure_skip_verify.unwrap_or_default();
             fields.srtp = p.srtp;
             fields.dtmf = p.dtmf;
+            fields.rtp_from = p.rtp_from.unwrap_or_default();
+            fields.rtp_symmetric = p.rtp_symmetric.unwrap_or_default();
         }
         ("sip_register", Some(_), Some(_)) => return bad("ip_ip: does not go with this type"),
         ("ip_ip", Some(_), _) => return bad("sip_register: does not go with this type"),

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::dtmf::DtmfMode;
+use super::value::parse_net;
 use crate::wire::Uri;
 use crate::wire::crypto::Srtp;
 
@@ -13,6 +15,8 @@ const LONGEST: u32 = 86_400;
 /// Shortest registration asked for, seconds.
 const SHORTEST: u32 = 60;
 const USUAL: u32 = 3600;
+/// Most networks of `rtp_from`.
+pub const MAX_RTP_FROM: usize = 16;
 
 /// A trunk as it is written down, in the file, in a request or in the state directory. Debug output hides the
 /// password.
@@ -50,6 +54,12 @@ pub struct TrunkFields {
     pub srtp: Option<Srtp>,
     /// How digits are sent; `None`: as `sip.dtmf` says.
     pub dtmf: Option<DtmfMode>,
+    /// Addresses and networks that RTP of its calls may come from beside the address that the far end describes; at
+    /// most [`MAX_RTP_FROM`].
+    pub rtp_from: Vec<String>,
+    /// RTP of its calls may come from any address: the first source of 25 good packets in a row is taken, and ours goes
+    /// there.
+    pub rtp_symmetric: bool,
     /// `X-Webhook-URL` of its calls is honoured. Only the file can say so.
     pub trust_webhook: bool,
 }
@@ -67,6 +77,8 @@ pub struct Trunk {
     pub fields: TrunkFields,
     /// What it is.
     pub kind: TrunkKind,
+    /// Networks of `rtp_from`.
+    pub rtp_from: Vec<IpNet>,
 }
 
 /// What a trunk is.
@@ -114,7 +126,11 @@ impl TrunkFields {
                 return Err(format!("{name}: at most {most} characters, no control characters, no slash"));
             }
         }
-        Ok(Trunk { kind, fields: self })
+        let rtp_from = self.rtp_from.iter().map(|text| rtp_network(text)).collect::<Result<Vec<_>, _>>()?;
+        if rtp_from.len() > MAX_RTP_FROM {
+            return Err(format!("rtp_from: at most {MAX_RTP_FROM} networks are allowed"));
+        }
+        Ok(Trunk { kind, rtp_from, fields: self })
     }
 
     fn account(&self) -> Result<Account, String> {
@@ -149,6 +165,20 @@ impl TrunkFields {
             aor,
         })
     }
+}
+
+/// A network that does not hold everybody.
+fn rtp_network(text: &str) -> Result<IpNet, String> {
+    let shown = text.chars().take(64).collect::<String>().escape_default().to_string();
+    let net = parse_net(text.trim()).ok_or(format!(
+        "rtp_from: {shown} is no address or network; one as \"10.1.0.7\" or \"10.1.0.0/24\" is expected"
+    ))?;
+    if net.prefix_len() == 0 {
+        return Err(format!(
+            "rtp_from: {shown} holds every address; rtp_symmetric = true is for far ends anywhere"
+        ));
+    }
+    Ok(net)
 }
 
 fn is_user_byte(b: u8) -> bool {
@@ -227,6 +257,10 @@ mod tests {
         }
     }
 
+    fn from(networks: &[&str]) -> TrunkFields {
+        TrunkFields { rtp_from: networks.iter().map(|n| (*n).to_owned()).collect(), ..fields() }
+    }
+
     #[test]
     fn what_is_left_out_follows_from_the_rest() {
         let trunk = fields().check().unwrap();
@@ -234,6 +268,14 @@ mod tests {
         assert_eq!((account.username.as_str(), account.contact_user.as_str()), ("100", "100"));
         assert_eq!((account.expires, &account.outbound_proxy), (3600, &None));
         assert!(!format!("{trunk:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn rtp_may_come_from_networks_and_single_addresses() {
+        let trunk = from(&["10.1.0.0/24", " 192.0.2.7", "2001:db8::/32"]).check().unwrap();
+        let shown: Vec<String> = trunk.rtp_from.iter().map(IpNet::to_string).collect();
+        assert_eq!(shown, ["10.1.0.0/24", "192.0.2.7/32", "2001:db8::/32"]);
+        assert!(from(&["10.1.0.0/24"; MAX_RTP_FROM]).check().is_ok());
     }
 
     #[test]
@@ -248,6 +290,11 @@ mod tests {
             (TrunkFields { password: "a\nb".into(), ..fields() }, "password: at most"),
             (TrunkFields { kind: "ip_ip".into(), ..fields() }, "peer_uri: a SIP URI"),
             (TrunkFields { id: "a/b".into(), ..fields() }, "id: at most"),
+            (from(&["10.1.0.0/33"]), "rtp_from: 10.1.0.0/33 is no address"),
+            (from(&["10.1.0.1", "pbx.example"]), "rtp_from: pbx.example is no address"),
+            (from(&["0.0.0.0/0"]), "rtp_from: 0.0.0.0/0 holds every address"),
+            (from(&["::/0"]), "rtp_from: ::/0 holds every address"),
+            (from(&["10.1.0.0/24"; MAX_RTP_FROM + 1]), "rtp_from: at most 16"),
         ] {
             let e = wrong.check().unwrap_err();
             assert!(e.starts_with(says), "{e}");

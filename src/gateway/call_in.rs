@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::auth::LegAuth;
+use super::bodies::{offer_of, other_bodies};
 use super::core::Gateway;
 use super::error::GatewayError;
 use super::leg::{Kind, Leg, LegId, Phase};
@@ -58,9 +59,7 @@ impl Gateway {
             sip_headers: x_headers(request),
             codecs: self.config.sip.codecs.clone(),
             flow: Some(source),
-            ring_until: Some(
-                now.mono + std::time::Duration::from_secs(self.config.sip.ring_timeout_s.into()),
-            ),
+            ring_until: Some(now.mono + self.ring_limit(request).0),
             ..Leg::new(name.clone(), Kind::SipInbound, Phase::Ringing { tx, offer: offer.map(Box::new) }, now)
         };
         let Some(id) = self.adopt(leg) else {
@@ -97,6 +96,10 @@ impl Gateway {
         if !headers.is_empty() {
             let map: Map<String, Value> = headers.into_iter().map(|(n, v)| (n, v.into())).collect();
             fields.push(("sip_headers", map.into()));
+        }
+        let bodies = other_bodies(request);
+        if !bodies.is_empty() {
+            fields.push(("bodies", bodies.into()));
         }
         self.publish(now, id, "leg.ringing", fields);
     }
@@ -332,6 +335,7 @@ impl Gateway {
     /// Opens the media of a leg on its port, or updates it when it is open.
     pub(super) fn open_media(&mut self, id: LegId) {
         let ssrc = self.rng.u32();
+        let beside = self.rtp_source_of(self.legs.get(id).and_then(|l| l.trunk));
         let Some(leg) = self.legs.get_mut(id) else { return };
         let Some(stream) = leg.stream else { return };
         let signalling = leg.flow.map(|f| f.addr.ip());
@@ -347,7 +351,8 @@ impl Gateway {
         leg.rate = stream.codec.sample_rate();
         self.slots.insert(slot, id);
         let (muted, deaf) = (leg.muted, leg.deaf);
-        self.media.push_back(Command::Open { slot, port: port.id, stream, signalling, ssrc, muted, deaf });
+        let port = port.id;
+        self.media.push_back(Command::Open { slot, port, stream, signalling, beside, ssrc, muted, deaf });
     }
 
     /// The caller gave up.
@@ -367,14 +372,6 @@ impl Gateway {
             }
         }
     }
-}
-
-/// The offer in a request; `None` when it has no body.
-pub(super) fn offer_of(request: &Request, srtp: Srtp) -> Result<Option<Description>, SdpError> {
-    if request.common.body.is_empty() {
-        return Ok(None);
-    }
-    Description::parse_for(&request.common.body, srtp).map(Some)
 }
 
 /// X- headers with their spelling, the last of each name; never those that name a webhook.

@@ -5,9 +5,12 @@ use std::net::IpAddr;
 use serde_json::{Map, Value};
 
 use super::auth::LegAuth;
+use super::bodies::answer_of;
 use super::command::Originate;
 use super::core::Gateway;
+use super::early::EarlyDialogs;
 use super::error::GatewayError;
+use super::expiry::outbound_limit;
 use super::failover::Others;
 use super::leg::{Inviting, Kind, Leg, LegId, Phase};
 use super::referred::Referral;
@@ -16,7 +19,7 @@ use super::sending::Purpose;
 use super::snapshot::{LegView, view};
 use super::trunk::Way;
 use crate::base::time::Now;
-use crate::sdp::{self, Description, Direction, Negotiated};
+use crate::sdp::{self, Direction, Negotiated};
 use crate::sip::dialog::Dialog;
 use crate::sip::target::{Target, next_hop};
 use crate::sip::transactions::ClientId;
@@ -121,10 +124,10 @@ impl Gateway {
             request,
             cseq,
             early,
-            rung: Vec::new(),
+            dialogs: EarlyDialogs::default(),
         };
         let id = self.rng.uuid();
-        let ring = u64::from(wanted.ring_timeout);
+        let ring = outbound_limit(wanted.ring_timeout, &wanted.headers);
         let leg = Leg {
             codecs: wanted.codecs,
             amd: wanted.amd,
@@ -133,7 +136,7 @@ impl Gateway {
             trunk,
             hook: wanted.hook,
             accept_dtmf: wanted.accept_dtmf,
-            ring_until: (ring > 0).then(|| now.mono + std::time::Duration::from_secs(ring)),
+            ring_until: ring.map(|limit| now.mono + limit),
             max_duration: wanted.max_duration,
             wants_room: Some(wanted.room_id).filter(|r| !r.is_empty()),
             ..Leg::new(id, Kind::SipOutbound, Phase::Inviting(Box::new(inviting)), now)
@@ -205,7 +208,7 @@ impl Gateway {
 
     fn invite_draft(&self, r: &OutRequest, cseq: u32, target: Target, body: String) -> Draft {
         let host = self.tx.locals().for_peer(target.addr.ip()).unwrap_or(target.addr);
-        let ours = Self::host_text(host.ip());
+        let ours = Self::host_and_port(host);
         let name = &self.config.sip.host;
         let mut draft = Draft::request(&Method::Invite, &r.target);
         if let Some(way) = r.way.as_ref().filter(|w| w.route) {
@@ -258,14 +261,17 @@ impl Gateway {
         let calling = self.legs.get(id).is_some_and(|l| matches!(&l.phase, Phase::Inviting(i) if i.has(tx)));
         if calling {
             self.server_lives(id);
-            self.heard_from(id, tx);
+            if response.code != 199 {
+                self.heard_from(id, tx);
+            }
             self.note_early(id, tx, response);
         }
         match response.code {
             101..=199 if calling && !self.acknowledge_progress(now, id, response) => {}
+            199 if calling => self.early_dialog_over(id, tx, response),
             100..=199 if calling => {
                 self.referral_progressed(now, id, response.code, &response.reason);
-                self.progress(now, id, response);
+                self.progress(now, id, tx, response);
             }
             200..=299 if calling => self.accepted(now, tx, id, response),
             // A copy of the answer that is in force: its ACK is on the way, or waits for an address.
@@ -292,7 +298,7 @@ impl Gateway {
     }
 
     /// The way to whoever says something is the one that counts, where several phones ring.
-    fn heard_from(&mut self, id: LegId, tx: ClientId) {
+    pub(super) fn heard_from(&mut self, id: LegId, tx: ClientId) {
         let target = self.tx.target_of(tx).filter(|_| self.is_forked(id));
         if let (Some(target), Some(leg)) = (target, self.legs.get_mut(id)) {
             leg.flow = Some(target);
@@ -337,23 +343,6 @@ impl Gateway {
         dialog.is_some_and(|d| d.remote.tag() == response.common.to.tag())
     }
 
-    /// 183 with a session description: early media.
-    fn progress(&mut self, now: Now, id: LegId, response: &Response) {
-        // A description in a response that may be lost is taken from 183 only, where everybody sends it.
-        let reliable = response.common.headers.has_token("Require", "100rel");
-        if response.common.body.is_empty() || !(reliable || response.code == 183) {
-            return;
-        }
-        let Ok(stream) = self.answer_in(id, response) else { return };
-        self.note_early_answer(id, response, stream);
-        let Some(leg) = self.legs.get_mut(id).filter(|l| !l.early) else { return };
-        (leg.stream, leg.early) = (Some(stream), true);
-        self.open_media(id);
-        let kind = Kind::SipOutbound.as_str();
-        self.publish(now, id, "leg.early_media", vec![("leg_type", kind.into())]);
-        self.join_waiting(now, id);
-    }
-
     fn accepted(&mut self, now: Now, tx: ClientId, id: LegId, response: &Response) {
         let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get(id) else { return };
         let Ok(mut dialog) = Dialog::uac(response, &inviting.request.target) else {
@@ -365,12 +354,7 @@ impl Gateway {
         let flow = self.legs.get(id).and_then(|l| l.flow);
         dialog.pinned = self.pinned_to(id, flow);
         self.send_ack(now, tx, &dialog, response.common.cseq, flow);
-        let agreed = if response.common.body.is_empty() && self.answer_was_early(id, &dialog) {
-            Ok(())
-        } else {
-            self.take_answer(id, response)
-        };
-        if let Err(reason) = agreed {
+        if let Err(reason) = self.take_answer(id, tx, response) {
             self.send_bye(now, &mut dialog, self.parting_of(id));
             return self.end(now, id, reason);
         }
@@ -385,20 +369,26 @@ impl Gateway {
         self.note_hold(now, id);
     }
 
-    /// Notes what an answer agrees to; the reason to end the call when it agrees to nothing.
-    fn take_answer(&mut self, id: LegId, response: &Response) -> Result<(), &'static str> {
-        let stream = self.answer_in(id, response)?;
-        self.legs.get_mut(id).ok_or("invite_failed")?.stream = Some(stream);
+    /// Notes what the answer in a 2xx agrees to, or the early one that it confirms; the reason to end the call when
+    /// there is none. One that differs from the early one holds: proxies in the middle of a call make a new one.
+    fn take_answer(&mut self, id: LegId, tx: ClientId, response: &Response) -> Result<(), &'static str> {
+        let stream = self.answer_in(id, response)?.or_else(|| self.early_answer(id, tx, response));
+        let leg = self.legs.get_mut(id).ok_or("invite_failed")?;
+        leg.stream = Some(stream.ok_or("invite_failed")?);
         Ok(())
     }
 
-    /// What an answer agrees to.
-    fn answer_in(&self, id: LegId, response: &Response) -> Result<Negotiated, &'static str> {
-        let answer = Description::parse(&response.common.body).map_err(|_| "invite_failed")?;
+    /// What the answer in a response agrees to; `None` when there is no session description in it.
+    pub(super) fn answer_in(
+        &self,
+        id: LegId,
+        response: &Response,
+    ) -> Result<Option<Negotiated>, &'static str> {
+        let Some(answer) = answer_of(&response.common).map_err(|_| "invite_failed")? else { return Ok(None) };
         let leg = self.legs.get(id).ok_or("invite_failed")?;
         let fallback = leg.flow.map_or(IpAddr::from([0, 0, 0, 0]), |f| f.addr.ip());
         let local = leg.local.as_ref().ok_or("invite_failed")?;
-        sdp::accept(&answer, local, &leg.codecs, true, fallback).map_err(|_| "connect_failed")
+        sdp::accept(&answer, local, &leg.codecs, true, fallback).map(Some).map_err(|_| "connect_failed")
     }
 
     /// 3xx: the next target, if there is one that can be called and not too many were tried.

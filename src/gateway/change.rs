@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
+use super::bodies::answer_of;
 use super::core::Gateway;
 use super::crossing::LONGEST_WAIT;
 use super::error::GatewayError;
@@ -331,7 +332,7 @@ impl Gateway {
     }
 
     fn answer_to_change(&mut self, id: LegId, response: &Response, local: Local) -> Result<(), SdpError> {
-        let answer = Description::parse(&response.common.body)?;
+        let answer = answer_of(&response.common)?.ok_or(SdpError::Malformed)?;
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
         let agreed = leg.stream.ok_or(SdpError::Malformed)?;
         let fallback = leg.flow.map_or(local.address, |f| f.addr.ip());

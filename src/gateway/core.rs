@@ -265,7 +265,7 @@ impl Gateway {
         }
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now.mono);
         if due(leg.ring_until) {
-            self.hang_up(now, id, "ring_timeout", Some(480));
+            self.rung_out(now, id);
         } else if due(leg.max_until) {
             self.hang_up(now, id, "max_duration", None);
         } else if due(leg.hold_until) {

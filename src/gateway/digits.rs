@@ -9,10 +9,12 @@ use super::leg::LegId;
 use crate::base::time::Now;
 use crate::media::command::Slot;
 use crate::sip::transactions::ServerId;
-use crate::wire::{Draft, Request};
+use crate::wire::{Body, Draft, Request};
 
 /// How much later the same key may come the other way: sound tells of it when it is pressed, INFO when it is let go.
 const ECHO: Duration = Duration::from_secs(2);
+/// Media type of one digit with its length.
+const RELAY: &str = "application/dtmf-relay";
 /// Keys that wait for their echo.
 const MAX_KEYS: usize = 16;
 
@@ -57,13 +59,15 @@ impl Keys {
 impl Gateway {
     /// INFO: digits as `application/dtmf-relay` or `application/dtmf` (decisions 22).
     pub(super) fn info(&mut self, now: Now, tx: ServerId, id: LegId, request: &Request) {
-        let text = String::from_utf8_lossy(&request.common.body).into_owned();
-        let digit = match request.common.content_type().as_deref() {
-            None if text.is_empty() => return self.respond_plain_info(now, tx),
-            Some("application/dtmf-relay") => relay_digit(&text),
-            Some("application/dtmf") => plain_digit(&text),
-            Some(_) | None => return self.refuse_body(now, tx, 415, "Unsupported Media Type"),
+        if request.common.body.is_empty() {
+            return self.respond_plain_info(now, tx);
+        }
+        let body = Body::of(&request.common, "").ok().flatten();
+        let Some((kind, content)) = body.and_then(|b| b.find(&[RELAY, "application/dtmf"])) else {
+            return self.refuse_body(now, tx, 415, "Unsupported Media Type");
         };
+        let text = String::from_utf8_lossy(&content).into_owned();
+        let digit = if kind == RELAY { relay_digit(&text) } else { plain_digit(&text) };
         let Some(digit) = digit else {
             let draft: Option<Draft> = self.tx.draft(tx, 400, "Bad Request: no digit in the body");
             if let Some(draft) = draft {

@@ -197,6 +197,7 @@ fn phrase(code: u16) -> &'static str {
         404 => "Not Found",
         480 => "Temporarily Unavailable",
         486 => "Busy Here",
+        487 => "Request Terminated",
         500 => "Server Internal Error",
         603 => "Decline",
         _ => "Rejected",

@@ -26,7 +26,7 @@ impl Inviting {
     /// True when one of them rings in the early dialog with this tag.
     #[must_use]
     pub fn rings(&self, tag: &str) -> bool {
-        self.rung.iter().any(|(tx, t)| t == tag && self.has(*tx))
+        self.dialogs.with_tag(tag).any(|tx| self.has(tx))
     }
 
     /// All INVITEs that may still be answered.
@@ -139,8 +139,12 @@ impl Gateway {
             self.cancel_branches(now, id, tx);
             return false;
         }
+        let left = !inviting.branches.is_empty();
         self.outgoing.remove(&tx);
-        !inviting.branches.is_empty()
+        if left {
+            self.branch_over(id);
+        }
+        left
     }
 
     /// The way to the phone that answered, for what follows in its dialog.

@@ -1,9 +1,8 @@
 //! Requests inside a call: BYE, re-INVITE, INFO, and the ACKs that complete what we answered.
 
-use super::call_in::offer_of;
+use super::bodies::{answer_of, offer_of, refusal_of_body};
 use super::core::Gateway;
 use super::leg::{Leg, LegId, Phase};
-use super::outside::refusal_of_body;
 use crate::base::rng::Rng;
 use crate::base::time::Now;
 use crate::sdp::{self, Description, Keyed, Local, SdpError};
@@ -231,7 +230,7 @@ impl Gateway {
     }
 
     fn answer_in_ack(&mut self, id: LegId, request: &Request) -> Result<(), SdpError> {
-        let answer = Description::parse(&request.common.body)?;
+        let answer = answer_of(&request.common)?.ok_or(SdpError::Malformed)?;
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
         let local = leg.local.as_ref().ok_or(SdpError::Malformed)?;
         let fallback = leg.flow.map_or(local.address, |f| f.addr.ip());

@@ -7,6 +7,7 @@ use super::change::Change;
 use super::described::Described;
 use super::digits::Keys;
 use super::digits_out::InfoDigits;
+use super::early::EarlyDialogs;
 use super::event::Hook;
 use super::ports::Port;
 use super::referred::Referral;
@@ -108,8 +109,8 @@ pub struct Inviting {
     pub cseq: u32,
     /// Early dialogs in which provisional responses were acknowledged.
     pub early: Vec<Early>,
-    /// INVITE and tag of all early dialogs, as many as are kept.
-    pub rung: Vec<(ClientId, String)>,
+    /// Early dialogs, acknowledged or not, with their answers.
+    pub dialogs: EarlyDialogs,
 }
 
 /// A call leg.

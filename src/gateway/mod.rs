@@ -3,6 +3,7 @@
 
 pub mod admission;
 pub mod auth;
+pub mod bodies;
 pub mod call_in;
 pub mod call_out;
 pub mod change;
@@ -13,9 +14,11 @@ pub mod crossing;
 pub mod described;
 pub mod digits;
 mod digits_out;
+pub mod early;
 pub mod ending;
 pub mod error;
 pub mod event;
+pub mod expiry;
 pub mod failover;
 pub mod flow;
 pub mod forking;

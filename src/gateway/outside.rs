@@ -1,5 +1,6 @@
 //! Requests as they come in: which call they belong to, and those that belong to none.
 
+use super::bodies::refusal_of_body;
 use super::core::Gateway;
 use crate::base::time::Now;
 use crate::sip::target::Target;
@@ -8,7 +9,9 @@ use crate::wire::{Method, Request, Uri};
 
 /// Methods the gateway takes.
 pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, REFER, NOTIFY, UPDATE, PRACK";
-const ACCEPT: &str = "application/sdp, application/dtmf-relay, application/dtmf, message/sipfrag";
+/// Media types the gateway makes use of.
+pub const ACCEPT: &str = "application/sdp, multipart/mixed, multipart/alternative, application/dtmf-relay, \
+                          application/dtmf, message/sipfrag";
 /// Extensions the gateway knows.
 pub const SUPPORTED: &str = "replaces, timer, 100rel";
 
@@ -57,7 +60,12 @@ impl Gateway {
 
     pub(super) fn not_allowed(&mut self, now: Now, tx: ServerId, code: u16, reason: &str) {
         let Some(mut draft) = self.tx.draft(tx, code, reason) else { return };
-        draft.push("Allow", ALLOW);
+        let Some(request) = self.tx.request_of(tx) else { return };
+        // What is refused is not allowed (RFC 3261 §21.4.6), and nobody may ask for a transfer outside of a call.
+        let outside = request.common.to.tag().is_none();
+        let refused = |m: &str| request.method.to_string() == m || (outside && m == "REFER");
+        let allowed: Vec<&str> = ALLOW.split(", ").filter(|m| !refused(m)).collect();
+        draft.push("Allow", allowed.join(", "));
         self.tx.respond(now.mono, tx, code, &draft);
     }
 
@@ -67,30 +75,4 @@ impl Gateway {
         draft.push("Unsupported", options);
         self.tx.respond(now.mono, tx, 420, &draft);
     }
-
-    pub(super) fn refuse_body(&mut self, now: Now, tx: ServerId, code: u16, reason: &str) {
-        *self.counters.refused.entry(code).or_default() += 1;
-        let Some(mut draft) = self.tx.draft(tx, code, reason) else { return };
-        draft.push("Accept", ACCEPT);
-        self.tx.respond(now.mono, tx, code, &draft);
-    }
-}
-
-/// Why the body of an INVITE cannot be taken (RFC 3261 §8.2.3), or our answer could not be.
-pub(super) fn refusal_of_body(request: &Request) -> Option<(u16, &'static str)> {
-    let c = &request.common;
-    if !c.body.is_empty() && c.content_type().as_deref() != Some("application/sdp") {
-        return Some((415, "Unsupported Media Type"));
-    }
-    if c.headers.get("Content-Encoding").is_some_and(|e| !e.trim().eq_ignore_ascii_case("identity")) {
-        return Some((415, "Unsupported Media Type"));
-    }
-    let mut accepted =
-        c.headers.tokens("Accept").map(|t| t.split(';').next().unwrap_or_default().trim()).peekable();
-    let takes =
-        |t: &str| ["application/sdp", "application/*", "*/*"].iter().any(|a| a.eq_ignore_ascii_case(t));
-    if accepted.peek().is_some() && !accepted.any(takes) {
-        return Some((406, "Not Acceptable"));
-    }
-    None
 }

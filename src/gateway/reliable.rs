@@ -3,17 +3,14 @@
 use std::time::{Duration, Instant};
 
 use super::core::Gateway;
+use super::early::MAX_EARLY;
 use super::leg::{Inviting, Leg, LegId, Phase};
 use super::sending::What;
 use crate::base::time::Now;
-use crate::sdp::Negotiated;
 use crate::sip::dialog::Dialog;
 use crate::sip::transactions::{ClientId, ServerId};
 use crate::sip::{T1, TIMEOUT};
 use crate::wire::{Draft, Method, Request, Response};
-
-/// Early dialogs of one call that are acknowledged.
-const MAX_EARLY: usize = 8;
 
 /// The reliable provisional responses of an inbound leg.
 #[derive(Debug, Default)]
@@ -66,17 +63,10 @@ pub struct Early {
     dialog: Dialog,
     /// RSeq of the last provisional response.
     rseq: u32,
-    /// What the answer in one of them agrees to: a 2xx without one confirms it.
-    stream: Option<Negotiated>,
     /// The PRACK that was sent last.
     prack: Option<ClientId>,
-}
-
-impl Inviting {
-    /// True once our offer is answered in the early dialog of the far end with this tag, for good (RFC 3262 §5).
-    pub(super) fn has_answer(&self, tag: Option<&str>) -> bool {
-        of_tag(&self.early, tag).is_some_and(|e| e.stream.is_some())
-    }
+    /// It has ended (RFC 6228); copies of its last response may still come.
+    over: bool,
 }
 
 impl Gateway {
@@ -88,7 +78,8 @@ impl Gateway {
         let invite = request.common.cseq;
         let asks = |field: &'static str| request.common.headers.has_token(field, "100rel");
         // The first reliable response to an INVITE without an offer would have to make one (RFC 3262 §5).
-        if request.common.body.is_empty() && asks("Require") {
+        let offered = |l: &Leg| !matches!(l.phase, Phase::Ringing { offer: None, .. });
+        if asks("Require") && !self.legs.get(id).is_some_and(offered) {
             return;
         }
         if !(asks("Require") || describes && asks("Supported")) {
@@ -212,11 +203,11 @@ impl Gateway {
         let Phase::Inviting(inviting) = &mut leg.phase else { return false };
         let flow = leg.flow;
         let pinned = flow.filter(|_| inviting.pinned).and_then(Self::uri_of);
-        if of_tag(&inviting.early, c.to.tag()).is_none() && inviting.early.len() < MAX_EARLY {
+        if of_tag(&inviting.early, c.to.tag()).is_none() && inviting.has_room() {
             let Ok(mut dialog) = Dialog::uac(response, &inviting.request.target) else { return false };
             dialog.pinned = pinned;
             let rseq = rseq.wrapping_sub(1);
-            inviting.early.push(Early { dialog, rseq, stream: None, prack: None });
+            inviting.early.push(Early { dialog, rseq, prack: None, over: false });
         }
         let mut all = inviting.early.iter_mut();
         let Some(early) = all.find(|e| e.dialog.remote.tag() == c.to.tag()) else { return false };
@@ -246,48 +237,28 @@ impl Gateway {
             (early.rseq, early.prack) = (early.rseq.wrapping_sub(1), None);
         }
     }
+}
 
-    /// The far end has changed the session of its early dialog.
-    pub(super) fn note_early_change(&mut self, id: LegId, request: &Request) {
-        let Some(Leg { phase: Phase::Inviting(inviting), stream, .. }) = self.legs.get_mut(id) else {
-            return;
-        };
-        let tag = request.common.from.tag();
-        let early = inviting.early.iter_mut().find(|e| e.dialog.remote.tag() == tag);
-        early.into_iter().for_each(|e| e.stream = *stream);
+impl Inviting {
+    /// True once our offer is answered in the early dialog of the far end with this tag, for good (RFC 3262 §5).
+    pub(super) fn has_answer(&self, tag: Option<&str>) -> bool {
+        of_tag(&self.early, tag).is_some() && self.dialogs.has_answer(tag)
     }
 
-    /// Remembers whose phone rings.
-    pub(super) fn note_early(&mut self, id: LegId, tx: ClientId, response: &Response) {
-        let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get_mut(id) else { return };
-        let Some(tag) = response.common.to.tag().filter(|_| (101..=199).contains(&response.code)) else {
-            return;
-        };
-        // Those of INVITEs that were refused ring no more.
-        let Inviting { rung, tx: only, branches, .. } = inviting.as_mut();
-        rung.retain(|(tx, _)| *only == Some(*tx) || branches.contains(tx));
-        if inviting.rung.len() < MAX_EARLY && !inviting.rings(tag) {
-            inviting.rung.push((tx, tag.to_owned()));
+    /// The early dialog with this tag is over: others may take its place.
+    pub(super) fn early_over(&mut self, tag: Option<&str>) {
+        let mut all = self.early.iter_mut();
+        all.find(|e| e.dialog.remote.tag() == tag).into_iter().for_each(|e| e.over = true);
+    }
+
+    /// Makes room for one more early dialog; false when all are in use.
+    fn has_room(&mut self) -> bool {
+        if self.early.len() >= MAX_EARLY
+            && let Some(over) = self.early.iter().position(|e| e.over)
+        {
+            self.early.remove(over);
         }
-    }
-
-    /// A 2xx without a description confirms what was agreed in its early dialog; in a fork's the early media may
-    /// have come from another one.
-    pub(super) fn answer_was_early(&mut self, id: LegId, dialog: &Dialog) -> bool {
-        let Some(leg) = self.legs.get_mut(id) else { return false };
-        let Phase::Inviting(inviting) = &leg.phase else { return false };
-        let own = of_tag(&inviting.early, dialog.remote.tag()).and_then(|e| e.stream);
-        leg.stream = own.or(leg.stream);
-        leg.stream.is_some()
-    }
-
-    /// Remembers what the answer in a reliable provisional response agrees to.
-    pub(super) fn note_early_answer(&mut self, id: LegId, response: &Response, stream: Negotiated) {
-        let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get_mut(id) else { return };
-        let tag = response.common.to.tag();
-        if let Some(early) = inviting.early.iter_mut().find(|e| e.dialog.remote.tag() == tag) {
-            early.stream.get_or_insert(stream);
-        }
+        self.early.len() < MAX_EARLY
     }
 }
 

@@ -12,7 +12,7 @@ use super::subscription::{State, event_of};
 use crate::base::time::Now;
 use crate::sip::transactions::{ClientId, ServerId};
 use crate::wire::replaces::{ReferTo, Replaces};
-use crate::wire::{Method, Request, Response, Uri};
+use crate::wire::{Body, Method, Request, Response, Uri};
 
 /// Time from the acceptance of a REFER to its outcome (decisions 18).
 const OUTCOME: Duration = Duration::from_secs(120);
@@ -260,10 +260,15 @@ impl Gateway {
     }
 }
 
+/// The type of what it reads.
+const SIPFRAG: &str = "message/sipfrag";
+
 /// Reads the body of a NOTIFY, a piece of a SIP message (RFC 3420), and whether it is the last.
 fn progress_of(request: &Request, last: bool) -> Progress {
     let c = &request.common;
-    let body = String::from_utf8_lossy(&c.body);
+    let part = Body::of(c, SIPFRAG).ok().flatten().and_then(|b| b.find(&[SIPFRAG]));
+    let body = part.map_or_else(|| c.body.clone(), |(_, content)| content.into_owned());
+    let body = String::from_utf8_lossy(&body);
     let status = body.lines().next().and_then(|line| {
         let (code, reason) = line.strip_prefix("SIP/2.0 ")?.split_once(' ').unwrap_or((line.get(8..)?, ""));
         let code = code.trim().parse::<u16>().ok().filter(|c| (100..700).contains(c))?;

@@ -15,6 +15,7 @@ use super::sending::{Pending, What};
 use super::work::Work;
 use crate::base::time::{Now, Utc};
 use crate::config::{Account, DtmfMode, Srtp, Trunk as Settings, TrunkFields, TrunkKind};
+use crate::rtp::lock::RtpSource;
 use crate::sip::digest::Credentials;
 use crate::sip::target::{Target, next_hop};
 use crate::wire::{Draft, Request, Uri};
@@ -114,6 +115,10 @@ pub struct TrunkView {
     pub last_error: String,
     /// When it was made.
     pub created_at: String,
+    /// Networks that RTP of its calls may come from beside the described address.
+    pub rtp_from: Vec<String>,
+    /// RTP of its calls may come from any address.
+    pub rtp_symmetric: bool,
     /// The account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sip_register: Option<RegisterView>,
@@ -336,6 +341,15 @@ impl Gateway {
         trunk.and_then(|t| t.settings.fields.dtmf).unwrap_or(self.config.sip.dtmf)
     }
 
+    /// Where RTP of a trunk's calls may come from beside the described address.
+    pub(super) fn rtp_source_of(&self, id: Option<TrunkId>) -> RtpSource {
+        let trunk = id.and_then(|id| self.trunks.get(&id)).map(|t| &t.settings);
+        trunk.map_or_else(RtpSource::default, |t| RtpSource {
+            networks: t.rtp_from.clone(),
+            symmetric: t.fields.rtp_symmetric,
+        })
+    }
+
     /// The webhook of a call, if its INVITE names one and its trunk may.
     pub(super) fn trusted_hook(&self, id: Option<TrunkId>, request: &Request) -> Option<super::event::Hook> {
         let trusted = |t: &&Trunk| t.settings.fields.trust_webhook;
@@ -462,6 +476,8 @@ fn view(t: &Trunk) -> TrunkView {
         status: r.map_or("active", |r| r.status().as_str()),
         last_error: r.map(|r| r.last_error.clone()).unwrap_or_default(),
         created_at: t.created.rfc3339(),
+        rtp_from: fields.rtp_from.clone(),
+        rtp_symmetric: fields.rtp_symmetric,
         sip_register: register,
         ip_ip: t.account().is_none().then(|| PeerView { peer_uri: fields.peer_uri.clone() }),
     }

@@ -1,6 +1,6 @@
 //! The API's verbs on a leg that need no file of their own, and what all verbs share.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::core::Gateway;
 use super::described::Described;
@@ -195,6 +195,15 @@ impl Gateway {
         let target = if secure && listens { tls } else { peer };
         let Some(local) = self.tx.locals().for_target(target) else { return String::new() };
         if secure { format!("<sips:{local}>") } else { format!("<sip:{local}{}>", peer.transport.as_param()) }
+    }
+
+    /// An address and port as they stand in a `sip:` URI, which means 5060 where it names none.
+    pub(super) fn host_and_port(addr: SocketAddr) -> String {
+        if addr.port() == Transport::Udp.default_port() {
+            Self::host_text(addr.ip())
+        } else {
+            addr.to_string()
+        }
     }
 
     /// An address as it stands in a URI.

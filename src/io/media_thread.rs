@@ -175,7 +175,7 @@ impl MediaThread {
 
     fn order(&mut self, command: Command, ports: &mut PortPool) -> Option<Order<Pair>> {
         Some(match command {
-            Command::Open { slot, port, stream, signalling, ssrc, muted, deaf } => {
+            Command::Open { slot, port, stream, signalling, beside, ssrc, muted, deaf } => {
                 let pair = ports.take(port)?;
                 let rate = stream.codec.sample_rate();
                 let coders = self.coders(slot, &stream, rate);
@@ -183,6 +183,7 @@ impl MediaThread {
                 if self.other_ports {
                     leg.believe_other_ports();
                 }
+                leg.allow_sources(beside);
                 Order::Open(slot, Box::new(leg))
             }
             Command::Update { slot, stream, signalling } => {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::amd::{News, Parameters};
 use super::play::Over;
 use crate::dsp::tone::ToneSpec;
+use crate::rtp::lock::RtpSource;
 use crate::sdp::Negotiated;
 
 /// A leg's place in the engine; the gateway gives it out and reuses it only after [`Fact::Closed`].
@@ -42,6 +43,8 @@ pub enum Command {
         stream: Negotiated,
         /// Where the signalling comes from, for far ends behind NAT.
         signalling: Option<IpAddr>,
+        /// Where its RTP may come from beside the described address, for the whole call.
+        beside: RtpSource,
         /// SSRC of what it sends.
         ssrc: u32,
         /// Others do not hear it.

@@ -16,7 +16,7 @@ use super::wire::{Batch, Datagram, Wire};
 use crate::codec::coder::Encoder;
 use crate::dsp::resample::Resampler;
 use crate::dsp::{MAX_FRAME, frame_len};
-use crate::rtp::lock::{Content, SourceLock, Verdict};
+use crate::rtp::lock::{Content, RtpSource, SourceLock, Verdict};
 use crate::rtp::packet::Packet;
 use crate::rtp::reception::Reception;
 use crate::rtp::sequence::Arrival;
@@ -174,6 +174,11 @@ impl<W: Wire> Leg<W> {
     /// Believes another port than the far end described, after a while: for far ends behind routers.
     pub fn believe_other_ports(&mut self) {
         self.lock.believe_other_ports();
+    }
+
+    /// Opens it for more than the address that the far end describes.
+    pub fn allow_sources(&mut self, beside: RtpSource) {
+        self.lock.allow(beside);
     }
 
     /// Sampling rate of its frames, Hz: that of its first codec.

@@ -2,7 +2,18 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use ipnet::IpNet;
+
 use crate::base::net::is_private;
+
+/// Where a far end's RTP may come from beside the address that it describes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RtpSource {
+    /// Networks of a far end with several addresses; as few as a trunk may name.
+    pub networks: Vec<IpNet>,
+    /// Any address, once it has proved itself.
+    pub symmetric: bool,
+}
 
 /// SSRCs of the sound that were replaced and are remembered, and packets in a row after which one of them is in force again.
 const MAX_REPLACED: usize = 4;
@@ -68,6 +79,8 @@ pub struct SourceLock {
     suspect: Option<(SocketAddr, u32, u8)>,
     /// Another port than the described one may prove itself.
     other_ports: bool,
+    /// What is allowed beside the described address.
+    beside: RtpSource,
     /// Packets refused.
     foreign: u64,
 }
@@ -114,6 +127,7 @@ impl SourceLock {
             voice: Voice::default(),
             suspect: None,
             other_ports: false,
+            beside: RtpSource::default(),
             foreign: 0,
         }
     }
@@ -126,8 +140,14 @@ impl SourceLock {
         }
         let (foreign, other_ports) = (self.foreign, self.other_ports);
         let locked = self.locked.filter(|at| *at == described);
-        let voice = std::mem::take(&mut self.voice);
-        *self = Self { locked, voice, foreign, other_ports, ..Self::new(described, signalling) };
+        let (voice, beside) = (std::mem::take(&mut self.voice), std::mem::take(&mut self.beside));
+        *self = Self { locked, voice, foreign, other_ports, beside, ..Self::new(described, signalling) };
+    }
+
+    /// Opens the lock for more than the described address, for the rest of the call. A network opens it as that address
+    /// does: its first good packet decides. Any other address has to prove itself first.
+    pub fn allow(&mut self, beside: RtpSource) {
+        self.beside = beside;
     }
 
     /// Lets another port of the described address prove itself.
@@ -140,7 +160,10 @@ impl SourceLock {
     pub fn may_come_from(&self, from: SocketAddr) -> bool {
         match self.locked {
             Some(at) => from == at || from == self.described.0,
-            None => self.allowed.contains(&Some(from.ip().to_canonical())),
+            None => {
+                let ip = from.ip().to_canonical();
+                self.allowed.contains(&Some(ip)) || self.beside.symmetric || self.is_in_network(ip)
+            }
         }
     }
 
@@ -170,27 +193,39 @@ impl SourceLock {
         match (content, self.locked) {
             (Content::Unknown, _) => false,
             // Where the description is right there is no doubt, whichever port of it was believed before.
-            (Content::Audio, Some(at)) => from == self.described.0 && at.ip() == from.ip(),
+            (Content::Audio, Some(at)) => from == self.described.0 && self.gives_way(at),
             (Content::Event, Some(_)) => false,
             (Content::Audio | Content::Event, None) => from == self.described.0 || self.may_begin(from, ssrc),
         }
     }
 
-    /// True for the address that stands in for a private one, whose ports nobody can know; at the described
-    /// address another port has to prove itself first, where it may do so at all.
+    /// True for the address that stands in for a private one, and those of networks, whose ports nobody can know; at
+    /// the described address another port has to prove itself first, as any address has to, where it may do so at all.
     fn may_begin(&mut self, from: SocketAddr, ssrc: u32) -> bool {
-        let ip = Some(from.ip().to_canonical());
+        let ip = from.ip().to_canonical();
         let [described, other] = self.allowed;
-        if ip == other {
+        if Some(ip) == other || self.is_in_network(ip) {
             return true;
         }
-        if ip != described || !self.other_ports {
+        if !(self.beside.symmetric || Some(ip) == described && self.other_ports) {
             return false;
         }
         let (_, _, seen) =
             self.suspect.filter(|(at, s, _)| (*at, *s) == (from, ssrc)).unwrap_or((from, ssrc, 0));
         self.suspect = Some((from, ssrc, seen + 1));
         seen + 1 >= PROBATION
+    }
+
+    fn is_in_network(&self, ip: IpAddr) -> bool {
+        self.beside.networks.iter().any(|n| n.contains(&ip))
+    }
+
+    /// True for a source in force that nobody described: it gives way to the described one, should that be right after
+    /// all. What stands in for a private address never does.
+    fn gives_way(&self, at: SocketAddr) -> bool {
+        let ip = Some(at.ip().to_canonical());
+        let [described, other] = self.allowed;
+        ip == described || ip != other
     }
 
     /// Where the far end's packets come from, once learned; ours go there.
@@ -293,6 +328,81 @@ mod tests {
         assert_eq!(l.judge(other, 1, Audio), Verdict::Take);
         assert_eq!(l.judge(at("203.0.113.5:9"), 7, Audio), Verdict::NewStream, "there it is after all");
         assert_eq!(l.judge(other, 1, Audio), Verdict::Refuse);
+    }
+
+    fn nets(texts: &[&str]) -> RtpSource {
+        RtpSource { networks: texts.iter().map(|t| t.parse().unwrap()).collect(), symmetric: false }
+    }
+
+    #[test]
+    fn a_network_opens_it_as_the_described_address_does() {
+        let described = at("10.1.0.5:9");
+        for (networks, from, opens) in [
+            (nets(&["10.1.0.0/24"]), "10.1.0.77:4000", true),
+            (nets(&["192.0.2.1/32", "10.2.0.0/16"]), "10.2.200.1:5", true),
+            (nets(&["10.1.0.0/24"]), "[::ffff:10.1.0.77]:4000", true),
+            (nets(&["2001:db8::/64"]), "[2001:db8::7]:4000", true),
+            (nets(&["10.1.0.0/24"]), "10.1.1.77:4000", false),
+            (nets(&["2001:db8::/64"]), "10.1.0.77:4000", false),
+            (nets(&[]), "10.1.0.77:4000", false),
+        ] {
+            let mut l = SourceLock::new(described, None);
+            l.allow(networks);
+            assert_eq!(l.may_come_from(at(from)), opens, "{from}");
+            assert_eq!(l.judge(at(from), 1, Unknown), Verdict::Refuse, "{from}: an unknown payload type");
+            let want = if opens { Verdict::NewStream } else { Verdict::Refuse };
+            assert_eq!(l.judge(at(from), 1, Audio), want, "{from}");
+            assert_eq!(l.locked(), opens.then(|| at(from)));
+        }
+    }
+
+    #[test]
+    fn of_a_network_one_source_is_taken_until_the_far_end_describes_itself_anew() {
+        let mut l = SourceLock::new(at("10.1.0.5:9"), None);
+        l.allow(nets(&["10.1.0.0/24"]));
+        assert_eq!(l.judge(at("10.1.0.6:9"), 1, Audio), Verdict::NewStream);
+        assert!(!l.may_come_from(at("10.1.0.7:9")));
+        for _ in 0..100 {
+            assert_eq!(l.judge(at("10.1.0.7:9"), 2, Audio), Verdict::Refuse);
+        }
+        l.redescribe(at("10.1.0.5:9"), None);
+        assert_eq!(l.locked(), Some(at("10.1.0.6:9")), "a refresh changes nothing");
+        l.redescribe(at("10.1.0.5:11"), None);
+        assert_eq!(l.judge(at("10.1.0.7:9"), 2, Audio), Verdict::NewStream, "the networks stay");
+        assert_eq!(l.judge(at("10.1.0.5:11"), 3, Audio), Verdict::NewStream, "what is described is right");
+        assert_eq!(l.judge(at("10.1.0.7:9"), 2, Audio), Verdict::Refuse);
+    }
+
+    #[test]
+    fn any_address_proves_itself_where_the_source_is_symmetric() {
+        let mut l = SourceLock::new(at("10.1.0.5:9"), None);
+        l.allow(RtpSource { symmetric: true, ..RtpSource::default() });
+        let (one, other) = (at("203.0.113.7:4000"), at("198.51.100.9:6000"));
+        for _ in 1..PROBATION {
+            assert!(l.may_come_from(one));
+            assert_eq!(l.judge(one, 1, Audio), Verdict::Refuse);
+        }
+        assert_eq!(l.judge(other, 1, Audio), Verdict::Refuse, "begins anew");
+        for _ in 1..PROBATION {
+            assert_eq!(l.judge(one, 1, Audio), Verdict::Refuse);
+            assert_eq!(l.judge(one, 1, Unknown), Verdict::Refuse, "not a good packet");
+        }
+        assert_eq!(l.judge(one, 1, Audio), Verdict::NewStream);
+        assert_eq!(l.locked(), Some(one));
+        assert!(!l.may_come_from(other));
+        for _ in 0..100 {
+            assert_eq!(l.judge(other, 1, Audio), Verdict::Refuse, "it is fixed");
+        }
+        l.redescribe(at("10.1.0.5:11"), None);
+        assert_eq!(l.locked(), None);
+        assert_eq!(
+            l.judge(at("10.1.0.5:11"), 1, Audio),
+            Verdict::NewStream,
+            "the described one needs no proof"
+        );
+        for _ in 0..100 {
+            assert_eq!(l.judge(one, 1, Audio), Verdict::Refuse);
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::machine::Machine;
 use super::{Bytes, Output, T1, T2, T4, TIMEOUT};
+use crate::wire::Draft;
 
 #[derive(Debug)]
 enum State {
@@ -43,15 +44,19 @@ const REFRESH: Duration = Duration::from_secs(60);
 pub struct ServerInvite {
     state: State,
     reliable: bool,
+    /// The 100 and when it was first sent, where its Timestamp has to tell how much later it is repeated.
+    trying: Option<(Draft, Instant)>,
     out: VecDeque<Output>,
 }
 
 impl ServerInvite {
-    /// An INVITE has come; `trying` is the 100 that goes out at once.
+    /// An INVITE has come; `trying` is the 100 that goes out at once, with the Timestamp of the INVITE if it has one.
     #[must_use]
-    pub fn new(now: Instant, reliable: bool, trying: Bytes) -> Self {
-        let out = VecDeque::from([Output::Transmit(Bytes::clone(&trying))]);
-        Self { state: State::Proceeding { provisional: trying, refresh: now + REFRESH }, reliable, out }
+    pub fn new(now: Instant, reliable: bool, trying: Draft) -> Self {
+        let provisional = Bytes::from(trying.to_bytes());
+        let out = VecDeque::from([Output::Transmit(Bytes::clone(&provisional))]);
+        let trying = Some((trying, now)).filter(|(draft, _)| draft.get("Timestamp").is_some());
+        Self { state: State::Proceeding { provisional, refresh: now + REFRESH }, reliable, trying, out }
     }
 
     /// Sends a 101–199.
@@ -60,6 +65,7 @@ impl ServerInvite {
             self.out.push_back(Output::Transmit(Bytes::clone(&response)));
             *provisional = response;
             *refresh = now + REFRESH;
+            self.trying = None;
         }
     }
 
@@ -118,6 +124,15 @@ impl ServerInvite {
     }
 }
 
+/// A 100 that goes out so much later than its request came (RFC 3261 §8.2.6.1): the Timestamp says so.
+fn late(trying: &Draft, by: Duration) -> Bytes {
+    let mut draft = trying.clone();
+    let sent = draft.get("Timestamp").and_then(|t| t.split_ascii_whitespace().next()).unwrap_or_default();
+    let stamp = format!("{sent} {}.{:03}", by.as_secs(), by.subsec_millis());
+    draft.set_first("Timestamp", stamp);
+    Bytes::from(draft.to_bytes())
+}
+
 impl Machine for ServerInvite {
     fn handle_timeout(&mut self, now: Instant) {
         match &mut self.state {
@@ -137,6 +152,9 @@ impl Machine for ServerInvite {
                 *at = now + *every;
             }
             State::Proceeding { provisional, refresh } if *refresh <= now => {
+                if let Some((draft, since)) = &self.trying {
+                    *provisional = late(draft, now.saturating_duration_since(*since));
+                }
                 self.out.push_back(Output::Transmit(Bytes::clone(provisional)));
                 *refresh = now + REFRESH;
             }
@@ -182,8 +200,9 @@ mod tests {
     const RESENT: [u128; 11] = [0, 500, 1500, 3500, 7500, 11500, 15500, 19500, 23500, 27500, 31500];
 
     fn new(t: Instant, reliable: bool) -> ServerInvite {
-        let mut s = ServerInvite::new(t, reliable, Bytes::from(&b"100"[..]));
-        assert_eq!(s.poll(), Some(Output::Transmit(Bytes::from(&b"100"[..]))));
+        let trying = Draft::status(100, "Trying");
+        let mut s = ServerInvite::new(t, reliable, trying.clone());
+        assert_eq!(s.poll(), Some(Output::Transmit(Bytes::from(trying.to_bytes()))));
         s
     }
 
@@ -227,6 +246,30 @@ mod tests {
         s.handle_request();
         let log = run(t, &mut s);
         assert_eq!((log.sent, log.ack_missing, log.end), (vec![0], false, 32_000));
+    }
+
+    fn timestamp(s: &mut ServerInvite) -> String {
+        let Some(Output::Transmit(bytes)) = s.poll() else { panic!("nothing is sent") };
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        text.lines().find_map(|l| l.strip_prefix("Timestamp: ")).unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn a_100_says_how_late_it_is_repeated() {
+        let t = epoch();
+        let mut trying = Draft::status(100, "Trying");
+        trying.push("Timestamp", "54.21");
+        let mut s = ServerInvite::new(t, false, trying);
+        assert_eq!(timestamp(&mut s), "54.21");
+        s.handle_request();
+        assert_eq!(timestamp(&mut s), "54.21", "a copy is answered at once, too");
+        s.handle_timeout(t + REFRESH);
+        assert_eq!(timestamp(&mut s), "54.21 60.000");
+        s.handle_timeout(t + 2 * REFRESH + Duration::from_millis(5));
+        assert_eq!(timestamp(&mut s), "54.21 120.005");
+        s.provisional(t + 2 * REFRESH, Bytes::from(&b"180"[..]));
+        s.handle_timeout(t + 4 * REFRESH);
+        assert_eq!((timestamp(&mut s), timestamp(&mut s)), (String::new(), String::new()));
     }
 
     #[test]

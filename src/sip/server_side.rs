@@ -215,8 +215,11 @@ impl Transactions {
         }
         let reliable = source.transport.is_reliable();
         let machine = if request.method == Method::Invite {
-            let trying = Draft::response(&request, 100, "Trying", None);
-            ServerMachine::Invite(ServerInvite::new(now, reliable, Bytes::from(trying.to_bytes())))
+            let mut trying = Draft::response(&request, 100, "Trying", None);
+            if let Some(sent) = request.common.headers.get("Timestamp").filter(|t| !t.is_empty()) {
+                trying.push("Timestamp", sent);
+            }
+            ServerMachine::Invite(ServerInvite::new(now, reliable, trying))
         } else {
             ServerMachine::Other(Server::new(reliable))
         };

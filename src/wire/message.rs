@@ -24,6 +24,9 @@ pub enum WireError {
     /// A header that may stand once stands twice.
     #[error("more than one {0}")]
     Twice(&'static str),
+    /// Another version of SIP than 2.0.
+    #[error("another version of SIP")]
+    Version,
     /// A limit of ours.
     #[error("too large: {0}")]
     TooLarge(&'static str),
@@ -128,13 +131,6 @@ impl Answer {
 }
 
 impl Common {
-    /// Media type of the body, lower case and without parameters.
-    #[must_use]
-    pub fn content_type(&self) -> Option<String> {
-        let value = self.headers.get("Content-Type")?;
-        Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
-    }
-
     /// The addresses of all Route or Record-Route fields, in order.
     ///
     /// # Errors
@@ -186,12 +182,18 @@ pub fn parse(bytes: &[u8]) -> Result<Message, Refusal> {
     let refuse = |code: u16, e: &WireError| refusal(code, e, &headers, is_ack);
     let start = match start {
         Ok(start) => start,
-        Err(StartError::Version) => return Err(refuse(505, &WireError::Value("version"))),
+        Err(StartError::Version) => return Err(refuse(505, &WireError::Version)),
         Err(StartError::BadRequest(e)) => return Err(refuse(400, &e)),
         Err(StartError::NotSip | StartError::BadResponse) => return Err(Refusal::Drop("bad status line")),
     };
     let is_request = matches!(start, StartLine::Request(..));
-    let fail = |e: &WireError| if is_request { refuse(400, e) } else { Refusal::Drop("malformed response") };
+    let fail = |e: &WireError| match e {
+        _ if !is_request => Refusal::Drop("malformed response"),
+        WireError::Version => refuse(505, e),
+        WireError::Value(_) | WireError::Missing(_) | WireError::Twice(_) | WireError::TooLarge(_) => {
+            refuse(400, e)
+        }
+    };
     if let Some(e) = error {
         return Err(fail(&e));
     }
@@ -211,7 +213,7 @@ pub fn parse(bytes: &[u8]) -> Result<Message, Refusal> {
 }
 
 /// Lines with their continuations joined to them.
-fn unfold(text: &str) -> impl Iterator<Item = String> {
+pub(super) fn unfold(text: &str) -> impl Iterator<Item = String> {
     let mut out: Vec<String> = Vec::new();
     for line in text.split('\n').map(|l| l.strip_suffix('\r').unwrap_or(l)) {
         match out.last_mut() {
@@ -277,6 +279,8 @@ fn vias(headers: &Headers) -> Result<(Via, Vec<String>), WireError> {
     let lists: Result<Vec<Vec<&str>>, _> = headers.all("Via").map(|v| split(v, ',')).collect();
     let mut all = lists.map_err(|_| WireError::Value("Via"))?.into_iter().flatten().map(str::trim);
     let top = Via::parse(all.next().ok_or(WireError::Missing("Via"))?)?;
+    // What hops further away speak is for those who talk to them to judge.
+    top.check_protocol()?;
     let more: Vec<String> = all.map(str::to_owned).collect();
     if more.iter().any(|v| Via::parse(v).is_err()) {
         return Err(WireError::Value("Via"));

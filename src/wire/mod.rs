@@ -1,6 +1,7 @@
 //! Rank 1: SIP on the wire (RFC 3261 §7, §19, §25). Bytes become types whose contents need no second check.
 
 pub mod authorization;
+pub mod body;
 pub mod challenge;
 pub mod crypto;
 pub mod dns;
@@ -16,6 +17,7 @@ pub mod stream;
 pub mod uri;
 pub mod via;
 
+pub use body::Body;
 pub use draft::Draft;
 pub use message::{Message, Refusal, Request, Response, WireError};
 pub use method::Method;

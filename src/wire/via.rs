@@ -13,6 +13,8 @@ pub const MAGIC_COOKIE: &str = "z9hG4bK";
 /// One Via value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Via {
+    /// Protocol and version as they were sent: `SIP/2.0`.
+    pub protocol: String,
     /// Transport, upper case: `UDP`, `TCP`, …
     pub transport: String,
     /// Host of sent-by.
@@ -24,10 +26,10 @@ pub struct Via {
 }
 
 impl Via {
-    /// Reads one value. White space may stand around the slashes and the colon.
+    /// Reads one value, whatever its protocol and version. White space may stand around the slashes and the colon.
     ///
     /// # Errors
-    /// Another protocol or version, no sent-by, broken parameters.
+    /// No protocol, version, transport or sent-by, broken parameters.
     pub fn parse(text: &str) -> Result<Self, WireError> {
         let bad = WireError::Value("Via");
         let (head, params) = match text.split_once(';') {
@@ -37,16 +39,31 @@ impl Via {
         let mut parts = head.splitn(3, '/');
         let mut next = || parts.next().map(str::trim).ok_or(bad.clone());
         let (name, version, rest) = (next()?, next()?, next()?);
-        if !name.eq_ignore_ascii_case("SIP") || version != "2.0" {
+        let is_token = |t: &str| !t.is_empty() && t.bytes().all(super::params::is_token);
+        if !is_token(name) || !is_token(version) {
             return Err(bad);
         }
+        let name = if name.eq_ignore_ascii_case("SIP") { "SIP" } else { name };
+        let protocol = format!("{name}/{version}");
         let (transport, sent_by) = rest.split_once(|c: char| c.is_ascii_whitespace()).ok_or(bad.clone())?;
-        if !transport.bytes().all(super::params::is_token) {
+        if !is_token(transport) {
             return Err(bad);
         }
         let sent_by: String = sent_by.chars().filter(|c| !c.is_ascii_whitespace()).collect();
         let (host, port) = host_port_of(&sent_by)?;
-        Ok(Self { transport: transport.to_ascii_uppercase(), host, port, params })
+        Ok(Self { protocol, transport: transport.to_ascii_uppercase(), host, port, params })
+    }
+
+    /// Whether the hop that wrote it speaks our SIP.
+    ///
+    /// # Errors
+    /// [`WireError::Version`] for another version of SIP, [`WireError::Value`] for another protocol.
+    pub fn check_protocol(&self) -> Result<(), WireError> {
+        match self.protocol.split_once('/') {
+            Some(("SIP", "2.0")) => Ok(()),
+            Some(("SIP", _)) => Err(WireError::Version),
+            Some(_) | None => Err(WireError::Value("Via: another protocol than SIP")),
+        }
     }
 
     /// The branch, if it is one that identifies a transaction: the cookie and something behind it.
@@ -89,7 +106,7 @@ impl Via {
 
 impl fmt::Display for Via {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SIP/2.0/{} {}", self.transport, self.host)?;
+        write!(f, "{}/{} {}", self.protocol, self.transport, self.host)?;
         if let Some(port) = self.port {
             write!(f, ":{port}")?;
         }
@@ -108,6 +125,21 @@ mod tests {
         assert_eq!(v.to_string(), "SIP/2.0/TCP spindle.example.com;branch=z9hG4bK9ikj8");
         let v = Via::parse("SIP/2.0/UDP [2001:db8::9:1] : 5070;received=[2001:db8::9:255]").unwrap();
         assert_eq!((v.port, v.received()), (Some(5070), Some("2001:db8::9:255".parse().unwrap())));
+    }
+
+    #[test]
+    fn other_protocols_are_read_and_written_back_but_told_apart() {
+        for (via, verdict) in [
+            ("SIP/2.0/UDP h", Ok(())),
+            ("SIP/7.0/UDP h", Err(WireError::Version)),
+            ("SIP/2/TCP h", Err(WireError::Version)),
+            ("SIP/2.0.1/TCP h", Err(WireError::Version)),
+            ("HTTP/2.0/UDP h", Err(WireError::Value("Via: another protocol than SIP"))),
+        ] {
+            let read = Via::parse(via).unwrap();
+            assert_eq!((read.to_string().as_str(), read.check_protocol()), (via, verdict));
+        }
+        assert_eq!(Via::parse("sip / 2.0 / udp h").unwrap().to_string(), "SIP/2.0/UDP h");
     }
 
     #[test]
@@ -143,8 +175,10 @@ mod tests {
         for bad in [
             "",
             "SIP/2.0/UDP",
-            "SIP/7.0/UDP h",
-            "HTTP/2.0/UDP h",
+            "SIP//UDP h",
+            "/2.0/UDP h",
+            "SIP/2.0/ h",
+            "S P/2.0/UDP h",
             "SIP/2.0/UDP 192.0.2.15;;",
             "SIP/2.0/UDP ;branch=x",
             "SIP/2.0/UDP 2001:db8::1",

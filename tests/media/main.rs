@@ -23,5 +23,6 @@ mod no_alloc;
 mod packets;
 mod quality;
 mod share;
+mod sources;
 mod streams;
 mod wire;

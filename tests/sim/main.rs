@@ -15,10 +15,13 @@
     reason = "a test may fail loudly"
 )]
 
+mod bodies;
 mod calls;
 mod crossing;
 mod digest;
 mod dtmf;
+mod early;
+mod expiry;
 mod failover;
 mod guard;
 mod hand;
@@ -31,6 +34,7 @@ mod prack;
 mod register;
 mod reinvite;
 mod session;
+mod sources;
 mod subscription;
 mod timers;
 mod transfer;

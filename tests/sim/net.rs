@@ -48,6 +48,8 @@ pub struct Node {
     next_port: u32,
     /// Ports that went into the media engine.
     opened: u32,
+    /// Where the leg whose media changed last sends, if it does.
+    pub rtp: Option<SocketAddr>,
     /// Drops everything it gets.
     pub deaf: bool,
     /// What it sends never arrives.
@@ -102,7 +104,8 @@ impl Net {
             let locals = Locals { v4: Some(addr), ..Locals::default() };
             let gw = Gateway::new(config(extra), locals, rng.fork());
             let (deaf, dumb, slow_media, closing) = (false, false, false, Vec::new());
-            Node { gw, addr, events: Vec::new(), next_port: 0, opened: 0, deaf, dumb, slow_media, closing }
+            let (events, rtp) = (Vec::new(), None);
+            Node { gw, addr, events, next_port: 0, opened: 0, rtp, deaf, dumb, slow_media, closing }
         };
         let nodes: Vec<Node> = (0..nodes).map(make).collect();
         let phone = Phone::new(nodes[0].addr, Rng::from_number(seed ^ 0x9e37));
@@ -185,7 +188,13 @@ impl Net {
                     Command::Close { slot } => {
                         node.gw.handle_media(self.now, Fact::Closed { slot, quality: Quality::default() });
                     }
-                    Command::Open { .. } => node.opened += 1,
+                    Command::Open { stream, .. } => {
+                        node.opened += 1;
+                        node.rtp = stream.direction.sends().then_some(stream.rtp);
+                    }
+                    Command::Update { stream, .. } => {
+                        node.rtp = stream.direction.sends().then_some(stream.rtp);
+                    }
                     _ => {}
                 }
             }

@@ -180,6 +180,47 @@ fn all_phones_of_a_user_ring_and_one_answers() {
 }
 
 #[test]
+fn the_early_media_of_a_phone_that_refuses_is_over() {
+    for seed in 0..seeds().min(100) {
+        let mut net = Net::new(seed, 4, HARSH, BRANCH);
+        for node in [2, 3] {
+            net.with(node, |gw, now| gw.add_trunk(now, trunk("node1.test", "secret"))).unwrap();
+        }
+        assert!(net.run_until(60_000, |n| n.nodes[B].gw.registrations().len() == 2), "seed {seed}");
+        let b = net.with(B, |gw, now| gw.originate(now, call_to("sip:anna@branch.test"))).unwrap().id;
+        assert!(net.run_until(60_000, |n| [2, 3].iter().all(|i| !n.legs(*i).is_empty())), "seed {seed}");
+        let (x, y) = (net.legs(2)[0].clone(), net.legs(3)[0].clone());
+        net.with(2, |gw, now| gw.early_media(now, &x)).unwrap();
+        net.run_for(10_000);
+        assert_eq!(net.nodes[B].rtp.map(|r| r.ip()), Some(net.nodes[2].addr.ip()), "seed {seed}");
+        net.with(3, |gw, now| gw.early_media(now, &y)).unwrap();
+        net.run_for(10_000);
+        assert_eq!(
+            net.nodes[B].rtp.map(|r| r.ip()),
+            Some(net.nodes[2].addr.ip()),
+            "seed {seed}: the first is heard"
+        );
+        net.with(2, |gw, now| gw.hang_up_leg(now, &x, Some("busy"))).unwrap();
+        net.run_for(10_000);
+        assert_eq!(net.nodes[B].rtp.map(|r| r.ip()), Some(net.nodes[3].addr.ip()), "seed {seed}");
+        assert_eq!(net.state(B, &b), "early_media", "seed {seed}");
+        net.with(3, |gw, now| gw.answer(now, &y)).unwrap();
+        net.run_for(60_000);
+        assert_eq!((net.state(B, &b), net.state(3, &y)), ("connected", "connected"), "seed {seed}");
+        assert_eq!(net.nodes[B].rtp.map(|r| r.ip()), Some(net.nodes[3].addr.ip()), "seed {seed}");
+        let story = ["leg.ringing", "leg.early_media", "leg.connected"];
+        assert_eq!(net.story(B, &b), story, "seed {seed}");
+        net.with(B, |gw, now| gw.hang_up_leg(now, &b, None)).unwrap();
+        for node in [2, 3] {
+            let id = net.nodes[node].gw.trunks()[0].id.clone();
+            net.with(node, |gw, now| gw.remove_trunk(now, &id)).unwrap();
+        }
+        net.run_for(FOREVER);
+        net.check_end(&format!("seed {seed}"));
+    }
+}
+
+#[test]
 fn when_all_phones_refuse_the_caller_hears_the_best_reason() {
     let mut net = Net::new(1, 4, NONE, BRANCH);
     for node in [2, 3] {

@@ -23,6 +23,7 @@ mod noise;
 mod registrar;
 mod rows;
 mod socket;
+mod versions;
 
 use std::net::SocketAddr;
 use std::rc::Rc;

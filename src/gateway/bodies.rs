@@ -1,0 +1,119 @@
+//! What the bodies of messages hold for a call: an offer or answer, what is only named, what cannot be taken.
+
+use serde_json::{Value, json};
+
+use super::core::Gateway;
+use super::outside::ACCEPT;
+use crate::base::time::Now;
+use crate::sdp::{Description, SdpError};
+use crate::sip::transactions::ServerId;
+use crate::wire::body::is_encoded;
+use crate::wire::crypto::Srtp;
+use crate::wire::message::Common;
+use crate::wire::{Body, Request};
+
+/// What an application gets to know of though the gateway makes no use of it: parts of the telephone network's
+/// signalling (RFC 3204), locations (RFC 6442), what is recorded (RFC 7866).
+const NAMED: [&str; 5] = [
+    "application/isup",
+    "application/qsig",
+    "application/pidf+xml",
+    "application/rs-metadata",
+    "application/rs-metadata+xml",
+];
+/// Data of emergency calls (RFC 7852).
+const EMERGENCY: &str = "application/emergencycalldata.";
+
+fn is_known(media_type: &str) -> bool {
+    let used = ACCEPT.split(", ").any(|t| t == media_type);
+    used || NAMED.contains(&media_type) || media_type.starts_with(EMERGENCY)
+}
+
+/// The offer in a request; `None` when it has none.
+pub(super) fn offer_of(request: &Request, srtp: Srtp) -> Result<Option<Description>, SdpError> {
+    description(&request.common, "", |sdp| Description::parse_for(sdp, srtp))
+}
+
+/// The answer in a response or an ACK; `None` when it has none. Some leave out what their body is.
+pub(super) fn answer_of(message: &Common) -> Result<Option<Description>, SdpError> {
+    description(message, "application/sdp", Description::parse)
+}
+
+/// The best session description that can be read; what is wrong with the best one when none can.
+fn description(
+    message: &Common,
+    media_type: &str,
+    read: impl Fn(&[u8]) -> Result<Description, SdpError>,
+) -> Result<Option<Description>, SdpError> {
+    let Some(body) = Body::of(message, media_type).map_err(|_| SdpError::Malformed)? else { return Ok(None) };
+    let mut wrong = None;
+    for part in body.sessions() {
+        match part.content().ok_or(SdpError::Malformed).and_then(|sdp| read(&sdp)) {
+            Ok(description) => return Ok(Some(description)),
+            Err(e) => wrong = wrong.or(Some(e)),
+        }
+    }
+    wrong.map_or(Ok(None), Err)
+}
+
+/// Why the body of a request that may make or change a session cannot be taken (RFC 3261 §8.2.3, RFC 5621), or our
+/// answer could not be.
+pub(super) fn refusal_of_body(request: &Request) -> Option<(u16, &'static str)> {
+    const UNSUPPORTED: Option<(u16, &str)> = Some((415, "Unsupported Media Type"));
+    let c = &request.common;
+    if is_encoded(&c.headers) {
+        return UNSUPPORTED;
+    }
+    match Body::of(c, "") {
+        Ok(None) => {}
+        // All that there is has to be understood, unless it says that it need not be (RFC 3261 §20.11).
+        Ok(Some(Body::Part(part))) if part.required != Some(false) && !is_known(&part.media_type) => {
+            return UNSUPPORTED;
+        }
+        Ok(Some(body)) if body.is_beyond(&is_known) => return UNSUPPORTED,
+        Ok(Some(body)) => {
+            let sessions = body.sessions();
+            let unread =
+                |p: &&crate::wire::body::Part<'_>| p.content().is_none() && p.required != Some(false);
+            if !sessions.is_empty() && sessions.iter().all(unread) {
+                return UNSUPPORTED;
+            }
+        }
+        Err(_) => return Some((400, "Bad Request: malformed, or too deep or large, multipart body")),
+    }
+    let mut accepted =
+        c.headers.tokens("Accept").map(|t| t.split(';').next().unwrap_or_default().trim()).peekable();
+    let takes =
+        |t: &str| ["application/sdp", "application/*", "*/*"].iter().any(|a| a.eq_ignore_ascii_case(t));
+    if accepted.peek().is_some() && !accepted.any(takes) {
+        return Some((406, "Not Acceptable"));
+    }
+    None
+}
+
+/// The parts of a request that do not describe the session, for whoever is told of the call; never what is in them.
+pub(super) fn other_bodies(request: &Request) -> Vec<Value> {
+    let Ok(Some(body)) = Body::of(&request.common, "") else { return Vec::new() };
+    let others = body.leaves().into_iter().filter(|p| !p.is_session());
+    others
+        .map(|p| {
+            json!({
+                "content_type": p.media_type,
+                "disposition": p.disposition,
+                "content_id": p.content_id,
+                "bytes": p.data.len(),
+            })
+        })
+        .collect()
+}
+
+impl Gateway {
+    pub(super) fn refuse_body(&mut self, now: Now, tx: ServerId, code: u16, reason: &str) {
+        *self.counters.refused.entry(code).or_default() += 1;
+        let Some(mut draft) = self.tx.draft(tx, code, reason) else { return };
+        if code != 400 {
+            draft.push("Accept", ACCEPT);
+        }
+        self.tx.respond(now.mono, tx, code, &draft);
+    }
+}

@@ -1,0 +1,68 @@
+//! How long a call may ring: by our settings, by who calls, and by the Expires of its INVITE (RFC 3261 §13.3.1).
+
+use std::time::Duration;
+
+use super::core::Gateway;
+use super::leg::{LegId, Phase};
+use crate::base::time::Now;
+use crate::wire::Request;
+use crate::wire::headers::same;
+
+/// An `Expires` in seconds; what is none (a date, as in RFC 2543) is as good as left out.
+fn seconds(value: &str) -> Option<u32> {
+    let value = value.trim();
+    value.parse().ok().filter(|_| value.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// How long an outbound call may ring, seconds: `limit` (0: no limit), or for as long as its INVITE is good.
+pub(super) fn outbound_limit(limit: u32, headers: &[(String, String)]) -> Option<Duration> {
+    let expires = headers.iter().find(|(n, _)| same(n, "Expires")).and_then(|(_, v)| seconds(v));
+    let limit = Some(limit).filter(|s| *s > 0);
+    limit.into_iter().chain(expires).min().map(|s| Duration::from_secs(s.into()))
+}
+
+impl Gateway {
+    /// How long an inbound call may ring, and the final response when that is over.
+    pub(super) fn ring_limit(&self, request: &Request) -> (Duration, u16) {
+        let ours = self.config.sip.ring_timeout_s;
+        let (limit, code) = match request.common.headers.get("Expires").and_then(seconds) {
+            Some(theirs) if theirs <= ours => (theirs, 487),
+            Some(_) | None => (ours, 480),
+        };
+        (Duration::from_secs(limit.into()), code)
+    }
+
+    /// Nobody has answered in time.
+    pub(super) fn rung_out(&mut self, now: Now, id: LegId) {
+        let code = match self.legs.get(id).map(|l| &l.phase) {
+            Some(Phase::Ringing { tx, .. }) => self.tx.request_of(*tx).map(|r| self.ring_limit(r).1),
+            Some(Phase::Inviting(_) | Phase::Answered { .. } | Phase::Up { .. } | Phase::Ending { .. })
+            | None => None,
+        };
+        self.hang_up(now, id, "ring_timeout", code);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shorter_of_both_limits_counts() {
+        let s = |n| Some(Duration::from_secs(n));
+        for (limit, expires, want) in [
+            (0, "", None),
+            (20, "", s(20)),
+            (0, "30", s(30)),
+            (20, " 30 ", s(20)),
+            (40, "30", s(30)),
+            (40, "0", s(0)),
+            (0, "4294967296", None),
+            (0, "+5", None),
+            (7, "Thu, 01 Dec 1994 16:00:00 GMT", s(7)),
+        ] {
+            let headers = [("expires".to_owned(), expires.to_owned())];
+            assert_eq!(outbound_limit(limit, &headers), want, "{limit} {expires}");
+        }
+    }
+}

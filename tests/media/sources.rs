@@ -1,0 +1,100 @@
+//! RTP from other addresses than the far end describes: who is let in, and where ours goes then.
+
+use std::net::SocketAddr;
+
+use branchline::media::command::{Fact, Quality};
+use branchline::media::order::{Order, Refit};
+use branchline::rtp::lock::RtpSource;
+
+use crate::wire::{Bench, FarWire, Phone, stream};
+
+/// A leg whose far end describes port 4000 of 10.0.0.9, open for this too.
+fn open(beside: RtpSource) -> (Bench<FarWire>, Phone) {
+    let mut b = Bench::new();
+    let p = Phone::new(4000, 440.0);
+    let mut leg = p.leg(stream(4000));
+    leg.allow_sources(beside);
+    b.order(Order::Open(0, leg));
+    b.tick();
+    (b, p)
+}
+
+/// Sends `n` packets from there, one a tick; gives back where ours went in the tick of each.
+fn sends(b: &mut Bench<FarWire>, p: &mut Phone, from: &str, n: usize) -> Vec<String> {
+    let from: SocketAddr = from.parse().unwrap();
+    let mut to = Vec::new();
+    for _ in 0..n {
+        let packet = p.packet();
+        p.far.0.borrow_mut().inbox.push((from, packet));
+        p.far.0.borrow_mut().now_ns = b.now_ns;
+        b.tick();
+        to.extend(p.far.0.borrow().sent.last().map(|s| s.to.to_string()));
+    }
+    to
+}
+
+fn quality(b: &mut Bench<FarWire>) -> Quality {
+    b.order(Order::Quality(0));
+    b.tick();
+    let Some(Fact::Quality { quality, .. }) = b.facts.last() else { panic!("{:?}", b.facts) };
+    *quality
+}
+
+fn networks(texts: &[&str]) -> RtpSource {
+    RtpSource { networks: texts.iter().map(|t| t.parse().unwrap()).collect(), symmetric: false }
+}
+
+const DESCRIBED: &str = "10.0.0.9:4000";
+
+#[test]
+fn the_first_packet_from_a_network_of_the_trunk_decides() {
+    for (from, taken) in
+        [("10.1.0.1:7000", true), ("10.1.0.254:7000", true), ("10.1.1.1:7000", false), ("192.0.2.1:7", false)]
+    {
+        let (mut b, mut p) = open(networks(&["10.1.0.0/24", "2001:db8::/32"]));
+        let to = sends(&mut b, &mut p, from, 50);
+        let want = if taken { from } else { DESCRIBED };
+        assert!(to.iter().skip(1).all(|t| t == want), "{from}: {to:?}");
+        let told = quality(&mut b);
+        let (got, refused) = if taken { (50, 0) } else { (0, 50) };
+        assert_eq!((told.received, told.foreign), (got, refused), "{from}");
+    }
+}
+
+#[test]
+fn where_the_source_is_symmetric_25_packets_in_a_row_decide() {
+    let (mut b, mut p) = open(RtpSource { symmetric: true, ..RtpSource::default() });
+    let to = sends(&mut b, &mut p, "203.0.113.7:7000", 24);
+    assert!(to.iter().all(|t| t == DESCRIBED), "{to:?}");
+    // Somebody else throws one in: it begins anew.
+    sends(&mut b, &mut p, "198.51.100.1:9", 1);
+    sends(&mut b, &mut p, "203.0.113.7:7000", 24);
+    assert_eq!(quality(&mut b).received, 0);
+    let to = sends(&mut b, &mut p, "203.0.113.7:7000", 30);
+    assert!(to.iter().skip(1).all(|t| t == "203.0.113.7:7000"), "{to:?}");
+    let to = sends(&mut b, &mut p, "198.51.100.1:9", 60);
+    assert!(to.iter().all(|t| t == "203.0.113.7:7000"), "it is fixed: {to:?}");
+    assert_eq!(quality(&mut b).received, 30);
+    // Without the setting nobody gets in like this.
+    let (mut b, mut p) = open(RtpSource::default());
+    let to = sends(&mut b, &mut p, "203.0.113.7:7000", 100);
+    assert!(to.iter().all(|t| t == DESCRIBED), "{to:?}");
+    let told = quality(&mut b);
+    assert_eq!((told.received, told.foreign), (0, 100));
+}
+
+#[test]
+fn the_settings_outlive_a_new_description() {
+    let (mut b, mut p) = open(networks(&["10.1.0.0/24"]));
+    sends(&mut b, &mut p, "10.1.0.1:7000", 10);
+    let refit = Refit { stream: stream(4010), signalling: None, coders: None };
+    b.order(Order::Update(0, Box::new(refit)));
+    b.tick();
+    let to = sends(&mut b, &mut p, "10.1.0.2:8000", 20);
+    assert!(to.iter().skip(1).all(|t| t == "10.1.0.2:8000"), "{to:?}");
+    // The described address needs no setting.
+    b.order(Order::Update(0, Box::new(Refit { stream: stream(4020), signalling: None, coders: None })));
+    b.tick();
+    let to = sends(&mut b, &mut p, "10.0.0.9:4020", 20);
+    assert!(to.iter().skip(1).all(|t| t == "10.0.0.9:4020"), "{to:?}");
+}
