@@ -10,7 +10,7 @@ use super::trunk::Trunk;
 use crate::base::time::Now;
 use crate::codec::Codec;
 use crate::media::command::Command;
-use crate::sdp::{self, Description, Direction, Frame, Local, SdpError};
+use crate::sdp::{self, Able, Description, Direction, Frame, Local, Numbers, SdpError};
 use crate::sip::dialog::Dialog;
 use crate::sip::session_timer;
 use crate::sip::target::{Target, Transport, next_hop};
@@ -26,13 +26,10 @@ impl Gateway {
     pub(super) fn invited(&mut self, now: Now, tx: ServerId, request: &Request, source: Target) {
         let trunk = self.trunk_of(source, request);
         let srtp = self.srtp_of(trunk);
-        let offer = match offer_of(request, srtp) {
+        let offer = match offer_of(request, &self.able_to_begin(srtp)) {
             Ok(offer) => offer,
             Err(e) => return self.refuse_sdp(now, tx, &e),
         };
-        if let Some(Err(e)) = offer.as_ref().map(|o| o.is_encrypted(srtp)) {
-            return self.refuse_sdp(now, tx, &e);
-        }
         if self.is_full() {
             return self.refuse_call(now, tx, 503, "Service Unavailable");
         }
@@ -118,7 +115,10 @@ impl Gateway {
             SdpError::NoAudio => (488, "Not Acceptable Here", 304),
             SdpError::Profile(_) | SdpError::NoKeys => (488, "Not Acceptable Here", 302),
             SdpError::NoCodec => (488, "Not Acceptable Here", 305),
+            SdpError::Network(_) => (488, "Not Acceptable Here", 300),
             SdpError::Address => (488, "Not Acceptable Here", 301),
+            SdpError::Multicast => (488, "Not Acceptable Here", 330),
+            SdpError::NoPort => (503, "Service Unavailable", 399),
         };
         *self.counters.refused.entry(code).or_default() += 1;
         let Some(mut draft) = self.tx.draft(tx, code, reason) else { return };
@@ -222,13 +222,13 @@ impl Gateway {
         };
         match body {
             Ok(body) => self.send_answer(now, id, tx, body, offer.is_none()),
-            Err(e @ (SdpError::NoCodec | SdpError::Profile(_) | SdpError::NoKeys | SdpError::NoAudio)) => {
-                self.refuse_sdp(now, tx, &e);
-                self.end(now, id, "not_acceptable");
-            }
-            Err(SdpError::Malformed | SdpError::Address | SdpError::NotAnAnswer) => {
+            Err(SdpError::Malformed | SdpError::NoPort | SdpError::NotAnAnswer) => {
                 self.refuse_call(now, tx, 503, "Service Unavailable");
                 self.end(now, id, "service_unavailable");
+            }
+            Err(e) => {
+                self.refuse_sdp(now, tx, &e);
+                self.end(now, id, "not_acceptable");
             }
         }
         self.drain(now);
@@ -261,14 +261,15 @@ impl Gateway {
 
     /// Our answer to an offer, from a port of ours; notes what is agreed.
     pub(super) fn answer_offer(&mut self, id: LegId, offer: &Description) -> Result<String, SdpError> {
-        let peer = offer.address.or_else(|| self.legs.get(id)?.flow.map(|f| f.addr.ip()));
+        let stated = offer.address.filter(|ip| !ip.is_unspecified());
+        let peer = stated.or_else(|| self.legs.get(id)?.flow.map(|f| f.addr.ip()));
         self.take_port(id, peer)?;
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
-        let local = leg.local.as_ref().ok_or(SdpError::Address)?;
+        let local = leg.local.as_ref().ok_or(SdpError::NoPort)?;
         let fallback = leg.flow.map_or(local.address, |f| f.addr.ip());
         let (text, stream) = sdp::answer(offer, local, &leg.codecs, Direction::SendRecv, fallback)?;
         leg.stream = Some(stream);
-        leg.local.iter_mut().for_each(|l| l.frame = offer.frame());
+        leg.local.iter_mut().for_each(|l| l.follow(offer));
         Ok(text)
     }
 
@@ -288,8 +289,8 @@ impl Gateway {
     pub(super) fn make_offer(&mut self, id: LegId) -> Result<String, SdpError> {
         let peer = self.legs.get(id).and_then(|l| l.flow).map(|f| f.addr.ip());
         self.take_port(id, peer)?;
-        let leg = self.legs.get(id).ok_or(SdpError::Malformed)?;
-        let local = leg.local.as_ref().ok_or(SdpError::Address)?;
+        let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
+        let local = leg.local.as_mut().ok_or(SdpError::NoPort)?;
         Ok(sdp::offer(local, &leg.codecs, Direction::SendRecv))
     }
 
@@ -301,7 +302,7 @@ impl Gateway {
         if leg.local.is_some() {
             return Ok(());
         }
-        let port = self.ports.take(peer).ok_or(SdpError::Address)?;
+        let port = self.ports.take(peer).ok_or(SdpError::NoPort)?;
         let far_end = leg.flow.map(|f| f.addr.ip()).or(peer);
         leg.local = Some(Local {
             session_id,
@@ -312,6 +313,7 @@ impl Gateway {
             srtp,
             keys: (srtp != Srtp::Off).then(|| Box::new(OurKeys::random(&mut self.rng))),
             offers_keys: false,
+            numbers: Numbers::default(),
         });
         leg.port = Some(port);
         let flow = leg.flow;
@@ -374,11 +376,11 @@ impl Gateway {
 }
 
 /// The offer in a request; `None` when it has no body.
-pub(super) fn offer_of(request: &Request, srtp: Srtp) -> Result<Option<Description>, SdpError> {
+pub(super) fn offer_of(request: &Request, able: &Able<'_>) -> Result<Option<Description>, SdpError> {
     if request.common.body.is_empty() {
         return Ok(None);
     }
-    Description::parse_for(&request.common.body, srtp).map(Some)
+    Description::parse_for(&request.common.body, able).map(Some)
 }
 
 /// X- headers with their spelling, the last of each name; never those that name a webhook.

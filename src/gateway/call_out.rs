@@ -184,7 +184,7 @@ impl Gateway {
         let pinned = inviting.pinned;
         inviting.cseq += 1;
         let (request, cseq) = (inviting.request.clone(), inviting.cseq);
-        let Some(local) = &leg.local else { return };
+        let Some(local) = &mut leg.local else { return };
         let body = sdp::offer(local, &leg.codecs, Direction::SendRecv);
         let mut draft = self.invite_draft(&request, cseq, target, body);
         self.authorize(id, &Method::Invite, &mut draft, target);

@@ -9,8 +9,9 @@ use super::leg::{Kind, Leg, LegId, Phase};
 use super::replies::{Handle, Reply};
 use super::sending::What;
 use crate::base::time::Now;
+use crate::codec::Codec;
 use crate::media::command::Command;
-use crate::sdp::{self, Description, Direction, Local, Negotiated, SdpError};
+use crate::sdp::{self, Description, Direction, Local, SdpError};
 use crate::sip::dialog::Dialog;
 use crate::sip::transactions::ClientId;
 use crate::wire::{Method, Response};
@@ -177,7 +178,7 @@ impl Gateway {
         draft.push("User-Agent", name.as_str());
         Self::ask_for_session(timer, leg.min_session, ours, &mut draft);
         if !update {
-            draft.set_body("application/sdp", sdp::offer_again(&local, &stream, direction).into_bytes());
+            draft.set_body("application/sdp", sdp::offer_again(&mut local, &stream, direction).into_bytes());
         }
         change.step = Step::Addressing;
         change.asked = now.mono;
@@ -287,8 +288,8 @@ impl Gateway {
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
         let agreed = leg.stream.ok_or(SdpError::Malformed)?;
         let fallback = leg.flow.map_or(local.address, |f| f.addr.ip());
-        let stream = sdp::accept(&answer, &local, &[agreed.codec], agreed.rtcp_mux, fallback)?;
-        leg.stream = Some(Negotiated { payload_in: agreed.payload_in, ..stream });
+        let offered: Vec<Codec> = agreed.formats.codecs().collect();
+        leg.stream = Some(sdp::accept(&answer, &local, &offered, agreed.rtcp_mux, fallback)?);
         leg.local = Some(local);
         Ok(())
     }

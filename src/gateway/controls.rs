@@ -54,11 +54,14 @@ impl Gateway {
     /// `POST /legs/{id}/dtmf`: queues digits to be sent one after the other.
     ///
     /// # Errors
-    /// No such leg (404), a character that is no digit or too many (400), no media (500).
+    /// No such leg (404), a character that is no digit or too many (400), one that the far end does not take (409), no
+    /// media (500).
     pub fn send_digits(&mut self, leg: &str, digits: &str) -> Result<(), GatewayError> {
         let id = self.find(leg)?;
         let digits = check_digits(digits)?;
-        let slot = self.legs.get(id).and_then(|l| l.slot);
+        let leg = self.legs.get(id).ok_or(GatewayError::NotFound("leg not found"))?;
+        leg.check_taken(&digits)?;
+        let slot = leg.slot;
         let slot =
             slot.ok_or_else(|| GatewayError::Failed("the leg has no media to send digits on".to_owned()))?;
         self.media.push_back(Command::Digits { slot, digits });
@@ -78,7 +81,7 @@ impl Gateway {
             // A leg on hold would get them late, in a heap.
             let hears =
                 |l: &&Leg| l.accept_dtmf && !l.on_hold && l.stream.is_some_and(|s| s.direction.sends());
-            let listener = self.legs.get(*id).filter(hears);
+            let listener = self.legs.get(*id).filter(hears).filter(|l| l.takes_digit(digit));
             if let Some(slot) = listener.and_then(|l| l.slot) {
                 self.media.push_back(Command::Digits { slot, digits: digit.to_string() });
             }

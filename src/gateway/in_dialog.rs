@@ -132,11 +132,7 @@ impl Gateway {
             self.refuse_body(now, tx, code, reason);
             return None;
         }
-        // As when the call began, whatever has become of its trunk.
-        let leg = self.legs.get(id);
-        let begun = leg.and_then(|l| l.local.as_ref()).map(|l| l.srtp);
-        let srtp = begun.unwrap_or_else(|| self.srtp_of(leg.and_then(|l| l.trunk)));
-        offer_of(request, srtp).inspect_err(|e| self.refuse_sdp(now, tx, e)).ok()
+        offer_of(request, &self.able_in_call(id)).inspect_err(|e| self.refuse_sdp(now, tx, e)).ok()
     }
 
     pub(super) fn answer_change(&mut self, id: LegId, offer: &Description) -> Result<String, SdpError> {
@@ -146,7 +142,8 @@ impl Gateway {
         let fallback = leg.flow.map_or(local.address, |f| f.addr.ip());
         let mut next = local.clone();
         next.next();
-        next.frame = offer.frame();
+        leg.stream.iter().for_each(|s| next.remember(s));
+        next.follow(offer);
         renew_keys(&mut next, leg.stream.and_then(|s| s.srtp), &mut self.rng);
         let (text, stream) = sdp::answer(offer, &next, &leg.codecs, wanted, fallback)?;
         *local = next;
@@ -163,7 +160,11 @@ impl Gateway {
         renew_keys(local, keyed, &mut self.rng);
         // What is encrypted stays so.
         let offers = local.offers_keys || keyed.is_some();
-        Ok(sdp::offer(&Local { offers_keys: offers, ..local.clone() }, &leg.codecs, wanted))
+        leg.stream.iter().for_each(|s| local.remember(s));
+        let mut ours = Local { offers_keys: offers, ..local.clone() };
+        let text = sdp::offer(&mut ours, &leg.codecs, wanted);
+        local.numbers = ours.numbers;
+        Ok(text)
     }
 
     /// Tells the engine, and the world if a hold began or ended.

@@ -3,6 +3,7 @@
 pub mod amd;
 pub mod command;
 pub mod crypt;
+mod decoders;
 pub mod ears;
 pub mod engine;
 pub mod leg;
@@ -14,5 +15,6 @@ pub mod record;
 pub mod room;
 pub mod send;
 mod share;
+mod timeline;
 mod turns;
 pub mod wire;
