@@ -17,7 +17,7 @@ use branchline::rtp::sequence::{Arrival, Sequence};
 use branchline::rtp::sources::Sources;
 use branchline::rtp::srtp::Context;
 use branchline::rtp::{rtcp as reports, telephone_event};
-use branchline::sdp::{self, Description, Direction, Frame, Local, Numbers};
+use branchline::sdp::{self, Description, Direction, Local};
 use branchline::sip::digest::{Authentication, Credentials, Secret, expected};
 use branchline::sip::session_timer::{self, SessionExpires};
 use branchline::wire::authorization::Authorization;
@@ -119,17 +119,8 @@ pub fn typed_headers(data: &[u8]) {
 }
 
 fn local(srtp: Srtp) -> Local {
-    Local {
-        session_id: 1,
-        version: 1,
-        address: IpAddr::from([10, 0, 0, 1]),
-        port: 4000,
-        frame: Frame::default(),
-        srtp,
-        keys: Some(Box::new(OurKeys::random(&mut Rng::from_number(1)))),
-        offers_keys: true,
-        numbers: Numbers::default(),
-    }
+    let keys = Some(Box::new(OurKeys::random(&mut Rng::from_number(1))));
+    Local { srtp, keys, offers_keys: true, ..Local::at(IpAddr::from([10, 0, 0, 1]), 4000) }
 }
 
 /// An offer that is taken gets an answer that can be read and that its other end agrees with.

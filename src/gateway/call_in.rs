@@ -10,7 +10,7 @@ use super::trunk::Trunk;
 use crate::base::time::Now;
 use crate::codec::Codec;
 use crate::media::command::Command;
-use crate::sdp::{self, Able, Description, Direction, Frame, Local, Numbers, SdpError};
+use crate::sdp::{self, Able, Description, Direction, Frame, Local, SdpError};
 use crate::sip::dialog::Dialog;
 use crate::sip::session_timer;
 use crate::sip::target::{Target, Transport, next_hop};
@@ -304,16 +304,13 @@ impl Gateway {
         }
         let port = self.ports.take(peer).ok_or(SdpError::NoPort)?;
         let far_end = leg.flow.map(|f| f.addr.ip()).or(peer);
+        let address = far_end.map_or(port.address, |ip| self.tx.locals().seen_by(port.address, ip));
         leg.local = Some(Local {
             session_id,
-            version: 1,
-            address: far_end.map_or(port.address, |ip| self.tx.locals().seen_by(port.address, ip)),
-            port: port.port,
             frame: Frame::to_offer(srtp),
             srtp,
             keys: (srtp != Srtp::Off).then(|| Box::new(OurKeys::random(&mut self.rng))),
-            offers_keys: false,
-            numbers: Numbers::default(),
+            ..Local::at(address, port.port)
         });
         leg.port = Some(port);
         let flow = leg.flow;

@@ -68,15 +68,6 @@ struct Coded {
     rate: u32,
 }
 
-impl Coded {
-    /// True where another agreement can go on with them: they send the same, and each codec that may come has a decoder.
-    fn go_with(&self, other: &Negotiated) -> bool {
-        let same = |s: &Negotiated| (s.codec, s.clock, s.wishes);
-        let decodes = |codec| self.stream.formats.codecs().any(|c| c == codec);
-        same(&self.stream) == same(other) && other.formats.codecs().all(decodes)
-    }
-}
-
 /// The control thread's end.
 #[derive(Debug)]
 pub struct MediaThread {
@@ -202,7 +193,7 @@ impl MediaThread {
             }
             Command::Update { slot, stream, signalling } => {
                 let coded = self.coded.get(&slot)?;
-                let (same, rate) = (coded.go_with(&stream), coded.rate);
+                let (same, rate) = (Coders::can_go_on(&coded.stream, &stream), coded.rate);
                 let coders = (!same).then(|| self.coders(slot, &stream, rate));
                 Order::Update(slot, Box::new(Refit { stream, signalling, coders }))
             }

@@ -4,18 +4,15 @@ use std::net::{IpAddr, SocketAddr};
 
 use rtrb::Producer;
 
+pub use super::coders::Coders;
 use super::command::{Fact, Quality, RoomSlot, Slot};
 use super::crypt::Crypt;
 use super::ears::Ears;
 use super::order::{Converters, Refit, Report};
-use super::playout::Playout;
 use super::send::Sending;
 use super::share::Part;
 use super::turns::touch;
 use super::wire::{Batch, Datagram, Wire};
-use crate::codec::Codec;
-use crate::codec::coder::Encoder;
-use crate::dsp::resample::Resampler;
 use crate::dsp::{MAX_FRAME, frame_len};
 use crate::rtp::lock::{Content, SourceLock, Verdict};
 use crate::rtp::packet::Packet;
@@ -31,36 +28,6 @@ const MAX_BATCHES: usize = 16;
 
 /// Facts that wait until the report queue has room.
 pub(super) type Pending = heapless::Deque<char, 64>;
-
-/// The codec's two ends in a leg. A leg keeps the rate it began with: should the codec change to one of another,
-/// this is where it is converted.
-#[derive(Debug)]
-pub struct Coders {
-    pub(super) playout: Playout,
-    pub(super) encoder: Encoder,
-    /// From the leg's rate to that of the codec, where they differ.
-    pub(super) converter: Option<Resampler>,
-    /// A frame at the codec's rate.
-    pub(super) converted: [i16; MAX_FRAME],
-}
-
-impl Coders {
-    /// Coders of what was agreed, for a leg at `rate` Hz; Opus spends `complexity`, 0 to 10.
-    #[must_use]
-    pub fn new(stream: &Negotiated, rate: u32, complexity: u8) -> Self {
-        let others: Vec<Codec> = stream.formats.codecs().collect();
-        let mut playout = Playout::of_several(stream.codec, &others, rate);
-        if stream.codec == Codec::G722 {
-            playout.describe_clock(stream.clock);
-        }
-        Self {
-            playout,
-            encoder: Encoder::new(stream.codec, &stream.wishes, complexity),
-            converter: Resampler::new(rate, stream.codec.sample_rate()),
-            converted: [0; MAX_FRAME],
-        }
-    }
-}
 
 /// A leg on the media thread.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! Rank 3: the media engine. Pure over an I/O trait; its tick neither allocates, locks, logs nor blocks.
 
 pub mod amd;
+mod coders;
 pub mod command;
 pub mod crypt;
 mod decoders;

@@ -52,24 +52,14 @@ fn narrow(allowed: Direction, wanted: Direction) -> Direction {
 mod tests {
     use super::super::negotiated::accept;
     use super::super::offer::{Frame, offer, offer_again};
-    use super::super::{Able, Dtmf, Meaning, Numbers};
+    use super::super::{Able, Dtmf, Meaning};
     use super::*;
     use crate::base::rng::Rng;
     use crate::codec::opus::Wishes;
     use crate::wire::crypto::{OurKeys, Srtp};
 
     fn local() -> Local {
-        Local {
-            session_id: 7,
-            version: 1,
-            address: "10.0.0.1".parse().unwrap(),
-            port: 4000,
-            frame: Frame::default(),
-            srtp: Srtp::Off,
-            keys: None,
-            offers_keys: false,
-            numbers: Numbers::default(),
-        }
+        Local { session_id: 7, ..Local::at(ip("10.0.0.1"), 4000) }
     }
 
     fn keyed(seed: u64, srtp: Srtp) -> Local {

@@ -82,6 +82,22 @@ impl Description {
 }
 
 impl Local {
+    /// An end at this address and port, of a session that begins, without encryption.
+    #[must_use]
+    pub fn at(address: IpAddr, port: u16) -> Self {
+        Self {
+            session_id: 1,
+            version: 1,
+            address,
+            port,
+            frame: Frame::default(),
+            srtp: Srtp::Off,
+            keys: None,
+            offers_keys: false,
+            numbers: Numbers::default(),
+        }
+    }
+
     /// The same end, one version on.
     pub fn next(&mut self) {
         self.version += 1;

@@ -3,24 +3,12 @@
 use std::net::IpAddr;
 
 use super::parse::{Able, Description, SdpError};
-use super::{
-    Direction, Dtmf, Formats, Frame, Local, Meaning, Negotiated, Numbers, accept, answer, offer, offer_again,
-};
+use super::{Direction, Dtmf, Formats, Local, Meaning, Negotiated, accept, answer, offer, offer_again};
 use crate::codec::Codec;
 use crate::wire::crypto::Srtp;
 
 fn local() -> Local {
-    Local {
-        session_id: 7,
-        version: 1,
-        address: ip("10.0.0.1"),
-        port: 4000,
-        frame: Frame::default(),
-        srtp: Srtp::Off,
-        keys: None,
-        offers_keys: false,
-        numbers: Numbers::default(),
-    }
+    Local::at(ip("10.0.0.1"), 4000)
 }
 
 fn ip(text: &str) -> IpAddr {
