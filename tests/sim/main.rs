@@ -21,6 +21,7 @@ mod failover;
 mod guard;
 mod hold;
 mod net;
+mod offers;
 mod paths;
 mod phone;
 mod prack;
