@@ -445,7 +445,7 @@ impl<W: Wire> Leg<W> {
         let (missing, expected) = (lost + late, received + lost);
         let loss = missing as f64 * 100.0 / expected.max(1) as f64;
         let (rtt, playing_ms) = (self.rtt_ms.unwrap_or(0.0), playout.delay_ms());
-        let mos = emodel::mos(self.stream.codec, loss, rtt, playing_ms);
+        let mos = emodel::mos(playout.codec(), loss, rtt, playing_ms);
         Quality {
             received,
             lost,

@@ -156,8 +156,9 @@ impl Playout {
         self.timeline.clock(codec)
     }
 
-    /// The codec decoded last.
-    fn codec(&self) -> Codec {
+    /// The codec decoded last; before any was, the first of the agreement.
+    #[must_use]
+    pub fn codec(&self) -> Codec {
         self.decoders.now.codec
     }
 

@@ -94,7 +94,7 @@ impl NextHop {
     pub fn at(&self, ip: IpAddr) -> Target {
         let transport = self.usual_transport();
         let port = self.port.unwrap_or(transport.default_port());
-        Target { transport, addr: SocketAddr::new(ip, port), conn: None }
+        Target { transport, addr: SocketAddr::new(ip.to_canonical(), port), conn: None }
     }
 }
 
