@@ -22,7 +22,7 @@ mod common;
 #[path = "common/hook.rs"]
 mod hook;
 
-use branchline::rtp::packet::header;
+use branchline::rtp::packet::{Packet, header};
 use branchline::rtp::telephone_event::{Event, code_of};
 use serde_json::Value;
 
@@ -74,4 +74,81 @@ fn a_key_that_comes_by_info_and_with_the_media_is_told_once() {
     info(7, "text/plain", "8", "SIP/2.0 415");
     press(&c, &mut sequence, '9');
     wait("5#889");
+}
+
+/// The keys in the packets that come until there have been `sound` packets of sound.
+fn keys(c: &Caller, sound: usize) -> Vec<u8> {
+    let mut buffer = [0u8; 2048];
+    let (mut keys, mut heard) = (Vec::new(), 0);
+    while heard < sound {
+        let n = c.rtp.recv(&mut buffer).unwrap();
+        let p = Packet::parse(&buffer[..n]).unwrap();
+        match Event::parse(p.payload).filter(|_| p.payload_type == 101) {
+            Some(e) if p.marker => keys.push(e.code),
+            Some(_) => {}
+            None => heard += 1,
+        }
+    }
+    keys
+}
+
+#[test]
+fn a_far_end_that_holds_is_sent_no_digits_and_none_of_then_when_it_resumes() {
+    let gw = Gateway::start(&[]);
+    let events = "0 101\r\na=rtpmap:101 telephone-event/8000";
+    let c = Caller::call_in(&gw, "held", events);
+    let dtmf = format!("/v1/legs/{}/dtmf", c.leg);
+    assert_eq!(gw.post(&dtmf, r#"{"digits":"1"}"#).status, 200);
+    assert_eq!(keys(&c, 25), [1]);
+    for (cseq, direction) in [(2, "sendonly"), (4, "inactive")] {
+        // A heap of them waits when the hold comes.
+        assert_eq!(gw.post(&dtmf, r#"{"digits":"2345678"}"#).status, 200);
+        let change = |cseq: u32, direction: &str| {
+            let port = c.rtp.local_addr().unwrap().port();
+            let sdp = format!(
+                "v=0\r\no=- 1 {cseq} IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+                 m=audio {port} RTP/AVP {events}\r\na={direction}\r\n"
+            );
+            c.request("INVITE", cseq, "application/sdp", &sdp);
+            c.hears("SIP/2.0 200");
+            c.request("ACK", cseq, "", "");
+        };
+        change(cseq, direction);
+        let refused = gw.post(&dtmf, r#"{"digits":"9"}"#);
+        assert_eq!(refused.status, 409);
+        assert!(refused.error().contains("far end holds"), "{refused:?}");
+        c.rtp.set_nonblocking(true).unwrap();
+        let mut buffer = [0u8; 2048];
+        while c.rtp.recv(&mut buffer).is_ok() {}
+        c.rtp.set_nonblocking(false).unwrap();
+        change(cseq + 1, "sendrecv");
+        assert_eq!(keys(&c, 50), [0u8; 0], "{direction}: what waited then does not come now");
+        assert_eq!(gw.post(&dtmf, r#"{"digits":"D"}"#).status, 200);
+        assert_eq!(keys(&c, 25), [15]);
+    }
+}
+
+#[test]
+fn digits_go_the_way_that_is_set() {
+    let events = "0 101\r\na=rtpmap:101 telephone-event/8000";
+    for (mode, format, by_info, by_event, status) in [
+        ("info", events, "Signal=5\r\n", vec![], 200),
+        ("info", "0", "Signal=5\r\n", vec![], 200),
+        ("auto", events, "", vec![5], 200),
+        ("rfc4733", events, "", vec![5], 200),
+        ("rfc4733", "0", "", vec![], 409),
+        ("inband", events, "", vec![], 200),
+        ("auto", "0", "", vec![], 200),
+    ] {
+        let gw = Gateway::start_configured(&format!("[sip]\ndtmf = \"{mode}\"\n"), &[]);
+        let c = Caller::call_in(&gw, mode, format);
+        let reply = gw.post(&format!("/v1/legs/{}/dtmf", c.leg), r#"{"digits":"5"}"#);
+        assert_eq!(reply.status, status, "{mode}: {reply:?}");
+        if !by_info.is_empty() {
+            let info = c.hears("INFO ");
+            assert!(info.contains("Content-Type: application/dtmf-relay\r\n"), "{info}");
+            assert!(info.ends_with(&format!("{by_info}Duration=160\r\n")), "{info}");
+        }
+        assert_eq!(keys(&c, 20), by_event, "{mode}");
+    }
 }

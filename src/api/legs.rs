@@ -199,7 +199,7 @@ pub fn transfer(app: &App, id: &str, body: &Transfer) -> Result<Reply, ApiError>
 pub fn dtmf(app: &App, id: &str, body: &SendDtmf) -> Result<Reply, ApiError> {
     app.shell.look(|g| g.leg(id))?;
     patterns::DIGITS.check("digits", &body.digits)?;
-    app.shell.call(|g, _| g.send_digits(id, &body.digits))?;
+    app.shell.call(|g, now| g.send_digits(now, id, &body.digits))?;
     Ok(status(app, "sent"))
 }
 

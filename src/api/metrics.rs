@@ -63,11 +63,13 @@ fn media_of_calls(m: &mut Metrics, n: &Numbers) {
         ("late", "RTP packets too late to be played", media.late),
         ("concealed_frames", "Frames of 20 ms made up", media.concealed),
         ("late_ticks", "Media ticks that began late, of each leg", media.late_ticks),
-        ("digits_dropped", "Digits that found a queue full", media.digits_dropped),
+        ("digits_dropped", "Digits that found a queue full, or the far end on hold", media.digits_dropped),
     ] {
         let help = format!("{help}, of legs that have ended.");
         m.one(&format!("branchline_rtp_{name}_total"), "counter", &help, value);
     }
+    let help = "Digits that a far end refused by INFO, or that waited for it when it put the call on hold.";
+    m.one("branchline_sip_info_digits_dropped_total", "counter", help, n.info_digits_dropped);
     let units = [
         ("mos", "Mean opinion score"),
         ("jitter_ms", "Jitter in ms"),

@@ -9,7 +9,7 @@ use super::error::ApiError;
 use super::patterns;
 use super::reply::Reply;
 use super::requests::object;
-use crate::config::{Srtp, TrunkFields};
+use crate::config::{DtmfMode, Srtp, TrunkFields};
 use crate::gateway::Gateway;
 use crate::gateway::registrar::BindingView;
 use crate::gateway::trunk::TrunkView;
@@ -86,6 +86,8 @@ pub struct SipRegister {
     pub tls_insecure_skip_verify: Option<bool>,
     /// Encryption of media; else as `sip.srtp` says.
     pub srtp: Option<Srtp>,
+    /// How digits are sent; else as `sip.dtmf` says.
+    pub dtmf: Option<DtmfMode>,
 }
 
 impl std::fmt::Debug for SipRegister {
@@ -105,6 +107,8 @@ pub struct IpIp {
     pub tls_insecure_skip_verify: Option<bool>,
     /// Encryption of media; else as `sip.srtp` says.
     pub srtp: Option<Srtp>,
+    /// How digits are sent; else as `sip.dtmf` says.
+    pub dtmf: Option<DtmfMode>,
 }
 
 /// A trunk that was added.
@@ -142,11 +146,13 @@ pub async fn add(app: &App, body: AddTrunk) -> Result<Reply, ApiError> {
             fields.expires_seconds = r.expires_seconds.unwrap_or_default();
             fields.tls_insecure_skip_verify = r.tls_insecure_skip_verify.unwrap_or_default();
             fields.srtp = r.srtp;
+            fields.dtmf = r.dtmf;
         }
         ("ip_ip", None, Some(p)) => {
             fields.peer_uri = p.peer_uri.unwrap_or_default();
             fields.tls_insecure_skip_verify = p.tls_insecure_skip_verify.unwrap_or_default();
             fields.srtp = p.srtp;
+            fields.dtmf = p.dtmf;
         }
         ("sip_register", Some(_), Some(_)) => return bad("ip_ip: does not go with this type"),
         ("ip_ip", Some(_), _) => return bad("sip_register: does not go with this type"),

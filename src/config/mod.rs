@@ -1,6 +1,7 @@
 //! Settings: types and defaults here, one table of keys in [`settings`], files and environment in [`load`].
 
 pub mod board;
+pub mod dtmf;
 pub mod load;
 pub mod s3;
 pub mod settings;
@@ -16,6 +17,7 @@ use crate::codec::Codec;
 
 pub use crate::wire::crypto::Srtp;
 pub use board::Board;
+pub use dtmf::DtmfMode;
 pub use load::{Fault, Sources, load};
 pub use s3::{Place, S3};
 pub use trunk::{Account, Trunk, TrunkFields, TrunkKind, User};
@@ -114,6 +116,8 @@ pub struct Sip {
     pub srtp: Srtp,
     /// Offer media keys over UDP and TCP too, where everybody on the way can read them.
     pub srtp_keys_in_clear: bool,
+    /// How digits are sent where a trunk does not say.
+    pub dtmf: DtmfMode,
     /// Domains whose users are ours, first the one that addresses are written with.
     pub domains: Vec<String>,
     /// What our challenges say the password is for; empty: the first domain, or our name.
@@ -290,6 +294,7 @@ impl Default for Config {
                 },
                 srtp: Srtp::Optional,
                 srtp_keys_in_clear: false,
+                dtmf: DtmfMode::Auto,
                 domains: Vec::new(),
                 realm: String::new(),
                 trunks: Vec::new(),

@@ -140,6 +140,7 @@ pub static SETTINGS: &[Setting] = &[
     setting!("sip.codecs", [], sip.codecs),
     setting!("sip.srtp", [], sip.srtp),
     setting!("sip.srtp_keys_in_clear", [], sip.srtp_keys_in_clear),
+    setting!("sip.dtmf", [], sip.dtmf),
     setting!("sip.domains", ["SIP_DOMAINS"], sip.domains, in |v: &Vec<String>| v.iter().try_for_each(|d| domain(d))),
     setting!("sip.realm", ["SIP_REALM"], sip.realm, in |v: &String| realm(v)),
     setting!("sip.tls.port", [], sip.tls.port),

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::dtmf::DtmfMode;
 use crate::wire::Uri;
 use crate::wire::crypto::Srtp;
 
@@ -47,6 +48,8 @@ pub struct TrunkFields {
     pub peer_uri: String,
     /// Encryption of media; `None`: as `sip.srtp` says.
     pub srtp: Option<Srtp>,
+    /// How digits are sent; `None`: as `sip.dtmf` says.
+    pub dtmf: Option<DtmfMode>,
     /// `X-Webhook-URL` of its calls is honoured. Only the file can say so.
     pub trust_webhook: bool,
 }

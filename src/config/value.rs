@@ -47,7 +47,7 @@ pub trait Value: Sized {
     fn show(&self) -> String;
 }
 
-fn quoted(s: &str) -> String {
+pub(super) fn quoted(s: &str) -> String {
     format!("\"{}\"", s.escape_default())
 }
 
@@ -59,7 +59,7 @@ fn text<'a>(raw: &'a Raw, wanted: &str) -> Result<&'a str, String> {
 }
 
 /// The one of some values that is named.
-fn named<T: Copy>(raw: &Raw, all: &[(&str, T)], wanted: &str) -> Result<T, String> {
+pub(super) fn named<T: Copy>(raw: &Raw, all: &[(&str, T)], wanted: &str) -> Result<T, String> {
     let name = text(raw, wanted)?;
     all.iter().find(|(n, _)| *n == name).map(|(_, v)| *v).ok_or_else(|| raw.wrong(wanted))
 }

@@ -267,6 +267,7 @@ impl Gateway {
             self.session_due(now, id);
             self.reliable_due(now, id);
             self.server_due(now, id);
+            self.info_due(now, id);
             self.reschedule(id);
         }
     }

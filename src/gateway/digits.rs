@@ -105,7 +105,7 @@ impl Gateway {
             vec![("digit", digit.to_string().into()), ("seq", leg.digits.into())];
         let kind = if self.config.events.dtmf_type == "dtmf.received" { "dtmf.received" } else { "leg.dtmf" };
         self.publish(now, id, kind, fields);
-        self.broadcast_digit(id, digit);
+        self.broadcast_digit(now, id, digit);
     }
 }
 

@@ -2,30 +2,18 @@
 //! §2.5.1.1).
 
 use super::error::GatewayError;
-use super::leg::Leg;
 use crate::rtp::telephone_event::{DIGITS, code_of};
 use crate::sdp::Dtmf;
-
-impl Leg {
-    /// True unless the far end has events, but not for this digit.
-    pub(super) fn takes_digit(&self, digit: char) -> bool {
-        self.stream.and_then(|s| s.dtmf).is_none_or(|events| takes(&events, digit))
-    }
-
-    /// Checks that the far end takes all of these digits.
-    ///
-    /// # Errors
-    /// It does not (409); the message says which it takes.
-    pub(super) fn check_taken(&self, digits: &str) -> Result<(), GatewayError> {
-        self.stream.and_then(|s| s.dtmf).map_or(Ok(()), |events| check(&events, digits))
-    }
-}
 
 fn takes(events: &Dtmf, digit: char) -> bool {
     code_of(digit).is_some_and(|code| events.takes(code))
 }
 
-fn check(events: &Dtmf, digits: &str) -> Result<(), GatewayError> {
+/// Checks that the far end takes all of these digits as events.
+///
+/// # Errors
+/// It does not (409); the message says which it takes.
+pub(super) fn check_taken(events: &Dtmf, digits: &str) -> Result<(), GatewayError> {
     let all = || DIGITS.iter().map(|d| char::from(*d));
     let list = |which: &dyn Fn(&char) -> bool| {
         let found: Vec<String> = all().filter(which).map(String::from).collect();
@@ -47,7 +35,7 @@ mod tests {
     use super::*;
 
     fn outcome(events: u16, digits: &str) -> Option<String> {
-        match check(&Dtmf { events, ..Dtmf::new(101, 8000) }, digits) {
+        match check_taken(&Dtmf { events, ..Dtmf::new(101, 8000) }, digits) {
             Ok(()) => None,
             Err(GatewayError::Conflict(why)) => Some(why),
             Err(other) => panic!("{other:?}"),

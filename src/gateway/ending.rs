@@ -84,6 +84,7 @@ impl Gateway {
                 Purpose::Invite(_)
                 | Purpose::Change(_)
                 | Purpose::Refer(_)
+                | Purpose::Info(_)
                 | Purpose::LastNotify(_)
                 | Purpose::Register(_)
                 | Purpose::Abandoned

@@ -170,6 +170,7 @@ impl Gateway {
     /// Tells the engine, and the world if a hold began or ended.
     pub(super) fn stream_changed(&mut self, now: Now, id: LegId) {
         self.open_media(id);
+        self.drop_stale_digits(id);
         if self.legs.get(id).is_some_and(|l| l.connected) {
             self.note_hold(now, id);
         }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::auth::LegAuth;
 use super::change::Change;
 use super::digits::Keys;
+use super::digits_out::InfoDigits;
 use super::event::Hook;
 use super::ports::Port;
 use super::referred::Referral;
@@ -174,6 +175,8 @@ pub struct Leg {
     pub digits: u64,
     /// Digits that may come a second time another way.
     pub keys: Keys,
+    /// Digits that go out by INFO.
+    pub info_digits: InfoDigits,
     /// Who waits for its quality.
     pub askers: Vec<Handle>,
     /// Answering-machine detection that begins when it is connected.
@@ -257,7 +260,7 @@ impl Leg {
                 let change = self.change.as_ref().map(|c| c.deadline());
                 let transfer = self.transfer.as_ref().map(|t| t.until);
                 let session = self.timer.map(|t| t.deadline());
-                let own = [self.ring_until, self.max_until, self.hold_until];
+                let own = [self.ring_until, self.max_until, self.hold_until, self.info_digits.deadline()];
                 let ringing = matches!(self.phase, Phase::Ringing { .. });
                 let reliable = self.reliable.as_ref().filter(|_| ringing).and_then(|r| r.deadline());
                 let server =

@@ -10,6 +10,7 @@ pub mod command;
 pub mod controls;
 pub mod core;
 pub mod digits;
+mod digits_out;
 mod digits_taken;
 pub mod ending;
 pub mod error;

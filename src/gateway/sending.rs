@@ -27,6 +27,8 @@ pub(super) enum Purpose {
     Over,
     /// A REFER of a leg.
     Refer(LegId),
+    /// An INFO of a leg, with a digit.
+    Info(LegId),
     /// A REGISTER of a trunk.
     Register(TrunkId),
     /// The NOTIFY that tells a leg's far end that its transfer went well.
@@ -49,6 +51,8 @@ pub(super) enum What {
     Change(LegId, Method, Draft, Local),
     /// A REFER.
     Refer(LegId, Draft),
+    /// An INFO with a digit.
+    Info(LegId, Draft),
     /// A NOTIFY of a leg; with the last one the leg ends when its far end has it.
     Notify(LegId, bool, Draft),
     /// A PRACK.
@@ -140,6 +144,7 @@ impl Gateway {
             What::Invite(leg)
             | What::Change(leg, ..)
             | What::Refer(leg, _)
+            | What::Info(leg, _)
             | What::Prack(leg, _)
             | What::Notify(leg, ..) => self.legs.get(*leg)?.trunk,
             What::Ack(tx, ..) => match self.outgoing.get(tx)? {
@@ -147,6 +152,7 @@ impl Gateway {
                 Purpose::Abandoned
                 | Purpose::Over
                 | Purpose::Refer(_)
+                | Purpose::Info(_)
                 | Purpose::Register(_)
                 | Purpose::LastNotify(_) => None,
             },
@@ -215,6 +221,15 @@ impl Gateway {
                     Err(e) => self.refer_answered(now, id, None, Err(&e.to_string())),
                 }
             }
+            What::Info(id, mut draft) => {
+                self.authorize(id, &Method::Info, &mut draft, target);
+                match self.tx.request(now.mono, &Method::Info, draft, target) {
+                    Ok(tx) => {
+                        self.outgoing.insert(tx, Purpose::Info(id));
+                    }
+                    Err(_) => self.info_answered(now, id, Err(Failure::Transport)),
+                }
+            }
             What::Notify(id, last, draft) => {
                 let sent = self.tx.request(now.mono, &Method::Notify, draft, target);
                 match (sent, last) {
@@ -240,6 +255,7 @@ impl Gateway {
                 self.change_over(now, id, Err("the far end cannot be reached".to_owned()))
             }
             What::Refer(id, _) => self.refer_answered(now, id, None, Err("the far end cannot be reached")),
+            What::Info(id, _) => self.info_answered(now, id, Err(Failure::Transport)),
             What::Notify(id, true, _) => self.referrer_told(now, id),
             What::Register(id) => self.register_at(now, id, Vec::new()),
             What::LookUp(id) => self.note_addresses(now, id, &[]),
@@ -250,7 +266,8 @@ impl Gateway {
     /// A response to a request of ours that somebody waits for.
     pub(super) fn response(&mut self, now: Now, tx: ClientId, response: &Response) {
         self.bye_answered(now, tx, response);
-        if let Some(Purpose::Invite(id) | Purpose::Change(id) | Purpose::Refer(id)) = self.outgoing.get(&tx)
+        if let Some(Purpose::Invite(id) | Purpose::Change(id) | Purpose::Refer(id) | Purpose::Info(id)) =
+            self.outgoing.get(&tx)
             && response.code >= 200
             && !matches!(response.code, 401 | 407)
         {
@@ -277,6 +294,10 @@ impl Gateway {
                 self.outgoing.remove(&tx);
                 self.refer_answered(now, id, Some(tx), Ok(response));
             }
+            Some(Purpose::Info(id)) if response.code >= 200 => {
+                self.outgoing.remove(&tx);
+                self.info_answered(now, id, Ok((tx, response)));
+            }
             Some(Purpose::Register(id)) => {
                 if response.code >= 200 {
                     self.outgoing.remove(&tx);
@@ -287,7 +308,14 @@ impl Gateway {
                 self.outgoing.remove(&tx);
                 self.referrer_told(now, id);
             }
-            Some(Purpose::Abandoned | Purpose::Over | Purpose::Refer(_) | Purpose::LastNotify(_)) | None => {}
+            Some(
+                Purpose::Abandoned
+                | Purpose::Over
+                | Purpose::Refer(_)
+                | Purpose::Info(_)
+                | Purpose::LastNotify(_),
+            )
+            | None => {}
         }
     }
 
@@ -314,6 +342,7 @@ impl Gateway {
             Some(Purpose::Refer(id)) => {
                 self.refer_answered(now, id, Some(tx), Err("the far end did not answer the REFER"));
             }
+            Some(Purpose::Info(id)) => self.info_answered(now, id, Err(failure)),
             Some(Purpose::Register(id)) => self.register_answered(now, id, tx, None),
             Some(Purpose::LastNotify(id)) => self.referrer_told(now, id),
             Some(Purpose::Abandoned | Purpose::Over) | None => {}

@@ -66,6 +66,8 @@ pub struct Numbers {
     pub wrong_passwords: u64,
     /// Calls that went on to another server, as one did not answer or had no room.
     pub failovers: u64,
+    /// Digits that a far end did not take by INFO, or that waited for it when it put us on hold.
+    pub info_digits_dropped: u64,
     /// Requests of strangers that were dropped.
     pub strangers: u64,
     /// Calls refused before they became legs, by status code.

@@ -14,7 +14,7 @@ use super::registration::Registration;
 use super::sending::{Pending, What};
 use super::work::Work;
 use crate::base::time::{Now, Utc};
-use crate::config::{Account, Srtp, Trunk as Settings, TrunkFields, TrunkKind};
+use crate::config::{Account, DtmfMode, Srtp, Trunk as Settings, TrunkFields, TrunkKind};
 use crate::sip::digest::Credentials;
 use crate::sip::target::{Target, next_hop};
 use crate::wire::{Draft, Request, Uri};
@@ -328,6 +328,12 @@ impl Gateway {
     pub(super) fn srtp_of(&self, id: Option<TrunkId>) -> Srtp {
         let trunk = id.and_then(|id| self.trunks.get(&id));
         trunk.and_then(|t| t.settings.fields.srtp).unwrap_or(self.config.sip.srtp)
+    }
+
+    /// How digits are sent through a trunk, or in calls without one.
+    pub(super) fn trunk_dtmf(&self, id: Option<TrunkId>) -> DtmfMode {
+        let trunk = id.and_then(|id| self.trunks.get(&id));
+        trunk.and_then(|t| t.settings.fields.dtmf).unwrap_or(self.config.sip.dtmf)
     }
 
     /// The webhook of a call, if its INVITE names one and its trunk may.

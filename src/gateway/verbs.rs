@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::core::Gateway;
 use super::digits::Keys;
+use super::digits_out::InfoDigits;
 use super::error::GatewayError;
 use super::leg::{Kind, Leg, LegId, Phase};
 use super::snapshot::{LegView, view};
@@ -57,6 +58,7 @@ impl Leg {
             seq: 0,
             digits: 0,
             keys: Keys::default(),
+            info_digits: InfoDigits::default(),
             codecs: Vec::new(),
             port: None,
             slot: None,

@@ -23,7 +23,7 @@ use crate::media::amd::Amd;
 use crate::media::command::{Command, Fact, PlaySlot, RecordSlot, Slot};
 use crate::media::engine::{Engine, Sizes};
 use crate::media::leg::{Coders, Leg};
-use crate::media::order::{Converters, Digits, Order, Refit, Report};
+use crate::media::order::{Converters, Digits, IN_BAND, Order, Refit, Report};
 use crate::media::play::{Play, Source, gain};
 use crate::media::record::{Recording, Shared};
 use crate::media::room::Room;
@@ -210,9 +210,10 @@ impl MediaThread {
                 Order::Join(slot, room, Box::new(Converters { up, down }))
             }
             Command::Leave { slot } => Order::Leave(slot),
-            Command::Digits { slot, digits } => {
-                let codes: Digits =
-                    digits.chars().filter_map(code_of).take(Digits::new().capacity()).collect();
+            Command::Digits { slot, in_band, digits } => {
+                let way = if in_band { IN_BAND } else { 0 };
+                let codes = digits.chars().filter_map(code_of).map(|code| code | way);
+                let codes: Digits = codes.take(Digits::new().capacity()).collect();
                 Order::Digits(slot, Box::new(codes))
             }
             Command::Speaking { slot } => Order::Speaking(slot),

@@ -104,6 +104,8 @@ pub enum Command {
     Digits {
         /// The leg.
         slot: Slot,
+        /// As tones in the sound, though the far end takes events.
+        in_band: bool,
         /// `0`–`9`, `*`, `#`, `A`–`D`.
         digits: String,
     },

@@ -201,6 +201,10 @@ impl<W: Wire> Leg<W> {
         if !stream.direction.receives() {
             self.coders.playout.end_comfort();
         }
+        if !self.stream.direction.sends() {
+            // Even where it resumes within this tick.
+            self.sending.drop_digits();
+        }
         self.quiet_ticks = 0;
         self.restart_sending();
     }

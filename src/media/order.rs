@@ -15,7 +15,10 @@ use crate::sdp::Negotiated;
 /// Most digits that wait in one leg.
 pub const MAX_DIGITS: usize = 128;
 
-/// Digits to send.
+/// Set in the code of a digit that goes out as tones in the sound, whatever was agreed.
+pub const IN_BAND: u8 = 0x80;
+
+/// Digits to send, as event codes.
 pub type Digits = heapless::Vec<u8, MAX_DIGITS>;
 
 /// Converters between a leg and its room; both `None` where the rates are equal.

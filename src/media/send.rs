@@ -1,7 +1,7 @@
 //! What a leg sends: packets of the agreed length, digits, and reports.
 
 use super::leg::{Coders, Leg};
-use super::order::Digits;
+use super::order::{Digits, IN_BAND};
 use super::turns::{TELEPHONE, touch};
 use super::wire::Wire;
 use crate::codec::coder::MAX_PAYLOAD;
@@ -152,7 +152,7 @@ impl Sending {
         }
     }
 
-    /// Digits that found the queue full.
+    /// Digits that found the queue full, or the far end on hold.
     pub(super) fn digits_dropped(&self) -> u64 {
         self.dropped
     }
@@ -166,10 +166,20 @@ impl Sending {
         head
     }
 
-    /// The next digit that may be sent; those before it that may not are dropped and counted.
-    fn next_digit_of(&mut self, may: impl Fn(u8) -> bool) -> Option<u8> {
+    /// The next digit if it goes out so: as tones or as an event.
+    fn next_digit(&mut self, in_band: bool) -> Option<u8> {
+        let code = *self.queue.first()?;
+        if (code & IN_BAND != 0) != in_band {
+            return None;
+        }
+        self.queue.remove(0);
+        Some(code & !IN_BAND)
+    }
+
+    /// The next event that may be sent; digits before it that may not are dropped and counted.
+    fn next_event(&mut self, may: impl Fn(u8) -> bool) -> Option<u8> {
         loop {
-            let code = self.next_digit()?;
+            let code = self.next_digit(false)?;
             if may(code) {
                 return Some(code);
             }
@@ -177,8 +187,11 @@ impl Sending {
         }
     }
 
-    fn next_digit(&mut self) -> Option<u8> {
-        (!self.queue.is_empty()).then(|| self.queue.remove(0))
+    /// Digits that wait for a far end that takes none now are dropped, lest they come in another moment.
+    pub(super) fn drop_digits(&mut self) {
+        self.dropped += self.queue.len() as u64;
+        self.queue.clear();
+        (self.event, self.tone) = (Sender::default(), None);
     }
 }
 
@@ -188,6 +201,7 @@ impl<W: Wire> Leg<W> {
         let stamp = self.next_stamp();
         self.sending.count = 0;
         if !self.stream.direction.sends() {
+            self.sending.drop_digits();
             return self.restart_sending();
         }
         if self.send_event(stamp) {
@@ -240,8 +254,11 @@ impl<W: Wire> Leg<W> {
     fn send_event(&mut self, stamp: u32) -> bool {
         let Some(agreed) = self.stream.dtmf else { return false };
         if !self.sending.event.is_active() {
+            if self.sending.tone.is_some() {
+                return false;
+            }
             // What the far end does not take must not be sent (RFC 4733 §2.5.1.1).
-            let Some(code) = self.sending.next_digit_of(|code| agreed.takes(code)) else { return false };
+            let Some(code) = self.sending.next_event(|code| agreed.takes(code)) else { return false };
             self.sending.event.start(code, stamp);
         }
         let per_tick = u16::try_from(agreed.clock / 50).unwrap_or(160);
@@ -253,14 +270,13 @@ impl<W: Wire> Leg<W> {
 
     /// Lays the tones of a digit over the frame where the far end knows no events.
     fn in_band_digit(&mut self) {
-        if self.stream.dtmf.is_some() {
-            return;
-        }
+        let events = self.stream.dtmf.is_some();
         let rate = self.rate();
         let n = frame_len(rate);
         let s = &mut self.sending;
         if s.tone.is_none() {
-            let code = s.next_digit().and_then(|c| DIGITS.get(usize::from(c)).copied());
+            let code = s.next_digit(true).or_else(|| if events { None } else { s.next_digit(false) });
+            let code = code.and_then(|c| DIGITS.get(usize::from(c)).copied());
             s.tone = code.and_then(|d| tone::dtmf(char::from(d))).map(|t| (ToneGenerator::new(t, rate), 0));
         }
         let Some((generator, step)) = &mut s.tone else { return };
@@ -402,6 +418,6 @@ mod tests {
         s.add_digits(&[5; MAX_DIGITS - 2]);
         s.add_digits(&[1, 2, 3, 4, 5]);
         assert_eq!((s.queue.len(), s.digits_dropped()), (MAX_DIGITS, 3));
-        assert_eq!(s.next_digit(), Some(5));
+        assert_eq!((s.next_digit(true), s.next_digit(false)), (None, Some(5)));
     }
 }

@@ -17,6 +17,7 @@
 
 mod calls;
 mod digest;
+mod dtmf;
 mod failover;
 mod guard;
 mod hold;

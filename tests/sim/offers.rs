@@ -231,11 +231,11 @@ fn digits_outside_the_far_ends_list_are_refused() {
                 "m=audio 6000 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n{fmtp}"
             )),
         );
-        let refused = net.with(GW, |gw, _| gw.send_digits(&leg, bad));
+        let refused = net.with(GW, |gw, now| gw.send_digits(now, &leg, bad));
         let Err(GatewayError::Conflict(why)) = refused else { panic!("{fmtp}{bad}: {refused:?}") };
         assert!(why.starts_with("digits: ") && why.contains("telephone-event"), "{why}");
         if !good.is_empty() {
-            net.with(GW, |gw, _| gw.send_digits(&leg, good)).unwrap();
+            net.with(GW, |gw, now| gw.send_digits(now, &leg, good)).unwrap();
         }
         finish(&mut net, fmtp);
     }
@@ -243,7 +243,7 @@ fn digits_outside_the_far_ends_list_are_refused() {
     for events in [" 101\r\na=rtpmap:101 telephone-event/8000\r\n", "\r\n"] {
         let mut net = Net::new(1, 1, NONE, "");
         let leg = calling(&mut net, &description(&format!("m=audio 6000 RTP/AVP 0{events}")));
-        net.with(GW, |gw, _| gw.send_digits(&leg, "0123456789*#ABCD")).unwrap();
+        net.with(GW, |gw, now| gw.send_digits(now, &leg, "0123456789*#ABCD")).unwrap();
         finish(&mut net, events);
     }
 }

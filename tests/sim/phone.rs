@@ -45,6 +45,8 @@ pub struct Phone {
     pub fields: Vec<(&'static str, &'static str)>,
     /// What it answers to an INVITE in a call, with the fields of [`Self::fields`]; otherwise it refuses.
     pub agrees: Option<String>,
+    /// What it answers to an INFO.
+    pub info: u16,
     /// Says nothing to an INVITE in a call until it is cancelled.
     pub ponders: bool,
     /// Sends its callers there.
@@ -89,6 +91,7 @@ impl Phone {
             withholds_ack: false,
             fields: Vec::new(),
             agrees: None,
+            info: 200,
             ponders: false,
             contact: format!("<sip:phone@{PHONE}>"),
             moved_to: None,
@@ -246,7 +249,11 @@ impl Phone {
         }
         let changed = self.agrees.as_ref().filter(|_| request.method == Method::Invite);
         let agrees = matches!(request.method, Method::Bye | Method::Prack) || changed.is_some();
-        let code = if agrees { 200 } else { 405 };
+        let code = match (&request.method, agrees) {
+            (Method::Info, _) => self.info,
+            (_, true) => 200,
+            (_, false) => 405,
+        };
         let mut draft = self.tx.draft(id, code, "Said").unwrap();
         if let Some(answer) = changed {
             draft.push("Contact", format!("<sip:phone@{PHONE}>"));
