@@ -18,7 +18,7 @@
 mod common;
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use branchline::base::rng::Rng;
@@ -164,4 +164,68 @@ fn truncated_and_random_datagrams_harm_nobody() {
     let counted = String::from_utf8(gw.get("/metrics").body).unwrap();
     let malformed = counted.lines().find(|l| l.contains("malformed") && !l.starts_with('#')).unwrap();
     assert!(malformed.rsplit(' ').next().unwrap().parse::<f64>().unwrap() > 100.0, "{malformed}");
+}
+
+/// A request in a call over TCP by a phone that listens at `at`; `to` is its To.
+fn in_call(method: &str, n: u32, at: SocketAddr, to: &str, body: &str) -> String {
+    let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+    format!(
+        "{method} sip:x@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP {at};branch=z9hG4bK{method}{n}\r\nMax-Forwards: 70\r\n\
+         From: <sip:t@{at}>;tag=1\r\nTo: {to}\r\nCall-ID: cut\r\nCSeq: {n} {method}\r\n\
+         Contact: <sip:t@{at};transport=tcp>\r\n{kind}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+#[test]
+fn a_call_outlives_its_connection_whether_or_not_there_is_a_new_one() {
+    let gw = Gateway::start(&[]);
+    let at = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let sdp = |direction: &str| {
+        format!(
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\na={direction}\r\n"
+        )
+    };
+    let mut s = connect(&gw);
+    s.write_all(in_call("INVITE", 1, at, "<sip:x@127.0.0.1>", &sdp("sendrecv")).as_bytes()).unwrap();
+    read_until(&mut s, "SIP/2.0 180");
+    let leg = gw.get("/v1/legs").json()[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(gw.post(&format!("/v1/legs/{leg}/answer"), "").status, 200);
+    let ok = read_until(&mut s, "m=audio ");
+    let to = ok.lines().rfind(|l| l.starts_with("To: ")).unwrap().trim_start_matches("To: ").to_owned();
+    s.write_all(in_call("ACK", 1, at, &to, "").as_bytes()).unwrap();
+    let state = || gw.get(&format!("/v1/legs/{leg}")).json()["state"].as_str().map(str::to_owned);
+    while state().as_deref() != Some("connected") {
+        std::thread::yield_now();
+    }
+    drop(s);
+    // Nobody listens where the Contact says.
+    let begun = std::time::Instant::now();
+    let refused = gw.post(&format!("/v1/legs/{leg}/hold"), "");
+    assert_eq!(refused.status, 409);
+    assert!(refused.error().contains("cannot be reached"), "{}", refused.error());
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert_eq!(state().as_deref(), Some("connected"));
+    // Now somebody does.
+    let listener = TcpListener::bind(at).unwrap();
+    std::thread::scope(|scope| {
+        let held = scope.spawn(|| gw.post(&format!("/v1/legs/{leg}/hold"), "").status);
+        let mut s = listener.accept().unwrap().0;
+        s.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let invite = read_until(&mut s, "a=sendonly");
+        assert!(invite.starts_with("INVITE sip:t@") && invite.contains("a=sendonly"), "{invite}");
+        let same = |l: &&str| ["Via:", "From:", "To:", "Call-ID:", "CSeq:"].iter().any(|n| l.starts_with(n));
+        let fields: Vec<&str> = invite.lines().filter(same).collect();
+        let body = sdp("recvonly");
+        let answer = format!(
+            "SIP/2.0 200 OK\r\n{}\r\nContact: <sip:t@{at};transport=tcp>\r\nContent-Type: application/sdp\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            fields.join("\r\n"),
+            body.len()
+        );
+        s.write_all(answer.as_bytes()).unwrap();
+        read_until(&mut s, "ACK sip:t@");
+        assert_eq!(held.join().unwrap(), 200);
+    });
+    assert_eq!(state().as_deref(), Some("held"));
 }

@@ -139,6 +139,8 @@ pub struct Tls {
     pub key: String,
     /// Authorities that are trusted beside the public ones; empty: none.
     pub ca: String,
+    /// A server's certificate may name it by a wildcard.
+    pub allow_wildcard: bool,
     /// Authorities of the certificates that callers have to show; empty: they need none.
     pub client_ca: String,
 }
@@ -290,6 +292,7 @@ impl Default for Config {
                     cert: String::new(),
                     key: String::new(),
                     ca: String::new(),
+                    allow_wildcard: false,
                     client_ca: String::new(),
                 },
                 srtp: Srtp::Optional,

@@ -269,20 +269,14 @@ impl Gateway {
         let fallback = leg.flow.map_or(local.address, |f| f.addr.ip());
         let (text, stream) = sdp::answer(offer, local, &leg.codecs, Direction::SendRecv, fallback)?;
         leg.stream = Some(stream);
+        leg.described.begin(&text);
         leg.local.iter_mut().for_each(|l| l.follow(offer));
         Ok(text)
     }
 
-    /// The answer of the 183 again, for the 200.
-    fn repeat_answer(&mut self, id: LegId) -> String {
-        let Some(leg) = self.legs.get(id) else { return String::new() };
-        let (Phase::Ringing { offer: Some(offer), .. }, Some(local), Some(flow)) =
-            (&leg.phase, &leg.local, leg.flow)
-        else {
-            return String::new();
-        };
-        let again = sdp::answer(offer, local, &leg.codecs, Direction::SendRecv, flow.addr.ip());
-        again.map_or_else(|_| String::new(), |(text, _)| text)
+    /// Our last description again, for the 200: that of the 183, or of what PRACK or UPDATE have made of it.
+    fn repeat_answer(&self, id: LegId) -> String {
+        self.legs.get(id).map(|l| l.described.last().to_owned()).unwrap_or_default()
     }
 
     /// An offer of ours, for a 200 to an INVITE that had none.
@@ -291,7 +285,9 @@ impl Gateway {
         self.take_port(id, peer)?;
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
         let local = leg.local.as_mut().ok_or(SdpError::NoPort)?;
-        Ok(sdp::offer(local, &leg.codecs, Direction::SendRecv))
+        let text = sdp::offer(local, &leg.codecs, Direction::SendRecv);
+        leg.described.begin(&text);
+        Ok(text)
     }
 
     /// Gives a leg sockets and a session description of its own, unless it has them.

@@ -186,6 +186,7 @@ impl Gateway {
         let (request, cseq) = (inviting.request.clone(), inviting.cseq);
         let Some(local) = &mut leg.local else { return };
         let body = sdp::offer(local, &leg.codecs, Direction::SendRecv);
+        leg.described.begin(&body);
         let mut draft = self.invite_draft(&request, cseq, target, body);
         self.authorize(id, &Method::Invite, &mut draft, target);
         match self.tx.request(now.mono, &Method::Invite, draft, target) {
@@ -279,7 +280,7 @@ impl Gateway {
                     self.invite(now, id, flow);
                 }
             }
-            300..=699 if calling && self.others_ring(now, id, tx, Some(response)) => {}
+            300..=699 if calling && self.others_ring(now, id, tx, Ok(response)) => {}
             503 if calling && self.try_next_server(now, id) => {}
             300..=399 if calling => self.redirected(now, tx, id, response),
             300..=699 if calling => {

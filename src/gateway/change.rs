@@ -1,19 +1,21 @@
 //! Changes of a session that we ask for: hold, resume and refresh by re-INVITE or UPDATE (RFC 3261 §14.1,
 //! RFC 3264 §8.4, RFC 4028 §7.4).
 
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use super::core::Gateway;
+use super::crossing::LONGEST_WAIT;
 use super::error::GatewayError;
 use super::leg::{Kind, Leg, LegId, Phase};
 use super::replies::{Handle, Reply};
-use super::sending::What;
+use super::sending::{Purpose, What};
 use crate::base::time::Now;
 use crate::codec::Codec;
 use crate::media::command::Command;
-use crate::sdp::{self, Description, Direction, Local, SdpError};
+use crate::sdp::{self, Description, Direction, Format, Local, SdpError};
 use crate::sip::dialog::Dialog;
-use crate::sip::transactions::ClientId;
+use crate::sip::transactions::{ClientId, Failure};
 use crate::wire::{Method, Response};
 
 /// Longest hold: the call ends then.
@@ -23,6 +25,8 @@ const HOLD_LIMIT: Duration = Duration::from_secs(2 * 3600);
 const THEIRS_LONGER: Duration = Duration::from_secs(60);
 /// A change that has no final answer by then has failed, and the call with it (RFC 3261 §14.1): timer B.
 const GIVE_UP: Duration = Duration::from_secs(32);
+/// Why a change has failed that could not be delivered.
+const UNREACHABLE: &str = "the far end cannot be reached";
 /// Time until a change that has to wait for another one is tried again.
 const TURN: Duration = Duration::from_millis(200);
 
@@ -40,6 +44,8 @@ pub struct Change {
     asked: Instant,
     /// Times that a longer session was asked for.
     pub(super) lengthened: u8,
+    /// INVITE or UPDATE, as it was asked last.
+    method: Method,
     step: Step,
 }
 
@@ -73,7 +79,12 @@ impl Change {
     }
 
     fn give_up(&self) -> Instant {
-        if self.is_under_way() { self.asked + GIVE_UP } else { self.wished + GIVE_UP }
+        if matches!(self.step, Step::Asked(..)) { self.asked + GIVE_UP } else { self.wished + GIVE_UP }
+    }
+
+    /// A request of this method waits for the far end's answer.
+    pub(super) fn asks_by(&self, method: &Method) -> bool {
+        matches!(self.step, Step::Asked(..)) && self.method == *method
     }
 
     /// An INVITE of ours is on its way.
@@ -141,7 +152,9 @@ impl Gateway {
     fn begin_change(&mut self, now: Now, id: LegId, wish: Wish, asker: Option<Handle>, reply_by: Instant) {
         let (wished, asked, step) = (now.mono, now.mono, Step::Waiting(now.mono));
         if let Some(leg) = self.legs.get_mut(id) {
-            leg.change = Some(Box::new(Change { wish, asker, reply_by, wished, asked, lengthened: 0, step }));
+            let (lengthened, method) = (0, Method::Invite);
+            leg.change =
+                Some(Box::new(Change { wish, asker, reply_by, wished, asked, lengthened, method, step }));
         }
         self.ask(now, id);
     }
@@ -152,7 +165,9 @@ impl Gateway {
         let Some(leg) = self.legs.get_mut(id) else { return };
         let wanted = leg.wanted_direction();
         let Some(change) = &mut leg.change else { return };
-        if leg.reinvite.is_some() {
+        let update = change.wish == Wish::Refresh && leg.knows_update;
+        // An UPDATE without an offer crosses nothing (RFC 3311 §5.1).
+        if leg.reinvite.is_some() && !update {
             change.step = Step::Waiting(now.mono + TURN);
             return self.reschedule(id);
         }
@@ -163,14 +178,12 @@ impl Gateway {
         };
         let timer = leg.timer;
         let ours = timer.is_some_and(|t| t.refresh_at.is_some());
-        let update = change.wish == Wish::Refresh && leg.knows_update;
         let method = if update { Method::Update } else { Method::Invite };
         let (Some(mut local), Some(stream), Phase::Up { dialog }) =
             (leg.local.clone(), leg.stream, &mut leg.phase)
         else {
             return self.change_over(now, id, Err("the call has no media".to_owned()));
         };
-        local.next();
         let (mut draft, hop) = dialog.request(&method);
         draft.push("Contact", contact);
         draft.push("Allow", super::outside::ALLOW);
@@ -178,31 +191,61 @@ impl Gateway {
         draft.push("User-Agent", name.as_str());
         Self::ask_for_session(timer, leg.min_session, ours, &mut draft);
         if !update {
-            draft.set_body("application/sdp", sdp::offer_again(&mut local, &stream, direction).into_bytes());
+            // A refresh repeats what is in force, so that it says that nothing has changed (RFC 4028 §7.4).
+            let refresh = change.wish == Wish::Refresh;
+            let same = if refresh { leg.described.again(&mut local) } else { None };
+            let offer = same.unwrap_or_else(|| {
+                let again = |l: &mut Local| (sdp::offer_again(l, &stream, direction), ());
+                let Ok((text, ())) = leg.described.next(&mut local, |l| Ok::<_, Infallible>(again(l)));
+                text
+            });
+            leg.local.iter_mut().for_each(|l| l.version = local.version);
+            draft.set_body("application/sdp", offer.into_bytes());
         }
         change.step = Step::Addressing;
-        change.asked = now.mono;
+        change.method = method.clone();
         let flow = leg.flow;
         self.reschedule(id);
         self.send(now, &hop, flow, What::Change(id, method, draft, local));
     }
 
     /// The re-INVITE is on its way.
-    pub(super) fn change_sent(&mut self, id: LegId, tx: ClientId, local: Local) {
+    pub(super) fn change_sent(&mut self, now: Now, id: LegId, tx: ClientId, local: Local) {
         if let Some(change) = self.legs.get_mut(id).and_then(|l| l.change.as_mut()) {
             change.step = Step::Asked(tx, local);
+            change.asked = now.mono;
         }
+        self.reschedule(id);
+    }
+
+    /// An offer of the far end is answered while ours still waits for an address: ours is written anew after that.
+    pub(super) fn postpone_change(&mut self, now: Now, id: LegId) {
+        let change = self.legs.get_mut(id).and_then(|l| l.change.as_mut());
+        let Some(change) = change.filter(|c| matches!(c.step, Step::Addressing)) else { return };
+        change.step = Step::Waiting(now.mono + TURN);
+        self.pending.retain(|_, p| !p.is_for(id));
+        self.reschedule(id);
     }
 
     /// Something of a change is due.
     pub(super) fn change_due(&mut self, now: Now, id: LegId) {
         let Some(change) = self.legs.get_mut(id).and_then(|l| l.change.as_mut()) else { return };
         if change.give_up() <= now.mono {
-            if change.is_under_way() {
-                return self.change_unanswered(now, id);
-            }
-            // The call is as good as before (RFC 3261 §14.1).
-            let why = "the far end was busy with changes of its own";
+            // But for silence the call is as good as before (RFC 3261 §14.1).
+            let why = match change.step {
+                Step::Asked(tx, _) if !self.tx.is_undelivered(tx) => return self.change_unanswered(now, id),
+                Step::Asked(tx, _) => {
+                    // A late 2xx is still acknowledged.
+                    self.outgoing.insert(tx, Purpose::Over);
+                    self.abandon_change(now, id);
+                    UNREACHABLE
+                }
+                Step::Addressing => {
+                    self.pending.retain(|_, p| !p.is_for(id));
+                    UNREACHABLE
+                }
+                Step::Waiting(_) => "the far end was busy with changes of its own",
+            };
             return self.change_over(now, id, Err(why.to_owned()));
         }
         if change.reply_by <= now.mono
@@ -236,6 +279,10 @@ impl Gateway {
                 self.ask(now, id);
             }
             491 => self.change_collided(now, id),
+            // Something else of its dialog is not done there (RFC 3261 §14.2, RFC 3311 §5.2).
+            500 if retry_after(response).is_some() => {
+                self.change_later(now, id, retry_after(response).unwrap_or_default());
+            }
             422 if self.change_too_short(id, response) => {
                 self.outgoing.remove(&tx);
                 self.ask(now, id);
@@ -286,11 +333,13 @@ impl Gateway {
     fn answer_to_change(&mut self, id: LegId, response: &Response, local: Local) -> Result<(), SdpError> {
         let answer = Description::parse(&response.common.body)?;
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
-        let agreed = leg.stream.ok_or(SdpError::Malformed)?;
         let fallback = leg.flow.map_or(local.address, |f| f.addr.ip());
-        let offered: Vec<Codec> = agreed.formats.codecs().collect();
-        leg.stream = Some(sdp::accept(&answer, &local, &offered, agreed.rtcp_mux, fallback)?);
+        // A refresh offers again what was offered first, which may be more than was agreed.
+        let offer = Description::parse(leg.described.last().as_bytes())?;
+        let offered: Vec<Codec> = offer.formats.iter().filter_map(Format::codec).collect();
+        leg.stream = Some(sdp::accept(&answer, &local, &offered, offer.rtcp_mux, fallback)?);
         leg.local = Some(local);
+        leg.described.agree();
         Ok(())
     }
 
@@ -300,10 +349,27 @@ impl Gateway {
         let others = self.rng.below(201);
         let Some(leg) = self.legs.get_mut(id) else { return };
         let wait = if leg.kind == Kind::SipOutbound { 2100 + 10 * tens } else { 10 * others };
-        if let Some(change) = &mut leg.change {
-            change.step = Step::Waiting(now.mono + Duration::from_millis(wait.into()));
+        self.change_later(now, id, Duration::from_millis(wait.into()));
+    }
+
+    fn change_later(&mut self, now: Now, id: LegId, wait: Duration) {
+        if let Some(change) = self.legs.get_mut(id).and_then(|l| l.change.as_mut()) {
+            change.step = Step::Waiting(now.mono + wait);
         }
         self.reschedule(id);
+    }
+
+    /// No final response will come. That it could not be delivered counts as a 503, which ends no dialog (RFC 3261
+    /// §8.1.3.1, §14.1); a refresh is due again before the session is over (RFC 4028 §10).
+    pub(super) fn change_failed(&mut self, now: Now, tx: ClientId, id: LegId, failure: Failure) {
+        let change = self.legs.get(id).and_then(|l| l.change.as_ref());
+        if !change.is_some_and(|c| matches!(c.step, Step::Asked(asked, _) if asked == tx)) {
+            return;
+        }
+        match failure {
+            Failure::Timeout => self.change_unanswered(now, id),
+            Failure::Transport => self.change_over(now, id, Err(UNREACHABLE.to_owned())),
+        }
     }
 
     /// The far end answers no more: so the call is over.
@@ -350,4 +416,11 @@ impl Gateway {
         let secure = leg.dialog().is_some_and(Dialog::is_secure);
         leg.flow.map(|flow| self.contact(flow, secure)).unwrap_or_default()
     }
+}
+
+/// The time after which a request that came too early may be tried again, where it is short (RFC 3261 §20.33).
+fn retry_after(response: &Response) -> Option<Duration> {
+    let field = response.common.headers.get("Retry-After")?;
+    let seconds: u32 = field.split([';', '(', ' ']).next()?.trim().parse().ok()?;
+    (seconds <= LONGEST_WAIT).then(|| Duration::from_secs(seconds.into()))
 }

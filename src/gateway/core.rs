@@ -19,6 +19,7 @@ use super::room::Room;
 use super::sending::{Pending, Purpose};
 use super::slots::Slots;
 use super::snapshot::Numbers;
+use super::subscription::Outlived;
 use super::tracks::Track;
 use super::trunk::{Trunk, TrunkId};
 use super::work::{Work, WorkId, WorkResult, Written};
@@ -90,6 +91,8 @@ pub struct Gateway {
     pub(super) replies: Replies,
     pub(super) pending: BTreeMap<WorkId, Pending>,
     pub(super) next_work: WorkId,
+    /// Dialogs of ended calls in which the news of a transfer is still to be told.
+    pub(super) outlived: BTreeMap<LegId, Outlived>,
     /// BYEs that may be challenged.
     pub(super) byes: BTreeMap<ClientId, Box<Bye>>,
     pub(super) trunks: BTreeMap<TrunkId, Trunk>,
@@ -147,6 +150,7 @@ impl Gateway {
             replies: Replies::new(),
             pending: BTreeMap::new(),
             next_work: 0,
+            outlived: BTreeMap::new(),
             byes: BTreeMap::new(),
             trunks: BTreeMap::new(),
             next_trunk: 0,
@@ -172,11 +176,16 @@ impl Gateway {
         dialog.is_none_or(|d| d.is_from_peer(request)).then_some(id)
     }
 
-    /// The shell could not deliver to `target`.
-    pub fn handle_unreachable(&mut self, now: Now, target: Target) {
-        self.tx.handle_unreachable(now.mono, target);
+    /// A connection to `target` could not be opened, or one that was `open` is lost.
+    pub fn handle_unreachable(&mut self, now: Now, target: Target, open: bool) {
+        self.tx.handle_unreachable(now.mono, target, open);
         self.connection_lost(now, target);
         self.drain(now);
+    }
+
+    /// The operating system did not take a datagram for `target` (RFC 3261 §18.4).
+    pub fn handle_unsent(&mut self, target: Target) {
+        self.tx.handle_unsent(target);
     }
 
     /// Adds a bound socket pair to the stock.
@@ -267,6 +276,7 @@ impl Gateway {
             self.session_due(now, id);
             self.reliable_due(now, id);
             self.server_due(now, id);
+            self.subscription_due(now, id);
             self.info_due(now, id);
             self.reschedule(id);
         }
@@ -281,7 +291,7 @@ impl Gateway {
                 transactions::Event::Cancelled(tx) => self.cancelled(now, tx),
                 transactions::Event::Response(tx, response) => self.response(now, tx, &response),
                 transactions::Event::Failed(tx, why) => self.request_failed(now, tx, why),
-                transactions::Event::AckMissing(tx) => self.ack_missing(now, tx),
+                transactions::Event::AckMissing(tx, why) => self.ack_missing(now, tx, why),
                 transactions::Event::Gone(tx) => {
                     self.outgoing.remove(&tx);
                     self.byes.remove(&tx);
@@ -345,6 +355,7 @@ impl Gateway {
             && self.incoming.is_empty()
             && self.outgoing.is_empty()
             && self.farewells.is_empty()
+            && self.outlived.is_empty()
             && self.byes.is_empty()
             && self.pinned.is_empty()
             && self.ended_forks.is_empty()

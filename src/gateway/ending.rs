@@ -54,11 +54,13 @@ impl Gateway {
     /// media has reported.
     pub(super) fn end(&mut self, now: Now, id: LegId, reason: &str) {
         self.abandon_all(now, id);
+        let contact = self.contact_of(id);
         let Some(leg) = self.legs.get_mut(id) else { return };
         if leg.is_ending() {
             return;
         }
         let latest = now.mono + LAST_WORD;
+        let dialog = leg.dialog().cloned();
         leg.phase = Phase::Ending { reason: reason.to_owned(), at: now.mono, latest };
         let slot = leg.slot;
         if let Some(port) = leg.port.take() {
@@ -85,7 +87,8 @@ impl Gateway {
                 | Purpose::Change(_)
                 | Purpose::Refer(_)
                 | Purpose::Info(_)
-                | Purpose::LastNotify(_)
+                | Purpose::Prack(_)
+                | Purpose::Notify(..)
                 | Purpose::Register(_)
                 | Purpose::Abandoned
                 | Purpose::Over => {}
@@ -99,6 +102,7 @@ impl Gateway {
         self.referral_over(now, id, reason);
         self.join_failed(id);
         self.leave_to_referred(id);
+        self.outlive_call(id, contact, dialog);
         if let Some(room) = self.legs.get(id).and_then(|l| l.room.clone()) {
             self.leave(now, id, &room);
         }

@@ -8,7 +8,7 @@ use super::sending::Purpose;
 use crate::base::time::Now;
 use crate::sip::dialog::Dialog;
 use crate::sip::target::Target;
-use crate::sip::transactions::ClientId;
+use crate::sip::transactions::{ClientId, Failure};
 use crate::wire::{Response, Uri};
 
 /// Forks of one INVITE that are acknowledged and ended.
@@ -119,7 +119,7 @@ impl Gateway {
         now: Now,
         id: LegId,
         tx: ClientId,
-        refusal: Option<&Response>,
+        refusal: Result<&Response, Failure>,
     ) -> bool {
         let Some(leg) = self.legs.get_mut(id) else { return false };
         let Phase::Inviting(inviting) = &mut leg.phase else { return false };
@@ -127,8 +127,11 @@ impl Gateway {
             return false;
         }
         inviting.branches.retain(|t| *t != tx);
-        let code = refusal.map_or(408, |r| r.code);
-        let reason = refusal.map_or("Request Timeout", |r| r.reason.as_str());
+        let (code, reason) = match refusal {
+            Ok(r) => (r.code, r.reason.as_str()),
+            Err(Failure::Timeout) => (408, "Request Timeout"),
+            Err(Failure::Transport) => (503, "Service Unavailable"),
+        };
         if leg.refusal.as_ref().is_none_or(|(best, _)| weight(code) < weight(*best)) {
             leg.refusal = Some((code, reason.to_owned()));
         }
@@ -169,7 +172,8 @@ fn weight(code: u16) -> u16 {
     match code {
         600..=699 => 0,
         486 => 1,
-        408 | 487 => 3,
+        // Silence, or a phone that cannot be reached (RFC 3261 §8.1.3.1).
+        408 | 487 | 503 => 3,
         _ => 2,
     }
 }

@@ -10,7 +10,7 @@ use crate::sdp::{self, Description, Keyed, Local, SdpError};
 use crate::sip::dialog::Dialog;
 use crate::sip::session_timer;
 use crate::sip::target::Target;
-use crate::sip::transactions::ServerId;
+use crate::sip::transactions::{Failure, ServerId};
 use crate::wire::crypto::OurKeys;
 use crate::wire::{Method, Request};
 
@@ -34,6 +34,7 @@ impl Gateway {
         {
             return self.respond_plain(now, tx, 500, "Server Internal Error: CSeq out of order");
         }
+        self.heard_along(id, source);
         match &request.method {
             Method::Bye => self.bye_received(now, tx, id),
             Method::Invite => self.reinvited(now, tx, id, request, source),
@@ -44,7 +45,8 @@ impl Gateway {
             Method::Notify => self.notified(now, tx, id, request),
             Method::Options => self.options(now, tx),
             Method::Ack | Method::Cancel => {}
-            Method::Register | Method::Subscribe | Method::Message | Method::Publish => {
+            Method::Subscribe => self.subscribed(now, tx, id, request),
+            Method::Register | Method::Message | Method::Publish => {
                 self.not_allowed(now, tx, 405, "Method Not Allowed")
             }
             Method::Other(_) => self.not_allowed(now, tx, 501, "Not Implemented"),
@@ -78,11 +80,10 @@ impl Gateway {
 
     /// The far end changes the session: its hold, another address, a refresh (RFC 3261 §14.2).
     fn reinvited(&mut self, now: Now, tx: ServerId, id: LegId, request: &Request, source: Target) {
-        let Some(leg) = self.legs.get(id) else { return };
-        if let Some((code, reason)) = too_early(leg) {
-            return self.refuse_too_early(now, tx, code, reason);
-        }
         let Some(offer) = self.acceptable_offer(now, tx, id, request) else { return };
+        if self.refused_as_crossing(now, tx, id, request, offer.is_some()) {
+            return;
+        }
         let body = match &offer {
             Some(offer) => self.answer_change(id, offer),
             None => self.offer_again(id),
@@ -104,15 +105,6 @@ impl Gateway {
         if offer.is_some() {
             self.stream_changed(now, id);
         }
-    }
-
-    /// Refuses a change that comes while another is not done (RFC 3261 §14.2, RFC 3311 §5.2).
-    pub(super) fn refuse_too_early(&mut self, now: Now, tx: ServerId, code: u16, reason: &str) {
-        let Some(mut draft) = self.tx.draft(tx, code, reason) else { return };
-        if code == 500 {
-            draft.push("Retry-After", (self.rng.below(10)).to_string());
-        }
-        self.tx.respond(now.mono, tx, code, &draft);
     }
 
     /// The offer in a request that may change the session, `None` inside when it has none; `None` outside when
@@ -141,11 +133,13 @@ impl Gateway {
         let local = leg.local.as_mut().ok_or(SdpError::Malformed)?;
         let fallback = leg.flow.map_or(local.address, |f| f.addr.ip());
         let mut next = local.clone();
-        next.next();
         leg.stream.iter().for_each(|s| next.remember(s));
         next.follow(offer);
         renew_keys(&mut next, leg.stream.and_then(|s| s.srtp), &mut self.rng);
-        let (text, stream) = sdp::answer(offer, &next, &leg.codecs, wanted, fallback)?;
+        let codecs = &leg.codecs;
+        let (text, stream) =
+            leg.described.next(&mut next, |l| sdp::answer(offer, l, codecs, wanted, fallback))?;
+        leg.described.agree();
         *local = next;
         leg.stream = Some(stream);
         Ok(text)
@@ -155,16 +149,19 @@ impl Gateway {
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
         let wanted = leg.wanted_direction();
         let local = leg.local.as_mut().ok_or(SdpError::Malformed)?;
-        local.next();
         let keyed = leg.stream.and_then(|s| s.srtp);
         renew_keys(local, keyed, &mut self.rng);
         // What is encrypted stays so.
         let offers = local.offers_keys || keyed.is_some();
         leg.stream.iter().for_each(|s| local.remember(s));
-        let mut ours = Local { offers_keys: offers, ..local.clone() };
-        let text = sdp::offer(&mut ours, &leg.codecs, wanted);
-        local.numbers = ours.numbers;
-        Ok(text)
+        let codecs = &leg.codecs;
+        let offer = |l: &mut Local| {
+            let as_before = std::mem::replace(&mut l.offers_keys, offers);
+            let text = sdp::offer(l, codecs, wanted);
+            l.offers_keys = as_before;
+            text
+        };
+        leg.described.next(local, |l| Ok((offer(l), ()))).map(|(text, ())| text)
     }
 
     /// Tells the engine, and the world if a hold began or ended.
@@ -242,6 +239,7 @@ impl Gateway {
         let local = leg.local.as_ref().ok_or(SdpError::Malformed)?;
         let fallback = leg.flow.map_or(local.address, |f| f.addr.ip());
         leg.stream = Some(sdp::accept(&answer, local, &leg.codecs, true, fallback)?);
+        leg.described.agree();
         Ok(())
     }
 
@@ -264,14 +262,18 @@ impl Gateway {
         self.farewells.iter().find(|(_, f)| same(&f.dialog)).map(|(tx, _)| *tx)
     }
 
-    /// No ACK came in 32 s.
-    pub(super) fn ack_missing(&mut self, now: Now, tx: ServerId) {
+    /// No ACK came in 32 s. A call ends for silence, not because an answer in it could not be delivered.
+    pub(super) fn ack_missing(&mut self, now: Now, tx: ServerId, why: Failure) {
         self.say_farewell(now, tx);
         let waits =
             |l: &Leg| matches!(&l.phase, Phase::Answered { tx: t, .. } if *t == tx) || l.reinvite == Some(tx);
-        let found = self.legs.iter().find(|(_, l)| waits(l)).map(|(id, _)| id);
-        if let Some(id) = found {
-            self.bye_now(now, id, "ack_timeout");
+        let Some(id) = self.legs.iter().find(|(_, l)| waits(l)).map(|(id, _)| id) else { return };
+        match self.legs.get_mut(id) {
+            Some(leg) if leg.reinvite == Some(tx) && why == Failure::Transport => {
+                leg.reinvite = None;
+                leg.offer_in_ack = None;
+            }
+            Some(_) | None => self.bye_now(now, id, "ack_timeout"),
         }
     }
 }
@@ -290,20 +292,6 @@ impl Leg {
         if let Some(dialog) = self.dialog_mut() {
             dialog.refresh_target(&request.common.contacts);
             dialog.move_pin(Gateway::uri_of(source));
-        }
-    }
-}
-
-/// Why an INVITE in a call has to wait (RFC 3261 §14.2): one of ours, or one of theirs, is not done.
-pub(super) fn too_early(leg: &Leg) -> Option<(u16, &'static str)> {
-    if leg.change.as_ref().is_some_and(|c| c.is_under_way()) {
-        return Some((491, "Request Pending"));
-    }
-    match leg.phase {
-        Phase::Inviting(_) => Some((491, "Request Pending")),
-        Phase::Up { .. } | Phase::Answered { .. } if leg.reinvite.is_none() => None,
-        Phase::Up { .. } | Phase::Answered { .. } | Phase::Ringing { .. } | Phase::Ending { .. } => {
-            Some((500, "Server Internal Error: another INVITE is in progress"))
         }
     }
 }

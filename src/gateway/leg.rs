@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::auth::LegAuth;
 use super::change::Change;
+use super::described::Described;
 use super::digits::Keys;
 use super::digits_out::InfoDigits;
 use super::event::Hook;
@@ -11,6 +12,7 @@ use super::ports::Port;
 use super::referred::Referral;
 use super::reliable::{Early, Reliable};
 use super::replies::Handle;
+use super::subscription::Subscribed;
 use super::takeover::Predecessor;
 use super::transfer::Transfer;
 use super::trunk::TrunkId;
@@ -151,6 +153,10 @@ pub struct Leg {
     pub trunk: Option<TrunkId>,
     /// A transfer that we have asked for.
     pub transfer: Option<Transfer>,
+    /// Our subscriptions to what becomes of transfers.
+    pub subscribed: Subscribed,
+    /// A REFER has come in its dialog.
+    pub was_referred: bool,
     /// It was called because another leg is being transferred.
     pub referral: Option<Referral>,
     /// Its far end talks to somebody else now.
@@ -189,6 +195,8 @@ pub struct Leg {
     pub slot: Option<Slot>,
     /// Our side of its session description.
     pub local: Option<Local>,
+    /// What the far end has been told of our side.
+    pub described: Described,
     /// What is agreed.
     pub stream: Option<Negotiated>,
     /// Sampling rate of its media, Hz: that of its first codec. 0 before it has any.
@@ -258,14 +266,15 @@ impl Leg {
             Phase::Ending { latest, .. } => Some(*latest),
             Phase::Inviting(_) | Phase::Ringing { .. } | Phase::Answered { .. } | Phase::Up { .. } => {
                 let change = self.change.as_ref().map(|c| c.deadline());
-                let transfer = self.transfer.as_ref().map(|t| t.until);
+                let transfer = self.transfer.as_ref().map(|t| t.deadline());
                 let session = self.timer.map(|t| t.deadline());
                 let own = [self.ring_until, self.max_until, self.hold_until, self.info_digits.deadline()];
                 let ringing = matches!(self.phase, Phase::Ringing { .. });
                 let reliable = self.reliable.as_ref().filter(|_| ringing).and_then(|r| r.deadline());
                 let server =
                     if let Phase::Inviting(inviting) = &self.phase { inviting.others.at } else { None };
-                own.into_iter().chain([change, transfer, session, reliable, server]).flatten().min()
+                let told = self.referral.as_ref().and_then(|r| r.subscription.deadline());
+                own.into_iter().chain([change, transfer, session, reliable, server, told]).flatten().min()
             }
         }
     }

@@ -1,15 +1,20 @@
 //! Transfers that the far end asks for: REFER to us, and the NOTIFYs that tell it how the call goes.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::command::Originate;
 use super::core::Gateway;
 use super::leg::{Leg, LegId, Phase};
-use super::sending::What;
+use super::subscription::Subscription;
 use crate::base::time::Now;
 use crate::sip::transactions::ServerId;
 use crate::wire::replaces::ReferTo;
-use crate::wire::{Method, Request, Uri};
+use crate::wire::{Request, Uri};
+
+/// So much longer than its call may ring lasts the subscription to a transfer: the outcome is always told.
+const BEYOND_RINGING: Duration = Duration::from_secs(60);
 
 /// Of a leg that was called because another was transferred.
 #[derive(Debug, Clone)]
@@ -18,13 +23,22 @@ pub struct Referral {
     referrer: LegId,
     /// Room the referrer was in.
     room: Option<String>,
-    /// The last status that was told.
-    told: u16,
+    /// Who is told how it goes.
+    pub(super) subscription: Subscription,
+}
+
+impl Referral {
+    /// The leg whose far end asked.
+    pub(super) fn referrer(&self) -> LegId {
+        self.referrer
+    }
 }
 
 impl Gateway {
     /// REFER in a call: declined, or carried out where `sip.refer_auto_dial` is on (decisions 18).
     pub(super) fn referred(&mut self, now: Now, tx: ServerId, id: LegId, request: &Request) {
+        let leg = self.legs.get_mut(id);
+        let earlier = leg.is_some_and(|l| std::mem::replace(&mut l.was_referred, true));
         let mut targets = request.common.headers.all("Refer-To");
         let (Some(Ok(target)), None) = (targets.next().map(ReferTo::parse), targets.next()) else {
             return self.respond_plain(now, tx, 400, "Bad Request: one usable Refer-To is needed");
@@ -56,11 +70,13 @@ impl Gateway {
         self.add_contact(&mut draft, tx);
         self.tx.respond(now.mono, tx, 202, &draft);
         self.publish(now, id, "leg.transfer_requested", fields);
-        self.notify_referrer(now, id, 100, "Trying");
-        let referral = Referral { referrer: id, room, told: 100 };
+        let life = Duration::from_secs(wanted.ring_timeout.into()) + BEYOND_RINGING;
+        let subscription = Subscription::new(request.common.cseq, earlier, now.mono + life);
+        self.notify(now, id, &subscription, None);
+        let referral = Referral { referrer: id, room, subscription: subscription.clone() };
         if let Err(e) = self.place(now, wanted, Some(referral)) {
             log::info!(leg = self.leg_name(id), error:% = e; "the target of a transfer cannot be called");
-            self.referral_failed(now, id, 503, "Service Unavailable");
+            self.referral_failed(now, id, subscription, 503, "Service Unavailable");
         }
     }
 
@@ -84,12 +100,12 @@ impl Gateway {
     /// A provisional response to the call of a transfer.
     pub(super) fn referral_progressed(&mut self, now: Now, id: LegId, code: u16, reason: &str) {
         let Some(referral) = self.legs.get_mut(id).and_then(|l| l.referral.as_mut()) else { return };
-        if code <= referral.told {
+        if code <= referral.subscription.status() {
             return;
         }
-        referral.told = code;
-        let referrer = referral.referrer;
-        self.notify_referrer(now, referrer, code, reason);
+        referral.subscription.note(code, reason);
+        let (referrer, subscription) = (referral.referrer, referral.subscription.clone());
+        self.notify(now, referrer, &subscription, None);
     }
 
     /// The call of a transfer was answered: it takes the referrer's place.
@@ -106,11 +122,16 @@ impl Gateway {
             leg.wants_room = room;
         }
         self.join_waiting(now, id);
-        self.notify_referrer(now, referrer, 200, "OK");
+        let mut subscription = referral.subscription;
+        subscription.note(200, "OK");
+        let told = self.notify(now, referrer, &subscription, Some("noresource"));
         if let Some(leg) = self.legs.get_mut(referrer) {
             leg.transferred = true;
             let fields = vec![("status_code", 200.into()), ("reason", "OK".into())];
             self.publish(now, referrer, "leg.transfer_completed", fields);
+        }
+        if !told {
+            self.referrer_told(now, referrer);
         }
     }
 
@@ -124,31 +145,23 @@ impl Gateway {
             (None, "connect_failed" | "not_acceptable") => (488, "Not Acceptable Here".to_owned()),
             (None, _) => (487, "Request Terminated".to_owned()),
         };
-        self.referral_failed(now, referral.referrer, code, &phrase);
+        self.referral_failed(now, referral.referrer, referral.subscription, code, &phrase);
     }
 
-    fn referral_failed(&mut self, now: Now, referrer: LegId, code: u16, reason: &str) {
-        self.notify_referrer(now, referrer, code, reason);
+    fn referral_failed(
+        &mut self,
+        now: Now,
+        referrer: LegId,
+        mut subscription: Subscription,
+        code: u16,
+        reason: &str,
+    ) {
+        subscription.note(code, reason);
+        self.notify(now, referrer, &subscription, Some("noresource"));
         if self.legs.get(referrer).is_some_and(|l| !l.is_ending()) {
             let fields = vec![("status_code", code.into()), ("reason", reason.into())];
             self.publish(now, referrer, "leg.transfer_failed", fields);
         }
-    }
-
-    /// Tells the referrer how its call goes, if it is still there (RFC 3515 §2.4.4).
-    fn notify_referrer(&mut self, now: Now, referrer: LegId, code: u16, reason: &str) {
-        let contact = self.contact_of(referrer);
-        let Some(leg) = self.legs.get_mut(referrer) else { return };
-        let flow = leg.flow;
-        let Phase::Up { dialog } = &mut leg.phase else { return };
-        let state = if code < 200 { "active;expires=60" } else { "terminated;reason=noresource" };
-        let (mut draft, hop) = dialog.request(&Method::Notify);
-        draft.push("Event", "refer");
-        draft.push("Subscription-State", state);
-        draft.push("Contact", contact);
-        draft.set_body("message/sipfrag;version=2.0", format!("SIP/2.0 {code} {reason}\r\n").into_bytes());
-        let last = (200..300).contains(&code);
-        self.send(now, &hop, flow, What::Notify(referrer, last, draft));
     }
 
     /// The referrer knows that its transfer went well, or is not there to be told: its call is over.

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use super::core::Gateway;
-use super::in_dialog::too_early;
 use super::leg::{Leg, LegId, Phase};
 use crate::base::time::Now;
 use crate::sip::session_timer::{self, Refresher, SessionExpires, SessionTimer};
@@ -118,13 +117,16 @@ impl Gateway {
     pub(super) fn updated(&mut self, now: Now, tx: ServerId, id: LegId, request: &Request, source: Target) {
         let headers = &request.common.headers;
         let Some(offer) = self.acceptable_offer(now, tx, id, request) else { return };
-        if let Some((code, reason)) = self.legs.get(id).and_then(too_early).filter(|_| offer.is_some()) {
-            return self.refuse_too_early(now, tx, code, reason);
+        if self.refused_as_crossing(now, tx, id, request, offer.is_some()) {
+            return;
         }
         let body = match offer.as_ref().map(|o| self.answer_change(id, o)).transpose() {
             Ok(body) => body,
             Err(e) => return self.refuse_sdp(now, tx, &e),
         };
+        if body.is_some() {
+            self.note_early_change(id, request);
+        }
         let Some(mut draft) = self.tx.draft(tx, 200, "OK") else { return };
         self.add_contact(&mut draft, tx);
         // Before the answer there is no session to last, and no dialog whose far end could have moved.

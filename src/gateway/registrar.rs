@@ -205,7 +205,11 @@ impl Gateway {
             until: now.mono + length,
         };
         match old.and_then(|i| self.bindings.get_mut(i)) {
-            Some(known) => *known = binding,
+            Some(known) => {
+                let (before, flow) = (known.flow, binding.flow);
+                *known = binding;
+                self.flow_moved(before, flow);
+            }
             None => {
                 self.make_room(now, user);
                 self.publish_binding(now, &binding, "sip.registration_active");

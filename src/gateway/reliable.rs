@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use super::core::Gateway;
-use super::in_dialog::too_early;
 use super::leg::{Inviting, Leg, LegId, Phase};
 use super::sending::What;
 use crate::base::time::Now;
@@ -29,6 +28,8 @@ pub struct Reliable {
     next: Option<(u16, Draft)>,
     /// The API has answered the call: done when that one is acknowledged.
     answer: bool,
+    /// One of them has answered the offer of the INVITE.
+    described: bool,
 }
 
 #[derive(Debug)]
@@ -48,6 +49,11 @@ impl Reliable {
         (self.waiting, self.next) = (None, None);
     }
 
+    /// True once one of them has answered the offer of the INVITE.
+    pub(super) fn has_described(&self) -> bool {
+        self.described
+    }
+
     /// The next moment something is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.waiting.as_ref().map(|w| w.again.min(w.give_up))
@@ -62,6 +68,15 @@ pub struct Early {
     rseq: u32,
     /// What the answer in one of them agrees to: a 2xx without one confirms it.
     stream: Option<Negotiated>,
+    /// The PRACK that was sent last.
+    prack: Option<ClientId>,
+}
+
+impl Inviting {
+    /// True once our offer is answered in the early dialog of the far end with this tag, for good (RFC 3262 §5).
+    pub(super) fn has_answer(&self, tag: Option<&str>) -> bool {
+        of_tag(&self.early, tag).is_some_and(|e| e.stream.is_some())
+    }
 }
 
 impl Gateway {
@@ -92,6 +107,7 @@ impl Gateway {
         draft.push("Require", "100rel");
         draft.push("RSeq", reliable.rseq.to_string());
         self.tx.respond(now.mono, tx, code, &draft);
+        reliable.described |= describes;
         let (again, give_up) = (now.mono + T1, now.mono + TIMEOUT);
         reliable.waiting = Some(Waiting { code, draft, describes, again, interval: T1, give_up });
         self.reschedule(id);
@@ -130,14 +146,16 @@ impl Gateway {
             return self.respond_plain(now, tx, 481, "No Such Provisional Response");
         }
         let Some(offer) = self.acceptable_offer(now, tx, id, request) else { return };
-        // In a call that is up its offer is one like any other.
-        let up = self.legs.get(id).filter(|l| offer.is_some() && matches!(l.phase, Phase::Up { .. }));
-        if let Some((code, reason)) = up.and_then(too_early) {
-            return self.refuse_too_early(now, tx, code, reason);
+        // Whatever becomes of its offer, the response is acknowledged.
+        if self.refused_as_crossing(now, tx, id, request, offer.is_some()) {
+            return self.go_on_after_prack(now, id);
         }
         let body = match offer.as_ref().map(|o| self.answer_change(id, o)).transpose() {
             Ok(body) => body,
-            Err(e) => return self.refuse_sdp(now, tx, &e),
+            Err(e) => {
+                self.refuse_sdp(now, tx, &e);
+                return self.go_on_after_prack(now, id);
+            }
         };
         let Some(mut draft) = self.tx.draft(tx, 200, "OK") else { return };
         if let Some(body) = body {
@@ -197,7 +215,8 @@ impl Gateway {
         if of_tag(&inviting.early, c.to.tag()).is_none() && inviting.early.len() < MAX_EARLY {
             let Ok(mut dialog) = Dialog::uac(response, &inviting.request.target) else { return false };
             dialog.pinned = pinned;
-            inviting.early.push(Early { dialog, rseq: rseq.wrapping_sub(1), stream: None });
+            let rseq = rseq.wrapping_sub(1);
+            inviting.early.push(Early { dialog, rseq, stream: None, prack: None });
         }
         let mut all = inviting.early.iter_mut();
         let Some(early) = all.find(|e| e.dialog.remote.tag() == c.to.tag()) else { return false };
@@ -208,9 +227,34 @@ impl Gateway {
         let (mut draft, hop) = early.dialog.request(&Method::Prack);
         draft.push("RAck", format!("{rseq} {} INVITE", c.cseq));
         draft.push("User-Agent", self.config.sip.host.as_str());
-        // Should it be lost for good, so will the call be.
         self.send(now, &hop, flow, What::Prack(id, draft));
         true
+    }
+
+    /// The PRACK of an early dialog, known by its To, is on its way.
+    pub(super) fn prack_sent(&mut self, id: LegId, to: &str, tx: ClientId) {
+        let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get_mut(id) else { return };
+        let early = inviting.early.iter_mut().find(|e| e.dialog.remote.to_string() == to);
+        early.into_iter().for_each(|e| e.prack = Some(tx));
+    }
+
+    /// A PRACK could not be delivered: the next copy of the response that it acknowledges gets another.
+    pub(super) fn prack_undelivered(&mut self, id: LegId, which: impl Fn(Option<ClientId>, &str) -> bool) {
+        let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get_mut(id) else { return };
+        let early = inviting.early.iter_mut().find(|e| which(e.prack, &e.dialog.remote.to_string()));
+        if let Some(early) = early {
+            (early.rseq, early.prack) = (early.rseq.wrapping_sub(1), None);
+        }
+    }
+
+    /// The far end has changed the session of its early dialog.
+    pub(super) fn note_early_change(&mut self, id: LegId, request: &Request) {
+        let Some(Leg { phase: Phase::Inviting(inviting), stream, .. }) = self.legs.get_mut(id) else {
+            return;
+        };
+        let tag = request.common.from.tag();
+        let early = inviting.early.iter_mut().find(|e| e.dialog.remote.tag() == tag);
+        early.into_iter().for_each(|e| e.stream = *stream);
     }
 
     /// Remembers whose phone rings.

@@ -4,6 +4,7 @@ use super::auth::{Bye, Parting};
 use super::call_out::reason_of;
 use super::core::Gateway;
 use super::leg::{Leg, LegId, Phase};
+use super::subscription::Notice;
 use super::trunk::TrunkId;
 use super::work::{Work, WorkId};
 use crate::base::time::Now;
@@ -31,8 +32,10 @@ pub(super) enum Purpose {
     Info(LegId),
     /// A REGISTER of a trunk.
     Register(TrunkId),
-    /// The NOTIFY that tells a leg's far end that its transfer went well.
-    LastNotify(LegId),
+    /// A PRACK in an early dialog of a leg.
+    Prack(LegId),
+    /// A NOTIFY of a subscription to a leg's transfer; with the last one the leg ends when its far end has it.
+    Notify(LegId, Notice),
 }
 
 /// A request that waits for an address.
@@ -53,8 +56,10 @@ pub(super) enum What {
     Refer(LegId, Draft),
     /// An INFO with a digit.
     Info(LegId, Draft),
-    /// A NOTIFY of a leg; with the last one the leg ends when its far end has it.
-    Notify(LegId, bool, Draft),
+    /// A NOTIFY of a leg.
+    Notify(LegId, Notice, Draft),
+    /// A SUBSCRIBE that lets a subscription of ours go on.
+    Subscribe(LegId, Draft),
     /// A PRACK.
     Prack(LegId, Draft),
     /// A BYE, and what answers a challenge to it.
@@ -146,6 +151,7 @@ impl Gateway {
             | What::Refer(leg, _)
             | What::Info(leg, _)
             | What::Prack(leg, _)
+            | What::Subscribe(leg, _)
             | What::Notify(leg, ..) => self.legs.get(*leg)?.trunk,
             What::Ack(tx, ..) => match self.outgoing.get(tx)? {
                 Purpose::Invite(leg) | Purpose::Change(leg) => self.legs.get(*leg)?.trunk,
@@ -154,7 +160,8 @@ impl Gateway {
                 | Purpose::Refer(_)
                 | Purpose::Info(_)
                 | Purpose::Register(_)
-                | Purpose::LastNotify(_) => None,
+                | Purpose::Prack(_)
+                | Purpose::Notify(..) => None,
             },
             What::Bye(_, bye) => bye.parting.trunk,
         }
@@ -206,7 +213,7 @@ impl Gateway {
                 match self.tx.request(now.mono, &method, draft, target) {
                     Ok(tx) => {
                         self.outgoing.insert(tx, Purpose::Change(id));
-                        self.change_sent(id, tx, local);
+                        self.change_sent(now, id, tx, local);
                     }
                     Err(e) => self.change_over(now, id, Err(e.to_string())),
                 }
@@ -230,19 +237,29 @@ impl Gateway {
                     Err(_) => self.info_answered(now, id, Err(Failure::Transport)),
                 }
             }
-            What::Notify(id, last, draft) => {
-                let sent = self.tx.request(now.mono, &Method::Notify, draft, target);
-                match (sent, last) {
-                    (Ok(tx), true) => {
-                        self.outgoing.insert(tx, Purpose::LastNotify(id));
+            What::Notify(id, notice, draft) => {
+                match self.tx.request(now.mono, &Method::Notify, draft, target) {
+                    Ok(tx) => {
+                        self.outgoing.insert(tx, Purpose::Notify(id, notice));
                     }
-                    (Err(_), true) => self.referrer_told(now, id),
-                    (_, false) => {}
+                    Err(_) => self.notified_or_not(now, id, notice, Err(Failure::Transport)),
                 }
+            }
+            What::Subscribe(id, mut draft) => {
+                self.authorize(id, &Method::Subscribe, &mut draft, target);
+                // What comes of it the next NOTIFY tells.
+                let _sent = self.tx.request(now.mono, &Method::Subscribe, draft, target);
             }
             What::Prack(id, mut draft) => {
                 self.authorize(id, &Method::Prack, &mut draft, target);
-                let _sent = self.tx.request(now.mono, &Method::Prack, draft, target);
+                let to = draft.get("To").unwrap_or_default().to_owned();
+                match self.tx.request(now.mono, &Method::Prack, draft, target) {
+                    Ok(tx) => {
+                        self.outgoing.insert(tx, Purpose::Prack(id));
+                        self.prack_sent(id, &to, tx);
+                    }
+                    Err(_) => self.prack_undelivered(id, |_, of| of == to),
+                }
             }
             What::Bye(draft, bye) => self.send_bye_to(now, target, draft, bye),
         }
@@ -256,10 +273,14 @@ impl Gateway {
             }
             What::Refer(id, _) => self.refer_answered(now, id, None, Err("the far end cannot be reached")),
             What::Info(id, _) => self.info_answered(now, id, Err(Failure::Transport)),
-            What::Notify(id, true, _) => self.referrer_told(now, id),
+            What::Notify(id, notice, _) => self.notified_or_not(now, id, notice, Err(Failure::Transport)),
+            What::Prack(id, draft) => {
+                let to = draft.get("To").unwrap_or_default();
+                self.prack_undelivered(id, |_, of| of == to);
+            }
             What::Register(id) => self.register_at(now, id, Vec::new()),
             What::LookUp(id) => self.note_addresses(now, id, &[]),
-            What::Notify(_, false, _) | What::Prack(..) | What::Bye(..) | What::Ack(..) => {}
+            What::Subscribe(..) | What::Bye(..) | What::Ack(..) => {}
         }
     }
 
@@ -304,16 +325,17 @@ impl Gateway {
                 }
                 self.register_answered(now, id, tx, Some(response));
             }
-            Some(Purpose::LastNotify(id)) if response.code >= 200 => {
+            Some(Purpose::Notify(id, notice)) if response.code >= 200 => {
                 self.outgoing.remove(&tx);
-                self.referrer_told(now, id);
+                self.notified_or_not(now, id, notice, Ok(response.code));
             }
             Some(
                 Purpose::Abandoned
                 | Purpose::Over
                 | Purpose::Refer(_)
                 | Purpose::Info(_)
-                | Purpose::LastNotify(_),
+                | Purpose::Prack(_)
+                | Purpose::Notify(..),
             )
             | None => {}
         }
@@ -326,7 +348,7 @@ impl Gateway {
             Some(Purpose::Invite(id)) => {
                 let calling = |l: &Leg| matches!(&l.phase, Phase::Inviting(i) if i.has(tx));
                 let ended = self.legs.get(id).is_some_and(calling)
-                    && !self.others_ring(now, id, tx, None)
+                    && !self.others_ring(now, id, tx, Err(failure))
                     && !self.try_next_server(now, id);
                 if ended {
                     // One phone's word tells more than another's silence.
@@ -338,14 +360,21 @@ impl Gateway {
                     self.end(now, id, &said.map_or("invite_failed".to_owned(), reason_of));
                 }
             }
-            Some(Purpose::Change(id)) => self.change_unanswered(now, id),
+            Some(Purpose::Change(id)) => self.change_failed(now, tx, id, failure),
             Some(Purpose::Refer(id)) => {
-                self.refer_answered(now, id, Some(tx), Err("the far end did not answer the REFER"));
+                let why = match failure {
+                    Failure::Timeout => "the far end did not answer the REFER",
+                    Failure::Transport => "the far end cannot be reached",
+                };
+                self.refer_answered(now, id, Some(tx), Err(why));
+            }
+            Some(Purpose::Prack(id)) if failure == Failure::Transport => {
+                self.prack_undelivered(id, |prack, _| prack == Some(tx));
             }
             Some(Purpose::Info(id)) => self.info_answered(now, id, Err(failure)),
             Some(Purpose::Register(id)) => self.register_answered(now, id, tx, None),
-            Some(Purpose::LastNotify(id)) => self.referrer_told(now, id),
-            Some(Purpose::Abandoned | Purpose::Over) | None => {}
+            Some(Purpose::Notify(id, notice)) => self.notified_or_not(now, id, notice, Err(failure)),
+            Some(Purpose::Abandoned | Purpose::Over | Purpose::Prack(_)) | None => {}
         }
     }
 

@@ -8,6 +8,7 @@ use super::core::Gateway;
 use super::error::GatewayError;
 use super::leg::{LegId, Phase};
 use super::sending::What;
+use super::subscription::{State, event_of};
 use crate::base::time::Now;
 use crate::sip::transactions::{ClientId, ServerId};
 use crate::wire::replaces::{ReferTo, Replaces};
@@ -29,6 +30,15 @@ pub struct Transfer {
     replaced: Option<LegId>,
     /// It has failed then.
     pub(super) until: Instant,
+    /// Its subscription ends before that, and is to be extended then.
+    pub(super) extend_at: Option<Instant>,
+}
+
+impl Transfer {
+    /// The next moment something is due.
+    pub(super) fn deadline(&self) -> Instant {
+        self.extend_at.map_or(self.until, |at| at.min(self.until))
+    }
 }
 
 /// What a NOTIFY says of a transfer.
@@ -76,7 +86,8 @@ impl Gateway {
         self.publish(now, id, "leg.transfer_initiated", fields);
         let Some(leg) = self.legs.get_mut(id) else { return Ok(()) };
         let (replaced, until) = (replaced.map(|(l, _)| l), now.mono + OUTCOME);
-        leg.transfer = Some(Transfer { target: refer_to, refer: None, number: 0, replaced, until });
+        let (target, extend_at) = (refer_to, None);
+        leg.transfer = Some(Transfer { target, refer: None, number: 0, replaced, until, extend_at });
         self.reschedule(id);
         self.send_refer(now, id);
         self.drain(now);
@@ -113,7 +124,10 @@ impl Gateway {
         let (mut draft, hop) = dialog.request(&Method::Refer);
         let number = dialog.local_seq;
         if let Some(transfer) = &mut leg.transfer {
+            // The one that was challenged has made no subscription.
+            leg.subscribed.end(transfer.number);
             transfer.number = number;
+            leg.subscribed.begin(number);
         }
         draft.push("Refer-To", to);
         draft.push("Referred-By", referred_by);
@@ -155,13 +169,30 @@ impl Gateway {
             Ok(r) => format!("the far end refused the REFER: {} {}", r.code, r.reason),
             Err(why) => why.to_owned(),
         };
+        self.forget_subscription(id);
         self.transfer_failed(now, id, vec![("error", why.into())]);
     }
 
-    /// No outcome came in time.
+    /// No outcome came in time, or its subscription needs to be extended for that.
     pub(super) fn transfer_due(&mut self, now: Now, id: LegId) {
-        if self.legs.get(id).and_then(|l| l.transfer.as_ref()).is_some_and(|t| t.until <= now.mono) {
-            self.transfer_failed(now, id, vec![("error", "timeout".into())]);
+        let Some(transfer) = self.legs.get_mut(id).and_then(|l| l.transfer.as_mut()) else { return };
+        if transfer.until <= now.mono {
+            // What the far end still has to say of it gets 481, which ends it there too (RFC 6665 §4.1.3).
+            self.forget_subscription(id);
+            return self.transfer_failed(now, id, vec![("error", "timeout".into())]);
+        }
+        if transfer.extend_at.is_some_and(|at| at <= now.mono) {
+            transfer.extend_at = None;
+            let (number, left) = (transfer.number, transfer.until.saturating_duration_since(now.mono));
+            self.extend_subscription(now, id, number, left);
+        }
+    }
+
+    /// The subscription to the present transfer is over, or has never begun.
+    fn forget_subscription(&mut self, id: LegId) {
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        if let Some(transfer) = &leg.transfer {
+            leg.subscribed.end(transfer.number);
         }
     }
 
@@ -175,20 +206,30 @@ impl Gateway {
 
     /// NOTIFY in a call: news of a transfer.
     pub(super) fn notified(&mut self, now: Now, tx: ServerId, id: LegId, request: &Request) {
-        let event = request.common.headers.get("Event").unwrap_or_default();
-        if !event.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("refer") {
-            let Some(mut draft) = self.tx.draft(tx, 489, "Bad Event") else { return };
-            draft.push("Allow-Events", "refer");
-            return self.tx.respond(now.mono, tx, 489, &draft);
+        if event_of(request).is_none() {
+            return self.bad_event(now, tx);
         }
-        // An id names the REFER it is about (RFC 3515 §2.4.6); the first may go without.
-        let about = event.split(';').find_map(|p| p.trim().strip_prefix("id=")?.parse::<u32>().ok());
-        let present = self.legs.get(id).and_then(|l| l.transfer.as_ref());
-        if present.is_none_or(|t| about.is_some_and(|n| n != t.number)) {
+        let state = State::of(request);
+        let about = event_of(request).and_then(|id| id);
+        let Some(leg) = self.legs.get_mut(id) else { return };
+        let Some(number) = leg.subscribed.about(about) else {
             return self.respond_plain(now, tx, 481, "Subscription Does Not Exist");
+        };
+        if state.is_over {
+            leg.subscribed.end(number);
         }
+        // That of an earlier transfer may go on for a while after its outcome.
+        let present = leg.transfer.as_mut().filter(|t| t.number == number);
+        let is_present = present.is_some();
+        if let Some(transfer) = present {
+            transfer.extend_at =
+                state.extend_at(now.mono).filter(|_| state.ends_before(now.mono, transfer.until));
+        }
+        self.reschedule(id);
         self.respond_plain(now, tx, 200, "OK");
-        self.transfer_progressed(now, id, progress_of(request));
+        if is_present {
+            self.transfer_progressed(now, id, progress_of(request, state.is_over));
+        }
     }
 
     fn transfer_progressed(&mut self, now: Now, id: LegId, progress: Progress) {
@@ -220,7 +261,7 @@ impl Gateway {
 }
 
 /// Reads the body of a NOTIFY, a piece of a SIP message (RFC 3420), and whether it is the last.
-fn progress_of(request: &Request) -> Progress {
+fn progress_of(request: &Request, last: bool) -> Progress {
     let c = &request.common;
     let body = String::from_utf8_lossy(&c.body);
     let status = body.lines().next().and_then(|line| {
@@ -228,7 +269,5 @@ fn progress_of(request: &Request) -> Progress {
         let code = code.trim().parse::<u16>().ok().filter(|c| (100..700).contains(c))?;
         Some((code, reason.trim().to_owned()))
     });
-    let state = c.headers.get("Subscription-State").unwrap_or_default();
-    let last = state.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("terminated");
     Progress { status, last }
 }

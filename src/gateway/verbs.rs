@@ -3,11 +3,13 @@
 use std::net::IpAddr;
 
 use super::core::Gateway;
+use super::described::Described;
 use super::digits::Keys;
 use super::digits_out::InfoDigits;
 use super::error::GatewayError;
 use super::leg::{Kind, Leg, LegId, Phase};
 use super::snapshot::{LegView, view};
+use super::subscription::Subscribed;
 use crate::base::time::Now;
 use crate::sip::target::{Target, Transport};
 
@@ -46,6 +48,8 @@ impl Leg {
             auth: None,
             trunk: None,
             transfer: None,
+            subscribed: Subscribed::default(),
+            was_referred: false,
             referral: None,
             transferred: false,
             refusal: None,
@@ -63,6 +67,7 @@ impl Leg {
             port: None,
             slot: None,
             local: None,
+            described: Described::default(),
             stream: None,
             rate: 0,
             offer_in_ack: None,

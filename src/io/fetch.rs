@@ -9,6 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::disk;
 use super::http_client::HttpClient;
+use super::redirect::{self, MAX_REDIRECTS};
+use ureq::Body;
+use ureq::http::Response;
 
 /// Largest sound fetched, and all that are there at once, bytes.
 const MAX_SOUND: u64 = 64 * 1024 * 1024;
@@ -90,11 +93,7 @@ impl Sounds {
         name: &str,
         given_up: &AtomicBool,
     ) -> Result<Fetched, String> {
-        let reply = client.fetching().get(url).call().map_err(|e| e.to_string())?;
-        let status = reply.status().as_u16();
-        if status != 200 {
-            return Err(format!("the server answered {status}"));
-        }
+        let reply = request(client, url)?;
         if reply.body().content_length().is_some_and(|n| n > MAX_SOUND) {
             return Err(too_large());
         }
@@ -138,6 +137,36 @@ impl Sounds {
     pub fn dir(&self) -> &Path {
         &self.dir
     }
+}
+
+/// Asks for what a URL leads to, wherever it has moved; an answer that holds it.
+fn request(client: &HttpClient, url: &str) -> Result<Response<Body>, String> {
+    let mut url = url.to_owned();
+    for _ in 0..=MAX_REDIRECTS {
+        // Without a word on it, a server may send whatever coding it likes (RFC 9110 §12.5.3).
+        let asked = client.fetching().get(&url).header("Accept-Encoding", "identity");
+        let reply = asked.call().map_err(|e| e.to_string())?;
+        let status = reply.status().as_u16();
+        let field =
+            |name: &str| reply.headers().get(name).and_then(|v| std::str::from_utf8(v.as_bytes()).ok());
+        if redirect::is_redirect(status) {
+            let to = field("Location")
+                .ok_or_else(|| format!("the server answered {status} without a Location"))?;
+            url = redirect::target(&url, to)?;
+            continue;
+        }
+        // A class is understood by its first digit (RFC 9110 §15); these hold nothing, or a part nobody asked for.
+        if !(200..300).contains(&status) || matches!(status, 204..=206) {
+            return Err(format!("the server answered {status}"));
+        }
+        let coding = field("Content-Encoding").unwrap_or_default().trim();
+        if !coding.is_empty() && !coding.eq_ignore_ascii_case("identity") {
+            let coding = coding.escape_default();
+            return Err(format!("the server sends it as {coding}, though only identity was asked for"));
+        }
+        return Ok(reply);
+    }
+    Err(format!("more than {MAX_REDIRECTS} redirections"))
 }
 
 fn too_large() -> String {

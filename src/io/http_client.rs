@@ -103,8 +103,6 @@ impl Resolver for Guard {
 
 /// Longest a server may take for the head of its answer.
 const HEAD: Duration = Duration::from_secs(10);
-/// Redirections followed when a sound is fetched.
-const MAX_REDIRECTS: u32 = 5;
 
 /// Clients for both kinds of URL.
 #[derive(Debug, Clone)]
@@ -118,11 +116,12 @@ impl HttpClient {
     /// Clients that follow these rules; a whole exchange may take `patience`.
     #[must_use]
     pub fn new(rules: &Rules, patience: Duration) -> Self {
-        let make = |guard: bool, redirects: u32, idle: usize| {
+        let make = |guard: bool, idle: usize| {
             let config = Agent::config_builder()
                 .timeout_global(Some(patience))
                 .timeout_recv_response(Some(patience.min(HEAD)))
-                .max_redirects(redirects)
+                .max_redirects(0)
+                .max_redirects_will_error(false)
                 .http_status_as_error(false)
                 .proxy(None)
                 .user_agent(concat!("branchline/", env!("CARGO_PKG_VERSION")))
@@ -136,10 +135,10 @@ impl HttpClient {
             }
         };
         // Sounds are fetched seldom, and from servers that hang up as they like: a connection serves one of them.
-        Self { guarded: make(true, 0, 16), free: make(false, 0, 16), fetching: make(true, MAX_REDIRECTS, 0) }
+        Self { guarded: make(true, 16), free: make(false, 16), fetching: make(true, 0) }
     }
 
-    /// The client for sounds that an API client named: it follows redirections, each by the same rules.
+    /// The client for sounds that an API client named. Redirections are followed by who fetches, each by the same rules.
     #[must_use]
     pub fn fetching(&self) -> &Agent {
         &self.fetching

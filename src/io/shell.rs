@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -265,14 +266,15 @@ impl Shell {
         self.call(|gateway, now| gateway.handle_message(now, source, bytes));
     }
 
-    /// A peer cannot be reached; its connection may lead there `again`: it is opened under the name that it had.
-    pub fn unreachable(self: &Rc<Self>, target: Target, again: bool) {
+    /// A peer cannot be reached, or its `open` connection is lost; it may lead there `again`: it is opened under the name
+    /// that it had.
+    pub fn unreachable(self: &Rc<Self>, target: Target, again: bool, open: bool) {
         // Not from within a call of the gateway: sending may fail while it is being drained.
         let shell = Rc::clone(self);
         self.spawn(async move {
             shell.call(|gateway, now| {
                 target.conn.filter(|_| !again).into_iter().for_each(|conn| gateway.forget_connection(conn));
-                gateway.handle_unreachable(now, target);
+                gateway.handle_unreachable(now, target, open);
             })
         });
     }
@@ -419,6 +421,12 @@ impl Shell {
                 let Some(udp) = self.udp.iter().find(family) else { return };
                 if let Err(e) = udp.send(t.target.addr, &t.bytes) {
                     log::debug!(error:% = e; "udp send");
+                    // Broadcast, or what a filter forbids: it will never get there.
+                    if matches!(e.kind(), ErrorKind::PermissionDenied | ErrorKind::InvalidInput) {
+                        self.unreachable(t.target, true, false);
+                    } else {
+                        self.gateway.borrow_mut().handle_unsent(t.target);
+                    }
                 }
             }
         }

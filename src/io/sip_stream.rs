@@ -21,9 +21,9 @@ const IDLE: Duration = Duration::from_secs(3700);
 const FIRST_WORD: Duration = Duration::from_secs(32);
 /// TCP and TLS have this long to come up: less than a silent server has, so that UDP gets its turn after it.
 const CONNECT: Duration = Duration::from_secs(3);
-/// What was sent is acknowledged within this time, or the connection is gone: as long as a request waits for its answer
-/// (timers B and F, RFC 3261 §17.1), so that the next one goes another way.
-const UNHEARD: Duration = Duration::from_secs(32);
+/// What was sent is acknowledged within this time, or the connection is gone: sooner than a request gives up (timers B and
+/// F, 32 s, RFC 3261 §17.1), so that it goes another way in time, and a dead connection is not taken for a silent far end.
+const UNHEARD: Duration = Duration::from_secs(20);
 /// On connections that stay silent for this long a CRLF keeps the routers' memory fresh (RFC 5626 §4.4.1).
 const KEEP_ALIVE: Duration = Duration::from_secs(100);
 /// A far end that has answered keep-alives before and does not within this time is gone (RFC 5626 §4.4.1).
@@ -69,7 +69,7 @@ async fn accepted(shell: Rc<Shell>, stream: Stream, peer: Target, queue: Queue) 
     };
     match io {
         Some(io) => serve(shell, io, peer, queue).await,
-        None => close(&shell, peer),
+        None => close(&shell, peer, false),
     }
 }
 
@@ -81,7 +81,7 @@ pub fn send(shell: &Rc<Shell>, target: Target, bytes: Bytes) {
         Opening::Yes { peer, queue, name, lax } => {
             shell.spawn(connect(Rc::clone(shell), peer, queue, name, lax));
         }
-        Opening::Full => shell.unreachable(target, true),
+        Opening::Full => shell.unreachable(target, true, false),
     }
 }
 
@@ -90,9 +90,9 @@ async fn connect(shell: Rc<Shell>, peer: Target, queue: Queue, name: String, lax
         Some(Ok(io)) => serve(shell, io, peer, queue).await,
         Some(Err(e)) => {
             log::info!(error:% = e, transport = peer.transport.as_str(); "a sip connection cannot be opened");
-            close(&shell, peer);
+            close(&shell, peer, false);
         }
-        None => close(&shell, peer),
+        None => close(&shell, peer, false),
     }
 }
 
@@ -107,9 +107,10 @@ async fn open(shell: &Shell, peer: Target, name: String, lax: bool) -> std::io::
     Ok(Box::pin(shell.tls().connector(lax).connect(name, stream).await?))
 }
 
-fn close(shell: &Rc<Shell>, peer: Target) {
+/// A connection is no more; `open`: it was open.
+fn close(shell: &Rc<Shell>, peer: Target, open: bool) {
     let again = peer.conn.is_some_and(|id| shell.connections().borrow_mut().close(id));
-    shell.unreachable(peer, again);
+    shell.unreachable(peer, again, open);
 }
 
 async fn serve(shell: Rc<Shell>, io: Io, peer: Target, queue: Queue) {
@@ -121,7 +122,7 @@ async fn serve(shell: Rc<Shell>, io: Io, peer: Target, queue: Queue) {
         let _word = queue.given_up.recv().await;
     };
     smol::future::or(smol::future::or(read(&shell, &mut reader, peer, &heard), write), given_up).await;
-    close(&shell, peer);
+    close(&shell, peer, true);
     close_gently(reader, writer).await;
 }
 

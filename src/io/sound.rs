@@ -1,7 +1,7 @@
 //! Reads a sound file as one channel at a wanted rate, a piece at a time: WAV of many kinds, MP3, and bare samples.
 
 use std::fs::File;
-use std::io::{Cursor, Read as _};
+use std::io::{Cursor, Read as _, Seek as _, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -11,8 +11,11 @@ use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
-use symphonia::core::io::{MediaSource, MediaSourceStream, MediaSourceStreamOptions};
+use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
+
+use super::tags::{Untagged, sound_begins};
+use super::wav_reader::{ReadSeek, WavReader, is_wav};
 
 /// Input frames converted at a time.
 const CHUNK: usize = 1024;
@@ -49,6 +52,7 @@ impl Bare {
 /// Where samples come from.
 enum Source {
     Bare(File),
+    Wav(WavReader),
     Coded { format: Box<dyn FormatReader>, decoder: Box<dyn AudioDecoder>, track: u32, damaged: u32 },
 }
 
@@ -199,7 +203,19 @@ fn source(path: &Path, bare: Option<Bare>) -> Result<(Source, u32), String> {
     coded(Box::new(file))
 }
 
-fn coded(file: Box<dyn MediaSource>) -> Result<(Source, u32), String> {
+fn coded(mut file: Box<dyn ReadSeek>) -> Result<(Source, u32), String> {
+    let unreadable = |e: std::io::Error| format!("the sound cannot be read: {e}");
+    let start = sound_begins(&mut file).map_err(unreadable)?;
+    let mut head = [0; 12];
+    file.seek(SeekFrom::Start(start)).map_err(unreadable)?;
+    if file.read_exact(&mut head).is_ok() && is_wav(&head) {
+        file.seek(SeekFrom::Start(start)).map_err(unreadable)?;
+        let wav = WavReader::open(file)?;
+        checked_channels(wav.channels())?;
+        let rate = checked_rate(wav.rate())?;
+        return Ok((Source::Wav(wav), rate));
+    }
+    let file = Box::new(Untagged::new(file, start).map_err(unreadable)?);
     let stream = MediaSourceStream::new(file, MediaSourceStreamOptions::default());
     let (formats, meta) = (FormatOptions::default(), MetadataOptions::default());
     let opened = symphonia::default::get_probe().probe(&Hint::new(), stream, formats, meta);
@@ -217,11 +233,18 @@ fn coded(file: Box<dyn MediaSource>) -> Result<(Source, u32), String> {
     let decoder = symphonia::default::get_codecs().make_audio_decoder(parameters, &options);
     let decoder = decoder.map_err(|_| "a coding that is not played; PCM, float, A-law, µ-law and MP3 are")?;
     let channels = parameters.channels.as_ref().map_or(0, |c| c.count());
-    if channels > 2 {
-        return Err(format!("{channels} channels; one or two are played"));
-    }
+    // MP3 tells with its first frame.
+    checked_channels(channels.max(1))?;
     let rate = checked_rate(parameters.sample_rate.unwrap_or(0))?;
     Ok((Source::Coded { format, decoder, track: id, damaged: 0 }, rate))
+}
+
+fn checked_channels(channels: usize) -> Result<(), String> {
+    if (1..=2).contains(&channels) {
+        Ok(())
+    } else {
+        Err(format!("{channels} channels; one or two are played"))
+    }
 }
 
 fn checked_rate(rate: u32) -> Result<u32, String> {
@@ -243,6 +266,7 @@ impl Source {
                 let value = |b: &[u8; 2]| f32::from(i16::from_le_bytes(*b)) / 32_768.0;
                 Ok(bytes.as_chunks::<2>().0.iter().map(value).collect())
             }
+            Self::Wav(wav) => wav.frames(),
             Self::Coded { format, decoder, track, damaged } => loop {
                 let packet = match format.next_packet() {
                     Ok(Some(packet)) => packet,
@@ -435,7 +459,7 @@ mod tests {
         assert!(why(b"").contains("neither"));
         assert!(why(&logarithmic(6, 0, &[1; 99], 99)).contains("a sampling rate of 0 Hz"));
         assert!(why(&logarithmic(7, 4000, &[1; 99], 99)).contains("a sampling rate of 4000 Hz"));
-        assert!(why(&logarithmic(0x50, 8000, &[1; 99], 99)).contains("neither a WAV"));
+        assert!(why(&logarithmic(0x50, 8000, &[1; 99], 99)).contains("a coding that is not played"));
         // Cut short, or with a length that lies: what is there is played.
         assert_eq!(examine(logarithmic(7, 8000, &[1; 99], 4_000_000_000), 1 << 20), Ok(99));
         assert_eq!(examine(logarithmic(7, 8000, &[], 0), 1 << 20), Ok(0));

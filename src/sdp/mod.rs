@@ -18,7 +18,7 @@ pub use formats::{Formats, Meaning};
 pub use negotiated::{Direction, Keyed, Negotiated, accept};
 pub use numbers::Numbers;
 pub use offer::{Frame, Local, offer, offer_again};
-pub use parse::{Able, Description, SdpError};
+pub use parse::{Able, Description, Format, SdpError};
 
 /// Payload type we offer telephone-event under.
 pub const DTMF_PAYLOAD_TYPE: u8 = 101;

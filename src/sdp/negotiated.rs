@@ -176,15 +176,20 @@ pub fn accept(
 fn answered(answer: &Description, local: &Local, offered: &[Codec]) -> Formats {
     let codec_of = |f: &Format| f.codec().filter(|c| offered.contains(c));
     let mut formats = Formats::default();
-    for codec in answer.formats.iter().filter_map(codec_of) {
-        local.numbers.ours(codec).for_each(|n| formats.add(n, Meaning::Audio(codec)));
+    let codecs = || answer.formats.iter().filter_map(codec_of);
+    for codec in codecs() {
+        local.numbers.of(codec, true).for_each(|n| formats.add(n, Meaning::Audio(codec)));
     }
     let theirs = answer.formats.iter().filter_map(|f| Some((f.payload_type, Meaning::Audio(codec_of(f)?))));
     theirs.for_each(|(n, meaning)| formats.add(n, meaning));
     let others = answer.formats.iter().filter_map(|f| Some((f.payload_type, aside(f)?)));
     others.for_each(|(n, meaning)| formats.add(n, meaning));
+    // Then those that were given earlier in the session, and may be in what we have offered.
+    for codec in codecs() {
+        local.numbers.of(codec, false).for_each(|n| formats.add(n, Meaning::Audio(codec)));
+    }
     if answer.formats.iter().any(|f| aside(f) == Some(Meaning::Event)) {
-        local.numbers.our_events().for_each(|n| formats.add(n, Meaning::Event));
+        local.numbers.events().for_each(|n| formats.add(n, Meaning::Event));
     }
     formats.add_usual_noise();
     formats

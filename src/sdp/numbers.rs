@@ -95,15 +95,15 @@ impl Numbers {
         self.give(EVENT, usual, |c| c == clock, clock)
     }
 
-    /// Numbers of offers of ours for a codec.
-    pub(super) fn ours(&self, codec: Codec) -> impl Iterator<Item = u8> + '_ {
+    /// Numbers of a codec: those of offers of ours, or those that only the far end has used.
+    pub(super) fn of(&self, codec: Codec, ours: bool) -> impl Iterator<Item = u8> + '_ {
         let is = move |n: &&Number| n.name.eq_ignore_ascii_case(codec.name()) && codec.takes_clock(n.clock);
-        self.0.iter().filter(|n| n.ours).filter(is).map(|n| n.payload_type)
+        self.0.iter().filter(move |n| n.ours == ours).filter(is).map(|n| n.payload_type)
     }
 
-    /// Numbers of offers of ours for events.
-    pub(super) fn our_events(&self) -> impl Iterator<Item = u8> + '_ {
-        self.0.iter().filter(|n| n.ours && n.name == EVENT).map(|n| n.payload_type)
+    /// Numbers of events.
+    pub(super) fn events(&self) -> impl Iterator<Item = u8> + '_ {
+        self.0.iter().filter(|n| n.name == EVENT).map(|n| n.payload_type)
     }
 }
 
@@ -128,8 +128,8 @@ mod tests {
         // Again the same, whatever has come in between.
         n.note_theirs(&[theirs(97, "telephone-event", 8000)]);
         assert_eq!(n.of_events(8000, 101), Some((96, 8000)));
-        assert_eq!(n.ours(Codec::Opus).collect::<Vec<_>>(), [101]);
-        assert_eq!(n.our_events().collect::<Vec<_>>(), [96, 100]);
+        assert_eq!(n.of(Codec::Opus, true).collect::<Vec<_>>(), [101]);
+        assert_eq!(n.events().collect::<Vec<_>>(), [96, 100, 97]);
     }
 
     #[test]

@@ -29,6 +29,10 @@ pub struct ClientTx {
     /// TCP was our choice because of the size: UDP is tried when it fails.
     pub(super) may_fall_back: bool,
     pub(super) cancel_wanted: bool,
+    /// It has been sent again because its connection was lost.
+    pub(super) resent: bool,
+    /// As far as is known it has not reached the far end, or no response can come the way it went.
+    pub(super) undelivered: bool,
     /// ACKs to 2xx responses by the tag of the fork.
     pub(super) acks: Vec<(String, Transmit)>,
 }
@@ -123,6 +127,8 @@ impl Transactions {
             sent,
             may_fall_back,
             cancel_wanted: false,
+            resent: false,
+            undelivered: false,
             acks: Vec::new(),
         };
         let id = self.clients.insert(tx).or_else(|tx| {
@@ -221,8 +227,8 @@ impl Transactions {
         self.settle(Ref::Client(id));
     }
 
-    /// The shell could not deliver to `target`: a connection was refused or lost.
-    pub fn handle_unreachable(&mut self, now: Instant, target: Target) {
+    /// A connection to `target` could not be opened, or one that was `open` is lost.
+    pub fn handle_unreachable(&mut self, now: Instant, target: Target, open: bool) {
         let same = |t: &Target| {
             let on_it = t.conn.is_some() && t.conn == target.conn;
             t.transport == target.transport && (on_it || t.addr == target.addr)
@@ -230,17 +236,44 @@ impl Transactions {
         let hit: Vec<ClientId> =
             self.clients.iter().filter(|(_, tx)| same(&tx.target)).map(|(id, _)| id).collect();
         for id in hit {
-            self.fail_or_fall_back(now, id);
+            self.fail_or_fall_back(now, id, open);
         }
+        self.note_unanswerable(same);
     }
 
-    fn fail_or_fall_back(&mut self, now: Instant, id: ClientId) {
+    /// The operating system did not take a datagram for `target`: it is as good as lost, and repeated like one. Whoever
+    /// waits for its answer hears in the end that it could not be delivered, not that nobody answered.
+    pub fn handle_unsent(&mut self, target: Target) {
+        let same = |t: &Target| (t.transport, t.addr) == (target.transport, target.addr);
+        let hit: Vec<ClientId> =
+            self.clients.iter().filter(|(_, tx)| same(&tx.target)).map(|(id, _)| id).collect();
+        for tx in hit {
+            self.clients.get_mut(tx).into_iter().for_each(|tx| tx.undelivered = true);
+        }
+        self.note_unanswerable(same);
+    }
+
+    /// True when a request is not known to have reached the far end.
+    #[must_use]
+    pub fn is_undelivered(&self, id: ClientId) -> bool {
+        self.clients.get(id).is_some_and(|tx| tx.undelivered)
+    }
+
+    fn fail_or_fall_back(&mut self, now: Instant, id: ClientId, open: bool) {
         let Some(tx) = self.clients.get_mut(id) else { return };
         if !tx.machine.waits() {
+            tx.undelivered = true;
             return;
         }
         if tx.may_fall_back && !tx.cancel_wanted {
             self.relaunch_over_udp(now, id);
+            return;
+        }
+        // The same request, branch and all, over a new connection: a far end that has got it knows it again.
+        if open && !tx.resent {
+            tx.resent = true;
+            let transmit = Transmit { target: tx.target, bytes: Bytes::from(tx.sent.to_bytes()) };
+            self.out.push_back(transmit);
             return;
         }
         match &mut tx.machine {

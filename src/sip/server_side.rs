@@ -23,7 +23,13 @@ pub struct ServerTx {
     /// Tag of all our responses.
     pub(super) tag: String,
     pub(super) reply_to: Target,
+    /// Messages sent since one could not be delivered, if that was ever so.
+    pub(super) failing: Option<u8>,
 }
+
+/// A response that is repeated so often after the last failure has found its way, as far as is known. A connection that
+/// nobody refuses or accepts takes a few seconds to fail, and repetitions are at most 4 s apart.
+const FOUND_ITS_WAY: u8 = 3;
 
 #[derive(Debug)]
 pub(super) enum ServerMachine {
@@ -99,6 +105,30 @@ impl Transactions {
         self.settle(Ref::Server(id));
     }
 
+    /// The far end of a transaction has sent something along `source`: a connection opened anew takes the place of the
+    /// one that its request came along (RFC 3261 §18.2.2).
+    pub fn answer_along(&mut self, id: ServerId, source: Target) {
+        let Some(tx) = self.servers.get_mut(id) else { return };
+        let same = tx.reply_to.transport == source.transport && tx.reply_to.addr.ip() == source.addr.ip();
+        if same && source.transport.is_reliable() && source.conn.is_some() {
+            tx.reply_to.conn = source.conn;
+        }
+    }
+
+    /// Responses that go to where nothing can be delivered.
+    pub(super) fn note_unanswerable(&mut self, same: impl Fn(&Target) -> bool) {
+        let hit: Vec<ServerId> =
+            self.servers.iter().filter(|(_, tx)| same(&tx.reply_to)).map(|(id, _)| id).collect();
+        for id in hit {
+            self.servers.get_mut(id).into_iter().for_each(|tx| tx.failing = Some(0));
+        }
+    }
+
+    /// True when the response of a transaction could not be delivered of late.
+    pub(super) fn is_unanswerable(&self, id: ServerId) -> bool {
+        self.servers.get(id).and_then(|tx| tx.failing).is_some_and(|since| since < FOUND_ITS_WAY)
+    }
+
     /// The ACK to the 2xx of `id` has come.
     pub fn confirm(&mut self, id: ServerId) {
         if let Some(ServerTx { machine: ServerMachine::Invite(m), .. }) = self.servers.get_mut(id) {
@@ -168,6 +198,7 @@ impl Transactions {
     fn handle_new(&mut self, now: Instant, request: Box<Request>, source: Target) {
         let key = ServerKey::of(&request);
         if let Some(id) = self.server_keys.get(&key).copied() {
+            self.answer_along(id, source);
             match self.servers.get_mut(id).map(|tx| &mut tx.machine) {
                 Some(ServerMachine::Invite(m)) => m.handle_request(),
                 Some(ServerMachine::Other(m)) => m.handle_request(),
@@ -192,7 +223,9 @@ impl Transactions {
         let reply_to = reply_target(&request, source);
         let tag = self.rng.token();
         let copy = request.as_ref().clone();
-        let tx = ServerTx { machine, key: key.clone(), merge: merge.clone(), request: copy, tag, reply_to };
+        let (key_of, merge_of) = (key.clone(), merge.clone());
+        let tx =
+            ServerTx { machine, key: key_of, merge: merge_of, request: copy, tag, reply_to, failing: None };
         let Ok(id) = self.servers.insert(tx) else {
             self.counters.overload += 1;
             let tag = self.rng.token();

@@ -42,8 +42,8 @@ pub enum Event {
     Response(ClientId, Box<Response>),
     /// No response will come.
     Failed(ClientId, Failure),
-    /// No ACK came for our final response to an INVITE.
-    AckMissing(ServerId),
+    /// No ACK came for our final response to an INVITE: nobody answered, or the response could not be delivered.
+    AckMissing(ServerId, Failure),
     /// Nothing more will be heard of this client transaction.
     Gone(ClientId),
 }
@@ -137,14 +137,19 @@ impl Transactions {
 
     /// Drains a machine, notes its next deadline, removes it when it is done.
     pub(super) fn settle(&mut self, r: Ref) {
+        let failure = self.failure_of(r);
         let Some((machine, target)) = machine_of(&mut self.clients, &mut self.servers, r) else { return };
+        let mut sent = false;
         while let Some(out) = machine.poll() {
             match (out, r) {
-                (Output::Transmit(bytes), _) => self.out.push_back(Transmit { target, bytes }),
-                (Output::TimedOut, Ref::Client(id)) => {
-                    self.events.push_back(Event::Failed(id, Failure::Timeout));
+                (Output::Transmit(bytes), _) => {
+                    sent = true;
+                    self.out.push_back(Transmit { target, bytes });
                 }
-                (Output::AckMissing, Ref::Server(id)) => self.events.push_back(Event::AckMissing(id)),
+                (Output::TimedOut, Ref::Client(id)) => self.events.push_back(Event::Failed(id, failure)),
+                (Output::AckMissing, Ref::Server(id)) => {
+                    self.events.push_back(Event::AckMissing(id, failure));
+                }
                 (Output::TimedOut, Ref::Server(_)) | (Output::AckMissing, Ref::Client(_)) => {}
             }
         }
@@ -152,6 +157,28 @@ impl Transactions {
         self.deadlines.set(r, next.map(|(at, _)| at));
         if over {
             self.remove(r);
+        } else if sent {
+            self.note_sent(r);
+        }
+    }
+
+    /// Why a transaction whose time is over has failed.
+    fn failure_of(&self, r: Ref) -> Failure {
+        let undelivered = match r {
+            Ref::Client(id) => self.is_undelivered(id),
+            Ref::Server(id) => self.is_unanswerable(id),
+        };
+        if undelivered { Failure::Transport } else { Failure::Timeout }
+    }
+
+    /// What was sent last may have arrived, until the shell says otherwise.
+    fn note_sent(&mut self, r: Ref) {
+        match r {
+            Ref::Client(id) => self.clients.get_mut(id).into_iter().for_each(|tx| tx.undelivered = false),
+            Ref::Server(id) => {
+                let failing = self.servers.get_mut(id).and_then(|tx| tx.failing.as_mut());
+                failing.into_iter().for_each(|since| *since = since.saturating_add(1));
+            }
         }
     }
 

@@ -8,6 +8,11 @@ use crate::phone::Phone;
 
 /// An authority, a certificate of ours for 127.0.0.1 and localhost, and one file with certificate and key for the phone.
 pub fn make_certificates(dir: &Path) {
+    make_certificates_for(dir, "IP:127.0.0.1,DNS:localhost");
+}
+
+/// The same for these names.
+fn make_certificates_for(dir: &Path, names: &str) {
     let openssl = |arguments: &str| {
         let ran = Command::new("openssl")
             .args(arguments.split(' '))
@@ -16,7 +21,7 @@ pub fn make_certificates(dir: &Path) {
             .status();
         assert!(ran.expect("openssl is installed by `make test`").success(), "openssl {arguments}");
     };
-    std::fs::write(dir.join("names"), "subjectAltName=IP:127.0.0.1,DNS:localhost\n").unwrap();
+    std::fs::write(dir.join("names"), format!("subjectAltName={names}\n")).unwrap();
     openssl("req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=ca");
     openssl("req -newkey rsa:2048 -nodes -keyout gw.key -out gw.csr -subj /CN=gateway");
     openssl(
@@ -29,6 +34,10 @@ pub fn make_certificates(dir: &Path) {
 
 fn settings(dir: &Path, more: &str) -> String {
     make_certificates(dir);
+    settings_of(dir, more)
+}
+
+fn settings_of(dir: &Path, more: &str) -> String {
     let dir = dir.display();
     format!(
         "[sip]\n{more}\n[sip.tls]\nport = 0\ncert = \"{dir}/gw.pem\"\nkey = \"{dir}/gw.key\"\nca = \"{dir}/ca.pem\"\n"
@@ -166,4 +175,25 @@ fn a_server_whose_authority_nobody_trusts_is_not_called() {
         office.originate(r#"{"type":"sip","uri":"sip:safe@127.0.0.1:5651;transport=tls","ring_timeout":3}"#);
     _phone.wait("incoming");
     assert_eq!(office.ended(&leg), "ring_timeout");
+}
+
+#[test]
+fn a_server_is_known_by_a_sip_uri_of_its_certificate_or_by_its_name() {
+    for (port, names, known) in [
+        (5660, "URI:sip:localhost", true),
+        (5664, "URI:sip:elsewhere.example,DNS:localhost", false),
+        (5668, "URI:sip:anna@localhost", false),
+    ] {
+        let office = Office::open_with(&format!("tls-name-{port}"), &[], |dir| {
+            make_certificates_for(dir, names);
+            settings_of(dir, "")
+        });
+        let mut phone = secure_phone(&office, port, "mediaenc=srtp-mand");
+        let uri = format!("sips:safe@localhost:{}", port + 1);
+        let leg = office.originate(&format!(r#"{{"type":"sip","uri":"{uri}","ring_timeout":3}}"#));
+        if known {
+            phone.wait("incoming");
+        }
+        assert_eq!(office.ended(&leg), if known { "ring_timeout" } else { "invite_failed" }, "{names}");
+    }
 }

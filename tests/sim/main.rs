@@ -16,20 +16,25 @@
 )]
 
 mod calls;
+mod crossing;
 mod digest;
 mod dtmf;
 mod failover;
 mod guard;
+mod hand;
 mod hold;
 mod net;
 mod offers;
+mod origin;
 mod paths;
 mod phone;
 mod prack;
 mod register;
 mod reinvite;
 mod session;
+mod subscription;
 mod timers;
 mod transfer;
+mod transport;
 mod trusted;
 mod webhooks;

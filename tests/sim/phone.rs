@@ -195,7 +195,7 @@ impl Phone {
                     let draft = self.tx.draft(id, 487, "Terminated").unwrap();
                     self.tx.respond(now, id, 487, &draft);
                 }
-                Event::Failed(..) | Event::AckMissing(_) | Event::Gone(_) => {}
+                Event::Failed(..) | Event::AckMissing(..) | Event::Gone(_) => {}
             }
         }
     }
