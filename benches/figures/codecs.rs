@@ -86,11 +86,11 @@ fn voice(codec: Codec) -> Vec<Vec<u8>> {
 pub fn agreed(codec: Codec, at: SocketAddr) -> Negotiated {
     Negotiated {
         codec,
+        clock: codec.clock(),
+        formats: branchline::sdp::Formats::of(codec, codec.payload_type(), &[101]),
         wishes: Wishes::default(),
-        offered: false,
         payload_out: codec.payload_type(),
-        payload_in: codec.payload_type(),
-        dtmf: Some(branchline::sdp::Dtmf { payload_type: 101, clock: codec.clock() }),
+        dtmf: Some(branchline::sdp::Dtmf::new(101, codec.clock())),
         rtp: at,
         rtcp: at,
         rtcp_mux: true,

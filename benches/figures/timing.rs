@@ -145,10 +145,10 @@ fn stream(port: u16) -> Negotiated {
     let at = SocketAddr::new(LOCAL, port);
     Negotiated {
         codec: Codec::Pcmu,
+        clock: 8000,
+        formats: branchline::sdp::Formats::of(Codec::Pcmu, 0, &[]),
         wishes: Wishes::default(),
-        offered: false,
         payload_out: 0,
-        payload_in: 0,
         dtmf: None,
         rtp: at,
         rtcp: SocketAddr::new(LOCAL, port + 1),

@@ -17,7 +17,7 @@ use branchline::rtp::sequence::{Arrival, Sequence};
 use branchline::rtp::sources::Sources;
 use branchline::rtp::srtp::Context;
 use branchline::rtp::{rtcp as reports, telephone_event};
-use branchline::sdp::{self, Description, Direction, Frame, Local};
+use branchline::sdp::{self, Description, Direction, Local};
 use branchline::sip::digest::{Authentication, Credentials, Secret, expected};
 use branchline::sip::session_timer::{self, SessionExpires};
 use branchline::wire::authorization::Authorization;
@@ -134,16 +134,8 @@ pub fn typed_headers(data: &[u8]) {
 }
 
 fn local(srtp: Srtp) -> Local {
-    Local {
-        session_id: 1,
-        version: 1,
-        address: IpAddr::from([10, 0, 0, 1]),
-        port: 4000,
-        frame: Frame::default(),
-        srtp,
-        keys: Some(Box::new(OurKeys::random(&mut Rng::from_number(1)))),
-        offers_keys: true,
-    }
+    let keys = Some(Box::new(OurKeys::random(&mut Rng::from_number(1))));
+    Local { srtp, keys, offers_keys: true, ..Local::at(IpAddr::from([10, 0, 0, 1]), 4000) }
 }
 
 /// An offer that is taken gets an answer that can be read and that its other end agrees with.
@@ -151,15 +143,15 @@ pub fn session(data: &[u8]) {
     let Ok(offer) = Description::parse(data) else { return };
     let far = IpAddr::from([10, 0, 0, 2]);
     for srtp in [Srtp::Off, Srtp::Optional, Srtp::Required] {
-        let ours = local(srtp);
+        let mut ours = local(srtp);
         if let Ok((answer, agreed)) = sdp::answer(&offer, &ours, Codec::ALL, Direction::SendRecv, far) {
             let back = Description::parse(answer.as_bytes()).expect("our answer can be read");
             assert_eq!(back.lines.len(), offer.lines.len(), "{answer}");
             assert_eq!(back.formats.first().map(|f| f.payload_type), Some(agreed.payload_out), "{answer}");
             assert!((10..=60).contains(&agreed.ptime), "{agreed:?}");
-            assert!(
-                Description::parse(sdp::offer_again(&ours, &agreed, Direction::SendOnly).as_bytes()).is_ok()
-            );
+            ours.follow(&offer);
+            let again = sdp::offer_again(&mut ours, &agreed, Direction::SendOnly);
+            assert!(Description::parse(again.as_bytes()).is_ok(), "{again}");
         }
         let _accepted = sdp::accept(&offer, &ours, Codec::ALL, true, far);
     }
@@ -191,7 +183,7 @@ pub fn rtp(data: &[u8]) {
             }
             reception.note(arrival, p.timestamp, now, 8000, true);
             if let Arrival::Begins(sequence) | Arrival::Continues(sequence) = arrival {
-                playout.insert(sequence, p.timestamp, p.payload, now);
+                playout.insert(sequence, p.timestamp, Some(codec), p.payload, now);
             }
         }
         now += u64::from(head[0]) * 400_000;

@@ -286,7 +286,7 @@ static ROUTES: &[Route] = &[
         Op::Dtmf,
         "Send digits",
         Some(schema::<SendDtmf>),
-        &[DONE, BAD, NOT_FOUND, FAILED],
+        &[DONE, BAD, NOT_FOUND, CONFLICT, FAILED],
     ),
     route(
         "POST",

@@ -62,6 +62,12 @@ impl Codec {
         }
     }
 
+    /// True for clocks that an rtpmap may name with it: some products describe G.722 by its sampling rate, 16,000 Hz.
+    #[must_use]
+    pub fn takes_clock(self, clock: u32) -> bool {
+        clock == self.clock() || (self == Self::G722 && clock == self.sample_rate())
+    }
+
     /// Sampling rate of the decoded audio, Hz.
     #[must_use]
     pub fn sample_rate(self) -> u32 {

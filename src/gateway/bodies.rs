@@ -5,10 +5,9 @@ use serde_json::{Value, json};
 use super::core::Gateway;
 use super::outside::ACCEPT;
 use crate::base::time::Now;
-use crate::sdp::{Description, SdpError};
+use crate::sdp::{Able, Description, SdpError};
 use crate::sip::transactions::ServerId;
 use crate::wire::body::is_encoded;
-use crate::wire::crypto::Srtp;
 use crate::wire::message::Common;
 use crate::wire::{Body, Request};
 
@@ -30,8 +29,8 @@ fn is_known(media_type: &str) -> bool {
 }
 
 /// The offer in a request; `None` when it has none.
-pub(super) fn offer_of(request: &Request, srtp: Srtp) -> Result<Option<Description>, SdpError> {
-    description(&request.common, "", |sdp| Description::parse_for(sdp, srtp))
+pub(super) fn offer_of(request: &Request, able: &Able<'_>) -> Result<Option<Description>, SdpError> {
+    description(&request.common, "", |sdp| Description::parse_for(sdp, able))
 }
 
 /// The answer in a response or an ACK; `None` when it has none. Some leave out what their body is.

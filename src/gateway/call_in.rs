@@ -27,13 +27,10 @@ impl Gateway {
     pub(super) fn invited(&mut self, now: Now, tx: ServerId, request: &Request, source: Target) {
         let trunk = self.trunk_of(source, request);
         let srtp = self.srtp_of(trunk);
-        let offer = match offer_of(request, srtp) {
+        let offer = match offer_of(request, &self.able_to_begin(srtp)) {
             Ok(offer) => offer,
             Err(e) => return self.refuse_sdp(now, tx, &e),
         };
-        if let Some(Err(e)) = offer.as_ref().map(|o| o.is_encrypted(srtp)) {
-            return self.refuse_sdp(now, tx, &e);
-        }
         if self.is_full() {
             return self.refuse_call(now, tx, 503, "Service Unavailable");
         }
@@ -121,7 +118,10 @@ impl Gateway {
             SdpError::NoAudio => (488, "Not Acceptable Here", 304),
             SdpError::Profile(_) | SdpError::NoKeys => (488, "Not Acceptable Here", 302),
             SdpError::NoCodec => (488, "Not Acceptable Here", 305),
+            SdpError::Network(_) => (488, "Not Acceptable Here", 300),
             SdpError::Address => (488, "Not Acceptable Here", 301),
+            SdpError::Multicast => (488, "Not Acceptable Here", 330),
+            SdpError::NoPort => (503, "Service Unavailable", 399),
         };
         *self.counters.refused.entry(code).or_default() += 1;
         let Some(mut draft) = self.tx.draft(tx, code, reason) else { return };
@@ -225,13 +225,13 @@ impl Gateway {
         };
         match body {
             Ok(body) => self.send_answer(now, id, tx, body, offer.is_none()),
-            Err(e @ (SdpError::NoCodec | SdpError::Profile(_) | SdpError::NoKeys | SdpError::NoAudio)) => {
-                self.refuse_sdp(now, tx, &e);
-                self.end(now, id, "not_acceptable");
-            }
-            Err(SdpError::Malformed | SdpError::Address | SdpError::NotAnAnswer) => {
+            Err(SdpError::Malformed | SdpError::NoPort | SdpError::NotAnAnswer) => {
                 self.refuse_call(now, tx, 503, "Service Unavailable");
                 self.end(now, id, "service_unavailable");
+            }
+            Err(e) => {
+                self.refuse_sdp(now, tx, &e);
+                self.end(now, id, "not_acceptable");
             }
         }
         self.drain(now);
@@ -264,15 +264,16 @@ impl Gateway {
 
     /// Our answer to an offer, from a port of ours; notes what is agreed.
     pub(super) fn answer_offer(&mut self, id: LegId, offer: &Description) -> Result<String, SdpError> {
-        let peer = offer.address.or_else(|| self.legs.get(id)?.flow.map(|f| f.addr.ip()));
+        let stated = offer.address.filter(|ip| !ip.is_unspecified());
+        let peer = stated.or_else(|| self.legs.get(id)?.flow.map(|f| f.addr.ip()));
         self.take_port(id, peer)?;
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
-        let local = leg.local.as_ref().ok_or(SdpError::Address)?;
+        let local = leg.local.as_ref().ok_or(SdpError::NoPort)?;
         let fallback = leg.flow.map_or(local.address, |f| f.addr.ip());
         let (text, stream) = sdp::answer(offer, local, &leg.codecs, Direction::SendRecv, fallback)?;
         leg.stream = Some(stream);
         leg.described.begin(&text);
-        leg.local.iter_mut().for_each(|l| l.frame = offer.frame());
+        leg.local.iter_mut().for_each(|l| l.follow(offer));
         Ok(text)
     }
 
@@ -286,7 +287,7 @@ impl Gateway {
         let peer = self.legs.get(id).and_then(|l| l.flow).map(|f| f.addr.ip());
         self.take_port(id, peer)?;
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
-        let local = leg.local.as_ref().ok_or(SdpError::Address)?;
+        let local = leg.local.as_mut().ok_or(SdpError::NoPort)?;
         let text = sdp::offer(local, &leg.codecs, Direction::SendRecv);
         leg.described.begin(&text);
         Ok(text)
@@ -300,17 +301,15 @@ impl Gateway {
         if leg.local.is_some() {
             return Ok(());
         }
-        let port = self.ports.take(peer).ok_or(SdpError::Address)?;
+        let port = self.ports.take(peer).ok_or(SdpError::NoPort)?;
         let far_end = leg.flow.map(|f| f.addr.ip()).or(peer);
+        let address = far_end.map_or(port.address, |ip| self.tx.locals().seen_by(port.address, ip));
         leg.local = Some(Local {
             session_id,
-            version: 1,
-            address: far_end.map_or(port.address, |ip| self.tx.locals().seen_by(port.address, ip)),
-            port: port.port,
             frame: Frame::to_offer(srtp),
             srtp,
             keys: (srtp != Srtp::Off).then(|| Box::new(OurKeys::random(&mut self.rng))),
-            offers_keys: false,
+            ..Local::at(address, port.port)
         });
         leg.port = Some(port);
         let flow = leg.flow;

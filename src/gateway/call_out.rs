@@ -187,7 +187,7 @@ impl Gateway {
         let pinned = inviting.pinned;
         inviting.cseq += 1;
         let (request, cseq) = (inviting.request.clone(), inviting.cseq);
-        let Some(local) = &leg.local else { return };
+        let Some(local) = &mut leg.local else { return };
         let body = sdp::offer(local, &leg.codecs, Direction::SendRecv);
         leg.described.begin(&body);
         let mut draft = self.invite_draft(&request, cseq, target, body);

@@ -14,7 +14,7 @@ use super::sending::{Purpose, What};
 use crate::base::time::Now;
 use crate::codec::Codec;
 use crate::media::command::Command;
-use crate::sdp::{self, Description, Direction, Local, Negotiated, SdpError};
+use crate::sdp::{self, Description, Direction, Format, Local, SdpError};
 use crate::sip::dialog::Dialog;
 use crate::sip::transactions::{ClientId, Failure};
 use crate::wire::{Method, Response};
@@ -334,15 +334,11 @@ impl Gateway {
     fn answer_to_change(&mut self, id: LegId, response: &Response, local: Local) -> Result<(), SdpError> {
         let answer = answer_of(&response.common)?.ok_or(SdpError::Malformed)?;
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
-        let agreed = leg.stream.ok_or(SdpError::Malformed)?;
         let fallback = leg.flow.map_or(local.address, |f| f.addr.ip());
         // A refresh offers again what was offered first, which may be more than was agreed.
         let offer = Description::parse(leg.described.last().as_bytes())?;
-        let offered = offer.formats.iter().filter_map(|f| Codec::by_name(&f.name));
-        let offered: Vec<Codec> = offered.chain([agreed.codec]).collect();
-        let stream = sdp::accept(&answer, &local, &offered, offer.rtcp_mux, fallback)?;
-        let same = stream.codec == agreed.codec;
-        leg.stream = Some(if same { Negotiated { payload_in: agreed.payload_in, ..stream } } else { stream });
+        let offered: Vec<Codec> = offer.formats.iter().filter_map(Format::codec).collect();
+        leg.stream = Some(sdp::accept(&answer, &local, &offered, offer.rtcp_mux, fallback)?);
         leg.local = Some(local);
         leg.described.agree();
         Ok(())

@@ -82,19 +82,9 @@ fn under_version(text: &str, version: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sdp::Frame;
 
     fn local() -> Local {
-        Local {
-            session_id: 7,
-            version: 1,
-            address: "10.0.0.1".parse().unwrap(),
-            port: 4000,
-            frame: Frame::default(),
-            srtp: crate::wire::crypto::Srtp::Off,
-            keys: None,
-            offers_keys: false,
-        }
+        Local { session_id: 7, ..Local::at("10.0.0.1".parse().unwrap(), 4000) }
     }
 
     fn text(local: &Local, direction: &str) -> String {

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::core::Gateway;
+use super::digits_taken::check_taken;
 use super::error::GatewayError;
 use super::leg::{Leg, LegId};
 use super::sending::What;
@@ -71,7 +72,7 @@ impl Gateway {
     ///
     /// # Errors
     /// No such leg (404); a character that is no digit, or too many (400); no media (500); the far end holds the call, or
-    /// takes no events where nothing else is allowed (409).
+    /// takes no events where nothing else is allowed, or not these (409).
     pub fn send_digits(&mut self, now: Now, name: &str, digits: &str) -> Result<(), GatewayError> {
         let id = self.find(name)?;
         let digits = check_digits(digits)?;
@@ -83,7 +84,11 @@ impl Gateway {
         if !leg.takes_digits() {
             return conflict("the far end holds the call and takes no digits: try again when it has resumed");
         }
-        if self.dtmf_mode(leg) == DtmfMode::Rfc4733 && stream.dtmf.is_none() {
+        let mode = self.dtmf_mode(leg);
+        if let (DtmfMode::Auto | DtmfMode::Rfc4733, Some(events)) = (mode, &stream.dtmf) {
+            check_taken(events, &digits)?;
+        }
+        if mode == DtmfMode::Rfc4733 && stream.dtmf.is_none() {
             return conflict(
                 "the far end takes no telephone-events, and dtmf = \"rfc4733\" allows nothing else",
             );

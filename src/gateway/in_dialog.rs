@@ -123,11 +123,7 @@ impl Gateway {
             self.refuse_body(now, tx, code, reason);
             return None;
         }
-        // As when the call began, whatever has become of its trunk.
-        let leg = self.legs.get(id);
-        let begun = leg.and_then(|l| l.local.as_ref()).map(|l| l.srtp);
-        let srtp = begun.unwrap_or_else(|| self.srtp_of(leg.and_then(|l| l.trunk)));
-        offer_of(request, srtp).inspect_err(|e| self.refuse_sdp(now, tx, e)).ok()
+        offer_of(request, &self.able_in_call(id)).inspect_err(|e| self.refuse_sdp(now, tx, e)).ok()
     }
 
     pub(super) fn answer_change(&mut self, id: LegId, offer: &Description) -> Result<String, SdpError> {
@@ -136,7 +132,8 @@ impl Gateway {
         let local = leg.local.as_mut().ok_or(SdpError::Malformed)?;
         let fallback = leg.flow.map_or(local.address, |f| f.addr.ip());
         let mut next = local.clone();
-        next.frame = offer.frame();
+        leg.stream.iter().for_each(|s| next.remember(s));
+        next.follow(offer);
         renew_keys(&mut next, leg.stream.and_then(|s| s.srtp), &mut self.rng);
         let codecs = &leg.codecs;
         let (text, stream) =
@@ -155,8 +152,14 @@ impl Gateway {
         renew_keys(local, keyed, &mut self.rng);
         // What is encrypted stays so.
         let offers = local.offers_keys || keyed.is_some();
+        leg.stream.iter().for_each(|s| local.remember(s));
         let codecs = &leg.codecs;
-        let offer = |l: &Local| sdp::offer(&Local { offers_keys: offers, ..l.clone() }, codecs, wanted);
+        let offer = |l: &mut Local| {
+            let as_before = std::mem::replace(&mut l.offers_keys, offers);
+            let text = sdp::offer(l, codecs, wanted);
+            l.offers_keys = as_before;
+            text
+        };
         leg.described.next(local, |l| Ok((offer(l), ()))).map(|(text, ())| text)
     }
 

@@ -16,8 +16,6 @@ use rustix::time::{Timespec, clock_gettime};
 
 use super::recv_batch;
 use super::rtp_ports::{Pair, PortPool};
-use crate::codec::Codec;
-use crate::codec::opus::Wishes;
 use crate::config::Config;
 use crate::dsp::resample::Resampler;
 use crate::dsp::tone::ToneGenerator;
@@ -62,6 +60,14 @@ impl Pulse {
     }
 }
 
+/// What a leg's coders were made for.
+#[derive(Debug)]
+struct Coded {
+    stream: Negotiated,
+    /// The leg's rate, Hz.
+    rate: u32,
+}
+
 /// The control thread's end.
 #[derive(Debug)]
 pub struct MediaThread {
@@ -71,7 +77,7 @@ pub struct MediaThread {
     reports: Consumer<Report<Pair>>,
     pulse: Arc<Pulse>,
     /// What the legs' coders were made for, and the legs' rates.
-    coded: BTreeMap<Slot, (Codec, Wishes, u32)>,
+    coded: BTreeMap<Slot, Coded>,
     complexity: u8,
     comfort_noise: bool,
     /// Far ends may be behind routers that give them other ports.
@@ -169,7 +175,7 @@ impl MediaThread {
     }
 
     fn coders(&mut self, slot: Slot, stream: &Negotiated, rate: u32) -> Box<Coders> {
-        self.coded.insert(slot, (stream.codec, stream.wishes, rate));
+        self.coded.insert(slot, Coded { stream: *stream, rate });
         Box::new(Coders::new(stream, rate, self.complexity))
     }
 
@@ -187,8 +193,8 @@ impl MediaThread {
                 Order::Open(slot, Box::new(leg))
             }
             Command::Update { slot, stream, signalling } => {
-                let (codec, wishes, rate) = *self.coded.get(&slot)?;
-                let same = (codec, wishes) == (stream.codec, stream.wishes);
+                let coded = self.coded.get(&slot)?;
+                let (same, rate) = (Coders::can_go_on(&coded.stream, &stream), coded.rate);
                 let coders = (!same).then(|| self.coders(slot, &stream, rate));
                 Order::Update(slot, Box::new(Refit { stream, signalling, coders }))
             }

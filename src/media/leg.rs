@@ -4,17 +4,15 @@ use std::net::{IpAddr, SocketAddr};
 
 use rtrb::Producer;
 
+pub use super::coders::Coders;
 use super::command::{Fact, Quality, RoomSlot, Slot};
 use super::crypt::Crypt;
 use super::ears::Ears;
 use super::order::{Converters, Refit, Report};
-use super::playout::Playout;
 use super::send::Sending;
 use super::share::Part;
 use super::turns::touch;
 use super::wire::{Batch, Datagram, Wire};
-use crate::codec::coder::Encoder;
-use crate::dsp::resample::Resampler;
 use crate::dsp::{MAX_FRAME, frame_len};
 use crate::rtp::lock::{Content, RtpSource, SourceLock, Verdict};
 use crate::rtp::packet::Packet;
@@ -23,41 +21,13 @@ use crate::rtp::sequence::Arrival;
 use crate::rtp::sources::Sources;
 use crate::rtp::telephone_event::Event;
 use crate::rtp::{emodel, rtcp};
-use crate::sdp::Negotiated;
+use crate::sdp::{Meaning, Negotiated};
 
 /// Batches of datagrams taken in one tick at most: over 12,000 a second.
 const MAX_BATCHES: usize = 16;
 
-/// The payload type of comfort noise beside codecs of a clock of 8,000 Hz (RFC 3389 §4), which some send unasked.
-const COMFORT_NOISE: u8 = 13;
-
 /// Facts that wait until the report queue has room.
 pub(super) type Pending = heapless::Deque<char, 64>;
-
-/// The codec's two ends in a leg. A leg keeps the rate it began with: should the codec change to one of another,
-/// this is where it is converted.
-#[derive(Debug)]
-pub struct Coders {
-    pub(super) playout: Playout,
-    pub(super) encoder: Encoder,
-    /// From the leg's rate to that of the codec, where they differ.
-    pub(super) converter: Option<Resampler>,
-    /// A frame at the codec's rate.
-    pub(super) converted: [i16; MAX_FRAME],
-}
-
-impl Coders {
-    /// Coders of what was agreed, for a leg at `rate` Hz; Opus spends `complexity`, 0 to 10.
-    #[must_use]
-    pub fn new(stream: &Negotiated, rate: u32, complexity: u8) -> Self {
-        Self {
-            playout: Playout::new(stream.codec, rate),
-            encoder: Encoder::new(stream.codec, &stream.wishes, complexity),
-            converter: Resampler::new(rate, stream.codec.sample_rate()),
-            converted: [0; MAX_FRAME],
-        }
-    }
-}
 
 /// A leg on the media thread.
 #[derive(Debug)]
@@ -328,12 +298,13 @@ impl<W: Wire> Leg<W> {
             self.lock.refuse();
             return false;
         };
-        let audio = p.payload_type == self.stream.payload_in || p.payload_type == self.stream.payload_out;
-        let event = self.stream.is_event(p.payload_type);
-        let content = match (audio, event) {
-            (true, _) => Content::Audio,
-            (_, true) => Content::Event,
-            (false, false) => Content::Unknown,
+        let meaning = self.stream.formats.meaning(p.payload_type);
+        let codec = if let Some(Meaning::Audio(codec)) = meaning { Some(codec) } else { None };
+        let event = meaning == Some(Meaning::Event);
+        let content = match meaning {
+            Some(Meaning::Audio(_)) => Content::Audio,
+            Some(Meaning::Event) => Content::Event,
+            Some(Meaning::Noise) | None => Content::Unknown,
         };
         let verdict = self.lock.judge(d.from, p.ssrc, content);
         if verdict == Verdict::Refuse {
@@ -356,15 +327,12 @@ impl<W: Wire> Leg<W> {
         if verdict == Verdict::NewStream || matches!(arrival, Arrival::Begins(_)) {
             self.coders.playout.clear();
         }
-        let clock = self.stream.codec.clock();
-        self.reception.note(arrival, p.timestamp, d.arrival_ns, clock, audio);
+        let clock = self.coders.playout.clock(codec.unwrap_or(self.stream.codec));
+        self.reception.note(arrival, p.timestamp, d.arrival_ns, clock, codec.is_some());
         let (Arrival::Begins(sequence) | Arrival::Continues(sequence)) = arrival else { return true };
         // Of an event the number is taken in the stream; it just holds no sound.
-        let payload = if audio { p.payload } else { &[] };
-        self.coders.playout.insert(sequence, p.timestamp, payload, d.arrival_ns);
-        if p.payload_type == COMFORT_NOISE
-            && !audio
-            && clock == 8000
+        self.coders.playout.insert(sequence, p.timestamp, codec, p.payload, d.arrival_ns);
+        if meaning == Some(Meaning::Noise)
             && let Some(level) = p.payload.first()
         {
             self.coders.playout.comfort(*level);
@@ -478,15 +446,15 @@ impl<W: Wire> Leg<W> {
     /// How well its media travelled; `late_ticks` counts those of the engine so far.
     #[must_use]
     pub fn quality(&self, late_ticks: u64) -> Quality {
-        let clock = f64::from(self.stream.codec.clock());
         let playout = &self.coders.playout;
+        let clock = f64::from(playout.clock(self.stream.codec));
         let (received, lost) = (self.reception.received(), self.reception.lost());
         let late = self.late + playout.counts().late;
         // What the far end did not send is not lost: only gaps in its numbers are, and what came too late.
         let (missing, expected) = (lost + late, received + lost);
         let loss = missing as f64 * 100.0 / expected.max(1) as f64;
         let (rtt, playing_ms) = (self.rtt_ms.unwrap_or(0.0), playout.delay_ms());
-        let mos = emodel::mos(self.stream.codec, loss, rtt, playing_ms);
+        let mos = emodel::mos(playout.codec(), loss, rtt, playing_ms);
         Quality {
             received,
             lost,

@@ -5,15 +5,14 @@
 //! near what the network's jitter asks for, by leaving out or repeating single periods of the sound; this is also what
 //! takes up the difference between two clocks.
 
+use super::decoders::{Decoders, change_rate};
+use super::timeline::{RATE, Timeline};
 use super::turns::{TELEPHONE, touch};
-use crate::codec::coder::Decoder;
 use crate::codec::{Codec, opus};
 use crate::dsp::comfort_noise::LevelNoise;
-use crate::dsp::conceal::Concealer;
-use crate::dsp::resample::Resampler;
 use crate::dsp::{MAX_FRAME, frame_len, stretch};
 use crate::rtp::delay::DelayEstimator;
-use crate::rtp::jitter::{Counts, JitterBuffer};
+use crate::rtp::jitter::{Counts, Head, JitterBuffer};
 
 /// Reads of the jitter buffer in one tick at most.
 const MAX_READS: usize = 40;
@@ -34,8 +33,8 @@ const EARLY_MS: f64 = 10.0;
 const LOSSY: f64 = 0.015;
 const LOSSLESS: f64 = 0.005;
 const LOSS_WEIGHT: f64 = 0.01;
-/// How much older than news of the far end's silence sound may be that is played after it, in units of 8 kHz: 2 s.
-const LATEST: i64 = 16_000;
+/// How much older than news of the far end's silence sound may be that is played after it: 2 s.
+const LATEST: i64 = 2 * RATE as i64;
 /// Length of a frame, ms.
 const TICK_MS: f64 = 20.0;
 /// Delays that no network makes: the stream begins anew, ms.
@@ -44,18 +43,15 @@ const ABSURD_MS: f64 = 2000.0;
 /// The receiving end of a stream.
 #[derive(Debug)]
 pub struct Playout {
-    codec: Codec,
     jitter: JitterBuffer,
     delay: DelayEstimator,
-    decoder: Decoder,
-    concealer: Concealer,
-    /// Decoded, not yet played.
+    decoders: Decoders,
+    timeline: Timeline,
+    /// Decoded, not yet played, at the rate of the codec decoded last.
     fifo: Box<[i16]>,
     len: usize,
-    /// Extended timestamp of what follows the fifo.
+    /// When what follows the fifo was said.
     tail: Option<i64>,
-    /// Timestamp that came last, extended.
-    last: Option<i64>,
     /// Delay at which sound was last played, ms.
     delayed: f64,
     /// How long before it was needed the last packet could have come, ms: what jitter may take.
@@ -81,8 +77,6 @@ pub struct Playout {
     /// Pieces left out and repeated.
     shortened: u64,
     lengthened: u64,
-    /// To the leg's rate, where that of the codec differs.
-    converter: Option<Resampler>,
 }
 
 /// Longest packet of G.711 and G.722 that is taken: 200 ms (RFC 3551 §4.2), at 8 bytes a millisecond.
@@ -90,6 +84,11 @@ const LONGEST: usize = 200 * 8;
 /// Room for packets that wait, bytes: 64 of 20 ms of G.711, or six of 200 ms; 16 of the largest of Opus.
 const WAITING: usize = 64 * 160;
 const WAITING_OPUS: usize = 2 * WAITING;
+
+/// Room for packets of a codec that wait, bytes.
+fn waiting(codec: Codec) -> usize {
+    if codec == Codec::Opus { WAITING_OPUS } else { WAITING }
+}
 
 /// Largest payload taken, bytes.
 fn largest(codec: Codec) -> usize {
@@ -114,23 +113,24 @@ impl Playout {
     /// A player of `codec` for a leg at `leg_rate` Hz. Allocates all it will ever need.
     #[must_use]
     pub fn new(codec: Codec, leg_rate: u32) -> Self {
-        let rate = codec.sample_rate();
+        Self::of_several(codec, &[], leg_rate)
+    }
+
+    /// The same where further codecs may come.
+    #[must_use]
+    pub fn of_several(first: Codec, others: &[Codec], leg_rate: u32) -> Self {
+        let most = |of: fn(Codec) -> usize| others.iter().copied().map(of).fold(of(first), usize::max);
         Self {
-            codec,
-            jitter: JitterBuffer::new(
-                largest(codec),
-                if codec == Codec::Opus { WAITING_OPUS } else { WAITING },
-            ),
+            jitter: JitterBuffer::new(most(largest), most(waiting)),
             delay: DelayEstimator::default(),
-            decoder: Decoder::new(codec),
-            concealer: Concealer::new(rate),
-            fifo: vec![0; room(codec)].into_boxed_slice(),
+            decoders: Decoders::new(first, others, leg_rate),
+            timeline: Timeline::new(first),
+            fifo: vec![0; most(room)].into_boxed_slice(),
             len: 0,
             tail: None,
-            last: None,
             delayed: 0.0,
             slack: 0.0,
-            packet_samples: frame_len(rate),
+            packet_samples: frame_len(first.sample_rate()),
             run: MAX_CONCEALED,
             concealed: 0,
             doubtful: 0,
@@ -142,20 +142,36 @@ impl Playout {
             rest: 0,
             shortened: 0,
             lengthened: 0,
-            converter: Resampler::new(rate, leg_rate),
         }
     }
 
-    /// Its codec.
+    /// G.722 was described with this clock, Hz; its packets tell whether that is so.
+    pub fn describe_clock(&mut self, clock: u32) {
+        self.timeline.describe_clock(clock);
+    }
+
+    /// Clock of the timestamps of a codec, Hz, as far as is known.
+    #[must_use]
+    pub fn clock(&self, codec: Codec) -> u32 {
+        self.timeline.clock(codec)
+    }
+
+    /// The codec decoded last; before any was, the first of the agreement.
     #[must_use]
     pub fn codec(&self) -> Codec {
-        self.codec
+        self.decoders.now.codec
+    }
+
+    /// Its sampling rate, Hz.
+    fn rate(&self) -> u32 {
+        self.codec().sample_rate()
     }
 
     /// Has all fetched that a tick needs of it.
     pub(super) fn touch(&self) -> i64 {
-        let n = frame_len(self.codec.sample_rate());
-        let frames = touch(self.fifo.get(..n).unwrap_or_default()) ^ touch(self.concealer.next_to_go(n));
+        let n = frame_len(self.rate());
+        let concealer = &self.decoders.now.concealer;
+        let frames = touch(self.fifo.get(..n).unwrap_or_default()) ^ touch(concealer.next_to_go(n));
         let few = self.delay.target() + self.delay.drift_ppm() + self.losses;
         frames ^ touch(self.jitter.next_cell(TELEPHONE)) ^ few as i64 ^ self.shortened as i64
     }
@@ -164,7 +180,8 @@ impl Playout {
     pub fn clear(&mut self) {
         self.jitter.clear();
         self.delay = DelayEstimator::default();
-        (self.tail, self.last) = (None, None);
+        self.timeline.restart();
+        self.tail = None;
         self.concealed = self.concealed();
         (self.doubtful, self.missed, self.noise) = (0, false, None);
     }
@@ -172,7 +189,7 @@ impl Playout {
     /// The far end tells how loud its silence is, dB below overload, in the packet that came last: nothing more comes
     /// until somebody speaks. What is to be played before is played first.
     pub fn comfort(&mut self, level: u8) {
-        let since = self.last.unwrap_or_default();
+        let since = self.timeline.last();
         match &mut self.noise {
             Some((at, noise)) if follows(since, *at) => {
                 *at = since;
@@ -183,16 +200,22 @@ impl Playout {
         }
     }
 
-    /// Takes a packet; an empty payload only holds its place in the order.
-    pub fn insert(&mut self, sequence: u64, timestamp: u32, payload: &[u8], arrival_ns: u64) {
-        let extended = self.last.map_or(i64::from(timestamp), |last| {
-            last + i64::from(timestamp.wrapping_sub(last as u32) as i32)
-        });
-        self.last = Some(extended);
+    /// Takes a packet of a codec; one of none only holds its place in the order.
+    pub fn insert(
+        &mut self,
+        sequence: u64,
+        timestamp: u32,
+        codec: Option<Codec>,
+        payload: &[u8],
+        arrival_ns: u64,
+    ) {
+        let payload = if codec.is_some() { payload } else { &[] };
+        let audio = codec.map(|codec| (codec, payload.len()));
+        let said = self.timeline.place(sequence, timestamp, audio, arrival_ns);
         if !payload.is_empty() {
-            self.delay.note(arrival_ns, extended, self.codec.clock());
+            self.delay.note(arrival_ns, said, RATE);
         }
-        self.jitter.insert(sequence, extended, payload);
+        self.jitter.insert(sequence, said, codec, payload);
     }
 
     /// The far end is not heard any more, nor is its silence.
@@ -200,9 +223,9 @@ impl Playout {
         self.noise = None;
     }
 
-    /// Samples of the codec as clock units, and back.
+    /// How long samples of the codec last, in units of the timeline.
     fn units(&self, samples: usize) -> i64 {
-        samples as i64 * i64::from(self.codec.clock()) / i64::from(self.codec.sample_rate())
+        samples as i64 * i64::from(RATE / self.rate())
     }
 
     /// The delay to keep, ms: for Opus one packet more where packets get lost, so that the next one is here when a lost one
@@ -213,19 +236,19 @@ impl Playout {
 
     /// How late the sample behind the fifo would be, were it played now, ms.
     fn lateness(&self, now_ns: u64, timestamp: i64) -> f64 {
-        let waiting = self.len as f64 * 1000.0 / f64::from(self.codec.sample_rate());
-        self.delay.playing_delay(now_ns, timestamp, self.codec.clock()) + waiting
+        let waiting = self.len as f64 * 1000.0 / f64::from(self.rate());
+        self.delay.playing_delay(now_ns, timestamp, RATE) + waiting
     }
 
     /// The next frame, at the leg's rate. While a digit is coming in (`silent`) nothing is made up.
     pub fn frame(&mut self, now_ns: u64, silent: bool, out: &mut [i16]) {
-        let n = frame_len(self.codec.sample_rate());
-        self.fill(now_ns, silent, n);
+        self.fill(now_ns, silent);
         if self.run == 0 {
-            self.keep_delay(n);
-            self.fill(now_ns, silent, n);
+            self.keep_delay();
+            self.fill(now_ns, silent);
         }
-        match (&mut self.converter, self.fifo.get(..n)) {
+        let n = frame_len(self.rate());
+        match (&mut self.decoders.now.converter, self.fifo.get(..n)) {
             (Some(c), Some(frame)) => c.process(frame, out),
             (None, Some(frame)) => out.iter_mut().zip(frame).for_each(|(o, f)| *o = *f),
             (_, None) => out.fill(0),
@@ -234,18 +257,23 @@ impl Playout {
         self.len -= n.min(self.len);
     }
 
+    /// Samples that a frame still wants: another number once the codec changes.
+    fn wanting(&self) -> usize {
+        frame_len(self.rate()).saturating_sub(self.len)
+    }
+
     /// Decodes, conceals or waits until a frame is there.
-    fn fill(&mut self, now_ns: u64, silent: bool, n: usize) {
+    fn fill(&mut self, now_ns: u64, silent: bool) {
         for _ in 0..MAX_READS {
-            if self.len >= n {
+            if self.wanting() == 0 {
                 return;
             }
             if !self.play_next(now_ns) {
-                self.conceal(silent, n - self.len);
+                self.conceal(silent, self.wanting());
             }
         }
-        if self.len < n {
-            self.conceal(true, n - self.len);
+        if self.wanting() > 0 {
+            self.conceal(true, self.wanting());
         }
     }
 
@@ -289,24 +317,39 @@ impl Playout {
         let lost = self.missed || head.missing > 0;
         self.losses += (f64::from(u8::from(lost)) - self.losses) * LOSS_WEIGHT;
         let most = if self.waits { LOSSLESS } else { LOSSY };
-        self.waits = self.codec == Codec::Opus && self.losses > most;
+        self.waits = self.codec() == Codec::Opus && self.losses > most;
         (self.doubtful, self.missed, self.delayed) = (0, false, lateness);
-        self.slack = self.delay.playing_delay(now_ns, head.timestamp, self.codec.clock());
+        self.slack = self.delay.playing_delay(now_ns, head.timestamp, RATE);
+        head.codec.into_iter().for_each(|codec| self.go_on_with(codec));
         self.decode(head.timestamp);
         true
+    }
+
+    /// What follows is of this codec: what was decoded and not played goes before it.
+    fn go_on_with(&mut self, codec: Codec) {
+        let before = self.rate();
+        if !self.decoders.select(codec) {
+            return;
+        }
+        let rate = self.rate();
+        if rate != before {
+            self.len = change_rate(&mut self.fifo, self.len, before, rate);
+            self.packet_samples = self.packet_samples * rate as usize / before as usize;
+        }
     }
 
     fn decode(&mut self, timestamp: i64) {
         let payload = self.jitter.take();
         let Some(to) = self.fifo.get_mut(self.len..) else { return };
-        let got = self.decoder.decode(payload, to);
+        let voice = &mut self.decoders.now;
+        let got = voice.decoder.decode(payload, to);
         if got == 0 {
             return;
         }
-        if self.codec != Codec::Opus
+        if voice.codec != Codec::Opus
             && let Some(fresh) = to.get_mut(..got)
         {
-            self.concealer.good(fresh);
+            voice.concealer.good(fresh);
         }
         self.len += got;
         self.packet_samples = got;
@@ -319,7 +362,7 @@ impl Playout {
     fn conceal(&mut self, silent: bool, samples: usize) {
         let quiet = silent || self.run >= MAX_CONCEALED;
         // Opus makes up whole packets, as what the next one tells of a lost one is a whole packet's worth.
-        let whole = if self.codec == Codec::Opus { self.packet_samples } else { samples };
+        let whole = if self.codec() == Codec::Opus { self.packet_samples } else { samples };
         let Some(to) = self.fifo.get_mut(self.len..self.len + whole) else { return };
         if let Some((_, noise)) = &mut self.noise {
             noise.fill(to);
@@ -329,10 +372,12 @@ impl Playout {
             to.fill(0);
         } else {
             // The packet just given up may be found in the next one, if that follows it.
-            let next = self.jitter.head().filter(|h| self.missed && h.missing == 0);
+            let voice = &mut self.decoders.now;
+            let follows = |h: &Head| self.missed && h.missing == 0 && h.codec == Some(voice.codec);
+            let next = self.jitter.head().filter(follows);
             let successor = if next.is_some() { self.jitter.peek() } else { &[] };
-            if !self.decoder.conceal(successor, to) {
-                self.concealer.missing(to);
+            if !voice.decoder.conceal(successor, to) {
+                voice.concealer.missing(to);
             }
             self.run += 1;
             self.concealed += 1;
@@ -342,10 +387,11 @@ impl Playout {
     }
 
     /// Leaves out or repeats a little where the delay is not what it should be.
-    fn keep_delay(&mut self, n: usize) {
+    fn keep_delay(&mut self) {
         self.rest = self.rest.saturating_sub(1);
         let Some(tail) = self.tail.filter(|_| self.rest == 0) else { return };
-        let rate = self.codec.sample_rate();
+        let rate = self.rate();
+        let n = frame_len(rate);
         let (slack, target) = (self.slack, self.target());
         let before = self.len;
         let more = self.len >= 2 * n || self.jitter.head().is_some_and(|h| h.timestamp == tail);

@@ -176,6 +176,17 @@ impl Sending {
         Some(code & !IN_BAND)
     }
 
+    /// The next event that may be sent; digits before it that may not are dropped and counted.
+    fn next_event(&mut self, may: impl Fn(u8) -> bool) -> Option<u8> {
+        loop {
+            let code = self.next_digit(false)?;
+            if may(code) {
+                return Some(code);
+            }
+            self.dropped += 1;
+        }
+    }
+
     /// Digits that wait for a far end that takes none now are dropped, lest they come in another moment.
     pub(super) fn drop_digits(&mut self) {
         self.dropped += self.queue.len() as u64;
@@ -203,8 +214,15 @@ impl<W: Wire> Leg<W> {
     /// The timestamp of this tick.
     fn next_stamp(&mut self) -> u32 {
         let stamp = self.sending.timestamp;
-        self.sending.timestamp = stamp.wrapping_add(self.stream.codec.clock() / 50);
+        self.sending.timestamp = stamp.wrapping_add(self.clock() / 50);
         stamp
+    }
+
+    /// The clock of what is sent, Hz: that of the codec. A far end that describes G.722 by its sampling rate gets what its
+    /// own packets count by, and until there are some, what it has described.
+    fn clock(&self) -> u32 {
+        let codec = self.stream.codec;
+        if self.stream.clock == codec.clock() { codec.clock() } else { self.coders.playout.clock(codec) }
     }
 
     /// Sends what another leg has made in this tick.
@@ -221,7 +239,7 @@ impl<W: Wire> Leg<W> {
 
     /// The clock of what is sent goes on for `ticks` in which nothing was.
     pub(super) fn skip(&mut self, ticks: u32) {
-        let per_tick = self.stream.codec.clock() / 50;
+        let per_tick = self.clock() / 50;
         self.sending.timestamp = self.sending.timestamp.wrapping_add(ticks.wrapping_mul(per_tick));
         self.restart_sending();
     }
@@ -239,7 +257,8 @@ impl<W: Wire> Leg<W> {
             if self.sending.tone.is_some() {
                 return false;
             }
-            let Some(code) = self.sending.next_digit(false) else { return false };
+            // What the far end does not take must not be sent (RFC 4733 §2.5.1.1).
+            let Some(code) = self.sending.next_event(|code| agreed.takes(code)) else { return false };
             self.sending.event.start(code, stamp);
         }
         let per_tick = u16::try_from(agreed.clock / 50).unwrap_or(160);
@@ -300,14 +319,14 @@ impl<W: Wire> Leg<W> {
     /// Sends the audio that stands in the packet, of `len` bytes with a header; its first sample lies `before` samples
     /// after the beginning of the tick, whose timestamp is `stamp`.
     fn send_audio_packet(&mut self, stamp: u32, before: i64, len: usize) {
+        let clock = self.clock();
         let s = &mut self.sending;
         if len == HEADER {
             // The far end agreed to get nothing while nothing is said.
             s.marker = true;
             return;
         }
-        let codec = self.stream.codec;
-        let per_unit = i64::from(codec.sample_rate() / codec.clock().max(1)).max(1);
+        let per_unit = i64::from(self.stream.codec.sample_rate() / clock.max(1)).max(1);
         let first = stamp.wrapping_add((before / per_unit) as u32);
         let marker = std::mem::take(&mut s.marker);
         let head = s.next_header(len, marker, self.stream.payload_out, first);

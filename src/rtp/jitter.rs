@@ -1,6 +1,8 @@
 //! The jitter buffer's store: packets in any order in, in order out, by sequence number. When each is played is
 //! decided by whoever reads.
 
+use crate::codec::Codec;
+
 /// Packets held at most: a third of a second at 10 ms each.
 const SLOTS: usize = u32::BITS as usize;
 
@@ -18,6 +20,8 @@ struct Held {
     len: u16,
     /// The first cell of its payload.
     cell: u8,
+    /// What its payload is made with.
+    codec: Option<Codec>,
 }
 
 /// Room for payloads, in cells. The lowest that are free are taken: while packets come one at a time these are always the
@@ -76,6 +80,8 @@ pub struct Head {
     pub missing: u64,
     /// It holds no sound: a digit or the like.
     pub is_empty: bool,
+    /// What its payload is made with.
+    pub codec: Option<Codec>,
 }
 
 /// Counters of a buffer.
@@ -130,7 +136,7 @@ impl JitterBuffer {
     }
 
     /// Takes a packet by its extended sequence number (never 0) and timestamp.
-    pub fn insert(&mut self, sequence: u64, timestamp: i64, payload: &[u8]) {
+    pub fn insert(&mut self, sequence: u64, timestamp: i64, codec: Option<Codec>, payload: &[u8]) {
         let just_before = |n: u64| !self.begun && sequence + SLOTS as u64 > n;
         if self.next.is_some_and(|n| sequence < n && !just_before(n)) {
             let back = self.next.map_or(0, |n| n - 1 - sequence);
@@ -163,7 +169,7 @@ impl JitterBuffer {
             self.counts.overflow += 1;
             return;
         };
-        *slot = Held { sequence, timestamp, len: payload.len() as u16, cell };
+        *slot = Held { sequence, timestamp, len: payload.len() as u16, cell, codec };
         self.held += 1;
         self.next = Some(self.next.map_or(sequence, |n| n.min(sequence)));
     }
@@ -191,7 +197,7 @@ impl JitterBuffer {
     pub fn head(&self) -> Option<Head> {
         let (next, held) = self.first()?;
         let missing = if self.begun { held.sequence - next } else { 0 };
-        Some(Head { timestamp: held.timestamp, missing, is_empty: held.len == 0 })
+        Some(Head { timestamp: held.timestamp, missing, is_empty: held.len == 0, codec: held.codec })
     }
 
     /// Payload of the packet to be read next, which stays.
@@ -248,7 +254,7 @@ mod tests {
     use super::*;
 
     fn put(b: &mut JitterBuffer, n: u64) {
-        b.insert(n, n as i64 * 160, &[n as u8]);
+        b.insert(n, n as i64 * 160, None, &[n as u8]);
     }
 
     fn all(b: &mut JitterBuffer) -> Vec<(u8, u64)> {
@@ -304,14 +310,14 @@ mod tests {
     #[test]
     fn garbage_does_no_harm() {
         let mut b = JitterBuffer::new(4, 64 * CELL);
-        b.insert(5, 0, &[0; 5]);
+        b.insert(5, 0, None, &[0; 5]);
         assert_eq!((b.counts().overflow, b.held()), (1, 0));
-        b.insert(31, 0, &[0; 5]);
+        b.insert(31, 0, None, &[0; 5]);
         put(&mut b, 70_000);
         put(&mut b, 5);
         put(&mut b, 900_000);
         assert_eq!(all(&mut b).len(), 1);
-        b.insert(900_001, 5, &[]);
+        b.insert(900_001, 5, None, &[]);
         assert!(b.head().unwrap().is_empty && b.take().is_empty());
     }
 
@@ -322,7 +328,7 @@ mod tests {
         for round in 0..100u64 {
             for n in 0..6 {
                 let len = if n % 2 == 0 { 10 * CELL } else { CELL / 2 + 1 };
-                b.insert(round * 6 + n + 1, 0, &vec![n as u8 + 1; len]);
+                b.insert(round * 6 + n + 1, 0, None, &vec![n as u8 + 1; len]);
             }
             for n in 0..6 {
                 let got = b.take();
@@ -336,7 +342,7 @@ mod tests {
     fn what_finds_no_room_is_counted_and_nothing_else_is_harmed() {
         let mut b = JitterBuffer::new(10 * CELL, 64 * CELL);
         for n in 1..=8u64 {
-            b.insert(n, 0, &[n as u8; 10 * CELL]);
+            b.insert(n, 0, None, &[n as u8; 10 * CELL]);
         }
         assert_eq!((b.counts().overflow, b.held()), (2, 6));
         for n in 1..=6 {

@@ -1,5 +1,6 @@
 //! Rank 2: RTP (RFC 3550, RFC 3551), telephone events (RFC 4733), and what one stream's arrival tells.
 
+pub mod clock;
 pub mod delay;
 pub mod emodel;
 pub mod event_receiver;

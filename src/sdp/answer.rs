@@ -1,13 +1,12 @@
 //! Our answers (RFC 3264 §6): only what was offered, other streams refused, in their places.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use super::negotiated::{Direction, Keyed, Negotiated, build, first_common};
-use super::offer::{Frame, Local};
+use super::negotiated::{Direction, Keyed, Negotiated, answering, build, first_common};
+use super::numbers::Listed;
+use super::offer::{Audio, Local, describe};
 use super::parse::{Description, SdpError};
 use crate::codec::Codec;
-use crate::wire::crypto::Crypto;
 
 /// Answers `offer` with the first of its codecs that `allowed` holds. `wanted` is the most we want to do;
 /// the offer can only narrow it. `fallback` stands in for an address given by name.
@@ -22,48 +21,22 @@ pub fn answer(
     fallback: IpAddr,
 ) -> Result<(String, Negotiated), SdpError> {
     let (format, codec) = first_common(&offer.formats, allowed).ok_or(SdpError::NoCodec)?;
-    if offer.address.is_some_and(|a| a.is_ipv4() != local.address.is_ipv4()) {
+    let reaches = |ip: IpAddr| ip.is_unspecified() || ip.is_ipv4() == local.address.is_ipv4();
+    if !offer.address.is_none_or(reaches) {
         return Err(SdpError::Address);
     }
     let direction = narrow(offer.direction.reversed(), wanted);
     let srtp = Keyed::answering(offer, local)?;
-    let agreed = build(offer, format, codec, format.payload_type, direction, true, fallback);
-    let agreed = Negotiated { srtp, ..agreed };
-    Ok((describe(local, &offer.frame(), &agreed), agreed))
-}
-
-/// Our end of what is agreed.
-pub(super) fn describe(local: &Local, frame: &Frame, agreed: &Negotiated) -> String {
-    let mut out = local.head();
-    out.push_str(&frame.before);
-    audio(&mut out, local, &frame.proto, agreed);
-    out.push_str(&frame.after);
-    out
-}
-
-fn audio(out: &mut String, local: &Local, proto: &str, agreed: &Negotiated) {
-    // Writing into a String cannot fail.
-    let (pt, codec) = (agreed.payload_out, agreed.codec);
-    let event = agreed.dtmf.map_or_else(String::new, |d| format!(" {}", d.payload_type));
-    let _ok = write!(out, "m=audio {} {proto} {pt}{event}\r\n", local.port);
-    out.push_str(&described(codec, pt));
-    if let Some(d) = agreed.dtmf {
-        let n = d.payload_type;
-        let _ok = write!(out, "a=rtpmap:{n} telephone-event/{}\r\na=fmtp:{n} 0-15\r\n", d.clock);
-    }
-    let _ok = write!(out, "a=ptime:{}\r\na={}\r\n", super::DEFAULT_PTIME, agreed.direction.as_str());
-    if agreed.rtcp_mux {
-        out.push_str("a=rtcp-mux\r\n");
-    }
-    if let Some(keyed) = agreed.srtp {
-        let _ok = write!(out, "a=crypto:{}\r\n", Crypto { tag: keyed.tag, key: keyed.ours });
-    }
-}
-
-/// The attributes of a codec under a payload type.
-pub(super) fn described(codec: Codec, pt: u8) -> String {
-    let parameters = codec.fmtp().map_or_else(String::new, |f| format!("a=fmtp:{pt} {f}\r\n"));
-    format!("a=rtpmap:{pt} {}/{}{}\r\n{parameters}", codec.name(), codec.clock(), codec.channels())
+    let agreed = build(offer, format, codec, direction, true, fallback);
+    let agreed = Negotiated { srtp, formats: answering(offer, format, codec), ..agreed };
+    let audio = Audio {
+        codecs: vec![Listed { codec, payload_type: format.payload_type, clock: format.clock }],
+        events: agreed.dtmf.iter().map(|d| (d.payload_type, d.clock)).collect(),
+        direction,
+        rtcp_mux: agreed.rtcp_mux,
+        keys: srtp.iter().map(Keyed::line).collect(),
+    };
+    Ok((describe(local, &offer.frame(), &audio), agreed))
 }
 
 fn narrow(allowed: Direction, wanted: Direction) -> Direction {
@@ -77,29 +50,25 @@ fn narrow(allowed: Direction, wanted: Direction) -> Direction {
 
 #[cfg(test)]
 mod tests {
-    use super::super::negotiated::{Dtmf, accept};
-    use super::super::offer::{offer, offer_again};
+    use super::super::negotiated::accept;
+    use super::super::offer::{Frame, offer, offer_again};
+    use super::super::{Able, Dtmf, Meaning};
     use super::*;
     use crate::base::rng::Rng;
     use crate::codec::opus::Wishes;
     use crate::wire::crypto::{OurKeys, Srtp};
 
     fn local() -> Local {
-        Local {
-            session_id: 7,
-            version: 1,
-            address: "10.0.0.1".parse().unwrap(),
-            port: 4000,
-            frame: Frame::default(),
-            srtp: Srtp::Off,
-            keys: None,
-            offers_keys: false,
-        }
+        Local { session_id: 7, ..Local::at(ip("10.0.0.1"), 4000) }
     }
 
     fn keyed(seed: u64, srtp: Srtp) -> Local {
         let keys = Some(Box::new(OurKeys::random(&mut Rng::from_number(seed))));
         Local { srtp, keys, offers_keys: true, frame: Frame::to_offer(srtp), ..local() }
+    }
+
+    fn able(srtp: Srtp) -> Able<'static> {
+        Able { srtp, codecs: Codec::ALL, v4: true, v6: false }
     }
 
     fn ip(s: &str) -> IpAddr {
@@ -115,17 +84,18 @@ mod tests {
         let theirs = Description::parse(PHONE.as_bytes()).unwrap();
         let (text, n) = answer(&theirs, &local(), Codec::ALL, Direction::SendRecv, ip("10.0.0.9")).unwrap();
         assert_eq!((n.codec, n.payload_out, n.ptime, n.direction), (Codec::G722, 9, 30, Direction::RecvOnly));
-        assert_eq!(n.dtmf, Some(Dtmf { payload_type: 97, clock: 8000 }));
+        assert_eq!(n.dtmf, Some(Dtmf::new(97, 8000)));
         assert_eq!((n.rtp, n.rtcp), ("10.0.0.2:6000".parse().unwrap(), "10.0.0.2:6001".parse().unwrap()));
         assert!(text.contains("\r\nm=video 0 RTP/AVP 96\r\nm=audio 4000 RTP/AVP 9 97\r\n"), "{text}");
         assert!(text.contains("a=recvonly\r\n") && !text.contains("rtcp-mux"), "{text}");
         assert!(Description::parse(text.as_bytes()).is_ok());
         // Every later description of ours has the same lines in the same places.
-        let ours = Local { frame: theirs.frame(), ..local() };
+        let mut ours = local();
+        ours.follow(&theirs);
         let lines = "\r\nm=video 0 RTP/AVP 96\r\nm=audio 4000 RTP/AVP ";
         for (text, formats) in [
-            (offer_again(&ours, &n, Direction::SendOnly), "9 97\r\n"),
-            (offer(&ours, Codec::ALL, Direction::SendOnly), "111 9 0 8 100 101\r\n"),
+            (offer_again(&mut ours, &n, Direction::SendOnly), "9 97\r\n"),
+            (offer(&mut ours, Codec::ALL, Direction::SendOnly), "111 9 0 8 100 97\r\n"),
         ] {
             assert!(text.contains(&format!("{lines}{formats}")) && text.contains("a=sendonly\r\n"), "{text}");
         }
@@ -144,13 +114,14 @@ mod tests {
 
     #[test]
     fn our_offer_and_its_answer_agree_on_both_sides() {
-        let ours = offer(&local(), &[Codec::Pcma, Codec::Pcmu], Direction::SendRecv);
+        let mut us = local();
+        let ours = offer(&mut us, &[Codec::Pcma, Codec::Pcmu], Direction::SendRecv);
         let theirs = Description::parse(ours.as_bytes()).unwrap();
         let far = Local { session_id: 9, version: 1, address: ip("10.0.0.3"), port: 7000, ..local() };
         let (text, n) = answer(&theirs, &far, &[Codec::Pcmu], Direction::SendRecv, ip("10.0.0.9")).unwrap();
         let back = Description::parse(text.as_bytes()).unwrap();
-        let m = accept(&back, &local(), &[Codec::Pcma, Codec::Pcmu], true, ip("10.0.0.9")).unwrap();
-        assert_eq!((n.codec, m.codec, m.payload_in, m.rtp.port()), (Codec::Pcmu, Codec::Pcmu, 0, 7000));
+        let m = accept(&back, &us, &[Codec::Pcma, Codec::Pcmu], true, ip("10.0.0.9")).unwrap();
+        assert_eq!((n.codec, m.codec, m.payload_out, m.rtp.port()), (Codec::Pcmu, Codec::Pcmu, 0, 7000));
         assert_eq!((n.rtcp_mux, m.rtcp_mux, m.dtmf, n.dtmf.is_some()), (true, true, n.dtmf, true));
     }
 
@@ -159,27 +130,32 @@ mod tests {
         let renumbered = "v=0\r\no=u 1 1 IN IP4 10.0.0.2\r\ns=-\r\nc=IN IP4 10.0.0.2\r\nt=0 0\r\n\
             m=audio 6000 RTP/AVP 8 96\r\na=rtpmap:96 telephone-event/8000\r\n";
         let theirs = Description::parse(renumbered.as_bytes()).unwrap();
-        let m = accept(&theirs, &local(), Codec::ALL, true, ip("10.0.0.9")).unwrap();
-        assert!([96, 100, 101].into_iter().all(|pt| m.is_event(pt)) && !m.is_event(97) && !m.is_event(8));
+        let mut ours = local();
+        let _offer = offer(&mut ours, Codec::ALL, Direction::SendRecv);
+        let m = accept(&theirs, &ours, Codec::ALL, true, ip("10.0.0.9")).unwrap();
+        let is_event = |n: &Negotiated, pt: u8| n.formats.meaning(pt) == Some(Meaning::Event);
+        assert!(
+            [96, 100, 101].into_iter().all(|pt| is_event(&m, pt)) && !is_event(&m, 97) && !is_event(&m, 8)
+        );
         // Theirs alone where they have offered; none where there are none.
         let (_, n) = answer(&theirs, &local(), Codec::ALL, Direction::SendRecv, ip("10.0.0.9")).unwrap();
-        assert!(n.is_event(96) && !n.is_event(101));
+        assert!(is_event(&n, 96) && !is_event(&n, 101));
         let none = renumbered.replace(" 96\r\na=rtpmap:96 telephone-event/8000", "");
         let theirs = Description::parse(none.as_bytes()).unwrap();
-        assert!(!accept(&theirs, &local(), Codec::ALL, true, ip("10.0.0.9")).unwrap().is_event(101));
+        assert!(!is_event(&accept(&theirs, &ours, Codec::ALL, true, ip("10.0.0.9")).unwrap(), 101));
     }
 
     #[test]
     fn what_has_to_be_encrypted_says_so_in_every_offer() {
-        let ours = keyed(1, Srtp::Required);
-        let first = offer(&ours, &[Codec::Pcma], Direction::SendRecv);
+        let mut ours = keyed(1, Srtp::Required);
+        let first = offer(&mut ours, &[Codec::Pcma], Direction::SendRecv);
         let theirs = Description::parse(first.as_bytes()).unwrap();
         let far = keyed(2, Srtp::Optional);
         let far = Local { frame: theirs.frame(), ..far };
         let (text, _) = answer(&theirs, &far, Codec::ALL, Direction::SendRecv, ip("10.0.0.9")).unwrap();
         let back = Description::parse(text.as_bytes()).unwrap();
         let m = accept(&back, &ours, &[Codec::Pcma], true, ip("10.0.0.9")).unwrap();
-        let hold = offer_again(&ours, &m, Direction::SendOnly);
+        let hold = offer_again(&mut ours, &m, Direction::SendOnly);
         for text in [&first, &text, &hold] {
             assert!(text.contains("RTP/SAVP 8") && text.contains("a=crypto:"), "{text}");
         }
@@ -203,7 +179,7 @@ mod tests {
             (&strange, Srtp::Optional, 6002),
             (&strange, Srtp::Off, 6002),
         ] {
-            let theirs = Description::parse_for(text.as_bytes(), srtp).unwrap();
+            let theirs = Description::parse_for(text.as_bytes(), &able(srtp)).unwrap();
             assert_eq!(theirs.port, port, "{srtp:?}: {text}");
             let ours = Local { frame: theirs.frame(), ..keyed(3, srtp) };
             let (answer, _) =
@@ -213,8 +189,8 @@ mod tests {
             assert_eq!(answer.matches("m=audio 0 ").count(), 1, "{answer}");
         }
         // Where none will do, the first is refused for what it is.
-        let theirs = Description::parse_for(strange.as_bytes(), Srtp::Required).unwrap();
-        assert_eq!(theirs.is_encrypted(Srtp::Required), Err(SdpError::NoKeys));
+        let none = Description::parse_for(strange.as_bytes(), &able(Srtp::Required));
+        assert_eq!(none, Err(SdpError::NoKeys));
     }
 
     #[test]
@@ -230,7 +206,7 @@ mod tests {
         let (text, n) =
             theirs("useinbandfec=1; usedtx=1;maxaveragebitrate=20000; maxplaybackrate=16000;cbr=1; x");
         assert_eq!((n.codec, n.payload_out, n.ptime), (Codec::Opus, 96, 20));
-        assert_eq!(n.dtmf, Some(Dtmf { payload_type: 98, clock: 48_000 }));
+        assert_eq!(n.dtmf, Some(Dtmf::new(98, 48_000)));
         let wishes = Wishes { fec: true, dtx: true, cbr: true, bitrate: 20_000, playback_rate: 16_000 };
         assert_eq!(n.wishes, wishes);
         assert!(
@@ -243,12 +219,13 @@ mod tests {
 
     /// Our offer, the answer of `far` to it, and what each side makes of the other's text.
     fn exchange(ours: &Local, far: &Local) -> (String, Result<(Negotiated, Negotiated), SdpError>) {
-        let text = offer(ours, Codec::ALL, Direction::SendRecv);
+        let mut ours = ours.clone();
+        let text = offer(&mut ours, Codec::ALL, Direction::SendRecv);
         let theirs = Description::parse(text.as_bytes()).unwrap();
         let agreed =
             answer(&theirs, far, Codec::ALL, Direction::SendRecv, ip("10.0.0.9")).and_then(|(back, n)| {
                 let back = Description::parse(back.as_bytes()).unwrap();
-                Ok((accept(&back, ours, Codec::ALL, true, ip("10.0.0.9"))?, n))
+                Ok((accept(&back, &ours, Codec::ALL, true, ip("10.0.0.9"))?, n))
             });
         (text, agreed)
     }
@@ -264,7 +241,7 @@ mod tests {
         assert!(text.contains("RTP/SAVP 111 9 0") && agreed.unwrap().0.srtp.is_some(), "{text}");
         // A later offer of a session has its key again.
         let (a, _) = exchange(&keyed(1, Srtp::Optional), &keyed(2, Srtp::Optional)).1.unwrap();
-        let again = offer_again(&keyed(1, Srtp::Optional), &a, Direction::SendOnly);
+        let again = offer_again(&mut keyed(1, Srtp::Optional), &a, Direction::SendOnly);
         assert_eq!(again.matches("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:").count(), 1, "{again}");
     }
 
@@ -277,7 +254,7 @@ mod tests {
         let refused = |ours: &Local, far: &Local| exchange(ours, far).1.unwrap_err();
         assert_eq!(refused(&local(), &keyed(2, Srtp::Required)), SdpError::Profile("RTP/AVP".into()));
         assert_eq!(refused(&keyed(1, Srtp::Required), &local()), SdpError::Profile("RTP/SAVP".into()));
-        let text = offer(&keyed(1, Srtp::Required), Codec::ALL, Direction::SendRecv);
+        let text = offer(&mut keyed(1, Srtp::Required), Codec::ALL, Direction::SendRecv);
         let broken = Description::parse(text.replace("inline:", "outline:").as_bytes()).unwrap();
         let answered =
             answer(&broken, &keyed(2, Srtp::Optional), Codec::ALL, Direction::SendRecv, ip("1.1.1.1"));

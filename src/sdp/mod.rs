@@ -1,15 +1,24 @@
 //! Rank 2: session descriptions (RFC 8866) and the offer/answer model (RFC 3264) for one audio stream.
 
+pub mod address;
 pub mod answer;
+pub mod dtmf;
 pub mod filter;
+pub mod formats;
 pub mod negotiated;
+pub mod numbers;
 pub mod offer;
 pub mod parse;
+#[cfg(test)]
+mod several_test;
 
 pub use answer::answer;
-pub use negotiated::{Direction, Dtmf, Keyed, Negotiated, accept};
+pub use dtmf::Dtmf;
+pub use formats::{Formats, Meaning};
+pub use negotiated::{Direction, Keyed, Negotiated, accept};
+pub use numbers::Numbers;
 pub use offer::{Frame, Local, offer, offer_again};
-pub use parse::{Description, SdpError};
+pub use parse::{Able, Description, Format, SdpError};
 
 /// Payload type we offer telephone-event under.
 pub const DTMF_PAYLOAD_TYPE: u8 = 101;

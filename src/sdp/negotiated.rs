@@ -2,9 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::dtmf::Dtmf;
+use super::formats::{Formats, Meaning};
+use super::numbers::EVENT;
 use super::offer::Local;
 use super::parse::{Description, Format, SdpError};
-use super::{DEFAULT_PTIME, DTMF_PAYLOAD_TYPE, DTMF_PAYLOAD_TYPE_48K, PTIME_RANGE};
+use super::{DEFAULT_PTIME, PTIME_RANGE};
 use crate::codec::Codec;
 use crate::codec::opus::{self, DEFAULT_BITRATE, Wishes};
 use crate::wire::crypto::{Crypto, MasterKey, OurKeys, Srtp};
@@ -65,30 +68,21 @@ impl Direction {
     }
 }
 
-/// RFC 4733 as agreed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dtmf {
-    /// Payload type.
-    pub payload_type: u8,
-    /// Clock of its timestamps and durations, Hz.
-    pub clock: u32,
-}
-
 /// An agreed audio stream, from our side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Negotiated {
-    /// Codec both ways.
+    /// Codec of what we send, and the first that may come.
     pub codec: Codec,
+    /// Clock that its rtpmap names, Hz: for G.722 perhaps its sampling rate.
+    pub clock: u32,
+    /// All that may come.
+    pub formats: Formats,
     /// What the far end wants of Opus.
     pub wishes: Wishes,
     /// Payload type of the codec in what we send.
     pub payload_out: u8,
-    /// Payload type of the codec in what we receive.
-    pub payload_in: u8,
     /// Digits as RFC 4733 events.
     pub dtmf: Option<Dtmf>,
-    /// We made the offer.
-    pub offered: bool,
     /// Where our RTP goes.
     pub rtp: SocketAddr,
     /// Where our RTCP goes.
@@ -103,17 +97,6 @@ pub struct Negotiated {
     pub srtp: Option<Keyed>,
 }
 
-impl Negotiated {
-    /// True for packets of events: by the number agreed and, where we made an offer, by those of our first ones. Far
-    /// ends that answer with a number of their own send either (RFC 3264 §6.1 wants ours).
-    #[must_use]
-    pub fn is_event(&self, payload_type: u8) -> bool {
-        let ours = [DTMF_PAYLOAD_TYPE, DTMF_PAYLOAD_TYPE_48K];
-        self.dtmf
-            .is_some_and(|d| d.payload_type == payload_type || self.offered && ours.contains(&payload_type))
-    }
-}
-
 /// The keys of an encrypted stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keyed {
@@ -126,6 +109,11 @@ pub struct Keyed {
 }
 
 impl Keyed {
+    /// The value of the attribute that names our key.
+    pub(super) fn line(&self) -> String {
+        Crypto { tag: self.tag, key: self.ours }.to_string()
+    }
+
     /// Keys of both ends for the first of the far end's lines that goes with ours.
     fn first(lines: &[Crypto], ours: &OurKeys) -> Option<Self> {
         lines.iter().find_map(|c| Some(Self { tag: c.tag, ours: ours.of(c.key.suite)?, theirs: c.key }))
@@ -177,26 +165,55 @@ pub fn accept(
     fallback: IpAddr,
 ) -> Result<Negotiated, SdpError> {
     let (format, codec) = first_common(&answer.formats, offered).ok_or(SdpError::NoCodec)?;
-    // Both ends should use one number; a peer that answers with its own tells what it wants to get.
     let srtp = Keyed::answered(answer, local)?;
     let direction = answer.direction.reversed();
-    let stream = build(answer, format, codec, codec.payload_type(), direction, mux, fallback);
-    Ok(Negotiated { srtp, offered: true, ..stream })
+    let stream = build(answer, format, codec, direction, mux, fallback);
+    Ok(Negotiated { srtp, formats: answered(answer, local, offered), ..stream })
+}
+
+/// All that may come after an answer to an offer of ours (RFC 3264 §6.1, §7): every codec of the answer, under the number of
+/// our offer, as it should be, or under that of the answer.
+fn answered(answer: &Description, local: &Local, offered: &[Codec]) -> Formats {
+    let codec_of = |f: &Format| f.codec().filter(|c| offered.contains(c));
+    let mut formats = Formats::default();
+    let codecs = || answer.formats.iter().filter_map(codec_of);
+    for codec in codecs() {
+        local.numbers.of(codec, true).for_each(|n| formats.add(n, Meaning::Audio(codec)));
+    }
+    let theirs = answer.formats.iter().filter_map(|f| Some((f.payload_type, Meaning::Audio(codec_of(f)?))));
+    theirs.for_each(|(n, meaning)| formats.add(n, meaning));
+    let others = answer.formats.iter().filter_map(|f| Some((f.payload_type, aside(f)?)));
+    others.for_each(|(n, meaning)| formats.add(n, meaning));
+    // Then those that were given earlier in the session, and may be in what we have offered.
+    for codec in codecs() {
+        local.numbers.of(codec, false).for_each(|n| formats.add(n, Meaning::Audio(codec)));
+    }
+    if answer.formats.iter().any(|f| aside(f) == Some(Meaning::Event)) {
+        local.numbers.events().for_each(|n| formats.add(n, Meaning::Event));
+    }
+    formats.add_usual_noise();
+    formats
+}
+
+/// All that may come after an answer of ours to an offer: the codec that it takes, and what goes beside it.
+pub(super) fn answering(offer: &Description, format: &Format, codec: Codec) -> Formats {
+    let mut formats = Formats::default();
+    formats.add(format.payload_type, Meaning::Audio(codec));
+    let others = offer.formats.iter().filter_map(|f| Some((f.payload_type, aside(f)?)));
+    others.for_each(|(n, meaning)| formats.add(n, meaning));
+    formats.add_usual_noise();
+    formats
+}
+
+/// What a format stands for that is no audio.
+fn aside(format: &Format) -> Option<Meaning> {
+    let is = |name: &str| format.name.eq_ignore_ascii_case(name);
+    if is(EVENT) { Some(Meaning::Event) } else { is("CN").then_some(Meaning::Noise) }
 }
 
 /// The first of the far end's formats that `allowed` holds.
 pub(super) fn first_common<'a>(formats: &'a [Format], allowed: &[Codec]) -> Option<(&'a Format, Codec)> {
-    formats.iter().find_map(|f| {
-        let codec = Codec::by_name(&f.name).filter(|c| allowed.contains(c) && c.clock() == f.clock)?;
-        Some((f, codec))
-    })
-}
-
-/// The telephone-event format that goes with a codec: of its clock if there is one.
-pub(super) fn dtmf_format(formats: &[Format], clock: u32) -> Option<Dtmf> {
-    let events = || formats.iter().filter(|f| f.name.eq_ignore_ascii_case("telephone-event"));
-    let found = events().find(|f| f.clock == clock).or_else(|| events().next())?;
-    Some(Dtmf { payload_type: found.payload_type, clock: found.clock })
+    formats.iter().find_map(|f| Some((f, f.codec().filter(|c| allowed.contains(c))?)))
 }
 
 /// What the parameters of a format ask of an Opus encoder (RFC 7587 §6.1).
@@ -223,11 +240,12 @@ fn wishes(format: &Format) -> Wishes {
     wishes
 }
 
+/// What a description of the far end says of the stream, and the format of it that we send. Formats and keys are left to
+/// the caller.
 pub(super) fn build(
     remote: &Description,
     format: &Format,
     codec: Codec,
-    payload_in: u8,
     direction: Direction,
     mux: bool,
     fallback: IpAddr,
@@ -241,11 +259,11 @@ pub(super) fn build(
         remote.ptime.unwrap_or(DEFAULT_PTIME).min(longest).clamp(*PTIME_RANGE.start(), *PTIME_RANGE.end());
     Negotiated {
         codec,
+        clock: format.clock,
+        formats: Formats::default(),
         wishes: wishes(format),
         payload_out: format.payload_type,
-        payload_in,
-        dtmf: dtmf_format(&remote.formats, codec.clock()),
-        offered: false,
+        dtmf: Dtmf::of(&remote.formats, codec.clock()),
         rtp,
         rtcp,
         rtcp_mux,

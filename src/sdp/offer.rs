@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use super::answer::{describe, described};
 use super::negotiated::{Direction, Negotiated};
+use super::numbers::{Listed, Numbers};
 use super::parse::Description;
 use super::{DEFAULT_PTIME, DTMF_PAYLOAD_TYPE, DTMF_PAYLOAD_TYPE_48K};
 use crate::codec::Codec;
@@ -30,6 +30,8 @@ pub struct Local {
     pub keys: Option<Box<OurKeys>>,
     /// Offers of ours have keys.
     pub offers_keys: bool,
+    /// What payload types stand for in this session.
+    pub numbers: Numbers,
 }
 
 /// The media lines of a session beside our audio, refused, each in its place: every later description has them
@@ -80,9 +82,31 @@ impl Description {
 }
 
 impl Local {
+    /// An end at this address and port, of a session that begins, without encryption.
+    #[must_use]
+    pub fn at(address: IpAddr, port: u16) -> Self {
+        Self {
+            session_id: 1,
+            version: 1,
+            address,
+            port,
+            frame: Frame::default(),
+            srtp: Srtp::Off,
+            keys: None,
+            offers_keys: false,
+            numbers: Numbers::default(),
+        }
+    }
+
     /// The same end, one version on.
     pub fn next(&mut self) {
         self.version += 1;
+    }
+
+    /// Takes an offer of the far end for the description that later ones of ours go on from.
+    pub fn follow(&mut self, offer: &Description) {
+        self.frame = offer.frame();
+        self.numbers.note_theirs(&offer.formats);
     }
 
     /// Everything before the media lines.
@@ -95,42 +119,83 @@ impl Local {
     }
 }
 
-/// An offer of `codecs` in their order, with telephone-event.
-#[must_use]
-pub fn offer(local: &Local, codecs: &[Codec], direction: Direction) -> String {
-    let frame = &local.frame;
+/// The audio of a description of ours.
+pub(super) struct Audio {
+    pub(super) codecs: Vec<Listed>,
+    /// Payload types and clocks of events.
+    pub(super) events: Vec<(u8, u32)>,
+    pub(super) direction: Direction,
+    pub(super) rtcp_mux: bool,
+    /// Values of `a=crypto`.
+    pub(super) keys: Vec<String>,
+}
+
+/// A description with this audio.
+pub(super) fn describe(local: &Local, frame: &Frame, audio: &Audio) -> String {
     let mut out = local.head();
     out.push_str(&frame.before);
-    let numbers: Vec<String> = codecs.iter().map(|c| c.payload_type().to_string()).collect();
-    let events = events(codecs);
-    let event_numbers: Vec<String> = events.iter().map(|(pt, _)| pt.to_string()).collect();
-    let (numbers, event_numbers) = (numbers.join(" "), event_numbers.join(" "));
+    let codecs = audio.codecs.iter().map(|l| l.payload_type);
+    let numbers: Vec<String> =
+        codecs.chain(audio.events.iter().map(|(n, _)| *n)).map(|n| n.to_string()).collect();
     // Writing into a String cannot fail.
-    let _ok = write!(out, "m=audio {} {} {numbers} {event_numbers}\r\n", local.port, frame.proto);
-    for codec in codecs {
-        out.push_str(&described(*codec, codec.payload_type()));
+    let _ok = write!(out, "m=audio {} {} {}\r\n", local.port, frame.proto, numbers.join(" "));
+    for Listed { codec, payload_type, clock } in &audio.codecs {
+        let (name, channels) = (codec.name(), codec.channels());
+        let _ok = write!(out, "a=rtpmap:{payload_type} {name}/{clock}{channels}\r\n");
+        if let Some(parameters) = codec.fmtp() {
+            let _ok = write!(out, "a=fmtp:{payload_type} {parameters}\r\n");
+        }
     }
-    for (pt, clock) in events {
-        let _ok = write!(out, "a=rtpmap:{pt} telephone-event/{clock}\r\na=fmtp:{pt} 0-15\r\n");
+    for (n, clock) in &audio.events {
+        let _ok = write!(out, "a=rtpmap:{n} telephone-event/{clock}\r\na=fmtp:{n} 0-15\r\n");
     }
-    let _ok = write!(out, "a=ptime:{DEFAULT_PTIME}\r\na={}\r\na=rtcp-mux\r\n", direction.as_str());
-    for line in local.keys.iter().filter(|_| local.offers_keys).flat_map(|k| k.offer()) {
+    let _ok = write!(out, "a=ptime:{DEFAULT_PTIME}\r\na={}\r\n", audio.direction.as_str());
+    if audio.rtcp_mux {
+        out.push_str("a=rtcp-mux\r\n");
+    }
+    for line in &audio.keys {
         let _ok = write!(out, "a=crypto:{line}\r\n");
     }
     out.push_str(&frame.after);
     out
 }
 
-/// Telephone-event formats to offer: one for each clock of the codecs (RFC 4733 §2.1).
-fn events(codecs: &[Codec]) -> Vec<(u8, u32)> {
-    let with = |pt: u8, clock: u32| codecs.iter().any(|c| c.clock() == clock).then_some((pt, clock));
-    let found = [with(DTMF_PAYLOAD_TYPE_48K, 48_000), with(DTMF_PAYLOAD_TYPE, 8000)];
-    found.into_iter().flatten().collect()
+/// An offer of `codecs` in their order, with telephone-event for each clock of theirs (RFC 4733 §2.1). Numbers that either
+/// end has used in this session keep their meaning (RFC 3264 §8.3.2).
+#[must_use]
+pub fn offer(local: &mut Local, codecs: &[Codec], direction: Direction) -> String {
+    let codecs: Vec<Listed> = codecs.iter().filter_map(|c| local.numbers.of_codec(*c)).collect();
+    let events = events(local, &codecs, None);
+    let keys = local.keys.iter().filter(|_| local.offers_keys).flat_map(|k| k.offer());
+    let keys = keys.map(|line| line.to_string()).collect();
+    describe(local, &local.frame, &Audio { codecs, events, direction, rtcp_mux: true, keys })
 }
 
-/// An offer inside a session: the codec and the numbers in use, nothing else (RFC 3264 §8.3.2).
+/// Telephone events to offer: one for each clock of the codecs, and one more that is in use.
+fn events(local: &mut Local, codecs: &[Listed], in_use: Option<u32>) -> Vec<(u8, u32)> {
+    let mut clocks: Vec<u32> = codecs.iter().map(|l| l.codec.clock()).chain(in_use).collect();
+    clocks.sort_unstable_by_key(|clock| std::cmp::Reverse(*clock));
+    clocks.dedup();
+    let usual = |clock| if clock == 48_000 { DTMF_PAYLOAD_TYPE_48K } else { DTMF_PAYLOAD_TYPE };
+    clocks.into_iter().filter_map(|c| local.numbers.of_events(c, usual(c))).collect()
+}
+
+/// An offer inside a session: the codecs that were agreed, the one in use first, under their numbers (RFC 3264 §8.3.2).
 #[must_use]
-pub fn offer_again(local: &Local, agreed: &Negotiated, direction: Direction) -> String {
-    let ours = Negotiated { payload_out: agreed.payload_in, direction, ..*agreed };
-    describe(local, &local.frame, &ours)
+pub fn offer_again(local: &mut Local, agreed: &Negotiated, direction: Direction) -> String {
+    local.remember(agreed);
+    let others = agreed.formats.codecs().filter(|c| *c != agreed.codec);
+    let codecs = std::iter::once(agreed.codec).chain(others);
+    let codecs: Vec<Listed> = codecs.filter_map(|c| local.numbers.of_codec(c)).collect();
+    let events = agreed.dtmf.map(|d| events(local, &codecs, Some(d.clock))).unwrap_or_default();
+    let keys = agreed.srtp.iter().map(|k| k.line()).collect();
+    describe(local, &local.frame, &Audio { codecs, events, direction, rtcp_mux: agreed.rtcp_mux, keys })
+}
+
+impl Local {
+    /// Remembers the numbers of an agreement before another one takes its place.
+    pub fn remember(&mut self, agreed: &Negotiated) {
+        let clock = agreed.dtmf.map_or(agreed.codec.clock(), |d| d.clock);
+        self.numbers.note_agreed(&agreed.formats, clock);
+    }
 }

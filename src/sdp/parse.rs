@@ -1,12 +1,17 @@
 //! The parts of a session description a gateway for audio calls uses.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use sdp_types::{Attribute, Media, Session};
 
+use super::address;
 use super::filter::tidy;
-use super::negotiated::Direction;
+use super::negotiated::{Direction, first_common};
+use crate::codec::Codec;
 use crate::wire::crypto::{Crypto, Srtp};
+
+/// Most live audio lines of a description that are looked at.
+const MAX_STREAMS: usize = 16;
 
 /// Why a description is not usable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,9 +31,18 @@ pub enum SdpError {
     /// An encrypted stream without a key that we can use.
     #[error("no key of the encrypted stream can be used")]
     NoKeys,
-    /// An address of a family we have not.
-    #[error("the address family of the stream is not available")]
+    /// An address that is none of one host, or of a family that we have not.
+    #[error("the address of the stream, or its family, is not available")]
     Address,
+    /// A multicast group.
+    #[error("multicast is not available")]
+    Multicast,
+    /// Another network than the internet.
+    #[error("network {0} is not available")]
+    Network(String),
+    /// No RTP port of ours is left.
+    #[error("no RTP port is free")]
+    NoPort,
     /// An answer that does not belong to our offer.
     #[error("the answer does not fit the offer")]
     NotAnAnswer,
@@ -43,8 +57,21 @@ pub struct Format {
     pub name: String,
     /// RTP clock, Hz.
     pub clock: u32,
+    /// Channels.
+    pub channels: u8,
     /// Format parameters, as written.
     pub fmtp: Option<String>,
+}
+
+impl Format {
+    /// The codec that it names, if it is one of ours.
+    #[must_use]
+    pub fn codec(&self) -> Option<Codec> {
+        let codec = Codec::by_name(&self.name)?;
+        // Opus is always described as stereo (RFC 7587 §7); of all others only mono is known here.
+        let mono = self.channels == 1 || codec == Codec::Opus;
+        (mono && codec.takes_clock(self.clock)).then_some(codec)
+    }
 }
 
 /// A media line, of whatever kind.
@@ -58,6 +85,31 @@ pub struct Line {
     pub proto: String,
     /// Formats, as written.
     pub formats: String,
+}
+
+/// What our side can do with an offer.
+#[derive(Debug, Clone, Copy)]
+pub struct Able<'a> {
+    /// Whether media is encrypted.
+    pub srtp: Srtp,
+    /// Codecs that it may use.
+    pub codecs: &'a [Codec],
+    /// Media over IPv4.
+    pub v4: bool,
+    /// Media over IPv6.
+    pub v6: bool,
+}
+
+impl Able<'_> {
+    fn reaches(&self, address: Option<IpAddr>) -> bool {
+        match address {
+            // A name becomes the address that signalling came from; one that is unspecified is none to send to.
+            None => true,
+            Some(ip) if ip.is_unspecified() => true,
+            Some(IpAddr::V4(_)) => self.v4,
+            Some(IpAddr::V6(_)) => self.v6,
+        }
+    }
 }
 
 /// A session description with the live audio stream that counts: [`Description::parse_for`].
@@ -92,54 +144,83 @@ pub struct Description {
 }
 
 impl Description {
-    /// Reads a description for which media may be encrypted or not.
+    /// Reads a description as it is: of several audio streams the first that can be read counts.
     ///
     /// # Errors
     /// Malformed, or without a live audio stream over RTP/AVP or RTP/SAVP.
     pub fn parse(body: &[u8]) -> Result<Self, SdpError> {
-        Self::parse_for(body, Srtp::Optional)
+        Self::read(body, |d| d.is_encrypted(Srtp::Optional).is_ok(), Ok)
     }
 
-    /// The same where media has to be encrypted, or must not be: of several audio streams, as phones offer that would
-    /// have it either way, the first that suits counts, else the first.
+    /// Reads an offer: of several audio streams the first that we are able to take counts (RFC 3264 §6), judged by profile,
+    /// keys, address and codecs.
     ///
     /// # Errors
-    /// As above.
-    pub fn parse_for(body: &[u8], srtp: Srtp) -> Result<Self, SdpError> {
+    /// Malformed; otherwise what is wrong with the first live audio stream that can be read, where none can be taken.
+    pub fn parse_for(body: &[u8], able: &Able<'_>) -> Result<Self, SdpError> {
+        Self::read(body, |d| d.suits(able).is_ok(), |d| d.suits(able).map(|()| d))
+    }
+
+    /// Why the stream cannot be taken.
+    fn suits(&self, able: &Able<'_>) -> Result<(), SdpError> {
+        self.is_encrypted(able.srtp)?;
+        if !able.reaches(self.address) {
+            return Err(SdpError::Address);
+        }
+        first_common(&self.formats, able.codecs).map(drop).ok_or(SdpError::NoCodec)
+    }
+
+    /// The first live audio stream that is good, or what `otherwise` makes of the first.
+    fn read(
+        body: &[u8],
+        is_good: impl Fn(&Self) -> bool,
+        otherwise: impl Fn(Self) -> Result<Self, SdpError>,
+    ) -> Result<Self, SdpError> {
         let tidied = tidy(body);
         let session = Session::parse(tidied.as_bytes()).map_err(|_| SdpError::Malformed)?;
         if !body.starts_with(b"v=") {
             return Err(SdpError::Malformed);
         }
-        let lines: Vec<Line> = session.medias.iter().map(line).collect();
         let live = |m: &Media| m.media.eq_ignore_ascii_case("audio") && m.port != 0;
-        let usable = |m: &Media| live(m) && profile(&m.proto);
-        let all = || session.medias.iter().enumerate().filter(|(_, m)| usable(m));
-        let found = all().find(|(_, m)| suits(m, srtp)).or_else(|| all().next());
-        let Some((audio, media)) = found else {
-            let other = session.medias.iter().find(|m| live(m));
-            return Err(other.map_or(SdpError::NoAudio, |m| SdpError::Profile(m.proto.clone())));
-        };
+        let all = session.medias.iter().enumerate().filter(|(_, m)| live(m)).take(MAX_STREAMS);
+        let mut first = None;
+        for (at, media) in all {
+            match Self::of(&session, at, media) {
+                Ok(found) if is_good(&found) => return Ok(found),
+                other if first.as_ref().is_none_or(|f: &Result<Self, _>| f.is_err() && other.is_ok()) => {
+                    first = Some(other);
+                }
+                _ => {}
+            }
+        }
+        first.unwrap_or(Err(SdpError::NoAudio)).and_then(otherwise)
+    }
+
+    /// The description with the stream of one media line.
+    fn of(session: &Session, audio: usize, media: &Media) -> Result<Self, SdpError> {
+        if !profile(&media.proto) {
+            return Err(SdpError::Profile(media.proto.clone()));
+        }
         let connection = media.connections.first().or(session.connection.as_ref());
-        let Some(connection) = connection else { return Err(SdpError::Malformed) };
-        let address = connection.connection_address.split('/').next().unwrap_or_default().parse().ok();
+        let address = address::of(connection.ok_or(SdpError::Malformed)?)?;
         let value = |name: &str| value(&media.attributes, name).or_else(|| value(&session.attributes, name));
-        let number = |name: &str| value(name).and_then(|v| v.parse::<f32>().ok()).map(|ms| ms.round() as u16);
+        let milliseconds = |name: &str| {
+            let ms = value(name).and_then(|v| v.parse::<f32>().ok()).map(|ms| ms.round() as u16);
+            ms.filter(|ms| *ms > 0)
+        };
+        let stated = direction(&media.attributes).or_else(|| direction(&session.attributes));
         Ok(Self {
             origin: (session.origin.sess_id.clone(), session.origin.sess_version),
-            lines,
+            lines: session.medias.iter().map(line).collect(),
             audio,
             address,
             port: media.port,
-            rtcp: rtcp(value("rtcp"), address),
+            rtcp: address::rtcp(value("rtcp"), address),
             formats: formats(media),
-            direction: direction(&media.attributes)
-                .or_else(|| direction(&session.attributes))
-                .unwrap_or(Direction::SendRecv)
-                .on_address(address),
-            ptime: number("ptime"),
-            maxptime: number("maxptime"),
-            rtcp_mux: media.attributes.iter().any(|a| a.attribute == "rtcp-mux"),
+            direction: address::hold(stated.unwrap_or(Direction::SendRecv), address),
+            ptime: milliseconds("ptime"),
+            maxptime: milliseconds("maxptime"),
+            rtcp_mux: media.attributes.iter().any(|a| a.attribute.eq_ignore_ascii_case("rtcp-mux")),
             secure: is_secure(media),
             crypto: keys(media).collect(),
         })
@@ -163,14 +244,6 @@ fn keys(media: &Media) -> impl Iterator<Item = Crypto> {
     lines.filter_map(|a| Crypto::parse(a.value.as_deref()?)).take(16)
 }
 
-fn suits(media: &Media, srtp: Srtp) -> bool {
-    match srtp {
-        Srtp::Off => !is_secure(media),
-        Srtp::Optional => !is_secure(media) || keys(media).next().is_some(),
-        Srtp::Required => keys(media).next().is_some(),
-    }
-}
-
 fn line(m: &Media) -> Line {
     Line { kind: m.media.clone(), port: m.port, proto: m.proto.clone(), formats: m.fmt.clone() }
 }
@@ -184,40 +257,38 @@ fn direction(attributes: &[Attribute]) -> Option<Direction> {
     attributes.iter().find_map(|a| Direction::parse(a.attribute.trim()))
 }
 
-/// `a=rtcp:PORT [IN IP4 ADDRESS]` (RFC 3605).
-fn rtcp(text: Option<&str>, address: Option<IpAddr>) -> Option<SocketAddr> {
-    let mut fields = text?.split_whitespace();
-    let port = fields.next()?.parse().ok()?;
-    let own = fields.nth(2).and_then(|a| a.parse().ok());
-    Some(SocketAddr::new(own.or(address)?, port))
-}
-
 fn formats(media: &Media) -> Vec<Format> {
-    let mapped = |pt: u8| {
-        media.attributes.iter().filter(|a| a.attribute == "rtpmap").find_map(|a| {
+    // What an attribute says of a payload type.
+    let of = |name: &'static str, pt: u8| {
+        let all = media.attributes.iter().filter(move |a| a.attribute.eq_ignore_ascii_case(name));
+        all.filter_map(move |a| {
             let (number, rest) = a.value.as_deref()?.trim().split_once(char::is_whitespace)?;
-            let mut parts = rest.trim().split('/');
-            let name = parts.next()?.trim().to_owned();
-            let clock = parts.next()?.trim().parse().ok()?;
-            (number.trim().parse::<u8>() == Ok(pt)).then_some((name, clock))
+            (number.trim().parse::<u8>() == Ok(pt)).then(|| rest.trim())
         })
     };
-    let fmtp = |pt: u8| {
-        media.attributes.iter().filter(|a| a.attribute == "fmtp").find_map(|a| {
-            let (number, rest) = a.value.as_deref()?.trim().split_once(char::is_whitespace)?;
-            (number.trim().parse::<u8>() == Ok(pt)).then(|| rest.trim().to_owned())
-        })
+    let mapped = |text: &str| {
+        let mut parts = text.split('/').map(str::trim);
+        let name = parts.next().filter(|n| !n.is_empty())?.to_owned();
+        let clock = parts.next()?.parse().ok()?;
+        let channels = parts.next().map_or(Ok(1), str::parse).ok()?;
+        Some((name, clock, channels))
     };
     let read = |pt: u8| {
-        let (name, clock) = mapped(pt).or_else(|| well_known(pt))?;
-        Some(Format { payload_type: pt, name, clock, fmtp: fmtp(pt) })
+        let (name, clock, channels) = of("rtpmap", pt).find_map(mapped).or_else(|| well_known(pt))?;
+        Some(Format {
+            payload_type: pt,
+            name,
+            clock,
+            channels,
+            fmtp: of("fmtp", pt).next().map(str::to_owned),
+        })
     };
     let numbers = media.fmt.split_whitespace().filter_map(|f| f.parse::<u8>().ok());
     numbers.filter(|pt| *pt < 128).take(64).filter_map(read).collect()
 }
 
 /// Static payload types (RFC 3551 table 4) of the codecs the gateway knows.
-fn well_known(pt: u8) -> Option<(String, u32)> {
+fn well_known(pt: u8) -> Option<(String, u32, u8)> {
     let name = match pt {
         0 => "PCMU",
         8 => "PCMA",
@@ -225,16 +296,5 @@ fn well_known(pt: u8) -> Option<(String, u32)> {
         13 => "CN",
         _ => return None,
     };
-    Some((name.to_owned(), 8000))
-}
-
-impl Direction {
-    /// `0.0.0.0` is hold as RFC 2543 put it: the far end takes nothing.
-    fn on_address(self, address: Option<IpAddr>) -> Self {
-        match (address, self) {
-            (Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), Self::SendRecv) => Self::SendOnly,
-            (Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), Self::RecvOnly) => Self::Inactive,
-            _ => self,
-        }
-    }
+    Some((name.to_owned(), 8000, 1))
 }

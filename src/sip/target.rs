@@ -94,7 +94,7 @@ impl NextHop {
     pub fn at(&self, ip: IpAddr) -> Target {
         let transport = self.usual_transport();
         let port = self.port.unwrap_or(transport.default_port());
-        Target { transport, addr: SocketAddr::new(ip, port), conn: None }
+        Target { transport, addr: SocketAddr::new(ip.to_canonical(), port), conn: None }
     }
 }
 
@@ -124,6 +124,8 @@ pub fn next_hop(uri: &SipUri) -> Result<NextHop, UnknownTransport> {
         Some((host, None)) => host,
         Some((_, Some(_))) | None => uri.host.clone(),
     };
+    // An IPv4 address mapped into IPv6 is that IPv4 address (RFC 4291 §2.5.5.2, RFC 5118 §4.10).
+    let host = if let Host::Ip(ip) = host { Host::Ip(ip.to_canonical()) } else { host };
     Ok(NextHop { secure: uri.secure, transport, host, port: uri.port })
 }
 
@@ -145,6 +147,12 @@ mod tests {
         assert_eq!(at("sips:a@h"), (Transport::Tls, 5061));
         assert_eq!(at("sips:a@h:99;transport=tcp"), (Transport::Tls, 99));
         assert_eq!(hop("sip:a@h;maddr=192.0.2.9").unwrap().host, Host::Ip("192.0.2.9".parse().unwrap()));
+        for mapped in
+            ["sip:a@[::ffff:192.0.2.9]", "sip:a@[::FFFF:c000:209]:5060", "sip:a@h;maddr=[::ffff:192.0.2.9]"]
+        {
+            assert_eq!(hop(mapped).unwrap().host, Host::Ip("192.0.2.9".parse().unwrap()), "{mapped}");
+        }
+        assert_eq!(hop("sip:a@[2001:db8::9]").unwrap().host, Host::Ip("2001:db8::9".parse().unwrap()));
         assert!(hop("sip:a@h;transport=sctp").unwrap_err().to_string().contains("sctp is not spoken"));
         assert!(hop("sips:a@h;transport=udp").is_err());
     }

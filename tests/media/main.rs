@@ -18,6 +18,7 @@
 mod audio;
 mod crypt;
 mod ears;
+mod formats;
 mod network;
 mod no_alloc;
 mod packets;

@@ -95,7 +95,7 @@ pub fn travel(codec: Codec, weather: Weather, times: usize, seed: u64) -> Outcom
     for tick in 0..(said.len() as f64 * period / 20e6) as u64 {
         let now = begin + tick * 20_000_000;
         while let Some((at, sequence, stamp, payload)) = arrived.next_if(|p| p.0 <= now) {
-            playout.insert(*sequence, *stamp, payload, *at);
+            playout.insert(*sequence, *stamp, Some(codec), payload, *at);
         }
         playout.frame(now, false, &mut frame);
         heard.extend_from_slice(&frame);

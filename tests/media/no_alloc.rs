@@ -24,11 +24,11 @@ use branchline::media::wire::{Batch, Wire};
 use branchline::rtp::packet::header;
 use branchline::rtp::srtp::Context;
 use branchline::rtp::telephone_event::Event;
-use branchline::sdp::{Keyed, Negotiated};
+use branchline::sdp::{Formats, Keyed, Meaning, Negotiated};
 use branchline::wire::crypto::{MasterKey, Suite};
 use rtrb::{Consumer, RingBuffer};
 
-use crate::wire::{BEGIN_NS, Bench, at, stream};
+use crate::wire::{BEGIN_NS, Bench, at, stream, stream_of};
 
 thread_local! {
     static ARMED: Cell<bool> = const { Cell::new(false) };
@@ -89,8 +89,8 @@ fn calls(f: impl FnOnce()) -> u64 {
 
 /// A far end that makes its packets without allocating: lossy voice, and a digit now and then.
 struct Busy {
-    codec: Codec,
-    payload: Vec<u8>,
+    /// What it sends, taking turns.
+    voices: Vec<(Codec, Vec<u8>)>,
     from: SocketAddr,
     sequence: u16,
     tick: u32,
@@ -121,13 +121,14 @@ impl Wire for Busy {
             }
             self.sequence = self.sequence.wrapping_add(if roll > 240 { 2 } else { 1 });
             let event = self.tick % 100 < 7;
+            let (codec, payload) = &self.voices[self.tick as usize / 10 % self.voices.len()];
             let stamp = u32::from(self.sequence) * 160;
-            let stamp = stamp.wrapping_mul(self.codec.clock() / 8000);
-            let pt = if event { 101 } else { self.codec.payload_type() };
+            let stamp = stamp.wrapping_mul(codec.clock() / 8000);
+            let pt = if event { 101 } else { codec.payload_type() };
             let head = header(false, pt, self.sequence, stamp, 77);
             let Some(item) = batch.items.get_mut(batch.len) else { return };
             item.bytes[..12].copy_from_slice(&head);
-            item.len = if event { 16 } else { 12 + self.payload.len() };
+            item.len = if event { 16 } else { 12 + payload.len() };
             if event {
                 let e = Event {
                     code: (self.tick / 100 % 16) as u8,
@@ -137,7 +138,7 @@ impl Wire for Busy {
                 };
                 item.bytes[12..16].copy_from_slice(&e.to_bytes());
             } else {
-                item.bytes[12..item.len].copy_from_slice(&self.payload);
+                item.bytes[12..item.len].copy_from_slice(payload);
             }
             if let Some(crypt) = &mut self.crypt {
                 item.len = crypt.protect(&mut item.bytes, item.len).unwrap();
@@ -187,9 +188,11 @@ fn load(plant: bool) -> (Bench<Busy>, Rings) {
         let from = at(4000 + slot * 2);
         let keys = keyed(slot);
         let codec = Codec::ALL[usize::from(slot / 2 % 4)];
+        // Every fourth far end takes turns with two codecs, as it may where both were agreed.
+        let second = Codec::ALL[usize::from(slot / 2 + 1 + slot / 8) % 4];
+        let codecs = if slot % 4 == 1 { vec![codec, second] } else { vec![codec] };
         let wire = Busy {
-            payload: payload(codec),
-            codec,
+            voices: codecs.iter().map(|c| (*c, payload(*c))).collect(),
             from,
             sequence: 0,
             tick: 0,
@@ -198,17 +201,11 @@ fn load(plant: bool) -> (Bench<Busy>, Rings) {
             plant: plant && slot == 9,
             crypt: keys.and_then(|k| Context::new(&k.theirs)),
         };
-        let pt = codec.payload_type();
+        let mut formats = Formats::of(codec, codec.payload_type(), &[101]);
+        codecs.iter().for_each(|c| formats.add(c.payload_type(), Meaning::Audio(*c)));
         // Some listen for digits in the sound, and some only listen: those share an encoding.
         let dtmf = stream(0).dtmf.filter(|_| slot % 5 > 0);
-        let stream = Negotiated {
-            dtmf,
-            srtp: keys,
-            codec,
-            payload_in: pt,
-            payload_out: pt,
-            ..stream(4000 + slot * 2)
-        };
+        let stream = Negotiated { dtmf, srtp: keys, formats, ..stream_of(codec, 4000 + slot * 2) };
         let rate = codec.sample_rate();
         let coders = Box::new(Coders::new(&stream, rate, 5));
         let leg = Leg::new(wire, stream, coders, None, u32::from(slot) * 7919, false, false);

@@ -48,7 +48,7 @@ fn clocks_that_differ_are_heard_neither_as_gaps_nor_as_clicks() {
                 let mut payload = [0; 160];
                 encoder.encode(&tone, &mut payload);
                 let arrival = (sent as f64 * 20e6 * (1.0 - ppm / 1e6)) as u64;
-                playout.insert(1 + sent, sent as u32 * 160, &payload, arrival);
+                playout.insert(1 + sent, sent as u32 * 160, Some(Codec::Pcmu), &payload, arrival);
                 sent += 1;
             }
             playout.frame(now, false, &mut frame);

@@ -10,7 +10,7 @@ use branchline::media::room::Room;
 use branchline::rtp::packet::Packet;
 use branchline::sdp::Negotiated;
 
-use crate::wire::{Bench, FarWire, Phone, level_at, stream};
+use crate::wire::{Bench, FarWire, Phone, level_at, stream_of};
 
 const ROOM: u32 = 16_000;
 
@@ -25,7 +25,7 @@ fn party(i: u16, codec: Codec, ptime: u16, talks: &[(u32, u32)]) -> Party {
     let port = 4000 + 2 * i;
     let mut phone = Phone::new(port, 0.0);
     phone.sequence = 100 * i;
-    Party { phone, stream: Negotiated { codec, ptime, ..stream(port) }, talks: talks.to_vec() }
+    Party { phone, stream: Negotiated { ptime, ..stream_of(codec, port) }, talks: talks.to_vec() }
 }
 
 /// Runs the parties for three seconds in one room, with a sound that only the last one hears, one leg that is

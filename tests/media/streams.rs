@@ -14,7 +14,7 @@ use branchline::rtp::telephone_event::{Event, code_of};
 use branchline::sdp::{Keyed, Negotiated};
 use branchline::wire::crypto::{MasterKey, Suite};
 
-use crate::wire::{Bench, FarWire, Phone, at, digits, level, stream};
+use crate::wire::{Bench, FarWire, Phone, at, digits, level, stream, stream_of};
 
 /// A leg whose input is recorded.
 struct Heard {
@@ -173,13 +173,7 @@ fn a_replaced_source_that_still_sends_is_not_heard_beside_the_new_one() {
 fn packets_of_up_to_200_ms_are_heard_whole() {
     for codec in [Codec::Pcmu, Codec::Pcma] {
         for ptime in [5u32, 10, 30, 40, 60, 80, 100, 120, 160, 200] {
-            let agreed = Negotiated {
-                codec,
-                payload_in: codec.payload_type(),
-                payload_out: codec.payload_type(),
-                ..stream(4000)
-            };
-            let mut h = Heard::of(agreed);
+            let mut h = Heard::of(stream_of(codec, 4000));
             h.p.ptime = ptime;
             for _ in 0..150 {
                 h.ms += 20;

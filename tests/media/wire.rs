@@ -12,7 +12,7 @@ use branchline::media::leg::{Coders, Leg};
 use branchline::media::order::{Order, Report};
 use branchline::media::wire::{Batch, Wire};
 use branchline::rtp::packet::{Packet, header};
-use branchline::sdp::{Direction, Dtmf, Negotiated};
+use branchline::sdp::{Direction, Dtmf, Formats, Negotiated};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 /// A datagram that was sent: when (tick), where to, contents.
@@ -106,11 +106,11 @@ pub fn at(port: u16) -> SocketAddr {
 pub fn stream(port: u16) -> Negotiated {
     Negotiated {
         codec: Codec::Pcmu,
+        clock: 8000,
+        formats: Formats::of(Codec::Pcmu, 0, &[101]),
         wishes: Wishes::default(),
-        offered: false,
         payload_out: 0,
-        payload_in: 0,
-        dtmf: Some(Dtmf { payload_type: 101, clock: 8000 }),
+        dtmf: Some(Dtmf::new(101, 8000)),
         rtp: at(port),
         rtcp: at(port + 1),
         rtcp_mux: false,
@@ -118,6 +118,14 @@ pub fn stream(port: u16) -> Negotiated {
         direction: Direction::SendRecv,
         srtp: None,
     }
+}
+
+/// The same of another codec, under its usual number.
+pub fn stream_of(codec: Codec, port: u16) -> Negotiated {
+    let payload_out = codec.payload_type();
+    let formats = Formats::of(codec, payload_out, &[101]);
+    let dtmf = Some(Dtmf::new(101, codec.clock()));
+    Negotiated { codec, clock: codec.clock(), formats, payload_out, dtmf, ..stream(port) }
 }
 
 /// A far end that sends a tone (or silence) in packets of its own length.

@@ -27,6 +27,7 @@ mod guard;
 mod hand;
 mod hold;
 mod net;
+mod offers;
 mod origin;
 mod paths;
 mod phone;

@@ -31,6 +31,8 @@ pub struct Phone {
     pub heard: Vec<(u32, u16, String)>,
     /// Requests of the other side.
     pub asked: Vec<Method>,
+    /// What their INVITEs offered.
+    pub offers: Vec<String>,
     /// Sent in the ACK to the next 2xx (an INVITE without an offer).
     pub answer: Option<String>,
     /// A call to the phone, not yet answered.
@@ -82,6 +84,7 @@ impl Phone {
             dialog: None,
             heard: Vec::new(),
             asked: Vec::new(),
+            offers: Vec::new(),
             answer: None,
             ringing: None,
             accepted: None,
@@ -177,6 +180,9 @@ impl Phone {
                     }
                     self.asked.push(request.method.clone());
                     self.numbers.push(request.common.cseq);
+                    if request.method == Method::Invite {
+                        self.offers.push(String::from_utf8_lossy(&request.common.body).into_owned());
+                    }
                     self.reply(now, id, &request);
                 }
                 Event::Response(id, response) => {

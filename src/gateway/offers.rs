@@ -1,0 +1,29 @@
+//! What this gateway can do with an offer.
+
+use super::core::Gateway;
+use super::leg::LegId;
+use crate::sdp::Able;
+use crate::wire::crypto::Srtp;
+
+impl Gateway {
+    /// With the offer of a call that begins.
+    pub(super) fn able_to_begin(&self, srtp: Srtp) -> Able<'_> {
+        let locals = self.tx.locals();
+        Able { srtp, codecs: &self.config.sip.codecs, v4: locals.v4.is_some(), v6: locals.v6.is_some() }
+    }
+
+    /// With an offer inside a call: as when it began, whatever has become of its trunk, and at the address that its media
+    /// has.
+    pub(super) fn able_in_call(&self, id: LegId) -> Able<'_> {
+        let leg = self.legs.get(id);
+        let local = leg.and_then(|l| l.local.as_ref());
+        let srtp = local.map_or_else(|| self.srtp_of(leg.and_then(|l| l.trunk)), |l| l.srtp);
+        let begin = self.able_to_begin(srtp);
+        Able {
+            codecs: leg.map_or(begin.codecs, |l| &l.codecs),
+            v4: local.map_or(begin.v4, |l| l.address.is_ipv4()),
+            v6: local.map_or(begin.v6, |l| l.address.is_ipv6()),
+            ..begin
+        }
+    }
+}
