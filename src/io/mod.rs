@@ -20,6 +20,7 @@ pub mod outbox_fault;
 pub mod outbox_rows;
 pub mod outbox_store;
 pub mod process;
+pub mod race;
 pub mod recorder;
 pub mod recovery;
 pub mod recv_batch;

@@ -4,6 +4,9 @@ pub mod authorization;
 pub mod challenge;
 pub mod crypto;
 pub mod dns;
+mod dns_reader;
+#[cfg(test)]
+mod dns_test;
 pub mod draft;
 pub mod headers;
 pub mod message;
