@@ -15,7 +15,7 @@ use crate::sip::resolver::Question;
 use crate::sip::resolver::cache::{Cache, Known};
 use crate::sip::resolver::query::{Outcome, Over, Query, Sending, Step};
 use crate::sip::resolver::servers::Servers;
-use crate::sip::resolver::system::{MAX_SERVERS, Settings, hosts};
+use crate::sip::resolver::system::{Settings, hosts};
 use crate::wire::dns::{self, Answer, Kind, MAX_ANSWER, Record};
 
 /// Who has a stale answer waits no longer than this for a new one (RFC 8767 §5).
@@ -36,14 +36,8 @@ pub struct Dns {
 impl Dns {
     /// A resolver that asks `servers`, or those of the system where there are none.
     #[must_use]
-    pub fn new(mut servers: Vec<SocketAddr>, rng: Rng) -> Self {
-        servers.truncate(MAX_SERVERS);
-        Self {
-            servers,
-            known: RefCell::default(),
-            cache: RefCell::default(),
-            rng: RefCell::new(rng),
-        }
+    pub fn new(servers: Vec<SocketAddr>, rng: Rng) -> Self {
+        Self { servers, known: RefCell::default(), cache: RefCell::default(), rng: RefCell::new(rng) }
     }
 
     /// Chance for whoever orders the answers.
@@ -139,7 +133,7 @@ impl Dns {
 }
 
 /// The number of a network interface.
-fn interface(name: &str) -> Option<u32> {
+pub(super) fn interface(name: &str) -> Option<u32> {
     let is_name = !name.is_empty() && !name.contains('/') && !name.starts_with('.');
     let path = is_name.then(|| format!("/sys/class/net/{name}/ifindex"))?;
     std::fs::read_to_string(path).ok()?.trim().parse().ok()

@@ -20,7 +20,9 @@ impl Shell {
     pub(super) fn start(self: &Rc<Self>, work: Work) {
         let shell = Rc::clone(self);
         match work {
-            Work::Locate { id, hop, lax } => self.spawn(async move { shell.locate(id, hop, lax).await }),
+            Work::Locate { id, hop, lax, whole } => {
+                self.spawn(async move { shell.locate(id, &hop, lax, whole).await });
+            }
             Work::KeepTrunks(trunks) => {
                 // The last word counts, whichever task gets to write first.
                 *self.trunks.borrow_mut() = Some(trunks);
@@ -63,11 +65,11 @@ impl Shell {
     }
 
     /// Looks up where a hop leads.
-    async fn locate(self: &Rc<Self>, id: WorkId, hop: NextHop, lax: bool) {
+    async fn locate(self: &Rc<Self>, id: WorkId, hop: &NextHop, lax: bool, whole: bool) {
         let located = {
             let _turn = self.look_ups.acquire().await;
             // On the heap, and in one place only: debug builds copy futures that are moved.
-            Box::pin(locate(&self.dns, families(&self.config.sip), &hop)).await
+            Box::pin(locate(&self.dns, families(&self.config.sip), hop, whole)).await
         };
         let lead = |place| {
             let (target, forgotten) = self.connections.borrow_mut().lead_to(place, lax);

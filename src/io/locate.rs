@@ -38,12 +38,12 @@ pub struct Located<'a> {
 /// not wait for the same again.
 pub type Rest<'a> = Race<'a, (Question, Vec<Record>)>;
 
-/// The servers of a hop.
-pub async fn locate<'a>(dns: &'a Dns, families: Families, hop: &NextHop) -> Located<'a> {
+/// The servers of a hop. `whole`: all that can be found; else what there is to go on with.
+pub async fn locate<'a>(dns: &'a Dns, families: Families, hop: &NextHop, whole: bool) -> Located<'a> {
     let (targets, name, rest) = match &hop.host {
         Host::Ip(ip) => (vec![hop.at(*ip)], ip.to_string(), Race::default()),
         Host::Name(name) => {
-            let (targets, rest) = locate_name(dns, families, hop, name).await;
+            let (targets, rest) = locate_name(dns, families, (hop, name), whole).await;
             (targets, name.clone(), rest)
         }
     };
@@ -54,10 +54,11 @@ pub async fn locate<'a>(dns: &'a Dns, families: Families, hop: &NextHop) -> Loca
 async fn locate_name<'a>(
     dns: &'a Dns,
     families: Families,
-    hop: &NextHop,
-    name: &str,
+    (hop, name): (&NextHop, &str),
+    whole: bool,
 ) -> (Vec<Target>, Rest<'a>) {
     let mut locator = Locator::new(clock::now().mono, hop.clone(), name, families, dns.fork());
+    locator.want_all(whole);
     let mut asked = Race::default();
     loop {
         let verdict = locator.verdict(clock::now().mono);

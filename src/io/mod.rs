@@ -4,6 +4,8 @@ pub mod clock;
 pub mod connections;
 pub mod disk;
 pub mod dns;
+#[cfg(test)]
+mod dns_test;
 pub mod errands;
 pub mod event_ops;
 pub mod executor;

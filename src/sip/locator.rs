@@ -70,8 +70,8 @@ impl Found {
     }
 
     /// True when it is what it will be.
-    fn settled(&self, now: Instant) -> bool {
-        !self.waiting || self.limit().is_some_and(|at| at <= now)
+    fn is_settled(&self, now: Instant, whole: bool) -> bool {
+        !self.waiting || (!whole && self.limit().is_some_and(|at| at <= now))
     }
 
     fn limit(&self) -> Option<Instant> {
@@ -90,6 +90,8 @@ pub struct Locator {
     families: Families,
     rng: Rng,
     began: Instant,
+    /// All answers are waited for.
+    whole: bool,
     known: BTreeMap<Question, Known>,
     fresh: Vec<Question>,
 }
@@ -106,46 +108,47 @@ impl Locator {
             families,
             rng,
             began: now,
+            whole: false,
             known: BTreeMap::new(),
             fresh: Vec::new(),
         }
     }
 
+    /// With `whole`, what is good enough to go on with is not: every answer is waited for.
+    pub fn want_all(&mut self, whole: bool) {
+        self.whole = whole;
+    }
+
     /// What is known now. New questions are in [`Self::questions`] afterwards.
     pub fn verdict(&mut self, now: Instant) -> Verdict {
         let addresses = self.addresses_of_name();
-        let (rules, usual) = if self.services {
-            (self.rules(), self.usual())
-        } else {
-            (Found::default(), Found::default())
-        };
+        let (rules, usual) =
+            if self.services { (self.rules(), self.usual()) } else { (Found::default(), Found::default()) };
         let end = self.began + LONGEST;
         let over = end <= now;
-        let mut limits = vec![end];
-        for found in [&rules, &usual] {
-            if !found.targets.is_empty() {
-                if found.settled(now) || over {
-                    return Verdict::Done(found.targets.clone());
-                }
-                limits.extend(found.limit());
-                return Verdict::Wait(limits.into_iter().min());
-            }
-            if found.waiting && !over {
-                // Rules come first, but the usual names are good enough when those take too long.
-                let Some(at) = usual.since.map(|s| s + BETTER) else { return Verdict::Wait(Some(end)) };
-                if now < at {
-                    return Verdict::Wait(Some(at.min(end)));
-                }
-            }
+        let wait = |at: Option<Instant>| {
+            Verdict::Wait(at.filter(|_| !self.whole).map_or(Some(end), |at| Some(at.min(end))))
+        };
+        let enough = |found: &Found| over || found.is_settled(now, self.whole);
+        // Rules come first, but the usual names are good enough when those take too long.
+        if !rules.targets.is_empty() {
+            return if enough(&rules) { Verdict::Done(rules.targets) } else { wait(rules.limit()) };
+        }
+        let later = usual.since.map(|since| since + BETTER);
+        let too_long = over || (!self.whole && later.is_some_and(|at| at <= now));
+        if rules.waiting && !too_long {
+            return wait(later);
+        }
+        if !usual.targets.is_empty() {
+            return if enough(&usual) { Verdict::Done(usual.targets) } else { wait(usual.limit()) };
+        }
+        if usual.waiting && !over {
+            return wait(None);
         }
         if rules.no || usual.no {
             return Verdict::Done(Vec::new());
         }
-        if addresses.settled(now) || over {
-            return Verdict::Done(addresses.targets);
-        }
-        limits.extend(addresses.limit());
-        Verdict::Wait(limits.into_iter().min())
+        if enough(&addresses) { Verdict::Done(addresses.targets) } else { wait(addresses.limit()) }
     }
 
     /// The questions that have come up since the last time.

@@ -233,7 +233,8 @@ fn conclude(
             let records = records.into_iter().map(|(_, r)| r).collect();
             return if truncated { Answer::Truncated(records, ttl) } else { Answer::Records(records, ttl) };
         }
-        let alias = of_owner().filter(|r| r.code == CNAME).find_map(|r| Some((r.data.clone().name()?, r.ttl)));
+        let alias =
+            of_owner().filter(|r| r.code == CNAME).find_map(|r| Some((r.data.clone().name()?, r.ttl)));
         match alias {
             Some((next, held)) => (owner, ttl) = (next, ttl.min(held)),
             None if truncated => return Answer::Truncated(Vec::new(), 0),

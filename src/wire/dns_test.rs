@@ -1,5 +1,7 @@
 //! Answers of name servers, well-formed and not.
 
+use std::slice::from_ref;
+
 use super::dns::*;
 
 /// A message: flags, question, and records as (owner, type, class, TTL, data) for each section.
@@ -89,7 +91,11 @@ fn answers_are_taken_only_for_what_was_asked() {
 fn failures_are_known_whatever_they_look_like() {
     for rcode in [1, 2, 4, 5, 9, 15] {
         assert_eq!(of(GOOD | rcode, &[], &[], &[]), Some(Answer::Failed), "rcode {rcode}");
-        assert_eq!(read(&message(GOOD | rcode, None, [&[], &[], &[]])), Some(Answer::Failed), "{rcode}, bare");
+        assert_eq!(
+            read(&message(GOOD | rcode, None, [&[], &[], &[]])),
+            Some(Answer::Failed),
+            "{rcode}, bare"
+        );
     }
     let badvers = ("", 41, 1232, 0x0100_0000, vec![]);
     assert_eq!(of(GOOD, &[], &[], &[badvers]), Some(Answer::Failed), "BADVERS has RCODE 0 in the header");
@@ -103,11 +109,14 @@ fn failures_are_known_whatever_they_look_like() {
 #[test]
 fn what_follows_the_answer_may_be_broken_or_unknown() {
     let want = Some(Answer::Records(vec![address(1)], 60));
-    let records =
-        [a("pbx.example", 60, 1), ("pbx.example", 1, 3, 60, vec![192, 0, 2, 9]), ("pbx.example", 1, 1, 60, vec![1])];
+    let records = [
+        a("pbx.example", 60, 1),
+        ("pbx.example", 1, 3, 60, vec![192, 0, 2, 9]),
+        ("pbx.example", 1, 1, 60, vec![1]),
+    ];
     let odd: Rr = ("x", 65_400, 77, 1, vec![1, 2, 3]);
-    assert_eq!(of(GOOD, &records, &[odd.clone()], &[odd.clone()]), want);
-    let mut cut = message(GOOD, Some(("pbx.example", Kind::A)), [&records, &[odd.clone()], &[odd]]);
+    assert_eq!(of(GOOD, &records, from_ref(&odd), from_ref(&odd)), want);
+    let mut cut = message(GOOD, Some(("pbx.example", Kind::A)), [&records, from_ref(&odd), from_ref(&odd)]);
     cut.truncate(cut.len() - 20);
     assert_eq!(read(&cut), want);
 }
@@ -123,7 +132,7 @@ fn that_there_is_nothing_has_many_forms_and_a_referral_is_none() {
     assert_eq!(of(0x8100, &[], &[], &[]), nothing(None, false), "neither recursion nor authority");
     assert_eq!(of(0x8103, &[], &[], &[]), nothing(None, false));
     for flags in [0x8100, GOOD] {
-        assert_eq!(of(flags, &[], &[ns.clone()], &[]), Some(Answer::Failed), "a referral");
+        assert_eq!(of(flags, &[], from_ref(&ns), &[]), Some(Answer::Failed), "a referral");
     }
     assert_eq!(of(0x8100, &[a("pbx.example", 5, 1)], &[], &[]), Some(Answer::Records(vec![address(1)], 5)));
 }
@@ -150,7 +159,10 @@ fn aliases_are_followed_and_their_circles_left() {
     ] {
         assert_eq!(of(GOOD, &circle, &[], &[]), Some(Answer::Nothing { ttl: None, sure: false }));
     }
-    assert_eq!(of(GOOD, &[a("pbx.example", 1 << 31, 9)], &[], &[]), Some(Answer::Records(vec![address(9)], 0)));
+    assert_eq!(
+        of(GOOD, &[a("pbx.example", 1 << 31, 9)], &[], &[]),
+        Some(Answer::Records(vec![address(9)], 0))
+    );
 }
 
 #[test]

@@ -17,9 +17,9 @@ const NOTHING: u32 = 30;
 const SILENCE: Duration = Duration::from_secs(10);
 /// The same where the servers do answer other questions.
 const IGNORED: Duration = Duration::from_secs(60);
-/// How long a record may be used after its time while nobody tells a newer one (RFC 8767 §5).
+/// How long an answer may be used after its time while nobody tells a newer one (RFC 8767 §5).
 const STALE: Duration = Duration::from_secs(24 * 3600);
-/// How long a stale record is used before the servers are asked again (RFC 8767 §5).
+/// How long a stale answer is used before the servers are asked again (RFC 8767 §5).
 const STALE_AGAIN: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone)]
@@ -66,7 +66,7 @@ impl Cache {
     ) -> Vec<Record> {
         let (records, keep, stale) = match outcome {
             Outcome::Records(records, ttl) => (records, seconds(ttl.min(LONGEST)), STALE),
-            Outcome::Nothing(ttl) => (Vec::new(), seconds(ttl.unwrap_or(NOTHING).min(NOTHING)), Duration::ZERO),
+            Outcome::Nothing(ttl) => (Vec::new(), seconds(ttl.unwrap_or(NOTHING).min(NOTHING)), STALE),
             Outcome::Unknown => {
                 if let Some(entry) = self.0.get_mut(&question).filter(|e| now < e.stale_until) {
                     entry.until = entry.until.max(now + STALE_AGAIN);
@@ -127,24 +127,26 @@ mod tests {
 
     #[test]
     fn that_there_is_nothing_is_believed_but_not_for_long() {
-        let (mut cache, t0) = (Cache::default(), start());
+        let t0 = start();
         let q = question("pbx.example", Kind::Srv);
-        for (outcome, answering, held) in [
-            (Outcome::Nothing(None), true, 30),
-            (Outcome::Nothing(Some(5)), true, 5),
-            (Outcome::Nothing(Some(86_400)), true, 30),
-            (Outcome::Unknown, false, 10),
-            (Outcome::Unknown, true, 60),
+        for (outcome, answering, held, then) in [
+            (Outcome::Nothing(None), true, 30, Known::Stale),
+            (Outcome::Nothing(Some(5)), true, 5, Known::Stale),
+            (Outcome::Nothing(Some(86_400)), true, 30, Known::Stale),
+            (Outcome::Unknown, false, 10, Known::No),
+            (Outcome::Unknown, true, 60, Known::No),
         ] {
-            // A server that says "no" is believed, whatever it said before.
-            cache.put(t0, q.clone(), Outcome::Records(records(1), 0), true);
-            cache.put(t0, q.clone(), Outcome::Nothing(Some(0)), true);
-            assert_eq!(cache.get(t0, &q), Known::No);
+            let mut cache = Cache::default();
             assert_eq!(cache.put(t0, q.clone(), outcome.clone(), answering), []);
             let held = t0 + seconds(held);
             assert_eq!(cache.get(held - seconds(1), &q), Known::Fresh(vec![]), "{outcome:?}");
-            assert_eq!(cache.get(held, &q), Known::No, "{outcome:?}");
+            assert_eq!(cache.get(held, &q), then, "{outcome:?}");
         }
+        // It counts more than what was there before, also while nobody can tell.
+        let mut cache = Cache::default();
+        cache.put(t0, q.clone(), Outcome::Records(records(1), 0), true);
+        cache.put(t0, q.clone(), Outcome::Nothing(Some(0)), true);
+        assert_eq!(cache.put(t0, q, Outcome::Unknown, false), []);
     }
 
     #[test]

@@ -10,7 +10,6 @@ pub mod system;
 #[cfg(test)]
 pub(super) mod virtual_servers;
 
-
 use crate::wire::dns::Kind;
 
 /// A name, lower case and without its last dot, and what is asked about it.

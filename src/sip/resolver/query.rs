@@ -161,7 +161,6 @@ impl Query {
 
     /// What to do now.
     pub fn poll(&mut self, now: Instant, known: &mut Servers, rng: &mut Rng) -> Step {
-        self.expire(now, known);
         if self.done.is_none() && self.limit.is_some_and(|l| l <= now) {
             self.finish(now, known, None);
         }
@@ -177,10 +176,11 @@ impl Query {
         if let Some(outcome) = &self.done {
             return Step::Done(outcome.clone());
         }
-        let until = self.open.iter().map(|a| a.until).chain(self.next_time()).chain(self.limit).min();
-        match until {
-            Some(until) if !self.open.is_empty() || self.next_time().is_some() => Step::Wait(until),
-            Some(_) | None => {
+        // As long as anybody is waited for, all are: late answers count.
+        let last = self.open.iter().map(|a| a.until).max().filter(|last| *last > now);
+        match self.next_time().or(last) {
+            Some(until) => Step::Wait(self.limit.map_or(until, |l| l.min(until))),
+            None => {
                 self.finish(now, known, None);
                 Step::Done(self.done.clone().unwrap_or(Outcome::Unknown))
             }
@@ -224,11 +224,6 @@ impl Query {
     fn close(&mut self, number: u32) -> Option<Attempt> {
         let at = self.open.iter().position(|a| a.number == number)?;
         Some(self.open.swap_remove(at))
-    }
-
-    fn expire(&mut self, now: Instant, known: &mut Servers) {
-        let over = self.open.extract_if(.., |a| a.until <= now).map(|a| a.server);
-        over.for_each(|server| known.failed(now, server));
     }
 
     fn finish(&mut self, now: Instant, known: &mut Servers, outcome: Option<Outcome>) {

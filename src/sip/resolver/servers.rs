@@ -34,9 +34,7 @@ impl Servers {
     #[must_use]
     pub fn order(&self, now: Instant, servers: &[SocketAddr]) -> Vec<SocketAddr> {
         let mut out = servers.to_vec();
-        out.sort_by_key(|s| {
-            self.0.get(s).is_some_and(|n| n.failures >= FAILURES && recent(n.failed, now))
-        });
+        out.sort_by_key(|s| self.0.get(s).is_some_and(|n| n.failures >= FAILURES && recent(n.failed, now)));
         out
     }
 

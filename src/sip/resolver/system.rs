@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use crate::wire::dns::same;
 
-/// Name servers that are asked, at most; `resolv.conf` has three.
-pub const MAX_SERVERS: usize = 8;
+/// Name servers of a `resolv.conf` that count.
 const SYSTEM_SERVERS: usize = 3;
 const PORT: u16 = 53;
 
@@ -15,7 +14,7 @@ const PORT: u16 = 53;
 pub struct Settings {
     /// The name servers, best first.
     pub servers: Vec<SocketAddr>,
-    /// How long each has to answer a question, 1 to 5 s.
+    /// How long the last message is waited for, 1 to 5 s.
     pub patience: Duration,
     /// How often each is asked, 2 to 5: once is not enough for those that drop questions with EDNS.
     pub attempts: u8,
@@ -25,7 +24,7 @@ impl Settings {
     /// Those servers, with the usual patience.
     #[must_use]
     pub fn of(servers: Vec<SocketAddr>) -> Self {
-        Self { servers, patience: Duration::from_secs(2), attempts: 2 }
+        Self { servers, patience: Duration::from_millis(2500), attempts: 2 }
     }
 
     /// What a `resolv.conf` says. Of its options `timeout` and `attempts` count; search domains do not, since names
@@ -82,24 +81,31 @@ pub fn hosts(text: &str, name: &str) -> Vec<IpAddr> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> (String, u64, u8) {
+    fn read(text: &str) -> (String, u128, u8) {
         let s = Settings::of_resolv_conf(text, |name| (name == "eth0").then_some(7));
         let servers: Vec<String> = s.servers.iter().map(ToString::to_string).collect();
-        (servers.join(" "), s.patience.as_secs(), s.attempts)
+        (servers.join(" "), s.patience.as_millis(), s.attempts)
     }
 
     #[test]
     fn resolv_conf_names_servers_and_their_patience() {
         for (text, want) in [
-            ("# x\nnameserver 192.0.2.1\nsearch a b\nnameserver bad\n nameserver 2001:db8::1 # two\n",
-             ("192.0.2.1:53 [2001:db8::1]:53", 2, 2)),
-            ("nameserver fe80::1%eth0\nnameserver fe80::2%9\nnameserver fe80::3%none", ("[fe80::1%7]:53 [fe80::2%9]:53", 2, 2)),
-            ("nameserver 10.0.0.1\nnameserver 10.0.0.2\nnameserver 10.0.0.3\nnameserver 10.0.0.4",
-             ("10.0.0.1:53 10.0.0.2:53 10.0.0.3:53", 2, 2)),
-            ("options edns0 timeout:1 attempts:3\nnameserver 10.0.0.1", ("10.0.0.1:53", 1, 3)),
-            ("nameserver 10.0.0.1\noptions timeout:30 attempts:0 ndots:5 rotate", ("10.0.0.1:53", 5, 2)),
-            ("options timeout:x attempts", ("127.0.0.1:53", 2, 2)),
-            ("; nameserver 10.0.0.1\n#nameserver 10.0.0.2\n", ("127.0.0.1:53", 2, 2)),
+            (
+                "# x\nnameserver 192.0.2.1\nsearch a b\nnameserver bad\n nameserver 2001:db8::1 # two\n",
+                ("192.0.2.1:53 [2001:db8::1]:53", 2500, 2),
+            ),
+            (
+                "nameserver fe80::1%eth0\nnameserver fe80::2%9\nnameserver fe80::3%none",
+                ("[fe80::1%7]:53 [fe80::2%9]:53", 2500, 2),
+            ),
+            (
+                "nameserver 10.0.0.1\nnameserver 10.0.0.2\nnameserver 10.0.0.3\nnameserver 10.0.0.4",
+                ("10.0.0.1:53 10.0.0.2:53 10.0.0.3:53", 2500, 2),
+            ),
+            ("options edns0 timeout:1 attempts:3\nnameserver 10.0.0.1", ("10.0.0.1:53", 1000, 3)),
+            ("nameserver 10.0.0.1\noptions timeout:30 attempts:0 ndots:5 rotate", ("10.0.0.1:53", 5000, 2)),
+            ("options timeout:x attempts", ("127.0.0.1:53", 2500, 2)),
+            ("; nameserver 10.0.0.1\n#nameserver 10.0.0.2\n", ("127.0.0.1:53", 2500, 2)),
         ] {
             let (servers, patience, attempts) = want;
             assert_eq!(read(text), (servers.to_owned(), patience, attempts), "{text}");
@@ -109,7 +115,8 @@ mod tests {
     #[test]
     fn hosts_has_addresses_by_name() {
         let text = "127.0.0.1 localhost\n# 192.0.2.1 pbx\n192.0.2.2\tPbx.example  pbx # old\n2001:db8::2 pbx\nx pbx\n";
-        let found = |name: &str| hosts(text, name).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let found =
+            |name: &str| hosts(text, name).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         assert_eq!(found("pbx"), "192.0.2.2 2001:db8::2");
         assert_eq!(found("pbx.example."), "192.0.2.2");
         assert_eq!((found("old").as_str(), found("other").as_str()), ("", ""));

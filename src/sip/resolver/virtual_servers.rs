@@ -36,6 +36,8 @@ pub(in crate::sip) enum Odd {
     Ignores(Kind),
     /// Never answers questions about this name.
     IgnoresName(&'static str),
+    /// Answers questions about this name after so many ms.
+    SlowAbout(u64, &'static str),
     /// UDP is too small; what TCP does.
     Small(Tcp),
     /// The first messages get lost.
@@ -107,7 +109,7 @@ impl Network {
         let (name, kind) = &sending.question;
         self.log.push(format!("{ms} {} {how} {kind:?} {name}", v4.ip().octets()[3]));
         let truth = Some(self.truth(&sending.question));
-        let odd = &mut self.servers.iter_mut().find(|s| s.0 == sending.server).unwrap().1;
+        let odd = &mut self.servers.iter_mut().find(|s| s.0 == sending.server)?.1;
         match odd {
             Odd::Good => Some((TRIP, truth)),
             Odd::Slow(ms) => Some((Duration::from_millis(*ms), truth)),
@@ -120,6 +122,8 @@ impl Network {
             Odd::Ignorant => Some((TRIP, Some(Answer::Nothing { ttl: None, sure: false }))),
             Odd::Ignores(k) => (k != kind).then_some((TRIP, truth)),
             Odd::IgnoresName(n) => (n != name).then_some((TRIP, truth)),
+            Odd::SlowAbout(ms, n) if n == name => Some((Duration::from_millis(*ms), truth)),
+            Odd::SlowAbout(..) => Some((TRIP, truth)),
             Odd::Small(_) if udp => {
                 let Some(Answer::Records(mut records, ttl)) = truth else { return Some((TRIP, truth)) };
                 records.truncate(1);
@@ -196,9 +200,21 @@ impl Network {
 
     /// Looks a hop up as the shell does, and says how many ms it took.
     pub(in crate::sip) fn locate(&mut self, hop: &NextHop, families: Families) -> (Vec<String>, u128) {
+        self.locate_as(hop, families, false)
+    }
+
+    /// The same, or all that can be found.
+    pub(in crate::sip) fn locate_as(
+        &mut self,
+        hop: &NextHop,
+        families: Families,
+        whole: bool,
+    ) -> (Vec<String>, u128) {
         (self.began, self.coming) = (self.now, Vec::new());
         self.log.clear();
-        let mut locator = Locator::new(self.now, hop.clone(), &hop.host.to_string(), families, Rng::from_number(3));
+        let mut locator =
+            Locator::new(self.now, hop.clone(), &hop.host.to_string(), families, Rng::from_number(3));
+        locator.want_all(whole);
         let mut queries = Vec::new();
         loop {
             let verdict = locator.verdict(self.now);
