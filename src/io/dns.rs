@@ -61,7 +61,7 @@ impl Dns {
             Known::No => None,
         };
         let outcome = self.ask(question.clone(), limit).await;
-        if outcome == Outcome::Unknown {
+        if matches!(outcome, Outcome::Failure | Outcome::Silence) {
             log::info!(kind:? = question.1; "no name server answers");
         }
         self.remember(question, outcome)

@@ -13,10 +13,10 @@ const MAX_ANSWERS: usize = 512;
 const LONGEST: u32 = 3600;
 /// Longest time it is remembered that there is nothing, seconds (RFC 2308 §5 lets caches choose).
 const NOTHING: u32 = 30;
-/// How long it is remembered that nobody answered, so that calls do not wait for dead servers one after another.
-const SILENCE: Duration = Duration::from_secs(10);
-/// The same where the servers do answer other questions.
-const IGNORED: Duration = Duration::from_secs(60);
+/// How long it is remembered that nobody could tell, so that calls do not wait for dead servers one after another.
+const UNKNOWN: Duration = Duration::from_secs(10);
+/// The same where the servers keep silent about this question, but answer others.
+const IGNORED: Duration = Duration::from_secs(30);
 /// How long an answer may be used after its time while nobody tells a newer one (RFC 8767 §5).
 const STALE: Duration = Duration::from_secs(24 * 3600);
 /// How long a stale answer is used before the servers are asked again (RFC 8767 §5).
@@ -64,15 +64,16 @@ impl Cache {
         outcome: Outcome,
         answering: bool,
     ) -> Vec<Record> {
+        let ignored = answering && outcome == Outcome::Silence;
         let (records, keep, stale) = match outcome {
             Outcome::Records(records, ttl) => (records, seconds(ttl.min(LONGEST)), STALE),
             Outcome::Nothing(ttl) => (Vec::new(), seconds(ttl.unwrap_or(NOTHING).min(NOTHING)), STALE),
-            Outcome::Unknown => {
+            Outcome::Failure | Outcome::Silence => {
                 if let Some(entry) = self.0.get_mut(&question).filter(|e| now < e.stale_until) {
                     entry.until = entry.until.max(now + STALE_AGAIN);
                     return entry.records.clone();
                 }
-                (Vec::new(), if answering { IGNORED } else { SILENCE }, Duration::ZERO)
+                (Vec::new(), if ignored { IGNORED } else { UNKNOWN }, Duration::ZERO)
             }
         };
         let until = now + keep;
@@ -117,7 +118,7 @@ mod tests {
         cache.put(t0, q.clone(), Outcome::Records(records(1), 60), true);
         assert_eq!(cache.get(at(59), &q), Known::Fresh(records(1)));
         assert_eq!(cache.get(at(60), &q), Known::Stale);
-        assert_eq!(cache.put(at(70), q.clone(), Outcome::Unknown, false), records(1), "stale");
+        assert_eq!(cache.put(at(70), q.clone(), Outcome::Failure, false), records(1), "stale");
         assert_eq!(cache.get(at(99), &q), Known::Fresh(records(1)), "not asked again for half a minute");
         assert_eq!(cache.get(at(100), &q), Known::Stale);
         assert_eq!(cache.put(at(101), q.clone(), Outcome::Records(records(2), 0), true), records(2));
@@ -133,8 +134,10 @@ mod tests {
             (Outcome::Nothing(None), true, 30, Known::Stale),
             (Outcome::Nothing(Some(5)), true, 5, Known::Stale),
             (Outcome::Nothing(Some(86_400)), true, 30, Known::Stale),
-            (Outcome::Unknown, false, 10, Known::No),
-            (Outcome::Unknown, true, 60, Known::No),
+            (Outcome::Silence, false, 10, Known::No),
+            (Outcome::Silence, true, 30, Known::No),
+            (Outcome::Failure, false, 10, Known::No),
+            (Outcome::Failure, true, 10, Known::No),
         ] {
             let mut cache = Cache::default();
             assert_eq!(cache.put(t0, q.clone(), outcome.clone(), answering), []);
@@ -146,7 +149,7 @@ mod tests {
         let mut cache = Cache::default();
         cache.put(t0, q.clone(), Outcome::Records(records(1), 0), true);
         cache.put(t0, q.clone(), Outcome::Nothing(Some(0)), true);
-        assert_eq!(cache.put(t0, q, Outcome::Unknown, false), []);
+        assert_eq!(cache.put(t0, q, Outcome::Silence, false), []);
     }
 
     #[test]

@@ -53,8 +53,10 @@ pub enum Outcome {
     Records(Vec<Record>, u32),
     /// There are none; seconds that this holds, where a server said it.
     Nothing(Option<u32>),
-    /// Nobody could tell.
-    Unknown,
+    /// Somebody answered that they cannot tell, or could not be reached.
+    Failure,
+    /// Nobody said anything.
+    Silence,
 }
 
 /// What to do next.
@@ -118,6 +120,8 @@ pub struct Query {
     /// When it is over in any case.
     limit: Option<Instant>,
     last_resort: Option<Outcome>,
+    /// Some server or the network said that it cannot.
+    failed: bool,
     done: Option<Outcome>,
 }
 
@@ -155,6 +159,7 @@ impl Query {
             due: now,
             limit: limit.map(|l| now + l),
             last_resort: None,
+            failed: false,
             done: None,
         }
     }
@@ -182,7 +187,7 @@ impl Query {
             Some(until) => Step::Wait(self.limit.map_or(until, |l| l.min(until))),
             None => {
                 self.finish(now, known, None);
-                Step::Done(self.done.clone().unwrap_or(Outcome::Unknown))
+                Step::Done(self.done.clone().unwrap_or(Outcome::Silence))
             }
         }
     }
@@ -218,6 +223,7 @@ impl Query {
     pub fn failed(&mut self, now: Instant, number: u32, known: &mut Servers) {
         let Some(attempt) = self.close(number) else { return };
         known.failed(now, attempt.server);
+        self.failed = true;
         self.due = now;
     }
 
@@ -231,7 +237,8 @@ impl Query {
         let late = self.open.drain(..).filter(|a| now.saturating_duration_since(a.since) >= HEDGE);
         late.for_each(|a| known.failed(now, a.server));
         let last_resort = self.last_resort.take();
-        self.done = Some(outcome.or(last_resort).unwrap_or(Outcome::Unknown));
+        let failed = if self.failed { Outcome::Failure } else { Outcome::Silence };
+        self.done = Some(outcome.or(last_resort).unwrap_or(failed));
     }
 
     fn rule_out(&mut self, now: Instant, at: usize) {
@@ -286,9 +293,10 @@ impl Query {
             return;
         }
         known.failed(now, attempt.server);
+        self.failed = true;
         // The same question to the same server, without OPT, may still be on the way.
         if !self.open.iter().any(|a| a.server == attempt.server) {
-            self.due = now;
+            self.rule_out(now, at);
         }
     }
 

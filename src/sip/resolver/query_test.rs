@@ -31,10 +31,10 @@ fn an_odd_server_alone_is_asked_until_it_tells() {
         (Odd::DropsEdns, found(), 1020, 2),
         (Odd::Loses(1), found(), 1020, 2),
         (Odd::Ignorant, Outcome::Nothing(None), 20, 1),
-        (Odd::Lame, Outcome::Unknown, 1020, 3),
-        (Odd::Unreachable, Outcome::Unknown, 1020, 2),
-        (Odd::Dead, Outcome::Unknown, 3500, 2),
-        (Odd::Ignores(Kind::A), Outcome::Unknown, 3500, 2),
+        (Odd::Lame, Outcome::Failure, 40, 2),
+        (Odd::Unreachable, Outcome::Failure, 1020, 2),
+        (Odd::Dead, Outcome::Silence, 3500, 2),
+        (Odd::Ignores(Kind::A), Outcome::Silence, 3500, 2),
         (Odd::Small(Tcp::Good), found(), 60, 2),
         (Odd::Small(Tcp::Refused), part(), 40, 2),
         (Odd::Small(Tcp::Silent), part(), 2520, 2),
@@ -138,11 +138,11 @@ fn aliases_lead_on_at_the_server_that_told_them() {
 fn who_has_a_stale_answer_does_not_wait_for_all_attempts() {
     let limit = Some(Duration::from_millis(1800));
     let mut net = network(&[Odd::Dead, Odd::Dead]);
-    assert_eq!(net.ask("pbx.example", Kind::A, limit), (Outcome::Unknown, 1800));
+    assert_eq!(net.ask("pbx.example", Kind::A, limit), (Outcome::Silence, 1800));
     let mut net = network(&[Odd::Dead, Odd::Dead, Odd::Good]);
     assert_eq!(net.ask("pbx.example", Kind::A, limit), (found(), 820));
     let mut net = network(&[]);
-    assert_eq!(net.ask("pbx.example", Kind::A, None), (Outcome::Unknown, 0), "nobody to ask");
+    assert_eq!(net.ask("pbx.example", Kind::A, None), (Outcome::Silence, 0), "nobody to ask");
     let mut net = network(&[Odd::Good]);
     assert_eq!(net.ask("not a name", Kind::A, None), (Outcome::Nothing(None), 0));
     assert!(net.log.is_empty());
