@@ -329,8 +329,10 @@ pub fn dns(data: &[u8]) {
     for kind in [Kind::A, Kind::Aaaa, Kind::Srv, Kind::Naptr] {
         let _answer = names::answer(data, 7, "example.com", kind);
     }
-    if let Some(q) = names::query(7, &text(data), Kind::Srv) {
-        assert!(q.len() < 512);
+    for edns in [false, true] {
+        if let Some(q) = names::query(7, &text(data), Kind::Srv, edns) {
+            assert!(q.len() < 512);
+        }
     }
 }
 

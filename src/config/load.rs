@@ -221,6 +221,17 @@ mod tests {
     }
 
     #[test]
+    fn name_servers_are_few() {
+        let read = |n: usize| {
+            let servers = vec!["192.0.2.1"; n].join(",");
+            load(&Sources { file: None, env: &env(&[("DNS_SERVERS", &servers)]) })
+        };
+        assert_eq!(read(8).unwrap().dns.servers.len(), 8);
+        let faults = read(9).unwrap_err();
+        assert!(faults[0].to_string().contains("has 9 name servers, at most 8"), "{}", faults[0]);
+    }
+
+    #[test]
     fn trunks_and_users_are_read_and_their_faults_named() {
         let file = "[[sip.trunk]]\nid = \"a\"\ntype = \"ip_ip\"\npeer_uri = \"sip:pbx.example\"\n\
                     [[sip.trunk]]\nid = \"b\"\ntype = \"ip_ip\"\npeer_uri = \"sip:b.example\"\nsrtp = \"required\"\n\

@@ -145,10 +145,13 @@ pub struct Tls {
     pub client_ca: String,
 }
 
+/// Name servers of the configuration, at most: more would only make a name that nobody knows slower.
+pub const MAX_NAME_SERVERS: usize = 8;
+
 /// Domain name service.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dns {
-    /// Servers to ask; empty: those of the system.
+    /// Servers to ask, at most [`MAX_NAME_SERVERS`]; empty: those of the system.
     pub servers: Vec<SocketAddr>,
 }
 
@@ -364,6 +367,12 @@ impl Config {
         let families = self.sip.bind_ip6.is_some_and(|ip| ip.is_ipv4() || self.sip.bind_ip.is_ipv6());
         if families {
             out.push("sip.bind_ip6 is an IPv6 address beside an IPv4 sip.bind_ip".to_owned());
+        }
+        if self.dns.servers.len() > MAX_NAME_SERVERS {
+            let n = self.dns.servers.len();
+            out.push(format!(
+                "dns.servers (DNS_SERVERS) has {n} name servers, at most {MAX_NAME_SERVERS} are asked"
+            ));
         }
         if self.sip.tls.cert.is_empty() != self.sip.tls.key.is_empty() {
             out.push("sip.tls.cert and sip.tls.key belong together: set both or none".to_owned());

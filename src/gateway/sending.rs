@@ -132,7 +132,7 @@ impl Gateway {
             Some(target) => self.send_to_best(now, vec![target], what),
             None => {
                 let lax = self.trunk_is_lax(self.trunk_behind(&what));
-                match self.start_work(|id| Work::Locate { id, hop, lax }) {
+                match self.start_work(|id| Work::Locate { id, hop, lax, whole: false }) {
                     Some(id) => {
                         self.pending.insert(id, Pending { flow, what });
                     }

@@ -410,7 +410,7 @@ impl Gateway {
             let target = hop.at(ip);
             return self.note_addresses(now, id, &[target]);
         }
-        if let Some(work) = self.start_work(|work| Work::Locate { id: work, hop, lax }) {
+        if let Some(work) = self.start_work(|work| Work::Locate { id: work, hop, lax, whole: true }) {
             self.pending.insert(work, Pending { flow: None, what: What::LookUp(id) });
         }
     }

@@ -18,6 +18,8 @@ pub enum Work {
         hop: NextHop,
         /// Over TLS, any certificate will do.
         lax: bool,
+        /// Wait for all there is to know, since nobody waits for this.
+        whole: bool,
     },
     /// Write the trunks down that the API made; they hold passwords.
     KeepTrunks(Vec<TrunkFields>),

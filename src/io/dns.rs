@@ -1,40 +1,34 @@
-//! A stub resolver: asks name servers over UDP, over TCP where the answer is too large, and remembers.
+//! The sockets of the resolver (`sip::resolver`): asks name servers over UDP, and over TCP what does not fit.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::time::{Duration, Instant};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
+use std::time::Duration;
 
 use async_io::Async;
 
+use super::race::Race;
 use super::tcp::Stream;
 use super::{clock, timer};
 use crate::base::rng::Rng;
+use crate::sip::locator::is_local;
+use crate::sip::resolver::Question;
+use crate::sip::resolver::cache::{Cache, Known};
+use crate::sip::resolver::query::{Outcome, Over, Query, Sending, Step};
+use crate::sip::resolver::servers::Servers;
+use crate::sip::resolver::system::{Settings, hosts};
 use crate::wire::dns::{self, Answer, Kind, MAX_ANSWER, Record};
 
-/// A server has this long to answer.
-const PATIENCE: Duration = Duration::from_millis(1200);
-/// Times that all servers are asked.
-const ROUNDS: usize = 2;
-/// Answers remembered.
-const MAX_CACHE: usize = 512;
-/// Longest time a record is remembered, seconds, whatever it says.
-const LONGEST: u32 = 3600;
-/// How long it is remembered that there is nothing.
-const NOTHING: Duration = Duration::from_secs(30);
-/// How long it is remembered that nobody answered, so that calls do not wait for dead servers one after another.
-const SILENCE: Duration = Duration::from_secs(10);
-/// Names that lead to others, followed.
-const MAX_ALIASES: usize = 4;
-
-/// What was asked for, what came of it, and until when that holds.
-type Cache = BTreeMap<(String, Kind), (Instant, Vec<Record>)>;
+/// Who has a stale answer waits no longer than this for a new one (RFC 8767 §5).
+const STALE_WAIT: Duration = Duration::from_millis(1800);
+/// Longest time the system may take to tell of its own names.
+const SYSTEM: Duration = Duration::from_secs(8);
 
 /// The resolver.
 #[derive(Debug)]
 pub struct Dns {
     /// Servers of the configuration; none: the system's.
     servers: Vec<SocketAddr>,
+    known: RefCell<Servers>,
     cache: RefCell<Cache>,
     rng: RefCell<Rng>,
 }
@@ -43,111 +37,140 @@ impl Dns {
     /// A resolver that asks `servers`, or those of the system where there are none.
     #[must_use]
     pub fn new(servers: Vec<SocketAddr>, rng: Rng) -> Self {
-        Self { servers, cache: RefCell::default(), rng: RefCell::new(rng) }
-    }
-
-    /// True when all questions go to servers of the configuration.
-    #[must_use]
-    pub fn is_configured(&self) -> bool {
-        !self.servers.is_empty()
+        Self { servers, known: RefCell::default(), cache: RefCell::default(), rng: RefCell::new(rng) }
     }
 
     /// Chance for whoever orders the answers.
-    pub fn draw<T>(&self, f: impl FnOnce(&mut Rng) -> T) -> T {
-        f(&mut self.rng.borrow_mut())
+    pub fn fork(&self) -> Rng {
+        self.rng.borrow_mut().fork()
     }
 
-    /// The records of `kind` of `name`; empty when there are none, or nobody could tell.
-    pub async fn look_up(&self, name: &str, kind: Kind) -> Vec<Record> {
-        let key = (name.trim_end_matches('.').to_ascii_lowercase(), kind);
-        if let Some(known) = self.remembered(&key) {
-            return known;
+    /// The records of a question; empty when there are none, or nobody could tell.
+    pub async fn look_up(&self, question: Question) -> Vec<Record> {
+        let (name, kind) = &question;
+        if matches!(kind, Kind::A | Kind::Aaaa)
+            && let Some(ips) = self.own_names(name).await
+        {
+            let fits = |ip: &IpAddr| ip.is_ipv4() == (*kind == Kind::A);
+            return ips.into_iter().filter(fits).map(Record::Address).collect();
         }
-        let mut asked = key.0.clone();
-        let mut found = None;
-        for _ in 0..MAX_ALIASES {
-            match self.ask(&asked, kind).await {
-                Some(Answer::Alias(next)) => asked = next,
-                Some(Answer::Records(records, ttl)) => {
-                    found = Some((records, ttl));
-                    break;
-                }
-                Some(Answer::Truncated | Answer::Refused) | None => break,
-            }
-        }
-        let (records, keep) = match found {
-            Some((records, _)) if records.is_empty() => (records, NOTHING),
-            Some((records, ttl)) => (records, Duration::from_secs(ttl.min(LONGEST).into())),
-            None => (Vec::new(), SILENCE),
+        let known = self.cache.borrow().get(clock::now().mono, &question);
+        let limit = match known {
+            Known::Fresh(records) => return records,
+            Known::Stale => Some(STALE_WAIT),
+            Known::No => None,
         };
-        self.remember(key, &records, keep);
-        records
+        let outcome = self.ask(question.clone(), limit).await;
+        if matches!(outcome, Outcome::Failure | Outcome::Silence) {
+            log::info!(kind:? = question.1; "no name server answers");
+        }
+        self.remember(question, outcome)
     }
 
-    fn remembered(&self, key: &(String, Kind)) -> Option<Vec<Record>> {
-        let cache = self.cache.borrow();
-        cache.get(key).filter(|(until, _)| *until > clock::now().mono).map(|(_, records)| records.clone())
-    }
-
-    fn remember(&self, key: (String, Kind), records: &[Record], keep: Duration) {
+    fn remember(&self, question: Question, outcome: Outcome) -> Vec<Record> {
         let now = clock::now().mono;
-        let mut cache = self.cache.borrow_mut();
-        if cache.len() >= MAX_CACHE {
-            cache.retain(|_, (until, _)| *until > now);
-        }
-        if cache.len() >= MAX_CACHE {
-            cache.pop_first();
-        }
-        cache.insert(key, (now + keep, records.to_vec()));
+        let answering = self.known.borrow().any_answers(now);
+        self.cache.borrow_mut().put(now, question, outcome, answering)
     }
 
-    /// Asks the servers in turn until one can tell.
-    async fn ask(&self, name: &str, kind: Kind) -> Option<Answer> {
-        let servers = if self.servers.is_empty() { system_servers() } else { self.servers.clone() };
-        for _ in 0..ROUNDS {
-            for server in &servers {
-                let id = u16::try_from(self.rng.borrow_mut().below(1 << 16)).unwrap_or_default();
-                let question = dns::query(id, name, kind)?;
-                let over_udp = timer::within(PATIENCE, ask_udp(*server, &question, id, name, kind)).await;
-                let answer = match over_udp.flatten() {
-                    Some(Answer::Truncated) => {
-                        timer::within(PATIENCE, ask_tcp(*server, &question, id, name, kind)).await.flatten()
-                    }
-                    other => other,
-                };
-                if let Some(answer @ (Answer::Records(..) | Answer::Alias(_))) = answer {
-                    return Some(answer);
-                }
+    /// The addresses of names that are not asked of name servers.
+    async fn own_names(&self, name: &str) -> Option<Vec<IpAddr>> {
+        if self.servers.is_empty() {
+            let found = hosts(&std::fs::read_to_string("/etc/hosts").unwrap_or_default(), name);
+            if !found.is_empty() {
+                return Some(found);
             }
         }
-        log::info!(kind:? = kind; "no name server answers");
-        None
+        // Multicast DNS, and names that are whole only with a search domain.
+        let systems = is_local(name) || (self.servers.is_empty() && !name.contains('.'));
+        if !systems {
+            return None;
+        }
+        let host = name.to_owned();
+        let ask = smol::unblock(move || {
+            (host.as_str(), 0).to_socket_addrs().map(|all| all.map(|a| a.ip()).collect()).unwrap_or_default()
+        });
+        Some(timer::within(SYSTEM, ask).await.unwrap_or_default())
+    }
+
+    fn settings(&self) -> Settings {
+        if !self.servers.is_empty() {
+            return Settings::of(self.servers.clone());
+        }
+        // Read each time, since it changes with the network.
+        let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        Settings::of_resolv_conf(&text, interface)
+    }
+
+    async fn ask(&self, question: Question, limit: Option<Duration>) -> Outcome {
+        let now = clock::now().mono;
+        let mut query = Query::new(now, question, &self.settings(), &self.known.borrow(), limit);
+        let mut sent: Race<'_, (u32, Option<Answer>)> = Race::default();
+        loop {
+            let now = clock::now().mono;
+            let step = query.poll(now, &mut self.known.borrow_mut(), &mut self.rng.borrow_mut());
+            let until = match step {
+                Step::Done(outcome) => return outcome,
+                Step::Send(sending) => {
+                    sent.add(async move { (sending.number, exchange(&sending).await) });
+                    continue;
+                }
+                Step::Wait(until) => until,
+            };
+            let came = smol::future::or(async { Some(sent.next().await) }, async {
+                timer::sleep_until(Some(until)).await;
+                None
+            });
+            let Some((number, answer)) = came.await else { continue };
+            let now = clock::now().mono;
+            let known = &mut self.known.borrow_mut();
+            match answer {
+                Some(answer) => query.answered(now, number, answer, known),
+                None => query.failed(now, number, known),
+            }
+        }
     }
 }
 
-async fn ask_udp(server: SocketAddr, question: &[u8], id: u16, name: &str, kind: Kind) -> Option<Answer> {
+/// The number of a network interface.
+pub(super) fn interface(name: &str) -> Option<u32> {
+    let is_name = !name.is_empty() && !name.contains('/') && !name.starts_with('.');
+    let path = is_name.then(|| format!("/sys/class/net/{name}/ifindex"))?;
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+async fn exchange(sending: &Sending) -> Option<Answer> {
+    match sending.over {
+        Over::Udp => ask_udp(sending).await,
+        Over::Tcp => ask_tcp(sending).await,
+    }
+}
+
+async fn ask_udp(sending: &Sending) -> Option<Answer> {
+    let server = sending.server;
     // A socket of its own for each question: its port is as hard to guess as the id.
     let any: IpAddr =
         if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = Async::<UdpSocket>::bind((any, 0)).ok()?;
     socket.get_ref().connect(server).ok()?;
-    socket.send(question).await.ok()?;
-    let mut buffer = [0u8; 4096];
+    socket.send(&sending.bytes).await.ok()?;
+    // On the heap: a look-up has many of these.
+    let mut buffer = vec![0u8; 4096];
     loop {
         let n = socket.recv(&mut buffer).await.ok()?;
-        if let Some(answer) = dns::answer(buffer.get(..n)?, id, name, kind) {
+        if let Some(answer) = read(buffer.get(..n)?, sending) {
             return Some(answer);
         }
     }
 }
 
-async fn ask_tcp(server: SocketAddr, question: &[u8], id: u16, name: &str, kind: Kind) -> Option<Answer> {
-    let stream = Stream::connect(server).await.ok()?;
-    let mut framed = u16::try_from(question.len()).ok()?.to_be_bytes().to_vec();
-    framed.extend_from_slice(question);
+async fn ask_tcp(sending: &Sending) -> Option<Answer> {
+    let stream = Stream::connect(sending.server).await.ok()?;
+    let mut framed = u16::try_from(sending.bytes.len()).ok()?.to_be_bytes().to_vec();
+    framed.extend_from_slice(&sending.bytes);
     stream.write_all(&framed).await.ok()?;
     let mut got = Vec::new();
-    let mut chunk = [0u8; 2048];
+    let mut chunk = vec![0u8; 2048];
     loop {
         if let Some((head, rest)) = got.split_first_chunk::<2>() {
             let length = usize::from(u16::from_be_bytes(*head));
@@ -155,7 +178,7 @@ async fn ask_tcp(server: SocketAddr, question: &[u8], id: u16, name: &str, kind:
                 return None;
             }
             if let Some(whole) = rest.get(..length) {
-                return dns::answer(whole, id, name, kind);
+                return read(whole, sending);
             }
         }
         let n = stream.read(&mut chunk).await.ok().filter(|n| *n > 0)?;
@@ -163,28 +186,6 @@ async fn ask_tcp(server: SocketAddr, question: &[u8], id: u16, name: &str, kind:
     }
 }
 
-/// The name servers of the system; read each time, since they change with the network.
-fn system_servers() -> Vec<SocketAddr> {
-    let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    servers_of(&text)
-}
-
-fn servers_of(resolv_conf: &str) -> Vec<SocketAddr> {
-    let address = |line: &str| {
-        let mut words = line.split_whitespace();
-        (words.next() == Some("nameserver")).then(|| words.next()?.parse::<IpAddr>().ok())?
-    };
-    resolv_conf.lines().filter_map(address).take(3).map(|ip| SocketAddr::new(ip, 53)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_systems_servers_are_read() {
-        let text = "# x\nnameserver 192.0.2.1\nsearch a b\nnameserver bad\n nameserver 2001:db8::1\n";
-        let got: Vec<String> = servers_of(text).iter().map(ToString::to_string).collect();
-        assert_eq!(got, ["192.0.2.1:53", "[2001:db8::1]:53"]);
-    }
+fn read(bytes: &[u8], sending: &Sending) -> Option<Answer> {
+    dns::answer(bytes, sending.id, &sending.question.0, sending.question.1)
 }

@@ -6,32 +6,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::feeder::Wanted;
 use super::fetch::Sounds;
-use super::locate::locate;
+use super::locate::{families, locate};
 use super::recorder::Job as RecorderJob;
 use super::shell::Shell;
 use super::sound::Bare;
 use super::tracks::merge;
 use crate::gateway::work::{Work, WorkId, WorkResult};
 use crate::media::command::PlaySlot;
+use crate::sip::target::NextHop;
 
 impl Shell {
     /// Starts a piece of work; its result comes back as one of the gateway's inputs.
     pub(super) fn start(self: &Rc<Self>, work: Work) {
         let shell = Rc::clone(self);
         match work {
-            Work::Locate { id, hop, lax } => self.spawn(async move {
-                let places = {
-                    let _turn = shell.look_ups.acquire().await;
-                    locate(&shell.dns, &hop).await
-                };
-                let lead = |place| {
-                    let (target, forgotten) = shell.connections.borrow_mut().lead_to(place, lax);
-                    forgotten.into_iter().for_each(|conn| shell.call(|g, _| g.forget_connection(conn)));
-                    target
-                };
-                let targets = places.into_iter().map(lead).collect();
-                shell.done(id, WorkResult::Located(targets));
-            }),
+            Work::Locate { id, hop, lax, whole } => {
+                self.spawn(async move { shell.locate(id, &hop, lax, whole).await });
+            }
             Work::KeepTrunks(trunks) => {
                 // The last word counts, whichever task gets to write first.
                 *self.trunks.borrow_mut() = Some(trunks);
@@ -70,6 +61,26 @@ impl Shell {
                     }
                 }
             }
+        }
+    }
+
+    /// Looks up where a hop leads.
+    async fn locate(self: &Rc<Self>, id: WorkId, hop: &NextHop, lax: bool, whole: bool) {
+        let located = {
+            let _turn = self.look_ups.acquire().await;
+            // On the heap, and in one place only: debug builds copy futures that are moved.
+            Box::pin(locate(&self.dns, families(&self.config.sip), hop, whole)).await
+        };
+        let lead = |place| {
+            let (target, forgotten) = self.connections.borrow_mut().lead_to(place, lax);
+            forgotten.into_iter().for_each(|conn| self.call(|g, _| g.forget_connection(conn)));
+            target
+        };
+        let targets = located.places.into_iter().map(lead).collect();
+        self.done(id, WorkResult::Located(targets));
+        // Nobody waits for this part; where there is too much of it, it is left.
+        if let Some(_turn) = self.unheard.try_acquire() {
+            located.rest.end().await;
         }
     }
 

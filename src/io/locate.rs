@@ -1,20 +1,14 @@
-//! From a URI's host to the servers behind it (RFC 3263), best first.
-
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
-use std::time::Duration;
+//! From a URI's host to the servers behind it (RFC 3263), best first: drives `sip::locator` with the resolver's answers.
 
 use super::dns::Dns;
-use super::timer;
-use crate::sip::locate::{MAX_TARGETS, Service, order, services, usual_services};
+use super::race::Race;
+use super::{clock, timer};
+use crate::config::Sip;
+use crate::sip::locator::{Families, Locator, Verdict};
+use crate::sip::resolver::Question;
 use crate::sip::target::{NextHop, Target};
 use crate::wire::Host;
-use crate::wire::dns::{Kind, Naptr, Record, Srv};
-
-/// Longest look-up, after which the name counts as unknown.
-const PATIENCE: Duration = Duration::from_secs(8);
-
-/// The part of it that services may take: some routers answer no such question at all.
-const SERVICES: Duration = Duration::from_secs(4);
+use crate::wire::dns::Record;
 
 /// A server, and the name its certificate has to carry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,90 +19,65 @@ pub struct Place {
     pub name: String,
 }
 
-/// The servers of a hop, best first; none when the name is not known.
-pub async fn locate(dns: &Dns, hop: &NextHop) -> Vec<Place> {
-    let targets = match &hop.host {
-        Host::Ip(ip) => vec![hop.at(*ip)],
-        Host::Name(name) => timer::within(PATIENCE, locate_name(dns, hop, name)).await.unwrap_or_default(),
-    };
-    let name = match &hop.host {
-        Host::Ip(ip) => ip.to_string(),
-        Host::Name(name) => name.clone(),
-    };
-    targets.into_iter().map(|target| Place { target, name: name.clone() }).collect()
+/// The address families in which SIP is spoken.
+#[must_use]
+pub fn families(sip: &Sip) -> Families {
+    Families { v4: sip.bind_ip.is_ipv4(), v6: sip.bind_ip.is_ipv6() || sip.bind_ip6.is_some() }
 }
 
-async fn locate_name(dns: &Dns, hop: &NextHop, name: &str) -> Vec<Target> {
-    if hop.port.is_none() && has_services(name) {
-        // All at once: most names have no rules, and the caller waits.
-        // What takes too long of the one does not cost what the other has found.
-        let both = smol::future::zip(
-            timer::within(SERVICES, rules(dns, hop, name)),
-            timer::within(SERVICES, usual(dns, hop, name)),
-        );
-        let (rules, usual) = both.await;
-        let found = rules.filter(|r| !r.is_empty()).or(usual).unwrap_or_default();
-        if !found.is_empty() {
-            return found;
+/// What came of a look-up.
+#[derive(Debug, Default)]
+pub struct Located<'a> {
+    /// The servers, best first; none when the name is not known.
+    pub places: Vec<Place>,
+    /// The questions that nobody waited for to the end.
+    pub rest: Rest<'a>,
+}
+
+/// Questions without an answer so far. Once they have one, or have none, that is remembered, and the next look-up does
+/// not wait for the same again.
+pub type Rest<'a> = Race<'a, (Question, Vec<Record>)>;
+
+/// The servers of a hop. `whole`: all that can be found; else what there is to go on with.
+pub async fn locate<'a>(dns: &'a Dns, families: Families, hop: &NextHop, whole: bool) -> Located<'a> {
+    let (targets, name, rest) = match &hop.host {
+        Host::Ip(ip) => (vec![hop.at(*ip)], ip.to_string(), Race::default()),
+        Host::Name(name) => {
+            let (targets, rest) = locate_name(dns, families, (hop, name), whole).await;
+            (targets, name.clone(), rest)
         }
-    }
-    addresses(dns, name).await.into_iter().map(|ip| hop.at(ip)).take(MAX_TARGETS).collect()
+    };
+    let places = targets.into_iter().map(|target| Place { target, name: name.clone() }).collect();
+    Located { places, rest }
 }
 
-/// Names of the own machine and of multicast DNS have no services.
-fn has_services(name: &str) -> bool {
-    !(name == "localhost" || name.ends_with(".localhost") || name.ends_with(".local"))
-}
-
-async fn rules(dns: &Dns, hop: &NextHop, name: &str) -> Vec<Target> {
-    if hop.transport.is_some() {
-        return Vec::new();
-    }
-    let rules = dns.look_up(name, Kind::Naptr).await.into_iter().filter_map(|r| match r {
-        Record::Naptr(n) => Some(n),
-        Record::Srv(_) | Record::Address(_) => None,
-    });
-    let rules: Vec<Naptr> = rules.collect();
-    servers(dns, services(hop, rules)).await
-}
-
-async fn usual(dns: &Dns, hop: &NextHop, name: &str) -> Vec<Target> {
-    servers(dns, usual_services(hop, name)).await
-}
-
-/// The servers of the first service that has any, then those of the others.
-async fn servers(dns: &Dns, services: Vec<Service>) -> Vec<Target> {
-    let mut out = Vec::new();
-    for (transport, name) in services {
-        let found = dns.look_up(&name, Kind::Srv).await.into_iter().filter_map(|r| match r {
-            Record::Srv(s) => Some(s),
-            Record::Naptr(_) | Record::Address(_) => None,
+async fn locate_name<'a>(
+    dns: &'a Dns,
+    families: Families,
+    (hop, name): (&NextHop, &str),
+    whole: bool,
+) -> (Vec<Target>, Rest<'a>) {
+    let mut locator = Locator::new(clock::now().mono, hop.clone(), name, families, dns.fork());
+    locator.want_all(whole);
+    let mut asked = Race::default();
+    loop {
+        let verdict = locator.verdict(clock::now().mono);
+        for question in locator.questions() {
+            asked.add(async move {
+                let records = dns.look_up(question.clone()).await;
+                (question, records)
+            });
+        }
+        let until = match verdict {
+            Verdict::Done(targets) => return (targets, asked),
+            Verdict::Wait(until) => until,
+        };
+        let came = smol::future::or(async { Some(asked.next().await) }, async {
+            timer::sleep_until(until).await;
+            None
         });
-        let found: Vec<Srv> = found.collect();
-        for srv in dns.draw(|rng| order(found, rng)) {
-            for ip in addresses(dns, &srv.target).await {
-                if out.len() < MAX_TARGETS {
-                    out.push(Target { transport, addr: SocketAddr::new(ip, srv.port), conn: None });
-                }
-            }
+        if let Some((question, records)) = came.await {
+            locator.answered(clock::now().mono, question, records);
         }
     }
-    out
-}
-
-async fn addresses(dns: &Dns, name: &str) -> Vec<IpAddr> {
-    if !dns.is_configured() || !has_services(name) {
-        // The system knows its hosts file and multicast DNS as well.
-        let host = name.to_owned();
-        return smol::unblock(move || {
-            (host.as_str(), 0).to_socket_addrs().map(|all| all.map(|a| a.ip()).collect()).unwrap_or_default()
-        })
-        .await;
-    }
-    let (v4, v6) = smol::future::zip(dns.look_up(name, Kind::A), dns.look_up(name, Kind::Aaaa)).await;
-    let ip = |r: Record| match r {
-        Record::Address(ip) => Some(ip),
-        Record::Srv(_) | Record::Naptr(_) => None,
-    };
-    v4.into_iter().chain(v6).filter_map(ip).collect()
 }

@@ -4,6 +4,8 @@ pub mod clock;
 pub mod connections;
 pub mod disk;
 pub mod dns;
+#[cfg(test)]
+mod dns_test;
 pub mod errands;
 pub mod event_ops;
 pub mod executor;
@@ -20,6 +22,7 @@ pub mod outbox_fault;
 pub mod outbox_rows;
 pub mod outbox_store;
 pub mod process;
+pub mod race;
 pub mod recorder;
 pub mod recovery;
 pub mod recv_batch;

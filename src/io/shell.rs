@@ -46,6 +46,8 @@ const FETCH: Duration = Duration::from_secs(30);
 const FETCHES: usize = 64;
 /// Longest an API call waits for the far end or the disk.
 const REPLY: Duration = Duration::from_secs(35);
+/// Names looked up at once; dead name servers hold a place for some seconds.
+const LOOK_UPS: usize = 16;
 /// Longest the last events may take at the end.
 const GOODBYE: Duration = Duration::from_secs(5);
 /// The media thread ticks every 20 ms; this long without one is a fault.
@@ -72,6 +74,8 @@ pub struct Shell {
     pub(super) sounds: HttpClient,
     /// Blocking work of each purpose is bounded, so that one cannot take the threads of another.
     pub(super) look_ups: Semaphore,
+    /// Turns of what look-ups leave without an answer.
+    pub(super) unheard: Semaphore,
     pub(super) fetches: Semaphore,
     pub(super) prompts: Semaphore,
     pub(super) merges: Semaphore,
@@ -147,7 +151,8 @@ impl Shell {
             recorder: RefCell::new(parts.recorder),
             feeder: parts.feeder,
             sounds: HttpClient::new(&rules, FETCH),
-            look_ups: Semaphore::new(8),
+            look_ups: Semaphore::new(LOOK_UPS),
+            unheard: Semaphore::new(LOOK_UPS),
             fetches: Semaphore::new(FETCHES),
             prompts: Semaphore::new(4),
             merges: Semaphore::new(2),

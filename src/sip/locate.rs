@@ -21,7 +21,8 @@ pub fn services(hop: &NextHop, mut rules: Vec<Naptr>) -> Vec<Service> {
             "sips+d2t" => Transport::Tls,
             _ => return None,
         };
-        (rule.flags == "s" && takes(hop, transport)).then(|| (transport, rule.replacement.clone()))
+        let leads = rule.flags == "s" && !rule.replacement.is_empty();
+        (leads && takes(hop, transport)).then(|| (transport, rule.replacement.clone()))
     };
     rules.iter().filter_map(usable).take(MAX_TARGETS).collect()
 }

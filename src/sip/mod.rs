@@ -9,7 +9,11 @@ pub mod digest_server;
 pub mod limiter;
 pub mod locals;
 pub mod locate;
+pub mod locator;
+#[cfg(test)]
+mod locator_test;
 mod machine;
+pub mod resolver;
 pub mod server;
 pub mod server_invite;
 pub mod server_side;

@@ -1,16 +1,36 @@
-//! DNS questions and answers (RFC 1035, RFC 2782, RFC 3403), as far as finding SIP servers needs them.
+//! DNS questions and answers (RFC 1035, RFC 2782, RFC 3403, RFC 6891), as far as finding SIP servers needs them.
+//!
+//! Read by hand and leniently: what follows the answer section may be broken without costing the answer.
 
 use std::net::IpAddr;
 
-use simple_dns::rdata::{OPT, RData};
-use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, TYPE};
+use super::dns_reader::{Reader, write_name};
 
 /// Largest answer that is read, bytes: a larger one is no answer to a question of ours.
 pub const MAX_ANSWER: usize = 16 * 1024;
 /// Answers over UDP that we say we take, bytes (RFC 6891).
 pub const MAX_DATAGRAM: u16 = 1232;
 /// Names an answer may lead through before it is given up.
-const MAX_ALIASES: usize = 8;
+pub const MAX_ALIASES: usize = 16;
+/// Records of an answer that are read.
+const MAX_RECORDS: u16 = 256;
+
+const RESPONSE: u16 = 0x8000;
+const OPCODE: u16 = 0x7800;
+const AUTHORITATIVE: u16 = 0x0400;
+const TRUNCATION: u16 = 0x0200;
+const RECURSION_DESIRED: u16 = 0x0100;
+const RECURSION_AVAILABLE: u16 = 0x0080;
+const RCODE: u16 = 0x000f;
+
+const CLASS_IN: u16 = 1;
+const NS: u16 = 2;
+const CNAME: u16 = 5;
+const SOA: u16 = 6;
+const OPT: u16 = 41;
+
+const NO_ERROR: u16 = 0;
+const NAME_ERROR: u16 = 3;
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,12 +46,14 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn code(self) -> TYPE {
+    /// Its number (RFC 1035 §3.2.2).
+    #[must_use]
+    pub fn code(self) -> u16 {
         match self {
-            Self::A => TYPE::A,
-            Self::Aaaa => TYPE::AAAA,
-            Self::Srv => TYPE::SRV,
-            Self::Naptr => TYPE::NAPTR,
+            Self::A => 1,
+            Self::Aaaa => 28,
+            Self::Srv => 33,
+            Self::Naptr => 35,
         }
     }
 }
@@ -56,7 +78,7 @@ pub struct Srv {
     pub weight: u16,
     /// Port.
     pub port: u16,
-    /// Host.
+    /// Host; empty (the root): the service is decidedly not offered.
     pub target: String,
 }
 
@@ -78,25 +100,52 @@ pub struct Naptr {
 /// What a server says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// The records, and for how many seconds they hold. None: there are none of this kind.
+    /// The records, and for how many seconds they hold.
     Records(Vec<Record>, u32),
-    /// The name is another's: ask for that.
-    Alias(String),
-    /// It did not fit: ask over TCP.
-    Truncated,
-    /// The server cannot tell.
-    Refused,
+    /// There are none of this kind (NXDOMAIN or NODATA, RFC 2308).
+    Nothing {
+        /// Seconds that this holds, where the server says it.
+        ttl: Option<u32>,
+        /// False: said by a server that neither recurses nor owns the zone, so that another may know better.
+        sure: bool,
+    },
+    /// The name is another's, for so many seconds: ask for that.
+    Alias(String, u32),
+    /// It did not fit: ask over TCP. The records that did, and for how many seconds they hold.
+    Truncated(Vec<Record>, u32),
+    /// The server cannot tell, refuses to, or did not understand the question.
+    Failed,
 }
 
-/// The message that asks for records of `kind` of `name`; `None` when it is no domain name.
+/// The message that asks for records of `kind` of `name`, with an OPT record if `edns` (RFC 6891);
+/// `None` when it is no domain name.
 #[must_use]
-pub fn query(id: u16, name: &str, kind: Kind) -> Option<Vec<u8>> {
-    let mut packet = Packet::new_query(id);
-    packet.set_flags(PacketFlag::RECURSION_DESIRED);
-    let name = Name::new(name).ok()?;
-    packet.questions.push(Question::new(name, QTYPE::TYPE(kind.code()), QCLASS::CLASS(CLASS::IN), false));
-    *packet.opt_mut() = Some(OPT { opt_codes: Vec::new(), udp_packet_size: MAX_DATAGRAM, version: 0 });
-    packet.build_bytes_vec().ok()
+pub fn query(id: u16, name: &str, kind: Kind, edns: bool) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(name.len() + 32);
+    for field in [id, RECURSION_DESIRED, 1, 0, 0, u16::from(edns)] {
+        out.extend_from_slice(&field.to_be_bytes());
+    }
+    write_name(&mut out, name)?;
+    for field in [kind.code(), CLASS_IN] {
+        out.extend_from_slice(&field.to_be_bytes());
+    }
+    if edns {
+        // The root's, our size instead of a class, no extended RCODE, version 0, no flags, no options.
+        out.push(0);
+        for field in [OPT, MAX_DATAGRAM, 0, 0, 0] {
+            out.extend_from_slice(&field.to_be_bytes());
+        }
+    }
+    Some(out)
+}
+
+/// A record as it stands in a message.
+struct Raw<'a> {
+    owner: String,
+    code: u16,
+    ttl: u32,
+    /// Where its data begins, for names that point back into the message, and what follows it.
+    data: Reader<'a>,
 }
 
 /// Reads the answer to the question `id` for `name`; `None` when it is not that.
@@ -105,134 +154,137 @@ pub fn answer(bytes: &[u8], id: u16, name: &str, kind: Kind) -> Option<Answer> {
     if bytes.len() > MAX_ANSWER {
         return None;
     }
-    let packet = Packet::parse(bytes).ok()?;
-    let asked = packet.questions.first()?;
-    let ours = packet.id() == id
-        && packet.has_flags(PacketFlag::RESPONSE)
-        && same(&asked.qname.to_string(), name)
-        && asked.qtype == QTYPE::TYPE(kind.code());
-    if !ours {
+    let mut from = Reader::new(bytes);
+    let (answered, flags) = (from.u16()?, from.u16()?);
+    let [questions, answers, authorities, more] = [from.u16()?, from.u16()?, from.u16()?, from.u16()?];
+    if answered != id || flags & RESPONSE == 0 || flags & OPCODE != 0 {
         return None;
     }
-    if packet.has_flags(PacketFlag::TRUNCATION) {
-        return Some(Answer::Truncated);
+    let rcode = flags & RCODE;
+    let failed = rcode != NO_ERROR && rcode != NAME_ERROR;
+    if questions == 0 {
+        // Some that do not understand a question do not repeat it either.
+        return failed.then_some(Answer::Failed);
     }
-    let rcode = packet.rcode();
-    if rcode == RCODE::NameError {
-        return Some(Answer::Records(Vec::new(), 0));
+    let asked = from.name().zip(from.u16()).zip(from.u16());
+    let Some(((asked, code), _class)) = asked else { return Some(Answer::Failed) };
+    if !same(&asked, name) || code != kind.code() {
+        return None;
     }
-    Some(if rcode == RCODE::NoError { records(&packet, name, kind) } else { Answer::Refused })
+    if failed {
+        return Some(Answer::Failed);
+    }
+    for _ in 1..questions {
+        let _others = (from.name(), from.u16(), from.u16());
+    }
+    let (found, whole) = section(&mut from, answers);
+    let truncated = flags & TRUNCATION != 0;
+    if !whole && !truncated {
+        return Some(Answer::Failed);
+    }
+    let (authority, whole) = section(&mut from, authorities);
+    let additional = if whole { section(&mut from, more).0 } else { Vec::new() };
+    // The upper bits of the RCODE: a version of EDNS that the server does not know, for one (RFC 6891 §6.1.3).
+    if additional.iter().any(|r| r.code == OPT && r.ttl >> 24 != 0) {
+        return Some(Answer::Failed);
+    }
+    let sure = flags & (AUTHORITATIVE | RECURSION_AVAILABLE) != 0;
+    Some(conclude(&found, &authority, name, kind, (truncated, rcode == NAME_ERROR, sure)))
 }
 
-fn records(packet: &Packet<'_>, name: &str, kind: Kind) -> Answer {
-    let mut owner = name.to_owned();
-    for _ in 0..MAX_ALIASES {
-        let of_owner = || packet.answers.iter().filter(|r| same(&r.name.to_string(), &owner));
-        let found: Vec<(u32, Record)> =
-            of_owner().filter_map(|r| Some((r.ttl, record(&r.rdata, kind)?))).collect();
-        let alias = of_owner()
-            .find_map(|r| if let RData::CNAME(to) = &r.rdata { Some(to.0.to_string()) } else { None });
+/// The records of a section, and whether all of it could be read.
+fn section<'a>(from: &mut Reader<'a>, count: u16) -> (Vec<Raw<'a>>, bool) {
+    let mut out = Vec::new();
+    for _ in 0..count.min(MAX_RECORDS) {
+        match raw(from) {
+            Some(r) => out.push(r),
+            None => return (out, false),
+        }
+    }
+    (out, count <= MAX_RECORDS)
+}
+
+fn raw<'a>(from: &mut Reader<'a>) -> Option<Raw<'a>> {
+    let (owner, code, class, ttl) = (from.name()?, from.u16()?, from.u16()?, from.u32()?);
+    let length = from.u16()?;
+    let data = from.part(usize::from(length))?;
+    // A TTL with the highest bit set is none (RFC 2181 §8); that of OPT is no TTL.
+    let ttl = if ttl >> 31 == 1 && code != OPT { 0 } else { ttl };
+    // Records of another class answer nothing of ours.
+    let code = if class == CLASS_IN || code == OPT { code } else { 0 };
+    Some(Raw { owner, code, ttl, data })
+}
+
+fn conclude(
+    found: &[Raw<'_>],
+    authority: &[Raw<'_>],
+    name: &str,
+    kind: Kind,
+    (truncated, no_such_name, sure): (bool, bool, bool),
+) -> Answer {
+    let (mut owner, mut ttl) = (name.to_owned(), u32::MAX);
+    for _ in 0..=MAX_ALIASES {
+        let of_owner = || found.iter().filter(|r| same(&r.owner, &owner));
+        let records: Vec<(u32, Record)> =
+            of_owner().filter_map(|r| Some((r.ttl, record(r, kind)?))).collect();
+        if !records.is_empty() {
+            // What leads there holds no longer than what is there.
+            let ttl = records.iter().map(|(ttl, _)| *ttl).min().unwrap_or(0).min(ttl);
+            let records = records.into_iter().map(|(_, r)| r).collect();
+            return if truncated { Answer::Truncated(records, ttl) } else { Answer::Records(records, ttl) };
+        }
+        let alias =
+            of_owner().filter(|r| r.code == CNAME).find_map(|r| Some((r.data.clone().name()?, r.ttl)));
         match alias {
-            Some(next) if found.is_empty() => owner = next,
-            _ if found.is_empty() && !same(&owner, name) => return Answer::Alias(owner),
-            _ => {
-                let ttl = found.iter().map(|(ttl, _)| *ttl).min().unwrap_or(0);
-                return Answer::Records(found.into_iter().map(|(_, r)| r).collect(), ttl);
-            }
+            Some((next, held)) => (owner, ttl) = (next, ttl.min(held)),
+            None if truncated => return Answer::Truncated(Vec::new(), 0),
+            // The server did not follow it to its end, be it into another zone.
+            None if !same(&owner, name) && !owner.is_empty() => return Answer::Alias(owner, ttl),
+            None => return nothing(authority, no_such_name, sure),
         }
     }
-    Answer::Refused
+    // In a circle.
+    Answer::Nothing { ttl: None, sure: false }
 }
 
-fn record(data: &RData<'_>, kind: Kind) -> Option<Record> {
-    let text = |c: &simple_dns::CharacterString<'_>| c.to_string().to_ascii_lowercase();
-    match (data, kind) {
-        (RData::A(a), Kind::A) => Some(Record::Address(IpAddr::V4(a.address.into()))),
-        (RData::AAAA(a), Kind::Aaaa) => Some(Record::Address(IpAddr::V6(a.address.into()))),
-        // A target of "." says that there is no such service (RFC 2782).
-        (RData::SRV(s), Kind::Srv) => Some(s).filter(|s| !s.target.to_string().is_empty()).map(|s| {
-            let target = s.target.to_string();
-            Record::Srv(Srv { priority: s.priority, weight: s.weight, port: s.port, target })
-        }),
-        (RData::NAPTR(n), Kind::Naptr) => Some(Record::Naptr(Naptr {
-            order: n.order,
-            preference: n.preference,
-            flags: text(&n.flags),
-            service: text(&n.services),
-            replacement: n.replacement.to_string(),
-        })),
-        _ => None,
+fn nothing(authority: &[Raw<'_>], no_such_name: bool, sure: bool) -> Answer {
+    let held = |r: &Raw<'_>| {
+        let mut data = r.data.clone();
+        let _names = (data.name()?, data.name()?);
+        let mut minimum = 0;
+        for _ in 0..5 {
+            minimum = data.u32()?;
+        }
+        Some(minimum.min(r.ttl))
+    };
+    let ttl = authority.iter().filter(|r| r.code == SOA).find_map(held);
+    // Servers without an answer and without SOA: "ask those", from one that should have asked them itself.
+    let referral = !no_such_name && ttl.is_none() && authority.iter().any(|r| r.code == NS);
+    if referral { Answer::Failed } else { Answer::Nothing { ttl, sure } }
+}
+
+fn record(raw: &Raw<'_>, kind: Kind) -> Option<Record> {
+    if raw.code != kind.code() {
+        return None;
+    }
+    let mut data = raw.data.clone();
+    match kind {
+        Kind::A => <[u8; 4]>::try_from(data.rest()).ok().map(|a| Record::Address(a.into())),
+        Kind::Aaaa => <[u8; 16]>::try_from(data.rest()).ok().map(|a| Record::Address(a.into())),
+        Kind::Srv => {
+            let (priority, weight, port) = (data.u16()?, data.u16()?, data.u16()?);
+            Some(Record::Srv(Srv { priority, weight, port, target: data.name()? }))
+        }
+        Kind::Naptr => {
+            let (order, preference) = (data.u16()?, data.u16()?);
+            let (flags, service, _regexp) = (data.text()?, data.text()?, data.text()?);
+            Some(Record::Naptr(Naptr { order, preference, flags, service, replacement: data.name()? }))
+        }
     }
 }
 
-fn same(a: &str, b: &str) -> bool {
+/// True when both are one domain name.
+#[must_use]
+pub fn same(a: &str, b: &str) -> bool {
     a.trim_end_matches('.').eq_ignore_ascii_case(b.trim_end_matches('.'))
-}
-
-#[cfg(test)]
-mod tests {
-    use simple_dns::ResourceRecord;
-    use simple_dns::rdata::{A, CNAME, SRV};
-
-    use super::*;
-
-    fn reply(name: &'static str, kind: Kind, answers: Vec<(&'static str, RData<'static>)>) -> Vec<u8> {
-        let mut p = Packet::new_reply(7);
-        p.questions.push(Question::new(
-            Name::new(name).unwrap(),
-            QTYPE::TYPE(kind.code()),
-            QCLASS::CLASS(CLASS::IN),
-            false,
-        ));
-        for (owner, data) in answers {
-            p.answers.push(ResourceRecord::new(Name::new(owner).unwrap(), CLASS::IN, 60, data));
-        }
-        p.build_bytes_vec_compressed().unwrap()
-    }
-
-    fn a(last: u8) -> RData<'static> {
-        RData::A(A { address: u32::from_be_bytes([192, 0, 2, last]) })
-    }
-
-    #[test]
-    fn questions_carry_their_id_and_want_recursion() {
-        let bytes = query(7, "_sip._udp.example.com", Kind::Srv).unwrap();
-        assert_eq!((bytes[..2].to_vec(), bytes[2] & 1), (vec![0, 7], 1));
-        assert!(query(7, &"a".repeat(300), Kind::A).is_none());
-    }
-
-    #[test]
-    fn answers_are_taken_only_for_what_was_asked() {
-        let bytes = reply("Pbx.example.com", Kind::A, vec![("pbx.example.com", a(1))]);
-        let want = Answer::Records(vec![Record::Address("192.0.2.1".parse().unwrap())], 60);
-        assert_eq!(answer(&bytes, 7, "pbx.example.com", Kind::A), Some(want));
-        assert_eq!(answer(&bytes, 8, "pbx.example.com", Kind::A), None, "another id");
-        assert_eq!(answer(&bytes, 7, "pbx.example.org", Kind::A), None, "another name");
-        assert_eq!(answer(&bytes, 7, "pbx.example.com", Kind::Aaaa), None, "another kind");
-        assert_eq!(answer(&[0; 11], 7, "pbx.example.com", Kind::A), None);
-    }
-
-    #[test]
-    fn aliases_are_followed_and_their_circles_left() {
-        let cname = |to| RData::CNAME(CNAME(Name::new(to).unwrap()));
-        let bytes = reply("a", Kind::A, vec![("a", cname("b")), ("b", a(9))]);
-        assert!(matches!(answer(&bytes, 7, "a", Kind::A), Some(Answer::Records(r, 60)) if r.len() == 1));
-        let bytes = reply("a", Kind::A, vec![("a", cname("b"))]);
-        assert_eq!(answer(&bytes, 7, "a", Kind::A), Some(Answer::Alias("b".into())));
-        let bytes = reply("a", Kind::A, vec![("a", cname("b")), ("b", cname("a"))]);
-        assert_eq!(answer(&bytes, 7, "a", Kind::A), Some(Answer::Refused));
-    }
-
-    #[test]
-    fn a_service_at_the_root_is_none() {
-        let srv = |target| {
-            RData::SRV(SRV { priority: 1, weight: 2, port: 5060, target: Name::new(target).unwrap() })
-        };
-        let name = "_sip._udp.example.com";
-        let bytes = reply(name, Kind::Srv, vec![(name, srv(""))]);
-        assert_eq!(answer(&bytes, 7, name, Kind::Srv), Some(Answer::Records(vec![], 0)));
-        let bytes = reply(name, Kind::Srv, vec![(name, srv("one.example.com"))]);
-        let Some(Answer::Records(r, _)) = answer(&bytes, 7, name, Kind::Srv) else { panic!() };
-        assert!(matches!(&r[0], Record::Srv(s) if s.target == "one.example.com" && s.port == 5060));
-    }
 }

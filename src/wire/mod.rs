@@ -5,6 +5,9 @@ pub mod body;
 pub mod challenge;
 pub mod crypto;
 pub mod dns;
+mod dns_reader;
+#[cfg(test)]
+mod dns_test;
 pub mod draft;
 pub mod headers;
 pub mod message;

@@ -1,0 +1,49 @@
+//! Several futures side by side in one task.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
+
+/// Futures of which the next one to be ready is wanted. Dropping it ends them all.
+pub struct Race<'a, T>(Vec<Pin<Box<dyn Future<Output = T> + 'a>>>);
+
+impl<T> std::fmt::Debug for Race<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Race({})", self.0.len())
+    }
+}
+
+impl<T> Default for Race<'_, T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'a, T> Race<'a, T> {
+    /// One more.
+    pub fn add(&mut self, f: impl Future<Output = T> + 'a) {
+        self.0.push(Box::pin(f));
+    }
+
+    /// Waits for all of them.
+    pub async fn end(mut self) {
+        while !self.0.is_empty() {
+            drop(self.next().await);
+        }
+    }
+
+    /// What the next one says that is ready; waits for ever when there is none.
+    pub async fn next(&mut self) -> T {
+        poll_fn(|cx| {
+            for at in 0..self.0.len() {
+                let ready = self.0.get_mut(at).map(|f| f.as_mut().poll(cx));
+                if let Some(Poll::Ready(out)) = ready {
+                    drop(self.0.swap_remove(at));
+                    return Poll::Ready(out);
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
