@@ -8,6 +8,7 @@ use sha2::Sha256;
 
 use crate::base::hex::hex;
 use crate::deliver::events::Job;
+use crate::deliver::failure::{Failure, retry_after};
 use crate::io::clock;
 use crate::io::http_client::{HttpClient, Rules};
 use crate::io::shell::Shell;
@@ -32,7 +33,7 @@ pub async fn run(shell: Rc<Shell>, rules: Rules) {
 }
 
 /// One try; why the target did not take it, if so.
-fn post(client: &HttpClient, job: &Job) -> Result<(), String> {
+fn post(client: &HttpClient, job: &Job) -> Result<(), Failure> {
     let mut request = client
         .agent(job.destination.trusted)
         .post(&job.destination.url)
@@ -54,12 +55,15 @@ fn post(client: &HttpClient, job: &Job) -> Result<(), String> {
             Ok(())
         }
         Ok(reply) => {
-            log::debug!(status = reply.status().as_u16(); "webhook refused");
-            Err(format!("it answered {}", reply.status().as_u16()))
+            let status = reply.status().as_u16();
+            log::debug!(status; "webhook refused");
+            let field = |name: &str| reply.headers().get(name).and_then(|v| v.to_str().ok());
+            let wait = retry_after(status, field("retry-after"), field("date"), clock::now().utc);
+            Err(Failure { why: format!("it answered {status}"), wait })
         }
         Err(e) => {
             log::debug!(error:% = e; "webhook not reached");
-            Err(e.to_string())
+            Err(e.to_string().into())
         }
     }
 }
