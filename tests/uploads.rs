@@ -16,6 +16,12 @@
     reason = "a test may fail loudly"
 )]
 
+#[path = "common/caller.rs"]
+mod caller;
+mod common;
+#[path = "common/hook.rs"]
+mod hook;
+
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -33,7 +39,11 @@ use branchline::deliver::uploads::Job;
 use branchline::io::http_client::Rules;
 use branchline::io::outbox_rows::RecordingRow;
 use branchline::upload::client::{Client, Fault, Task};
+use caller::{Caller, packet};
+use common::Gateway;
+use hook::Hook;
 use md5::Md5;
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 /// One request as the server saw it.
@@ -491,4 +501,53 @@ fn a_file_that_is_gone_is_not_asked_for_without_end() {
         });
         assert_eq!(got, want, "{status} {lines}");
     }
+}
+
+/// A short recording for a server; what stopping it said, and its name.
+fn record(gw: &Gateway, c: &Caller, to: &Server) -> (String, String) {
+    let body = json!({"storage": "s3", "s3_bucket": "bkt", "s3_endpoint": to.url, "s3_access_key": "a", "s3_secret_key": "k"});
+    let at = format!("/v1/legs/{}/record", c.leg);
+    assert_eq!(gw.post(&at, &body.to_string()).status, 200);
+    for n in 0..20 {
+        c.rtp.send_to(&packet(0, n, 9, true), c.media).unwrap();
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    let stopped = gw.delete(&at).json()["file"].as_str().unwrap().to_owned();
+    let id = stopped.rsplit('/').next().unwrap().to_owned();
+    (stopped, id)
+}
+
+#[test]
+fn what_is_refused_for_good_is_told_and_what_waits_shows_until_when() {
+    let hook = Hook::start();
+    let gw = Gateway::start_configured("[s3]\nwait_s = 30\n", &[("WEBHOOK_URL", &hook.url)]);
+    let c = Caller::call(&gw);
+    let never = Server::start(|_| error(400, "EntityTooLarge"));
+    // It is answered when that is known, not after the 30 s that an upload may take.
+    let (file, id) = record(&gw, &c, &never);
+    assert!(std::path::Path::new(&file).exists(), "{file}");
+    hook.wait("recording.upload_failed", 10, |all| {
+        all.iter().any(|e| e["type"] == "recording.upload_failed" && e["error"] == "400 EntityTooLarge: m")
+    });
+    let shown = gw.get(&format!("/v1/recordings/{id}")).json();
+    assert_eq!((&shown["state"], &shown["upload"]["next_try"]), (&json!("failed"), &json!(null)), "{shown}");
+    assert_eq!(never.asked(), ["PUT"]);
+    drop(gw);
+
+    let gw = Gateway::start_configured("[s3]\nwait_s = 0\n", &[]);
+    let c = Caller::call(&gw);
+    let busy = Server::start(|_| said(503, "Retry-After: 86400\r\n", ""));
+    let (_, id) = record(&gw, &c, &busy);
+    let next = loop {
+        let shown = gw.get(&format!("/v1/recordings/{id}")).json();
+        if let Some(next) = shown["upload"]["next_try"].as_str() {
+            assert_eq!(shown["upload"]["last_error"], "it answered 503");
+            break Utc::parse(next).unwrap().secs();
+        }
+        std::thread::park_timeout(Duration::from_millis(20));
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    // A wait counts for ten minutes at most.
+    assert!((590..=600).contains(&(next - now)), "{} s", next - now);
+    assert_eq!(busy.asked(), ["PUT"]);
 }

@@ -28,7 +28,7 @@ pub struct Head {
     /// `Origin`.
     pub origin: Option<String>,
     /// `If-Match`, `If-None-Match`, `If-Range` and `Range`.
-    pub conditions: Conditions,
+    pub conditions: Box<Conditions>,
 }
 
 /// What the bytes read so far amount to.
@@ -90,7 +90,7 @@ fn good(request: &httparse::Request<'_, '_>) -> Result<Head, Refusal> {
         expects_continue: version == 1 && expects(list(request, "expect").as_deref())? && body_len > 0,
         authorization: once("authorization", "there may be one Authorization field only")?,
         origin: once("origin", "there may be one Origin field only")?,
-        conditions: conditions(request, method == "GET"),
+        conditions: Box::new(conditions(request, method == "GET")),
     })
 }
 

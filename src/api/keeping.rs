@@ -101,8 +101,8 @@ pub struct RecordingView {
     /// The room that was recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub room_id: Option<String>,
-    /// `recording`, `finished`, `failed` (it ended early: what was written is there), `uploading` (it is over, and waits for
-    /// its upload) or `uploaded`.
+    /// `recording`, `finished`, `failed` (it ended early, or the bucket will never take it: what was written is there),
+    /// `uploading` (it is over, and waits for its upload) or `uploaded`.
     pub state: String,
     /// Size of the file.
     pub bytes: u64,
