@@ -8,6 +8,7 @@ use super::error::{ApiError, MAX_BODY};
 use super::head::Head;
 use super::reply::Reply;
 use super::routes::{self, Op, Route, Scope};
+use super::select::Conditions;
 use super::{keeping, legs, listening, metrics, openapi, playback, rooms, system, trunks};
 use crate::config::Config;
 use crate::gateway::playback::Owner;
@@ -28,7 +29,7 @@ pub struct Admitted<'h> {
     route: &'static Route,
     params: Vec<&'h str>,
     query: Option<&'h str>,
-    range: Option<&'h str>,
+    conditions: &'h Conditions,
 }
 
 /// Checks all that the head alone decides. `Err` is the complete reply.
@@ -58,7 +59,7 @@ pub fn admit<'h>(app: &App, head: &'h Head) -> Result<Admitted<'h>, Reply> {
     if let Op::Later(what) = route.op {
         return fail(&ApiError::NotImplemented(what.to_owned()));
     }
-    Ok(Admitted { route, params, query: head.query.as_deref(), range: head.range.as_deref() })
+    Ok(Admitted { route, params, query: head.query.as_deref(), conditions: &head.conditions })
 }
 
 /// Carries out an admitted request.
@@ -118,7 +119,7 @@ async fn carry_out(app: &App, admitted: &Admitted<'_>, body: &[u8]) -> Result<Re
         Op::RemoveRegistration => trunks::remove_registration(app, first, admitted.query),
         Op::Recordings => keeping::recordings(app).await,
         Op::Recording => keeping::recording(app, first).await,
-        Op::RecordingFile => keeping::file(app, first, admitted.range).await,
+        Op::RecordingFile => keeping::file(app, first, admitted.conditions).await,
         Op::DeleteRecording => keeping::delete(app, first).await,
         Op::Webhooks => Ok(keeping::webhooks(app)),
         Op::Later(what) => Err(ApiError::NotImplemented(what.to_owned())),

@@ -21,7 +21,7 @@ use super::error::{ApiError, MAX_BODY};
 use super::head::{Head, Verdict, judge};
 use super::reply::{FilePart, Reply};
 use crate::io::tcp::Stream;
-use crate::io::timer;
+use crate::io::{clock, timer};
 
 /// Marker of the executor picoserve runs on.
 pub struct Smol;
@@ -175,7 +175,9 @@ impl Gate {
         self.last = true;
         let mut reply = Reply::error(&self.instance_id, &ApiError::BadRequest(why.to_owned()));
         reply.status = status;
-        self.stream.write_all(&reply.to_bytes()).await?;
+        // Methods are case-sensitive, and stand before everything that can be wrong with a head.
+        let to_head = self.pending.starts_with(b"HEAD ");
+        self.stream.write_all(&reply.dated(clock::now().utc).to_bytes(to_head)).await?;
         Ok(())
     }
 }
@@ -352,10 +354,11 @@ impl PathRouterService for Service {
             }
             None => (self.error(&ApiError::Internal("a request without a head".to_owned())), true),
         };
+        let reply = reply.dated(clock::now().utc);
         let status = StatusCode::new(reply.status);
         let extra = Extra(reply.headers.clone());
         let connection = request.body_connection.finalize().await?;
-        if reply.status == 204 {
+        if matches!(reply.status, 204 | 304) {
             return writer.write_response(connection, Response::empty(status).with_headers(extra)).await;
         }
         let response = Response::new(status, Payload { reply, send_body }).with_headers(extra);

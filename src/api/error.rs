@@ -30,6 +30,9 @@ pub enum ApiError {
     /// A file has no such part; it is so long.
     #[error("the file has no such part: it is {0} bytes long")]
     NoSuchPart(u64),
+    /// A condition of the request is false.
+    #[error("If-Match names another version of the file than the one that is here")]
+    PreconditionFailed,
     /// The request is right, but not in this state.
     #[error("{0}")]
     Conflict(String),
@@ -59,6 +62,7 @@ impl ApiError {
             Self::MethodNotAllowed(_) => 405,
             Self::BodyTimeout => 408,
             Self::Conflict(_) => 409,
+            Self::PreconditionFailed => 412,
             Self::TooLarge => 413,
             Self::NoSuchPart(_) => 416,
             Self::Internal(_) => 500,

@@ -2,6 +2,8 @@
 
 use percent_encoding::percent_decode_str;
 
+use super::select::Conditions;
+
 /// Largest request head, bytes.
 pub const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
@@ -25,8 +27,8 @@ pub struct Head {
     pub authorization: Option<String>,
     /// `Origin`.
     pub origin: Option<String>,
-    /// `Range`.
-    pub range: Option<String>,
+    /// `If-Match`, `If-None-Match`, `If-Range` and `Range`.
+    pub conditions: Box<Conditions>,
 }
 
 /// What the bytes read so far amount to.
@@ -65,37 +67,115 @@ type Refusal = (u16, &'static str);
 
 fn good(request: &httparse::Request<'_, '_>) -> Result<Head, Refusal> {
     let version = request.version.unwrap_or(0);
-    let target = request.path.unwrap_or_default();
-    let (path, query) = split_target(target)?;
-    if one(request, "transfer-encoding")?.is_some() {
-        return Err((411, "Transfer-Encoding is not accepted: send Content-Length"));
+    let method = request.method.unwrap_or_default();
+    let (path, query) = split_target(request.path.unwrap_or_default())?;
+    not_encoded(version, list(request, "transfer-encoding").as_deref())?;
+    // More than one is wrong in every version, none in HTTP/1.1 only (RFC 9112 §3.2).
+    match one(request, "host", "there may be one Host field only")? {
+        None if version == 1 => return Err((400, "an HTTP/1.1 request needs one Host header")),
+        Some(host) if !is_host(host) => return Err((400, "Host is not a name or address and a port")),
+        _ => {}
     }
-    if version == 1 && one(request, "host")?.is_none() {
-        return Err((400, "an HTTP/1.1 request needs one Host header"));
-    }
-    let connection = one(request, "connection")?.unwrap_or_default().to_ascii_lowercase();
-    let says = |word: &str| connection.split(',').any(|t| t.trim() == word);
+    let connection = list(request, "connection").unwrap_or_default();
+    let says = |word: &str| members(&connection).any(|t| t.eq_ignore_ascii_case(word));
+    let body_len = body_len(one(request, "content-length", "there may be one Content-Length field only")?)?;
+    let once = |name: &str, twice: &'static str| Ok(one(request, name, twice)?.map(str::to_owned));
     Ok(Head {
-        method: request.method.unwrap_or_default().to_owned(),
+        method: method.to_owned(),
         path,
         query,
-        body_len: body_len(one(request, "content-length")?)?,
+        body_len,
         keep_alive: !says("close") && (version == 1 || says("keep-alive")),
-        expects_continue: one(request, "expect")?.is_some_and(|v| v.eq_ignore_ascii_case("100-continue")),
-        authorization: one(request, "authorization")?.map(str::to_owned),
-        origin: one(request, "origin")?.map(str::to_owned),
-        range: one(request, "range")?.map(str::to_owned),
+        // Whoever sends no content need not wait, and HTTP/1.0 knows no expectations (RFC 9110 §10.1.1).
+        expects_continue: version == 1 && expects(list(request, "expect").as_deref())? && body_len > 0,
+        authorization: once("authorization", "there may be one Authorization field only")?,
+        origin: once("origin", "there may be one Origin field only")?,
+        conditions: Box::new(conditions(request, method == "GET")),
     })
 }
 
-/// The value of a header that may stand at most once, and must be text.
-fn one<'a>(request: &httparse::Request<'_, 'a>, name: &str) -> Result<Option<&'a str>, Refusal> {
+/// A body that is framed by a transfer coding is refused: what it is refused with says why (RFC 9112 §6.1, §6.3).
+fn not_encoded(version: u8, codings: Option<&str>) -> Result<(), Refusal> {
+    let Some(codings) = codings else { return Ok(()) };
+    let chunked = |c: &str| c.eq_ignore_ascii_case("chunked");
+    if version == 0 {
+        return Err((400, "HTTP/1.0 has no Transfer-Encoding: send Content-Length"));
+    }
+    match members(codings).collect::<Vec<_>>().as_slice() {
+        [only] if chunked(only) => Err((411, "Transfer-Encoding is not accepted: send Content-Length")),
+        [before @ .., last] if chunked(last) && !before.iter().any(|c| chunked(c)) => {
+            Err((501, "these transfer codings are not known here: send Content-Length"))
+        }
+        _ => Err((400, "the last transfer coding, and no other, has to be chunked")),
+    }
+}
+
+/// True when `100 Continue` is expected. Something else that is expected cannot be met.
+fn expects(expectations: Option<&str>) -> Result<bool, Refusal> {
+    let Some(expectations) = expectations else { return Ok(false) };
+    if members(expectations).all(|e| e.eq_ignore_ascii_case("100-continue")) {
+        return Ok(members(expectations).next().is_some());
+    }
+    Err((417, "nothing but 100-continue can be expected here"))
+}
+
+/// Fields that choose what of a file is sent: they never make a request a bad one.
+fn conditions(request: &httparse::Request<'_, '_>, is_get: bool) -> Conditions {
+    let single = |name: &str| {
+        let mut lines = lines(request, name);
+        let first = lines.next()?;
+        Some(if lines.next().is_some() { String::new() } else { first.into_owned() })
+    };
+    Conditions {
+        if_match: list(request, "if-match"),
+        if_none_match: list(request, "if-none-match"),
+        if_range: single("if-range"),
+        range: single("range").filter(|range| is_get && !range.is_empty()),
+    }
+}
+
+fn lines<'r>(
+    request: &'r httparse::Request<'_, '_>,
+    name: &'r str,
+) -> impl Iterator<Item = std::borrow::Cow<'r, str>> {
+    let lines = request.headers.iter().filter(move |h| h.name.eq_ignore_ascii_case(name));
+    lines.map(|h| String::from_utf8_lossy(h.value.trim_ascii()))
+}
+
+/// The lines of a field that is a list, which are one list (RFC 9110 §5.3).
+fn list(request: &httparse::Request<'_, '_>, name: &str) -> Option<String> {
+    lines(request, name).map(std::borrow::Cow::into_owned).reduce(|all, line| format!("{all}, {line}"))
+}
+
+/// Members of a list; empty ones mean nothing (RFC 9110 §5.6.1).
+fn members(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(|m| m.trim_matches([' ', '\t'])).filter(|m| !m.is_empty())
+}
+
+/// The value of a field that may stand once, and must be text.
+fn one<'a>(
+    request: &httparse::Request<'_, 'a>,
+    name: &str,
+    twice: &'static str,
+) -> Result<Option<&'a str>, Refusal> {
     let mut found = request.headers.iter().filter(|h| h.name.eq_ignore_ascii_case(name));
     let Some(first) = found.next() else { return Ok(None) };
     if found.next().is_some() {
-        return Err((400, "a header field that decides how the request is read stands twice"));
+        return Err((400, twice));
     }
     std::str::from_utf8(first.value).map(|v| Some(v.trim())).map_err(|_| (400, "a header field is not UTF-8"))
+}
+
+/// True for `uri-host [":" port]` (RFC 9110 §7.2), which may be empty.
+fn is_host(host: &str) -> bool {
+    let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, rest)) if address.parse::<std::net::Ipv6Addr>().is_ok() => ("", rest),
+        Some(_) => return false,
+        None => host.split_at(host.find(':').unwrap_or(host.len())),
+    };
+    let in_name = |b: u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&b);
+    let digits = |p: &str| p.bytes().all(|b| b.is_ascii_digit());
+    name.bytes().all(in_name) && (port.is_empty() || port.strip_prefix(':').is_some_and(digits))
 }
 
 fn body_len(value: Option<&str>) -> Result<u64, Refusal> {
@@ -107,8 +187,17 @@ fn body_len(value: Option<&str>) -> Result<u64, Refusal> {
 }
 
 fn split_target(target: &str) -> Result<(Vec<String>, Option<String>), Refusal> {
-    let rest = match target.strip_prefix("http://") {
-        Some(absolute) => absolute.find('/').and_then(|at| absolute.get(at..)).unwrap_or("/"),
+    // In absolute form (RFC 9112 §3.2.2) the path may be missing, and schemes are case-insensitive.
+    let absolute = target
+        .split_once("://")
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"));
+    let rooted;
+    let rest = match absolute {
+        Some((_, at)) => {
+            let rest = at.find(['/', '?', '#']).and_then(|end| at.get(end..)).unwrap_or_default();
+            rooted = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
+            &rooted
+        }
         None => target,
     };
     if rest == "*" {
@@ -185,5 +274,136 @@ mod tests {
         assert_eq!(bad("GET foo HTTP/1.1\r\nHost: h\r\n\r\n"), 400);
         assert_eq!(bad("GET /%ff HTTP/1.1\r\nHost: h\r\n\r\n"), 400);
         assert_eq!(bad("\u{1}\u{2}\r\n\r\n"), 400);
+    }
+    /// What a head comes to: a status, or what of it matters, as `method body_len keep_alive expects_continue range if_range`.
+    fn outcome(version: &str, method: &str, lines: &str) -> String {
+        let text = format!("{method} / HTTP/{version}\r\n{lines}\r\n\r\n");
+        match judge(text.as_bytes()) {
+            Verdict::Bad(status, why) => {
+                assert!(!why.is_empty());
+                status.to_string()
+            }
+            Verdict::More => panic!("{text:?}"),
+            Verdict::Good(h, _) => {
+                let flag = |on: bool, name: &str| if on { format!(" {name}") } else { String::new() };
+                let c = &h.conditions;
+                let field = |name: &str, f: &Option<String>| {
+                    f.as_ref().map_or_else(String::new, |f| format!(" {name}={f}"))
+                };
+                [
+                    if h.keep_alive { "keep".to_owned() } else { "close".to_owned() },
+                    if h.body_len > 0 { format!(" {}", h.body_len) } else { String::new() },
+                    flag(h.expects_continue, "continue"),
+                    field("range", &c.range),
+                    field("if-range", &c.if_range),
+                    field("if-match", &c.if_match),
+                    field("if-none-match", &c.if_none_match),
+                ]
+                .concat()
+            }
+        }
+    }
+
+    /// Each field that is read: repeated, as a list, with HTTP/1.0, HEAD, and methods for which it has no meaning.
+    #[test]
+    fn fields_mean_what_their_definition_says() {
+        let table: &[(&str, &str, &str, &str)] = &[
+            // Connection is a list (RFC 9110 §7.6.1); `close` overrides the rest (RFC 9112 §9.3).
+            ("1.1", "GET", "Connection: keep-alive\r\nConnection: TE", "keep"),
+            ("1.1", "GET", "Connection: TE\r\nConnection: close", "close"),
+            ("1.1", "GET", "Connection: close\r\nconnection: CLOSE", "close"),
+            ("1.1", "GET", "Connection: keep-alive, close", "close"),
+            ("1.1", "GET", "Connection: ,, TE ,", "keep"),
+            ("1.1", "GET", "Connection: closed", "keep"),
+            ("1.1", "GET", "Connection: \u{e4}", "keep"),
+            ("1.1", "HEAD", "Connection: TE\r\nConnection: close", "close"),
+            ("1.0", "GET", "Connection: TE\r\nConnection: Keep-Alive", "keep"),
+            ("1.0", "GET", "Connection: keep-alive\r\nConnection: close", "close"),
+            ("1.0", "GET", "Connection: TE", "close"),
+            // Expect is a list; HTTP/1.0 has none, nor has a request without content any use for it (RFC 9110 §10.1.1).
+            ("1.1", "POST", "Content-Length: 2\r\nExpect: 100-Continue", "keep 2 continue"),
+            (
+                "1.1",
+                "POST",
+                "Content-Length: 2\r\nExpect: 100-continue\r\nExpect: 100-continue",
+                "keep 2 continue",
+            ),
+            ("1.1", "POST", "Content-Length: 2\r\nExpect: 100-continue, 100-continue", "keep 2 continue"),
+            ("1.1", "POST", "Content-Length: 2\r\nExpect:", "keep 2"),
+            ("1.1", "POST", "Content-Length: 2\r\nExpect: 200-ok", "417"),
+            ("1.1", "POST", "Content-Length: 2\r\nExpect: 100-continue\r\nExpect: a=b", "417"),
+            ("1.1", "POST", "Expect: 100-continue", "keep"),
+            ("1.1", "GET", "Expect: 100-continue", "keep"),
+            ("1.1", "HEAD", "Expect: 100-continue", "keep"),
+            ("1.0", "POST", "Content-Length: 2\r\nExpect: 100-continue", "close 2"),
+            ("1.0", "POST", "Content-Length: 2\r\nExpect: 200-ok", "close 2"),
+            // Content-Length: once, digits (RFC 9110 §8.6; a list of equal ones may be refused).
+            ("1.1", "POST", "Content-Length: 2\r\nContent-Length: 3", "400"),
+            ("1.1", "POST", "Content-Length: 2, 2", "400"),
+            ("1.0", "POST", "Content-Length: 2\r\nContent-Length: 2", "400"),
+            ("1.1", "GET", "Content-Length: 2", "keep 2"),
+            ("1.1", "HEAD", "Content-Length: 0", "keep"),
+            // Transfer-Encoding is a list (RFC 9112 §6.1, §6.3).
+            ("1.1", "POST", "Transfer-Encoding: Chunked", "411"),
+            ("1.1", "GET", "Transfer-Encoding: chunked", "411"),
+            ("1.1", "POST", "Transfer-Encoding: chunked\r\nContent-Length: 2", "411"),
+            ("1.1", "POST", "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked", "501"),
+            ("1.1", "POST", "Transfer-Encoding: gzip, chunked", "501"),
+            ("1.1", "POST", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", "400"),
+            ("1.1", "POST", "Transfer-Encoding: chunked, gzip", "400"),
+            ("1.1", "POST", "Transfer-Encoding: identity", "400"),
+            ("1.1", "POST", "Transfer-Encoding:", "400"),
+            ("1.0", "POST", "Transfer-Encoding: chunked\r\nContent-Length: 2", "400"),
+            // Range is of GET alone (RFC 9110 §14.2), and no list of lines.
+            ("1.1", "GET", "Range: bytes=0-1", "keep range=bytes=0-1"),
+            ("1.0", "GET", "Range: bytes=0-1", "close range=bytes=0-1"),
+            ("1.1", "HEAD", "Range: bytes=0-1", "keep"),
+            ("1.1", "POST", "Range: bytes=0-1", "keep"),
+            ("1.1", "GET", "Range: bytes=0-1\r\nRange: bytes=5-6", "keep"),
+            ("1.1", "DELETE", "Range: bytes=0-1\r\nRange: bytes=5-6", "keep"),
+            ("1.1", "GET", "Range: \u{e4}", "keep range=\u{e4}"),
+            // A repeated If-Range is never true; If-Match and If-None-Match are lists (RFC 9110 §13.1).
+            ("1.1", "GET", "If-Range: \"a\"", "keep if-range=\"a\""),
+            ("1.1", "GET", "If-Range: \"a\"\r\nIf-Range: \"a\"", "keep if-range="),
+            ("1.1", "GET", "If-Match: \"a\"\r\nIf-Match: \"b\"", "keep if-match=\"a\", \"b\""),
+            ("1.1", "HEAD", "If-None-Match: W/\"a\"\r\nIf-None-Match: *", "keep if-none-match=W/\"a\", *"),
+            ("1.1", "GET", "If-Modified-Since: yesterday\r\nIf-Modified-Since: today", "keep"),
+            // What nobody has to read may stand as often as it likes.
+            ("1.1", "GET", "Accept: a\r\nAccept: b\r\nContent-Type: x\r\nContent-Type: y", "keep"),
+            ("1.1", "GET", "Authorization: Bearer a\r\nAuthorization: Bearer b", "400"),
+            ("1.1", "GET", "Origin: http://a\r\nOrigin: http://b", "400"),
+        ];
+        for (version, method, lines, want) in table {
+            let got = outcome(version, method, &format!("Host: h\r\n{lines}"));
+            assert_eq!(got, *want, "HTTP/{version} {method} {lines:?}");
+        }
+    }
+
+    #[test]
+    fn one_host_and_a_good_one() {
+        for good in ["h", "h:80", "h:", "", "[::1]", "[::1]:8080", "127.0.0.1:9", "a_b.example", "%41"] {
+            assert_eq!(outcome("1.1", "GET", &format!("Host: {good}")), "keep", "{good}");
+        }
+        for bad in ["a b", "u@h", "h/p", "h?x", "http://h", "[::1", "[h]", "h:80:1", "h:x", "[::1]x", "::1"] {
+            assert_eq!(outcome("1.1", "GET", &format!("Host: {bad}")), "400", "{bad}");
+            assert_eq!(outcome("1.0", "GET", &format!("Host: {bad}")), "400", "{bad}");
+        }
+        assert_eq!(outcome("1.1", "GET", "Accept: x"), "400");
+        assert_eq!(outcome("1.0", "GET", "Accept: x"), "close");
+        for version in ["1.0", "1.1"] {
+            assert_eq!(outcome(version, "GET", "Host: h\r\nHost: h"), "400", "HTTP/{version}");
+        }
+    }
+
+    #[test]
+    fn targets_in_absolute_form() {
+        let of = |target: &str| {
+            let h = head(&format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n"));
+            (h.path.join("/"), h.query)
+        };
+        assert_eq!(of("HTTP://h:80/v1/legs?a=/b"), ("v1/legs".to_owned(), Some("a=/b".to_owned())));
+        assert_eq!(of("https://h?a=/b"), (String::new(), Some("a=/b".to_owned())));
+        assert_eq!(of("http://h"), (String::new(), None));
+        assert_eq!(bad("GET ftp://h/ HTTP/1.1\r\nHost: h\r\n\r\n"), 400);
     }
 }

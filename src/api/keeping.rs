@@ -1,7 +1,8 @@
 //! What the gateway keeps: recordings, and how the delivery of events goes.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{ErrorKind, Seek as _, SeekFrom};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use super::error::ApiError;
 use super::legs::status;
 use super::reply::{FilePart, Reply};
 use super::routes::{Answer, CONFLICT, DONE, FULL, Op, Route, Shape, error, ok, route, schema};
+use super::select::{self, Choice, Conditions};
 use crate::base::time::{Now, Utc};
 use crate::deliver::events::shown_url;
 use crate::deliver::uploads::View;
@@ -50,7 +52,9 @@ pub(super) static KEEPING: &[Route] = &[
         &[
             ok(Shape::Text("audio/wav")),
             Answer { status: 206, when: "The part that was asked for", shape: Shape::Text("audio/wav") },
+            Answer { status: 304, when: "Unchanged since If-None-Match", shape: Shape::Empty },
             NO_RECORDING,
+            error(412, "If-Match names another version of it"),
             error(416, "It has no such part"),
             FULL,
         ],
@@ -97,8 +101,8 @@ pub struct RecordingView {
     /// The room that was recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub room_id: Option<String>,
-    /// `recording`, `finished`, `failed` (it ended early: what was written is there), `uploading` (it is over, and waits for
-    /// its upload) or `uploaded`.
+    /// `recording`, `finished`, `failed` (it ended early, or the bucket will never take it: what was written is there),
+    /// `uploading` (it is over, and waits for its upload) or `uploaded`.
     pub state: String,
     /// Size of the file.
     pub bytes: u64,
@@ -205,7 +209,7 @@ pub async fn recording(app: &App, id: &str) -> Result<Reply, ApiError> {
 }
 
 /// `GET /recordings/{id}/file`.
-pub async fn file(app: &App, id: &str, range: Option<&str>) -> Result<Reply, ApiError> {
+pub async fn file(app: &App, id: &str, wanted: &Conditions) -> Result<Reply, ApiError> {
     let row = find(app, id).await?;
     if let Some(location) = row.location {
         return Err(ApiError::NotFound(format!("the recording is not here any more, but at {location}")));
@@ -213,7 +217,7 @@ pub async fn file(app: &App, id: &str, range: Option<&str>) -> Result<Reply, Api
     let path = PathBuf::from(&row.file);
     let opened = smol::unblock(move || {
         let file = File::open(path)?;
-        file.metadata().map(|m| (file, m.len()))
+        file.metadata().map(|m| (file, m))
     });
     let unread = |e: std::io::Error| {
         if e.kind() == ErrorKind::NotFound {
@@ -221,50 +225,41 @@ pub async fn file(app: &App, id: &str, range: Option<&str>) -> Result<Reply, Api
         }
         ApiError::Internal(format!("the file of the recording cannot be read: {e}"))
     };
-    let (mut file, length) = opened.await.map_err(unread)?;
+    let (mut file, about) = opened.await.map_err(unread)?;
+    let (length, tag) = (about.len(), entity_tag(&about, row.state == "recording"));
     let mut reply = Reply::empty();
-    (reply.status, reply.content_type) = (200, "audio/wav");
-    reply.headers.push(("Accept-Ranges", "bytes".to_owned()));
-    reply.headers.push(("Content-Disposition", format!("attachment; filename=\"{}\"", row.id)));
-    let (from, len) = match range.map(|r| part_of(r, length)) {
-        None | Some(Part::Whole) => (0, length),
-        Some(Part::Of(from, to)) => {
-            reply.status = 206;
+    reply.headers.push(("ETag", tag.clone()));
+    let (from, len) = match select::choose(wanted, &tag, length) {
+        Choice::Failed => return Err(ApiError::PreconditionFailed),
+        Choice::NoPart => return Err(ApiError::NoSuchPart(length)),
+        Choice::NotModified => {
+            reply.status = 304;
+            return Ok(reply);
+        }
+        Choice::Whole => {
+            reply.status = 200;
+            (0, length)
+        }
+        Choice::Part(from, to) => {
             reply.headers.push(("Content-Range", format!("bytes {from}-{to}/{length}")));
+            reply.status = 206;
             (from, to - from + 1)
         }
-        Some(Part::None) => return Err(ApiError::NoSuchPart(length)),
     };
+    reply.content_type = "audio/wav";
+    reply.headers.push(("Accept-Ranges", "bytes".to_owned()));
+    reply.headers.push(("Content-Disposition", format!("attachment; filename=\"{}\"", row.id)));
     file.seek(SeekFrom::Start(from)).map_err(unread)?;
     reply.file = Some(FilePart { file, len });
     Ok(reply)
 }
 
-/// What a `Range` asks for (RFC 9110 §14.1.2).
-#[derive(Debug, PartialEq, Eq)]
-enum Part {
-    /// All of it: no range, or one that is not understood, or several.
-    Whole,
-    /// From the one byte to the other.
-    Of(u64, u64),
-    /// Nothing that is there.
-    None,
-}
-
-fn part_of(range: &str, length: u64) -> Part {
-    let Some((from, to)) = range.trim().strip_prefix("bytes=").and_then(|r| r.split_once('-')) else {
-        return Part::Whole;
-    };
-    let number = |text: &str| text.trim().parse::<u64>();
-    match (from.trim(), number(from), to.trim(), number(to)) {
-        ("", _, _, Ok(0)) => Part::None,
-        ("", _, _, Ok(last)) if length > 0 => Part::Of(length.saturating_sub(last), length - 1),
-        (_, Ok(from), "", _) if from < length => Part::Of(from, length - 1),
-        (_, Ok(from), _, Ok(to)) if from <= to && from < length => Part::Of(from, to.min(length - 1)),
-        (_, Ok(from), "", _) if from >= length => Part::None,
-        (_, Ok(from), _, Ok(to)) if from <= to => Part::None,
-        _ => Part::Whole,
-    }
+/// The entity tag of a file: of one that is still being written each answer has its own, since no two parts of it fit together
+/// for sure.
+fn entity_tag(of: &Metadata, growing: bool) -> String {
+    let (len, changed) = (of.len(), of.mtime().wrapping_mul(1_000_000_000).wrapping_add(of.mtime_nsec()));
+    let answer = if growing { format!("-{:x}", clock::now().utc.0.as_nanos()) } else { String::new() };
+    format!("\"{len:x}-{changed:x}{answer}\"")
 }
 
 /// `DELETE /recordings/{id}`.
@@ -338,32 +333,4 @@ pub fn webhooks(app: &App) -> Reply {
         );
     }
     Reply::object(200, &app.instance_id, Webhooks { webhooks })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_are_understood_or_passed_over() {
-        for (range, part) in [
-            ("bytes=0-9", Part::Of(0, 9)),
-            ("bytes=90-", Part::Of(90, 99)),
-            ("bytes=-10", Part::Of(90, 99)),
-            ("bytes=-1000", Part::Of(0, 99)),
-            ("bytes=95-1000", Part::Of(95, 99)),
-            ("bytes=100-", Part::None),
-            ("bytes=100-200", Part::None),
-            ("bytes=-0", Part::None),
-            ("bytes=9-3", Part::Whole),
-            ("bytes=0-1,5-6", Part::Whole),
-            ("lines=1-2", Part::Whole),
-            ("bytes=x-", Part::Whole),
-            ("bytes=-", Part::Whole),
-            ("bytes=18446744073709551616-", Part::Whole),
-        ] {
-            assert_eq!(part_of(range, 100), part, "{range}");
-        }
-        assert_eq!(part_of("bytes=-5", 0), Part::Whole);
-    }
 }

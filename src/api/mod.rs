@@ -18,6 +18,7 @@ pub mod reply;
 pub mod requests;
 pub mod rooms;
 pub mod routes;
+pub mod select;
 pub mod server;
 pub mod system;
 pub mod trunk_routes;

@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::error::{ApiError, ErrorBody};
+use crate::base::http_date::date_field;
+use crate::base::time::Utc;
 
 /// A reply ready to be written.
 #[derive(Debug)]
@@ -88,6 +90,7 @@ impl Reply {
             | ApiError::Forbidden
             | ApiError::NotFound(_)
             | ApiError::BodyTimeout
+            | ApiError::PreconditionFailed
             | ApiError::TooLarge
             | ApiError::Conflict(_)
             | ApiError::Internal(_)
@@ -96,16 +99,26 @@ impl Reply {
         reply
     }
 
+    /// The reply with its `Date`, unless the clock was never set.
+    #[must_use]
+    pub fn dated(mut self, now: Utc) -> Self {
+        self.headers.extend(date_field(now).map(|date| ("Date", date)));
+        self
+    }
+
     /// The whole reply as HTTP/1.1 bytes with `Connection: close`, for connections the engine never sees.
     #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
+    pub fn to_bytes(&self, to_head: bool) -> Vec<u8> {
         let mut out = format!("HTTP/1.1 {} \r\nContent-Type: {}\r\n", self.status, self.content_type);
         for (name, value) in &self.headers {
             out.push_str(&format!("{name}: {value}\r\n"));
         }
         out.push_str(&format!("Content-Length: {}\r\nConnection: close\r\n\r\n", self.body.len()));
         let mut bytes = out.into_bytes();
-        bytes.extend_from_slice(&self.body);
+        // An answer to HEAD has no content (RFC 9110 §9.3.2).
+        if !to_head {
+            bytes.extend_from_slice(&self.body);
+        }
         bytes
     }
 }
@@ -119,5 +132,17 @@ mod tests {
         let r = Reply::error("I", &ApiError::NotFound("leg not found".into()));
         assert_eq!(r.status, 404);
         assert_eq!(r.body, b"{\"instance_id\":\"I\",\"error\":\"leg not found\"}\n");
+    }
+
+    #[test]
+    fn an_answer_is_dated_by_a_clock_that_was_set() {
+        let bytes = |secs: u64, to_head| {
+            let reply = Reply::error("I", &ApiError::Forbidden).dated(Utc::from_millis(secs * 1000));
+            String::from_utf8(reply.to_bytes(to_head)).unwrap()
+        };
+        assert!(bytes(1_776_330_000, false).contains("\r\nDate: Thu, 16 Apr 2026 09:00:00 GMT\r\n"));
+        assert!(!bytes(60, false).contains("Date"), "since 1970 it was never set");
+        let (whole, head) = (bytes(60, false), bytes(60, true));
+        assert!(head.ends_with("\r\n\r\n") && whole.starts_with(&head) && whole.ends_with("}\n"), "{whole}");
     }
 }

@@ -11,6 +11,7 @@ use super::dispatch::App;
 use super::engine::{self, Connection, ENGINE_BUFFER, Service, Slot, SmolTimer};
 use super::error::ApiError;
 use super::reply::Reply;
+use crate::io::clock;
 use crate::io::executor::Executor;
 use crate::io::tcp::{Listener, Stream};
 
@@ -37,7 +38,7 @@ pub async fn run(executor: Rc<Executor>, app: Rc<App>, listener: Listener) {
 }
 
 async fn turn_away(stream: Stream, reply: Reply) {
-    if stream.write_all(&reply.to_bytes()).await.is_ok() {
+    if stream.write_all(&reply.dated(clock::now().utc).to_bytes(false)).await.is_ok() {
         stream.close_gently().await;
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod deadlines;
 pub mod hex;
+pub mod http_date;
 pub mod ids;
 pub mod net;
 pub mod queue;

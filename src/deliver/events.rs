@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::backoff;
+use super::failure::{Failure, Held};
 pub use super::queue::Item;
 use super::queue::Queue;
 use crate::base::rng::Rng;
@@ -42,8 +43,16 @@ struct Target {
     destination: Destination,
     queue: Queue,
     not_before: Option<Instant>,
+    /// The server does not want to be asked before.
+    held: Option<Instant>,
     last_error: Option<String>,
     dropped: u64,
+}
+
+impl Target {
+    fn due_at(&self) -> Option<Instant> {
+        self.not_before.max(self.held)
+    }
 }
 
 /// What is under way.
@@ -141,6 +150,8 @@ pub struct EventQueues {
     names: BTreeMap<Destination, TargetId>,
     /// Failures in a row by server.
     doubts: BTreeMap<String, u32>,
+    /// Targets that want to be left alone.
+    held: Held<Destination>,
     next: TargetId,
     /// Where the search for the next job goes on, so that all get their turn.
     turn: TargetId,
@@ -162,6 +173,7 @@ impl EventQueues {
             targets: BTreeMap::new(),
             names: BTreeMap::new(),
             doubts: BTreeMap::new(),
+            held: Held::default(),
             next: 0,
             turn: 0,
             parked: false,
@@ -215,8 +227,14 @@ impl EventQueues {
     fn add(&mut self, to: &Destination, stored: u64) -> TargetId {
         self.next += 1;
         let queue = Queue::with_stored(stored);
-        let target =
-            Target { destination: to.clone(), queue, not_before: None, last_error: None, dropped: 0 };
+        let target = Target {
+            destination: to.clone(),
+            queue,
+            not_before: None,
+            held: self.held.until(to),
+            last_error: None,
+            dropped: 0,
+        };
         self.targets.insert(self.next, target);
         self.names.insert(to.clone(), self.next);
         self.next
@@ -264,7 +282,7 @@ impl EventQueues {
     pub fn poll(&mut self, now: Instant) -> Option<Job> {
         let turn = self.turn;
         let room = self.room();
-        let due = |t: &Target| t.not_before.is_none_or(|at| at <= now) && self.may_try(t, room);
+        let due = |t: &Target| t.due_at().is_none_or(|at| at <= now) && self.may_try(t, room);
         let in_turn = || self.targets.range(turn + 1..).chain(self.targets.range(..=turn));
         let candidates: Vec<TargetId> = in_turn().filter(|(_, t)| due(t)).map(|(id, _)| *id).collect();
         for id in candidates {
@@ -273,6 +291,7 @@ impl EventQueues {
                 && let Some(item) = target.queue.next()
             {
                 self.turn = id;
+                target.held = None;
                 return Some(Job { target: id, destination: target.destination.clone(), item });
             }
         }
@@ -323,7 +342,7 @@ impl EventQueues {
     }
 
     /// What came of a delivery: why it failed, if it did.
-    pub fn handle_outcome(&mut self, now: Instant, id: TargetId, row: u64, outcome: Result<(), String>) {
+    pub fn handle_outcome(&mut self, now: Instant, id: TargetId, row: u64, outcome: Result<(), Failure>) {
         let Some(target) = self.targets.get_mut(&id) else { return };
         let server = authority(&target.destination.url).to_owned();
         match outcome {
@@ -334,9 +353,13 @@ impl EventQueues {
                 self.doubts.remove(&server);
                 self.counts.delivered += 1;
             }
-            Err(why) => {
+            Err(failure) => {
                 target.queue.failed(row);
-                target.last_error = Some(why);
+                target.last_error = Some(failure.why);
+                if let Some(wait) = failure.wait {
+                    // It stands though others that were under way are taken.
+                    target.held = Some(self.held.hold(now, &target.destination, wait));
+                }
                 // Several that were under way when a server went down are one failure.
                 if target.not_before.is_none_or(|at| at <= now) {
                     if self.doubts.len() >= MAX_DOUBTS {
@@ -375,7 +398,7 @@ impl EventQueues {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let room = self.room();
         let waits = self.targets.values().filter(|t| self.may_try(t, room));
-        waits.filter_map(|t| t.not_before).min()
+        waits.filter_map(Target::due_at).min()
     }
 
     /// True when nothing waits.
@@ -399,7 +422,7 @@ impl EventQueues {
             queued: t.queue.len(),
             failures: self.failures(&t.destination),
             last_error: t.last_error.clone(),
-            next_try: t.not_before,
+            next_try: t.due_at(),
             dropped: t.dropped,
         };
         self.targets.values().map(one).collect()

@@ -9,8 +9,8 @@ use super::*;
 /// Events that only memory has, of one target, at most.
 const QUEUED: usize = WINDOW + MAX_TAIL;
 
-fn told(ok: bool) -> Result<(), String> {
-    if ok { Ok(()) } else { Err("no".to_owned()) }
+fn told(ok: bool) -> Result<(), Failure> {
+    if ok { Ok(()) } else { Err("no".to_owned().into()) }
 }
 
 #[expect(clippy::disallowed_methods, reason = "an arbitrary epoch")]
@@ -295,4 +295,72 @@ fn urls_are_shown_without_their_secrets() {
     ] {
         assert_eq!(shown_url(url), shown);
     }
+}
+
+fn asked(wait: u64) -> Result<(), Failure> {
+    Err(Failure { why: "it answered 503".to_owned(), wait: Some(Duration::from_secs(wait)) })
+}
+
+#[test]
+fn a_target_is_left_alone_for_as_long_as_it_asks_and_delays_no_other() {
+    let mut q = EventQueues::new(Rng::from_number(1));
+    let start = epoch();
+    let (busy, good) = (to("http://h/busy"), to("http://h/good"));
+    (0..3).for_each(|n| q.push(&busy, Item { leg: Some(n.to_string().as_str().into()), ..item(n, false) }));
+    let flying: Vec<Job> = std::iter::from_fn(|| q.poll(start)).collect();
+    assert_eq!(flying.len(), 3);
+    let [first, second, third] = &flying[..] else { panic!() };
+    // The second is asked for a shorter time, the third is taken: the longest wait stands.
+    q.handle_outcome(start, first.target, first.item.row, asked(300));
+    q.handle_outcome(start, second.target, second.item.row, asked(5));
+    q.handle_outcome(start, third.target, third.item.row, Ok(()));
+    let at = |secs: u64| start + Duration::from_secs(secs);
+    assert_eq!((q.poll(at(299)), q.poll_timeout()), (None, Some(at(300))));
+    assert_eq!(q.view()[0].next_try, Some(at(300)));
+    // Another target of the same server was not meant.
+    q.push(&good, item(9, false));
+    let job = q.poll(at(100)).unwrap();
+    assert_eq!(job.destination, good);
+    q.handle_outcome(at(100), job.target, job.item.row, Ok(()));
+    let again: Vec<Job> = std::iter::from_fn(|| q.poll(at(300))).collect();
+    assert_eq!(again.len(), 2);
+    // Taken at last: the next one goes at once.
+    again.iter().for_each(|j| q.handle_outcome(at(301), j.target, j.item.row, Ok(())));
+    q.push(&busy, item(10, false));
+    assert!(q.poll(at(301)).is_some());
+}
+
+#[test]
+fn a_wait_is_kept_though_the_target_is_forgotten_meanwhile_and_a_short_one_shortens_no_back_off() {
+    let mut q = EventQueues::new(Rng::from_number(1));
+    let start = epoch();
+    let at = |secs: u64| start + Duration::from_secs(secs);
+    let busy = Destination { trusted: false, ..to("http://busy/") };
+    q.push(&busy, item(0, false));
+    let job = q.poll(start).unwrap();
+    q.handle_outcome(start, job.target, job.item.row, asked(600));
+    // Others crowd it out.
+    for n in 1..=MAX_TARGETS {
+        q.push(&Destination { trusted: false, ..to(&format!("http://h{n}/")) }, item(n, false));
+    }
+    assert!(q.view().iter().all(|t| t.destination != busy));
+    let mut now = start;
+    while let Some(job) = q.poll(now) {
+        q.handle_outcome(now, job.target, job.item.row, Ok(()));
+        now += Duration::from_millis(1);
+    }
+    q.push(&busy, Item { stored: true, ..item(2000, false) });
+    q.handle_loaded(q.find(&busy).unwrap(), vec![item(2000, false)], 0);
+    assert_eq!((q.poll(at(599)), q.poll_timeout()), (None, Some(at(600))));
+    let mut tries = Vec::new();
+    let mut now = at(600);
+    while tries.len() < 8 {
+        if let Some(job) = q.poll(now) {
+            tries.push(now);
+            q.handle_outcome(now, job.target, job.item.row, asked(1));
+        }
+        now = q.poll_timeout().unwrap();
+    }
+    let gaps: Vec<u64> = tries.windows(2).map(|w| (w[1] - w[0]).as_secs()).collect();
+    assert!(gaps.iter().all(|g| *g >= 1) && gaps[6] > 40, "{gaps:?}");
 }

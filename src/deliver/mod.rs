@@ -2,5 +2,6 @@
 
 pub mod backoff;
 pub mod events;
+pub mod failure;
 pub mod queue;
 pub mod uploads;

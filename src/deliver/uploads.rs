@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::backoff;
+use super::failure::{Failure, Held};
 use crate::base::rng::Rng;
 use crate::config::Place;
 
@@ -96,6 +97,8 @@ struct Group {
     meanwhile: bool,
     failures: u32,
     not_before: Option<Instant>,
+    /// The server does not want to be asked before.
+    held: Option<Instant>,
     last_error: Option<String>,
     /// It has taken an upload not long ago.
     proven: bool,
@@ -126,7 +129,7 @@ impl Group {
         }
         let idle = self.entries.iter().filter(|e| e.flying.is_none());
         let first = idle.map(|e| e.not_before.unwrap_or(now)).min()?;
-        Some(self.not_before.filter(|_| self.failures > 0).map_or(first, |at| at.max(first)))
+        Some(first).max(self.not_before.filter(|_| self.failures > 0)).max(self.held)
     }
 }
 
@@ -169,6 +172,8 @@ pub struct Uploads {
     served: PlaceId,
     /// The outbox has recordings of places that there was no room for.
     parked: bool,
+    /// Places that want to be left alone.
+    held: Held<Arc<Place>>,
     /// Places that took the last uploads.
     proven: VecDeque<Arc<Place>>,
     counts: Counts,
@@ -185,6 +190,7 @@ impl Uploads {
             next_id: 1,
             served: 0,
             parked: false,
+            held: Held::default(),
             proven: VecDeque::new(),
             counts: Counts::default(),
             rng,
@@ -193,7 +199,7 @@ impl Uploads {
 
     fn group(&mut self, place: &Arc<Place>) -> Option<&mut Group> {
         let known = self.ids.get(place).copied();
-        let proven = self.proven.contains(place);
+        let (proven, held) = (self.proven.contains(place), self.held.until(place));
         if known.is_none() && self.groups.len() >= MAX_PLACES {
             self.parked = true;
             self.evict(proven)?;
@@ -211,6 +217,7 @@ impl Uploads {
             meanwhile: false,
             failures: 0,
             not_before: None,
+            held,
             last_error: None,
             proven,
         };
@@ -308,6 +315,7 @@ impl Uploads {
         let group = self.groups.get_mut(&id)?;
         let entry = group.entries.iter_mut().find(|e| e.is_ready(now))?;
         entry.flying = Some(now);
+        group.held = None;
         let (id, recording, failures) = (id, entry.id.clone(), group.failures);
         Some(Job { place_id: id, place: Arc::clone(&group.place), id: recording, failures })
     }
@@ -341,12 +349,16 @@ impl Uploads {
     }
 
     /// An upload has failed; the others of its place have their turn first. True when the place did well before.
-    pub fn handle_failed(&mut self, now: Instant, place_id: PlaceId, id: &str, error: String) -> bool {
+    pub fn handle_failed(&mut self, now: Instant, place_id: PlaceId, id: &str, failure: Failure) -> bool {
         self.counts.failed += 1;
         let Some(group) = self.groups.get_mut(&place_id) else { return false };
         group.failures = group.failures.saturating_add(1);
         group.not_before = Some(now + backoff::delay(group.failures, LONGEST, &mut self.rng));
-        group.last_error = Some(error);
+        group.last_error = Some(failure.why);
+        if let Some(wait) = failure.wait {
+            // It stands though another that was under way succeeds.
+            group.held = Some(self.held.hold(now, &group.place, wait));
+        }
         if group.failures >= UNPROVEN {
             group.proven = false;
             self.proven.retain(|p| *p != group.place);
@@ -400,7 +412,7 @@ impl Uploads {
         group.map_or_else(View::default, |g| View {
             failures: g.failures,
             last_error: g.last_error.clone(),
-            next_try: g.not_before.filter(|_| g.flying() == 0),
+            next_try: g.not_before.max(g.held).filter(|_| g.flying() == 0),
         })
     }
 

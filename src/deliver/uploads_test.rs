@@ -56,7 +56,7 @@ impl World {
             self.waiting.get_mut(&job.place).unwrap().retain(|id| *id != job.id);
             q.handle_done(job.place_id, &job.id, true);
         } else {
-            q.handle_failed(now, job.place_id, &job.id, "it is dead".to_owned());
+            q.handle_failed(now, job.place_id, &job.id, "it is dead".to_owned().into());
         }
     }
 }
@@ -216,4 +216,59 @@ fn what_is_its_own_fault_holds_up_no_other() {
         world.step(&mut q, now).iter().for_each(|job| world.end(&mut q, now, job, true));
     }
     assert_eq!((world.done.len(), q.in_memory()), (200, (0, 0)));
+}
+
+#[test]
+fn a_place_is_left_alone_for_as_long_as_it_asks() {
+    let mut q = Uploads::new(Rng::from_number(1));
+    let mut world = World::default();
+    let (busy, good, start) = (place("busy"), place("good"), epoch());
+    let at = |secs: u64| start + Duration::from_secs(secs);
+    let slow_down =
+        |wait: u64| Failure { why: "503 SlowDown".to_owned(), wait: Some(Duration::from_secs(wait)) };
+    (0..4).for_each(|n| world.add(&mut q, &busy, format!("{n}")));
+    let jobs = world.step(&mut q, start);
+    let [first, second] = &jobs[..] else { panic!("{jobs:?}") };
+    // Of two that are under way one is refused, the other taken: the wait stands.
+    q.handle_failed(start, first.place_id, &first.id, slow_down(120));
+    world.end(&mut q, start, second, true);
+    assert_eq!(q.view(&busy).next_try, Some(at(120)));
+    world.add(&mut q, &good, "g".to_owned());
+    let other = world.step(&mut q, at(60));
+    assert_eq!(other.iter().map(|j| j.id.as_str()).collect::<Vec<_>>(), ["g"], "others go on");
+    world.end(&mut q, at(60), &other[0], true);
+    assert_eq!(q.poll_timeout(at(119)), Some(at(120)));
+    assert!(world.step(&mut q, at(119)).is_empty());
+    let jobs = world.step(&mut q, at(120));
+    assert!(!jobs.is_empty());
+    // Its recordings are deleted: the wait is remembered for the next one.
+    for j in &jobs {
+        q.handle_failed(at(120), j.place_id, &j.id, slow_down(600));
+    }
+    (0..4).for_each(|n| q.forget(&busy, &n.to_string()));
+    world.waiting.clear();
+    assert_eq!(q.in_memory(), (0, 0));
+    world.add(&mut q, &busy, "next".to_owned());
+    assert!(world.step(&mut q, at(719)).is_empty());
+    assert_eq!(world.step(&mut q, at(720)).len(), 1);
+}
+
+#[test]
+fn a_short_wait_shortens_no_back_off() {
+    let mut q = Uploads::new(Rng::from_number(1));
+    let mut world = World::default();
+    let to = place("p");
+    world.add(&mut q, &to, "r".to_owned());
+    let mut now = epoch();
+    let mut tries = Vec::new();
+    while tries.len() < 12 {
+        for job in world.step(&mut q, now) {
+            tries.push(now);
+            let wait = Some(Duration::from_secs(3));
+            q.handle_failed(now, job.place_id, &job.id, Failure { why: "429".to_owned(), wait });
+        }
+        now = q.poll_timeout(now).unwrap();
+    }
+    let gaps: Vec<u64> = tries.windows(2).map(|w| (w[1] - w[0]).as_secs()).collect();
+    assert!(gaps.iter().all(|g| *g >= 3) && gaps[10] >= 480, "{gaps:?}");
 }

@@ -8,6 +8,7 @@ use sha2::Sha256;
 
 use crate::base::hex::hex;
 use crate::deliver::events::Job;
+use crate::deliver::failure::{Failure, retry_after};
 use crate::io::clock;
 use crate::io::http_client::{HttpClient, Rules};
 use crate::io::shell::Shell;
@@ -32,7 +33,7 @@ pub async fn run(shell: Rc<Shell>, rules: Rules) {
 }
 
 /// One try; why the target did not take it, if so.
-fn post(client: &HttpClient, job: &Job) -> Result<(), String> {
+fn post(client: &HttpClient, job: &Job) -> Result<(), Failure> {
     let mut request = client
         .agent(job.destination.trusted)
         .post(&job.destination.url)
@@ -54,12 +55,15 @@ fn post(client: &HttpClient, job: &Job) -> Result<(), String> {
             Ok(())
         }
         Ok(reply) => {
-            log::debug!(status = reply.status().as_u16(); "webhook refused");
-            Err(format!("it answered {}", reply.status().as_u16()))
+            let status = reply.status().as_u16();
+            log::debug!(status; "webhook refused");
+            let field = |name: &str| reply.headers().get(name).and_then(|v| v.to_str().ok());
+            let wait = retry_after(status, field("retry-after"), field("date"), clock::now().utc);
+            Err(Failure { why: format!("it answered {status}"), wait })
         }
         Err(e) => {
             log::debug!(error:% = e; "webhook not reached");
-            Err(e.to_string())
+            Err(e.to_string().into())
         }
     }
 }
@@ -81,5 +85,56 @@ mod tests {
         // RFC 4231, test case 2.
         let want = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
         assert_eq!(sign(b"Jefe", b"what do ya want for nothing?"), want);
+    }
+
+    #[test]
+    fn a_target_may_name_the_time_it_wants() {
+        use std::io::{Read as _, Write as _};
+
+        use crate::config::Config;
+        use crate::deliver::events::{Destination, Item};
+
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let date = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nRetry-After: Sun, 06 Nov 1994 08:50:37 GMT";
+        let table = [
+            ("429 x", "Retry-After: 120", Some(120)),
+            ("503 x", "retry-after: 7200", Some(600)),
+            ("503 x", date, Some(60)),
+            ("503 x", "Server: x", None),
+            ("500 x", "Retry-After: 120", None),
+            ("301 x", "Retry-After: 120", None),
+        ];
+        let server = std::thread::spawn(move || {
+            for (status, line, _) in table {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut bytes = [0; 4096];
+                let mut got = Vec::new();
+                while !got.ends_with(b"{}") {
+                    let n = stream.read(&mut bytes).unwrap();
+                    got.extend_from_slice(&bytes[..n]);
+                }
+                let head =
+                    format!("HTTP/1.1 {status}\r\n{line}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                stream.write_all(head.as_bytes()).unwrap();
+            }
+        });
+        let client = HttpClient::new(&Rules::new(&Config::default()), PATIENCE);
+        let destination = Destination { url, secret: String::new(), trusted: true };
+        let item = Item {
+            row: 1,
+            leg: None,
+            event_id: "e".to_owned(),
+            body: std::sync::Arc::from(*b"{}"),
+            terminal: false,
+            stored: false,
+        };
+        let job = Job { target: 1, destination, item };
+        for (status, line, secs) in table {
+            let failure = post(&client, &job).unwrap_err();
+            assert_eq!(failure.wait.map(|w| w.as_secs()), secs, "{status} {line}");
+            assert_eq!(failure.why, format!("it answered {}", &status[..3]));
+        }
+        server.join().unwrap();
     }
 }

@@ -14,6 +14,7 @@ use super::outbox_store::Store;
 use super::shell::Shell;
 use super::{clock, timer};
 use crate::deliver::events::{Destination, Item, Job, TargetId, TargetView};
+use crate::deliver::failure::Failure;
 use crate::gateway::event::Event;
 
 /// Events that wait for the outbox at most; past it they go out without.
@@ -184,7 +185,7 @@ impl Shell {
     }
 
     /// What came of a delivery.
-    pub fn delivered(self: &Rc<Self>, target: TargetId, row: u64, outcome: Result<(), String>) {
+    pub fn delivered(self: &Rc<Self>, target: TargetId, row: u64, outcome: Result<(), Failure>) {
         self.queues.borrow_mut().handle_outcome(clock::now().mono, target, row, outcome);
         self.mind_queues();
         if self.queues.borrow_mut().poll_revive() {

@@ -18,6 +18,7 @@ use super::tracks::{are_left, remove_file};
 use super::{clock, timer};
 use crate::base::rng::Rng;
 use crate::config::Place;
+use crate::deliver::failure::Failure;
 use crate::deliver::uploads::{Counts, Job, Uploads, View};
 use crate::gateway::event::Event;
 
@@ -29,8 +30,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 pub enum Outcome {
     /// The recording is in its bucket, verified.
     Uploaded,
-    /// It is to be tried again; why.
-    Failed(String),
+    /// It is to be tried again; why, and when not before.
+    Failed(Failure),
     /// It could not be tried, which is not the fault of where it goes: again after so long.
     PutOff(String, Duration),
     /// It never will be; why.
@@ -161,10 +162,11 @@ impl Shell {
                 log::warn!(recording = id, error = why; "a recording cannot be uploaded now");
                 self.uploading.queues.borrow_mut().handle_put_off(now.mono, place_id, id, wait);
             }
-            Outcome::Failed(why) => {
+            Outcome::Failed(failure) => {
+                let why = failure.why.clone();
                 log::debug!(recording = id, error = why; "upload failed");
                 let mut queues = self.uploading.queues.borrow_mut();
-                if queues.handle_failed(now.mono, place_id, id, why.clone()) {
+                if queues.handle_failed(now.mono, place_id, id, failure) {
                     log::warn!(place:? = job.place, error = why; "uploads fail: they are tried again until they succeed");
                 }
             }
@@ -201,7 +203,12 @@ impl Shell {
                 self.keep(Op::ForgetKeys(row.id.clone()));
             }
         }
-        self.uploading.waiting.borrow_mut().retain(|(id, tell)| *id != row.id || tell.try_send(()).is_err());
+        self.tell_waiting(&row.id);
+    }
+
+    /// API calls that wait for this upload wait no longer.
+    fn tell_waiting(&self, of: &str) {
+        self.uploading.waiting.borrow_mut().retain(|(id, tell)| id != of || tell.try_send(()).is_err());
     }
 
     async fn tell_lost(self: &Rc<Self>, id: &str, why: &str) {
@@ -209,6 +216,7 @@ impl Shell {
         log::error!(recording = id, error = why; "a recording will never be uploaded");
         let fields = vec![("file", row.file.as_str().into()), ("error", why.into())];
         self.tell_of_upload("recording.upload_failed", &row, fields);
+        self.tell_waiting(&row.id);
     }
 
     fn tell_of_upload(&self, kind: &'static str, row: &RecordingRow, fields: Vec<(&'static str, Value)>) {

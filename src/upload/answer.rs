@@ -1,9 +1,32 @@
-//! What S3 says in XML.
+//! What S3 says: in its head, and in XML.
 
 use serde::Deserialize;
 
+use crate::deliver::events::shown_url;
+
 /// Longest error that is passed on, characters.
 const MAX_ERROR: usize = 200;
+
+/// What a server has said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Digest of the object.
+    pub etag: Option<String>,
+    /// Size of the object; only of `HEAD`.
+    pub length: Option<u64>,
+    /// `Location`.
+    pub location: Option<String>,
+    /// `x-amz-bucket-region`.
+    pub region: Option<String>,
+    /// `Date`.
+    pub date: Option<String>,
+    /// `Retry-After`.
+    pub retry_after: Option<String>,
+    /// Its body.
+    pub text: String,
+}
 
 /// An error.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
@@ -13,6 +36,10 @@ pub struct Refusal {
     pub code: String,
     /// For people.
     pub message: String,
+    /// Region of the bucket, where that is what is wrong.
+    pub region: String,
+    /// Host of the bucket, where that is what is wrong.
+    pub endpoint: String,
 }
 
 /// A part that is there.
@@ -42,15 +69,18 @@ struct Initiated {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(default)]
+#[derive(Default)]
 struct Completed {
     #[serde(rename = "ETag")]
-    etag: String,
+    etag: Option<String>,
 }
 
 /// The error that a text tells of, if it does.
 #[must_use]
 pub fn refusal(text: &str) -> Option<Refusal> {
-    let refusal: Refusal = text.contains("<Error").then(|| quick_xml::de::from_str(text).ok())??;
+    // Blanks keep the line alive until the server knows, and may stand before everything else.
+    let refusal: Refusal = text.contains("<Error").then(|| quick_xml::de::from_str(text.trim()).ok())??;
     (!refusal.code.is_empty()).then_some(refusal)
 }
 
@@ -67,10 +97,12 @@ pub fn parts(text: &str) -> Option<Vec<Part>> {
     quick_xml::de::from_str::<Parts>(text).ok().map(|p| p.parts)
 }
 
-/// The digest of an object that was made of parts.
+/// The digest of an object that was made of parts, if it says one; `None`: this is not the whole of such an answer.
 #[must_use]
-pub fn completed(text: &str) -> Option<String> {
-    quick_xml::de::from_str::<Completed>(text).ok().map(|c| bare(&c.etag))
+pub fn completed(text: &str) -> Option<Option<String>> {
+    let said = text.contains("<CompleteMultipartUploadResult");
+    let told: Completed = said.then(|| quick_xml::de::from_str(text.trim()).ok())??;
+    Some(told.etag.map(|etag| bare(&etag)).filter(|etag| !etag.is_empty()))
 }
 
 /// The order to make an object of parts, by their digests.
@@ -93,10 +125,18 @@ pub fn bare(etag: &str) -> String {
 
 /// What a server that refused has said, for people.
 #[must_use]
-pub fn explain(status: u16, text: &str) -> String {
-    let said = match refusal(text) {
+pub fn explain(told: &Answer) -> String {
+    let status = told.status;
+    let said = match refusal(&told.text) {
+        Some(r) if !r.endpoint.is_empty() => {
+            format!("{status} {}: {} (the bucket is at {})", r.code, r.message, r.endpoint)
+        }
         Some(r) => format!("{status} {}: {}", r.code, r.message),
-        None if text.trim().is_empty() => format!("it answered {status}"),
+        None if (300..400).contains(&status) && told.location.is_some() => {
+            let to = told.location.as_deref().unwrap_or_default();
+            format!("it answered {status} and leads to {}", shown_url(to))
+        }
+        None if told.text.trim().is_empty() => format!("it answered {status}"),
         None => format!("it answered {status} and something that is not of S3"),
     };
     said.chars().filter(|c| !c.is_control()).take(MAX_ERROR).collect()
@@ -105,6 +145,10 @@ pub fn explain(status: u16, text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn explain(status: u16, text: &str) -> String {
+        super::explain(&Answer { status, text: text.to_owned(), ..Answer::default() })
+    }
 
     #[test]
     fn errors_are_told_in_few_words() {
@@ -119,6 +163,15 @@ mod tests {
             MAX_ERROR
         );
         assert_eq!(refusal("<Error><Code/></Error>"), None);
+        let late = format!("\n {}{}", "  \n".repeat(99), xml);
+        assert_eq!(refusal(&late).unwrap().code, "NoSuchBucket");
+        let moved = Answer {
+            status: 302,
+            location: Some("http://u:p@portal/login?token=1".to_owned()),
+            text: "<html>".to_owned(),
+            ..Answer::default()
+        };
+        assert_eq!(super::explain(&moved), "it answered 302 and leads to http://portal/login");
     }
 
     #[test]
@@ -138,7 +191,14 @@ mod tests {
         assert_eq!(parts("<ListPartsResult/>"), Some(Vec::new()));
         let done = "<CompleteMultipartUploadResult><Location>l</Location><ETag>\"3858f62230ac3c915f300c664312c11f-9\"</ETag>\
                     </CompleteMultipartUploadResult>";
-        assert_eq!(completed(done).as_deref(), Some("3858f62230ac3c915f300c664312c11f-9"));
+        assert_eq!(completed(done), Some(Some("3858f62230ac3c915f300c664312c11f-9".to_owned())));
+        assert_eq!(
+            completed("<CompleteMultipartUploadResult><Key>k</Key></CompleteMultipartUploadResult>"),
+            Some(None)
+        );
+        for cut in ["", " ", &done[..40], &done[..done.len() - 5], "<html></html>"] {
+            assert_eq!(completed(cut), None, "{cut}");
+        }
         assert_eq!(completed("<Error><Code>InternalError</Code></Error>"), None);
         let order = complete_order(&["aa".to_owned(), "bb".to_owned()]);
         assert!(order.contains("<PartNumber>2</PartNumber><ETag>&quot;bb&quot;</ETag>"), "{order}");

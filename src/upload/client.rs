@@ -12,13 +12,16 @@ use md5::Md5;
 use sha2::{Digest as _, Sha256};
 use ureq::Agent;
 
-use super::answer;
+use super::answer::{self, Answer};
 use super::credentials::Chain;
 use super::pace::{Pace, Paced};
-use super::request::{Answer, Content, Request, Server, send};
+use super::request::{Content, Request, send};
 use super::sigv4::Keys;
+use super::verdict::{Verdict, judge};
+use super::way::Way;
 use crate::base::hex::hex;
 use crate::config::{Place, S3};
+use crate::deliver::failure::Failure;
 use crate::deliver::uploads::Job;
 use crate::io::clock;
 use crate::io::http_client::{Rules, upload_agent};
@@ -35,17 +38,20 @@ const SLOWEST: u64 = 8 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// It may be later.
-    #[error("{0}")]
-    Later(String),
+    #[error("{}", .0.why)]
+    Later(Failure),
     /// It may be later, and others need not wait for it: the file cannot be read.
     #[error("{0}")]
     Local(String),
-    /// The server knows nothing of the upload in parts, or not of all of them.
-    #[error("the upload in parts is gone")]
-    NoSuchUpload,
-    /// The file is not there, and neither is the object.
-    #[error("the file is not there")]
-    Lost,
+    /// The server knows nothing of the upload in parts, or has other parts.
+    #[error("{0}")]
+    Anew(String),
+    /// It never will be.
+    #[error("{0}")]
+    Never(String),
+    /// The file is not there, and nothing shows that the object is.
+    #[error("{0}")]
+    Lost(&'static str),
     /// Nobody wants it any more.
     #[error("the recording is deleted")]
     Cancelled,
@@ -76,6 +82,13 @@ pub struct Client {
     notes: Sender<Note>,
 }
 
+/// What is sent.
+enum Load<'a> {
+    Nothing,
+    Text(&'a str),
+    Sound(&'a File, &'a Piece),
+}
+
 /// Part of a file, and its digests.
 struct Piece {
     from: u64,
@@ -88,7 +101,7 @@ struct Piece {
 struct Course<'a> {
     client: &'a Client,
     task: &'a Task,
-    server: Server,
+    way: RefCell<Way>,
     keys: Keys,
     key: String,
     /// Name of the upload in parts.
@@ -118,15 +131,15 @@ impl Client {
         let course = Course {
             client: self,
             task,
-            server: Server::of(place, &self.settings),
-            keys: self.keys(place).map_err(Fault::Later)?,
+            way: RefCell::new(Way::new(place, &self.settings)),
+            keys: self.keys(place).map_err(later)?,
             key: place.key(&task.row.id),
             name: RefCell::new(task.row.upload_id.clone()),
         };
         let result = course.run();
         let cancelled = task.cancelled.load(Ordering::Acquire);
-        if cancelled && let Err(e) = course.abort() {
-            log::debug!(error:% = e; "an upload in parts is left at its server");
+        if cancelled || matches!(result, Err(Fault::Never(_))) {
+            course.abort();
         }
         if cancelled { Err(Fault::Cancelled) } else { result }
     }
@@ -152,24 +165,50 @@ impl Course<'_> {
         if len > WHOLE { self.in_parts(&mut file, len) } else { self.whole(&mut file, len) }
     }
 
-    fn send(&self, request: Request<'_>) -> Result<Answer, Fault> {
-        let place = &self.task.job.place;
-        let agent = if place.trusted { &self.client.free } else { &self.client.guarded };
-        send(agent, &self.server, &self.keys, &place.region, request).map_err(Fault::Later)
+    /// Sends a request, once more for each thing that the answers correct.
+    fn send(&self, method: &'static str, query: &[(&str, &str)], load: &Load<'_>) -> Result<Answer, Fault> {
+        loop {
+            let told = self.send_once(method, query, load)?;
+            let (place, settings) = (&self.task.job.place, &self.client.settings);
+            let now = clock::now().utc;
+            if !self.way.borrow_mut().correct(&told, place, settings, &self.key, now) {
+                return Ok(told);
+            }
+            log::debug!(status = told.status; "a request to a bucket is sent once more, in another way");
+        }
+    }
+
+    fn send_once(
+        &self,
+        method: &'static str,
+        query: &[(&str, &str)],
+        load: &Load<'_>,
+    ) -> Result<Answer, Fault> {
+        let trusted = self.task.job.place.trusted;
+        let agent = if trusted { &self.client.free } else { &self.client.guarded };
+        let way = self.way.borrow().clone();
+        let go = |content| send(agent, &way, &self.keys, Request { method, key: &self.key, query, content });
+        let told = match load {
+            Load::Nothing => go(Content::Nothing),
+            Load::Text(text) => go(Content::Text(text)),
+            Load::Sound(file, piece) => {
+                let mut file: &File = file;
+                file.seek(SeekFrom::Start(piece.from)).map_err(|e| unreadable(&e))?;
+                let inner = Read::take(file, piece.len);
+                let mut sound = Paced { inner, pace: &self.client.pace, cancelled: &self.task.cancelled };
+                go(Content::Sound(&mut sound, piece.len, piece.sha256, self.patience(piece.len)))
+            }
+        };
+        told.map_err(later)
     }
 
     /// A request without a body, or with a text.
     fn ask(&self, method: &'static str, query: &[(&str, &str)], text: Option<&str>) -> Result<Answer, Fault> {
-        let content = text.map_or(Content::Nothing, Content::Text);
-        self.send(Request { method, key: &self.key, query, content })
+        self.send(method, query, &text.map_or(Load::Nothing, Load::Text))
     }
 
-    fn put(&self, file: &mut File, query: &[(&str, &str)], piece: &Piece) -> Result<Answer, Fault> {
-        file.seek(SeekFrom::Start(piece.from)).map_err(|e| unreadable(&e))?;
-        let inner = Read::take(&*file, piece.len);
-        let mut sound = Paced { inner, pace: &self.client.pace, cancelled: &self.task.cancelled };
-        let content = Content::Sound(&mut sound, piece.len, piece.sha256, self.patience(piece.len));
-        good(self.send(Request { method: "PUT", key: &self.key, query, content })?)
+    fn put(&self, file: &File, query: &[(&str, &str)], piece: &Piece) -> Result<Answer, Fault> {
+        good(self.send("PUT", query, &Load::Sound(file, piece))?)
     }
 
     /// How long a body may take: as at [`SLOWEST`], and longer after failures, should the line really be that slow.
@@ -192,13 +231,13 @@ impl Course<'_> {
             Some(name) => match self.parts(name) {
                 Ok(there) => (name.clone(), there),
                 // Perhaps the last answer of an earlier try was never heard.
-                Err(Fault::NoSuchUpload) if self.is_complete(file, len)? => return Ok(()),
-                Err(Fault::NoSuchUpload) => (self.begin()?, Vec::new()),
+                Err(Fault::Anew(_)) if self.is_complete(file, len)? => return Ok(()),
+                Err(Fault::Anew(_)) => (self.begin()?, Vec::new()),
                 Err(e) => return Err(e),
             },
             None => (self.begin()?, Vec::new()),
         };
-        let (mut etags, mut digests) = (Vec::new(), Vec::new());
+        let (mut etags, mut digests, mut guessed) = (Vec::new(), Vec::new(), false);
         for (number, (from, size)) in (1u32..).zip(parts_of(len)) {
             let piece = self.digests(file, from, size)?;
             let md5 = hex(&piece.md5);
@@ -212,37 +251,60 @@ impl Course<'_> {
             let number = number.to_string();
             let query = [("partNumber", number.as_str()), ("uploadId", name.as_str())];
             let told = self.forgotten(self.put(file, &query, &piece))?;
-            etags.push(told.etag.ok_or_else(|| strange(&told.text))?);
+            guessed |= told.etag.is_none();
+            // Where it is not told, it is most likely this one.
+            etags.push(told.etag.unwrap_or(md5));
         }
-        let order = answer::complete_order(&etags);
-        let told = self.ask("POST", &[("uploadId", &name)], Some(&order)).and_then(good);
-        let told = self.forgotten(told)?;
-        let etag = answer::completed(&told.text).ok_or_else(|| strange(&told.text))?;
-        self.verify(Some(&etag), &combined(&digests), len)
+        if guessed {
+            self.look_up(&name, &mut etags)?;
+        }
+        let told = self.complete(&name, &etags);
+        if guessed && matches!(told, Err(Fault::Anew(_))) {
+            return Err(Fault::Never("the server tells no ETag of a part, and takes no other".to_owned()));
+        }
+        self.verify(self.forgotten(told)?.as_deref(), &combined(&digests), len)
+    }
+
+    /// Digests of the parts as the server lists them, where it does.
+    fn look_up(&self, name: &str, etags: &mut [String]) -> Result<(), Fault> {
+        for part in self.parts(name)? {
+            let at = usize::try_from(part.part_number).ok().and_then(|n| n.checked_sub(1));
+            if let Some(etag) = at.and_then(|at| etags.get_mut(at)) {
+                *etag = answer::bare(&part.etag);
+            }
+        }
+        Ok(())
+    }
+
+    /// Has an object made of the parts; its digest, if that is told. Only the whole answer shows whether it was made.
+    fn complete(&self, name: &str, etags: &[String]) -> Result<Option<String>, Fault> {
+        let order = answer::complete_order(etags);
+        let told = good(self.ask("POST", &[("uploadId", name)], Some(&order))?)?;
+        answer::completed(&told.text).ok_or_else(|| strange(&told))
     }
 
     /// True when the object is there, made of the parts of this file.
     fn is_complete(&self, file: &mut File, len: u64) -> Result<bool, Fault> {
         let digest = |(from, size)| self.digests(file, from, size).map(|p| p.md5);
         let digests: Vec<[u8; 16]> = parts_of(len).map(digest).collect::<Result<_, _>>()?;
-        Ok(self.verify(None, &combined(&digests), len).is_ok())
+        let there = self.ask("HEAD", &[], None)?;
+        let same = there.etag == Some(combined(&digests)) && there.length == Some(len);
+        Ok(same && (200..300).contains(&there.status))
     }
 
     /// Begins an upload in parts, and has its name written down.
     fn begin(&self) -> Result<String, Fault> {
         let told = good(self.ask("POST", &[("uploads", "")], None)?)?;
-        let name = answer::upload_id(&told.text).ok_or_else(|| strange(&told.text))?;
+        let name = answer::upload_id(&told.text).ok_or_else(|| strange(&told))?;
         self.note(Some(name.clone()));
         Ok(name)
     }
 
     /// An upload in parts that the server has forgotten is begun anew next time.
-    fn forgotten(&self, told: Result<Answer, Fault>) -> Result<Answer, Fault> {
-        if told == Err(Fault::NoSuchUpload) {
+    fn forgotten<T>(&self, told: Result<T, Fault>) -> Result<T, Fault> {
+        if matches!(told, Err(Fault::Anew(_))) {
             // It may be there still, with parts that do not fit.
-            if let Err(e) = self.abort() {
-                log::debug!(error:% = e; "an upload in parts is left at its server");
-            }
+            self.abort();
             self.note(None);
         }
         told
@@ -262,34 +324,42 @@ impl Course<'_> {
         let refused = matches!(told.status, 400..=499 | 501);
         let told = match good(told) {
             // Whoever may only put may not ask: then all of them are sent once more.
-            Err(Fault::Later(_)) if refused => return Ok(Vec::new()),
+            Err(Fault::Later(_) | Fault::Never(_)) if refused => return Ok(Vec::new()),
             told => told?,
         };
-        answer::parts(&told.text).ok_or_else(|| strange(&told.text))
+        answer::parts(&told.text).ok_or_else(|| strange(&told))
     }
 
     /// Takes back an upload in parts that nobody wants.
-    fn abort(&self) -> Result<(), Fault> {
+    fn abort(&self) {
         let name = self.name.borrow().clone();
-        match name {
-            Some(name) => good(self.ask("DELETE", &[("uploadId", &name)], None)?).map(|_| ()),
-            None => Ok(()),
+        let Some(name) = name else { return };
+        if let Err(e) = self.ask("DELETE", &[("uploadId", &name)], None).and_then(good) {
+            log::debug!(error:% = e; "an upload in parts is left at its server");
         }
     }
 
-    /// Makes sure that the object is what the file is: by its digest, or, where the server makes another one, by what it
-    /// says of the object.
+    /// Makes sure that the object is what the file is. The server has taken every byte of it with a signed SHA-256, and named
+    /// a digest: by that, or, where it makes another one, by its size, which not everybody may ask for.
     fn verify(&self, told: Option<&str>, wanted: &str, len: u64) -> Result<(), Fault> {
         if told == Some(wanted) {
             return Ok(());
         }
-        let there = good(self.ask("HEAD", &[], None)?)?;
-        let etag = there.etag.as_deref();
-        let same = etag.is_some() && (etag == Some(wanted) || etag == told);
-        if same && there.length == Some(len) {
-            return Ok(());
+        let there = self.ask("HEAD", &[], None);
+        let other = || later("what is in the bucket is not what was sent".to_owned());
+        match there {
+            Ok(there) if (200..300).contains(&there.status) => match there.length {
+                Some(length) if length != len => Err(other()),
+                None if told.is_none() => Err(other()),
+                _ => Ok(()),
+            },
+            Ok(there) if there.status == 404 => Err(other()),
+            Ok(there) if matches!(there.status, 403 | 405 | 501) => Ok(()),
+            // An object that has a digest is there, whether it can be asked for now or not.
+            _ if told.is_some() => Ok(()),
+            Ok(there) => Err(later(answer::explain(&there))),
+            Err(e) => Err(e),
         }
-        Err(Fault::Later("what is in the bucket is not what was sent".to_owned()))
     }
 
     /// The file is gone: perhaps because it was uploaded, and a power cut came before that was written down.
@@ -297,11 +367,11 @@ impl Course<'_> {
         let there = self.ask("HEAD", &[], None)?;
         match there.status {
             200 if there.length == Some(self.task.row.bytes) && there.etag.is_some() => Ok(()),
-            200 | 404 => Err(Fault::Lost),
-            403 => Err(Fault::Local(
-                "the file is gone, and the bucket does not tell whether it is there".to_owned(),
-            )),
-            _ => good(there).map(|_| ()),
+            200 | 404 => Err(Fault::Lost("the file is gone")),
+            403 | 405 | 501 => {
+                Err(Fault::Lost("the file is gone, and the bucket does not tell whether it is there"))
+            }
+            _ => Err(later(answer::explain(&there))),
         }
     }
 
@@ -344,19 +414,20 @@ fn unreadable(e: &std::io::Error) -> Fault {
     Fault::Local(format!("the file cannot be read: {e}"))
 }
 
-fn strange(text: &str) -> Fault {
-    Fault::Later(answer::explain(200, text))
+fn later(why: String) -> Fault {
+    Fault::Later(why.into())
 }
 
-/// An answer that is no refusal. S3 may refuse with a 200 when it has begun to answer before it knew.
+fn strange(told: &Answer) -> Fault {
+    later(answer::explain(told))
+}
+
+/// An answer that is no refusal.
 fn good(told: Answer) -> Result<Answer, Fault> {
-    let refusal = answer::refusal(&told.text);
-    let anew = ["NoSuchUpload", "InvalidPart", "InvalidPartOrder"];
-    if refusal.as_ref().is_some_and(|r| anew.contains(&r.code.as_str())) {
-        return Err(Fault::NoSuchUpload);
+    match judge(&told, clock::now().utc) {
+        Verdict::Done => Ok(told),
+        Verdict::Later(failure) => Err(Fault::Later(failure)),
+        Verdict::Anew(why) => Err(Fault::Anew(why)),
+        Verdict::Never(why) => Err(Fault::Never(why)),
     }
-    if (200..300).contains(&told.status) && refusal.is_none() {
-        return Ok(told);
-    }
-    Err(Fault::Later(answer::explain(told.status, &told.text)))
 }

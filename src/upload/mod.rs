@@ -6,6 +6,8 @@ pub mod credentials;
 pub mod pace;
 pub mod request;
 pub mod sigv4;
+pub mod verdict;
+pub mod way;
 
 use std::path::Path;
 use std::rc::Rc;
@@ -75,11 +77,11 @@ fn outcome(result: Result<(), Fault>, task: &Task, uptime: Duration) -> Outcome 
     match result {
         Ok(()) => Outcome::Uploaded,
         Err(Fault::Cancelled) => Outcome::Deleted,
-        Err(Fault::Lost) if uptime > WEEK || is_mounted(&task.row) => {
-            Outcome::Lost("the file is gone".to_owned())
-        }
-        Err(fault @ (Fault::Lost | Fault::Local(_))) => Outcome::PutOff(fault.to_string(), LATER),
-        Err(fault @ (Fault::Later(_) | Fault::NoSuchUpload)) => Outcome::Failed(fault.to_string()),
+        Err(Fault::Never(why)) => Outcome::Lost(why),
+        Err(Fault::Lost(why)) if uptime > WEEK || is_mounted(&task.row) => Outcome::Lost(why.to_owned()),
+        Err(fault @ (Fault::Lost(_) | Fault::Local(_))) => Outcome::PutOff(fault.to_string(), LATER),
+        Err(Fault::Later(failure)) => Outcome::Failed(failure),
+        Err(Fault::Anew(why)) => Outcome::Failed(why.into()),
     }
 }
 

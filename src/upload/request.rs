@@ -3,12 +3,14 @@
 use std::io::Read;
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
 use sha2::{Digest as _, Sha256};
-use ureq::http::{Response, StatusCode};
+use ureq::http::Response;
 use ureq::{Agent, Body, SendBody};
 
-use super::answer::bare;
+use super::answer::{Answer, bare};
 use super::sigv4::{Keys, Unsigned, sign};
+use super::way::Way;
 use crate::base::time::Utc;
 use crate::config::{Place, S3};
 use crate::io::clock;
@@ -46,6 +48,58 @@ impl Server {
         };
         Self { base: format!("{scheme}://{host}"), host, root }
     }
+
+    /// The URL of an object, not encoded.
+    #[must_use]
+    pub fn url(&self, key: &str) -> String {
+        format!("{}{}{key}", self.base, self.root)
+    }
+
+    /// The server that a `Location` for this key leads to; `None`: the line would no longer be encrypted, or it is not one for
+    /// this key.
+    #[must_use]
+    pub fn led_to(&self, location: &str, key: &str) -> Option<Self> {
+        let own = self.base.split_once("://")?;
+        let (scheme, host, path) = match location.split_once("://") {
+            Some((scheme, rest)) => {
+                let (host, path) = rest.split_at(rest.find('/')?);
+                (scheme.to_ascii_lowercase(), host, path)
+            }
+            None if location.starts_with("//") => return None,
+            None => (own.0.to_owned(), own.1, location),
+        };
+        let path = path.split(['?', '#']).next().unwrap_or_default();
+        let path = percent_decode_str(path).decode_utf8().ok()?;
+        let root = path.strip_suffix(key).filter(|root| root.starts_with('/') && root.ends_with('/'))?;
+        self.beside(&scheme, host, root)
+    }
+
+    /// The server that an error names as the bucket's: a host alone.
+    #[must_use]
+    pub fn led_by(&self, endpoint: &str, bucket: &str) -> Option<Self> {
+        let scheme = self.base.split_once("://")?.0;
+        let named = endpoint.strip_prefix(bucket).is_some_and(|rest| rest.starts_with('.'));
+        let root = if named { "/".to_owned() } else { format!("/{bucket}/") };
+        self.beside(scheme, endpoint, &root)
+    }
+
+    fn beside(&self, scheme: &str, host: &str, root: &str) -> Option<Self> {
+        let open = match scheme {
+            "https" => false,
+            "http" => true,
+            _ => return None,
+        };
+        let default = if open { ":80" } else { ":443" };
+        let host = host.strip_suffix(default).unwrap_or(host).to_ascii_lowercase();
+        let good = |b: u8| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b);
+        let is_host = !host.is_empty() && host.bytes().all(good);
+        let encrypted = self.base.starts_with("https://");
+        (is_host && !(open && encrypted)).then(|| Self {
+            base: format!("{scheme}://{host}"),
+            host,
+            root: root.to_owned(),
+        })
+    }
 }
 
 /// What is sent.
@@ -70,30 +124,11 @@ pub struct Request<'a> {
     pub content: Content<'a>,
 }
 
-/// What a server has said.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Answer {
-    /// HTTP status.
-    pub status: u16,
-    /// Digest of the object.
-    pub etag: Option<String>,
-    /// Size of the object; only of `HEAD`.
-    pub length: Option<u64>,
-    /// Its body.
-    pub text: String,
-}
-
 /// Carries a request out.
 ///
 /// # Errors
 /// The server cannot be reached, or does not answer.
-pub fn send(
-    agent: &Agent,
-    server: &Server,
-    keys: &Keys,
-    region: &str,
-    request: Request<'_>,
-) -> Result<Answer, String> {
+pub fn send(agent: &Agent, way: &Way, keys: &Keys, request: Request<'_>) -> Result<Answer, String> {
     let (length, digest) = match &request.content {
         Content::Nothing => (0, Sha256::digest([]).into()),
         Content::Text(text) => (text.len() as u64, Sha256::digest(text).into()),
@@ -102,6 +137,7 @@ pub fn send(
     let sound = matches!(request.content, Content::Sound(..));
     let plain = "application/xml";
     let kind = if sound || request.query.iter().any(|(k, _)| *k == "uploads") { "audio/wav" } else { plain };
+    let server = &way.server;
     let has_body = matches!(request.method, "PUT" | "POST");
     let headers = [("content-type", kind)];
     let unsigned = Unsigned {
@@ -112,7 +148,7 @@ pub fn send(
         headers: if has_body { &headers } else { &[] },
         body: digest,
     };
-    let signed = sign(&unsigned, keys, region, &stamp(clock::now().utc));
+    let signed = sign(&unsigned, keys, &way.region, &stamp(way.time(clock::now().utc)));
     let mut out = ureq::http::Request::builder()
         .method(request.method)
         .uri(format!("{}{}", server.base, signed.path_and_query));
@@ -122,7 +158,7 @@ pub fn send(
     if has_body {
         out = out.header("content-type", kind).header("content-length", length);
     }
-    if sound {
+    if sound && way.expect {
         // Who refuses the request is not sent the sound.
         out = out.header("expect", "100-continue");
     }
@@ -140,11 +176,20 @@ pub fn send(
 
 fn answer(mut reply: Response<Body>) -> Result<Answer, String> {
     let header = |name: &str| reply.headers().get(name).and_then(|v| v.to_str().ok());
-    let (etag, length) = (header("etag").map(bare), header("content-length").and_then(|l| l.parse().ok()));
-    let status: StatusCode = reply.status();
+    let text_of = |name: &str| header(name).map(str::to_owned);
+    let told = Answer {
+        status: reply.status().as_u16(),
+        etag: header("etag").map(bare).filter(|etag| !etag.is_empty()),
+        length: header("content-length").and_then(|l| l.parse().ok()),
+        location: text_of("location"),
+        region: text_of("x-amz-bucket-region"),
+        date: text_of("date"),
+        retry_after: text_of("retry-after"),
+        text: String::new(),
+    };
     let text = reply.body_mut().with_config().limit(MAX_ANSWER).lossy_utf8(true).read_to_string();
-    let text = text.map_err(|e| format!("it answered {} and broke off: {e}", status.as_u16()))?;
-    Ok(Answer { status: status.as_u16(), etag, length, text })
+    let text = text.map_err(|e| format!("it answered {} and broke off: {e}", told.status))?;
+    Ok(Answer { text, ..told })
 }
 
 /// A time as signatures have it.

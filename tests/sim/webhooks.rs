@@ -76,7 +76,7 @@ fn a_target_that_is_down_gets_all_of_it_later_and_in_order() {
             while let Some(job) = queues.poll(now) {
                 let (node, since, event) = &due[&job.item.event_id];
                 let up = *node == B || now >= start + OUTAGE;
-                let told = if up { Ok(()) } else { Err("down".to_owned()) };
+                let told = if up { Ok(()) } else { Err("down".to_owned().into()) };
                 queues.handle_outcome(now, job.target, job.item.row, told);
                 if up {
                     delivered += 1;
