@@ -116,12 +116,29 @@ pub struct Sip {
     pub srtp_keys_in_clear: bool,
     /// Domains whose users are ours, first the one that addresses are written with.
     pub domains: Vec<String>,
+    /// Which algorithm our challenges name first.
+    pub digest_order: DigestOrder,
     /// What our challenges say the password is for; empty: the first domain, or our name.
     pub realm: String,
     /// Trunks of the file.
     pub trunks: Vec<Trunk>,
     /// Phones that may register.
     pub users: Vec<User>,
+}
+
+/// Which algorithm stands first in our challenges: many phones look at the first one only (RFC 8760 §2.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DigestOrder {
+    /// The better one.
+    Sha256First,
+    /// For phones that know MD5 only, and look no further.
+    Md5First,
+}
+
+impl DigestOrder {
+    /// All, by name.
+    pub const ALL: [(&'static str, Self); 2] =
+        [("sha256_first", Self::Sha256First), ("md5_first", Self::Md5First)];
 }
 
 /// SIP over TLS; PEM files.
@@ -292,6 +309,7 @@ impl Default for Config {
                 srtp_keys_in_clear: false,
                 domains: Vec::new(),
                 realm: String::new(),
+                digest_order: DigestOrder::Sha256First,
                 trunks: Vec::new(),
                 users: Vec::new(),
             },

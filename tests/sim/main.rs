@@ -15,6 +15,8 @@
     reason = "a test may fail loudly"
 )]
 
+mod answers;
+mod bindings;
 mod calls;
 mod digest;
 mod failover;
