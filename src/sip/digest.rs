@@ -99,7 +99,10 @@ impl Authentication {
     /// is not said: then it is left alone, and the next challenge tells.
     pub fn next_nonce(&mut self, proxy: bool, nonce: &str) {
         let mut of_kind = self.realms.iter_mut().filter(|a| a.challenge.proxy == proxy && a.count > 0);
-        if let (Some(answered), None) = (of_kind.next(), of_kind.next()) {
+        // The same response sent again must not begin the count anew.
+        if let (Some(answered), None) = (of_kind.next(), of_kind.next())
+            && answered.challenge.nonce != nonce
+        {
             nonce.clone_into(&mut answered.challenge.nonce);
             answered.count = 0;
             answered.proven = true;
@@ -308,6 +311,8 @@ mod tests {
         a.next_nonce(false, "n2");
         let answer = first(&mut a);
         assert!(answer.contains("nonce=\"n2\"") && answer.contains("nc=00000001"), "{answer}");
+        a.next_nonce(false, "n2");
+        assert!(first(&mut a).contains("nc=00000002"), "the same response once more");
         // It was not taken: the password is right all the same.
         assert!(a.challenged(vec![Challenge { nonce: "n3".into(), ..c.clone() }]));
         assert!(first(&mut a).contains("nonce=\"n3\""));
