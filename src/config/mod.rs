@@ -154,6 +154,8 @@ pub struct Tls {
     pub ca: String,
     /// Authorities of the certificates that callers have to show; empty: they need none.
     pub client_ca: String,
+    /// A certificate for `*.example.net` is good for all names one label longer.
+    pub allow_wildcard: bool,
 }
 
 /// Domain name service.
@@ -304,6 +306,7 @@ impl Default for Config {
                     key: String::new(),
                     ca: String::new(),
                     client_ca: String::new(),
+                    allow_wildcard: false,
                 },
                 srtp: Srtp::Optional,
                 srtp_keys_in_clear: false,

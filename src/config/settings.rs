@@ -148,6 +148,7 @@ pub static SETTINGS: &[Setting] = &[
     setting!("sip.tls.key", [], sip.tls.key),
     setting!("sip.tls.ca", [], sip.tls.ca),
     setting!("sip.tls.client_ca", [], sip.tls.client_ca),
+    setting!("sip.tls.allow_wildcard", [], sip.tls.allow_wildcard),
     setting!("dns.servers", ["DNS_SERVERS"], dns.servers),
     setting!("rtp.port_min", ["RTP_PORT_MIN"], rtp.port_min),
     setting!("rtp.port_max", ["RTP_PORT_MAX"], rtp.port_max),

@@ -38,6 +38,7 @@ mod syncer;
 pub mod tcp;
 pub mod timer;
 pub mod tls;
+pub mod tls_names;
 pub mod tracks;
 pub mod udp;
 pub mod uploads;

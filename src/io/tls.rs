@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_rustls::{TlsAcceptor, TlsConnector};
+use rustls::client::WantsClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WantsClientCert, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{
@@ -14,6 +14,7 @@ use rustls::{
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
+use super::tls_names::SipServer;
 use crate::config::Tls as Settings;
 
 /// What both directions of TLS are made from.
@@ -40,9 +41,7 @@ impl Tls {
         let own = own_certificate(settings)?;
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         add_authorities(&mut roots, "sip.tls.ca", &settings.ca)?;
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-            .build()
-            .map_err(|e| format!("sip.tls.ca: {e}"))?;
+        let verifier = Arc::new(SipServer::new(roots, Arc::clone(&provider), settings.allow_wildcard));
         let anyone = Arc::new(Anyone(Arc::clone(&provider)));
         Ok(Self {
             strict: client(&provider, verifier, own.as_ref())?,
