@@ -120,12 +120,29 @@ pub struct Sip {
     pub dtmf: DtmfMode,
     /// Domains whose users are ours, first the one that addresses are written with.
     pub domains: Vec<String>,
+    /// Which algorithm our challenges name first.
+    pub digest_order: DigestOrder,
     /// What our challenges say the password is for; empty: the first domain, or our name.
     pub realm: String,
     /// Trunks of the file.
     pub trunks: Vec<Trunk>,
     /// Phones that may register.
     pub users: Vec<User>,
+}
+
+/// Which algorithm stands first in our challenges: many phones look at the first one only (RFC 8760 §2.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DigestOrder {
+    /// The better one.
+    Sha256First,
+    /// For phones that know MD5 only, and look no further.
+    Md5First,
+}
+
+impl DigestOrder {
+    /// All, by name.
+    pub const ALL: [(&'static str, Self); 2] =
+        [("sha256_first", Self::Sha256First), ("md5_first", Self::Md5First)];
 }
 
 /// SIP over TLS; PEM files.
@@ -139,10 +156,10 @@ pub struct Tls {
     pub key: String,
     /// Authorities that are trusted beside the public ones; empty: none.
     pub ca: String,
-    /// A server's certificate may name it by a wildcard.
-    pub allow_wildcard: bool,
     /// Authorities of the certificates that callers have to show; empty: they need none.
     pub client_ca: String,
+    /// A certificate for `*.example.net` is good for all names one label longer.
+    pub allow_wildcard: bool,
 }
 
 /// Name servers of the configuration, at most: more would only make a name that nobody knows slower.
@@ -295,14 +312,15 @@ impl Default for Config {
                     cert: String::new(),
                     key: String::new(),
                     ca: String::new(),
-                    allow_wildcard: false,
                     client_ca: String::new(),
+                    allow_wildcard: false,
                 },
                 srtp: Srtp::Optional,
                 srtp_keys_in_clear: false,
                 dtmf: DtmfMode::Auto,
                 domains: Vec::new(),
                 realm: String::new(),
+                digest_order: DigestOrder::Sha256First,
                 trunks: Vec::new(),
                 users: Vec::new(),
             },

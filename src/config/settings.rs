@@ -143,6 +143,7 @@ pub static SETTINGS: &[Setting] = &[
     setting!("sip.dtmf", [], sip.dtmf),
     setting!("sip.domains", ["SIP_DOMAINS"], sip.domains, in |v: &Vec<String>| v.iter().try_for_each(|d| domain(d))),
     setting!("sip.realm", ["SIP_REALM"], sip.realm, in |v: &String| realm(v)),
+    setting!("sip.digest_order", [], sip.digest_order),
     setting!("sip.tls.port", [], sip.tls.port),
     setting!("sip.tls.cert", [], sip.tls.cert),
     setting!("sip.tls.key", [], sip.tls.key),

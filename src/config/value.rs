@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use super::DigestOrder;
 use super::s3::Style;
 use crate::codec::{Codec, KNOWN};
 use crate::wire::crypto::Srtp;
@@ -238,6 +239,15 @@ impl Value for Vec<Codec> {
 impl Value for Srtp {
     fn read(raw: &Raw) -> Result<Self, String> {
         named(raw, &Self::ALL, "one of off, optional, required")
+    }
+    fn show(&self) -> String {
+        quoted(Self::ALL.iter().find(|(_, v)| v == self).map_or("", |(n, _)| n))
+    }
+}
+
+impl Value for DigestOrder {
+    fn read(raw: &Raw) -> Result<Self, String> {
+        named(raw, &Self::ALL, "one of sha256_first, md5_first")
     }
     fn show(&self) -> String {
         quoted(Self::ALL.iter().find(|(_, v)| v == self).map_or("", |(n, _)| n))

@@ -145,7 +145,7 @@ impl Gateway {
             verdict @ (Some((Verdict::Stale, _)) | None) => {
                 let stale = verdict.is_some();
                 self.answer_stranger(request, source, 401, "Unauthorized", |gateway, draft| {
-                    gateway.push_challenges(now, draft, request, source, stale);
+                    gateway.push_challenges(now, draft, source, stale);
                 });
                 false
             }

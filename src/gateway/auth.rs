@@ -11,7 +11,7 @@ use crate::sip::dialog::Dialog;
 use crate::sip::digest::{Authentication, Credentials};
 use crate::sip::target::Target;
 use crate::sip::transactions::ClientId;
-use crate::wire::challenge::Challenge;
+use crate::wire::challenge::{Challenge, next_nonces};
 use crate::wire::{Draft, Method, Response};
 
 const FIELDS: [&str; 2] = ["Authorization", "Proxy-Authorization"];
@@ -41,6 +41,30 @@ impl LegAuth {
     pub(super) fn forget_whom(&mut self) {
         self.asked = None;
     }
+
+    /// Adds what a server has asked for before, if it is the one.
+    pub(super) fn add_to(&mut self, method: &Method, draft: &mut Draft, target: Target, cnonce: &str) {
+        if *self.asked.get_or_insert(target.addr.ip()) == target.addr.ip() {
+            add_fields(&mut self.state, method, draft, cnonce);
+        }
+    }
+
+    /// Takes a challenge; true when trying again makes sense.
+    pub(super) fn takes(&mut self, from: IpAddr, response: &Response) -> bool {
+        matches!(response.code, 401 | 407)
+            && self.asked == Some(from)
+            && self.state.challenged(Challenge::all(&response.common.headers))
+    }
+
+    /// A request has come through to this server.
+    pub(super) fn passed(&mut self, from: Option<IpAddr>, response: &Response) {
+        self.state.passed();
+        if self.asked.is_some() && self.asked == from {
+            for (proxy, nonce) in next_nonces(&response.common.headers) {
+                self.state.next_nonce(proxy, &nonce);
+            }
+        }
+    }
 }
 
 /// What a BYE needs of its leg, which may be gone when it is sent or challenged.
@@ -66,22 +90,21 @@ impl Gateway {
     pub(super) fn authorize(&mut self, id: LegId, method: &Method, draft: &mut Draft, target: Target) {
         let Some(auth) = self.legs.get_mut(id).and_then(|l| l.auth.as_mut()) else { return };
         let cnonce = self.rng.token();
-        if *auth.asked.get_or_insert(target.addr.ip()) == target.addr.ip() {
-            add_fields(&mut auth.state, method, draft, &cnonce);
-        }
+        auth.add_to(method, draft, target, &cnonce);
     }
 
     /// Takes the challenge of a 401 or 407 to `tx`; true when the request may be tried again.
     pub(super) fn challenged(&mut self, id: LegId, tx: ClientId, response: &Response) -> bool {
-        let to = self.tx.target_of(tx).map(|t| t.addr.ip());
+        let Some(to) = self.tx.target_of(tx).map(|t| t.addr.ip()) else { return false };
         let Some(auth) = self.legs.get_mut(id).and_then(|l| l.auth.as_mut()) else { return false };
-        auth.asked == to && auth.state.challenged(Challenge::all(&response.common.headers))
+        auth.takes(to, response)
     }
 
     /// A request of a leg has come through.
-    pub(super) fn passed(&mut self, id: LegId) {
+    pub(super) fn passed(&mut self, id: LegId, tx: ClientId, response: &Response) {
+        let to = self.tx.target_of(tx).map(|t| t.addr.ip());
         if let Some(auth) = self.legs.get_mut(id).and_then(|l| l.auth.as_mut()) {
-            auth.state.passed();
+            auth.passed(to, response);
         }
     }
 

@@ -13,6 +13,7 @@ use super::error::GatewayError;
 use super::expiry::outbound_limit;
 use super::failover::Others;
 use super::leg::{Inviting, Kind, Leg, LegId, Phase};
+use super::redirections::{Redirections, without_headers};
 use super::referred::Referral;
 use super::reliable::last_number;
 use super::sending::Purpose;
@@ -29,9 +30,6 @@ use crate::wire::{Draft, Method, NameAddr, Response, Uri};
 
 /// Who calls, for those who may know (RFC 3325).
 const ASSERTED: &str = "P-Asserted-Identity";
-
-/// Redirections followed for one call.
-const MAX_REDIRECTS: u8 = 5;
 
 /// What every INVITE of an outbound leg has in common.
 #[derive(Debug, Clone)]
@@ -111,14 +109,13 @@ impl Gateway {
         };
         let key = (request.call_id.clone(), request.tag.clone());
         let cseq = self.rng.below(1 << 15);
-        let (redirects, early) = (Vec::new(), Vec::new());
+        let (redirections, early) = (Redirections::of(&request.target), Vec::new());
         let others = Others::default();
         let inviting = Inviting {
             tx: None,
             branches: Vec::new(),
             pinned: false,
-            redirects,
-            followed: 0,
+            redirections,
             lengthened: 0,
             others,
             request,
@@ -395,25 +392,13 @@ impl Gateway {
     fn redirected(&mut self, now: Now, tx: ClientId, id: LegId, response: &Response) {
         self.outgoing.remove(&tx);
         let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get_mut(id) else { return };
-        let mut contacts: Vec<(u32, Uri)> = response
-            .common
-            .contacts
-            .iter()
-            .filter(|c| c.uri.sip().is_some_and(|u| next_hop(u).is_ok()))
-            .map(|c| (preference(c), c.uri.clone()))
-            .collect();
-        contacts.sort_by_key(|(q, _)| std::cmp::Reverse(*q));
-        inviting.redirects.splice(0..0, contacts.into_iter().map(|(_, uri)| uri));
-        inviting.redirects.truncate(16);
-        if inviting.followed >= MAX_REDIRECTS || inviting.redirects.is_empty() {
+        let Some(next) = inviting.redirections.next(response, |uri| Some(without_headers(uri))) else {
             if let Some(leg) = self.legs.get_mut(id) {
                 leg.refusal.get_or_insert((response.code, response.reason.clone()));
             }
             return self.end(now, id, "invite_failed");
-        }
-        inviting.followed += 1;
+        };
         (inviting.tx, inviting.pinned, inviting.others) = (None, false, Others::default());
-        let next = without_headers(&inviting.redirects.remove(0));
         inviting.request.target = next.clone();
         if let Some(leg) = self.legs.get_mut(id).filter(|l| !l.early) {
             // Whoever is called next may see us under another address.
@@ -426,24 +411,6 @@ impl Gateway {
         let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get(id) else { return };
         let hop = inviting.request.way.as_ref().filter(|w| w.route).map_or(next, |w| w.hop.clone());
         self.start_invite(now, id, &hop);
-    }
-}
-
-/// `q` of a Contact, in thousandths.
-fn preference(contact: &NameAddr) -> u32 {
-    let q: f32 = contact.params.get("q").and_then(|q| q.parse().ok()).unwrap_or(1.0);
-    if q.is_finite() { (q.clamp(0.0, 1.0) * 1000.0) as u32 } else { 0 }
-}
-
-/// A URI as it may stand in a request line: without `?` headers.
-fn without_headers(uri: &Uri) -> Uri {
-    match uri {
-        Uri::Sip(u) => {
-            let mut u = u.clone();
-            u.headers = None;
-            Uri::Sip(u)
-        }
-        Uri::Tel(_) | Uri::Other(_) => uri.clone(),
     }
 }
 

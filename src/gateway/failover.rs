@@ -61,7 +61,8 @@ impl Gateway {
         leg.local = None;
         self.ports.give_back(leg.port.take());
         // All servers of a name are whom the leg called; those of a redirection are not.
-        let called = inviting.followed == 0 || inviting.request.way.as_ref().is_some_and(|w| w.route);
+        let called =
+            inviting.redirections.is_direct() || inviting.request.way.as_ref().is_some_and(|w| w.route);
         if called {
             leg.auth.iter_mut().for_each(|a| a.forget_whom());
         }

@@ -91,10 +91,8 @@ pub enum Phase {
 pub struct Inviting {
     /// The transaction; `None` while a name is looked up.
     pub tx: Option<ClientId>,
-    /// Targets of redirections not tried yet, best first.
-    pub redirects: Vec<crate::wire::Uri>,
-    /// How many redirections were followed.
-    pub followed: u8,
+    /// Where it was sent on.
+    pub redirections: super::redirections::Redirections,
     /// Times that a longer session was asked for.
     pub lengthened: u8,
     /// Further INVITEs, where several phones ring.

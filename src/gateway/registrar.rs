@@ -9,14 +9,15 @@ use serde_json::Value;
 use super::core::Gateway;
 use super::error::GatewayError;
 use crate::base::time::{Now, Utc};
-use crate::config::User;
+use crate::config::{DigestOrder, User};
 use crate::sip::digest::Secret;
 use crate::sip::digest_server::Verdict;
 use crate::sip::target::Target;
 use crate::sip::transactions::ServerId;
 use crate::wire::authorization::Authorization;
 use crate::wire::challenge::Algorithm;
-use crate::wire::{Draft, Host, Method, NameAddr, Request, Uri};
+use crate::wire::uri::host_port_of;
+use crate::wire::{Draft, Host, NameAddr, Request, Uri};
 
 /// Contacts of one user; a phone that starts anew under another port takes the place of the oldest.
 pub const MAX_CONTACTS: usize = 5;
@@ -75,13 +76,13 @@ impl Gateway {
         let locals = self.tx.locals();
         let ours = [locals.v4, locals.v6].into_iter().flatten();
         let here = |ip: std::net::IpAddr| locals.external == Some(ip) || ours.clone().any(|a| a.ip() == ip);
-        let written = sip.host.to_string();
-        let listed = self.config.sip.domains.iter().any(|d| d.eq_ignore_ascii_case(&written));
+        let is_it = |d: &String| host_port_of(d).is_ok_and(|(host, _)| host.is_same(&sip.host));
+        let listed = self.config.sip.domains.iter().any(is_it);
         let port =
             |p: Option<u16>| p.is_none() || ours.clone().any(|a| Some(a.port()) == p) || p == locals.tls_port;
         port(sip.port)
             && match &sip.host {
-                Host::Ip(ip) => listed || here(*ip),
+                Host::Ip(ip) => listed || here(ip.to_canonical()),
                 Host::Name(_) => listed,
             }
     }
@@ -100,8 +101,8 @@ impl Gateway {
         }
         let vouched = self.vouched.take().map(|user| (Verdict::Good, user));
         match vouched.or_else(|| self.judge(now, request, source)) {
-            None => return self.challenge(now, tx, request, source, false),
-            Some((Verdict::Stale, _)) => return self.challenge(now, tx, request, source, true),
+            None => return self.challenge(now, tx, source, false),
+            Some((Verdict::Stale, _)) => return self.challenge(now, tx, source, true),
             Some((Verdict::Wrong, _)) => return self.refuse_call(now, tx, 403, "Forbidden"),
             Some((Verdict::Good, name)) if name != to.user() => {
                 return self.refuse_call(now, tx, 403, "Forbidden");
@@ -111,7 +112,7 @@ impl Gateway {
         let user = to.user();
         match wishes(request) {
             Err((code, reason)) => self.refuse_call(now, tx, code, reason),
-            Ok(_) if self.is_out_of_order(&user, request) => {
+            Ok(wishes) if self.is_out_of_order(&user, wishes.as_deref(), request) => {
                 self.refuse_call(now, tx, 500, "CSeq is not higher than the last");
             }
             Ok(None) => {
@@ -122,7 +123,10 @@ impl Gateway {
                 if wishes.iter().any(|w| (1..EXPIRES.0).contains(&w.expires)) {
                     return self.too_brief(now, tx);
                 }
-                for wish in wishes {
+                // New contacts last: they must not push out what the same request keeps.
+                let known = |w: &Wish| w.expires == 0 || self.binding_of(&user, &w.contact).is_some();
+                let (known, new): (Vec<Wish>, Vec<Wish>) = wishes.into_iter().partition(known);
+                for wish in known.into_iter().chain(new) {
                     self.bind(now, &user, wish, request, source);
                 }
                 self.tell_bindings(now, tx, &user);
@@ -149,31 +153,43 @@ impl Gateway {
         Some((verdict, answer.username))
     }
 
-    fn challenge(&mut self, now: Now, tx: ServerId, request: &Request, source: Target, stale: bool) {
+    fn challenge(&mut self, now: Now, tx: ServerId, source: Target, stale: bool) {
         let Some(mut draft) = self.tx.draft(tx, 401, "Unauthorized") else { return };
-        self.push_challenges(now, &mut draft, request, source, stale);
+        self.push_challenges(now, &mut draft, source, stale);
         self.tx.respond(now.mono, tx, 401, &draft);
     }
 
-    pub(super) fn push_challenges(
-        &mut self,
-        now: Now,
-        draft: &mut Draft,
-        request: &Request,
-        source: Target,
-        stale: bool,
-    ) {
+    pub(super) fn push_challenges(&mut self, now: Now, draft: &mut Draft, source: Target, stale: bool) {
         let config = std::rc::Rc::clone(&self.config);
-        let algorithms = algorithms_for(&config.sip.users, config.realm(), request);
+        let algorithms = algorithms_for(&config.sip.users, config.sip.digest_order);
         for text in self.digest.challenges(now.mono, source.addr.ip(), config.realm(), stale, &algorithms) {
             draft.push("WWW-Authenticate", text);
         }
     }
 
-    /// A REGISTER that a later one of the same phone has overtaken (RFC 3261 §10.3 step 7).
-    fn is_out_of_order(&self, user: &str, request: &Request) -> bool {
+    /// A REGISTER that a later one has overtaken: judged for each binding that it would change, of the same Call-ID;
+    /// `None` changes all (RFC 3261 §10.3 steps 6 and 7). A contact that is not bound, as after a phone's restart under
+    /// another port, has not been overtaken, and a mere question is in order always.
+    fn is_out_of_order(&self, user: &str, wishes: Option<&[Wish]>, request: &Request) -> bool {
         let c = &request.common;
-        self.bindings.iter().any(|b| b.user == user && b.call_id == c.call_id && b.cseq >= c.cseq)
+        let changes = |i: usize, b: &Binding| {
+            wishes.is_none_or(|all| {
+                all.iter().any(|w| match w.expires {
+                    0 => b.contact.is_same(&w.contact),
+                    _ => self.binding_of(user, &w.contact) == Some(i),
+                })
+            })
+        };
+        let late = |b: &Binding| b.user == user && b.call_id == c.call_id && b.cseq >= c.cseq;
+        self.bindings.iter().enumerate().any(|(i, b)| late(b) && changes(i, b))
+    }
+
+    /// Where a contact's binding is kept: written the same if there is one, since several may be equivalent.
+    fn binding_of(&self, user: &str, contact: &Uri) -> Option<usize> {
+        let at = |same: &dyn Fn(&Uri) -> bool| {
+            self.bindings.iter().position(|b| b.user == user && same(&b.contact))
+        };
+        at(&|c| c == contact).or_else(|| at(&|c| c.is_same(contact)))
     }
 
     fn too_brief(&mut self, now: Now, tx: ServerId) {
@@ -184,12 +200,12 @@ impl Gateway {
 
     fn bind(&mut self, now: Now, user: &str, wish: Wish, request: &Request, source: Target) {
         if wish.expires == 0 {
-            return self.forget_bindings(now, user, |b| b.contact == wish.contact);
+            return self.forget_bindings(now, user, |b| b.contact.is_same(&wish.contact));
         }
         let granted = wish.expires.min(EXPIRES.1);
         let length = Duration::from_secs(granted.into());
         let agent = request.common.headers.get("User-Agent").unwrap_or_default();
-        let old = self.bindings.iter().position(|b| b.user == user && b.contact == wish.contact);
+        let old = self.binding_of(user, &wish.contact);
         let created = old.and_then(|i| self.bindings.get(i)).map_or(now.utc, |b| b.created);
         let binding = Binding {
             user: user.to_owned(),
@@ -287,12 +303,19 @@ impl Gateway {
         contact: Option<&str>,
     ) -> Result<(), GatewayError> {
         let unknown = GatewayError::NotFound("registration not found");
-        let user = match Uri::parse(aor) {
-            Ok(uri) if self.is_our_domain(&uri) => uri.user(),
-            Ok(uri) if uri.sip().is_some() => return Err(unknown),
-            Ok(_) | Err(_) => aor.split('@').next().unwrap_or_default().to_owned(),
+        let whole = Uri::parse(aor).ok().filter(|u| u.sip().is_some());
+        let whole = whole.or_else(|| Uri::parse(&format!("sip:{aor}")).ok().filter(|_| aor.contains('@')));
+        let user = match &whole {
+            Some(uri) if self.is_our_domain(uri) => uri.user(),
+            Some(_) => return Err(unknown),
+            None => aor.to_owned(),
         };
-        let which = |b: &Binding| contact.is_none_or(|c| b.contact.to_string() == c);
+        let contact = contact.map(|c| Uri::parse(c.trim().trim_start_matches('<').trim_end_matches('>')));
+        let which = |b: &Binding| match &contact {
+            None => true,
+            Some(Ok(c)) => b.contact.is_same(c),
+            Some(Err(_)) => false,
+        };
         if !self.bindings.iter().any(|b| b.user == user && which(b)) {
             return Err(unknown);
         }
@@ -359,9 +382,9 @@ fn wishes(request: &Request) -> Result<Option<Vec<Wish>>, (u16, &'static str)> {
     wishes.map(Some).ok_or((400, "Bad Request: a Contact that cannot be called"))
 }
 
-/// What a challenge may ask for, best first: what all users can answer, so that nobody learns from it who is one;
-/// where that is nothing, what the user can who asks.
-fn algorithms_for(users: &[User], realm: &str, request: &Request) -> Vec<Algorithm> {
+/// What challenges ask for: what all users can answer, else all that somebody can. Whoever is asked gets the same,
+/// so that nobody learns from it who is a user, and what is kept of the password.
+fn algorithms_for(users: &[User], order: DigestOrder) -> Vec<Algorithm> {
     let can = |u: &User, a: Algorithm| {
         let hash = match a {
             Algorithm::Sha256 => &u.ha1_sha256,
@@ -369,15 +392,42 @@ fn algorithms_for(users: &[User], realm: &str, request: &Request) -> Vec<Algorit
         };
         !(u.password.is_empty() && hash.is_empty())
     };
-    let all = [Algorithm::Sha256, Algorithm::Md5];
+    let all = match order {
+        DigestOrder::Sha256First => [Algorithm::Sha256, Algorithm::Md5],
+        DigestOrder::Md5First => [Algorithm::Md5, Algorithm::Sha256],
+    };
     let common: Vec<Algorithm> = all.into_iter().filter(|a| users.iter().all(|u| can(u, *a))).collect();
-    if !common.is_empty() {
-        return common;
+    if common.is_empty() {
+        all.into_iter().filter(|a| users.iter().any(|u| can(u, *a))).collect()
+    } else {
+        common
     }
-    let c = &request.common;
-    let whose = if request.method == Method::Register { &c.to } else { &c.from };
-    let mut answers = c.headers.all("Authorization").filter_map(Authorization::parse);
-    let name = answers.find(|a| a.realm == realm).map_or_else(|| whose.uri.user(), |a| a.username);
-    let user = users.iter().find(|u| u.name == name);
-    all.into_iter().filter(|a| user.is_none_or(|u| can(u, *a))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn challenges_ask_for_what_all_can_in_the_order_that_is_set() {
+        let user = |password: &str, ha1: &str, ha1_sha256: &str| User {
+            password: password.into(),
+            ha1: ha1.into(),
+            ha1_sha256: ha1_sha256.into(),
+            ..User::default()
+        };
+        let (plain, md5, sha) = (user("p", "", ""), user("", "a", ""), user("", "", "b"));
+        let (first, last) = (DigestOrder::Sha256First, DigestOrder::Md5First);
+        let (m, s) = (Algorithm::Md5, Algorithm::Sha256);
+        for (users, order, want) in [
+            (vec![plain.clone()], first, vec![s, m]),
+            (vec![plain.clone()], last, vec![m, s]),
+            (vec![plain.clone(), md5.clone()], first, vec![m]),
+            (vec![plain, sha.clone()], last, vec![s]),
+            (vec![md5.clone(), sha.clone()], first, vec![s, m]),
+            (vec![md5, sha], last, vec![m, s]),
+        ] {
+            assert_eq!(algorithms_for(&users, order), want);
+        }
+    }
 }

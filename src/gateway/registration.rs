@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::auth::LegAuth;
 use super::core::Gateway;
+use super::redirections::Redirections;
+use super::registrar_answers::{Elsewhere, granted, retry_after, without_user};
 use super::sending::{Purpose, What};
 use super::trunk::TrunkId;
 use crate::base::net::is_private;
@@ -13,7 +15,6 @@ use crate::base::time::{Now, Utc};
 use crate::sip::digest::Credentials;
 use crate::sip::target::{Target, Transport};
 use crate::sip::transactions::ClientId;
-use crate::wire::challenge::Challenge;
 use crate::wire::{Draft, Method, NameAddr, Response, Uri};
 
 /// First wait after a failure, and the longest (RFC 5626 §4.5).
@@ -21,7 +22,7 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_secs(30), Duration::from_
 /// Longest wait that a server can ask for.
 const LONGEST_WAIT: u32 = 3600;
 /// A registration shorter than this cannot be kept up, seconds.
-const SHORTEST_GRANT: u32 = 10;
+pub(super) const SHORTEST_GRANT: u32 = 10;
 /// Longest registration that a 423 can make us ask for, seconds.
 const LONGEST_ASKED: u32 = 86_400;
 /// Routers forget UDP mappings after half a minute of silence (RFC 5626 §4.4.2).
@@ -78,6 +79,10 @@ pub struct Registration {
     others: Vec<Target>,
     /// Where the registrar took it.
     target: Option<Target>,
+    /// The registrar has sent us there.
+    pub(super) elsewhere: Option<Elsewhere>,
+    /// Where we were sent in this round.
+    redirections: Redirections,
     /// Asked for because a 423 said so, seconds.
     at_least: u32,
     failures: u32,
@@ -118,6 +123,8 @@ impl Registration {
             waits: false,
             others: Vec::new(),
             target: None,
+            elsewhere: None,
+            redirections: Redirections::default(),
             at_least: 0,
             failures: 0,
             due: Some(now),
@@ -200,14 +207,45 @@ impl Gateway {
     }
 
     fn send_register(&mut self, now: Now, id: TrunkId) {
+        if let Some(r) = self.registration(id) {
+            r.next_at = None;
+            // What is taken back is where we were sent.
+            let stays = |e: &Elsewhere| e.is_permanent() || r.status == Status::Unregistering;
+            r.elsewhere = r.elsewhere.take().filter(stays);
+            r.redirections = Redirections::default();
+        }
+        self.look_up_registrar(now, id);
+    }
+
+    fn look_up_registrar(&mut self, now: Now, id: TrunkId) {
         let Some(hop) = self.trunks.get(&id).map(|t| t.hop().clone()) else { return };
         if let Some(r) = self.registration(id) {
             r.waits = true;
-            r.next_at = None;
             r.others.clear();
             r.auth.iter_mut().for_each(LegAuth::forget_whom);
         }
         self.send(now, &hop, None, What::Register(id));
+    }
+
+    /// The registrar is elsewhere (RFC 3261 §8.1.3.4); who registers over TLS goes on over TLS.
+    fn register_elsewhere(&mut self, now: Now, id: TrunkId, from: Option<Target>, response: &Response) {
+        let Some(account) = self.trunks.get(&id).and_then(|t| t.account()).cloned() else { return };
+        let Some(r) = self.registration(id) else { return };
+        if r.redirections.is_direct() {
+            let first = r.elsewhere.as_ref().map_or(&account.registrar, |e| &e.uri);
+            r.redirections = Redirections::of(&without_user(first));
+        }
+        let safe = account.registrar.is_secure() || from.is_some_and(|t| t.transport == Transport::Tls);
+        let may = |uri: &Uri| !safe || Elsewhere::is_over_tls(uri);
+        let next = r.redirections.next(response, |uri| may(uri).then(|| without_user(uri)));
+        let Some(uri) = next else {
+            let why = format!("{} {}, to nowhere that can be asked", response.code, response.reason);
+            return self.register_failed(now, id, &why, retry_after(response));
+        };
+        r.elsewhere = Some(Elsewhere { uri, code: response.code });
+        // What the one has challenged is none of the other's business.
+        r.auth.iter_mut().for_each(|a| a.state.restart());
+        self.look_up_registrar(now, id);
     }
 
     /// The servers of a registrar are known.
@@ -256,8 +294,11 @@ impl Gateway {
         r.cseq += 1;
         r.source = Some(local);
         r.contact = format!("sip:{}@{local}{}", account.contact_user, target.transport.as_param());
-        let mut draft = Draft::request(&Method::Register, &without_user(&account.registrar));
-        if account.outbound_proxy.is_some() {
+        let elsewhere = r.elsewhere.as_ref();
+        let proxied = account.outbound_proxy.is_some() || elsewhere.is_some_and(Elsewhere::is_proxy);
+        let registrar = elsewhere.filter(|e| !e.is_proxy()).map_or(&account.registrar, |e| &e.uri);
+        let mut draft = Draft::request(&Method::Register, &without_user(registrar));
+        if proxied {
             Self::push_route(&mut draft, &hop);
         }
         draft.push("Max-Forwards", "70");
@@ -293,10 +334,11 @@ impl Gateway {
             return;
         }
         r.tx = None;
-        let target = to.filter(|t| r.auth.as_mut().is_some_and(|a| a.takes(*t, response)));
+        let target = to.filter(|t| r.auth.as_mut().is_some_and(|a| a.takes(t.addr.ip(), response)));
         let least = response.common.headers.get("Min-Expires").and_then(|v| v.trim().parse::<u32>().ok());
         match response.code {
             200..=299 => self.registered(now, id, to, response),
+            300..=379 => self.register_elsewhere(now, id, to, response),
             401 | 407 if target.is_some() => {
                 if let Some(target) = target {
                     self.register(now, id, target);
@@ -354,7 +396,7 @@ impl Gateway {
         r.due = Some(now.mono + wait);
         r.next_at = Some(now.after(wait).utc);
         r.target = target;
-        r.auth.iter_mut().for_each(LegAuth::passed);
+        r.auth.iter_mut().for_each(|a| a.passed(target.map(|t| t.addr.ip()), response));
         let open_mapping = target.is_some_and(|t| t.transport == Transport::Udp && !is_private(t.addr.ip()));
         r.keep_alive_at = open_mapping.then(|| now.mono + KEEP_ALIVE);
         if news {
@@ -371,6 +413,7 @@ impl Gateway {
             return self.unregistered(now, id);
         }
         r.auth.iter_mut().for_each(|a| a.state.restart());
+        r.elsewhere = None;
         r.failures = r.failures.saturating_add(1);
         let most = BACK_OFF.0.saturating_mul(1 << r.failures.min(10).saturating_sub(1)).min(BACK_OFF.1);
         let own = most * (50 + chance) / 100;
@@ -438,58 +481,5 @@ impl Gateway {
     /// True while a registration is being taken back.
     pub(super) fn is_unregistering(&self) -> bool {
         self.trunks.values().any(|t| t.registration.as_ref().is_some_and(|r| r.give_up_at.is_some()))
-    }
-}
-
-/// Seconds that a 200 grants to our contact: said beside it, or for all (RFC 3261 §10.2.4).
-fn granted(contact: &str, response: &Response) -> u32 {
-    let c = &response.common;
-    let number = |v: &str| v.trim().parse::<u32>().ok();
-    let ours = Uri::parse(contact).ok();
-    let same = |n: &&NameAddr| match (n.uri.sip(), ours.as_ref().and_then(Uri::sip)) {
-        (Some(a), Some(b)) => (&a.user, &a.host, a.port) == (&b.user, &b.host, b.port),
-        _ => false,
-    };
-    let beside = c.contacts.iter().find(same).and_then(|n| n.params.get("expires").and_then(number));
-    // Routers may have rewritten our contact: then the only one there is ours.
-    let alone = || c.contacts.first().filter(|_| c.contacts.len() == 1);
-    let beside = beside.or_else(|| alone().and_then(|n| n.params.get("expires").and_then(number)));
-    beside.or_else(|| c.headers.get("Expires").and_then(number)).unwrap_or(SHORTEST_GRANT * 6)
-}
-
-fn retry_after(response: &Response) -> Option<u32> {
-    let text = response.common.headers.get("Retry-After")?;
-    let digits: String = text.trim().chars().take_while(char::is_ascii_digit).collect();
-    digits.parse().ok()
-}
-
-fn without_user(registrar: &Uri) -> Uri {
-    match registrar {
-        Uri::Sip(u) => {
-            let mut u = u.clone();
-            u.user = None;
-            Uri::Sip(u)
-        }
-        Uri::Tel(_) | Uri::Other(_) => registrar.clone(),
-    }
-}
-
-impl LegAuth {
-    /// Adds what a server has asked for before, if it is the one.
-    fn add_to(&mut self, method: &Method, draft: &mut Draft, target: Target, cnonce: &str) {
-        if *self.asked.get_or_insert(target.addr.ip()) == target.addr.ip() {
-            super::auth::add_fields(&mut self.state, method, draft, cnonce);
-        }
-    }
-
-    /// Takes a challenge; true when trying again makes sense.
-    fn takes(&mut self, target: Target, response: &Response) -> bool {
-        matches!(response.code, 401 | 407)
-            && self.asked == Some(target.addr.ip())
-            && self.state.challenged(Challenge::all(&response.common.headers))
-    }
-
-    fn passed(&mut self) {
-        self.state.passed();
     }
 }

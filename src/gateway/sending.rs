@@ -292,7 +292,7 @@ impl Gateway {
             && response.code >= 200
             && !matches!(response.code, 401 | 407)
         {
-            self.passed(*id);
+            self.passed(*id, tx, response);
         }
         match self.outgoing.get(&tx).copied() {
             Some(Purpose::Invite(id)) => self.invite_response(now, tx, id, response),

@@ -64,7 +64,12 @@ impl Trunk {
     #[must_use]
     pub fn hop(&self) -> &Uri {
         match &self.settings.kind {
-            TrunkKind::Register(a) => a.outbound_proxy.as_ref().unwrap_or(&a.registrar),
+            TrunkKind::Register(a) => {
+                let elsewhere = self.registration.as_ref().and_then(|r| r.elsewhere.as_ref());
+                let proxy = elsewhere.filter(|e| e.is_proxy()).map(|e| &e.uri);
+                let proxy = proxy.or(a.outbound_proxy.as_ref()).or(elsewhere.map(|e| &e.uri));
+                proxy.unwrap_or(&a.registrar)
+            }
             TrunkKind::Peer(uri) => uri,
         }
     }
@@ -188,7 +193,7 @@ impl Gateway {
         if self.trunks.len() >= MAX_TRUNKS {
             return Err(GatewayError::Unavailable(format!("all {MAX_TRUNKS} trunks are in use")));
         }
-        let same = |t: &Trunk| t.settings.kind == settings.kind || same_aor(t, &settings);
+        let same = |t: &Trunk| is_same_account(t, &settings);
         if let Some(t) = self.trunks.values().find(|t| same(t)) {
             return Err(GatewayError::Conflict(format!(
                 "trunk {} is the same account",
@@ -282,10 +287,14 @@ impl Gateway {
     /// The way of a call: `from` names an account, or `to` a peer.
     pub(super) fn way_of(&self, from: &str, to: &Uri) -> Option<Way> {
         let from = from.trim();
-        let whole = Uri::parse(from).ok().and_then(|u| u.sip().map(|s| (u.user(), s.host.clone())));
-        let is_aor = |a: &Account| {
-            let aor = a.aor.sip().map(|s| (a.aor.user(), s.host.clone()));
-            if whole.is_some() { whole == aor } else { !from.is_empty() && a.aor.user() == from }
+        let whole = Uri::parse(from).ok().filter(|u| u.sip().is_some());
+        let plain = percent_encoding::percent_decode_str(from).decode_utf8_lossy();
+        let is_aor = |a: &Account| match (whole.as_ref().and_then(Uri::sip), a.aor.sip()) {
+            // Addresses of record differ by user and host only.
+            (Some(w), Some(s)) => {
+                a.aor.user() == Uri::Sip(Box::new(w.clone())).user() && s.host.is_same(&w.host)
+            }
+            _ => !from.is_empty() && (a.aor.user() == from || a.aor.user() == plain),
         };
         let found = self.trunks.iter().find(|(_, t)| t.account().is_some_and(is_aor));
         if let Some((id, trunk)) = found {
@@ -300,7 +309,8 @@ impl Gateway {
         }
         let hop = to.sip()?;
         let is_peer = |t: &Trunk| {
-            t.account().is_none() && t.hop().sip().is_some_and(|p| p.host == hop.host && p.port == hop.port)
+            t.account().is_none()
+                && t.hop().sip().is_some_and(|p| p.host.is_same(&hop.host) && p.port == hop.port)
         };
         let (id, trunk) = self.trunks.iter().find(|(_, t)| is_peer(t))?;
         // The peer's own URI says which transport it likes.
@@ -443,10 +453,12 @@ impl Gateway {
     }
 }
 
-fn same_aor(trunk: &Trunk, settings: &Settings) -> bool {
+fn is_same_account(trunk: &Trunk, settings: &Settings) -> bool {
     match (&trunk.settings.kind, &settings.kind) {
-        (TrunkKind::Register(a), TrunkKind::Register(b)) => a.aor == b.aor && a.registrar == b.registrar,
-        (TrunkKind::Peer(a), TrunkKind::Peer(b)) => a == b,
+        (TrunkKind::Register(a), TrunkKind::Register(b)) => {
+            a.aor.is_same(&b.aor) && a.registrar.is_same(&b.registrar)
+        }
+        (TrunkKind::Peer(a), TrunkKind::Peer(b)) => a.is_same(b),
         (TrunkKind::Register(_), TrunkKind::Peer(_)) | (TrunkKind::Peer(_), TrunkKind::Register(_)) => false,
     }
 }

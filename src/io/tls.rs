@@ -14,7 +14,7 @@ use rustls::{
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
-use super::sip_certificate::SipServerVerifier;
+use super::tls_names::SipServer;
 use crate::config::Tls as Settings;
 
 /// What both directions of TLS are made from.
@@ -41,8 +41,7 @@ impl Tls {
         let own = own_certificate(settings)?;
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         add_authorities(&mut roots, "sip.tls.ca", &settings.ca)?;
-        let allow_wildcard = settings.allow_wildcard;
-        let verifier = Arc::new(SipServerVerifier { roots, provider: Arc::clone(&provider), allow_wildcard });
+        let verifier = Arc::new(SipServer::new(roots, Arc::clone(&provider), settings.allow_wildcard));
         let anyone = Arc::new(Anyone(Arc::clone(&provider)));
         Ok(Self {
             strict: client(&provider, verifier, own.as_ref())?,

@@ -29,11 +29,21 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// A challenge that is being answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Answered {
+    challenge: Challenge,
+    /// Answers made with its nonce.
+    count: u32,
+    /// The password was right for a request before.
+    proven: bool,
+}
+
 /// Credentials, and the challenges that they have answered so far: one for each realm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authentication {
     credentials: Credentials,
-    realms: Vec<(Challenge, u32)>,
+    realms: Vec<Answered>,
     /// Challenges since a request came through.
     rounds: u8,
 }
@@ -62,13 +72,15 @@ impl Authentication {
             }
             seen.push(place);
             let full = self.realms.len() >= MAX_REALMS;
-            let same = |(o, _): &&mut (Challenge, u32)| (o.proxy, &o.realm) == (c.proxy, &c.realm);
+            let same = |o: &&mut Answered| (o.challenge.proxy, &o.challenge.realm) == (c.proxy, &c.realm);
             match self.realms.iter_mut().find(same) {
-                Some(old) if (c.stale || old.1 > 1) && old.0.nonce != c.nonce => *old = (c, 0),
+                Some(old) if (c.stale || old.proven || old.count > 1) && old.challenge.nonce != c.nonce => {
+                    *old = Answered { challenge: c, count: 0, proven: false };
+                }
                 // The same password again would be refused again; and there is an end to proxies.
                 Some(_) => return false,
                 None if full => return false,
-                None => self.realms.push((c, 0)),
+                None => self.realms.push(Answered { challenge: c, count: 0, proven: false }),
             }
             news = true;
         }
@@ -78,6 +90,23 @@ impl Authentication {
     /// A request has come through: from here on challenges count anew.
     pub fn passed(&mut self) {
         self.rounds = 0;
+        for answered in &mut self.realms {
+            answered.proven |= answered.count > 0;
+        }
+    }
+
+    /// Takes the nonce that a server wants to see next (RFC 7616 §3.5, RFC 7615 §3). Which of several realms it is for
+    /// is not said: then it is left alone, and the next challenge tells.
+    pub fn next_nonce(&mut self, proxy: bool, nonce: &str) {
+        let mut of_kind = self.realms.iter_mut().filter(|a| a.challenge.proxy == proxy && a.count > 0);
+        // The same response sent again must not begin the count anew.
+        if let (Some(answered), None) = (of_kind.next(), of_kind.next())
+            && answered.challenge.nonce != nonce
+        {
+            nonce.clone_into(&mut answered.challenge.nonce);
+            answered.count = 0;
+            answered.proven = true;
+        }
     }
 
     /// Everything begins anew: the server may have changed its mind.
@@ -89,10 +118,10 @@ impl Authentication {
     /// The header fields that authenticate a request: name and value.
     pub fn headers(&mut self, method: &str, uri: &str, cnonce: &str) -> Vec<(&'static str, String)> {
         let credentials = &self.credentials;
-        let answer = |(challenge, count): &mut (Challenge, u32)| {
-            *count += 1;
-            let name = if challenge.proxy { "Proxy-Authorization" } else { "Authorization" };
-            (name, answer(challenge, credentials, method, uri, cnonce, *count))
+        let answer = |a: &mut Answered| {
+            a.count += 1;
+            let name = if a.challenge.proxy { "Proxy-Authorization" } else { "Authorization" };
+            (name, answer(&a.challenge, credentials, method, uri, cnonce, a.count))
         };
         self.realms.iter_mut().map(answer).collect()
     }
@@ -268,6 +297,40 @@ mod tests {
             "it was good for a request before"
         );
     }
+
+    #[test]
+    fn the_next_nonce_begins_a_count_of_its_own() {
+        let mut a = Authentication::new(Credentials { username: "u".into(), password: "p".into() });
+        let c = challenge(Algorithm::Md5);
+        let first = |a: &mut Authentication| a.headers("REGISTER", "sip:x", "c").remove(0).1;
+        a.next_nonce(false, "early");
+        assert!(a.challenged(vec![c.clone()]));
+        assert!(first(&mut a).contains("nc=00000001"));
+        a.next_nonce(true, "proxy's");
+        assert!(first(&mut a).contains("nc=00000002"), "of another kind");
+        a.next_nonce(false, "n2");
+        let answer = first(&mut a);
+        assert!(answer.contains("nonce=\"n2\"") && answer.contains("nc=00000001"), "{answer}");
+        a.next_nonce(false, "n2");
+        assert!(first(&mut a).contains("nc=00000002"), "the same response once more");
+        // It was not taken: the password is right all the same.
+        assert!(a.challenged(vec![Challenge { nonce: "n3".into(), ..c.clone() }]));
+        assert!(first(&mut a).contains("nonce=\"n3\""));
+        assert!(!a.challenged(vec![Challenge { nonce: "n4".into(), ..c.clone() }]), "now it is wrong");
+        // One used up once, after a request that came through.
+        let mut a = Authentication::new(Credentials { username: "u".into(), password: "p".into() });
+        assert!(a.challenged(vec![c.clone()]));
+        first(&mut a);
+        a.passed();
+        assert!(a.challenged(vec![Challenge { nonce: "n2".into(), ..c.clone() }]));
+        // With two realms nobody knows whose it is.
+        assert!(a.challenged(vec![Challenge { realm: "other".into(), ..c }]));
+        let before = a.headers("INVITE", "sip:x", "c");
+        a.next_nonce(false, "n5");
+        let after = a.headers("INVITE", "sip:x", "c");
+        assert!(before.len() == 2 && after.iter().all(|(_, v)| !v.contains("n5")), "{after:?}");
+    }
+
     #[test]
     fn a_server_that_is_never_content_is_left_alone() {
         let mut a = Authentication::new(Credentials { username: "u".into(), password: "p".into() });

@@ -79,6 +79,20 @@ impl Challenge {
     }
 }
 
+/// The nonces that a server wants to see next, those of the far end first: `nextnonce` of `Authentication-Info`
+/// (RFC 7616 §3.5) and, with `true`, of `Proxy-Authentication-Info` (RFC 7615 §4).
+#[must_use]
+pub fn next_nonces(headers: &Headers) -> Vec<(bool, String)> {
+    let of = |name: &'static str, proxy: bool| {
+        let nonce = |value: &str| {
+            let all = pairs(value)?;
+            all.into_iter().find(|(n, v)| n.eq_ignore_ascii_case("nextnonce") && !v.is_empty())
+        };
+        headers.all(name).find_map(nonce).map(|(_, v)| (proxy, v))
+    };
+    of("Authentication-Info", false).into_iter().chain(of("Proxy-Authentication-Info", true)).collect()
+}
+
 /// The fields behind `Digest`, values without their quotes; `None` when it is another scheme or malformed.
 #[must_use]
 pub fn fields(text: &str) -> Option<Vec<(String, String)>> {
@@ -86,13 +100,18 @@ pub fn fields(text: &str) -> Option<Vec<(String, String)>> {
     if !scheme.eq_ignore_ascii_case("Digest") {
         return None;
     }
+    pairs(rest)
+}
+
+/// `name=value` pairs, values without their quotes; `None` when they are malformed.
+fn pairs(text: &str) -> Option<Vec<(String, String)>> {
     let field = |part: &str| {
         let (name, value) = part.split_once('=')?;
         let value = value.trim();
         let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
         Some((name.trim().to_owned(), value.to_owned()))
     };
-    split(rest, ',').ok()?.into_iter().map(field).collect()
+    split(text, ',').ok()?.into_iter().map(field).collect()
 }
 
 #[cfg(test)]
@@ -115,6 +134,27 @@ mod tests {
             (c.qop, c.stale, c.algorithm, c.opaque.as_deref()),
             (false, false, Algorithm::Md5, Some(""))
         );
+    }
+
+    #[test]
+    fn next_nonces_are_read_as_they_come() {
+        let of = |name: &str, text: &str| {
+            let mut h = Headers::default();
+            h.push(name, text);
+            next_nonces(&h)
+        };
+        let n = |proxy: bool| vec![(proxy, "n=2".to_owned())];
+        assert_eq!(of("Authentication-Info", "nextnonce=\"n=2\""), n(false));
+        assert_eq!(
+            of("authentication-info", "qop=auth, rspauth=\"a,b\", NextNonce = \"n=2\" ,nc=00000001"),
+            n(false)
+        );
+        assert_eq!(of("Proxy-Authentication-Info", "nextnonce=\"n=2\""), n(true));
+        for bad in
+            ["", "nextnonce=\"\"", "nextnonce", "nextnonce=\"n", "nonce=\"n\"", "rspauth=\"x\", cnonce"]
+        {
+            assert_eq!(of("Authentication-Info", bad), [], "{bad}");
+        }
     }
 
     #[test]

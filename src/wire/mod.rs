@@ -15,6 +15,7 @@ pub mod method;
 pub mod name_addr;
 pub mod params;
 pub mod replaces;
+mod same_uri;
 pub mod start_line;
 pub mod stream;
 pub mod uri;

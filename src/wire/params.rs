@@ -48,6 +48,11 @@ impl Params {
         Some(value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value))
     }
 
+    /// All parameters as they were written.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_deref()))
+    }
+
     /// Sets `name`, in place where it stands already.
     pub fn set(&mut self, name: &str, value: Option<String>) {
         match self.0.iter_mut().find(|(n, _)| n.eq_ignore_ascii_case(name)) {

@@ -3,14 +3,14 @@
 use crate::office::{Office, done};
 use crate::phone::Phone;
 
-fn office(name: &str) -> Office {
-    Office::open_with(name, &[], |_| {
-        "[sip]\ndomains = [\"branch.test\"]\n[[sip.user]]\nname = \"anna\"\npassword = \"secret\"\n\
-         # With a hash of the password only its own algorithm can be asked for.\n\
-         [[sip.user]]\nname = \"ben\"\nha1 = \"a4da28c20f2a338b2f2c5d6290513755\"\n\
-         [[sip.user]]\nname = \"cleo\"\nha1_sha256 = \"a9edf6b533f5e5e2cbcb87d067880e4e9b33c3e1b72fc41b0687a090ddb9d79b\"\n"
-            .to_owned()
-    })
+const ANNA: &str = "[[sip.user]]\nname = \"anna\"\npassword = \"secret\"\n";
+// With a hash of the password only its own algorithm can be asked for.
+const BEN: &str = "[[sip.user]]\nname = \"ben\"\nha1 = \"a4da28c20f2a338b2f2c5d6290513755\"\n";
+const CLEO: &str = "[[sip.user]]\nname = \"cleo\"\nha1_sha256 = \"a9edf6b533f5e5e2cbcb87d067880e4e9b33c3e1b72fc41b0687a090ddb9d79b\"\n";
+
+fn office(name: &str, users: &[&str]) -> Office {
+    let users = users.concat();
+    Office::open_with(name, &[], |_| format!("[sip]\ndomains = [\"branch.test\"]\n{users}"))
 }
 
 fn registering(office: &Office, port: u16, user: &str, password: &str) -> Phone {
@@ -22,7 +22,7 @@ fn registering(office: &Office, port: u16, user: &str, password: &str) -> Phone 
 
 #[test]
 fn phones_register_and_all_of_them_ring() {
-    let office = office("registrar");
+    let office = office("registrar", &[ANNA]);
     let mut a = registering(&office, 5660, "anna", "secret");
     let mut b = registering(&office, 5664, "anna", "secret");
     for phone in [&mut a, &mut b] {
@@ -67,23 +67,30 @@ fn phones_register_and_all_of_them_ring() {
     });
 }
 
+/// Offices in which all phones are asked for both algorithms, for MD5, and for SHA-256.
+const OFFICES: [(&str, u16, &str, &[&str]); 3] = [
+    ("anna", 5670, "both", &[ANNA]),
+    ("ben", 5674, "md5", &[ANNA, BEN]),
+    ("cleo", 5676, "sha256", &[ANNA, CLEO]),
+];
+
 #[test]
 fn a_wrong_password_registers_nobody() {
-    let office = office("registrar-bad");
-    for (port, user) in [(5670, "anna"), (5674, "ben"), (5676, "cleo")] {
+    for (user, port, kind, users) in OFFICES {
+        let office = office(&format!("registrar-bad-{kind}"), users);
         let mut phone = registering(&office, port, user, "wrong");
         phone.say("register");
         let failed = phone.wait("failed");
         assert!(failed["error"].as_str().unwrap().contains("403"), "{failed}");
+        assert_eq!(office.gateway.get("/v1/sip/registrations").json()["bindings"], serde_json::json!([]));
     }
-    assert_eq!(office.gateway.get("/v1/sip/registrations").json()["bindings"], serde_json::json!([]));
 }
 
 #[test]
 fn a_phone_registers_with_md5_and_one_with_sha_256() {
-    let office = office("registrar-hashes");
-    for (port, user) in [(5656, "ben"), (5658, "cleo")] {
-        let mut phone = registering(&office, port, user, "secret");
+    for (user, port, kind, users) in &OFFICES[1..] {
+        let office = office(&format!("registrar-{kind}"), users);
+        let mut phone = registering(&office, port - 18, user, "secret");
         phone.order("register");
         assert_eq!(office.event("sip.registration_active")["aor"], format!("sip:{user}@branch.test"));
         let leg = office.originate(&format!(r#"{{"type":"sip","uri":"sip:{user}@branch.test"}}"#));

@@ -139,6 +139,39 @@ fn a_fork_that_answers_late_gets_a_bye_with_credentials() {
 }
 
 #[test]
+fn the_next_nonce_of_a_call_is_used() {
+    for (proxy, challenge, info, credentials) in [
+        ("401 Who", "WWW-Authenticate", "Authentication-Info", "\nAuthorization: "),
+        ("407 Who", "Proxy-Authenticate", "Proxy-Authentication-Info", "\nProxy-Authorization: "),
+    ] {
+        let mut net = Net::new(1, 1, crate::net::NONE, "");
+        let auth = Some(Credentials { username: "alice".into(), password: "secret".into() });
+        let wanted = branchline::gateway::command::Originate { auth, ..call_to("sip:x@10.0.0.50") };
+        let leg = net.with(A, |gw, now| gw.originate(now, wanted)).unwrap().id;
+        let invite = net.unreachable.pop().expect("an INVITE to 10.0.0.50");
+        let digest = format!("{challenge}: Digest realm=\"office\", qop=\"auth\", nonce=\"1\"");
+        answer_at_50(&mut net, &invite, proxy, "p", &digest);
+        let invite = asked_at_50(&net, "INVITE", "50>").into_bytes();
+        let body = sdp(1, "sendrecv");
+        let answer = format!(
+            "Contact: <sip:x@10.0.0.50>\r\n{info}: nextnonce=\"2\"\r\nContent-Type: application/sdp\r\n\r\n{body}"
+        );
+        // It comes twice; the count goes on all the same.
+        answer_at_50(&mut net, &invite, "200 OK", "a", &answer);
+        answer_at_50(&mut net, &invite, "200 OK", "a", &answer);
+        net.with(A, |gw, now| gw.hang_up_leg(now, &leg, None)).unwrap();
+        let bye = asked_at_50(&net, "BYE", "tag=a");
+        assert!(
+            bye.contains(credentials) && bye.contains("nonce=\"2\"") && bye.contains("nc=00000001"),
+            "{bye}"
+        );
+        answer_at_50(&mut net, bye.as_bytes(), "200 OK", "a", "");
+        net.run_for(FOREVER);
+        net.check_end("next nonce");
+    }
+}
+
+#[test]
 fn nobody_but_whom_we_called_gets_an_answer() {
     let mut net = Net::new(1, 1, crate::net::NONE, "");
     net.phone.guard = Some(Guard::new(false, false, false, "secret"));

@@ -15,6 +15,8 @@
     reason = "a test may fail loudly"
 )]
 
+mod answers;
+mod bindings;
 mod bodies;
 mod calls;
 mod crossing;
