@@ -12,6 +12,11 @@ impl<T: Read + Seek + Send + Sync> ReadSeek for T {}
 
 /// Sizes from here on say that the writer did not know: 0x7ffff000 is that of sox, 0x7fffffff and 0xffffffff those of others.
 const UNKNOWN: u32 = 0x7fff_f000;
+/// Chunks that files have, to tell one that begins from bytes that happen to be printable.
+const KNOWN: [&[u8; 4]; 20] = [
+    b"fmt ", b"data", b"LIST", b"fact", b"JUNK", b"junk", b"PAD ", b"bext", b"iXML", b"axml", b"id3 ",
+    b"ID3 ", b"cue ", b"smpl", b"inst", b"PEAK", b"cart", b"chna", b"FLLR", b"DISP",
+];
 /// Chunks looked at before the samples.
 const MAX_CHUNKS: usize = 256;
 /// Frames read at a time.
@@ -185,16 +190,18 @@ impl Format {
             0xfffe => short(24)?,
             tag => tag,
         };
-        // Samples of an odd number of bits fill whole bytes, and may stand in wider ones.
-        let container = align.checked_div(channels).unwrap_or(0);
-        let width =
-            usize::from(bits.div_ceil(8)).max(if align == container * channels { container } else { 0 });
+        // Samples of an odd number of bits fill whole bytes; those of 24 may stand in four.
+        let width = match (bits, align == 4 * channels) {
+            (17..=24, true) => 4,
+            _ => usize::from(bits.div_ceil(8)),
+        };
         let coding = match (tag, width) {
+            // A byte each, whatever else the format says.
+            (6, _) => Coding::Alaw,
+            (7, _) => Coding::Ulaw,
             (1, 1..=4) if bits > 0 => Coding::Pcm(width),
             (3, 4) => Coding::Float32,
             (3, 8) => Coding::Float64,
-            (6, 1) => Coding::Alaw,
-            (7, 1) => Coding::Ulaw,
             _ => {
                 return Err(format!(
                     "a coding that is not played (format {tag:#x}, {bits} bits); PCM, float, A-law, µ-law and MP3 are"
@@ -210,12 +217,19 @@ fn next_chunk(file: &mut Box<dyn ReadSeek>, end: u64, size: u32) -> Result<u64, 
     if size.is_multiple_of(2) {
         return Ok(end);
     }
-    let mut looks_right = |at: u64| {
+    let mut id_at = |at: u64| {
         file.seek(SeekFrom::Start(at)).map_err(damaged)?;
-        let id = read::<4>(file).ok();
-        Ok::<bool, String>(id.is_some_and(|id| id.iter().all(|b| (0x20..0x7f).contains(b))))
+        Ok::<Option<[u8; 4]>, String>(read::<4>(file).ok())
     };
-    Ok(if looks_right(end + 1)? || !looks_right(end)? { end + 1 } else { end })
+    let (padded, unpadded) = (id_at(end + 1)?, id_at(end)?);
+    let known = |id: Option<[u8; 4]>| id.is_some_and(|id| KNOWN.contains(&&id));
+    let printable = |id: Option<[u8; 4]>| id.is_some_and(|id| id.iter().all(|b| (0x20..0x7f).contains(b)));
+    let without = match (known(padded), known(unpadded)) {
+        (true, _) => false,
+        (false, true) => true,
+        (false, false) => !printable(padded) && printable(unpadded),
+    };
+    Ok(if without { end } else { end + 1 })
 }
 
 fn read<const N: usize>(file: &mut Box<dyn ReadSeek>) -> io::Result<[u8; N]> {

@@ -28,6 +28,12 @@ fn fmt(tag: u16, channels: u16, bits: u16) -> Vec<u8> {
     f
 }
 
+/// The same format with another length of a frame.
+fn wide(mut format: Vec<u8>, align: u16) -> Vec<u8> {
+    format[12..14].copy_from_slice(&align.to_le_bytes());
+    format
+}
+
 fn extensible(tag: u16, container: u16, valid: u16) -> Vec<u8> {
     let mut f = fmt(0xfffe, 1, container);
     f.extend(22u16.to_le_bytes());
@@ -109,6 +115,10 @@ fn every_coding_in_every_format_chunk() {
         ("µ-law, 16 bytes of format", fmt(7, 1, 8), samples(law(g711::ulaw_encode))),
         ("µ-law, 18 bytes of format", zeros(fmt(7, 1, 8), 18), samples(law(g711::ulaw_encode))),
         ("PCM in 40 bytes of zeros", zeros(fmt(1, 1, 16), 40), pcm16()),
+        ("µ-law that says it has 16 bits", fmt(7, 1, 16), samples(law(g711::ulaw_encode))),
+        ("A-law in frames of two bytes", wide(fmt(6, 1, 8), 2), samples(law(g711::alaw_encode))),
+        ("16 bits in frames that are said to be wider", wide(fmt(1, 1, 16), 4), pcm16()),
+        ("24 bits in four bytes", wide(fmt(1, 1, 24), 4), samples(int(32))),
         ("extensible PCM", extensible(1, 16, 16), pcm16()),
         ("extensible 24 in 32 bits", extensible(1, 32, 24), samples(int(32))),
         ("extensible µ-law", extensible(7, 8, 8), samples(law(g711::ulaw_encode))),
@@ -193,6 +203,13 @@ fn any_chunks_may_come_before_the_samples() {
     ] {
         check(what, file(b"RIFF", None, &[before.clone(), f(), chunk(b"data", &pcm16())]), 0);
         check(what, file(b"RIFF", None, &[f(), before, chunk(b"data", &pcm16())]), 0);
+    }
+    // The length of what follows may be printable as well.
+    for frames in [4000usize, 8000, 8224, 0x2020] {
+        let body: Vec<u8> = pcm16().into_iter().cycle().take(frames * 2).collect();
+        let odd = unpadded(b"LIST", b"INFOISFT\x05\0\0\0abcd\0");
+        let whole = file(b"RIFF", None, &[f(), odd, chunk(b"data", &body)]);
+        assert_eq!(read_all(whole).map(|all| all.len()), Ok(frames));
     }
 }
 
