@@ -37,6 +37,7 @@ mod nat;
 mod network;
 mod office;
 mod phone;
+mod pjsua;
 mod prack;
 mod provider;
 mod quality;

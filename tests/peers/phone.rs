@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use crate::space::Space;
 
+/// The script of the phone that most tests use.
+const BARESIP: &str = "tests/peers/phone.py";
+
 /// A process whose standard output is lines, and which takes lines.
 pub struct Lines {
     pub child: Child,
@@ -129,16 +132,24 @@ impl Phone {
         let (voice, file) = Self::voice(dir, port);
         let mut command = space.command(python());
         command.env("PHONE_IP", ip);
-        Self { voice, ..Self::run(command, dir, port, &file, user, parameters) }
+        Self { voice, ..Self::run(command, BARESIP, dir, port, &file, user, parameters) }
+    }
+
+    /// Another make of phone: pjsua, with the parameters of `pjsua_phone.py`.
+    pub fn pjsua(dir: &Path, port: u16, user: &str, parameters: &[&str]) -> Self {
+        let (voice, file) = Self::voice(dir, port);
+        let script = "tests/peers/pjsua_phone.py";
+        Self { voice, ..Self::run(Command::new(python()), script, dir, port, &file, user, parameters) }
     }
 
     /// A phone whose account has further parameters.
     fn with_parameters(dir: &Path, port: u16, voice: &Path, user: &str, parameters: &[&str]) -> Self {
-        Self::run(Command::new(python()), dir, port, voice, user, parameters)
+        Self::run(Command::new(python()), BARESIP, dir, port, voice, user, parameters)
     }
 
     fn run(
         mut command: Command,
+        program: &str,
         dir: &Path,
         port: u16,
         voice: &Path,
@@ -146,7 +157,7 @@ impl Phone {
         parameters: &[&str],
     ) -> Self {
         let heard = dir.join(format!("heard-{port}.raw"));
-        command.arg(script("tests/peers/phone.py")).arg(port.to_string()).arg(voice).arg(&heard).arg(user);
+        command.arg(script(program)).arg(port.to_string()).arg(voice).arg(&heard).arg(user);
         command.args(parameters);
         let lines = Lines::start(command.stderr(Stdio::null()));
         lines.json("is", "ready", 20);
