@@ -40,9 +40,9 @@ def say(what, **more):
 class Phone(pj.Endpoint):
     def onTransportState(self, prm):
         if prm.type != "UDP" and prm.state == pj.PJSIP_TP_STATE_CONNECTED:
-            connections[prm.hnd] = True
+            connections[int(prm.hnd)] = prm.hnd
         elif prm.state in (pj.PJSIP_TP_STATE_DISCONNECTED, pj.PJSIP_TP_STATE_DESTROY):
-            if connections.pop(prm.hnd, None):
+            if connections.pop(int(prm.hnd), None):
                 say("disconnected")
 
 
@@ -104,11 +104,6 @@ class Call(pj.Call):
     def onDtmfDigit(self, prm):
         say("digit", digit=prm.digit, method="info" if prm.method == pj.PJSUA_DTMF_METHOD_SIP_INFO else "rfc4733")
 
-    def onCallTransferRequest(self, prm):
-        say("asked to transfer", target=prm.dstUri)
-        prm.newCall = Call(self.account)
-        calls.append(prm.newCall)
-
     def onCallTransferStatus(self, prm):
         if prm.finalNotify:
             say("transfer", code=prm.statusCode)
@@ -153,7 +148,10 @@ def account():
         config.regConfig.registrarUri = SET["registrar"]
         config.regConfig.timeoutSec = int(SET.get("reg_interval", 60))
         config.regConfig.registerOnAdd = False
-        config.sipConfig.authCreds.append(pj.AuthCredInfo("digest", "*", USER, 0, SET["password"]))
+        secret = pj.AuthCredInfo("digest", "*", USER, 0, SET["password"])
+        # The bindings leave it as it was in memory, and a value that is no algorithm answers no challenge.
+        secret.algoType = pj.PJSIP_AUTH_ALGORITHM_NOT_SET
+        config.sipConfig.authCreds.append(secret)
     media = config.mediaConfig
     media.transportConfig.boundAddress = SET.get("media", HOME)
     media.transportConfig.publicAddress = SET.get("says", "")
@@ -222,9 +220,10 @@ def obey(verb, rest):
     elif verb == "unregister":
         me.setRegistration(False)
     elif verb == "disconnect":
-        for connection in list(connections):
+        for connection in list(connections.values()):
             phone.transportShutdown(connection)
     elif verb == "crossing":
+        say("waits")
         until = time.monotonic() + 10
         while not unread():
             if time.monotonic() > until:
