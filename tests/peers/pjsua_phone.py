@@ -133,6 +133,8 @@ def start():
         transport.tlsConfig.CaListFile = SET["ca"]
         transport.tlsConfig.verifyServer = True
     phone.transportCreate(KINDS[TRANSPORT], transport)
+    # Its OpenSSL knows no digest, not even MD5, before something of TLS was asked for.
+    phone.utilSslGetAvailableCiphers()
     phone.libStart()
     phone.audDevManager().setNullDev()
     wanted = SET.get("codec", "PCMU")
@@ -148,10 +150,7 @@ def account():
         config.regConfig.registrarUri = SET["registrar"]
         config.regConfig.timeoutSec = int(SET.get("reg_interval", 60))
         config.regConfig.registerOnAdd = False
-        secret = pj.AuthCredInfo("digest", "*", USER, 0, SET["password"])
-        # The bindings leave it as it was in memory, and a value that is no algorithm answers no challenge.
-        secret.algoType = pj.PJSIP_AUTH_ALGORITHM_NOT_SET
-        config.sipConfig.authCreds.append(secret)
+        config.sipConfig.authCreds.append(pj.AuthCredInfo("digest", "*", USER, 0, SET["password"]))
     media = config.mediaConfig
     media.transportConfig.boundAddress = SET.get("media", HOME)
     media.transportConfig.publicAddress = SET.get("says", "")
