@@ -188,7 +188,7 @@ fn a_server_is_known_by_a_sip_uri_of_its_certificate_or_by_its_name() {
             make_certificates_for(dir, names);
             settings_of(dir, "")
         });
-        let mut phone = secure_phone(&office, port, "mediaenc=srtp-mand");
+        let phone = secure_phone(&office, port, "mediaenc=srtp-mand");
         let uri = format!("sips:safe@localhost:{}", port + 1);
         let leg = office.originate(&format!(r#"{{"type":"sip","uri":"{uri}","ring_timeout":3}}"#));
         if known {
