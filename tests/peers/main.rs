@@ -30,6 +30,7 @@ mod farend;
 mod hold;
 #[path = "../common/hook.rs"]
 mod hook;
+mod linphone;
 mod load;
 mod mixed;
 mod nat;

@@ -142,6 +142,34 @@ impl Phone {
         Self { voice, ..Self::run(Command::new(python()), script, dir, port, &file, user, parameters) }
     }
 
+    /// Another make of phone: linphone, which takes the commands of linphonec and has no sound card: it says its voice once
+    /// it was told to `play` it, and writes down what it hears once it was told to `record`.
+    pub fn linphone(dir: &Path, port: u16, more: &str) -> Self {
+        let voice = sweep(300.0, 900.0);
+        let home = dir.join(format!("linphone-{port}"));
+        std::fs::create_dir_all(home.join(".local/share/linphone")).unwrap();
+        write_voice(&home.join("voice.wav"), &voice.repeat(60));
+        let settings = format!(
+            "[sip]\nauto_net_state_mon=0\nbind_address=127.0.0.1\nsip_port={port}\nsip_tcp_port=0\nsip_tls_port=0\n\
+             guess_hostname=0\ncontact=\"Lin\" <sip:lin@127.0.0.1>\nuse_ipv6=0\nipv6_migration_done=1\n{more}\n\
+             [rtp]\naudio_rtp_port={}\n[audio_codec_0]\nmime=PCMU\nrate=8000\nenabled=1\n\
+             [video]\ncapture=0\ndisplay=0\nautomatically_initiate=0\nautomatically_accept=0\n",
+            port + 2
+        );
+        std::fs::write(home.join("rc"), settings).unwrap();
+        let mut command = Command::new("stdbuf");
+        command.args(["-oL", "linphonec", "-d", "0", "-c", "rc"]).current_dir(&home).env("HOME", &home);
+        let mut lines = Lines::start(command.stderr(Stdio::null()));
+        lines.say("soundcard use files");
+        lines.wait("ready", 20, |l| l.contains("wav files instead of soundcard").then_some(()));
+        Self { lines, voice, heard: home.join("heard.wav") }
+    }
+
+    /// Waits for a line of it that holds this.
+    pub fn reads(&self, text: &str) {
+        self.lines.wait(text, 20, |l| l.contains(text).then_some(()));
+    }
+
     /// A phone whose account has further parameters.
     fn with_parameters(dir: &Path, port: u16, voice: &Path, user: &str, parameters: &[&str]) -> Self {
         Self::run(Command::new(python()), BARESIP, dir, port, voice, user, parameters)
