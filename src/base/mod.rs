@@ -5,6 +5,8 @@ pub mod hex;
 pub mod http_date;
 pub mod ids;
 pub mod net;
+pub mod pool;
 pub mod queue;
 pub mod rng;
+pub mod source;
 pub mod time;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use async_channel::{Receiver, Sender, TrySendError};
 
 use super::locate::Place;
+use crate::base::source::Source;
 use crate::sip::Bytes;
-use crate::sip::limiter::source;
 use crate::sip::target::{ConnId, Target, Transport};
 
 /// Connections open at once, both ways.
@@ -72,8 +72,8 @@ pub enum Opening {
 impl Connections {
     /// A new connection from `peer`; `None` when too many are open. Strangers may have half of all, and few each.
     pub fn accept(&mut self, peer: Target, stranger: bool) -> Option<(ConnId, Queue)> {
-        let from = source(peer.addr.ip());
-        let from_there = self.open.values().filter(|o| source(o.peer.addr.ip()) == from).count();
+        let from = Source::of(peer.addr.ip());
+        let from_there = self.open.values().filter(|o| Source::of(o.peer.addr.ip()) == from).count();
         if stranger && (from_there >= MAX_OF_STRANGER || self.open.len() >= MAX_OPEN / 2) {
             return None;
         }

@@ -2,8 +2,10 @@
 //! or an IPv6 network of 64 bits), and one for all strangers together.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Instant;
+
+use crate::base::source::Source;
 
 /// Requests a second, and at once.
 const REQUESTS: (u32, u32) = (10, 30);
@@ -61,14 +63,14 @@ impl Bucket {
 /// Remembers what strangers asked lately.
 #[derive(Debug, Default)]
 pub struct Limiter {
-    sources: BTreeMap<IpAddr, Bucket>,
+    sources: BTreeMap<Source, Bucket>,
     all: Option<Bucket>,
 }
 
 impl Limiter {
     /// True when a request of `size` bytes from a stranger may be looked at.
     pub fn admits(&mut self, now: Instant, from: IpAddr, size: usize) -> bool {
-        let key = source(from);
+        let key = Source::of(from);
         let wide = (u32::MAX, u32::MAX);
         let all = self.all.get_or_insert_with(|| Bucket::full(ALL, wide, now));
         // Who asks too much uses up nobody else's share.
@@ -91,7 +93,7 @@ impl Limiter {
 
     /// True when a stranger may send `size` bytes more on a connection; the requests in them count apart.
     pub fn admits_bytes(&mut self, now: Instant, from: IpAddr, size: usize) -> bool {
-        match self.sources.get_mut(&source(from)) {
+        match self.sources.get_mut(&Source::of(from)) {
             Some(known) => known.take_bytes(size, now),
             // Whoever has a connection was admitted when it was opened.
             None => self.admits(now, from, size),
@@ -108,18 +110,6 @@ impl Limiter {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.sources.is_empty()
-    }
-}
-
-/// What counts as one source: an IPv4 address, or an IPv6 network of 64 bits.
-#[must_use]
-pub fn source(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -159,7 +149,5 @@ mod tests {
         assert_eq!((0..100_000).filter(|n| ask(*n, 0)).count(), 400);
         assert_eq!((0..20_000).filter(|n| ask(1_000_000 + n, 1000 + u64::from(*n))).count() / 100, 41);
         assert_eq!(l.len(), MAX_SOURCES);
-        let (a, b): (IpAddr, IpAddr) = ("2001:db8::1".parse().unwrap(), "2001:db8::ffff:1".parse().unwrap());
-        assert_eq!(source(a), source(b));
     }
 }
