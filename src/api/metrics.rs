@@ -85,13 +85,21 @@ fn media_of_calls(m: &mut Metrics, n: &Numbers) {
 fn signalling(m: &mut Metrics, n: &Numbers) {
     let (clients, servers) = n.transactions;
     m.one("branchline_sip_transactions", "gauge", "SIP transactions alive.", (clients + servers) as u64);
+    let help = "Bytes that SIP server transactions keep.";
+    m.one("branchline_sip_transaction_bytes", "gauge", help, n.transaction_bytes as u64);
+    let help = "Calls refused, as their source, or all strangers, had as many legs as they may have.";
+    m.one("branchline_sip_calls_over_share_total", "counter", help, n.calls_over_share);
     let timers = n.sip.timers.iter().map(|(timer, v)| (format!("timer=\"{timer}\""), *v));
     let help = "SIP timers that fired: A, E, G repeat a message, B, F, H give up.";
     m.many("branchline_sip_timers_total", "counter", help, timers);
     for (name, help, value) in [
         ("stray_responses", "Responses to no request of ours.", n.sip.stray_responses),
         ("merged", "Requests that came along several paths, answered 482.", n.sip.merged),
-        ("overload", "Requests answered 503, as all transactions were in use.", n.sip.overload),
+        (
+            "overload",
+            "Requests answered 503, as the transactions of their source or kind were in use.",
+            n.sip.overload,
+        ),
         ("forgotten", "Finished requests of ours that made room for new ones early.", n.sip.forgotten),
         ("bad_requests", "Malformed requests answered with an error.", n.sip.refused),
     ] {

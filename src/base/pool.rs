@@ -35,6 +35,16 @@ pub struct Held {
     places: usize,
 }
 
+impl Standing {
+    fn class(self) -> Class {
+        match self {
+            Self::Stranger => Class::Stranger,
+            Self::Known { .. } | Self::Trunk { .. } => Class::Known,
+            Self::Established | Self::Own => Class::Reserve,
+        }
+    }
+}
+
 impl Held {
     /// Whose places they are.
     #[must_use]
@@ -79,13 +89,70 @@ impl Sizes {
     }
 }
 
+/// What of a pool is in use when somebody asks for more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// By everybody.
+    pub all: usize,
+    /// By strangers and known sources.
+    pub outside: usize,
+    /// By strangers.
+    pub strangers: usize,
+    /// By the source that asks.
+    pub source: usize,
+}
+
+impl Usage {
+    /// Counts places that are in use; `mine`: by the source that asks.
+    pub fn add(&mut self, standing: Standing, places: usize, mine: bool) {
+        self.count(standing.class(), places);
+        self.source += if mine { places } else { 0 };
+    }
+
+    fn count(&mut self, class: Class, places: usize) {
+        self.all += places;
+        self.outside += if class == Class::Reserve { 0 } else { places };
+        self.strangers += if class == Class::Stranger { places } else { 0 };
+    }
+
+    fn discount(&mut self, class: Class, places: usize) {
+        let less = |n: usize, applies: bool| if applies { n.saturating_sub(places) } else { n };
+        self.all = less(self.all, true);
+        self.outside = less(self.outside, class != Class::Reserve);
+        self.strangers = less(self.strangers, class == Class::Stranger);
+    }
+}
+
+impl Sizes {
+    /// True when so many places more may be given.
+    #[must_use]
+    pub fn admit(&self, usage: &Usage, standing: Standing, places: usize) -> bool {
+        let within = |used: usize, most: usize| used.saturating_add(places) <= most;
+        let class = standing.class();
+        within(usage.all, self.all)
+            && within(usage.source, self.share_of(standing))
+            && (class == Class::Reserve || within(usage.outside, self.outside))
+            && (class != Class::Stranger || within(usage.strangers, self.strangers))
+    }
+
+    /// The most that one source of this standing may hold.
+    #[must_use]
+    pub fn share_of(&self, standing: Standing) -> usize {
+        match standing {
+            Standing::Stranger => self.share,
+            Standing::Known { members } => self.share.saturating_mul(members.saturating_add(1)),
+            Standing::Trunk { percent } => self.all.saturating_mul(percent).div_ceil(100),
+            Standing::Established => (self.all / 2).max(self.share),
+            Standing::Own => usize::MAX,
+        }
+    }
+}
+
 /// Places in use, by source.
 #[derive(Debug)]
 pub struct Pool {
     sizes: Sizes,
-    used: usize,
-    outside: usize,
-    strangers: usize,
+    usage: Usage,
     /// Only sources that hold something, so that there are never more of them than places.
     sources: BTreeMap<Source, usize>,
     refused: u64,
@@ -95,89 +162,46 @@ impl Pool {
     /// An empty pool.
     #[must_use]
     pub fn new(sizes: Sizes) -> Self {
-        Self { sizes, used: 0, outside: 0, strangers: 0, sources: BTreeMap::new(), refused: 0 }
+        Self { sizes, usage: Usage::default(), sources: BTreeMap::new(), refused: 0 }
     }
 
     /// Takes places for a source; `None`, which is counted, where its share or the part of its kind is used up.
     pub fn take(&mut self, source: Source, standing: Standing, places: usize) -> Option<Held> {
         let fits = self.fits(source, standing, places);
         self.refused += u64::from(!fits);
-        fits.then(|| self.hold(source, standing, places))
+        fits.then(|| self.hold(source, standing.class(), places))
     }
 
     /// True when [`Self::take`] would find room.
     #[must_use]
     pub fn fits(&self, source: Source, standing: Standing, places: usize) -> bool {
-        let s = &self.sizes;
-        let within = |used: usize, most: usize| used.saturating_add(places) <= most;
-        within(self.used, s.all)
-            && match standing {
-                Standing::Own => true,
-                Standing::Established => within(self.held_by(source), (s.all / 2).max(s.share)),
-                Standing::Known { .. } | Standing::Trunk { .. } => {
-                    within(self.outside, s.outside) && within(self.held_by(source), self.share_of(standing))
-                }
-                Standing::Stranger => {
-                    within(self.outside, s.outside)
-                        && within(self.strangers, s.strangers)
-                        && within(self.held_by(source), s.share)
-                }
-            }
+        let usage = Usage { source: self.held_by(source), ..self.usage };
+        self.sizes.admit(&usage, standing, places)
     }
 
     /// True when the source has used up its own share, whatever the others hold.
     #[must_use]
     pub fn share_is_used(&self, source: Source, standing: Standing, places: usize) -> bool {
-        standing != Standing::Own
-            && self.held_by(source).saturating_add(places) > self.share_of(standing)
+        self.held_by(source).saturating_add(places) > self.sizes.share_of(standing)
     }
 
-    fn share_of(&self, standing: Standing) -> usize {
-        let s = &self.sizes;
-        match standing {
-            Standing::Stranger => s.share,
-            Standing::Known { members } => s.share.saturating_mul(members.saturating_add(1)),
-            Standing::Trunk { percent } => (s.all / 100).saturating_mul(percent) + s.all % 100 * percent / 100,
-            Standing::Established => (s.all / 2).max(s.share),
-            Standing::Own => s.all,
-        }
-    }
-
-    fn hold(&mut self, source: Source, standing: Standing, places: usize) -> Held {
-        let class = match standing {
-            Standing::Stranger => Class::Stranger,
-            Standing::Known { .. } | Standing::Trunk { .. } => Class::Known,
-            Standing::Established | Standing::Own => Class::Reserve,
-        };
-        self.used += places;
-        self.outside += if class == Class::Reserve { 0 } else { places };
-        self.strangers += if class == Class::Stranger { places } else { 0 };
+    fn hold(&mut self, source: Source, class: Class, places: usize) -> Held {
+        self.usage.count(class, places);
         *self.sources.entry(source).or_default() += places;
         Held { source, class, places }
     }
 
     /// Changes how many places are held, even past a limit: for what cannot be refused any more.
     pub fn resize(&mut self, held: Held, places: usize) -> Held {
-        let standing = match held.class {
-            Class::Stranger => Standing::Stranger,
-            Class::Known => Standing::Known { members: 0 },
-            Class::Reserve => Standing::Established,
-        };
-        let source = held.source;
+        let Held { source, class, .. } = held;
         self.release(held);
-        self.hold(source, standing, places)
+        self.hold(source, class, places)
     }
 
     /// Gives places back.
     pub fn release(&mut self, held: Held) {
         let Held { source, class, places } = held;
-        self.used = self.used.saturating_sub(places);
-        if class != Class::Reserve {
-            self.outside = self.outside.saturating_sub(places);
-        }
-        if class == Class::Stranger {
-            self.strangers = self.strangers.saturating_sub(places);
-        }
+        self.usage.discount(class, places);
         if let Some(n) = self.sources.get_mut(&source) {
             *n = n.saturating_sub(places);
             if *n == 0 {
@@ -195,7 +219,7 @@ impl Pool {
     /// Places in use.
     #[must_use]
     pub fn used(&self) -> usize {
-        self.used
+        self.usage.all
     }
 
     /// How often nothing was given.

@@ -60,6 +60,9 @@ pub struct TrunkFields {
     /// RTP of its calls may come from any address: the first source of 25 good packets in a row is taken, and ours goes
     /// there.
     pub rtp_symmetric: bool,
+    /// Its share of the legs, transactions and connections, percent, 1 to 100; `None`: that of a known source. Only the
+    /// file can say so.
+    pub share_percent: Option<u8>,
     /// `X-Webhook-URL` of its calls is honoured. Only the file can say so.
     pub trust_webhook: bool,
 }
@@ -129,6 +132,9 @@ impl TrunkFields {
         let rtp_from = self.rtp_from.iter().map(|text| rtp_network(text)).collect::<Result<Vec<_>, _>>()?;
         if rtp_from.len() > MAX_RTP_FROM {
             return Err(format!("rtp_from: at most {MAX_RTP_FROM} networks are allowed"));
+        }
+        if self.share_percent.is_some_and(|p| !(1..=100).contains(&p)) {
+            return Err("share_percent: 1 to 100 is allowed".to_owned());
         }
         Ok(Trunk { kind, rtp_from, fields: self })
     }

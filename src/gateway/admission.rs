@@ -6,9 +6,11 @@ use std::time::Instant;
 
 use super::core::Gateway;
 use super::leg::LegId;
+use crate::base::pool::Standing;
 use crate::base::time::Now;
 use crate::sip::TIMEOUT;
 use crate::sip::digest_server::Verdict;
+use crate::sip::server_side::Admission;
 use crate::sip::target::Target;
 use crate::wire::message::{Message, Refusal, Request, parse};
 use crate::wire::{Draft, Method};
@@ -33,7 +35,8 @@ impl Gateway {
             Ok(Message::Request(mut request)) => {
                 request.stamp(source.addr);
                 if self.admits(source.addr.ip(), &request) || self.proves_itself(now, source, &request) {
-                    self.tx.handle_request(now.mono, request, source);
+                    let admission = self.admission_of(&request, source);
+                    self.tx.handle_request(now.mono, request, source, admission);
                 }
             }
             Ok(Message::Response(response)) => self.tx.handle_response(now.mono, response),
@@ -60,7 +63,7 @@ impl Gateway {
                 self.tx.refuse(*answer, source);
             }
             Ok(Message::Request(request)) if request.method != Method::Ack => {
-                let (tag, why) = (self.rng.token(), "Bad Request: Content-Length is needed");
+                let (tag, why) = (self.tx.stateless_tag(&request), "Bad Request: Content-Length is needed");
                 let draft = Draft::response(&request, 400, why, Some(&tag));
                 self.tx.reply_stateless(&draft, &request, source);
             }
@@ -124,6 +127,17 @@ impl Gateway {
         self.recent.iter().any(|(_, (id, t))| *id == request.common.call_id && Some(t.as_str()) == tag)
     }
 
+    /// How a request is taken: what begins or belongs to something has a place, on account of its source; everything
+    /// else changes nothing and gets its answer without state.
+    fn admission_of(&self, request: &Request, source: Target) -> Admission {
+        let outside = request.common.to.tag().is_none();
+        if !outside && (self.leg_of_request(request).is_some() || self.farewell_of(request).is_some()) {
+            return Admission::Kept(Standing::Established);
+        }
+        let begins = request.method == Method::Invite || (outside && request.method == Method::Register);
+        if begins { Admission::Kept(self.standing(source.addr.ip())) } else { Admission::Stateless }
+    }
+
     /// A stranger's request with credentials of a user of ours. One without is challenged where there are
     /// users, from memory of nothing; else it gets no answer at all.
     fn proves_itself(&mut self, now: Now, source: Target, request: &Request) -> bool {
@@ -160,7 +174,7 @@ impl Gateway {
         reason: &str,
         more: impl FnOnce(&mut Self, &mut Draft),
     ) {
-        let tag = self.rng.token();
+        let tag = self.tx.stateless_tag(request);
         let mut draft = Draft::response(request, code, reason, Some(&tag));
         more(self, &mut draft);
         self.tx.reply_stateless(&draft, request, source);

@@ -31,7 +31,8 @@ impl Gateway {
             Ok(offer) => offer,
             Err(e) => return self.refuse_sdp(now, tx, &e),
         };
-        if self.is_full() {
+        let standing = self.standing(source.addr.ip());
+        if self.is_full() || !self.admits_call(source.addr.ip(), standing) {
             return self.refuse_call(now, tx, 503, "Service Unavailable");
         }
         let reachable = |d: &Dialog| d.next_hop().sip().is_some_and(|u| next_hop(u).is_ok());
@@ -49,6 +50,7 @@ impl Gateway {
         let credentials = trunk.and_then(|t| self.trunks.get(&t)).and_then(Trunk::credentials);
         let name = self.rng.uuid();
         let leg = Leg {
+            standing,
             trunk,
             hook: self.trusted_hook(trunk, request),
             auth: credentials.map(|c| Box::new(LegAuth::for_server(c, source.addr.ip()))),

@@ -221,7 +221,7 @@ impl Gateway {
             Phase::Inviting(_) | Phase::Ringing { .. } | Phase::Up { .. } | Phase::Ending { .. } => None,
         };
         for tx in [initial, leg.reinvite].into_iter().flatten() {
-            if self.tx.request_of(tx).is_some_and(|r| r.common.cseq == cseq) {
+            if self.tx.cseq_of(tx) == Some(cseq) {
                 self.tx.confirm(tx);
                 known = true;
                 if leg.reinvite == Some(tx) {
@@ -246,14 +246,14 @@ impl Gateway {
     fn late_ack(&mut self, now: Now, request: &Request) {
         let c = &request.common;
         let Some(tx) = self.farewell_of(request) else { return };
-        if self.tx.request_of(tx).is_some_and(|r| r.common.cseq == c.cseq) {
+        if self.tx.cseq_of(tx) == Some(c.cseq) {
             self.tx.confirm(tx);
             self.say_farewell(now, tx);
         }
     }
 
     /// The INVITE of an ended leg whose dialog a request belongs to.
-    fn farewell_of(&self, request: &Request) -> Option<ServerId> {
+    pub(super) fn farewell_of(&self, request: &Request) -> Option<ServerId> {
         let c = &request.common;
         let same = |d: &Dialog| {
             d.call_id == c.call_id && Some(d.local_tag()) == c.to.tag() && d.is_from_peer(request)

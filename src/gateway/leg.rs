@@ -18,6 +18,7 @@ use super::takeover::Predecessor;
 use super::transfer::Transfer;
 use super::trunk::TrunkId;
 use crate::base::ids::Id;
+use crate::base::pool::Standing;
 use crate::base::time::Now;
 use crate::codec::Codec;
 use crate::media::amd::Parameters;
@@ -120,6 +121,8 @@ pub struct Leg {
     pub kind: Kind,
     /// Signalling.
     pub phase: Phase,
+    /// On whose account it is.
+    pub standing: Standing,
     /// Media was set up before the answer.
     pub early: bool,
     /// `leg.connected` has been published.

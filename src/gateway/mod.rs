@@ -6,6 +6,7 @@ pub mod auth;
 pub mod bodies;
 pub mod call_in;
 pub mod call_out;
+mod call_shares;
 pub mod change;
 pub mod command;
 pub mod controls;

@@ -54,6 +54,8 @@ pub struct Numbers {
     pub ports: u32,
     /// SIP transactions alive: client, server.
     pub transactions: (usize, usize),
+    /// Bytes that server transactions keep.
+    pub transaction_bytes: usize,
     /// What the transactions dropped, refused or did not know.
     pub sip: Counters,
     /// Datagrams and frames that are no SIP message.
@@ -64,6 +66,8 @@ pub struct Numbers {
     pub rate_limited: u64,
     /// Answers to our challenges with a wrong name or password.
     pub wrong_passwords: u64,
+    /// Calls refused since their source, or all of its kind, had as many legs as they may have.
+    pub calls_over_share: u64,
     /// Calls that went on to another server, as one did not answer or had no room.
     pub failovers: u64,
     /// Digits that a far end did not take by INFO, or that waited for it when it put us on hold.
@@ -179,6 +183,7 @@ impl Gateway {
         let holding = self.legs.iter().filter(|(_, l)| l.port.is_some() || l.slot.is_some()).count();
         n.ports = u32::try_from(holding).unwrap_or(u32::MAX);
         n.transactions = self.tx.len();
+        n.transaction_bytes = self.tx.pools().1.used();
         n.sip = self.tx.counters().clone();
         n
     }

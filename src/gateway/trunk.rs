@@ -80,7 +80,7 @@ impl Trunk {
         (!password.is_empty()).then_some(Credentials { username, password })
     }
 
-    fn is_at(&self, ip: IpAddr) -> bool {
+    pub(super) fn is_at(&self, ip: IpAddr) -> bool {
         self.addresses.contains(&ip) || self.before.contains(&ip)
     }
 

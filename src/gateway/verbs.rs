@@ -10,6 +10,7 @@ use super::error::GatewayError;
 use super::leg::{Kind, Leg, LegId, Phase};
 use super::snapshot::{LegView, view};
 use super::subscription::Subscribed;
+use crate::base::pool::Standing;
 use crate::base::time::Now;
 use crate::sip::target::{Target, Transport};
 
@@ -32,6 +33,7 @@ impl Leg {
             id,
             kind,
             phase,
+            standing: Standing::Own,
             early: false,
             connected: false,
             held: false,

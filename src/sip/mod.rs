@@ -13,11 +13,13 @@ pub mod locator;
 #[cfg(test)]
 mod locator_test;
 mod machine;
+pub mod proven;
 pub mod resolver;
 pub mod server;
 pub mod server_invite;
 pub mod server_side;
 pub mod session_timer;
+pub mod stateless;
 pub mod table;
 pub mod target;
 pub mod transactions;

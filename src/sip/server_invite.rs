@@ -21,6 +21,8 @@ enum State {
     Completed {
         response: Bytes,
         g: Option<(Instant, Duration)>,
+        /// Repetitions by G that are left; `None`: until H.
+        left: Option<u8>,
         h: Instant,
     },
     /// The ACK to the error came; I absorbs its copies.
@@ -77,12 +79,12 @@ impl ServerInvite {
         }
     }
 
-    /// Sends a 300–699.
-    pub fn reject(&mut self, now: Instant, response: Bytes) {
+    /// Sends a 300–699, which is repeated by timer until the ACK, but no more often than `repeats` says.
+    pub fn reject(&mut self, now: Instant, response: Bytes, repeats: Option<u8>) {
         if matches!(self.state, State::Proceeding { .. }) {
             self.out.push_back(Output::Transmit(Bytes::clone(&response)));
             let g = (!self.reliable).then_some((now + T1, T1));
-            self.state = State::Completed { response, g, h: now + TIMEOUT };
+            self.state = State::Completed { response, g, left: repeats, h: now + TIMEOUT };
         }
     }
 
@@ -143,6 +145,7 @@ impl Machine for ServerInvite {
                 }
                 self.state = State::Terminated;
             }
+            State::Completed { g, left: Some(0), .. } if g.is_some_and(|(at, _)| at <= now) => *g = None,
             State::Completed { response, g: Some((at, every)), .. }
             | State::Accepted { response, g: Some((at, every)), .. }
                 if *at <= now =>
@@ -150,6 +153,9 @@ impl Machine for ServerInvite {
                 self.out.push_back(Output::Transmit(Bytes::clone(response)));
                 *every = (*every * 2).min(T2);
                 *at = now + *every;
+                if let State::Completed { left: Some(left), .. } = &mut self.state {
+                    *left = left.saturating_sub(1);
+                }
             }
             State::Proceeding { provisional, refresh } if *refresh <= now => {
                 if let Some((draft, since)) = &self.trying {
@@ -210,12 +216,12 @@ mod tests {
     fn an_error_is_resent_at_g_until_h() {
         let t = epoch();
         let mut s = new(t, false);
-        s.reject(t, Bytes::from(&b"486"[..]));
+        s.reject(t, Bytes::from(&b"486"[..]), None);
         let log = run(t, &mut s);
         assert_eq!(log.sent, RESENT);
         assert_eq!((log.ack_missing, log.end), (true, 32_000));
         let mut s = new(t, true);
-        s.reject(t, Bytes::from(&b"486"[..]));
+        s.reject(t, Bytes::from(&b"486"[..]), None);
         assert_eq!(run(t, &mut s).sent, [0]);
     }
 
@@ -223,7 +229,7 @@ mod tests {
     fn an_acknowledged_error_is_absorbed_for_i() {
         let t = epoch();
         let mut s = new(t, false);
-        s.reject(t, Bytes::from(&b"486"[..]));
+        s.reject(t, Bytes::from(&b"486"[..]), None);
         s.handle_request();
         s.handle_ack(t);
         s.handle_request();

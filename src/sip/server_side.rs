@@ -1,6 +1,7 @@
 //! The server half of the transaction layer: requests in, responses out.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Instant;
 
 use super::Bytes;
@@ -10,6 +11,8 @@ use super::server_invite::ServerInvite;
 use super::table::{MergeKey, ServerKey};
 use super::target::{Target, Transport};
 use super::transactions::{Event, Ref, ServerId, Transactions, Transmit};
+use crate::base::pool::{Held, Standing};
+use crate::base::source::Source;
 use crate::wire::message::Answer;
 use crate::wire::{Draft, Method, Request};
 
@@ -17,15 +20,45 @@ use crate::wire::{Draft, Method, Request};
 #[derive(Debug)]
 pub struct ServerTx {
     pub(super) machine: ServerMachine,
-    pub(super) key: ServerKey,
-    pub(super) merge: Option<MergeKey>,
-    pub(super) request: Request,
+    /// What copies of the request are found by; nothing where none are expected.
+    pub(super) key: Option<Rc<ServerKey>>,
+    pub(super) merge: Option<Rc<MergeKey>>,
+    /// The request, until its final response: what is left is the response.
+    pub(super) request: Option<Rc<Request>>,
+    cseq: u32,
     /// Tag of all our responses.
     pub(super) tag: String,
     pub(super) reply_to: Target,
+    /// Its places in the pools; nothing for what is over with its response.
+    pub(super) held: Option<Places>,
+    /// Final refusals of it are repeated so often by timer.
+    repeats: Option<u8>,
     /// Messages sent since one could not be delivered, if that was ever so.
     pub(super) failing: Option<u8>,
 }
+
+/// How a request is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// As a transaction, on account of its source.
+    Kept(Standing),
+    /// Without state, since it changes nothing: its response is due at once, and a copy of it is answered anew with the
+    /// same To tag (RFC 3261 §8.2.7).
+    Stateless,
+}
+
+/// What a transaction holds of the pools.
+#[derive(Debug)]
+pub(super) struct Places {
+    pub(super) transaction: Held,
+    pub(super) bytes: Held,
+}
+
+/// Final refusals to a source that has never acknowledged anything are repeated so often by timer: its address may be
+/// forged, and what is repeated hits somebody else. Copies of its request are answered all the same.
+const UNPROVEN_REPEATS: u8 = 2;
+/// Bytes of a transaction beside its message.
+const OVERHEAD: usize = 512;
 
 /// A response that is repeated so often after the last failure has found its way, as far as is known. A connection that
 /// nobody refuses or accepts takes a few seconds to fail, and repetitions are at most 4 s apart.
@@ -47,10 +80,16 @@ impl ServerMachine {
 }
 
 impl Transactions {
-    /// The request of a server transaction.
+    /// The request of a server transaction that has had no final response.
     #[must_use]
     pub fn request_of(&self, id: ServerId) -> Option<&Request> {
-        self.servers.get(id).map(|tx| &tx.request)
+        self.servers.get(id)?.request.as_deref()
+    }
+
+    /// The CSeq number of a server transaction.
+    #[must_use]
+    pub fn cseq_of(&self, id: ServerId) -> Option<u32> {
+        self.servers.get(id).map(|tx| tx.cseq)
     }
 
     /// Where the responses of a server transaction go.
@@ -88,17 +127,31 @@ impl Transactions {
     pub fn draft(&self, id: ServerId, code: u16, reason: &str) -> Option<Draft> {
         let tx = self.servers.get(id)?;
         let tag = (code > 100).then_some(tx.tag.as_str());
-        Some(Draft::response(&tx.request, code, reason, tag))
+        Some(Draft::response(tx.request.as_deref()?, code, reason, tag))
     }
 
     /// Sends a response. A second final response to one request is dropped.
     pub fn respond(&mut self, now: Instant, id: ServerId, code: u16, draft: &Draft) {
         let Some(tx) = self.servers.get_mut(id) else { return };
         let bytes = Bytes::from(draft.to_bytes());
+        if code >= 200 {
+            let Some(request) = tx.request.take() else { return };
+            // A refusal of what belongs to nothing leaves nothing behind.
+            let changed_nothing = code >= 300 && request.common.to.tag().is_none();
+            let is_invite = matches!(tx.machine, ServerMachine::Invite(_));
+            if tx.held.is_none() || (changed_nothing && !is_invite) {
+                self.out.push_back(Transmit { target: tx.reply_to, bytes });
+                return self.remove(Ref::Server(id));
+            }
+            if let Some(Places { transaction, bytes: held }) = tx.held.take() {
+                let held = self.bytes.resize(held, OVERHEAD + tx.keys() + bytes.len());
+                tx.held = Some(Places { transaction, bytes: held });
+            }
+        }
         match &mut tx.machine {
             ServerMachine::Invite(m) if code < 200 => m.provisional(now, bytes),
             ServerMachine::Invite(m) if code < 300 => m.accept(now, bytes),
-            ServerMachine::Invite(m) => m.reject(now, bytes),
+            ServerMachine::Invite(m) => m.reject(now, bytes, tx.repeats),
             ServerMachine::Other(m) if code >= 200 => m.respond(now, bytes),
             ServerMachine::Other(_) => {}
         }
@@ -131,8 +184,11 @@ impl Transactions {
 
     /// The ACK to the 2xx of `id` has come.
     pub fn confirm(&mut self, id: ServerId) {
-        if let Some(ServerTx { machine: ServerMachine::Invite(m), .. }) = self.servers.get_mut(id) {
+        if let Some(ServerTx { machine: ServerMachine::Invite(m), reply_to, .. }) =
+            self.servers.get_mut(id).map(AsMut::as_mut)
+        {
             m.confirm();
+            self.proven.note(Source::of(reply_to.addr.ip()));
         }
         self.settle(Ref::Server(id));
     }
@@ -143,11 +199,12 @@ impl Transactions {
         self.out.push_back(Transmit { target, bytes: Bytes::from(draft.to_bytes()) });
     }
 
-    /// Sends the refusal of a malformed request.
+    /// Sends the refusal of a malformed request, and keeps nothing of it.
     pub fn refuse(&mut self, mut answer: Answer, source: Target) {
         self.counters.refused += 1;
         if let Some(to) = answer.draft.get("To").filter(|to| !to.to_ascii_lowercase().contains("tag")) {
-            let tagged = format!("{to};tag={}", self.rng.token());
+            let parts = ["Via", "From", "Call-ID", "CSeq"].map(|n| answer.draft.get(n).unwrap_or_default());
+            let tagged = format!("{to};tag={}", self.tags.of(&parts));
             answer.draft.set_first("To", tagged);
         }
         let addr = match source.transport {
@@ -158,23 +215,43 @@ impl Transactions {
         self.out.push_back(Transmit { target, bytes: Bytes::from(answer.draft.to_bytes()) });
     }
 
-    /// Takes a request whose first Via has been stamped with `source`.
-    pub fn handle_request(&mut self, now: Instant, request: Box<Request>, source: Target) {
+    /// The To tag of stateless responses to a request: the same for its copies.
+    #[must_use]
+    pub fn stateless_tag(&self, request: &Request) -> String {
+        let c = &request.common;
+        let (cseq, branch) = (c.cseq.to_string(), c.via.branch().unwrap_or_default());
+        let method = c.cseq_method.to_string();
+        self.tags.of(&[branch, c.from.tag().unwrap_or_default(), &c.call_id, &cseq, &method])
+    }
+
+    /// Takes a request whose first Via has been stamped with `source`. One that repeats what is known, an ACK or a CANCEL
+    /// needs no place of its own.
+    pub fn handle_request(
+        &mut self,
+        now: Instant,
+        request: Box<Request>,
+        source: Target,
+        admission: Admission,
+    ) {
         if request.method == Method::Ack {
             self.handle_ack(now, request);
         } else if request.method == Method::Cancel {
             self.handle_cancel(&request, source);
         } else {
-            self.handle_new(now, request, source);
+            self.handle_new(now, request.into(), source, admission);
         }
     }
 
     fn handle_ack(&mut self, now: Instant, request: Box<Request>) {
         let found = self.server_keys.get(&ServerKey::of(&request)).copied();
         if let Some(id) = found
-            && let Some(ServerTx { machine: ServerMachine::Invite(m), .. }) = self.servers.get_mut(id)
+            && let Some(ServerTx { machine: ServerMachine::Invite(m), reply_to, tag, .. }) =
+                self.servers.get_mut(id).map(AsMut::as_mut)
             && m.has_failed()
         {
+            if request.common.to.tag() == Some(tag.as_str()) {
+                self.proven.note(Source::of(reply_to.addr.ip()));
+            }
             m.handle_ack(now);
             return self.settle(Ref::Server(id));
         }
@@ -187,7 +264,7 @@ impl Transactions {
         let tag = found.and_then(|id| self.tag_of(id)).map(str::to_owned);
         let (code, reason) =
             if found.is_some() { (200, "OK") } else { (481, "Call/Transaction Does Not Exist") };
-        let tag = tag.unwrap_or_else(|| self.rng.token());
+        let tag = tag.unwrap_or_else(|| self.stateless_tag(request));
         let draft = Draft::response(request, code, reason, Some(&tag));
         self.reply_stateless(&draft, request, source);
         if let Some(id) = found.filter(|id| self.is_pending(*id)) {
@@ -195,7 +272,7 @@ impl Transactions {
         }
     }
 
-    fn handle_new(&mut self, now: Instant, request: Box<Request>, source: Target) {
+    fn handle_new(&mut self, now: Instant, request: Rc<Request>, source: Target, admission: Admission) {
         let key = ServerKey::of(&request);
         if let Some(id) = self.server_keys.get(&key).copied() {
             self.answer_along(id, source);
@@ -209,7 +286,7 @@ impl Transactions {
         let merge = MergeKey::of(&request);
         if merge.as_ref().is_some_and(|m| self.merges.contains_key(m)) {
             self.counters.merged += 1;
-            let tag = self.rng.token();
+            let tag = self.stateless_tag(&request);
             let draft = Draft::response(&request, 482, "Loop Detected", Some(&tag));
             return self.reply_stateless(&draft, &request, source);
         }
@@ -223,25 +300,91 @@ impl Transactions {
         } else {
             ServerMachine::Other(Server::new(reliable))
         };
-        let reply_to = reply_target(&request, source);
-        let tag = self.rng.token();
-        let copy = request.as_ref().clone();
-        let (key_of, merge_of) = (key.clone(), merge.clone());
-        let tx =
-            ServerTx { machine, key: key_of, merge: merge_of, request: copy, tag, reply_to, failing: None };
-        let Ok(id) = self.servers.insert(tx) else {
-            self.counters.overload += 1;
-            let tag = self.rng.token();
-            let mut draft = Draft::response(&request, 503, "Service Unavailable", Some(&tag));
-            draft.push("Retry-After", "5");
-            return self.reply_stateless(&draft, &request, source);
+        let standing = match admission {
+            Admission::Kept(standing) => Some(standing),
+            // An INVITE is never without state, for what answers it comes later.
+            Admission::Stateless if request.method == Method::Invite => Some(Standing::Stranger),
+            Admission::Stateless => None,
         };
-        self.server_keys.insert(key, id);
+        let from = Source::of(source.addr.ip());
+        if standing == Some(Standing::Established) {
+            self.proven.note(from);
+        }
+        let trusted = standing != Some(Standing::Stranger) || self.proven.contains(from);
+        let mut tx = Box::new(ServerTx {
+            machine,
+            key: standing.map(|_| Rc::new(key)),
+            merge: standing.and(merge).map(Rc::new),
+            request: Some(Rc::clone(&request)),
+            cseq: request.common.cseq,
+            tag: match standing {
+                Some(_) if request.method == Method::Invite => self.rng.token(),
+                Some(_) | None => self.stateless_tag(&request),
+            },
+            reply_to: reply_target(&request, source),
+            held: None,
+            repeats: (!trusted).then_some(UNPROVEN_REPEATS),
+            failing: None,
+        });
+        if let Some(standing) = standing {
+            match self.places(from, standing, OVERHEAD + tx.keys() + request.size()) {
+                Some(places) => tx.held = Some(places),
+                None => return self.overloaded(&request, source),
+            }
+        }
+        let (key, merge) = (tx.key.clone(), tx.merge.clone());
+        let id = match self.servers.insert(tx) {
+            Ok(id) => id,
+            // The table has room for all that the pool gives, and one more.
+            Err(mut tx) => {
+                self.release(tx.held.take());
+                return self.overloaded(&request, source);
+            }
+        };
+        if let Some(key) = key {
+            self.server_keys.insert(key, id);
+        } else if let Some(unanswered) = self.stateless.replace(id) {
+            self.remove(Ref::Server(unanswered));
+        }
         if let Some(m) = merge {
             self.merges.insert(m, id);
         }
         self.settle(Ref::Server(id));
         self.events.push_back(Event::Request(id, request, source));
+    }
+
+    fn places(&mut self, from: Source, standing: Standing, size: usize) -> Option<Places> {
+        let transaction = self.pool.take(from, standing, 1)?;
+        match self.bytes.take(from, standing, size) {
+            Some(bytes) => Some(Places { transaction, bytes }),
+            None => {
+                self.pool.release(transaction);
+                None
+            }
+        }
+    }
+
+    pub(super) fn release(&mut self, places: Option<Places>) {
+        if let Some(Places { transaction, bytes }) = places {
+            self.pool.release(transaction);
+            self.bytes.release(bytes);
+        }
+    }
+
+    /// There is no room for a request of this source: 503, without state.
+    fn overloaded(&mut self, request: &Request, source: Target) {
+        self.counters.overload += 1;
+        let tag = self.stateless_tag(request);
+        let mut draft = Draft::response(request, 503, "Service Unavailable", Some(&tag));
+        draft.push("Retry-After", "5");
+        self.reply_stateless(&draft, request, source);
+    }
+}
+
+impl ServerTx {
+    /// Bytes of what it is found by.
+    fn keys(&self) -> usize {
+        self.key.as_ref().map_or(0, |k| k.size()) + self.merge.as_ref().map_or(0, |m| m.size())
     }
 }
 

@@ -24,6 +24,12 @@ impl ServerKey {
         Self::with_method(cancel, Method::Invite)
     }
 
+    /// Bytes of its texts.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.branch.len() + self.sent_by.len()
+    }
+
     fn with_method(request: &Request, method: Method) -> Self {
         let c = &request.common;
         let sent_by = format!("{}:{}", c.via.host, c.via.port.unwrap_or(5060));
@@ -68,6 +74,12 @@ impl MergeKey {
         }
         let from_tag = c.from.tag()?.to_owned();
         Some(Self { from_tag, call_id: c.call_id.clone(), cseq: c.cseq, method: request.method.clone() })
+    }
+
+    /// Bytes of its texts.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.from_tag.len() + self.call_id.len()
     }
 }
 

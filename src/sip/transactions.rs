@@ -1,24 +1,28 @@
 //! The transaction layer: owns all machines, matches messages to them, tells the user what is news.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 use std::time::Instant;
 
 use super::client_side::ClientTx;
 use super::locals::Locals;
 use super::machine::Machine;
+use super::proven::Proven;
 use super::server_side::ServerTx;
+use super::stateless::Tags;
 use super::table::{ClientKey, MergeKey, ServerKey};
 use super::target::Target;
 use super::{Bytes, Output};
 use crate::base::deadlines::Deadlines;
 use crate::base::ids::{Id, Table};
+use crate::base::pool::{Pool, Sizes};
 use crate::base::rng::Rng;
 use crate::wire::{Request, Response};
 
 /// Names a client transaction.
 pub type ClientId = Id<ClientTx>;
 /// Names a server transaction.
-pub type ServerId = Id<ServerTx>;
+pub type ServerId = Id<Box<ServerTx>>;
 
 /// A message for the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +37,7 @@ pub struct Transmit {
 #[derive(Debug)]
 pub enum Event {
     /// A new request, not ACK nor CANCEL; it wants a final response.
-    Request(ServerId, Box<Request>, Target),
+    Request(ServerId, Rc<Request>, Target),
     /// An ACK to a 2xx.
     Ack(Box<Request>),
     /// The INVITE has been cancelled (the CANCEL is answered); it wants a 487.
@@ -86,14 +90,27 @@ pub struct Counters {
     pub refused: u64,
 }
 
+/// Bytes that the messages of a server transaction may keep, on average: 8 MiB of 8,192.
+const BYTES_PER_TRANSACTION: usize = 1024;
+/// At least this much, for messages can have 64 KiB each.
+const MIN_BYTES: usize = 4 * 1024 * 1024;
+
 /// All transactions of a gateway.
 #[derive(Debug)]
 pub struct Transactions {
     pub(super) clients: Table<ClientTx>,
-    pub(super) servers: Table<ServerTx>,
+    pub(super) servers: Table<Box<ServerTx>>,
+    /// Places of server transactions, and bytes that they keep.
+    pub(super) pool: Pool,
+    pub(super) bytes: Pool,
+    /// Sources that have acknowledged something of ours.
+    pub(super) proven: Proven,
+    pub(super) tags: Tags,
+    /// The request that is being answered without state.
+    pub(super) stateless: Option<ServerId>,
     pub(super) client_keys: BTreeMap<ClientKey, ClientId>,
-    pub(super) server_keys: BTreeMap<ServerKey, ServerId>,
-    pub(super) merges: BTreeMap<MergeKey, ServerId>,
+    pub(super) server_keys: BTreeMap<Rc<ServerKey>, ServerId>,
+    pub(super) merges: BTreeMap<Rc<MergeKey>, ServerId>,
     pub(super) deadlines: Deadlines<Ref>,
     pub(super) out: VecDeque<Transmit>,
     pub(super) events: VecDeque<Event>,
@@ -104,12 +121,18 @@ pub struct Transactions {
 
 impl Transactions {
     /// No transactions yet, and at most `max` of client and of server transactions each. A client
-    /// transaction past it takes the place of one that has its final response.
+    /// transaction past it takes the place of one that has its final response. Server transactions are shared out to
+    /// their sources, and so are the bytes that they keep.
     #[must_use]
-    pub fn new(locals: Locals, rng: Rng, max: usize) -> Self {
+    pub fn new(locals: Locals, mut rng: Rng, max: usize) -> Self {
         Self {
             clients: Table::new(max),
-            servers: Table::new(max),
+            servers: Table::new(max.saturating_add(1)),
+            pool: Pool::new(Sizes::of(max)),
+            bytes: Pool::new(Sizes::of(max.saturating_mul(BYTES_PER_TRANSACTION).max(MIN_BYTES))),
+            proven: Proven::default(),
+            tags: Tags::new(&mut rng),
+            stateless: None,
             client_keys: BTreeMap::new(),
             server_keys: BTreeMap::new(),
             merges: BTreeMap::new(),
@@ -192,10 +215,13 @@ impl Transactions {
             }
             Ref::Server(id) => {
                 if let Some(tx) = self.servers.remove(id) {
-                    self.server_keys.remove(&tx.key);
-                    if let Some(m) = tx.merge {
-                        self.merges.remove(&m);
+                    if let Some(key) = &tx.key {
+                        self.server_keys.remove(key);
                     }
+                    if let Some(m) = &tx.merge {
+                        self.merges.remove(m);
+                    }
+                    self.release(tx.held);
                 }
             }
         }
@@ -210,7 +236,17 @@ impl Transactions {
     /// The next event for the user, until `None`.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
+        // What was to be answered at once and was not is forgotten all the same.
+        if let Some(id) = self.stateless.take_if(|_| self.events.is_empty()) {
+            self.remove(Ref::Server(id));
+        }
         self.events.pop_front()
+    }
+
+    /// Server transactions and the bytes they keep, as they are shared out.
+    #[must_use]
+    pub fn pools(&self) -> (&Pool, &Pool) {
+        (&self.pool, &self.bytes)
     }
 
     /// When to call [`Self::handle_timeout`] next.
@@ -252,7 +288,7 @@ impl Transactions {
 /// A transaction's machine, and where it sends.
 fn machine_of<'a>(
     clients: &'a mut Table<ClientTx>,
-    servers: &'a mut Table<ServerTx>,
+    servers: &'a mut Table<Box<ServerTx>>,
     r: Ref,
 ) -> Option<(&'a mut dyn Machine, Target)> {
     match r {

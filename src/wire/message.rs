@@ -109,6 +109,14 @@ impl Request {
         };
         self.uri.is_secure() || back == Some(true)
     }
+
+    /// Bytes that it keeps, about: each field is held once as written, some a second time by their parts.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let fields: usize = self.common.headers.iter().map(|(n, v)| n.len() + v.len() + 48).sum();
+        let vias: usize = self.common.more_vias.iter().map(|v| v.len() + 24).sum();
+        fields + vias + self.common.body.len()
+    }
 }
 
 /// A response.

@@ -1,6 +1,7 @@
 //! Call flows under faults: each ends with both sides in the same state and nothing left behind.
 
 use branchline::codec::Codec;
+use branchline::config::TrunkFields;
 use branchline::gateway::command::Originate;
 use branchline::wire::Uri;
 
@@ -59,9 +60,28 @@ pub fn until_ringing(net: &mut Net) -> Option<String> {
 
 /// What a node says to a message of the phone's.
 pub fn said(net: &mut Net, node: usize, message: &str) -> Vec<String> {
+    said_to(net, node, crate::phone::PHONE.parse().unwrap(), message)
+}
+
+/// A node acknowledges a refusal of another, which knows from then on that its address is no forged one.
+pub fn acquaint(net: &mut Net, node: usize, with: usize) {
+    let from = net.nodes[with].addr;
+    let message = |method: &str, tag: &str, more: &str| {
+        format!(
+            "{method} sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bKfirst\r\nFrom: <sip:a@{from}>;tag=f\r\n\
+             To: <sip:b@h>{tag}\r\nCall-ID: first\r\nCSeq: 1 {method}\r\nMax-Forwards: 70\r\n{more}\r\n"
+        )
+    };
+    let said = said_to(net, node, from, &message("INVITE", "", "Require: what-nobody-knows\r\n"));
+    let tag = said.iter().find(|s| s.contains(" 420 ")).unwrap().split("To: <sip:b@h>").nth(1).unwrap();
+    let ack = message("ACK", tag.split("\r\n").next().unwrap(), "");
+    assert!(said_to(net, node, from, &ack).is_empty());
+}
+
+pub fn said_to(net: &mut Net, node: usize, addr: std::net::SocketAddr, message: &str) -> Vec<String> {
     let source = branchline::sip::target::Target {
         transport: branchline::sip::target::Transport::Udp,
-        addr: crate::phone::PHONE.parse().unwrap(),
+        addr,
         conn: None,
     };
     let gw = &mut net.nodes[node].gw;
@@ -240,6 +260,7 @@ fn refusals_arrive_as_their_reasons() {
     let words = ["busy", "declined", "unavailable", "not_found", "forbidden", ""];
     for seed in 0..seeds() {
         let mut net = Net::new(seed, 2, HARSH, "");
+        acquaint(&mut net, B, A);
         let a = originate(&mut net, 0);
         let Some(b) = until_ringing(&mut net) else { panic!("seed {seed}: B never rang") };
         let word = words[seed as usize % words.len()];
@@ -312,10 +333,27 @@ fn ringing_ends_by_either_clock() {
 #[test]
 fn the_limit_of_legs_is_503_and_nothing_else_suffers() {
     let mut net = Net::new(7, 2, NONE, "");
-    let legs: Vec<String> = (0..8).map(|_| originate(&mut net, 0)).collect();
+    // A trunk may have all legs.
+    let trunk = TrunkFields {
+        id: "a".into(),
+        kind: "ip_ip".into(),
+        peer_uri: "sip:10.0.0.1:5060".into(),
+        share_percent: Some(100),
+        ..TrunkFields::default()
+    };
+    net.with(B, |gw, now| gw.add_trunk(now, trunk).map(|_| ())).unwrap();
+    net.run_for(1_000);
+    let legs: Vec<String> = (0..8)
+        .map(|n| {
+            let leg = originate(&mut net, 0);
+            assert!(net.run_until(2_000, |net| net.legs(B).len() > n));
+            let theirs = net.legs(B).last().cloned().unwrap();
+            net.with(B, |gw, now| gw.answer(now, &theirs)).unwrap();
+            leg
+        })
+        .collect();
     let refused = net.with(A, |gw, now| gw.originate(now, call(0)));
     assert!(refused.unwrap_err().to_string().contains("limits.legs"));
-    net.run(net.at(2_000));
     assert_eq!(net.legs(B).len(), 8);
     for leg in &legs {
         net.with(A, |gw, now| gw.hang_up_leg(now, leg, None)).unwrap();

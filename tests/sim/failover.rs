@@ -1,6 +1,6 @@
 //! Names with several servers: the call reaches one that works, and leaves nothing at those that do not.
 
-use crate::calls::{A, FOREVER, call_to, report, seeds, total};
+use crate::calls::{A, FOREVER, acquaint, call_to, report, seeds, total};
 use crate::net::{Faults, HARSH, Injected, NONE, Net};
 
 const FIRST: usize = 1;
@@ -22,6 +22,7 @@ fn a_call_goes_on_to_the_next_server() {
     let mut sum = Injected::default();
     for seed in 0..seeds() {
         let mut net = Net::new(seed, 3, HARSH, "");
+        acquaint(&mut net, FIRST, A);
         let full = seed % 2 == 0;
         if full {
             net.with(FIRST, |gw, _| gw.refuse_new_calls());

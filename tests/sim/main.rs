@@ -37,6 +37,7 @@ mod prack;
 mod register;
 mod reinvite;
 mod session;
+mod shares;
 mod sources;
 mod subscription;
 mod timers;

@@ -91,7 +91,8 @@ pub struct Net {
 }
 
 pub fn config(extra: &str) -> Rc<Config> {
-    let text = format!("[limits]\nlegs = 8\n{extra}");
+    let limits = if extra.starts_with("[limits]") { "" } else { "[limits]\nlegs = 8\n" };
+    let text = format!("{limits}{extra}");
     Rc::new(load(&Sources { file: Some(("sim", &text)), env: &[] }).unwrap())
 }
 

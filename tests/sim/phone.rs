@@ -4,9 +4,11 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use branchline::base::pool::Standing;
 use branchline::base::rng::Rng;
 use branchline::sip::dialog::Dialog;
 use branchline::sip::locals::Locals;
+use branchline::sip::server_side::Admission;
 use branchline::sip::target::{Target, Transport};
 use branchline::sip::transactions::{ClientId, Event, ServerId, Transactions, Transmit};
 use branchline::wire::message::parse;
@@ -157,7 +159,7 @@ impl Phone {
         match parse(bytes) {
             Ok(Message::Request(mut r)) => {
                 r.stamp(source.addr);
-                self.tx.handle_request(now, r, source);
+                self.tx.handle_request(now, r, source, Admission::Kept(Standing::Own));
             }
             Ok(Message::Response(r)) => self.tx.handle_response(now, r),
             Err(e) => panic!("the gateway sent nonsense: {e:?}"),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::calls::{A, B, FOREVER, originate, report, seeds, total, until_ringing};
+use crate::calls::{A, B, FOREVER, acquaint, originate, report, seeds, total, until_ringing};
 use crate::net::{Faults, HARSH, Injected, Net};
 
 /// What is lost cannot be doubled: a little more, so that a tenth is.
@@ -68,6 +68,7 @@ fn every_timer_fires_and_leaves_both_ends_at_rest() {
     for seed in 0..seeds() {
         let story = &STORIES[seed as usize % STORIES.len()];
         let mut net = Net::new(seed, 2, FAULTS, "");
+        acquaint(&mut net, B, A);
         net.nodes[B].deaf = story.reasons.1.is_empty();
         let a = originate(&mut net, 0);
         let b = until_ringing(&mut net).unwrap_or_default();

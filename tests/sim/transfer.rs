@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::calls::{A, B, FOREVER, call_to, report, said, seeds, total};
+use crate::calls::{A, B, FOREVER, acquaint, call_to, report, said, seeds, total};
 use crate::net::{HARSH, Injected, NONE, Net};
 use crate::phone::PHONE;
 
@@ -93,6 +93,7 @@ fn a_transfer_to_a_busy_phone_leaves_the_call_as_it_was() {
     let mut sum = Injected::default();
     for seed in 0..seeds() {
         let mut net = Net::new(seed, 3, HARSH, DIALS);
+        acquaint(&mut net, C, B);
         let (a, b) = call(&mut net, A, B);
         transfer(&mut net, A, &a, None);
         assert!(net.run_until(60_000, |n| !n.legs(C).is_empty()));

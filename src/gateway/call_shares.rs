@@ -1,0 +1,89 @@
+//! How many calls one source may have: legs are shared out, so that nobody's unanswered calls keep others from calling.
+
+use std::net::IpAddr;
+
+use super::core::Gateway;
+use super::leg::{Kind, Leg, Phase};
+use crate::base::pool::{Sizes, Standing, Usage};
+use crate::base::source::Source;
+
+/// Fewest unanswered calls that one source may have, where a profile has few legs.
+const MIN_SHARE: usize = 2;
+
+/// Legs of a gateway with so many: an eighth is left to outbound calls, trunks and registered phones, half of that to
+/// outbound calls. Answered calls have no share per source, since who answers them decides.
+fn leg_sizes(all: usize) -> Sizes {
+    let strangers = all.saturating_sub(all / 8);
+    Sizes { all, outside: all.saturating_sub(all / 16), strangers, share: strangers }
+}
+
+/// Unanswered inbound legs: a quarter for each source, half for all strangers together.
+fn unanswered_sizes(all: usize) -> Sizes {
+    let outside = (all.saturating_mul(3) / 4).max(MIN_SHARE);
+    Sizes { all, outside, strangers: (all / 2).max(MIN_SHARE), share: (all / 4).max(MIN_SHARE) }
+}
+
+impl Gateway {
+    /// On whose account a source asks for places: with registered phones or trunks behind it, it is no stranger.
+    pub(super) fn standing(&self, ip: IpAddr) -> Standing {
+        let ip = ip.to_canonical();
+        if let Some(percent) = self.trunk_share(ip) {
+            return Standing::Trunk { percent };
+        }
+        let phones = self.bindings.iter().filter(|b| b.flow.addr.ip().to_canonical() == ip).count();
+        match phones + usize::from(self.is_trunk_address(ip)) {
+            0 => Standing::Stranger,
+            members => Standing::Known { members },
+        }
+    }
+
+    /// The largest share, percent, of the trunks at an address that have one of their own.
+    pub(super) fn trunk_share(&self, ip: IpAddr) -> Option<usize> {
+        let here = self.trunks.values().filter(|t| t.is_at(ip));
+        here.filter_map(|t| t.settings.fields.share_percent).max().map(usize::from)
+    }
+
+    /// True when a call from this address finds a leg free that it may have.
+    pub(super) fn admits_call(&mut self, ip: IpAddr, standing: Standing) -> bool {
+        let source = Source::of(ip);
+        let (mut legs, mut unanswered) = (Usage::default(), Usage::default());
+        for (_, leg) in self.legs.iter() {
+            let mine = leg.flow.is_some_and(|f| Source::of(f.addr.ip()) == source);
+            legs.add(leg.standing, 1, mine);
+            if leg.is_unanswered_call() {
+                unanswered.add(leg.standing, 1, mine);
+            }
+        }
+        let all = usize::try_from(self.config.limits.legs).unwrap_or(usize::MAX);
+        let admits =
+            leg_sizes(all).admit(&legs, standing, 1) && unanswered_sizes(all).admit(&unanswered, standing, 1);
+        self.counters.calls_over_share += u64::from(!admits);
+        admits
+    }
+}
+
+impl Leg {
+    fn is_unanswered_call(&self) -> bool {
+        self.kind == Kind::SipInbound && matches!(self.phase, Phase::Ringing { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_profile_serves_strangers_and_leaves_legs_to_others() {
+        for (all, unanswered, answered) in [(256, 64, 224), (32, 8, 28), (4, 2, 4), (1, 1, 1)] {
+            let most = |sizes: Sizes| {
+                let mut usage = Usage::default();
+                while sizes.admit(&usage, Standing::Stranger, 1) {
+                    usage.add(Standing::Stranger, 1, true);
+                }
+                usage.all
+            };
+            assert_eq!(most(unanswered_sizes(all)), unanswered, "{all}");
+            assert_eq!(most(leg_sizes(all)), answered, "{all}");
+        }
+    }
+}
