@@ -261,6 +261,8 @@ impl Gateway {
         self.reschedule(id);
         if !offerless {
             self.open_media(id);
+            let slot = self.legs.get(id).and_then(|l| l.slot);
+            self.media.extend(slot.map(|slot| Command::Unproven { slot, on: true }));
         }
     }
 

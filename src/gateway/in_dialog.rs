@@ -5,6 +5,7 @@ use super::core::Gateway;
 use super::leg::{Leg, LegId, Phase};
 use crate::base::rng::Rng;
 use crate::base::time::Now;
+use crate::media::command::Command;
 use crate::sdp::{self, Description, Keyed, Local, SdpError};
 use crate::sip::dialog::Dialog;
 use crate::sip::session_timer;
@@ -207,6 +208,7 @@ impl Gateway {
             && known
         {
             leg.phase = Phase::Up { dialog: dialog.clone() };
+            self.media.extend(leg.slot.map(|slot| Command::Unproven { slot, on: false }));
             self.connected(now, id);
             self.note_hold(now, id);
         }

@@ -204,6 +204,7 @@ impl MediaThread {
             }
             Command::Mute { slot, on } => Order::Mute(slot, on),
             Command::Hold { slot, on } => Order::Hold(slot, on),
+            Command::Unproven { slot, on } => Order::Unproven(slot, on),
             Command::Deaf { slot, on } => Order::Deaf(slot, on),
             Command::Join { slot, room, room_rate, leg_rate } => {
                 let up = Resampler::new(leg_rate, room_rate);

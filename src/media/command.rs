@@ -80,6 +80,14 @@ pub enum Command {
         /// On hold.
         on: bool,
     },
+    /// The call is answered and the far end has not acknowledged that, or now it has: what is sent to it pauses after 2 s
+    /// without an acknowledgement or sound from it.
+    Unproven {
+        /// The leg.
+        slot: Slot,
+        /// It has not.
+        on: bool,
+    },
     /// It hears nobody any more, or again.
     Deaf {
         /// The leg.

@@ -202,6 +202,7 @@ impl<W: Wire> Engine<W> {
             Order::Quality(slot) => with(&mut self.legs, slot, |l| l.asked = true),
             Order::Mute(slot, on) => with(&mut self.legs, slot, |l| l.muted = on),
             Order::Hold(slot, on) => with(&mut self.legs, slot, |l| l.held = on),
+            Order::Unproven(slot, on) => with(&mut self.legs, slot, |l| l.proof.wait(on)),
             Order::Deaf(slot, on) => with(&mut self.legs, slot, |l| l.deaf = on),
             Order::Join(slot, room, mut converters) => {
                 let _none: Option<Report<W>> = with(&mut self.legs, slot, |l| {

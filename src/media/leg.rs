@@ -9,6 +9,7 @@ use super::command::{Fact, Quality, RoomSlot, Slot};
 use super::crypt::Crypt;
 use super::ears::Ears;
 use super::order::{Converters, Refit, Report};
+use super::proof::Proof;
 use super::send::Sending;
 use super::share::Part;
 use super::turns::touch;
@@ -83,6 +84,7 @@ pub struct Leg<W> {
     digits_lost: u64,
     rtt_ms: Option<f64>,
     quiet_ticks: u32,
+    pub(super) proof: Proof,
     pub(super) crypt: Option<Crypt>,
 }
 
@@ -137,6 +139,7 @@ impl<W: Wire> Leg<W> {
             late: 0,
             digits_lost: 0,
             quiet_ticks: 0,
+            proof: Proof::default(),
             crypt: stream.srtp.and_then(|keyed| Crypt::new(keyed, None, false)),
         }
     }
@@ -244,6 +247,7 @@ impl<W: Wire> Leg<W> {
             }
         }
         self.watch_silence(heard, timeout_ticks);
+        self.proof.tick(heard);
         if let Some(digit) = self.sources.tick() {
             note_digit(&mut self.digits, &mut self.digits_lost, digit);
         }

@@ -12,6 +12,7 @@ mod mix;
 pub mod order;
 pub mod play;
 pub mod playout;
+mod proof;
 pub mod record;
 pub mod room;
 pub mod send;

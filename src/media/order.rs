@@ -54,6 +54,8 @@ pub enum Order<W> {
     Mute(Slot, bool),
     /// Cut off from its room by our hold.
     Hold(Slot, bool),
+    /// Its answer is not acknowledged, or now it is.
+    Unproven(Slot, bool),
     /// It hears nobody.
     Deaf(Slot, bool),
     /// Into a room.

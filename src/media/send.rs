@@ -196,11 +196,12 @@ impl Sending {
 }
 
 impl<W: Wire> Leg<W> {
-    /// Sends this tick's `output`, or a digit instead; nothing while the far end wants nothing.
+    /// Sends this tick's `output`, or a digit instead; nothing while the far end wants nothing or does
+    /// not show itself.
     pub(super) fn transmit(&mut self) {
         let stamp = self.next_stamp();
         self.sending.count = 0;
-        if !self.stream.direction.sends() {
+        if !self.stream.direction.sends() || self.proof.is_missing() {
             self.sending.drop_digits();
             return self.restart_sending();
         }

@@ -165,6 +165,7 @@ impl<W: Wire> Leg<W> {
             && !self.has_private
             && !self.closing
             && self.stream.direction.sends()
+            && !self.proof.is_missing()
             && self.coders.converter.is_none()
             && self.sending.has_no_digits();
         let room = self.room.filter(|_| !self.deaf && !self.held);

@@ -98,3 +98,25 @@ fn the_settings_outlive_a_new_description() {
     let to = sends(&mut b, &mut p, "10.0.0.9:4020", 20);
     assert!(to.iter().skip(1).all(|t| t == "10.0.0.9:4020"), "{to:?}");
 }
+
+#[test]
+fn sound_to_a_far_end_that_shows_no_sign_pauses_after_two_seconds() {
+    let (mut b, mut p) = open(RtpSource::default());
+    let sent = |p: &Phone| p.far.0.borrow().sent.len();
+    b.order(Order::Unproven(0, true));
+    let before = sent(&p);
+    (0..400).for_each(|_| b.tick());
+    let after = sent(&p) - before;
+    assert!((98..=102).contains(&after), "{after} packets of 20 ms");
+    // One packet of the far end's is a sign, and then the ACK is late for all it likes.
+    sends(&mut b, &mut p, DESCRIBED, 1);
+    let before = sent(&p);
+    (0..400).for_each(|_| b.tick());
+    assert_eq!(sent(&p) - before, 400);
+    b.order(Order::Unproven(0, true));
+    (0..200).for_each(|_| b.tick());
+    b.order(Order::Unproven(0, false));
+    let before = sent(&p);
+    (0..50).for_each(|_| b.tick());
+    assert_eq!(sent(&p) - before, 50, "the ACK");
+}
