@@ -46,6 +46,12 @@ impl Standing {
 }
 
 impl Held {
+    /// True for places of a stranger.
+    #[must_use]
+    pub fn is_a_strangers(&self) -> bool {
+        self.class == Class::Stranger
+    }
+
     /// Whose places they are.
     #[must_use]
     pub fn source(&self) -> Source {

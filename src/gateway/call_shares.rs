@@ -6,6 +6,7 @@ use super::core::Gateway;
 use super::leg::{Kind, Leg, Phase};
 use crate::base::pool::{Sizes, Standing, Usage};
 use crate::base::source::Source;
+use crate::sip::target::Target;
 
 /// Fewest unanswered calls that one source may have, where a profile has few legs.
 const MIN_SHARE: usize = 2;
@@ -25,7 +26,8 @@ fn unanswered_sizes(all: usize) -> Sizes {
 
 impl Gateway {
     /// On whose account a source asks for places: with registered phones or trunks behind it, it is no stranger.
-    pub(super) fn standing(&self, ip: IpAddr) -> Standing {
+    #[must_use]
+    pub fn standing(&self, ip: IpAddr) -> Standing {
         let ip = ip.to_canonical();
         if let Some(percent) = self.trunk_share(ip) {
             return Standing::Trunk { percent };
@@ -35,6 +37,17 @@ impl Gateway {
             0 => Standing::Stranger,
             members => Standing::Known { members },
         }
+    }
+
+    /// True when a registration or a call runs along a connection.
+    #[must_use]
+    pub fn uses(&self, connection: &Target) -> bool {
+        let same = |flow: &Target| {
+            flow.transport == connection.transport
+                && (flow.conn.is_some_and(|id| Some(id) == connection.conn) || flow.addr == connection.addr)
+        };
+        self.bindings.iter().any(|b| same(&b.flow))
+            || self.legs.iter().any(|(_, leg)| leg.flow.as_ref().is_some_and(same))
     }
 
     /// The largest share, percent, of the trunks at an address that have one of their own.

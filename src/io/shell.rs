@@ -18,6 +18,7 @@ use super::connections::Connections;
 use super::dns::Dns;
 use super::executor::Executor;
 use super::feeder::Feeder;
+use super::handshakes::Handshakes;
 use super::http_client::{HttpClient, Rules};
 use super::mailroom::Mailroom;
 use super::media_thread::{Bell, MediaThread, Pulse};
@@ -61,6 +62,8 @@ pub struct Shell {
     gateway: RefCell<Gateway>,
     udp: Vec<Rc<Udp>>,
     pub(super) connections: RefCell<Connections>,
+    /// Processor time that TLS handshakes have taken.
+    pub(super) handshakes: RefCell<Handshakes>,
     tls: Tls,
     pub(super) dns: Dns,
     pub(super) state: State,
@@ -146,6 +149,7 @@ impl Shell {
             gateway: RefCell::new(parts.gateway),
             udp: parts.udp,
             connections: RefCell::default(),
+            handshakes: RefCell::default(),
             media: RefCell::new(parts.media),
             ports: RefCell::new(parts.ports),
             recorder: RefCell::new(parts.recorder),

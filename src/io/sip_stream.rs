@@ -4,13 +4,18 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use futures_rustls::TlsAcceptor;
 use rustls_pki_types::ServerName;
 use smol::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
 
-use super::connections::{Opening, Queue};
+use super::connections::{Caller, Opening, Queue};
+use super::handshakes::timed;
+use super::seldom::Seldom;
 use super::shell::Shell;
 use super::tcp::{Listener, Stream};
 use super::{clock, timer};
+use crate::base::pool::Standing;
+use crate::base::source::Source;
 use crate::sip::Bytes;
 use crate::sip::target::{ConnId, Target, Transport};
 use crate::wire::stream::{Frame, next_frame};
@@ -35,15 +40,24 @@ type Io = std::pin::Pin<Box<dyn ReadWrite>>;
 
 /// Accepts connections until the program ends.
 pub async fn run(shell: Rc<Shell>, listener: Listener, transport: Transport) {
+    let mut refused = Seldom::default();
     loop {
         let (stream, addr) = listener.accept().await;
         if !shell.call(|gateway, now| gateway.may_connect(now, addr.ip())) {
             continue;
         }
-        let stranger = !shell.accepts(addr.ip());
         let peer = Target { transport, addr, conn: None };
-        let Some((id, queue)) = shell.connections().borrow_mut().accept(peer, stranger) else {
-            log::warn!("a sip connection is refused: too many are open");
+        let now = clock::now().mono;
+        let place = shell.look(|gateway| {
+            let ip = addr.ip();
+            let caller = Caller { standing: gateway.standing(ip), foreign: !gateway.accepts(ip) };
+            let in_use = |peer: &Target| gateway.uses(peer);
+            shell.connections().borrow_mut().accept(now, peer, caller, in_use)
+        });
+        let Some((id, queue)) = place else {
+            if let Some(times) = refused.note(now) {
+                log::warn!(source:% = addr.ip(), times; "sip connections refused: their source, or all like it, have their share");
+            }
             continue;
         };
         let peer = Target { conn: Some(id), ..peer };
@@ -54,16 +68,7 @@ pub async fn run(shell: Rc<Shell>, listener: Listener, transport: Transport) {
 async fn accepted(shell: Rc<Shell>, stream: Stream, peer: Target, queue: Queue) {
     stream.set_user_timeout(UNHEARD);
     let io: Option<Io> = match (peer.transport, shell.tls().acceptor()) {
-        (Transport::Tls, Some(acceptor)) => {
-            match timer::within(CONNECT, acceptor.accept(stream.into_inner())).await {
-                Some(Ok(tls)) => Some(Box::pin(tls)),
-                Some(Err(e)) => {
-                    log::info!(error:% = e; "a TLS handshake failed");
-                    None
-                }
-                None => None,
-            }
-        }
+        (Transport::Tls, Some(acceptor)) => handshake(&shell, acceptor, stream, peer).await,
         (Transport::Tls, None) => None,
         (Transport::Tcp | Transport::Udp, _) => Some(Box::pin(stream.into_inner())),
     };
@@ -73,9 +78,31 @@ async fn accepted(shell: Rc<Shell>, stream: Stream, peer: Target, queue: Queue) 
     }
 }
 
+/// TLS with who has connected, as far as its source has processor time left.
+async fn handshake(shell: &Shell, acceptor: &TlsAcceptor, stream: Stream, peer: Target) -> Option<Io> {
+    let source = Source::of(peer.addr.ip());
+    let known = shell.look(|gateway| gateway.standing(peer.addr.ip())) != Standing::Stranger;
+    if !shell.handshakes.borrow_mut().admit(clock::now().mono, source, known) {
+        return None;
+    }
+    let (mut used, accept) = (Duration::ZERO, acceptor.accept(stream.into_inner()));
+    let outcome = timer::within(CONNECT, timed(accept, &mut used)).await;
+    shell.handshakes.borrow_mut().charge(clock::now().mono, source, known, used);
+    match outcome? {
+        Ok(tls) => Some(Box::pin(tls)),
+        Err(e) => {
+            log::debug!(error:% = e; "a TLS handshake failed");
+            None
+        }
+    }
+}
+
 /// Sends on an open connection to the target, or opens one.
 pub fn send(shell: &Rc<Shell>, target: Target, bytes: Bytes) {
-    let opening = shell.connections().borrow_mut().send(target, bytes);
+    let now = clock::now().mono;
+    let opening = shell.look(|gateway| {
+        shell.connections().borrow_mut().send(now, target, bytes, |peer: &Target| gateway.uses(peer))
+    });
     match opening {
         Opening::No => {}
         Opening::Yes { peer, queue, name, lax } => {
@@ -176,6 +203,7 @@ async fn write(writer: &mut WriteHalf<Io>, queue: &Queue, heard: &Heard) {
         if writer.write_all(&bytes).await.is_err() || writer.flush().await.is_err() {
             return;
         }
+        queue.wrote(bytes.len());
     }
 }
 
@@ -218,7 +246,9 @@ async fn read(shell: &Rc<Shell>, reader: &mut ReadHalf<Io>, source: Target, hear
                     return;
                 }
                 let fresh = chunk.get(..n).unwrap_or_default();
-                heard.note(clock::now().mono, fresh);
+                let now = clock::now().mono;
+                heard.note(now, fresh);
+                source.conn.into_iter().for_each(|id| shell.connections().borrow_mut().heard(id, now));
                 pending.extend_from_slice(fresh);
                 // Whoever sends without end leaves time to others.
                 smol::future::yield_now().await;
