@@ -72,8 +72,10 @@ pub struct Http {
     pub allowed_ips: Vec<IpNet>,
     /// The operator trusts the LAN: listening beyond loopback without token or allow-list is meant.
     pub trust_lan: bool,
-    /// Web origins that may call the API from a browser; empty: no CORS headers.
+    /// Web origins that may call the API from a browser; empty: none but the API's own.
     pub cors_origins: Vec<String>,
+    /// Names in `Host` that are answered without tokens, beside addresses, `localhost` and the machine's own name.
+    pub hosts: Vec<String>,
 }
 
 /// SIP.
@@ -290,6 +292,7 @@ impl Default for Config {
                 allowed_ips: Vec::new(),
                 trust_lan: false,
                 cors_origins: Vec::new(),
+                hosts: Vec::new(),
             },
             sip: Sip {
                 bind_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -71,6 +71,18 @@ fn domain(name: &str) -> Result<(), String> {
         .ok_or(format!("\"{name}\" is not a domain, as \"branch.example\" or \"192.168.1.10\""))
 }
 
+/// As browsers write it, or it would never be found (RFC 6454 §6.2).
+fn origin(text: &str) -> Result<(), String> {
+    let plain =
+        |at: &str| !at.is_empty() && at.bytes().all(|b| b.is_ascii_graphic() && !b"/?#@*,".contains(&b));
+    if text == "null" || text.split_once("://").is_some_and(|(scheme, at)| !scheme.is_empty() && plain(at)) {
+        return Ok(());
+    }
+    Err(format!(
+        "\"{text}\" is not an origin, as \"https://panel.example\" or \"http://10.0.0.7:3000\", without a path"
+    ))
+}
+
 fn realm(name: &str) -> Result<(), String> {
     if name.len() <= 64 && name.bytes().all(|b| (b' '..=b'~').contains(&b) && !b"\"\\:".contains(&b)) {
         return Ok(());
@@ -122,7 +134,8 @@ pub static SETTINGS: &[Setting] = &[
     setting!(secret "http.tokens", ["API_TOKEN"], http.tokens),
     setting!("http.allowed_ips", ["ALLOWED_IPS"], http.allowed_ips),
     setting!("http.trust_lan", ["TRUST_LAN"], http.trust_lan),
-    setting!("http.cors_origins", [], http.cors_origins),
+    setting!("http.cors_origins", [], http.cors_origins, in |v: &Vec<String>| v.iter().try_for_each(|o| origin(o))),
+    setting!("http.hosts", ["HTTP_HOSTS"], http.hosts, in |v: &Vec<String>| v.iter().try_for_each(|d| domain(d))),
     setting!("sip.bind_ip", ["SIP_BIND_IP"], sip.bind_ip),
     setting!("sip.bind_ip6", ["SIP_BIND_IPV6"], sip.bind_ip6),
     setting!("sip.listen_ip", ["SIP_LISTEN_IP"], sip.listen_ip),
