@@ -61,8 +61,8 @@ impl Upload {
         let settings = S3 {
             bucket: "branch".to_owned(),
             endpoint: to.url.clone(),
-            access_key: "AK".to_owned(),
-            secret_key: "secret".to_owned(),
+            access_key: "AK".into(),
+            secret_key: "secret".into(),
             ..S3::default()
         };
         let place = Arc::new(settings.place(&Wish::default()).unwrap());

@@ -7,4 +7,5 @@ pub mod ids;
 pub mod net;
 pub mod queue;
 pub mod rng;
+pub mod secret;
 pub mod time;

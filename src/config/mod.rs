@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use crate::base::secret::Secret;
 use crate::codec::Codec;
 
 pub use crate::wire::crypto::Srtp;
@@ -67,7 +68,7 @@ pub struct Http {
     /// Address the API listens on; port 0 takes a free one.
     pub listen: SocketAddr,
     /// Bearer tokens; any one of them opens the API. Empty: no token needed.
-    pub tokens: Vec<String>,
+    pub tokens: Vec<Secret>,
     /// Client networks that may connect; empty: all.
     pub allowed_ips: Vec<IpNet>,
     /// The operator trusts the LAN: listening beyond loopback without token or allow-list is meant.
@@ -233,7 +234,7 @@ pub struct Webhook {
     /// Where events go that have no webhook of their own; empty: nowhere.
     pub url: String,
     /// Signing secret; empty: not signed.
-    pub secret: String,
+    pub secret: Secret,
 }
 
 /// Safety of what API clients name.
@@ -340,7 +341,7 @@ impl Default for Config {
             outbox: Outbox { max_mb: 64, keep_h: 96 },
             recording: Recording { dir: String::new(), min_free_mb: 32, keep_days: 0, max_mb: 0 },
             s3: S3::default(),
-            webhook: Webhook { url: String::new(), secret: String::new() },
+            webhook: Webhook { url: String::new(), secret: Secret::default() },
             security: Security { url_allow: Vec::new() },
             events: Events { dtmf_type: DTMF_TYPES[0].to_owned(), speaking: true },
             log: Log { level: log::LevelFilter::Info },

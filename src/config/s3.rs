@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::is_of_site;
+use crate::base::secret::Secret;
 use crate::wire::uri::{Host, host_port_of};
 
 /// Longest prefix, bytes; with the name of a file it stays below the 1,024 that S3 allows a key.
@@ -44,9 +45,9 @@ pub struct S3 {
     /// What keys begin with.
     pub prefix: String,
     /// Access key; empty: the usual places are searched.
-    pub access_key: String,
+    pub access_key: Secret,
     /// Its secret.
-    pub secret_key: String,
+    pub secret_key: Secret,
     /// File that holds the secret.
     pub secret_key_file: String,
     /// How buckets are named.
@@ -66,8 +67,8 @@ impl Default for S3 {
             region: REGION.to_owned(),
             endpoint: String::new(),
             prefix: String::new(),
-            access_key: String::new(),
-            secret_key: String::new(),
+            access_key: Secret::default(),
+            secret_key: Secret::default(),
             secret_key_file: String::new(),
             style: Style::Auto,
             allow_http: false,

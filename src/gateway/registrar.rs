@@ -141,9 +141,9 @@ impl Gateway {
         let answer = answers.into_iter().find(|a| a.realm == realm)?;
         let user = self.config.sip.users.iter().find(|u| u.name == answer.username);
         let secret = user.map(|u| Secret {
-            password: u.password.clone(),
-            ha1: u.ha1.clone(),
-            ha1_sha256: u.ha1_sha256.clone(),
+            password: u.password.reveal().to_owned(),
+            ha1: u.ha1.reveal().to_owned(),
+            ha1_sha256: u.ha1_sha256.reveal().to_owned(),
         });
         let method = request.method.to_string();
         let verdict = self.digest.judge(now.mono, source.addr.ip(), &method, &answer, secret.as_ref());

@@ -76,7 +76,7 @@ impl Trunk {
 
     pub(super) fn credentials(&self) -> Option<Credentials> {
         let username = self.account()?.username.clone();
-        let password = self.settings.fields.password.clone();
+        let password = self.settings.fields.password.reveal().to_owned();
         (!password.is_empty()).then_some(Credentials { username, password })
     }
 

@@ -146,7 +146,8 @@ impl Client {
 
     fn keys(&self, place: &Place) -> Result<Keys, Fault> {
         let s3 = &self.settings;
-        let own = (!s3.access_key.is_empty()).then(|| (s3.access_key.clone(), s3.secret_key.clone()));
+        let own = [&s3.access_key, &s3.secret_key].map(|key| key.reveal().to_owned());
+        let own = (!s3.access_key.is_empty()).then(|| own.into());
         if place.keys.is_none() && !place.may_use_own_keys() {
             // Of a recording that an earlier version took.
             let what = format!("the server {} was named without keys for it", place.endpoint);
