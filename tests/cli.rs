@@ -86,6 +86,23 @@ fn a_damaged_outbox_is_left_for_the_gateway() {
     std::fs::remove_dir_all(dir).unwrap();
 }
 
+#[test]
+fn check_warns_of_trust_that_has_no_effect() {
+    let file = std::env::temp_dir().join(format!("branchline-cli-{}-warning.toml", std::process::id()));
+    let trunk =
+        "[[sip.trunk]]\nid = \"pbx\"\ntype = \"ip_ip\"\npeer_uri = \"sip:10.0.0.7\"\ntrust_webhook = true\n";
+    std::fs::write(&file, trunk).unwrap();
+    let out = run(&["--check", "--config", file.to_str().unwrap()], &[]);
+    std::fs::remove_file(file).unwrap();
+    let said = text(&out.stdout);
+    assert_eq!(out.status.code(), Some(0), "{said}");
+    assert!(
+        said.contains("warning: sip.trunk pbx: trust_webhook is honoured for calls over TCP or TLS"),
+        "{said}"
+    );
+    assert!(said.contains("the configuration is good"), "{said}");
+}
+
 /// What `--check` says of a configuration and an environment that are wrong.
 fn complaint(config: &str, env: &[(&str, &str)], n: usize) -> String {
     let file = std::env::temp_dir().join(format!("branchline-cli-{}-secrets-{n}.toml", std::process::id()));

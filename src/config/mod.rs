@@ -7,6 +7,7 @@ pub mod s3;
 pub mod settings;
 pub mod trunk;
 pub mod value;
+mod warnings;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

@@ -50,7 +50,7 @@ impl Gateway {
         let name = self.rng.uuid();
         let leg = Leg {
             trunk,
-            hook: self.trusted_hook(trunk, request),
+            hook: self.trusted_hook(trunk, source, request),
             auth: credentials.map(|c| Box::new(LegAuth::for_server(c, source.addr.ip()))),
             replaces,
             sip_headers: x_headers(request),

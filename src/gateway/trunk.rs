@@ -17,7 +17,7 @@ use crate::base::time::{Now, Utc};
 use crate::config::{Account, DtmfMode, Srtp, Trunk as Settings, TrunkFields, TrunkKind};
 use crate::rtp::lock::RtpSource;
 use crate::sip::digest::Credentials;
-use crate::sip::target::{Target, next_hop};
+use crate::sip::target::{Target, Transport, next_hop};
 use crate::wire::{Draft, Request, Uri};
 
 /// Trunks at once, those of the file included.
@@ -40,10 +40,10 @@ pub struct Trunk {
     /// It is in the configuration file, so that the API cannot remove it.
     pub(super) from_file: bool,
     pub(super) created: Utc,
-    /// Where its calls come from.
-    pub(super) addresses: Vec<IpAddr>,
+    /// Where its calls come from, and the weakest transport that it is spoken to with there.
+    pub(super) addresses: Vec<(IpAddr, Transport)>,
     /// Where they came from before: calls may still be on their way from there.
-    before: Vec<IpAddr>,
+    before: Vec<(IpAddr, Transport)>,
     /// Its registration, if it is an account.
     pub(super) registration: Option<Box<Registration>>,
     /// A peer's addresses are looked up then.
@@ -80,8 +80,12 @@ impl Trunk {
         (!password.is_empty()).then_some(Credentials { username, password })
     }
 
-    fn is_at(&self, ip: IpAddr) -> bool {
-        self.addresses.contains(&ip) || self.before.contains(&ip)
+    /// True for messages from one of its servers, over the transport that it is spoken to with or a stronger one: who is
+    /// spoken to over TLS is not known by the source of a datagram, which anybody can write.
+    fn is_at(&self, source: Target) -> bool {
+        let ip = source.addr.ip().to_canonical();
+        let here = |(at, weakest): &(IpAddr, Transport)| *at == ip && source.transport >= *weakest;
+        self.addresses.iter().chain(&self.before).any(here)
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -320,17 +324,15 @@ impl Gateway {
 
     /// The trunk that a request comes from: by its address, and by whom it calls where several share one.
     pub(super) fn trunk_of(&self, source: Target, request: &Request) -> Option<TrunkId> {
-        let ip = source.addr.ip().to_canonical();
         let user = request.uri.user();
-        let here = || self.trunks.iter().filter(|(_, t)| t.is_at(ip));
+        let here = || self.trunks.iter().filter(|(_, t)| t.is_at(source));
         let called = here().find(|(_, t)| t.account().is_some_and(|a| a.contact_user == user));
         called.or_else(|| here().next()).map(|(id, _)| *id)
     }
 
     /// True when a trunk's calls come from there.
-    pub(super) fn is_trunk_address(&self, ip: IpAddr) -> bool {
-        let ip = ip.to_canonical();
-        self.trunks.values().any(|t| t.is_at(ip))
+    pub(super) fn is_trunk(&self, source: Target) -> bool {
+        self.trunks.values().any(|t| t.is_at(source))
     }
 
     /// Any certificate will do for what goes through this trunk.
@@ -360,8 +362,16 @@ impl Gateway {
         })
     }
 
-    /// The webhook of a call, if its INVITE names one and its trunk may.
-    pub(super) fn trusted_hook(&self, id: Option<TrunkId>, request: &Request) -> Option<super::event::Hook> {
+    /// The webhook of a call, if its INVITE names one and its trunk may: over a transport whose source cannot be made up.
+    pub(super) fn trusted_hook(
+        &self,
+        id: Option<TrunkId>,
+        source: Target,
+        request: &Request,
+    ) -> Option<super::event::Hook> {
+        if !source.transport.is_reliable() {
+            return None;
+        }
         let trusted = |t: &&Trunk| t.settings.fields.trust_webhook;
         id.and_then(|id| self.trunks.get(&id)).filter(trusted)?;
         let field = |name: &str| request.common.headers.get(name).map(|v| v.trim().to_owned());
@@ -382,9 +392,10 @@ impl Gateway {
     /// Notes where a trunk's calls come from: its servers as they are now, and as they were before that.
     pub(super) fn note_addresses(&mut self, now: Now, id: TrunkId, targets: &[Target]) {
         let Some(trunk) = self.trunks.get_mut(&id) else { return };
-        let mut found: Vec<IpAddr> = targets.iter().map(|t| t.addr.ip().to_canonical()).collect();
+        let mut found: Vec<(IpAddr, Transport)> =
+            targets.iter().map(|t| (t.addr.ip().to_canonical(), t.transport)).collect();
         found.sort_unstable();
-        found.dedup();
+        found.dedup_by_key(|(ip, _)| *ip);
         found.truncate(MAX_ADDRESSES);
         if found.is_empty() {
             // A box may be up before its network is.

@@ -37,11 +37,11 @@ type Io = std::pin::Pin<Box<dyn ReadWrite>>;
 pub async fn run(shell: Rc<Shell>, listener: Listener, transport: Transport) {
     loop {
         let (stream, addr) = listener.accept().await;
-        if !shell.call(|gateway, now| gateway.may_connect(now, addr.ip())) {
+        let peer = Target { transport, addr, conn: None };
+        if !shell.call(|gateway, now| gateway.may_connect(now, peer)) {
             continue;
         }
-        let stranger = !shell.accepts(addr.ip());
-        let peer = Target { transport, addr, conn: None };
+        let stranger = !shell.accepts(peer);
         let Some((id, queue)) = shell.connections().borrow_mut().accept(peer, stranger) else {
             log::warn!("a sip connection is refused: too many are open");
             continue;
@@ -199,14 +199,13 @@ async fn close_gently(mut reader: ReadHalf<Io>, mut writer: WriteHalf<Io>) {
 async fn read(shell: &Rc<Shell>, reader: &mut ReadHalf<Io>, source: Target, heard: &Heard) {
     let mut pending: Vec<u8> = Vec::new();
     let mut chunk = vec![0u8; 8192];
-    let ip = source.addr.ip();
     // Until it has said something of use, and as long as it is a stranger's, its time is short, however it is spent.
     let mut until = clock::now().mono + FIRST_WORD;
     let mut spoke = false;
     loop {
         match next_frame(&pending) {
             Frame::More => {
-                let known = spoke && shell.look(|gateway| gateway.knows(ip));
+                let known = spoke && shell.look(|gateway| gateway.knows(source));
                 let now = clock::now().mono;
                 let patience = if known { IDLE } else { until.saturating_duration_since(now) };
                 let Some(Ok(n)) = timer::within(patience, reader.read(&mut chunk)).await else { return };
@@ -214,7 +213,7 @@ async fn read(shell: &Rc<Shell>, reader: &mut ReadHalf<Io>, source: Target, hear
                     // Whoever was known has the time of a stranger again: the last replies of a call are still to come.
                     until = clock::now().mono + FIRST_WORD;
                 }
-                if n == 0 || !shell.call(|gateway, now| gateway.may_send(now, ip, n)) {
+                if n == 0 || !shell.call(|gateway, now| gateway.may_send(now, source, n)) {
                     return;
                 }
                 let fresh = chunk.get(..n).unwrap_or_default();
