@@ -410,6 +410,7 @@ impl Config {
         if let Some(name) = twice(self.sip.users.iter().map(|u| u.name.as_str()).collect()) {
             out.push(format!("two of [[sip.user]] have the name \"{name}\""));
         }
+        out.extend(self.users_at_odds());
         if self.s3.access_key.is_empty()
             != (self.s3.secret_key.is_empty() && self.s3.secret_key_file.is_empty())
         {

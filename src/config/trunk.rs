@@ -9,6 +9,7 @@ use super::dtmf::DtmfMode;
 use super::value::parse_net;
 use crate::base::secret::{Secret, keep};
 use crate::wire::Uri;
+use crate::wire::challenge::Algorithm;
 use crate::wire::crypto::Srtp;
 
 /// Longest registration asked for, seconds.
@@ -64,6 +65,8 @@ pub struct TrunkFields {
     pub rtp_symmetric: bool,
     /// `X-Webhook-URL` of its calls is honoured. Only the file can say so.
     pub trust_webhook: bool,
+    /// Transfers that its far ends ask for may use accounts. Only the file can say so.
+    pub allow_refer: bool,
 }
 
 impl fmt::Debug for TrunkFields {
@@ -229,6 +232,16 @@ impl fmt::Debug for User {
 }
 
 impl User {
+    /// True when its password, or what is kept of it, answers challenges of this algorithm.
+    #[must_use]
+    pub fn can_answer(&self, algorithm: Algorithm) -> bool {
+        let kept = match algorithm {
+            Algorithm::Md5 => &self.ha1,
+            Algorithm::Sha256 => &self.ha1_sha256,
+        };
+        !(self.password.is_empty() && self.password_file.is_empty() && kept.is_empty())
+    }
+
     /// Checks the values.
     ///
     /// # Errors

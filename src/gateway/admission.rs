@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::core::Gateway;
+use super::guesses::WAIT_SECONDS;
 use super::leg::LegId;
+use super::proof::{Proof, TOO_MANY};
 use crate::base::time::Now;
 use crate::sip::TIMEOUT;
-use crate::sip::digest_server::Verdict;
 use crate::sip::target::Target;
 use crate::wire::message::{Message, Refusal, Request, parse};
 use crate::wire::{Draft, Method};
@@ -135,17 +136,22 @@ impl Gateway {
             return false;
         }
         match self.judge(now, request, source) {
-            Some((Verdict::Good, user)) => {
+            Some(Proof::Good(user)) => {
                 self.vouched = Some(user);
                 true
             }
-            // Nobody learns whether it was the name or the password.
-            Some((Verdict::Wrong, _)) => {
+            Some(Proof::Wrong) => {
                 self.answer_stranger(request, source, 403, "Forbidden", |_, _| {});
                 false
             }
-            verdict @ (Some((Verdict::Stale, _)) | None) => {
-                let stale = verdict.is_some();
+            Some(Proof::Refused) => {
+                self.answer_stranger(request, source, 500, TOO_MANY, |_, draft| {
+                    draft.push("Retry-After", WAIT_SECONDS.to_string());
+                });
+                false
+            }
+            proof @ (Some(Proof::Stale) | None) => {
+                let stale = proof.is_some();
                 self.answer_stranger(request, source, 401, "Unauthorized", |gateway, draft| {
                     gateway.push_challenges(now, draft, source, stale);
                 });

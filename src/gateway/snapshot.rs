@@ -64,6 +64,8 @@ pub struct Numbers {
     pub rate_limited: u64,
     /// Answers to our challenges with a wrong name or password.
     pub wrong_passwords: u64,
+    /// Requests whose credentials were not looked at, since too many were wrong.
+    pub guesses_refused: u64,
     /// Calls that went on to another server, as one did not answer or had no room.
     pub failovers: u64,
     /// Digits that a far end did not take by INFO, or that waited for it when it put us on hold.

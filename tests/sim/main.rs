@@ -18,6 +18,7 @@
 mod answers;
 mod bindings;
 mod bodies;
+mod callers;
 mod calls;
 mod crossing;
 mod digest;
@@ -31,6 +32,7 @@ mod hold;
 mod net;
 mod offers;
 mod origin;
+mod passwords;
 mod paths;
 mod phone;
 mod prack;
