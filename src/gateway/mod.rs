@@ -52,6 +52,7 @@ pub mod takeover;
 pub mod tracks;
 pub mod transfer;
 pub mod trunk;
+mod trunk_trust;
 pub mod verbs;
 pub mod work;
 

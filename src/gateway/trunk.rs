@@ -18,7 +18,7 @@ use crate::config::{Account, DtmfMode, Srtp, Trunk as Settings, TrunkFields, Tru
 use crate::rtp::lock::RtpSource;
 use crate::sip::digest::Credentials;
 use crate::sip::target::{Target, Transport, next_hop};
-use crate::wire::{Draft, Request, Uri};
+use crate::wire::{Draft, Uri};
 
 /// Trunks at once, those of the file included.
 pub const MAX_TRUNKS: usize = 64;
@@ -43,7 +43,7 @@ pub struct Trunk {
     /// Where its calls come from, and the weakest transport that it is spoken to with there.
     pub(super) addresses: Vec<(IpAddr, Transport)>,
     /// Where they came from before: calls may still be on their way from there.
-    before: Vec<(IpAddr, Transport)>,
+    pub(super) before: Vec<(IpAddr, Transport)>,
     /// Its registration, if it is an account.
     pub(super) registration: Option<Box<Registration>>,
     /// A peer's addresses are looked up then.
@@ -78,14 +78,6 @@ impl Trunk {
         let username = self.account()?.username.clone();
         let password = self.settings.fields.password.reveal().to_owned();
         (!password.is_empty()).then_some(Credentials { username, password })
-    }
-
-    /// True for messages from one of its servers, over the transport that it is spoken to with or a stronger one: who is
-    /// spoken to over TLS is not known by the source of a datagram, which anybody can write.
-    fn is_at(&self, source: Target) -> bool {
-        let ip = source.addr.ip().to_canonical();
-        let here = |(at, weakest): &(IpAddr, Transport)| *at == ip && source.transport >= *weakest;
-        self.addresses.iter().chain(&self.before).any(here)
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -169,7 +161,9 @@ impl Gateway {
         for settings in &config.sip.trunks {
             self.insert_trunk(now, settings.clone(), true);
         }
-        for fields in kept {
+        for mut fields in kept {
+            // Only the file says whom to trust.
+            (fields.trust_webhook, fields.allow_refer) = (false, false);
             let name = fields.id.clone();
             match fields.check() {
                 Ok(settings) if self.trunk_named(&name).is_none() => {
@@ -322,19 +316,6 @@ impl Gateway {
         Some(Way { trunk: *id, hop, host: None, user: None, route: false })
     }
 
-    /// The trunk that a request comes from: by its address, and by whom it calls where several share one.
-    pub(super) fn trunk_of(&self, source: Target, request: &Request) -> Option<TrunkId> {
-        let user = request.uri.user();
-        let here = || self.trunks.iter().filter(|(_, t)| t.is_at(source));
-        let called = here().find(|(_, t)| t.account().is_some_and(|a| a.contact_user == user));
-        called.or_else(|| here().next()).map(|(id, _)| *id)
-    }
-
-    /// True when a trunk's calls come from there.
-    pub(super) fn is_trunk(&self, source: Target) -> bool {
-        self.trunks.values().any(|t| t.is_at(source))
-    }
-
     /// Any certificate will do for what goes through this trunk.
     pub(super) fn trunk_is_lax(&self, id: Option<TrunkId>) -> bool {
         let trunk = id.and_then(|id| self.trunks.get(&id));
@@ -360,23 +341,6 @@ impl Gateway {
             networks: t.rtp_from.clone(),
             symmetric: t.fields.rtp_symmetric,
         })
-    }
-
-    /// The webhook of a call, if its INVITE names one and its trunk may: over a transport whose source cannot be made up.
-    pub(super) fn trusted_hook(
-        &self,
-        id: Option<TrunkId>,
-        source: Target,
-        request: &Request,
-    ) -> Option<super::event::Hook> {
-        if !source.transport.is_reliable() {
-            return None;
-        }
-        let trusted = |t: &&Trunk| t.settings.fields.trust_webhook;
-        id.and_then(|id| self.trunks.get(&id)).filter(trusted)?;
-        let field = |name: &str| request.common.headers.get(name).map(|v| v.trim().to_owned());
-        let url = field("X-Webhook-URL").filter(|u| u.starts_with("http://") || u.starts_with("https://"))?;
-        Some(super::event::Hook { url, secret: field("X-Webhook-Secret") })
     }
 
     /// Adds the Route that the requests of an account start with.

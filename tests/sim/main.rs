@@ -42,6 +42,7 @@ mod session;
 mod sources;
 mod subscription;
 mod timers;
+mod toll;
 mod transfer;
 mod transport;
 mod trusted;
