@@ -8,9 +8,11 @@ use branchline::base::time::{Now, Utc};
 use branchline::gateway::Gateway;
 use branchline::gateway::event::Event;
 use branchline::gateway::ports::Port;
+use branchline::sip::digest_server::{DigestServer, Verdict, Verifier};
 use branchline::sip::locals::Locals;
 use branchline::sip::target::{Target, Transport};
 use branchline::wire::Message;
+use branchline::wire::authorization::Authorization;
 use branchline::wire::challenge::fields;
 use branchline::wire::message::parse;
 use md5::{Digest as _, Md5};
@@ -275,5 +277,31 @@ fn answers_tell_nothing_of_who_is_a_user() {
             all.insert(story);
         }
         assert_eq!(all.len(), 1, "{all:#?}");
+    }
+}
+
+#[test]
+fn a_name_that_is_nobodys_costs_the_same_work() {
+    let from = udp("10.0.0.9:5060").addr.ip();
+    let now = Instant::now();
+    let mut server = DigestServer::new(&mut Rng::from_number(1));
+    for (password, ha1) in [("pa", ""), ("", "0123456789abcdef0123456789abcdef")] {
+        let anna = Verifier::new("anna", "b.example", password, ha1, "");
+        let mut took = [Vec::new(), Vec::new()];
+        let credentials = answer("REGISTER", DOMAIN, "anna", "wrong", &"0".repeat(56), 1);
+        let credentials =
+            Authorization::parse(credentials.trim().strip_prefix("Authorization: ").unwrap()).unwrap();
+        // In turns, so that what slows the machine slows both.
+        for n in 0..20_000 {
+            let verifier = (n % 2 == 0).then_some(&anna);
+            let begun = Instant::now();
+            let verdict = server.judge(now, from, "REGISTER", &credentials, verifier);
+            took[n % 2].push(begun.elapsed());
+            assert_eq!(verdict, Verdict::Foreign);
+        }
+        took.iter_mut().for_each(|t| t.sort());
+        let [known, unknown] = took.map(|t| t[t.len() / 2].as_nanos() as f64);
+        // A hash less would show as a third and more.
+        assert!((0.8..1.25).contains(&(unknown / known)), "{unknown} ns beside {known} ns");
     }
 }
