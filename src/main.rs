@@ -72,6 +72,7 @@ fn run() -> Result<(), String> {
         say(settings::print(&config).trim_end());
     }
     if arguments.check {
+        config.warnings().iter().for_each(|warning| say(&format!("warning: {warning}")));
         say("the configuration is good");
     }
     if arguments.print || arguments.check { Ok(()) } else { serve(config, exposed) }
@@ -120,6 +121,9 @@ fn serve(mut config: Config, exposed: Option<String>) -> Result<(), String> {
     logging::start(config.log.level);
     if let Some(file) = exposed {
         log::warn!(file = file; "secrets stand in a file that others on this machine can read");
+    }
+    for warning in config.warnings() {
+        log::warn!("{warning}");
     }
     let mut rng = Rng::from_os().ok_or("the operating system gives no random numbers")?;
     let dir = config.state_dir.display().to_string();

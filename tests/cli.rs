@@ -85,3 +85,80 @@ fn a_damaged_outbox_is_left_for_the_gateway() {
     assert_eq!(std::fs::read(&file).unwrap(), damaged);
     std::fs::remove_dir_all(dir).unwrap();
 }
+
+#[test]
+fn check_warns_of_trust_that_has_no_effect() {
+    let file = std::env::temp_dir().join(format!("branchline-cli-{}-warning.toml", std::process::id()));
+    let trunk =
+        "[[sip.trunk]]\nid = \"pbx\"\ntype = \"ip_ip\"\npeer_uri = \"sip:10.0.0.7\"\ntrust_webhook = true\n";
+    std::fs::write(&file, trunk).unwrap();
+    let out = run(&["--check", "--config", file.to_str().unwrap()], &[]);
+    std::fs::remove_file(file).unwrap();
+    let said = text(&out.stdout);
+    assert_eq!(out.status.code(), Some(0), "{said}");
+    assert!(
+        said.contains("warning: sip.trunk pbx: trust_webhook is honoured for calls over TCP or TLS"),
+        "{said}"
+    );
+    assert!(said.contains("the configuration is good"), "{said}");
+}
+
+/// What `--check` says of a configuration and an environment that are wrong.
+fn complaint(config: &str, env: &[(&str, &str)], n: usize) -> String {
+    let file = std::env::temp_dir().join(format!("branchline-cli-{}-secrets-{n}.toml", std::process::id()));
+    std::fs::write(&file, config).unwrap();
+    let out = run(&["--check", "--config", file.to_str().unwrap()], env);
+    std::fs::remove_file(file).unwrap();
+    assert_eq!(out.status.code(), Some(1), "{config}");
+    format!("{}{}", text(&out.stdout), text(&out.stderr))
+}
+
+#[test]
+fn no_error_shows_a_secret() {
+    let trunk = "[[sip.trunk]]\nid = \"p\"\ntype = \"sip_register\"\nregistrar_uri = \"sip:x.example\"\naor = \"sip:1@x.example\"\n";
+    let places = [
+        ("[http]\n", "tokens", "http.tokens"),
+        ("[webhook]\n", "secret", "webhook.secret"),
+        ("[s3]\nsecret_key = \"k\"\n", "access_key", "s3.access_key"),
+        ("[s3]\naccess_key = \"a\"\n", "secret_key", "s3.secret_key"),
+        ("[[sip.user]]\nname = \"anna\"\n", "password", "sip.user"),
+        ("[[sip.user]]\nname = \"anna\"\n", "ha1", "sip.user"),
+        ("[[sip.user]]\nname = \"anna\"\n", "ha1_sha256", "sip.user"),
+        (trunk, "password", "sip.trunk"),
+    ];
+    let wrong = [
+        "7777123",
+        "-7777123",
+        "7777123.5",
+        "7777123-01-01",
+        "0x7777123",
+        "[[\"SECRETtoken77\"]]",
+        "[\"ok\", 7777123]",
+        "{ a = \"SECRETtoken77\" }",
+        "{ SECRETtoken77 = 1 }",
+        "\"SECRETtoken77\\u0007\"",
+        "[\"SECRETtoken77\\u0007\"]",
+        "\"SECRETtoken77",
+        "SECRETtoken77",
+        "\"SECRETtoken77\" 7777123",
+    ];
+    for (section, key, says) in places {
+        for (n, value) in wrong.iter().enumerate() {
+            let out = complaint(&format!("{section}{key} = {value}\n"), &[], n);
+            assert!(!out.contains("SECRETtoken77") && !out.contains("7777123"), "{key} = {value}: {out}");
+            // What TOML cannot read has no name yet.
+            assert!(out.contains(says) || n >= 11 || value.starts_with("7777123-"), "{key} = {value}: {out}");
+        }
+    }
+    let list = complaint("[http]\ntokens = \"SECRETtoken77\"\n", &[], 100);
+    assert!(list.contains("http.tokens: expected a list") && !list.contains("SECRET"), "{list}");
+    let short = complaint("[[sip.user]]\nname = \"anna\"\nha1 = \"SECRETtoken77\"\n", &[], 101);
+    assert!(short.contains("ha1: 32 hexadecimal digits") && !short.contains("SECRET"), "{short}");
+    for name in ["API_TOKEN", "WEBHOOK_SECRET"] {
+        let out = complaint("", &[(name, "SECRETtoken77\u{7}")], 102);
+        assert!(
+            out.contains(name) && out.contains("control characters") && !out.contains("SECRETtoken77"),
+            "{out}"
+        );
+    }
+}

@@ -104,6 +104,7 @@ fn candidates(shown: &str) -> Vec<String> {
     ]);
     out.push("\"fd00::1\"".to_owned());
     out.extend(["\"dtmf.received\"".to_owned(), "\"small\"".to_owned(), "\"off\"".to_owned()]);
+    out.push("[\"https://other.example\"]".to_owned());
     out.extend(["\"https://other.example\"".to_owned(), "\"path\"".to_owned(), "\"info\"".to_owned()]);
     out.push("\"md5_first\"".to_owned());
     out.retain(|c| c != shown);

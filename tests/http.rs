@@ -64,8 +64,9 @@ fn route_method_size_then_not_implemented() {
 #[test]
 fn absurd_heads_are_refused_and_the_gateway_lives() {
     let gw = Gateway::start(&[]);
-    let post =
-        |l: &str| gw.raw(format!("POST /v1/capacity HTTP/1.1\r\nHost: t\r\n{l}\r\n\r\nbody").as_bytes());
+    let post = |l: &str| {
+        gw.raw(format!("POST /v1/capacity HTTP/1.1\r\nHost: localhost\r\n{l}\r\n\r\nbody").as_bytes())
+    };
     for (line, status) in [
         ("Content-Length: -5", "400"),
         ("Content-Length: 4\r\nContent-Length: 4", "400"),
@@ -83,11 +84,12 @@ fn absurd_heads_are_refused_and_the_gateway_lives() {
     for length in ["18446744073709551615", "99999999999999999999"] {
         assert!(post(&format!("Content-Length: {length}")).starts_with("HTTP/1.1 405 "));
         let got = gw.raw(
-            format!("POST /v1/legs/x/tts HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\n\r\n").as_bytes(),
+            format!("POST /v1/legs/x/tts HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n")
+                .as_bytes(),
         );
         assert!(got.starts_with("HTTP/1.1 413 "), "{got}");
     }
-    let long = format!("GET /{} HTTP/1.1\r\nHost: t\r\n\r\n", "a".repeat(20_000));
+    let long = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "a".repeat(20_000));
     assert!(gw.raw(long.as_bytes()).starts_with("HTTP/1.1 431 "));
     assert!(gw.raw(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n").starts_with("HTTP/1.1 400 "));
     assert!(gw.raw(b"GET /health HTTP/2.0\r\n\r\n").starts_with("HTTP/1.1 505 "));
@@ -98,9 +100,9 @@ fn absurd_heads_are_refused_and_the_gateway_lives() {
 fn pipelined_requests_are_answered_in_order() {
     let gw = Gateway::start(&[]);
     let got = gw.raw(
-        b"POST /v1/legs/x/tts HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n\r\nabc\
-          GET /health HTTP/1.1\r\nHost: t\r\n\r\n\
-          GET /v1/nothing HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n",
+        b"POST /v1/legs/x/tts HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc\
+          GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n\
+          GET /v1/nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
     );
     let codes: Vec<&str> = got.split("HTTP/1.1 ").skip(1).map(|r| &r[..3]).collect();
     assert_eq!(codes, ["501", "200", "404"], "{got}");
@@ -112,7 +114,7 @@ fn continue_is_answered_before_the_body_comes() {
     let mut s = TcpStream::connect(gw.http()).unwrap();
     s.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     s.write_all(
-        b"POST /v1/legs/x/tts HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n",
+        b"POST /v1/legs/x/tts HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n",
     )
     .unwrap();
     let mut buf = [0u8; 25];
@@ -129,7 +131,7 @@ fn slow_and_idle_clients_are_cut_off() {
     assert!(started.elapsed() >= Duration::from_secs(4));
     // Nor does one that comes after a good one have longer: the idle time is over with its first byte.
     let started = Instant::now();
-    let two = gw.raw(b"GET /health HTTP/1.1\r\nHost: t\r\n\r\nGET /health HTTP/1.1\r\nHos");
+    let two = gw.raw(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /health HTTP/1.1\r\nHos");
     assert_eq!(two.matches("HTTP/1.1 ").count(), 1, "{two}");
     assert!((4..15).contains(&started.elapsed().as_secs()));
     assert_eq!(gw.get("/health").status, 200);
@@ -141,14 +143,14 @@ fn the_sixty_fifth_connection_is_told_so() {
     let held: Vec<TcpStream> = (0..64)
         .map(|_| {
             let mut s = TcpStream::connect(gw.http()).unwrap();
-            s.write_all(b"GET /health HTTP/1.1\r\nHost: t\r\n\r\n").unwrap();
+            s.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
             // A reply means the connection is counted.
             let mut first = [0u8; 12];
             s.read_exact(&mut first).unwrap();
             s
         })
         .collect();
-    let got = gw.raw(b"GET /health HTTP/1.1\r\nHost: t\r\n\r\n");
+    let got = gw.raw(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(got.starts_with("HTTP/1.1 503 ") && got.contains("Retry-After"), "{got}");
     drop(held);
 }
@@ -156,7 +158,7 @@ fn the_sixty_fifth_connection_is_told_so() {
 #[test]
 fn clients_outside_the_allow_list_get_403() {
     let gw = Gateway::start(&[("ALLOWED_IPS", "10.0.0.0/8")]);
-    assert!(gw.raw(b"GET /health HTTP/1.1\r\nHost: t\r\n\r\n").starts_with("HTTP/1.1 403 "));
+    assert!(gw.raw(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").starts_with("HTTP/1.1 403 "));
 }
 
 #[test]
@@ -180,8 +182,8 @@ fn spoken(gw: &Gateway, text: &str) -> (Vec<String>, bool) {
 fn connection_lines_are_one_list() {
     let gw = Gateway::start(&[]);
     let two = |version: &str, lines: &str| {
-        let request = format!("GET /health HTTP/{version}\r\nHost: t\r\n{lines}\r\n\r\n");
-        let last = "GET /v1/nothing HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
+        let request = format!("GET /health HTTP/{version}\r\nHost: localhost\r\n{lines}\r\n\r\n");
+        let last = "GET /v1/nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         spoken(&gw, &(request + last))
     };
     let both = (vec!["200".to_owned(), "404".to_owned()], true);
@@ -204,7 +206,7 @@ fn expectations_are_met_or_refused() {
     let gw = Gateway::start(&[]);
     let post = |version: &str, lines: &str, body: &str| {
         let text = format!(
-            "POST /v1/rooms HTTP/{version}\r\nHost: t\r\nConnection: close\r\nContent-Length: {}\r\n{lines}\r\n\r\n",
+            "POST /v1/rooms HTTP/{version}\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n{lines}\r\n\r\n",
             body.len()
         );
         let mut s = TcpStream::connect(gw.http()).unwrap();
@@ -237,14 +239,14 @@ fn every_answer_is_dated() {
     let gw = Gateway::start(&[("API_TOKEN", "t")]);
     let token = "Authorization: Bearer t\r\n";
     for (request, status) in [
-        ("GET /health HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n".to_owned(), "200"),
-        ("HEAD /health HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n".to_owned(), "200"),
-        ("GET /v1/legs HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n".to_owned(), "401"),
-        (format!("OPTIONS /v1/legs HTTP/1.1\r\nHost: t\r\nConnection: close\r\n{token}\r\n"), "204"),
-        (format!("PUT /v1/legs HTTP/1.1\r\nHost: t\r\nConnection: close\r\n{token}\r\n"), "405"),
-        (format!("GET /v1/legs/x HTTP/1.1\r\nHost: t\r\nConnection: close\r\n{token}\r\n"), "404"),
+        ("GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_owned(), "200"),
+        ("HEAD /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_owned(), "200"),
+        ("GET /v1/legs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_owned(), "401"),
+        (format!("OPTIONS /v1/legs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{token}\r\n"), "204"),
+        (format!("PUT /v1/legs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{token}\r\n"), "405"),
+        (format!("GET /v1/legs/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{token}\r\n"), "404"),
         ("GET /health HTTP/1.1\r\n\r\n".to_owned(), "400"),
-        ("POST /v1/legs HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(), "411"),
+        ("POST /v1/legs HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(), "411"),
         ("HEAD /health HTTP/3.1\r\n\r\n".to_owned(), "505"),
     ] {
         let got = gw.raw(request.as_bytes());

@@ -62,6 +62,24 @@ fn wrong_bodies_are_refused_with_the_field_and_what_is_allowed() {
 }
 
 #[test]
+fn no_answer_shows_a_secret_that_was_of_the_wrong_type() {
+    let gw = Gateway::start(&[]);
+    let call = |more: &str| format!("{{\"type\":\"sip\",\"uri\":\"sip:x@127.0.0.1:9\",{more}}}");
+    for wrong in ["7777123", "[\"7777123\"]", "{\"a\":7777123}", "7777123.5", "\"7777123"] {
+        for (path, body) in [
+            ("/v1/sip/trunks", REGISTER.replace("\"hunter2\"", wrong)),
+            ("/v1/legs", call(&format!("\"webhook_secret\":{wrong}"))),
+            ("/v1/legs", call(&format!("\"auth\":{{\"username\":\"u\",\"password\":{wrong}}}"))),
+            ("/v1/rooms", format!("{{\"webhook_secret\":{wrong}}}")),
+        ] {
+            let reply = gw.post(path, &body);
+            let said = String::from_utf8_lossy(&reply.body).into_owned();
+            assert!(reply.status == 400 && !said.contains("7777123"), "{path} {body}: {said}");
+        }
+    }
+}
+
+#[test]
 fn trunks_survive_a_restart() {
     let mut gw = Gateway::start(&[]);
     let added = gw.post("/v1/sip/trunks", REGISTER);

@@ -61,8 +61,8 @@ impl Upload {
         let settings = S3 {
             bucket: "branch".to_owned(),
             endpoint: to.url.clone(),
-            access_key: "AK".to_owned(),
-            secret_key: "secret".to_owned(),
+            access_key: "AK".into(),
+            secret_key: "secret".into(),
             ..S3::default()
         };
         let place = Arc::new(settings.place(&Wish::default()).unwrap());
@@ -413,4 +413,44 @@ fn what_is_refused_for_good_is_told_and_what_waits_shows_until_when() {
     // A wait counts for ten minutes at most.
     assert!((590..=600).contains(&(next - now)), "{} s", next - now);
     assert_eq!(busy.asked(), ["PUT"]);
+}
+
+#[test]
+fn keys_of_the_gateway_are_not_shown_to_a_server_that_a_client_names() {
+    let (foreign, own) =
+        (Server::start(|r| said(200, &plain(r), "")), Server::start(|r| said(200, &plain(r), "")));
+    let settings = format!("[s3]\nbucket = \"bkt\"\nendpoint = \"{}\"\nwait_s = 10\n", own.url);
+    let keys = [
+        ("AWS_ACCESS_KEY_ID", "AKIAOPERATOR"),
+        ("AWS_SECRET_ACCESS_KEY", "operatorsecret"),
+        ("AWS_SESSION_TOKEN", "OPERATOR-SESSION-TOKEN"),
+    ];
+    let gw = Gateway::start_configured(&settings, &keys);
+    let c = Caller::call(&gw);
+    let at = format!("/v1/legs/{}/record", c.leg);
+    for body in [
+        json!({"storage": "s3", "s3_endpoint": foreign.url, "s3_bucket": "evil"}),
+        json!({"storage": "s3", "s3_endpoint": foreign.url, "s3_access_key": "", "s3_secret_key": ""}),
+    ] {
+        let refused = gw.post(&at, &body.to_string());
+        assert_eq!(refused.status, 400, "{refused:?}");
+        assert!(refused.error().contains("s3_access_key and s3_secret_key are needed"), "{refused:?}");
+    }
+    // With keys of the client those are sent, and nothing of ours.
+    record(&gw, &c, &foreign);
+    // The configured server is the operator's choice, also where the request names it.
+    let body = json!({"storage": "s3", "s3_endpoint": format!("{}/", own.url)});
+    assert_eq!(gw.post(&at, &body.to_string()).status, 200);
+    c.rtp.send_to(&packet(0, 1, 9, true), c.media).unwrap();
+    gw.delete(&at);
+    let shown = |server: &Server| server.all().iter().filter(|s| s.head.contains("OPERATOR")).count();
+    assert_eq!((foreign.asked().len(), shown(&foreign)), (1, 0));
+    assert_eq!((own.asked().len(), shown(&own)), (1, 1));
+
+    // What an earlier version has taken is not sent either.
+    let mut old = Upload::of(500, &foreign);
+    let place = branchline::config::Place { trusted: false, ..(*old.task.job.place).clone() };
+    old.task.job.place = Arc::new(place);
+    assert!(matches!(old.go(), Err(Fault::Never(_))));
+    assert_eq!(foreign.asked().len(), 1);
 }

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use subtle::{Choice, ConstantTimeEq as _};
 
+use crate::base::secret::Secret;
+
 /// True when `peer` may connect: the list is empty or holds it.
 #[must_use]
 pub fn allowed(peer: IpAddr, allow_list: &[IpNet]) -> bool {
@@ -15,13 +17,14 @@ pub fn allowed(peer: IpAddr, allow_list: &[IpNet]) -> bool {
 /// True when the header carries one of the tokens, or none is configured. Takes the same time for
 /// every token of the right length.
 #[must_use]
-pub fn authorized(authorization: Option<&str>, tokens: &[String]) -> bool {
+pub fn authorized(authorization: Option<&str>, tokens: &[Secret]) -> bool {
     if tokens.is_empty() {
         return true;
     }
     let Some((scheme, given)) = authorization.and_then(|v| v.split_once(' ')) else { return false };
     let given = given.trim();
-    let any = tokens.iter().fold(Choice::from(0), |any, t| any | t.as_bytes().ct_eq(given.as_bytes()));
+    let any =
+        tokens.iter().fold(Choice::from(0), |any, t| any | t.reveal().as_bytes().ct_eq(given.as_bytes()));
     scheme.eq_ignore_ascii_case("bearer") && any.into()
 }
 
@@ -31,7 +34,7 @@ mod tests {
 
     #[test]
     fn tokens_must_match_whole() {
-        let t = ["alpha".to_owned(), "beta".to_owned()];
+        let t = ["alpha".into(), "beta".into()];
         assert!(authorized(Some("Bearer beta"), &t));
         assert!(authorized(Some("bearer  alpha "), &t));
         for wrong in [None, Some(""), Some("Bearer"), Some("Bearer alph"), Some("Basic alpha"), Some("alpha")]

@@ -1,4 +1,4 @@
-//! From a judged head to a reply, in one order of checks: token, route, method, size, 501, then the verb's own.
+//! From a judged head to a reply, in one order of checks: origin, token, route, method, size, 501, then the verb's own.
 
 use std::rc::Rc;
 
@@ -9,9 +9,10 @@ use super::head::Head;
 use super::reply::Reply;
 use super::routes::{self, Op, Route, Scope};
 use super::select::Conditions;
-use super::{keeping, legs, listening, metrics, openapi, playback, rooms, system, trunks};
+use super::{keeping, legs, listening, metrics, openapi, origin, playback, rooms, system, trunks};
 use crate::config::Config;
 use crate::gateway::playback::Owner;
+use crate::io::process;
 use crate::io::shell::Shell;
 
 /// What every request is answered from.
@@ -36,6 +37,13 @@ pub struct Admitted<'h> {
 pub fn admit<'h>(app: &App, head: &'h Head) -> Result<Admitted<'h>, Reply> {
     let fail = |e: &ApiError| Err(Reply::error(&app.instance_id, e));
     let candidates: Vec<_> = routes::at(&head.path).collect();
+    let watched = candidates.iter().any(|(r, _)| matches!(r.op, Op::Health));
+    if !watched && let Err(e) = origin::judge(head, &app.config.http, process::host_name) {
+        return fail(&e);
+    }
+    if origin::is_preflight(head, &app.config.http) {
+        return Err(Reply::empty());
+    }
     let open = candidates.iter().any(|(r, _)| r.open);
     if !open && !authorized(head.authorization.as_deref(), &app.config.http.tokens) {
         return fail(&ApiError::Unauthorized);
@@ -129,11 +137,13 @@ async fn carry_out(app: &App, admitted: &Admitted<'_>, body: &[u8]) -> Result<Re
 /// CORS headers, only for origins that the operator listed.
 pub fn cors(app: &App, head: &Head, reply: &mut Reply) {
     let Some(origin) = &head.origin else { return };
-    if app.config.http.cors_origins.iter().any(|o| o == origin) {
+    if origin::is_listed(origin, &app.config.http) {
         reply.headers.push(("Access-Control-Allow-Origin", origin.clone()));
         reply.headers.push(("Vary", "Origin".to_owned()));
         reply.headers.push(("Access-Control-Allow-Headers", "Content-Type, Authorization".to_owned()));
-        reply.headers.push(("Access-Control-Allow-Methods", "GET, POST, PATCH, DELETE, OPTIONS".to_owned()));
+        reply
+            .headers
+            .push(("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE, OPTIONS".to_owned()));
     }
 }
 

@@ -15,6 +15,15 @@ pub enum ApiError {
     /// The client's address is not in the allow-list.
     #[error("this address is not in http.allowed_ips")]
     Forbidden,
+    /// A web page of another origin has a browser ask.
+    #[error("a web page of another origin may not use the API: list its origin in http.cors_origins")]
+    CrossOrigin,
+    /// Without tokens, a name in `Host` that any web page's server could have.
+    #[error(
+        "Host {0} is not a name of this gateway: without http.tokens an address, localhost, the machine's own name or \
+         one of http.hosts is expected"
+    )]
+    Misdirected(String),
     /// No such route, leg, room, playback or recording.
     #[error("{0}")]
     NotFound(String),
@@ -57,7 +66,7 @@ impl ApiError {
         match self {
             Self::BadRequest(_) => 400,
             Self::Unauthorized => 401,
-            Self::Forbidden => 403,
+            Self::Forbidden | Self::CrossOrigin => 403,
             Self::NotFound(_) => 404,
             Self::MethodNotAllowed(_) => 405,
             Self::BodyTimeout => 408,
@@ -65,6 +74,7 @@ impl ApiError {
             Self::PreconditionFailed => 412,
             Self::TooLarge => 413,
             Self::NoSuchPart(_) => 416,
+            Self::Misdirected(_) => 421,
             Self::Internal(_) => 500,
             Self::NotImplemented(_) => 501,
             Self::Unavailable(_) => 503,

@@ -25,8 +25,14 @@ pub struct Head {
     pub expects_continue: bool,
     /// `Authorization`.
     pub authorization: Option<String>,
+    /// Name or address, and port, that the request is for; `None`: an HTTP/1.0 client did not say.
+    pub host: Option<String>,
     /// `Origin`.
     pub origin: Option<String>,
+    /// `Sec-Fetch-Site`: how a browser sees the page that asks.
+    pub fetch_site: Option<String>,
+    /// It has `Access-Control-Request-Method`.
+    pub preflight: bool,
     /// `If-Match`, `If-None-Match`, `If-Range` and `Range`.
     pub conditions: Box<Conditions>,
 }
@@ -68,13 +74,20 @@ type Refusal = (u16, &'static str);
 fn good(request: &httparse::Request<'_, '_>) -> Result<Head, Refusal> {
     let version = request.version.unwrap_or(0);
     let method = request.method.unwrap_or_default();
-    let (path, query) = split_target(request.path.unwrap_or_default())?;
+    let target = request.path.unwrap_or_default();
+    let (path, query) = split_target(target)?;
     not_encoded(version, list(request, "transfer-encoding").as_deref())?;
     // More than one is wrong in every version, none in HTTP/1.1 only (RFC 9112 §3.2).
-    match one(request, "host", "there may be one Host field only")? {
+    let host = one(request, "host", "there may be one Host field only")?;
+    // In a target in absolute form it counts instead of the field (RFC 9112 §3.2.2).
+    let named = authority(target);
+    match host {
         None if version == 1 => return Err((400, "an HTTP/1.1 request needs one Host header")),
         Some(host) if !is_host(host) => return Err((400, "Host is not a name or address and a port")),
         _ => {}
+    }
+    if named.is_some_and(|named| !is_host(named)) {
+        return Err((400, "the request target names no host"));
     }
     let connection = list(request, "connection").unwrap_or_default();
     let says = |word: &str| members(&connection).any(|t| t.eq_ignore_ascii_case(word));
@@ -89,7 +102,10 @@ fn good(request: &httparse::Request<'_, '_>) -> Result<Head, Refusal> {
         // Whoever sends no content need not wait, and HTTP/1.0 knows no expectations (RFC 9110 §10.1.1).
         expects_continue: version == 1 && expects(list(request, "expect").as_deref())? && body_len > 0,
         authorization: once("authorization", "there may be one Authorization field only")?,
+        host: named.or(host).map(str::to_owned),
         origin: once("origin", "there may be one Origin field only")?,
+        fetch_site: list(request, "sec-fetch-site"),
+        preflight: lines(request, "access-control-request-method").next().is_some(),
         conditions: Box::new(conditions(request, method == "GET")),
     })
 }
@@ -184,6 +200,13 @@ fn body_len(value: Option<&str>) -> Result<u64, Refusal> {
         return Err((400, "Content-Length is not a number of bytes"));
     }
     Ok(value.parse().unwrap_or(u64::MAX))
+}
+
+/// Host and port of a request target in absolute form.
+fn authority(target: &str) -> Option<&str> {
+    let (scheme, rest) = target.split_once("://")?;
+    let http = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
+    http.then(|| rest.split(['/', '?', '#']).next().unwrap_or_default())
 }
 
 fn split_target(target: &str) -> Result<(Vec<String>, Option<String>), Refusal> {

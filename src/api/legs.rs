@@ -8,6 +8,7 @@ use super::listening::parameters;
 use super::patterns;
 use super::reply::Reply;
 use super::requests::{Auth, CreateLeg, DeleteLeg, SendDtmf, Transfer};
+use crate::base::secret::Secret;
 use crate::codec::KNOWN;
 use crate::gateway::GatewayError;
 use crate::gateway::call_in::codecs_by_name;
@@ -98,7 +99,8 @@ fn originate(app: &App, body: CreateLeg) -> Result<Originate, ApiError> {
 
 /// Credentials without a password are none.
 fn credentials(auth: Auth) -> Result<Option<Credentials>, ApiError> {
-    let (username, password) = (auth.username.unwrap_or_default(), auth.password.unwrap_or_default());
+    let username = auth.username.unwrap_or_default();
+    let password = auth.password.unwrap_or_default().into_revealed();
     patterns::AUTH_USER.check("auth.username", &username)?;
     patterns::AUTH_PASSWORD.check("auth.password", &password)?;
     Ok((!password.is_empty()).then_some(Credentials { username, password }))
@@ -133,10 +135,10 @@ fn codecs(app: &App, names: Vec<String>) -> Result<Vec<crate::codec::Codec>, Api
 }
 
 /// A webhook of a leg or room; a secret without URL means nothing.
-pub(super) fn hook(url: Option<String>, secret: Option<String>) -> Result<Option<Hook>, ApiError> {
+pub(super) fn hook(url: Option<String>, secret: Option<Secret>) -> Result<Option<Hook>, ApiError> {
     let Some(url) = url.filter(|u| !u.is_empty()) else { return Ok(None) };
     patterns::HOOK_URL.check("webhook_url", &url)?;
-    Ok(Some(Hook { url, secret: secret.filter(|s| !s.is_empty()) }))
+    Ok(Some(Hook { url, secret: secret.filter(|s| !s.is_empty()).map(Secret::into_revealed) }))
 }
 
 /// `DELETE /legs/{id}`.

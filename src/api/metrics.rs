@@ -46,6 +46,8 @@ pub fn metrics(app: &App) -> Reply {
     m.one("branchline_sip_rate_limited_total", "counter", help, n.rate_limited);
     let help = "Requests with a wrong name or password.";
     m.one("branchline_sip_wrong_passwords_total", "counter", help, n.wrong_passwords);
+    let help = "Requests whose password was not looked at, since too many were wrong.";
+    m.one("branchline_sip_guesses_refused_total", "counter", help, n.guesses_refused);
     m.one("branchline_sip_failovers_total", "counter", "Calls that went on to another server.", n.failovers);
     media_of_calls(&mut m, &n);
     signalling(&mut m, &n);

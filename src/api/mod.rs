@@ -12,6 +12,7 @@ pub mod legs;
 pub mod listening;
 pub mod metrics;
 pub mod openapi;
+pub mod origin;
 pub mod patterns;
 pub mod playback;
 pub mod reply;

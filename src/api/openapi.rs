@@ -55,6 +55,20 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
         if !route.open {
             common(&mut responses, 401, "A token is configured and was not sent", generator);
         }
+        if !matches!(route.op, Op::Health) {
+            common(
+                &mut responses,
+                403,
+                "A web page of an origin that is not in http.cors_origins",
+                generator,
+            );
+            common(
+                &mut responses,
+                421,
+                "Without tokens, a name in Host that is not in http.hosts",
+                generator,
+            );
+        }
     }
     let mut op =
         json!({ "operationId": operation_id(route), "summary": route.summary, "responses": responses });

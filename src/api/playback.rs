@@ -122,7 +122,8 @@ fn place(app: &App, body: &Record) -> Result<Option<Arc<Place>>, ApiError> {
     let text = |s: &Option<String>| s.clone().unwrap_or_default();
     let fields = [&body.s3_bucket, &body.s3_region, &body.s3_endpoint, &body.s3_prefix];
     let [bucket, region, endpoint, prefix] = fields.map(text);
-    let [access_key, secret_key] = [&body.s3_access_key, &body.s3_secret_key].map(text);
+    let [access_key, secret_key] = [&body.s3_access_key, &body.s3_secret_key]
+        .map(|s| s.as_ref().map(|s| s.reveal().to_owned()).unwrap_or_default());
     match body.storage.as_deref().unwrap_or("") {
         "" | "file" if access_key.is_empty() == secret_key.is_empty() => Ok(None),
         "" | "file" => Err(ApiError::BadRequest("s3_access_key and s3_secret_key go together".to_owned())),

@@ -88,6 +88,8 @@ impl Reply {
             ApiError::Unavailable(_) => reply.headers.push(("Retry-After", "5".to_owned())),
             ApiError::BadRequest(_)
             | ApiError::Forbidden
+            | ApiError::CrossOrigin
+            | ApiError::Misdirected(_)
             | ApiError::NotFound(_)
             | ApiError::BodyTimeout
             | ApiError::PreconditionFailed

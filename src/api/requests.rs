@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::patterns;
+use crate::base::secret::Secret;
 use crate::dsp::tone::TONES;
 
 /// `POST /v1/legs`.
@@ -53,7 +54,8 @@ pub struct CreateLeg {
     #[schemars(regex(pattern = patterns::HOOK_URL.text))]
     pub webhook_url: Option<String>,
     /// Secret that signs them.
-    pub webhook_secret: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub webhook_secret: Option<Secret>,
     /// Takes digits that others of its room send.
     pub accept_dtmf: Option<bool>,
 }
@@ -103,8 +105,8 @@ pub struct Auth {
     #[schemars(regex(pattern = patterns::AUTH_USER.text))]
     pub username: Option<String>,
     /// Password; without one there are no credentials.
-    #[schemars(regex(pattern = patterns::AUTH_PASSWORD.text))]
-    pub password: Option<String>,
+    #[schemars(with = "Option<String>", regex(pattern = patterns::AUTH_PASSWORD.text))]
+    pub password: Option<Secret>,
 }
 
 impl std::fmt::Debug for Auth {
@@ -198,10 +200,10 @@ pub struct Record {
     pub s3_prefix: Option<String>,
     /// S3 access key; goes with `s3_secret_key`.
     #[schemars(skip)]
-    pub s3_access_key: Option<String>,
+    pub s3_access_key: Option<Secret>,
     /// S3 secret key; goes with `s3_access_key`.
     #[schemars(skip)]
-    pub s3_secret_key: Option<String>,
+    pub s3_secret_key: Option<Secret>,
 }
 
 /// `POST /v1/rooms`.
@@ -218,7 +220,8 @@ pub struct CreateRoom {
     #[schemars(regex(pattern = patterns::HOOK_URL.text))]
     pub webhook_url: Option<String>,
     /// Secret that signs them.
-    pub webhook_secret: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub webhook_secret: Option<Secret>,
 }
 
 /// `POST /v1/rooms/{id}/legs`.

@@ -9,6 +9,7 @@ use super::error::ApiError;
 use super::patterns;
 use super::reply::Reply;
 use super::requests::object;
+use crate::base::secret::Secret;
 use crate::config::{DtmfMode, Srtp, TrunkFields};
 use crate::gateway::Gateway;
 use crate::gateway::registrar::BindingView;
@@ -68,8 +69,8 @@ pub struct SipRegister {
     #[schemars(with = "String", regex(pattern = patterns::AOR.text))]
     pub aor: Option<String>,
     /// Password for challenges.
-    #[schemars(regex(pattern = patterns::AUTH_PASSWORD.text))]
-    pub password: Option<String>,
+    #[schemars(with = "Option<String>", regex(pattern = patterns::AUTH_PASSWORD.text))]
+    pub password: Option<Secret>,
     /// Name for challenges; else the user of `aor`.
     #[schemars(regex(pattern = patterns::AUTH_USER.text))]
     pub username: Option<String>,

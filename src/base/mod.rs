@@ -8,5 +8,6 @@ pub mod net;
 pub mod pool;
 pub mod queue;
 pub mod rng;
+pub mod secret;
 pub mod source;
 pub mod time;

@@ -68,7 +68,6 @@ fn apply_env(config: &mut Config, env: &[(String, String)], faults: &mut Vec<Fau
         let present = |name: &&str| env.iter().find(|(k, v)| k == name && !v.is_empty());
         let Some((name, value)) = s.env.iter().find_map(present) else { continue };
         if let Err(what) = (s.set)(config, &Raw::Text(value.clone())) {
-            let what = if s.secret { "the value is not usable (not shown)".to_owned() } else { what };
             faults.push(Fault { place: name.clone(), what });
         }
     }

@@ -7,12 +7,14 @@ pub mod s3;
 pub mod settings;
 pub mod trunk;
 pub mod value;
+mod warnings;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use crate::base::secret::Secret;
 use crate::codec::Codec;
 
 pub use crate::wire::crypto::Srtp;
@@ -67,13 +69,15 @@ pub struct Http {
     /// Address the API listens on; port 0 takes a free one.
     pub listen: SocketAddr,
     /// Bearer tokens; any one of them opens the API. Empty: no token needed.
-    pub tokens: Vec<String>,
+    pub tokens: Vec<Secret>,
     /// Client networks that may connect; empty: all.
     pub allowed_ips: Vec<IpNet>,
     /// The operator trusts the LAN: listening beyond loopback without token or allow-list is meant.
     pub trust_lan: bool,
-    /// Web origins that may call the API from a browser; empty: no CORS headers.
+    /// Web origins that may call the API from a browser; empty: none but the API's own.
     pub cors_origins: Vec<String>,
+    /// Names in `Host` that are answered without tokens, beside addresses, `localhost` and the machine's own name.
+    pub hosts: Vec<String>,
 }
 
 /// SIP.
@@ -231,7 +235,7 @@ pub struct Webhook {
     /// Where events go that have no webhook of their own; empty: nowhere.
     pub url: String,
     /// Signing secret; empty: not signed.
-    pub secret: String,
+    pub secret: Secret,
 }
 
 /// Safety of what API clients name.
@@ -290,6 +294,7 @@ impl Default for Config {
                 allowed_ips: Vec::new(),
                 trust_lan: false,
                 cors_origins: Vec::new(),
+                hosts: Vec::new(),
             },
             sip: Sip {
                 bind_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -337,7 +342,7 @@ impl Default for Config {
             outbox: Outbox { max_mb: 64, keep_h: 96 },
             recording: Recording { dir: String::new(), min_free_mb: 32, keep_days: 0, max_mb: 0 },
             s3: S3::default(),
-            webhook: Webhook { url: String::new(), secret: String::new() },
+            webhook: Webhook { url: String::new(), secret: Secret::default() },
             security: Security { url_allow: Vec::new() },
             events: Events { dtmf_type: DTMF_TYPES[0].to_owned(), speaking: true },
             log: Log { level: log::LevelFilter::Info },
@@ -405,6 +410,7 @@ impl Config {
         if let Some(name) = twice(self.sip.users.iter().map(|u| u.name.as_str()).collect()) {
             out.push(format!("two of [[sip.user]] have the name \"{name}\""));
         }
+        out.extend(self.users_at_odds());
         if self.s3.access_key.is_empty()
             != (self.s3.secret_key.is_empty() && self.s3.secret_key_file.is_empty())
         {

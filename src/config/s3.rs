@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::is_of_site;
+use crate::base::secret::Secret;
 use crate::wire::uri::{Host, host_port_of};
 
 /// Longest prefix, bytes; with the name of a file it stays below the 1,024 that S3 allows a key.
@@ -44,9 +45,9 @@ pub struct S3 {
     /// What keys begin with.
     pub prefix: String,
     /// Access key; empty: the usual places are searched.
-    pub access_key: String,
+    pub access_key: Secret,
     /// Its secret.
-    pub secret_key: String,
+    pub secret_key: Secret,
     /// File that holds the secret.
     pub secret_key_file: String,
     /// How buckets are named.
@@ -66,8 +67,8 @@ impl Default for S3 {
             region: REGION.to_owned(),
             endpoint: String::new(),
             prefix: String::new(),
-            access_key: String::new(),
-            secret_key: String::new(),
+            access_key: Secret::default(),
+            secret_key: Secret::default(),
             secret_key_file: String::new(),
             style: Style::Auto,
             allow_http: false,
@@ -111,6 +112,10 @@ pub struct Place {
     pub trusted: bool,
 }
 
+/// The error of a request that names a server and no keys for it.
+const KEYS_NEEDED: &str = "s3_endpoint: s3_access_key and s3_secret_key are needed for this server: those of the \
+                           gateway go to the configured endpoint and, over https, to Amazon's S3 only";
+
 impl fmt::Debug for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "s3://{}/{} at {}", self.bucket, self.prefix, self.endpoint)
@@ -122,6 +127,12 @@ impl Place {
     #[must_use]
     pub fn key(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
+    }
+
+    /// True where the keys of this gateway may be shown: at the server that the operator named, and at Amazon's own.
+    #[must_use]
+    pub fn may_use_own_keys(&self) -> bool {
+        self.trusted || is_amazon(&self.endpoint)
     }
 
     /// The location of a file, as it is told.
@@ -153,7 +164,7 @@ impl S3 {
             endpoint: or(wish.endpoint, &self.endpoint),
             prefix: or(wish.prefix, &self.prefix),
             keys,
-            trusted: wish.endpoint.is_empty(),
+            trusted: wish.endpoint.is_empty() || is_same_server(wish.endpoint, &self.endpoint),
         };
         if place.bucket.is_empty() {
             return Err("S3 is not configured: s3_bucket is needed, or s3.bucket (S3_BUCKET)".to_owned());
@@ -162,6 +173,9 @@ impl S3 {
         region(&place.region).map_err(|e| format!("s3_region: {e}"))?;
         prefix(&place.prefix).map_err(|e| format!("s3_prefix: {e}"))?;
         endpoint(&place.endpoint).map_err(|e| format!("s3_endpoint: {e}"))?;
+        if place.keys.is_none() && !place.may_use_own_keys() {
+            return Err(KEYS_NEEDED.to_owned());
+        }
         if !self.allow_http && is_open_to_the_public(&place.endpoint) {
             return Err(
                 "s3_endpoint: http:// to a public address is refused (s3.allow_http): https:// is allowed"
@@ -181,6 +195,44 @@ impl S3 {
             Style::Auto => !place.endpoint.is_empty() || place.bucket.contains('.'),
         }
     }
+}
+
+/// True for two ways to write one server: scheme and host in any case, a usual port, a slash at the end.
+fn is_same_server(a: &str, b: &str) -> bool {
+    let plain = |url: &str| {
+        let url = url.trim_end_matches('/').to_ascii_lowercase();
+        let usual = if url.starts_with("https:") { ":443" } else { ":80" };
+        url.strip_suffix(usual).map_or_else(|| url.clone(), str::to_owned)
+    };
+    plain(a) == plain(b)
+}
+
+/// True for the servers of Amazon's S3 over https, as `https://s3.eu-west-1.amazonaws.com`. Other names under
+/// `amazonaws.com` belong to its customers.
+fn is_amazon(endpoint: &str) -> bool {
+    let lower = endpoint.to_ascii_lowercase();
+    let Some(rest) = lower.strip_prefix("https://").map(|r| r.trim_end_matches('/')) else { return false };
+    let host = rest.strip_suffix(":443").unwrap_or(rest);
+    let within = host.strip_suffix(".amazonaws.com").or_else(|| host.strip_suffix(".amazonaws.com.cn"));
+    let mut labels = within.unwrap_or_default().split('.');
+    let service = labels.next().unwrap_or_default();
+    let is_region = |label: &str| {
+        let words: Vec<&str> = label.split('-').collect();
+        let (number, names) = words.split_last().map_or(("", [].as_slice()), |(n, rest)| (*n, rest));
+        names.len() >= 2
+            && names.iter().all(|w| w.len() >= 2 && w.bytes().all(|b| b.is_ascii_lowercase()))
+            && number.len() == 1
+            && number.bytes().all(|b| b.is_ascii_digit())
+    };
+    let is_s3 = matches!(service, "s3" | "s3-fips" | "s3-accelerate")
+        || service.strip_prefix("s3-").is_some_and(is_region);
+    let rest: Vec<&str> = labels.collect();
+    is_s3
+        && match rest.as_slice() {
+            [] | ["dualstack"] => true,
+            [region] | ["dualstack", region] => is_region(region),
+            _ => false,
+        }
 }
 
 /// True for plain HTTP to an address that is not of this site. Names are judged when they are looked up.
@@ -284,6 +336,47 @@ mod tests {
         }
     }
 
+    fn with_keys(endpoint: &str) -> Wish<'_> {
+        Wish { endpoint, access_key: "A", secret_key: "S", ..Wish::default() }
+    }
+
+    #[test]
+    fn keys_of_ours_go_to_the_configured_server_and_to_amazon_only() {
+        let named = |endpoint| s3().place(&Wish { endpoint, ..Wish::default() });
+        for same in ["http://10.0.0.9:9000", "http://10.0.0.9:9000/"] {
+            assert!(named(same).unwrap().trusted, "{same}");
+        }
+        for amazon in [
+            "https://s3.amazonaws.com",
+            "https://S3.eu-west-1.amazonaws.com/",
+            "https://s3-us-gov-west-1.amazonaws.com:443",
+            "https://s3.dualstack.us-east-1.amazonaws.com",
+            "https://s3.cn-north-1.amazonaws.com.cn",
+        ] {
+            let place = named(amazon).unwrap();
+            assert!(!place.trusted && place.may_use_own_keys(), "{amazon}");
+        }
+        for foreign in [
+            "http://10.0.0.9",
+            "http://10.0.0.8:9000",
+            "https://10.0.0.9:9000",
+            "http://s3.eu-west-1.amazonaws.com",
+            "https://s3.eu-west-1.amazonaws.com:8443",
+            "https://s3.amazonaws.com.evil.example",
+            "https://evils3.amazonaws.com",
+            "https://s3-evil.amazonaws.com",
+            "https://s3.evil-123.elb.amazonaws.com",
+            "https://abc.execute-api.us-east-1.amazonaws.com",
+            "https://ec2-192-0-2-1.compute-1.amazonaws.com",
+        ] {
+            let error = named(foreign).unwrap_err();
+            assert!(error.contains("s3_access_key and s3_secret_key are needed"), "{foreign}: {error}");
+            assert!(!is_amazon(foreign), "{foreign}");
+        }
+        let keyed = s3().place(&with_keys("http://10.0.0.8:9000")).unwrap();
+        assert!(keyed.keys.is_some() && !keyed.may_use_own_keys());
+    }
+
     #[test]
     fn each_field_of_a_request_overrides_its_setting() {
         let place = s3().place(&Wish::default()).unwrap();
@@ -300,8 +393,8 @@ mod tests {
         assert_eq!((&*place.bucket, &*place.region, &*place.prefix), ("other", "eu-west-1", "calls/"));
         assert_eq!(place.keys, Some(("A".to_owned(), "S".to_owned())));
         assert!(!format!("{place:?}").contains('S'), "no secret is shown");
-        let own = s3().place(&Wish { endpoint: "https://s3.example", ..Wish::default() }).unwrap();
-        assert!(!own.trusted);
+        let own = s3().place(&with_keys("https://s3.example")).unwrap();
+        assert!(!own.trusted && !own.may_use_own_keys());
     }
 
     #[test]
@@ -318,7 +411,7 @@ mod tests {
         let long = "x".repeat(2000);
         let bucket = |bucket| Wish { bucket, ..Wish::default() };
         let prefix = |prefix| Wish { prefix, ..Wish::default() };
-        let endpoint = |endpoint| Wish { endpoint, ..Wish::default() };
+        let endpoint = with_keys;
         for (wish, part) in [
             (Wish { access_key: "A", ..Wish::default() }, "go together"),
             (Wish { secret_key: "S", ..Wish::default() }, "go together"),

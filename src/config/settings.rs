@@ -9,32 +9,26 @@ pub struct Setting {
     pub key: &'static str,
     /// Environment variables that set it, the first that is present and not empty wins.
     pub env: &'static [&'static str],
-    /// True for values that are never printed.
-    pub secret: bool,
     /// Reads a value into the configuration, or says what was expected.
     pub set: fn(&mut Config, &Raw) -> Result<(), String>,
-    /// The value in force, as TOML.
+    /// The value in force, as TOML; of secrets, whether there are any.
     pub show: fn(&Config) -> String,
 }
 
 macro_rules! setting {
     ($key:literal, [$($env:literal),*], $($field:ident).+) => {
-        setting!(@ $key, [$($env),*], false, $($field).+, |_| Ok(()))
+        setting!(@ $key, [$($env),*], $($field).+, |_| Ok(()))
     };
     ($key:literal, [$($env:literal),*], $($field:ident).+, in $check:expr) => {
-        setting!(@ $key, [$($env),*], false, $($field).+, $check)
+        setting!(@ $key, [$($env),*], $($field).+, $check)
     };
     ($key:literal, [$($env:literal),*], $($field:ident).+, $range:expr) => {
-        setting!(@ $key, [$($env),*], false, $($field).+, |v| in_range(v, &$range))
+        setting!(@ $key, [$($env),*], $($field).+, |v| in_range(v, &$range))
     };
-    (secret $key:literal, [$($env:literal),*], $($field:ident).+) => {
-        setting!(@ $key, [$($env),*], true, $($field).+, |_| Ok(()))
-    };
-    (@ $key:literal, [$($env:literal),*], $secret:literal, $($field:ident).+, $check:expr) => {
+    (@ $key:literal, [$($env:literal),*], $($field:ident).+, $check:expr) => {
         Setting {
             key: $key,
             env: &[$($env),*],
-            secret: $secret,
             set: |c, raw| {
                 let mut read = c.$($field).+.clone();
                 assign(&mut read, raw)?;
@@ -69,6 +63,18 @@ fn domain(name: &str) -> Result<(), String> {
         .filter(|(_, port)| port.is_none())
         .map(|_| ())
         .ok_or(format!("\"{name}\" is not a domain, as \"branch.example\" or \"192.168.1.10\""))
+}
+
+/// As browsers write it, or it would never be found (RFC 6454 §6.2).
+fn origin(text: &str) -> Result<(), String> {
+    let plain =
+        |at: &str| !at.is_empty() && at.bytes().all(|b| b.is_ascii_graphic() && !b"/?#@*,".contains(&b));
+    if text == "null" || text.split_once("://").is_some_and(|(scheme, at)| !scheme.is_empty() && plain(at)) {
+        return Ok(());
+    }
+    Err(format!(
+        "\"{text}\" is not an origin, as \"https://panel.example\" or \"http://10.0.0.7:3000\", without a path"
+    ))
 }
 
 fn realm(name: &str) -> Result<(), String> {
@@ -119,10 +125,11 @@ pub static SETTINGS: &[Setting] = &[
     setting!("state_dir", ["STATE_DIR", "STATE_DIRECTORY"], state_dir),
     setting!("instance_id", ["INSTANCE_ID"], instance_id),
     setting!("http.listen", ["HTTP_ADDR"], http.listen),
-    setting!(secret "http.tokens", ["API_TOKEN"], http.tokens),
+    setting!("http.tokens", ["API_TOKEN"], http.tokens),
     setting!("http.allowed_ips", ["ALLOWED_IPS"], http.allowed_ips),
     setting!("http.trust_lan", ["TRUST_LAN"], http.trust_lan),
-    setting!("http.cors_origins", [], http.cors_origins),
+    setting!("http.cors_origins", [], http.cors_origins, in |v: &Vec<String>| v.iter().try_for_each(|o| origin(o))),
+    setting!("http.hosts", ["HTTP_HOSTS"], http.hosts, in |v: &Vec<String>| v.iter().try_for_each(|d| domain(d))),
     setting!("sip.bind_ip", ["SIP_BIND_IP"], sip.bind_ip),
     setting!("sip.bind_ip6", ["SIP_BIND_IPV6"], sip.bind_ip6),
     setting!("sip.listen_ip", ["SIP_LISTEN_IP"], sip.listen_ip),
@@ -170,14 +177,14 @@ pub static SETTINGS: &[Setting] = &[
     setting!("s3.endpoint", ["S3_ENDPOINT"], s3.endpoint, in |v: &String| s3::endpoint(v)),
     setting!("s3.prefix", ["S3_PREFIX"], s3.prefix, in |v: &String| s3::prefix(v)),
     setting!("s3.access_key", [], s3.access_key),
-    setting!(secret "s3.secret_key", [], s3.secret_key),
+    setting!("s3.secret_key", [], s3.secret_key),
     setting!("s3.secret_key_file", [], s3.secret_key_file),
     setting!("s3.style", [], s3.style),
     setting!("s3.allow_http", ["S3_ALLOW_INSECURE_ENDPOINT"], s3.allow_http),
     setting!("s3.wait_s", [], s3.wait_s, 0..=30),
     setting!("s3.max_kbit_s", [], s3.max_kbit_s, 0..=10_000_000),
     setting!("webhook.url", ["WEBHOOK_URL"], webhook.url, in |v: &String| hook_url(v)),
-    setting!(secret "webhook.secret", ["WEBHOOK_SECRET"], webhook.secret),
+    setting!("webhook.secret", ["WEBHOOK_SECRET"], webhook.secret),
     setting!("security.url_allow", ["URL_ALLOW"], security.url_allow),
     setting!("events.dtmf_type", [], events.dtmf_type, in |v: &String| dtmf_type(v)),
     setting!("events.speaking", [], events.speaking),
@@ -208,14 +215,10 @@ pub fn nearest(key: &str) -> Option<&'static str> {
     (best.0 <= key.len().div_ceil(3)).then_some(best.1)
 }
 
-/// `key = value` lines of the configuration in force; secrets are replaced by how many there are.
+/// `key = value` lines of the configuration in force, without secrets.
 #[must_use]
 pub fn print(config: &Config) -> String {
-    let line = |s: &Setting| {
-        let shown = (s.show)(config);
-        let hidden = s.secret && shown != "\"\"" && shown != "[]";
-        format!("{} = {}\n", s.key, if hidden { "\"<hidden>\"" } else { &shown })
-    };
+    let line = |s: &Setting| format!("{} = {}\n", s.key, (s.show)(config));
     let mut out: String = SETTINGS.iter().map(line).collect();
     let mut block = |head: &str, fields: &[(&str, &str)], secret: bool| {
         out.push_str(&format!("\n[[{head}]]\n"));

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::dtmf::DtmfMode;
 use super::value::parse_net;
+use crate::base::secret::{Secret, keep};
 use crate::wire::Uri;
+use crate::wire::challenge::Algorithm;
 use crate::wire::crypto::Srtp;
 
 /// Longest registration asked for, seconds.
@@ -37,7 +39,8 @@ pub struct TrunkFields {
     /// Name for challenges; empty: the user part of `aor`.
     pub username: String,
     /// Password for challenges.
-    pub password: String,
+    #[serde(serialize_with = "keep")]
+    pub password: Secret,
     /// File that holds the password instead.
     pub password_file: String,
     /// Where requests go first; empty: to the registrar.
@@ -65,6 +68,8 @@ pub struct TrunkFields {
     pub share_percent: Option<u8>,
     /// `X-Webhook-URL` of its calls is honoured. Only the file can say so.
     pub trust_webhook: bool,
+    /// Transfers that its far ends ask for may use accounts. Only the file can say so.
+    pub allow_refer: bool,
 }
 
 impl fmt::Debug for TrunkFields {
@@ -158,9 +163,7 @@ impl TrunkFields {
         if !contact_user.bytes().all(is_user_byte) {
             return Err("contact_user: letters, digits and -_.!~*'()&=+$ are allowed".to_owned());
         }
-        if self.password.chars().count() > 256 || self.password.chars().any(|c| c.is_ascii_control()) {
-            return Err("password: at most 256 characters, no control characters".to_owned());
-        }
+        password(&self.password)?;
         let proxy = Some(self.outbound_proxy.as_str()).filter(|p| !p.is_empty());
         Ok(Account {
             registrar: uri("registrar_uri", &self.registrar_uri)?,
@@ -187,6 +190,13 @@ fn rtp_network(text: &str) -> Result<IpNet, String> {
     Ok(net)
 }
 
+fn password(secret: &Secret) -> Result<(), String> {
+    if secret.reveal().chars().count() > 256 || secret.has_control() {
+        return Err("password: at most 256 characters, no control characters".to_owned());
+    }
+    Ok(())
+}
+
 fn is_user_byte(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"-_.!~*'()&=+$".contains(&b)
 }
@@ -210,13 +220,13 @@ pub struct User {
     /// User part of its address, and its name for challenges.
     pub name: String,
     /// Password.
-    pub password: String,
+    pub password: Secret,
     /// File that holds the password instead.
     pub password_file: String,
     /// MD5 of `name:realm:password`, hexadecimal, instead of the password.
-    pub ha1: String,
+    pub ha1: Secret,
     /// SHA-256 of the same.
-    pub ha1_sha256: String,
+    pub ha1_sha256: Secret,
     /// The application it belongs to.
     pub app_id: String,
 }
@@ -228,6 +238,16 @@ impl fmt::Debug for User {
 }
 
 impl User {
+    /// True when its password, or what is kept of it, answers challenges of this algorithm.
+    #[must_use]
+    pub fn can_answer(&self, algorithm: Algorithm) -> bool {
+        let kept = match algorithm {
+            Algorithm::Md5 => &self.ha1,
+            Algorithm::Sha256 => &self.ha1_sha256,
+        };
+        !(self.password.is_empty() && self.password_file.is_empty() && kept.is_empty())
+    }
+
     /// Checks the values.
     ///
     /// # Errors
@@ -236,13 +256,16 @@ impl User {
         if self.name.is_empty() || self.name.len() > 64 || !self.name.bytes().all(is_user_byte) {
             return Err("name: 1 to 64 letters, digits and -_.!~*'()&=+$ are expected".to_owned());
         }
-        let hex =
-            |v: &str, n: usize| v.is_empty() || (v.len() == n && v.bytes().all(|b| b.is_ascii_hexdigit()));
+        password(&self.password)?;
+        let hex = |v: &Secret, n: usize| {
+            let text = v.reveal();
+            v.is_empty() || (text.len() == n && text.bytes().all(|b| b.is_ascii_hexdigit()))
+        };
         if !hex(&self.ha1, 32) || !hex(&self.ha1_sha256, 64) {
             return Err("ha1: 32 hexadecimal digits are expected, for ha1_sha256 64".to_owned());
         }
-        let given = [&self.password, &self.password_file, &self.ha1, &self.ha1_sha256];
-        if given.iter().all(|v| v.is_empty()) {
+        let given = [&self.password, &self.ha1, &self.ha1_sha256];
+        if given.iter().all(|v| v.is_empty()) && self.password_file.is_empty() {
             return Err("password, password_file, ha1 or ha1_sha256 is expected".to_owned());
         }
         Ok(self)

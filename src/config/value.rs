@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::DigestOrder;
 use super::s3::Style;
+use crate::base::secret::{EXPECTED, Secret};
 use crate::codec::{Codec, KNOWN};
 use crate::wire::crypto::Srtp;
 
@@ -196,6 +197,37 @@ impl Value for Vec<String> {
     }
     fn show(&self) -> String {
         show_list(self)
+    }
+}
+
+/// What is shown of a secret that is set.
+const HIDDEN: &str = "\"<hidden>\"";
+/// What every error says of a secret that cannot be one.
+const NO_CONTROL: &str = "control characters are not allowed (the value is not shown)";
+
+impl Value for Secret {
+    fn read(raw: &Raw) -> Result<Self, String> {
+        let secret = text(raw, "a string").map(Self::from).map_err(|_| EXPECTED.to_owned())?;
+        if secret.has_control() { Err(NO_CONTROL.to_owned()) } else { Ok(secret) }
+    }
+    fn show(&self) -> String {
+        if self.is_empty() { quoted("") } else { HIDDEN.to_owned() }
+    }
+}
+
+impl Value for Vec<Secret> {
+    fn read(raw: &Raw) -> Result<Self, String> {
+        let wanted = "expected a list of non-empty strings (the values are not shown)";
+        let secrets: Self =
+            items(raw, "").map_err(|_| wanted.to_owned())?.into_iter().map(Secret::from).collect();
+        match () {
+            () if secrets.iter().any(Secret::is_empty) => Err(wanted.to_owned()),
+            () if secrets.iter().any(Secret::has_control) => Err(NO_CONTROL.to_owned()),
+            () => Ok(secrets),
+        }
+    }
+    fn show(&self) -> String {
+        if self.is_empty() { "[]".to_owned() } else { HIDDEN.to_owned() }
     }
 }
 

@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::core::Gateway;
+use super::guesses::WAIT_SECONDS;
 use super::leg::LegId;
+use super::proof::{Proof, TOO_MANY};
 use crate::base::pool::Standing;
 use crate::base::time::Now;
 use crate::sip::TIMEOUT;
-use crate::sip::digest_server::Verdict;
 use crate::sip::server_side::Admission;
 use crate::sip::target::Target;
 use crate::wire::message::{Message, Refusal, Request, parse};
@@ -27,20 +28,20 @@ impl Gateway {
         }
         // What comes on a connection was counted as it was read.
         let size = if source.transport.is_reliable() { 0 } else { bytes.len() };
-        if !self.may_ask(now.mono, source.addr.ip(), size) {
+        if !self.may_ask(now.mono, source, size) {
             self.counters.rate_limited += 1;
             return;
         }
         match parse(bytes) {
             Ok(Message::Request(mut request)) => {
                 request.stamp(source.addr);
-                if self.admits(source.addr.ip(), &request) || self.proves_itself(now, source, &request) {
+                if self.admits(source, &request) || self.proves_itself(now, source, &request) {
                     let admission = self.admission_of(&request, source);
                     self.tx.handle_request(now.mono, request, source, admission);
                 }
             }
             Ok(Message::Response(response)) => self.tx.handle_response(now.mono, response),
-            Err(Refusal::Answer(mut answer)) if self.accepts(source.addr.ip()) => {
+            Err(Refusal::Answer(mut answer)) if self.accepts(source) => {
                 self.counters.malformed += 1;
                 answer.stamp(source.addr);
                 self.tx.refuse(*answer, source);
@@ -54,7 +55,7 @@ impl Gateway {
     /// Takes the head of a stream message whose end cannot be told: at most a refusal comes of it.
     pub fn handle_broken(&mut self, now: Now, source: Target, head: &[u8]) {
         self.counters.malformed += 1;
-        if !self.accepts(source.addr.ip()) {
+        if !self.accepts(source) {
             return;
         }
         match parse(head) {
@@ -72,41 +73,43 @@ impl Gateway {
         self.drain(now);
     }
 
-    /// True when calls from this address are welcome.
+    /// True when calls from there are welcome.
     #[must_use]
-    pub fn accepts(&self, ip: IpAddr) -> bool {
-        let ip = ip.to_canonical();
-        self.config.sip.accept_from.iter().any(|net| net.contains(&ip)) || self.is_trunk_address(ip)
+    pub fn accepts(&self, source: Target) -> bool {
+        let ip = source.addr.ip().to_canonical();
+        self.config.sip.accept_from.iter().any(|net| net.contains(&ip)) || self.is_trunk(source)
     }
 
-    /// True when a connection from this address may be opened: to call, to register, or to go on with a call.
+    /// True when a connection from there may be opened: to call, to register, or to go on with a call.
     #[must_use]
-    pub fn hears(&self, ip: IpAddr) -> bool {
-        self.accepts(ip) || self.is_registrar() || self.is_in_a_call(ip)
+    pub fn hears(&self, source: Target) -> bool {
+        self.accepts(source) || self.is_registrar() || self.is_in_a_call(source.addr.ip())
     }
 
-    /// True for those that may ask as much as they like: from networks of ours, registered, or in a call with us.
+    /// True for those that may ask as much as they like: from networks of ours, along the way that a phone has
+    /// registered (not others of its address), or in a call with us. How many passwords they may try is another matter.
     #[must_use]
-    pub fn knows(&self, ip: IpAddr) -> bool {
-        self.accepts(ip) || self.bindings.iter().any(|b| b.flow.addr.ip() == ip) || self.is_in_a_call(ip)
+    pub fn knows(&self, source: Target) -> bool {
+        let registered = || self.bindings.iter().any(|b| b.flow == source);
+        self.accepts(source) || registered() || self.is_in_a_call(source.addr.ip())
     }
 
     /// Strangers may ask so much and no more.
-    fn may_ask(&mut self, now: Instant, ip: IpAddr, size: usize) -> bool {
-        self.knows(ip) || self.limiter.admits(now, ip, size)
+    fn may_ask(&mut self, now: Instant, source: Target, size: usize) -> bool {
+        self.knows(source) || self.limiter.admits(now, source.addr.ip(), size)
     }
 
-    /// True when a connection from this address may be opened now; a stranger's counts as a request, since its
-    /// handshake is work.
-    pub fn may_connect(&mut self, now: Now, ip: IpAddr) -> bool {
-        let may = self.hears(ip) && self.may_ask(now.mono, ip, 0);
+    /// True when a connection from there may be opened now; a stranger's counts as a request, since its handshake is
+    /// work.
+    pub fn may_connect(&mut self, now: Now, source: Target) -> bool {
+        let may = self.hears(source) && self.may_ask(now.mono, source, 0);
         self.counters.rate_limited += u64::from(!may);
         may
     }
 
     /// True when this many bytes more may come on a connection.
-    pub fn may_send(&mut self, now: Now, ip: IpAddr, size: usize) -> bool {
-        let may = self.knows(ip) || self.limiter.admits_bytes(now.mono, ip, size);
+    pub fn may_send(&mut self, now: Now, source: Target, size: usize) -> bool {
+        let may = self.knows(source) || self.limiter.admits_bytes(now.mono, source.addr.ip(), size);
         self.counters.rate_limited += u64::from(!may);
         may
     }
@@ -119,8 +122,8 @@ impl Gateway {
     }
 
     /// Strangers are heard only in dialogs that exist.
-    fn admits(&self, ip: IpAddr, request: &Request) -> bool {
-        if self.accepts(ip) || self.leg_of_request(request).is_some() || self.tx.knows(request) {
+    fn admits(&self, source: Target, request: &Request) -> bool {
+        if self.accepts(source) || self.leg_of_request(request).is_some() || self.tx.knows(request) {
             return true;
         }
         let tag = request.common.to.tag();
@@ -135,7 +138,7 @@ impl Gateway {
             return Admission::Kept(Standing::Established);
         }
         let begins = request.method == Method::Invite || (outside && request.method == Method::Register);
-        if begins { Admission::Kept(self.standing(source.addr.ip())) } else { Admission::Stateless }
+        if begins { Admission::Kept(self.standing(source)) } else { Admission::Stateless }
     }
 
     /// A stranger's request with credentials of a user of ours. One without is challenged where there are
@@ -147,17 +150,22 @@ impl Gateway {
             return false;
         }
         match self.judge(now, request, source) {
-            Some((Verdict::Good, user)) => {
+            Some(Proof::Good(user)) => {
                 self.vouched = Some(user);
                 true
             }
-            // Nobody learns whether it was the name or the password.
-            Some((Verdict::Wrong, _)) => {
+            Some(Proof::Wrong) => {
                 self.answer_stranger(request, source, 403, "Forbidden", |_, _| {});
                 false
             }
-            verdict @ (Some((Verdict::Stale, _)) | None) => {
-                let stale = verdict.is_some();
+            Some(Proof::Refused) => {
+                self.answer_stranger(request, source, 500, TOO_MANY, |_, draft| {
+                    draft.push("Retry-After", WAIT_SECONDS.to_string());
+                });
+                false
+            }
+            proof @ (Some(Proof::Stale) | None) => {
+                let stale = proof.is_some();
                 self.answer_stranger(request, source, 401, "Unauthorized", |gateway, draft| {
                     gateway.push_challenges(now, draft, source, stale);
                 });

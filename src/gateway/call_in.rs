@@ -7,6 +7,7 @@ use super::bodies::{offer_of, other_bodies};
 use super::core::Gateway;
 use super::error::GatewayError;
 use super::leg::{Kind, Leg, LegId, Phase};
+use super::proof::Caller;
 use super::trunk::Trunk;
 use crate::base::time::Now;
 use crate::codec::Codec;
@@ -25,13 +26,16 @@ const MAX_X_HEADERS: usize = 32;
 impl Gateway {
     /// An INVITE outside any dialog.
     pub(super) fn invited(&mut self, now: Now, tx: ServerId, request: &Request, source: Target) {
+        let Some(caller) = self.caller_of(now, request, source) else {
+            return self.refuse_call(now, tx, 403, "Forbidden: From is another user");
+        };
         let trunk = self.trunk_of(source, request);
         let srtp = self.srtp_of(trunk);
         let offer = match offer_of(request, &self.able_to_begin(srtp)) {
             Ok(offer) => offer,
             Err(e) => return self.refuse_sdp(now, tx, &e),
         };
-        let standing = self.standing(source.addr.ip());
+        let standing = self.standing(source);
         if self.is_full() || !self.admits_call(source.addr.ip(), standing) {
             return self.refuse_call(now, tx, 503, "Service Unavailable");
         }
@@ -52,7 +56,8 @@ impl Gateway {
         let leg = Leg {
             standing,
             trunk,
-            hook: self.trusted_hook(trunk, request),
+            user: caller.user.clone(),
+            hook: self.trusted_hook(trunk, source, request),
             auth: credentials.map(|c| Box::new(LegAuth::for_server(c, source.addr.ip()))),
             replaces,
             sip_headers: x_headers(request),
@@ -72,18 +77,25 @@ impl Gateway {
         if self.config.sip.auto_ringing && !takes_over {
             self.send_ringing(now, id, tx);
         }
-        self.publish_ringing(now, id, request);
+        self.publish_ringing(now, id, request, caller);
         if takes_over && let Err(e) = self.answer(now, &name) {
             log::info!(leg = name, error:% = e; "the call that was to take another's place cannot be answered");
         }
     }
 
-    fn publish_ringing(&mut self, now: Now, id: LegId, request: &Request) {
+    fn publish_ringing(&mut self, now: Now, id: LegId, request: &Request, caller: Caller) {
+        // Who has proved to be somebody is that, whatever From says.
+        let proved = caller.user.filter(|_| caller.proved);
+        let from = proved.clone().unwrap_or_else(|| request.common.from.uri.user());
         let mut fields: Vec<(&'static str, Value)> = vec![
             ("leg_type", Kind::SipInbound.as_str().into()),
-            ("from", request.common.from.uri.user().into()),
+            ("from", from.into()),
             ("to", request.common.to.uri.user().into()),
+            ("authenticated", proved.is_some().into()),
         ];
+        if let Some(user) = proved {
+            fields.push(("auth_username", user.into()));
+        }
         if let Some(trunk) = self.trunk_name(self.legs.get(id).and_then(|l| l.trunk)) {
             fields.push(("trunk_id", trunk.into()));
         }

@@ -92,7 +92,8 @@ impl Gateway {
             self.room_of_call(now, &wanted.room_id)?;
         }
         let phones = self.bindings_of(&wanted.uri);
-        let way = self.way_of(&wanted.from, &wanted.uri).filter(|_| phones.is_none());
+        let pays = referral.as_ref().is_none_or(|r| r.may_use_accounts);
+        let way = self.way_of(&wanted.from, &wanted.uri).filter(|_| phones.is_none() && pays);
         let trunk = way.as_ref().map(|w| w.trunk);
         let credentials =
             wanted.auth.or_else(|| trunk.and_then(|t| self.trunks.get(&t)).and_then(|t| t.credentials()));
@@ -172,6 +173,9 @@ impl Gateway {
 
     /// Sends the INVITE of a leg to an address.
     pub(super) fn invite(&mut self, now: Now, id: LegId, target: Target) {
+        if self.barred_from(now, id, |gateway| gateway.is_trunk_server(target.addr.ip())) {
+            return;
+        }
         if let Some(leg) = self.legs.get_mut(id) {
             leg.flow = Some(target);
         }
@@ -400,6 +404,8 @@ impl Gateway {
         };
         (inviting.tx, inviting.pinned, inviting.others) = (None, false, Others::default());
         inviting.request.target = next.clone();
+        // Whoever is called now need not be the user whose phone said so.
+        self.legs.get_mut(id).into_iter().for_each(|l| l.user = None);
         if let Some(leg) = self.legs.get_mut(id).filter(|l| !l.early) {
             // Whoever is called next may see us under another address.
             leg.local = None;
@@ -407,6 +413,9 @@ impl Gateway {
         }
         if let Some(phones) = self.bindings_of(&next) {
             return self.invite_phones(now, id, &phones);
+        }
+        if self.barred_from(now, id, |gateway| gateway.is_served_by_trunk(&next)) {
+            return;
         }
         let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get(id) else { return };
         let hop = inviting.request.way.as_ref().filter(|w| w.route).map_or(next, |w| w.hop.clone());

@@ -27,13 +27,15 @@ fn unanswered_sizes(all: usize) -> Sizes {
 impl Gateway {
     /// On whose account a source asks for places: with registered phones or trunks behind it, it is no stranger.
     #[must_use]
-    pub fn standing(&self, ip: IpAddr) -> Standing {
-        let ip = ip.to_canonical();
-        if let Some(percent) = self.trunk_share(ip) {
-            return Standing::Trunk { percent };
+    pub fn standing(&self, source: Target) -> Standing {
+        let trunks = || self.trunks.values().filter(|t| t.is_at(source));
+        // The largest of the shares that trunks there have of their own.
+        if let Some(percent) = trunks().filter_map(|t| t.settings.fields.share_percent).max() {
+            return Standing::Trunk { percent: percent.into() };
         }
+        let ip = source.addr.ip().to_canonical();
         let phones = self.bindings.iter().filter(|b| b.flow.addr.ip().to_canonical() == ip).count();
-        match phones + usize::from(self.is_trunk_address(ip)) {
+        match phones + trunks().count() {
             0 => Standing::Stranger,
             members => Standing::Known { members },
         }
@@ -48,12 +50,6 @@ impl Gateway {
         };
         self.bindings.iter().any(|b| same(&b.flow))
             || self.legs.iter().any(|(_, leg)| leg.flow.as_ref().is_some_and(same))
-    }
-
-    /// The largest share, percent, of the trunks at an address that have one of their own.
-    pub(super) fn trunk_share(&self, ip: IpAddr) -> Option<usize> {
-        let here = self.trunks.values().filter(|t| t.is_at(ip));
-        here.filter_map(|t| t.settings.fields.share_percent).max().map(usize::from)
     }
 
     /// True when a call from this address finds a leg free that it may have.

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::accounts::Accounts;
 use super::auth::{Bye, Parting};
 use super::event::{Event, Hook};
+use super::guesses::Guesses;
 use super::leg::{Leg, LegId};
 use super::playback::Playback;
 use super::ports::{Port, Ports};
@@ -99,7 +101,10 @@ pub struct Gateway {
     pub(super) next_trunk: u32,
     /// Phones that have registered.
     pub(super) bindings: Vec<Binding>,
+    pub(super) accounts: Accounts,
     pub(super) digest: DigestServer,
+    /// Wrong passwords.
+    pub(super) guesses: Guesses,
     /// Strangers and how much they asked.
     pub(super) limiter: Limiter,
     /// Who has proved to have sent the request being looked at.
@@ -119,6 +124,8 @@ impl Gateway {
         let most = legs.saturating_mul(TRANSACTIONS_PER_LEG).max(MIN_TRANSACTIONS);
         let tx = Transactions::new(locals, rng.fork(), most);
         let digest = DigestServer::new(&mut rng);
+        let accounts = Accounts::new(&config);
+        let guesses = Guesses::new(rng.u64(), accounts.names());
         Self {
             tx,
             rng,
@@ -155,7 +162,9 @@ impl Gateway {
             trunks: BTreeMap::new(),
             next_trunk: 0,
             bindings: Vec::new(),
+            accounts,
             digest,
+            guesses,
             limiter: Limiter::default(),
             vouched: None,
             deadlines: Deadlines::default(),

@@ -7,7 +7,7 @@ use crate::base::time::Now;
 use crate::media::command::Command;
 use crate::sdp::{Direction, Negotiated};
 use crate::sip::transactions::ClientId;
-use crate::wire::{Request, Response};
+use crate::wire::{Method, Request, Response};
 
 /// Early dialogs of one call that are kept.
 pub(super) const MAX_EARLY: usize = 8;
@@ -89,6 +89,19 @@ impl Inviting {
     fn forget_answered(&mut self) -> bool {
         let (only, branches) = (self.tx, &self.branches);
         self.dialogs.retain(|(tx, _)| only == Some(*tx) || branches.contains(tx))
+    }
+
+    /// Why a request of the far end is not heard before it has answered. A callee may not send BYE then (RFC 3261 §15),
+    /// and who does not ring is in no dialog with us: whoever knows the INVITE, as a phone that was rung beside the
+    /// other, must not end or bend the call. A change of the session may have overtaken its ringing, and can wait.
+    pub(super) fn refusal_of(&self, request: &Request) -> Option<(u16, &'static str)> {
+        let rings = || request.common.from.tag().is_some_and(|tag| self.rings(tag));
+        let changes = matches!(request.method, Method::Invite | Method::Update);
+        match () {
+            () if request.method != Method::Bye && rings() => None,
+            () if changes => Some((491, "Request Pending")),
+            () => Some((481, "Call/Transaction Does Not Exist")),
+        }
     }
 }
 

@@ -43,6 +43,7 @@ impl Gateway {
             let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get_mut(id) else { return };
             inviting.pinned = true;
             inviting.request.target = phone.contact.clone();
+            self.legs.get_mut(id).into_iter().for_each(|l| l.user = Some(phone.user.clone()));
             self.invite(now, id, phone.flow);
             if let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get_mut(id)
                 && several

@@ -29,6 +29,11 @@ impl Gateway {
             return self.respond_plain(now, tx, 481, "Call/Transaction Does Not Exist");
         };
         let Some(leg) = self.legs.get_mut(id) else { return };
+        if let Phase::Inviting(inviting) = &leg.phase
+            && let Some((code, reason)) = inviting.refusal_of(request)
+        {
+            return self.respond_plain(now, tx, code, reason);
+        }
         if let Some(dialog) = leg.dialog_mut()
             && dialog.handle_request(request).is_err()
         {
@@ -72,9 +77,7 @@ impl Gateway {
                 self.respond_plain(now, tx, 487, "Request Terminated");
                 self.end(now, id, "remote_bye");
             }
-            // Its 2xx was lost or overtaken: should it still come, it is acknowledged and forgotten.
-            Some(Phase::Inviting(_)) => self.end(now, id, "remote_bye"),
-            Some(Phase::Ending { .. }) | None => {}
+            Some(Phase::Inviting(_) | Phase::Ending { .. }) | None => {}
         }
     }
 

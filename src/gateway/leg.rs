@@ -153,6 +153,8 @@ pub struct Leg {
     pub auth: Option<Box<LegAuth>>,
     /// The trunk it goes through.
     pub trunk: Option<TrunkId>,
+    /// The user of ours at its far end: who called us by its password or from its phone, or whose phones we called.
+    pub user: Option<String>,
     /// A transfer that we have asked for.
     pub transfer: Option<Transfer>,
     /// Our subscriptions to what becomes of transfers.

@@ -1,6 +1,7 @@
 //! Rank 4: the gateway itself, pure: it owns every leg, room, transaction and dialog, opens no socket,
 //! reads no clock and spawns nothing. The shell feeds it and drains it.
 
+pub mod accounts;
 pub mod admission;
 pub mod auth;
 pub mod bodies;
@@ -24,6 +25,7 @@ pub mod expiry;
 pub mod failover;
 pub mod flow;
 pub mod forking;
+pub mod guesses;
 pub mod identity;
 pub mod in_dialog;
 pub mod leg;
@@ -32,6 +34,7 @@ mod offers;
 pub mod outside;
 pub mod playback;
 pub mod ports;
+mod proof;
 pub mod record;
 pub mod redirections;
 pub mod referred;
@@ -50,6 +53,7 @@ pub mod takeover;
 pub mod tracks;
 pub mod transfer;
 pub mod trunk;
+mod trunk_trust;
 pub mod verbs;
 pub mod work;
 

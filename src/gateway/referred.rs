@@ -11,7 +11,7 @@ use super::subscription::Subscription;
 use crate::base::time::Now;
 use crate::sip::transactions::ServerId;
 use crate::wire::replaces::ReferTo;
-use crate::wire::{Request, Uri};
+use crate::wire::{NameAddr, Request, Uri};
 
 /// So much longer than its call may ring lasts the subscription to a transfer: the outcome is always told.
 const BEYOND_RINGING: Duration = Duration::from_secs(60);
@@ -23,6 +23,8 @@ pub struct Referral {
     referrer: LegId,
     /// Room the referrer was in.
     room: Option<String>,
+    /// The call may go through a trunk.
+    pub(super) may_use_accounts: bool,
     /// Who is told how it goes.
     pub(super) subscription: Subscription,
 }
@@ -35,7 +37,8 @@ impl Referral {
 }
 
 impl Gateway {
-    /// REFER in a call: declined, or carried out where `sip.refer_auto_dial` is on (decisions 18).
+    /// REFER in a call: declined, or carried out where `sip.refer_auto_dial` is on. Of those who may use no account what
+    /// a trunk serves is declined, and others are called without one.
     pub(super) fn referred(&mut self, now: Now, tx: ServerId, id: LegId, request: &Request) {
         let leg = self.legs.get_mut(id);
         let earlier = leg.is_some_and(|l| std::mem::replace(&mut l.was_referred, true));
@@ -43,7 +46,9 @@ impl Gateway {
         let (Some(Ok(target)), None) = (targets.next().map(ReferTo::parse), targets.next()) else {
             return self.respond_plain(now, tx, 400, "Bad Request: one usable Refer-To is needed");
         };
-        let declined = !self.config.sip.refer_auto_dial;
+        let may_use_accounts = self.may_use_accounts(id);
+        let declined =
+            !self.config.sip.refer_auto_dial || (!may_use_accounts && self.is_served_by_trunk(&target.uri));
         let kind = if target.replaces.is_some() { "attended" } else { "blind" };
         let mut fields: Vec<(&'static str, Value)> = vec![
             ("kind", kind.into()),
@@ -61,7 +66,8 @@ impl Gateway {
         if !matches!(leg.phase, Phase::Up { .. }) || self.is_referring(id) {
             return self.respond_plain(now, tx, 491, "Request Pending");
         }
-        let wanted = referral_call(leg, &target, request, self.config.sip.ring_timeout_s);
+        let by = self.referred_by(leg, request);
+        let wanted = referral_call(leg, &target, by, self.config.sip.ring_timeout_s);
         let room = leg.room.clone();
         if self.is_full() || self.ports.is_empty() {
             return self.refuse_call(now, tx, 503, "Service Unavailable");
@@ -73,11 +79,23 @@ impl Gateway {
         let life = Duration::from_secs(wanted.ring_timeout.into()) + BEYOND_RINGING;
         let subscription = Subscription::new(request.common.cseq, earlier, now.mono + life);
         self.notify(now, id, &subscription, None);
-        let referral = Referral { referrer: id, room, subscription: subscription.clone() };
+        let referral = Referral { referrer: id, room, may_use_accounts, subscription: subscription.clone() };
         if let Err(e) = self.place(now, wanted, Some(referral)) {
             log::info!(leg = self.leg_name(id), error:% = e; "the target of a transfer cannot be called");
             self.referral_failed(now, id, subscription, 503, "Service Unavailable");
         }
+    }
+
+    /// Who is said to have asked for a transfer (RFC 3892 §3): the user of ours who did; else whom the REFER names,
+    /// unless that is a user of ours.
+    fn referred_by(&self, leg: &Leg, request: &Request) -> Option<String> {
+        if let Some(user) = &leg.user {
+            return Some(format!("<{}>", self.aor_of(user)));
+        }
+        let by = request.common.headers.get("Referred-By")?;
+        let named = NameAddr::parse(by).ok()?;
+        let pretends = self.accounts.has(&named.uri.user()) && self.is_our_domain(&named.uri);
+        (!pretends).then(|| by.to_owned())
     }
 
     /// A call for this leg's far end is being placed.
@@ -173,10 +191,10 @@ impl Gateway {
 }
 
 /// The call that a REFER asks for: by whom we are to the referrer, with its codecs.
-fn referral_call(leg: &Leg, target: &ReferTo, request: &Request, ring_timeout: u32) -> Originate {
+fn referral_call(leg: &Leg, target: &ReferTo, by: Option<String>, ring_timeout: u32) -> Originate {
     let mut headers: Vec<(String, String)> = Vec::new();
-    if let Some(by) = request.common.headers.get("Referred-By") {
-        headers.push(("Referred-By".to_owned(), by.to_owned()));
+    if let Some(by) = by {
+        headers.push(("Referred-By".to_owned(), by));
     }
     if let Some(replaces) = &target.replaces {
         headers.push(("Replaces".to_owned(), replaces.to_string()));

@@ -8,16 +8,12 @@ use serde_json::Value;
 
 use super::core::Gateway;
 use super::error::GatewayError;
+use super::proof::Proof;
 use crate::base::time::{Now, Utc};
-use crate::config::{DigestOrder, User};
-use crate::sip::digest::Secret;
-use crate::sip::digest_server::Verdict;
 use crate::sip::target::Target;
 use crate::sip::transactions::ServerId;
-use crate::wire::authorization::Authorization;
-use crate::wire::challenge::Algorithm;
 use crate::wire::uri::host_port_of;
-use crate::wire::{Draft, Host, NameAddr, Request, Uri};
+use crate::wire::{Host, NameAddr, Request, Uri};
 
 /// Contacts of one user; a phone that starts anew under another port takes the place of the oldest.
 pub const MAX_CONTACTS: usize = 5;
@@ -99,17 +95,15 @@ impl Gateway {
         if !self.is_our_domain(&request.uri) || !self.is_our_domain(to) {
             return self.refuse_call(now, tx, 404, "Not Found");
         }
-        let vouched = self.vouched.take().map(|user| (Verdict::Good, user));
-        match vouched.or_else(|| self.judge(now, request, source)) {
-            None => return self.challenge(now, tx, source, false),
-            Some((Verdict::Stale, _)) => return self.challenge(now, tx, source, true),
-            Some((Verdict::Wrong, _)) => return self.refuse_call(now, tx, 403, "Forbidden"),
-            Some((Verdict::Good, name)) if name != to.user() => {
-                return self.refuse_call(now, tx, 403, "Forbidden");
-            }
-            Some((Verdict::Good, _)) => {}
-        }
         let user = to.user();
+        match self.vouched.take().map(Proof::Good).or_else(|| self.judge(now, request, source)) {
+            None => return self.challenge(now, tx, source, false),
+            Some(Proof::Stale) => return self.challenge(now, tx, source, true),
+            Some(Proof::Wrong) => return self.refuse_call(now, tx, 403, "Forbidden"),
+            Some(Proof::Refused) => return self.refuse_guess(now, tx),
+            Some(Proof::Good(name)) if name != user => return self.refuse_call(now, tx, 403, "Forbidden"),
+            Some(Proof::Good(_)) => self.guesses.registered(now.mono, source.addr.ip(), &user),
+        }
         match wishes(request) {
             Err((code, reason)) => self.refuse_call(now, tx, code, reason),
             Ok(wishes) if self.is_out_of_order(&user, wishes.as_deref(), request) => {
@@ -131,39 +125,6 @@ impl Gateway {
                 }
                 self.tell_bindings(now, tx, &user);
             }
-        }
-    }
-
-    /// What the answer to a challenge of ours is worth, and who gave it; `None` when there is none.
-    pub(super) fn judge(&mut self, now: Now, request: &Request, source: Target) -> Option<(Verdict, String)> {
-        let realm = self.config.realm();
-        let answers = request.common.headers.all("Authorization").filter_map(Authorization::parse);
-        let answer = answers.into_iter().find(|a| a.realm == realm)?;
-        let user = self.config.sip.users.iter().find(|u| u.name == answer.username);
-        let secret = user.map(|u| Secret {
-            password: u.password.clone(),
-            ha1: u.ha1.clone(),
-            ha1_sha256: u.ha1_sha256.clone(),
-        });
-        let method = request.method.to_string();
-        let verdict = self.digest.judge(now.mono, source.addr.ip(), &method, &answer, secret.as_ref());
-        if verdict == Verdict::Wrong {
-            self.counters.wrong_passwords += 1;
-        }
-        Some((verdict, answer.username))
-    }
-
-    fn challenge(&mut self, now: Now, tx: ServerId, source: Target, stale: bool) {
-        let Some(mut draft) = self.tx.draft(tx, 401, "Unauthorized") else { return };
-        self.push_challenges(now, &mut draft, source, stale);
-        self.tx.respond(now.mono, tx, 401, &draft);
-    }
-
-    pub(super) fn push_challenges(&mut self, now: Now, draft: &mut Draft, source: Target, stale: bool) {
-        let config = std::rc::Rc::clone(&self.config);
-        let algorithms = algorithms_for(&config.sip.users, config.sip.digest_order);
-        for text in self.digest.challenges(now.mono, source.addr.ip(), config.realm(), stale, &algorithms) {
-            draft.push("WWW-Authenticate", text);
         }
     }
 
@@ -264,6 +225,7 @@ impl Gateway {
     /// Forgets the phones whose time is over.
     pub(super) fn bindings_due(&mut self, now: Now) {
         self.digest.tidy(now.mono);
+        self.report_guesses(now);
         let gone: Vec<Binding> = self.bindings.extract_if(.., |b| b.until <= now.mono).collect();
         for binding in gone {
             self.publish_binding(now, &binding, "sip.registration_expired");
@@ -271,7 +233,7 @@ impl Gateway {
     }
 
     pub(super) fn bindings_deadline(&self) -> Option<Instant> {
-        self.bindings.iter().map(|b| b.until).min()
+        self.bindings.iter().map(|b| b.until).chain(self.guesses.deadline()).min()
     }
 
     /// The phones of `uri`, should it be an address of ours; the last to have registered first.
@@ -324,7 +286,7 @@ impl Gateway {
     }
 
     /// The address of a user of ours.
-    fn aor_of(&self, user: &str) -> String {
+    pub(super) fn aor_of(&self, user: &str) -> String {
         let own = self.tx.locals().v4.or(self.tx.locals().v6).map(|a| Self::host_text(a.ip()));
         let domain = self.config.sip.domains.first().cloned().or(own).unwrap_or_default();
         format!("sip:{user}@{domain}")
@@ -380,54 +342,4 @@ fn wishes(request: &Request) -> Result<Option<Vec<Wish>>, (u16, &'static str)> {
     };
     let wishes: Option<Vec<Wish>> = c.contacts.iter().map(wish).collect();
     wishes.map(Some).ok_or((400, "Bad Request: a Contact that cannot be called"))
-}
-
-/// What challenges ask for: what all users can answer, else all that somebody can. Whoever is asked gets the same,
-/// so that nobody learns from it who is a user, and what is kept of the password.
-fn algorithms_for(users: &[User], order: DigestOrder) -> Vec<Algorithm> {
-    let can = |u: &User, a: Algorithm| {
-        let hash = match a {
-            Algorithm::Sha256 => &u.ha1_sha256,
-            Algorithm::Md5 => &u.ha1,
-        };
-        !(u.password.is_empty() && hash.is_empty())
-    };
-    let all = match order {
-        DigestOrder::Sha256First => [Algorithm::Sha256, Algorithm::Md5],
-        DigestOrder::Md5First => [Algorithm::Md5, Algorithm::Sha256],
-    };
-    let common: Vec<Algorithm> = all.into_iter().filter(|a| users.iter().all(|u| can(u, *a))).collect();
-    if common.is_empty() {
-        all.into_iter().filter(|a| users.iter().any(|u| can(u, *a))).collect()
-    } else {
-        common
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn challenges_ask_for_what_all_can_in_the_order_that_is_set() {
-        let user = |password: &str, ha1: &str, ha1_sha256: &str| User {
-            password: password.into(),
-            ha1: ha1.into(),
-            ha1_sha256: ha1_sha256.into(),
-            ..User::default()
-        };
-        let (plain, md5, sha) = (user("p", "", ""), user("", "a", ""), user("", "", "b"));
-        let (first, last) = (DigestOrder::Sha256First, DigestOrder::Md5First);
-        let (m, s) = (Algorithm::Md5, Algorithm::Sha256);
-        for (users, order, want) in [
-            (vec![plain.clone()], first, vec![s, m]),
-            (vec![plain.clone()], last, vec![m, s]),
-            (vec![plain.clone(), md5.clone()], first, vec![m]),
-            (vec![plain, sha.clone()], last, vec![s]),
-            (vec![md5.clone(), sha.clone()], first, vec![s, m]),
-            (vec![md5, sha], last, vec![m, s]),
-        ] {
-            assert_eq!(algorithms_for(&users, order), want);
-        }
-    }
 }

@@ -68,6 +68,8 @@ pub struct Numbers {
     pub wrong_passwords: u64,
     /// Calls refused since their source, or all of its kind, had as many legs as they may have.
     pub calls_over_share: u64,
+    /// Requests whose credentials were not looked at, since too many were wrong.
+    pub guesses_refused: u64,
     /// Calls that went on to another server, as one did not answer or had no room.
     pub failovers: u64,
     /// Digits that a far end did not take by INFO, or that waited for it when it put us on hold.

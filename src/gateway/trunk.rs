@@ -17,8 +17,8 @@ use crate::base::time::{Now, Utc};
 use crate::config::{Account, DtmfMode, Srtp, Trunk as Settings, TrunkFields, TrunkKind};
 use crate::rtp::lock::RtpSource;
 use crate::sip::digest::Credentials;
-use crate::sip::target::{Target, next_hop};
-use crate::wire::{Draft, Request, Uri};
+use crate::sip::target::{Target, Transport, next_hop};
+use crate::wire::{Draft, Uri};
 
 /// Trunks at once, those of the file included.
 pub const MAX_TRUNKS: usize = 64;
@@ -40,10 +40,10 @@ pub struct Trunk {
     /// It is in the configuration file, so that the API cannot remove it.
     pub(super) from_file: bool,
     pub(super) created: Utc,
-    /// Where its calls come from.
-    pub(super) addresses: Vec<IpAddr>,
+    /// Where its calls come from, and the weakest transport that it is spoken to with there.
+    pub(super) addresses: Vec<(IpAddr, Transport)>,
     /// Where they came from before: calls may still be on their way from there.
-    before: Vec<IpAddr>,
+    pub(super) before: Vec<(IpAddr, Transport)>,
     /// Its registration, if it is an account.
     pub(super) registration: Option<Box<Registration>>,
     /// A peer's addresses are looked up then.
@@ -76,12 +76,8 @@ impl Trunk {
 
     pub(super) fn credentials(&self) -> Option<Credentials> {
         let username = self.account()?.username.clone();
-        let password = self.settings.fields.password.clone();
+        let password = self.settings.fields.password.reveal().to_owned();
         (!password.is_empty()).then_some(Credentials { username, password })
-    }
-
-    pub(super) fn is_at(&self, ip: IpAddr) -> bool {
-        self.addresses.contains(&ip) || self.before.contains(&ip)
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -165,7 +161,9 @@ impl Gateway {
         for settings in &config.sip.trunks {
             self.insert_trunk(now, settings.clone(), true);
         }
-        for fields in kept {
+        for mut fields in kept {
+            // Only the file says whom to trust.
+            (fields.trust_webhook, fields.allow_refer) = (false, false);
             let name = fields.id.clone();
             match fields.check() {
                 Ok(settings) if self.trunk_named(&name).is_none() => {
@@ -318,21 +316,6 @@ impl Gateway {
         Some(Way { trunk: *id, hop, host: None, user: None, route: false })
     }
 
-    /// The trunk that a request comes from: by its address, and by whom it calls where several share one.
-    pub(super) fn trunk_of(&self, source: Target, request: &Request) -> Option<TrunkId> {
-        let ip = source.addr.ip().to_canonical();
-        let user = request.uri.user();
-        let here = || self.trunks.iter().filter(|(_, t)| t.is_at(ip));
-        let called = here().find(|(_, t)| t.account().is_some_and(|a| a.contact_user == user));
-        called.or_else(|| here().next()).map(|(id, _)| *id)
-    }
-
-    /// True when a trunk's calls come from there.
-    pub(super) fn is_trunk_address(&self, ip: IpAddr) -> bool {
-        let ip = ip.to_canonical();
-        self.trunks.values().any(|t| t.is_at(ip))
-    }
-
     /// Any certificate will do for what goes through this trunk.
     pub(super) fn trunk_is_lax(&self, id: Option<TrunkId>) -> bool {
         let trunk = id.and_then(|id| self.trunks.get(&id));
@@ -360,15 +343,6 @@ impl Gateway {
         })
     }
 
-    /// The webhook of a call, if its INVITE names one and its trunk may.
-    pub(super) fn trusted_hook(&self, id: Option<TrunkId>, request: &Request) -> Option<super::event::Hook> {
-        let trusted = |t: &&Trunk| t.settings.fields.trust_webhook;
-        id.and_then(|id| self.trunks.get(&id)).filter(trusted)?;
-        let field = |name: &str| request.common.headers.get(name).map(|v| v.trim().to_owned());
-        let url = field("X-Webhook-URL").filter(|u| u.starts_with("http://") || u.starts_with("https://"))?;
-        Some(super::event::Hook { url, secret: field("X-Webhook-Secret") })
-    }
-
     /// Adds the Route that the requests of an account start with.
     pub(super) fn push_route(draft: &mut Draft, hop: &Uri) {
         if let Some(sip) = hop.sip() {
@@ -382,9 +356,10 @@ impl Gateway {
     /// Notes where a trunk's calls come from: its servers as they are now, and as they were before that.
     pub(super) fn note_addresses(&mut self, now: Now, id: TrunkId, targets: &[Target]) {
         let Some(trunk) = self.trunks.get_mut(&id) else { return };
-        let mut found: Vec<IpAddr> = targets.iter().map(|t| t.addr.ip().to_canonical()).collect();
+        let mut found: Vec<(IpAddr, Transport)> =
+            targets.iter().map(|t| (t.addr.ip().to_canonical(), t.transport)).collect();
         found.sort_unstable();
-        found.dedup();
+        found.dedup_by_key(|(ip, _)| *ip);
         found.truncate(MAX_ADDRESSES);
         if found.is_empty() {
             // A box may be up before its network is.

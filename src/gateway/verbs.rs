@@ -49,6 +49,7 @@ impl Leg {
             knows_update: false,
             auth: None,
             trunk: None,
+            user: None,
             transfer: None,
             subscribed: Subscribed::default(),
             was_referred: false,

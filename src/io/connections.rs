@@ -291,7 +291,7 @@ mod tests {
     }
 
     fn send(c: &mut Connections, to: Target) -> Opening {
-        c.send(Instant::now(), to, Bytes::from(b"x".as_slice()), |_| false)
+        c.send(crate::io::clock::now().mono, to, Bytes::from(b"x".as_slice()), |_| false)
     }
 
     fn accept(c: &mut Connections, now: Instant, ip: &str, standing: Standing) -> Option<(ConnId, Queue)> {
@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn one_source_that_opens_many_leaves_room_to_others_and_idle_ones_make_room() {
-        let (mut c, now) = (Connections::default(), Instant::now());
+        let (mut c, now) = (Connections::default(), crate::io::clock::now().mono);
         let mut mine: Vec<_> =
             (0..300).filter_map(|_| accept(&mut c, now, "192.0.2.1", Standing::Stranger)).collect();
         assert_eq!(mine.len(), 64);
@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_registered_connection_is_never_given_up_and_a_peer_that_reads_nothing_is() {
-        let (mut c, now) = (Connections::default(), Instant::now());
+        let (mut c, now) = (Connections::default(), crate::io::clock::now().mono);
         let used: Vec<_> =
             (0..64).filter_map(|_| accept(&mut c, now, "192.0.2.77", Standing::Stranger)).collect();
         assert!(accept(&mut c, now + IDLE, "192.0.2.77", Standing::Stranger).is_none());

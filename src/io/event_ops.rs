@@ -23,7 +23,7 @@ pub fn destination(config: &Config, event: &Event) -> Option<Destination> {
         None if config.webhook.url.is_empty() => None,
         None => Some(Destination {
             url: config.webhook.url.clone(),
-            secret: config.webhook.secret.clone(),
+            secret: config.webhook.secret.reveal().to_owned(),
             trusted: true,
         }),
     }

@@ -42,8 +42,7 @@ pub struct Handshakes {
 impl Handshakes {
     /// True when a source may begin a handshake.
     pub fn admit(&mut self, now: Instant, source: Source, known: bool) -> bool {
-        let admitted = self.of(source, now).left > 0.0
-            && (known || self.of_strangers(now).left > 0.0);
+        let admitted = self.of(source, now).left > 0.0 && (known || self.of_strangers(now).left > 0.0);
         self.refused += u64::from(!admitted);
         admitted
     }
@@ -101,7 +100,7 @@ mod tests {
 
     #[test]
     fn one_source_gets_a_tenth_of_a_processor_and_strangers_three_tenths() {
-        let start = Instant::now();
+        let start = clock::now().mono;
         let cost = Duration::from_millis(5);
         let mut h = Handshakes::default();
         let run = |h: &mut Handshakes, sources: u32, known: bool| {

@@ -34,6 +34,12 @@ impl Process {
     }
 }
 
+/// The name of this machine; empty where it has none.
+#[must_use]
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// User and system time of a line of `/proc/PID/stat`, clock ticks. The name of the program may hold anything.
 fn ticks(stat: &str) -> u64 {
     let fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::base::secret::Secret;
 use crate::config::Config;
 
 /// Longest secret, bytes.
@@ -27,7 +28,7 @@ pub fn read(config: &mut Config) -> Result<(), String> {
     fill("s3.secret_key_file", &config.s3.secret_key_file, &mut config.s3.secret_key)
 }
 
-fn fill(place: &str, file: &str, secret: &mut String) -> Result<(), String> {
+fn fill(place: &str, file: &str, secret: &mut Secret) -> Result<(), String> {
     if file.is_empty() {
         return Ok(());
     }
@@ -37,7 +38,7 @@ fn fill(place: &str, file: &str, secret: &mut String) -> Result<(), String> {
     if text.is_empty() || text.len() > MAX_SECRET || text.chars().any(char::is_control) {
         return Err(format!("{place} {}: one line of 1 to {MAX_SECRET} bytes is expected", path.display()));
     }
-    text.clone_into(secret);
+    *secret = Secret::from(text);
     Ok(())
 }
 
@@ -67,11 +68,11 @@ mod tests {
         fs::create_dir_all(&dir).unwrap();
         fs::write(dir.join("one"), "hunter2\n").unwrap();
         fs::write(dir.join("two"), "a\nb\n").unwrap();
-        let mut secret = String::new();
+        let mut secret = Secret::default();
         assert_eq!(path_of("one", Some(&dir)), dir.join("one"));
         assert_eq!(path_of("none", Some(&dir)), PathBuf::from("none"));
         fill("x", dir.join("one").to_str().unwrap(), &mut secret).unwrap();
-        assert_eq!(secret, "hunter2");
+        assert_eq!(secret.reveal(), "hunter2");
         let wrong = fill("x", dir.join("two").to_str().unwrap(), &mut secret).unwrap_err();
         assert!(wrong.contains("one line of 1 to 256"), "{wrong}");
         assert!(fill("x", dir.join("three").to_str().unwrap(), &mut secret).is_err());

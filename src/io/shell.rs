@@ -5,7 +5,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::ErrorKind;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -257,10 +256,10 @@ impl Shell {
         &self.tls
     }
 
-    /// True when calls from this address are welcome.
+    /// True when calls from there are welcome.
     #[must_use]
-    pub fn accepts(&self, ip: IpAddr) -> bool {
-        self.gateway.borrow().accepts(ip)
+    pub fn accepts(&self, source: Target) -> bool {
+        self.gateway.borrow().accepts(source)
     }
 
     /// Asks or tells the gateway something, and carries out what follows.

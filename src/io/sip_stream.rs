@@ -43,14 +43,13 @@ pub async fn run(shell: Rc<Shell>, listener: Listener, transport: Transport) {
     let mut refused = Seldom::default();
     loop {
         let (stream, addr) = listener.accept().await;
-        if !shell.call(|gateway, now| gateway.may_connect(now, addr.ip())) {
+        let peer = Target { transport, addr, conn: None };
+        if !shell.call(|gateway, now| gateway.may_connect(now, peer)) {
             continue;
         }
-        let peer = Target { transport, addr, conn: None };
         let now = clock::now().mono;
         let place = shell.look(|gateway| {
-            let ip = addr.ip();
-            let caller = Caller { standing: gateway.standing(ip), foreign: !gateway.accepts(ip) };
+            let caller = Caller { standing: gateway.standing(peer), foreign: !gateway.accepts(peer) };
             let in_use = |peer: &Target| gateway.uses(peer);
             shell.connections().borrow_mut().accept(now, peer, caller, in_use)
         });
@@ -81,7 +80,7 @@ async fn accepted(shell: Rc<Shell>, stream: Stream, peer: Target, queue: Queue) 
 /// TLS with who has connected, as far as its source has processor time left.
 async fn handshake(shell: &Shell, acceptor: &TlsAcceptor, stream: Stream, peer: Target) -> Option<Io> {
     let source = Source::of(peer.addr.ip());
-    let known = shell.look(|gateway| gateway.standing(peer.addr.ip())) != Standing::Stranger;
+    let known = shell.look(|gateway| gateway.standing(peer)) != Standing::Stranger;
     if !shell.handshakes.borrow_mut().admit(clock::now().mono, source, known) {
         return None;
     }
@@ -227,14 +226,13 @@ async fn close_gently(mut reader: ReadHalf<Io>, mut writer: WriteHalf<Io>) {
 async fn read(shell: &Rc<Shell>, reader: &mut ReadHalf<Io>, source: Target, heard: &Heard) {
     let mut pending: Vec<u8> = Vec::new();
     let mut chunk = vec![0u8; 8192];
-    let ip = source.addr.ip();
     // Until it has said something of use, and as long as it is a stranger's, its time is short, however it is spent.
     let mut until = clock::now().mono + FIRST_WORD;
     let mut spoke = false;
     loop {
         match next_frame(&pending) {
             Frame::More => {
-                let known = spoke && shell.look(|gateway| gateway.knows(ip));
+                let known = spoke && shell.look(|gateway| gateway.knows(source));
                 let now = clock::now().mono;
                 let patience = if known { IDLE } else { until.saturating_duration_since(now) };
                 let Some(Ok(n)) = timer::within(patience, reader.read(&mut chunk)).await else { return };
@@ -242,7 +240,7 @@ async fn read(shell: &Rc<Shell>, reader: &mut ReadHalf<Io>, source: Target, hear
                     // Whoever was known has the time of a stranger again: the last replies of a call are still to come.
                     until = clock::now().mono + FIRST_WORD;
                 }
-                if n == 0 || !shell.call(|gateway, now| gateway.may_send(now, ip, n)) {
+                if n == 0 || !shell.call(|gateway, now| gateway.may_send(now, source, n)) {
                     return;
                 }
                 let fresh = chunk.get(..n).unwrap_or_default();

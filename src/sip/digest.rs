@@ -158,45 +158,15 @@ fn response(c: &Challenge, ha1: &str, method: &str, uri: &str, cnonce: &str, cou
     hash(c.algorithm, &text)
 }
 
-/// What a user has to know: a password, or what RFC 7616 calls HA1 of it. Debug output hides it.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Secret {
-    /// Password; empty: none.
-    pub password: String,
-    /// MD5 of `name:realm:password`; empty: none.
-    pub ha1: String,
-    /// SHA-256 of the same; empty: none.
-    pub ha1_sha256: String,
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Secret").finish_non_exhaustive()
-    }
-}
-
-/// The response that an answer to a challenge should have; `None` when the secret does not go with its
-/// algorithm.
+/// The response that an answer to a challenge should have, by the HA1 of its user (RFC 7616 §3.4.1).
 #[must_use]
-pub fn expected(secret: &Secret, method: &str, a: &Authorization) -> Option<String> {
-    let kept = match a.algorithm {
-        Algorithm::Md5 => &secret.ha1,
-        Algorithm::Sha256 => &secret.ha1_sha256,
-    };
-    let ha1 = match kept.as_str() {
-        "" if secret.password.is_empty() => return None,
-        "" => {
-            let (user, realm) = (unquoted(&a.username), unquoted(&a.realm));
-            hash(a.algorithm, &format!("{user}:{realm}:{}", secret.password))
-        }
-        ha1 => ha1.to_ascii_lowercase(),
-    };
+pub fn expected(ha1: &str, method: &str, a: &Authorization) -> String {
     let ha2 = hash(a.algorithm, &format!("{method}:{}", a.uri));
     let text = match &a.qop {
         Some((cnonce, count)) => format!("{ha1}:{}:{count:08x}:{cnonce}:auth:{ha2}", a.nonce),
         None => format!("{ha1}:{}:{ha2}", a.nonce),
     };
-    Some(hash(a.algorithm, &text))
+    hash(a.algorithm, &text)
 }
 
 /// A quoted string without its escapes, as it is hashed.

@@ -2,6 +2,7 @@
 //! time and a signature, so that nothing is kept for those who are only asked.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
-use super::digest::{Secret, expected};
+use super::digest::{expected, hash};
 use crate::base::hex::hex;
 use crate::base::rng::Rng;
 use crate::wire::authorization::Authorization;
@@ -20,13 +21,54 @@ const LIFETIME: Duration = Duration::from_secs(120);
 /// Nonces in use whose counts are remembered; past it the oldest has to be asked for anew.
 const MAX_COUNTS: usize = 1024;
 
+/// Hex digits of a nonce before its signature: a salt, and the sealed time.
+const MADE: usize = 32;
+
+/// What is kept of a user's password: HA1 (RFC 7616 §3.4.2) for each algorithm. Debug output hides it.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Verifier {
+    /// Empty: none.
+    md5: String,
+    /// Empty: none.
+    sha256: String,
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier").finish_non_exhaustive()
+    }
+}
+
+impl Verifier {
+    /// Of a password, or of hashes that were made of it, in hex; what is empty is not known.
+    #[must_use]
+    pub fn new(user: &str, realm: &str, password: &str, ha1: &str, ha1_sha256: &str) -> Self {
+        let made = |kept: &str, algorithm| match (kept, password) {
+            ("", "") => String::new(),
+            ("", _) => hash(algorithm, &format!("{user}:{realm}:{password}")),
+            (kept, _) => kept.to_ascii_lowercase(),
+        };
+        Self { md5: made(ha1, Algorithm::Md5), sha256: made(ha1_sha256, Algorithm::Sha256) }
+    }
+
+    fn ha1(&self, algorithm: Algorithm) -> Option<&str> {
+        let kept = match algorithm {
+            Algorithm::Md5 => &self.md5,
+            Algorithm::Sha256 => &self.sha256,
+        };
+        Some(kept.as_str()).filter(|ha1| !ha1.is_empty())
+    }
+}
+
 /// What an answer is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// It is right.
     Good,
-    /// Its nonce is not ours, too old or was used before: asked again, it may do.
-    Stale,
+    /// It is right, but its nonce is too old or was used before: asked again, it will do.
+    Late,
+    /// Its nonce is not one of ours for this address: asked again, it may do.
+    Foreign,
     /// Name or password are wrong.
     Wrong,
 }
@@ -35,10 +77,11 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct DigestServer {
     key: [u8; 16],
+    rng: Rng,
+    /// Stands for the passwords of users that there are not.
+    nobody: Verifier,
     /// Times are counted from here.
     epoch: Option<Instant>,
-    /// Challenges made.
-    serial: u64,
     /// The last count of each nonce in use, and when it was made.
     counts: BTreeMap<String, (u64, u32)>,
     /// The youngest nonce whose count was forgotten to make room.
@@ -52,11 +95,11 @@ impl DigestServer {
         let mut key = [0; 16];
         let (high, low) = (rng.u64().to_be_bytes(), rng.u64().to_be_bytes());
         key.iter_mut().zip(high.into_iter().chain(low)).for_each(|(k, b)| *k = b);
-        Self { key, epoch: None, serial: 0, counts: BTreeMap::new(), forgotten: None }
+        let nobody = Verifier::new("", "", &rng.token(), "", "");
+        Self { key, rng: rng.fork(), nobody, epoch: None, counts: BTreeMap::new(), forgotten: None }
     }
 
-    /// The values of `WWW-Authenticate`, the better algorithm first (RFC 8760 §2.4), if all who may answer can
-    /// use it.
+    /// The values of `WWW-Authenticate`, one for each algorithm, in this order (RFC 8760 §2.4).
     #[must_use]
     pub fn challenges(
         &mut self,
@@ -66,10 +109,7 @@ impl DigestServer {
         stale: bool,
         algorithms: &[Algorithm],
     ) -> Vec<String> {
-        let at = self.seconds(now);
-        self.serial = self.serial.wrapping_add(1);
-        let made = format!("{at:x}.{:x}", self.serial);
-        let nonce = format!("{made}.{}", self.sign(&made, from));
+        let nonce = self.nonce(now, from);
         let stale = if stale { ", stale=true" } else { "" };
         algorithms
             .iter()
@@ -80,26 +120,36 @@ impl DigestServer {
             .collect()
     }
 
-    /// Judges an answer to a challenge of ours. `secret` is that of the user it names; without one the work is
-    /// the same, so that time does not tell who is known.
+    /// Its time is sealed, and nothing in it counts: a nonce tells nobody how long we run, nor how many are asked.
+    fn nonce(&mut self, now: Instant, from: IpAddr) -> String {
+        let at = self.seconds(now);
+        let salt = self.rng.token();
+        let sealed = at ^ self.seal(&salt);
+        let made = format!("{salt}{sealed:016x}");
+        format!("{made}{}", self.sign(&made, from))
+    }
+
+    /// Judges an answer to a challenge of ours by what is kept of its user's password. Without that, or for an
+    /// algorithm that it is not kept for, the work is the same, so that time does not tell who is known.
     pub fn judge(
         &mut self,
         now: Instant,
         from: IpAddr,
         method: &str,
         answer: &Authorization,
-        secret: Option<&Secret>,
+        verifier: Option<&Verifier>,
     ) -> Verdict {
-        let nobody = Secret::default();
-        let want = expected(secret.unwrap_or(&nobody), method, answer);
-        let right = want.is_some_and(|w| bool::from(w.as_bytes().ct_eq(answer.response.as_bytes())));
+        let known = verifier.and_then(|v| v.ha1(answer.algorithm));
+        let ha1 = known.or(self.nobody.ha1(answer.algorithm)).unwrap_or_default();
+        let want = expected(ha1, method, answer);
+        let right = bool::from(want.as_bytes().ct_eq(answer.response.as_bytes()));
         // A nonce of an earlier life of ours, or from before the phone's address changed: asked anew, it will do.
-        let Some(at) = self.made_at(from, &answer.nonce) else { return Verdict::Stale };
-        if secret.is_none() || !right {
+        let Some(at) = self.made_at(from, &answer.nonce) else { return Verdict::Foreign };
+        if known.is_none() || !right {
             return Verdict::Wrong;
         }
         if at.saturating_add(LIFETIME.as_secs()) < self.seconds(now) {
-            return Verdict::Stale;
+            return Verdict::Late;
         }
         self.count(&answer.nonce, at, answer.qop.as_ref().map_or(1, |(_, nc)| *nc))
     }
@@ -111,7 +161,7 @@ impl DigestServer {
         if self.counts.get(nonce).is_some_and(|(_, last)| nc <= *last)
             || (unknown && self.forgotten.is_some_and(|until| at <= until))
         {
-            return Verdict::Stale;
+            return Verdict::Late;
         }
         if self.counts.len() >= MAX_COUNTS && unknown {
             let oldest = self.counts.iter().min_by_key(|(_, (at, _))| *at).map(|(n, _)| n.clone());
@@ -134,15 +184,26 @@ impl DigestServer {
 
     /// When a nonce was made, if it is ours and was made for this address.
     fn made_at(&self, from: IpAddr, nonce: &str) -> Option<u64> {
-        let (made, signature) = nonce.rsplit_once('.')?;
-        let at = u64::from_str_radix(made.split('.').next()?, 16).ok()?;
-        bool::from(self.sign(made, from).as_bytes().ct_eq(signature.as_bytes())).then_some(at)
+        let (made, signature) = nonce.split_at_checked(MADE)?;
+        let (salt, sealed) = made.split_at_checked(MADE / 2)?;
+        let sealed = u64::from_str_radix(sealed, 16).ok()?;
+        let ours = bool::from(self.sign(made, from).as_bytes().ct_eq(signature.as_bytes()));
+        ours.then(|| sealed ^ self.seal(salt))
     }
 
     fn sign(&self, made: &str, from: IpAddr) -> String {
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.key) else { return String::new() };
-        mac.update(format!("{made}|{}", from.to_canonical()).as_bytes());
-        hex(mac.finalize().into_bytes().get(..12).unwrap_or_default())
+        hex(self.mac(&format!("nonce|{made}|{}", from.to_canonical())).get(..12).unwrap_or_default())
+    }
+
+    fn seal(&self, salt: &str) -> u64 {
+        let mac = self.mac(&format!("time|{salt}"));
+        mac.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    }
+
+    fn mac(&self, text: &str) -> [u8; 32] {
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.key) else { return [0; 32] };
+        mac.update(text.as_bytes());
+        mac.finalize().into_bytes().into()
     }
 }
 
@@ -176,7 +237,7 @@ mod tests {
         let now = epoch();
         let from: IpAddr = "192.0.2.1".parse().unwrap();
         let mut server = DigestServer::new(&mut Rng::from_number(1));
-        let secret = Secret { password: "p".into(), ..Secret::default() };
+        let secret = Verifier::new("anna", REALM, "p", "", "");
         for n in 0..2 {
             let a = answers(&mut server, now, from, "p").remove(n);
             assert_eq!(server.judge(now, from, "REGISTER", &a, Some(&secret)), Verdict::Good);
@@ -185,18 +246,18 @@ mod tests {
         let other = "192.0.2.2".parse().unwrap();
         assert_eq!(
             server.judge(now, other, "REGISTER", &a, Some(&secret)),
-            Verdict::Stale,
+            Verdict::Foreign,
             "another address"
         );
         assert_eq!(server.judge(now, from, "INVITE", &a, Some(&secret)), Verdict::Wrong, "another method");
         assert_eq!(server.judge(now, from, "REGISTER", &a, None), Verdict::Wrong, "nobody");
         assert_eq!(server.judge(now, from, "REGISTER", &a, Some(&secret)), Verdict::Good);
-        assert_eq!(server.judge(now, from, "REGISTER", &a, Some(&secret)), Verdict::Stale, "a copy");
+        assert_eq!(server.judge(now, from, "REGISTER", &a, Some(&secret)), Verdict::Late, "a copy");
         let next = Authorization { qop: Some(("cn".into(), 2)), ..a.clone() };
         assert_eq!(server.judge(now, from, "REGISTER", &next, Some(&secret)), Verdict::Wrong, "made up");
         let late = now + Duration::from_secs(121);
         server.counts.clear();
-        assert_eq!(server.judge(late, from, "REGISTER", &a, Some(&secret)), Verdict::Stale);
+        assert_eq!(server.judge(late, from, "REGISTER", &a, Some(&secret)), Verdict::Late);
         let wrong = answers(&mut server, now, from, "q").remove(0);
         assert_eq!(server.judge(now, from, "REGISTER", &wrong, Some(&secret)), Verdict::Wrong);
     }
@@ -210,7 +271,7 @@ mod tests {
             assert_eq!(server.count(&format!("{n}"), n, 1), Verdict::Good);
         }
         assert_eq!(server.counts.len(), MAX_COUNTS);
-        assert_eq!(server.count("3", 3, 1), Verdict::Stale, "a copy of one that was forgotten");
+        assert_eq!(server.count("3", 3, 1), Verdict::Late, "a copy of one that was forgotten");
         server.tidy(now + Duration::from_secs(5000));
         assert!(server.counts.is_empty());
     }
@@ -220,8 +281,8 @@ mod tests {
         let now = epoch();
         let from: IpAddr = "192.0.2.1".parse().unwrap();
         let mut server = DigestServer::new(&mut Rng::from_number(1));
-        let secret =
-            Secret { ha1: crate::sip::digest::hash(Algorithm::Md5, "anna:branch:p"), ..Secret::default() };
+        let ha1 = hash(Algorithm::Md5, "anna:branch:p").to_ascii_uppercase();
+        let secret = Verifier::new("anna", REALM, "", &ha1, "");
         let both = answers(&mut server, now, from, "p");
         assert_eq!(server.judge(now, from, "REGISTER", &both[1], Some(&secret)), Verdict::Good);
         assert_eq!(
@@ -229,5 +290,32 @@ mod tests {
             Verdict::Wrong,
             "no SHA-256"
         );
+    }
+
+    #[test]
+    fn nonces_show_neither_time_nor_number() {
+        let from: IpAddr = "192.0.2.1".parse().unwrap();
+        let mut server = DigestServer::new(&mut Rng::from_number(1));
+        let nonces: Vec<String> =
+            (0..200).map(|n| server.nonce(epoch() + Duration::from_secs(n / 2), from)).collect();
+        let mut seen = std::collections::BTreeSet::new();
+        for (n, nonce) in nonces.iter().enumerate() {
+            assert_eq!(server.made_at(from, nonce), Some(n as u64 / 2), "{nonce}");
+            assert_eq!(nonce.len(), 56);
+            assert!(nonce.bytes().all(|b| b.is_ascii_hexdigit()));
+            // No piece of eight bytes comes twice, nor anything that counts up.
+            for piece in nonce.as_bytes().chunks(8) {
+                assert!(seen.insert(piece.to_vec()), "{nonce}");
+            }
+        }
+        for at in [0, 20, 40] {
+            let rising = nonces.windows(2).filter(|w| w[0][at..at + 8] < w[1][at..at + 8]).count();
+            assert!((60..140).contains(&rising), "{rising} of 199 rise at {at}");
+        }
+        let mut other = nonces[0].clone();
+        other.replace_range(16..17, if &other[16..17] == "0" { "1" } else { "0" });
+        for wrong in [other.as_str(), "", "+", &nonces[0][..55], &"é".repeat(28)] {
+            assert_eq!(server.made_at(from, wrong), None, "{wrong}");
+        }
     }
 }

@@ -132,7 +132,7 @@ impl Client {
             client: self,
             task,
             way: RefCell::new(Way::new(place, &self.settings)),
-            keys: self.keys(place).map_err(later)?,
+            keys: self.keys(place)?,
             key: place.key(&task.row.id),
             name: RefCell::new(task.row.upload_id.clone()),
         };
@@ -144,12 +144,18 @@ impl Client {
         if cancelled { Err(Fault::Cancelled) } else { result }
     }
 
-    fn keys(&self, place: &Place) -> Result<Keys, String> {
+    fn keys(&self, place: &Place) -> Result<Keys, Fault> {
         let s3 = &self.settings;
-        let own = (!s3.access_key.is_empty()).then(|| (s3.access_key.clone(), s3.secret_key.clone()));
+        let own = [&s3.access_key, &s3.secret_key].map(|key| key.reveal().to_owned());
+        let own = (!s3.access_key.is_empty()).then(|| own.into());
+        if place.keys.is_none() && !place.may_use_own_keys() {
+            // Of a recording that an earlier version took.
+            let what = format!("the server {} was named without keys for it", place.endpoint);
+            return Err(Fault::Never(what));
+        }
         match place.keys.clone().or(own) {
             Some((access_key, secret_key)) => Ok(Keys { access_key, secret_key, session_token: None }),
-            None => self.chain.keys(clock::now().utc, &|name| std::env::var(name).ok()),
+            None => self.chain.keys(clock::now().utc, &|name| std::env::var(name).ok()).map_err(later),
         }
     }
 }

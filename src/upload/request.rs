@@ -219,7 +219,7 @@ mod tests {
             server(&s3, Wish { bucket: "a.b", region: "cn-north-1", ..Wish::default() }),
             of("https://s3.cn-north-1.amazonaws.com.cn", "s3.cn-north-1.amazonaws.com.cn", "/a.b/")
         );
-        let wish = |endpoint| Wish { endpoint, ..Wish::default() };
+        let wish = |endpoint| Wish { endpoint, access_key: "A", secret_key: "S", ..Wish::default() };
         assert_eq!(server(&s3, wish("http://10.0.0.9:80/")), of("http://10.0.0.9", "10.0.0.9", "/branch/"));
         assert_eq!(server(&s3, wish("https://m:9000")), of("https://m:9000", "m:9000", "/branch/"));
         let host = S3 { style: Style::Virtual, ..s3 };

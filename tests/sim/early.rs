@@ -14,6 +14,8 @@ pub struct Called {
     invite: String,
     /// Ports and directions that the media was told to use.
     media: Vec<(u16, Direction)>,
+    /// Requests that the far end has sent.
+    asked: u32,
 }
 
 impl Called {
@@ -22,7 +24,7 @@ impl Called {
         let leg = net.nodes[A].gw.originate(net.now, call_to(&format!("sip:bob@{PHONE}"))).unwrap().id;
         let invite = net.nodes[A].gw.poll_transmit().unwrap();
         let invite = String::from_utf8(invite.bytes.to_vec()).unwrap();
-        Self { net, leg, invite, media: Vec::new() }
+        Self { net, leg, invite, media: Vec::new(), asked: 0 }
     }
 
     /// Says this to the INVITE, with a To tag unless that is empty; gives back what is sent then.
@@ -209,4 +211,53 @@ fn who_has_hung_up_by_199_cannot_be_picked_up() {
     call.says("180 Ringing", "a", "", "");
     let answers = said(&mut call.net, A, &replacing(2));
     assert!(!answers.iter().any(|m| m.starts_with("SIP/2.0 4")), "{answers:?}");
+}
+
+/// A request of whoever knows the call's INVITE, with this From tag; gives back the status line of the answer.
+fn asked(call: &mut Called, method: &str, tag: &str, more: &str, body: &str) -> String {
+    let field = |name: &str| call.invite.lines().find(|l| l.starts_with(name)).unwrap();
+    let (from, to) = (field("To:").replacen("To", "From", 1), field("From:").replacen("From", "To", 1));
+    call.asked += 1;
+    let n = call.asked;
+    let message = format!(
+        "{method} sip:x@10.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP {PHONE};branch=z9hG4bKasked{n}\r\n{from};tag={tag}\r\n\
+         {to}\r\n{}\r\nCSeq: {n} {method}\r\n{more}Content-Length: {}\r\n\r\n{body}",
+        field("Call-ID:"),
+        body.len()
+    );
+    let sent = said(&mut call.net, A, &message);
+    sent.iter().rfind(|m| m.starts_with("SIP/2.0")).unwrap().lines().next().unwrap().to_owned()
+}
+
+#[test]
+fn no_bye_ends_a_call_of_ours_that_rings() {
+    let mut call = Called::new();
+    assert!(asked(&mut call, "BYE", "early", "", "").starts_with("SIP/2.0 481 "), "before anybody rings");
+    call.describes("183 Progress", "real", 40_002);
+    for tag in ["madeup", "real"] {
+        assert!(asked(&mut call, "BYE", tag, "", "").starts_with("SIP/2.0 481 "), "{tag}");
+        assert_eq!((call.state(), call.port()), ("early_media", Some(40_002)), "{tag}");
+    }
+    call.says("200 OK", "real", "", "");
+    assert_eq!(call.state(), "connected");
+    assert!(asked(&mut call, "BYE", "other", "", "").starts_with("SIP/2.0 481 "));
+    assert_eq!(call.state(), "connected");
+    assert!(asked(&mut call, "BYE", "real", "", "").starts_with("SIP/2.0 200 "));
+    assert_eq!(call.state(), "gone");
+}
+
+#[test]
+fn only_those_who_ring_are_heard_in_a_call_of_ours_that_rings() {
+    let mut call = Called::new();
+    call.describes("183 Progress", "real", 40_002);
+    let body = described(40_008).replace("o=phone 77 1", "o=phone 77 2");
+    for (method, code) in [("UPDATE", 491), ("INVITE", 491), ("INFO", 481), ("REFER", 481), ("NOTIFY", 481)] {
+        let contact = format!("Contact: <sip:x@{PHONE}>\r\nContent-Type: application/sdp\r\n");
+        let answer = asked(&mut call, method, "madeup", &contact, &body);
+        assert!(answer.starts_with(&format!("SIP/2.0 {code} ")), "{method}: {answer}");
+        assert_eq!((call.state(), call.port()), ("early_media", Some(40_002)), "{method}");
+    }
+    assert!(asked(&mut call, "UPDATE", "madeup", "", "").starts_with("SIP/2.0 491 "), "without an offer");
+    // One that does ring is answered on its merits: no answer of an unreliable 183 is sure yet (RFC 3311 §5.1).
+    assert!(asked(&mut call, "UPDATE", "real", "", "").starts_with("SIP/2.0 200 "));
 }

@@ -1,6 +1,6 @@
 //! A far end whose every message a test writes itself: in one call with a gateway, at whatever transport, in virtual time.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use branchline::base::rng::Rng;
@@ -66,11 +66,13 @@ pub struct Hand {
     heard: Vec<Heard>,
     /// From and To of its requests in the call.
     from: String,
-    to: String,
+    pub to: String,
     call_id: String,
     seq: u32,
     branch: u32,
     pub leg: String,
+    /// Names that are known, and their addresses.
+    pub hosts: Vec<(&'static str, &'static str)>,
 }
 
 /// A session description of its own.
@@ -109,6 +111,7 @@ impl Hand {
             seq: 0,
             branch: 0,
             leg: String::new(),
+            hosts: Vec::new(),
         };
         for id in 1..9 {
             hand.gw.add_port(Port { id, address: home.ip(), port: 10_000 + id as u16 * 2 });
@@ -149,7 +152,12 @@ impl Hand {
     /// The gateway calls; gives back its INVITE.
     pub fn is_called(&mut self) -> Heard {
         let param = self.at.transport.as_param();
-        let call = call_to(&format!("sip:hand@{HOME}{param}"));
+        self.is_called_as(&format!("sip:hand@{HOME}{param}"))
+    }
+
+    /// The same by another address that leads here.
+    pub fn is_called_as(&mut self, uri: &str) -> Heard {
+        let call = call_to(uri);
         self.leg = self.gw.originate(self.now, call).unwrap().id;
         let invite = self.hears().into_iter().find(|h| h.is("INVITE")).expect("an INVITE");
         self.from = format!("{};tag=hand", invite.field("To").unwrap());
@@ -230,6 +238,15 @@ impl Hand {
         self.hears()
     }
 
+    /// Somebody else sends a call of the gateway elsewhere, from where it went.
+    pub fn other_moves(&mut self, to: &Heard, contact: &str) -> Vec<Heard> {
+        let text = Self::reply(to, "302 Moved Temporarily", "", None, to.target);
+        let own = text.lines().find(|l| l.starts_with("Contact:")).unwrap();
+        let text = text.replace(own, &format!("Contact: {contact}"));
+        self.gw.handle_message(self.now, to.target, text.as_bytes());
+        self.hears()
+    }
+
     /// Sends a message; gives back what the gateway says to it at once.
     pub fn says(&mut self, text: &str) -> Vec<Heard> {
         self.gw.handle_message(self.now, self.at, text.as_bytes());
@@ -240,6 +257,13 @@ impl Hand {
     pub fn hears(&mut self) -> Vec<Heard> {
         self.pump();
         std::mem::take(&mut self.heard)
+    }
+
+    fn address_of(&self, host: &Host) -> Option<IpAddr> {
+        match host {
+            Host::Ip(ip) => Some(*ip),
+            Host::Name(name) => self.hosts.iter().find(|(n, _)| n == name).map(|(_, ip)| ip.parse().unwrap()),
+        }
     }
 
     fn pump(&mut self) {
@@ -261,7 +285,7 @@ impl Hand {
             }
             while let Some(work) = self.gw.poll_work() {
                 if let Work::Locate { id, hop, .. } = work
-                    && let Host::Ip(ip) = hop.host
+                    && let Some(ip) = self.address_of(&hop.host)
                 {
                     busy = true;
                     self.gw.handle_work(self.now, id, WorkResult::Located(vec![hop.at(ip)]));

@@ -1,0 +1,120 @@
+//! Settings that do not go together, and those that do and are perhaps not meant.
+
+use super::Config;
+use super::trunk::{Trunk, TrunkKind};
+use crate::wire::Uri;
+use crate::wire::challenge::Algorithm;
+
+/// Names that an error shows at most of each kind.
+const SHOWN: usize = 8;
+
+impl Config {
+    /// Users that no single challenge can ask: whoever is asked gets the same, lest it tell who is a user.
+    pub(super) fn users_at_odds(&self) -> Option<String> {
+        let cannot = |algorithm| {
+            let names = self.sip.users.iter().filter(|u| !u.can_answer(algorithm)).map(|u| u.name.as_str());
+            names.collect::<Vec<_>>()
+        };
+        let (no_sha256, no_md5) = (cannot(Algorithm::Sha256), cannot(Algorithm::Md5));
+        let list = |names: &[&str]| {
+            let more = if names.len() > SHOWN {
+                format!(" and {} more", names.len() - SHOWN)
+            } else {
+                String::new()
+            };
+            format!("{}{more}", names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", "))
+        };
+        (!no_sha256.is_empty() && !no_md5.is_empty()).then(|| {
+            format!(
+                "[[sip.user]] with ha1 alone ({}) and with ha1_sha256 alone ({}) cannot answer the same challenge, and all \
+                 users are asked the same: keep one kind of hash for all, or passwords",
+                list(&no_sha256),
+                list(&no_md5)
+            )
+        })
+    }
+
+    /// One line for each thing that an operator should know of settings that are right.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let trusted = |t: &&Trunk| t.fields.trust_webhook && !is_over_a_stream(hop(t));
+        let without_effect = |t: &Trunk| {
+            format!(
+                "sip.trunk {}: trust_webhook is honoured for calls over TCP or TLS only, since the source of a datagram \
+                 can be made up; the trunk's URI asks for neither (transport=tcp, transport=tls or sips:)",
+                t.fields.id
+            )
+        };
+        self.sip.trunks.iter().filter(trusted).map(without_effect).collect()
+    }
+}
+
+/// Where the requests of a trunk go first, as the configuration says.
+fn hop(trunk: &Trunk) -> &Uri {
+    match &trunk.kind {
+        TrunkKind::Register(account) => account.outbound_proxy.as_ref().unwrap_or(&account.registrar),
+        TrunkKind::Peer(uri) => uri,
+    }
+}
+
+fn is_over_a_stream(uri: &Uri) -> bool {
+    let named = |t: &str| ["tcp", "tls"].iter().any(|s| s.eq_ignore_ascii_case(t));
+    uri.sip().is_some_and(|u| u.secure || u.params.get("transport").is_some_and(named))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Sources, load};
+
+    #[test]
+    fn users_that_cannot_be_asked_the_same_are_named() {
+        let user = |name: &str, secret: &str| format!("[[sip.user]]\nname = \"{name}\"\n{secret}\n");
+        let (md5, sha) =
+            (format!("ha1 = \"{}\"", "a".repeat(32)), format!("ha1_sha256 = \"{}\"", "b".repeat(64)));
+        let (file, both) = ("password_file = \"/f\"", format!("{md5}\n{sha}"));
+        let read = |users: &[String]| load(&Sources { file: Some(("f", &users.concat())), env: &[] });
+        let good =
+            [user("anna", &md5), user("bea", "password = \"p\""), user("carl", file), user("dora", &both)];
+        assert!(read(&good).is_ok());
+        let mut bad = good.to_vec();
+        bad.extend((0..10).map(|n| user(&format!("sha{n}"), &sha)));
+        let faults = read(&bad).unwrap_err();
+        assert_eq!(faults.len(), 1);
+        let said = &faults[0].what;
+        assert!(
+            said.contains("ha1 alone (anna)")
+                && said.contains("(sha0, sha1, ")
+                && said.contains("and 2 more"),
+            "{said}"
+        );
+        assert!(!said.contains("bea") && !said.contains("carl") && !said.contains("dora"), "{said}");
+    }
+
+    #[test]
+    fn a_trusted_trunk_over_udp_is_told_of() {
+        let warnings = |trunk: &str| {
+            let text = format!("[[sip.trunk]]\nid = \"pbx\"\ntrust_webhook = true\n{trunk}\n");
+            load(&Sources { file: Some(("f", &text)), env: &[] }).unwrap().warnings()
+        };
+        let peer = |uri: &str| warnings(&format!("type = \"ip_ip\"\npeer_uri = \"{uri}\""));
+        for (uri, warned) in [
+            ("sip:10.0.0.7", true),
+            ("sip:pbx.example;transport=udp", true),
+            ("sip:pbx.example;transport=TCP", false),
+            ("sip:pbx.example;transport=tls", false),
+            ("sips:pbx.example", false),
+        ] {
+            let told = peer(uri);
+            assert_eq!(
+                told.iter().any(|w| w.contains("sip.trunk pbx: trust_webhook")),
+                warned,
+                "{uri}: {told:?}"
+            );
+        }
+        let account = "type = \"sip_register\"\naor = \"sip:1@x\"\nregistrar_uri = \"sip:x;transport=tls\"";
+        assert!(warnings(account).is_empty());
+        assert_eq!(warnings(&format!("{account}\noutbound_proxy = \"sip:10.0.0.9\"")).len(), 1);
+        let untrusted = "[[sip.trunk]]\nid = \"a\"\ntype = \"ip_ip\"\npeer_uri = \"sip:a\"\n";
+        assert!(load(&Sources { file: Some(("f", untrusted)), env: &[] }).unwrap().warnings().is_empty());
+    }
+}

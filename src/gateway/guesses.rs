@@ -1,0 +1,432 @@
+//! How many passwords may be tried: every wrong one is charged to a bucket of its source and to one of its user. Only
+//! answers to a nonce that the source was given count, so that addresses that are made up charge nobody.
+//!
+//! The bucket of a user holds only for sources from which that user has not registered, and where it has, it is looked at
+//! whatever others of the source (behind the same router) tried: whoever guesses locks nobody out. All tables are bounded,
+//! and none forgets a bucket before it is full again.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use crate::base::source::Source;
+
+/// Wrong passwords at once, and the time after which one more may be tried.
+#[derive(Debug, Clone, Copy)]
+struct Rule {
+    most: f64,
+    each: Duration,
+}
+
+/// Of one source: an IPv4 address, or an IPv6 network of 64 bits.
+const SOURCE: Rule = Rule { most: 10.0, each: Duration::from_secs(30) };
+/// Of one user, from all sources where it has not registered: several sources have to try for it to be used up.
+const USER: Rule = Rule { most: 30.0, each: Duration::from_secs(10) };
+/// Of all sources for which there is no room.
+const CROWD: Rule = Rule { most: 100.0, each: Duration::from_secs(1) };
+/// Sources with a bucket that is not full; the others share one.
+const MAX_SOURCES: usize = 4096;
+/// Sources that are remembered of a user; past it the one that has been silent for longest is forgotten.
+const MAX_HOMES: usize = 8;
+/// Buckets that names share which are nobody's. They have some, lest who is a user be told by who has none.
+const STRANGE_NAMES: usize = 1024;
+/// Sources that a report counts one by one.
+const MAX_REPORTED: usize = 64;
+/// Time between two reports.
+const REPORT: Duration = Duration::from_secs(60);
+/// Time between two looks for buckets that are full again, when there is no room.
+const TIDY: Duration = Duration::from_secs(1);
+/// What a refused caller is told to wait.
+pub const WAIT_SECONDS: u32 = 30;
+
+/// How many more may be tried; nothing was, where there is none.
+#[derive(Debug, Clone, Copy, Default)]
+struct Bucket(Option<(f64, Instant)>);
+
+impl Bucket {
+    fn left(&self, rule: Rule, now: Instant) -> f64 {
+        self.0.map_or(rule.most, |(left, at)| {
+            let passed = now.saturating_duration_since(at).as_secs_f64();
+            (left + passed / rule.each.as_secs_f64()).min(rule.most)
+        })
+    }
+
+    fn may(&self, rule: Rule, now: Instant) -> bool {
+        self.left(rule, now) >= 1.0
+    }
+
+    fn charge(&mut self, rule: Rule, now: Instant) {
+        self.0 = Some(((self.left(rule, now) - 1.0).max(0.0), now));
+    }
+
+    fn is_full(&self, rule: Rule, now: Instant) -> bool {
+        self.left(rule, now) >= rule.most
+    }
+}
+
+/// A source from which users have registered.
+#[derive(Debug, Default)]
+struct Home {
+    bucket: Bucket,
+    users: BTreeMap<String, Stay>,
+}
+
+/// A user at a source from which it has registered.
+#[derive(Debug)]
+struct Stay {
+    /// When last.
+    since: Instant,
+    /// Wrong passwords for this user from there.
+    bucket: Bucket,
+}
+
+/// Whether a password is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chance {
+    /// It is.
+    Open,
+    /// It is, but a wrong one is answered as if it were not: who has registered there shall not be told.
+    Quiet,
+    /// It is not.
+    Closed,
+}
+
+/// Wrong passwords of about a minute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Where most came from.
+    pub source: IpAddr,
+    /// How many from there.
+    pub number: u32,
+    /// Further sources.
+    pub sources: usize,
+    /// How many from those, and from sources that were not counted one by one.
+    pub others: u32,
+}
+
+/// Remembers wrong passwords.
+#[derive(Debug)]
+pub struct Guesses {
+    /// Keeps others from choosing names that share a bucket.
+    seed: u64,
+    sources: BTreeMap<IpAddr, Bucket>,
+    homes: BTreeMap<IpAddr, Home>,
+    crowd: Bucket,
+    users: BTreeMap<String, Bucket>,
+    names: Vec<Bucket>,
+    tidied: Option<Instant>,
+    reported: Option<Instant>,
+    counts: BTreeMap<IpAddr, u32>,
+    uncounted: u32,
+}
+
+impl Guesses {
+    /// For these users.
+    #[must_use]
+    pub fn new(seed: u64, users: impl Iterator<Item = String>) -> Self {
+        Self {
+            seed,
+            sources: BTreeMap::new(),
+            homes: BTreeMap::new(),
+            crowd: Bucket::default(),
+            users: users.map(|name| (name, Bucket::default())).collect(),
+            names: vec![Bucket::default(); STRANGE_NAMES],
+            tidied: None,
+            reported: None,
+            counts: BTreeMap::new(),
+            uncounted: 0,
+        }
+    }
+
+    /// Whether a password for this name may be tried from there.
+    #[must_use]
+    pub fn chance(&self, now: Instant, from: IpAddr, name: &str) -> Chance {
+        let from = Source::of(from).ip();
+        let home = self.homes.get(&from);
+        let by_source = match (home, self.sources.get(&from)) {
+            (Some(home), _) => home.bucket.may(SOURCE, now),
+            (None, Some(bucket)) => bucket.may(SOURCE, now),
+            (None, None) => self.sources.len() < MAX_SOURCES || self.crowd.may(CROWD, now),
+        };
+        match home.and_then(|h| h.users.get(name)) {
+            Some(_) if by_source => Chance::Open,
+            Some(stay) if stay.bucket.may(SOURCE, now) => Chance::Quiet,
+            None if by_source && self.of_name(name).may(USER, now) => Chance::Open,
+            Some(_) | None => Chance::Closed,
+        }
+    }
+
+    /// A wrong password came from there, with this name.
+    pub fn charge(&mut self, now: Instant, from: IpAddr, name: &str) {
+        self.count(from);
+        let from = Source::of(from).ip();
+        match self.homes.get_mut(&from) {
+            Some(home) => {
+                home.bucket.charge(SOURCE, now);
+                home.users.get_mut(name).into_iter().for_each(|stay| stay.bucket.charge(SOURCE, now));
+            }
+            None => {
+                self.tidy(now);
+                if self.sources.len() < MAX_SOURCES || self.sources.contains_key(&from) {
+                    self.sources.entry(from).or_default().charge(SOURCE, now);
+                } else {
+                    self.crowd.charge(CROWD, now);
+                }
+            }
+        }
+        let slot = self.slot(name);
+        if let Some(bucket) = self.users.get_mut(name).or(self.names.get_mut(slot)) {
+            bucket.charge(USER, now);
+        }
+    }
+
+    /// One was not even looked at.
+    pub fn count(&mut self, from: IpAddr) {
+        let from = Source::of(from).ip();
+        if self.counts.len() < MAX_REPORTED || self.counts.contains_key(&from) {
+            let n = self.counts.entry(from).or_default();
+            *n = n.saturating_add(1);
+        } else {
+            self.uncounted = self.uncounted.saturating_add(1);
+        }
+    }
+
+    /// A user has registered from there: what others guess does not concern it there any more.
+    pub fn registered(&mut self, now: Instant, from: IpAddr, name: &str) {
+        let from = Source::of(from).ip();
+        let fresh = !self.homes.contains_key(&from);
+        // What was wrong before stays so.
+        let bucket = if fresh { self.sources.remove(&from) } else { None };
+        let home = self.homes.entry(from).or_default();
+        if let Some(bucket) = bucket {
+            home.bucket = bucket;
+        }
+        let stay = Stay { since: now, bucket: Bucket::default() };
+        home.users.entry(name.to_owned()).or_insert(stay).since = now;
+        let mine = |h: &&IpAddr| self.homes.get(h).is_some_and(|h| h.users.contains_key(name));
+        if self.homes.keys().filter(mine).count() > MAX_HOMES {
+            let since = |h: &IpAddr| self.homes.get(h).and_then(|h| h.users.get(name)).map(|s| s.since);
+            let oldest = self.homes.keys().filter(mine).min_by_key(|h| since(h)).copied();
+            oldest.into_iter().for_each(|h| self.leave(now, h, name));
+        }
+    }
+
+    fn leave(&mut self, now: Instant, from: IpAddr, name: &str) {
+        let Some(home) = self.homes.get_mut(&from) else { return };
+        home.users.remove(name);
+        if home.users.is_empty() {
+            let bucket = home.bucket;
+            self.homes.remove(&from);
+            self.tidy(now);
+            if !bucket.is_full(SOURCE, now) && self.sources.len() < MAX_SOURCES {
+                self.sources.insert(from, bucket);
+            }
+        }
+    }
+
+    fn slot(&self, name: &str) -> usize {
+        let mut hasher = DefaultHasher::new();
+        (self.seed, name).hash(&mut hasher);
+        usize::try_from(hasher.finish() % STRANGE_NAMES as u64).unwrap_or_default()
+    }
+
+    fn of_name(&self, name: &str) -> Bucket {
+        let strange = || self.names.get(self.slot(name));
+        self.users.get(name).or_else(strange).copied().unwrap_or_default()
+    }
+
+    /// Forgets sources whose buckets are full again, once there is no room.
+    fn tidy(&mut self, now: Instant) {
+        if self.sources.len() >= MAX_SOURCES && self.tidied.is_none_or(|at| at + TIDY <= now) {
+            self.tidied = Some(now);
+            self.sources.retain(|_, bucket| !bucket.is_full(SOURCE, now));
+        }
+    }
+
+    /// What has come since the last report, once a minute.
+    pub fn report(&mut self, now: Instant) -> Option<Report> {
+        if self.reported.is_some_and(|at| at + REPORT > now) {
+            return None;
+        }
+        let counts = std::mem::take(&mut self.counts);
+        let (source, number) = counts.iter().max_by_key(|(_, n)| **n).map(|(ip, n)| (*ip, *n))?;
+        self.reported = Some(now);
+        let all = counts.values().fold(std::mem::take(&mut self.uncounted), |all, n| all.saturating_add(*n));
+        Some(Report { source, number, sources: counts.len() - 1, others: all.saturating_sub(number) })
+    }
+
+    /// When there is something to report.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.reported.filter(|_| !self.counts.is_empty()).map(|at| at + REPORT)
+    }
+
+    /// Sources that are remembered, of both kinds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.sources.len() + self.homes.len()
+    }
+
+    /// True when none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use super::*;
+
+    impl Guesses {
+        fn may_try(&self, now: Instant, from: IpAddr, name: &str) -> bool {
+            self.chance(now, from, name) == Chance::Open
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "an arbitrary epoch")]
+    static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+    fn epoch() -> Instant {
+        *EPOCH
+    }
+
+    fn ip(n: u32) -> IpAddr {
+        IpAddr::from(n.to_be_bytes())
+    }
+
+    fn guesses() -> Guesses {
+        Guesses::new(7, ["anna", "bea"].into_iter().map(str::to_owned))
+    }
+
+    /// How many of so many guesses a second are tried, within so many seconds.
+    fn tried(g: &mut Guesses, from: impl Fn(u64) -> u32, name: &str, rate: u64, seconds: u64) -> u64 {
+        let mut tried = 0;
+        for n in 0..rate * seconds {
+            let now = epoch() + Duration::from_millis(n * 1000 / rate);
+            if g.may_try(now, ip(from(n)), name) {
+                g.charge(now, ip(from(n)), name);
+                tried += 1;
+            }
+        }
+        tried
+    }
+
+    #[test]
+    fn a_source_has_ten_and_two_a_minute() {
+        for name in ["anna", "nobody"] {
+            let mut g = guesses();
+            assert_eq!(tried(&mut g, |_| 1, name, 1000, 600), 29, "{name}");
+            let late = epoch() + Duration::from_secs(599);
+            assert!(!g.may_try(late, ip(1), "another"), "whatever the name");
+            assert!(g.may_try(late, ip(2), name) && g.may_try(late + Duration::from_secs(31), ip(1), name));
+        }
+    }
+
+    #[test]
+    fn a_user_has_thirty_and_six_a_minute_from_all_sources() {
+        for name in ["anna", "nobody"] {
+            let mut g = guesses();
+            let many = tried(&mut g, |n| n as u32 % 500, name, 1000, 60);
+            assert!((35..=36).contains(&many), "{name}: {many}");
+            let late = epoch() + Duration::from_secs(60);
+            assert!(!g.may_try(late, ip(9999), name), "{name}");
+            assert!(g.may_try(late, ip(9999), "bea"), "others are not concerned");
+        }
+    }
+
+    #[test]
+    fn where_a_user_has_registered_no_guess_of_others_counts() {
+        let mut g = guesses();
+        g.registered(epoch(), ip(77), "anna");
+        tried(&mut g, |n| n as u32 % 50, "anna", 100, 60);
+        let late = epoch() + Duration::from_millis(59_990);
+        assert!(g.may_try(late, ip(77), "anna") && !g.may_try(late, ip(78), "anna"));
+        // It has no more than others there, nor for other names.
+        let mut g = guesses();
+        g.registered(epoch(), ip(77), "anna");
+        assert_eq!(tried(&mut g, |_| 77, "bea", 100, 60), 11);
+        let late = epoch() + Duration::from_millis(59_990);
+        assert_eq!(
+            (g.chance(late, ip(77), "anna"), g.chance(late, ip(77), "bea")),
+            (Chance::Quiet, Chance::Closed)
+        );
+        // Its own name may be tried there as often as others, and not twice as often.
+        for _ in 0..10 {
+            assert_eq!(g.chance(late, ip(77), "anna"), Chance::Quiet);
+            g.charge(late, ip(77), "anna");
+        }
+        assert_eq!(g.chance(late, ip(77), "anna"), Chance::Closed);
+        let mut g = guesses();
+        g.registered(epoch(), ip(77), "anna");
+        assert_eq!(tried(&mut g, |_| 77, "anna", 100, 20), 10);
+        assert_eq!(g.chance(epoch() + Duration::from_millis(19_990), ip(77), "anna"), Chance::Closed);
+    }
+
+    #[test]
+    fn a_registration_does_not_fill_a_bucket() {
+        let mut g = guesses();
+        assert_eq!(tried(&mut g, |_| 1, "bea", 100, 1), 10);
+        let now = epoch() + Duration::from_secs(1);
+        g.registered(now, ip(1), "anna");
+        assert_eq!(
+            (g.chance(now, ip(1), "bea"), g.chance(now, ip(1), "anna")),
+            (Chance::Closed, Chance::Quiet)
+        );
+        for n in 0..20 {
+            g.registered(now + Duration::from_millis(n), ip(100 + n as u32), "anna");
+        }
+        assert_eq!(g.homes.len(), MAX_HOMES);
+        assert!(!g.may_try(now, ip(1), "bea"), "nor does forgetting it");
+    }
+
+    #[test]
+    fn many_sources_take_a_bounded_table_and_reset_nobody() {
+        let mut g = guesses();
+        g.registered(epoch(), ip(77), "anna");
+        assert_eq!(tried(&mut g, |_| 1, "bea", 100, 1), 10);
+        let now = epoch() + Duration::from_secs(2);
+        for n in 0..10_000 {
+            g.charge(now, ip(10_000 + n), &format!("name{n}"));
+        }
+        assert_eq!(g.len(), MAX_SOURCES + 1);
+        assert!(!g.may_try(now, ip(1), "bea"), "its bucket is as it was");
+        assert!(g.may_try(now, ip(77), "anna"), "whoever has registered is not concerned");
+        assert!(!g.may_try(now, ip(5), "bea"), "those without a bucket share one");
+        let late = now + Duration::from_secs(400);
+        assert!(g.may_try(late, ip(5), "bea"));
+        g.charge(late, ip(5), "bea");
+        assert_eq!(g.len(), 2, "what is full again is forgotten");
+    }
+
+    #[test]
+    fn networks_of_ipv6_are_one_source() {
+        let mut g = guesses();
+        for n in 0..10u16 {
+            g.charge(epoch(), IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, n]), "anna");
+        }
+        assert!(!g.may_try(epoch(), "2001:db8:0:1:ffff::1".parse().unwrap(), "anna"));
+        assert!(g.may_try(epoch(), "2001:db8:0:2::1".parse().unwrap(), "anna"));
+    }
+
+    #[test]
+    fn reports_come_once_a_minute_with_source_and_number() {
+        let mut g = guesses();
+        assert_eq!((g.report(epoch()), g.deadline()), (None, None));
+        g.charge(epoch(), ip(1), "anna");
+        let first = Report { source: ip(1), number: 1, sources: 0, others: 0 };
+        assert_eq!(g.report(epoch()), Some(first));
+        for n in 0..200 {
+            g.count(ip(n % 100));
+            g.charge(epoch(), ip(5), "anna");
+        }
+        let soon = epoch() + Duration::from_secs(59);
+        assert_eq!((g.report(soon), g.deadline()), (None, Some(epoch() + REPORT)));
+        let late = epoch() + REPORT;
+        let second = Report { source: ip(5), number: 202, sources: MAX_REPORTED - 1, others: 198 };
+        assert_eq!((g.report(late), g.report(late + REPORT)), (Some(second), None));
+    }
+}

@@ -1,0 +1,129 @@
+//! Who proves to be a user of ours: answers to challenges, and what a call says of its caller.
+
+use super::core::Gateway;
+use super::guesses::{Chance, WAIT_SECONDS};
+use crate::base::time::Now;
+use crate::sip::digest_server::Verdict;
+use crate::sip::target::Target;
+use crate::sip::transactions::ServerId;
+use crate::wire::authorization::Authorization;
+use crate::wire::{Draft, Request};
+
+/// What credentials are worth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// They are those of this user.
+    Good(String),
+    /// Asked anew, they may do.
+    Stale,
+    /// Name or password are wrong; nobody learns which.
+    Wrong,
+    /// Too many were wrong: these were not looked at.
+    Refused,
+}
+
+/// Who calls.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Caller {
+    /// A user of ours: by its password, or since the call came the way that its phone has registered.
+    pub(super) user: Option<String>,
+    /// That is beyond doubt before anything was answered: the source of a datagram is not.
+    pub(super) proved: bool,
+}
+
+impl Gateway {
+    /// What the credentials of a request for our realm are worth; `None` when there are none.
+    pub(super) fn judge(&mut self, now: Now, request: &Request, source: Target) -> Option<Proof> {
+        let realm = self.config.realm();
+        let answers = request.common.headers.all("Authorization").filter_map(Authorization::parse);
+        let answer = answers.into_iter().find(|a| a.realm == realm)?;
+        let name = answer.username.as_str();
+        let (method, ip) = (request.method.to_string(), source.addr.ip());
+        let verifier = self.accounts.verifier(name, answer.algorithm);
+        let verdict = self.digest.judge(now.mono, ip, &method, &answer, verifier);
+        // Nothing is said of the password yet.
+        if verdict == Verdict::Foreign {
+            return Some(Proof::Stale);
+        }
+        // A phone that has registered is known along its own way, for its own name.
+        let own = self.bindings.iter().any(|b| b.user == name && b.flow == source);
+        let chance = if own { Chance::Open } else { self.guesses.chance(now.mono, ip, name) };
+        match (verdict, chance) {
+            (Verdict::Good, Chance::Open | Chance::Quiet) => return Some(Proof::Good(answer.username)),
+            (Verdict::Late | Verdict::Foreign, Chance::Open | Chance::Quiet) => return Some(Proof::Stale),
+            (Verdict::Wrong, Chance::Open | Chance::Quiet) => {
+                self.counters.wrong_passwords += 1;
+                self.guesses.charge(now.mono, ip, name);
+            }
+            (_, Chance::Closed) => {
+                self.counters.guesses_refused += 1;
+                self.guesses.count(ip);
+            }
+        }
+        self.report_guesses(now);
+        Some(if chance == Chance::Open { Proof::Wrong } else { Proof::Refused })
+    }
+
+    /// Says in the log where wrong passwords come from, once a minute.
+    pub(super) fn report_guesses(&mut self, now: Now) {
+        if let Some(r) = self.guesses.report(now.mono) {
+            log::warn!(source:% = r.source, number = r.number, further_sources = r.sources, of_those = r.others; "wrong passwords");
+        }
+    }
+
+    /// Asks for a password.
+    pub(super) fn challenge(&mut self, now: Now, tx: ServerId, source: Target, stale: bool) {
+        let Some(mut draft) = self.tx.draft(tx, 401, "Unauthorized") else { return };
+        self.push_challenges(now, &mut draft, source, stale);
+        self.tx.respond(now.mono, tx, 401, &draft);
+    }
+
+    pub(super) fn push_challenges(&mut self, now: Now, draft: &mut Draft, source: Target, stale: bool) {
+        let (realm, offered) = (self.config.realm(), self.accounts.offered());
+        for text in self.digest.challenges(now.mono, source.addr.ip(), realm, stale, offered) {
+            draft.push("WWW-Authenticate", text);
+        }
+    }
+
+    /// Refuses credentials that were not looked at. Not with 503, after which proxies leave us alone for everybody.
+    pub(super) fn refuse_guess(&mut self, now: Now, tx: ServerId) {
+        *self.counters.refused.entry(500).or_default() += 1;
+        let Some(mut draft) = self.tx.draft(tx, 500, TOO_MANY) else { return };
+        draft.push("Retry-After", WAIT_SECONDS.to_string());
+        self.tx.respond(now.mono, tx, 500, &draft);
+    }
+
+    /// Whose call this is; `None` when it proves to be one user's and says that it is another's.
+    pub(super) fn caller_of(&mut self, now: Now, request: &Request, source: Target) -> Option<Caller> {
+        let named = request.common.from.uri.user();
+        let by_password = self.vouched.take().or_else(|| match self.judge(now, request, source)? {
+            Proof::Good(user) => Some(user),
+            // Whose networks are accepted may call without a password.
+            Proof::Stale | Proof::Wrong | Proof::Refused => None,
+        });
+        let proved = by_password.is_some() || source.transport.is_reliable();
+        let user = by_password.or_else(|| self.registered_along(source, &named));
+        let another = user.as_ref().is_some_and(|user| *user != named && self.accounts.has(&named));
+        let proved = proved && user.is_some();
+        (!another).then_some(Caller { user, proved })
+    }
+
+    /// The user whose phone has registered along this way. Behind a proxy there may be several.
+    fn registered_along(&self, source: Target, named: &str) -> Option<String> {
+        let mut here = self.bindings.iter().filter(|b| b.flow == source).map(|b| b.user.as_str());
+        let first = here.next()?;
+        let (mut alone, mut is_named) = (true, first == named);
+        for user in here {
+            alone &= user == first;
+            is_named |= user == named;
+        }
+        match (is_named, alone) {
+            (true, _) => Some(named.to_owned()),
+            (false, true) => Some(first.to_owned()),
+            (false, false) => None,
+        }
+    }
+}
+
+/// Reason phrase of a refusal.
+pub(super) const TOO_MANY: &str = "Too Many Wrong Passwords";

@@ -1,0 +1,307 @@
+//! Passwords that are guessed: how many may be tried, whom that concerns, and what the answers tell of the users.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use branchline::base::rng::Rng;
+use branchline::base::time::{Now, Utc};
+use branchline::gateway::Gateway;
+use branchline::gateway::event::Event;
+use branchline::gateway::ports::Port;
+use branchline::sip::digest_server::{DigestServer, Verdict, Verifier};
+use branchline::sip::locals::Locals;
+use branchline::sip::target::{Target, Transport};
+use branchline::wire::Message;
+use branchline::wire::authorization::Authorization;
+use branchline::wire::challenge::fields;
+use branchline::wire::message::parse;
+use md5::{Digest as _, Md5};
+
+use crate::hand::along;
+
+const USERS: &str = "domains = [\"b.example\"]\nuser = [{ name = \"anna\", password = \"pa\" }, { name = \"boss\", password = \"pb\" }]\n";
+const DOMAIN: &str = "sip:b.example";
+
+/// A registrar and whoever sends to it.
+pub struct Office {
+    pub gw: Gateway,
+    pub now: Now,
+    serial: u32,
+    pub events: Vec<Event>,
+}
+
+/// One answer: code, and the whole text.
+pub type Answer = (u16, String);
+
+pub fn udp(addr: &str) -> Target {
+    along(Transport::Udp, addr, None)
+}
+
+fn md5(text: &str) -> String {
+    Md5::digest(text).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+impl Office {
+    /// In a network that calls are taken from, or not.
+    pub fn new(accepted: bool) -> Self {
+        let nets = if accepted { "10.0.0.0/8" } else { "192.0.2.0/24" };
+        Self::with(&format!("[sip]\naccept_from = [\"{nets}\"]\n{USERS}"))
+    }
+
+    pub fn with(settings: &str) -> Self {
+        let home = "10.0.0.1:5060".parse().unwrap();
+        let locals = Locals { v4: Some(home), ..Locals::default() };
+        let mut gw = Gateway::new(crate::net::config(settings), locals, Rng::from_number(7));
+        for id in 1..40 {
+            gw.add_port(Port { id, address: home.ip(), port: 10_000 + id as u16 * 2 });
+        }
+        let now = Now { mono: Instant::now(), utc: Utc(Duration::from_secs(1_776_330_000)) };
+        Self { gw, now, serial: 0, events: Vec::new() }
+    }
+
+    /// Says this; the last answer to it, if any came.
+    pub fn says(&mut self, from: Target, text: &str) -> Option<Answer> {
+        self.gw.handle_message(self.now, from, text.as_bytes());
+        self.events.extend(std::iter::from_fn(|| self.gw.poll_event()));
+        let mut last = None;
+        while let Some(sent) = self.gw.poll_transmit() {
+            if let Ok(Message::Response(r)) = parse(&sent.bytes) {
+                last = Some((r.code, String::from_utf8_lossy(&sent.bytes).into_owned()));
+            }
+        }
+        last
+    }
+
+    pub fn request(&mut self, method: &str, uri: &str, from: &str, to: &str, more: &str) -> String {
+        self.serial += 1;
+        let n = self.serial;
+        format!(
+            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 10.9.9.9;branch=z9hG4bK{n};rport\r\nMax-Forwards: 70\r\n\
+             From: <{from}>;tag={n}\r\nTo: <{to}>\r\nCall-ID: c{n}\r\nCSeq: {n} {method}\r\n\
+             Contact: <{from}>\r\n{more}Content-Length: 0\r\n\r\n"
+        )
+    }
+
+    pub fn register(&mut self, from: Target, name: &str, credentials: &str) -> Option<Answer> {
+        let aor = format!("sip:{name}@b.example");
+        let mut text = self.request("REGISTER", DOMAIN, &aor, &aor, credentials);
+        text = text.replace(&format!("Contact: <{aor}>"), &format!("Contact: <sip:{name}@{}>", from.addr));
+        self.says(from, &text)
+    }
+
+    pub fn nonce(&mut self, from: Target, name: &str) -> String {
+        let (code, text) = self.register(from, name, "").unwrap();
+        assert_eq!(code, 401, "{text}");
+        let line = text.lines().find_map(|l| l.strip_prefix("WWW-Authenticate: ")).unwrap();
+        fields(line).unwrap().into_iter().find(|(n, _)| n == "nonce").unwrap().1
+    }
+
+    /// The code that a REGISTER with this password gets, its nonce having been asked for before.
+    pub fn tries(&mut self, from: Target, name: &str, password: &str, nonce: &str) -> u16 {
+        let credentials = answer("REGISTER", DOMAIN, name, password, nonce, 0);
+        self.register(from, name, &credentials).map_or(0, |a| a.0)
+    }
+
+    /// The same with a nonce of its own.
+    pub fn signs_in(&mut self, from: Target, name: &str, password: &str) -> u16 {
+        let nonce = self.nonce(from, name);
+        self.tries(from, name, password, &nonce)
+    }
+
+    pub fn later(&mut self, time: Duration) {
+        self.now = self.now.after(time);
+        self.gw.handle_timeout(self.now);
+        while self.gw.poll_transmit().is_some() {}
+    }
+}
+
+/// The field that answers a challenge; with a count above 0 by `qop=auth`.
+pub fn answer(method: &str, uri: &str, name: &str, password: &str, nonce: &str, count: u32) -> String {
+    let (ha1, ha2) = (md5(&format!("{name}:b.example:{password}")), md5(&format!("{method}:{uri}")));
+    let (text, more) = match count {
+        0 => (format!("{ha1}:{nonce}:{ha2}"), String::new()),
+        n => (format!("{ha1}:{nonce}:{n:08x}:c:auth:{ha2}"), format!(", qop=auth, cnonce=\"c\", nc={n:08x}")),
+    };
+    let response = md5(&text);
+    format!(
+        "Authorization: Digest username=\"{name}\", realm=\"b.example\", nonce=\"{nonce}\", uri=\"{uri}\", \
+         response=\"{response}\", algorithm=MD5{more}\r\n"
+    )
+}
+
+/// Guesses from one address, twenty a second, the right one after some: whether it was found, and the codes.
+fn guessed(office: &mut Office, from: Target, right: u32, seconds: u32) -> (bool, BTreeSet<u16>) {
+    let (mut codes, nonce) = (BTreeSet::new(), office.nonce(from, "anna"));
+    for n in 0..seconds * 20 {
+        let password = if n >= right { "pa".to_owned() } else { format!("{n:04}") };
+        codes.insert(office.tries(from, "anna", &password, &nonce));
+        office.later(Duration::from_millis(50));
+        if codes.contains(&200) {
+            break;
+        }
+    }
+    (codes.contains(&200), codes)
+}
+
+#[test]
+fn a_password_is_not_found_by_trying() {
+    for accepted in [true, false] {
+        let mut office = Office::new(accepted);
+        let (found, codes) = guessed(&mut office, udp("10.0.0.9:5060"), 1_000_000, 29);
+        assert!(!found && codes.contains(&403) && codes.contains(&500), "{codes:?}");
+        let n = office.gw.numbers();
+        assert_eq!(n.wrong_passwords, 10, "accepted: {accepted}");
+        assert!(n.guesses_refused > 100, "{}", n.guesses_refused);
+        // The right one is not told from the others where it comes too late.
+        let mut office = Office::new(accepted);
+        let (found, _) = guessed(&mut office, udp("10.0.0.9:5060"), 10, 25);
+        assert!(!found, "accepted: {accepted}");
+    }
+}
+
+#[test]
+fn neither_a_registration_nor_a_call_of_its_address_frees_a_guesser() {
+    let mut office = Office::new(true);
+    // The guesser's own phone, and another one behind the same router.
+    let (own, beside) = (udp("10.0.0.9:5060"), udp("10.0.0.9:7070"));
+    assert_eq!(office.signs_in(own, "boss", "pb"), 200);
+    for from in [own, beside] {
+        assert!(!guessed(&mut office, from, 1_000_000, 10).0);
+    }
+    assert!(office.gw.numbers().wrong_passwords <= 12, "both are one source");
+    // Its own name it may go on with where it has registered, whatever was guessed.
+    assert_eq!(office.signs_in(own, "boss", "pb"), 200);
+    assert_eq!(office.signs_in(beside, "boss", "pb"), 200, "and beside, as after a restart");
+    // Whether it has registered there is not told to those who guess, and its password may be tried as seldom.
+    let third = udp("10.0.0.9:8080");
+    while office.signs_in(third, "nobody", "wrong") == 403 {}
+    for _ in 0..20 {
+        assert_eq!(office.signs_in(third, "boss", "wrong"), 500);
+        assert_eq!(office.signs_in(third, "nobody", "wrong"), 500);
+    }
+    assert_eq!(office.signs_in(third, "boss", "pb"), 500, "now it has been tried too often itself");
+    assert_eq!(office.signs_in(own, "boss", "pb"), 200, "but along its own way");
+    office.later(Duration::from_secs(31));
+    assert_eq!(office.signs_in(third, "boss", "pb"), 200);
+}
+
+#[test]
+fn guessing_locks_nobody_out_where_he_has_registered() {
+    let mut office = Office::new(true);
+    assert_eq!(office.signs_in(udp("10.0.0.50:5060"), "anna", "pa"), 200);
+    // As many addresses as one likes, each of which asks for its nonce and answers it.
+    for n in 0..600u32 {
+        let from = udp(&format!("10.1.{}.{}:5060", n / 250, n % 250 + 1));
+        office.signs_in(from, "anna", "wrong");
+        office.later(Duration::from_millis(80));
+    }
+    assert_eq!(office.signs_in(udp("10.2.0.1:5060"), "anna", "pa"), 500, "the bucket of the user is used up");
+    assert_eq!(office.signs_in(udp("10.0.0.50:5060"), "anna", "pa"), 200, "along its way");
+    assert_eq!(
+        office.signs_in(udp("10.0.0.50:6060"), "anna", "pa"),
+        200,
+        "from another port, as after a restart"
+    );
+    assert_eq!(office.signs_in(udp("10.0.0.51:5060"), "boss", "pb"), 200, "others are not concerned");
+    office.later(Duration::from_secs(60));
+    assert_eq!(office.signs_in(udp("10.2.0.1:5060"), "anna", "pa"), 200, "and it is for a while only");
+}
+
+#[test]
+fn sources_that_are_made_up_charge_nobody_and_take_no_room() {
+    let mut office = Office::new(true);
+    let theirs = office.nonce(udp("10.0.0.9:5060"), "anna");
+    for n in 0..10_000u32 {
+        let from = udp(&format!("10.1.{}.{}:5060", n / 250, n % 250 + 1));
+        // Who does not see the answers has another's nonce at best.
+        assert_eq!(office.tries(from, "anna", "wrong", &theirs), 401);
+        if n % 100 == 0 {
+            office.later(Duration::from_secs(40));
+        }
+    }
+    assert_eq!((office.gw.numbers().wrong_passwords, office.gw.numbers().guesses_refused), (0, 0));
+    assert_eq!(office.signs_in(udp("10.7.7.7:5060"), "anna", "pa"), 200);
+}
+
+#[test]
+fn a_right_password_that_comes_too_late_is_not_told_from_a_wrong_one() {
+    let mut office = Office::new(true);
+    let from = udp("10.0.0.9:5060");
+    let nonce = office.nonce(from, "anna");
+    for n in 0..10 {
+        assert_eq!(office.tries(from, "anna", &format!("{n}"), &nonce), 403);
+    }
+    let mut seen = BTreeSet::new();
+    for (name, password) in [("anna", "pa"), ("anna", "wrong"), ("nobody", "wrong")] {
+        // Fresh, used twice, and outdated: a nonce must not tell either.
+        let fresh = office.nonce(from, name);
+        for _ in 0..2 {
+            seen.insert(office.tries(from, name, password, &fresh));
+        }
+    }
+    office.later(Duration::from_millis(1));
+    assert_eq!(seen, BTreeSet::from([500]));
+    let credentials = answer("REGISTER", DOMAIN, "anna", "x", &nonce, 1);
+    let (code, text) = office.register(from, "anna", &credentials).unwrap();
+    assert!(code == 500 && text.contains("Retry-After: 30"), "{text}");
+}
+
+#[test]
+fn answers_tell_nothing_of_who_is_a_user() {
+    for accepted in [true, false] {
+        let mut all = BTreeSet::new();
+        for name in ["anna", "nobody"] {
+            let mut office = Office::new(accepted);
+            let from = udp("10.0.0.9:5060");
+            let strip = |text: &str| {
+                let own = ["Via", "From", "To", "Call-ID", "CSeq", "Date"];
+                let kept = text.lines().filter(|l| !own.iter().any(|n| l.starts_with(&format!("{n}:"))));
+                let no_nonce = |l: &str| match l.split_once("nonce=\"") {
+                    Some((before, rest)) => format!("{before}{}", rest.split_once('"').unwrap().1),
+                    None => l.to_owned(),
+                };
+                kept.map(no_nonce).collect::<Vec<_>>().join("\n")
+            };
+            let mut story = Vec::new();
+            story.push(strip(&office.register(from, name, "").unwrap().1));
+            let nonce = office.nonce(from, name);
+            for n in 0..14 {
+                let credentials = answer("REGISTER", DOMAIN, name, "wrong", &nonce, n);
+                story.push(strip(&office.register(from, name, &credentials).unwrap().1));
+                // An algorithm that was not asked for, an old nonce, one of somebody else.
+                let other = credentials.replace("=MD5", "=SHA-256");
+                story.push(strip(&office.register(from, name, &other).unwrap().1));
+                story.push(strip(&office.register(from, name, &credentials.replace(&nonce, "x")).unwrap().1));
+                office.later(Duration::from_secs(7));
+            }
+            all.insert(story);
+        }
+        assert_eq!(all.len(), 1, "{all:#?}");
+    }
+}
+
+#[test]
+fn a_name_that_is_nobodys_costs_the_same_work() {
+    let from = udp("10.0.0.9:5060").addr.ip();
+    let now = Instant::now();
+    let mut server = DigestServer::new(&mut Rng::from_number(1));
+    for (password, ha1) in [("pa", ""), ("", "0123456789abcdef0123456789abcdef")] {
+        let anna = Verifier::new("anna", "b.example", password, ha1, "");
+        let mut took = [Vec::new(), Vec::new()];
+        let credentials = answer("REGISTER", DOMAIN, "anna", "wrong", &"0".repeat(56), 1);
+        let credentials =
+            Authorization::parse(credentials.trim().strip_prefix("Authorization: ").unwrap()).unwrap();
+        // In turns, so that what slows the machine slows both.
+        for n in 0..20_000 {
+            let verifier = (n % 2 == 0).then_some(&anna);
+            let begun = Instant::now();
+            let verdict = server.judge(now, from, "REGISTER", &credentials, verifier);
+            took[n % 2].push(begun.elapsed());
+            assert_eq!(verdict, Verdict::Foreign);
+        }
+        took.iter_mut().for_each(|t| t.sort());
+        let [known, unknown] = took.map(|t| t[t.len() / 2].as_nanos() as f64);
+        // A hash less would show as a third and more.
+        assert!((0.8..1.25).contains(&(unknown / known)), "{unknown} ns beside {known} ns");
+    }
+}
