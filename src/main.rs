@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
+use branchline::api::clients::Clients;
 use branchline::api::dispatch::App;
 use branchline::api::server;
 use branchline::base::rng::Rng;
@@ -30,7 +31,8 @@ use branchline::io::rtp_ports::PortPool;
 use branchline::io::secrets;
 use branchline::io::shell::{Parts, Shell};
 use branchline::io::{
-    executor::Executor, log as logging, signals, sip, sip_stream, state::State, tcp::Listener, tls::Tls,
+    executor::Executor, log as logging, process, signals, sip, sip_stream, state::State, tcp::Listener,
+    tls::Tls,
 };
 use branchline::sip::locals::Locals;
 use branchline::sip::target::Transport;
@@ -117,14 +119,23 @@ fn configuration(path: Option<&str>) -> Result<Config, String> {
     })
 }
 
-fn serve(mut config: Config, exposed: Option<String>) -> Result<(), String> {
+/// Begins to log, and says what of the configuration deserves a warning.
+fn prepare(config: &mut Config, exposed: Option<String>) -> Result<(), String> {
     logging::start(config.log.level);
     if let Some(file) = exposed {
         log::warn!(file = file; "secrets stand in a file that others on this machine can read");
     }
+    if let Some(warning) = config.fit_descriptors(process::raise_descriptor_limit())? {
+        log::warn!("{warning}");
+    }
     for warning in config.warnings() {
         log::warn!("{warning}");
     }
+    Ok(())
+}
+
+fn serve(mut config: Config, exposed: Option<String>) -> Result<(), String> {
+    prepare(&mut config, exposed)?;
     let mut rng = Rng::from_os().ok_or("the operating system gives no random numbers")?;
     let dir = config.state_dir.display().to_string();
     let state = State::open(&config.state_dir).map_err(|e| format!("state_dir {dir}: {e}"))?;
@@ -183,7 +194,12 @@ fn serve(mut config: Config, exposed: Option<String>) -> Result<(), String> {
     }
     executor.spawn(Rc::clone(&shell).run_timers());
     let instance_id: Rc<str> = Rc::from(config.instance_id.as_str());
-    let app = Rc::new(App { instance_id: Rc::clone(&instance_id), config, shell: Rc::clone(&shell) });
+    let app = Rc::new(App {
+        instance_id: Rc::clone(&instance_id),
+        config,
+        shell: Rc::clone(&shell),
+        clients: Clients::default(),
+    });
     executor.spawn(server::run(Rc::clone(&executor), app, http));
     tell_ports(&state, http_at, &sip.locals, sip_at).map_err(|e| format!("state_dir {dir}: {e}"))?;
     log::info!(version = env!("CARGO_PKG_VERSION"), instance_id = &*instance_id, http:% = http_at, sip:% = sip_at; "ready");

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::auth::authorized;
 use super::body::parse;
+use super::clients::Clients;
 use super::error::{ApiError, MAX_BODY};
 use super::head::Head;
 use super::reply::Reply;
@@ -23,6 +24,8 @@ pub struct App {
     pub instance_id: Rc<str>,
     /// The running gateway.
     pub shell: Rc<Shell>,
+    /// Open connections.
+    pub clients: Clients,
 }
 
 /// A request that has passed the checks its head decides, waiting for its body.
@@ -33,11 +36,17 @@ pub struct Admitted<'h> {
     conditions: &'h Conditions,
 }
 
+/// True for `/health`, which supervisors watch: it is answered to everybody, always.
+#[must_use]
+pub fn is_health(head: &Head) -> bool {
+    routes::at(&head.path).any(|(r, _)| matches!(r.op, Op::Health))
+}
+
 /// Checks all that the head alone decides. `Err` is the complete reply.
 pub fn admit<'h>(app: &App, head: &'h Head) -> Result<Admitted<'h>, Reply> {
     let fail = |e: &ApiError| Err(Reply::error(&app.instance_id, e));
     let candidates: Vec<_> = routes::at(&head.path).collect();
-    let watched = candidates.iter().any(|(r, _)| matches!(r.op, Op::Health));
+    let watched = is_health(head);
     if !watched && let Err(e) = origin::judge(head, &app.config.http, process::host_name) {
         return fail(&e);
     }

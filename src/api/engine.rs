@@ -16,6 +16,7 @@ use picoserve::response::{Content, ForEachHeader, HeadersIter, Response, Respons
 use picoserve::routing::PathRouterService;
 use picoserve::{ResponseSent, Timer};
 
+use super::clients::{ClientId, Entry, MAX_CONNECTIONS};
 use super::dispatch::{self, App};
 use super::error::{ApiError, MAX_BODY};
 use super::head::{Head, Verdict, judge};
@@ -77,7 +78,9 @@ pub struct Connection {
 pub struct Gate {
     stream: Rc<Stream>,
     slot: Slot,
-    instance_id: Rc<str>,
+    app: Rc<App>,
+    client: ClientId,
+    only_health: bool,
     /// Read from the socket, not yet judged.
     pending: Vec<u8>,
     /// Canonical head the engine has not read yet.
@@ -94,12 +97,14 @@ pub struct Out {
 
 impl Connection {
     /// A connection whose heads land in `slot`.
-    pub fn new(stream: Stream, slot: Slot, instance_id: Rc<str>) -> Self {
+    pub fn new(stream: Stream, slot: Slot, app: Rc<App>, entry: &Entry) -> Self {
         let stream = Rc::new(stream);
         let gate = Gate {
             stream: Rc::clone(&stream),
             slot,
-            instance_id,
+            app,
+            client: entry.id,
+            only_health: entry.only_health,
             pending: Vec::new(),
             canonical: Vec::new(),
             body_left: 0,
@@ -113,6 +118,7 @@ impl Gate {
     /// Reads until a head is complete; false at the end of the connection, or of the time a head has from
     /// its first byte on. Until then the engine's limits hold.
     async fn next_head(&mut self) -> Result<bool, SocketError> {
+        self.app.clients.note(self.client, Some(clock::now().mono));
         if self.pending.is_empty() && !self.fill().await? {
             return Ok(false);
         }
@@ -136,6 +142,14 @@ impl Gate {
                 }
                 Verdict::Good(head, len) => {
                     self.pending.drain(..len);
+                    if self.only_health && !dispatch::is_health(&head) {
+                        let full = format!(
+                            "{MAX_CONNECTIONS} connections are open already, or half of that of yours"
+                        );
+                        self.turn_down(&ApiError::Unavailable(full), None, head.method == "HEAD").await?;
+                        return Ok(false);
+                    }
+                    self.app.clients.note(self.client, None);
                     self.accept(head).await?;
                     return Ok(true);
                 }
@@ -172,11 +186,21 @@ impl Gate {
     }
 
     async fn refuse(&mut self, status: u16, why: &'static str) -> Result<(), SocketError> {
-        self.last = true;
-        let mut reply = Reply::error(&self.instance_id, &ApiError::BadRequest(why.to_owned()));
-        reply.status = status;
         // Methods are case-sensitive, and stand before everything that can be wrong with a head.
         let to_head = self.pending.starts_with(b"HEAD ");
+        self.turn_down(&ApiError::BadRequest(why.to_owned()), Some(status), to_head).await
+    }
+
+    /// Answers with an error, and nothing more on this connection.
+    async fn turn_down(
+        &mut self,
+        e: &ApiError,
+        status: Option<u16>,
+        to_head: bool,
+    ) -> Result<(), SocketError> {
+        self.last = true;
+        let mut reply = Reply::error(&self.app.instance_id, e);
+        reply.status = status.unwrap_or(reply.status);
         self.stream.write_all(&reply.dated(clock::now().utc).to_bytes(to_head)).await?;
         Ok(())
     }

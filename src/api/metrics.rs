@@ -19,6 +19,15 @@ pub fn metrics(app: &App) -> Reply {
     m.one("branchline_uptime_seconds", "gauge", "Seconds since the start.", app.shell.uptime().as_secs());
     m.one("voiceblender_active_legs", "gauge", "Legs that have not ended.", n.legs.into());
     m.one("voiceblender_active_rooms", "gauge", "Rooms.", n.rooms.into());
+    let (open, gave_way, crowded) = app.clients.counts();
+    m.one("branchline_http_connections", "gauge", "HTTP connections open.", open as u64);
+    m.one(
+        "branchline_http_gave_way_total",
+        "counter",
+        "Idle HTTP connections closed for new ones.",
+        gave_way,
+    );
+    m.one("branchline_http_crowded_total", "counter", "HTTP connections that found no place.", crowded);
     let totals =
         n.legs_total.iter().map(|((kind, state), v)| (format!("type=\"{kind}\",state=\"{state}\""), *v));
     m.many("voiceblender_legs_total", "counter", "Legs by type and state reached.", totals);

@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod body;
+pub mod clients;
 pub mod dispatch;
 pub mod engine;
 pub mod error;

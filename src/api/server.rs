@@ -7,6 +7,7 @@ use std::rc::Rc;
 use picoserve::Router;
 
 use super::auth::allowed;
+use super::clients::Entry;
 use super::dispatch::App;
 use super::engine::{self, Connection, ENGINE_BUFFER, Service, Slot, SmolTimer};
 use super::error::ApiError;
@@ -15,43 +16,53 @@ use crate::io::clock;
 use crate::io::executor::Executor;
 use crate::io::tcp::{Listener, Stream};
 
-/// HTTP connections open at once.
-pub const MAX_CONNECTIONS: usize = 64;
+/// Connections from addresses that are not allowed that are told so at once; further ones are closed without a word.
+const MAX_TURNED_AWAY: usize = 8;
 
 /// Serves the API on `listener` until the program ends.
 pub async fn run(executor: Rc<Executor>, app: Rc<App>, listener: Listener) {
-    let open = Rc::new(Cell::new(0usize));
+    let turned_away = Rc::new(Cell::new(0usize));
     loop {
         let (stream, peer) = listener.accept().await;
         if !allowed(peer.ip(), &app.config.http.allowed_ips) {
-            executor.spawn(turn_away(stream, Reply::error(&app.instance_id, &ApiError::Forbidden)));
+            if turned_away.get() < MAX_TURNED_AWAY {
+                turned_away.set(turned_away.get() + 1);
+                let reply = Reply::error(&app.instance_id, &ApiError::Forbidden);
+                executor.spawn(turn_away(stream, reply, Rc::clone(&turned_away)));
+            }
             continue;
         }
-        if open.get() >= MAX_CONNECTIONS {
-            let full = ApiError::Unavailable(format!("{MAX_CONNECTIONS} connections are open already"));
-            executor.spawn(turn_away(stream, Reply::error(&app.instance_id, &full)));
-            continue;
-        }
-        open.set(open.get() + 1);
-        executor.spawn(connection(Rc::clone(&app), stream, peer, Rc::clone(&open)));
+        let entry = app.clients.open(clock::now().mono, peer.ip());
+        executor.spawn(connection(Rc::clone(&app), stream, peer, entry));
     }
 }
 
-async fn turn_away(stream: Stream, reply: Reply) {
+async fn turn_away(stream: Stream, reply: Reply, open: Rc<Cell<usize>>) {
     if stream.write_all(&reply.dated(clock::now().utc).to_bytes(false)).await.is_ok() {
         stream.close_gently().await;
     }
+    open.set(open.get() - 1);
 }
 
-async fn connection(app: Rc<App>, stream: Stream, peer: SocketAddr, open: Rc<Cell<usize>>) {
-    let slot = Slot::default();
-    let connection = Connection::new(stream, Rc::clone(&slot), Rc::clone(&app.instance_id));
-    let router = Router::from_service(Service { app, slot });
+async fn connection(app: Rc<App>, stream: Stream, peer: SocketAddr, entry: Entry) {
+    let (slot, id) = (Slot::default(), entry.id);
+    let connection = Connection::new(stream, Rc::clone(&slot), Rc::clone(&app), &entry);
+    let router = Router::from_service(Service { app: Rc::clone(&app), slot });
     let mut buffer = [0u8; ENGINE_BUFFER];
     let config = engine::config();
-    let served = picoserve::Server::custom(&router, SmolTimer, &config, &mut buffer).serve(connection).await;
-    if let Err(e) = served {
-        log::debug!(peer:%, error:% = e; "http connection ended");
-    }
-    open.set(open.get() - 1);
+    let serve = async {
+        let served =
+            picoserve::Server::custom(&router, SmolTimer, &config, &mut buffer).serve(connection).await;
+        if let Err(e) = served {
+            log::debug!(peer:%, error:% = e; "http connection ended");
+        }
+    };
+    let give_way = async {
+        // The sender lives as long as the connection is listed; without it nobody asks for the place any more.
+        if entry.give_way.recv().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    smol::future::or(serve, give_way).await;
+    app.clients.close(id);
 }

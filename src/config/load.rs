@@ -34,6 +34,17 @@ impl fmt::Display for Fault {
     }
 }
 
+impl board::Board {
+    /// The limits of a profile.
+    #[must_use]
+    pub fn limits(&self) -> board::Limits {
+        let mut config = Config::default();
+        // Built-in profiles have no faults: a test reads them all.
+        apply_file(&mut config, Some((self.name, self.text)), &mut Vec::new());
+        config.limits
+    }
+}
+
 /// Builds the configuration. Precedence, highest first: environment, file, board profile, default.
 ///
 /// # Errors

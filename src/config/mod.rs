@@ -1,6 +1,7 @@
 //! Settings: types and defaults here, one table of keys in [`settings`], files and environment in [`load`].
 
 pub mod board;
+mod descriptors;
 pub mod dtmf;
 pub mod load;
 pub mod s3;

@@ -34,6 +34,20 @@ impl Process {
     }
 }
 
+/// Raises the number of descriptors that this process may have as far as it may be raised: 256 calls with recordings need
+/// more than the 1,024 that services are given. What is allowed then.
+pub fn raise_descriptor_limit() -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if limit.current != limit.maximum
+        && let Err(e) = setrlimit(Resource::Nofile, raised)
+    {
+        log::warn!(error:% = e; "the limit of descriptors cannot be raised");
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
 /// The name of this machine; empty where it has none.
 #[must_use]
 pub fn host_name() -> String {
