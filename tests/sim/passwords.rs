@@ -51,7 +51,11 @@ impl Office {
     pub fn with(settings: &str) -> Self {
         let home = "10.0.0.1:5060".parse().unwrap();
         let locals = Locals { v4: Some(home), ..Locals::default() };
-        let mut gw = Gateway::new(crate::net::config(settings), locals, Rng::from_number(7));
+        let mut gw = Gateway::new(
+            crate::net::config(&format!("[limits]\nlegs = 64\n{settings}")),
+            locals,
+            Rng::from_number(7),
+        );
         for id in 1..40 {
             gw.add_port(Port { id, address: home.ip(), port: 10_000 + id as u16 * 2 });
         }
