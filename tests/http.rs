@@ -150,8 +150,8 @@ fn idle_connections_make_room_for_new_ones() {
         assert_eq!(&first, b"HTTP/1.1 200");
         s
     };
-    // One address may have half of the 64 places, idle or with half a head; each further one takes the oldest's.
-    let mut held: Vec<TcpStream> = (0..40).map(|_| ask("")).collect();
+    // All 64 places, idle: on loopback 8 more are served, and then each further one takes the oldest's.
+    let mut held: Vec<TcpStream> = (0..80).map(|_| ask("")).collect();
     for s in held.iter_mut().take(8) {
         let mut rest = Vec::new();
         s.read_to_end(&mut rest).unwrap();
@@ -160,7 +160,7 @@ fn idle_connections_make_room_for_new_ones() {
     ask("Connection: close\r\n");
     let metrics = String::from_utf8(gw.get("/metrics").body).unwrap();
     let gave_way = metrics.lines().find_map(|l| l.strip_prefix("branchline_http_gave_way_total "));
-    assert!(gave_way.unwrap().parse::<u32>().unwrap() >= 9, "{gave_way:?}");
+    assert!(gave_way.unwrap().parse::<u32>().unwrap() >= 8, "{gave_way:?}");
 }
 
 #[test]

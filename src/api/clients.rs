@@ -10,7 +10,7 @@ use async_channel::{Receiver, Sender};
 
 use crate::base::source::Source;
 
-/// Connections that are served at once, and of them those of one source.
+/// Connections that are served at once, and of them those of one source with requests being answered.
 pub const MAX_CONNECTIONS: usize = 64;
 const MAX_OF_SOURCE: usize = MAX_CONNECTIONS / 2;
 /// Connections beyond: they are served on loopback, and elsewhere for `/health`, or told that there is no room.
@@ -54,41 +54,52 @@ struct State {
 }
 
 impl Clients {
-    /// Takes in a new connection. Where there is no place, the one that has waited for longest gives way: of its own source
-    /// if that has its half of all.
+    /// Takes in a new connection. Where there is no place, the one that has waited for longest gives way: of a source that
+    /// has more than its half if there is one.
     pub fn open(&self, now: Instant, ip: IpAddr) -> Entry {
         let mut state = self.state.borrow_mut();
-        let source = Source::of(ip);
+        let loopback = ip.to_canonical().is_loopback();
         let served = |c: &Client| !c.in_lobby;
-        let mine = |c: &Client| served(c) && c.source == source;
-        let own_is_full = state.count(mine) >= MAX_OF_SOURCE;
-        let has_place = if own_is_full {
-            state.make_room(mine)
-        } else {
-            state.count(served) < MAX_CONNECTIONS || state.make_room(served)
-        };
-        if !has_place {
-            let in_lobby = |c: &Client| c.in_lobby;
-            if state.count(in_lobby) >= LOBBY && !state.make_room(in_lobby) {
-                // All are being answered, which takes a moment: the oldest goes all the same.
-                state.give_way(in_lobby, |id, _| id);
-            }
+        let in_lobby = |c: &Client| c.in_lobby;
+        let lobby_is_full = state.count(in_lobby) >= LOBBY;
+        let has_place =
+            state.count(served) < MAX_CONNECTIONS || ((!loopback || lobby_is_full) && state.make_room());
+        if !has_place
+            && lobby_is_full
+            && !state.give_way(|c| in_lobby(c) && c.waits.is_some(), |_, c| c.waits)
+        {
+            // All are being answered, which takes a moment: the oldest goes all the same.
+            state.give_way(in_lobby, |id, _| id);
         }
-        let only_health = !has_place && !ip.to_canonical().is_loopback();
+        let only_health = !has_place && !loopback;
         state.crowded += u64::from(only_health);
         state.next += 1;
         let id = state.next;
         let (sender, give_way) = async_channel::bounded(1);
-        let client = Client { source, in_lobby: !has_place, waits: Some((now, id)), give_way: sender };
-        state.open.insert(id, client);
+        let (source, waits) = (Source::of(ip), Some((now, id)));
+        state.open.insert(id, Client { source, in_lobby: !has_place, waits, give_way: sender });
         Entry { id, only_health, give_way }
     }
 
-    /// A connection has nothing to answer any more, or (`None`) has sent a complete head.
-    pub fn note(&self, id: ClientId, waits_since: Option<Instant>) {
+    /// A connection has nothing to answer any more.
+    pub fn waits(&self, id: ClientId, since: Instant) {
         if let Some(client) = self.state.borrow_mut().open.get_mut(&id) {
-            client.waits = waits_since.map(|at| (at, id));
+            client.waits = Some((since, id));
         }
+    }
+
+    /// A connection has sent a complete head. False when half of all places answer requests of its source already: such a
+    /// connection cannot give way, so that this one is not answered.
+    #[must_use]
+    pub fn begins(&self, id: ClientId) -> bool {
+        let mut state = self.state.borrow_mut();
+        let Some(source) = state.open.get(&id).map(|c| c.source) else { return true };
+        let admitted = state.count(|c| c.source == source && c.waits.is_none()) < MAX_OF_SOURCE;
+        if let Some(client) = state.open.get_mut(&id).filter(|_| admitted) {
+            client.waits = None;
+        }
+        state.crowded += u64::from(!admitted);
+        admitted
     }
 
     /// A connection is closed.
@@ -109,9 +120,16 @@ impl State {
         self.open.values().filter(|c| which(c)).count()
     }
 
-    /// The one of these that has waited for longest gives way; true if there is one.
-    fn make_room(&mut self, which: impl Fn(&Client) -> bool) -> bool {
-        self.give_way(|c| which(c) && c.waits.is_some(), |_, c| c.waits)
+    /// The one that has waited for longest gives way, of those whose source has more than half if there are any; true if
+    /// there is one.
+    fn make_room(&mut self) -> bool {
+        let mut of_source: BTreeMap<Source, usize> = BTreeMap::new();
+        for client in self.open.values().filter(|c| !c.in_lobby) {
+            *of_source.entry(client.source).or_default() += 1;
+        }
+        let has_much = |c: &Client| of_source.get(&c.source).is_some_and(|n| *n > MAX_OF_SOURCE);
+        let may = |c: &Client| !c.in_lobby && c.waits.is_some();
+        self.give_way(|c| may(c) && has_much(c), |_, c| c.waits) || self.give_way(may, |_, c| c.waits)
     }
 
     fn give_way<K: Ord>(
@@ -141,29 +159,28 @@ mod tests {
     }
 
     #[test]
-    fn one_source_has_half_and_its_own_idle_ones_give_way() {
+    fn who_has_more_than_half_makes_room_and_has_half_answered_at_once() {
         let (c, now) = (Clients::default(), clock::now().mono);
-        let first: Vec<Entry> = (0..40).map(|_| c.open(now, ip(1))).collect();
-        assert!(first.iter().all(|e| !e.only_health));
-        assert_eq!(c.counts(), (32, 8, 0));
-        assert!(first.iter().take(8).all(|e| !e.give_way.is_empty()), "the oldest");
-        // With requests on all of them, it finds no more places, and others do.
-        first.iter().for_each(|e| c.note(e.id, None));
-        assert!(c.open(now, ip(1)).only_health);
-        assert!(!c.open(now, ip(2)).only_health);
+        let other = c.open(now, ip(2));
+        let flood: Vec<Entry> = (0..63).map(|n| c.open(now + Duration::from_secs(n + 1), ip(1))).collect();
+        assert!(!c.open(now + Duration::from_secs(99), ip(3)).only_health);
+        assert!(other.give_way.is_empty() && !flood[0].give_way.is_empty(), "not the oldest of all");
+        let answered = flood.iter().skip(1).filter(|e| c.begins(e.id)).count();
+        assert_eq!(answered, 32);
+        assert!(c.begins(other.id));
     }
 
     #[test]
     fn a_new_one_takes_the_place_of_who_has_waited_for_longest() {
         let (c, now) = (Clients::default(), clock::now().mono);
         let all: Vec<Entry> = (0..64).map(|n| c.open(now + Duration::from_secs(n), ip(n as u8))).collect();
-        c.note(all[0].id, None);
-        c.note(all[1].id, Some(now + Duration::from_secs(100)));
+        assert!(c.begins(all[0].id) && c.begins(all[1].id));
+        c.waits(all[1].id, now + Duration::from_secs(100));
         assert!(!c.open(now, ip(100)).only_health);
         assert_eq!(
             all.iter().position(|e| !e.give_way.is_empty()),
             Some(2),
-            "0 is served, 1 was served later"
+            "0 is answered, 1 was answered later"
         );
     }
 
@@ -171,12 +188,10 @@ mod tests {
     fn where_all_are_busy_loopback_and_health_still_get_in() {
         let (c, now) = (Clients::default(), clock::now().mono);
         for n in 0..64 {
-            let entry = c.open(now, ip(n));
-            c.note(entry.id, None);
+            assert!(c.begins(c.open(now, ip(n)).id));
         }
         let loopback = c.open(now, IpAddr::from([127, 0, 0, 1]));
-        assert!(!loopback.only_health);
-        c.note(loopback.id, None);
+        assert!(!loopback.only_health && c.begins(loopback.id));
         let others: Vec<Entry> = (100..120).map(|n| c.open(now, ip(n))).collect();
         assert!(others.iter().all(|e| e.only_health));
         assert_eq!(c.counts().0, 64 + LOBBY);

@@ -118,7 +118,7 @@ impl Gate {
     /// Reads until a head is complete; false at the end of the connection, or of the time a head has from
     /// its first byte on. Until then the engine's limits hold.
     async fn next_head(&mut self) -> Result<bool, SocketError> {
-        self.app.clients.note(self.client, Some(clock::now().mono));
+        self.app.clients.waits(self.client, clock::now().mono);
         if self.pending.is_empty() && !self.fill().await? {
             return Ok(false);
         }
@@ -142,14 +142,14 @@ impl Gate {
                 }
                 Verdict::Good(head, len) => {
                     self.pending.drain(..len);
-                    if self.only_health && !dispatch::is_health(&head) {
+                    let may = !self.only_health && self.app.clients.begins(self.client);
+                    if !may && !dispatch::is_health(&head) {
                         let full = format!(
                             "{MAX_CONNECTIONS} connections are open already, or half of that of yours"
                         );
                         self.turn_down(&ApiError::Unavailable(full), None, head.method == "HEAD").await?;
                         return Ok(false);
                     }
-                    self.app.clients.note(self.client, None);
                     self.accept(head).await?;
                     return Ok(true);
                 }
