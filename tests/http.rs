@@ -142,7 +142,7 @@ fn idle_connections_make_room_for_new_ones() {
     let gw = Gateway::start(&[]);
     let ask = |close: &str| {
         let mut s = TcpStream::connect(gw.http()).unwrap();
-        s.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        s.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         s.write_all(format!("GET /health HTTP/1.1\r\nHost: localhost\r\n{close}\r\n").as_bytes()).unwrap();
         // A reply means the connection is counted.
         let mut first = [0u8; 12];
