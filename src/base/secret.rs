@@ -34,7 +34,7 @@ impl Secret {
     /// True when it has control characters, which no protocol can carry.
     #[must_use]
     pub fn has_control(&self) -> bool {
-        self.0.chars().any(char::is_control)
+        self.0.chars().any(|c| c.is_ascii_control())
     }
 }
 

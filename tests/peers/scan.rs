@@ -53,8 +53,8 @@ fn share(gw: &Gateway, before: &Figures) -> (Figures, f64) {
     (now, spoiled as f64 / all as f64)
 }
 
-/// The same calls first without and then with the flood: true when they are as good.
-fn is_undisturbed(space: &Space, gw: &Gateway, dir: &Path, sip: &str, memory: &mut Option<u64>) -> bool {
+/// The same calls first without and then with the flood: the shares of late and made-up frames.
+fn pair(space: &Space, gw: &Gateway, dir: &Path, sip: &str, memory: &mut Option<u64>) -> (f64, f64) {
     let port = sip.rsplit(':').next().unwrap().to_owned();
     let before = figures(gw);
     calls(dir, sip, seconds());
@@ -71,7 +71,7 @@ fn is_undisturbed(space: &Space, gw: &Gateway, dir: &Path, sip: &str, memory: &m
     assert!(told["sent"].as_u64().unwrap() >= seconds() * 1900, "{told}");
     assert!(told["got_bytes"].as_u64() <= told["sent_bytes"].as_u64(), "answers are no amplifier: {told}");
     assert!(flooded.dropped - quiet.dropped >= told["sent"].as_u64().unwrap() * 9 / 10, "counted");
-    with <= without + 0.001
+    (without, with)
 }
 
 #[test]
@@ -94,12 +94,14 @@ fn a_flood_of_a_stranger_is_not_heard_and_leaves_nothing() {
     let sip = gw.listen["sip"].as_str().unwrap().to_owned();
     let port = sip.rsplit(':').next().unwrap().to_owned();
 
-    // One stall of the machine spoils a frame of every call at once: a bad pair has to be outdone by two good ones.
+    // One stall of the machine spoils a frame of every call at once, in one run or another; a flood that is heard spoils
+    // some in every run. So the best runs are compared.
     let mut memory = None;
-    let mut good = Vec::new();
-    while !(good.first() == Some(&true) || good.len() == 3) {
-        good.push(is_undisturbed(&space, &gw, &dir, &sip, &mut memory));
-        assert!(good.iter().filter(|g| !**g).count() < 2, "the flood is heard");
+    let (mut pairs, mut without, mut with) = (0, f64::MAX, f64::MAX);
+    while pairs == 0 || with > without + 0.001 {
+        assert!(pairs < 6, "the flood is heard: {with:.5} of all frames, without it {without:.5}");
+        let (quiet, flooded) = pair(&space, &gw, &dir, &sip, &mut memory);
+        (pairs, without, with) = (pairs + 1, without.min(quiet), with.min(flooded));
     }
     let memory = memory.unwrap();
     let after = of_process(gw.pid(), "VmRSS:");
@@ -119,7 +121,7 @@ fn a_flood_of_a_stranger_is_not_heard_and_leaves_nothing() {
     }
     answerer.say("?");
     let seen: Value = answerer.wait("summary", 10, |l| serde_json::from_str(l).ok());
-    let wanted = CALLS * seconds() / 10 * 2 * good.len() as u64;
+    let wanted = CALLS * seconds() / 10 * 2 * pairs;
     assert_eq!(
         (seen["legs"].as_u64(), &seen["bad"]),
         (Some(wanted), &serde_json::json!([])),
