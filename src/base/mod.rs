@@ -1,5 +1,6 @@
 //! Rank 0: what every layer stands on. No protocol, no I/O.
 
+pub mod bucket;
 pub mod deadlines;
 pub mod hex;
 pub mod http_date;

@@ -10,21 +10,15 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use crate::base::bucket::{Bucket, Rule};
 use crate::base::source::Source;
 
-/// Wrong passwords at once, and the time after which one more may be tried.
-#[derive(Debug, Clone, Copy)]
-struct Rule {
-    most: f64,
-    each: Duration,
-}
-
-/// Of one source: an IPv4 address, or an IPv6 network of 64 bits.
-const SOURCE: Rule = Rule { most: 10.0, each: Duration::from_secs(30) };
+/// Wrong passwords of one source (an IPv4 address, or an IPv6 network of 64 bits): 10, then one in 30 s.
+const SOURCE: Rule = Rule { most: 10.0, each: 30.0 };
 /// Of one user, from all sources where it has not registered: several sources have to try for it to be used up.
-const USER: Rule = Rule { most: 30.0, each: Duration::from_secs(10) };
+const USER: Rule = Rule { most: 30.0, each: 10.0 };
 /// Of all sources for which there is no room.
-const CROWD: Rule = Rule { most: 100.0, each: Duration::from_secs(1) };
+const CROWD: Rule = Rule { most: 100.0, each: 1.0 };
 /// Sources with a bucket that is not full; the others share one.
 const MAX_SOURCES: usize = 4096;
 /// Sources that are remembered of a user; past it the one that has been silent for longest is forgotten.
@@ -42,14 +36,11 @@ pub const WAIT_SECONDS: u32 = 30;
 
 /// How many more may be tried; nothing was, where there is none.
 #[derive(Debug, Clone, Copy, Default)]
-struct Bucket(Option<(f64, Instant)>);
+struct Tries(Option<Bucket>);
 
-impl Bucket {
+impl Tries {
     fn left(&self, rule: Rule, now: Instant) -> f64 {
-        self.0.map_or(rule.most, |(left, at)| {
-            let passed = now.saturating_duration_since(at).as_secs_f64();
-            (left + passed / rule.each.as_secs_f64()).min(rule.most)
-        })
+        self.0.map_or(rule.most, |bucket| bucket.left(rule, now))
     }
 
     fn may(&self, rule: Rule, now: Instant) -> bool {
@@ -57,7 +48,8 @@ impl Bucket {
     }
 
     fn charge(&mut self, rule: Rule, now: Instant) {
-        self.0 = Some(((self.left(rule, now) - 1.0).max(0.0), now));
+        let one = self.left(rule, now).min(1.0);
+        self.0.get_or_insert_with(|| Bucket::full(rule, now)).take(rule, now, one);
     }
 
     fn is_full(&self, rule: Rule, now: Instant) -> bool {
@@ -68,7 +60,7 @@ impl Bucket {
 /// A source from which users have registered.
 #[derive(Debug, Default)]
 struct Home {
-    bucket: Bucket,
+    bucket: Tries,
     users: BTreeMap<String, Stay>,
 }
 
@@ -78,7 +70,7 @@ struct Stay {
     /// When last.
     since: Instant,
     /// Wrong passwords for this user from there.
-    bucket: Bucket,
+    bucket: Tries,
 }
 
 /// Whether a password is looked at.
@@ -110,11 +102,11 @@ pub struct Report {
 pub struct Guesses {
     /// Keeps others from choosing names that share a bucket.
     seed: u64,
-    sources: BTreeMap<IpAddr, Bucket>,
+    sources: BTreeMap<IpAddr, Tries>,
     homes: BTreeMap<IpAddr, Home>,
-    crowd: Bucket,
-    users: BTreeMap<String, Bucket>,
-    names: Vec<Bucket>,
+    crowd: Tries,
+    users: BTreeMap<String, Tries>,
+    names: Vec<Tries>,
     tidied: Option<Instant>,
     reported: Option<Instant>,
     counts: BTreeMap<IpAddr, u32>,
@@ -129,9 +121,9 @@ impl Guesses {
             seed,
             sources: BTreeMap::new(),
             homes: BTreeMap::new(),
-            crowd: Bucket::default(),
-            users: users.map(|name| (name, Bucket::default())).collect(),
-            names: vec![Bucket::default(); STRANGE_NAMES],
+            crowd: Tries::default(),
+            users: users.map(|name| (name, Tries::default())).collect(),
+            names: vec![Tries::default(); STRANGE_NAMES],
             tidied: None,
             reported: None,
             counts: BTreeMap::new(),
@@ -202,7 +194,7 @@ impl Guesses {
         if let Some(bucket) = bucket {
             home.bucket = bucket;
         }
-        let stay = Stay { since: now, bucket: Bucket::default() };
+        let stay = Stay { since: now, bucket: Tries::default() };
         home.users.entry(name.to_owned()).or_insert(stay).since = now;
         let mine = |h: &&IpAddr| self.homes.get(h).is_some_and(|h| h.users.contains_key(name));
         if self.homes.keys().filter(mine).count() > MAX_HOMES {
@@ -231,7 +223,7 @@ impl Guesses {
         usize::try_from(hasher.finish() % STRANGE_NAMES as u64).unwrap_or_default()
     }
 
-    fn of_name(&self, name: &str) -> Bucket {
+    fn of_name(&self, name: &str) -> Tries {
         let strange = || self.names.get(self.slot(name));
         self.users.get(name).or_else(strange).copied().unwrap_or_default()
     }

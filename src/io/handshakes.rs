@@ -7,51 +7,38 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::clock;
+use crate::base::bucket::{Bucket, Rule, forget_oldest};
 use crate::base::source::Source;
 
-/// Processor time for the handshakes of one source in a second, and at once.
-const SHARE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
-/// The same of all sources without registered phones or trunks.
-const STRANGERS: (Duration, Duration) = (Duration::from_millis(300), Duration::from_millis(1500));
+/// Processor time for the handshakes of one source, seconds: a tenth of a processor, 0.5 s at once.
+const SHARE: Rule = Rule { most: 0.5, each: 10.0 };
+/// The same of all sources without registered phones or trunks: three tenths, 1.5 s at once.
+const STRANGERS: Rule = Rule { most: 1.5, each: 10.0 / 3.0 };
 /// Sources that are remembered; past it the one that was heard of longest ago is forgotten.
 const MAX_SOURCES: usize = 1024;
-
-#[derive(Debug, Clone, Copy)]
-struct Budget {
-    /// Seconds; below 0 where the last handshake took more than was left.
-    left: f64,
-    at: Instant,
-}
-
-impl Budget {
-    fn fill(&mut self, (rate, most): (Duration, Duration), now: Instant) {
-        let passed = now.saturating_duration_since(self.at).as_secs_f64();
-        self.at = now;
-        self.left = rate.as_secs_f64().mul_add(passed, self.left).min(most.as_secs_f64());
-    }
-}
 
 /// Who has had how much.
 #[derive(Debug, Default)]
 pub struct Handshakes {
-    sources: BTreeMap<Source, Budget>,
-    strangers: Option<Budget>,
+    sources: BTreeMap<Source, Bucket>,
+    strangers: Option<Bucket>,
     refused: u64,
 }
 
 impl Handshakes {
     /// True when a source may begin a handshake.
     pub fn admit(&mut self, now: Instant, source: Source, known: bool) -> bool {
-        let admitted = self.of(source, now).left > 0.0 && (known || self.of_strangers(now).left > 0.0);
+        let admitted = self.of(source, now).left(SHARE, now) > 0.0
+            && (known || self.of_strangers(now).left(STRANGERS, now) > 0.0);
         self.refused += u64::from(!admitted);
         admitted
     }
 
     /// A handshake of a source has taken so much processor time.
     pub fn charge(&mut self, now: Instant, source: Source, known: bool, used: Duration) {
-        self.of(source, now).left -= used.as_secs_f64();
+        self.of(source, now).take(SHARE, now, used.as_secs_f64());
         if !known {
-            self.of_strangers(now).left -= used.as_secs_f64();
+            self.of_strangers(now).take(STRANGERS, now, used.as_secs_f64());
         }
     }
 
@@ -61,19 +48,17 @@ impl Handshakes {
         self.refused
     }
 
-    fn of_strangers(&mut self, now: Instant) -> &mut Budget {
-        let all = self.strangers.get_or_insert(Budget { left: STRANGERS.1.as_secs_f64(), at: now });
-        all.fill(STRANGERS, now);
-        all
+    fn of_strangers(&mut self, now: Instant) -> &mut Bucket {
+        self.strangers.get_or_insert_with(|| Bucket::full(STRANGERS, now))
     }
 
-    fn of(&mut self, source: Source, now: Instant) -> &mut Budget {
-        if !self.sources.contains_key(&source) && self.sources.len() >= MAX_SOURCES {
-            let oldest = self.sources.iter().min_by_key(|(_, b)| b.at).map(|(source, _)| *source);
-            oldest.map(|source| self.sources.remove(&source));
+    fn of(&mut self, source: Source, now: Instant) -> &mut Bucket {
+        if !self.sources.contains_key(&source) {
+            forget_oldest(&mut self.sources, MAX_SOURCES, Bucket::used_at);
         }
-        let own = self.sources.entry(source).or_insert(Budget { left: SHARE.1.as_secs_f64(), at: now });
-        own.fill(SHARE, now);
+        let own = self.sources.entry(source).or_insert_with(|| Bucket::full(SHARE, now));
+        // Asking in vain is no silence either.
+        own.take(SHARE, now, 0.0);
         own
     }
 }

@@ -11,6 +11,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
 use super::digest::{expected, hash};
+use crate::base::bucket::forget_oldest;
 use crate::base::hex::hex;
 use crate::base::rng::Rng;
 use crate::wire::authorization::Authorization;
@@ -163,9 +164,8 @@ impl DigestServer {
         {
             return Verdict::Late;
         }
-        if self.counts.len() >= MAX_COUNTS && unknown {
-            let oldest = self.counts.iter().min_by_key(|(_, (at, _))| *at).map(|(n, _)| n.clone());
-            let gone = oldest.and_then(|n| self.counts.remove(&n));
+        if unknown {
+            let gone = forget_oldest(&mut self.counts, MAX_COUNTS, |(at, _)| *at);
             self.forgotten = self.forgotten.max(gone.map(|(at, _)| at));
         }
         self.counts.insert(nonce.to_owned(), (at, nc));

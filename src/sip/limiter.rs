@@ -5,57 +5,38 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
+use crate::base::bucket::{Bucket, Rule, forget_oldest};
 use crate::base::source::Source;
 
-/// Requests a second, and at once.
-const REQUESTS: (u32, u32) = (10, 30);
-/// Bytes a second, and at once.
-const BYTES: (u32, u32) = (20_000, 60_000);
-/// Requests a second, and at once, of all strangers together.
-const ALL: (u32, u32) = (200, 400);
+/// Requests of one source: 10 a second, 30 at once.
+const REQUESTS: Rule = Rule { most: 30.0, each: 1.0 / 10.0 };
+/// Bytes of one source: 20 kB a second, 60 kB at once.
+const BYTES: Rule = Rule { most: 60_000.0, each: 1.0 / 20_000.0 };
+/// Requests of all strangers together: 200 a second, 400 at once.
+const ALL: Rule = Rule { most: 400.0, each: 1.0 / 200.0 };
 /// Sources that are remembered; past it the one that has been silent for longest is forgotten.
 const MAX_SOURCES: usize = 2048;
 
+/// What one source may ask yet.
 #[derive(Debug, Clone, Copy)]
-struct Bucket {
-    requests: f64,
-    bytes: f64,
-    at: Instant,
+struct Share {
+    requests: Bucket,
+    bytes: Bucket,
 }
 
-impl Bucket {
-    fn full(requests: (u32, u32), bytes: (u32, u32), at: Instant) -> Self {
-        Self { requests: requests.1.into(), bytes: bytes.1.into(), at }
+impl Share {
+    fn full(now: Instant) -> Self {
+        Self { requests: Bucket::full(REQUESTS, now), bytes: Bucket::full(BYTES, now) }
     }
 
-    /// Fills up for the time that has passed.
-    fn fill(&mut self, requests: (u32, u32), bytes: (u32, u32), now: Instant) {
-        let passed = now.saturating_duration_since(self.at).as_secs_f64();
-        self.at = now;
-        self.requests = f64::from(requests.0).mul_add(passed, self.requests).min(requests.1.into());
-        self.bytes = f64::from(bytes.0).mul_add(passed, self.bytes).min(bytes.1.into());
-    }
-
-    /// Takes bytes that are no request by themselves, if there is room for them.
-    fn take_bytes(&mut self, size: usize, now: Instant) -> bool {
-        self.fill(REQUESTS, BYTES, now);
+    /// Takes so many requests with so many bytes, if there is room for both.
+    fn take(&mut self, now: Instant, requests: f64, size: usize) -> bool {
         let size = f64::from(u32::try_from(size).unwrap_or(u32::MAX));
-        let fits = self.bytes >= size;
-        if fits {
-            self.bytes -= size;
-        }
-        fits
-    }
-
-    /// Takes one request of this size, if there is room for it.
-    fn take(&mut self, requests: (u32, u32), bytes: (u32, u32), size: usize, now: Instant) -> bool {
-        self.fill(requests, bytes, now);
-        let size = f64::from(u32::try_from(size).unwrap_or(u32::MAX));
-        let fits = self.requests >= 1.0 && self.bytes >= size;
-        if fits {
-            self.requests -= 1.0;
-            self.bytes -= size;
-        }
+        let fits = self.requests.left(REQUESTS, now) >= requests && self.bytes.left(BYTES, now) >= size;
+        // Asking in vain is no silence either.
+        let (requests, size) = if fits { (requests, size) } else { (0.0, 0.0) };
+        self.requests.take(REQUESTS, now, requests);
+        self.bytes.take(BYTES, now, size);
         fits
     }
 }
@@ -63,7 +44,7 @@ impl Bucket {
 /// Remembers what strangers asked lately.
 #[derive(Debug, Default)]
 pub struct Limiter {
-    sources: BTreeMap<Source, Bucket>,
+    sources: BTreeMap<Source, Share>,
     all: Option<Bucket>,
 }
 
@@ -71,30 +52,31 @@ impl Limiter {
     /// True when a request of `size` bytes from a stranger may be looked at.
     pub fn admits(&mut self, now: Instant, from: IpAddr, size: usize) -> bool {
         let key = Source::of(from);
-        let wide = (u32::MAX, u32::MAX);
-        let all = self.all.get_or_insert_with(|| Bucket::full(ALL, wide, now));
+        let all = self.all.get_or_insert_with(|| Bucket::full(ALL, now));
+        let mut of_all = || {
+            let fits = all.left(ALL, now) >= 1.0;
+            all.take(ALL, now, if fits { 1.0 } else { 0.0 });
+            fits
+        };
         // Who asks too much uses up nobody else's share.
         if let Some(known) = self.sources.get_mut(&key) {
-            return known.take(REQUESTS, BYTES, size, now) && all.take(ALL, wide, size, now);
+            return known.take(now, 1.0, size) && of_all();
         }
         // New sources, which can be made up, cost no more than all together may.
-        if !all.take(ALL, wide, size, now) {
+        if !of_all() {
             return false;
         }
-        if self.sources.len() >= MAX_SOURCES {
-            let oldest = self.sources.iter().min_by_key(|(_, b)| b.at).map(|(ip, _)| *ip);
-            oldest.map(|ip| self.sources.remove(&ip));
-        }
-        let mut bucket = Bucket::full(REQUESTS, BYTES, now);
-        let admitted = bucket.take(REQUESTS, BYTES, size, now);
-        self.sources.insert(key, bucket);
+        forget_oldest(&mut self.sources, MAX_SOURCES, |share| share.requests.used_at());
+        let mut share = Share::full(now);
+        let admitted = share.take(now, 1.0, size);
+        self.sources.insert(key, share);
         admitted
     }
 
     /// True when a stranger may send `size` bytes more on a connection; the requests in them count apart.
     pub fn admits_bytes(&mut self, now: Instant, from: IpAddr, size: usize) -> bool {
         match self.sources.get_mut(&Source::of(from)) {
-            Some(known) => known.take_bytes(size, now),
+            Some(known) => known.take(now, 0.0, size),
             // Whoever has a connection was admitted when it was opened.
             None => self.admits(now, from, size),
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::base::bucket::forget_oldest;
 use crate::base::source::Source;
 
 /// Sources that are remembered; past it the one that was heard of longest ago is forgotten.
@@ -19,11 +20,10 @@ impl Proven {
     /// A source has sent what only who has seen a response of ours can know.
     pub fn note(&mut self, source: Source) {
         self.count += 1;
-        let is_new = self.sources.insert(source, self.count).is_none();
-        if is_new && self.sources.len() > MAX_SOURCES {
-            let oldest = self.sources.iter().min_by_key(|(_, at)| **at).map(|(source, _)| *source);
-            oldest.map(|source| self.sources.remove(&source));
+        if !self.sources.contains_key(&source) {
+            forget_oldest(&mut self.sources, MAX_SOURCES, |at| *at);
         }
+        self.sources.insert(source, self.count);
     }
 
     /// True for a source that has acknowledged something.
