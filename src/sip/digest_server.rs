@@ -6,13 +6,11 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
 use super::digest::{expected, hash};
+use super::keyed_hash::KeyedHash;
 use crate::base::bucket::forget_oldest;
-use crate::base::hex::hex;
 use crate::base::rng::Rng;
 use crate::wire::authorization::Authorization;
 use crate::wire::challenge::Algorithm;
@@ -77,7 +75,7 @@ pub enum Verdict {
 /// Makes challenges and judges their answers.
 #[derive(Debug)]
 pub struct DigestServer {
-    key: [u8; 16],
+    hash: KeyedHash,
     rng: Rng,
     /// Stands for the passwords of users that there are not.
     nobody: Verifier,
@@ -93,11 +91,9 @@ impl DigestServer {
     /// A server with a key of its own.
     #[must_use]
     pub fn new(rng: &mut Rng) -> Self {
-        let mut key = [0; 16];
-        let (high, low) = (rng.u64().to_be_bytes(), rng.u64().to_be_bytes());
-        key.iter_mut().zip(high.into_iter().chain(low)).for_each(|(k, b)| *k = b);
+        let hash = KeyedHash::new(rng);
         let nobody = Verifier::new("", "", &rng.token(), "", "");
-        Self { key, rng: rng.fork(), nobody, epoch: None, counts: BTreeMap::new(), forgotten: None }
+        Self { hash, rng: rng.fork(), nobody, epoch: None, counts: BTreeMap::new(), forgotten: None }
     }
 
     /// The values of `WWW-Authenticate`, one for each algorithm, in this order (RFC 8760 §2.4).
@@ -192,18 +188,11 @@ impl DigestServer {
     }
 
     fn sign(&self, made: &str, from: IpAddr) -> String {
-        hex(self.mac(&format!("nonce|{made}|{}", from.to_canonical())).get(..12).unwrap_or_default())
+        self.hash.hex_of(&["nonce", made, &from.to_canonical().to_string()], 12)
     }
 
     fn seal(&self, salt: &str) -> u64 {
-        let mac = self.mac(&format!("time|{salt}"));
-        mac.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
-    }
-
-    fn mac(&self, text: &str) -> [u8; 32] {
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.key) else { return [0; 32] };
-        mac.update(text.as_bytes());
-        mac.finalize().into_bytes().into()
+        self.hash.of(&["time", salt]).first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
     }
 }
 

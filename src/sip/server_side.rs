@@ -31,8 +31,6 @@ pub struct ServerTx {
     pub(super) reply_to: Target,
     /// Its places in the pools; nothing for what is over with its response.
     pub(super) held: Option<Places>,
-    /// Final refusals of it are repeated so often by timer.
-    repeats: Option<u8>,
     /// Messages sent since one could not be delivered, if that was ever so.
     pub(super) failing: Option<u8>,
 }
@@ -57,6 +55,8 @@ pub(super) struct Places {
 /// Final refusals to a source that has never acknowledged anything are repeated so often by timer: its address may be
 /// forged, and what is repeated hits somebody else. Copies of its request are answered all the same.
 const UNPROVEN_REPEATS: u8 = 2;
+/// Bytes of a stateless response's To tag.
+const TAG_BYTES: usize = 8;
 /// Bytes of a transaction beside its message.
 const OVERHEAD: usize = 512;
 
@@ -151,7 +151,12 @@ impl Transactions {
         match &mut tx.machine {
             ServerMachine::Invite(m) if code < 200 => m.provisional(now, bytes),
             ServerMachine::Invite(m) if code < 300 => m.accept(now, bytes),
-            ServerMachine::Invite(m) => m.reject(now, bytes, tx.repeats),
+            ServerMachine::Invite(m) => {
+                let account = tx.held.as_ref().map(|places| &places.transaction);
+                let unproven =
+                    account.is_some_and(|a| a.is_a_strangers() && !self.proven.contains(a.source()));
+                m.reject(now, bytes, unproven.then_some(UNPROVEN_REPEATS));
+            }
             ServerMachine::Other(m) if code >= 200 => m.respond(now, bytes),
             ServerMachine::Other(_) => {}
         }
@@ -204,7 +209,7 @@ impl Transactions {
         self.counters.refused += 1;
         if let Some(to) = answer.draft.get("To").filter(|to| !to.to_ascii_lowercase().contains("tag")) {
             let parts = ["Via", "From", "Call-ID", "CSeq"].map(|n| answer.draft.get(n).unwrap_or_default());
-            let tagged = format!("{to};tag={}", self.tags.of(&parts));
+            let tagged = format!("{to};tag={}", self.tags.hex_of(&parts, TAG_BYTES));
             answer.draft.set_first("To", tagged);
         }
         let addr = match source.transport {
@@ -221,7 +226,7 @@ impl Transactions {
         let c = &request.common;
         let (cseq, branch) = (c.cseq.to_string(), c.via.branch().unwrap_or_default());
         let method = c.cseq_method.to_string();
-        self.tags.of(&[branch, c.from.tag().unwrap_or_default(), &c.call_id, &cseq, &method])
+        self.tags.hex_of(&[branch, c.from.tag().unwrap_or_default(), &c.call_id, &cseq, &method], TAG_BYTES)
     }
 
     /// Takes a request whose first Via has been stamped with `source`. One that repeats what is known, an ACK or a CANCEL
@@ -310,7 +315,6 @@ impl Transactions {
         if standing == Some(Standing::Established) {
             self.proven.note(from);
         }
-        let trusted = standing != Some(Standing::Stranger) || self.proven.contains(from);
         let mut tx = Box::new(ServerTx {
             machine,
             key: standing.map(|_| Rc::new(key)),
@@ -323,7 +327,6 @@ impl Transactions {
             },
             reply_to: reply_target(&request, source),
             held: None,
-            repeats: (!trusted).then_some(UNPROVEN_REPEATS),
             failing: None,
         });
         if let Some(standing) = standing {

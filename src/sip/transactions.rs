@@ -5,11 +5,11 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::client_side::ClientTx;
+use super::keyed_hash::KeyedHash;
 use super::locals::Locals;
 use super::machine::Machine;
 use super::proven::Proven;
 use super::server_side::ServerTx;
-use super::stateless::Tags;
 use super::table::{ClientKey, MergeKey, ServerKey};
 use super::target::Target;
 use super::{Bytes, Output};
@@ -105,7 +105,8 @@ pub struct Transactions {
     pub(super) bytes: Pool,
     /// Sources that have acknowledged something of ours.
     pub(super) proven: Proven,
-    pub(super) tags: Tags,
+    /// Makes the To tags of stateless responses.
+    pub(super) tags: KeyedHash,
     /// The request that is being answered without state.
     pub(super) stateless: Option<ServerId>,
     pub(super) client_keys: BTreeMap<ClientKey, ClientId>,
@@ -131,7 +132,7 @@ impl Transactions {
             pool: Pool::new(Sizes::of(max)),
             bytes: Pool::new(Sizes::of(max.saturating_mul(BYTES_PER_TRANSACTION).max(MIN_BYTES))),
             proven: Proven::default(),
-            tags: Tags::new(&mut rng),
+            tags: KeyedHash::new(&mut rng),
             stateless: None,
             client_keys: BTreeMap::new(),
             server_keys: BTreeMap::new(),
