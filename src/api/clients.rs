@@ -24,7 +24,7 @@ struct Client {
     source: Source,
     in_lobby: bool,
     /// Since when it has had no complete head for us; `None`: its request is being answered.
-    waits: Option<(Instant, ClientId)>,
+    waits: Option<Instant>,
     give_way: Sender<()>,
 }
 
@@ -64,19 +64,16 @@ impl Clients {
         let lobby_is_full = state.count(in_lobby) >= LOBBY;
         let has_place =
             state.count(served) < MAX_CONNECTIONS || ((!loopback || lobby_is_full) && state.make_room());
-        if !has_place
-            && lobby_is_full
-            && !state.give_way(|c| in_lobby(c) && c.waits.is_some(), |_, c| c.waits)
-        {
+        if !has_place && lobby_is_full && !state.give_way(|c| in_lobby(c) && c.waits.is_some()) {
             // All are being answered, which takes a moment: the oldest goes all the same.
-            state.give_way(in_lobby, |id, _| id);
+            state.give_way(in_lobby);
         }
         let only_health = !has_place && !loopback;
         state.crowded += u64::from(only_health);
         state.next += 1;
         let id = state.next;
         let (sender, give_way) = async_channel::bounded(1);
-        let (source, waits) = (Source::of(ip), Some((now, id)));
+        let (source, waits) = (Source::of(ip), Some(now));
         state.open.insert(id, Client { source, in_lobby: !has_place, waits, give_way: sender });
         Entry { id, only_health, give_way }
     }
@@ -84,7 +81,7 @@ impl Clients {
     /// A connection has nothing to answer any more.
     pub fn waits(&self, id: ClientId, since: Instant) {
         if let Some(client) = self.state.borrow_mut().open.get_mut(&id) {
-            client.waits = Some((since, id));
+            client.waits = Some(since);
         }
     }
 
@@ -129,16 +126,14 @@ impl State {
         }
         let has_much = |c: &Client| of_source.get(&c.source).is_some_and(|n| *n > MAX_OF_SOURCE);
         let may = |c: &Client| !c.in_lobby && c.waits.is_some();
-        self.give_way(|c| may(c) && has_much(c), |_, c| c.waits) || self.give_way(may, |_, c| c.waits)
+        self.give_way(|c| may(c) && has_much(c)) || self.give_way(may)
     }
 
-    fn give_way<K: Ord>(
-        &mut self,
-        which: impl Fn(&Client) -> bool,
-        age: impl Fn(ClientId, &Client) -> K,
-    ) -> bool {
+    /// The one of these that has waited for longest gives way, and of such as began together the first; true if there is
+    /// one.
+    fn give_way(&mut self, which: impl Fn(&Client) -> bool) -> bool {
         let candidates = self.open.iter().filter(|(_, c)| which(c));
-        let oldest = candidates.min_by_key(|(id, c)| age(**id, c)).map(|(id, _)| *id);
+        let oldest = candidates.min_by_key(|(_, c)| c.waits).map(|(id, _)| *id);
         let Some(client) = oldest.and_then(|id| self.open.remove(&id)) else { return false };
         self.gave_way += 1;
         // Its task may have ended by itself.

@@ -39,14 +39,18 @@ pub struct Admitted<'h> {
 /// True for `/health`, which supervisors watch: it is answered to everybody, always.
 #[must_use]
 pub fn is_health(head: &Head) -> bool {
-    routes::at(&head.path).any(|(r, _)| matches!(r.op, Op::Health))
+    routes::at(&head.path).any(|(r, _)| is_watched(r))
+}
+
+fn is_watched(route: &Route) -> bool {
+    matches!(route.op, Op::Health)
 }
 
 /// Checks all that the head alone decides. `Err` is the complete reply.
 pub fn admit<'h>(app: &App, head: &'h Head) -> Result<Admitted<'h>, Reply> {
     let fail = |e: &ApiError| Err(Reply::error(&app.instance_id, e));
     let candidates: Vec<_> = routes::at(&head.path).collect();
-    let watched = is_health(head);
+    let watched = candidates.iter().any(|(r, _)| is_watched(r));
     if !watched && let Err(e) = origin::judge(head, &app.config.http, process::host_name) {
         return fail(&e);
     }

@@ -19,15 +19,7 @@ pub fn metrics(app: &App) -> Reply {
     m.one("branchline_uptime_seconds", "gauge", "Seconds since the start.", app.shell.uptime().as_secs());
     m.one("voiceblender_active_legs", "gauge", "Legs that have not ended.", n.legs.into());
     m.one("voiceblender_active_rooms", "gauge", "Rooms.", n.rooms.into());
-    let (open, gave_way, crowded) = app.clients.counts();
-    m.one("branchline_http_connections", "gauge", "HTTP connections open.", open as u64);
-    m.one(
-        "branchline_http_gave_way_total",
-        "counter",
-        "Idle HTTP connections closed for new ones.",
-        gave_way,
-    );
-    m.one("branchline_http_crowded_total", "counter", "HTTP connections that found no place.", crowded);
+    places(&mut m, app);
     let totals =
         n.legs_total.iter().map(|((kind, state), v)| (format!("type=\"{kind}\",state=\"{state}\""), *v));
     m.many("voiceblender_legs_total", "counter", "Legs by type and state reached.", totals);
@@ -90,6 +82,31 @@ fn media_of_calls(m: &mut Metrics, n: &Numbers) {
     for ((name, help), s) in units.into_iter().zip(&n.quality) {
         m.summary(&format!("branchline_call_{name}"), &format!("{help}, of legs that have ended."), s);
     }
+}
+
+/// Connections, and those that found no place or made room.
+fn places(m: &mut Metrics, app: &App) {
+    let (connections, refused) = (app.shell.connections().borrow(), app.shell.handshakes_refused());
+    let (full, gave_way) = connections.turned_away();
+    let sip = "branchline_sip_connections";
+    m.one(sip, "gauge", "SIP connections open, over TCP and TLS.", connections.len() as u64);
+    m.one(&format!("{sip}_refused_total"), "counter", "SIP connections that found no place.", full);
+    m.one(&format!("{sip}_gave_way_total"), "counter", "Idle SIP connections closed for new ones.", gave_way);
+    m.one(
+        "branchline_sip_handshakes_refused_total",
+        "counter",
+        "TLS handshakes of sources that had too many.",
+        refused,
+    );
+    let (open, gave_way, crowded) = app.clients.counts();
+    m.one("branchline_http_connections", "gauge", "HTTP connections open.", open as u64);
+    m.one(
+        "branchline_http_gave_way_total",
+        "counter",
+        "Idle HTTP connections closed for new ones.",
+        gave_way,
+    );
+    m.one("branchline_http_crowded_total", "counter", "HTTP connections that found no place.", crowded);
 }
 
 /// What the SIP transactions did.

@@ -122,10 +122,13 @@ impl Usage {
     }
 
     fn discount(&mut self, class: Class, places: usize) {
-        let less = |n: usize, applies: bool| if applies { n.saturating_sub(places) } else { n };
-        self.all = less(self.all, true);
-        self.outside = less(self.outside, class != Class::Reserve);
-        self.strangers = less(self.strangers, class == Class::Stranger);
+        self.all = self.all.saturating_sub(places);
+        if class != Class::Reserve {
+            self.outside = self.outside.saturating_sub(places);
+        }
+        if class == Class::Stranger {
+            self.strangers = self.strangers.saturating_sub(places);
+        }
     }
 }
 
@@ -232,12 +235,6 @@ impl Pool {
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused
-    }
-
-    /// Its sizes.
-    #[must_use]
-    pub fn sizes(&self) -> Sizes {
-        self.sizes
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Connections {
     pool: Pool,
     /// How many were closed to make room.
     made_room: u64,
+    /// How many were refused that need a password for calls.
+    foreign_refused: u64,
     /// TLS servers by the connection that leads to them, open or not: it is theirs alone.
     servers: BTreeMap<ConnId, Server>,
     next: ConnId,
@@ -86,7 +88,7 @@ pub struct Caller {
 impl Default for Connections {
     fn default() -> Self {
         let (open, servers) = (BTreeMap::new(), BTreeMap::new());
-        Self { open, pool: Pool::new(SIZES), made_room: 0, servers, next: 0 }
+        Self { open, pool: Pool::new(SIZES), made_room: 0, foreign_refused: 0, servers, next: 0 }
     }
 }
 
@@ -122,6 +124,7 @@ impl Connections {
     ) -> Option<(ConnId, Queue)> {
         let source = Source::of(peer.addr.ip());
         if caller.foreign && (self.pool.held_by(source) >= OF_FOREIGN.0 || self.pool.used() >= OF_FOREIGN.1) {
+            self.foreign_refused += 1;
             return None;
         }
         if !self.pool.fits(source, caller.standing, 1) {
@@ -172,7 +175,7 @@ impl Connections {
     /// How many connections were refused, and how many closed to make room for others.
     #[must_use]
     pub fn turned_away(&self) -> (u64, u64) {
-        (self.pool.refused(), self.made_room)
+        (self.pool.refused() + self.foreign_refused, self.made_room)
     }
 
     /// The target with the connection that leads to this very server under this very name: to another name at

@@ -256,10 +256,10 @@ impl Shell {
         &self.tls
     }
 
-    /// True when calls from there are welcome.
+    /// TLS handshakes that were refused, as their source had used up its processor time.
     #[must_use]
-    pub fn accepts(&self, source: Target) -> bool {
-        self.gateway.borrow().accepts(source)
+    pub fn handshakes_refused(&self) -> u64 {
+        self.handshakes.borrow().refused()
     }
 
     /// Asks or tells the gateway something, and carries out what follows.
