@@ -100,13 +100,13 @@ fn callers_without_a_certificate_are_sent_away_where_one_is_asked_for() {
     let office = Office::open_with("tls-client", &[], |dir| {
         settings(dir, "") + &format!("client_ca = \"{}/ca.pem\"\n", dir.display())
     });
-    let to = format!("dial sip:desk@127.0.0.1:{};transport=tls", tls_port(&office));
+    let to = format!("sip:desk@127.0.0.1:{};transport=tls", tls_port(&office));
     let authority = format!("config:sip_cafile {}/ca.pem", office.dir().display());
     let mut nobody = office.phone_of(5660, "nobody", &["set:transport=tls", &authority]);
-    nobody.say(&to);
+    nobody.say(&format!("refused {to}"));
     nobody.wait("not established");
     let mut known = secure_phone(&office, 5664, "mediaenc=srtp");
-    known.say(&to);
+    known.say(&format!("dial {to}"));
     let leg = office.answered();
     known.wait("established");
     known.say("hangup");
@@ -135,7 +135,7 @@ fn we_call_over_tls_and_offer_keys() {
 fn media_in_the_clear_is_refused_where_it_has_to_be_encrypted() {
     let office = Office::open_with("tls-must", &[], |dir| settings(dir, "srtp = \"required\""));
     let mut plain = office.phone(5640);
-    plain.say(&format!("dial sip:desk@{}", office.sip()));
+    plain.say(&format!("refused sip:desk@{}", office.sip()));
     let refused = plain.wait("not established");
     assert!(refused["error"].as_str().unwrap().contains("488"), "{refused}");
     // Over UDP too, since the operator says so.
