@@ -8,8 +8,10 @@ use serde_json::Value;
 
 use super::core::Gateway;
 use super::error::GatewayError;
+use crate::base::source::Source;
 use crate::base::time::{Now, Utc};
 use crate::config::{DigestOrder, User};
+use crate::deliver::share::Origin;
 use crate::sip::digest::Secret;
 use crate::sip::digest_server::Verdict;
 use crate::sip::target::Target;
@@ -357,6 +359,7 @@ impl Gateway {
             ("expires_at", view.expires_at.into()),
         ];
         self.push_event(now, kind, None, None, fields, None);
+        self.comes_from(Origin::Known(Source::of(b.flow.addr.ip())));
     }
 }
 

@@ -176,6 +176,12 @@ impl Shell {
         clock::now().mono - self.started
     }
 
+    /// Something of the state directory was, or is, damaged.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.state.damage().is_noted()
+    }
+
     /// Why the gateway is not doing its work, if it is not.
     #[must_use]
     pub fn standing_still(&self) -> Option<String> {
