@@ -1,7 +1,8 @@
 # make run    install what is missing, build a release, start the gateway in the foreground
 # make test   everything automatic
 # make check  what every commit must pass: format, lints, unit and simulation tests
-# make soak   the same for hours: 50,000 seeds a simulation, 200 kills, 20,000 mixed calls, 36,000 calls a round of load
+# make soak   the same for hours: 50,000 seeds a simulation, 200 kills, 500 flipped bits a state file, 20,000 mixed
+#             calls, 36,000 calls a round of load
 # make audit  licences, bans and sources of all dependencies (installs cargo-deny)
 # make bench  the figures of README's table
 
@@ -54,6 +55,7 @@ soak: deps-test
 	$(CARGO) build --release --locked
 	FLOOD_SECONDS=60 $(CARGO) test --locked --features peers --test peers -- --nocapture --test-threads=1 scan::
 	CRASH_ROUNDS=200 $(CARGO) test --locked --test crash -- --nocapture
+	DAMAGE_FLIPS=500 $(CARGO) test --locked --test damage -- --nocapture
 	CRASH_ROUNDS=200 $(CARGO) test --locked --features peers --test peers -- --nocapture --test-threads=1 crashes_and_bad_lines
 	MIXED_CALLS=20000 $(CARGO) test --locked --features peers --test peers -- --nocapture --test-threads=1 mixed::
 	LOAD_CALLS=36000 $(CARGO) test --locked --features peers --test peers -- --nocapture --test-threads=1 load::

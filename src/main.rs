@@ -21,8 +21,9 @@ use branchline::io::feeder::Feeder;
 use branchline::io::fetch::Sounds;
 use branchline::io::http_client::Rules;
 use branchline::io::media_thread::MediaThread;
-use branchline::io::outbox::{Limits as OutboxLimits, News, Outbox};
+use branchline::io::outbox::{Limits as OutboxLimits, MAX_IN_MEMORY, News, Outbox};
 use branchline::io::outbox_fault;
+use branchline::io::outbox_judge::Known;
 use branchline::io::outbox_rows::{Op, RecordingRow};
 use branchline::io::outbox_store::{self, Store};
 use branchline::io::recorder::Recorder;
@@ -40,8 +41,9 @@ use branchline::upload;
 
 const USAGE: &str = "usage: branchline [--config FILE] [--check] [--print-config] [--version]\n       branchline [--config FILE] outbox list | drop NUMBER | drop all";
 const SYSTEM_FILE: &str = "/etc/branchline/branchline.toml";
-/// Bytes of events that wait in memory at most, where the disk takes no outbox.
-const MAX_IN_MEMORY: u64 = 8 << 20;
+
+/// Directory of sounds that were fetched, in the state directory.
+const SOUNDS: &str = "sounds";
 
 struct Arguments {
     /// Words behind `outbox`.
@@ -144,6 +146,7 @@ fn serve(mut config: Config, exposed: Option<String>) -> Result<(), String> {
     }
     // What a crash left behind would lead to ports of the past.
     state.remove("listen.json");
+    state.expect_directories(&[&state.path(SOUNDS), &config.recording_dir()]);
     let executor = Rc::new(Executor::default());
     let mut stop = signals::stop().map_err(|e| format!("signals: {e}"))?;
     let http =
@@ -156,8 +159,8 @@ fn serve(mut config: Config, exposed: Option<String>) -> Result<(), String> {
     let families = families(&config, &sip);
     let (media, bell) = MediaThread::start(&config).map_err(|e| format!("media thread: {e}"))?;
     let (notes, recorder_news) = async_channel::bounded(8192);
-    let kept_outbox = KeptOutbox::open(&config)?;
-    let kept = state.trunks().map_err(|e| format!("state_dir {dir}: trunks.json: {e}"))?;
+    let kept_outbox = KeptOutbox::open(&config, &state)?;
+    let kept = state.trunks();
     let prompts = Some(config.prompts.dir.as_str()).filter(|d| !d.is_empty()).map(PathBuf::from);
     let parts = Parts {
         state: state.clone(),
@@ -169,7 +172,7 @@ fn serve(mut config: Config, exposed: Option<String>) -> Result<(), String> {
         ports: PortPool::new(families, &config.rtp),
         recorder: Recorder::start(notes, u64::from(config.recording.min_free_mb) << 20)
             .map_err(|e| format!("recorder thread: {e}"))?,
-        feeder: feeder(&state, prompts).map_err(|e| format!("state_dir {dir}: {e}"))?,
+        feeder: feeder(&config, &state, prompts).map_err(|e| format!("state_dir {dir}: {e}"))?,
         outbox: kept_outbox.outbox,
         next_row: kept_outbox.next_row,
         config: Rc::clone(&config),
@@ -247,18 +250,24 @@ struct KeptOutbox {
 }
 
 impl KeptOutbox {
-    fn open(config: &Config) -> Result<Self, String> {
+    fn open(config: &Config, state: &State) -> Result<Self, String> {
         let now = clock::now();
         let read = |store: &mut Store| {
             let found = recover(store, config, now.utc)?;
             Ok::<_, outbox_fault::Fault>((found, store.next_row()?, store.targets()?))
         };
-        let mut store = Store::open(&config.state_dir)?;
+        let (url, secret) = (config.webhook.url.clone(), config.webhook.secret.reveal().to_owned());
+        let known = Known {
+            damage: state.damage().clone(),
+            recordings: config.recording_dir(),
+            webhook: Some((url, secret)).filter(|(url, _)| !url.is_empty()),
+        };
+        let mut store = Store::open(&config.state_dir, known)?;
         let (found, next_row, waiting) = match read(&mut store) {
             Ok(all) => all,
             Err(e) => {
                 // It could be opened, but not read.
-                store = store.give_up(e)?;
+                store.renew(e)?;
                 read(&mut store).map_err(|e| format!("the outbox: {e}"))?
             }
         };
@@ -281,6 +290,7 @@ fn outbox(config: &Config, words: &[String]) -> Result<(), String> {
     if !config.state_dir.join(outbox_store::FILE).exists() {
         return Err(format!("{}: no gateway has run with this state directory", config.state_dir.display()));
     }
+    let _lock = State::open(&config.state_dir).map_err(|e| format!("{}: {e}", config.state_dir.display()))?;
     let mut store = Store::open_as_is(&config.state_dir)?;
     let fail = |e: outbox_fault::Fault| format!("the outbox: {e}");
     let waiting = store.events().map_err(fail)?;
@@ -315,8 +325,9 @@ fn drop_events(store: &mut Store, rows: Vec<u64>) -> Result<(), String> {
     Ok(())
 }
 
-fn feeder(state: &State, prompts: Option<PathBuf>) -> std::io::Result<Feeder> {
-    Feeder::start(Sounds::open(state.path("sounds"), prompts)?)
+fn feeder(config: &Config, state: &State, prompts: Option<PathBuf>) -> std::io::Result<Feeder> {
+    let min_free = u64::from(config.recording.min_free_mb) << 20;
+    Feeder::start(Sounds::open(state.path(SOUNDS), prompts, 2 * min_free)?)
 }
 
 /// Addresses for media: what is bound, and what is given as ours.

@@ -13,6 +13,9 @@ use crate::gateway::Gateway;
 pub struct Health {
     /// `ok`.
     pub status: &'static str,
+    /// `ok`; `damaged`: files of the state directory could not be read, now or in an earlier run. They are kept beside it
+    /// as `….damaged-DATE` until somebody takes them away; everything else goes on.
+    pub state: &'static str,
     /// Version of the program.
     pub version: &'static str,
     /// Whole seconds since the start.
@@ -48,8 +51,12 @@ pub fn health(app: &App) -> Reply {
     if let Some(why) = app.shell.standing_still() {
         return Reply::error(&app.instance_id, &ApiError::Unavailable(why));
     }
-    let body =
-        Health { status: "ok", version: env!("CARGO_PKG_VERSION"), uptime_s: app.shell.uptime().as_secs() };
+    let body = Health {
+        status: "ok",
+        state: if app.shell.is_damaged() { "damaged" } else { "ok" },
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_s: app.shell.uptime().as_secs(),
+    };
     Reply::object(200, &app.instance_id, body)
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::super::queue::{MAX_TAIL, WINDOW};
 use super::*;
+use crate::deliver::share::Origin;
 
 /// Events that only memory has, of one target, at most.
 const QUEUED: usize = WINDOW + MAX_TAIL;
@@ -24,7 +25,7 @@ fn to(url: &str) -> Destination {
 
 fn item(n: usize, terminal: bool) -> Item {
     let (row, body) = (n as u64 + 1, Arc::from(n.to_string().as_bytes()));
-    Item { row, leg: None, event_id: n.to_string(), body, terminal, stored: false }
+    Item { row, leg: None, event_id: n.to_string(), body, terminal, origin: Origin::Own, stored: false }
 }
 
 #[test]
@@ -162,7 +163,15 @@ impl Outbox {
 
 fn stored(row: u64, leg: u64) -> Item {
     let leg = Some(Arc::from(leg.to_string().as_str()));
-    Item { row, leg, event_id: row.to_string(), body: Arc::from(*b"{}"), terminal: false, stored: true }
+    Item {
+        row,
+        leg,
+        event_id: row.to_string(),
+        body: Arc::from(*b"{}"),
+        terminal: false,
+        origin: Origin::Own,
+        stored: true,
+    }
 }
 
 #[test]

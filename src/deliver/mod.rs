@@ -4,4 +4,5 @@ pub mod backoff;
 pub mod events;
 pub mod failure;
 pub mod queue;
+pub mod share;
 pub mod uploads;

@@ -4,6 +4,8 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use super::share::{Holding, Origin, to_give_up};
+
 /// An event on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
@@ -17,6 +19,8 @@ pub struct Item {
     pub body: Arc<[u8]>,
     /// The last event of a leg or recording: dropped only when nothing else is left to drop.
     pub terminal: bool,
+    /// Whose doing it is: where there is no room for all, who has most gives way.
+    pub origin: Origin,
     /// The outbox has it.
     pub stored: bool,
 }
@@ -73,14 +77,19 @@ impl Queue {
         if self.leave_tail() {
             return None;
         }
-        // The oldest of those in memory alone that is no last word; one that is on its way may be there already.
-        let idle = |e: &Entry| !e.flying && !e.item.terminal && !e.item.stored;
-        if let Some(at) = self.head.iter().position(idle) {
+        // Of those in memory alone; one that is on its way may be there already.
+        let head = self.head.iter().filter(|e| !e.flying).map(|e| &e.item);
+        let alone = || head.clone().chain(&self.tail).filter(|i| !i.stored);
+        let size = |i: &Item| i.body.len() as u64 + 1;
+        let held =
+            alone().map(|i| Holding { row: i.row, origin: i.origin, terminal: i.terminal, size: size(i) });
+        let room = alone().map(size).sum::<u64>().saturating_sub(1);
+        let row = *to_give_up(held, room).first()?;
+        if let Some(at) = self.head.iter().position(|e| e.item.row == row) {
             return self.head.remove(at).map(|e| e.item);
         }
-        let alone = |i: &Item| !i.stored;
-        let at = self.tail.iter().position(|i| alone(i) && !i.terminal);
-        self.tail.remove(at.or_else(|| self.tail.iter().position(alone))?)
+        let at = self.tail.iter().position(|i| i.row == row)?;
+        self.tail.remove(at)
     }
 
     /// Leaves the tail to the outbox when that has all of it; false when it has not.
@@ -219,7 +228,15 @@ mod tests {
 
     fn item(row: u64) -> Item {
         let leg = Some(Arc::from(format!("leg {row}")));
-        Item { row, leg, event_id: row.to_string(), body: Arc::from([]), terminal: false, stored: true }
+        Item {
+            row,
+            leg,
+            event_id: row.to_string(),
+            body: Arc::from([]),
+            terminal: false,
+            origin: Origin::Own,
+            stored: true,
+        }
     }
 
     #[test]

@@ -22,6 +22,8 @@ use crate::wire::{Draft, Request};
 
 /// Most X- headers of one INVITE that are kept.
 const MAX_X_HEADERS: usize = 32;
+/// Bytes of them that are kept: they go into an event, of which many may have to wait.
+const MAX_X_BYTES: usize = 8192;
 
 impl Gateway {
     /// An INVITE outside any dialog.
@@ -53,14 +55,17 @@ impl Gateway {
         let takes_over = replaces.is_some();
         let credentials = trunk.and_then(|t| self.trunks.get(&t)).and_then(Trunk::credentials);
         let name = self.rng.uuid();
+        let (sip_headers, sip_headers_truncated) = captured(request);
         let leg = Leg {
+            origin: self.origin_of(source, trunk),
             standing,
             trunk,
             user: caller.user.clone(),
             hook: self.trusted_hook(trunk, source, request),
             auth: credentials.map(|c| Box::new(LegAuth::for_server(c, source.addr.ip()))),
             replaces,
-            sip_headers: x_headers(request),
+            sip_headers,
+            sip_headers_truncated,
             codecs: self.config.sip.codecs.clone(),
             flow: Some(source),
             ring_until: Some(now.mono + self.ring_limit(request).0),
@@ -103,10 +108,14 @@ impl Gateway {
         if let Some(old) = replaces {
             fields.push(("replaces_leg_id", self.leg_name(old).into()));
         }
-        let headers = self.legs.get(id).map(|l| l.sip_headers.clone()).unwrap_or_default();
-        if !headers.is_empty() {
-            let map: Map<String, Value> = headers.into_iter().map(|(n, v)| (n, v.into())).collect();
+        let Some(leg) = self.legs.get(id) else { return };
+        if !leg.sip_headers.is_empty() {
+            let map: Map<String, Value> =
+                leg.sip_headers.iter().map(|(n, v)| (n.clone(), v.as_str().into())).collect();
             fields.push(("sip_headers", map.into()));
+        }
+        if leg.sip_headers_truncated {
+            fields.push(("sip_headers_truncated", true.into()));
         }
         let bodies = other_bodies(request);
         if !bodies.is_empty() {
@@ -389,20 +398,30 @@ impl Gateway {
     }
 }
 
-/// X- headers with their spelling, the last of each name; never those that name a webhook.
-fn x_headers(request: &Request) -> Vec<(String, String)> {
+/// X- headers with their spelling, the last of each name; never those that name a webhook. And whether some are left out, as
+/// there are too many or they are too long.
+fn captured(request: &Request) -> (Vec<(String, String)>, bool) {
     let mut out: Vec<(String, String)> = Vec::new();
+    let mut truncated = false;
+    // As they stand in an event.
+    let size = |(n, v): &(String, String)| {
+        Value::from(n.as_str()).to_string().len() + Value::from(v.as_str()).to_string().len() + 2
+    };
     for (name, value) in request.common.headers.iter() {
         let lower = name.to_ascii_lowercase();
         if !lower.starts_with("x-") || lower == "x-webhook-url" || lower == "x-webhook-secret" {
             continue;
         }
         out.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
-        if out.len() < MAX_X_HEADERS {
-            out.push((name.to_owned(), value.to_owned()));
+        let header = (name.to_owned(), value.to_owned());
+        let taken: usize = out.iter().map(size).sum();
+        if out.len() < MAX_X_HEADERS && taken + size(&header) <= MAX_X_BYTES {
+            out.push(header);
+        } else {
+            truncated = true;
         }
     }
-    out
+    (out, truncated)
 }
 
 /// Codecs by name, those built in, in the order given.

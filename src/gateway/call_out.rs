@@ -129,6 +129,7 @@ impl Gateway {
         let leg = Leg {
             codecs: wanted.codecs,
             amd: wanted.amd,
+            origin: self.origin_of_transfer(referral.as_ref()),
             referral,
             auth: credentials.map(|c| Box::new(LegAuth::new(c))),
             trunk,

@@ -27,9 +27,12 @@ use super::trunk::{Trunk, TrunkId};
 use super::work::{Work, WorkId, WorkResult, Written};
 use crate::base::deadlines::Deadlines;
 use crate::base::ids::Table;
+use crate::base::pool::Standing;
 use crate::base::rng::Rng;
+use crate::base::source::Source;
 use crate::base::time::Now;
 use crate::config::Config;
+use crate::deliver::share::Origin;
 use crate::media::command::{Command, Fact, PlaySlot, RecordSlot, RoomSlot, Slot};
 use crate::sip::digest_server::DigestServer;
 use crate::sip::limiter::Limiter;
@@ -43,8 +46,10 @@ const MAX_WORK: usize = 4096;
 /// Transactions outlive their calls by up to 37 s, so that short calls need many.
 const TRANSACTIONS_PER_LEG: usize = 32;
 const MIN_TRANSACTIONS: usize = 1024;
+/// Longest text of an event that is not cut, bytes: far ends choose many of them.
+const MAX_TEXT: usize = 4096;
 /// How long the last event of a leg waits for its media to report.
-pub(super) const LAST_WORD: Duration = Duration::from_secs(10);
+pub(super) const TERMINAL_EVENT_WAIT: Duration = Duration::from_secs(10);
 
 /// The gateway.
 #[derive(Debug)]
@@ -74,7 +79,7 @@ pub struct Gateway {
     /// The gateway stops: no new calls.
     pub(super) stopping: bool,
     pub(super) slots: BTreeMap<Slot, LegId>,
-    /// Places whose leg has had its last word before the engine let go.
+    /// Places whose leg has had its terminal event before the engine let go.
     pub(super) late_slots: BTreeSet<Slot>,
     /// Places of deleted rooms that still have a recording or playback to finish.
     pub(super) closing_rooms: BTreeSet<RoomSlot>,
@@ -225,7 +230,7 @@ impl Gateway {
                 let target = self.plays.get(&play).map(|p| p.target);
                 self.played(now, play, played_ms, over);
                 if let Some(target) = target {
-                    self.last_words(now, target);
+                    self.end_if_done(now, target);
                 }
             }
         }
@@ -346,7 +351,7 @@ impl Gateway {
             .min()
     }
 
-    /// True when every leg has had its last word; transactions may still be dying away.
+    /// True when every leg has had its terminal event; transactions may still be dying away.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         self.legs.is_empty()
@@ -393,7 +398,21 @@ impl Gateway {
         let Some(leg) = self.legs.get_mut(id) else { return };
         leg.seq += 1;
         let (leg_id, seq, hook) = (leg.id.clone(), leg.seq, leg.hook.clone());
+        let origin = leg.origin;
         self.push_event(now, kind, Some((leg_id, seq)), None, fields, hook);
+        self.comes_from(origin);
+    }
+
+    /// Says of the event that was published last whose doing it is.
+    pub(super) fn comes_from(&mut self, origin: Origin) {
+        self.events.back_mut().into_iter().for_each(|e| e.origin = origin);
+    }
+
+    /// Whose doing it is what a source sends.
+    pub(super) fn origin_of(&self, from: Target, trunk: Option<TrunkId>) -> Origin {
+        let ip = from.addr.ip();
+        let known = trunk.is_some() || self.vouched.is_some() || self.standing(from) != Standing::Stranger;
+        if known { Origin::Known(Source::of(ip)) } else { Origin::Stranger(Source::of(ip)) }
     }
 
     pub(super) fn push_event(
@@ -402,10 +421,15 @@ impl Gateway {
         kind: &'static str,
         leg: Option<(String, u64)>,
         room_id: Option<String>,
-        fields: Vec<(&'static str, Value)>,
+        mut fields: Vec<(&'static str, Value)>,
         hook: Option<Hook>,
     ) {
         let (leg_id, leg_seq) = leg.unzip();
+        for (_, value) in &mut fields {
+            if let Value::String(text) = value {
+                text.truncate(text.floor_char_boundary(MAX_TEXT));
+            }
+        }
         let event_id = self.rng.uuid();
         self.events.push_back(Event {
             kind,
@@ -416,6 +440,7 @@ impl Gateway {
             room_id,
             fields,
             hook,
+            origin: Origin::Own,
             upload: None,
         });
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::auth::Bye;
-use super::core::{Gateway, LAST_WORD};
+use super::core::{Gateway, TERMINAL_EVENT_WAIT};
 use super::leg::{LegId, Phase};
 use super::listening::quality_json;
 use super::sending::Purpose;
@@ -59,7 +59,7 @@ impl Gateway {
         if leg.is_ending() {
             return;
         }
-        let latest = now.mono + LAST_WORD;
+        let latest = now.mono + TERMINAL_EVENT_WAIT;
         let dialog = leg.dialog().cloned();
         leg.phase = Phase::Ending { reason: reason.to_owned(), at: now.mono, latest };
         let slot = leg.slot;
@@ -132,7 +132,7 @@ impl Gateway {
     }
 
     /// A playback or recording has ended: if it was the last thing an ended leg waited for, so is the leg.
-    pub(super) fn last_words(&mut self, now: Now, target: Target) {
+    pub(super) fn end_if_done(&mut self, now: Now, target: Target) {
         if self.has_unfinished(target) {
             return;
         }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::base::time::Utc;
 use crate::config::Place;
+use crate::deliver::share::Origin;
 
 /// Where events go instead of the global webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct Event {
     pub fields: Vec<(&'static str, Value)>,
     /// Its own webhook; `None`: the global one.
     pub hook: Option<Hook>,
+    /// Whose doing it is.
+    pub origin: Origin,
     /// Of a recording: where it is uploaded to.
     pub upload: Option<Arc<Place>>,
 }
@@ -94,6 +97,7 @@ mod tests {
             room_id: None,
             fields: vec![("from", "+44".into())],
             hook: None,
+            origin: Origin::Own,
             upload: None,
         };
         assert_eq!(

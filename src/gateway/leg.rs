@@ -21,6 +21,7 @@ use crate::base::ids::Id;
 use crate::base::pool::Standing;
 use crate::base::time::Now;
 use crate::codec::Codec;
+use crate::deliver::share::Origin;
 use crate::media::amd::Parameters;
 use crate::media::command::{Quality, Slot};
 use crate::sdp::{Description, Local, Negotiated};
@@ -171,8 +172,12 @@ pub struct Leg {
     pub replaces: Option<Predecessor>,
     /// The room it is in.
     pub room: Option<String>,
+    /// Whose doing it is: that of who sent the INVITE, or whose transfer it is.
+    pub origin: Origin,
     /// X- headers of the INVITE.
     pub sip_headers: Vec<(String, String)>,
+    /// There were more, or longer ones, than are kept.
+    pub sip_headers_truncated: bool,
     /// Its own webhook.
     pub hook: Option<Hook>,
     /// When it came into being.

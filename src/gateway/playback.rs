@@ -266,7 +266,7 @@ impl Gateway {
         }
     }
 
-    /// True while a leg's playbacks or recording still have a last word to say.
+    /// True while a leg's playbacks or recording still owe a terminal event.
     pub(super) fn has_unfinished(&self, target: Target) -> bool {
         self.plays.values().any(|p| p.target == target)
             || self.recordings.values().any(|r| r.target == target)

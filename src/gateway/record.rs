@@ -180,7 +180,7 @@ impl Gateway {
             self.recordings.remove(&slot);
             self.record_slots.free(slot);
             self.reply(handle, Err(GatewayError::Failed(format!("the recording could not be started: {e}"))));
-            return self.last_words(now, target);
+            return self.end_if_done(now, target);
         }
         r.state = State::Running;
         r.started = now.utc;
@@ -296,7 +296,7 @@ impl Gateway {
             };
             self.reply(handle, outcome);
         }
-        self.last_words(now, r.target);
+        self.end_if_done(now, r.target);
     }
 
     /// A leg is over, but the disk has not taken all of its recording: that no longer belongs to the leg's place, which will be

@@ -9,6 +9,7 @@ use super::core::Gateway;
 use super::leg::{Leg, LegId, Phase};
 use super::subscription::Subscription;
 use crate::base::time::Now;
+use crate::deliver::share::Origin;
 use crate::sip::transactions::ServerId;
 use crate::wire::replaces::ReferTo;
 use crate::wire::{NameAddr, Request, Uri};
@@ -96,6 +97,12 @@ impl Gateway {
         let named = NameAddr::parse(by).ok()?;
         let pretends = self.accounts.has(&named.uri.user()) && self.is_our_domain(&named.uri);
         (!pretends).then(|| by.to_owned())
+    }
+
+    /// Whose doing a call of ours is: who asks for a transfer asks for its call, too.
+    pub(super) fn origin_of_transfer(&self, referral: Option<&Referral>) -> Origin {
+        let asked = referral.and_then(|r| self.legs.get(r.referrer));
+        asked.map_or(Origin::Own, |l| l.origin)
     }
 
     /// A call for this leg's far end is being placed.

@@ -9,7 +9,9 @@ use serde_json::Value;
 use super::core::Gateway;
 use super::error::GatewayError;
 use super::proof::Proof;
+use crate::base::source::Source;
 use crate::base::time::{Now, Utc};
+use crate::deliver::share::Origin;
 use crate::sip::target::Target;
 use crate::sip::transactions::ServerId;
 use crate::wire::uri::host_port_of;
@@ -319,6 +321,7 @@ impl Gateway {
             ("expires_at", view.expires_at.into()),
         ];
         self.push_event(now, kind, None, None, fields, None);
+        self.comes_from(Origin::Known(Source::of(b.flow.addr.ip())));
     }
 }
 

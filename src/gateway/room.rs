@@ -309,7 +309,9 @@ impl Gateway {
         let Some(leg) = self.legs.get_mut(id) else { return };
         leg.seq += 1;
         let (about, hook) = ((leg.id.clone(), leg.seq), leg.hook.clone().or(hook));
+        let origin = leg.origin;
         self.push_event(now, kind, Some(about), Some(room.to_owned()), Vec::new(), hook);
+        self.comes_from(origin);
     }
 
     /// Publishes an event about a room, to its webhook or the global one.

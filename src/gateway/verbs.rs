@@ -12,6 +12,7 @@ use super::snapshot::{LegView, view};
 use super::subscription::Subscribed;
 use crate::base::pool::Standing;
 use crate::base::time::Now;
+use crate::deliver::share::Origin;
 use crate::sip::target::{Target, Transport};
 
 /// Reasons of `DELETE /legs/{id}` for an unanswered inbound leg, and their responses.
@@ -58,7 +59,9 @@ impl Leg {
             refusal: None,
             replaces: None,
             room: None,
+            origin: Origin::Own,
             sip_headers: Vec::new(),
+            sip_headers_truncated: false,
             hook: None,
             created: now,
             answered: None,

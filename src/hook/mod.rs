@@ -127,6 +127,7 @@ mod tests {
             event_id: "e".to_owned(),
             body: std::sync::Arc::from(*b"{}"),
             terminal: false,
+            origin: crate::deliver::share::Origin::Own,
             stored: false,
         };
         let job = Job { target: 1, destination, item };

@@ -24,7 +24,7 @@ impl Shell {
                 self.spawn(async move { shell.locate(id, &hop, lax, whole).await });
             }
             Work::KeepTrunks(trunks) => {
-                // The last word counts, whichever task gets to write first.
+                // The newest counts, whichever task gets to write first.
                 *self.trunks.borrow_mut() = Some(trunks);
                 self.spawn(async move {
                     if let Err(e) = shell.keep_trunks().await {

@@ -40,6 +40,7 @@ pub fn item(config: &Config, event: &Event, row: u64) -> Item {
         event_id: event.event_id.clone(),
         body: body.into_bytes().into(),
         terminal: event.is_terminal(),
+        origin: event.origin,
         stored: false,
     }
 }

@@ -24,6 +24,8 @@ const PIECE: usize = 64 * 1024;
 pub struct Sounds {
     dir: PathBuf,
     prompts: Option<PathBuf>,
+    /// Bytes of the disk that are left to others.
+    keep_free: u64,
     /// Bytes of all temporary files.
     held: Arc<AtomicU64>,
 }
@@ -58,16 +60,17 @@ fn empty(dir: &Path) -> std::io::Result<()> {
 
 impl Sounds {
     /// Temporary files go to `dir`, which is emptied; `prompts` holds those that have names. Where the disk takes
-    /// nothing, sounds of URLs fail one by one, and all else is played.
+    /// nothing, sounds of URLs fail one by one, and all else is played; so do they where fewer than `keep_free` bytes would
+    /// stay free, which recordings and the outbox need.
     ///
     /// # Errors
     /// What the operating system says.
-    pub fn open(dir: PathBuf, prompts: Option<PathBuf>) -> std::io::Result<Self> {
+    pub fn open(dir: PathBuf, prompts: Option<PathBuf>, keep_free: u64) -> std::io::Result<Self> {
         match empty(&dir) {
             Err(e) if disk::refuses(&e) => log::error!(error:% = e; "no sound can be fetched from a URL"),
             done => done?,
         }
-        Ok(Self { dir, prompts, held: Arc::default() })
+        Ok(Self { dir, prompts, keep_free, held: Arc::default() })
     }
 
     /// The file of a name in the directory of prompts, and of none outside it.
@@ -122,8 +125,20 @@ impl Sounds {
             if all > MAX_ALL {
                 return Err(format!("the sounds being played take {} MiB already", MAX_ALL / 1024 / 1024));
             }
+            self.has_room(n as u64)?;
             out.write_all(got).map_err(|e| format!("the sound cannot be kept: {e}"))?;
         }
+    }
+
+    /// Whether so many bytes more may be written, and why not.
+    fn has_room(&self, size: u64) -> Result<(), String> {
+        let Some(free) = disk::free(&self.dir).filter(|free| *free < self.keep_free + size) else {
+            return Ok(());
+        };
+        let (free, kept) = (free >> 20, self.keep_free >> 20);
+        Err(format!(
+            "the disk is nearly full: {free} MB are free, {kept} are left to others (twice recording.min_free_mb)"
+        ))
     }
 
     /// The name of a prompt, if that is what a URL means.
@@ -186,7 +201,7 @@ mod tests {
         std::fs::write(base.join("secret.wav"), "x").unwrap();
         std::os::unix::fs::symlink(base.join("secret.wav"), prompts.join("link.wav")).unwrap();
         std::os::unix::fs::symlink(prompts.join("de/a.wav"), prompts.join("inside.wav")).unwrap();
-        let sounds = Sounds::open(base.join("sounds"), Some(prompts.clone())).unwrap();
+        let sounds = Sounds::open(base.join("sounds"), Some(prompts.clone()), 0).unwrap();
         assert!(sounds.prompt("de/a.wav").is_ok() && sounds.prompt("inside.wav").is_ok());
         for bad in ["../secret.wav", "link.wav", "de", "none.wav", "/etc/passwd", "a\0b", ""] {
             assert_eq!(sounds.prompt(bad).err().as_deref(), Some("no such prompt"), "{bad:?}");

@@ -52,7 +52,7 @@ impl Mailroom {
         taken.map(|(to, item)| (to, Item { stored: durable && !untold.remove(&item.row), ..item })).collect()
     }
 
-    /// Too much waits for the outbox: events that are no last words stay in memory alone.
+    /// Too much waits for the outbox: non-terminal events stay in memory alone.
     fn bound_unsent(&mut self) {
         if self.unsent.len() <= MAX_UNSENT {
             return;

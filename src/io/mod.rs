@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod connections;
+pub mod damage;
 pub mod disk;
 pub mod dns;
 #[cfg(test)]
@@ -20,8 +21,14 @@ pub mod media_thread;
 pub mod outbox;
 mod outbox_backlog;
 pub mod outbox_fault;
+pub mod outbox_judge;
+mod outbox_open;
+pub mod outbox_read;
+mod outbox_rescue;
 pub mod outbox_rows;
+mod outbox_schema;
 pub mod outbox_store;
+mod outbox_sync;
 pub mod process;
 pub mod race;
 pub mod recorder;

@@ -2,8 +2,6 @@
 //! process; a second thread brings it to the disk at most once a second, where it survives the power too.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::fs::File;
-use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,6 +10,7 @@ use super::clock;
 use super::outbox_backlog::shrink;
 use super::outbox_rows::Op;
 use super::outbox_store::{NewTime, Store};
+use super::outbox_sync::sync;
 use crate::base::time::{ClockWatch, Now};
 use crate::deliver::events::{Item, Load, TargetId};
 
@@ -19,10 +18,14 @@ use crate::deliver::events::{Item, Load, TargetId};
 const MAX_ORDERS: usize = 4096;
 /// Orders carried out in one transaction at most.
 const MAX_BATCH: usize = 256;
-/// Changes that wait for a disk that takes none; past it those of events that are no last words are given up.
+/// Changes that wait for a disk that takes none; past it those of non-terminal events are dropped.
 const MAX_BACKLOG: usize = 16_384;
 /// How often a disk that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// Least time between two replacements of a damaged outbox.
+const MEND: Duration = Duration::from_secs(60);
+/// Bytes of events that wait in memory at most, where the disk takes no outbox.
+pub const MAX_IN_MEMORY: u64 = 8 << 20;
 /// How often events that are too old are looked for, and that legs are alive is noted.
 const PRUNE: Duration = Duration::from_secs(60);
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -30,8 +33,6 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const FIRST_RELEASE_MS: u64 = 1_767_225_600_000;
 /// Settings of the clock that are remembered.
 const MAX_SET: usize = 16;
-/// Least time between two syncs.
-const SYNC: Duration = Duration::from_secs(1);
 
 /// What was alive when the process last noted it, ms since 1970.
 pub const ALIVE: &str = "alive_ms";
@@ -102,17 +103,18 @@ impl Outbox {
         let (orders, take) = sync_channel(MAX_ORDERS);
         let told = news.clone();
         let log = store.log_file();
+        let (dirty, wakes) = sync_channel(1);
+        let syncs = thread::Builder::new()
+            .name("outbox-sync".to_owned())
+            .spawn(move || sync(log.as_deref(), &wakes))?;
         let body = move || {
-            let (dirty, wakes) = sync_channel(1);
-            let syncs = thread::Builder::new()
-                .name("outbox-sync".to_owned())
-                .spawn(move || sync(log.as_deref(), &wakes));
             let mut keeper = Keeper {
                 store,
                 limits,
                 news,
                 backlog: VecDeque::new(),
                 retry_at: None,
+                mended_at: None,
                 upto: 0,
                 clock: ClockWatch::new(now),
                 born_ms: now.utc.millis(),
@@ -120,9 +122,8 @@ impl Outbox {
             };
             keeper.run(&take, &dirty);
             drop(dirty);
-            match syncs.map(thread::JoinHandle::join) {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => log::error!("the thread that syncs the outbox had failed"),
+            if syncs.join().is_err() {
+                log::error!("the thread that syncs the outbox had failed");
             }
         };
         let handle = thread::Builder::new().name("outbox".to_owned()).spawn(body)?;
@@ -191,6 +192,8 @@ struct Keeper {
     backlog: VecDeque<Op>,
     /// The disk failed: when it is tried again.
     retry_at: Option<Instant>,
+    /// When a damaged outbox was last replaced.
+    mended_at: Option<Instant>,
     /// The last row of an event seen.
     upto: u64,
     clock: ClockWatch,
@@ -256,6 +259,26 @@ impl Keeper {
                 Ok(question) => question(&mut self.store),
                 Err(load) => self.load(&load),
             }
+        }
+        self.mend();
+    }
+
+    /// Puts a new outbox in place of one that turned out to be damaged. What was asked of it meanwhile is asked again.
+    fn mend(&mut self) {
+        let now = clock::now().mono;
+        let Some(fault) = self.store.take_damage() else { return };
+        if self.mended_at.is_some_and(|at| now < at + MEND) {
+            return;
+        }
+        self.mended_at = Some(now);
+        match self.store.renew(fault) {
+            Ok(()) => self.retry_at = self.retry_at.map(|_| now),
+            Err(e) => {
+                log::error!(error = e; "the damaged outbox cannot be replaced: events are kept in memory")
+            }
+        }
+        if self.store.is_in_memory() {
+            self.limits.budget = self.limits.budget.min(MAX_IN_MEMORY);
         }
     }
 
@@ -374,29 +397,11 @@ impl Keeper {
     }
 }
 
-/// Brings to the disk what was committed, at most once in [`SYNC`].
-fn sync(log: Option<&Path>, dirty: &Receiver<()>) {
-    while dirty.recv().is_ok() {
-        let began = clock::now().mono;
-        if let Some(log) = log
-            && let Err(e) = File::open(log).and_then(|f| f.sync_data())
-            && e.kind() != std::io::ErrorKind::NotFound
-        {
-            log::warn!(error:% = e; "the outbox cannot be synced");
-        }
-        rest(began + SYNC);
-    }
-}
-
-fn rest(until: Instant) {
-    let left = until.saturating_duration_since(clock::now().mono);
-    thread::park_timeout(left);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::base::time::Utc;
+    use crate::io::outbox_judge::Known;
     use crate::io::outbox_rows::{LegRow, RecordingRow};
 
     #[test]
@@ -410,11 +415,12 @@ mod tests {
         let (hour, step) = (Duration::from_secs(3600), Duration::from_secs(600));
         let began = Now { mono: now.mono, utc: Utc(now.utc.0 - hour) };
         let mut keeper = Keeper {
-            store: Store::open(&dir).unwrap(),
+            store: Store::open(&dir, Known::default()).unwrap(),
             limits: Limits { budget: 1 << 20, age: hour },
             news,
             backlog: VecDeque::new(),
             retry_at: None,
+            mended_at: None,
             upto: 0,
             clock: ClockWatch::new(now),
             born_ms: began.utc.millis(),
@@ -448,7 +454,7 @@ mod tests {
     fn what_was_noted_before_the_clock_was_set_is_not_old() {
         let dir = std::env::temp_dir().join(format!("branchline-clock-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
-        let mut store = Store::open(&dir).unwrap();
+        let mut store = Store::open(&dir, Known::default()).unwrap();
         let recording = |id: &str, started_ms| {
             let row = RecordingRow {
                 id: id.to_owned(),

@@ -4,19 +4,46 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::outbox_rows::Op;
+use crate::deliver::events::Item;
+use crate::deliver::share::{Holding, to_give_up};
 
-/// Brings `backlog` down to `most` changes.
+/// Bytes of events in it at most.
+const MAX_BYTES: u64 = 8 << 20;
+
+/// Brings `backlog` down to `most` changes, and its events to [`MAX_BYTES`].
 pub(super) fn shrink(backlog: &mut VecDeque<Op>, most: usize) {
-    if backlog.len() <= most {
+    let size = |op: &Op| if let Op::Event { item, .. } = op { item.body.len() as u64 } else { 0 };
+    let too_large = |backlog: &VecDeque<Op>| backlog.iter().map(size).sum::<u64>() > MAX_BYTES;
+    let too_many = backlog.len() > most;
+    if !too_many && !too_large(backlog) {
         return;
     }
     cancel_events(backlog);
+    if too_large(backlog) {
+        give_up(backlog, MAX_BYTES - MAX_BYTES / 16, |item| Some(item.body.len() as u64));
+    }
+    if !too_many {
+        return;
+    }
     cancel_legs(backlog);
     merge_legs(backlog);
-    drop_oldest(backlog, most, |op| matches!(op, Op::Event { item, .. } if !item.terminal));
+    let others = |item: &Item| (!item.terminal).then_some(1);
+    let count = backlog.iter().filter(|op| matches!(op, Op::Event { item, .. } if !item.terminal)).count();
+    let excess = backlog.len().saturating_sub(most);
+    give_up(backlog, count.saturating_sub(excess) as u64, others);
     // What has arrived may come once more, with the same id.
     drop_oldest(backlog, most, |op| matches!(op, Op::Done(_)));
     drop_oldest(backlog, most, |_| true);
+}
+
+/// Gives up events, of whoever has most, so that those that have a size take at most `room`.
+fn give_up(backlog: &mut VecDeque<Op>, room: u64, size: impl Fn(&Item) -> Option<u64>) {
+    let held = backlog.iter().filter_map(|op| {
+        let Op::Event { item, .. } = op else { return None };
+        Some(Holding { row: item.row, origin: item.origin, terminal: item.terminal, size: size(item)? })
+    });
+    let gone: BTreeSet<u64> = to_give_up(held, room).into_iter().collect();
+    backlog.retain(|op| !matches!(op, Op::Event { item, .. } if gone.contains(&item.row)));
 }
 
 /// Events that have arrived already.
@@ -63,13 +90,14 @@ fn drop_oldest(backlog: &mut VecDeque<Op>, most: usize, may: impl Fn(&Op) -> boo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::source::Source;
     use crate::deliver::events::Destination;
-    use crate::deliver::queue::Item;
+    use crate::deliver::share::Origin;
     use crate::io::outbox_rows::LegRow;
 
     fn event(row: u64, terminal: bool) -> Op {
         let (event_id, body) = (String::new(), (*b"{}").into());
-        let item = Item { row, leg: None, event_id, body, terminal, stored: false };
+        let item = Item { row, leg: None, event_id, body, terminal, origin: Origin::Own, stored: false };
         let to = Destination { url: String::new(), secret: String::new(), trusted: true };
         Op::Event { to, item, at_ms: 0 }
     }
@@ -119,6 +147,28 @@ mod tests {
         less.remove(1);
         assert_eq!(shrunk(5), less, "what has arrived");
         assert_eq!(shrunk(2), less[3..]);
+    }
+
+    #[test]
+    fn events_take_no_more_bytes_than_they_may_and_a_flood_pushes_nobody_out() {
+        let of = |row: u64| {
+            let mut op = event(row, false);
+            if let Op::Event { item, .. } = &mut op {
+                item.body = vec![b'x'; 8000].into();
+                let flood = Origin::Stranger(Source::of([127, 0, 0, 9].into()));
+                item.origin = if row <= 30 { Origin::Own } else { flood };
+            }
+            op
+        };
+        let mut backlog: VecDeque<Op> = (1..=3000).map(of).collect();
+        shrink(&mut backlog, 16_384);
+        let rows = |op: &Op| if let Op::Event { item, .. } = op { Some(item.row) } else { None };
+        let kept: Vec<u64> = backlog.iter().filter_map(rows).collect();
+        assert!(kept.len() as u64 * 8000 <= MAX_BYTES && kept.len() > 900, "{}", kept.len());
+        assert!(kept.iter().copied().take(30).eq(1..=30) && kept.last() == Some(&3000));
+        shrink(&mut backlog, 100);
+        assert_eq!(backlog.iter().filter_map(rows).take(31).collect::<Vec<_>>()[..30], kept[..30]);
+        assert_eq!(backlog.len(), 100);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use rusqlite::ErrorCode;
+use rusqlite::types::Type;
 
 use super::disk;
 
@@ -27,14 +28,30 @@ pub(super) fn disk_refuses(e: &Fault) -> bool {
     )
 }
 
-fn is_busy(e: &Fault) -> bool {
+/// Another process holds the file.
+#[must_use]
+pub(super) fn is_busy(e: &Fault) -> bool {
     matches!(e.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
-/// The file is no outbox, or not any more.
+/// A fault of what is in the file.
+pub(super) fn unreadable(what: &str) -> Fault {
+    Fault::FromSqlConversionFailure(0, Type::Null, what.into())
+}
+
+/// The file is no outbox, or not any more, or something in it is not what an outbox holds.
 #[must_use]
-pub(super) fn is_corrupt(e: &Fault) -> bool {
-    matches!(e.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+pub(super) fn is_damage(e: &Fault) -> bool {
+    // Without a code of its own: a table or column is missing.
+    let broken = [ErrorCode::DatabaseCorrupt, ErrorCode::NotADatabase, ErrorCode::Unknown];
+    e.sqlite_error_code().is_some_and(|code| broken.contains(&code))
+        || matches!(
+            e,
+            Fault::FromSqlConversionFailure(..)
+                | Fault::IntegralValueOutOfRange(..)
+                | Fault::InvalidColumnType(..)
+                | Fault::Utf8Error(..)
+        )
 }
 
 /// What a person is told of it.
@@ -42,9 +59,18 @@ pub(super) fn is_corrupt(e: &Fault) -> bool {
 pub(super) fn told(path: &Path, e: &Fault) -> String {
     if is_busy(e) {
         format!("{}: another gateway uses this state directory", path.display())
-    } else if is_corrupt(e) {
-        format!("{}: {e}; the gateway puts it aside when it starts", path.display())
+    } else if is_damage(e) {
+        format!("{}: {}; the gateway puts it aside when it starts", path.display(), text(e))
     } else {
         format!("{}: {e}", path.display())
+    }
+}
+
+/// What a fault says, without what SQLite says of columns where there is none.
+pub(super) fn text(e: &Fault) -> String {
+    if let Fault::FromSqlConversionFailure(0, Type::Null, what) = e {
+        what.to_string()
+    } else {
+        e.to_string()
     }
 }

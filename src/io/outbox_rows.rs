@@ -1,6 +1,6 @@
 //! What the outbox keeps, row by row, and how an event changes it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rusqlite::{OptionalExtension as _, Transaction, params};
@@ -144,24 +144,30 @@ pub fn place_text(place: &Place) -> String {
 /// Carries out one change.
 pub(super) fn apply(
     tx: &Transaction<'_>,
-    known: &mut BTreeMap<Destination, i64>,
+    targets: &mut Targets,
     held: &mut u64,
     op: &Op,
 ) -> Result<(), Fault> {
     match op {
         Op::Event { to, item, at_ms } => {
-            let target = number_of(tx, known, to)?;
+            let target = targets.number_of(tx, to)?;
             let mut put = tx.prepare_cached(
-                "INSERT OR REPLACE INTO event(id, target, at, terminal, leg, event_id, body) VALUES(?1,?2,?3,?4,?5,?6,?7)",
+                "INSERT OR REPLACE INTO event(id, target, at, terminal, leg, event_id, body, origin)
+                 VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
             )?;
             let leg = item.leg.as_deref();
-            put.execute(params![item.row, target, at_ms, item.terminal, leg, item.event_id, &item.body[..]])?;
+            let (body, origin) = (&item.body[..], item.origin.to_string());
+            put.execute(params![item.row, target, at_ms, item.terminal, leg, item.event_id, body, origin])?;
             *held += item.body.len() as u64 + ROW;
         }
         Op::Done(row) => {
-            let mut ask = tx.prepare_cached("DELETE FROM event WHERE id = ?1 RETURNING LENGTH(body)")?;
-            let size: Option<u64> = ask.query_row([row], |r| r.get(0)).optional()?;
-            *held = held.saturating_sub(size.map_or(0, |s| s + ROW));
+            let mut ask =
+                tx.prepare_cached("DELETE FROM event WHERE id = ?1 RETURNING LENGTH(body), target")?;
+            let gone: Option<(u64, i64)> = ask.query_row([row], |r| Ok((r.get(0)?, r.get(1)?))).optional()?;
+            if let Some((size, target)) = gone {
+                *held = held.saturating_sub(size + ROW);
+                targets.touched.insert(target);
+            }
         }
         Op::Leg(leg) => {
             let mut put = tx.prepare_cached(
@@ -224,22 +230,51 @@ fn keep_recording(tx: &Transaction<'_>, r: &RecordingRow) -> Result<(), Fault> {
     Ok(())
 }
 
-fn number_of(
-    tx: &Transaction<'_>,
-    known: &mut BTreeMap<Destination, i64>,
-    of: &Destination,
-) -> Result<i64, Fault> {
-    if let Some(number) = known.get(of) {
-        return Ok(*number);
+/// The numbers of targets.
+#[derive(Debug, Default)]
+pub(super) struct Targets {
+    known: BTreeMap<Destination, i64>,
+    /// Targets that may have had their last event.
+    touched: BTreeSet<i64>,
+}
+
+impl Targets {
+    /// Nothing is known any more of what the file has.
+    pub(super) fn forget_all(&mut self) {
+        self.known.clear();
+        self.touched.clear();
     }
-    let mut put =
-        tx.prepare_cached("INSERT OR IGNORE INTO target(url, secret, trusted) VALUES(?1, ?2, ?3)")?;
-    put.execute(params![of.url, of.secret, of.trusted])?;
-    let mut ask =
-        tx.prepare_cached("SELECT id FROM target WHERE url = ?1 AND secret = ?2 AND trusted = ?3")?;
-    let number = ask.query_row(params![of.url, of.secret, of.trusted], |r| r.get(0))?;
-    if known.len() < MAX_KNOWN {
-        known.insert(of.clone(), number);
+
+    fn number_of(&mut self, tx: &Transaction<'_>, of: &Destination) -> Result<i64, Fault> {
+        if let Some(number) = self.known.get(of) {
+            return Ok(*number);
+        }
+        let mut put =
+            tx.prepare_cached("INSERT OR IGNORE INTO target(url, secret, trusted) VALUES(?1, ?2, ?3)")?;
+        put.execute(params![of.url, of.secret, of.trusted])?;
+        let mut ask =
+            tx.prepare_cached("SELECT id FROM target WHERE url = ?1 AND secret = ?2 AND trusted = ?3")?;
+        let number = ask.query_row(params![of.url, of.secret, of.trusted], |r| r.get(0))?;
+        if self.known.len() < MAX_KNOWN {
+            self.known.insert(of.clone(), number);
+        }
+        Ok(number)
     }
-    Ok(number)
+
+    /// Deletes targets that have had their last event, secrets and all. The operator's own stays: its next event comes soon.
+    pub(super) fn forget_idle(&mut self, tx: &Transaction<'_>) -> Result<(), Fault> {
+        let mut gone = BTreeSet::new();
+        while let Some(target) = self.touched.pop_first() {
+            let mut delete = tx.prepare_cached(
+                "DELETE FROM target WHERE id = ?1 AND trusted = 0 AND NOT EXISTS (SELECT 1 FROM event WHERE target = ?1)",
+            )?;
+            if delete.execute([target])? > 0 {
+                gone.insert(target);
+            }
+        }
+        if !gone.is_empty() {
+            self.known.retain(|_, number| !gone.contains(number));
+        }
+        Ok(())
+    }
 }

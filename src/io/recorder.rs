@@ -232,8 +232,7 @@ impl Keeper {
 /// Whether there is room for a file, and why not.
 pub(super) fn room_for(file: &Path, min_free: u64) -> Result<(), String> {
     let dir = file.parent().unwrap_or(file);
-    let Ok(disk) = rustix::fs::statvfs(dir) else { return Ok(()) };
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let Some(free) = disk::free(dir) else { return Ok(()) };
     if free >= min_free {
         return Ok(());
     }

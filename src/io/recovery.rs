@@ -20,6 +20,7 @@ use super::tracks::{are_left, save};
 use super::wav_repair::{Facts, examine, repair};
 use crate::base::time::Utc;
 use crate::config::Config;
+use crate::deliver::share::Origin;
 use crate::gateway::event::Event;
 
 /// Numbers that are left out of a leg's events after the machine itself went down: some that were told may be
@@ -112,7 +113,7 @@ fn look(file: &str) -> Remains {
     }
 }
 
-/// The same for the same last word, however often it has to be told because the disk does not take it; over reboots too,
+/// The same for the same terminal event, however often it has to be told because the disk does not take it; over reboots too,
 /// where its number jumps. A leg and a recording have one such event each.
 fn event_id(kind: &str, of: &str) -> String {
     let digest = Sha256::digest(format!("{kind} {of}"));
@@ -152,6 +153,7 @@ fn finished(recording: &RecordingRow, remains: Remains, leg: Option<&mut LegRow>
         room_id: recording.room.clone(),
         fields,
         hook,
+        origin: Origin::Own,
         upload: recording.upload.clone(),
     }
 }
@@ -205,6 +207,7 @@ fn disconnected(leg: &mut LegRow, alive_ms: u64, now: Utc) -> Event {
         room_id: None,
         fields: vec![("cdr", cdr)],
         hook: hook_of(&leg.hook),
+        origin: Origin::Own,
         upload: None,
     }
 }
@@ -212,12 +215,13 @@ fn disconnected(leg: &mut LegRow, alive_ms: u64, now: Utc) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::outbox_judge::Known;
 
     #[test]
-    fn last_words_that_the_disk_does_not_take_keep_their_ids_over_reboots() {
+    fn terminal_events_that_the_disk_does_not_take_keep_their_ids_over_reboots() {
         let dir = std::env::temp_dir().join(format!("branchline-again-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
-        let mut store = Store::open(&dir).unwrap();
+        let mut store = Store::open(&dir, Known::default()).unwrap();
         let file = dir.join("r.wav").to_str().unwrap().to_owned();
         std::fs::write(&file, "no sound").unwrap();
         let leg = LegRow { id: "l".into(), seq: 3, created_ms: 1, ..LegRow::default() };

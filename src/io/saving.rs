@@ -11,6 +11,7 @@ use super::shell::Shell;
 use super::tracks::{Saved, remove_tracks, save};
 use super::{clock, timer};
 use crate::base::time::Utc;
+use crate::deliver::share::Origin;
 use crate::gateway::event::Event;
 use crate::gateway::tracks::{dir_of, merged_file};
 
@@ -109,6 +110,7 @@ impl Shell {
                 ("channels", saved.table()),
             ],
             hook: hook_of(&row.hook),
+            origin: Origin::Own,
             upload: row.upload,
         });
         self.post();

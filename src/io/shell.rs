@@ -179,6 +179,12 @@ impl Shell {
         clock::now().mono - self.started
     }
 
+    /// Something of the state directory was, or is, damaged.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.state.damage().is_noted()
+    }
+
     /// Why the gateway is not doing its work, if it is not.
     #[must_use]
     pub fn standing_still(&self) -> Option<String> {
@@ -357,7 +363,7 @@ impl Shell {
         }
     }
 
-    /// Ends all calls, waits a moment for the last words, then stops the threads.
+    /// Ends all calls, waits a moment for the terminal events, then stops the threads.
     pub async fn stop(self: &Rc<Self>) {
         self.call(|gateway, now| gateway.shut_down(now));
         let quiet = async {

@@ -19,6 +19,7 @@ use super::{clock, timer};
 use crate::base::rng::Rng;
 use crate::config::Place;
 use crate::deliver::failure::Failure;
+use crate::deliver::share::Origin;
 use crate::deliver::uploads::{Counts, Job, Uploads, View};
 use crate::gateway::event::Event;
 
@@ -230,6 +231,7 @@ impl Shell {
             room_id: row.room.clone(),
             fields,
             hook: hook_of(&row.hook),
+            origin: Origin::Own,
             upload: row.upload.clone(),
         });
         self.post();

@@ -9,6 +9,7 @@ use std::time::Duration;
 use branchline::base::rng::Rng;
 use branchline::config::{Place, S3};
 use branchline::io::event_ops::base_name;
+use branchline::io::outbox_judge::Known;
 use branchline::io::outbox_rows::{Op, RecordingRow, UPLOADING};
 use branchline::io::outbox_store::Store;
 use serde_json::{Value, json};
@@ -351,7 +352,7 @@ fn large_recordings_go_in_parts_that_a_restart_goes_on_with() {
     let digest = sha256(&file);
     let settings = S3 { bucket: "branch".to_owned(), endpoint: bucket.url.clone(), ..S3::default() };
     let place: Place = settings.place(&branchline::config::s3::Wish::default()).unwrap();
-    let mut store = Store::open(&dir.0).unwrap();
+    let mut store = Store::open(&dir.0, Known::default()).unwrap();
     let row = RecordingRow {
         id: base_name(file.to_str().unwrap()),
         file: file.display().to_string(),

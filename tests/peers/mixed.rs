@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use branchline::base::rng::Rng;
+use branchline::io::outbox_judge::Known;
 use branchline::io::outbox_store::Store;
 use serde_json::{Value, json};
 
@@ -310,7 +311,7 @@ fn calls_of_every_kind_leave_nothing_behind() {
     let files = std::fs::read_dir(state.join("recordings")).unwrap().count();
     assert_eq!(files, 0, "no file is left");
     drop(gw);
-    let store = Store::open(&state).unwrap();
+    let store = Store::open(&state, Known::default()).unwrap();
     let rows = (
         store.events().unwrap().len(),
         store.legs().unwrap().len(),

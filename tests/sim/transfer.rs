@@ -125,7 +125,7 @@ fn the_new_call_joins_the_room_though_the_old_one_hangs_up_first() {
         net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)).unwrap();
         assert!(net.run_until(60_000, |n| n.nodes[B].gw.leg(&b).is_err()), "seed {seed}");
         let carol = carol_answers(&mut net, 0);
-        // A leg waits for its last word ten seconds.
+        // A leg waits for its terminal event ten seconds.
         let joined = |n: &Net| n.nodes[B].gw.room("desk").is_ok_and(|r| !r.participants.is_empty());
         assert!(net.run_until(60_000, joined), "seed {seed}: {:?}", net.story(B, &newest(&net, B)));
         assert_eq!(net.state(B, &newest(&net, B)), "connected", "seed {seed}");

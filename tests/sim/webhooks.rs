@@ -68,6 +68,7 @@ fn a_target_that_is_down_gets_all_of_it_later_and_in_order() {
                     event_id: e.event_id.clone(),
                     body: Arc::from(*b"{}"),
                     terminal: e.is_terminal(),
+                    origin: branchline::deliver::share::Origin::Own,
                     stored: false,
                 };
                 queues.push(&to(node), item);
