@@ -33,7 +33,7 @@ use branchline::io::secrets;
 use branchline::io::shell::{Parts, Shell};
 use branchline::io::{
     executor::Executor, log as logging, process, signals, sip, sip_stream, state::State, tcp::Listener,
-    tls::Tls,
+    tls::Tls, workers,
 };
 use branchline::sip::locals::Locals;
 use branchline::sip::target::Transport;
@@ -136,17 +136,24 @@ fn prepare(config: &mut Config, exposed: Option<String>) -> Result<(), String> {
     Ok(())
 }
 
-fn serve(mut config: Config, exposed: Option<String>) -> Result<(), String> {
-    prepare(&mut config, exposed)?;
-    let mut rng = Rng::from_os().ok_or("the operating system gives no random numbers")?;
-    let dir = config.state_dir.display().to_string();
-    let state = State::open(&config.state_dir).map_err(|e| format!("state_dir {dir}: {e}"))?;
+/// Opens the state directory, and names the gateway as it does.
+fn open_state(config: &mut Config, rng: &mut Rng) -> std::io::Result<State> {
+    let state = State::open(&config.state_dir)?;
     if config.instance_id.is_empty() {
-        config.instance_id = state.instance_id(&mut rng).map_err(|e| format!("state_dir {dir}: {e}"))?;
+        config.instance_id = state.instance_id(rng)?;
     }
     // What a crash left behind would lead to ports of the past.
     state.remove("listen.json");
     state.expect_directories(&[&state.path(SOUNDS), &config.recording_dir()]);
+    Ok(state)
+}
+
+fn serve(mut config: Config, exposed: Option<String>) -> Result<(), String> {
+    prepare(&mut config, exposed)?;
+    let mut rng = Rng::from_os().ok_or("the operating system gives no random numbers")?;
+    let dir = config.state_dir.display().to_string();
+    let state = open_state(&mut config, &mut rng).map_err(|e| format!("state_dir {dir}: {e}"))?;
+    workers::start().map_err(|e| format!("threads: {e}"))?;
     let executor = Rc::new(Executor::default());
     let mut stop = signals::stop().map_err(|e| format!("signals: {e}"))?;
     let http =

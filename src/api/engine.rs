@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::io::Read as _;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use embedded_io_async::ErrorType;
@@ -22,6 +23,7 @@ use super::error::{ApiError, MAX_BODY};
 use super::head::{Head, Verdict, judge};
 use super::reply::{FilePart, Reply};
 use crate::io::tcp::Stream;
+use crate::io::workers::FILES;
 use crate::io::{clock, timer};
 
 /// Marker of the executor picoserve runs on.
@@ -322,27 +324,33 @@ impl Content for Payload {
     }
 }
 
+/// How long a file waits for a thread that can read it.
+const AGAIN: Duration = Duration::from_millis(100);
 /// Bytes of a file that are read and sent at a time.
 const PIECE: u64 = 64 * 1024;
 
 /// Sends part of a file. What has gone from it meanwhile is sent as zeros: its length was said already.
 async fn write_file<W: Write>(part: FilePart, mut writer: W) -> Result<(), W::Error> {
-    let FilePart { mut file, len: mut left } = part;
+    let (file, mut left) = (Arc::new(part.file), part.len);
     while left > 0 {
         let n = left.min(PIECE);
-        let (piece, back) = smol::unblock(move || {
+        let source = Arc::clone(&file);
+        let read = FILES.run(move || {
             let mut piece = vec![0; n as usize];
             let mut filled = 0;
             while let Some(room) = piece.get_mut(filled..).filter(|r| !r.is_empty()) {
-                match file.read(room) {
+                match (&*source).read(room) {
                     Ok(0) | Err(_) => break,
                     Ok(n) => filled += n,
                 }
             }
-            (piece, file)
-        })
-        .await;
-        file = back;
+            piece
+        });
+        let Ok(piece) = read.await else {
+            // Its length was said already: it goes on when there is a thread for it.
+            timer::sleep(AGAIN).await;
+            continue;
+        };
         writer.write_all(&piece).await?;
         left -= n;
     }

@@ -22,6 +22,7 @@ use crate::io::clock;
 use crate::io::outbox_rows::{Op as Change, RecordingRow};
 use crate::io::tracks::remove_recording;
 use crate::io::wav_repair;
+use crate::io::workers::{FILES, WorkError};
 
 const NO_RECORDING: Answer = error(404, "No such recording");
 
@@ -191,16 +192,21 @@ fn up_to_date(mut row: RecordingRow) -> RecordingRow {
 pub async fn recordings(app: &App) -> Result<Reply, ApiError> {
     let rows = ask(app, |store| store.recordings(None, MOST)).await?;
     // Not on the outbox's thread: a slow disk of recordings holds up no event.
-    let rows = smol::unblock(move || rows.into_iter().map(up_to_date).collect::<Vec<_>>()).await;
+    let rows = FILES.run(move || rows.into_iter().map(up_to_date).collect::<Vec<_>>()).await.map_err(busy)?;
     let recordings = rows.into_iter().map(|r| view(app, r)).collect();
     Ok(Reply::object(200, &app.instance_id, Recordings { recordings }))
+}
+
+/// There is no thread for it now.
+fn busy(e: WorkError) -> ApiError {
+    ApiError::Unavailable(format!("files cannot be read now: {e}"))
 }
 
 async fn find(app: &App, id: &str) -> Result<RecordingRow, ApiError> {
     let wanted = id.to_owned();
     let found = ask(app, move |store| store.recording(&wanted)).await?;
     let found = found.ok_or_else(|| ApiError::NotFound("recording not found".to_owned()))?;
-    Ok(smol::unblock(move || up_to_date(found)).await)
+    FILES.run(move || up_to_date(found)).await.map_err(busy)
 }
 
 /// `GET /recordings/{id}`.
@@ -215,7 +221,7 @@ pub async fn file(app: &App, id: &str, wanted: &Conditions) -> Result<Reply, Api
         return Err(ApiError::NotFound(format!("the recording is not here any more, but at {location}")));
     }
     let path = PathBuf::from(&row.file);
-    let opened = smol::unblock(move || {
+    let opened = FILES.run(move || {
         let file = File::open(path)?;
         file.metadata().map(|m| (file, m))
     });
@@ -225,7 +231,7 @@ pub async fn file(app: &App, id: &str, wanted: &Conditions) -> Result<Reply, Api
         }
         ApiError::Internal(format!("the file of the recording cannot be read: {e}"))
     };
-    let (mut file, about) = opened.await.map_err(unread)?;
+    let (mut file, about) = opened.await.map_err(busy)?.map_err(unread)?;
     let (length, tag) = (about.len(), entity_tag(&about, row.state == "recording"));
     let mut reply = Reply::empty();
     reply.headers.push(("ETag", tag.clone()));
@@ -269,7 +275,7 @@ pub async fn delete(app: &App, id: &str) -> Result<Reply, ApiError> {
         return Err(ApiError::Conflict("it is being recorded: stop the recording first".to_owned()));
     }
     let path = row.file.clone();
-    if let Err(e) = smol::unblock(move || remove_recording(&path)).await {
+    if let Err(e) = FILES.run(move || remove_recording(&path)).await.map_err(busy)? {
         return Err(ApiError::Internal(format!("the file cannot be removed: {e}")));
     }
     if let Some(place) = &row.upload {

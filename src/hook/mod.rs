@@ -12,6 +12,7 @@ use crate::deliver::failure::{Failure, retry_after};
 use crate::io::clock;
 use crate::io::http_client::{HttpClient, Rules};
 use crate::io::shell::Shell;
+use crate::io::workers::HOOKS;
 
 /// Connect, headers and body of one try together.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -24,7 +25,8 @@ pub async fn run(shell: Rc<Shell>, rules: Rules) {
             let (done, client) = (Rc::clone(&shell), client.clone());
             shell.spawn(async move {
                 let (target, row) = (job.target, job.item.row);
-                let outcome = smol::unblock(move || post(&client, &job)).await;
+                let outcome = HOOKS.run(move || post(&client, &job)).await;
+                let outcome = outcome.unwrap_or_else(|e| Err(e.to_string().into()));
                 done.delivered(target, row, outcome);
             });
         }

@@ -8,6 +8,7 @@ use async_io::Async;
 
 use super::race::Race;
 use super::tcp::Stream;
+use super::workers::NAMES;
 use super::{clock, timer};
 use crate::base::rng::Rng;
 use crate::sip::locator::is_local;
@@ -87,10 +88,10 @@ impl Dns {
             return None;
         }
         let host = name.to_owned();
-        let ask = smol::unblock(move || {
+        let ask = NAMES.run(move || {
             (host.as_str(), 0).to_socket_addrs().map(|all| all.map(|a| a.ip()).collect()).unwrap_or_default()
         });
-        Some(timer::within(SYSTEM, ask).await.unwrap_or_default())
+        Some(timer::within(SYSTEM, ask).await.and_then(Result::ok).unwrap_or_default())
     }
 
     fn settings(&self) -> Settings {

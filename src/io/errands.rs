@@ -11,6 +11,7 @@ use super::recorder::Job as RecorderJob;
 use super::shell::Shell;
 use super::sound::Bare;
 use super::tracks::merge;
+use super::workers::{FILES, SOUNDS};
 use crate::gateway::work::{Work, WorkId, WorkResult};
 use crate::media::command::PlaySlot;
 use crate::sip::target::NextHop;
@@ -47,8 +48,8 @@ impl Shell {
             Work::Merge(id, order) => self.spawn(async move {
                 let _turn = shell.merges.acquire().await;
                 let min_free = shell.min_free();
-                let outcome = smol::unblock(move || merge(&order, min_free)).await;
-                shell.done(id, WorkResult::Merged(outcome));
+                let merged = FILES.run(move || merge(&order, min_free)).await;
+                shell.done(id, WorkResult::Merged(merged.unwrap_or_else(|e| Err(e.to_string()))));
             }),
             Work::OpenRecording { id, record, file, input_rate, file_rate, channels } => {
                 let job = RecorderJob { work: id, record, file, input_rate, file_rate, channels };
@@ -93,7 +94,8 @@ impl Shell {
             return;
         }
         let (feeder, client) = (self.feeder.clone(), self.sounds.clone());
-        let fetched = smol::unblock(move || feeder.fetch(&client, &wanted)).await;
+        let fetched = SOUNDS.run(move || feeder.fetch(&client, &wanted)).await;
+        let fetched = fetched.unwrap_or_else(|e| Err(e.to_string()));
         self.fetching.borrow_mut().remove(&id);
         let outcome = fetched.map(|source| self.media.borrow_mut().offer_feed(play, source));
         self.done(id, WorkResult::Fetched(outcome));
@@ -110,7 +112,8 @@ impl Shell {
         let waiting = self.trunks.borrow_mut().take();
         if let Some(trunks) = waiting {
             let state = self.state.clone();
-            *last = smol::unblock(move || state.keep_trunks(&trunks)).await.map_err(|e| e.to_string());
+            let kept = FILES.run(move || state.keep_trunks(&trunks)).await;
+            *last = kept.unwrap_or_else(|e| Err(e.into())).map_err(|e| e.to_string());
         }
         last.clone()
     }

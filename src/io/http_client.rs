@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use ureq::http::Uri;
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, config::Config as AgentConfig};
 
+use super::http_names::Names;
 use crate::config::{Config, is_of_site};
 
 /// Which addresses URLs of API clients may lead to.
@@ -65,7 +66,7 @@ fn embedded(ip: Ipv6Addr) -> Option<Ipv4Addr> {
 /// Looks names up and leaves out what the rules forbid: the address that was judged is the one used.
 #[derive(Debug, Default)]
 struct Guard {
-    inner: DefaultResolver,
+    inner: Names,
     /// Rules for URLs of API clients.
     rules: Option<Rules>,
     /// What leaves this site is to be encrypted.
@@ -131,7 +132,7 @@ impl HttpClient {
                 let resolver = Guard { rules: Some(rules.clone()), ..Guard::default() };
                 Agent::with_parts(config, DefaultConnector::default(), resolver)
             } else {
-                Agent::new_with_config(config)
+                Agent::with_parts(config, DefaultConnector::default(), Names)
             }
         };
         // Sounds are fetched seldom, and from servers that hang up as they like: a connection serves one of them.

@@ -18,6 +18,7 @@ use super::outbox_store::Store;
 use super::shell::Shell;
 use super::tracks::{are_left, save};
 use super::wav_repair::{Facts, examine, repair};
+use super::workers::{FILES, WorkError};
 use crate::base::time::Utc;
 use crate::config::Config;
 use crate::deliver::share::Origin;
@@ -163,13 +164,17 @@ impl Shell {
     pub async fn save_tracks(self: Rc<Self>, recordings: Vec<RecordingRow>) {
         for recording in recordings {
             let (file, min_free) = (recording.file.clone(), self.min_free());
-            let (remains, saved) = smol::unblock(move || {
+            let looked = FILES.run(move || {
                 let remains = look(&file);
                 // If the mix is lost, what each of them said is not.
                 let (rate, ms) = remains.facts.map_or((0, 0), |f| (f.sample_rate, f.duration_ms));
                 (remains, save(&file, rate, ms, min_free))
-            })
-            .await;
+            });
+            let none = |e: WorkError| {
+                let why = e.to_string();
+                (Remains { facts: None, error: Some(why.clone()) }, Err(why))
+            };
+            let (remains, saved) = looked.await.unwrap_or_else(none);
             let mut event = finished(&recording, remains, None, clock::now().utc);
             match saved {
                 Ok(saved) => event.fields.extend([

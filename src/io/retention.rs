@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::outbox_rows::{Op, RecordingRow, UPLOADING};
 use super::shell::Shell;
 use super::tracks::{are_left, remove_file, remove_recording};
+use super::workers::FILES;
 use super::{clock, timer};
 
 /// How often it is looked at.
@@ -31,7 +32,8 @@ impl Shell {
             }
             if let Some(Ok(rows)) = self.ask_outbox(|store| store.ended_recordings()).await {
                 let over = over(&rows, clock::now().utc.millis(), days, u64::from(mb) << 20);
-                let gone = smol::unblock(move || over.into_iter().filter(remove).collect::<Vec<_>>()).await;
+                let gone = FILES.run(move || over.into_iter().filter(remove).collect::<Vec<_>>()).await;
+                let gone = gone.unwrap_or_default();
                 if !gone.is_empty() {
                     log::info!(recordings = gone.len(); "recordings are deleted: too old, or no room for more");
                 }
@@ -47,7 +49,8 @@ impl Shell {
         let over = rows.get(MAX_UPLOADED..).unwrap_or_default().to_vec();
         // Tracks that could not be put together yet need their row.
         let free = |r: &RecordingRow| !are_left(&r.file);
-        let over: Vec<RecordingRow> = smol::unblock(move || over.into_iter().filter(free).collect()).await;
+        let free = FILES.run(move || over.into_iter().filter(free).collect::<Vec<RecordingRow>>()).await;
+        let Ok(over) = free else { return };
         let looked_at = if first { rows } else { over.clone() };
         // The recording alone: tracks that could not be put together are nowhere else.
         let clear = |r: &RecordingRow| {
@@ -55,7 +58,9 @@ impl Shell {
                 log::warn!(error:% = e; "the file of an uploaded recording cannot be deleted");
             }
         };
-        smol::unblock(move || looked_at.iter().for_each(clear)).await;
+        if FILES.run(move || looked_at.iter().for_each(clear)).await.is_err() {
+            return;
+        }
         over.into_iter().for_each(|r| self.keep(Op::RecordingGone(r.id)));
     }
 }

@@ -9,6 +9,7 @@ use super::event_ops::{base_name, hook_of, text};
 use super::outbox_rows::Op;
 use super::shell::Shell;
 use super::tracks::{Saved, remove_tracks, save};
+use super::workers::FILES;
 use super::{clock, timer};
 use crate::base::time::Utc;
 use crate::deliver::share::Origin;
@@ -43,8 +44,10 @@ impl Shell {
         if let Some(Ok(Some(_))) = self.ask_outbox(move |store| store.recording(&id)).await {
             timer::sleep(SETTLED).await;
             let dir = dir_of(mix);
-            smol::unblock(move || remove_tracks(Path::new(&dir))).await;
-            self.keep(Op::ForgetKeys(base_name(mix)));
+            // Where there is no thread for it, they go the next time that it is looked for them.
+            if FILES.run(move || remove_tracks(Path::new(&dir))).await.is_ok() {
+                self.keep(Op::ForgetKeys(base_name(mix)));
+            }
         }
     }
 
@@ -59,7 +62,7 @@ impl Shell {
 
     async fn look_for_tracks(self: &Rc<Self>) {
         let dir = self.config.recording_dir();
-        for mix in smol::unblock(move || left_in(&dir)).await {
+        for mix in FILES.run(move || left_in(&dir)).await.unwrap_or_default() {
             let ids = (base_name(&mix), base_name(&merged_file(&mix)));
             let rows = self.ask_outbox(move |store| (store.recording(&ids.0), store.recording(&ids.1))).await;
             let row = match rows {
@@ -72,7 +75,8 @@ impl Shell {
             };
             let (min_free, file) = (self.min_free(), mix.clone());
             let _turn = self.merges.acquire().await;
-            match smol::unblock(move || save(&file, row.sample_rate, row.duration_ms, min_free)).await {
+            let save = FILES.run(move || save(&file, row.sample_rate, row.duration_ms, min_free));
+            match save.await.unwrap_or_else(|e| Err(e.to_string())) {
                 Ok(saved) => self.tell_saved(&mix, saved).await,
                 Err(e) => log::debug!(error = e; "tracks cannot be put together yet"),
             }
@@ -86,8 +90,9 @@ impl Shell {
             Some(Ok(Some(row))) => row,
             Some(Ok(None)) => {
                 // It was deleted meanwhile, and so is what was made of it.
-                let gone = smol::unblock(move || std::fs::remove_file(saved.file)).await;
+                let gone = FILES.run(move || std::fs::remove_file(saved.file)).await;
                 return gone
+                    .unwrap_or_else(|e| Err(e.into()))
                     .unwrap_or_else(|e| log::warn!(error:% = e; "a deleted recording cannot be removed"));
             }
             Some(Err(_)) | None => return,

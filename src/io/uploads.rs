@@ -15,6 +15,7 @@ use super::event_ops::hook_of;
 use super::outbox_rows::{Op, RecordingRow, UPLOADED, UPLOADING};
 use super::shell::Shell;
 use super::tracks::{are_left, remove_file};
+use super::workers::FILES;
 use super::{clock, timer};
 use crate::base::rng::Rng;
 use crate::config::Place;
@@ -196,11 +197,12 @@ impl Shell {
         };
         if known {
             let path = row.file.clone();
-            let removed = smol::unblock(move || (remove_file(&path), are_left(&path))).await;
-            if let Err(e) = removed.0 {
+            let removed = FILES.run(move || (remove_file(&path), are_left(&path))).await;
+            let (removed, left) = removed.unwrap_or_else(|e| (Err(e.into()), true));
+            if let Err(e) = removed {
                 log::warn!(error:% = e; "the file of an uploaded recording cannot be deleted");
             }
-            if !removed.1 {
+            if !left {
                 self.keep(Op::ForgetKeys(row.id.clone()));
             }
         }

@@ -9,9 +9,11 @@ use serde::Deserialize;
 use smol::lock::Mutex;
 use ureq::Agent;
 use ureq::http::Uri;
+use ureq::unversioned::transport::DefaultConnector;
 
 use super::sigv4::Keys;
 use crate::base::time::Utc;
+use crate::io::http_names::Names;
 
 /// Longest one question to a metadata service may take: it is near, or not there.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -51,7 +53,7 @@ impl Default for Chain {
             .http_status_as_error(false)
             .proxy(None)
             .build();
-        Self { agent: Agent::new_with_config(config), kept: Mutex::new(None) }
+        Self { agent: Agent::with_parts(config, DefaultConnector::default(), Names), kept: Mutex::new(None) }
     }
 }
 

@@ -22,6 +22,7 @@ use crate::io::http_client::Rules;
 use crate::io::outbox_rows::{Op, RecordingRow};
 use crate::io::shell::Shell;
 use crate::io::uploads::Outcome;
+use crate::io::workers::UPLOADS;
 
 /// Names of uploads in parts that wait to be written down at most.
 const MAX_NOTES: usize = 256;
@@ -58,7 +59,8 @@ async fn upload(shell: &Rc<Shell>, client: Arc<Client>, job: Job) {
         Some(Ok(Some(row))) if row.is_to_upload() => {
             let task = Task { job: job.clone(), row, cancelled: Arc::clone(&cancelled) };
             let uptime = shell.uptime();
-            smol::unblock(move || outcome(client.upload(&task), &task, uptime)).await
+            let tried = UPLOADS.run(move || outcome(client.upload(&task), &task, uptime)).await;
+            tried.unwrap_or_else(|e| again(&e.to_string()))
         }
         // What the outbox could not write yet still stands there as it was.
         Some(Ok(Some(row))) if row.state == "recording" => again("the outbox does not know of it yet"),
