@@ -229,3 +229,34 @@ fn a_call_outlives_its_connection_whether_or_not_there_is_a_new_one() {
     });
     assert_eq!(state().as_deref(), Some("held"));
 }
+
+/// What the kernel says that it dropped of a UDP port.
+fn dropped_at(port: u16) -> u64 {
+    let table = std::fs::read_to_string("/proc/net/udp").unwrap();
+    let local = format!(":{port:04X}");
+    let line = table.lines().find(|l| l.split_whitespace().nth(1).is_some_and(|at| at.ends_with(&local)));
+    line.unwrap().split_whitespace().last().unwrap().parse().unwrap()
+}
+
+#[test]
+fn datagrams_that_the_kernel_drops_are_counted() {
+    let gw = Gateway::start(&[]);
+    let name = "branchline_sip_udp_dropped_total";
+    assert_eq!(gw.figure(name), 0);
+    let signal = |name: &str| {
+        let done = std::process::Command::new("kill").args([name, &gw.pid().to_string()]).status();
+        assert!(done.unwrap().success());
+    };
+    // Nobody takes them: the socket has room for a part.
+    signal("-STOP");
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let body = "x".repeat(1000);
+    let ask = options(1, "UDP", &format!("Content-Length: {}\r\n", body.len()), &body);
+    for _ in 0..2000 {
+        socket.send_to(ask.as_bytes(), sip(&gw)).unwrap();
+    }
+    signal("-CONT");
+    let dropped = gw.figure(name);
+    assert!((1000..2000).contains(&dropped), "{dropped}");
+    assert_eq!(dropped, dropped_at(sip(&gw).port()));
+}

@@ -52,6 +52,9 @@ pub fn metrics(app: &App) -> Reply {
     m.one("branchline_sip_failovers_total", "counter", "Calls that went on to another server.", n.failovers);
     media_of_calls(&mut m, &n);
     signalling(&mut m, &n);
+    let help =
+        "Datagrams for the SIP port that the kernel dropped, as they came faster than they were taken.";
+    m.one("branchline_sip_udp_dropped_total", "counter", help, app.shell.sip_datagrams_dropped());
     threads(&mut m, app);
     Reply::text("text/plain; version=0.0.4", m.0)
 }

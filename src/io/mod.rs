@@ -15,6 +15,7 @@ pub mod fetch;
 pub mod handshakes;
 pub mod http_client;
 pub mod http_names;
+pub mod kernel_drops;
 pub mod locate;
 pub mod log;
 pub mod mailroom;

@@ -29,7 +29,7 @@ use super::state::State;
 use super::tls::Tls;
 use super::udp::Udp;
 use super::uploads::Uploading;
-use super::{clock, timer};
+use super::{clock, kernel_drops, timer};
 use crate::base::rng::Rng;
 use crate::base::time::Now;
 use crate::config::{Config, TrunkFields};
@@ -177,6 +177,13 @@ impl Shell {
     #[must_use]
     pub fn uptime(&self) -> Duration {
         clock::now().mono - self.started
+    }
+
+    /// Datagrams for the SIP sockets that the kernel dropped, as they came faster than they were taken.
+    #[must_use]
+    pub fn sip_datagrams_dropped(&self) -> u64 {
+        let inodes: Vec<u64> = self.udp.iter().filter_map(|u| u.inode()).collect();
+        kernel_drops::of_sockets(&inodes)
     }
 
     /// Something of the state directory was, or is, damaged.

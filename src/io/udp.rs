@@ -5,11 +5,15 @@ use std::net::{SocketAddr, UdpSocket};
 use std::rc::Rc;
 
 use async_io::Async;
+use socket2::SockRef;
 
 use super::shell::Shell;
-use super::sockets;
+use super::{kernel_drops, sockets};
 use crate::sip::target::{Target, Transport};
 use crate::wire::MAX_MESSAGE;
+
+/// Bytes that the kernel is asked to keep for us while we are busy.
+const RECEIVE_BUFFER: usize = 1 << 20;
 
 /// A bound SIP socket.
 #[derive(Debug)]
@@ -21,7 +25,12 @@ impl Udp {
     /// # Errors
     /// What the operating system says.
     pub fn bind(addr: SocketAddr) -> io::Result<Self> {
-        Async::new_nonblocking(sockets::udp(addr)?).map(Self)
+        let socket = sockets::udp(addr)?;
+        // As far as net.core.rmem_max allows.
+        if let Err(e) = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER) {
+            log::debug!(error:% = e; "the receive buffer stays as it is");
+        }
+        Async::new_nonblocking(socket).map(Self)
     }
 
     /// The address in use.
@@ -30,6 +39,12 @@ impl Udp {
     /// What the operating system says.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.get_ref().local_addr()
+    }
+
+    /// The number under which the kernel lists the socket.
+    #[must_use]
+    pub fn inode(&self) -> Option<u64> {
+        kernel_drops::inode(self.0.get_ref())
     }
 
     /// Sends one datagram; what the kernel has no room for is lost, as on any network.
