@@ -38,10 +38,10 @@ impl<T> fmt::Debug for Id<T> {
     }
 }
 
-/// The one owner of all `T`, at most `cap` of them.
+/// The one owner of all `T`, at most `cap` of them. Memory of a value goes when it is removed, a slot of few bytes stays.
 #[derive(Debug)]
 pub struct Table<T> {
-    slots: Vec<(u32, Option<T>)>,
+    slots: Vec<(u32, Option<Box<T>>)>,
     free: Vec<u32>,
     cap: usize,
 }
@@ -58,26 +58,26 @@ impl<T> Table<T> {
         if let Some(slot) = self.free.pop()
             && let Some(s) = self.slots.get_mut(slot as usize)
         {
-            s.1 = Some(v);
+            s.1 = Some(Box::new(v));
             return Ok(Id { slot, gen_: s.0, of: PhantomData });
         }
         let Ok(slot) = u32::try_from(self.slots.len()) else { return Err(v) };
         if self.slots.len() >= self.cap {
             return Err(v);
         }
-        self.slots.push((0, Some(v)));
+        self.slots.push((0, Some(Box::new(v))));
         Ok(Id { slot, gen_: 0, of: PhantomData })
     }
 
     /// The value under `id`, unless it has been removed.
     #[must_use]
     pub fn get(&self, id: Id<T>) -> Option<&T> {
-        self.slots.get(id.slot as usize).filter(|s| s.0 == id.gen_)?.1.as_ref()
+        self.slots.get(id.slot as usize).filter(|s| s.0 == id.gen_)?.1.as_deref()
     }
 
     /// The value under `id`, unless it has been removed.
     pub fn get_mut(&mut self, id: Id<T>) -> Option<&mut T> {
-        self.slots.get_mut(id.slot as usize).filter(|s| s.0 == id.gen_)?.1.as_mut()
+        self.slots.get_mut(id.slot as usize).filter(|s| s.0 == id.gen_)?.1.as_deref_mut()
     }
 
     /// Removes the value and makes `id` stale.
@@ -86,14 +86,14 @@ impl<T> Table<T> {
         let v = s.1.take()?;
         s.0 = s.0.wrapping_add(1);
         self.free.push(id.slot);
-        Some(v)
+        Some(*v)
     }
 
     /// Live values with their ids, in slot order.
     pub fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {
         (0u32..)
             .zip(&self.slots)
-            .filter_map(|(slot, (gen_, v))| Some((Id { slot, gen_: *gen_, of: PhantomData }, v.as_ref()?)))
+            .filter_map(|(slot, (gen_, v))| Some((Id { slot, gen_: *gen_, of: PhantomData }, v.as_deref()?)))
     }
 
     /// How many values live.

@@ -23,7 +23,7 @@ pub struct ServerTx {
     /// What copies of the request are found by; nothing where none are expected.
     pub(super) key: Option<Rc<ServerKey>>,
     pub(super) merge: Option<Rc<MergeKey>>,
-    /// The request, until its final response: what is left is the response.
+    /// The request, until its final response: what is left is the response. Of an INVITE, [`OF_INVITE`] alone.
     pub(super) request: Option<Rc<Request>>,
     cseq: u32,
     /// Tag of all our responses.
@@ -55,6 +55,10 @@ pub(super) struct Places {
 /// Final refusals to a source that has never acknowledged anything are repeated so often by timer: its address may be
 /// forged, and what is repeated hits somebody else. Copies of its request are answered all the same.
 const UNPROVEN_REPEATS: u8 = 2;
+/// Fields of an INVITE that its responses are made of, and the dialog and session that it makes: it may ring for minutes,
+/// and everything else of it has been read when it came.
+const OF_INVITE: &[&str] =
+    &["From", "To", "Record-Route", "Supported", "Require", "Allow", "Expires", "Session-Expires", "Min-SE"];
 /// Bytes of a stateless response's To tag.
 const TAG_BYTES: usize = 8;
 /// Bytes of a transaction beside its message.
@@ -80,7 +84,8 @@ impl ServerMachine {
 }
 
 impl Transactions {
-    /// The request of a server transaction that has had no final response.
+    /// The request of a server transaction that has had no final response: of an INVITE without its body and the header
+    /// fields that nothing sent later depends on.
     #[must_use]
     pub fn request_of(&self, id: ServerId) -> Option<&Request> {
         self.servers.get(id)?.request.as_deref()
@@ -189,9 +194,7 @@ impl Transactions {
 
     /// The ACK to the 2xx of `id` has come.
     pub fn confirm(&mut self, id: ServerId) {
-        if let Some(ServerTx { machine: ServerMachine::Invite(m), reply_to, .. }) =
-            self.servers.get_mut(id).map(AsMut::as_mut)
-        {
+        if let Some(ServerTx { machine: ServerMachine::Invite(m), reply_to, .. }) = self.servers.get_mut(id) {
             m.confirm();
             self.proven.note(Source::of(reply_to.addr.ip()));
         }
@@ -251,7 +254,7 @@ impl Transactions {
         let found = self.server_keys.get(&ServerKey::of(&request)).copied();
         if let Some(id) = found
             && let Some(ServerTx { machine: ServerMachine::Invite(m), reply_to, tag, .. }) =
-                self.servers.get_mut(id).map(AsMut::as_mut)
+                self.servers.get_mut(id)
             && m.has_failed()
         {
             if request.common.to.tag() == Some(tag.as_str()) {
@@ -315,11 +318,16 @@ impl Transactions {
         if standing == Some(Standing::Established) {
             self.proven.note(from);
         }
-        let mut tx = Box::new(ServerTx {
+        let kept = if request.method == Method::Invite {
+            Rc::new(request.reduced(OF_INVITE))
+        } else {
+            Rc::clone(&request)
+        };
+        let mut tx = ServerTx {
             machine,
             key: standing.map(|_| Rc::new(key)),
             merge: standing.and(merge).map(Rc::new),
-            request: Some(Rc::clone(&request)),
+            request: Some(Rc::clone(&kept)),
             cseq: request.common.cseq,
             tag: match standing {
                 Some(_) if request.method == Method::Invite => self.rng.token(),
@@ -328,9 +336,9 @@ impl Transactions {
             reply_to: reply_target(&request, source),
             held: None,
             failing: None,
-        });
+        };
         if let Some(standing) = standing {
-            match self.places(from, standing, OVERHEAD + tx.keys() + request.size()) {
+            match self.places(from, standing, OVERHEAD + tx.keys() + kept.size()) {
                 Some(places) => tx.held = Some(places),
                 None => return self.overloaded(&request, source),
             }

@@ -22,7 +22,7 @@ use crate::wire::{Request, Response};
 /// Names a client transaction.
 pub type ClientId = Id<ClientTx>;
 /// Names a server transaction.
-pub type ServerId = Id<Box<ServerTx>>;
+pub type ServerId = Id<ServerTx>;
 
 /// A message for the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,7 +99,7 @@ const MIN_BYTES: usize = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Transactions {
     pub(super) clients: Table<ClientTx>,
-    pub(super) servers: Table<Box<ServerTx>>,
+    pub(super) servers: Table<ServerTx>,
     /// Places of server transactions, and bytes that they keep.
     pub(super) pool: Pool,
     pub(super) bytes: Pool,
@@ -289,7 +289,7 @@ impl Transactions {
 /// A transaction's machine, and where it sends.
 fn machine_of<'a>(
     clients: &'a mut Table<ClientTx>,
-    servers: &'a mut Table<Box<ServerTx>>,
+    servers: &'a mut Table<ServerTx>,
     r: Ref,
 ) -> Option<(&'a mut dyn Machine, Target)> {
     match r {

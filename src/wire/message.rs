@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::draft::Draft;
-use super::headers::Headers;
+use super::headers::{Headers, same};
 use super::method::Method;
 use super::name_addr::NameAddr;
 use super::params::split;
@@ -108,6 +108,33 @@ impl Request {
             Ok(_) | Err(_) => self.common.contacts.first().map(|c| c.uri.is_secure()),
         };
         self.uri.is_secure() || back == Some(true)
+    }
+
+    /// The same with these header fields only (full names), and without its body.
+    #[must_use]
+    pub fn reduced(&self, names: &[&str]) -> Self {
+        let mut headers = Headers::default();
+        for (name, value) in self.common.headers.iter().filter(|(n, _)| names.iter().any(|m| same(n, m))) {
+            headers.push(name, value);
+        }
+        let c = &self.common;
+        Self {
+            method: self.method.clone(),
+            uri: self.uri.clone(),
+            max_forwards: self.max_forwards,
+            common: Common {
+                via: c.via.clone(),
+                more_vias: c.more_vias.clone(),
+                from: c.from.clone(),
+                to: c.to.clone(),
+                call_id: c.call_id.clone(),
+                cseq: c.cseq,
+                cseq_method: c.cseq_method.clone(),
+                contacts: c.contacts.clone(),
+                headers,
+                body: Vec::new(),
+            },
+        }
     }
 
     /// Bytes that it keeps, about: each field is held once as written, some a second time by their parts.

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use branchline::config::TrunkFields;
+use branchline::sip::target::Transport;
 
 use crate::calls::{A, B, acquaint, originate, said_to, until_ringing};
+use crate::hand::Hand;
 use crate::net::{NONE, Net};
 
 const FLOODER: &str = "10.0.0.50:5060";
@@ -131,6 +133,25 @@ fn bytes_that_one_source_makes_the_gateway_keep_are_bounded() {
     net.run_for(200_000);
     let numbers = net.nodes[B].gw.numbers();
     assert_eq!((numbers.transactions.1, numbers.transaction_bytes), (0, 0));
+}
+
+#[test]
+fn a_call_that_rings_keeps_of_its_invite_what_answers_are_made_of() {
+    let mut hand = Hand::new(Transport::Udp, "");
+    let long: String = (0..30).map(|n| format!("X-Long-{n}: {}\r\n", "p".repeat(1000))).collect();
+    let fields = "Record-Route: <sip:10.0.0.77;lr>\r\nk: timer\r\nx: 1800;refresher=uac\r\nMin-SE: 90\r\n";
+    hand.calls(&(long + fields), None);
+    let kept = hand.gw.numbers().transaction_bytes;
+    assert!((300..2_500).contains(&kept), "{kept} bytes are kept of 30,000");
+    let ok = hand.answered();
+    let expected = [
+        ("Record-Route", "<sip:10.0.0.77;lr>"),
+        ("Session-Expires", "1800;refresher=uac"),
+        ("Require", "timer"),
+    ];
+    for (name, value) in expected {
+        assert_eq!(ok.field(name), Some(value), "{}", ok.text);
+    }
 }
 
 #[test]
