@@ -32,8 +32,8 @@ use branchline::io::rtp_ports::PortPool;
 use branchline::io::secrets;
 use branchline::io::shell::{Parts, Shell};
 use branchline::io::{
-    executor::Executor, log as logging, process, signals, sip, sip_stream, state::State, tcp::Listener,
-    tls::Tls, workers,
+    executor::Executor, free_memory, log as logging, process, signals, sip, sip_stream, state::State,
+    tcp::Listener, tls::Tls, workers,
 };
 use branchline::sip::locals::Locals;
 use branchline::sip::target::Transport;
@@ -203,6 +203,7 @@ fn serve(mut config: Config, exposed: Option<String>) -> Result<(), String> {
         executor.spawn(sip_stream::run(Rc::clone(&shell), listener, transport));
     }
     executor.spawn(Rc::clone(&shell).run_timers());
+    executor.spawn(free_memory::run());
     let instance_id: Rc<str> = Rc::from(config.instance_id.as_str());
     let app = Rc::new(App {
         instance_id: Rc::clone(&instance_id),

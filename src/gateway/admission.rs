@@ -190,11 +190,17 @@ impl Gateway {
 
     /// Remembers a dialog that has just ended.
     pub(super) fn remember(&mut self, now: Instant, key: (String, String)) {
-        while self.recent.front().is_some_and(|(at, _)| *at + TIMEOUT <= now)
-            || self.recent.len() >= MAX_RECENT
-        {
+        self.forget_recent(now);
+        if self.recent.len() >= MAX_RECENT {
             self.recent.pop_front();
         }
         self.recent.push_back((now, key));
+    }
+
+    /// Forgets dialogs that ended so long ago that nothing of theirs comes any more.
+    pub(super) fn forget_recent(&mut self, now: Instant) {
+        while self.recent.front().is_some_and(|(at, _)| *at + TIMEOUT <= now) {
+            self.recent.pop_front();
+        }
     }
 }

@@ -269,6 +269,8 @@ impl Gateway {
         }
         self.trunks_due(now);
         self.bindings_due(now);
+        self.forget_recent(now.mono);
+        self.limiter.tidy(now.mono);
         self.drain(now);
     }
 

@@ -105,6 +105,9 @@ impl Resolver for Guard {
 /// Longest a server may take for the head of its answer.
 const HEAD: Duration = Duration::from_secs(10);
 
+/// Longest head of an answer, bytes: a connection that waits for its next event keeps so much room.
+const LONGEST_HEAD: usize = 64 << 10;
+
 /// Clients for both kinds of URL.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
@@ -127,6 +130,8 @@ impl HttpClient {
                 .proxy(None)
                 .user_agent(concat!("branchline/", env!("CARGO_PKG_VERSION")))
                 .max_idle_connections(idle)
+                .input_buffer_size(LONGEST_HEAD)
+                .output_buffer_size(16 << 10)
                 .build();
             if guard {
                 let resolver = Guard { rules: Some(rules.clone()), ..Guard::default() };

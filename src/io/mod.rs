@@ -12,6 +12,7 @@ pub mod event_ops;
 pub mod executor;
 pub mod feeder;
 pub mod fetch;
+pub mod free_memory;
 pub mod handshakes;
 pub mod http_client;
 pub mod http_names;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::base::bucket::{Bucket, Rule, forget_oldest};
 use crate::base::source::Source;
@@ -17,6 +17,9 @@ const ALL: Rule = Rule { most: 400.0, each: 1.0 / 200.0 };
 /// Sources that are remembered; past it the one that has been silent for longest is forgotten.
 const MAX_SOURCES: usize = 2048;
 
+/// How often those are forgotten who have been silent for so long that they might be new.
+const TIDY: Duration = Duration::from_secs(10);
+
 /// What one source may ask yet.
 #[derive(Debug, Clone, Copy)]
 struct Share {
@@ -27,6 +30,10 @@ struct Share {
 impl Share {
     fn full(now: Instant) -> Self {
         Self { requests: Bucket::full(REQUESTS, now), bytes: Bucket::full(BYTES, now) }
+    }
+
+    fn is_full(&self, now: Instant) -> bool {
+        self.requests.left(REQUESTS, now) >= REQUESTS.most && self.bytes.left(BYTES, now) >= BYTES.most
     }
 
     /// Takes so many requests with so many bytes, if there is room for both.
@@ -46,6 +53,7 @@ impl Share {
 pub struct Limiter {
     sources: BTreeMap<Source, Share>,
     all: Option<Bucket>,
+    tidied: Option<Instant>,
 }
 
 impl Limiter {
@@ -82,6 +90,14 @@ impl Limiter {
         }
     }
 
+    /// Forgets sources that have all of their share again; it may be called at any time.
+    pub fn tidy(&mut self, now: Instant) {
+        if self.tidied.is_none_or(|at| at + TIDY <= now) {
+            self.tidied = Some(now);
+            self.sources.retain(|_, share| !share.is_full(now));
+        }
+    }
+
     /// Sources remembered.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -97,8 +113,6 @@ impl Limiter {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::sip::virtual_time::epoch;
 
@@ -131,5 +145,21 @@ mod tests {
         assert_eq!((0..100_000).filter(|n| ask(*n, 0)).count(), 400);
         assert_eq!((0..20_000).filter(|n| ask(1_000_000 + n, 1000 + u64::from(*n))).count() / 100, 41);
         assert_eq!(l.len(), MAX_SOURCES);
+    }
+
+    #[test]
+    fn who_has_all_of_its_share_again_is_forgotten() {
+        let mut l = Limiter::default();
+        let start = epoch();
+        let at = |s: u64| start + Duration::from_secs(s);
+        let [busy, once]: [IpAddr; 2] = ["192.0.2.1", "192.0.2.2"].map(|ip| ip.parse().unwrap());
+        assert_eq!((0..30).filter(|_| l.admits(at(0), busy, 400)).count(), 30);
+        l.admits(at(0), once, 400);
+        l.tidy(at(1));
+        assert_eq!(l.len(), 1, "30 requests take 3 s");
+        l.tidy(at(10));
+        assert_eq!(l.len(), 1, "it is looked at every 10 s");
+        l.tidy(at(11));
+        assert!(l.is_empty());
     }
 }
