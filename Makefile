@@ -1,8 +1,8 @@
 # make run    install what is missing, build a release, start the gateway in the foreground
 # make test   everything automatic
 # make check  what every commit must pass: format, lints, unit and simulation tests
-# make soak   the same for hours: 50,000 seeds a simulation, 200 kills, 500 flipped bits a state file, 20,000 mixed
-#             calls, 36,000 calls a round of load
+# make soak   the same for hours: 50,000 seeds a simulation, 200 kills, 500 flipped bits a state file, an hour of floods, 20,000
+#             mixed calls, 36,000 calls a round of load
 # make audit  licences, bans and sources of all dependencies (installs cargo-deny)
 # make bench  the figures of README's table
 
@@ -53,6 +53,7 @@ soak: export TEST_MINUTES = 600
 soak: deps-test
 	SIM_SEEDS=50000 $(CARGO) test --locked --release --test sim -- --nocapture
 	$(CARGO) build --release --locked
+	FLOOD_ROUNDS=36 $(CARGO) test --locked --features peers --test peers -- --nocapture --test-threads=1 floods::
 	FLOOD_SECONDS=60 $(CARGO) test --locked --features peers --test peers -- --nocapture --test-threads=1 scan::
 	CRASH_ROUNDS=200 $(CARGO) test --locked --test crash -- --nocapture
 	DAMAGE_FLIPS=500 $(CARGO) test --locked --test damage -- --nocapture

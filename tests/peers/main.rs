@@ -27,6 +27,7 @@ mod common;
 mod digest;
 mod disk;
 mod farend;
+mod floods;
 mod hold;
 #[path = "../common/hook.rs"]
 mod hook;

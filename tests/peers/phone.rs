@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -57,8 +57,10 @@ impl Lines {
         let mut seen = Vec::new();
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            let Ok(line) = self.output.recv_timeout(left) else {
-                panic!("no {what} in {seconds} s; heard {seen:#?}")
+            let line = match self.output.recv_timeout(left) {
+                Ok(line) => line,
+                Err(RecvTimeoutError::Timeout) => panic!("no {what} in {seconds} s; heard {seen:#?}"),
+                Err(RecvTimeoutError::Disconnected) => panic!("ended before {what}; heard {seen:#?}"),
             };
             if let Some(found) = wanted(&line) {
                 return found;
