@@ -52,9 +52,23 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 /// When the first gateway was started, and since then the last one, s.
 static FIRST: LazyLock<Instant> = LazyLock::new(|| {
     std::thread::spawn(end_what_hangs);
+    std::thread::spawn(note_stalls);
     Instant::now()
 });
 static LAST: AtomicU64 = AtomicU64::new(0);
+
+/// Longest that the machine has stood still, ms.
+static STALL: AtomicU64 = AtomicU64::new(0);
+
+/// A thread that asks for nothing but to be woken is late by what the machine stands still.
+fn note_stalls() {
+    loop {
+        let begun = Instant::now();
+        std::thread::park_timeout(Duration::from_millis(20));
+        let ms = begun.elapsed().as_millis().saturating_sub(20);
+        STALL.fetch_max(u64::try_from(ms).unwrap(), Ordering::Relaxed);
+    }
+}
 
 /// Ends the test binary when it has not started a gateway for longer than any test lasts (15 minutes; `TEST_MINUTES`):
 /// something hangs, and a failure that says where is better than a run without an end.
@@ -177,6 +191,15 @@ impl Gateway {
     /// A number of `/metrics`.
     pub fn figure(&self, name: &str) -> u64 {
         figure_of(&String::from_utf8(self.get("/metrics").body).unwrap(), name)
+    }
+
+    /// The media thread has never stood still for the second after which it leaves ticks out, unless the machine has.
+    pub fn assert_never_stood_still(&self) {
+        let (skipped, stall) = (self.figure("branchline_media_skipped_total"), STALL.load(Ordering::Relaxed));
+        assert!(
+            skipped == 0 || stall > 500,
+            "{skipped} ticks are left out; the machine stood still for {stall} ms"
+        );
     }
 
     /// What is used of each limit: legs, rooms, RTP ports, playbacks, recordings.

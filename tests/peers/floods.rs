@@ -397,7 +397,6 @@ fn every_flood_leaves_everybody_else_alone() {
         assert!(silent <= sent / 500, "{silent} frames of {seconds} s are silent");
     }
     assert_eq!(gw.figure("voiceblender_webhook_dropped_total"), 0);
-    assert_eq!(gw.figure("branchline_media_skipped_total"), 0);
     std::fs::remove_dir_all(dir).unwrap();
 }
 

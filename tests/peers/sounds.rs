@@ -368,8 +368,7 @@ fn files_of_every_kind_are_played_and_bad_ones_say_why() {
     done(office.gateway.delete(&format!("/v1/legs/{leg}/play/{id}")), "stopped");
     let over = office.event_of("playback.finished", &leg);
     assert_eq!((&over["playback_id"], &over["reason"]), (&id.as_str().into(), &"stopped".into()));
-    let figures = String::from_utf8(office.gateway.get("/metrics").body).unwrap();
-    assert!(figures.contains("branchline_media_skipped_total 0\n"), "the tick never stood still");
+    office.gateway.assert_never_stood_still();
 
     // A room's playback goes on when the leg that was first in it leaves; two at once are both heard.
     let (other, _) = office.caller_in_room(5782, "r");
