@@ -40,10 +40,10 @@ quiet:
 faults:
 	$(CARGO) test --locked --quiet $(TOLD:%=--test %) -- --nocapture
 
-# Real phones, load, and the API against its description. Tests of signalling and of uploads run beside the load, which
-# leaves most of a core; the others, many of which compare sound or count what is late, run one by one.
+# Real phones, load, and the API against its description. Tests of signalling, of uploads and of what needs no real time run
+# beside the load, which leaves most of a core; the others, many of which compare sound or count what is late, run one by one.
 PEERS = $(CARGO) test --locked --features peers --test peers -- --nocapture
-BESIDE = load:: buckets:: digest:: prack:: registrar:: servers:: session::
+BESIDE = load:: amd::hours_of api_test:: buckets:: digest:: prack:: quality:: registrar:: servers:: session::
 peers:
 	$(CARGO) build --release --locked
 	$(PEERS) --test-threads=2 $(BESIDE)
