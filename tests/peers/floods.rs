@@ -390,8 +390,8 @@ fn every_flood_leaves_everybody_else_alone() {
         let recording = gw.delete(&format!("/v1/legs/{leg}/record")).json();
         let samples = heard(&recording);
         let seconds = samples.len() as f64 / f64::from(RATE);
-        assert!((seconds - sent as f64 / 50.0).abs() < 1.0, "{seconds} s of {sent} packets");
-        // The second call says nothing any more while the first is asked for.
+        // It goes on while nothing is said any more.
+        assert!(seconds > sent as f64 / 50.0 - 0.5, "{seconds} s of {sent} packets");
         let spoken = samples.chunks_exact(RATE as usize / 50).take(sent as usize - 25).skip(25);
         let silent = spoken.filter(|f| f.iter().all(|s| s.abs() < 1000)).count() as u64;
         assert!(silent <= sent / 500, "{silent} frames of {seconds} s are silent");
