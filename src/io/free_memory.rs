@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::timer;
 use super::workers::FILES;
 
-/// How often. It takes less than a millisecond of a thread that nobody waits for, and the media thread asks for no memory.
+/// How often. It takes about 0.3 ms for each MB that is free, for which others who ask for memory may have to wait; the media
+/// thread asks for none.
 const ROUND: Duration = Duration::from_secs(10);
 
 /// Does it until the program ends. Where no thread is free for it, the next round tries again.
