@@ -294,8 +294,11 @@ fn every_flood_leaves_everybody_else_alone() {
     let said = Arc::clone(&sent);
     let talk = move || {
         let n = said.fetch_add(1, Ordering::Relaxed) + 1;
+        // The sequence number begins again within every run, and the timestamp goes on.
+        let mut p = packet(0, (n + 62_000) as u16, 9, true);
+        p[4..8].copy_from_slice(&(n as u32).wrapping_mul(160).to_be_bytes());
         for c in &calls {
-            c.rtp.send_to(&packet(0, n as u16, 9, true), c.media).unwrap();
+            c.rtp.send_to(&p, c.media).unwrap();
         }
     };
     beside.run(talk, Duration::from_millis(20));
