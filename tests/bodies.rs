@@ -180,3 +180,15 @@ fn what_is_no_object_is_said_to_be_none() {
     assert_eq!(gw.get(&format!("/v1/legs/{leg}")).json()["state"], "ringing", "the call goes on");
     assert_eq!(gw.get("/v1/capacity").json()["legs"]["used"], 1);
 }
+
+#[test]
+fn a_leg_without_a_type_or_of_another_one_is_told_which_there_is() {
+    let gw = Gateway::start(&[]);
+    for body in ["", "{}", r#"{"type":""}"#, r#"{"uri":"sip:x@127.0.0.1"}"#] {
+        let r = gw.post("/v1/legs", body);
+        assert_eq!((r.status, r.error()), (400, "type is required: \"sip\"".into()), "{body}");
+    }
+    let r = gw.post("/v1/legs", r#"{"type":"fax"}"#);
+    assert_eq!((r.status, r.error()), (400, "unsupported leg type: fax; sip is supported".into()));
+    assert_eq!(gw.get("/v1/capacity").json()["legs"]["used"], 0);
+}

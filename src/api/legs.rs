@@ -62,6 +62,9 @@ pub fn create(app: &App, body: CreateLeg) -> Result<Reply, ApiError> {
 fn originate(app: &App, body: CreateLeg) -> Result<Originate, ApiError> {
     let bad = |text: String| ApiError::BadRequest(text);
     let kind = body.kind.unwrap_or_default();
+    if kind.is_empty() {
+        return Err(bad("type is required: \"sip\"".to_owned()));
+    }
     if kind != "sip" {
         return Err(bad(format!("unsupported leg type: {}; sip is supported", kind.escape_default())));
     }

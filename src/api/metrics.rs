@@ -1,4 +1,4 @@
-//! `GET /metrics`: Prometheus text, with the reference's names where the meaning is the same (reference A7).
+//! `GET /metrics`: Prometheus text, with the reference product's names where the meaning is the same.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -119,7 +119,7 @@ fn named(schema: Schema) -> Value {
     json!({ "allOf": [name, schema] })
 }
 
-/// `null` equals `{}` (decisions 3): it is right wherever nothing is required.
+/// `null` equals `{}`: it is right wherever nothing is required.
 fn nullable_unless_required(schema: Schema, generator: &SchemaGenerator) -> (Value, bool) {
     let name =
         schema.get("$ref").and_then(Value::as_str).and_then(|r| r.rsplit('/').next()).unwrap_or_default();

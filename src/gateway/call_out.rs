@@ -424,7 +424,7 @@ impl Gateway {
     }
 }
 
-/// The disconnect reason of a final response to our INVITE (reference B3).
+/// The disconnect reason of a final response to our INVITE.
 #[must_use]
 pub fn reason_of(code: u16) -> String {
     let word = match code {

@@ -57,7 +57,7 @@ impl Keys {
 }
 
 impl Gateway {
-    /// INFO: digits as `application/dtmf-relay` or `application/dtmf` (decisions 22).
+    /// INFO: digits as `application/dtmf-relay` or `application/dtmf`.
     pub(super) fn info(&mut self, now: Now, tx: ServerId, id: LegId, request: &Request) {
         if request.common.body.is_empty() {
             return self.respond_plain_info(now, tx);

@@ -1,4 +1,4 @@
-//! Everything the gateway tells the world, as flat JSON objects (reference B1).
+//! Everything the gateway tells the world, as flat JSON objects.
 
 use std::sync::Arc;
 

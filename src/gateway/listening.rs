@@ -113,7 +113,7 @@ fn places(v: f64, factor: f64) -> f64 {
     (v * factor).round() / factor
 }
 
-/// The quality block (reference B3, decisions 10).
+/// The quality block.
 #[must_use]
 pub fn quality_json(q: &Quality) -> Value {
     json!({

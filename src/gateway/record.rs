@@ -142,7 +142,7 @@ impl Gateway {
         Ok(handle)
     }
 
-    /// Rate of what comes in, rate of the file, channels. A leg keeps its first rate (decisions 30).
+    /// Rate of what comes in, rate of the file, channels. A leg keeps its first rate.
     fn layout(&self, target: Target) -> Result<(u32, u32, u16), GatewayError> {
         match target {
             Target::Leg(slot) => {

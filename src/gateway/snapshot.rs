@@ -90,7 +90,7 @@ pub struct Numbers {
     pub reasons: BTreeMap<(&'static str, String), u64>,
 }
 
-/// Upper bounds of the histogram's buckets, seconds (reference A7).
+/// Upper bounds of the histogram's buckets, seconds.
 pub const BUCKETS: [u32; 9] = [5, 15, 30, 60, 120, 300, 600, 1800, 3600];
 
 /// Lengths of calls.

@@ -14,7 +14,7 @@ use crate::sip::transactions::{ClientId, ServerId};
 use crate::wire::replaces::{ReferTo, Replaces};
 use crate::wire::{Body, Method, Request, Response, Uri};
 
-/// Time from the acceptance of a REFER to its outcome (decisions 18).
+/// Time from the acceptance of a REFER to its outcome.
 const OUTCOME: Duration = Duration::from_secs(120);
 
 /// A transfer whose outcome is not known.
