@@ -27,6 +27,7 @@ mod floor;
 mod hook;
 mod keeping;
 mod mixing;
+mod options;
 mod start;
 mod timing;
 
@@ -42,8 +43,9 @@ fn main() {
 
 fn report(one: &str) {
     println!("machine: {}", machine());
-    let all: [(&str, fn()); 10] = [
+    let all: [(&str, fn()); 11] = [
         ("mixing", mixing::report),
+        ("options", options::report),
         ("codecs", codecs::report),
         ("delay", delay::report),
         ("start", start::report),
