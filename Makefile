@@ -9,7 +9,7 @@
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: run test soak peers quiet faults check fmt lint unit deps-run deps-bench deps-test openapi audit bench
+.PHONY: run test soak peers quiet faults check fmt lint unit deps-run deps-bench deps-test openapi docs audit bench
 
 run: deps-run
 	$(CARGO) build --release --locked
@@ -73,6 +73,10 @@ deps-test:
 # Writes openapi.json anew after a change of the API; read the difference before you commit it.
 openapi:
 	BLESS=1 $(CARGO) test --locked --quiet --test openapi
+
+# Writes the man pages and the completions of shells anew after a change of the commands.
+docs:
+	BLESS=1 $(CARGO) test --locked --quiet --test cli_docs
 
 bench: deps-bench
 	$(CARGO) build --release --locked

@@ -12,9 +12,11 @@
 //! | 4 | [`gateway`] |
 //! | 5 | [`io`] |
 //! | 6 | [`api`], [`hook`], [`upload`] |
+//! | 7 | [`cli`] |
 
 pub mod api;
 pub mod base;
+pub mod cli;
 pub mod codec;
 pub mod config;
 pub mod deliver;

@@ -15,6 +15,8 @@
     reason = "a test may fail loudly"
 )]
 
+mod common;
+
 use std::process::{Command, Output};
 
 fn run(args: &[&str], env: &[(&str, &str)]) -> Output {
@@ -52,7 +54,11 @@ fn a_bad_value_stops_the_start() {
     let out = run(&[], &[("HTTP_ADDR", "0.0.0.0:0")]);
     assert_eq!(out.status.code(), Some(1));
     assert!(text(&out.stderr).contains("nothing guards the API"));
-    assert_eq!(run(&["--nonsense"], &[]).status.code(), Some(1));
+    assert_eq!(
+        run(&["--nonsense"], &[]).status.code(),
+        Some(2),
+        "wrong arguments are told from a bad configuration"
+    );
     assert_eq!(run(&["--config", "/does/not/exist"], &[]).status.code(), Some(1));
 }
 
@@ -161,4 +167,33 @@ fn no_error_shows_a_secret() {
             "{out}"
         );
     }
+}
+
+#[test]
+fn status_shows_a_running_gateway() {
+    let gw = common::Gateway::start(&[("API_TOKEN", "hunter2"), ("SIP_HOST", "tour")]);
+    let dir = gw.dir().to_str().unwrap().to_owned();
+    assert_eq!(gw.request("POST", "/v1/rooms", "Authorization: Bearer hunter2\r\n", b"{}").status, 201);
+    // It finds the port that the system chose in the state directory.
+    let env = [("STATE_DIR", dir.as_str()), ("API_TOKEN", "hunter2")];
+    let shown = run(&["status"], &env);
+    let text_of = text(&shown.stdout);
+    assert!(shown.status.success(), "{}", text(&shown.stderr));
+    assert!(text_of.starts_with(concat!("branchline ", env!("CARGO_PKG_VERSION"), "  ok  up ")), "{text_of}");
+    assert!(text_of.contains("\nrooms     1\n") && text_of.contains("disk      "), "{text_of}");
+    let json: serde_json::Value = serde_json::from_slice(&run(&["status", "--json"], &env).stdout).unwrap();
+    assert_eq!((json["rooms"].as_u64(), json["state"].as_str()), (Some(1), Some("ok")));
+    // With an address and a token of its own it needs no configuration.
+    let url = format!("http://{}/", gw.http());
+    let file = gw.dir().join("token");
+    std::fs::write(&file, "hunter2\n").unwrap();
+    let out = run(&["status", "--url", &url, "--token-file", file.to_str().unwrap()], &[]);
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    // What is wrong is said.
+    let wrong = run(&["status"], &[("STATE_DIR", dir.as_str())]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(text(&wrong.stderr).contains("the API wants a token"), "{}", text(&wrong.stderr));
+    drop(gw);
+    let away = run(&["status", "--url", &url], &[]);
+    assert!(text(&away.stderr).contains("no gateway answers at http://"), "{}", text(&away.stderr));
 }

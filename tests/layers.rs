@@ -31,6 +31,7 @@ const RANKS: &[&[&str]] = &[
     &["gateway"],
     &["io"],
     &["api", "speech", "hook", "upload"],
+    &["cli"],
 ];
 
 fn rank(module: &str) -> Option<usize> {

@@ -10,7 +10,7 @@ use super::head::Head;
 use super::reply::Reply;
 use super::routes::{self, Op, Route, Scope};
 use super::select::Conditions;
-use super::{keeping, legs, listening, metrics, openapi, origin, playback, rooms, system, trunks};
+use super::{keeping, legs, listening, metrics, openapi, origin, playback, rooms, status, system, trunks};
 use crate::config::Config;
 use crate::gateway::playback::Owner;
 use crate::io::process;
@@ -18,14 +18,20 @@ use crate::io::shell::Shell;
 
 /// What every request is answered from.
 pub struct App {
-    /// Settings in force.
-    pub config: Rc<Config>,
     /// Name of this gateway.
     pub instance_id: Rc<str>,
     /// The running gateway.
     pub shell: Rc<Shell>,
     /// Open connections.
     pub clients: Clients,
+}
+
+impl App {
+    /// Settings in force.
+    #[must_use]
+    pub fn config(&self) -> Rc<Config> {
+        self.shell.settings()
+    }
 }
 
 /// A request that has passed the checks its head decides, waiting for its body.
@@ -51,14 +57,14 @@ pub fn admit<'h>(app: &App, head: &'h Head) -> Result<Admitted<'h>, Reply> {
     let fail = |e: &ApiError| Err(Reply::error(&app.instance_id, e));
     let candidates: Vec<_> = routes::at(&head.path).collect();
     let watched = candidates.iter().any(|(r, _)| is_watched(r));
-    if !watched && let Err(e) = origin::judge(head, &app.config.http, process::host_name) {
+    if !watched && let Err(e) = origin::judge(head, &app.config().http, process::host_name) {
         return fail(&e);
     }
-    if origin::is_preflight(head, &app.config.http) {
+    if origin::is_preflight(head, &app.config().http) {
         return Err(Reply::empty());
     }
     let open = candidates.iter().any(|(r, _)| r.open);
-    if !open && !authorized(head.authorization.as_deref(), &app.config.http.tokens) {
+    if !open && !authorized(head.authorization.as_deref(), &app.config().http.tokens) {
         return fail(&ApiError::Unauthorized);
     }
     if candidates.is_empty() {
@@ -104,6 +110,7 @@ async fn carry_out(app: &App, admitted: &Admitted<'_>, body: &[u8]) -> Result<Re
         Op::Health => Ok(system::health(app)),
         Op::Metrics => Ok(metrics::metrics(app)),
         Op::Capacity => Ok(system::capacity(app)),
+        Op::Status => status::status(app).await,
         Op::OpenApi => Ok(Reply::json(200, &openapi::document())),
         Op::Legs => Ok(legs::list(app)),
         Op::CreateLeg => legs::create(app, parse(body)?),
@@ -150,7 +157,7 @@ async fn carry_out(app: &App, admitted: &Admitted<'_>, body: &[u8]) -> Result<Re
 /// CORS headers, only for origins that the operator listed.
 pub fn cors(app: &App, head: &Head, reply: &mut Reply) {
     let Some(origin) = &head.origin else { return };
-    if origin::is_listed(origin, &app.config.http) {
+    if origin::is_listed(origin, &app.config().http) {
         reply.headers.push(("Access-Control-Allow-Origin", origin.clone()));
         reply.headers.push(("Vary", "Origin".to_owned()));
         reply.headers.push(("Access-Control-Allow-Headers", "Content-Type, Authorization".to_owned()));

@@ -331,7 +331,8 @@ pub fn webhooks(app: &App) -> Reply {
             dropped: t.dropped,
         })
         .collect();
-    let global = &app.config.webhook.url;
+    let config = app.config();
+    let global = &config.webhook.url;
     if !global.is_empty() && !webhooks.iter().any(|w| w.global) {
         webhooks.insert(
             0,

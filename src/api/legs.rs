@@ -121,7 +121,7 @@ fn seconds(field: &str, given: Option<i64>, max: u32) -> Result<u32, ApiError> {
 /// Codecs by name; an empty list means the configured ones, a known one that is not built in is skipped.
 fn codecs(app: &App, names: Vec<String>) -> Result<Vec<crate::codec::Codec>, ApiError> {
     if names.is_empty() {
-        return Ok(app.config.sip.codecs.clone());
+        return Ok(app.config().sip.codecs.clone());
     }
     if let Some(unknown) = names.iter().find(|n| !KNOWN.iter().any(|k| k.eq_ignore_ascii_case(n))) {
         let shown = unknown.escape_default();

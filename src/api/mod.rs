@@ -22,6 +22,7 @@ pub mod rooms;
 pub mod routes;
 pub mod select;
 pub mod server;
+pub mod status;
 pub mod system;
 pub mod trunk_routes;
 pub mod trunks;

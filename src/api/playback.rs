@@ -136,10 +136,10 @@ fn place(app: &App, body: &Record) -> Result<Option<Arc<Place>>, ApiError> {
                 access_key: &access_key,
                 secret_key: &secret_key,
             };
-            let place = app.config.s3.place(&wish).map_err(ApiError::BadRequest)?;
+            let place = app.config().s3.place(&wish).map_err(ApiError::BadRequest)?;
             // Names are judged when they are looked up.
             let literal = Some(&place.endpoint).filter(|_| !place.trusted).and_then(|e| address_of(e));
-            if literal.is_some_and(|ip| !Rules::new(&app.config).permit(ip)) {
+            if literal.is_some_and(|ip| !Rules::new(&app.config()).permit(ip)) {
                 let refused =
                     "s3_endpoint: the address is not allowed for URLs of API clients (security.url_allow)";
                 return Err(ApiError::BadRequest(refused.to_owned()));

@@ -9,7 +9,7 @@ use super::listening::LISTENING;
 use super::playback::{Playing, Recording};
 use super::requests::{AddLeg, CreateLeg, CreateRoom, DeleteLeg, Play, Record, SendDtmf, Transfer, Volume};
 use super::rooms::JoinedView;
-use super::system::{Capacity, Health};
+use super::system::SYSTEM;
 use super::trunk_routes::TRUNK_ROUTES;
 use crate::gateway::room::RoomView;
 use crate::gateway::snapshot::LegView;
@@ -21,6 +21,7 @@ pub enum Op {
     Health,
     Metrics,
     Capacity,
+    Status,
     OpenApi,
     Legs,
     CreateLeg,
@@ -156,44 +157,6 @@ const ONE_ROOM: Answer = ok(Shape::Object(schema::<RoomView>));
 
 /// The routes that do something.
 static ROUTES: &[Route] = &[
-    Route {
-        open: true,
-        ..route(
-            "GET",
-            "/health",
-            Op::Health,
-            "Is the gateway working",
-            None,
-            &[ok(Shape::Object(schema::<Health>)), error(503, "Something stands still")],
-        )
-    },
-    Route {
-        open: true,
-        ..route(
-            "GET",
-            "/metrics",
-            Op::Metrics,
-            "Counters and gauges, Prometheus text",
-            None,
-            &[ok(Shape::Text("text/plain; version=0.0.4"))],
-        )
-    },
-    route(
-        "GET",
-        "/capacity",
-        Op::Capacity,
-        "What is used of each limit",
-        None,
-        &[ok(Shape::Object(schema::<Capacity>))],
-    ),
-    route(
-        "GET",
-        "/openapi.json",
-        Op::OpenApi,
-        "This description",
-        None,
-        &[ok(Shape::Bare(schema::<serde_json::Value>))],
-    ),
     route("GET", "/legs", Op::Legs, "All legs", None, &[ok(Shape::Bare(schema::<Vec<LegView>>))]),
     route(
         "POST",
@@ -437,7 +400,7 @@ const STOP_RECORD: &[Answer] = &[ok(Shape::Object(schema::<Recording>)), NOT_FOU
 
 /// Every route of the API.
 pub fn all() -> impl Iterator<Item = &'static Route> {
-    ROUTES.iter().chain(TRUNK_ROUTES).chain(LISTENING).chain(KEEPING).chain(LATER)
+    SYSTEM.iter().chain(ROUTES).chain(TRUNK_ROUTES).chain(LISTENING).chain(KEEPING).chain(LATER)
 }
 
 /// The routes a path matches, with the values of its parameters in order.

@@ -24,7 +24,7 @@ pub async fn run(executor: Rc<Executor>, app: Rc<App>, listener: Listener) {
     let turned_away = Rc::new(Cell::new(0usize));
     loop {
         let (stream, peer) = listener.accept().await;
-        if !allowed(peer.ip(), &app.config.http.allowed_ips) {
+        if !allowed(peer.ip(), &app.config().http.allowed_ips) {
             if turned_away.get() < MAX_TURNED_AWAY {
                 turned_away.set(turned_away.get() + 1);
                 let reply = Reply::error(&app.instance_id, &ApiError::Forbidden);

@@ -6,7 +6,59 @@ use serde::Serialize;
 use super::dispatch::App;
 use super::error::ApiError;
 use super::reply::Reply;
+use super::routes::{FULL, Op, Route, Shape, error, ok, route, schema};
+use super::status::StatusView;
 use crate::gateway::Gateway;
+
+/// The routes.
+pub(super) static SYSTEM: &[Route] = &[
+    Route {
+        open: true,
+        ..route(
+            "GET",
+            "/health",
+            Op::Health,
+            "Is the gateway working",
+            None,
+            &[ok(Shape::Object(schema::<Health>)), error(503, "Something stands still")],
+        )
+    },
+    Route {
+        open: true,
+        ..route(
+            "GET",
+            "/metrics",
+            Op::Metrics,
+            "Counters and gauges, Prometheus text",
+            None,
+            &[ok(Shape::Text("text/plain; version=0.0.4"))],
+        )
+    },
+    route(
+        "GET",
+        "/capacity",
+        Op::Capacity,
+        "What is used of each limit",
+        None,
+        &[ok(Shape::Object(schema::<Capacity>))],
+    ),
+    route(
+        "GET",
+        "/status",
+        Op::Status,
+        "What the gateway is doing, and the last warnings and errors",
+        None,
+        &[ok(Shape::Object(schema::<StatusView>)), FULL],
+    ),
+    route(
+        "GET",
+        "/openapi.json",
+        Op::OpenApi,
+        "This description",
+        None,
+        &[ok(Shape::Bare(schema::<serde_json::Value>))],
+    ),
+];
 
 /// Reply of `GET /health`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -62,7 +114,8 @@ pub fn health(app: &App) -> Reply {
 
 /// `GET /v1/capacity`.
 pub fn capacity(app: &App) -> Reply {
-    let limits = &app.config.limits;
+    let config = app.config();
+    let limits = &config.limits;
     let n = app.shell.look(Gateway::numbers);
     let body = Capacity {
         // A leg that has ended holds its place until its media has let go.

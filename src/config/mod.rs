@@ -4,6 +4,7 @@ pub mod board;
 mod descriptors;
 pub mod dtmf;
 pub mod load;
+mod reload;
 pub mod s3;
 pub mod settings;
 pub mod trunk;
@@ -22,6 +23,7 @@ pub use crate::wire::crypto::Srtp;
 pub use board::Board;
 pub use dtmf::DtmfMode;
 pub use load::{Fault, Sources, load};
+pub use reload::Reloaded;
 pub use s3::{Place, S3};
 pub use trunk::{Account, Trunk, TrunkFields, TrunkKind, User};
 
@@ -71,6 +73,8 @@ pub struct Http {
     pub listen: SocketAddr,
     /// Bearer tokens; any one of them opens the API. Empty: no token needed.
     pub tokens: Vec<Secret>,
+    /// File with further tokens, one a line; empty: none.
+    pub token_file: String,
     /// Client networks that may connect; empty: all.
     pub allowed_ips: Vec<IpNet>,
     /// The operator trusts the LAN: listening beyond loopback without token or allow-list is meant.
@@ -237,6 +241,8 @@ pub struct Webhook {
     pub url: String,
     /// Signing secret; empty: not signed.
     pub secret: Secret,
+    /// File that holds the secret instead; empty: none.
+    pub secret_file: String,
 }
 
 /// Safety of what API clients name.
@@ -292,6 +298,7 @@ impl Default for Config {
             http: Http {
                 listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
                 tokens: Vec::new(),
+                token_file: String::new(),
                 allowed_ips: Vec::new(),
                 trust_lan: false,
                 cors_origins: Vec::new(),
@@ -343,7 +350,7 @@ impl Default for Config {
             outbox: Outbox { max_mb: 64, keep_h: 96 },
             recording: Recording { dir: String::new(), min_free_mb: 32, keep_days: 0, max_mb: 0 },
             s3: S3::default(),
-            webhook: Webhook { url: String::new(), secret: Secret::default() },
+            webhook: Webhook { url: String::new(), secret: Secret::default(), secret_file: String::new() },
             security: Security { url_allow: Vec::new() },
             events: Events { dtmf_type: DTMF_TYPES[0].to_owned(), speaking: true },
             log: Log { level: log::LevelFilter::Info },
@@ -373,12 +380,12 @@ impl Config {
     #[must_use]
     pub fn conflicts(&self) -> Vec<String> {
         let mut out = Vec::new();
-        let guarded =
-            !self.http.tokens.is_empty() || !self.http.allowed_ips.is_empty() || self.http.trust_lan;
+        let tokens = !self.http.tokens.is_empty() || !self.http.token_file.is_empty();
+        let guarded = tokens || !self.http.allowed_ips.is_empty() || self.http.trust_lan;
         if !self.http.listen.ip().is_loopback() && !guarded {
             out.push(format!(
                 "http.listen = \"{}\" is reachable from the network, but nothing guards the API: set http.tokens \
-                 (API_TOKEN) or http.allowed_ips (ALLOWED_IPS), or say http.trust_lan = true (TRUST_LAN)",
+                 (API_TOKEN), http.token_file or http.allowed_ips (ALLOWED_IPS), or say http.trust_lan = true (TRUST_LAN)",
                 self.http.listen
             ));
         }

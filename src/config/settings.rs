@@ -13,6 +13,10 @@ pub struct Setting {
     pub set: fn(&mut Config, &Raw) -> Result<(), String>,
     /// The value in force, as TOML; of secrets, whether there are any.
     pub show: fn(&Config) -> String,
+    /// True where both configurations have the same value, secrets included.
+    pub same: fn(&Config, &Config) -> bool,
+    /// Takes the value over from another configuration.
+    pub copy: fn(&mut Config, &Config),
 }
 
 macro_rules! setting {
@@ -37,6 +41,8 @@ macro_rules! setting {
                 Ok(())
             },
             show: |c| c.$($field).+.show(),
+            same: |a, b| a.$($field).+ == b.$($field).+,
+            copy: |to, from| to.$($field).+.clone_from(&from.$($field).+),
         }
     };
 }
@@ -126,6 +132,7 @@ pub static SETTINGS: &[Setting] = &[
     setting!("instance_id", ["INSTANCE_ID"], instance_id),
     setting!("http.listen", ["HTTP_ADDR"], http.listen),
     setting!("http.tokens", ["API_TOKEN"], http.tokens),
+    setting!("http.token_file", [], http.token_file),
     setting!("http.allowed_ips", ["ALLOWED_IPS"], http.allowed_ips),
     setting!("http.trust_lan", ["TRUST_LAN"], http.trust_lan),
     setting!("http.cors_origins", [], http.cors_origins, in |v: &Vec<String>| v.iter().try_for_each(|o| origin(o))),
@@ -185,6 +192,7 @@ pub static SETTINGS: &[Setting] = &[
     setting!("s3.max_kbit_s", [], s3.max_kbit_s, 0..=10_000_000),
     setting!("webhook.url", ["WEBHOOK_URL"], webhook.url, in |v: &String| hook_url(v)),
     setting!("webhook.secret", ["WEBHOOK_SECRET"], webhook.secret),
+    setting!("webhook.secret_file", [], webhook.secret_file),
     setting!("security.url_allow", ["URL_ALLOW"], security.url_allow),
     setting!("events.dtmf_type", [], events.dtmf_type, in |v: &String| dtmf_type(v)),
     setting!("events.speaking", [], events.speaking),

@@ -131,6 +131,15 @@ impl Guesses {
         }
     }
 
+    /// These are the users now; who stays keeps its bucket.
+    pub fn set_users(&mut self, users: impl Iterator<Item = String>) {
+        let mut old = std::mem::take(&mut self.users);
+        self.users = users.map(|name| (name.clone(), old.remove(&name).unwrap_or_default())).collect();
+        let known = &self.users;
+        self.homes.values_mut().for_each(|home| home.users.retain(|name, _| known.contains_key(name)));
+        self.homes.retain(|_, home| !home.users.is_empty());
+    }
+
     /// Whether a password for this name may be tried from there.
     #[must_use]
     pub fn chance(&self, now: Instant, from: IpAddr, name: &str) -> Chance {

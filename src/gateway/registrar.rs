@@ -207,7 +207,7 @@ impl Gateway {
         }
     }
 
-    fn forget_bindings(&mut self, now: Now, user: &str, which: impl Fn(&Binding) -> bool) {
+    pub(super) fn forget_bindings(&mut self, now: Now, user: &str, which: impl Fn(&Binding) -> bool) {
         let gone: Vec<Binding> = self.bindings.extract_if(.., |b| b.user == user && which(b)).collect();
         for binding in gone {
             self.publish_binding(now, &binding, "sip.registration_expired");

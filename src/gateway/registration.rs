@@ -8,6 +8,7 @@ use super::auth::LegAuth;
 use super::core::Gateway;
 use super::redirections::Redirections;
 use super::registrar_answers::{Elsewhere, granted, retry_after, without_user};
+use super::registration_status::Status;
 use super::sending::{Purpose, What};
 use super::trunk::TrunkId;
 use crate::base::net::is_private;
@@ -34,35 +35,6 @@ const RECONNECT: Duration = Duration::from_secs(1);
 /// Taking a registration back may take this long.
 const GOODBYE: Duration = Duration::from_secs(32);
 
-/// How a registration stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
-    /// Under way for the first time.
-    Registering,
-    /// The registrar knows us.
-    Active,
-    /// It did not work; it is tried again.
-    Failed,
-    /// It ran out before it could be refreshed; it is tried again.
-    Expired,
-    /// It is being taken back.
-    Unregistering,
-}
-
-impl Status {
-    /// As the API shows it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Registering => "registering",
-            Self::Active => "active",
-            Self::Failed => "failed",
-            Self::Expired => "expired",
-            Self::Unregistering => "unregistering",
-        }
-    }
-}
-
 /// A registration of ours.
 #[derive(Debug)]
 pub struct Registration {
@@ -88,6 +60,8 @@ pub struct Registration {
     failures: u32,
     /// The next REGISTER goes out then.
     due: Option<Instant>,
+    /// It goes out as soon as the present one is answered.
+    again: bool,
     pub(super) next_at: Option<Utc>,
     /// The registrar forgets us then.
     valid_until: Option<Instant>,
@@ -128,6 +102,7 @@ impl Registration {
             at_least: 0,
             failures: 0,
             due: Some(now),
+            again: false,
             next_at: None,
             valid_until: None,
             keep_alive_at: None,
@@ -140,10 +115,26 @@ impl Registration {
         }
     }
 
+    /// The time to the next REGISTER: none where the settings have changed while this one was on its way.
+    fn wait_or_again(&mut self, wait: Duration) -> Duration {
+        if std::mem::take(&mut self.again) { Duration::ZERO } else { wait }
+    }
+
     /// How it stands.
     #[must_use]
     pub fn status(&self) -> Status {
         self.status
+    }
+
+    /// Registers at once, with other credentials or by another way.
+    pub(super) fn begin_again(&mut self, now: Instant, credentials: Option<Credentials>) {
+        self.auth = credentials.map(LegAuth::new);
+        (self.elsewhere, self.failures) = (None, 0);
+        // A REGISTER must not overtake the one before (RFC 3261 §10.2).
+        self.again = self.tx.is_some() || self.waits;
+        if !self.again {
+            self.due = Some(now);
+        }
     }
 
     /// When something is due.
@@ -393,7 +384,7 @@ impl Gateway {
         r.granted = granted;
         r.registered_at = Some(now.utc);
         r.valid_until = Some(now.mono + Duration::from_secs(granted.into()));
-        r.due = Some(now.mono + wait);
+        r.due = Some(now.mono + r.wait_or_again(wait));
         r.next_at = Some(now.after(wait).utc);
         r.target = target;
         r.auth.iter_mut().for_each(|a| a.passed(target.map(|t| t.addr.ip()), response));
@@ -418,7 +409,7 @@ impl Gateway {
         let most = BACK_OFF.0.saturating_mul(1 << r.failures.min(10).saturating_sub(1)).min(BACK_OFF.1);
         let own = most * (50 + chance) / 100;
         let wait = wait.map_or(own, |s| Duration::from_secs(s.min(LONGEST_WAIT).into()).max(own));
-        r.due = Some(now.mono + wait);
+        r.due = Some(now.mono + r.wait_or_again(wait));
         r.next_at = Some(now.after(wait).utc);
         why.clone_into(&mut r.last_error);
         let was_active = r.valid_until.is_some();

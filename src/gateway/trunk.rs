@@ -80,6 +80,24 @@ impl Trunk {
         (!password.is_empty()).then_some(Credentials { username, password })
     }
 
+    /// It is being unregistered, and goes then.
+    pub(super) fn is_removing(&self) -> bool {
+        self.registration.as_ref().is_some_and(|r| r.removing)
+    }
+
+    /// True where `settings` are of the same account or peer.
+    pub(super) fn is_same_account(&self, settings: &Settings) -> bool {
+        match (&self.settings.kind, &settings.kind) {
+            (TrunkKind::Register(a), TrunkKind::Register(b)) => {
+                a.aor.is_same(&b.aor) && a.registrar.is_same(&b.registrar)
+            }
+            (TrunkKind::Peer(a), TrunkKind::Peer(b)) => a.is_same(b),
+            (TrunkKind::Register(_), TrunkKind::Peer(_)) | (TrunkKind::Peer(_), TrunkKind::Register(_)) => {
+                false
+            }
+        }
+    }
+
     fn deadline(&self) -> Option<Instant> {
         [self.look_up_at, self.registration.as_ref().and_then(|r| r.deadline())].into_iter().flatten().min()
     }
@@ -191,8 +209,7 @@ impl Gateway {
         if self.trunks.len() >= MAX_TRUNKS {
             return Err(GatewayError::Unavailable(format!("all {MAX_TRUNKS} trunks are in use")));
         }
-        let same = |t: &Trunk| is_same_account(t, &settings);
-        if let Some(t) = self.trunks.values().find(|t| same(t)) {
+        if let Some(t) = self.trunks.values().find(|t| t.is_same_account(&settings)) {
             return Err(GatewayError::Conflict(format!(
                 "trunk {} is the same account",
                 t.settings.fields.id
@@ -204,7 +221,7 @@ impl Gateway {
         self.trunks.get(&id).map(view).ok_or(GatewayError::NotFound("trunk not found"))
     }
 
-    fn insert_trunk(&mut self, now: Now, settings: Settings, from_file: bool) -> TrunkId {
+    pub(super) fn insert_trunk(&mut self, now: Now, settings: Settings, from_file: bool) -> TrunkId {
         self.next_trunk += 1;
         let id = TrunkId(self.next_trunk);
         let is_account = matches!(settings.kind, TrunkKind::Register(_));
@@ -254,28 +271,37 @@ impl Gateway {
             let what = format!("trunk {name} stands in the configuration file: remove it there");
             return Err(GatewayError::Conflict(what));
         }
-        match &mut trunk.registration {
-            Some(r) => r.removing = true,
-            None => {
-                self.trunks.remove(&id);
-            }
-        }
-        self.unregister(now, id);
+        self.discard_trunk(now, id);
         self.keep_trunks();
         self.drain(now);
         Ok(())
     }
 
+    /// Forgets a trunk, an account once it is unregistered.
+    pub(super) fn discard_trunk(&mut self, now: Now, id: TrunkId) {
+        match self.trunks.get_mut(&id).map(|t| &mut t.registration) {
+            Some(Some(r)) => r.removing = true,
+            Some(None) => {
+                self.trunks.remove(&id);
+            }
+            None => {}
+        }
+        self.unregister(now, id);
+    }
+
     /// Has the trunks that the API made written down.
     fn keep_trunks(&mut self) {
-        let ours = |t: &&Trunk| !t.from_file && !t.registration.as_ref().is_some_and(|r| r.removing);
+        let ours = |t: &&Trunk| !t.from_file && !t.is_removing();
         let kept: Vec<TrunkFields> =
             self.trunks.values().filter(ours).map(|t| t.settings.fields.clone()).collect();
         self.start_work(|_| Work::KeepTrunks(kept));
     }
 
     pub(super) fn trunk_named(&self, name: &str) -> Option<TrunkId> {
-        self.trunks.iter().find(|(_, t)| t.settings.fields.id == name).map(|(id, _)| *id)
+        let mut named = self.trunks.iter().filter(|(_, t)| t.settings.fields.id == name);
+        // One of the same name may be on its way out.
+        let last = named.next_back()?;
+        Some(*last.0)
     }
 
     pub(super) fn trunk_name(&self, id: Option<TrunkId>) -> Option<String> {
@@ -294,7 +320,8 @@ impl Gateway {
             }
             _ => !from.is_empty() && (a.aor.user() == from || a.aor.user() == plain),
         };
-        let found = self.trunks.iter().find(|(_, t)| t.account().is_some_and(is_aor));
+        let mut found = self.trunks.iter().filter(|(_, t)| t.account().is_some_and(is_aor));
+        let found = found.find(|(_, t)| !t.is_removing());
         if let Some((id, trunk)) = found {
             let aor = trunk.account().map(|a| &a.aor)?;
             return Some(Way {
@@ -425,16 +452,6 @@ impl Gateway {
         }
         all.extend(more);
         self.push_event(now, kind, None, None, all, None);
-    }
-}
-
-fn is_same_account(trunk: &Trunk, settings: &Settings) -> bool {
-    match (&trunk.settings.kind, &settings.kind) {
-        (TrunkKind::Register(a), TrunkKind::Register(b)) => {
-            a.aor.is_same(&b.aor) && a.registrar.is_same(&b.registrar)
-        }
-        (TrunkKind::Peer(a), TrunkKind::Peer(b)) => a.is_same(b),
-        (TrunkKind::Register(_), TrunkKind::Peer(_)) | (TrunkKind::Peer(_), TrunkKind::Register(_)) => false,
     }
 }
 

@@ -32,6 +32,12 @@ pub fn free(dir: &Path) -> Option<u64> {
     Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
+/// The same of one that may not be there yet: of the nearest directory above it that is.
+#[must_use]
+pub fn free_at(dir: &Path) -> Option<u64> {
+    dir.ancestors().find_map(|d| free(if d.as_os_str().is_empty() { Path::new(".") } else { d }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

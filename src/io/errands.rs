@@ -69,8 +69,9 @@ impl Shell {
     async fn locate(self: &Rc<Self>, id: WorkId, hop: &NextHop, lax: bool, whole: bool) {
         let located = {
             let _turn = self.look_ups.acquire().await;
+            let families = families(&self.settings().sip);
             // On the heap, and in one place only: debug builds copy futures that are moved.
-            Box::pin(locate(&self.dns, families(&self.config.sip), hop, whole)).await
+            Box::pin(locate(&self.dns, families, hop, whole)).await
         };
         let lead = |place| {
             let (target, forgotten) = self.connections.borrow_mut().lead_to(place, lax);

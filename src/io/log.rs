@@ -1,31 +1,115 @@
 //! Log lines for people and journald: one line a fact, `key=value`, to stderr.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io::Write;
 
+use async_channel::{Receiver, Sender};
 use log::kv::{Error, Key, Value, VisitSource};
-use log::{Level, LevelFilter, Record};
+use log::{Level, LevelFilter, Metadata, Record};
 
 use super::clock;
+use crate::base::time::Utc;
+
+/// Lines that are remembered.
+const MAX_REMEMBERED: usize = 32;
+/// Bytes of each that are.
+const MAX_LINE: usize = 512;
+
+/// A warning or an error of the log, for who asks what is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    /// When.
+    pub at: Utc,
+    /// `Warn` or `Error`.
+    pub level: Level,
+    /// The line, without time and level.
+    pub text: String,
+}
+
+/// The last warnings and errors.
+#[derive(Debug)]
+pub struct Faults {
+    news: Receiver<Remembered>,
+    last: RefCell<VecDeque<Remembered>>,
+}
+
+impl Faults {
+    /// The last ones, the latest first.
+    #[must_use]
+    pub fn latest(&self) -> Vec<Remembered> {
+        let mut last = self.last.borrow_mut();
+        while let Ok(news) = self.news.try_recv() {
+            if last.len() == MAX_REMEMBERED {
+                last.pop_front();
+            }
+            last.push_back(news);
+        }
+        last.iter().rev().cloned().collect()
+    }
+}
 
 /// Starts logging at `level`. Under journald (`JOURNAL_STREAM`) lines carry their priority and no time.
-pub fn start(level: LevelFilter) {
+pub fn start(level: LevelFilter) -> Faults {
     let journald = std::env::var_os("JOURNAL_STREAM").is_some();
     let mut builder = env_logger::Builder::new();
-    builder.filter_level(LevelFilter::Warn).filter_module("branchline", level);
+    // The level itself is that of the facade, which can change later.
+    builder.filter_level(LevelFilter::Warn).filter_module("branchline", LevelFilter::Trace);
     // What a decoder thinks of somebody's file is told by an event.
     builder.filter_module("symphonia", LevelFilter::Off);
     builder.format(move |out, record| writeln!(out, "{}", line(record, journald)));
+    let (told, news) = async_channel::bounded(MAX_REMEMBERED);
     // A second start changes nothing; tests start more than one gateway in a process.
-    let _started = builder.try_init();
+    let _started = log::set_boxed_logger(Box::new(Logger { out: builder.build(), told }));
+    set_level(level);
+    Faults { news, last: RefCell::default() }
+}
+
+/// Logs what is of `level` or more important from now on.
+pub fn set_level(level: LevelFilter) {
+    log::set_max_level(level);
+}
+
+/// Writes lines, and passes those on that tell of a fault.
+struct Logger {
+    out: env_logger::Logger,
+    told: Sender<Remembered>,
+}
+
+impl log::Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.out.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.out.matches(record) {
+            return;
+        }
+        self.out.log(record);
+        if record.level() <= Level::Warn {
+            let text = text(record).chars().take(MAX_LINE).collect();
+            // The oldest makes room. Without a gateway that asks for them nobody listens.
+            let _told =
+                self.told.force_send(Remembered { at: clock::now().utc, level: record.level(), text });
+        }
+    }
+
+    fn flush(&self) {
+        self.out.flush();
+    }
 }
 
 fn line(record: &Record<'_>, journald: bool) -> String {
-    let mut out = if journald {
+    let head = if journald {
         format!("<{}>", priority(record.level()))
     } else {
         format!("{} {:5} ", clock::now().utc.rfc3339(), record.level())
     };
-    out.push_str(&clean(&record.args().to_string()));
+    head + &text(record)
+}
+
+fn text(record: &Record<'_>) -> String {
+    let mut out = clean(&record.args().to_string());
     let mut fields = Fields(&mut out);
     // The visitor never fails.
     let _ok = record.key_values().visit(&mut fields);
@@ -62,6 +146,27 @@ fn priority(level: Level) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_faults_are_remembered() {
+        let (told, news) = async_channel::bounded(MAX_REMEMBERED);
+        let faults = Faults { news, last: RefCell::default() };
+        let out = env_logger::Builder::new().filter_level(LevelFilter::Trace).is_test(true).build();
+        let logger = Logger { out, told };
+        let say = |level, n: usize| {
+            let text = format!("fault {n}");
+            log::Log::log(&logger, &Record::builder().level(level).args(format_args!("{text}")).build());
+        };
+        say(Level::Info, 1);
+        (2..40).for_each(|n| say(Level::Warn, n));
+        say(Level::Error, 40);
+        let latest = faults.latest();
+        assert_eq!(
+            (latest.len(), latest[0].text.as_str(), latest[0].level),
+            (MAX_REMEMBERED, "fault 40", Level::Error)
+        );
+        assert_eq!(latest[MAX_REMEMBERED - 1].text, "fault 9");
+    }
 
     #[test]
     fn a_line_stays_a_line() {

@@ -20,7 +20,7 @@ const MAX_UPLOADED: usize = 10_000;
 impl Shell {
     /// Deletes recordings whose time is over, until the program ends.
     pub async fn run_retention(self: Rc<Self>) {
-        let (days, mb) = (self.config.recording.keep_days, self.config.recording.max_mb);
+        let (days, mb) = (self.settings().recording.keep_days, self.settings().recording.max_mb);
         timer::sleep(FIRST).await;
         let mut first = true;
         loop {

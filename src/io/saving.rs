@@ -22,7 +22,7 @@ const SETTLED: Duration = Duration::from_secs(3);
 impl Shell {
     /// Free space that recordings leave alone, bytes.
     pub(super) fn min_free(&self) -> u64 {
-        u64::from(self.config.recording.min_free_mb) << 20
+        u64::from(self.settings().recording.min_free_mb) << 20
     }
 
     /// Deletes tracks when the outbox knows what was made of them, and has had the time to bring it to the disk.
@@ -61,7 +61,7 @@ impl Shell {
     }
 
     async fn look_for_tracks(self: &Rc<Self>) {
-        let dir = self.config.recording_dir();
+        let dir = self.settings().recording_dir();
         for mix in FILES.run(move || left_in(&dir)).await.unwrap_or_default() {
             let ids = (base_name(&mix), base_name(&merged_file(&mix)));
             let rows = self.ask_outbox(move |store| (store.recording(&ids.0), store.recording(&ids.1))).await;

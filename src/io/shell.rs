@@ -19,6 +19,7 @@ use super::executor::Executor;
 use super::feeder::Feeder;
 use super::handshakes::Handshakes;
 use super::http_client::{HttpClient, Rules};
+use super::log::Faults;
 use super::mailroom::Mailroom;
 use super::media_thread::{Bell, MediaThread, Pulse};
 use super::outbox::Outbox;
@@ -34,6 +35,7 @@ use crate::base::rng::Rng;
 use crate::base::time::Now;
 use crate::config::{Config, TrunkFields};
 use crate::deliver::events::{Counts, EventQueues};
+use crate::gateway::reload::Changed;
 use crate::gateway::replies::{Handle, Reply};
 use crate::gateway::work::{WorkId, WorkResult};
 use crate::gateway::{Gateway, GatewayError};
@@ -57,13 +59,13 @@ const STANDSTILL: Duration = Duration::from_millis(1000);
 #[derive(Debug)]
 pub struct Shell {
     executor: Rc<Executor>,
-    pub(super) config: Rc<Config>,
+    config: RefCell<Rc<Config>>,
     gateway: RefCell<Gateway>,
     udp: Vec<Rc<Udp>>,
     pub(super) connections: RefCell<Connections>,
     /// Processor time that TLS handshakes have taken.
     pub(super) handshakes: RefCell<Handshakes>,
-    tls: Tls,
+    tls: RefCell<Tls>,
     pub(super) dns: Dns,
     pub(super) state: State,
     /// The trunks to be written down; whose turn it is, and what came of the last try.
@@ -87,6 +89,8 @@ pub struct Shell {
     pub(super) outbox: RefCell<Outbox>,
     pub(super) mailroom: RefCell<Mailroom>,
     pub(super) uploading: Uploading,
+    /// Warnings and errors of the log.
+    pub(super) faults: Faults,
     /// For the ids of the shell's own events.
     pub(super) rng: RefCell<Rng>,
     /// It is looked for tracks that could not be put together.
@@ -127,6 +131,8 @@ pub struct Parts {
     pub outbox: Outbox,
     /// The number of the next event.
     pub next_row: u64,
+    /// Warnings and errors of the log.
+    pub faults: Faults,
     /// Randomness of its own.
     pub rng: Rng,
 }
@@ -139,12 +145,12 @@ impl Shell {
         let dns = Dns::new(parts.config.dns.servers.clone(), parts.rng.fork());
         Self {
             dns,
-            tls: parts.tls,
+            tls: RefCell::new(parts.tls),
             state: parts.state,
             trunks: RefCell::default(),
             writing: smol::lock::Mutex::new(Ok(())),
             executor: parts.executor,
-            config: parts.config,
+            config: RefCell::new(parts.config),
             gateway: RefCell::new(parts.gateway),
             udp: parts.udp,
             connections: RefCell::default(),
@@ -162,6 +168,7 @@ impl Shell {
             fetching: RefCell::default(),
             uploading: Uploading::new(parts.rng.fork()),
             queues: RefCell::new(EventQueues::new(parts.rng.fork())),
+            faults: parts.faults,
             rng: RefCell::new(parts.rng),
             retrying: Cell::new(false),
             outbox: RefCell::new(parts.outbox),
@@ -263,10 +270,23 @@ impl Shell {
         &self.connections
     }
 
-    /// Certificates.
+    /// Certificates: those of the last reload.
     #[must_use]
-    pub fn tls(&self) -> &Tls {
-        &self.tls
+    pub fn tls(&self) -> Tls {
+        self.tls.borrow().clone()
+    }
+
+    /// Settings in force.
+    #[must_use]
+    pub fn settings(&self) -> Rc<Config> {
+        Rc::clone(&self.config.borrow())
+    }
+
+    /// Goes on with other settings and certificates; open connections keep the certificate that they were opened with.
+    pub fn reload(self: &Rc<Self>, config: Rc<Config>, tls: Tls) -> Changed {
+        *self.tls.borrow_mut() = tls;
+        *self.config.borrow_mut() = Rc::clone(&config);
+        self.call(|gateway, now| gateway.reload(now, config))
     }
 
     /// TLS handshakes that were refused, as their source had used up its processor time.
@@ -364,7 +384,7 @@ impl Shell {
                 timer::sleep(Duration::from_millis(20)).await;
             }
         };
-        let time = Duration::from_secs(self.config.sip.drain_s.into());
+        let time = Duration::from_secs(self.settings().sip.drain_s.into());
         if timer::within(time, empty).await.is_none() {
             log::info!(calls = self.look(|g| g.legs().len()); "calls that did not end in time are hung up");
         }

@@ -257,7 +257,7 @@ impl Shell {
 
     /// Waits until a recording is uploaded, no longer than the settings say; where it is then.
     pub async fn wait_for_upload(&self, id: &str) -> Option<String> {
-        let wait = Duration::from_secs(self.config.s3.wait_s.into());
+        let wait = Duration::from_secs(self.settings().s3.wait_s.into());
         let (tell, told) = async_channel::bounded(1);
         self.uploading.waiting.borrow_mut().push((id.to_owned(), tell));
         let uploaded = async {
@@ -289,15 +289,15 @@ impl Shell {
         self.uploading.queues.borrow().view(place)
     }
 
+    /// Recordings in memory that wait for their upload.
+    #[must_use]
+    pub fn uploads_in_memory(&self) -> usize {
+        self.uploading.queues.borrow().in_memory().1
+    }
+
     /// Counters of uploads.
     #[must_use]
     pub fn upload_counts(&self) -> Counts {
         self.uploading.queues.borrow().counts()
-    }
-
-    /// Settings.
-    #[must_use]
-    pub fn settings(&self) -> &crate::config::Config {
-        &self.config
     }
 }

@@ -135,6 +135,11 @@ impl Gateway {
         Self::start_with_file(env!("CARGO_BIN_EXE_branchline"), text, env)
     }
 
+    /// The same with a configuration file that stays, so that the gateway can read it again.
+    pub fn start_on_file(file: &std::path::Path, env: &[(&str, &str)]) -> Self {
+        Self::start_binary(env!("CARGO_BIN_EXE_branchline"), &["--config", file.to_str().unwrap()], env)
+    }
+
     fn start_with_file(path: &str, text: &str, env: &[(&str, &str)]) -> Self {
         Self::start_with(path, &[], text, env)
     }

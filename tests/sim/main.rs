@@ -38,6 +38,7 @@ mod phone;
 mod prack;
 mod register;
 mod reinvite;
+mod reload;
 mod session;
 mod shares;
 mod sources;

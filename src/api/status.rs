@@ -1,0 +1,142 @@
+//! `GET /v1/status`: what the gateway is doing and what is wrong with it, for the person who looks after it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::dispatch::App;
+use super::error::ApiError;
+use super::reply::Reply;
+use crate::io::disk;
+use crate::io::process::Process;
+use crate::io::workers::FILES;
+
+/// Reply of `GET /v1/status`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "GatewayStatus")]
+pub struct StatusView {
+    /// `ok`; `stopping`: new calls are refused; `stalled`: the media thread stands still; `damaged`: files of the state
+    /// directory could not be read.
+    pub state: String,
+    /// Version of the program.
+    pub version: String,
+    /// Whole seconds since the start.
+    pub uptime_s: u64,
+    /// Board profile in force.
+    pub board: String,
+    /// Legs that have not ended.
+    pub legs: u32,
+    /// Rooms.
+    pub rooms: u32,
+    /// Trunks.
+    pub trunks: Vec<TrunkState>,
+    /// Contacts of phones that are registered.
+    pub phones: usize,
+    /// Events that wait for their target.
+    pub events_waiting: u64,
+    /// Targets of events that have failed last time.
+    pub webhooks_failing: usize,
+    /// Recordings that wait for their upload, as far as they are in memory.
+    pub uploads_waiting: u64,
+    /// The disk of the recordings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<Disk>,
+    /// Resident memory, bytes.
+    pub memory_bytes: u64,
+    /// Media ticks that began more than 5 ms late, and those that were left out after a standstill.
+    pub ticks_late: u64,
+    /// Ticks left out after a standstill.
+    pub ticks_skipped: u64,
+    /// The last warnings and errors of the log, the latest first, 32 at most.
+    pub faults: Vec<FaultView>,
+}
+
+/// A trunk in short.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct TrunkState {
+    /// Its name.
+    pub id: String,
+    /// As `GET /v1/sip/trunks` shows it.
+    pub status: String,
+    /// Why it is not active.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub last_error: String,
+}
+
+/// A disk.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Disk {
+    /// Directory of the recordings.
+    pub path: String,
+    /// Bytes that are free.
+    pub free_bytes: u64,
+    /// Bytes that have to stay free for a recording to begin.
+    pub reserved_bytes: u64,
+}
+
+/// A line of the log.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct FaultView {
+    /// When (RFC 3339).
+    pub at: String,
+    /// `warn` or `error`.
+    pub level: String,
+    /// What it says.
+    pub text: String,
+}
+
+/// `GET /v1/status`.
+///
+/// # Errors
+/// No thread can ask the disk (503).
+pub async fn status(app: &App) -> Result<Reply, ApiError> {
+    let shell = &app.shell;
+    let (summary, config) = (shell.summary(), app.config());
+    let dir = config.recording_dir();
+    // A disk that hangs holds up this reply and no call.
+    let free = FILES
+        .run(move || disk::free_at(&dir))
+        .await
+        .map_err(|e| ApiError::Unavailable(format!("the disk cannot be asked now: {e}")))?;
+    let disk = free.map(|free_bytes| Disk {
+        path: config.recording_dir().display().to_string(),
+        free_bytes,
+        reserved_bytes: u64::from(config.recording.min_free_mb) << 20,
+    });
+    let trunks = shell.look(crate::gateway::Gateway::trunks).into_iter().map(|t| TrunkState {
+        id: t.id,
+        status: t.status.to_owned(),
+        last_error: t.last_error,
+    });
+    let faults = shell.faults().into_iter().map(|f| FaultView {
+        at: f.at.rfc3339(),
+        level: f.level.as_str().to_ascii_lowercase(),
+        text: f.text,
+    });
+    let state = match (summary.stopping, shell.standing_still(), shell.is_damaged()) {
+        (true, _, _) => "stopping",
+        (false, Some(_), _) => "stalled",
+        (false, None, true) => "damaged",
+        (false, None, false) => "ok",
+    };
+    let pulse = shell.pulse();
+    let count = |n: &std::sync::atomic::AtomicU64| n.load(std::sync::atomic::Ordering::Relaxed);
+    let body = StatusView {
+        state: state.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_s: shell.uptime().as_secs(),
+        board: config.board.clone(),
+        legs: summary.legs,
+        rooms: summary.rooms,
+        trunks: trunks.collect(),
+        phones: summary.phones,
+        events_waiting: summary.events,
+        webhooks_failing: shell.webhooks().iter().filter(|t| t.failures > 0).count(),
+        uploads_waiting: summary.uploads,
+        disk,
+        memory_bytes: Process::read().resident,
+        ticks_late: count(&pulse.late),
+        ticks_skipped: count(&pulse.skipped),
+        faults: faults.collect(),
+    };
+    Ok(Reply::object(200, &app.instance_id, body))
+}

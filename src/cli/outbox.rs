@@ -1,0 +1,54 @@
+//! `branchline outbox list` and `drop`: what waits to be delivered, while the gateway does not run.
+
+use clap::ArgMatches;
+
+use super::say;
+use crate::base::time::Utc;
+use crate::config::Config;
+use crate::deliver::events::shown_url;
+use crate::io::outbox_fault;
+use crate::io::outbox_rows::Op;
+use crate::io::outbox_store::{self, Store};
+use crate::io::state::State;
+
+/// Carries the command out.
+pub(super) fn run(config: &Config, of: &ArgMatches) -> Result<(), String> {
+    if !config.state_dir.join(outbox_store::FILE).exists() {
+        return Err(format!("{}: no gateway has run with this state directory", config.state_dir.display()));
+    }
+    let _lock = State::open(&config.state_dir).map_err(|e| format!("{}: {e}", config.state_dir.display()))?;
+    let mut store = Store::open_as_is(&config.state_dir)?;
+    let fail = |e: outbox_fault::Fault| format!("the outbox: {e}");
+    let waiting = store.events().map_err(fail)?;
+    match of.subcommand() {
+        Some(("drop", of)) => {
+            let which = of.get_one::<String>("number").map_or("all", String::as_str);
+            if which == "all" {
+                return drop_events(&mut store, waiting.iter().map(|w| w.row).collect());
+            }
+            let row = which.parse().map_err(|_| format!("{which} is no number of an event"))?;
+            if !waiting.iter().any(|w| w.row == row) {
+                return Err(format!("no event {row} waits; `branchline outbox list` shows those that do"));
+            }
+            drop_events(&mut store, vec![row])
+        }
+        _ => {
+            for w in &waiting {
+                // Bodies may hold digits and numbers: only what kind of event it is.
+                let body: serde_json::Value = serde_json::from_slice(&w.body).unwrap_or_default();
+                let text = |key: &str| body.get(key).and_then(serde_json::Value::as_str).unwrap_or("-");
+                let (kind, leg) = (text("type"), text("leg_id"));
+                let at = Utc::from_millis(w.at_ms).rfc3339();
+                say(&format!("{}\t{at}\t{kind}\t{leg}\t{}\t{}", w.row, w.event_id, shown_url(&w.url)));
+            }
+            Ok(())
+        }
+    }
+}
+
+fn drop_events(store: &mut Store, rows: Vec<u64>) -> Result<(), String> {
+    let ops: Vec<Op> = rows.into_iter().map(Op::Done).collect();
+    store.apply(&ops).map_err(|e| format!("the outbox: {e}"))?;
+    say(&format!("{} dropped", ops.len()));
+    Ok(())
+}

@@ -1,0 +1,294 @@
+//! The gateway as a service: state, threads, sockets, and its life from the first line of the log to the last.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::configuration::{Files, Loaded};
+use crate::api::clients::Clients;
+use crate::api::dispatch::App;
+use crate::api::server;
+use crate::base::rng::Rng;
+use crate::config::Config;
+use crate::deliver::events::Destination;
+use crate::gateway::Gateway;
+use crate::gateway::event::Event;
+use crate::hook;
+use crate::io::clock;
+use crate::io::feeder::Feeder;
+use crate::io::fetch::Sounds;
+use crate::io::http_client::Rules;
+use crate::io::log::Faults;
+use crate::io::media_thread::MediaThread;
+use crate::io::outbox::{Limits as OutboxLimits, MAX_IN_MEMORY, News, Outbox};
+use crate::io::outbox_fault;
+use crate::io::outbox_judge::Known;
+use crate::io::outbox_rows::RecordingRow;
+use crate::io::outbox_store::Store;
+use crate::io::recorder::Recorder;
+use crate::io::recovery::recover;
+use crate::io::rtp_ports::PortPool;
+use crate::io::sd_notify::ServiceManager;
+use crate::io::shell::{Parts, Shell};
+use crate::io::signals::{Asked, Listening};
+use crate::io::{
+    executor::Executor, free_memory, log as logging, process, signals, sip, sip_stream, state::State,
+    tcp::Listener, tls::Tls, workers,
+};
+use crate::sip::locals::Locals;
+use crate::sip::target::Transport;
+use crate::upload;
+
+/// Directory of sounds that were fetched, in the state directory.
+const SOUNDS: &str = "sounds";
+
+/// Begins to log, and says what of the configuration deserves a warning.
+fn prepare(loaded: &mut Loaded) -> Result<Faults, String> {
+    let faults = logging::start(loaded.config.log.level);
+    warn(loaded, process::raise_descriptor_limit())?;
+    Ok(faults)
+}
+
+fn warn(loaded: &mut Loaded, descriptors: u64) -> Result<(), String> {
+    if let Some(file) = &loaded.exposed {
+        log::warn!(file:% = file.display(); "secrets stand in a file that others on this machine can read");
+    }
+    if let Some(warning) = loaded.config.fit_descriptors(descriptors)? {
+        log::warn!("{warning}");
+    }
+    for warning in loaded.config.warnings() {
+        log::warn!("{warning}");
+    }
+    Ok(())
+}
+
+/// Opens the state directory, and names the gateway as it does.
+fn open_state(config: &mut Config, rng: &mut Rng) -> std::io::Result<State> {
+    let state = State::open(&config.state_dir)?;
+    if config.instance_id.is_empty() {
+        config.instance_id = state.instance_id(rng)?;
+    }
+    // What a crash left behind would lead to ports of the past.
+    state.remove("listen.json");
+    state.expect_directories(&[&state.path(SOUNDS), &config.recording_dir()]);
+    Ok(state)
+}
+
+/// Runs the gateway until a signal stops it.
+///
+/// # Errors
+/// What keeps it from starting.
+pub fn run(mut loaded: Loaded, files: &Files) -> Result<(), String> {
+    let faults = prepare(&mut loaded)?;
+    let mut config = loaded.config;
+    let mut rng = Rng::from_os().ok_or("the operating system gives no random numbers")?;
+    let dir = config.state_dir.display().to_string();
+    let state = open_state(&mut config, &mut rng).map_err(|e| format!("state_dir {dir}: {e}"))?;
+    workers::start().map_err(|e| format!("threads: {e}"))?;
+    let executor = Rc::new(Executor::default());
+    let manager = Rc::new(ServiceManager::from_env());
+    let mut signals = signals::listen().map_err(|e| format!("signals: {e}"))?;
+    let http =
+        Listener::bind(config.http.listen).map_err(|e| format!("http.listen {}: {e}", config.http.listen))?;
+    let http_at = http.local_addr().map_err(|e| format!("http.listen: {e}"))?;
+    let sip = sip::bind(&config.sip)?;
+    let sip_at = sip.bound;
+    let config = Rc::new(config);
+    let tls = Tls::new(&config.sip.tls)?;
+    let families = families(&config, &sip);
+    let (media, bell) = MediaThread::start(&config).map_err(|e| format!("media thread: {e}"))?;
+    let (notes, recorder_news) = async_channel::bounded(8192);
+    let kept_outbox = KeptOutbox::open(&config, &state)?;
+    let kept = state.trunks();
+    let prompts = Some(config.prompts.dir.as_str()).filter(|d| !d.is_empty()).map(PathBuf::from);
+    let parts = Parts {
+        state: state.clone(),
+        executor: Rc::clone(&executor),
+        gateway: Gateway::new(Rc::clone(&config), sip.locals, rng.fork()),
+        udp: sip.udp.clone(),
+        tls,
+        media,
+        ports: PortPool::new(families, &config.rtp),
+        recorder: Recorder::start(notes, u64::from(config.recording.min_free_mb) << 20)
+            .map_err(|e| format!("recorder thread: {e}"))?,
+        feeder: feeder(&config, &state, prompts).map_err(|e| format!("state_dir {dir}: {e}"))?,
+        outbox: kept_outbox.outbox,
+        next_row: kept_outbox.next_row,
+        config: Rc::clone(&config),
+        faults,
+        rng,
+    };
+    let shell = Rc::new(Shell::new(parts));
+    shell.stock_ports();
+    shell.call(|gateway, now| gateway.restore_trunks(now, kept));
+    executor.spawn(Rc::clone(&shell).run_outbox(kept_outbox.news));
+    shell.restore_targets(&kept_outbox.waiting);
+    shell.tell_late(&kept_outbox.untold);
+    executor.spawn(Rc::clone(&shell).run_media(bell));
+    executor.spawn(Rc::clone(&shell).run_recorder(recorder_news));
+    executor.spawn(hook::run(Rc::clone(&shell), Rules::new(&config)));
+    mind_recordings(&executor, &shell, kept_outbox.tracks);
+    for udp in sip.udp {
+        executor.spawn(udp.run(Rc::clone(&shell)));
+    }
+    let streams = sip.tcp.into_iter().map(|l| (l, Transport::Tcp));
+    for (listener, transport) in streams.chain(sip.tls.into_iter().map(|l| (l, Transport::Tls))) {
+        executor.spawn(sip_stream::run(Rc::clone(&shell), listener, transport));
+    }
+    executor.spawn(Rc::clone(&shell).run_timers());
+    executor.spawn(free_memory::run());
+    let instance_id: Rc<str> = Rc::from(config.instance_id.as_str());
+    let app = Rc::new(App {
+        instance_id: Rc::clone(&instance_id),
+        shell: Rc::clone(&shell),
+        clients: Clients::default(),
+    });
+    executor.spawn(server::run(Rc::clone(&executor), app, http));
+    tell_ports(&state, http_at, &sip.locals, sip_at).map_err(|e| format!("state_dir {dir}: {e}"))?;
+    log::info!(version = env!("CARGO_PKG_VERSION"), instance_id = &*instance_id, http:% = http_at, sip:% = sip_at; "ready");
+    manager.status(&shell.status_line());
+    manager.ready();
+    executor.spawn(Rc::clone(&manager).watch(Rc::clone(&shell)));
+    executor.block_on(live(&shell, &manager, &mut signals, files));
+    state.remove("listen.json");
+    Ok(())
+}
+
+/// Waits for signals, and carries out what they ask for.
+async fn live(shell: &Rc<Shell>, manager: &ServiceManager, signals: &mut Listening, files: &Files) {
+    let signal = loop {
+        match signals.next().await {
+            Asked::Reload => reload(shell, manager, files),
+            Asked::Stop(signal) => break signal,
+        }
+    };
+    log::info!(signal = signal; "stopping");
+    manager.stopping(Duration::from_secs(shell.settings().sip.drain_s.into()));
+    let again = async {
+        let signal = signals.stop().await;
+        log::info!(signal = signal; "stopping at once");
+    };
+    smol::future::or(shell.drain(), again).await;
+    shell.stop().await;
+}
+
+/// Reads the configuration again and takes over what can change while calls run. What is wrong with it is said, and nothing
+/// changes then.
+fn reload(shell: &Rc<Shell>, manager: &ServiceManager, files: &Files) {
+    manager.reloading();
+    match read_again(shell, files) {
+        Ok((config, tls, left)) => {
+            logging::set_level(config.log.level);
+            let changed = shell.reload(Rc::new(config), tls);
+            log::info!(
+                trunks_added = changed.trunks_added, trunks_changed = changed.trunks_changed,
+                trunks_removed = changed.trunks_removed, users_changed = changed.users_changed,
+                users_removed = changed.users_removed; "the configuration was read again"
+            );
+            if !left.is_empty() {
+                log::warn!(settings = left.join(", "); "settings that differ in the file take effect with a restart");
+            }
+        }
+        Err(faults) => {
+            for fault in faults.lines() {
+                log::error!(fault = fault; "the configuration is not taken over");
+            }
+        }
+    }
+    manager.ready();
+}
+
+fn read_again(shell: &Shell, files: &Files) -> Result<(Config, Tls, Vec<&'static str>), String> {
+    let running = shell.settings();
+    let mut loaded = files.load()?;
+    if loaded.config.instance_id.is_empty() {
+        loaded.config.instance_id.clone_from(&running.instance_id);
+    }
+    warn(&mut loaded, process::raise_descriptor_limit())?;
+    let reloaded = running.reloaded(&loaded.config).map_err(|faults| faults.join("\n"))?;
+    let tls = Tls::new(&reloaded.config.sip.tls)?;
+    Ok((reloaded.config, tls, reloaded.left))
+}
+
+/// Writes `listen.json`: the ports that are listened on, for programs of this machine. Without it the log has them.
+fn tell_ports(state: &State, http: SocketAddr, sip: &Locals, bound: SocketAddr) -> std::io::Result<()> {
+    let tls_port = sip.tls_port.map_or(String::new(), |p| format!(",\"sip_tls_port\":{p}"));
+    let listen = format!("{{\"http\":\"{http}\",\"sip\":\"{bound}\"{tls_port}}}\n");
+    match state.replace("listen.json", listen.as_bytes()) {
+        Err(e) if state.cannot_keep(&e) => log::error!(error:% = e; "listen.json cannot be written"),
+        done => done?,
+    }
+    Ok(())
+}
+
+/// What is done with recordings that are over: saved after a crash, uploaded, deleted in time.
+fn mind_recordings(executor: &Executor, shell: &Rc<Shell>, cut: Vec<RecordingRow>) {
+    executor.spawn(Rc::clone(shell).save_tracks(cut));
+    executor.spawn(Rc::clone(shell).run_retention());
+    executor.spawn(Rc::clone(shell).restore_uploads());
+    executor.spawn(upload::run(Rc::clone(shell), Rules::new(&shell.settings())));
+}
+
+/// What earlier lives left in the outbox, and the outbox at work.
+struct KeptOutbox {
+    outbox: Outbox,
+    news: async_channel::Receiver<News>,
+    next_row: u64,
+    waiting: Vec<(Destination, u64)>,
+    tracks: Vec<RecordingRow>,
+    untold: Vec<Event>,
+}
+
+impl KeptOutbox {
+    fn open(config: &Config, state: &State) -> Result<Self, String> {
+        let now = clock::now();
+        let read = |store: &mut Store| {
+            let found = recover(store, config, now.utc)?;
+            Ok::<_, outbox_fault::Fault>((found, store.next_row()?, store.targets()?))
+        };
+        let (url, secret) = (config.webhook.url.clone(), config.webhook.secret.reveal().to_owned());
+        let known = Known {
+            damage: state.damage().clone(),
+            recordings: config.recording_dir(),
+            webhook: Some((url, secret)).filter(|(url, _)| !url.is_empty()),
+        };
+        let mut store = Store::open(&config.state_dir, known)?;
+        let (found, next_row, waiting) = match read(&mut store) {
+            Ok(all) => all,
+            Err(e) => {
+                // It could be opened, but not read.
+                store.renew(e)?;
+                read(&mut store).map_err(|e| format!("the outbox: {e}"))?
+            }
+        };
+        if found.legs + found.recordings > 0 {
+            log::warn!(legs = found.legs, recordings = found.recordings; "the last run was cut: what it left is told of");
+        }
+        let (told, news) = async_channel::bounded(1024);
+        let room = u64::from(config.outbox.max_mb) << 20;
+        let limits = OutboxLimits {
+            budget: if store.is_in_memory() { room.min(MAX_IN_MEMORY) } else { room },
+            age: Duration::from_secs(u64::from(config.outbox.keep_h) * 3600),
+        };
+        let outbox = Outbox::start(store, limits, told, now).map_err(|e| format!("outbox thread: {e}"))?;
+        Ok(Self { outbox, news, next_row, waiting, tracks: found.tracks, untold: found.untold })
+    }
+}
+
+fn feeder(config: &Config, state: &State, prompts: Option<PathBuf>) -> std::io::Result<Feeder> {
+    let min_free = u64::from(config.recording.min_free_mb) << 20;
+    Feeder::start(Sounds::open(state.path(SOUNDS), prompts, 2 * min_free)?)
+}
+
+/// Addresses for media: what is bound, and what is given as ours.
+fn families(config: &Config, sip: &sip::Sockets) -> Vec<(IpAddr, IpAddr)> {
+    let bound = config.sip.listen_ip.unwrap_or(config.sip.bind_ip);
+    let ours = [sip.locals.v4, sip.locals.v6].into_iter().flatten();
+    let mut out = Vec::new();
+    for address in ours.map(|a| a.ip()) {
+        let first = address.is_ipv4() == bound.is_ipv4();
+        out.push((if first { bound } else { config.sip.bind_ip6.unwrap_or(bound) }, address));
+    }
+    out
+}

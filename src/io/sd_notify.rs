@@ -1,0 +1,137 @@
+//! What systemd is told (sd_notify(3)): that the gateway is ready, reloads or stops, what it is doing, and that it is alive.
+//!
+//! One datagram a message. The socket does not block: a service manager that is busy holds up no call.
+
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::shell::Shell;
+use super::timer;
+use crate::gateway::Gateway;
+
+/// How often the status is looked at where no watchdog waits for a sign of life.
+const STATUS: Duration = Duration::from_secs(5);
+/// What stopping takes beside the time that calls have to end.
+const GOODBYE: Duration = Duration::from_secs(20);
+
+/// The service manager, if there is one that listens.
+#[derive(Debug)]
+pub struct ServiceManager {
+    socket: Option<(UnixDatagram, SocketAddr)>,
+    /// Time without a sign of life after which the service is ended.
+    watchdog: Option<Duration>,
+}
+
+impl ServiceManager {
+    /// As the environment says (`NOTIFY_SOCKET`, `WATCHDOG_USEC`, `WATCHDOG_PID`).
+    #[must_use]
+    pub fn from_env() -> Self {
+        let var = |name: &str| std::env::var(name).ok();
+        let number = |name: &str| var(name).and_then(|v| v.parse::<u64>().ok());
+        // Of another process, should this one have been started by it.
+        let ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+        let watchdog = number("WATCHDOG_USEC").filter(|us| ours && *us > 0).map(Duration::from_micros);
+        Self { socket: var("NOTIFY_SOCKET").and_then(|at| open(&at)), watchdog }
+    }
+
+    /// Sockets are bound and the configuration is applied.
+    pub fn ready(&self) {
+        self.send("READY=1");
+    }
+
+    /// The configuration is read again; [`Self::ready`] ends it.
+    pub fn reloading(&self) {
+        let t = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let us = i128::from(t.tv_sec) * 1_000_000 + i128::from(t.tv_nsec) / 1000;
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={us}"));
+    }
+
+    /// The gateway stops, once the calls that run have had `drain` to end.
+    pub fn stopping(&self, drain: Duration) {
+        let us = (drain + GOODBYE).as_micros();
+        self.send(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={us}"));
+    }
+
+    /// What it is doing, in one line.
+    pub fn status(&self, text: &str) {
+        self.send(&format!("STATUS={}", text.replace('\n', " ")));
+    }
+
+    /// Sends signs of life as long as both the control thread and the media thread go on, and the status when it changes.
+    pub async fn watch(self: Rc<Self>, shell: Rc<Shell>) {
+        if self.socket.is_none() {
+            return;
+        }
+        // Four times in the time that there is: one that comes late is no reason to end calls.
+        let every = self.watchdog.map_or(STATUS, |w| (w / 4).min(STATUS));
+        let pulse = shell.pulse();
+        let (mut ticks, mut said) = (pulse.ticks.load(Ordering::Acquire), String::new());
+        loop {
+            timer::sleep(every).await;
+            // This task has its turn only while the control thread goes on.
+            shell.call(Gateway::handle_timeout);
+            let now = pulse.ticks.load(Ordering::Acquire);
+            if now != std::mem::replace(&mut ticks, now) && self.watchdog.is_some() {
+                self.send("WATCHDOG=1");
+            }
+            let status = shell.status_line();
+            if status != said {
+                self.status(&status);
+                said = status;
+            }
+        }
+    }
+
+    fn send(&self, message: &str) {
+        if let Some((socket, to)) = &self.socket
+            && let Err(e) = socket.send_to_addr(message.as_bytes(), to)
+        {
+            log::debug!(error:% = e; "the service manager does not listen");
+        }
+    }
+}
+
+fn open(at: &str) -> Option<(UnixDatagram, SocketAddr)> {
+    let address = match at.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(at),
+    };
+    let opened = address.and_then(|address| {
+        let socket = UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?;
+        Ok((socket, address))
+    });
+    opened.inspect_err(|e| log::warn!(error:% = e; "NOTIFY_SOCKET cannot be used")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_go_to_the_socket_of_either_kind() {
+        let name = format!("branchline-notify-{}", std::process::id());
+        let path = std::env::temp_dir().join(&name);
+        let by_path = UnixDatagram::bind(&path).unwrap();
+        let by_name =
+            UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name.as_bytes()).unwrap()).unwrap();
+        for (listens, at) in [(by_path, path.to_str().unwrap().to_owned()), (by_name, format!("@{name}"))] {
+            let manager = ServiceManager { socket: open(&at), watchdog: None };
+            manager.status("two\nlines");
+            manager.stopping(Duration::from_secs(30));
+            let mut bytes = [0; 128];
+            let mut next = || {
+                let n = listens.recv(&mut bytes).unwrap();
+                String::from_utf8(bytes[..n].to_vec()).unwrap()
+            };
+            assert_eq!(next(), "STATUS=two lines");
+            assert_eq!(next(), "STOPPING=1\nEXTEND_TIMEOUT_USEC=50000000");
+        }
+        std::fs::remove_file(path).unwrap();
+        // Nobody listens any more: nothing happens.
+        ServiceManager { socket: open("/nowhere"), watchdog: None }.ready();
+    }
+}

@@ -1,0 +1,93 @@
+//! What the gateway is doing, in few numbers: for the service manager and the operator.
+
+use super::log::Remembered;
+use super::shell::Shell;
+use crate::gateway::Gateway;
+
+/// The numbers of a moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Legs that have not ended.
+    pub legs: u32,
+    /// Rooms.
+    pub rooms: u32,
+    /// Trunks, and those of them that are active.
+    pub trunks: (usize, usize),
+    /// Contacts of phones that are registered.
+    pub phones: usize,
+    /// Events that wait for their target.
+    pub events: u64,
+    /// Recordings that wait for their upload, as far as they are in memory.
+    pub uploads: u64,
+    /// New calls are refused, as the gateway stops.
+    pub stopping: bool,
+}
+
+impl Shell {
+    /// The numbers of this moment.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        let trunks = self.look(Gateway::trunks);
+        let active = trunks.iter().filter(|t| t.status == "active").count();
+        let numbers = self.look(Gateway::numbers);
+        Summary {
+            legs: numbers.legs,
+            rooms: numbers.rooms,
+            trunks: (trunks.len(), active),
+            phones: self.look(|g| g.registrations().len()),
+            events: self.event_counts().waiting,
+            uploads: self.uploads_in_memory() as u64,
+            stopping: self.look(Gateway::is_stopping),
+        }
+    }
+
+    /// The same in one line.
+    #[must_use]
+    pub fn status_line(&self) -> String {
+        self.summary().line()
+    }
+
+    /// The last warnings and errors of the log, the latest first.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Remembered> {
+        self.faults.latest()
+    }
+}
+
+impl Summary {
+    fn line(&self) -> String {
+        let many = |n: u64, one: &str| if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") };
+        let mut out = vec![many(self.legs.into(), "leg"), many(self.rooms.into(), "room")];
+        let (trunks, active) = self.trunks;
+        if trunks > 0 {
+            out.push(format!("{active} of {} active", many(trunks as u64, "trunk")));
+        }
+        out.push(many(self.phones as u64, "phone"));
+        if self.events > 0 {
+            out.push(format!("{} waiting", many(self.events, "event")));
+        }
+        if self.uploads > 0 {
+            out.push(format!("{} waiting", many(self.uploads, "upload")));
+        }
+        if self.stopping {
+            out.insert(0, "stopping".to_owned());
+        }
+        out.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_there_is() {
+        assert_eq!(Summary::default().line(), "0 legs, 0 rooms, 0 phones");
+        let busy =
+            Summary { legs: 1, rooms: 2, trunks: (2, 1), phones: 14, events: 3, uploads: 1, stopping: true };
+        assert_eq!(
+            busy.line(),
+            "stopping, 1 leg, 2 rooms, 1 of 2 trunks active, 14 phones, 3 events waiting, 1 upload waiting"
+        );
+    }
+}
