@@ -8,8 +8,8 @@ cd "$(dirname "$0")/.."
 packages="gcc libc6-dev make cmake curl"
 programs="cc make cmake curl"
 if [ "${1:-run}" = test ]; then
-    packages="$packages sip-tester linphone-cli python3 python3-venv python3-dev openssl dnsmasq-base kamailio rtpengine-daemon iproute2 iptables sipvicious ffmpeg sox espeak-ng multimon-ng asterisk-core-sounds-en-wav asterisk-core-sounds-es-wav asterisk-core-sounds-fr-wav asterisk-core-sounds-it-wav asterisk-core-sounds-ru-wav asterisk-moh-opsound-wav"
-    programs="$programs sipp linphonec python3 python3-config openssl dnsmasq kamailio rtpengine ip iptables svmap ffmpeg sox espeak-ng multimon-ng"
+    packages="$packages sip-tester linphone-cli python3 python3-venv python3-dev python3-seccomp systemd openssl dnsmasq-base kamailio rtpengine-daemon iproute2 iptables sipvicious ffmpeg sox espeak-ng multimon-ng asterisk-core-sounds-en-wav asterisk-core-sounds-es-wav asterisk-core-sounds-fr-wav asterisk-core-sounds-it-wav asterisk-core-sounds-ru-wav asterisk-moh-opsound-wav"
+    programs="$programs sipp linphonec python3 python3-config systemd-analyze openssl dnsmasq kamailio rtpengine ip iptables svmap ffmpeg sox espeak-ng multimon-ng"
 fi
 if [ "${1:-run}" = bench ]; then
     packages="$packages strace"
@@ -22,6 +22,9 @@ if [ "${1:-run}" = test ]; then
     for sounds in sounds/en_US_f_Allison sounds/es_MX_f_Allison sounds/fr_CA_f_June sounds/it_IT_m_Carlo sounds/ru_RU_f_IvrvoiceRU moh; do
         [ -d "/usr/share/asterisk/$sounds" ] || { missing=yes; echo "missing: $sounds"; }
     done
+fi
+if [ "${1:-run}" = test ]; then
+    /usr/bin/python3 -c 'import seccomp' 2>/dev/null || { missing=yes; echo "missing: python3-seccomp"; }
 fi
 for program in $programs; do
     command -v "$program" >/dev/null 2>&1 || { missing=yes; echo "missing: $program"; }

@@ -52,7 +52,7 @@ pub struct Found {
 /// The outbox cannot be read.
 pub fn recover(store: &mut Store, config: &Config, now: Utc) -> Result<Found, Fault> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let same_boot = store.value(BOOT)?.is_none_or(|b| b == boot);
+    let same_boot = store.value(BOOT)?.is_none_or(|b| is_same_boot(&b, &boot));
     let alive_ms = store.value(ALIVE)?.and_then(|v| v.parse().ok()).unwrap_or(0);
     let legs = store.legs()?;
     let recordings = store.recordings(Some("recording"), MAX_RECORDINGS)?;
@@ -83,6 +83,12 @@ pub fn recover(store: &mut Store, config: &Config, now: Utc) -> Result<Found, Fa
         done => done?,
     }
     Ok(found)
+}
+
+/// True where the outbox was last written in this boot of the machine. A service that may not see the name of its boot
+/// (`ProcSubset=pid`) takes each start for one after a power cut: numbers jump, and none is used twice.
+fn is_same_boot(noted: &str, this: &str) -> bool {
+    !this.is_empty() && noted == this
 }
 
 /// What the outbox is told of these events, the first of which has the number `row`.
@@ -221,6 +227,12 @@ fn disconnected(leg: &mut LegRow, alive_ms: u64, now: Utc) -> Event {
 mod tests {
     use super::*;
     use crate::io::outbox_judge::Known;
+
+    #[test]
+    fn a_boot_without_a_name_is_another_one() {
+        assert!(is_same_boot("a", "a") && !is_same_boot("a", "b"));
+        assert!(!is_same_boot("", "") && !is_same_boot("", "a") && !is_same_boot("a", ""));
+    }
 
     #[test]
     fn terminal_events_that_the_disk_does_not_take_keep_their_ids_over_reboots() {

@@ -135,6 +135,14 @@ impl Gateway {
         Self::start_with_file(env!("CARGO_BIN_EXE_branchline"), text, env)
     }
 
+    /// The release build under the restrictions of the packaged unit: a system call that its filter lacks ends it.
+    /// `CONFINED=1` starts all gateways of tests so.
+    pub fn start_release_confined(state: &std::path::Path, env: &[(&str, &str)]) -> Self {
+        let env = [env, &[("STATE_DIR", state.to_str().unwrap())]].concat();
+        let arguments = [&confinement(state.to_str().unwrap())[..], &[release()]].concat();
+        Self::start_binary("/usr/bin/python3", &arguments, &env)
+    }
+
     /// The same with a configuration file that stays, so that the gateway can read it again.
     pub fn start_on_file(file: &std::path::Path, env: &[(&str, &str)]) -> Self {
         Self::start_binary(env!("CARGO_BIN_EXE_branchline"), &["--config", file.to_str().unwrap()], env)
@@ -158,7 +166,12 @@ impl Gateway {
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("branchline-test-{}-{n}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
+        let named = env.iter().find(|(k, _)| *k == "STATE_DIR").map(|(_, v)| PathBuf::from(v));
         let mut command = Command::new(path);
+        if std::env::var_os("CONFINED").is_some() && path.ends_with("/branchline") {
+            command = Command::new("/usr/bin/python3");
+            command.args(confinement(named.as_ref().unwrap_or(&dir).to_str().unwrap())).arg(path);
+        }
         command.args(arguments);
         command.env_clear().env("STATE_DIR", &dir).env("HTTP_ADDR", "127.0.0.1:0").env("SIP_PORT", "0");
         command.envs(env.iter().copied()).stdin(Stdio::null()).stderr(Stdio::piped());
@@ -175,7 +188,6 @@ impl Gateway {
                 eprintln!("{line}");
             }
         });
-        let named = env.iter().find(|(k, _)| *k == "STATE_DIR").map(|(_, v)| PathBuf::from(v));
         let listen = std::fs::read(named.as_ref().unwrap_or(&dir).join("listen.json"));
         let listen = listen.map_or_else(|_| logged(&line), |text| serde_json::from_slice(&text).unwrap());
         Self { child, dir, listen }
@@ -287,6 +299,13 @@ impl Gateway {
 }
 
 /// Where the release build is.
+/// What confines a gateway to its state directory and the packaged unit's system calls.
+fn confinement(state: &str) -> [&str; 3] {
+    let confine = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/confined.py");
+    let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/branchline.service");
+    [confine, unit, state]
+}
+
 fn release() -> &'static str {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/target/release/branchline");
     assert!(std::path::Path::new(path).exists(), "no release build: run `make test`");

@@ -1,5 +1,5 @@
 //! Calls of every kind at once, in and out, with rooms, sounds, recordings, hold, transfer, refusals and far ends that crash:
-//! when all is over, nothing of them is left.
+//! when all is over, nothing of them is left. The gateway runs under the restrictions of the packaged unit.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -273,11 +273,11 @@ fn calls_of_every_kind_leave_nothing_behind() {
     let hook = Hook::counting();
     let state = dir.join("state");
     std::fs::create_dir_all(&state).unwrap();
-    let gw = Gateway::start_release(&[
-        ("WEBHOOK_URL", &hook.url),
-        ("PROMPT_DIR", dir.to_str().unwrap()),
-        ("STATE_DIR", state.to_str().unwrap()),
-    ]);
+    // As the package starts it.
+    let gw = Gateway::start_release_confined(
+        &state,
+        &[("WEBHOOK_URL", &hook.url), ("PROMPT_DIR", dir.to_str().unwrap())],
+    );
     // Until threads, caches and pools have the size they keep.
     let wrong = drive(&gw, &hook, calls() / 2, 1);
     assert!(wrong.is_empty(), "{wrong:#?}");
