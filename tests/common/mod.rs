@@ -17,6 +17,8 @@ pub struct Gateway {
     dir: PathBuf,
     /// Contents of `listen.json`.
     pub listen: Value,
+    /// Goes with every request.
+    token: Option<String>,
 }
 
 /// One HTTP reply.
@@ -174,8 +176,14 @@ impl Gateway {
         }
         command.args(arguments);
         command.env_clear().env("STATE_DIR", &dir).env("HTTP_ADDR", "127.0.0.1:0").env("SIP_PORT", "0");
-        command.envs(env.iter().copied()).stdin(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        command.envs(env.iter().copied());
+        let state = named.unwrap_or_else(|| dir.clone());
+        Self::start_command(command, &state, dir)
+    }
+
+    /// Starts a command that becomes a gateway with this state directory, and removes `dir` in the end.
+    pub fn start_command(mut command: Command, state: &std::path::Path, dir: PathBuf) -> Self {
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         while !line.contains(" ready ") {
@@ -188,9 +196,15 @@ impl Gateway {
                 eprintln!("{line}");
             }
         });
-        let listen = std::fs::read(named.as_ref().unwrap_or(&dir).join("listen.json"));
+        let listen = std::fs::read(state.join("listen.json"));
         let listen = listen.map_or_else(|_| logged(&line), |text| serde_json::from_slice(&text).unwrap());
-        Self { child, dir, listen }
+        Self { child, dir, listen, token: None }
+    }
+
+    /// Sends this token with every request from now on.
+    pub fn with_token(mut self, token: &str) -> Self {
+        self.token = Some(token.to_owned());
+        self
     }
 
     pub fn http(&self) -> SocketAddr {
@@ -238,7 +252,8 @@ impl Gateway {
 
     /// One request on a connection of its own.
     pub fn request(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Reply {
-        request(self.http(), method, path, headers, body)
+        let token = self.token.as_ref().map(|t| format!("Authorization: Bearer {t}\r\n")).unwrap_or_default();
+        request(self.http(), method, path, &format!("{token}{headers}"), body)
     }
 
     pub fn get(&self, path: &str) -> Reply {
@@ -292,13 +307,17 @@ impl Gateway {
         assert!(kill.success());
     }
 
+    /// True while it runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// The exit code, once it has ended by itself.
     pub fn wait(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 }
 
-/// Where the release build is.
 /// What confines a gateway to its state directory and the packaged unit's system calls.
 fn confinement(state: &str) -> [&str; 3] {
     let confine = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/confined.py");
@@ -306,13 +325,13 @@ fn confinement(state: &str) -> [&str; 3] {
     [confine, unit, state]
 }
 
+/// Where the release build is.
 fn release() -> &'static str {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/target/release/branchline");
     assert!(std::path::Path::new(path).exists(), "no release build: run `make test`");
     path
 }
 
-/// One request on a connection of its own.
 /// A number of the text of `/metrics`.
 pub fn figure_of(text: &str, name: &str) -> u64 {
     let line = text.lines().find(|l| l.starts_with(&format!("{name} "))).unwrap_or_else(|| panic!("{name}"));
@@ -326,6 +345,7 @@ pub fn of_process(pid: u32, name: &str) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
+/// One request on a connection of its own.
 pub fn request(at: SocketAddr, method: &str, path: &str, headers: &str, body: &[u8]) -> Reply {
     let mut s = TcpStream::connect(at).unwrap();
     s.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
