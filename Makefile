@@ -5,11 +5,12 @@
 #             mixed calls, 36,000 calls a round of load
 # make audit  licences, bans and sources of all dependencies (installs cargo-deny)
 # make bench  the figures of README's table
+# make deb    a Debian package for this machine, in target/debian
 
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: run test soak peers quiet faults check fmt lint unit deps-run deps-bench deps-test openapi docs audit bench
+.PHONY: run test soak peers quiet faults appliance check fmt lint unit deps-run deps-bench deps-test openapi docs deb audit bench
 
 run: deps-run
 	$(CARGO) build --release --locked
@@ -27,7 +28,7 @@ lint:
 unit:
 	$(CARGO) test --locked --quiet
 
-test: deps-test fmt lint quiet faults peers
+test: deps-test fmt lint quiet faults peers appliance
 
 # `unit` without the simulations and the torture cases, which `faults` runs for what they tell as well: which faults
 # were injected, and the table of cases.
@@ -48,6 +49,10 @@ peers:
 	$(CARGO) build --release --locked
 	$(PEERS) --test-threads=2 $(BESIDE)
 	$(PEERS) --test-threads=1 $(BESIDE:%=--skip %)
+
+# The package in a bare Debian: installed, called, killed, upgraded during a call, purged.
+appliance: deb
+	$(CARGO) test --locked --features appliance --test appliance -- --nocapture --test-threads=1
 
 soak: export TEST_MINUTES = 600
 soak: deps-test
@@ -77,6 +82,10 @@ openapi:
 # Writes the man pages and the completions of shells anew after a change of the commands.
 docs:
 	BLESS=1 $(CARGO) test --locked --quiet --test cli_docs
+
+# A Debian package for this machine, in target/debian.
+deb:
+	@./scripts/package.sh
 
 bench: deps-bench
 	$(CARGO) build --release --locked

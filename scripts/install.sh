@@ -8,8 +8,8 @@ cd "$(dirname "$0")/.."
 packages="gcc libc6-dev make cmake curl"
 programs="cc make cmake curl"
 if [ "${1:-run}" = test ]; then
-    packages="$packages sip-tester linphone-cli python3 python3-venv python3-dev python3-seccomp systemd openssl dnsmasq-base kamailio rtpengine-daemon iproute2 iptables sipvicious ffmpeg sox espeak-ng multimon-ng asterisk-core-sounds-en-wav asterisk-core-sounds-es-wav asterisk-core-sounds-fr-wav asterisk-core-sounds-it-wav asterisk-core-sounds-ru-wav asterisk-moh-opsound-wav"
-    programs="$programs sipp linphonec python3 python3-config systemd-analyze openssl dnsmasq kamailio rtpengine ip iptables svmap ffmpeg sox espeak-ng multimon-ng"
+    packages="$packages sip-tester linphone-cli python3 python3-venv python3-dev python3-seccomp systemd mmdebstrap lintian openssl dnsmasq-base kamailio rtpengine-daemon iproute2 iptables sipvicious ffmpeg sox espeak-ng multimon-ng asterisk-core-sounds-en-wav asterisk-core-sounds-es-wav asterisk-core-sounds-fr-wav asterisk-core-sounds-it-wav asterisk-core-sounds-ru-wav asterisk-moh-opsound-wav"
+    programs="$programs sipp linphonec python3 python3-config systemd-analyze mmdebstrap lintian openssl dnsmasq kamailio rtpengine ip iptables svmap ffmpeg sox espeak-ng multimon-ng"
 fi
 if [ "${1:-run}" = bench ]; then
     packages="$packages strace"

@@ -1,0 +1,34 @@
+#!/bin/sh
+# Builds a Debian package of the release build: `package.sh [TARGET]`, a triple of Rust, for another machine.
+# The package is put into target/debian, and named on the last line.
+set -eu
+cd "$(dirname "$0")/.."
+
+target=${1:-}
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+out=target/packaging
+rm -rf "$out"
+mkdir -p "$out"
+
+# What is no program: the settings with the token of the installation, pages, the log of changes.
+sed 's/^#token_file = ""$/token_file = "api.token"/' config/branchline.toml >"$out/branchline.toml"
+grep -q '^token_file = "api.token"$' "$out/branchline.toml"
+for page in docs/man/*.1; do
+    gzip -9nc "$page" >"$out/$(basename "$page").gz"
+done
+gzip -9nc CHANGELOG.md >"$out/changelog.gz"
+when=$(git log -1 --format=%cD 2>/dev/null || date -R)
+cat >"$out/changelog" <<END
+branchline ($version-1) stable; urgency=medium
+
+  * What has changed is told in changelog.gz beside this file.
+
+ -- Branchline maintainers <maintainers@branchline.example>  $when
+END
+
+command -v cargo-deb >/dev/null || cargo install --locked cargo-deb
+if [ -n "$target" ]; then
+    cargo deb --locked --quiet --target "$target"
+else
+    cargo deb --locked --quiet
+fi
