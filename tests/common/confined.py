@@ -106,6 +106,8 @@ def main():
         resource.setrlimit(limit, (wanted, wanted))
     os.umask(int(keys["UMask"], 8))
     rules = filtered(unit)
+    # The other user may not reach it by its path.
+    opened = os.open(program[0], os.O_RDONLY)
     if os.getuid() == 0:
         must("unshare", libc.unshare(CLONE_NEWNS))
         must("private", libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None))
@@ -120,7 +122,7 @@ def main():
         os.setresuid(USER, USER, USER)
     must("no_new_privs", libc.prctl(NO_NEW_PRIVS, 1, 0, 0, 0))
     rules.load()
-    os.execv(program[0], program)
+    os.execve(opened, program, os.environ)
 
 
 main()
