@@ -1,6 +1,7 @@
 //! The command line: the gateway itself, and the commands of the person who looks after it.
 
 pub mod arguments;
+pub mod banner;
 pub mod client;
 pub mod configuration;
 pub mod outbox;

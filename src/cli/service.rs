@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::banner;
 use super::configuration::{Files, Loaded};
 use crate::api::clients::Clients;
 use crate::api::dispatch::App;
@@ -146,6 +147,7 @@ pub fn run(mut loaded: Loaded, files: &Files) -> Result<(), String> {
     });
     executor.spawn(server::run(Rc::clone(&executor), app, http));
     tell_ports(&state, http_at, &sip.locals, sip_at).map_err(|e| format!("state_dir {dir}: {e}"))?;
+    banner::lines(&shell.settings(), http_at, &sip.locals).iter().for_each(|line| log::info!("{line}"));
     log::info!(version = env!("CARGO_PKG_VERSION"), instance_id = &*instance_id, http:% = http_at, sip:% = sip_at; "ready");
     manager.status(&shell.status_line());
     manager.ready();
