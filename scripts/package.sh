@@ -10,9 +10,12 @@ out=target/packaging
 rm -rf "$out"
 mkdir -p "$out"
 
-# What is no program: the settings with the token of the installation, pages, the log of changes.
-sed 's/^#token_file = ""$/token_file = "api.token"/' config/branchline.toml >"$out/branchline.toml"
+# What is no program: the settings with the token of the installation and the state where commands find it, pages, the log
+# of changes.
+sed -e 's/^#token_file = ""$/token_file = "api.token"/' -e 's|^#state_dir = "./var"$|state_dir = "/var/lib/branchline"|' \
+    config/branchline.toml >"$out/branchline.toml"
 grep -q '^token_file = "api.token"$' "$out/branchline.toml"
+grep -q '^state_dir = "/var/lib/branchline"$' "$out/branchline.toml"
 for page in docs/man/*.1; do
     gzip -9nc "$page" >"$out/$(basename "$page").gz"
 done

@@ -73,6 +73,12 @@ fn the_package_is_installed_called_killed_upgraded_and_purged() {
     let file = recorded["file"].as_str().unwrap().to_owned();
     assert!(file.starts_with("/var/lib/branchline/recordings/"), "{file}");
     talk(&call, 100);
+    // The operator's commands find the service by its settings.
+    let status = root.run(&["branchline", "status"]);
+    assert!(
+        status.contains("\nlegs      1\n") && status.contains("in /var/lib/branchline/recordings"),
+        "{status}"
+    );
 
     // Neither media nor control stands still unnoticed.
     let (second, pid) = (Duration::from_secs(1), service.gateway.pid());
@@ -88,6 +94,7 @@ fn the_package_is_installed_called_killed_upgraded_and_purged() {
     // Killed: the recording is made whole, and what was cut is told of.
     service.gateway.kill();
     drop(service);
+    assert_eq!(root.run(&["branchline", "outbox", "list"]), "", "it can be looked at while nothing runs");
     let mut service = Service::start(&root, &token);
     let recordings = service.gateway.get("/v1/recordings").json();
     assert_eq!(recordings["recordings"][0]["state"], "finished", "{recordings}");
