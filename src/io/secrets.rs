@@ -67,7 +67,7 @@ impl Places {
         let path = self.path_of(file);
         let fail = |what: String| format!("{place} {}: {what}", path.display());
         let text = fs::read_to_string(&path).map_err(|e| fail(e.to_string()))?;
-        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        let lines: Vec<String> = text.trim_end_matches(['\r', '\n']).lines().map(str::to_owned).collect();
         let good =
             |line: &String| (1..=MAX_SECRET).contains(&line.len()) && !line.chars().any(char::is_control);
         if lines.is_empty() || lines.len() > MAX_LINES || !lines.iter().all(good) {
@@ -103,7 +103,7 @@ mod tests {
     fn passwords_come_from_their_files() {
         let dir = std::env::temp_dir().join(format!("branchline-secrets-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
-        fs::write(dir.join("one"), "hunter2\n").unwrap();
+        fs::write(dir.join("one"), "hunter2\r\n\n").unwrap();
         fs::write(dir.join("two"), "a\nb\n").unwrap();
         let (credentials, beside) = (Some(dir.join("credentials")), Some(dir.clone()));
         let places = Places { credentials, beside };
