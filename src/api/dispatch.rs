@@ -55,16 +55,17 @@ fn is_watched(route: &Route) -> bool {
 /// Checks all that the head alone decides. `Err` is the complete reply.
 pub fn admit<'h>(app: &App, head: &'h Head) -> Result<Admitted<'h>, Reply> {
     let fail = |e: &ApiError| Err(Reply::error(&app.instance_id, e));
+    let config = app.config();
     let candidates: Vec<_> = routes::at(&head.path).collect();
     let watched = candidates.iter().any(|(r, _)| is_watched(r));
-    if !watched && let Err(e) = origin::judge(head, &app.config().http, process::host_name) {
+    if !watched && let Err(e) = origin::judge(head, &config.http, process::host_name) {
         return fail(&e);
     }
-    if origin::is_preflight(head, &app.config().http) {
+    if origin::is_preflight(head, &config.http) {
         return Err(Reply::empty());
     }
     let open = candidates.iter().any(|(r, _)| r.open);
-    if !open && !authorized(head.authorization.as_deref(), &app.config().http.tokens) {
+    if !open && !authorized(head.authorization.as_deref(), &config.http.tokens) {
         return fail(&ApiError::Unauthorized);
     }
     if candidates.is_empty() {

@@ -42,9 +42,9 @@ pub struct StatusView {
     pub disk: Option<Disk>,
     /// Resident memory, bytes.
     pub memory_bytes: u64,
-    /// Media ticks that began more than 5 ms late, and those that were left out after a standstill.
+    /// Media ticks that began more than 5 ms late.
     pub ticks_late: u64,
-    /// Ticks left out after a standstill.
+    /// Media ticks that were left out after a standstill.
     pub ticks_skipped: u64,
     /// The last warnings and errors of the log, the latest first, 32 at most.
     pub faults: Vec<FaultView>,

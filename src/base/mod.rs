@@ -1,6 +1,7 @@
 //! Rank 0: what every layer stands on. No protocol, no I/O.
 
 pub mod bucket;
+pub mod counted;
 pub mod deadlines;
 pub mod hex;
 pub mod http_date;

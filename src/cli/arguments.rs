@@ -14,7 +14,6 @@ pub fn command() -> Command {
             "Without a command the gateway runs in the foreground until SIGTERM or SIGINT; SIGHUP reads the configuration \
              again. The commands talk to a gateway that runs on this machine, and find it by its configuration.",
         )
-        .args_conflicts_with_subcommands(false)
         .arg(
             Arg::new("config")
                 .long("config")

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::base::counted::counted;
 use crate::config::Config;
 use crate::sip::locals::Locals;
 
@@ -32,8 +33,8 @@ fn calls(config: &Config, locals: &Locals) -> String {
         "SIP is at {} over UDP and TCP{tls}; calls are taken from {nets}, from {} in the configuration and from {} with a \
          password",
         at.join(" and "),
-        many(s.trunks.len(), "trunk"),
-        many(s.users.len(), "user"),
+        counted(s.trunks.len() as u64, "trunk"),
+        counted(s.users.len() as u64, "user"),
     )
 }
 
@@ -42,20 +43,16 @@ fn capacity(config: &Config) -> String {
     format!(
         "board {}: {}, {} of {} members, {}, {}",
         config.board,
-        many(l.legs as usize, "leg"),
-        many(l.rooms as usize, "room"),
+        counted(l.legs.into(), "leg"),
+        counted(l.rooms.into(), "room"),
         l.room_members,
-        many(l.playbacks as usize, "playback"),
-        many(l.recordings as usize, "recording"),
+        counted(l.playbacks.into(), "playback"),
+        counted(l.recordings.into(), "recording"),
     )
 }
 
 fn list<T: ToString>(all: &[T]) -> String {
     all.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
-}
-
-fn many(n: usize, one: &str) -> String {
-    if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
 }
 
 #[cfg(test)]

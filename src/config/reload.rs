@@ -46,9 +46,7 @@ impl Config {
         if !conflicts.is_empty() {
             return Err(conflicts);
         }
-        let mut left: Vec<&str> =
-            SETTINGS.iter().filter(|s| !(s.same)(&config, new)).map(|s| s.key).collect();
-        left.dedup();
+        let left = SETTINGS.iter().filter(|s| !(s.same)(&config, new)).map(|s| s.key).collect();
         Ok(Reloaded { config, left })
     }
 }

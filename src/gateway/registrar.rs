@@ -250,6 +250,12 @@ impl Gateway {
         Some(found)
     }
 
+    /// Contacts of phones that are registered.
+    #[must_use]
+    pub fn registered_contacts(&self) -> usize {
+        self.bindings.len()
+    }
+
     /// `GET /v1/sip/registrations`.
     #[must_use]
     pub fn registrations(&self) -> Vec<BindingView> {

@@ -384,7 +384,8 @@ impl Gateway {
         r.granted = granted;
         r.registered_at = Some(now.utc);
         r.valid_until = Some(now.mono + Duration::from_secs(granted.into()));
-        r.due = Some(now.mono + r.wait_or_again(wait));
+        let wait = r.wait_or_again(wait);
+        r.due = Some(now.mono + wait);
         r.next_at = Some(now.after(wait).utc);
         r.target = target;
         r.auth.iter_mut().for_each(|a| a.passed(target.map(|t| t.addr.ip()), response));
@@ -409,7 +410,8 @@ impl Gateway {
         let most = BACK_OFF.0.saturating_mul(1 << r.failures.min(10).saturating_sub(1)).min(BACK_OFF.1);
         let own = most * (50 + chance) / 100;
         let wait = wait.map_or(own, |s| Duration::from_secs(s.min(LONGEST_WAIT).into()).max(own));
-        r.due = Some(now.mono + r.wait_or_again(wait));
+        let wait = r.wait_or_again(wait);
+        r.due = Some(now.mono + wait);
         r.next_at = Some(now.after(wait).utc);
         why.clone_into(&mut r.last_error);
         let was_active = r.valid_until.is_some();

@@ -84,9 +84,11 @@ impl Gateway {
     /// The settings of a trunk are others than `before`, of the same account or peer.
     fn trunk_changed(&mut self, now: Now, id: TrunkId, before: &Settings) {
         let Some(trunk) = self.trunks.get_mut(&id) else { return };
-        let way =
-            |s: &Settings| (s.kind.clone(), s.fields.password.clone(), s.fields.tls_insecure_skip_verify);
-        if way(&trunk.settings) == way(before) {
+        let (old, new) = (&before.fields, &trunk.settings.fields);
+        let same_way = trunk.settings.kind == before.kind
+            && new.password == old.password
+            && new.tls_insecure_skip_verify == old.tls_insecure_skip_verify;
+        if same_way {
             return;
         }
         let credentials = trunk.credentials();

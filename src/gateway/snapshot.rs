@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::core::Gateway;
 use super::leg::Leg;
+use super::registration_status::Status;
 use crate::media::command::Quality;
 use crate::sip::transactions::Counters;
 
@@ -167,6 +168,13 @@ pub(super) fn view(leg: &Leg) -> LegView {
 }
 
 impl Gateway {
+    /// Trunks, and those of them that are active.
+    #[must_use]
+    pub fn trunk_counts(&self) -> (usize, usize) {
+        let active = self.trunks.values().filter(|t| t.status() == Status::Active).count();
+        (self.trunks.len(), active)
+    }
+
     /// All legs that have not ended.
     #[must_use]
     pub fn legs(&self) -> Vec<LegView> {

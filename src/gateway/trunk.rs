@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::core::Gateway;
 use super::error::GatewayError;
 use super::registration::Registration;
+use super::registration_status::Status;
 use super::sending::{Pending, What};
 use super::work::Work;
 use crate::base::time::{Now, Utc};
@@ -78,6 +79,11 @@ impl Trunk {
         let username = self.account()?.username.clone();
         let password = self.settings.fields.password.reveal().to_owned();
         (!password.is_empty()).then_some(Credentials { username, password })
+    }
+
+    /// How it stands; a peer is always active.
+    pub(super) fn status(&self) -> Status {
+        self.registration.as_ref().map_or(Status::Active, |r| r.status())
     }
 
     /// It is being unregistered, and goes then.
@@ -477,7 +483,7 @@ fn view(t: &Trunk) -> TrunkView {
         id: fields.id.clone(),
         kind: fields.kind.clone(),
         app_id: fields.app_id.clone(),
-        status: r.map_or("active", |r| r.status().as_str()),
+        status: t.status().as_str(),
         last_error: r.map(|r| r.last_error.clone()).unwrap_or_default(),
         created_at: t.created.rfc3339(),
         rtp_from: fields.rtp_from.clone(),

@@ -76,8 +76,9 @@ impl Shell {
         changes.iter().for_each(|op| self.uploading.note(op));
         let mut room = self.mailroom.borrow_mut();
         room.unsent.extend(changes);
-        let Some(to) = destination(&self.settings(), event) else { return };
-        let item = item(&self.settings(), event, room.next_row);
+        let settings = self.settings();
+        let Some(to) = destination(&settings, event) else { return };
+        let item = item(&settings, event, room.next_row);
         room.next_row += 1;
         room.unsent.push(Op::Event { to: to.clone(), item: item.clone(), at_ms: event.at.millis() });
         room.pending.push_back((to, item));

@@ -20,7 +20,8 @@ const MAX_UPLOADED: usize = 10_000;
 impl Shell {
     /// Deletes recordings whose time is over, until the program ends.
     pub async fn run_retention(self: Rc<Self>) {
-        let (days, mb) = (self.settings().recording.keep_days, self.settings().recording.max_mb);
+        let settings = self.settings();
+        let (days, mb) = (settings.recording.keep_days, settings.recording.max_mb);
         timer::sleep(FIRST).await;
         let mut first = true;
         loop {

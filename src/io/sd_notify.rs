@@ -80,7 +80,11 @@ impl ServiceManager {
         let pulse = shell.pulse();
         let (mut ticks, mut said) = (pulse.ticks.load(Ordering::Acquire), String::new());
         loop {
-            self.sleep(every).await;
+            timer::sleep(if self.kept.borrow().is_empty() { every } else { AGAIN }).await;
+            if !self.send_kept() {
+                // A sign of life would not be taken either.
+                continue;
+            }
             // This task has its turn only while the control thread goes on.
             shell.call(Gateway::handle_timeout);
             let now = pulse.ticks.load(Ordering::Acquire);
@@ -95,18 +99,6 @@ impl ServiceManager {
         }
     }
 
-    /// Waits for so long, and meanwhile sends again what was not taken.
-    async fn sleep(&self, time: Duration) {
-        let again = async {
-            loop {
-                timer::sleep(AGAIN).await;
-                self.send_kept();
-            }
-        };
-        // Nothing comes out of the one that has no end.
-        let _time_is_over: Option<()> = timer::within(time, again).await;
-    }
-
     /// Sends a message that must not be lost, after those that wait.
     fn send_surely(&self, message: &str) {
         let mut kept = self.kept.borrow_mut();
@@ -115,14 +107,16 @@ impl ServiceManager {
         }
         kept.push_back(message.to_owned());
         drop(kept);
-        self.send_kept();
+        let _all_taken = self.send_kept();
     }
 
-    fn send_kept(&self) {
+    /// Sends what waits; true when nothing waits any more.
+    fn send_kept(&self) -> bool {
         let mut kept = self.kept.borrow_mut();
         while kept.front().is_some_and(|message| self.send(message)) {
             kept.pop_front();
         }
+        kept.is_empty()
     }
 
     /// False where the service manager's queue is full.
@@ -190,7 +184,7 @@ mod tests {
         let mut heard = Vec::new();
         while let Ok(n) = listens.recv(&mut bytes) {
             heard.push(String::from_utf8(bytes[..n].to_vec()).unwrap());
-            manager.send_kept();
+            let _all_taken = manager.send_kept();
         }
         heard.retain(|m| m != "WATCHDOG=1");
         assert_eq!(heard, ["READY=1", "STOPPING=1\nEXTEND_TIMEOUT_USEC=20000000"]);

@@ -2,6 +2,7 @@
 
 use super::log::Remembered;
 use super::shell::Shell;
+use crate::base::counted::counted;
 use crate::gateway::Gateway;
 
 /// The numbers of a moment.
@@ -27,14 +28,12 @@ impl Shell {
     /// The numbers of this moment.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        let trunks = self.look(Gateway::trunks);
-        let active = trunks.iter().filter(|t| t.status == "active").count();
         let numbers = self.look(Gateway::numbers);
         Summary {
             legs: numbers.legs,
             rooms: numbers.rooms,
-            trunks: (trunks.len(), active),
-            phones: self.look(|g| g.registrations().len()),
+            trunks: self.look(Gateway::trunk_counts),
+            phones: self.look(Gateway::registered_contacts),
             events: self.event_counts().waiting,
             uploads: self.uploads_in_memory() as u64,
             stopping: self.look(Gateway::is_stopping),
@@ -56,18 +55,17 @@ impl Shell {
 
 impl Summary {
     fn line(&self) -> String {
-        let many = |n: u64, one: &str| if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") };
-        let mut out = vec![many(self.legs.into(), "leg"), many(self.rooms.into(), "room")];
+        let mut out = vec![counted(self.legs.into(), "leg"), counted(self.rooms.into(), "room")];
         let (trunks, active) = self.trunks;
         if trunks > 0 {
-            out.push(format!("{active} of {} active", many(trunks as u64, "trunk")));
+            out.push(format!("{active} of {} active", counted(trunks as u64, "trunk")));
         }
-        out.push(many(self.phones as u64, "phone"));
+        out.push(counted(self.phones as u64, "phone"));
         if self.events > 0 {
-            out.push(format!("{} waiting", many(self.events, "event")));
+            out.push(format!("{} waiting", counted(self.events, "event")));
         }
         if self.uploads > 0 {
-            out.push(format!("{} waiting", many(self.uploads, "upload")));
+            out.push(format!("{} waiting", counted(self.uploads, "upload")));
         }
         if self.stopping {
             out.insert(0, "stopping".to_owned());
