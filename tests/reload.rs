@@ -53,8 +53,7 @@ fn get(gw: &Gateway, path: &str, token: &str) -> Reply {
 
 /// Sends SIGHUP and waits until it is done, which `done` tells.
 fn reload(gw: &Gateway, done: impl Fn(&Gateway) -> bool) {
-    let pid = gw.pid().to_string();
-    assert!(std::process::Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+    gw.signal("HUP");
     let begun = Instant::now();
     while !done(gw) {
         assert!(begun.elapsed() < Duration::from_secs(20), "nothing was reloaded");

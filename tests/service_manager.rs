@@ -25,11 +25,6 @@ use std::time::Duration;
 use common::Gateway;
 use notify::{Held, Manager, thread_of};
 
-fn signal(gw: &Gateway, name: &str) {
-    let sent = std::process::Command::new("kill").args(["-s", name, &gw.pid().to_string()]).status().unwrap();
-    assert!(sent.success());
-}
-
 #[test]
 fn ready_status_and_stopping_are_told() {
     let manager = Manager::new("ready");
@@ -39,12 +34,12 @@ fn ready_status_and_stopping_are_told() {
     assert_eq!(gw.get("/health").status, 200, "what is told ready answers");
     assert_eq!(gw.post("/v1/rooms", "{}").status, 201);
     assert_eq!(manager.expect("STATUS="), "STATUS=0 legs, 1 room, 0 phones");
-    signal(&gw, "HUP");
+    gw.signal("HUP");
     let reloading = manager.expect("RELOADING=1");
     let us = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
     assert!(us.parse::<u64>().unwrap() > 0);
     assert_eq!(manager.expect("READY"), "READY=1");
-    signal(&gw, "TERM");
+    gw.terminate();
     assert_eq!(manager.expect("STOPPING"), "STOPPING=1\nEXTEND_TIMEOUT_USEC=50000000");
 }
 

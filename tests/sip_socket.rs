@@ -243,19 +243,15 @@ fn datagrams_that_the_kernel_drops_are_counted() {
     let gw = Gateway::start(&[]);
     let name = "branchline_sip_udp_dropped_total";
     assert_eq!(gw.figure(name), 0);
-    let signal = |name: &str| {
-        let done = std::process::Command::new("kill").args([name, &gw.pid().to_string()]).status();
-        assert!(done.unwrap().success());
-    };
     // Nobody takes them: the socket has room for a part.
-    signal("-STOP");
+    gw.signal("STOP");
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let body = "x".repeat(1000);
     let ask = options(1, "UDP", &format!("Content-Length: {}\r\n", body.len()), &body);
     for _ in 0..2000 {
         socket.send_to(ask.as_bytes(), sip(&gw)).unwrap();
     }
-    signal("-CONT");
+    gw.signal("CONT");
     let dropped = gw.figure(name);
     assert!((1000..2000).contains(&dropped), "{dropped}");
     assert_eq!(dropped, dropped_at(sip(&gw).port()));

@@ -303,7 +303,12 @@ impl Gateway {
 
     /// SIGTERM.
     pub fn terminate(&self) {
-        let kill = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        self.signal("TERM");
+    }
+
+    /// A signal by its name, as `HUP`.
+    pub fn signal(&self, name: &str) {
+        let kill = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
         assert!(kill.success());
     }
 
