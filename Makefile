@@ -33,7 +33,7 @@ test: deps-test fmt lint quiet faults peers appliance
 # `unit` without the simulations and the torture cases, which `faults` runs for what they tell as well: which faults
 # were injected, and the table of cases.
 TOLD = sim torture
-QUIET = $(filter-out $(TOLD) peers,$(basename $(notdir $(wildcard tests/*.rs))) $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
+QUIET = $(filter-out $(TOLD) peers appliance,$(basename $(notdir $(wildcard tests/*.rs))) $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
 quiet:
 	$(CARGO) test --locked --quiet --lib --bins --examples $(QUIET:%=--test %)
 	$(CARGO) test --locked --quiet --doc
