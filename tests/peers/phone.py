@@ -150,6 +150,7 @@ async def refused(ua, uri):
             continue
         except CallFailed as e:
             return say("not established", error=repr(e))
+    say("not established", error="the phone was told of no end of any of five calls")
 
 
 async def established(call):
