@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+use branchline::io::media_memory::MediaAllocator;
+
+#[global_allocator]
+static ALLOCATOR: MediaAllocator = MediaAllocator;
+
 fn main() -> ExitCode {
     branchline::cli::main(std::env::args_os())
 }

@@ -1,4 +1,4 @@
-//! Every board profile loads, and sets limits and nothing else.
+//! Every board profile loads, says what it is and where its figures come from, and fits the machine that it is for.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -25,7 +25,7 @@ fn every_profile_is_built_in_and_loads() {
         .map(|f| f.unwrap().file_name().into_string().unwrap().trim_end_matches(".toml").to_owned())
         .collect();
     files.sort();
-    let mut built_in: Vec<&str> = board::BOARDS.iter().map(|(n, _)| *n).collect();
+    let mut built_in: Vec<&str> = board::BOARDS.iter().map(|b| b.name).collect();
     built_in.sort_unstable();
     assert_eq!(files, built_in);
     for name in &built_in {
@@ -33,8 +33,13 @@ fn every_profile_is_built_in_and_loads() {
         let config = load(&Sources { file: None, env: &env }).unwrap_or_else(|f| panic!("{name}: {f:#?}"));
         assert_eq!(config.board, *name);
         assert!(config.limits.rooms <= config.limits.legs, "{name}: more rooms than legs to fill them");
-        let text = board::find(name).unwrap().text;
-        let sections: Vec<&str> = text.lines().filter(|l| l.starts_with('[')).collect();
-        assert_eq!(sections, ["[limits]"], "{name}");
+        assert!(config.limits.opus_legs < config.limits.legs, "{name}: no core encodes Opus for all");
+        let profile = board::find(name).unwrap().profile().unwrap_or_else(|| panic!("{name}"));
+        assert!(profile.about.len() > 20 && profile.sources.len() >= 2, "{name}");
+        assert!(profile.memory_mb >= 256 && profile.prompt_cache_mb <= profile.memory_mb / 4, "{name}");
+        assert!((1..=config.limits.legs).contains(&profile.speech_sessions), "{name}");
+        for sound in &profile.audio {
+            assert!(!sound.device.is_empty() && sound.rates.contains(&48_000), "{name}: {sound:?}");
+        }
     }
 }

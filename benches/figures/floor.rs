@@ -60,7 +60,7 @@ fn over_the_floor(room: u16, idle_kb: u64) {
         let echo = Echo::start();
         let floor = measure(echo.child.id(), echo.ports.clone());
         println!(
-            "  gateway {gateway:.2} µs a leg-frame, echo {floor:.2}; memory a leg {:.1} kB",
+            "  gateway {gateway:.2} µs a leg-frame, echo {floor:.2}; memory a leg beside the media memory {:.1} kB",
             memory.saturating_sub(idle_kb) as f64 / f64::from(LEGS)
         );
         ratios.push(gateway / floor);

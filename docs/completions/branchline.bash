@@ -16,6 +16,9 @@ _branchline() {
             ",$1")
                 cmd="branchline"
                 ;;
+            branchline,boards)
+                cmd="branchline__subcmd__boards"
+                ;;
             branchline,help)
                 cmd="branchline__subcmd__help"
                 ;;
@@ -24,6 +27,9 @@ _branchline() {
                 ;;
             branchline,status)
                 cmd="branchline__subcmd__status"
+                ;;
+            branchline__subcmd__help,boards)
+                cmd="branchline__subcmd__help__subcmd__boards"
                 ;;
             branchline__subcmd__help,help)
                 cmd="branchline__subcmd__help__subcmd__help"
@@ -65,7 +71,7 @@ _branchline() {
 
     case "${cmd}" in
         branchline)
-            opts="-h -V --config --board --check --print-config --help --version status outbox help"
+            opts="-h -V --config --board --check --print-config --help --version boards status outbox help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -86,9 +92,45 @@ _branchline() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        branchline__subcmd__help)
-            opts="status outbox help"
+        branchline__subcmd__boards)
+            opts="-h --config --board --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --board)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        branchline__subcmd__help)
+            opts="boards status outbox help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        branchline__subcmd__help__subcmd__boards)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -1,5 +1,7 @@
 //! The gateway itself: health and capacity.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -9,6 +11,8 @@ use super::reply::Reply;
 use super::routes::{FULL, Op, Route, Shape, error, ok, route, schema};
 use super::status::StatusView;
 use crate::gateway::Gateway;
+use crate::io::media_memory;
+use crate::io::process::Process;
 
 /// The routes.
 pub(super) static SYSTEM: &[Route] = &[
@@ -88,6 +92,8 @@ pub struct Use {
 pub struct Capacity {
     /// Call legs.
     pub legs: Use,
+    /// Those of them that use Opus, or whose far end may still choose it.
+    pub opus_legs: Use,
     /// Rooms.
     pub rooms: Use,
     /// RTP/RTCP port pairs.
@@ -96,6 +102,26 @@ pub struct Capacity {
     pub playbacks: Use,
     /// Recordings.
     pub recordings: Use,
+    /// Memory of the process.
+    pub memory: Memory,
+}
+
+/// Memory of the process, and the most that it takes.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Memory {
+    /// Resident now, bytes.
+    pub resident_bytes: u64,
+    /// Resident at most, when all limits are reached, bytes.
+    pub bound_bytes: u64,
+    /// What that is made of, bytes. Kinds that begin with `media_` are taken at the start, and locked where the system allows
+    /// it.
+    pub bound_by_kind: BTreeMap<&'static str, u64>,
+    /// Of the media memory in use now, bytes.
+    pub media_used_bytes: u64,
+    /// Of the media memory in use at once, at most so far, bytes.
+    pub media_peak_bytes: u64,
+    /// Allocations that found no room in the media memory, and came from elsewhere.
+    pub media_spilled: u64,
 }
 
 /// `GET /health`.
@@ -112,6 +138,20 @@ pub fn health(app: &App) -> Reply {
     Reply::object(200, &app.instance_id, body)
 }
 
+fn memory(app: &App) -> Memory {
+    let bound = app.shell.memory_bound();
+    let media = media_memory::usage();
+    let bytes = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    Memory {
+        resident_bytes: Process::read().resident,
+        bound_bytes: bound.total(),
+        bound_by_kind: bound.kinds().iter().map(|k| (k.name, k.bytes)).collect(),
+        media_used_bytes: bytes(media.used),
+        media_peak_bytes: bytes(media.peak),
+        media_spilled: media.spilled,
+    }
+}
+
 /// `GET /v1/capacity`.
 pub fn capacity(app: &App) -> Reply {
     let config = app.config();
@@ -120,10 +160,12 @@ pub fn capacity(app: &App) -> Reply {
     let body = Capacity {
         // A leg that has ended holds its place until its media has let go.
         legs: Use { used: n.legs.max(n.media), max: limits.legs },
+        opus_legs: Use { used: n.opus, max: limits.opus_legs },
         rooms: Use { used: n.rooms, max: limits.rooms },
         rtp_ports: Use { used: n.ports, max: app.shell.rtp_capacity() },
         playbacks: Use { used: n.playbacks, max: limits.playbacks },
         recordings: Use { used: n.recordings, max: limits.recordings },
+        memory: memory(app),
     };
     Reply::object(200, &app.instance_id, body)
 }

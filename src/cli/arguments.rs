@@ -27,10 +27,11 @@ pub fn command() -> Command {
                 .long("board")
                 .value_name("NAME")
                 .global(true)
-                .help("Board profile, instead of the configured one"),
+                .help("Board profile, instead of the configured one; `auto`: that of this machine"),
         )
         .arg(flag("check", "Check the configuration, name all faults and warnings, and end"))
         .arg(flag("print-config", "Print the configuration in force, without secrets, and end"))
+        .subcommand(Command::new("boards").about("List the board profiles, and which of them this machine has"))
         .subcommand(status())
         .subcommand(outbox())
 }

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 
 use crate::base::counted::counted;
 use crate::config::Config;
+use crate::io::memory_bound::MemoryBound;
 use crate::sip::locals::Locals;
 
 /// The lines.
 #[must_use]
-pub fn lines(config: &Config, http: SocketAddr, sip: &Locals) -> Vec<String> {
-    vec![api(config, http), calls(config, sip), capacity(config)]
+pub fn lines(config: &Config, http: SocketAddr, sip: &Locals, memory: &MemoryBound) -> Vec<String> {
+    vec![api(config, http), calls(config, sip), capacity(config), memory.line()]
 }
 
 fn api(config: &Config, at: SocketAddr) -> String {
@@ -41,9 +42,10 @@ fn calls(config: &Config, locals: &Locals) -> String {
 fn capacity(config: &Config) -> String {
     let l = &config.limits;
     format!(
-        "board {}: {}, {} of {} members, {}, {}",
+        "board {}: {}, {} of them with Opus, {} of {} members, {}, {}",
         config.board,
         counted(l.legs.into(), "leg"),
+        l.opus_legs,
         counted(l.rooms.into(), "room"),
         l.room_members,
         counted(l.playbacks.into(), "playback"),
@@ -59,6 +61,7 @@ fn list<T: ToString>(all: &[T]) -> String {
 mod tests {
     use super::*;
     use crate::config::{Sources, load};
+    use crate::io::media_plan::MediaPlan;
 
     #[test]
     fn it_says_what_is_open_to_whom() {
@@ -70,7 +73,7 @@ mod tests {
         };
         let said = |text: &str| {
             let config = load(&Sources { file: Some(("f", text)), env: &[] }).unwrap();
-            lines(&config, at, &sip)
+            lines(&config, at, &sip, &MemoryBound::of(&config, &MediaPlan::default()))
         };
         let open = |text: &str| {
             let line = said(text).remove(0);
@@ -96,6 +99,10 @@ mod tests {
             "SIP is at 192.168.1.10:5060 over UDP and TCP, over TLS at port 5061; calls are taken from 10.0.0.0/8, from 0 \
              trunks in the configuration and from 1 user with a password"
         );
-        assert_eq!(all[2], "board generic: 256 legs, 128 rooms of 64 members, 128 playbacks, 256 recordings");
+        assert_eq!(
+            all[2],
+            "board generic: 256 legs, 32 of them with Opus, 128 rooms of 64 members, 128 playbacks, 256 recordings"
+        );
+        assert!(all[3].starts_with("memory is bounded at "), "{}", all[3]);
     }
 }

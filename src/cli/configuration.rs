@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{self, Config, Sources};
-use crate::io::secrets;
+use crate::config::board::AUTO;
+use crate::config::{self, Config, Machine, Sources, load, profile};
+use crate::io::{machine, secrets};
 
 /// Where the configuration is, unless an argument says so.
 const SYSTEM_FILE: &str = "/etc/branchline/branchline.toml";
@@ -24,6 +25,8 @@ pub struct Loaded {
     pub config: Config,
     /// Its file, where secrets stand in it that others on this machine can read.
     pub exposed: Option<PathBuf>,
+    /// What this machine is, where its board was to be found by its model and is not known.
+    pub unknown_model: Option<String>,
 }
 
 impl Files {
@@ -32,11 +35,45 @@ impl Files {
     /// # Errors
     /// Each fault with its place, a line each.
     pub fn load(&self) -> Result<Loaded, String> {
+        let texts = self.read()?;
+        let sources = texts.sources();
+        let model = machine::model();
+        let board = load::board_named_by(&sources);
+        let profile = board.contains('/').then(|| std::fs::read_to_string(&board)).transpose();
+        let profile = profile.map_err(|e| format!("board {board}: {e}"))?;
+        let machine = Machine { model: model.as_deref(), profile: profile.as_deref() };
+        let mut config = config::load_on(&sources, &machine).map_err(|faults| {
+            let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            lines.join("\n")
+        })?;
+        let unknown_model = match model {
+            _ if board != AUTO => None,
+            Some(model) => profile::for_model(&model).is_none().then(|| format!("\"{model}\"")),
+            None => Some("without a device tree".to_owned()),
+        };
+        let file = self.file();
+        let exposed = file.filter(|f| secrets::are_exposed(f, &config)).map(Path::to_owned);
+        secrets::read(&mut config, file)?;
+        Ok(Loaded { config, exposed, unknown_model })
+    }
+
+    /// The board that the configuration names, if it can be read.
+    #[must_use]
+    pub fn board_in_force(&self) -> Option<String> {
+        self.read().ok().map(|texts| load::board_named_by(&texts.sources()))
+    }
+
+    fn file(&self) -> Option<&Path> {
         let system = Path::new(SYSTEM_FILE);
-        let file = self.config.as_deref().or_else(|| system.exists().then_some(system));
-        let text = file
-            .map(|p| std::fs::read_to_string(p).map_err(|e| format!("{}: {e}", p.display())))
-            .transpose()?;
+        self.config.as_deref().or_else(|| system.exists().then_some(system))
+    }
+
+    fn read(&self) -> Result<Texts, String> {
+        let read = |p: &Path| match std::fs::read_to_string(p) {
+            Ok(text) => Ok((p.display().to_string(), text)),
+            Err(e) => Err(format!("{}: {e}", p.display())),
+        };
+        let file = self.file().map(read).transpose()?;
         let mut env: Vec<(String, String)> = std::env::vars_os()
             .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
             .collect();
@@ -44,14 +81,21 @@ impl Files {
             env.retain(|(k, _)| k != "BOARD");
             env.push(("BOARD".to_owned(), board.clone()));
         }
-        let name = file.map(|p| p.display().to_string());
-        let sources = Sources { file: name.as_deref().zip(text.as_deref()), env: &env };
-        let mut config = config::load(&sources).map_err(|faults| {
-            let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            lines.join("\n")
-        })?;
-        let exposed = file.filter(|f| secrets::are_exposed(f, &config)).map(Path::to_owned);
-        secrets::read(&mut config, file)?;
-        Ok(Loaded { config, exposed })
+        Ok(Texts { file, env })
+    }
+}
+
+/// The file's name and text, and the environment.
+struct Texts {
+    file: Option<(String, String)>,
+    env: Vec<(String, String)>,
+}
+
+impl Texts {
+    fn sources(&self) -> Sources<'_> {
+        Sources {
+            file: self.file.as_ref().map(|(name, text)| (name.as_str(), text.as_str())),
+            env: &self.env,
+        }
     }
 }

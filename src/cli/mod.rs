@@ -2,6 +2,7 @@
 
 pub mod arguments;
 pub mod banner;
+pub mod boards;
 pub mod client;
 pub mod configuration;
 pub mod outbox;
@@ -15,6 +16,7 @@ use clap::ArgMatches;
 use clap::error::ErrorKind;
 
 use crate::config::settings;
+use crate::io::media_thread;
 
 /// Exit codes, as `docs/operations.md` lists them.
 const FAILED: u8 = 1;
@@ -50,6 +52,7 @@ fn run(matches: &ArgMatches) -> Result<(), String> {
     if let Some((name, of)) = matches.subcommand() {
         return match name {
             "outbox" => outbox::run(&read.load()?.config, of),
+            "boards" => boards::run(&read),
             "status" => status::run(&read, of),
             other => Err(format!("unknown command {other}")),
         };
@@ -60,7 +63,9 @@ fn run(matches: &ArgMatches) -> Result<(), String> {
         say(settings::print(&loaded.config).trim_end());
     }
     if check {
-        loaded.config.warnings().iter().for_each(|warning| say(&format!("warning: {warning}")));
+        let memory = service::fit_memory(&loaded.config, &media_thread::plan(&loaded.config))?;
+        let warnings = loaded.config.warnings();
+        warnings.iter().chain(&memory).for_each(|warning| say(&format!("warning: {warning}")));
         say("the configuration is good");
     }
     if print || check { Ok(()) } else { service::run(loaded, &read) }

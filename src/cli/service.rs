@@ -21,7 +21,9 @@ use crate::io::feeder::Feeder;
 use crate::io::fetch::Sounds;
 use crate::io::http_client::Rules;
 use crate::io::log::Faults;
-use crate::io::media_thread::MediaThread;
+use crate::io::media_plan::MediaPlan;
+use crate::io::media_thread::{self, MediaThread};
+use crate::io::memory_bound::MemoryBound;
 use crate::io::outbox::{Limits as OutboxLimits, MAX_IN_MEMORY, News, Outbox};
 use crate::io::outbox_fault;
 use crate::io::outbox_judge::Known;
@@ -34,8 +36,8 @@ use crate::io::sd_notify::ServiceManager;
 use crate::io::shell::{Parts, Shell};
 use crate::io::signals::{Asked, Listening};
 use crate::io::{
-    executor::Executor, free_memory, log as logging, process, signals, sip, sip_stream, state::State,
-    tcp::Listener, tls::Tls, workers,
+    executor::Executor, free_memory, log as logging, machine, process, signals, sip, sip_stream,
+    state::State, tcp::Listener, tls::Tls, workers,
 };
 use crate::sip::locals::Locals;
 use crate::sip::target::Transport;
@@ -56,6 +58,9 @@ fn warn(loaded: &mut Loaded, descriptors: u64) -> Result<(), String> {
         log::warn!(file:% = file.display(); "secrets stand in a file that others on this machine can read");
     }
     if let Some(warning) = loaded.config.fit_descriptors(descriptors)? {
+        if let Some(model) = &loaded.unknown_model {
+            log::warn!(model = model; "board \"auto\": no profile is for this machine, so that generic is taken; `branchline boards` lists them");
+        }
         log::warn!("{warning}");
     }
     for warning in loaded.config.warnings() {
@@ -65,6 +70,23 @@ fn warn(loaded: &mut Loaded, descriptors: u64) -> Result<(), String> {
 }
 
 /// Opens the state directory, and names the gateway as it does.
+/// Whether the machine has the memory that the limits take: a warning where it might not.
+///
+/// # Errors
+/// What is taken at the start is more than there is.
+pub fn fit_memory(config: &Config, plan: &MediaPlan) -> Result<Option<String>, String> {
+    let Some(memory) = machine::memory() else { return Ok(None) };
+    MemoryBound::of(config, plan).fits(memory, &config.board)
+}
+
+fn plan_media(config: &Config) -> Result<MediaPlan, String> {
+    let plan = media_thread::plan(config);
+    if let Some(warning) = fit_memory(config, &plan)? {
+        log::warn!("{warning}");
+    }
+    Ok(plan)
+}
+
 fn open_state(config: &mut Config, rng: &mut Rng) -> std::io::Result<State> {
     let state = State::open(&config.state_dir)?;
     if config.instance_id.is_empty() {
@@ -84,6 +106,7 @@ pub fn run(mut loaded: Loaded, files: &Files) -> Result<(), String> {
     let faults = prepare(&mut loaded)?;
     let mut config = loaded.config;
     let mut rng = Rng::from_os().ok_or("the operating system gives no random numbers")?;
+    let plan = plan_media(&config)?;
     let dir = config.state_dir.display().to_string();
     let state = open_state(&mut config, &mut rng).map_err(|e| format!("state_dir {dir}: {e}"))?;
     workers::start().map_err(|e| format!("threads: {e}"))?;
@@ -98,7 +121,8 @@ pub fn run(mut loaded: Loaded, files: &Files) -> Result<(), String> {
     let config = Rc::new(config);
     let tls = Tls::new(&config.sip.tls)?;
     let families = families(&config, &sip);
-    let (media, bell) = MediaThread::start(&config).map_err(|e| format!("media thread: {e}"))?;
+    let (media, bell) = MediaThread::start(&config, plan).map_err(|e| format!("media thread: {e}"))?;
+    let held = media_thread::hold_memory().map_err(|e| format!("memory thread: {e}"))?;
     let (notes, recorder_news) = async_channel::bounded(8192);
     let kept_outbox = KeptOutbox::open(&config, &state)?;
     let kept = state.trunks();
@@ -147,7 +171,11 @@ pub fn run(mut loaded: Loaded, files: &Files) -> Result<(), String> {
     });
     executor.spawn(server::run(Rc::clone(&executor), app, http));
     tell_ports(&state, http_at, &sip.locals, sip_at).map_err(|e| format!("state_dir {dir}: {e}"))?;
-    banner::lines(&shell.settings(), http_at, &sip.locals).iter().for_each(|line| log::info!("{line}"));
+    // Requests are answered meanwhile.
+    let _held = executor.block_on(held.recv());
+    banner::lines(&shell.settings(), http_at, &sip.locals, &shell.memory_bound())
+        .iter()
+        .for_each(|line| log::info!("{line}"));
     log::info!(version = env!("CARGO_PKG_VERSION"), instance_id = &*instance_id, http:% = http_at, sip:% = sip_at; "ready");
     manager.status(&shell.status_line());
     manager.ready();

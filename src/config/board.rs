@@ -2,16 +2,34 @@
 
 /// The profile in force when none is named.
 pub const GENERIC: &str = "generic";
+/// The profile of the machine's model, as its device tree names it.
+pub const AUTO: &str = "auto";
 
-/// Profiles built into the program: name and file text.
-pub static BOARDS: &[(&str, &str)] =
-    &[(GENERIC, include_str!("../../board/generic.toml")), ("small", include_str!("../../board/small.toml"))];
+macro_rules! built_in {
+    ($($name:literal),*) => {
+        &[$(Board { name: $name, text: include_str!(concat!("../../board/", $name, ".toml")) }),*]
+    };
+}
+
+/// Profiles built into the program.
+pub static BOARDS: &[Board] = built_in![
+    "generic",
+    "small",
+    "rpi4",
+    "rpi5",
+    "rpi-zero2w",
+    "imx8mm-evk",
+    "beaglebone-black",
+    "x86-fanless"
+];
 
 /// What the box can carry; reaching a limit has a defined, visible outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Call legs alive at once.
     pub legs: u32,
+    /// Legs that use Opus at once; further ones get other codecs.
+    pub opus_legs: u32,
     /// Rooms alive at once.
     pub rooms: u32,
     /// Members of one room.
@@ -24,21 +42,21 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { legs: 256, rooms: 128, room_members: 64, playbacks: 128, recordings: 256 }
+        Self { legs: 256, opus_legs: 32, rooms: 128, room_members: 64, playbacks: 128, recordings: 256 }
     }
 }
 
-/// A profile's text, by name.
+/// A profile that is built in.
 #[derive(Debug, Clone, Copy)]
 pub struct Board {
     /// Name, as `board = "…"` gives it.
     pub name: &'static str,
-    /// The profile: the `[limits]` section of the configuration.
+    /// The profile.
     pub text: &'static str,
 }
 
 /// The built-in profile `name`.
 #[must_use]
 pub fn find(name: &str) -> Option<Board> {
-    BOARDS.iter().find(|(n, _)| *n == name).map(|(name, text)| Board { name, text })
+    BOARDS.iter().find(|b| b.name == name).copied()
 }

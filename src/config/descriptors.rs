@@ -1,7 +1,7 @@
 //! How many file descriptors the limits need, and what becomes of limits that need more than the process may have.
 
 use super::Config;
-use super::board::{self, Limits};
+use super::board::Limits;
 
 /// What is open beside calls: SIP connections (256), HTTP connections (80), requests and uploads (32), sockets that wait
 /// for calls (32), files and queues of the process (100).
@@ -30,8 +30,7 @@ impl Config {
         }
         let advice =
             "raise LimitNOFILE (ulimit -n) or lower limits.legs, limits.recordings and limits.playbacks";
-        let profile = board::find(&self.board).map(|b| b.limits());
-        if profile.as_ref() != Some(&self.limits) {
+        if self.profile_limits != self.limits {
             return Err(format!(
                 "limits: they need {needed} file descriptors, and {allowed} are allowed; {advice}"
             ));
@@ -45,6 +44,7 @@ impl Config {
         self.limits.playbacks = u32::try_from(playbacks).unwrap_or(u32::MAX).max(1);
         self.limits.legs = self.limits.legs.min(calls);
         self.limits.recordings = self.limits.recordings.min(calls);
+        self.profile_limits = self.limits.clone();
         let Limits { legs, recordings, playbacks, .. } = self.limits;
         Ok(Some(format!(
             "the profile {} needs {needed} file descriptors, and {allowed} are allowed: limits.legs is {legs}, \

@@ -1,14 +1,10 @@
 //! Board profile, file, environment and command line into one [`Config`], reporting all faults at once.
 
-use std::fmt;
-
-use serde::Deserialize as _;
-use toml::Spanned;
-use toml::de::{DeTable, DeValue, ValueDeserializer};
-
-use super::settings::{self, SETTINGS};
+use super::board::{self, AUTO, GENERIC};
+use super::file::{self, Fault, Kind};
+use super::settings::SETTINGS;
 use super::value::Raw;
-use super::{Config, TrunkFields, User, board};
+use super::{Config, profile};
 
 /// Where a configuration comes from, as text: reading files and the environment is the caller's job.
 #[derive(Debug, Default)]
@@ -19,59 +15,73 @@ pub struct Sources<'a> {
     pub env: &'a [(String, String)],
 }
 
-/// One thing that is wrong, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// `file:line`, or the name of an environment variable.
-    pub place: String,
-    /// What is wrong and what is allowed.
-    pub what: String,
+/// What the machine adds to the sources.
+#[derive(Debug, Default)]
+pub struct Machine<'a> {
+    /// How its device tree names it.
+    pub model: Option<&'a str>,
+    /// Text of the profile, where the board is named by a path.
+    pub profile: Option<&'a str>,
 }
 
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.what)
-    }
+/// The board that the sources name: a name, [`AUTO`], or a path, which has a slash.
+#[must_use]
+pub fn board_named_by(sources: &Sources<'_>) -> String {
+    let mut named = Config::default();
+    let mut unreported = Vec::new();
+    file::apply(&mut named, sources.file, Kind::Settings, &mut unreported);
+    apply_env(&mut named, sources.env, &mut unreported);
+    named.board
 }
 
-impl board::Board {
-    /// The limits of a profile.
-    #[must_use]
-    pub fn limits(&self) -> board::Limits {
-        let mut config = Config::default();
-        // Built-in profiles have no faults: a test reads them all.
-        apply_file(&mut config, Some((self.name, self.text)), &mut Vec::new());
-        config.limits
-    }
+/// Builds the configuration without looking at the machine.
+///
+/// # Errors
+/// As [`load_on`].
+pub fn load(sources: &Sources<'_>) -> Result<Config, Vec<Fault>> {
+    load_on(sources, &Machine::default())
 }
 
 /// Builds the configuration. Precedence, highest first: environment, file, board profile, default.
 ///
 /// # Errors
 /// Every fault of every source, in the order of the sources.
-pub fn load(sources: &Sources<'_>) -> Result<Config, Vec<Fault>> {
+pub fn load_on(sources: &Sources<'_>, machine: &Machine<'_>) -> Result<Config, Vec<Fault>> {
     let mut faults = Vec::new();
     let mut config = Config::default();
     // The board is named by the same sources whose other settings override it: find the name first.
-    let mut named = Config::default();
-    let mut unreported = Vec::new();
-    apply_file(&mut named, sources.file, &mut unreported);
-    apply_env(&mut named, sources.env, &mut unreported);
-    match board::find(&named.board) {
-        Some(b) => apply_file(&mut config, Some((&format!("board/{}.toml", b.name), b.text)), &mut faults),
-        None => {
-            let known: Vec<&str> = board::BOARDS.iter().map(|(n, _)| *n).collect();
-            let what = format!("board \"{}\" is not known; known boards: {}", named.board, known.join(", "));
-            faults.push(Fault { place: "board".to_owned(), what });
-        }
-    }
-    apply_file(&mut config, sources.file, &mut faults);
+    let board = apply_board(&mut config, board_named_by(sources), machine, &mut faults);
+    file::apply(&mut config, sources.file, Kind::Settings, &mut faults);
     apply_env(&mut config, sources.env, &mut faults);
+    config.board = board;
     if faults.is_empty() {
         let conflict = |what| Fault { place: "configuration".to_owned(), what };
         faults.extend(config.conflicts().into_iter().map(conflict));
     }
     if faults.is_empty() { Ok(config) } else { Err(faults) }
+}
+
+/// Takes over the profile of the board; its name.
+fn apply_board(config: &mut Config, named: String, machine: &Machine<'_>, faults: &mut Vec<Fault>) -> String {
+    if let Some(text) = machine.profile.filter(|_| named.contains('/')) {
+        profile::apply(config, &named, text, faults);
+        return named;
+    }
+    let found = match named.as_str() {
+        AUTO => machine.model.and_then(profile::for_model).or_else(|| board::find(GENERIC)),
+        name => board::find(name),
+    };
+    let Some(found) = found else {
+        let known: Vec<&str> = board::BOARDS.iter().map(|b| b.name).collect();
+        let what = format!(
+            "board \"{named}\" is not known; known boards: {}, {AUTO}, or the path of a profile, with a slash in it",
+            known.join(", ")
+        );
+        faults.push(Fault { place: "board".to_owned(), what });
+        return named;
+    };
+    profile::apply(config, &format!("board/{}.toml", found.name), found.text, faults);
+    found.name.to_owned()
 }
 
 fn apply_env(config: &mut Config, env: &[(String, String)], faults: &mut Vec<Fault>) {
@@ -81,119 +91,6 @@ fn apply_env(config: &mut Config, env: &[(String, String)], faults: &mut Vec<Fau
         if let Err(what) = (s.set)(config, &Raw::Text(value.clone())) {
             faults.push(Fault { place: name.clone(), what });
         }
-    }
-}
-
-fn apply_file(config: &mut Config, file: Option<(&str, &str)>, faults: &mut Vec<Fault>) {
-    let Some((name, text)) = file else { return };
-    let place = |at: usize| {
-        let line = text.as_bytes().iter().take(at).filter(|b| **b == b'\n').count() + 1;
-        format!("{name}:{line}")
-    };
-    let (table, errors) = DeTable::parse_recoverable(text);
-    for e in &errors {
-        let at = e.span().map_or(0, |s| s.start);
-        faults.push(Fault { place: place(at), what: e.message().trim().to_owned() });
-    }
-    if !errors.is_empty() {
-        return;
-    }
-    let mut found = Vec::new();
-    let mut lists = Vec::new();
-    flatten("", table.get_ref(), &mut found, &mut lists);
-    for (key, entry) in lists {
-        let start = entry.span().start;
-        if let Err((at, what)) = add_entry(config, key, entry) {
-            faults.push(Fault { place: place(at.unwrap_or(start)), what: format!("{key}: {what}") });
-        }
-    }
-    found.sort_by_key(|(at, _, _)| *at);
-    for (at, key, raw) in found {
-        let outcome = match settings::find(&key) {
-            Some(s) => (s.set)(config, &raw).map_err(|what| format!("{key}: {what}")),
-            None => Err(unknown(&key)),
-        };
-        if let Err(what) = outcome {
-            faults.push(Fault { place: place(at), what });
-        }
-    }
-}
-
-fn unknown(key: &str) -> String {
-    match settings::nearest(key) {
-        Some(near) => format!("unknown setting {key}; did you mean {near}?"),
-        None => format!("unknown setting {key}"),
-    }
-}
-
-/// Every leaf of the file with the byte it starts at and its dotted key.
-fn flatten<'t>(
-    prefix: &str,
-    table: &DeTable<'t>,
-    out: &mut Vec<(usize, String, Raw)>,
-    lists: &mut Vec<(&'static str, Spanned<DeValue<'t>>)>,
-) {
-    for (key, value) in table {
-        let dotted =
-            if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
-        let list = LISTS.iter().find(|l| **l == dotted).zip(value.get_ref().as_array());
-        if let Some((key, entries)) = list {
-            lists.extend(entries.iter().map(|e| (*key, e.clone())));
-            continue;
-        }
-        match value.get_ref().as_table() {
-            Some(section) if is_section(&dotted) => flatten(&dotted, section, out, lists),
-            _ => out.push((key.span().start, dotted, raw(value.get_ref()))),
-        }
-    }
-}
-
-/// Lists of tables.
-const LISTS: [&str; 2] = ["sip.trunk", "sip.user"];
-
-/// Adds one table of a list; the byte where it is wrong, if that is known, and what is wrong.
-fn add_entry(
-    config: &mut Config,
-    key: &str,
-    entry: Spanned<DeValue<'_>>,
-) -> Result<(), (Option<usize>, String)> {
-    let wrong = |e: toml::de::Error| (e.span().map(|s| s.start), e.message().to_owned());
-    if entry.get_ref().as_table().is_none() {
-        return Err((None, "a table is expected".to_owned()));
-    }
-    let entry = ValueDeserializer::from(entry);
-    if key == "sip.user" {
-        let user = User::deserialize(entry).map_err(wrong)?;
-        config.sip.users.push(user.check().map_err(|e| (None, e))?);
-        return Ok(());
-    }
-    let fields = TrunkFields::deserialize(entry).map_err(wrong)?;
-    if fields.id.is_empty() {
-        return Err((None, "id: a name is expected".to_owned()));
-    }
-    config.sip.trunks.push(fields.check().map_err(|e| (None, e))?);
-    Ok(())
-}
-
-fn is_section(key: &str) -> bool {
-    let prefix = format!("{key}.");
-    SETTINGS.iter().any(|s| s.key.starts_with(&prefix))
-}
-
-fn raw(v: &DeValue<'_>) -> Raw {
-    match v {
-        DeValue::String(s) => Raw::Str(s.to_string()),
-        DeValue::Boolean(b) => Raw::Bool(*b),
-        DeValue::Integer(i) => i64::from_str_radix(i.as_str(), i.radix())
-            .map_or_else(|_| Raw::Other("a number beyond 64 bits".to_owned()), Raw::Int),
-        DeValue::Array(a) => {
-            let strings: Option<Vec<String>> =
-                a.iter().map(|v| v.get_ref().as_str().map(str::to_owned)).collect();
-            strings.map_or_else(|| Raw::Other("a list of other things than strings".to_owned()), Raw::List)
-        }
-        DeValue::Float(f) => Raw::Other(f.as_str().to_owned()),
-        DeValue::Datetime(d) => Raw::Other(d.to_string()),
-        DeValue::Table(_) => Raw::Other("a table".to_owned()),
     }
 }
 
@@ -251,7 +148,7 @@ mod tests {
             (c.sip.trunks.len(), c.sip.trunks[1].fields.srtp),
             (2, Some(super::super::Srtp::Required))
         );
-        let shown = settings::print(&c);
+        let shown = super::super::settings::print(&c);
         assert!(shown.contains("peer_uri = \"sip:b.example\"") && !shown.contains("hunter2"), "{shown}");
         let faults = |file: &str| {
             let faults = load(&Sources { file: Some(("f", file)), env: &[] }).unwrap_err();
@@ -291,5 +188,25 @@ mod tests {
     fn an_unknown_board_lists_the_known_ones() {
         let faults = load(&Sources { file: None, env: &env(&[("BOARD", "toaster")]) }).unwrap_err();
         assert!(faults[0].what.contains("known boards: generic"), "{faults:?}");
+    }
+
+    #[test]
+    fn a_board_is_named_by_the_machine_or_read_from_a_path() {
+        let on = |board: &str, machine: Machine<'_>| {
+            load_on(&Sources { file: None, env: &env(&[("BOARD", board)]) }, &machine)
+        };
+        let pi = Machine { model: Some("Raspberry Pi 4 Model B Rev 1.4"), profile: None };
+        let c = on("auto", pi).unwrap();
+        assert_eq!((c.board.as_str(), c.limits.legs, c.rtp.media_core), ("rpi4", 128, Some(3)));
+        assert_eq!(on("auto", Machine::default()).unwrap().board, "generic");
+        let mine = board::find("small").unwrap().text.replace("legs = 32", "legs = 7");
+        let c = on("/etc/mine.toml", Machine { model: None, profile: Some(&mine) }).unwrap();
+        assert_eq!((c.board.as_str(), c.limits.legs, c.profile_limits.legs), ("/etc/mine.toml", 7, 7));
+        let faults = on("/etc/mine.toml", Machine { model: None, profile: Some("[limits]\nlegs = 0\n") });
+        assert!(
+            faults.unwrap_err()[0]
+                .to_string()
+                .starts_with("/etc/mine.toml:2: limits.legs: 0 is out of range")
+        );
     }
 }

@@ -3,7 +3,9 @@
 pub mod board;
 mod descriptors;
 pub mod dtmf;
+mod file;
 pub mod load;
+pub mod profile;
 mod reload;
 pub mod s3;
 pub mod settings;
@@ -22,7 +24,8 @@ use crate::codec::Codec;
 pub use crate::wire::crypto::Srtp;
 pub use board::Board;
 pub use dtmf::DtmfMode;
-pub use load::{Fault, Sources, load};
+pub use file::Fault;
+pub use load::{Machine, Sources, load, load_on};
 pub use reload::Reloaded;
 pub use s3::{Place, S3};
 pub use trunk::{Account, Trunk, TrunkFields, TrunkKind, User};
@@ -64,6 +67,8 @@ pub struct Config {
     pub log: Log,
     /// What the box can carry; from the board profile, each limit can be overridden.
     pub limits: board::Limits,
+    /// The limits as the board profile gives them.
+    pub profile_limits: board::Limits,
 }
 
 /// REST interface.
@@ -192,6 +197,8 @@ pub struct Rtp {
     pub timeout_s: u32,
     /// SCHED_FIFO priority of the media thread, where the system allows it; 0: none.
     pub realtime_priority: u32,
+    /// Processor that the media thread keeps to, from 0; `None`: any.
+    pub media_core: Option<u32>,
     /// How hard the Opus encoder tries, 0 to 10.
     pub opus_complexity: u32,
 }
@@ -343,6 +350,7 @@ impl Default for Config {
                 port_max: 20_000,
                 timeout_s: 30,
                 realtime_priority: 10,
+                media_core: None,
                 opus_complexity: 5,
             },
             rooms: Rooms { sample_rate: 16_000, comfort_noise: true },
@@ -355,6 +363,7 @@ impl Default for Config {
             events: Events { dtmf_type: DTMF_TYPES[0].to_owned(), speaking: true },
             log: Log { level: log::LevelFilter::Info },
             limits: board::Limits::default(),
+            profile_limits: board::Limits::default(),
         }
     }
 }

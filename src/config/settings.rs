@@ -118,6 +118,11 @@ fn room_rate(rate: &u32) -> Result<(), String> {
     Err(format!("{rate} is not one of 8000, 16000, 48000"))
 }
 
+/// As many as the kernel's mask of processors has.
+fn core(core: &Option<u32>) -> Result<(), String> {
+    core.map_or(Ok(()), |core| in_range(&core, &(0..=1023)))
+}
+
 fn in_range<T: PartialOrd + std::fmt::Display>(v: &T, r: &std::ops::RangeInclusive<T>) -> Result<(), String> {
     if r.contains(v) {
         return Ok(());
@@ -169,6 +174,7 @@ pub static SETTINGS: &[Setting] = &[
     setting!("rtp.port_max", ["RTP_PORT_MAX"], rtp.port_max),
     setting!("rtp.timeout_s", [], rtp.timeout_s, 5..=3600),
     setting!("rtp.realtime_priority", [], rtp.realtime_priority, 0..=99),
+    setting!("rtp.media_core", [], rtp.media_core, in core),
     setting!("rtp.opus_complexity", [], rtp.opus_complexity, 0..=10),
     setting!("rooms.sample_rate", [], rooms.sample_rate, in room_rate),
     setting!("rooms.comfort_noise", ["COMFORT_NOISE_ENABLED"], rooms.comfort_noise),
@@ -198,6 +204,7 @@ pub static SETTINGS: &[Setting] = &[
     setting!("events.speaking", [], events.speaking),
     setting!("log.level", ["LOG_LEVEL"], log.level),
     setting!("limits.legs", [], limits.legs, 1..=1024),
+    setting!("limits.opus_legs", [], limits.opus_legs, 0..=1024),
     setting!("limits.rooms", [], limits.rooms, 1..=1024),
     setting!("limits.room_members", [], limits.room_members, 2..=64),
     setting!("limits.playbacks", [], limits.playbacks, 1..=1024),

@@ -129,6 +129,21 @@ impl Value for u32 {
     }
 }
 
+impl Value for Option<u32> {
+    fn read(raw: &Raw) -> Result<Self, String> {
+        match raw {
+            Raw::Text(s) | Raw::Str(s) if s.is_empty() => Ok(None),
+            Raw::Int(_) | Raw::Text(_) => u32::read(raw).map(Some),
+            Raw::Str(_) | Raw::Bool(_) | Raw::List(_) | Raw::Other(_) => {
+                Err(raw.wrong("a whole number of 0 or more, or \"\""))
+            }
+        }
+    }
+    fn show(&self) -> String {
+        self.map_or_else(|| quoted(""), |n| n.to_string())
+    }
+}
+
 impl Value for u16 {
     fn read(raw: &Raw) -> Result<Self, String> {
         u32::read(raw)?.try_into().map_err(|_| raw.wrong("a number of 0 to 65535"))

@@ -292,10 +292,11 @@ impl Gateway {
         let stated = offer.address.filter(|ip| !ip.is_unspecified());
         let peer = stated.or_else(|| self.legs.get(id)?.flow.map(|f| f.addr.ip()));
         self.take_port(id, peer)?;
+        let codecs = self.codecs_of(id);
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
         let local = leg.local.as_ref().ok_or(SdpError::NoPort)?;
         let fallback = leg.flow.map_or(local.address, |f| f.addr.ip());
-        let (text, stream) = sdp::answer(offer, local, &leg.codecs, Direction::SendRecv, fallback)?;
+        let (text, stream) = sdp::answer(offer, local, &codecs, Direction::SendRecv, fallback)?;
         leg.stream = Some(stream);
         leg.described.begin(&text);
         leg.local.iter_mut().for_each(|l| l.follow(offer));
@@ -311,7 +312,9 @@ impl Gateway {
     pub(super) fn make_offer(&mut self, id: LegId) -> Result<String, SdpError> {
         let peer = self.legs.get(id).and_then(|l| l.flow).map(|f| f.addr.ip());
         self.take_port(id, peer)?;
+        let codecs = self.codecs_of(id);
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
+        leg.codecs = codecs;
         let local = leg.local.as_mut().ok_or(SdpError::NoPort)?;
         let text = sdp::offer(local, &leg.codecs, Direction::SendRecv);
         leg.described.begin(&text);

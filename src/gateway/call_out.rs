@@ -75,18 +75,8 @@ impl Gateway {
         let uri =
             wanted.uri.sip().ok_or(GatewayError::Invalid("uri: only sip: URIs can be called".to_owned()))?;
         next_hop(uri).map_err(|e| GatewayError::Invalid(format!("uri: {e}")))?;
-        let max = self.config.limits.legs;
-        if self.stopping {
-            return Err(GatewayError::Unavailable("the gateway is stopping".to_owned()));
-        }
-        if self.is_full() {
-            return Err(GatewayError::Unavailable(format!("all {max} legs are in use (limits.legs)")));
-        }
-        if self.ports.is_empty() {
-            return Err(GatewayError::Unavailable(
-                "no RTP port is free (rtp.port_min, rtp.port_max)".to_owned(),
-            ));
-        }
+        self.room_for_one_call()?;
+        let codecs = self.codecs_to_offer(&wanted.codecs)?;
         if !wanted.room_id.is_empty() {
             self.room_for_one_more(&wanted.room_id)?;
             self.room_of_call(now, &wanted.room_id)?;
@@ -127,7 +117,7 @@ impl Gateway {
         let id = self.rng.uuid();
         let ring = outbound_limit(wanted.ring_timeout, &wanted.headers);
         let leg = Leg {
-            codecs: wanted.codecs,
+            codecs,
             amd: wanted.amd,
             origin: self.origin_of_transfer(referral.as_ref()),
             referral,
@@ -141,7 +131,7 @@ impl Gateway {
             ..Leg::new(id, Kind::SipOutbound, Phase::Inviting(Box::new(inviting)), now)
         };
         let Some(id) = self.adopt(leg) else {
-            return Err(GatewayError::Unavailable(format!("all {max} legs are in use (limits.legs)")));
+            return Err(self.all_legs_in_use());
         };
         self.dialogs.insert(key, id);
         self.reschedule(id);
@@ -152,6 +142,27 @@ impl Gateway {
             None => self.start_invite(now, id, way.as_ref().map_or(&wanted.uri, |w| &w.hop)),
         }
         Ok(shown)
+    }
+
+    /// Whether another call of ours can be placed.
+    fn room_for_one_call(&self) -> Result<(), GatewayError> {
+        if self.stopping {
+            return Err(GatewayError::Unavailable("the gateway is stopping".to_owned()));
+        }
+        if self.is_full() {
+            return Err(self.all_legs_in_use());
+        }
+        if self.ports.is_empty() {
+            return Err(GatewayError::Unavailable(
+                "no RTP port is free (rtp.port_min, rtp.port_max)".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    fn all_legs_in_use(&self) -> GatewayError {
+        let max = self.config.limits.legs;
+        GatewayError::Unavailable(format!("all {max} legs are in use (limits.legs)"))
     }
 
     fn publish_calling(&mut self, now: Now, id: LegId, uri: &Uri, from: &str, headers: &[(String, String)]) {

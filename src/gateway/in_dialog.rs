@@ -131,6 +131,7 @@ impl Gateway {
     }
 
     pub(super) fn answer_change(&mut self, id: LegId, offer: &Description) -> Result<String, SdpError> {
+        let codecs = self.codecs_of(id);
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
         let wanted = leg.wanted_direction();
         let local = leg.local.as_mut().ok_or(SdpError::Malformed)?;
@@ -139,9 +140,8 @@ impl Gateway {
         leg.stream.iter().for_each(|s| next.remember(s));
         next.follow(offer);
         renew_keys(&mut next, leg.stream.and_then(|s| s.srtp), &mut self.rng);
-        let codecs = &leg.codecs;
         let (text, stream) =
-            leg.described.next(&mut next, |l| sdp::answer(offer, l, codecs, wanted, fallback))?;
+            leg.described.next(&mut next, |l| sdp::answer(offer, l, &codecs, wanted, fallback))?;
         leg.described.agree();
         *local = next;
         leg.stream = Some(stream);
@@ -149,6 +149,7 @@ impl Gateway {
     }
 
     fn offer_again(&mut self, id: LegId) -> Result<String, SdpError> {
+        let codecs = self.codecs_of(id);
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
         let wanted = leg.wanted_direction();
         let local = leg.local.as_mut().ok_or(SdpError::Malformed)?;
@@ -157,10 +158,9 @@ impl Gateway {
         // What is encrypted stays so.
         let offers = local.offers_keys || keyed.is_some();
         leg.stream.iter().for_each(|s| local.remember(s));
-        let codecs = &leg.codecs;
         let offer = |l: &mut Local| {
             let as_before = std::mem::replace(&mut l.offers_keys, offers);
-            let text = sdp::offer(l, codecs, wanted);
+            let text = sdp::offer(l, &codecs, wanted);
             l.offers_keys = as_before;
             text
         };

@@ -31,6 +31,7 @@ pub mod in_dialog;
 pub mod leg;
 pub mod listening;
 mod offers;
+mod opus_legs;
 pub mod outside;
 pub mod playback;
 pub mod ports;

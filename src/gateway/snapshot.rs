@@ -43,6 +43,8 @@ pub struct LegView {
 pub struct Numbers {
     /// Legs that have not ended.
     pub legs: u32,
+    /// Legs that use Opus, or may.
+    pub opus: u32,
     /// Media places in use.
     pub media: u32,
     /// Rooms.
@@ -186,6 +188,7 @@ impl Gateway {
     pub fn numbers(&self) -> Numbers {
         let mut n = self.counters.clone();
         n.legs = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        n.opus = self.opus_legs();
         n.media = self.leg_slots.used();
         n.rooms = u32::try_from(self.rooms.len()).unwrap_or(u32::MAX);
         n.playbacks = self.play_slots.used();

@@ -11,6 +11,7 @@ use rtrb::{Producer, RingBuffer};
 
 use super::fetch::{Fetched, Sounds};
 use super::http_client::HttpClient;
+use super::media_memory::within;
 use super::sound::{Bare, Sound};
 use crate::media::play::{Feeding, Source};
 
@@ -84,8 +85,8 @@ impl Feeder {
             None => self.sounds.download(client, &wanted.url, &wanted.name, &wanted.given_up)?,
         };
         let source = Sound::open(&file.path, wanted.bare, wanted.rate)?;
-        let (ring, consumer) = RingBuffer::new(usize::try_from(wanted.rate / 2).unwrap_or(8000));
-        let feeding = Arc::new(Feeding::default());
+        let samples = usize::try_from(wanted.rate / 2).unwrap_or(8000);
+        let ((ring, consumer), feeding) = within(|| (RingBuffer::new(samples), Arc::new(Feeding::default())));
         let repeats = wanted.repeat.checked_sub(1);
         let feed = Feed {
             source,

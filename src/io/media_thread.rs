@@ -8,12 +8,15 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use async_channel::Receiver;
 use async_io::Async;
 use rtrb::{Consumer, Producer, RingBuffer};
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::thread::{ClockId, clock_nanosleep_absolute};
+use rustix::thread::{ClockId, CpuSet, clock_nanosleep_absolute, sched_setaffinity};
 use rustix::time::{Timespec, clock_gettime};
 
+use super::media_memory::{self, Held, measure, within};
+use super::media_plan::MediaPlan;
 use super::recv_batch;
 use super::rtp_ports::{Pair, PortPool};
 use crate::config::Config;
@@ -36,6 +39,8 @@ const TICK_NS: i64 = 20_000_000;
 const MAX_BEHIND: i64 = 50;
 const ORDERS: usize = 4096;
 const REPORTS: usize = 8192;
+/// The media thread's stack, bytes: the encoder of Opus takes a tenth of it.
+pub const STACK: usize = 512 << 10;
 
 /// How the thread is doing, for `/health` and `/metrics`.
 #[derive(Debug, Default)]
@@ -76,6 +81,7 @@ pub struct MediaThread {
     backlog: VecDeque<Order<Pair>>,
     reports: Consumer<Report<Pair>>,
     pulse: Arc<Pulse>,
+    plan: MediaPlan,
     /// What the legs' coders were made for, and the legs' rates.
     coded: BTreeMap<Slot, Coded>,
     complexity: u8,
@@ -101,30 +107,39 @@ impl Bell {
     }
 }
 
+/// What of the media memory the limits take.
+#[must_use]
+pub fn plan(config: &Config) -> MediaPlan {
+    MediaPlan::of(config, measure(|| queues(config)))
+}
+
 impl MediaThread {
-    /// Starts the thread.
+    /// Starts the thread, and takes the media memory that is planned.
     ///
     /// # Errors
     /// What the operating system says.
-    pub fn start(config: &Config) -> io::Result<(Self, Bell)> {
-        let (orders, take_orders) = RingBuffer::new(ORDERS);
-        let (give_reports, reports) = RingBuffer::new(REPORTS);
-        let n = |v: u32| usize::try_from(v).unwrap_or(usize::MAX);
-        let l = &config.limits;
-        let sizes =
-            Sizes { legs: n(l.legs), rooms: n(l.rooms), plays: n(l.playbacks), recordings: n(l.recordings) };
-        let engine = Engine::new(sizes, take_orders, give_reports, config.rtp.timeout_s);
+    pub fn start(config: &Config, plan: MediaPlan) -> io::Result<(Self, Bell)> {
+        media_memory::reserve(plan.total())?;
+        let (orders, reports, engine) = within(|| queues(config));
         let pulse = Arc::new(Pulse { last: AtomicI64::new(monotonic_ns()), ..Pulse::default() });
         let bell = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
         let hammer = bell.try_clone()?;
-        let (beat, priority) = (Arc::clone(&pulse), config.rtp.realtime_priority);
-        let body = move || run(engine, &beat, &hammer, priority);
-        let handle = thread::Builder::new().name("media".to_owned()).spawn(body)?;
+        let (beat, priority, core) =
+            (Arc::clone(&pulse), config.rtp.realtime_priority, config.rtp.media_core);
+        let body = move || {
+            if media_memory::hold_stack() == Held::No {
+                log::warn!("the stack of the media thread cannot be held in memory");
+            }
+            core.into_iter().for_each(keep_to);
+            run(engine, &beat, &hammer, priority);
+        };
+        let handle = thread::Builder::new().name("media".to_owned()).stack_size(STACK).spawn(body)?;
         let link = Self {
             orders,
             backlog: VecDeque::new(),
             reports,
             pulse,
+            plan,
             coded: BTreeMap::new(),
             complexity: u8::try_from(config.rtp.opus_complexity).unwrap_or(10),
             comfort_noise: config.rooms.comfort_noise,
@@ -140,6 +155,12 @@ impl MediaThread {
     #[must_use]
     pub fn pulse(&self) -> &Arc<Pulse> {
         &self.pulse
+    }
+
+    /// What of the media memory is for what.
+    #[must_use]
+    pub fn plan(&self) -> &MediaPlan {
+        &self.plan
     }
 
     /// Keeps the source of a playback until the gateway starts it.
@@ -176,7 +197,7 @@ impl MediaThread {
 
     fn coders(&mut self, slot: Slot, stream: &Negotiated, rate: u32) -> Box<Coders> {
         self.coded.insert(slot, Coded { stream: *stream, rate });
-        Box::new(Coders::new(stream, rate, self.complexity))
+        within(|| Box::new(Coders::new(stream, rate, self.complexity)))
     }
 
     fn order(&mut self, command: Command, ports: &mut PortPool) -> Option<Order<Pair>> {
@@ -185,18 +206,19 @@ impl MediaThread {
                 let pair = ports.take(port)?;
                 let rate = stream.codec.sample_rate();
                 let coders = self.coders(slot, &stream, rate);
-                let mut leg = Leg::new(pair, stream, coders, signalling, ssrc, muted, deaf);
+                let mut leg =
+                    within(|| Box::new(Leg::new(pair, stream, coders, signalling, ssrc, muted, deaf)));
                 if self.other_ports {
                     leg.believe_other_ports();
                 }
                 leg.allow_sources(beside);
-                Order::Open(slot, Box::new(leg))
+                Order::Open(slot, leg)
             }
             Command::Update { slot, stream, signalling } => {
                 let coded = self.coded.get(&slot)?;
                 let (same, rate) = (Coders::can_go_on(&coded.stream, &stream), coded.rate);
                 let coders = (!same).then(|| self.coders(slot, &stream, rate));
-                Order::Update(slot, Box::new(Refit { stream, signalling, coders }))
+                Order::Update(slot, within(|| Box::new(Refit { stream, signalling, coders })))
             }
             Command::Close { slot } => {
                 self.coded.remove(&slot);
@@ -207,40 +229,43 @@ impl MediaThread {
             Command::Unproven { slot, on } => Order::Unproven(slot, on),
             Command::Deaf { slot, on } => Order::Deaf(slot, on),
             Command::Join { slot, room, room_rate, leg_rate } => {
-                let up = Resampler::new(leg_rate, room_rate);
-                let down = Resampler::new(room_rate, leg_rate);
-                Order::Join(slot, room, Box::new(Converters { up, down }))
+                let converters = within(|| {
+                    let up = Resampler::new(leg_rate, room_rate);
+                    let down = Resampler::new(room_rate, leg_rate);
+                    Box::new(Converters { up, down })
+                });
+                Order::Join(slot, room, converters)
             }
             Command::Leave { slot } => Order::Leave(slot),
             Command::Digits { slot, in_band, digits } => {
                 let way = if in_band { IN_BAND } else { 0 };
                 let codes = digits.chars().filter_map(code_of).map(|code| code | way);
                 let codes: Digits = codes.take(Digits::new().capacity()).collect();
-                Order::Digits(slot, Box::new(codes))
+                Order::Digits(slot, within(|| Box::new(codes)))
             }
             Command::Speaking { slot } => Order::Speaking(slot),
-            Command::Amd { slot, parameters } => Order::Amd(slot, Box::new(Amd::new(parameters))),
+            Command::Amd { slot, parameters } => Order::Amd(slot, within(|| Box::new(Amd::new(parameters)))),
             Command::Quality { slot } => Order::Quality(slot),
             Command::OpenRoom { room, rate } => {
                 let seed = u32::from(room).wrapping_mul(0x9e37_79b9);
-                let new =
-                    if self.comfort_noise { Room::with_comfort_noise(rate, seed) } else { Room::new(rate) };
-                Order::OpenRoom(room, Box::new(new))
+                let noise = self.comfort_noise;
+                let new = || if noise { Room::with_comfort_noise(rate, seed) } else { Room::new(rate) };
+                Order::OpenRoom(room, within(|| Box::new(new())))
             }
             Command::CloseRoom { room } => Order::CloseRoom(room),
             Command::PlayTone { play, target, rate, tone, volume } => {
                 let source = Source::Tone(ToneGenerator::new(tone, rate));
-                Order::Play(play, Box::new(Play::new(target, rate, source, volume)))
+                Order::Play(play, within(|| Box::new(Play::new(target, rate, source, volume))))
             }
             Command::PlayFed { play, target, rate, volume } => {
                 let source = self.feeds.remove(&play)?;
-                Order::Play(play, Box::new(Play::new(target, rate, source, volume)))
+                Order::Play(play, within(|| Box::new(Play::new(target, rate, source, volume))))
             }
             Command::Volume { play, volume } => Order::Volume(play, gain(volume)),
             Command::StopPlay { play } => Order::StopPlay(play),
             Command::Record { record, target } => {
                 let (ring, shared) = self.recorders.remove(&record)?;
-                Order::Record(record, Box::new(Recording::new(target, ring, shared)))
+                Order::Record(record, within(|| Box::new(Recording::new(target, ring, shared))))
             }
             Command::PauseRecord { record, on } => Order::PauseRecord(record, on),
             Command::StopRecord { record } => {
@@ -269,6 +294,50 @@ impl MediaThread {
         {
             log::error!("the media thread had failed");
         }
+    }
+}
+
+/// The queues between the threads, and the engine at their end.
+fn queues(config: &Config) -> (Producer<Order<Pair>>, Consumer<Report<Pair>>, Engine<Pair>) {
+    let (orders, take_orders) = RingBuffer::new(ORDERS);
+    let (give_reports, reports) = RingBuffer::new(REPORTS);
+    let n = |v: u32| usize::try_from(v).unwrap_or(usize::MAX);
+    let l = &config.limits;
+    let sizes =
+        Sizes { legs: n(l.legs), rooms: n(l.rooms), plays: n(l.playbacks), recordings: n(l.recordings) };
+    (orders, reports, Engine::new(sizes, take_orders, give_reports, config.rtp.timeout_s))
+}
+
+/// Brings the media memory into the machine's, on a thread of its own beside what else happens at the start; says when that
+/// is done. Call after [`MediaThread::start`].
+///
+/// # Errors
+/// No thread is to be had.
+pub fn hold_memory() -> io::Result<Receiver<()>> {
+    let (done, told) = async_channel::bounded(1);
+    let body = move || {
+        match media_memory::hold() {
+            Held::Locked => {}
+            Held::Touched => {
+                log::info!("the media memory is not locked; LimitMEMLOCK (ulimit -l) would allow it")
+            }
+            Held::No => {
+                log::warn!("the media memory comes page by page: the system does not bring it in at once")
+            }
+        }
+        // Nobody waits for it any more where the start has failed.
+        let _told = done.try_send(());
+    };
+    thread::Builder::new().name("memory".to_owned()).spawn(body)?;
+    Ok(told)
+}
+
+/// Keeps the calling thread to a processor, where there is such a one.
+fn keep_to(core: u32) {
+    let mut only = CpuSet::new();
+    only.set(usize::try_from(core).unwrap_or(0).min(CpuSet::MAX_CPU - 1));
+    if let Err(e) = sched_setaffinity(None, &only) {
+        log::warn!(core = core, error:% = e; "the media thread cannot keep to its processor (rtp.media_core)");
     }
 }
 

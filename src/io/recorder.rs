@@ -11,6 +11,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::clock;
 use super::disk;
+use super::media_memory::within;
 use super::syncer::{Synced, Syncer};
 use super::wav_file::WavFile;
 use super::wav_repair::{Facts, HEADER, examine, repair};
@@ -20,7 +21,7 @@ use crate::gateway::work::{WorkId, Written};
 use crate::media::command::RecordSlot;
 use crate::media::record::Shared;
 
-/// How much sound a ring holds, frames: 2 s.
+/// How much sound a ring holds, frames: 2 s, and 1 s of what comes at higher rates than 16 kHz.
 const RING_FRAMES: usize = 100;
 /// How often rings are emptied.
 const ROUND: Duration = Duration::from_millis(200);
@@ -30,6 +31,13 @@ const FLUSH: Duration = Duration::from_millis(750);
 const SYNC: Duration = Duration::from_millis(1500);
 /// How often the room on the disk is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Samples that the ring of a recording holds, whole frames of all channels.
+#[must_use]
+pub fn ring_samples(rate: u32, channels: u16) -> usize {
+    let frames = if rate > 16_000 { RING_FRAMES / 2 } else { RING_FRAMES };
+    frame_len(rate) * usize::from(channels) * frames
+}
 
 /// A recording to make.
 #[derive(Debug, Clone)]
@@ -84,9 +92,9 @@ impl Recorder {
 
     /// Starts a recording; the ring for the media thread. `None` when too many wait.
     pub fn open(&self, job: Job) -> Option<(Producer<i16>, Arc<Shared>)> {
-        let samples = frame_len(job.input_rate) * usize::from(job.channels) * RING_FRAMES;
-        let (producer, consumer) = RingBuffer::new(samples);
-        let shared = Arc::new(Shared::default());
+        let samples = ring_samples(job.input_rate, job.channels);
+        let ((producer, consumer), shared) =
+            within(|| (RingBuffer::new(samples), Arc::new(Shared::default())));
         self.orders.as_ref()?.try_send(Order(job, consumer, Arc::clone(&shared))).ok()?;
         Some((producer, shared))
     }

@@ -22,6 +22,7 @@ use super::http_client::{HttpClient, Rules};
 use super::log::Faults;
 use super::mailroom::Mailroom;
 use super::media_thread::{Bell, MediaThread, Pulse};
+use super::memory_bound::MemoryBound;
 use super::outbox::Outbox;
 use super::recorder::{Note, Recorder};
 use super::rtp_ports::{PortPool, STOCK};
@@ -207,6 +208,12 @@ impl Shell {
         }
         let since = self.pulse().last_tick_age();
         (since > STANDSTILL).then(|| format!("the media thread has stood still for {} ms", since.as_millis()))
+    }
+
+    /// The most memory that the process takes.
+    #[must_use]
+    pub fn memory_bound(&self) -> MemoryBound {
+        MemoryBound::of(&self.config.borrow(), self.media.borrow().plan())
     }
 
     /// How the media thread is doing.

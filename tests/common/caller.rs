@@ -65,11 +65,17 @@ impl Caller {
         Self::call_in(gw, call_id, "0")
     }
 
-    /// The same in this format: its payload type, and what is said of it.
-    pub fn call_in(gw: &Gateway, call_id: &str, format: &str) -> Self {
+    /// Calls and is refused at once: the answer.
+    pub fn is_refused(gw: &Gateway, call_id: &str) -> String {
+        let c = Self::calling(gw, call_id, "0");
+        let answer = c.hears("SIP/2.0 ");
+        if answer.starts_with("SIP/2.0 100") { c.hears("SIP/2.0 ") } else { answer }
+    }
+
+    fn calling(gw: &Gateway, call_id: &str, format: &str) -> Self {
         let gateway = gw.listen["sip"].as_str().unwrap().parse().unwrap();
         let (sip, rtp) = (udp("127.0.0.1"), udp("127.0.0.1"));
-        let mut c = Self {
+        let c = Self {
             sip,
             rtp,
             gateway,
@@ -83,6 +89,12 @@ impl Caller {
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP {format}\r\n"
         );
         c.request("INVITE", 1, "application/sdp", &sdp);
+        c
+    }
+
+    /// The same in this format: its payload type, and what is said of it.
+    pub fn call_in(gw: &Gateway, call_id: &str, format: &str) -> Self {
+        let mut c = Self::calling(gw, call_id, format);
         c.hears("SIP/2.0 180");
         let legs = gw.get("/v1/legs").json();
         let ringing = legs.as_array().unwrap().iter().find(|l| l["state"] == "ringing").unwrap();
@@ -90,7 +102,7 @@ impl Caller {
         assert_eq!(gw.post(&format!("/v1/legs/{}/answer", c.leg), "").status, 200);
         let answer = c.hears("SIP/2.0 200");
         let line = answer.lines().find(|l| l.starts_with("m=audio ")).unwrap();
-        c.media = SocketAddr::new(gateway.ip(), line.split(' ').nth(1).unwrap().parse().unwrap());
+        c.media = SocketAddr::new(c.gateway.ip(), line.split(' ').nth(1).unwrap().parse().unwrap());
         let to = answer.lines().find(|l| l.starts_with("To: ")).unwrap();
         c.tag = to.split_once(";tag=").map(|(_, t)| format!(";tag={t}")).unwrap();
         c.request("ACK", 1, "", "");

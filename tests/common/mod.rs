@@ -233,6 +233,14 @@ impl Gateway {
         );
     }
 
+    /// The media memory, which is taken at the start for all that the limits allow, kB.
+    pub fn media_kb(&self) -> u64 {
+        let capacity = self.get("/v1/capacity").json();
+        let kinds = capacity["memory"]["bound_by_kind"].as_object().unwrap();
+        let media = kinds.iter().filter(|(kind, _)| kind.starts_with("media_"));
+        media.map(|(_, bytes)| bytes.as_u64().unwrap()).sum::<u64>() / 1024
+    }
+
     /// What is used of each limit: legs, rooms, RTP ports, playbacks, recordings.
     pub fn used(&self) -> Vec<u64> {
         let c = self.get("/v1/capacity").json();
@@ -331,7 +339,7 @@ fn confinement(state: &str) -> [&str; 3] {
 }
 
 /// Where the release build is.
-fn release() -> &'static str {
+pub fn release() -> &'static str {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/target/release/branchline");
     assert!(std::path::Path::new(path).exists(), "no release build: run `make test`");
     path

@@ -28,6 +28,7 @@ mod digest;
 mod disk;
 mod farend;
 mod floods;
+mod full_profile;
 mod hold;
 #[path = "../common/hook.rs"]
 mod hook;

@@ -31,6 +31,7 @@ mod hand;
 mod hold;
 mod net;
 mod offers;
+mod opus_legs;
 mod origin;
 mod passwords;
 mod paths;

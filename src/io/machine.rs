@@ -1,0 +1,75 @@
+//! What machine this is: its model and its memory.
+
+use std::fs;
+
+/// Where the device tree's root is.
+const MODEL: [&str; 2] = ["/proc/device-tree/model", "/sys/firmware/devicetree/base/model"];
+
+/// How the device tree names this machine; `None` on machines without one, as most x86.
+#[must_use]
+pub fn model() -> Option<String> {
+    MODEL.iter().find_map(|path| fs::read(path).ok()).map(|text| as_text(&text))
+}
+
+/// Strings of a device tree end with a zero byte (Devicetree Specification §2.2.4).
+fn as_text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim_end_matches('\0').trim().to_owned()
+}
+
+/// Bytes of memory that this process may use: those of the machine, or fewer where its control groups say so.
+#[must_use]
+pub fn memory() -> Option<u64> {
+    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total(&text));
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    limits_of(&groups)
+        .into_iter()
+        .filter_map(|path| fs::read_to_string(path).ok()?.trim().parse().ok())
+        .chain(machine)
+        .min()
+}
+
+fn total(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|l| l.strip_prefix("MemTotal:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kb| kb << 10)
+}
+
+/// Files that hold the limit of memory of the groups that `/proc/self/cgroup` names, versions 1 and 2.
+fn limits_of(groups: &str) -> Vec<String> {
+    let file = |line: &str| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (parts.next()?, parts.next()?.trim_end_matches('/'));
+        match controllers {
+            "" => Some(format!("/sys/fs/cgroup{path}/memory.max")),
+            c if c.split(',').any(|c| c == "memory") => {
+                Some(format!("/sys/fs/cgroup/memory{path}/memory.limit_in_bytes"))
+            }
+            _ => None,
+        }
+    };
+    groups.lines().filter_map(file).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_those_of_the_process_s_groups() {
+        assert_eq!(
+            limits_of("4:memory:/a/b\n3:cpu,cpuacct:/\n0::/system.slice/branchline.service\n"),
+            [
+                "/sys/fs/cgroup/memory/a/b/memory.limit_in_bytes",
+                "/sys/fs/cgroup/system.slice/branchline.service/memory.max"
+            ]
+        );
+        assert_eq!(limits_of("1:memory:/"), ["/sys/fs/cgroup/memory/memory.limit_in_bytes"]);
+        assert_eq!(total("MemTotal:  1000 kB\nMemFree: 1 kB\n"), Some(1_024_000));
+        assert!(memory().unwrap() > 1 << 20);
+    }
+
+    #[test]
+    fn a_model_ends_with_a_zero() {
+        assert_eq!(as_text(b"Raspberry Pi 4 Model B Rev 1.4\0"), "Raspberry Pi 4 Model B Rev 1.4");
+        assert_eq!(as_text(b"\xff\0"), "\u{fffd}");
+    }
+}

@@ -1,0 +1,71 @@
+//! Opus is for as many legs as the core can encode for; further calls get the other codecs, and none is refused that can do
+//! with those.
+
+use branchline::codec::Codec;
+use branchline::gateway::error::GatewayError;
+use branchline::sip::target::Transport;
+
+use crate::calls::call_to;
+use crate::hand::{Hand, sdp};
+
+/// An offer of Opus, and of what stands in `others`.
+fn opus(version: u32, others: &str) -> String {
+    sdp(version, "sendrecv")
+        .replace("RTP/AVP 0 101", &format!("RTP/AVP 96 {others}101"))
+        .replace("a=rtpmap:101", "a=rtpmap:96 opus/48000/2\r\na=rtpmap:101")
+}
+
+fn offers_opus(text: &str) -> bool {
+    text.contains("opus/48000")
+}
+
+#[test]
+fn when_all_are_in_use_further_calls_get_other_codecs() {
+    let mut hand = Hand::new(Transport::Udp, "[limits]\nopus_legs = 1\n");
+    hand.calls("", Some(&opus(1, "0 ")));
+    assert_eq!(hand.gw.numbers().opus, 0, "one that rings holds none");
+    let ok = hand.answered();
+    assert!(offers_opus(ok.body()), "{}", ok.text);
+    hand.acks(&ok, None);
+    assert_eq!(hand.gw.numbers().opus, 1);
+
+    hand.gw.originate(hand.now, call_to("sip:other@10.0.0.77:5060")).unwrap();
+    let invite = hand.hears().into_iter().find(|h| h.is("INVITE")).expect("an INVITE");
+    assert!(!offers_opus(invite.body()) && invite.body().contains("G722"), "{}", invite.text);
+    let mut only_opus = call_to("sip:other@10.0.0.77:5060");
+    only_opus.codecs = vec![Codec::Opus];
+    let refused = hand.gw.originate(hand.now, only_opus.clone()).unwrap_err();
+    assert!(
+        matches!(&refused, GatewayError::Unavailable(why) if why.contains("all 1 legs with Opus are in use")),
+        "{refused:?}"
+    );
+
+    // The first goes over to another codec: its place is free.
+    let leg = hand.leg.clone();
+    let heard = hand.asks("INVITE", "", Some(&sdp(2, "sendrecv")));
+    let ok = heard.iter().find(|h| h.code() == 200).expect("a 200");
+    hand.acks(ok, None);
+    assert_eq!((hand.gw.numbers().opus, hand.state()), (0, "connected"), "{leg}");
+    hand.gw.originate(hand.now, only_opus).unwrap();
+    assert_eq!(hand.gw.numbers().opus, 1, "its far end may choose it");
+
+    // And does not get it back while another has it.
+    let heard = hand.asks("INVITE", "", Some(&opus(3, "0 ")));
+    let ok = heard.iter().find(|h| h.code() == 200).expect("a 200");
+    assert!(!offers_opus(ok.body()) && ok.body().contains("RTP/AVP 0"), "{}", ok.text);
+    hand.acks(ok, None);
+    let heard = hand.asks("INVITE", "", Some(&opus(4, "")));
+    assert!(heard.iter().any(|h| h.code() == 488), "there is nothing else in it: {heard:?}");
+    assert_eq!(hand.state(), "connected");
+}
+
+#[test]
+fn who_uses_it_goes_on_with_it() {
+    let mut hand = Hand::new(Transport::Udp, "[limits]\nopus_legs = 1\n");
+    hand.calls("", Some(&opus(1, "0 ")));
+    let ok = hand.answered();
+    hand.acks(&ok, None);
+    let heard = hand.asks("INVITE", "", Some(&opus(2, "0 ").replace("sendrecv", "sendonly")));
+    let ok = heard.iter().find(|h| h.code() == 200).expect("a 200");
+    assert!(offers_opus(ok.body()), "{}", ok.text);
+}
