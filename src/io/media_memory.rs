@@ -62,8 +62,15 @@ static REGION: Region = Region {
 
 impl Region {
     fn holds(&self, at: *mut u8) -> bool {
-        let at = at as usize;
-        at >= self.start.load(Ordering::Acquire) && at < self.end.load(Ordering::Acquire)
+        // The end first: who sees it sees the start as well, which was there before.
+        let (at, end) = (at as usize, self.end.load(Ordering::Acquire));
+        at < end && at >= self.start.load(Ordering::Acquire)
+    }
+
+    /// Where it begins and ends; 0 both before it is there.
+    fn bounds(&self) -> (usize, usize) {
+        let end = self.end.load(Ordering::Acquire);
+        (if end == 0 { 0 } else { self.start.load(Ordering::Acquire) }, end)
     }
 
     fn is_there(&self) -> bool {
@@ -228,10 +235,11 @@ pub fn reserve(bytes: usize) -> io::Result<()> {
         unsafe { mmap_anonymous(null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)? };
     let at = at.cast::<u8>();
     let Some(whole) = NonNull::new(slice_from_raw_parts_mut(at, len)) else { return Ok(()) };
-    // SAFETY: the mapping is nobody else's, and stays.
-    REGION.alone(|blocks| unsafe { blocks.insert_free_block_ptr(whole) });
+    // Before a block can be given out.
     REGION.start.store(at as usize, Ordering::Release);
     REGION.end.store(at as usize + len, Ordering::Release);
+    // SAFETY: the mapping is nobody else's, and stays.
+    REGION.alone(|blocks| unsafe { blocks.insert_free_block_ptr(whole) });
     Ok(())
 }
 
@@ -250,7 +258,7 @@ pub enum Held {
 /// and may be done while the region is used.
 #[must_use]
 pub fn hold() -> Held {
-    let (start, end) = (REGION.start.load(Ordering::Acquire), REGION.end.load(Ordering::Acquire));
+    let (start, end) = REGION.bounds();
     let mut held = Held::Locked;
     for at in (start..end).step_by(PIECE) {
         // SAFETY: these are pages of the region, which stays mapped.
@@ -320,8 +328,9 @@ pub struct Usage {
 /// How the region is used.
 #[must_use]
 pub fn usage() -> Usage {
+    let (start, end) = REGION.bounds();
     Usage {
-        reserved: REGION.end.load(Ordering::Acquire) - REGION.start.load(Ordering::Acquire),
+        reserved: end - start,
         used: REGION.used.load(Ordering::Relaxed),
         peak: REGION.peak.load(Ordering::Relaxed),
         spilled: REGION.spilled.load(Ordering::Relaxed),

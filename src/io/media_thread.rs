@@ -90,7 +90,7 @@ pub struct MediaThread {
     other_ports: bool,
     feeds: BTreeMap<PlaySlot, Source>,
     recorders: BTreeMap<RecordSlot, (Producer<i16>, Arc<Shared>)>,
-    handle: Option<thread::JoinHandle<()>>,
+    handle: Option<thread::JoinHandle<Engine<Pair>>>,
 }
 
 /// Wakes the control thread when reports are waiting.
@@ -131,7 +131,7 @@ impl MediaThread {
                 log::warn!("the stack of the media thread cannot be held in memory");
             }
             core.into_iter().for_each(keep_to);
-            run(engine, &beat, &hammer, priority);
+            run(engine, &beat, &hammer, priority)
         };
         let handle = thread::Builder::new().name("media".to_owned()).stack_size(STACK).spawn(body)?;
         let link = Self {
@@ -289,6 +289,7 @@ impl MediaThread {
     /// Ends the thread and waits for it.
     pub fn stop(&mut self) {
         self.pulse.stop.store(true, Ordering::Release);
+        // Its engine is dropped here: the thread itself never gives memory back.
         if let Some(handle) = self.handle.take()
             && handle.join().is_err()
         {
@@ -341,7 +342,7 @@ fn keep_to(core: u32) {
     }
 }
 
-fn run(mut engine: Engine<Pair>, pulse: &Pulse, bell: &OwnedFd, priority: u32) {
+fn run(mut engine: Engine<Pair>, pulse: &Pulse, bell: &OwnedFd, priority: u32) -> Engine<Pair> {
     if priority > 0 && !recv_batch::real_time(i32::try_from(priority).unwrap_or(1)) {
         log::info!(priority = priority; "no real-time scheduling for the media thread; LimitRTPRIO would allow it");
     }
@@ -364,6 +365,7 @@ fn run(mut engine: Engine<Pair>, pulse: &Pulse, bell: &OwnedFd, priority: u32) {
             let _rung = rustix::io::write(bell, &1u64.to_ne_bytes());
         }
     });
+    engine
 }
 
 /// Calls `work` every 20 ms, at absolute times, with the wall clock and how late it is (both ns). What a
