@@ -313,6 +313,10 @@ impl Gateway {
         let peer = self.legs.get(id).and_then(|l| l.flow).map(|f| f.addr.ip());
         self.take_port(id, peer)?;
         let codecs = self.codecs_of(id);
+        if codecs.is_empty() {
+            // All places of the only codec are taken.
+            return Err(SdpError::NoPort);
+        }
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
         leg.codecs = codecs;
         let local = leg.local.as_mut().ok_or(SdpError::NoPort)?;

@@ -163,6 +163,7 @@ impl Gateway {
     /// Sends the re-INVITE of a change, unless another INVITE of the dialog is not done (RFC 3261 §14.1).
     fn ask(&mut self, now: Now, id: LegId) {
         let (contact, name) = (self.contact_of(id), self.config.sip.host.clone());
+        let no_opus = self.may_not_offer_opus(id);
         let Some(leg) = self.legs.get_mut(id) else { return };
         let wanted = leg.wanted_direction();
         let Some(change) = &mut leg.change else { return };
@@ -194,7 +195,9 @@ impl Gateway {
         if !update {
             // A refresh repeats what is in force, so that it says that nothing has changed (RFC 4028 §7.4).
             let refresh = change.wish == Wish::Refresh;
-            let same = if refresh { leg.described.again(&mut local) } else { None };
+            // What was offered first may have more in it than there is room for now.
+            let repeats = refresh && !(no_opus && leg.described.last().contains("opus/"));
+            let same = if repeats { leg.described.again(&mut local) } else { None };
             let offer = same.unwrap_or_else(|| {
                 let again = |l: &mut Local| (sdp::offer_again(l, &stream, direction), ());
                 let Ok((text, ())) = leg.described.next(&mut local, |l| Ok::<_, Infallible>(again(l)));

@@ -149,8 +149,8 @@ impl Gateway {
     }
 
     fn offer_again(&mut self, id: LegId) -> Result<String, SdpError> {
-        let codecs = self.codecs_of(id);
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
+        let codecs = leg.codecs_to_offer_again();
         let wanted = leg.wanted_direction();
         let local = leg.local.as_mut().ok_or(SdpError::Malformed)?;
         let keyed = leg.stream.and_then(|s| s.srtp);
@@ -242,7 +242,8 @@ impl Gateway {
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
         let local = leg.local.as_ref().ok_or(SdpError::Malformed)?;
         let fallback = leg.flow.map_or(local.address, |f| f.addr.ip());
-        leg.stream = Some(sdp::accept(&answer, local, &leg.codecs, true, fallback)?);
+        let codecs = leg.codecs_to_offer_again();
+        leg.stream = Some(sdp::accept(&answer, local, &codecs, true, fallback)?);
         leg.described.agree();
         Ok(())
     }

@@ -3,18 +3,25 @@
 use super::core::Gateway;
 use super::error::GatewayError;
 use super::leg::{Leg, LegId, Phase};
-use crate::codec::Codec;
+use crate::codec::{Codec, opus};
 
 impl Leg {
-    /// It uses Opus, or the far end may still choose it.
-    fn holds_opus(&self) -> bool {
-        match &self.stream {
-            Some(agreed) => agreed.formats.codecs().any(|c| c == Codec::Opus),
-            None => {
-                matches!(self.phase, Phase::Inviting(_) | Phase::Answered { .. })
-                    && self.codecs.contains(&Codec::Opus)
-            }
+    /// It uses Opus, or the far end may still choose it: any of its phones, while none has answered. Who began with Opus keeps
+    /// its sampling rate, and with it the place, until the call ends.
+    pub(super) fn holds_opus(&self) -> bool {
+        let offered = self.codecs.contains(&Codec::Opus);
+        match (&self.phase, &self.stream) {
+            (Phase::Inviting(_), _) | (Phase::Answered { .. } | Phase::Up { .. }, None) => offered,
+            (_, Some(agreed)) => self.rate == opus::RATE || agreed.formats.codecs().any(|c| c == Codec::Opus),
+            (Phase::Ringing { .. } | Phase::Ending { .. }, None) => false,
         }
+    }
+
+    /// What an offer of ours inside the call may have in it: no Opus where it is not in use, as another may take the last place
+    /// before the answer comes.
+    pub(super) fn codecs_to_offer_again(&self) -> Vec<Codec> {
+        let holds = self.holds_opus();
+        self.codecs.iter().filter(|c| holds || **c != Codec::Opus).copied().collect()
     }
 }
 
@@ -39,6 +46,12 @@ impl Gateway {
             )));
         }
         Ok(codecs)
+    }
+
+    /// True when a leg must not be offered Opus anew.
+    pub(super) fn may_not_offer_opus(&self, id: LegId) -> bool {
+        let holds = self.legs.get(id).is_some_and(Leg::holds_opus);
+        !holds && self.opus_legs() >= self.config.limits.opus_legs
     }
 
     /// Which of `codecs` a leg may use now; `None` is one that begins.

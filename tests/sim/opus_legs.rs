@@ -40,23 +40,47 @@ fn when_all_are_in_use_further_calls_get_other_codecs() {
         "{refused:?}"
     );
 
-    // The first goes over to another codec: its place is free.
-    let leg = hand.leg.clone();
+    // Who goes over to another codec keeps the rate of the first, and the place, until the call ends.
     let heard = hand.asks("INVITE", "", Some(&sdp(2, "sendrecv")));
     let ok = heard.iter().find(|h| h.code() == 200).expect("a 200");
     hand.acks(ok, None);
-    assert_eq!((hand.gw.numbers().opus, hand.state()), (0, "connected"), "{leg}");
+    assert_eq!((hand.gw.numbers().opus, hand.state()), (1, "connected"));
+    hand.asks("BYE", "", None);
+    assert_eq!(hand.gw.numbers().opus, 0);
     hand.gw.originate(hand.now, only_opus).unwrap();
     assert_eq!(hand.gw.numbers().opus, 1, "its far end may choose it");
+}
 
-    // And does not get it back while another has it.
+#[test]
+fn a_call_without_it_gets_none_while_another_has_the_last_place() {
+    let (mut hand, _) = Hand::in_call(Transport::Udp, "[limits]\nopus_legs = 1\n", "");
+    let mut only_opus = call_to("sip:other@10.0.0.77:5060");
+    only_opus.codecs = vec![Codec::Opus];
+    hand.gw.originate(hand.now, only_opus).unwrap();
+    hand.hears();
+
     let heard = hand.asks("INVITE", "", Some(&opus(3, "0 ")));
     let ok = heard.iter().find(|h| h.code() == 200).expect("a 200");
     assert!(!offers_opus(ok.body()) && ok.body().contains("RTP/AVP 0"), "{}", ok.text);
     hand.acks(ok, None);
-    let heard = hand.asks("INVITE", "", Some(&opus(4, "")));
+    // Asked what we offer, we offer what is in use.
+    let heard = hand.asks("INVITE", "", None);
+    let ok = heard.iter().find(|h| h.code() == 200).expect("a 200");
+    assert!(!offers_opus(ok.body()) && ok.body().contains("G722"), "{}", ok.text);
+    hand.acks(ok, Some(&sdp(4, "sendrecv")));
+    let heard = hand.asks("INVITE", "", Some(&opus(5, "")));
     assert!(heard.iter().any(|h| h.code() == 488), "there is nothing else in it: {heard:?}");
     assert_eq!(hand.state(), "connected");
+}
+
+#[test]
+fn a_call_that_can_do_nothing_else_is_refused_when_it_is_to_be_answered() {
+    let mut hand = Hand::new(Transport::Udp, "[limits]\nopus_legs = 0\n[sip]\ncodecs = [\"opus\"]\n");
+    hand.calls("", None);
+    let (leg, now) = (hand.leg.clone(), hand.now);
+    drop(hand.gw.answer(now, &leg));
+    let heard = hand.hears();
+    assert!(heard.iter().any(|h| h.code() == 503), "{heard:?}");
 }
 
 #[test]
