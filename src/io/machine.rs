@@ -1,6 +1,7 @@
 //! What machine this is: its model and its memory.
 
 use std::fs;
+use std::path::Path;
 
 /// Where the device tree's root is.
 const MODEL: [&str; 2] = ["/proc/device-tree/model", "/sys/firmware/devicetree/base/model"];
@@ -35,18 +36,21 @@ fn total(meminfo: &str) -> Option<u64> {
 
 /// Files that hold the limit of memory of the groups that `/proc/self/cgroup` names, versions 1 and 2.
 fn limits_of(groups: &str) -> Vec<String> {
-    let file = |line: &str| {
+    let mut files = Vec::new();
+    for line in groups.lines() {
         let mut parts = line.splitn(3, ':').skip(1);
-        let (controllers, path) = (parts.next()?, parts.next()?.trim_end_matches('/'));
-        match controllers {
-            "" => Some(format!("/sys/fs/cgroup{path}/memory.max")),
-            c if c.split(',').any(|c| c == "memory") => {
-                Some(format!("/sys/fs/cgroup/memory{path}/memory.limit_in_bytes"))
-            }
-            _ => None,
+        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
+        let (root, file) = match controllers {
+            "" => ("/sys/fs/cgroup", "memory.max"),
+            c if c.split(',').any(|c| c == "memory") => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            _ => continue,
+        };
+        // The limit of a group holds for all groups in it.
+        for group in Path::new(path).ancestors() {
+            files.push(format!("{root}{}/{file}", group.display().to_string().trim_end_matches('/')));
         }
-    };
-    groups.lines().filter_map(file).collect()
+    }
+    files
 }
 
 #[cfg(test)]
@@ -59,7 +63,11 @@ mod tests {
             limits_of("4:memory:/a/b\n3:cpu,cpuacct:/\n0::/system.slice/branchline.service\n"),
             [
                 "/sys/fs/cgroup/memory/a/b/memory.limit_in_bytes",
-                "/sys/fs/cgroup/system.slice/branchline.service/memory.max"
+                "/sys/fs/cgroup/memory/a/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+                "/sys/fs/cgroup/system.slice/branchline.service/memory.max",
+                "/sys/fs/cgroup/system.slice/memory.max",
+                "/sys/fs/cgroup/memory.max"
             ]
         );
         assert_eq!(limits_of("1:memory:/"), ["/sys/fs/cgroup/memory/memory.limit_in_bytes"]);

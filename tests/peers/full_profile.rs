@@ -20,8 +20,8 @@ use crate::hook::Hook;
 struct Group(PathBuf);
 
 impl Group {
-    fn new(limit: u64) -> Option<Self> {
-        let name = format!("branchline-test-{}", std::process::id());
+    fn new(name: &str, limit: u64) -> Option<Self> {
+        let name = format!("branchline-{name}-{}", std::process::id());
         for (root, file) in
             [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")]
         {
@@ -35,6 +35,14 @@ impl Group {
             }
         }
         None
+    }
+
+    /// A command that runs in it.
+    fn command(&self) -> Command {
+        let mut command = Command::new("/bin/sh");
+        let join = "echo $$ > \"$0/cgroup.procs\" && exec \"$@\"";
+        command.args(["-c", join, self.0.to_str().unwrap(), release()]);
+        command
     }
 
     fn read(&self, names: [&str; 2]) -> Option<u64> {
@@ -74,12 +82,7 @@ fn start(board: &str, prompts: &str, hook: &str, group: Option<&Group>) -> Gatew
         std::env::temp_dir().join(format!("branchline-full-{}-{}", std::process::id(), group.is_some()));
     fs::create_dir_all(&dir).unwrap();
     let mut command = match group {
-        Some(group) => {
-            let mut command = Command::new("/bin/sh");
-            let join = "echo $$ > \"$0/cgroup.procs\" && exec \"$@\"";
-            command.args(["-c", join, group.0.to_str().unwrap(), release()]);
-            command
-        }
+        Some(group) => group.command(),
         None => Command::new(release()),
     };
     command.env_clear().args(["--board", board]);
@@ -158,11 +161,26 @@ fn fill_with_calls(gw: &Gateway, legs: u64) -> Vec<String> {
 }
 
 #[test]
+fn a_profile_that_the_machine_cannot_carry_is_refused_and_one_that_it_may_not_is_warned_of() {
+    let Some(group) = Group::new("small", 64 << 20) else { return };
+    let check =
+        |board: &str| group.command().env_clear().args(["--check", "--board", board]).output().unwrap();
+    let refused = check("generic");
+    let text = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(text.contains("this machine has 64 MB; choose a smaller board"), "{text}");
+    let warned = check("small");
+    let text = String::from_utf8_lossy(&warned.stdout);
+    assert_eq!(warned.status.code(), Some(0), "{warned:?}");
+    assert!(text.contains("warning: board small: when all its limits are reached"), "{text}");
+}
+
+#[test]
 fn a_full_board_keeps_its_word() {
     let prompts = prompt();
     let hook = Hook::start();
     let stated = bound(&start("small", prompts.to_str().unwrap(), &hook.url, None));
-    let group = Group::new(stated + stated / 10);
+    let group = Group::new("full", stated + stated / 10);
     let mut gw = start("small", prompts.to_str().unwrap(), &hook.url, group.as_ref());
     assert_eq!(bound(&gw), stated);
     // Events wait.
