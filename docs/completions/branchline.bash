@@ -19,11 +19,17 @@ _branchline() {
             branchline,boards)
                 cmd="branchline__subcmd__boards"
                 ;;
+            branchline,call)
+                cmd="branchline__subcmd__call"
+                ;;
             branchline,help)
                 cmd="branchline__subcmd__help"
                 ;;
             branchline,outbox)
                 cmd="branchline__subcmd__outbox"
+                ;;
+            branchline,self-test)
+                cmd="branchline__subcmd__self__subcmd__test"
                 ;;
             branchline,status)
                 cmd="branchline__subcmd__status"
@@ -31,11 +37,17 @@ _branchline() {
             branchline__subcmd__help,boards)
                 cmd="branchline__subcmd__help__subcmd__boards"
                 ;;
+            branchline__subcmd__help,call)
+                cmd="branchline__subcmd__help__subcmd__call"
+                ;;
             branchline__subcmd__help,help)
                 cmd="branchline__subcmd__help__subcmd__help"
                 ;;
             branchline__subcmd__help,outbox)
                 cmd="branchline__subcmd__help__subcmd__outbox"
+                ;;
+            branchline__subcmd__help,self-test)
+                cmd="branchline__subcmd__help__subcmd__self__subcmd__test"
                 ;;
             branchline__subcmd__help,status)
                 cmd="branchline__subcmd__help__subcmd__status"
@@ -71,7 +83,7 @@ _branchline() {
 
     case "${cmd}" in
         branchline)
-            opts="-h -V --config --board --check --print-config --help --version boards status outbox help"
+            opts="-h -V --config --board --check --print-config --help --version boards status self-test call outbox help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -114,8 +126,42 @@ _branchline() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        branchline__subcmd__call)
+            opts="-h --seconds --json --url --token-file --config --board --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --seconds)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --board)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         branchline__subcmd__help)
-            opts="boards status outbox help"
+            opts="boards status self-test call outbox help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -129,6 +175,20 @@ _branchline() {
             return 0
             ;;
         branchline__subcmd__help__subcmd__boards)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        branchline__subcmd__help__subcmd__call)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -187,6 +247,20 @@ _branchline() {
         branchline__subcmd__help__subcmd__outbox__subcmd__list)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        branchline__subcmd__help__subcmd__self__subcmd__test)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -319,6 +393,36 @@ _branchline() {
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --board)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        branchline__subcmd__self__subcmd__test)
+            opts="-h --json --url --token-file --config --board --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

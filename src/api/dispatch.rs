@@ -10,7 +10,10 @@ use super::head::Head;
 use super::reply::Reply;
 use super::routes::{self, Op, Route, Scope};
 use super::select::Conditions;
-use super::{keeping, legs, listening, metrics, openapi, origin, playback, rooms, status, system, trunks};
+use super::self_test::Step;
+use super::{
+    keeping, legs, listening, metrics, openapi, origin, playback, rooms, self_test, status, system, trunks,
+};
 use crate::config::Config;
 use crate::gateway::playback::Owner;
 use crate::io::process;
@@ -24,6 +27,8 @@ pub struct App {
     pub shell: Rc<Shell>,
     /// Open connections.
     pub clients: Clients,
+    /// The self-test that runs.
+    pub self_test: Step,
 }
 
 impl App {
@@ -112,6 +117,8 @@ async fn carry_out(app: &App, admitted: &Admitted<'_>, body: &[u8]) -> Result<Re
         Op::Metrics => Ok(metrics::metrics(app)),
         Op::Capacity => Ok(system::capacity(app)),
         Op::Status => status::status(app).await,
+        Op::SelfTest => self_test::self_test(app).await,
+        Op::SelfTestStep => Ok(self_test::step(app)),
         Op::OpenApi => Ok(Reply::json(200, &openapi::document())),
         Op::Legs => Ok(legs::list(app)),
         Op::CreateLeg => legs::create(app, parse(body)?),

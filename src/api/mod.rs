@@ -21,6 +21,7 @@ pub mod requests;
 pub mod rooms;
 pub mod routes;
 pub mod select;
+pub mod self_test;
 pub mod server;
 pub mod status;
 pub mod system;

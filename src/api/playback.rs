@@ -158,11 +158,11 @@ pub async fn stop_recording(app: &App, owner: Owner<'_>) -> Result<Reply, ApiErr
         Some(file) => match app.shell.reply_within(handle, PATIENCE).await {
             Some(outcome) => outcome?,
             // Its tracks are still being put together; the event tells of them.
-            None => replies::Reply::Recorded { file, upload: false, merged: None },
+            None => replies::Reply::Recorded { file, upload: false, began: 0, merged: None },
         },
         None => app.shell.reply(handle).await?,
     };
-    if let replies::Reply::Recorded { file, upload: true, merged } = &mut outcome {
+    if let replies::Reply::Recorded { file, upload: true, merged, .. } = &mut outcome {
         let first = place_of(app, file);
         let second = async {
             if let Some(merged) = merged {

@@ -9,6 +9,7 @@ use super::listening::LISTENING;
 use super::playback::{Playing, Recording};
 use super::requests::{AddLeg, CreateLeg, CreateRoom, DeleteLeg, Play, Record, SendDtmf, Transfer, Volume};
 use super::rooms::JoinedView;
+use super::self_test::SELF_TEST;
 use super::system::SYSTEM;
 use super::trunk_routes::TRUNK_ROUTES;
 use crate::gateway::room::RoomView;
@@ -22,6 +23,8 @@ pub enum Op {
     Metrics,
     Capacity,
     Status,
+    SelfTest,
+    SelfTestStep,
     OpenApi,
     Legs,
     CreateLeg,
@@ -400,7 +403,14 @@ const STOP_RECORD: &[Answer] = &[ok(Shape::Object(schema::<Recording>)), NOT_FOU
 
 /// Every route of the API.
 pub fn all() -> impl Iterator<Item = &'static Route> {
-    SYSTEM.iter().chain(ROUTES).chain(TRUNK_ROUTES).chain(LISTENING).chain(KEEPING).chain(LATER)
+    SYSTEM
+        .iter()
+        .chain(SELF_TEST)
+        .chain(ROUTES)
+        .chain(TRUNK_ROUTES)
+        .chain(LISTENING)
+        .chain(KEEPING)
+        .chain(LATER)
 }
 
 /// The routes a path matches, with the values of its parameters in order.

@@ -33,6 +33,8 @@ pub fn command() -> Command {
         .arg(flag("print-config", "Print the configuration in force, without secrets, and end"))
         .subcommand(Command::new("boards").about("List the board profiles, and which of them this machine has"))
         .subcommand(status())
+        .subcommand(self_test())
+        .subcommand(call())
         .subcommand(outbox())
 }
 
@@ -61,6 +63,34 @@ fn status() -> Command {
         .about("Show what the gateway is doing, and what is wrong with it")
         .arg(flag("json", "Print the reply of GET /v1/status as it is"))
         .arg(flag("watch", "Draw it anew every two seconds, until Ctrl-C"))
+        .args([url(), token()])
+}
+
+fn self_test() -> Command {
+    Command::new("self-test")
+        .about("Place a call to the gateway itself and measure it; without one that runs, one is started for it")
+        .long_about(
+            "Places a call through the gateway's own SIP, SRTP, mixer and recorder, and reports set-up time, latency, loss, \
+             jitter, MOS and level, in at most 10 s. Exits with 0 when all is as it should be, with 1 when not, or nobody answers, \
+             and with 3 when the gateway cannot test itself now, as when all legs are in use.",
+        )
+        .arg(flag("json", "Print the reply of POST /v1/self-test as it is"))
+        .args([url(), token()])
+}
+
+fn call() -> Command {
+    Command::new("call")
+        .about("Place a test call, play a tone and show how well it travels")
+        .arg(Arg::new("uri").value_name("URI").required(true).help("Whom to call, as sip:100@192.168.1.20"))
+        .arg(
+            Arg::new("seconds")
+                .long("seconds")
+                .value_name("N")
+                .value_parser(value_parser!(u64).range(1..=3600))
+                .default_value("5")
+                .help("How long the tone lasts, from the answer on"),
+        )
+        .arg(flag("json", "Print the reply of GET /v1/legs/{id}/quality as it is"))
         .args([url(), token()])
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::configuration::Files;
-use super::say;
+use super::output::say;
 use crate::config::board::BOARDS;
 use crate::config::profile::for_model;
 use crate::io::machine;

@@ -7,13 +7,28 @@ use std::time::Duration;
 use clap::ArgMatches;
 use serde_json::Value;
 use ureq::http::StatusCode;
-use ureq::{Agent, Body, http};
+use ureq::{Agent, Body, RequestBuilder, http};
 
 use super::configuration::Files;
 use crate::config::Config;
 
 /// Longest a reply may take.
 const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Why there is no answer, or an error for an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The gateway answers, and will not do it (4xx, or 503 as a limit is reached). Else it does not answer, or fails at it.
+    pub refused: bool,
+    /// One line for the person.
+    pub text: String,
+}
+
+impl From<Refusal> for String {
+    fn from(refusal: Refusal) -> Self {
+        refusal.text
+    }
+}
 
 /// A way to the API.
 #[derive(Debug)]
@@ -47,44 +62,93 @@ impl Client {
             }
             None => config.and_then(|c| c.http.tokens.first().map(|t| t.reveal().to_owned())),
         };
-        let agent = Agent::config_builder()
-            .timeout_global(Some(PATIENCE))
-            .http_status_as_error(false)
-            .proxy(None)
-            .build()
-            .into();
-        Ok(Self { agent, base, token })
+        Ok(Self { agent: agent(), base, token })
+    }
+
+    /// A way to one of this machine that wants no token.
+    #[must_use]
+    pub fn at(address: &str) -> Self {
+        Self { agent: agent(), base: format!("http://{address}"), token: None }
+    }
+
+    /// True when somebody listens there.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        let address = self.base.strip_prefix("http://").and_then(|at| at.parse::<SocketAddr>().ok());
+        address.is_some_and(|at| std::net::TcpStream::connect_timeout(&at, Duration::from_secs(2)).is_ok())
     }
 
     /// `GET` of a path below `/v1`.
     ///
     /// # Errors
     /// Nobody answers there, or the answer is an error: its text.
-    pub fn get(&self, path: &str) -> Result<Value, String> {
-        let request = self.agent.get(format!("{}/v1{path}", self.base));
-        let request = match &self.token {
-            Some(token) => request.header("Authorization", format!("Bearer {token}")),
-            None => request,
-        };
-        self.read(request.call())
+    pub fn get(&self, path: &str) -> Result<Value, Refusal> {
+        self.read(self.authorized(self.agent.get(self.url(path))).call())
     }
 
-    fn read(&self, answer: Result<http::Response<Body>, ureq::Error>) -> Result<Value, String> {
+    /// `POST` to a path below `/v1`.
+    ///
+    /// # Errors
+    /// As for [`Self::get`].
+    pub fn post(&self, path: &str, body: &Value) -> Result<Value, Refusal> {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let request = self.authorized(self.agent.post(self.url(path)));
+        self.read(request.header("Content-Type", "application/json").send(body))
+    }
+
+    /// `DELETE` of a path below `/v1`.
+    ///
+    /// # Errors
+    /// As for [`Self::get`].
+    pub fn delete(&self, path: &str) -> Result<Value, Refusal> {
+        self.read(self.authorized(self.agent.delete(self.url(path))).call())
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}/v1{path}", self.base)
+    }
+
+    fn authorized<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.token {
+            Some(token) => request.header("Authorization", format!("Bearer {token}")),
+            None => request,
+        }
+    }
+
+    fn read(&self, answer: Result<http::Response<Body>, ureq::Error>) -> Result<Value, Refusal> {
+        let refusal = |refused, text| Refusal { refused, text };
         let mut answer = answer.map_err(|e| {
-            format!("no gateway answers at {}: {e}; does it run (systemctl status branchline)?", self.base)
+            let base = &self.base;
+            refusal(
+                false,
+                format!("no gateway answers at {base}: {e}; does it run (systemctl status branchline)?"),
+            )
         })?;
         let status = answer.status();
-        let body = answer.body_mut().read_to_string().map_err(|e| format!("{}: {e}", self.base))?;
+        let body = answer.body_mut().read_to_string();
+        let body = body.map_err(|e| refusal(false, format!("{}: {e}", self.base)))?;
         if status == StatusCode::UNAUTHORIZED {
-            return Err(format!("{}: the API wants a token: run as root, or give --token-file", self.base));
+            let text = format!("{}: the API wants a token: run as root, or give --token-file", self.base);
+            return Err(refusal(true, text));
         }
         let json: Value = serde_json::from_str(&body).unwrap_or_default();
         if !status.is_success() {
             let why = json.get("error").and_then(Value::as_str).unwrap_or("no reason was given");
-            return Err(format!("{}: {status}: {why}", self.base));
+            // 503: it is well, and has no room.
+            let refused = !status.is_server_error() || status == StatusCode::SERVICE_UNAVAILABLE;
+            return Err(refusal(refused, format!("{}: {status}: {why}", self.base)));
         }
         Ok(json)
     }
+}
+
+fn agent() -> Agent {
+    Agent::config_builder()
+        .timeout_global(Some(PATIENCE))
+        .http_status_as_error(false)
+        .proxy(None)
+        .build()
+        .into()
 }
 
 /// The address that the API can be reached at from this machine.

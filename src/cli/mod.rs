@@ -3,9 +3,13 @@
 pub mod arguments;
 pub mod banner;
 pub mod boards;
+pub mod call;
 pub mod client;
 pub mod configuration;
+pub mod failure;
 pub mod outbox;
+pub mod output;
+pub mod self_test;
 pub mod service;
 pub mod status;
 
@@ -15,13 +19,11 @@ use std::process::ExitCode;
 use clap::ArgMatches;
 use clap::error::ErrorKind;
 
+use failure::{Failure, USAGE};
+use output::{say, say_error};
+
 use crate::config::settings;
 use crate::io::media_thread;
-
-/// Exit codes, as `docs/operations.md` lists them.
-const FAILED: u8 = 1;
-/// Wrong arguments.
-const USAGE: u8 = 2;
 
 /// Does what the arguments say.
 #[must_use]
@@ -37,24 +39,28 @@ pub fn main(given: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     };
     match run(&matches) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            say_error(&message);
-            ExitCode::from(FAILED)
+        Err(failure) => {
+            if !failure.text.is_empty() {
+                say_error(&failure.text);
+            }
+            ExitCode::from(failure.code)
         }
     }
 }
 
-fn run(matches: &ArgMatches) -> Result<(), String> {
+fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let read = configuration::Files {
         config: matches.get_one::<PathBuf>("config").cloned(),
         board: matches.get_one::<String>("board").cloned(),
     };
     if let Some((name, of)) = matches.subcommand() {
         return match name {
-            "outbox" => outbox::run(&read.load()?.config, of),
-            "boards" => boards::run(&read),
-            "status" => status::run(&read, of),
-            other => Err(format!("unknown command {other}")),
+            "outbox" => Ok(outbox::run(&read.load()?.config, of)?),
+            "boards" => Ok(boards::run(&read)?),
+            "status" => Ok(status::run(&read, of)?),
+            "self-test" => self_test::run(&read, of),
+            "call" => call::run(&read, of),
+            other => Err(format!("unknown command {other}").into()),
         };
     }
     let (check, print) = (matches.get_flag("check"), matches.get_flag("print-config"));
@@ -68,15 +74,5 @@ fn run(matches: &ArgMatches) -> Result<(), String> {
         warnings.iter().chain(&memory).for_each(|warning| say(&format!("warning: {warning}")));
         say("the configuration is good");
     }
-    if print || check { Ok(()) } else { service::run(loaded, &read) }
-}
-
-#[expect(clippy::print_stdout, reason = "what the user asked for goes to standard output")]
-fn say(text: &str) {
-    println!("{text}");
-}
-
-#[expect(clippy::print_stderr, reason = "errors before logging starts")]
-fn say_error(text: &str) {
-    eprintln!("{text}");
+    if print || check { Ok(()) } else { Ok(service::run(loaded, &read)?) }
 }

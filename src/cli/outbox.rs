@@ -2,7 +2,7 @@
 
 use clap::ArgMatches;
 
-use super::say;
+use super::output::say;
 use crate::base::time::Utc;
 use crate::config::Config;
 use crate::deliver::events::shown_url;

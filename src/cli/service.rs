@@ -9,6 +9,7 @@ use super::banner;
 use super::configuration::{Files, Loaded};
 use crate::api::clients::Clients;
 use crate::api::dispatch::App;
+use crate::api::self_test::Step;
 use crate::api::server;
 use crate::base::rng::Rng;
 use crate::config::Config;
@@ -43,12 +44,18 @@ use crate::sip::locals::Locals;
 use crate::sip::target::Transport;
 use crate::upload;
 
+/// Environment variable that ties a gateway to the process that started it.
+pub const WITH_PARENT: &str = "BRANCHLINE_WITH_PARENT";
+
 /// Directory of sounds that were fetched, in the state directory.
 const SOUNDS: &str = "sounds";
 
 /// Begins to log, and says what of the configuration deserves a warning.
 fn prepare(loaded: &mut Loaded) -> Result<Faults, String> {
     let faults = logging::start(loaded.config.log.level);
+    if std::env::var_os(WITH_PARENT).is_some() {
+        process::end_with_parent();
+    }
     warn(loaded, process::raise_descriptor_limit())?;
     Ok(faults)
 }
@@ -57,10 +64,10 @@ fn warn(loaded: &mut Loaded, descriptors: u64) -> Result<(), String> {
     if let Some(file) = &loaded.exposed {
         log::warn!(file:% = file.display(); "secrets stand in a file that others on this machine can read");
     }
+    if let Some(model) = &loaded.unknown_model {
+        log::warn!(model = model; "board \"auto\": no profile is for this machine, so that generic is taken; `branchline boards` lists them");
+    }
     if let Some(warning) = loaded.config.fit_descriptors(descriptors)? {
-        if let Some(model) = &loaded.unknown_model {
-            log::warn!(model = model; "board \"auto\": no profile is for this machine, so that generic is taken; `branchline boards` lists them");
-        }
         log::warn!("{warning}");
     }
     for warning in loaded.config.warnings() {
@@ -69,7 +76,6 @@ fn warn(loaded: &mut Loaded, descriptors: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// Opens the state directory, and names the gateway as it does.
 /// Whether the machine has the memory that the limits take: a warning where it might not.
 ///
 /// # Errors
@@ -87,6 +93,7 @@ fn plan_media(config: &Config) -> Result<MediaPlan, String> {
     Ok(plan)
 }
 
+/// Opens the state directory, and names the gateway as it does.
 fn open_state(config: &mut Config, rng: &mut Rng) -> std::io::Result<State> {
     let state = State::open(&config.state_dir)?;
     if config.instance_id.is_empty() {
@@ -105,8 +112,8 @@ fn open_state(config: &mut Config, rng: &mut Rng) -> std::io::Result<State> {
 pub fn run(mut loaded: Loaded, files: &Files) -> Result<(), String> {
     let faults = prepare(&mut loaded)?;
     let mut config = loaded.config;
-    let mut rng = Rng::from_os().ok_or("the operating system gives no random numbers")?;
     let plan = plan_media(&config)?;
+    let mut rng = Rng::from_os().ok_or("the operating system gives no random numbers")?;
     let dir = config.state_dir.display().to_string();
     let state = open_state(&mut config, &mut rng).map_err(|e| format!("state_dir {dir}: {e}"))?;
     workers::start().map_err(|e| format!("threads: {e}"))?;
@@ -168,6 +175,7 @@ pub fn run(mut loaded: Loaded, files: &Files) -> Result<(), String> {
         instance_id: Rc::clone(&instance_id),
         shell: Rc::clone(&shell),
         clients: Clients::default(),
+        self_test: Step::default(),
     });
     executor.spawn(server::run(Rc::clone(&executor), app, http));
     tell_ports(&state, http_at, &sip.locals, sip_at).map_err(|e| format!("state_dir {dir}: {e}"))?;

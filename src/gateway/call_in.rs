@@ -32,7 +32,8 @@ impl Gateway {
             return self.refuse_call(now, tx, 403, "Forbidden: From is another user");
         };
         let trunk = self.trunk_of(source, request);
-        let srtp = self.srtp_of(trunk);
+        let test = self.is_self_test(request);
+        let srtp = if test { Srtp::Required } else { self.srtp_of(trunk) };
         let offer = match offer_of(request, &self.able_to_begin(srtp)) {
             Ok(offer) => offer,
             Err(e) => return self.refuse_sdp(now, tx, &e),
@@ -55,6 +56,9 @@ impl Gateway {
         let takes_over = replaces.is_some();
         let credentials = trunk.and_then(|t| self.trunks.get(&t)).and_then(Trunk::credentials);
         let name = self.rng.uuid();
+        if test {
+            self.note_self_test(&name);
+        }
         let (sip_headers, sip_headers_truncated) = captured(request);
         let leg = Leg {
             origin: self.origin_of(source, trunk),
@@ -83,8 +87,10 @@ impl Gateway {
             self.send_ringing(now, id, tx);
         }
         self.publish_ringing(now, id, request, caller);
-        if takes_over && let Err(e) = self.answer(now, &name) {
-            log::info!(leg = name, error:% = e; "the call that was to take another's place cannot be answered");
+        if (takes_over || test)
+            && let Err(e) = self.answer(now, &name)
+        {
+            log::info!(leg = name, error:% = e; "the call that was to be answered at once cannot be");
         }
     }
 
@@ -328,7 +334,7 @@ impl Gateway {
     /// Gives a leg sockets and a session description of its own, unless it has them.
     pub(super) fn take_port(&mut self, id: LegId, peer: Option<std::net::IpAddr>) -> Result<(), SdpError> {
         let session_id = self.rng.u64() >> 2;
-        let srtp = self.srtp_of(self.legs.get(id).and_then(|l| l.trunk));
+        let srtp = self.srtp_of_leg(id);
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
         if leg.local.is_some() {
             return Ok(());
@@ -354,12 +360,12 @@ impl Gateway {
     /// Fits a leg's description to the far end at `target`: the address that it sees, and keys only where they may be
     /// told.
     pub(super) fn fit_to(&mut self, id: LegId, target: Target) {
-        let srtp = self.srtp_of(self.legs.get(id).and_then(|l| l.trunk));
+        let (srtp, home) = (self.srtp_of_leg(id), self.home_of_leg(id));
         let told = target.transport == Transport::Tls || self.config.sip.srtp_keys_in_clear;
         let locals = self.tx.locals();
         let Some(leg) = self.legs.get_mut(id) else { return };
         let (Some(local), Some(port)) = (leg.local.as_mut(), leg.port) else { return };
-        local.address = locals.seen_by(port.address, target.addr.ip());
+        local.address = home.unwrap_or_else(|| locals.seen_by(port.address, target.addr.ip()));
         local.offers_keys = srtp == Srtp::Required || (srtp == Srtp::Optional && told);
     }
 

@@ -115,6 +115,9 @@ impl Gateway {
             dialogs: EarlyDialogs::default(),
         };
         let id = self.rng.uuid();
+        if self.is_own_test(&wanted.uri) {
+            self.note_self_test(&id);
+        }
         let ring = outbound_limit(wanted.ring_timeout, &wanted.headers);
         let leg = Leg {
             codecs,

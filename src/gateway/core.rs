@@ -18,6 +18,7 @@ use super::record::Recording;
 use super::registrar::Binding;
 use super::replies::{Handle, Replies};
 use super::room::Room;
+use super::self_test::SelfTests;
 use super::sending::{Pending, Purpose};
 use super::slots::Slots;
 use super::snapshot::Numbers;
@@ -114,6 +115,7 @@ pub struct Gateway {
     pub(super) limiter: Limiter,
     /// Who has proved to have sent the request being looked at.
     pub(super) vouched: Option<String>,
+    pub(super) self_tests: SelfTests,
     pub(super) deadlines: Deadlines<LegId>,
     pub(super) counters: Numbers,
     pub(super) events: VecDeque<Event>,
@@ -172,6 +174,7 @@ impl Gateway {
             guesses,
             limiter: Limiter::default(),
             vouched: None,
+            self_tests: SelfTests::default(),
             deadlines: Deadlines::default(),
             counters: Numbers::default(),
             events: VecDeque::new(),
@@ -328,7 +331,12 @@ impl Gateway {
     /// The next event for the world, until `None`.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        loop {
+            let event = self.events.pop_front()?;
+            if !self.self_tests.is_told_of_by(&event) {
+                return Some(event);
+            }
+        }
     }
 
     /// The next order for the media engine, until `None`.

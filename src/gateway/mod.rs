@@ -48,6 +48,7 @@ pub mod reliable;
 pub mod reload;
 pub mod replies;
 pub mod room;
+pub mod self_test;
 pub mod sending;
 pub mod slots;
 pub mod snapshot;

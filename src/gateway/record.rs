@@ -291,7 +291,7 @@ impl Gateway {
         self.record_slots.free(slot);
         if let State::Closing(Some(handle)) = r.state {
             let outcome = match error {
-                None => Ok(Reply::Recorded { file: r.file, upload, merged }),
+                None => Ok(Reply::Recorded { file: r.file, upload, began: written.began, merged }),
                 Some(e) => Err(GatewayError::Failed(format!("the recording could not be completed: {e}"))),
             };
             self.reply(handle, outcome);

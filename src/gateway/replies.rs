@@ -26,6 +26,8 @@ pub enum Reply {
         file: String,
         /// It is uploaded now.
         upload: bool,
+        /// Tick of the media thread in which it began, its lower 32 bits.
+        began: u32,
         /// Its channels, one a leg, if that was wanted.
         merged: Option<Merged>,
     },

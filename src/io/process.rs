@@ -48,6 +48,14 @@ pub fn raise_descriptor_limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
+/// From now on this process is killed when the one that started it ends.
+pub fn end_with_parent() {
+    use rustix::process::{Signal, set_parent_process_death_signal};
+    if let Err(e) = set_parent_process_death_signal(Some(Signal::KILL)) {
+        log::warn!(error:% = e; "this gateway will not end with what has started it");
+    }
+}
+
 /// The name of this machine; empty where it has none.
 #[must_use]
 pub fn host_name() -> String {

@@ -40,6 +40,7 @@ mod prack;
 mod register;
 mod reinvite;
 mod reload;
+mod self_test;
 mod session;
 mod shares;
 mod sources;

@@ -1,0 +1,371 @@
+//! A call of the gateway to itself, measured: SIP, SRTP, mixer and recorder as every call uses them.
+
+use std::cell::{Cell, RefCell};
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::dispatch::App;
+use super::error::ApiError;
+use super::reply::Reply;
+use super::routes::{CONFLICT, FULL, Op, Route, Shape, ok, route, schema};
+use crate::gateway::playback::{Owner, Sound, tone};
+use crate::gateway::record::Wanted;
+use crate::gateway::replies::{Handle, Reply as Outcome};
+use crate::gateway::self_test::Begun;
+use crate::io::workers::FILES;
+use crate::io::{clock, timer};
+use crate::media::command::Quality;
+
+/// The routes.
+pub(super) static SELF_TEST: &[Route] = &[
+    route(
+        "POST",
+        "/self-test",
+        Op::SelfTest,
+        "Place a call to the gateway itself and measure it, in at most 10 s; no event tells of it",
+        None,
+        &[ok(Shape::Object(schema::<SelfTestView>)), CONFLICT, FULL],
+    ),
+    route(
+        "GET",
+        "/self-test",
+        Op::SelfTestStep,
+        "What the self-test does that runs now",
+        None,
+        &[ok(Shape::Object(schema::<StepView>))],
+    ),
+];
+
+/// All of it takes no longer.
+const LIMIT: Duration = Duration::from_secs(10);
+/// Until the call is up.
+const SETUP: Duration = Duration::from_secs(3);
+/// How long the tone is heard.
+const TONE: Duration = Duration::from_millis(2500);
+/// A recording begins this long before the tone does.
+const BEFORE: Duration = Duration::from_millis(200);
+/// Length of a tick, ms.
+const TICK_MS: f64 = 20.0;
+
+/// The worst that passes.
+const MAX_LOSS_PERCENT: f64 = 1.0;
+const MIN_MOS: f64 = 3.5;
+const MAX_LATENCY_MS: f64 = 150.0;
+const MAX_LEVEL_DB: f64 = 3.0;
+
+/// Reply of `POST /v1/self-test`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SelfTestView {
+    /// All is as it should be.
+    pub passed: bool,
+    /// What is not.
+    pub failures: Vec<String>,
+    /// From the INVITE until both legs are connected, ms; 0, as all figures, where the test did not get to its end.
+    pub setup_ms: f64,
+    /// From a frame that one leg sends to the same in the recording of what the other has received, ms: codec, SRTP, kernel,
+    /// jitter buffer and mixer; null: it was not heard.
+    pub latency_ms: Option<f64>,
+    /// RTP packets that did not arrive or came too late, per cent.
+    pub loss_percent: f64,
+    /// Interarrival jitter (RFC 3550 §6.4.1), ms.
+    pub jitter_ms: f64,
+    /// Mean opinion score by the E-model (ITU-T G.107), 1 to 4.5.
+    pub mos: f64,
+    /// How much louder it was recorded than sent, dB; null: it was not heard.
+    pub level_db: Option<f64>,
+    /// Ticks of the media thread that began over 5 ms late meanwhile.
+    pub ticks_late: u64,
+}
+
+impl SelfTestView {
+    /// It did not come to any figure.
+    fn failed(why: String) -> Self {
+        Self {
+            passed: false,
+            failures: vec![why],
+            setup_ms: 0.0,
+            latency_ms: None,
+            loss_percent: 0.0,
+            jitter_ms: 0.0,
+            mos: 0.0,
+            level_db: None,
+            ticks_late: 0,
+        }
+    }
+}
+
+/// Reply of `GET /v1/self-test`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct StepView {
+    /// What it does; empty: none runs.
+    pub step: String,
+}
+
+/// The step of the test that runs; empty: none.
+#[derive(Debug, Default)]
+pub struct Step(Cell<&'static str>);
+
+/// `GET /v1/self-test`.
+pub fn step(app: &App) -> Reply {
+    Reply::object(200, &app.instance_id, StepView { step: app.self_test.0.get().to_owned() })
+}
+
+/// `POST /v1/self-test`.
+pub async fn self_test(app: &App) -> Result<Reply, ApiError> {
+    let begun = app.shell.call(|g, now| g.begin_self_test(now))?;
+    let test = Test { app, begun, files: RefCell::default(), opening: Cell::default() };
+    let done = timer::within(LIMIT, test.run()).await;
+    drop(test);
+    let view = match done {
+        Some(Ok(view)) => view,
+        // What does not work is what was to be found out; what is full says nothing of it.
+        Some(Err(ApiError::Internal(why))) => SelfTestView::failed(why),
+        None => SelfTestView::failed("it did not end within 10 s".to_owned()),
+        Some(Err(e)) => return Err(e),
+    };
+    Ok(Reply::object(200, &app.instance_id, view))
+}
+
+/// A test; its call and room end with it, and with the client that asked for it.
+struct Test<'a> {
+    app: &'a App,
+    begun: Begun,
+    /// Its recordings, which nobody else knows of, and one that is not there yet.
+    files: RefCell<Vec<String>>,
+    opening: Cell<Option<Handle>>,
+}
+
+impl Drop for Test<'_> {
+    fn drop(&mut self) {
+        self.app.self_test.0.set("");
+        self.app.shell.call(|g, now| g.end_self_test(now, &self.begun));
+        remove(self.files.take());
+        if let Some(handle) = self.opening.take() {
+            let shell = Rc::clone(&self.app.shell);
+            self.app.shell.spawn(async move {
+                if let Ok(Outcome::Recording(file)) = shell.reply(handle).await {
+                    remove(vec![file]);
+                }
+            });
+        }
+    }
+}
+
+fn remove(files: Vec<String>) {
+    let job = move || files.iter().for_each(|file| drop(std::fs::remove_file(file)));
+    if let Err(e) = FILES.submit(job) {
+        log::warn!(error:% = e; "the recordings of the self-test stay");
+    }
+}
+
+/// A finished recording.
+struct Recorded {
+    file: String,
+    began: u32,
+}
+
+impl Test<'_> {
+    fn say(&self, step: &'static str) {
+        self.app.self_test.0.set(step);
+    }
+
+    async fn run(&self) -> Result<SelfTestView, ApiError> {
+        let shell = &self.app.shell;
+        let started = clock::now().mono;
+        let late = || shell.pulse().late.load(std::sync::atomic::Ordering::Relaxed);
+        let late_before = late();
+        self.say("placing a call");
+        let answerer = self.connected(started).await?;
+        let setup_ms = clock::now().mono.saturating_duration_since(started).as_secs_f64() * 1000.0;
+
+        self.say("a tone through SRTP, mixer and recorder");
+        let (caller, room) = (self.begun.caller.as_str(), self.begun.room.as_str());
+        shell.call(|g, now| g.create_room(now, Some(room.to_owned()), None, None))?;
+        shell.call(|g, now| g.add_to_room(now, room, &answerer, Default::default()))?.ok();
+        let wanted = || Wanted { upload: None, multi_channel: false };
+        for owner in [Owner::Leg(caller), Owner::Room(room)] {
+            let handle = shell.call(|g, now| g.record(now, owner, wanted()))?;
+            self.opening.set(Some(handle));
+            if let Outcome::Recording(file) = shell.reply(handle).await? {
+                self.files.borrow_mut().push(file);
+            }
+            self.opening.set(None);
+        }
+        timer::sleep(BEFORE).await;
+        let sound = Sound::Tone(tone("us_dial")?);
+        shell.call(|g, now| g.play_on_leg(now, caller, sound, 0))?;
+        timer::sleep(TONE).await;
+        let quality = self.quality(&answerer).await?;
+        let heard = self.recorded(shell.call(|g, _| g.stop_recording(Owner::Room(room)))?).await?;
+        let sent = self.recorded(shell.call(|g, _| g.stop_recording(Owner::Leg(caller)))?).await?;
+
+        self.say("reading the recording");
+        let measured = FILES.run(move || measure(&sent, &heard)).await;
+        let measured =
+            measured.map_err(|e| ApiError::Unavailable(format!("files cannot be read now: {e}")))?;
+        Ok(judge(setup_ms, &quality, measured, late() - late_before))
+    }
+
+    /// The leg that answers, once both are up.
+    async fn connected(&self, started: Instant) -> Result<String, ApiError> {
+        loop {
+            if let Some(leg) = self.app.shell.look(|g| g.self_test_answerer(&self.begun)) {
+                return Ok(leg);
+            }
+            if clock::now().mono.saturating_duration_since(started) > SETUP {
+                return Err(ApiError::Internal("the call did not come about within 3 s".to_owned()));
+            }
+            timer::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    async fn quality(&self, leg: &str) -> Result<Quality, ApiError> {
+        let handle = self.app.shell.call(|g, _| g.ask_quality(leg))?;
+        match self.app.shell.reply(handle).await? {
+            Outcome::Quality(quality) => Ok(*quality),
+            Outcome::Joined(_) | Outcome::Changed | Outcome::Recording(_) | Outcome::Recorded { .. } => {
+                Err(ApiError::Internal("an answer to another question".to_owned()))
+            }
+        }
+    }
+
+    async fn recorded(&self, handle: Handle) -> Result<Recorded, ApiError> {
+        match self.app.shell.reply(handle).await? {
+            Outcome::Recorded { file, began, .. } => Ok(Recorded { file, began }),
+            Outcome::Joined(_) | Outcome::Changed | Outcome::Recording(_) | Outcome::Quality(_) => {
+                Err(ApiError::Internal("an answer to another question".to_owned()))
+            }
+        }
+    }
+}
+
+/// What two recordings of the same tone tell.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Measured {
+    latency_ms: f64,
+    level_db: f64,
+}
+
+/// Compares what was sent, the right channel of a leg, with what was heard in the room.
+fn measure(sent: &Recorded, heard: &Recorded) -> Result<Measured, String> {
+    let sent_tone = Tone::read(Path::new(&sent.file), 1)?;
+    let heard_tone = Tone::read(Path::new(&heard.file), 0)?;
+    let ticks = f64::from(heard.began.wrapping_sub(sent.began).cast_signed());
+    Ok(Measured {
+        latency_ms: ticks * TICK_MS + heard_tone.begins_ms - sent_tone.begins_ms,
+        level_db: 20.0 * (heard_tone.level / sent_tone.level).log10(),
+    })
+}
+
+/// The tone in a recording.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Tone {
+    /// When it begins, ms.
+    begins_ms: f64,
+    /// Its level, from half a second after that on: root mean square of samples.
+    level: f64,
+}
+
+impl Tone {
+    fn read(file: &Path, channel: usize) -> Result<Self, String> {
+        let mut wav = hound::WavReader::open(file).map_err(|e| format!("the recording: {e}"))?;
+        let spec = wav.spec();
+        let samples: Result<Vec<i16>, _> =
+            wav.samples().skip(channel).step_by(usize::from(spec.channels.max(1))).collect();
+        let samples = samples.map_err(|e| format!("the recording: {e}"))?;
+        Self::find(&samples, spec.sample_rate).ok_or_else(|| "the tone is not in the recording".to_owned())
+    }
+
+    fn find(samples: &[i16], rate: u32) -> Option<Self> {
+        let peak = samples.iter().map(|s| s.unsigned_abs()).max().filter(|peak| *peak > 500)?;
+        let begins = samples.iter().position(|s| s.unsigned_abs() > peak / 4)?;
+        let second = usize::try_from(rate).ok()?;
+        let steady = samples.get(begins + second / 2..begins + second * 3 / 2)?;
+        let energy: f64 = steady.iter().map(|s| f64::from(*s).powi(2)).sum();
+        Some(Self {
+            begins_ms: begins as f64 * 1000.0 / f64::from(rate),
+            level: (energy / steady.len() as f64).sqrt().max(1.0),
+        })
+    }
+}
+
+fn judge(setup_ms: f64, q: &Quality, measured: Result<Measured, String>, ticks_late: u64) -> SelfTestView {
+    let tenths = |v: f64| (v * 10.0).round() / 10.0;
+    let expected = (q.received + q.lost).max(1);
+    let loss = (q.lost + q.late) as f64 * 100.0 / expected as f64;
+    let mut failures = Vec::new();
+    if q.received < 100 {
+        failures.push(format!("{} RTP packets arrived, over 100 were sent", q.received));
+    }
+    if loss > MAX_LOSS_PERCENT {
+        failures.push(format!("{loss:.1} % of the RTP packets were lost, {MAX_LOSS_PERCENT} % are allowed"));
+    }
+    if q.mos < MIN_MOS {
+        failures.push(format!("the MOS is {:.2}, at least {MIN_MOS} is wanted", q.mos));
+    }
+    match &measured {
+        Err(why) => failures.push(why.clone()),
+        Ok(m) => {
+            if !(0.0..=MAX_LATENCY_MS).contains(&m.latency_ms) {
+                failures.push(format!(
+                    "the latency is {:.0} ms, at most {MAX_LATENCY_MS} are wanted",
+                    m.latency_ms
+                ));
+            }
+            if m.level_db.abs() > MAX_LEVEL_DB {
+                failures.push(format!(
+                    "it is recorded {:.1} dB from what was sent, {MAX_LEVEL_DB} are allowed",
+                    m.level_db
+                ));
+            }
+        }
+    }
+    SelfTestView {
+        passed: failures.is_empty(),
+        failures,
+        setup_ms: tenths(setup_ms),
+        latency_ms: measured.as_ref().ok().map(|m| tenths(m.latency_ms)),
+        loss_percent: (loss * 100.0).round() / 100.0,
+        jitter_ms: (q.jitter_ms * 100.0).round() / 100.0,
+        mos: (q.mos * 100.0).round() / 100.0,
+        level_db: measured.ok().map(|m| tenths(m.level_db)),
+        ticks_late,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sound(silent: usize, amplitude: f64) -> Vec<i16> {
+        let tone = |i: usize| if i < silent { 3 } else { ((i as f64 * 0.35).sin() * amplitude) as i16 };
+        (0..20_000).map(tone).collect()
+    }
+
+    #[test]
+    fn the_tone_is_found_where_it_begins() {
+        let tone = Tone::find(&sound(1600, 8000.0), 8000).unwrap();
+        assert!((tone.begins_ms - 200.0).abs() < 1.0, "{tone:?}");
+        assert!((tone.level - 8000.0 / 2f64.sqrt()).abs() < 60.0, "{tone:?}");
+        assert_eq!(Tone::find(&sound(20_000, 0.0), 8000), None, "silence");
+        assert_eq!(Tone::find(&sound(19_000, 8000.0), 8000), None, "too short");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let good = Quality { received: 150, mos: 4.4, ..Quality::default() };
+        let measured = Measured { latency_ms: 41.0, level_db: -0.2 };
+        let view = judge(5.0, &good, Ok(measured), 0);
+        assert!(view.passed && view.latency_ms == Some(41.0), "{view:?}");
+        let bad = Quality { received: 90, lost: 10, late: 5, mos: 2.0, ..Quality::default() };
+        let slow = Measured { latency_ms: 300.0, level_db: -9.0 };
+        let view = judge(5.0, &bad, Ok(slow), 3);
+        assert_eq!((view.passed, view.failures.len(), view.loss_percent), (false, 5, 15.0), "{view:?}");
+        let view = judge(5.0, &good, Err("the tone is not in the recording".to_owned()), 0);
+        assert_eq!(view.failures, ["the tone is not in the recording"]);
+    }
+}
