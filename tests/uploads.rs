@@ -25,7 +25,7 @@ mod common;
 mod hook;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -78,7 +78,7 @@ impl Upload {
         let task = Task {
             job: Job { place_id: 1, place, id: row.id.clone(), failures: 0 },
             row,
-            cancelled: Arc::new(AtomicBool::new(false)),
+            flight: Arc::default(),
         };
         Self { client: Client::new(&settings, &Rules::new(&Config::default()), tell), task, file }
     }

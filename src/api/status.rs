@@ -37,6 +37,9 @@ pub struct StatusView {
     pub webhooks_failing: usize,
     /// Recordings that wait for their upload, as far as they are in memory.
     pub uploads_waiting: u64,
+    /// Those under way.
+    #[serde(default)]
+    pub uploads: Vec<UploadState>,
     /// The disk of the recordings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk: Option<Disk>,
@@ -60,6 +63,17 @@ pub struct TrunkState {
     /// Why it is not active.
     #[serde(skip_serializing_if = "String::is_empty", default)]
     pub last_error: String,
+}
+
+/// An upload under way.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct UploadState {
+    /// The recording.
+    pub recording: String,
+    /// Bytes of it that are sent.
+    pub sent_bytes: u64,
+    /// Bytes of it.
+    pub bytes: u64,
 }
 
 /// A disk.
@@ -107,6 +121,8 @@ pub async fn status(app: &App) -> Result<Reply, ApiError> {
         status: t.status.to_owned(),
         last_error: t.last_error,
     });
+    let uploads = shell.flying_uploads().into_iter();
+    let uploads = uploads.map(|(recording, sent_bytes, bytes)| UploadState { recording, sent_bytes, bytes });
     let faults = shell.faults().into_iter().map(|f| FaultView {
         at: f.at.rfc3339(),
         level: f.level.as_str().to_ascii_lowercase(),
@@ -132,6 +148,7 @@ pub async fn status(app: &App) -> Result<Reply, ApiError> {
         events_waiting: summary.events,
         webhooks_failing: shell.webhooks().iter().filter(|t| t.failures > 0).count(),
         uploads_waiting: summary.uploads,
+        uploads: uploads.collect(),
         disk,
         memory_bytes: Process::read().resident,
         ticks_late: count(&pulse.late),

@@ -9,7 +9,7 @@ use serde::Deserialize as _;
 
 use super::client::Client;
 use super::configuration::Files;
-use super::say;
+use super::output::say;
 use crate::api::status::StatusView;
 
 /// Time between two pictures.
@@ -65,6 +65,10 @@ fn picture(s: &StatusView) -> String {
     };
     let _ok = writeln!(out, "outbox    {} events wait{failing}", s.events_waiting);
     let _ok = writeln!(out, "uploads   {} wait", s.uploads_waiting);
+    for u in &s.uploads {
+        let share = u.sent_bytes.min(u.bytes) * 100 / u.bytes.max(1);
+        let _ok = writeln!(out, "upload    {}  {share} % of {:.1} MB", u.recording, u.bytes as f64 / 1e6);
+    }
     match &s.disk {
         Some(d) => {
             let full = if d.free_bytes < d.reserved_bytes { ": full, nothing is recorded" } else { "" };
@@ -101,6 +105,7 @@ mod tests {
             "state": "damaged", "version": "1", "uptime_s": 90_061, "board": "rpi4", "legs": 3, "rooms": 1,
             "trunks": [{"id": "line", "status": "failed", "last_error": "403 Forbidden"}], "phones": 12,
             "events_waiting": 7, "webhooks_failing": 1, "uploads_waiting": 0,
+            "uploads": [{"recording": "a.wav", "sent_bytes": 500_000, "bytes": 2_000_000}],
             "disk": {"path": "/r", "free_bytes": 1 << 20, "reserved_bytes": 32 << 20},
             "memory_bytes": 20 << 20, "ticks_late": 0, "ticks_skipped": 0,
             "faults": [{"at": "2026-01-01T00:00:00Z", "level": "warn", "text": "odd"}]
@@ -111,6 +116,7 @@ mod tests {
             "branchline 1  damaged  up 1 d 1 h  board rpi4",
             "trunk     line  failed: 403 Forbidden",
             "outbox    7 events wait, 1 webhook fails",
+            "upload    a.wav  25 % of 2.0 MB",
             "disk      1 MB free in /r: full, nothing is recorded",
             "2026-01-01T00:00:00Z  warn  odd",
         ] {

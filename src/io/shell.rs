@@ -45,6 +45,8 @@ use crate::sip::transactions::Transmit;
 
 /// Longest fetch of a sound.
 const FETCH: Duration = Duration::from_secs(30);
+/// How often it is told how many calls have not ended yet, when the gateway stops.
+const DRAIN_TOLD: Duration = Duration::from_secs(5);
 /// Sounds fetched at once; servers that stall hold a place for up to [`FETCH`].
 const FETCHES: usize = 64;
 /// Longest an API call waits for the far end or the disk.
@@ -386,8 +388,17 @@ impl Shell {
     /// Takes no new calls and waits until those that run have ended, or their time is over.
     pub async fn drain(self: &Rc<Self>) {
         self.call(|gateway, _| gateway.refuse_new_calls());
+        let time = Duration::from_secs(self.settings().sip.drain_s.into());
+        let until = clock::now().mono + time;
         let empty = async {
+            let mut next = clock::now().mono;
             while !self.look(Gateway::is_without_calls) {
+                let now = clock::now().mono;
+                if now >= next {
+                    next = now + DRAIN_TOLD;
+                    let left = until.saturating_duration_since(now).as_secs();
+                    log::info!(legs = self.look(|g| g.legs().len()), seconds_left = left; "calls have time to end");
+                }
                 timer::sleep(Duration::from_millis(20)).await;
             }
         };

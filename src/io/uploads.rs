@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
@@ -42,12 +42,23 @@ pub enum Outcome {
     Deleted,
 }
 
+/// How far an upload is, and whether it is still wanted.
+#[derive(Debug, Default)]
+pub struct Flight {
+    /// Set when it is to be given up.
+    pub cancelled: AtomicBool,
+    /// Bytes of the recording that are on their way or there.
+    pub sent: AtomicU64,
+    /// Bytes of the recording.
+    pub bytes: AtomicU64,
+}
+
 /// Uploads that wait or are under way.
 #[derive(Debug)]
 pub(super) struct Uploading {
     queues: RefCell<Uploads>,
     /// Those under way, and how to give them up.
-    flying: RefCell<BTreeMap<String, Arc<AtomicBool>>>,
+    flying: RefCell<BTreeMap<String, Arc<Flight>>>,
     /// API calls that wait for an upload.
     waiting: RefCell<Vec<(String, Sender<()>)>>,
     /// Wakes the client when there is something to upload.
@@ -137,12 +148,20 @@ impl Shell {
         let _woken = self.uploading.wake.0.try_send(());
     }
 
-    /// An upload begins; the flag is set when it is to be given up.
+    /// An upload begins.
     #[must_use]
-    pub fn begin_upload(&self, id: &str) -> Arc<AtomicBool> {
-        let flag = Arc::new(AtomicBool::new(false));
-        self.uploading.flying.borrow_mut().insert(id.to_owned(), Arc::clone(&flag));
-        flag
+    pub fn begin_upload(&self, id: &str) -> Arc<Flight> {
+        let flight = Arc::new(Flight::default());
+        self.uploading.flying.borrow_mut().insert(id.to_owned(), Arc::clone(&flight));
+        flight
+    }
+
+    /// The uploads under way: recording, bytes that are sent, bytes of all.
+    #[must_use]
+    pub fn flying_uploads(&self) -> Vec<(String, u64, u64)> {
+        let flying = self.uploading.flying.borrow();
+        let bytes = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        flying.iter().map(|(id, f)| (id.clone(), bytes(&f.sent), bytes(&f.bytes))).collect()
     }
 
     /// What came of an upload.
@@ -277,8 +296,8 @@ impl Shell {
 
     /// A recording is deleted: its upload is given up.
     pub fn give_up_upload(&self, id: &str, place: &Arc<Place>) {
-        if let Some(flag) = self.uploading.flying.borrow().get(id) {
-            flag.store(true, Ordering::Release);
+        if let Some(flight) = self.uploading.flying.borrow().get(id) {
+            flight.cancelled.store(true, Ordering::Release);
         }
         self.uploading.queues.borrow_mut().forget(place, id);
     }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek as _, SeekFrom};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_channel::Sender;
@@ -26,6 +26,7 @@ use crate::deliver::uploads::Job;
 use crate::io::clock;
 use crate::io::http_client::{Rules, upload_agent};
 use crate::io::outbox_rows::RecordingRow;
+use crate::io::uploads::Flight;
 
 /// Files larger than this go in parts, bytes.
 const WHOLE: u64 = 16 * 1024 * 1024;
@@ -64,8 +65,8 @@ pub struct Task {
     pub job: Job,
     /// From the outbox.
     pub row: RecordingRow,
-    /// Set when the recording is deleted meanwhile.
-    pub cancelled: Arc<AtomicBool>,
+    /// How far it is, and whether it is deleted meanwhile.
+    pub flight: Arc<Flight>,
 }
 
 /// An upload in parts, to be written down: the recording, and its name if it has one.
@@ -137,7 +138,7 @@ impl Client {
             name: RefCell::new(task.row.upload_id.clone()),
         };
         let result = course.run();
-        let cancelled = task.cancelled.load(Ordering::Acquire);
+        let cancelled = task.flight.cancelled.load(Ordering::Acquire);
         if cancelled || matches!(result, Err(Fault::Never(_))) {
             course.abort();
         }
@@ -201,7 +202,9 @@ impl Course<'_> {
                 let mut file: &File = file;
                 file.seek(SeekFrom::Start(piece.from)).map_err(|e| unreadable(&e))?;
                 let inner = Read::take(file, piece.len);
-                let mut sound = Paced { inner, pace: &self.client.pace, cancelled: &self.task.cancelled };
+                let flight = &self.task.flight;
+                flight.sent.store(piece.from, Ordering::Relaxed);
+                let mut sound = Paced { inner, pace: &self.client.pace, flight };
                 go(Content::Sound(&mut sound, piece.len, piece.sha256, self.patience(piece.len)))
             }
         };
@@ -388,7 +391,7 @@ impl Course<'_> {
         let mut buffer = vec![0; 64 * 1024];
         let mut left = len;
         while left > 0 {
-            if self.task.cancelled.load(Ordering::Acquire) {
+            if self.task.flight.cancelled.load(Ordering::Acquire) {
                 return Err(Fault::Cancelled);
             }
             let read = inner.read(&mut buffer).map_err(|e| unreadable(&e))?;

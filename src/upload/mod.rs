@@ -53,18 +53,21 @@ pub async fn run(shell: Rc<Shell>, rules: Rules) {
 
 /// One try.
 async fn upload(shell: &Rc<Shell>, client: Arc<Client>, job: Job) {
-    let cancelled = shell.begin_upload(&job.id);
+    let flight = shell.begin_upload(&job.id);
     let id = job.id.clone();
     let outcome = match shell.ask_outbox(move |store| store.recording(&id)).await {
         Some(Ok(Some(row))) if row.is_to_upload() => {
-            let task = Task { job: job.clone(), row, cancelled: Arc::clone(&cancelled) };
+            flight.bytes.store(row.bytes, Ordering::Relaxed);
+            let task = Task { job: job.clone(), row, flight: Arc::clone(&flight) };
             let uptime = shell.uptime();
             let tried = UPLOADS.run(move || outcome(client.upload(&task), &task, uptime)).await;
             tried.unwrap_or_else(|e| again(&e.to_string()))
         }
         // What the outbox could not write yet still stands there as it was.
         Some(Ok(Some(row))) if row.state == "recording" => again("the outbox does not know of it yet"),
-        Some(Ok(None)) if !cancelled.load(Ordering::Acquire) => again("the outbox does not know of it yet"),
+        Some(Ok(None)) if !flight.cancelled.load(Ordering::Acquire) => {
+            again("the outbox does not know of it yet")
+        }
         Some(Ok(_)) => Outcome::Deleted,
         Some(Err(_)) | None => again("the outbox cannot be asked"),
     };

@@ -1,13 +1,14 @@
 //! How fast uploads may go, all together, so that calls have the line; and how one is given up half-way.
 
 use std::io::{Error, Read, Take};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use smol::lock::Mutex;
 
 use crate::io::clock;
+use crate::io::uploads::Flight;
 
 /// Bytes that are let through at once; fewer where the limit is low, so that no server thinks the line dead.
 const PIECE: usize = 8 * 1024;
@@ -58,24 +59,25 @@ impl Pace {
     }
 }
 
-/// A file that is read no faster than allowed, and not to its end once it is `cancelled`.
+/// A file that is read no faster than allowed, and not to its end once nobody wants it any more.
 #[derive(Debug)]
 pub struct Paced<'a, R> {
     /// What is read.
     pub inner: Take<R>,
     /// How fast.
     pub pace: &'a Pace,
-    /// Set when nobody wants it any more.
-    pub cancelled: &'a AtomicBool,
+    /// How far it is, and whether anybody wants it still.
+    pub flight: &'a Flight,
 }
 
 impl<R: Read> Read for Paced<'_, R> {
     fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        if self.cancelled.load(Ordering::Acquire) {
+        if self.flight.cancelled.load(Ordering::Acquire) {
             return Err(Error::other("the recording is deleted"));
         }
         let most = buf.len().min(self.pace.piece);
         let read = self.inner.read(buf.get_mut(..most).unwrap_or_default())?;
+        self.flight.sent.fetch_add(read as u64, Ordering::Relaxed);
         self.pace.wait(read);
         Ok(read)
     }
@@ -99,11 +101,12 @@ mod tests {
 
     #[test]
     fn what_is_cancelled_is_not_read_on() {
-        let (pace, cancelled) = (Pace::new(0), AtomicBool::new(false));
-        let mut paced = Paced { inner: (&[7u8; 20][..]).take(9), pace: &pace, cancelled: &cancelled };
+        let (pace, flight) = (Pace::new(0), Flight::default());
+        let mut paced = Paced { inner: (&[7u8; 20][..]).take(9), pace: &pace, flight: &flight };
         let mut buf = [0; 4];
         assert_eq!(paced.read(&mut buf).unwrap(), 4);
-        cancelled.store(true, Ordering::Release);
+        assert_eq!(flight.sent.load(Ordering::Relaxed), 4);
+        flight.cancelled.store(true, Ordering::Release);
         assert!(paced.read(&mut buf).is_err());
     }
 }
