@@ -116,6 +116,7 @@ fn places(m: &mut Metrics, app: &App) {
 fn signalling(m: &mut Metrics, n: &Numbers) {
     let (clients, servers) = n.transactions;
     m.one("branchline_sip_transactions", "gauge", "SIP transactions alive.", (clients + servers) as u64);
+    m.one("branchline_timers", "gauge", "Timers of legs and of SIP transactions that run.", n.timers as u64);
     let help = "Bytes that SIP server transactions keep.";
     m.one("branchline_sip_transaction_bytes", "gauge", help, n.transaction_bytes as u64);
     let help = "Calls refused, as their source, or all strangers, had as many legs as they may have.";
@@ -159,6 +160,8 @@ fn threads(m: &mut Metrics, app: &App) {
         "Ticks left out.",
         pulse.skipped.load(Ordering::Relaxed),
     );
+    let help = "Tasks of the control thread that are not done.";
+    m.one("branchline_tasks", "gauge", help, app.shell.tasks());
     let process = Process::read();
     m.decimal("process_cpu_seconds_total", "counter", "User and system time.", process.cpu_seconds);
     m.one("process_resident_memory_bytes", "gauge", "Resident memory.", process.resident);

@@ -57,6 +57,8 @@ pub struct Numbers {
     pub ports: u32,
     /// SIP transactions alive: client, server.
     pub transactions: (usize, usize),
+    /// Timers that run: of legs and of transactions.
+    pub timers: usize,
     /// Bytes that server transactions keep.
     pub transaction_bytes: usize,
     /// What the transactions dropped, refused or did not know.
@@ -196,6 +198,7 @@ impl Gateway {
         let holding = self.legs.iter().filter(|(_, l)| l.port.is_some() || l.slot.is_some()).count();
         n.ports = u32::try_from(holding).unwrap_or(u32::MAX);
         n.transactions = self.tx.len();
+        n.timers = self.deadlines.len() + self.tx.timers();
         n.transaction_bytes = self.tx.pools().1.used();
         n.sip = self.tx.counters().clone();
         n

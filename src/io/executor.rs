@@ -1,19 +1,75 @@
 //! The control thread's executor: tasks that need not be `Send`, none of which outlives it.
 
+use std::cell::Cell;
 use std::future::Future;
+use std::rc::Rc;
 
 /// A single-threaded executor.
 #[derive(Debug, Default)]
-pub struct Executor(smol::LocalExecutor<'static>);
+pub struct Executor {
+    tasks: smol::LocalExecutor<'static>,
+    alive: Rc<Cell<u64>>,
+}
+
+/// A task that is not done yet.
+struct Alive(Rc<Cell<u64>>);
+
+impl Alive {
+    fn new(count: &Rc<Cell<u64>>) -> Self {
+        count.set(count.get() + 1);
+        Self(Rc::clone(count))
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
+}
 
 impl Executor {
     /// Runs a task to its end, unless the program ends first.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        self.0.spawn(task).detach();
+        let alive = Alive::new(&self.alive);
+        let counted = async move {
+            let _alive = alive;
+            task.await;
+        };
+        self.tasks.spawn(counted).detach();
+    }
+
+    /// Tasks that are not done yet.
+    #[must_use]
+    pub fn alive(&self) -> u64 {
+        self.alive.get()
     }
 
     /// Runs all tasks on this thread until `main` is done.
     pub fn block_on<T>(&self, main: impl Future<Output = T>) -> T {
-        async_io::block_on(self.0.run(main))
+        async_io::block_on(self.tasks.run(main))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_are_counted_until_they_are_done() {
+        let executor = Executor::default();
+        let (stop, stopped) = async_channel::bounded::<()>(1);
+        executor.spawn(async move {
+            let _closed = stopped.recv().await;
+        });
+        executor.spawn(async {});
+        assert_eq!(executor.alive(), 2);
+        executor.block_on(smol::future::yield_now());
+        while executor.alive() > 1 {
+            executor.block_on(smol::future::yield_now());
+        }
+        drop(stop);
+        while executor.alive() > 0 {
+            executor.block_on(smol::future::yield_now());
+        }
     }
 }

@@ -61,7 +61,7 @@ const STANDSTILL: Duration = Duration::from_millis(1000);
 /// The running gateway.
 #[derive(Debug)]
 pub struct Shell {
-    executor: Rc<Executor>,
+    pub(super) executor: Rc<Executor>,
     config: RefCell<Rc<Config>>,
     gateway: RefCell<Gateway>,
     udp: Vec<Rc<Udp>>,
@@ -402,7 +402,6 @@ impl Shell {
                 timer::sleep(Duration::from_millis(20)).await;
             }
         };
-        let time = Duration::from_secs(self.settings().sip.drain_s.into());
         if timer::within(time, empty).await.is_none() {
             log::info!(calls = self.look(|g| g.legs().len()); "calls that did not end in time are hung up");
         }

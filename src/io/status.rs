@@ -40,6 +40,12 @@ impl Shell {
         }
     }
 
+    /// Tasks of the control thread that are not done yet.
+    #[must_use]
+    pub fn tasks(&self) -> u64 {
+        self.executor.alive()
+    }
+
     /// The same in one line.
     #[must_use]
     pub fn status_line(&self) -> String {

@@ -256,6 +256,12 @@ impl Transactions {
         self.deadlines.next().map(|(at, _)| at)
     }
 
+    /// Timers of transactions that run, one of each that has any.
+    #[must_use]
+    pub fn timers(&self) -> usize {
+        self.deadlines.len()
+    }
+
     /// Transactions alive: client and server.
     #[must_use]
     pub fn len(&self) -> (usize, usize) {

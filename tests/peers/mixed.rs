@@ -278,6 +278,8 @@ fn calls_of_every_kind_leave_nothing_behind() {
         &state,
         &[("WEBHOOK_URL", &hook.url), ("PROMPT_DIR", dir.to_str().unwrap())],
     );
+    let at_work = || (gw.figure("branchline_tasks"), gw.figure("branchline_timers"));
+    let at_rest = at_work();
     // Until threads, caches and pools have the size they keep.
     let wrong = drive(&gw, &hook, calls() / 2, 1);
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -300,6 +302,7 @@ fn calls_of_every_kind_leave_nothing_behind() {
         println!("  {} kB, {} descriptors, {} threads", h.resident_kb, h.descriptors, h.threads);
     }
     assert!(after.resident_kb <= middle.resident_kb + scale().1, "{middle:?} became {after:?}");
+    assert_eq!(at_work(), at_rest, "tasks and timers");
     assert!(after.descriptors <= start.descriptors + 2, "{start:?} became {after:?}");
     let (begun, ended) = (hook.count("leg.ringing"), hook.count("leg.disconnected"));
     assert!(begun > 0 && ended >= begun, "{begun} legs rang, {ended} ended");
