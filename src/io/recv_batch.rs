@@ -14,6 +14,16 @@ use crate::media::wire::{BATCH, Batch};
 
 /// Room for one control message with a timespec.
 const CONTROL: usize = 64;
+/// Receive times of 64 bits on every machine: those of `SO_TIMESTAMPNS` end in 2038 where `time_t` has 32 bits. Its control
+/// messages have the same number.
+const SO_TIMESTAMPNS_NEW: libc::c_int = 64;
+
+/// `struct __kernel_timespec` of the kernel.
+#[repr(C)]
+struct KernelTime {
+    seconds: i64,
+    nanoseconds: i64,
+}
 
 /// Takes what waits on a non-blocking socket, at most [`BATCH`] datagrams. `now_ns` stands in for the
 /// receive time where the kernel gives none.
@@ -96,9 +106,9 @@ unsafe fn arrival(hdr: &libc::msghdr) -> Option<u64> {
     unsafe {
         let mut at = libc::CMSG_FIRSTHDR(hdr);
         while let Some(c) = at.as_ref() {
-            if c.cmsg_level == libc::SOL_SOCKET && c.cmsg_type == libc::SCM_TIMESTAMPNS {
-                let t: libc::timespec = ptr::read_unaligned(libc::CMSG_DATA(at).cast());
-                return Some(t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64);
+            if c.cmsg_level == libc::SOL_SOCKET && c.cmsg_type == SO_TIMESTAMPNS_NEW {
+                let t: KernelTime = ptr::read_unaligned(libc::CMSG_DATA(at).cast());
+                return Some(t.seconds as u64 * 1_000_000_000 + t.nanoseconds as u64);
             }
             at = libc::CMSG_NXTHDR(hdr, at);
         }
@@ -124,7 +134,7 @@ pub fn prepare(socket: &UdpSocket) {
             log::debug!(level = level, option = name; "socket option refused");
         }
     };
-    set(libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1);
+    set(libc::SOL_SOCKET, SO_TIMESTAMPNS_NEW, 1);
     match socket.local_addr() {
         Ok(SocketAddr::V6(_)) => set(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, EXPEDITED),
         Ok(SocketAddr::V4(_)) | Err(_) => set(libc::IPPROTO_IP, libc::IP_TOS, EXPEDITED),
