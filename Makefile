@@ -5,12 +5,14 @@
 #             mixed calls, 36,000 calls a round of load
 # make audit  licences, bans and sources of all dependencies (installs cargo-deny)
 # make bench  the figures of README's table
+# make cross  releases for ARM, and make test-arm calls to them under emulation
+# make release  packages and archives for three machines, in target/dist
 # make deb    a Debian package for this machine, in target/debian
 
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: run test soak peers quiet faults appliance check fmt lint unit deps-run deps-bench deps-test openapi docs deb audit bench
+.PHONY: cross test-arm release recipes crates run test soak peers quiet faults appliance check fmt lint unit deps-run deps-bench deps-test openapi docs deb audit bench
 
 run: deps-run
 	$(CARGO) build --release --locked
@@ -33,7 +35,7 @@ test: deps-test fmt lint quiet faults peers appliance
 # `unit` without the simulations and the torture cases, which `faults` runs for what they tell as well: which faults
 # were injected, and the table of cases.
 TOLD = sim torture
-QUIET = $(filter-out $(TOLD) peers appliance,$(basename $(notdir $(wildcard tests/*.rs))) $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
+QUIET = $(filter-out $(TOLD) peers appliance arm,$(basename $(notdir $(wildcard tests/*.rs))) $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
 quiet:
 	$(CARGO) test --locked --quiet --lib --bins --examples $(QUIET:%=--test %)
 	$(CARGO) test --locked --quiet --doc
@@ -53,6 +55,28 @@ peers:
 # The package in a bare Debian: installed, called, killed, upgraded during a call, purged.
 appliance: deb
 	$(CARGO) test --locked --features appliance --test appliance -- --nocapture --test-threads=1
+
+# The recipes of the Yocto layer against the style guide of OpenEmbedded.
+OELINT = .venv/bin/oelint-adv --quiet --release wrynose --hide info --suppress oelint.vars.homepageping
+recipes:
+	$(OELINT) $(wildcard yocto/meta-branchline/recipes-*/*/*.bb) yocto/meta-branchline/conf/layer.conf
+
+# The list of crates of the Yocto recipe, after a change of Cargo.lock.
+crates:
+	./scripts/yocto-crates.py
+
+# Releases for ARM, 64 and 32 bits.
+cross:
+	./scripts/cross.sh arm64
+	./scripts/cross.sh armv7
+
+# Calls to them, under emulation.
+test-arm: deps-test cross
+	$(CARGO) test --locked --features arm --test arm -- --nocapture --test-threads=1
+
+# Packages and archives for three machines, the bill of materials, checksums.
+release:
+	./scripts/release.sh
 
 soak: export TEST_MINUTES = 600
 soak: deps-test

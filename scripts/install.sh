@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what a fresh Debian with Rust lacks: `install.sh run` for building and running the gateway,
-# `install.sh test` for the tests as well, `install.sh bench` for the figures. Does nothing where nothing is missing. Without root it names
+# `install.sh test` for the tests as well, `install.sh bench` for the figures, `install.sh cross` for building for ARM and running
+# that here. Does nothing where nothing is missing. Without root it names
 # exactly the packages to install.
 set -eu
 cd "$(dirname "$0")/.."
@@ -14,6 +15,10 @@ fi
 if [ "${1:-run}" = bench ]; then
     packages="$packages strace"
     programs="$programs strace"
+fi
+if [ "${1:-run}" = cross ]; then
+    packages="$packages gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross qemu-user-static"
+    programs="$programs aarch64-linux-gnu-gcc arm-linux-gnueabihf-gcc qemu-aarch64-static qemu-arm-static"
 fi
 
 missing=no

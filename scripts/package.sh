@@ -1,10 +1,10 @@
 #!/bin/sh
-# Builds a Debian package of the release build: `package.sh [TARGET]`, a triple of Rust, for another machine.
+# Builds a Debian package of the release build; for another machine by `cross.sh ARCH package.sh`.
 # The package is put into target/debian, and named on the last line.
 set -eu
 cd "$(dirname "$0")/.."
 
-target=${1:-}
+target=${TARGET:-}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 out=target/packaging
 rm -rf "$out"

@@ -1,0 +1,7 @@
+//! Where the scenarios are.
+
+use std::path::{Path, PathBuf};
+
+pub fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
