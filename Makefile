@@ -30,7 +30,7 @@ lint:
 unit:
 	$(CARGO) test --locked --quiet
 
-test: deps-test fmt lint quiet faults peers appliance
+test: deps-test fmt lint recipes quiet faults peers appliance
 
 # `unit` without the simulations and the torture cases, which `faults` runs for what they tell as well: which faults
 # were injected, and the table of cases.
