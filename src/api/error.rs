@@ -60,6 +60,12 @@ pub enum ApiError {
 pub const MAX_BODY: u64 = 64 * 1024;
 
 impl ApiError {
+    /// The gateway has answered with a reply of another kind than was asked for: a bug of ours.
+    #[must_use]
+    pub fn mismatched_reply() -> Self {
+        Self::Internal("the reply is of another kind than was asked for".to_owned())
+    }
+
     /// The HTTP status code of the error.
     #[must_use]
     pub fn status(&self) -> u16 {

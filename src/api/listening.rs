@@ -9,7 +9,6 @@ use super::legs::status;
 use super::reply::Reply;
 use super::requests::DetectMachine;
 use super::routes::{BAD, CONFLICT, DONE, FULL, NOT_FOUND, Op, Route, Shape, ok, route, schema};
-use crate::gateway::replies;
 use crate::media::amd::Parameters;
 use crate::media::command::Quality;
 
@@ -128,13 +127,6 @@ pub fn detect_machine(app: &App, id: &str, body: &DetectMachine) -> Result<Reply
 /// `GET /legs/{id}/quality`.
 pub async fn quality(app: &App, id: &str) -> Result<Reply, ApiError> {
     let handle = app.shell.call(|g, _| g.ask_quality(id))?;
-    match app.shell.reply(handle).await? {
-        replies::Reply::Quality(q) => Ok(Reply::object(200, &app.instance_id, QualityView::from(&*q))),
-        replies::Reply::Joined(_)
-        | replies::Reply::Changed
-        | replies::Reply::Recording(_)
-        | replies::Reply::Recorded { .. } => {
-            Err(ApiError::Internal("an answer to another question".to_owned()))
-        }
-    }
+    let quality = app.shell.reply(handle).await?.quality().ok_or_else(ApiError::mismatched_reply)?;
+    Ok(Reply::object(200, &app.instance_id, QualityView::from(&quality)))
 }

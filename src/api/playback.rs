@@ -182,13 +182,7 @@ async fn place_of(app: &App, file: &mut String) {
 }
 
 fn finish(app: &App, outcome: replies::Reply, status: &'static str) -> Result<Reply, ApiError> {
-    let (file, merged) = match outcome {
-        replies::Reply::Recording(file) => (file, None),
-        replies::Reply::Recorded { file, merged, .. } => (file, merged),
-        replies::Reply::Joined(_) | replies::Reply::Changed | replies::Reply::Quality(_) => {
-            return Err(ApiError::Internal("an answer to another question".to_owned()));
-        }
-    };
+    let (file, merged) = outcome.recording().ok_or_else(ApiError::mismatched_reply)?;
     let (multi_channel_file, channels) = merged.map(|m| (m.file, m.channels)).unzip();
     Ok(Reply::object(200, &app.instance_id, Recording { file, status, multi_channel_file, channels }))
 }

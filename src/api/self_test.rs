@@ -225,20 +225,14 @@ impl Test<'_> {
 
     async fn quality(&self, leg: &str) -> Result<Quality, ApiError> {
         let handle = self.app.shell.call(|g, _| g.ask_quality(leg))?;
-        match self.app.shell.reply(handle).await? {
-            Outcome::Quality(quality) => Ok(*quality),
-            Outcome::Joined(_) | Outcome::Changed | Outcome::Recording(_) | Outcome::Recorded { .. } => {
-                Err(ApiError::Internal("an answer to another question".to_owned()))
-            }
-        }
+        self.app.shell.reply(handle).await?.quality().ok_or_else(ApiError::mismatched_reply)
     }
 
     async fn recorded(&self, handle: Handle) -> Result<Recorded, ApiError> {
-        match self.app.shell.reply(handle).await? {
-            Outcome::Recorded { file, began, .. } => Ok(Recorded { file, began }),
-            Outcome::Joined(_) | Outcome::Changed | Outcome::Recording(_) | Outcome::Quality(_) => {
-                Err(ApiError::Internal("an answer to another question".to_owned()))
-            }
+        if let Outcome::Recorded { file, began, .. } = self.app.shell.reply(handle).await? {
+            Ok(Recorded { file, began })
+        } else {
+            Err(ApiError::mismatched_reply())
         }
     }
 }

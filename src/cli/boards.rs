@@ -9,12 +9,8 @@ use crate::config::profile::for_model;
 use crate::io::machine;
 
 /// Prints the table.
-///
-/// # Errors
-/// None of its own.
-pub fn run(files: &Files) -> Result<(), String> {
+pub fn run(files: &Files) {
     say(table(machine::model().as_deref(), files.board_in_force().as_deref()).trim_end());
-    Ok(())
 }
 
 /// Without a `model` and an `in_force` nothing is marked.

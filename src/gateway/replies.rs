@@ -35,6 +35,24 @@ pub enum Reply {
     Quality(Box<Quality>),
 }
 
+impl Reply {
+    /// How the media of a leg travels, if that was asked.
+    #[must_use]
+    pub fn quality(self) -> Option<Quality> {
+        if let Self::Quality(quality) = self { Some(*quality) } else { None }
+    }
+
+    /// The file of a recording and its tracks, if it was one that was begun or ended.
+    #[must_use]
+    pub fn recording(self) -> Option<(String, Option<Merged>)> {
+        match self {
+            Self::Recording(file) => Some((file, None)),
+            Self::Recorded { file, merged, .. } => Some((file, merged)),
+            Self::Joined(_) | Self::Changed | Self::Quality(_) => None,
+        }
+    }
+}
+
 /// Replies kept for callers that have gone; the oldest are dropped.
 const MAX_EARLY: usize = 64;
 

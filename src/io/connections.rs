@@ -13,9 +13,11 @@ use crate::base::source::Source;
 use crate::sip::Bytes;
 use crate::sip::target::{ConnId, Target, Transport};
 
-/// Connections open at once, both ways: 32 are left to those that we open ourselves, and 64 more to sources with
-/// registered phones or trunks. One source without may have 64.
-const SIZES: Sizes = Sizes { all: 256, outside: 224, strangers: 160, share: 64 };
+/// SIP connections open at once, both ways.
+pub const MAX_CONNECTIONS: usize = 256;
+/// Of them 32 are left to those that we open ourselves, and 64 more to sources with registered phones or trunks. One source
+/// without may have 64.
+const SIZES: Sizes = Sizes { all: MAX_CONNECTIONS, outside: 224, strangers: 160, share: 64 };
 /// Connections of one source from which we take no calls without a password, and of all such sources.
 const OF_FOREIGN: (usize, usize) = (8, 128);
 /// A connection that carries neither a registration nor a call, and on which nothing came for this long, makes room for

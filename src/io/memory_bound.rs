@@ -1,5 +1,6 @@
 //! The most memory that the process takes, by kind: the media memory exactly, all else as its bounds say.
 
+use super::connections::MAX_CONNECTIONS;
 use super::media_plan::MediaPlan;
 use super::media_thread;
 use crate::config::Config;
@@ -17,11 +18,10 @@ const TRANSACTION: u64 = KIB;
 const REQUEST: u64 = 3 * KIB;
 /// A SIP connection: a message of 64 KiB that is coming in, 128 KiB that wait to go out, TLS.
 const SIP_CONNECTION: u64 = 232 * KIB;
-/// Connections at once, and those of them that may be that full.
-const SIP_CONNECTIONS: u64 = 256;
+/// Connections that may be that full at once.
+const FULL_CONNECTIONS: u64 = 32;
 /// The others hold a message of usual size.
 const IDLE_CONNECTION: u64 = 40 * KIB;
-const FULL_CONNECTIONS: u64 = 32;
 /// An HTTP connection: head, body, reply.
 const HTTP_CONNECTION: u64 = 160 * KIB;
 const HTTP_CONNECTIONS: u64 = 80;
@@ -77,7 +77,7 @@ impl MemoryBound {
             ),
             other(
                 "sip_connections",
-                FULL_CONNECTIONS * SIP_CONNECTION + (SIP_CONNECTIONS - FULL_CONNECTIONS) * IDLE_CONNECTION,
+                FULL_CONNECTIONS * SIP_CONNECTION + (n(MAX_CONNECTIONS) - FULL_CONNECTIONS) * IDLE_CONNECTION,
             ),
             other("http_connections", HTTP_CONNECTIONS * HTTP_CONNECTION),
             other("events", EVENTS + OUTBOX_IN_MEMORY),

@@ -31,12 +31,10 @@ mod sipp;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use caller::udp;
-use common::Gateway;
+use common::{Gateway, good, until};
 use hook::Hook;
-use serde_json::Value;
 
 /// A machine that is emulated.
 struct Machine {
@@ -103,22 +101,6 @@ fn answers_options(gw: &Gateway) {
     let mut answer = [0u8; 2048];
     let n = socket.recv(&mut answer).unwrap();
     assert!(answer[..n].starts_with(b"SIP/2.0 200 OK\r\n"), "{}", String::from_utf8_lossy(&answer[..n]));
-}
-
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(60) {
-        if let Some(found) = look() {
-            return found;
-        }
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
-    panic!("{what}");
-}
-
-fn good(reply: &common::Reply) -> Value {
-    assert!(matches!(reply.status, 200 | 201), "{reply:?}");
-    reply.json()
 }
 
 /// Share of the samples of a channel that are no silence.

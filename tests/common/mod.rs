@@ -338,6 +338,24 @@ fn confinement(state: &str) -> [&str; 3] {
     [confine, unit, state]
 }
 
+/// What `look` finds at last, within a minute.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(60) {
+        if let Some(found) = look() {
+            return found;
+        }
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    panic!("{what}");
+}
+
+/// The body of a reply that must be a success.
+pub fn good(reply: &Reply) -> Value {
+    assert!(matches!(reply.status, 200 | 201), "{reply:?}");
+    reply.json()
+}
+
 /// Where the release build is.
 pub fn release() -> &'static str {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/target/release/branchline");

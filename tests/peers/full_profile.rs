@@ -7,12 +7,12 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::caller::Caller;
-use crate::common::{Gateway, Reply, of_process, release};
+use crate::common::{Gateway, Reply, good, of_process, release, until};
 use crate::farend::FarEnd;
 use crate::hook::Hook;
 
@@ -114,25 +114,9 @@ fn prompt() -> PathBuf {
     dir
 }
 
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(30) {
-        if let Some(found) = look() {
-            return found;
-        }
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
-    panic!("{what}");
-}
-
 fn refused(reply: &Reply, limit: &str) {
     assert_eq!((reply.status, reply.header("Retry-After").as_deref()), (503, Some("5")), "{reply:?}");
     assert!(reply.error().contains(limit), "{reply:?}");
-}
-
-fn good(reply: &Reply) -> Value {
-    assert!(matches!(reply.status, 200 | 201), "{reply:?}");
-    reply.json()
 }
 
 /// Calls of the gateway to itself, answered: two legs each.
