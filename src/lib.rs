@@ -1,7 +1,7 @@
 //! Branchline: a SIP gateway appliance in one lean process.
 //!
 //! Modules have ranks, ground first; a file may use lower ranks and its own room, never a sibling of
-//! its rank (`tests/layers.rs` enforces it). Ranks 0 to 4 touch no socket, clock, thread or file.
+//! its rank (`tests/layers` enforces it). Ranks 0 to 4 touch no socket, clock, thread or file.
 //!
 //! | rank | modules |
 //! |---|---|

@@ -18,6 +18,12 @@
     reason = "a test may fail loudly"
 )]
 
+mod allowed;
+mod circles;
+mod model;
+mod owners;
+mod shape;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -145,8 +151,8 @@ fn heads(tokens: &[String], at: usize, out: &mut Vec<String>) {
 }
 
 fn violations(file: &str, module: &str, depth: usize, text: &str) -> Vec<String> {
-    let own =
-        rank(module).unwrap_or_else(|| panic!("src/{module} has no rank: give it one in tests/layers.rs"));
+    let own = rank(module)
+        .unwrap_or_else(|| panic!("src/{module} has no rank: give it one in tests/layers/main.rs"));
     named(&tokens(text), depth)
         .into_iter()
         .filter(|m| m != module && rank(m).is_some_and(|r| r >= own))
