@@ -13,7 +13,7 @@ use crate::codec::KNOWN;
 use crate::gateway::GatewayError;
 use crate::gateway::call_in::codecs_by_name;
 use crate::gateway::command::{Originate, check_header};
-use crate::gateway::event::Hook;
+use crate::gateway::events::Webhook;
 use crate::sip::digest::Credentials;
 use crate::wire::Uri;
 
@@ -96,7 +96,7 @@ fn originate(app: &App, body: CreateLeg) -> Result<Originate, ApiError> {
         accept_dtmf: body.accept_dtmf.unwrap_or(true),
         auth: credentials(body.auth.unwrap_or_default())?,
         amd: body.amd.as_ref().map(parameters).transpose()?,
-        hook: hook(body.webhook_url, body.webhook_secret)?,
+        webhook: hook(body.webhook_url, body.webhook_secret)?,
     })
 }
 
@@ -138,10 +138,10 @@ fn codecs(app: &App, names: Vec<String>) -> Result<Vec<crate::codec::Codec>, Api
 }
 
 /// A webhook of a leg or room; a secret without URL means nothing.
-pub(super) fn hook(url: Option<String>, secret: Option<Secret>) -> Result<Option<Hook>, ApiError> {
+pub(super) fn hook(url: Option<String>, secret: Option<Secret>) -> Result<Option<Webhook>, ApiError> {
     let Some(url) = url.filter(|u| !u.is_empty()) else { return Ok(None) };
     patterns::HOOK_URL.check("webhook_url", &url)?;
-    Ok(Some(Hook { url, secret: secret.filter(|s| !s.is_empty()).map(Secret::into_revealed) }))
+    Ok(Some(Webhook { url, secret: secret.filter(|s| !s.is_empty()).map(Secret::into_revealed) }))
 }
 
 /// `DELETE /legs/{id}`.

@@ -1,5 +1,6 @@
 //! Rank 6: the REST interface. One table of routes drives dispatch, `Allow` and `openapi.json`.
 
+pub mod asyncapi;
 pub mod auth;
 pub mod body;
 pub mod clients;

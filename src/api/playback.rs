@@ -183,7 +183,7 @@ async fn place_of(app: &App, file: &mut String) {
 
 fn finish(app: &App, outcome: replies::Reply, status: &'static str) -> Result<Reply, ApiError> {
     let (file, merged) = outcome.recording().ok_or_else(ApiError::mismatched_reply)?;
-    let (multi_channel_file, channels) = merged.map(|m| (m.file, m.channels)).unzip();
+    let (multi_channel_file, channels) = merged.map(|m| (m.file, serde_json::json!(m.channels))).unzip();
     Ok(Reply::object(200, &app.instance_id, Recording { file, status, multi_channel_file, channels }))
 }
 

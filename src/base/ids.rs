@@ -38,23 +38,25 @@ impl<T> fmt::Debug for Id<T> {
     }
 }
 
-/// The one owner of all `T`, at most `cap` of them. Memory of a value goes when it is removed, a slot of few bytes stays.
+/// The one owner of all `T`, at most `cap` of them. Memory of a value goes when it is removed, a slot of few bytes stays. Ids
+/// are of another type where those who hold them need not know `T`.
 #[derive(Debug)]
-pub struct Table<T> {
+pub struct Table<T, K = T> {
     slots: Vec<(u32, Option<Box<T>>)>,
     free: Vec<u32>,
     cap: usize,
+    of: PhantomData<fn() -> K>,
 }
 
-impl<T> Table<T> {
+impl<T, K> Table<T, K> {
     /// A table of at most `cap` values.
     #[must_use]
     pub fn new(cap: usize) -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), cap }
+        Self { slots: Vec::new(), free: Vec::new(), cap, of: PhantomData }
     }
 
     /// Stores `v`, or gives it back when full.
-    pub fn insert(&mut self, v: T) -> Result<Id<T>, T> {
+    pub fn insert(&mut self, v: T) -> Result<Id<K>, T> {
         if let Some(slot) = self.free.pop()
             && let Some(s) = self.slots.get_mut(slot as usize)
         {
@@ -71,17 +73,17 @@ impl<T> Table<T> {
 
     /// The value under `id`, unless it has been removed.
     #[must_use]
-    pub fn get(&self, id: Id<T>) -> Option<&T> {
+    pub fn get(&self, id: Id<K>) -> Option<&T> {
         self.slots.get(id.slot as usize).filter(|s| s.0 == id.gen_)?.1.as_deref()
     }
 
     /// The value under `id`, unless it has been removed.
-    pub fn get_mut(&mut self, id: Id<T>) -> Option<&mut T> {
+    pub fn get_mut(&mut self, id: Id<K>) -> Option<&mut T> {
         self.slots.get_mut(id.slot as usize).filter(|s| s.0 == id.gen_)?.1.as_deref_mut()
     }
 
     /// Removes the value and makes `id` stale.
-    pub fn remove(&mut self, id: Id<T>) -> Option<T> {
+    pub fn remove(&mut self, id: Id<K>) -> Option<T> {
         let s = self.slots.get_mut(id.slot as usize).filter(|s| s.0 == id.gen_)?;
         let v = s.1.take()?;
         s.0 = s.0.wrapping_add(1);
@@ -90,7 +92,7 @@ impl<T> Table<T> {
     }
 
     /// Live values with their ids, in slot order.
-    pub fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {
+    pub fn iter(&self) -> impl Iterator<Item = (Id<K>, &T)> {
         (0u32..)
             .zip(&self.slots)
             .filter_map(|(slot, (gen_, v))| Some((Id { slot, gen_: *gen_, of: PhantomData }, v.as_deref()?)))
@@ -115,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_stale_id_finds_nothing() {
-        let mut t = Table::new(2);
+        let mut t: Table<&str> = Table::new(2);
         let a = t.insert("a").unwrap();
         let b = t.insert("b").unwrap();
         assert_eq!(t.insert("c"), Err("c"));

@@ -15,7 +15,7 @@ use crate::base::rng::Rng;
 use crate::config::Config;
 use crate::deliver::events::Destination;
 use crate::gateway::Gateway;
-use crate::gateway::event::Event;
+use crate::gateway::events::Event;
 use crate::hook;
 use crate::io::clock;
 use crate::io::feeder::Feeder;

@@ -1,8 +1,7 @@
 //! What the bodies of messages hold for a call: an offer or answer, what is only named, what cannot be taken.
 
-use serde_json::{Value, json};
-
 use super::core::Gateway;
+use super::events::{OtherBody, Text};
 use super::outside::ACCEPT;
 use crate::base::time::Now;
 use crate::sdp::{Able, Description, SdpError};
@@ -91,17 +90,15 @@ pub(super) fn refusal_of_body(request: &Request) -> Option<(u16, &'static str)> 
 }
 
 /// The parts of a request that do not describe the session, for whoever is told of the call; never what is in them.
-pub(super) fn other_bodies(request: &Request) -> Vec<Value> {
+pub(super) fn other_bodies(request: &Request) -> Vec<OtherBody> {
     let Ok(Some(body)) = Body::of(&request.common, "") else { return Vec::new() };
     let others = body.leaves().into_iter().filter(|p| !p.is_session());
     others
-        .map(|p| {
-            json!({
-                "content_type": p.media_type,
-                "disposition": p.disposition,
-                "content_id": p.content_id,
-                "bytes": p.data.len(),
-            })
+        .map(|p| OtherBody {
+            content_type: p.media_type.as_str().into(),
+            disposition: p.disposition.as_str().into(),
+            content_id: p.content_id.as_deref().map(Text::from),
+            bytes: p.data.len(),
         })
         .collect()
 }

@@ -1,11 +1,12 @@
 //! Inbound calls: INVITE, ringing, early media, answer, CANCEL, ACK.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::auth::LegAuth;
 use super::bodies::{offer_of, other_bodies};
 use super::core::Gateway;
 use super::error::GatewayError;
+use super::events::{EventBody, LegRinging, LegState, Text};
 use super::leg::{Kind, Leg, LegId, Phase};
 use super::proof::Caller;
 use super::trunk::Trunk;
@@ -61,11 +62,9 @@ impl Gateway {
         }
         let (sip_headers, sip_headers_truncated) = captured(request);
         let leg = Leg {
-            origin: self.origin_of(source, trunk),
             standing,
             trunk,
             user: caller.user.clone(),
-            hook: self.trusted_hook(trunk, source, request),
             auth: credentials.map(|c| Box::new(LegAuth::for_server(c, source.addr.ip()))),
             replaces,
             sip_headers,
@@ -75,7 +74,8 @@ impl Gateway {
             ring_until: Some(now.mono + self.ring_limit(request).0),
             ..Leg::new(name.clone(), Kind::SipInbound, Phase::Ringing { tx, offer: offer.map(Box::new) }, now)
         };
-        let Some(id) = self.adopt(leg) else {
+        let webhook = self.trusted_webhook(trunk, source, request);
+        let Some(id) = self.adopt(leg, webhook, self.origin_of(source, trunk)) else {
             return self.refuse_call(now, tx, 503, "Service Unavailable");
         };
         self.incoming.insert(tx, id);
@@ -98,36 +98,20 @@ impl Gateway {
         // Who has proved to be somebody is that, whatever From says.
         let proved = caller.user.filter(|_| caller.proved);
         let from = proved.clone().unwrap_or_else(|| request.common.from.uri.user());
-        let mut fields: Vec<(&'static str, Value)> = vec![
-            ("leg_type", Kind::SipInbound.as_str().into()),
-            ("from", from.into()),
-            ("to", request.common.to.uri.user().into()),
-            ("authenticated", proved.is_some().into()),
-        ];
-        if let Some(user) = proved {
-            fields.push(("auth_username", user.into()));
-        }
-        if let Some(trunk) = self.trunk_name(self.legs.get(id).and_then(|l| l.trunk)) {
-            fields.push(("trunk_id", trunk.into()));
-        }
-        let replaces = self.legs.get(id).and_then(|l| l.replaces.as_ref()).map(|p| p.leg);
-        if let Some(old) = replaces {
-            fields.push(("replaces_leg_id", self.leg_name(old).into()));
-        }
         let Some(leg) = self.legs.get(id) else { return };
-        if !leg.sip_headers.is_empty() {
-            let map: Map<String, Value> =
-                leg.sip_headers.iter().map(|(n, v)| (n.clone(), v.as_str().into())).collect();
-            fields.push(("sip_headers", map.into()));
-        }
-        if leg.sip_headers_truncated {
-            fields.push(("sip_headers_truncated", true.into()));
-        }
-        let bodies = other_bodies(request);
-        if !bodies.is_empty() {
-            fields.push(("bodies", bodies.into()));
-        }
-        self.publish(now, id, "leg.ringing", fields);
+        let body = LegRinging {
+            from: Some(from.into()),
+            to: Some(request.common.to.uri.user().into()),
+            authenticated: Some(proved.is_some()),
+            auth_username: proved.map(Text::from),
+            trunk_id: self.trunk_name(leg.trunk),
+            replaces_leg_id: leg.replaces.as_ref().map(|p| self.leg_name(p.leg)),
+            sip_headers: leg.sip_headers.iter().cloned().collect(),
+            sip_headers_truncated: leg.sip_headers_truncated,
+            bodies: other_bodies(request),
+            ..LegRinging::of(Kind::SipInbound)
+        };
+        self.events.publish(now, id, EventBody::LegRinging(body));
     }
 
     /// Counts and refuses a call before it becomes a leg.
@@ -228,8 +212,7 @@ impl Gateway {
             leg.early = true;
         }
         self.open_media(id);
-        let kind = Kind::SipInbound.as_str();
-        self.publish(now, id, "leg.early_media", vec![("leg_type", kind.into())]);
+        self.events.publish(now, id, EventBody::LegEarlyMedia(LegState { leg_type: Kind::SipInbound }));
         Ok(())
     }
 

@@ -2,14 +2,13 @@
 
 use std::net::IpAddr;
 
-use serde_json::{Map, Value};
-
 use super::auth::LegAuth;
 use super::bodies::answer_of;
 use super::command::Originate;
 use super::core::Gateway;
 use super::early::EarlyDialogs;
 use super::error::GatewayError;
+use super::events::{EventBody, LegRinging, Text};
 use super::expiry::outbound_limit;
 use super::failover::Others;
 use super::leg::{Inviting, Kind, Leg, LegId, Phase};
@@ -119,21 +118,20 @@ impl Gateway {
             self.note_self_test(&id);
         }
         let ring = outbound_limit(wanted.ring_timeout, &wanted.headers);
+        let origin = self.origin_of_transfer(referral.as_ref());
         let leg = Leg {
             codecs,
             amd: wanted.amd,
-            origin: self.origin_of_transfer(referral.as_ref()),
             referral,
             auth: credentials.map(|c| Box::new(LegAuth::new(c))),
             trunk,
-            hook: wanted.hook,
             accept_dtmf: wanted.accept_dtmf,
             ring_until: ring.map(|limit| now.mono + limit),
             max_duration: wanted.max_duration,
             wants_room: Some(wanted.room_id).filter(|r| !r.is_empty()),
             ..Leg::new(id, Kind::SipOutbound, Phase::Inviting(Box::new(inviting)), now)
         };
-        let Some(id) = self.adopt(leg) else {
+        let Some(id) = self.adopt(leg, wanted.webhook, origin) else {
             return Err(self.all_legs_in_use());
         };
         self.dialogs.insert(key, id);
@@ -169,21 +167,15 @@ impl Gateway {
     }
 
     fn publish_calling(&mut self, now: Now, id: LegId, uri: &Uri, from: &str, headers: &[(String, String)]) {
-        let kind = Kind::SipOutbound.as_str();
-        let mut fields: Vec<(&'static str, Value)> =
-            vec![("leg_type", kind.into()), ("uri", uri.to_string().into())];
-        if let Some(trunk) = self.trunk_name(self.legs.get(id).and_then(|l| l.trunk)) {
-            fields.push(("trunk_id", trunk.into()));
-        }
-        if !from.is_empty() {
-            fields.push(("from", from.into()));
-        }
-        let shown = || headers.iter().filter(|(n, _)| n != "Replaces" && n != "Referred-By");
-        if shown().next().is_some() {
-            let map: Map<String, Value> = shown().map(|(n, v)| (n.clone(), v.as_str().into())).collect();
-            fields.push(("sip_headers", map.into()));
-        }
-        self.publish(now, id, "leg.ringing", fields);
+        let shown = headers.iter().filter(|(n, _)| n != "Replaces" && n != "Referred-By");
+        let body = LegRinging {
+            uri: Some(uri.to_string().into()),
+            trunk_id: self.trunk_name(self.legs.get(id).and_then(|l| l.trunk)),
+            from: Some(from).filter(|f| !f.is_empty()).map(Text::from),
+            sip_headers: shown.cloned().collect(),
+            ..LegRinging::of(Kind::SipOutbound)
+        };
+        self.events.publish(now, id, EventBody::LegRinging(body));
     }
 
     /// Sends the INVITE of a leg to an address.

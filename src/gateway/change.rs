@@ -8,6 +8,7 @@ use super::bodies::answer_of;
 use super::core::Gateway;
 use super::crossing::LONGEST_WAIT;
 use super::error::GatewayError;
+use super::events::{CommandFailed, EventBody};
 use super::leg::{Kind, Leg, LegId, Phase};
 use super::replies::{Handle, Reply};
 use super::sending::{Purpose, What};
@@ -406,8 +407,11 @@ impl Gateway {
             }
             // That it was done is told anyway.
             (None, Some(command), Err(e)) => {
-                let fields = vec![("command", command.into()), ("error", e.into())];
-                self.publish(now, id, "leg.command_failed", fields);
+                self.events.publish(
+                    now,
+                    id,
+                    EventBody::LegCommandFailed(CommandFailed { command, error: e.into() }),
+                );
             }
             (None, _, _) => {}
         }

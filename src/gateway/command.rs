@@ -1,6 +1,6 @@
 //! What the API asks of the gateway, already read and checked as far as one value alone can be.
 
-use super::event::Hook;
+use super::events::Webhook;
 use crate::codec::Codec;
 use crate::media::amd::Parameters;
 use crate::sip::digest::Credentials;
@@ -32,7 +32,7 @@ pub struct Originate {
     /// Answering-machine detection, from the answer on.
     pub amd: Option<Parameters>,
     /// Its own webhook.
-    pub hook: Option<Hook>,
+    pub webhook: Option<Webhook>,
 }
 
 /// Headers that form the dialog, the body or the transaction: never the API's to set.

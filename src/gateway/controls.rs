@@ -2,6 +2,7 @@
 
 use super::core::Gateway;
 use super::error::GatewayError;
+use super::events::{Empty, EventBody};
 use crate::base::time::Now;
 use crate::media::command::Command;
 
@@ -16,7 +17,8 @@ impl Gateway {
             l.muted = on;
             self.media.extend(l.slot.map(|slot| Command::Mute { slot, on }));
         }
-        self.publish(now, id, if on { "leg.muted" } else { "leg.unmuted" }, Vec::new());
+        let body = if on { EventBody::LegMuted(Empty {}) } else { EventBody::LegUnmuted(Empty {}) };
+        self.events.publish(now, id, body);
         Ok(())
     }
 
@@ -30,7 +32,8 @@ impl Gateway {
             l.deaf = on;
             self.media.extend(l.slot.map(|slot| Command::Deaf { slot, on }));
         }
-        self.publish(now, id, if on { "leg.deaf" } else { "leg.undeaf" }, Vec::new());
+        let body = if on { EventBody::LegDeaf(Empty {}) } else { EventBody::LegUndeaf(Empty {}) };
+        self.events.publish(now, id, body);
         Ok(())
     }
 

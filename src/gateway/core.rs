@@ -5,13 +5,12 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use super::accounts::Accounts;
 use super::auth::{Bye, Parting};
-use super::event::{Event, Hook};
+use super::events::{Event, Publisher};
 use super::guesses::Guesses;
 use super::leg::{Leg, LegId};
+use super::leg_id::LegKey;
 use super::playback::Playback;
 use super::ports::{Port, Ports};
 use super::record::Recording;
@@ -47,8 +46,6 @@ const MAX_WORK: usize = 4096;
 /// Transactions outlive their calls by up to 37 s, so that short calls need many.
 const TRANSACTIONS_PER_LEG: usize = 32;
 const MIN_TRANSACTIONS: usize = 1024;
-/// Longest text of an event that is not cut, bytes: far ends choose many of them.
-const MAX_TEXT: usize = 4096;
 /// How long the last event of a leg waits for its media to report.
 pub(super) const TERMINAL_EVENT_WAIT: Duration = Duration::from_secs(10);
 
@@ -58,7 +55,7 @@ pub struct Gateway {
     pub(super) config: Rc<Config>,
     pub(super) tx: Transactions,
     pub(super) rng: Rng,
-    pub(super) legs: Table<Leg>,
+    pub(super) legs: Table<Leg, LegKey>,
     /// Legs that have not ended, by their UUID.
     pub(super) names: BTreeMap<String, LegId>,
     /// Legs by Call-ID and our tag.
@@ -118,7 +115,7 @@ pub struct Gateway {
     pub(super) self_tests: SelfTests,
     pub(super) deadlines: Deadlines<LegId>,
     pub(super) counters: Numbers,
-    pub(super) events: VecDeque<Event>,
+    pub(super) events: Publisher,
     pub(super) media: VecDeque<Command>,
     pub(super) work: VecDeque<Work>,
 }
@@ -133,6 +130,7 @@ impl Gateway {
         let digest = DigestServer::new(&mut rng);
         let accounts = Accounts::new(&config);
         let guesses = Guesses::new(rng.u64(), accounts.names());
+        let events = Publisher::new(rng.fork());
         Self {
             tx,
             rng,
@@ -177,7 +175,7 @@ impl Gateway {
             self_tests: SelfTests::default(),
             deadlines: Deadlines::default(),
             counters: Numbers::default(),
-            events: VecDeque::new(),
+            events,
             media: VecDeque::new(),
             work: VecDeque::new(),
             config,
@@ -332,7 +330,7 @@ impl Gateway {
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
         loop {
-            let event = self.events.pop_front()?;
+            let event = self.events.poll()?;
             if !self.self_tests.is_told_of_by(&event) {
                 return Some(event);
             }
@@ -397,62 +395,11 @@ impl Gateway {
             && self.record_slots.used() == 0
     }
 
-    /// Publishes an event about a leg, to its webhook or the global one.
-    pub(super) fn publish(
-        &mut self,
-        now: Now,
-        id: LegId,
-        kind: &'static str,
-        fields: Vec<(&'static str, Value)>,
-    ) {
-        let Some(leg) = self.legs.get_mut(id) else { return };
-        leg.seq += 1;
-        let (leg_id, seq, hook) = (leg.id.clone(), leg.seq, leg.hook.clone());
-        let origin = leg.origin;
-        self.push_event(now, kind, Some((leg_id, seq)), None, fields, hook);
-        self.comes_from(origin);
-    }
-
-    /// Says of the event that was published last whose doing it is.
-    pub(super) fn comes_from(&mut self, origin: Origin) {
-        self.events.back_mut().into_iter().for_each(|e| e.origin = origin);
-    }
-
     /// Whose doing it is what a source sends.
     pub(super) fn origin_of(&self, from: Target, trunk: Option<TrunkId>) -> Origin {
         let ip = from.addr.ip();
         let known = trunk.is_some() || self.vouched.is_some() || self.standing(from) != Standing::Stranger;
         if known { Origin::Known(Source::of(ip)) } else { Origin::Stranger(Source::of(ip)) }
-    }
-
-    pub(super) fn push_event(
-        &mut self,
-        now: Now,
-        kind: &'static str,
-        leg: Option<(String, u64)>,
-        room_id: Option<String>,
-        mut fields: Vec<(&'static str, Value)>,
-        hook: Option<Hook>,
-    ) {
-        let (leg_id, leg_seq) = leg.unzip();
-        for (_, value) in &mut fields {
-            if let Value::String(text) = value {
-                text.truncate(text.floor_char_boundary(MAX_TEXT));
-            }
-        }
-        let event_id = self.rng.uuid();
-        self.events.push_back(Event {
-            kind,
-            at: now.utc,
-            event_id,
-            leg_id,
-            leg_seq,
-            room_id,
-            fields,
-            hook,
-            origin: Origin::Own,
-            upload: None,
-        });
     }
 
     /// Notes when a leg wants to be woken next.

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use super::core::Gateway;
+use super::events::{Digit, EventBody};
 use super::leg::LegId;
 use crate::base::time::Now;
 use crate::media::command::Slot;
@@ -105,10 +104,14 @@ impl Gateway {
             return;
         }
         leg.digits += 1;
-        let fields: Vec<(&'static str, Value)> =
-            vec![("digit", digit.to_string().into()), ("seq", leg.digits.into())];
-        let kind = if self.config.events.dtmf_type == "dtmf.received" { "dtmf.received" } else { "leg.dtmf" };
-        self.publish(now, id, kind, fields);
+        let seq = leg.digits;
+        let digit_body = Digit { digit, seq };
+        let body = if self.config.events.dtmf_type == "dtmf.received" {
+            EventBody::DtmfReceived(digit_body)
+        } else {
+            EventBody::LegDtmf(digit_body)
+        };
+        self.events.publish(now, id, body);
         self.broadcast_digit(now, id, digit);
     }
 }

@@ -2,6 +2,7 @@
 //! early media is heard. What a provisional response is good for is told by what is in it, not by its code.
 
 use super::core::Gateway;
+use super::events::{EventBody, LegState};
 use super::leg::{Inviting, Kind, Leg, LegId, Phase};
 use crate::base::time::Now;
 use crate::media::command::Command;
@@ -134,8 +135,7 @@ impl Gateway {
         let begins = !std::mem::replace(&mut leg.early, true);
         self.open_media(id);
         if begins {
-            let kind = Kind::SipOutbound.as_str();
-            self.publish(now, id, "leg.early_media", vec![("leg_type", kind.into())]);
+            self.events.publish(now, id, EventBody::LegEarlyMedia(LegState { leg_type: Kind::SipOutbound }));
             self.join_waiting(now, id);
         }
     }

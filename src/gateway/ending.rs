@@ -2,12 +2,10 @@
 
 use std::time::Instant;
 
-use serde_json::{Value, json};
-
 use super::auth::Bye;
 use super::core::{Gateway, TERMINAL_EVENT_WAIT};
+use super::events::{CallRecord, EventBody, LegDisconnected, QualityReport, TransferOutcome};
 use super::leg::{LegId, Phase};
-use super::listening::quality_json;
 use super::sending::Purpose;
 use crate::base::time::Now;
 use crate::media::command::{Command, Quality, Slot, Target};
@@ -97,7 +95,7 @@ impl Gateway {
         self.quality_untold(id);
         self.abandon_change(now, id);
         self.change_over(now, id, Err("the call has ended".to_owned()));
-        self.transfer_failed(now, id, vec![("error", "the call has ended".into())]);
+        self.transfer_failed(now, id, TransferOutcome::failed("the call has ended"));
         self.leave_to_successor(id);
         self.referral_over(now, id, reason);
         self.join_failed(id);
@@ -160,20 +158,18 @@ impl Gateway {
         let total = seconds(leg.created.mono, *at);
         let answered = leg.answered.map_or(0.0, |from| seconds(from, *at));
         let (reason, kind) = (reason.clone(), leg.kind.as_str());
-        let cdr = json!({ "reason": reason, "duration_total": total, "duration_answered": answered });
-        let mut fields: Vec<(&'static str, Value)> = vec![("cdr", cdr)];
-        if let Some(q) = leg.quality.filter(|q| q.received >= 2) {
-            fields.push(("quality", quality_json(&q)));
-        }
+        let cdr =
+            CallRecord { reason: reason.as_str().into(), duration_total: total, duration_answered: answered };
+        let quality = leg.quality.filter(|q| q.received >= 2).map(|q| QualityReport::from(&q));
         *self.counters.legs_total.entry((kind, "disconnected")).or_default() += 1;
         self.counters.total.entry(kind).or_default().add(total);
         self.counters.answered.entry(kind).or_default().add(answered);
         *self.counters.reasons.entry((kind, reason)).or_default() += 1;
-        self.publish(now, id, "leg.disconnected", fields);
+        self.events.publish(now, id, EventBody::LegDisconnected(LegDisconnected { cdr, quality }));
         self.deadlines.set(id, None);
         let Some(leg) = self.legs.remove(id) else { return };
         if let Some(slot) = leg.slot {
-            self.outlive(slot, &leg.id, leg.hook);
+            self.outlive(slot, self.events.leg(id));
             self.slots.remove(&slot);
             if leg.closed {
                 self.leg_slots.free(slot);
@@ -182,6 +178,7 @@ impl Gateway {
                 self.late_slots.insert(slot);
             }
         }
+        self.events.remove_leg(id);
     }
 }
 

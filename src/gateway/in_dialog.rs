@@ -2,6 +2,7 @@
 
 use super::bodies::{answer_of, offer_of, refusal_of_body};
 use super::core::Gateway;
+use super::events::{EventBody, LegState};
 use super::leg::{Leg, LegId, Phase};
 use crate::base::rng::Rng;
 use crate::base::time::Now;
@@ -184,10 +185,11 @@ impl Gateway {
         if leg.held != held {
             leg.held = held;
             leg.hold_until = held.then(|| leg.hold_limit(now.mono));
-            let kind = leg.kind.as_str();
-            let event = if held { "leg.hold" } else { "leg.unhold" };
+            let leg_type = leg.kind;
             self.reschedule(id);
-            self.publish(now, id, event, vec![("leg_type", kind.into())]);
+            let state = LegState { leg_type };
+            let body = if held { EventBody::LegHold(state) } else { EventBody::LegUnhold(state) };
+            self.events.publish(now, id, body);
         }
     }
 

@@ -8,7 +8,6 @@ use super::described::Described;
 use super::digits::Keys;
 use super::digits_out::InfoDigits;
 use super::early::EarlyDialogs;
-use super::event::Hook;
 use super::ports::Port;
 use super::referred::Referral;
 use super::reliable::{Early, Reliable};
@@ -17,11 +16,9 @@ use super::subscription::Subscribed;
 use super::takeover::Predecessor;
 use super::transfer::Transfer;
 use super::trunk::TrunkId;
-use crate::base::ids::Id;
 use crate::base::pool::Standing;
 use crate::base::time::Now;
 use crate::codec::Codec;
-use crate::deliver::share::Origin;
 use crate::media::amd::Parameters;
 use crate::media::command::{Quality, Slot};
 use crate::sdp::{Description, Local, Negotiated};
@@ -30,28 +27,7 @@ use crate::sip::session_timer::SessionTimer;
 use crate::sip::target::Target;
 use crate::sip::transactions::{ClientId, ServerId};
 
-/// Names a leg inside the gateway.
-pub type LegId = Id<Leg>;
-
-/// Which end placed the call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// The far end called us.
-    SipInbound,
-    /// We called the far end.
-    SipOutbound,
-}
-
-impl Kind {
-    /// As the API names it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::SipInbound => "sip_inbound",
-            Self::SipOutbound => "sip_outbound",
-        }
-    }
-}
+pub use super::leg_id::{Kind, LegId};
 
 /// How far the signalling of a leg is; each phase owns what is valid in it.
 #[derive(Debug)]
@@ -172,20 +148,14 @@ pub struct Leg {
     pub replaces: Option<Predecessor>,
     /// The room it is in.
     pub room: Option<String>,
-    /// Whose doing it is: that of who sent the INVITE, or whose transfer it is.
-    pub origin: Origin,
     /// X- headers of the INVITE.
     pub sip_headers: Vec<(String, String)>,
     /// There were more, or longer ones, than are kept.
     pub sip_headers_truncated: bool,
-    /// Its own webhook.
-    pub hook: Option<Hook>,
     /// When it came into being.
     pub created: Now,
     /// When it was answered.
     pub answered: Option<Instant>,
-    /// Events published so far.
-    pub seq: u64,
     /// Digits received so far.
     pub digits: u64,
     /// Digits that may come a second time another way.

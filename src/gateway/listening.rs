@@ -1,9 +1,8 @@
 //! What is heard of a leg: whether somebody speaks, answering machines, and how well its media travels.
 
-use serde_json::{Value, json};
-
 use super::core::Gateway;
 use super::error::GatewayError;
+use super::events::{AmdBeep, AmdResult, Empty, EventBody};
 use super::leg::{Kind, LegId, Phase};
 use super::replies::{Handle, Reply};
 use crate::base::time::Now;
@@ -49,10 +48,11 @@ impl Gateway {
     /// Somebody began to speak, or fell silent.
     pub(super) fn speaking(&mut self, now: Now, slot: Slot, on: bool) {
         let Some(id) = self.slots.get(&slot).copied() else { return };
-        let kind = if on { "speaking.started" } else { "speaking.stopped" };
-        match self.legs.get(id).and_then(|l| l.room.clone()) {
-            Some(room) => self.publish_in_room(now, id, &room, kind),
-            None => self.publish(now, id, kind, Vec::new()),
+        let body =
+            if on { EventBody::SpeakingStarted(Empty {}) } else { EventBody::SpeakingStopped(Empty {}) };
+        match self.legs.get(id).and_then(|l| l.room.as_deref()) {
+            Some(room) => self.events.publish_in_room(now, id, room, body),
+            None => self.events.publish(now, id, body),
         }
     }
 
@@ -61,15 +61,17 @@ impl Gateway {
         let Some(id) = self.slots.get(&slot).copied() else { return };
         match news {
             News::Outcome(o) => {
-                let fields: Vec<(&'static str, Value)> = vec![
-                    ("result", o.verdict.as_str().into()),
-                    ("initial_silence_ms", o.initial_silence_ms.into()),
-                    ("greeting_duration_ms", o.greeting_ms.into()),
-                    ("total_analysis_ms", o.total_ms.into()),
-                ];
-                self.publish(now, id, "amd.result", fields);
+                let body = AmdResult {
+                    result: o.verdict.as_str(),
+                    initial_silence_ms: o.initial_silence_ms,
+                    greeting_duration_ms: o.greeting_ms,
+                    total_analysis_ms: o.total_ms,
+                };
+                self.events.publish(now, id, EventBody::AmdResult(body));
             }
-            News::Beep(ms) => self.publish(now, id, "amd.beep", vec![("beep_ms", ms.into())]),
+            News::Beep(beep_ms) => {
+                self.events.publish(now, id, EventBody::AmdBeep(AmdBeep { beep_ms }));
+            }
         }
     }
 
@@ -107,25 +109,4 @@ impl Gateway {
             self.reply(asker, Err(GatewayError::NotFound("leg not found")));
         }
     }
-}
-
-fn places(v: f64, factor: f64) -> f64 {
-    (v * factor).round() / factor
-}
-
-/// The quality block.
-#[must_use]
-pub fn quality_json(q: &Quality) -> Value {
-    json!({
-        "mos_score": places(q.mos, 100.0),
-        "rtp_packets_received": q.received,
-        "rtp_packets_lost": q.lost,
-        "rtp_jitter_ms": places(q.jitter_ms, 100.0),
-        "rtp_packets_foreign": q.foreign,
-        "concealed": q.concealed,
-        "late": q.late,
-        "late_ticks": q.late_ticks,
-        "rtt_ms": q.rtt_ms.map(|ms| places(ms, 10.0)),
-        "drift_ppm": places(q.drift_ppm, 10.0),
-    })
 }

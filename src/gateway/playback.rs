@@ -1,12 +1,13 @@
 //! Playbacks on legs and rooms: tones, and sound fetched from URLs.
 
-use serde_json::Value;
+use std::sync::Arc;
 
 use super::core::Gateway;
 use super::error::GatewayError;
-use super::event::Hook;
+use super::events::{EventBody, PlaybackError, PlaybackFinished, PlaybackStarted, Subject};
 use super::work::{Work, WorkId};
 use crate::base::time::Now;
+use crate::config::Place;
 use crate::dsp::tone::{TONES, ToneSpec, by_name};
 use crate::media::command::{Command, PlaySlot, Target};
 use crate::media::play::Over;
@@ -35,7 +36,7 @@ pub struct Playback {
     /// Who hears it.
     pub target: Target,
     /// The room of the target, which may be deleted before it ends.
-    room: Option<(String, Option<Hook>)>,
+    room: Option<Subject>,
     /// It has been stopped, and is only waiting for the engine to say so.
     stopping: bool,
     /// The fetch that has to end before it starts.
@@ -117,7 +118,9 @@ impl Gateway {
             Sound::Tone(tone) => {
                 self.media.push_back(Command::PlayTone { play: slot, target, rate, tone, volume });
                 self.plays.insert(slot, playback);
-                self.publish_play(now, slot, "playback.started", Vec::new());
+                self.publish_play(now, slot, |playback_id| {
+                    EventBody::PlaybackStarted(PlaybackStarted { playback_id })
+                });
             }
             Sound::File { url, repeat, bare } => {
                 let work = self.start_work(|id| Work::Fetch { id, play: slot, url, rate, repeat, bare });
@@ -142,10 +145,15 @@ impl Gateway {
         match outcome {
             Ok(()) => {
                 self.media.push_back(Command::PlayFed { play: slot, target, rate, volume });
-                self.publish_play(now, slot, "playback.started", Vec::new());
+                self.publish_play(now, slot, |playback_id| {
+                    EventBody::PlaybackStarted(PlaybackStarted { playback_id })
+                });
             }
             Err(error) => {
-                self.publish_play(now, slot, "playback.error", vec![("error", error.into())]);
+                let error = error.into();
+                self.publish_play(now, slot, |playback_id| {
+                    EventBody::PlaybackError(PlaybackError { playback_id, error, played_ms: None })
+                });
                 self.plays.remove(&slot);
                 self.play_slots.free(slot);
             }
@@ -202,13 +210,21 @@ impl Gateway {
     /// A playback is over.
     pub(super) fn played(&mut self, now: Now, slot: PlaySlot, played_ms: u64, over: Over) {
         if self.plays.contains_key(&slot) {
-            let (kind, (key, why)) = match over {
-                Over::Completed => ("playback.finished", ("reason", "completed")),
-                Over::Stopped => ("playback.finished", ("reason", "stopped")),
-                Over::Failed => ("playback.error", ("error", "the rest of the sound cannot be read")),
-            };
-            let fields = vec![(key, why.into()), ("played_ms", played_ms.into())];
-            self.publish_play(now, slot, kind, fields);
+            match over {
+                Over::Completed | Over::Stopped => {
+                    let reason = if over == Over::Completed { "completed" } else { "stopped" };
+                    self.publish_play(now, slot, |playback_id| {
+                        EventBody::PlaybackFinished(PlaybackFinished { playback_id, reason, played_ms })
+                    });
+                }
+                Over::Failed => self.publish_play(now, slot, |playback_id| {
+                    EventBody::PlaybackError(PlaybackError {
+                        playback_id,
+                        error: "the rest of the sound cannot be read".into(),
+                        played_ms: Some(played_ms),
+                    })
+                }),
+            }
             self.plays.remove(&slot);
         }
         self.play_slots.free(slot);
@@ -224,24 +240,16 @@ impl Gateway {
         self.stop_recording_of(target, None);
     }
 
-    fn publish_play(
-        &mut self,
-        now: Now,
-        slot: PlaySlot,
-        kind: &'static str,
-        more: Vec<(&'static str, Value)>,
-    ) {
+    fn publish_play(&mut self, now: Now, slot: PlaySlot, body: impl FnOnce(String) -> EventBody) {
         let Some(p) = self.plays.get(&slot) else { return };
-        let mut fields = vec![("playback_id", Value::from(p.id.as_str()))];
-        fields.extend(more);
-        let (target, room) = (p.target, p.room.clone());
-        self.publish_about(now, target, room, kind, fields);
+        let (id, target, room) = (p.id.clone(), p.target, p.room.clone());
+        self.publish_about(now, target, room.as_ref(), body(id), None);
     }
 
     /// The room of a target.
-    pub(super) fn room_of(&self, target: Target) -> Option<(String, Option<Hook>)> {
+    pub(super) fn room_of(&self, target: Target) -> Option<Subject> {
         match target {
-            Target::Room(slot) => self.room_at(slot),
+            Target::Room(slot) => self.room_at(slot).map(|name| self.events.room(name)),
             Target::Leg(_) | Target::Voice(_) => None,
         }
     }
@@ -251,17 +259,17 @@ impl Gateway {
         &mut self,
         now: Now,
         target: Target,
-        room: Option<(String, Option<Hook>)>,
-        kind: &'static str,
-        fields: Vec<(&'static str, Value)>,
+        room: Option<&Subject>,
+        body: EventBody,
+        upload: Option<Arc<Place>>,
     ) {
         match (target, room) {
             (Target::Leg(slot), _) => {
                 if let Some(id) = self.slots.get(&slot).copied() {
-                    self.publish(now, id, kind, fields);
+                    self.events.publish_upload(now, id, body, upload);
                 }
             }
-            (Target::Room(_), Some((id, hook))) => self.push_event(now, kind, None, Some(id), fields, hook),
+            (Target::Room(_), Some(room)) => self.events.publish_about(now, room, body, upload),
             (Target::Room(_), None) | (Target::Voice(_), _) => {}
         }
     }

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::core::Gateway;
 use super::error::GatewayError;
-use super::event::Hook;
+use super::events::{EventBody, RecordingFinished, RecordingPause, RecordingStarted, Subject, Text};
 use super::playback::Owner;
 use super::replies::{Handle, Reply};
 use super::tracks::{Merged, Tracks};
@@ -25,7 +23,7 @@ pub struct Recording {
     /// When it began.
     started: Utc,
     /// The room of the target, which may be deleted before it ends.
-    room: Option<(String, Option<Hook>)>,
+    room: Option<Subject>,
     state: State,
     paused: bool,
     /// Where it is uploaded to when it is over.
@@ -34,8 +32,8 @@ pub struct Recording {
     pub(super) rate: u32,
     /// One track a leg beside it.
     pub(super) tracks: Option<Tracks>,
-    /// The leg it was of, and its webhook, when that was over before the disk had taken all of it.
-    orphan: Option<(String, Option<Hook>)>,
+    /// The leg it was of, when that was over before the disk had taken all of it.
+    orphan: Option<Subject>,
 }
 
 impl Recording {
@@ -184,10 +182,9 @@ impl Gateway {
         }
         r.state = State::Running;
         r.started = now.utc;
-        let fields = vec![("file", file.as_str().into()), ("started_at", now.utc.rfc3339().into())];
+        let body = RecordingStarted { file: file.clone(), started_at: now.utc.rfc3339() };
         self.media.push_back(Command::Record { record: slot, target });
-        self.publish_about(now, target, room, "recording.started", fields);
-        self.goes_to(upload);
+        self.publish_about(now, target, room.as_ref(), EventBody::RecordingStarted(body), upload);
         self.begin_tracks(now, slot);
         self.reply(handle, Ok(Reply::Recording(file)));
         if stop {
@@ -252,7 +249,7 @@ impl Gateway {
             self.stop_tracks(slot);
             return self.merge_when_over(now, slot);
         }
-        self.finish_recording(now, slot, error, written, Vec::new(), None);
+        self.finish_recording(now, slot, error, written, RecordingFinished::default(), None);
     }
 
     /// All of a recording is on the disk, or as much as there will be.
@@ -262,32 +259,27 @@ impl Gateway {
         slot: RecordSlot,
         error: Option<String>,
         written: Written,
-        more: Vec<(&'static str, Value)>,
+        of_tracks: RecordingFinished,
         merged: Option<Merged>,
     ) {
         let Some(r) = self.recordings.remove(&slot) else { return };
-        let mut fields: Vec<(&'static str, Value)> = vec![
-            ("file", r.file.as_str().into()),
-            ("started_at", r.started.rfc3339().into()),
-            ("bytes", written.bytes.into()),
-            ("duration_ms", written.duration_ms.into()),
-            ("sample_rate", written.sample_rate.into()),
-            ("channel_count", written.channels.into()),
-        ];
-        if let Some(e) = &error {
-            fields.push(("error", e.as_str().into()));
-        }
-        fields.extend(more);
-        match r.orphan {
-            Some((leg, hook)) => {
-                self.push_event(now, "recording.finished", Some((leg, 0)), None, fields, hook);
-                // Its numbers have ended with it.
-                self.events.back_mut().into_iter().for_each(|e| e.leg_seq = None);
-            }
-            None => self.publish_about(now, r.target, r.room, "recording.finished", fields),
-        }
+        let body = RecordingFinished {
+            file: r.file.clone(),
+            started_at: r.started.rfc3339(),
+            bytes: Some(written.bytes),
+            duration_ms: Some(written.duration_ms),
+            sample_rate: Some(written.sample_rate),
+            channel_count: Some(written.channels),
+            error: error.as_deref().map(Text::from),
+            ..of_tracks
+        };
+        let body = EventBody::RecordingFinished(body);
         let upload = r.upload.is_some();
-        self.goes_to(r.upload);
+        match &r.orphan {
+            // Its numbers have ended with the leg.
+            Some(leg) => self.events.publish_about(now, leg, body, r.upload),
+            None => self.publish_about(now, r.target, r.room.as_ref(), body, r.upload),
+        }
         self.record_slots.free(slot);
         if let State::Closing(Some(handle)) = r.state {
             let outcome = match error {
@@ -301,10 +293,10 @@ impl Gateway {
 
     /// A leg is over, but the disk has not taken all of its recording: that no longer belongs to the leg's place, which will be
     /// another's.
-    pub(super) fn outlive(&mut self, slot: Slot, leg: &str, hook: Option<Hook>) {
+    pub(super) fn outlive(&mut self, slot: Slot, leg: Option<Subject>) {
         for r in self.recordings.values_mut().filter(|r| r.target == Target::Leg(slot)) {
             r.target = Target::Voice(slot);
-            r.orphan = Some((leg.to_owned(), hook.clone()));
+            r.orphan.clone_from(&leg);
         }
     }
 
@@ -314,13 +306,6 @@ impl Gateway {
         let target = self.target_of(owner).ok()??;
         let running = |r: &&Recording| r.target == target && r.is_running() && r.tracks.is_some();
         self.recordings.values().find(running).map(|r| r.file.clone())
-    }
-
-    /// Says of the event that was published last where its recording is uploaded to.
-    fn goes_to(&mut self, place: Option<Arc<Place>>) {
-        if let Some(event) = self.events.back_mut().filter(|e| e.kind.starts_with("recording.")) {
-            event.upload = place;
-        }
     }
 
     /// `POST …/record/pause` and `…/resume`.
@@ -337,10 +322,11 @@ impl Gateway {
         r.paused = on;
         let slot = *slot;
         self.media.push_back(Command::PauseRecord { record: slot, on });
-        let kind = if on { "recording.paused" } else { "recording.resumed" };
+        let pause = RecordingPause { file: "" };
+        let body = if on { EventBody::RecordingPaused(pause) } else { EventBody::RecordingResumed(pause) };
         let room = r.room.clone();
         self.pause_tracks(slot, on);
-        self.publish_about(now, target, room, kind, vec![("file", "".into())]);
+        self.publish_about(now, target, room.as_ref(), body, None);
         Ok(Paused::Changed)
     }
 }

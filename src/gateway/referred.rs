@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::command::Originate;
 use super::core::Gateway;
+use super::events::{EventBody, TransferKind, TransferOutcome, TransferRequested, Webhook};
 use super::leg::{Leg, LegId, Phase};
 use super::subscription::Subscription;
 use crate::base::time::Now;
@@ -50,25 +49,24 @@ impl Gateway {
         let may_use_accounts = self.may_use_accounts(id);
         let declined =
             !self.config.sip.refer_auto_dial || (!may_use_accounts && self.is_served_by_trunk(&target.uri));
-        let kind = if target.replaces.is_some() { "attended" } else { "blind" };
-        let mut fields: Vec<(&'static str, Value)> = vec![
-            ("kind", kind.into()),
-            ("target", target.uri.to_string().into()),
-            ("declined", declined.into()),
-        ];
-        if let Some(r) = &target.replaces {
-            fields.push(("replaces_call_id", r.call_id.as_str().into()));
-        }
+        let body = TransferRequested {
+            kind: TransferKind::of(target.replaces.is_some()),
+            target: target.uri.to_string().into(),
+            declined,
+            replaces_call_id: target.replaces.as_ref().map(|r| r.call_id.as_str().into()),
+        };
+        let body = EventBody::LegTransferRequested(body);
         if declined {
             self.respond_plain(now, tx, 603, "Decline");
-            return self.publish(now, id, "leg.transfer_requested", fields);
+            return self.events.publish(now, id, body);
         }
         let Some(leg) = self.legs.get(id) else { return };
         if !matches!(leg.phase, Phase::Up { .. }) || self.is_referring(id) {
             return self.respond_plain(now, tx, 491, "Request Pending");
         }
         let by = self.referred_by(leg, request);
-        let wanted = referral_call(leg, &target, by, self.config.sip.ring_timeout_s);
+        let webhook = self.events.webhook_of(id);
+        let wanted = referral_call(leg, webhook, &target, by, self.config.sip.ring_timeout_s);
         let room = leg.room.clone();
         if self.is_full() || self.ports.is_empty() {
             return self.refuse_call(now, tx, 503, "Service Unavailable");
@@ -76,7 +74,7 @@ impl Gateway {
         let Some(mut draft) = self.tx.draft(tx, 202, "Accepted") else { return };
         self.add_contact(&mut draft, tx);
         self.tx.respond(now.mono, tx, 202, &draft);
-        self.publish(now, id, "leg.transfer_requested", fields);
+        self.events.publish(now, id, body);
         let life = Duration::from_secs(wanted.ring_timeout.into()) + BEYOND_RINGING;
         let subscription = Subscription::new(request.common.cseq, earlier, now.mono + life);
         self.notify(now, id, &subscription, None);
@@ -101,8 +99,7 @@ impl Gateway {
 
     /// Whose doing a call of ours is: who asks for a transfer asks for its call, too.
     pub(super) fn origin_of_transfer(&self, referral: Option<&Referral>) -> Origin {
-        let asked = referral.and_then(|r| self.legs.get(r.referrer));
-        asked.map_or(Origin::Own, |l| l.origin)
+        referral.and_then(|r| self.events.origin_of(r.referrer)).unwrap_or_default()
     }
 
     /// A call for this leg's far end is being placed.
@@ -152,8 +149,9 @@ impl Gateway {
         let told = self.notify(now, referrer, &subscription, Some("noresource"));
         if let Some(leg) = self.legs.get_mut(referrer) {
             leg.transferred = true;
-            let fields = vec![("status_code", 200.into()), ("reason", "OK".into())];
-            self.publish(now, referrer, "leg.transfer_completed", fields);
+            let (status_code, reason) = (Some(200), Some("OK".into()));
+            let outcome = TransferOutcome { status_code, reason, error: None };
+            self.events.publish(now, referrer, EventBody::LegTransferCompleted(outcome));
         }
         if !told {
             self.referrer_told(now, referrer);
@@ -184,8 +182,9 @@ impl Gateway {
         subscription.note(code, reason);
         self.notify(now, referrer, &subscription, Some("noresource"));
         if self.legs.get(referrer).is_some_and(|l| !l.is_ending()) {
-            let fields = vec![("status_code", code.into()), ("reason", reason.into())];
-            self.publish(now, referrer, "leg.transfer_failed", fields);
+            let (status_code, reason) = (Some(code), Some(reason.into()));
+            let outcome = TransferOutcome { status_code, reason, error: None };
+            self.events.publish(now, referrer, EventBody::LegTransferFailed(outcome));
         }
     }
 
@@ -198,7 +197,13 @@ impl Gateway {
 }
 
 /// The call that a REFER asks for: by whom we are to the referrer, with its codecs.
-fn referral_call(leg: &Leg, target: &ReferTo, by: Option<String>, ring_timeout: u32) -> Originate {
+fn referral_call(
+    leg: &Leg,
+    webhook: Option<Webhook>,
+    target: &ReferTo,
+    by: Option<String>,
+    ring_timeout: u32,
+) -> Originate {
     let mut headers: Vec<(String, String)> = Vec::new();
     if let Some(by) = by {
         headers.push(("Referred-By".to_owned(), by));
@@ -218,7 +223,7 @@ fn referral_call(leg: &Leg, target: &ReferTo, by: Option<String>, ring_timeout: 
         room_id: String::new(),
         accept_dtmf: leg.accept_dtmf,
         auth: None,
-        hook: leg.hook.clone(),
+        webhook,
     }
 }
 

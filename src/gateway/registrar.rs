@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::core::Gateway;
 use super::error::GatewayError;
+use super::events::{EventBody, Phone};
 use super::proof::Proof;
 use crate::base::source::Source;
 use crate::base::time::{Now, Utc};
@@ -191,7 +191,7 @@ impl Gateway {
             }
             None => {
                 self.make_room(now, user);
-                self.publish_binding(now, &binding, "sip.registration_active");
+                self.publish_binding(now, &binding, true);
                 self.bindings.push(binding);
             }
         }
@@ -210,7 +210,7 @@ impl Gateway {
     pub(super) fn forget_bindings(&mut self, now: Now, user: &str, which: impl Fn(&Binding) -> bool) {
         let gone: Vec<Binding> = self.bindings.extract_if(.., |b| b.user == user && which(b)).collect();
         for binding in gone {
-            self.publish_binding(now, &binding, "sip.registration_expired");
+            self.publish_binding(now, &binding, false);
         }
     }
 
@@ -230,7 +230,7 @@ impl Gateway {
         self.report_guesses(now);
         let gone: Vec<Binding> = self.bindings.extract_if(.., |b| b.until <= now.mono).collect();
         for binding in gone {
-            self.publish_binding(now, &binding, "sip.registration_expired");
+            self.publish_binding(now, &binding, false);
         }
     }
 
@@ -317,17 +317,13 @@ impl Gateway {
         }
     }
 
-    fn publish_binding(&mut self, now: Now, b: &Binding, kind: &'static str) {
+    fn publish_binding(&mut self, now: Now, b: &Binding, active: bool) {
         let view = self.binding_view(b);
-        let fields: Vec<(&'static str, Value)> = vec![
-            ("aor", view.aor.into()),
-            ("contact", view.contact.into()),
-            ("socket", view.socket.into()),
-            ("user_agent", view.user_agent.into()),
-            ("expires_at", view.expires_at.into()),
-        ];
-        self.push_event(now, kind, None, None, fields, None);
-        self.comes_from(Origin::Known(Source::of(b.flow.addr.ip())));
+        let (aor, contact, user_agent) = (view.aor.into(), view.contact.into(), view.user_agent.into());
+        let (socket, expires_at) = (view.socket, view.expires_at);
+        let phone = Phone { aor, contact, socket, user_agent, expires_at };
+        let body = if active { EventBody::PhoneRegistered(phone) } else { EventBody::PhoneExpired(phone) };
+        self.events.publish_global(now, body, Origin::Known(Source::of(b.flow.addr.ip())));
     }
 }
 

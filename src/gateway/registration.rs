@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::auth::LegAuth;
 use super::core::Gateway;
+use super::events::{EventBody, TrunkRegistered, TrunkRegistrationExpired, TrunkRegistrationFailed};
 use super::redirections::Redirections;
 use super::registrar_answers::{Elsewhere, granted, retry_after, without_user};
 use super::registration_status::Status;
@@ -28,8 +29,6 @@ pub(super) const SHORTEST_GRANT: u32 = 10;
 const LONGEST_ASKED: u32 = 86_400;
 /// Routers forget UDP mappings after half a minute of silence (RFC 5626 §4.4.2).
 const KEEP_ALIVE: Duration = Duration::from_secs(25);
-/// Type of the event that a registration is over.
-const EXPIRED: &str = "sip.outbound_registration_expired";
 /// Wait after a connection was lost, and up to 4 s more: all boxes of a provider come back at once.
 const RECONNECT: Duration = Duration::from_secs(1);
 /// Taking a registration back may take this long.
@@ -164,7 +163,9 @@ impl Gateway {
             r.keep_alive_at = None;
             if r.status == Status::Active {
                 r.status = Status::Expired;
-                self.publish_trunk(now, id, EXPIRED, vec![("reason", "expired".into())]);
+                self.publish_trunk(now, id, |trunk| {
+                    EventBody::TrunkRegistrationExpired(TrunkRegistrationExpired { trunk, reason: "expired" })
+                });
             }
         }
         let Some(r) = self.registration(id) else { return };
@@ -392,8 +393,9 @@ impl Gateway {
         let open_mapping = target.is_some_and(|t| t.transport == Transport::Udp && !is_private(t.addr.ip()));
         r.keep_alive_at = open_mapping.then(|| now.mono + KEEP_ALIVE);
         if news {
-            let fields = vec![("granted_expires_seconds", granted.into())];
-            self.publish_trunk(now, id, "sip.outbound_registration_active", fields);
+            self.publish_trunk(now, id, |trunk| {
+                EventBody::TrunkRegistered(TrunkRegistered { trunk, granted_expires_seconds: granted })
+            });
         }
     }
 
@@ -418,8 +420,10 @@ impl Gateway {
         if !was_active && r.status != Status::Expired {
             r.status = Status::Failed;
         }
-        let fields = vec![("error", why.into()), ("retry_in_seconds", wait.as_secs().into())];
-        self.publish_trunk(now, id, "sip.outbound_registration_failed", fields);
+        let (error, retry_in_seconds) = (why.into(), wait.as_secs());
+        self.publish_trunk(now, id, |trunk| {
+            EventBody::TrunkRegistrationFailed(TrunkRegistrationFailed { trunk, error, retry_in_seconds })
+        });
     }
 
     /// Takes a registration back, if there is one to take.
@@ -456,7 +460,12 @@ impl Gateway {
         (r.give_up_at, r.tx, r.waits) = (None, None, false);
         let (removing, was_active) = (r.removing, std::mem::take(&mut r.granted) > 0);
         if was_active {
-            self.publish_trunk(now, id, EXPIRED, vec![("reason", "unregistered".into())]);
+            self.publish_trunk(now, id, |trunk| {
+                EventBody::TrunkRegistrationExpired(TrunkRegistrationExpired {
+                    trunk,
+                    reason: "unregistered",
+                })
+            });
         }
         if removing {
             self.trunks.remove(&id);

@@ -2,11 +2,10 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::core::Gateway;
 use super::error::GatewayError;
-use super::event::Hook;
+use super::events::{Empty, EventBody, Webhook};
 use super::leg::{Kind, LegId, Phase};
 use super::replies::{Handle, Reply};
 use super::snapshot::{LegView, view};
@@ -20,8 +19,6 @@ pub struct Room {
     pub slot: RoomSlot,
     /// Sampling rate, Hz.
     pub rate: u32,
-    /// Its own webhook.
-    pub hook: Option<Hook>,
     /// Who is in it, in the order they came.
     pub members: Vec<LegId>,
 }
@@ -76,7 +73,7 @@ impl Gateway {
         now: Now,
         id: Option<String>,
         rate: Option<u32>,
-        hook: Option<Hook>,
+        webhook: Option<Webhook>,
     ) -> Result<RoomView, GatewayError> {
         let id = id.filter(|i| !i.is_empty()).unwrap_or_else(|| self.rng.uuid());
         if id.chars().count() > 128 || id.chars().any(|c| c.is_ascii_control()) {
@@ -98,8 +95,9 @@ impl Gateway {
             ))
         })?;
         self.media.push_back(Command::OpenRoom { room: slot, rate });
-        self.rooms.insert(id.clone(), Room { slot, rate, hook, members: Vec::new() });
-        self.publish_room(now, &id, "room.created", Vec::new());
+        self.rooms.insert(id.clone(), Room { slot, rate, members: Vec::new() });
+        self.events.add_room(id.clone(), webhook);
+        self.publish_room(now, &id, EventBody::RoomCreated(Empty {}));
         self.room(&id)
     }
 
@@ -130,8 +128,9 @@ impl Gateway {
         }
         let slot = self.rooms.get(id).ok_or(NO_ROOM)?.slot;
         self.stop_all_of(now, Target::Room(slot));
-        self.publish_room(now, id, "room.deleted", Vec::new());
+        self.publish_room(now, id, EventBody::RoomDeleted(Empty {}));
         self.rooms.remove(id);
+        self.events.remove_room(id);
         self.media.push_back(Command::CloseRoom { room: slot });
         if self.has_unfinished(Target::Room(slot)) {
             self.closing_rooms.insert(slot);
@@ -226,7 +225,8 @@ impl Gateway {
         if let Some(r) = self.rooms.get_mut(room) {
             r.members.push(id);
         }
-        self.publish_in_room(now, id, room, "leg.joined_room");
+        self.events.move_leg(id, Some(room));
+        self.events.publish_in_room(now, id, room, EventBody::LegJoinedRoom(Empty {}));
         self.track_joins(now, id, Target::Room(place.0));
         let to = room.to_owned();
         Ok(from.map_or(Joined::Added, |from| Joined::Moved { from, to }))
@@ -262,7 +262,8 @@ impl Gateway {
             let target = Target::Room(r.slot);
             self.track_leaves(now, id, target);
         }
-        self.publish_in_room(now, id, room, "leg.left_room");
+        self.events.move_leg(id, None);
+        self.events.publish_in_room(now, id, room, EventBody::LegLeftRoom(Empty {}));
         if let Some(slot) = empty {
             self.stop_recording_of(Target::Room(slot), None);
         }
@@ -299,31 +300,14 @@ impl Gateway {
         }
     }
 
-    /// The id and webhook of the room in this place.
-    pub(super) fn room_at(&self, slot: RoomSlot) -> Option<(String, Option<Hook>)> {
-        self.rooms.iter().find(|(_, r)| r.slot == slot).map(|(id, r)| (id.clone(), r.hook.clone()))
+    /// The room in this place.
+    pub(super) fn room_at(&self, slot: RoomSlot) -> Option<&str> {
+        self.rooms.iter().find(|(_, r)| r.slot == slot).map(|(id, _)| id.as_str())
     }
 
-    pub(super) fn publish_in_room(&mut self, now: Now, id: LegId, room: &str, kind: &'static str) {
-        let hook = self.rooms.get(room).and_then(|r| r.hook.clone());
-        let Some(leg) = self.legs.get_mut(id) else { return };
-        leg.seq += 1;
-        let (about, hook) = ((leg.id.clone(), leg.seq), leg.hook.clone().or(hook));
-        let origin = leg.origin;
-        self.push_event(now, kind, Some(about), Some(room.to_owned()), Vec::new(), hook);
-        self.comes_from(origin);
-    }
-
-    /// Publishes an event about a room, to its webhook or the global one.
-    pub(super) fn publish_room(
-        &mut self,
-        now: Now,
-        room: &str,
-        kind: &'static str,
-        fields: Vec<(&'static str, Value)>,
-    ) {
-        let hook = self.rooms.get(room).and_then(|r| r.hook.clone());
-        self.push_event(now, kind, None, Some(room.to_owned()), fields, hook);
+    fn publish_room(&mut self, now: Now, room: &str, body: EventBody) {
+        let subject = self.events.room(room);
+        self.events.publish_about(now, &subject, body, None);
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::command::Originate;
 use super::core::Gateway;
 use super::error::GatewayError;
-use super::event::Event;
+use super::events::Event;
 use super::leg::LegId;
 use crate::base::time::Now;
 use crate::codec::Codec;
@@ -95,7 +95,7 @@ impl Gateway {
                 accept_dtmf: false,
                 auth: None,
                 amd: None,
-                hook: None,
+                webhook: None,
             },
         );
         match placed {

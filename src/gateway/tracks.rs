@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use serde_json::{Map, Value, json};
-
 use super::core::Gateway;
+use super::events::{ChannelSpan, Channels, RecordingFinished};
 use super::leg::LegId;
 use super::work::{Merge, Piece, Work, WorkId, Written};
 use crate::base::time::Now;
@@ -68,8 +67,8 @@ enum State {
 pub struct Merged {
     /// The file.
     pub file: String,
-    /// Leg → `channel`, `start_ms`, `end_ms`.
-    pub channels: Value,
+    /// Where each leg is heard.
+    pub channels: Channels,
 }
 
 /// Directory of a recording's tracks.
@@ -282,36 +281,33 @@ impl Gateway {
         let Some(r) = self.recordings.get_mut(&of) else { return };
         let (file, Some(tracks)) = (merged_file(&r.file), r.tracks.take()) else { return };
         let Some((error, mix)) = tracks.mix else { return };
-        let mut fields: Vec<(&'static str, Value)> = Vec::new();
+        let mut body = RecordingFinished { omitted_legs: tracks.omitted, ..RecordingFinished::default() };
         let mut merged = None;
         match outcome {
             Ok(bytes) => {
                 let channels = table(&tracks.channels, mix.duration_ms);
-                fields.push(("multi_channel_file", file.as_str().into()));
-                fields.push(("multi_channel_bytes", bytes.into()));
-                fields.push(("channels", channels.clone()));
+                body.multi_channel_file = Some(file.clone());
+                body.multi_channel_bytes = Some(bytes);
+                body.channels = Some(channels.clone());
                 merged = Some(Merged { file, channels });
             }
             Err(e) => {
                 log::error!(error = e; "the tracks of a recording are left as they are");
-                fields.push(("multi_channel_error", e.into()));
-                fields.push(("tracks", dir_of(&r.file).into()));
+                body.multi_channel_error = Some(e.into());
+                body.tracks = Some(dir_of(&r.file));
             }
         }
-        if !tracks.omitted.is_empty() {
-            fields.push(("omitted_legs", tracks.omitted.into()));
-        }
-        self.finish_recording(now, of, error, mix, fields, merged);
+        self.finish_recording(now, of, error, mix, body, merged);
     }
 }
 
-/// Leg → `channel`, `start_ms`, `end_ms`.
-fn table(channels: &[Channel], total_ms: u64) -> Value {
-    let entry = |(at, c): (usize, &Channel)| {
+/// Where each leg is heard.
+fn table(channels: &[Channel], total_ms: u64) -> Channels {
+    let entry = |(channel, c): (usize, &Channel)| {
         let (start_ms, end_ms) = (c.start_ms.min(total_ms), c.end_ms.unwrap_or(total_ms).min(total_ms));
-        (c.leg.clone(), json!({ "channel": at, "start_ms": start_ms, "end_ms": end_ms.max(start_ms) }))
+        (c.leg.clone(), ChannelSpan { channel, start_ms, end_ms: end_ms.max(start_ms) })
     };
-    Value::Object(channels.iter().enumerate().map(entry).collect::<Map<_, _>>())
+    channels.iter().enumerate().map(entry).collect()
 }
 
 impl Tracks {
@@ -364,9 +360,7 @@ mod tests {
         assert_eq!(t.channel_of("a", 900), 0);
         t.channels[1].end_ms = Some(700);
         let told = table(&t.channels, 1000);
-        assert_eq!(
-            told,
-            json!({"a": {"channel": 0, "start_ms": 0, "end_ms": 1000}, "b": {"channel": 1, "start_ms": 300, "end_ms": 700}})
-        );
+        let span = |channel, start_ms, end_ms| ChannelSpan { channel, start_ms, end_ms };
+        assert_eq!(told, [("a".to_owned(), span(0, 0, 1000)), ("b".to_owned(), span(1, 300, 700))].into());
     }
 }

@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use super::core::Gateway;
 use super::error::GatewayError;
+use super::events::{EventBody, Text, TransferInitiated, TransferKind, TransferOutcome};
 use super::leg::{LegId, Phase};
 use super::sending::What;
 use super::subscription::{State, event_of};
@@ -78,12 +77,12 @@ impl Gateway {
             None => None,
         };
         let refer_to = ReferTo { uri: target, replaces: replaced.as_ref().map(|(_, r)| r.clone()) };
-        let kind = if replaced.is_some() { "attended" } else { "blind" };
-        let mut fields = vec![("kind", kind.into()), ("target", refer_to.uri.to_string().into())];
-        if let Some(other) = replaces {
-            fields.push(("replaces_leg_id", other.into()));
-        }
-        self.publish(now, id, "leg.transfer_initiated", fields);
+        let body = TransferInitiated {
+            kind: TransferKind::of(replaced.is_some()),
+            target: refer_to.uri.to_string().into(),
+            replaces_leg_id: replaces.map(str::to_owned),
+        };
+        self.events.publish(now, id, EventBody::LegTransferInitiated(body));
         let Some(leg) = self.legs.get_mut(id) else { return Ok(()) };
         let (replaced, until) = (replaced.map(|(l, _)| l), now.mono + OUTCOME);
         let (target, extend_at) = (refer_to, None);
@@ -170,7 +169,7 @@ impl Gateway {
             Err(why) => why.to_owned(),
         };
         self.forget_subscription(id);
-        self.transfer_failed(now, id, vec![("error", why.into())]);
+        self.transfer_failed(now, id, TransferOutcome::failed(why));
     }
 
     /// No outcome came in time, or its subscription needs to be extended for that.
@@ -179,7 +178,7 @@ impl Gateway {
         if transfer.until <= now.mono {
             // What the far end still has to say of it gets 481, which ends it there too (RFC 6665 §4.1.3).
             self.forget_subscription(id);
-            return self.transfer_failed(now, id, vec![("error", "timeout".into())]);
+            return self.transfer_failed(now, id, TransferOutcome::failed("timeout"));
         }
         if transfer.extend_at.is_some_and(|at| at <= now.mono) {
             transfer.extend_at = None;
@@ -197,9 +196,9 @@ impl Gateway {
     }
 
     /// The leg lives on.
-    pub(super) fn transfer_failed(&mut self, now: Now, id: LegId, fields: Vec<(&'static str, Value)>) {
+    pub(super) fn transfer_failed(&mut self, now: Now, id: LegId, outcome: TransferOutcome) {
         if self.legs.get_mut(id).and_then(|l| l.transfer.take()).is_some() {
-            self.publish(now, id, "leg.transfer_failed", fields);
+            self.events.publish(now, id, EventBody::LegTransferFailed(outcome));
             self.reschedule(id);
         }
     }
@@ -233,26 +232,27 @@ impl Gateway {
     }
 
     fn transfer_progressed(&mut self, now: Now, id: LegId, progress: Progress) {
-        let fields = |status: &Option<(u16, String)>| match status {
-            Some((code, reason)) if reason.is_empty() => vec![("status_code", Value::from(*code))],
+        let (status_code, reason, error) = match progress.status {
             Some((code, reason)) => {
-                vec![("status_code", Value::from(*code)), ("reason", reason.as_str().into())]
+                (Some(code), Some(reason).filter(|r| !r.is_empty()).map(Text::from), None)
             }
-            None => vec![("error", "the far end did not say how it went".into())],
+            None => (None, None, Some("the far end did not say how it went".into())),
         };
-        match progress.status {
-            Some((200..=299, _)) => self.transfer_completed(now, id, fields(&progress.status)),
-            Some((300..=699, _)) => self.transfer_failed(now, id, fields(&progress.status)),
-            _ if progress.last => self.transfer_failed(now, id, fields(&progress.status)),
-            Some(_) => self.publish(now, id, "leg.transfer_progress", fields(&progress.status)),
-            None => {}
+        let outcome = TransferOutcome { status_code, reason, error };
+        match status_code {
+            Some(200..=299) => self.transfer_completed(now, id, outcome),
+            Some(..200) if !progress.last => {
+                self.events.publish(now, id, EventBody::LegTransferProgress(outcome));
+            }
+            None if !progress.last => {}
+            Some(_) | None => self.transfer_failed(now, id, outcome),
         }
     }
 
     /// The far end talks to the target: our legs have done their part.
-    fn transfer_completed(&mut self, now: Now, id: LegId, fields: Vec<(&'static str, Value)>) {
+    fn transfer_completed(&mut self, now: Now, id: LegId, outcome: TransferOutcome) {
         let Some(transfer) = self.legs.get_mut(id).and_then(|l| l.transfer.take()) else { return };
-        self.publish(now, id, "leg.transfer_completed", fields);
+        self.events.publish(now, id, EventBody::LegTransferCompleted(outcome));
         self.bye_now(now, id, "transfer_completed");
         if let Some(other) = transfer.replaced {
             self.hang_up(now, other, "transfer_completed", None);

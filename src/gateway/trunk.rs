@@ -6,16 +6,17 @@ use std::time::{Duration, Instant};
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::core::Gateway;
 use super::error::GatewayError;
+use super::events::{EventBody, TrunkAccount};
 use super::registration::Registration;
 use super::registration_status::Status;
 use super::sending::{Pending, What};
 use super::work::Work;
 use crate::base::time::{Now, Utc};
 use crate::config::{Account, DtmfMode, Srtp, Trunk as Settings, TrunkFields, TrunkKind};
+use crate::deliver::share::Origin;
 use crate::rtp::lock::RtpSource;
 use crate::sip::digest::Credentials;
 use crate::sip::target::{Target, Transport, next_hop};
@@ -443,21 +444,17 @@ impl Gateway {
         &mut self,
         now: Now,
         id: TrunkId,
-        kind: &'static str,
-        more: Vec<(&'static str, Value)>,
+        body: impl FnOnce(TrunkAccount) -> EventBody,
     ) {
         let Some(trunk) = self.trunks.get(&id) else { return };
         let fields = &trunk.settings.fields;
-        let mut all: Vec<(&'static str, Value)> = vec![
-            ("trunk_id", fields.id.as_str().into()),
-            ("aor", fields.aor.as_str().into()),
-            ("registrar_uri", fields.registrar_uri.as_str().into()),
-        ];
-        if !fields.app_id.is_empty() {
-            all.push(("app_id", fields.app_id.as_str().into()));
-        }
-        all.extend(more);
-        self.push_event(now, kind, None, None, all, None);
+        let account = TrunkAccount {
+            trunk_id: fields.id.clone(),
+            aor: fields.aor.as_str().into(),
+            registrar_uri: fields.registrar_uri.as_str().into(),
+            app_id: fields.app_id.clone(),
+        };
+        self.events.publish_global(now, body(account), Origin::Own);
     }
 }
 

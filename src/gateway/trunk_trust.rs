@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::core::Gateway;
-use super::event::Hook;
+use super::events::Webhook;
 use super::leg::{LegId, Phase};
 use super::trunk::{Trunk, TrunkId};
 use crate::base::time::Now;
@@ -54,12 +54,12 @@ impl Gateway {
     }
 
     /// The webhook of a call, if its INVITE names one and its trunk may: over a transport whose source cannot be made up.
-    pub(super) fn trusted_hook(
+    pub(super) fn trusted_webhook(
         &self,
         id: Option<TrunkId>,
         source: Target,
         request: &Request,
-    ) -> Option<Hook> {
+    ) -> Option<Webhook> {
         if !source.transport.is_reliable() {
             return None;
         }
@@ -67,7 +67,7 @@ impl Gateway {
         id.and_then(|id| self.trunks.get(&id)).filter(trusted)?;
         let field = |name: &str| request.common.headers.get(name).map(|v| v.trim().to_owned());
         let url = field("X-Webhook-URL").filter(|u| u.starts_with("http://") || u.starts_with("https://"))?;
-        Some(Hook { url, secret: field("X-Webhook-Secret") })
+        Some(Webhook { url, secret: field("X-Webhook-Secret") })
     }
 
     /// True where a transfer that the far end of this leg asks for may cost what an account pays: of users of ours, and

@@ -7,6 +7,7 @@ use super::described::Described;
 use super::digits::Keys;
 use super::digits_out::InfoDigits;
 use super::error::GatewayError;
+use super::events::{EventBody, LegState, Webhook};
 use super::leg::{Kind, Leg, LegId, Phase};
 use super::snapshot::{LegView, view};
 use super::subscription::Subscribed;
@@ -59,13 +60,10 @@ impl Leg {
             refusal: None,
             replaces: None,
             room: None,
-            origin: Origin::Own,
             sip_headers: Vec::new(),
             sip_headers_truncated: false,
-            hook: None,
             created: now,
             answered: None,
-            seq: 0,
             digits: 0,
             keys: Keys::default(),
             info_digits: InfoDigits::default(),
@@ -165,10 +163,11 @@ impl Gateway {
         self.legs.get(id).map(|l| l.id.clone()).unwrap_or_default()
     }
 
-    /// Takes a new leg in; `None` when there is no room.
-    pub(super) fn adopt(&mut self, leg: Leg) -> Option<LegId> {
+    /// Takes a new leg in, whose events go to `webhook` if there is one; `None` when there is no room.
+    pub(super) fn adopt(&mut self, leg: Leg, webhook: Option<Webhook>, origin: Origin) -> Option<LegId> {
         let (name, kind) = (leg.id.clone(), leg.kind.as_str());
         let id = self.legs.insert(leg).ok()?;
+        self.events.add_leg(id, name.clone(), webhook, origin);
         self.names.insert(name, id);
         *self.counters.legs_total.entry((kind, "ringing")).or_default() += 1;
         Some(id)
@@ -182,10 +181,10 @@ impl Gateway {
             let from = leg.answered.unwrap_or(now.mono);
             leg.max_until = Some(from + std::time::Duration::from_secs(leg.max_duration.into()));
         }
-        let kind = leg.kind.as_str();
-        *self.counters.legs_total.entry((kind, "connected")).or_default() += 1;
+        let leg_type = leg.kind;
+        *self.counters.legs_total.entry((leg_type.as_str(), "connected")).or_default() += 1;
         self.reschedule(id);
-        self.publish(now, id, "leg.connected", vec![("leg_type", kind.into())]);
+        self.events.publish(now, id, EventBody::LegConnected(LegState { leg_type }));
         self.listen(id);
         self.join_waiting(now, id);
         self.take_over(now, id);

@@ -2,22 +2,20 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::outbox_rows::{LegRow, Op, RecordingRow, UPLOADING};
 use super::wav_repair::HEADER;
 use crate::base::time::Utc;
 use crate::config::Config;
 use crate::deliver::events::{Destination, Item};
-use crate::gateway::event::{Event, Hook};
+use crate::gateway::events::{Event, EventBody, RecordingFinished, Webhook};
 
 /// Where an event goes: to its own webhook, else the global one, else nowhere.
 #[must_use]
 pub fn destination(config: &Config, event: &Event) -> Option<Destination> {
-    match &event.hook {
-        Some(hook) => Some(Destination {
-            url: hook.url.clone(),
-            secret: hook.secret.clone().unwrap_or_default(),
+    match &event.webhook {
+        Some(webhook) => Some(Destination {
+            url: webhook.url.clone(),
+            secret: webhook.secret.clone().unwrap_or_default(),
             trusted: false,
         }),
         None if config.webhook.url.is_empty() => None,
@@ -32,7 +30,7 @@ pub fn destination(config: &Config, event: &Event) -> Option<Destination> {
 /// The event as it will be delivered.
 #[must_use]
 pub fn item(config: &Config, event: &Event, row: u64) -> Item {
-    let body = event.to_json(&config.instance_id).to_string();
+    let body = event.to_text(&config.instance_id);
     log::debug!(body = body; "event");
     Item {
         row,
@@ -51,10 +49,10 @@ pub fn changes(event: &Event) -> Vec<Op> {
     let mut out = Vec::new();
     let at_ms = event.at.millis();
     if let (Some(id), Some(seq)) = (&event.leg_id, event.leg_seq) {
-        if event.kind == "leg.disconnected" {
+        if matches!(event.body, EventBody::LegDisconnected(_)) {
             out.push(Op::LegGone(id.clone()));
         } else {
-            let answered_ms = (event.kind == "leg.connected").then_some(at_ms);
+            let answered_ms = matches!(event.body, EventBody::LegConnected(_)).then_some(at_ms);
             out.push(Op::Leg(LegRow {
                 id: id.clone(),
                 seq,
@@ -64,91 +62,77 @@ pub fn changes(event: &Event) -> Vec<Op> {
             }));
         }
     }
-    match event.kind {
-        "recording.started" | "recording.finished" => {
-            let row = recording(event);
-            out.extend(merged(event, &row).map(|r| Op::Recording(Box::new(r))));
-            out.push(Op::Recording(Box::new(row)));
-        }
-        "recording.uploaded" => {
-            out.push(Op::Uploaded {
-                id: base_name(text(event, "local_file")),
-                location: text(event, "file").to_owned(),
-            });
-        }
-        "recording.upload_failed" => out.push(Op::NotUploaded(base_name(text(event, "file")))),
-        _ => {}
+    if let EventBody::RecordingStarted(body) = &event.body {
+        let row = recording(event, &body.file, &body.started_at);
+        out.push(Op::Recording(Box::new(RecordingRow { state: "recording".to_owned(), ..row })));
+    } else if let EventBody::RecordingFinished(body) = &event.body {
+        let row = finished(event, body);
+        out.extend(merged(body, &row).map(|r| Op::Recording(Box::new(r))));
+        out.push(Op::Recording(Box::new(row)));
+    } else if let EventBody::RecordingUploaded(body) = &event.body {
+        out.push(Op::Uploaded { id: base_name(&body.local_file), location: body.file.clone() });
+    } else if let EventBody::RecordingUploadFailed(body) = &event.body {
+        out.push(Op::NotUploaded(base_name(&body.file)));
     }
     out
 }
 
 /// A webhook as the outbox keeps it.
 fn own_hook(event: &Event) -> Option<(String, String)> {
-    event.hook.as_ref().map(|h| (h.url.clone(), h.secret.clone().unwrap_or_default()))
+    event.webhook.as_ref().map(|h| (h.url.clone(), h.secret.clone().unwrap_or_default()))
 }
 
 /// A webhook that the outbox has kept.
-pub(super) fn hook_of(kept: &Option<(String, String)>) -> Option<Hook> {
+pub(super) fn hook_of(kept: &Option<(String, String)>) -> Option<Webhook> {
     let (url, secret) = kept.clone()?;
-    Some(Hook { url, secret: Some(secret).filter(|s| !s.is_empty()) })
+    Some(Webhook { url, secret: Some(secret).filter(|s| !s.is_empty()) })
 }
 
-fn field<'a>(event: &'a Event, key: &str) -> Option<&'a Value> {
-    event.fields.iter().find(|(k, _)| *k == key).map(|(_, v)| v)
+/// What is kept of a recording, whatever its state.
+fn recording(event: &Event, file: &str, started_at: &str) -> RecordingRow {
+    RecordingRow {
+        id: base_name(file),
+        file: file.to_owned(),
+        leg: event.leg_id.clone(),
+        room: event.room_id.clone(),
+        started_ms: Utc::parse(started_at).unwrap_or(event.at).millis(),
+        // A leg's own is with the leg, which may be gone when the upload is done.
+        hook: if event.leg_id.is_some() && event.upload.is_none() { None } else { own_hook(event) },
+        upload: event.upload.clone(),
+        ..RecordingRow::default()
+    }
 }
 
-/// A field of an event; empty: it has none, or it is no text.
-pub(super) fn text<'a>(event: &'a Event, key: &str) -> &'a str {
-    field(event, key).and_then(Value::as_str).unwrap_or_default()
-}
-
-/// What is kept of a recording that has begun or is over.
-fn recording(event: &Event) -> RecordingRow {
-    let number = |key: &str| field(event, key).and_then(Value::as_u64).unwrap_or(0);
-    let file = text(event, "file").to_owned();
-    let bytes = number("bytes");
-    let failed = field(event, "error").is_some();
-    let state = match (event.kind, &event.upload) {
-        ("recording.started", _) => "recording",
+/// What is kept of a recording that is over.
+fn finished(event: &Event, body: &RecordingFinished) -> RecordingRow {
+    let (failed, bytes) = (body.error.is_some(), body.bytes.unwrap_or(0));
+    let state = match &event.upload {
         // What was written before the disk failed is worth its upload, too.
-        (_, Some(_)) if !failed || bytes > HEADER => UPLOADING,
+        Some(_) if !failed || bytes > HEADER => UPLOADING,
         _ if failed => "failed",
         _ => "finished",
     };
     RecordingRow {
-        id: base_name(&file),
-        file,
-        leg: event.leg_id.clone(),
-        room: event.room_id.clone(),
         state: state.to_owned(),
-        started_ms: Utc::parse(text(event, "started_at")).unwrap_or(event.at).millis(),
         bytes,
-        duration_ms: number("duration_ms"),
-        sample_rate: u32::try_from(number("sample_rate")).unwrap_or(0),
-        channels: u16::try_from(number("channel_count")).unwrap_or(0),
-        // A leg's own is with the leg, which may be gone when the upload is done.
-        hook: if event.leg_id.is_some() && event.upload.is_none() { None } else { own_hook(event) },
-        upload: event.upload.clone(),
-        location: None,
-        upload_id: None,
+        duration_ms: body.duration_ms.unwrap_or(0),
+        sample_rate: body.sample_rate.unwrap_or(0),
+        channels: body.channel_count.unwrap_or(0),
+        ..recording(event, &body.file, &body.started_at)
     }
 }
 
 /// The file with all channels of a recording, which is kept like one of its own.
-fn merged(event: &Event, mix: &RecordingRow) -> Option<RecordingRow> {
-    let file = Some(text(event, "multi_channel_file")).filter(|f| !f.is_empty())?.to_owned();
-    let number = |of: &Value| of.get("channel").and_then(Value::as_u64);
-    let legs = field(event, "channels").and_then(Value::as_object);
-    let channels =
-        legs.into_iter().flat_map(serde_json::Map::values).filter_map(number).max().map_or(0, |c| c + 1);
-    let long = field(event, "multi_channel_duration_ms").and_then(Value::as_u64);
+fn merged(body: &RecordingFinished, mix: &RecordingRow) -> Option<RecordingRow> {
+    let file = body.multi_channel_file.clone()?;
+    let highest = body.channels.iter().flat_map(|c| c.values()).map(|span| span.channel).max();
     Some(RecordingRow {
         id: base_name(&file),
         file,
         state: if mix.upload.is_some() { UPLOADING.to_owned() } else { "finished".to_owned() },
-        bytes: field(event, "multi_channel_bytes").and_then(Value::as_u64).unwrap_or(0),
-        channels: u16::try_from(channels).unwrap_or(u16::MAX),
-        duration_ms: long.unwrap_or(mix.duration_ms),
+        bytes: body.multi_channel_bytes.unwrap_or(0),
+        channels: u16::try_from(highest.map_or(0, |c| c + 1)).unwrap_or(u16::MAX),
+        duration_ms: body.multi_channel_duration_ms.unwrap_or(mix.duration_ms),
         ..mix.clone()
     })
 }

@@ -15,7 +15,7 @@ use super::shell::Shell;
 use super::{clock, timer};
 use crate::deliver::events::{Destination, Item, Job, TargetId, TargetView};
 use crate::deliver::failure::Failure;
-use crate::gateway::event::Event;
+use crate::gateway::events::Event;
 
 /// Events that wait for the outbox at most; past it they go out without.
 const MAX_PENDING: usize = 8192;

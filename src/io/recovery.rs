@@ -6,7 +6,6 @@ use std::fs::File;
 use std::path::Path;
 use std::rc::Rc;
 
-use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::clock;
@@ -22,7 +21,7 @@ use super::workers::{FILES, WorkError};
 use crate::base::time::Utc;
 use crate::config::Config;
 use crate::deliver::share::Origin;
-use crate::gateway::event::Event;
+use crate::gateway::events::{CallRecord, Event, EventBody, LegDisconnected, RecordingFinished};
 
 /// Numbers that are left out of a leg's events after the machine itself went down: some that were told may be
 /// forgotten, and none may be used twice.
@@ -66,7 +65,8 @@ pub fn recover(store: &mut Store, config: &Config, now: Utc) -> Result<Found, Fa
     let mut events = Vec::new();
     for recording in &recordings {
         let leg = recording.leg.as_ref().and_then(|id| legs.get_mut(id));
-        events.push(finished(recording, look(&recording.file), leg, now));
+        let body = remains_of(recording, look(&recording.file));
+        events.push(finished(recording, body, leg, now));
     }
     events.extend(legs.values_mut().map(|leg| disconnected(leg, alive_ms, now)));
     let ops = told(&events, config, store.next_row()?);
@@ -129,37 +129,39 @@ fn event_id(kind: &str, of: &str) -> String {
     uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
 }
 
-fn finished(recording: &RecordingRow, remains: Remains, leg: Option<&mut LegRow>, now: Utc) -> Event {
-    let mut fields: Vec<(&'static str, Value)> = vec![
-        ("file", recording.file.as_str().into()),
-        ("recovered", true.into()),
-        ("started_at", Utc::from_millis(recording.started_ms).rfc3339().into()),
-    ];
+/// What there is to tell of a recording that was cut.
+fn remains_of(recording: &RecordingRow, remains: Remains) -> RecordingFinished {
+    let mut body = RecordingFinished {
+        file: recording.file.clone(),
+        recovered: true,
+        started_at: Utc::from_millis(recording.started_ms).rfc3339(),
+        error: remains.error.map(|e| format!("the recording could not be recovered: {e}").into()),
+        ..RecordingFinished::default()
+    };
     if let Some(facts) = remains.facts {
-        fields.extend([
-            ("bytes", facts.bytes.into()),
-            ("duration_ms", facts.duration_ms.into()),
-            ("sample_rate", facts.sample_rate.into()),
-            ("channel_count", facts.channels.into()),
-        ]);
+        body.bytes = Some(facts.bytes);
+        body.duration_ms = Some(facts.duration_ms);
+        body.sample_rate = Some(facts.sample_rate);
+        body.channel_count = Some(facts.channels);
     }
-    if let Some(e) = remains.error {
-        fields.push(("error", format!("the recording could not be recovered: {e}").into()));
-    }
-    let hook = leg.as_ref().map_or_else(|| hook_of(&recording.hook), |l| hook_of(&l.hook));
+    body
+}
+
+fn finished(recording: &RecordingRow, body: RecordingFinished, leg: Option<&mut LegRow>, now: Utc) -> Event {
+    let webhook = leg.as_ref().map_or_else(|| hook_of(&recording.hook), |l| hook_of(&l.hook));
     let leg_seq = leg.map(|l| {
         l.seq += 1;
         l.seq
     });
+    let body = EventBody::RecordingFinished(body);
     Event {
-        kind: "recording.finished",
         at: now,
-        event_id: event_id("recording.finished", &recording.id),
+        event_id: event_id(body.kind(), &recording.id),
         leg_id: recording.leg.clone(),
         leg_seq,
         room_id: recording.room.clone(),
-        fields,
-        hook,
+        body,
+        webhook,
         origin: Origin::Own,
         upload: recording.upload.clone(),
     }
@@ -181,16 +183,17 @@ impl Shell {
                 (Remains { facts: None, error: Some(why.clone()) }, Err(why))
             };
             let (remains, saved) = looked.await.unwrap_or_else(none);
-            let mut event = finished(&recording, remains, None, clock::now().utc);
+            let mut body = remains_of(&recording, remains);
             match saved {
-                Ok(saved) => event.fields.extend([
-                    ("multi_channel_duration_ms", saved.duration_ms.into()),
-                    ("multi_channel_file", saved.file.as_str().into()),
-                    ("multi_channel_bytes", saved.bytes.into()),
-                    ("channels", saved.table()),
-                ]),
-                Err(e) => event.fields.push(("multi_channel_error", e.into())),
+                Ok(saved) => {
+                    body.channels = Some(saved.table());
+                    body.multi_channel_duration_ms = Some(saved.duration_ms);
+                    body.multi_channel_bytes = Some(saved.bytes);
+                    body.multi_channel_file = Some(saved.file);
+                }
+                Err(e) => body.multi_channel_error = Some(e.into()),
             }
+            let event = finished(&recording, body, None, clock::now().utc);
             self.publish(&event);
             self.settle_tracks(&event);
             self.post();
@@ -204,20 +207,20 @@ fn disconnected(leg: &mut LegRow, alive_ms: u64, now: Utc) -> Event {
     // It lived at least until its last sign of life, and at most until now.
     let end = alive_ms.clamp(leg.created_ms, now.millis().max(leg.created_ms));
     let seconds = |from: u64| (end.saturating_sub(from) as f64 / 10.0).round() / 100.0;
-    let cdr = json!({
-        "reason": "gateway_restart",
-        "duration_total": seconds(leg.created_ms),
-        "duration_answered": leg.answered_ms.map_or(0.0, seconds),
-    });
+    let cdr = CallRecord {
+        reason: "gateway_restart".into(),
+        duration_total: seconds(leg.created_ms),
+        duration_answered: leg.answered_ms.map_or(0.0, seconds),
+    };
+    let body = EventBody::LegDisconnected(LegDisconnected { cdr, quality: None });
     Event {
-        kind: "leg.disconnected",
         at: now,
-        event_id: event_id("leg.disconnected", &leg.id),
+        event_id: event_id(body.kind(), &leg.id),
         leg_id: Some(leg.id.clone()),
         leg_seq: Some(leg.seq),
         room_id: None,
-        fields: vec![("cdr", cdr)],
-        hook: hook_of(&leg.hook),
+        body,
+        webhook: hook_of(&leg.hook),
         origin: Origin::Own,
         upload: None,
     }
@@ -265,7 +268,7 @@ mod tests {
         assert_eq!((ids(&again), ids(&rebooted)), (ids(&first), ids(&first)));
         assert_ne!(first[0].event_id, first[1].event_id);
         assert_eq!((numbers(&first), numbers(&rebooted)), (vec![4, 5], vec![1004, 1005]));
-        assert!(first[0].fields.iter().any(|(key, _)| *key == "error"), "it is no recording");
+        assert!(first[0].to_json("")["error"].is_string(), "it is no recording");
         std::fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::event_ops::{base_name, hook_of, text};
+use super::event_ops::{base_name, hook_of};
 use super::outbox_rows::Op;
 use super::shell::Shell;
 use super::tracks::{Saved, remove_tracks, save};
@@ -13,7 +13,7 @@ use super::workers::FILES;
 use super::{clock, timer};
 use crate::base::time::Utc;
 use crate::deliver::share::Origin;
-use crate::gateway::event::Event;
+use crate::gateway::events::{Event, EventBody, RecordingFinished};
 use crate::gateway::tracks::{dir_of, merged_file};
 
 /// How long tracks are kept after the outbox has been told of what was made of them: until that is on the disk.
@@ -27,10 +27,9 @@ impl Shell {
 
     /// Deletes tracks when the outbox knows what was made of them, and has had the time to bring it to the disk.
     pub(super) fn settle_tracks(self: &Rc<Self>, event: &Event) {
-        let (mix, merged) = (text(event, "file").to_owned(), text(event, "multi_channel_file").to_owned());
-        if merged.is_empty() {
-            return;
-        }
+        let EventBody::RecordingFinished(body) = &event.body else { return };
+        let Some(merged) = body.multi_channel_file.clone() else { return };
+        let mix = body.file.clone();
         let shell = Rc::clone(self);
         self.spawn(async move {
             // Where the outbox cannot tell, they stay for the next time that it is looked for them.
@@ -97,24 +96,25 @@ impl Shell {
             }
             Some(Err(_)) | None => return,
         };
+        let body = RecordingFinished {
+            file: saved.file.clone(),
+            recovered: true,
+            started_at: Utc::from_millis(row.started_ms).rfc3339(),
+            bytes: Some(saved.bytes),
+            duration_ms: Some(saved.duration_ms),
+            sample_rate: Some(saved.sample_rate),
+            channel_count: u16::try_from(saved.channels).ok(),
+            channels: Some(saved.table()),
+            ..RecordingFinished::default()
+        };
         self.publish(&Event {
-            kind: "recording.finished",
             at: clock::now().utc,
             event_id: self.rng.borrow_mut().uuid(),
             leg_id: None,
             leg_seq: None,
             room_id: row.room,
-            fields: vec![
-                ("file", saved.file.as_str().into()),
-                ("recovered", true.into()),
-                ("started_at", Utc::from_millis(row.started_ms).rfc3339().into()),
-                ("bytes", saved.bytes.into()),
-                ("duration_ms", saved.duration_ms.into()),
-                ("sample_rate", saved.sample_rate.into()),
-                ("channel_count", saved.channels.into()),
-                ("channels", saved.table()),
-            ],
-            hook: hook_of(&row.hook),
+            body: EventBody::RecordingFinished(body),
+            webhook: hook_of(&row.hook),
             origin: Origin::Own,
             upload: row.upload,
         });

@@ -4,14 +4,13 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
 
-use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
-use serde_json::{Value, json};
-
 use super::recorder::room_for;
 use super::wav_repair::{HEADER, MAX_DATA, TOO_LONG, repair};
 use crate::dsp::frame_len;
+use crate::gateway::events::{ChannelSpan, Channels};
 use crate::gateway::tracks::{dir_of, merged_file};
 use crate::gateway::work::Merge;
+use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
 
 /// Samples of each channel that are put together at a time.
 const BLOCK: usize = 8192;
@@ -166,11 +165,11 @@ pub struct Saved {
 }
 
 impl Saved {
-    /// Leg → `channel`, `start_ms`, `end_ms`.
+    /// Where each leg is heard.
     #[must_use]
-    pub fn table(&self) -> Value {
-        let place = |l: &Heard| json!({ "channel": l.channel, "start_ms": l.start_ms, "end_ms": l.end_ms });
-        Value::Object(self.legs.iter().map(|l| (l.leg.clone(), place(l))).collect())
+    pub fn table(&self) -> Channels {
+        let span = |l: &Heard| ChannelSpan { channel: l.channel, start_ms: l.start_ms, end_ms: l.end_ms };
+        self.legs.iter().map(|l| (l.leg.clone(), span(l))).collect()
     }
 }
 

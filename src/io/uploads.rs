@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use serde_json::Value;
 
 use super::event_ops::hook_of;
 use super::outbox_rows::{Op, RecordingRow, UPLOADED, UPLOADING};
@@ -22,7 +21,7 @@ use crate::config::Place;
 use crate::deliver::failure::Failure;
 use crate::deliver::share::Origin;
 use crate::deliver::uploads::{Counts, Job, Uploads, View};
-use crate::gateway::event::Event;
+use crate::gateway::events::{Event, EventBody, RecordingUploadFailed, RecordingUploaded};
 
 /// How long the outbox is left alone that could not be asked.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -199,13 +198,13 @@ impl Shell {
     async fn tell_uploaded(self: &Rc<Self>, job: &Job) {
         let Some(row) = self.row_to_upload(&job.id).await else { return };
         let location = job.place.location(&row.id);
-        let fields = vec![
-            ("file", location.as_str().into()),
-            ("local_file", row.file.as_str().into()),
-            ("bytes", row.bytes.into()),
-            ("duration_ms", row.duration_ms.into()),
-        ];
-        self.tell_of_upload("recording.uploaded", &row, fields);
+        let body = RecordingUploaded {
+            file: location,
+            local_file: row.file.clone(),
+            bytes: row.bytes,
+            duration_ms: row.duration_ms,
+        };
+        self.tell_of_upload(EventBody::RecordingUploaded(body), &row);
         let known = loop {
             match self.row(&row.id).await {
                 Some(Some(now)) if now.state == UPLOADED => break true,
@@ -236,22 +235,21 @@ impl Shell {
     async fn tell_lost(self: &Rc<Self>, id: &str, why: &str) {
         let Some(row) = self.row_to_upload(id).await else { return };
         log::error!(recording = id, error = why; "a recording will never be uploaded");
-        let fields = vec![("file", row.file.as_str().into()), ("error", why.into())];
-        self.tell_of_upload("recording.upload_failed", &row, fields);
+        let body = RecordingUploadFailed { file: row.file.clone(), error: why.into() };
+        self.tell_of_upload(EventBody::RecordingUploadFailed(body), &row);
         self.tell_waiting(&row.id);
     }
 
-    fn tell_of_upload(&self, kind: &'static str, row: &RecordingRow, fields: Vec<(&'static str, Value)>) {
+    fn tell_of_upload(&self, body: EventBody, row: &RecordingRow) {
         self.publish(&Event {
-            kind,
             at: clock::now().utc,
             event_id: self.rng.borrow_mut().uuid(),
             leg_id: row.leg.clone(),
             // The leg may be gone, and its numbers with it.
             leg_seq: None,
             room_id: row.room.clone(),
-            fields,
-            hook: hook_of(&row.hook),
+            body,
+            webhook: hook_of(&row.hook),
             origin: Origin::Own,
             upload: row.upload.clone(),
         });

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::described::next_event;
 use branchline::base::rng::Rng;
 use branchline::base::time::{Now, Utc};
 use branchline::config::{Sources, TrunkFields, load};
@@ -84,12 +85,10 @@ impl Box {
 
     /// Error and seconds to wait of the last failure.
     fn failure(&mut self) -> (String, u64) {
-        let events: Vec<_> = std::iter::from_fn(|| self.gw.poll_event()).collect();
+        let events: Vec<_> = std::iter::from_fn(|| next_event(&mut self.gw)).collect();
         let failed =
-            events.into_iter().rfind(|e| e.kind == "sip.outbound_registration_failed").expect("a failure");
-        let get = |name: &str| {
-            failed.fields.iter().find(|(n, _)| *n == name).map_or(Value::Null, |(_, v)| v.clone())
-        };
+            events.into_iter().rfind(|e| e.kind() == "sip.outbound_registration_failed").expect("a failure");
+        let get = |name: &str| failed.to_json("").get(name).cloned().unwrap_or(Value::Null);
         (get("error").as_str().unwrap().to_owned(), get("retry_in_seconds").as_u64().unwrap())
     }
 }

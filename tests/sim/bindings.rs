@@ -4,6 +4,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::described::next_event;
 use branchline::base::rng::Rng;
 use branchline::base::time::{Now, Utc};
 use branchline::config::{Sources, load};
@@ -84,7 +85,7 @@ impl Branch {
     }
 
     fn events(&mut self) -> Vec<&'static str> {
-        std::iter::from_fn(|| self.gw.poll_event()).map(|e| e.kind).collect()
+        std::iter::from_fn(|| next_event(&mut self.gw)).map(|e| e.kind()).collect()
     }
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::calls::{A, said};
+use crate::described::next_event;
 use crate::early::Called;
 use crate::net::{NONE, Net};
 use crate::phone::{PHONE, sdp};
@@ -48,7 +49,7 @@ impl Caller {
             tag.clone_into(&mut self.tag);
         }
         let node = &mut self.net.nodes[A];
-        node.events.extend(std::iter::from_fn(|| node.gw.poll_event()));
+        node.events.extend(std::iter::from_fn(|| next_event(&mut node.gw)));
         answers
     }
 
@@ -66,7 +67,7 @@ impl Caller {
 
     /// What `leg.ringing` says of further bodies.
     fn named(&self) -> Option<Value> {
-        let rang = self.net.nodes[A].events.iter().find(|e| e.kind == "leg.ringing")?;
+        let rang = self.net.nodes[A].events.iter().find(|e| e.kind() == "leg.ringing")?;
         Some(rang.to_json("").get("bodies").cloned().unwrap_or(Value::Null))
     }
 }

@@ -13,7 +13,7 @@ fn calls(office: &mut Office, at: Target, from: &str, more: &str) -> (u16, Optio
     let text = office.request("INVITE", DESK, from, DESK, more);
     office.events.clear();
     let code = office.says(at, &text).map_or(0, |a| a.0);
-    let rang = office.events.iter().find(|e| e.kind == "leg.ringing");
+    let rang = office.events.iter().find(|e| e.kind() == "leg.ringing");
     (code, rang.map(|e| serde_json::from_str(&e.to_json("").to_string()).unwrap()))
 }
 

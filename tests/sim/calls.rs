@@ -30,7 +30,7 @@ fn call(ring_timeout: u32) -> Originate {
         room_id: String::new(),
         accept_dtmf: true,
         auth: None,
-        hook: None,
+        webhook: None,
     }
 }
 

@@ -11,9 +11,8 @@ const BY_INFO: &str = "[sip]\ndtmf = \"info\"";
 
 /// The digits that a node has told of.
 fn told(net: &Net, node: usize) -> String {
-    let digit = |f: &(&str, serde_json::Value)| f.1.as_str().filter(|_| f.0 == "digit").map(str::to_owned);
-    let events = net.nodes[node].events.iter().filter(|e| e.kind == "leg.dtmf");
-    events.flat_map(|e| e.fields.iter().filter_map(digit)).collect()
+    let events = net.nodes[node].events.iter().filter(|e| e.kind() == "leg.dtmf");
+    events.filter_map(|e| e.to_json("")["digit"].as_str().map(str::to_owned)).collect()
 }
 
 fn send(net: &mut Net, node: usize, leg: &str, digits: &str) -> Result<(), GatewayError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use branchline::base::rng::Rng;
 use branchline::base::time::{Now, Utc};
 use branchline::gateway::Gateway;
-use branchline::gateway::event::Event;
+use branchline::gateway::events::Event;
 use branchline::gateway::ports::Port;
 use branchline::gateway::replies::Reply;
 use branchline::gateway::work::{Work, WorkResult};
@@ -16,6 +16,7 @@ use branchline::sip::target::{Target, Transport};
 use branchline::wire::uri::Host;
 
 use crate::calls::call_to;
+use crate::described::next_event;
 
 const HOME: &str = "10.0.0.77:5060";
 
@@ -274,7 +275,7 @@ impl Hand {
                 let (text, at) = (String::from_utf8(t.bytes.to_vec()).unwrap(), self.elapsed());
                 self.heard.push(Heard { target: t.target, text, at });
             }
-            while let Some(e) = self.gw.poll_event() {
+            while let Some(e) = next_event(&mut self.gw) {
                 self.events.push(e);
             }
             while let Some(c) = self.gw.poll_media() {
@@ -349,16 +350,15 @@ impl Hand {
     /// Why the leg has ended.
     pub fn reason(&mut self) -> Option<String> {
         self.pump();
-        let ended = |e: &&Event| e.kind == "leg.disconnected" && e.leg_id.as_ref() == Some(&self.leg);
-        let cdr = &self.events.iter().find(ended)?.fields[0].1;
-        cdr["reason"].as_str().map(str::to_owned)
+        let ended = |e: &&Event| e.kind() == "leg.disconnected" && e.leg_id.as_ref() == Some(&self.leg);
+        self.events.iter().find(ended)?.to_json("")["cdr"]["reason"].as_str().map(str::to_owned)
     }
 
     /// Types of the leg's events, in order.
     pub fn story(&mut self) -> Vec<&'static str> {
         self.pump();
         let own = self.events.iter().filter(|e| e.leg_id.as_ref() == Some(&self.leg));
-        own.map(|e| e.kind).collect()
+        own.map(|e| e.kind()).collect()
     }
 }
 

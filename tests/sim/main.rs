@@ -21,6 +21,7 @@ mod bodies;
 mod callers;
 mod calls;
 mod crossing;
+mod described;
 mod digest;
 mod dtmf;
 mod early;

@@ -9,7 +9,7 @@ use branchline::base::rng::Rng;
 use branchline::base::time::{Now, Utc};
 use branchline::config::{Config, Sources, load};
 use branchline::gateway::Gateway;
-use branchline::gateway::event::Event;
+use branchline::gateway::events::Event;
 use branchline::gateway::ports::Port;
 use branchline::gateway::work::{Work, WorkId, WorkResult};
 use branchline::media::command::{Command, Fact, Quality, Slot};
@@ -17,6 +17,7 @@ use branchline::sip::locals::Locals;
 use branchline::sip::target::{NextHop, Target, Transport};
 use branchline::wire::uri::Host;
 
+use crate::described::next_event;
 use crate::phone::{PHONE, Phone};
 
 /// What the network does to datagrams, in percent, and how late they come.
@@ -178,7 +179,7 @@ impl Net {
                 let port = 10_000 + (node.next_port as u16) * 2;
                 node.gw.add_port(Port { id: node.next_port, address: node.addr.ip(), port });
             }
-            while let Some(e) = node.gw.poll_event() {
+            while let Some(e) = next_event(&mut node.gw) {
                 node.events.push(e);
             }
             let mut busy = false;
@@ -359,7 +360,12 @@ impl Net {
 
     /// Event types of one leg of a node, in order.
     pub fn story(&self, node: usize, leg: &str) -> Vec<&'static str> {
-        self.nodes[node].events.iter().filter(|e| e.leg_id.as_deref() == Some(leg)).map(|e| e.kind).collect()
+        self.nodes[node]
+            .events
+            .iter()
+            .filter(|e| e.leg_id.as_deref() == Some(leg))
+            .map(|e| e.kind())
+            .collect()
     }
 
     /// What holds at the end of every run: nothing left, and each leg ended once, last, without gaps.
@@ -376,7 +382,7 @@ impl Net {
                 }
             }
             for (leg, events) in legs {
-                let kinds: Vec<&str> = events.iter().map(|e| e.kind).collect();
+                let kinds: Vec<&str> = events.iter().map(|e| e.kind()).collect();
                 let ends = kinds.iter().filter(|k| **k == "leg.disconnected").count();
                 assert_eq!(
                     (ends, kinds.last()),
@@ -399,13 +405,13 @@ impl Net {
         let e = self.nodes[node]
             .events
             .iter()
-            .find(|e| e.kind == "leg.disconnected" && e.leg_id.as_deref() == Some(leg))?;
-        e.fields[0].1["reason"].as_str().map(str::to_owned)
+            .find(|e| e.kind() == "leg.disconnected" && e.leg_id.as_deref() == Some(leg))?;
+        e.to_json("")["cdr"]["reason"].as_str().map(str::to_owned)
     }
 
     /// Ids of the legs of a node, in the order they rang.
     pub fn legs(&self, node: usize) -> Vec<String> {
-        let ringing = self.nodes[node].events.iter().filter(|e| e.kind == "leg.ringing");
+        let ringing = self.nodes[node].events.iter().filter(|e| e.kind() == "leg.ringing");
         ringing.filter_map(|e| e.leg_id.clone()).collect()
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use branchline::base::rng::Rng;
 use branchline::base::time::{Now, Utc};
 use branchline::gateway::Gateway;
-use branchline::gateway::event::Event;
+use branchline::gateway::events::Event;
 use branchline::gateway::ports::Port;
 use branchline::sip::digest_server::{DigestServer, Verdict, Verifier};
 use branchline::sip::locals::Locals;
@@ -17,6 +17,7 @@ use branchline::wire::challenge::fields;
 use branchline::wire::message::parse;
 use md5::{Digest as _, Md5};
 
+use crate::described::next_event;
 use crate::hand::along;
 
 const USERS: &str = "domains = [\"b.example\"]\nuser = [{ name = \"anna\", password = \"pa\" }, { name = \"boss\", password = \"pb\" }]\n";
@@ -66,7 +67,7 @@ impl Office {
     /// Says this; the last answer to it, if any came.
     pub fn says(&mut self, from: Target, text: &str) -> Option<Answer> {
         self.gw.handle_message(self.now, from, text.as_bytes());
-        self.events.extend(std::iter::from_fn(|| self.gw.poll_event()));
+        self.events.extend(std::iter::from_fn(|| next_event(&mut self.gw)));
         let mut last = None;
         while let Some(sent) = self.gw.poll_transmit() {
             if let Ok(Message::Response(r)) = parse(&sent.bytes) {

@@ -2,7 +2,6 @@
 
 use branchline::base::rng::Rng;
 use branchline::config::TrunkFields;
-use serde_json::Value;
 
 use crate::calls::{A, B, FOREVER, call_to, report, seeds, total};
 use crate::net::{HARSH, Injected, NONE, Net};
@@ -30,7 +29,7 @@ fn status(net: &Net, trunk: &str) -> &'static str {
 }
 
 fn count(net: &Net, node: usize, kind: &str) -> usize {
-    net.nodes[node].events.iter().filter(|e| e.kind == kind).count()
+    net.nodes[node].events.iter().filter(|e| e.kind() == kind).count()
 }
 
 /// Removes the trunk and lets everything die away.
@@ -80,8 +79,8 @@ fn calls_go_both_ways_over_a_trunk() {
         let b = net.with(B, |gw, now| gw.originate(now, call_to("sip:anna@branch.test"))).unwrap().id;
         assert!(net.run_until(60_000, |n| !n.legs(A).is_empty()), "seed {seed}");
         let a = net.legs(A)[0].clone();
-        let rang = net.nodes[A].events.iter().find(|e| e.kind == "leg.ringing").unwrap();
-        assert!(rang.fields.contains(&("trunk_id", Value::from(id.as_str()))), "seed {seed}: {rang:?}");
+        let rang = net.nodes[A].events.iter().find(|e| e.kind() == "leg.ringing").unwrap();
+        assert_eq!(rang.to_json("")["trunk_id"], id.as_str(), "seed {seed}: {rang:?}");
         net.with(A, |gw, now| gw.answer(now, &a)).unwrap();
         net.run_for(40_000);
         assert_eq!((net.state(A, &a), net.state(B, &b)), ("connected", "connected"), "seed {seed}");

@@ -26,7 +26,7 @@ fn status(net: &Net) -> &'static str {
 }
 
 fn count(net: &Net, node: usize, kind: &str) -> usize {
-    net.nodes[node].events.iter().filter(|e| e.kind == kind).count()
+    net.nodes[node].events.iter().filter(|e| e.kind() == kind).count()
 }
 
 #[test]

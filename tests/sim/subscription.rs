@@ -1,6 +1,6 @@
 //! The subscriptions that REFER makes, from both ends: named, extended, ended (RFC 3515 §2.4, RFC 6665 §4).
 
-use branchline::gateway::event::Event;
+use branchline::gateway::events::Event;
 use branchline::sip::target::Transport;
 use branchline::wire::Uri;
 
@@ -155,9 +155,9 @@ fn notify(hand: &mut Hand, event: &str, state: &str, status: &str) -> u16 {
 }
 
 fn outcomes(hand: &Hand) -> Vec<(&'static str, Option<u64>)> {
-    let is = |e: &&Event| e.kind.starts_with("leg.transfer_") && e.kind != "leg.transfer_initiated";
-    let code = |e: &Event| e.fields.iter().find(|(n, _)| *n == "status_code").and_then(|(_, v)| v.as_u64());
-    hand.events.iter().filter(is).map(|e| (e.kind, code(e))).collect()
+    let is = |e: &&Event| e.kind().starts_with("leg.transfer_") && e.kind() != "leg.transfer_initiated";
+    let code = |e: &Event| e.to_json("")["status_code"].as_u64();
+    hand.events.iter().filter(is).map(|e| (e.kind(), code(e))).collect()
 }
 
 #[test]

@@ -31,10 +31,10 @@ fn transfer(net: &mut Net, node: usize, leg: &str, replaces: Option<&str>) {
 /// A field of the only event of a kind about a leg.
 fn field(net: &Net, node: usize, leg: &str, kind: &str, name: &str) -> Option<Value> {
     let mut found =
-        net.nodes[node].events.iter().filter(|e| e.kind == kind && e.leg_id.as_deref() == Some(leg));
+        net.nodes[node].events.iter().filter(|e| e.kind() == kind && e.leg_id.as_deref() == Some(leg));
     let one = found.next()?;
     assert!(found.next().is_none(), "{kind} comes once");
-    one.fields.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone())
+    one.to_json("").get(name).cloned()
 }
 
 /// Answers the call that rings at C.

@@ -20,7 +20,7 @@ fn hook_of_the_call(trusted: bool, source: &str, transport: &str) -> (Option<Str
     let wanted = Originate { headers, ..call_to(&format!("sip:desk@10.0.0.2;transport={transport}")) };
     let a = net.with(A, |gw, now| gw.originate(now, wanted)).unwrap().id;
     assert!(net.run_until(5_000, |n| !n.legs(B).is_empty()));
-    let rang = net.nodes[B].events.iter().find(|e| e.kind == "leg.ringing").unwrap().clone();
+    let rang = net.nodes[B].events.iter().find(|e| e.kind() == "leg.ringing").unwrap().clone();
     let shown = rang.to_json("").to_string();
     assert!(
         shown.contains("X-Other") && !shown.contains("s3cret") && !shown.contains("hooks.example"),
@@ -29,8 +29,8 @@ fn hook_of_the_call(trusted: bool, source: &str, transport: &str) -> (Option<Str
     net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)).unwrap();
     net.run_for(FOREVER);
     let last = net.nodes[B].events.last().unwrap();
-    assert_eq!(last.hook, rang.hook, "all events of the leg go there");
-    let named = rang.hook.map(|h| format!("{} {}", h.url, h.secret.unwrap_or_default()));
+    assert_eq!(last.webhook, rang.webhook, "all events of the leg go there");
+    let named = rang.webhook.map(|h| format!("{} {}", h.url, h.secret.unwrap_or_default()));
     (named, shown.contains("\"trunk_id\":\"t\""))
 }
 
@@ -65,7 +65,7 @@ fn a_trunk_is_known_on_its_transport_or_a_stronger_one() {
                 hand.gw.handle_timeout(now);
                 let heard = hand.asks("INVITE", "", Some(&sdp(1, "sendrecv")));
                 let rang =
-                    hand.events.iter().find(|e| e.kind == "leg.ringing").map(|e| e.to_json("").to_string());
+                    hand.events.iter().find(|e| e.kind() == "leg.ringing").map(|e| e.to_json("").to_string());
                 let taken = rang.is_some_and(|r| r.contains("\"trunk_id\":\"t\""));
                 let wanted = peer && known.contains(&transport);
                 assert_eq!((taken, heard.is_empty()), (wanted, !wanted), "{uri} {transport:?} {addr}");

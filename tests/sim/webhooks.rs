@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use branchline::base::rng::Rng;
 use branchline::deliver::events::{Destination, EventQueues, Item};
-use branchline::gateway::event::Event;
+use branchline::gateway::events::Event;
 
 use crate::calls::{A, B, FOREVER, call_to, seeds, until_ringing};
 use crate::net::{HARSH, Net};

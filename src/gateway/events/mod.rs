@@ -1,0 +1,19 @@
+//! Everything the gateway tells the world: typed events, and the one place that says where each goes.
+
+mod event;
+mod event_type;
+mod leg;
+mod media;
+mod publisher;
+mod quality;
+mod registration;
+mod text;
+
+pub use event::{Event, Webhook};
+pub use event_type::{EVENT_TYPES, EventBody, EventType};
+pub use leg::*;
+pub use media::*;
+pub use publisher::{Publisher, Subject};
+pub use quality::QualityReport;
+pub use registration::*;
+pub use text::Text;

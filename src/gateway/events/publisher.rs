@@ -1,0 +1,190 @@
+//! Where events go and how they are numbered: to the webhook of the leg, else to that of the room it is in when it happens,
+//! else to the global one.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::event::{Event, Webhook};
+use super::event_type::EventBody;
+use crate::base::rng::Rng;
+use crate::base::time::Now;
+use crate::config::Place;
+use crate::deliver::share::Origin;
+use crate::gateway::leg_id::LegId;
+
+/// A leg, as its events see it.
+#[derive(Debug)]
+struct LegSource {
+    /// UUID.
+    name: String,
+    /// Events so far.
+    seq: u64,
+    webhook: Option<Webhook>,
+    room: Option<String>,
+    origin: Origin,
+}
+
+/// What an event is about that outlives its leg or room: a playback or recording that ends after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    leg: Option<String>,
+    room: Option<String>,
+    webhook: Option<Webhook>,
+    origin: Origin,
+}
+
+/// Numbers events, chooses their webhooks, and keeps them until they are fetched.
+#[derive(Debug)]
+pub struct Publisher {
+    rng: Rng,
+    legs: BTreeMap<LegId, LegSource>,
+    rooms: BTreeMap<String, Option<Webhook>>,
+    events: VecDeque<Event>,
+}
+
+impl Publisher {
+    /// Nothing to tell yet; `rng` makes the ids of events.
+    #[must_use]
+    pub fn new(rng: Rng) -> Self {
+        Self { rng, legs: BTreeMap::new(), rooms: BTreeMap::new(), events: VecDeque::new() }
+    }
+
+    /// There is a leg, called `name` by the API, with a webhook of its own or none.
+    pub fn add_leg(&mut self, id: LegId, name: String, webhook: Option<Webhook>, origin: Origin) {
+        self.legs.insert(id, LegSource { name, seq: 0, webhook, room: None, origin });
+    }
+
+    /// The leg has had its last event.
+    pub fn remove_leg(&mut self, id: LegId) {
+        self.legs.remove(&id);
+    }
+
+    /// There is a room, with a webhook of its own or none.
+    pub fn add_room(&mut self, name: String, webhook: Option<Webhook>) {
+        self.rooms.insert(name, webhook);
+    }
+
+    /// The room has had its last event.
+    pub fn remove_room(&mut self, name: &str) {
+        self.rooms.remove(name);
+    }
+
+    /// The leg is in this room from now on, or in none.
+    pub fn move_leg(&mut self, id: LegId, room: Option<&str>) {
+        if let Some(leg) = self.legs.get_mut(&id) {
+            leg.room = room.map(str::to_owned);
+        }
+    }
+
+    /// The leg's own webhook.
+    #[must_use]
+    pub fn webhook_of(&self, id: LegId) -> Option<Webhook> {
+        self.legs.get(&id)?.webhook.clone()
+    }
+
+    /// Whose doing the leg is.
+    #[must_use]
+    pub fn origin_of(&self, id: LegId) -> Option<Origin> {
+        self.legs.get(&id).map(|l| l.origin)
+    }
+
+    /// What events about a leg that is about to go are about; they have no numbers.
+    #[must_use]
+    pub fn leg(&self, id: LegId) -> Option<Subject> {
+        let leg = self.legs.get(&id)?;
+        Some(Subject {
+            leg: Some(leg.name.clone()),
+            room: None,
+            webhook: self.choose(leg, leg.room.as_deref()),
+            origin: leg.origin,
+        })
+    }
+
+    /// What events about a room are about, also when it is gone.
+    #[must_use]
+    pub fn room(&self, name: &str) -> Subject {
+        let webhook = self.rooms.get(name).cloned().flatten();
+        Subject { leg: None, room: Some(name.to_owned()), webhook, origin: Origin::Own }
+    }
+
+    /// Tells of a leg.
+    pub fn publish(&mut self, now: Now, id: LegId, body: EventBody) {
+        let room = self.legs.get(&id).and_then(|l| l.room.clone());
+        self.publish_leg(now, id, room.as_deref(), None, body);
+    }
+
+    /// Tells of a leg and the room that it is in, or has just left.
+    pub fn publish_in_room(&mut self, now: Now, id: LegId, room: &str, body: EventBody) {
+        self.publish_leg(now, id, Some(room), Some(room.to_owned()), body);
+    }
+
+    /// Tells of a leg's recording that is to be uploaded.
+    pub fn publish_upload(&mut self, now: Now, id: LegId, body: EventBody, upload: Option<Arc<Place>>) {
+        self.publish(now, id, body);
+        self.events.back_mut().into_iter().for_each(|e| e.upload.clone_from(&upload));
+    }
+
+    /// Tells of something that may have outlived its leg or room.
+    pub fn publish_about(
+        &mut self,
+        now: Now,
+        subject: &Subject,
+        body: EventBody,
+        upload: Option<Arc<Place>>,
+    ) {
+        let mut event = self.event(now, body, subject.origin);
+        event.leg_id.clone_from(&subject.leg);
+        event.room_id.clone_from(&subject.room);
+        event.webhook.clone_from(&subject.webhook);
+        event.upload = upload;
+        self.events.push_back(event);
+    }
+
+    /// Tells of something that is no leg's and no room's.
+    pub fn publish_global(&mut self, now: Now, body: EventBody, origin: Origin) {
+        let event = self.event(now, body, origin);
+        self.events.push_back(event);
+    }
+
+    /// The next event, until `None`.
+    pub fn poll(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    fn publish_leg(
+        &mut self,
+        now: Now,
+        id: LegId,
+        within: Option<&str>,
+        room_id: Option<String>,
+        body: EventBody,
+    ) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        leg.seq += 1;
+        let (name, seq, origin) = (leg.name.clone(), leg.seq, leg.origin);
+        let webhook = self.legs.get(&id).and_then(|leg| self.choose(leg, within));
+        let mut event = self.event(now, body, origin);
+        (event.leg_id, event.leg_seq, event.room_id, event.webhook) =
+            (Some(name), Some(seq), room_id, webhook);
+        self.events.push_back(event);
+    }
+
+    /// The leg's webhook, else that of the room it is in.
+    fn choose(&self, leg: &LegSource, room: Option<&str>) -> Option<Webhook> {
+        leg.webhook.clone().or_else(|| self.rooms.get(room?).cloned().flatten())
+    }
+
+    fn event(&mut self, now: Now, body: EventBody, origin: Origin) -> Event {
+        Event {
+            at: now.utc,
+            event_id: self.rng.uuid(),
+            leg_id: None,
+            leg_seq: None,
+            room_id: None,
+            body,
+            webhook: None,
+            origin,
+            upload: None,
+        }
+    }
+}
