@@ -201,7 +201,7 @@ impl World<'_> {
             room_id: if n & 16 == 0 { String::new() } else { "r1".into() },
             accept_dtmf: true,
             auth: None,
-            hook: None,
+            webhook: None,
         };
         let _leg = self.gw.originate(self.now, wanted);
     }

@@ -129,7 +129,7 @@ fn invite(port: u16, from: &str, to: &str) -> String {
             room_id: String::new(),
             accept_dtmf: true,
             auth: None,
-            hook: None,
+            webhook: None,
         },
     )
     .unwrap();

@@ -188,3 +188,87 @@ impl Publisher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::super::leg::{Digit, Empty};
+    use super::*;
+    use crate::base::ids::Table;
+    use crate::base::time::Utc;
+    use crate::gateway::leg_id::LegKey;
+
+    fn webhook(name: &str) -> Webhook {
+        Webhook { url: format!("http://{name}/"), secret: None }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "an arbitrary epoch")]
+    fn now() -> Now {
+        Now { mono: Instant::now(), utc: Utc(Duration::from_secs(1)) }
+    }
+
+    fn digit() -> EventBody {
+        EventBody::LegDtmf(Digit { digit: '5', seq: 1 })
+    }
+
+    /// Where the next event goes, with its number and its room.
+    fn told(p: &mut Publisher) -> (String, Option<u64>, Option<String>) {
+        let e = p.poll().expect("an event");
+        (e.webhook.map_or("global".to_owned(), |w| w.url), e.leg_seq, e.room_id)
+    }
+
+    #[test]
+    fn an_event_goes_to_the_leg_s_webhook_else_to_the_room_s_else_to_the_global_one() {
+        let mut ids: Table<(), LegKey> = Table::new(2);
+        let (own, plain) = (ids.insert(()).unwrap(), ids.insert(()).unwrap());
+        let mut p = Publisher::new(Rng::from_number(1));
+        p.add_leg(own, "own".into(), Some(webhook("leg")), Origin::Own);
+        p.add_leg(plain, "plain".into(), None, Origin::Own);
+        p.add_room("hall".into(), Some(webhook("room")));
+        p.add_room("yard".into(), None);
+        for (room, of_plain) in [(None, "global"), (Some("hall"), "http://room/"), (Some("yard"), "global")] {
+            for (id, want) in [(own, "http://leg/"), (plain, of_plain)] {
+                p.move_leg(id, room);
+                p.publish(now(), id, digit());
+                assert_eq!(told(&mut p).0, want, "{room:?}");
+            }
+        }
+        // It has left, and the room is told so.
+        p.move_leg(plain, None);
+        p.publish_in_room(now(), plain, "hall", EventBody::LegLeftRoom(Empty {}));
+        assert_eq!(told(&mut p), ("http://room/".to_owned(), Some(4), Some("hall".to_owned())));
+        p.publish(now(), plain, digit());
+        assert_eq!(told(&mut p), ("global".to_owned(), Some(5), None));
+    }
+
+    #[test]
+    fn what_outlives_its_leg_or_room_is_still_told_where_it_would_have_been() {
+        let mut ids: Table<(), LegKey> = Table::new(1);
+        let leg = ids.insert(()).unwrap();
+        let mut p = Publisher::new(Rng::from_number(1));
+        p.add_leg(leg, "leg".into(), Some(webhook("leg")), Origin::Own);
+        p.add_room("hall".into(), Some(webhook("room")));
+        let (of_leg, of_room) = (p.leg(leg).unwrap(), p.room("hall"));
+        p.publish(now(), leg, digit());
+        assert_eq!(told(&mut p).1, Some(1));
+        p.remove_leg(leg);
+        p.remove_room("hall");
+        p.publish(now(), leg, digit());
+        assert_eq!(p.poll(), None, "it has had its last event");
+        p.publish_about(now(), &of_leg, digit(), None);
+        let event = p.poll().unwrap();
+        assert_eq!((event.leg_id.as_deref(), event.leg_seq), (Some("leg"), None));
+        p.publish_about(now(), &of_room, digit(), None);
+        assert_eq!(told(&mut p), ("http://room/".to_owned(), None, Some("hall".to_owned())));
+    }
+
+    #[test]
+    fn every_event_has_an_id_of_its_own() {
+        let mut p = Publisher::new(Rng::from_number(1));
+        (0..100).for_each(|_| p.publish_global(now(), digit(), Origin::Own));
+        let ids: std::collections::BTreeSet<String> =
+            std::iter::from_fn(|| p.poll()).map(|e| e.event_id).collect();
+        assert_eq!(ids.len(), 100);
+    }
+}
