@@ -13,8 +13,8 @@ use crate::base::time::Now;
 use crate::sip::TIMEOUT;
 use crate::sip::server_side::Admission;
 use crate::sip::target::Target;
-use crate::wire::message::{Message, Refusal, Request, parse};
 use crate::wire::{Draft, Method};
+use crate::wire::{Message, Refusal, Request, parse};
 
 /// Ended dialogs that are remembered.
 const MAX_RECENT: usize = 1024;

@@ -321,8 +321,7 @@ mod tests {
     use crate::base::rng::Rng;
     use crate::sip::locals::Locals;
     use crate::sip::virtual_time::epoch;
-    use crate::wire::message::parse;
-    use crate::wire::{Message, Uri};
+    use crate::wire::{Message, Uri, parse};
 
     fn far_end() -> Target {
         Target { transport: Transport::Udp, addr: "192.0.2.9:5060".parse().unwrap(), conn: None }

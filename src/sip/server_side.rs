@@ -13,8 +13,7 @@ use super::target::{Target, Transport};
 use super::transactions::{Event, Ref, ServerId, Transactions, Transmit};
 use crate::base::pool::{Held, Standing};
 use crate::base::source::Source;
-use crate::wire::message::Answer;
-use crate::wire::{Draft, Method, Request};
+use crate::wire::{Draft, ErrorResponse, Method, Request};
 
 /// A server transaction with what belongs to it.
 #[derive(Debug)]
@@ -208,7 +207,7 @@ impl Transactions {
     }
 
     /// Sends the refusal of a malformed request, and keeps nothing of it.
-    pub fn refuse(&mut self, mut answer: Answer, source: Target) {
+    pub fn refuse(&mut self, mut answer: ErrorResponse, source: Target) {
         self.counters.refused += 1;
         if let Some(to) = answer.draft.get("To").filter(|to| !to.to_ascii_lowercase().contains("tag")) {
             let parts = ["Via", "From", "Call-ID", "CSeq"].map(|n| answer.draft.get(n).unwrap_or_default());

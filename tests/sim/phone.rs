@@ -11,8 +11,7 @@ use branchline::sip::locals::Locals;
 use branchline::sip::server_side::Admission;
 use branchline::sip::target::{Target, Transport};
 use branchline::sip::transactions::{ClientId, Event, ServerId, Transactions, Transmit};
-use branchline::wire::message::parse;
-use branchline::wire::{Draft, Message, Method, Request, Response, Uri};
+use branchline::wire::{Draft, Message, Method, Request, Response, Uri, parse};
 
 use crate::guard::Guard;
 
