@@ -11,8 +11,8 @@ use super::proof::{Proof, TOO_MANY};
 use crate::base::pool::Standing;
 use crate::base::time::Now;
 use crate::sip::TIMEOUT;
-use crate::sip::server_side::Admission;
 use crate::sip::target::Target;
+use crate::sip::transactions::Admission;
 use crate::wire::{Draft, Method};
 use crate::wire::{Message, Refusal, Request, parse};
 

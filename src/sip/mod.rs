@@ -2,7 +2,6 @@
 
 pub mod client;
 pub mod client_invite;
-pub mod client_side;
 pub mod dialog;
 pub mod digest;
 pub mod digest_server;
@@ -18,7 +17,6 @@ pub mod proven;
 pub mod resolver;
 pub mod server;
 pub mod server_invite;
-pub mod server_side;
 pub mod session_timer;
 pub mod table;
 pub mod target;

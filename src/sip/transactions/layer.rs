@@ -5,18 +5,18 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::client_side::ClientTx;
-use super::keyed_hash::KeyedHash;
-use super::locals::Locals;
-use super::machine::Machine;
-use super::proven::Proven;
 use super::server_side::ServerTx;
-use super::table::{ClientKey, MergeKey, ServerKey};
-use super::target::Target;
-use super::{Bytes, Output};
 use crate::base::deadlines::Deadlines;
 use crate::base::ids::{Id, Table};
 use crate::base::pool::{Pool, Sizes};
 use crate::base::rng::Rng;
+use crate::sip::keyed_hash::KeyedHash;
+use crate::sip::locals::Locals;
+use crate::sip::machine::Machine;
+use crate::sip::proven::Proven;
+use crate::sip::table::{ClientKey, MergeKey, ServerKey};
+use crate::sip::target::Target;
+use crate::sip::{Bytes, Output};
 use crate::wire::{Request, Response};
 
 /// Names a client transaction.

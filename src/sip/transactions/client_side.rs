@@ -2,18 +2,18 @@
 
 use std::time::Instant;
 
-use super::Bytes;
-use super::client::Client;
-use super::client_invite::ClientInvite;
-use super::machine::Machine;
-use super::table::ClientKey;
-use super::target::{Target, Transport};
-use super::transactions::{ClientId, Event, Failure, Overload, Ref, Transactions, Transmit};
+use super::layer::{ClientId, Event, Failure, Overload, Ref, Transactions, Transmit};
+use crate::sip::Bytes;
+use crate::sip::client::Client;
+use crate::sip::client_invite::ClientInvite;
+use crate::sip::machine::Machine;
+use crate::sip::table::ClientKey;
+use crate::sip::target::{Target, Transport};
 use crate::wire::via::MAGIC_COOKIE;
 use crate::wire::{Draft, Method, Response};
 
 /// Requests larger than this go over TCP where UDP was asked for, bytes (RFC 3261 §18.1.1).
-pub const MAX_UDP_REQUEST: usize = 1300;
+const MAX_UDP_REQUEST: usize = 1300;
 /// Forks of one INVITE whose ACKs are kept.
 const MAX_FORKS: usize = 8;
 

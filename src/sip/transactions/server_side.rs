@@ -4,15 +4,15 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::Bytes;
-use super::machine::Machine;
-use super::server::Server;
-use super::server_invite::ServerInvite;
-use super::table::{MergeKey, ServerKey};
-use super::target::{Target, Transport};
-use super::transactions::{Event, Ref, ServerId, Transactions, Transmit};
+use super::layer::{Event, Ref, ServerId, Transactions, Transmit};
 use crate::base::pool::{Held, Standing};
 use crate::base::source::Source;
+use crate::sip::Bytes;
+use crate::sip::machine::Machine;
+use crate::sip::server::Server;
+use crate::sip::server_invite::ServerInvite;
+use crate::sip::table::{MergeKey, ServerKey};
+use crate::sip::target::{Target, Transport};
 use crate::wire::{Draft, ErrorResponse, Method, Request};
 
 /// A server transaction with what belongs to it.
