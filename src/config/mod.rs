@@ -7,6 +7,7 @@ mod descriptors;
 pub mod dtmf;
 mod file;
 pub mod load;
+mod networks;
 pub mod profile;
 mod reload;
 pub mod s3;
@@ -20,10 +21,11 @@ pub use board::Board;
 pub use dtmf::DtmfMode;
 pub use file::Fault;
 pub use load::{Machine, Sources, load, load_on};
+pub use networks::is_of_site;
 pub use reload::Reloaded;
 pub use s3::{Place, S3};
 pub use sections::{
     Config, DTMF_TYPES, DigestOrder, Dns, Events, Http, Log, MAX_NAME_SERVERS, Outbox, Prompts, Recording,
-    Rooms, Rtp, Security, Sip, Tls, Webhook, is_of_site,
+    Rooms, Rtp, Security, Sip, Tls, Webhook,
 };
 pub use trunk::{Account, Trunk, TrunkFields, TrunkKind, User};

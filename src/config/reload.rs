@@ -1,6 +1,6 @@
 //! What of a configuration changes while calls run, and what needs a restart.
 
-use super::Config;
+use super::sections::Config;
 use super::settings::{SETTINGS, Setting};
 
 /// Settings that a reload takes over, beside the lists of trunks and users.

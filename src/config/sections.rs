@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use super::board;
 use super::dtmf::DtmfMode;
-use super::s3::{self, S3};
+use super::networks::HOME_NETWORKS;
+use super::s3::S3;
 use super::trunk::{Trunk, User};
-use super::{board, value};
+use super::value::{Raw, Value, named, nets, show_named};
 use crate::base::secret::Secret;
 use crate::codec::Codec;
 use crate::wire::crypto::Srtp;
@@ -142,6 +144,15 @@ impl DigestOrder {
         [("sha256_first", Self::Sha256First), ("md5_first", Self::Md5First)];
 }
 
+impl Value for DigestOrder {
+    fn read(raw: &Raw) -> Result<Self, String> {
+        named(raw, &Self::ALL, "one of sha256_first, md5_first")
+    }
+    fn show(&self) -> String {
+        show_named(self, &Self::ALL)
+    }
+}
+
 /// SIP over TLS; PEM files.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tls {
@@ -258,24 +269,6 @@ pub struct Log {
     pub level: log::LevelFilter,
 }
 
-/// Loopback and private networks (RFC 1918, RFC 4193, link-local).
-const HOME_NETWORKS: &[&str] = &[
-    "127.0.0.0/8",
-    "10.0.0.0/8",
-    "172.16.0.0/12",
-    "192.168.0.0/16",
-    "169.254.0.0/16",
-    "::1/128",
-    "fc00::/7",
-    "fe80::/10",
-];
-
-/// True for this machine, and for addresses that are not routed on the Internet.
-#[must_use]
-pub fn is_of_site(ip: IpAddr) -> bool {
-    value::nets(HOME_NETWORKS).iter().any(|n| n.contains(&ip.to_canonical()))
-}
-
 /// Names a received digit's event can have: the specification's, and the reference product's.
 pub const DTMF_TYPES: [&str; 2] = ["leg.dtmf", "dtmf.received"];
 
@@ -300,7 +293,7 @@ impl Default for Config {
                 listen_ip: None,
                 port: 5060,
                 host: "branchline".to_owned(),
-                accept_from: value::nets(HOME_NETWORKS),
+                accept_from: nets(HOME_NETWORKS),
                 external_ip: None,
                 source_socket: false,
                 auto_ringing: true,
@@ -366,67 +359,5 @@ impl Config {
     pub fn realm(&self) -> &str {
         let domain = self.sip.domains.first().unwrap_or(&self.sip.host);
         if self.sip.realm.is_empty() { domain } else { &self.sip.realm }
-    }
-
-    /// Rules that concern several settings at once; one message a broken rule.
-    #[must_use]
-    pub fn conflicts(&self) -> Vec<String> {
-        let mut out = Vec::new();
-        let tokens = !self.http.tokens.is_empty() || !self.http.token_file.is_empty();
-        let guarded = tokens || !self.http.allowed_ips.is_empty() || self.http.trust_lan;
-        if !self.http.listen.ip().is_loopback() && !guarded {
-            out.push(format!(
-                "http.listen = \"{}\" is reachable from the network, but nothing guards the API: set http.tokens \
-                 (API_TOKEN), http.token_file or http.allowed_ips (ALLOWED_IPS), or say http.trust_lan = true (TRUST_LAN)",
-                self.http.listen
-            ));
-        }
-        let (min, max) = (self.rtp.port_min, self.rtp.port_max);
-        if (min, max) != (0, 0) && (min == 0 || u32::from(max) < u32::from(min) + 100) {
-            out.push(format!(
-                "rtp.port_min = {min} and rtp.port_max = {max}: the range must span at least 100 ports, or both be 0"
-            ));
-        }
-        let families = self.sip.bind_ip6.is_some_and(|ip| ip.is_ipv4() || self.sip.bind_ip.is_ipv6());
-        if families {
-            out.push("sip.bind_ip6 is an IPv6 address beside an IPv4 sip.bind_ip".to_owned());
-        }
-        if self.dns.servers.len() > MAX_NAME_SERVERS {
-            let n = self.dns.servers.len();
-            out.push(format!(
-                "dns.servers (DNS_SERVERS) has {n} name servers, at most {MAX_NAME_SERVERS} are asked"
-            ));
-        }
-        if self.sip.tls.cert.is_empty() != self.sip.tls.key.is_empty() {
-            out.push("sip.tls.cert and sip.tls.key belong together: set both or none".to_owned());
-        }
-        let twice = |mut names: Vec<&str>| {
-            names.sort_unstable();
-            names.windows(2).find_map(|w| w.first().filter(|n| w.last() == Some(n)).map(|n| (*n).to_owned()))
-        };
-        if let Some(id) = twice(self.sip.trunks.iter().map(|t| t.fields.id.as_str()).collect()) {
-            out.push(format!("two of [[sip.trunk]] have the id \"{id}\""));
-        }
-        if let Some(name) = twice(self.sip.users.iter().map(|u| u.name.as_str()).collect()) {
-            out.push(format!("two of [[sip.user]] have the name \"{name}\""));
-        }
-        out.extend(self.users_at_odds());
-        if self.s3.access_key.is_empty()
-            != (self.s3.secret_key.is_empty() && self.s3.secret_key_file.is_empty())
-        {
-            out.push(
-                "s3.access_key and s3.secret_key (or s3.secret_key_file) belong together: set both or none"
-                    .to_owned(),
-            );
-        }
-        if !self.s3.bucket.is_empty()
-            && let Err(e) = self.s3.place(&s3::Wish::default())
-        {
-            out.push(format!("[s3]: {e}"));
-        }
-        if !self.sip.tls.client_ca.is_empty() && self.sip.tls.cert.is_empty() {
-            out.push("sip.tls.client_ca needs sip.tls.cert and sip.tls.key".to_owned());
-        }
-        out
     }
 }
