@@ -25,11 +25,10 @@ use branchline::wire::body::{Body, MAX_PARTS, Part};
 use branchline::wire::challenge::Challenge;
 use branchline::wire::crypto::{Crypto, MasterKey, OurKeys, Srtp, Suite};
 use branchline::wire::headers::Headers;
-use branchline::wire::message::{Common, Message, parse};
 use branchline::wire::params::Params;
 use branchline::wire::replaces::{ReferTo, Replaces};
 use branchline::wire::stream::{self, Frame as StreamFrame};
-use branchline::wire::{Draft, Method, NameAddr, Uri, Via, dns as names};
+use branchline::wire::{Common, Draft, Message, Method, NameAddr, Uri, Via, dns as names, parse};
 
 /// A target's name and what it does with bytes.
 pub type Target = (&'static str, fn(&[u8]));

@@ -12,7 +12,7 @@ use crate::api::dispatch::App;
 use crate::api::self_test::Step;
 use crate::api::server;
 use crate::base::rng::Rng;
-use crate::config::Config;
+use crate::config::{Config, Reloaded};
 use crate::deliver::events::Destination;
 use crate::gateway::Gateway;
 use crate::gateway::events::Event;
@@ -244,7 +244,7 @@ fn read_again(shell: &Shell, files: &Files) -> Result<(Config, Tls, Vec<&'static
         loaded.config.instance_id.clone_from(&running.instance_id);
     }
     warn(&mut loaded, process::raise_descriptor_limit())?;
-    let reloaded = running.reloaded(&loaded.config).map_err(|faults| faults.join("\n"))?;
+    let reloaded = Reloaded::of(&running, &loaded.config).map_err(|faults| faults.join("\n"))?;
     let tls = Tls::new(&reloaded.config.sip.tls)?;
     Ok((reloaded.config, tls, reloaded.left))
 }

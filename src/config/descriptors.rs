@@ -1,7 +1,7 @@
 //! How many file descriptors the limits need, and what becomes of limits that need more than the process may have.
 
-use super::Config;
 use super::board::Limits;
+use super::sections::Config;
 
 /// What is open beside calls: SIP connections (256), HTTP connections (80), requests and uploads (32), sockets that wait
 /// for calls (32), files and queues of the process (100).

@@ -1,6 +1,6 @@
 //! How digits are sent.
 
-use super::value::{Raw, Value, named, quoted};
+use super::value::{Raw, Value, named, show_named};
 
 /// How digits are sent to a far end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -27,6 +27,6 @@ impl Value for DtmfMode {
         named(raw, &Self::ALL, "one of auto, rfc4733, info, inband")
     }
     fn show(&self) -> String {
-        quoted(Self::ALL.iter().find(|(_, v)| v == self).map_or("", |(n, _)| n))
+        show_named(self, &Self::ALL)
     }
 }

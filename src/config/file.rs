@@ -6,9 +6,10 @@ use serde::Deserialize as _;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
+use super::sections::Config;
 use super::settings::{self, SETTINGS};
+use super::trunk::{TrunkFields, User};
 use super::value::Raw;
-use super::{Config, TrunkFields, User};
 
 /// One thing that is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,9 +2,10 @@
 
 use super::board::{self, AUTO, GENERIC};
 use super::file::{self, Fault, Kind};
+use super::profile;
+use super::sections::Config;
 use super::settings::SETTINGS;
 use super::value::Raw;
-use super::{Config, profile};
 
 /// Where a configuration comes from, as text: reading files and the environment is the caller's job.
 #[derive(Debug, Default)]

@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
-use super::Config;
 use super::board::{self, Board};
 use super::file::{self, Fault};
+use super::sections::Config;
 use super::settings::SETTINGS;
 
 /// Settings that a profile has to give.

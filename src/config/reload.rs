@@ -1,6 +1,6 @@
 //! What of a configuration changes while calls run, and what needs a restart.
 
-use super::Config;
+use super::sections::Config;
 use super::settings::{SETTINGS, Setting};
 
 /// Settings that a reload takes over, beside the lists of trunks and users.
@@ -26,17 +26,17 @@ pub struct Reloaded {
     pub left: Vec<&'static str>,
 }
 
-impl Config {
+impl Reloaded {
     /// The running configuration with what can be taken over from `new`: trunks, users, and the settings named above.
     ///
     /// # Errors
     /// What is taken over does not go together with what stays, one message a broken rule.
-    pub fn reloaded(&self, new: &Self) -> Result<Reloaded, Vec<String>> {
-        let mut config = self.clone();
+    pub fn of(running: &Config, new: &Config) -> Result<Self, Vec<String>> {
+        let mut config = running.clone();
         config.sip.trunks.clone_from(&new.sip.trunks);
         config.sip.users.clone_from(&new.sip.users);
         // Without a certificate at the start there is no socket for TLS, and the socket stays where there was one.
-        let same_socket = self.sip.tls.cert.is_empty() == new.sip.tls.cert.is_empty();
+        let same_socket = running.sip.tls.cert.is_empty() == new.sip.tls.cert.is_empty();
         let takes =
             |s: &Setting| RELOADABLE.contains(&s.key) && (same_socket || !s.key.starts_with("sip.tls."));
         for setting in SETTINGS.iter().filter(|s| takes(s)) {
@@ -47,7 +47,7 @@ impl Config {
             return Err(conflicts);
         }
         let left = SETTINGS.iter().filter(|s| !(s.same)(&config, new)).map(|s| s.key).collect();
-        Ok(Reloaded { config, left })
+        Ok(Self { config, left })
     }
 }
 
@@ -67,7 +67,7 @@ mod tests {
             "[http]\ntokens = [\"b\"]\nlisten = \"10.0.0.2:80\"\n[webhook]\nsecret = \"y\"\n[log]\nlevel = \"debug\"\n\
              [[sip.user]]\nname = \"anna\"\npassword = \"p\"\n",
         );
-        let reloaded = old.reloaded(&new).unwrap();
+        let reloaded = Reloaded::of(&old, &new).unwrap();
         assert_eq!(reloaded.left, ["http.listen", "webhook.secret"], "secrets are compared too");
         let config = reloaded.config;
         assert_eq!((&config.http.tokens, config.log.level), (&new.http.tokens, log::LevelFilter::Debug));
@@ -80,7 +80,7 @@ mod tests {
     fn a_reload_never_opens_the_api() {
         let old = read("[http]\ntokens = [\"a\"]\nlisten = \"10.0.0.1:80\"\n");
         // Good by itself, but the socket stays where it is.
-        let faults = old.reloaded(&read("")).unwrap_err();
+        let faults = Reloaded::of(&old, &read("")).unwrap_err();
         assert!(faults[0].contains("nothing guards the API"), "{faults:?}");
     }
 
@@ -88,9 +88,9 @@ mod tests {
     fn certificates_are_renewed_but_tls_is_neither_begun_nor_ended() {
         let plain = read("");
         let tls = |name: &str| read(&format!("[sip.tls]\ncert = \"{name}.pem\"\nkey = \"{name}.key\"\n"));
-        let renewed = tls("old").reloaded(&tls("new")).unwrap();
+        let renewed = Reloaded::of(&tls("old"), &tls("new")).unwrap();
         assert_eq!((renewed.config.sip.tls.cert.as_str(), renewed.left.len()), ("new.pem", 0));
-        assert_eq!(plain.reloaded(&tls("new")).unwrap().left, ["sip.tls.cert", "sip.tls.key"]);
-        assert_eq!(tls("old").reloaded(&plain).unwrap().config, tls("old"));
+        assert_eq!(Reloaded::of(&plain, &tls("new")).unwrap().left, ["sip.tls.cert", "sip.tls.key"]);
+        assert_eq!(Reloaded::of(&tls("old"), &plain).unwrap().config, tls("old"));
     }
 }

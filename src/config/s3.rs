@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::is_of_site;
+use super::networks::is_of_site;
+use super::value::{Raw, Value, named, show_named};
 use crate::base::secret::Secret;
 use crate::wire::uri::{Host, host_port_of};
 
@@ -31,6 +32,15 @@ impl Style {
     /// All of them, by name.
     pub const ALL: [(&'static str, Self); 3] =
         [("auto", Self::Auto), ("path", Self::Path), ("virtual", Self::Virtual)];
+}
+
+impl Value for Style {
+    fn read(raw: &Raw) -> Result<Self, String> {
+        named(raw, &Self::ALL, "one of auto, path, virtual")
+    }
+    fn show(&self) -> String {
+        show_named(self, &Self::ALL)
+    }
 }
 
 /// `[s3]`.

@@ -1,7 +1,8 @@
 //! The one table of settings: key, environment variable, range, and where each lives in [`Config`].
 
+use super::s3;
+use super::sections::{Config, DTMF_TYPES};
 use super::value::{Raw, Value};
-use super::{Config, DTMF_TYPES, s3};
 
 /// One setting.
 pub struct Setting {

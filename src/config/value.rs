@@ -5,8 +5,6 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::DigestOrder;
-use super::s3::Style;
 use crate::base::secret::{EXPECTED, Secret};
 use crate::codec::{Codec, KNOWN};
 use crate::wire::crypto::Srtp;
@@ -49,7 +47,7 @@ pub trait Value: Sized {
     fn show(&self) -> String;
 }
 
-pub(super) fn quoted(s: &str) -> String {
+fn quoted(s: &str) -> String {
     format!("\"{}\"", s.escape_default())
 }
 
@@ -64,6 +62,11 @@ fn text<'a>(raw: &'a Raw, wanted: &str) -> Result<&'a str, String> {
 pub(super) fn named<T: Copy>(raw: &Raw, all: &[(&str, T)], wanted: &str) -> Result<T, String> {
     let name = text(raw, wanted)?;
     all.iter().find(|(n, _)| *n == name).map(|(_, v)| *v).ok_or_else(|| raw.wrong(wanted))
+}
+
+/// The name of one of some values.
+pub(super) fn show_named<T: PartialEq>(value: &T, all: &[(&str, T)]) -> String {
+    quoted(all.iter().find(|(_, v)| v == value).map_or("", |(n, _)| n))
 }
 
 fn items(raw: &Raw, wanted: &str) -> Result<Vec<String>, String> {
@@ -288,25 +291,7 @@ impl Value for Srtp {
         named(raw, &Self::ALL, "one of off, optional, required")
     }
     fn show(&self) -> String {
-        quoted(Self::ALL.iter().find(|(_, v)| v == self).map_or("", |(n, _)| n))
-    }
-}
-
-impl Value for DigestOrder {
-    fn read(raw: &Raw) -> Result<Self, String> {
-        named(raw, &Self::ALL, "one of sha256_first, md5_first")
-    }
-    fn show(&self) -> String {
-        quoted(Self::ALL.iter().find(|(_, v)| v == self).map_or("", |(n, _)| n))
-    }
-}
-
-impl Value for Style {
-    fn read(raw: &Raw) -> Result<Self, String> {
-        named(raw, &Self::ALL, "one of auto, path, virtual")
-    }
-    fn show(&self) -> String {
-        quoted(Self::ALL.iter().find(|(_, v)| v == self).map_or("", |(n, _)| n))
+        show_named(self, &Self::ALL)
     }
 }
 

@@ -11,10 +11,10 @@ use super::proof::{Proof, TOO_MANY};
 use crate::base::pool::Standing;
 use crate::base::time::Now;
 use crate::sip::TIMEOUT;
-use crate::sip::server_side::Admission;
 use crate::sip::target::Target;
-use crate::wire::message::{Message, Refusal, Request, parse};
+use crate::sip::transactions::Admission;
 use crate::wire::{Draft, Method};
+use crate::wire::{Message, Refusal, Request, parse};
 
 /// Ended dialogs that are remembered.
 const MAX_RECENT: usize = 1024;

@@ -76,8 +76,7 @@ pub(super) fn without_headers(uri: &Uri) -> Uri {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Message;
-    use crate::wire::message::parse;
+    use crate::wire::{Message, parse};
 
     fn moved(contacts: &str) -> Response {
         let text = format!(

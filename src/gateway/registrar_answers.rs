@@ -72,8 +72,7 @@ pub(super) fn without_user(registrar: &Uri) -> Uri {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Message;
-    use crate::wire::message::parse;
+    use crate::wire::{Message, parse};
 
     #[test]
     fn what_is_granted_is_found_among_other_contacts() {

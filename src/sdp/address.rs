@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use sdp_types::Connection;
 
-use super::negotiated::Direction;
-use super::parse::SdpError;
+use super::direction::Direction;
+use super::error::SdpError;
 
 /// The address of a connection line; `None` when it is given by name. An IPv4 address mapped into IPv6 is that IPv4
 /// address (RFC 4291 §2.5.5.2), brackets are left out.

@@ -2,10 +2,13 @@
 
 use std::net::IpAddr;
 
-use super::negotiated::{Direction, Keyed, Negotiated, answering, build, first_common};
+use super::description::Description;
+use super::direction::Direction;
+use super::error::SdpError;
+use super::local::Local;
+use super::negotiated::{Keyed, Negotiated, answering, build};
 use super::numbers::Listed;
-use super::offer::{Audio, Local, describe};
-use super::parse::{Description, SdpError};
+use super::offer::{Audio, describe};
 use crate::codec::Codec;
 
 /// Answers `offer` with the first of its codecs that `allowed` holds. `wanted` is the most we want to do;
@@ -20,7 +23,7 @@ pub fn answer(
     wanted: Direction,
     fallback: IpAddr,
 ) -> Result<(String, Negotiated), SdpError> {
-    let (format, codec) = first_common(&offer.formats, allowed).ok_or(SdpError::NoCodec)?;
+    let (format, codec) = offer.first_common(allowed).ok_or(SdpError::NoCodec)?;
     let reaches = |ip: IpAddr| ip.is_unspecified() || ip.is_ipv4() == local.address.is_ipv4();
     if !offer.address.is_none_or(reaches) {
         return Err(SdpError::Address);
@@ -50,9 +53,7 @@ fn narrow(allowed: Direction, wanted: Direction) -> Direction {
 
 #[cfg(test)]
 mod tests {
-    use super::super::negotiated::accept;
-    use super::super::offer::{Frame, offer, offer_again};
-    use super::super::{Able, Dtmf, Meaning};
+    use super::super::{Able, Dtmf, Frame, Meaning, accept, offer, offer_again};
     use super::*;
     use crate::base::rng::Rng;
     use crate::codec::opus::Wishes;

@@ -1,7 +1,13 @@
 //! Telephone events as agreed (RFC 4733), and which of them the far end takes.
 
-use super::numbers::EVENT;
-use super::parse::Format;
+use super::description::Format;
+
+/// Name of the format of events.
+pub(super) const EVENT: &str = "telephone-event";
+/// Payload type we offer telephone-event under.
+pub(super) const DTMF_PAYLOAD_TYPE: u8 = 101;
+/// The same with the clock of Opus.
+pub(super) const DTMF_PAYLOAD_TYPE_48K: u8 = 100;
 
 /// Events that stand for digits, codes 0 to 15: what a far end takes that says nothing (RFC 4733 §3).
 pub const ALL_DIGITS: u16 = u16::MAX;

@@ -2,9 +2,13 @@
 
 pub mod address;
 pub mod answer;
+mod description;
+mod direction;
 pub mod dtmf;
+mod error;
 pub mod filter;
 pub mod formats;
+mod local;
 pub mod negotiated;
 pub mod numbers;
 pub mod offer;
@@ -13,18 +17,13 @@ pub mod parse;
 mod several_test;
 
 pub use answer::answer;
+pub use description::{Description, Format, Line};
+pub use direction::Direction;
 pub use dtmf::Dtmf;
+pub use error::SdpError;
 pub use formats::{Formats, Meaning};
-pub use negotiated::{Direction, Keyed, Negotiated, accept};
+pub use local::{Frame, Local};
+pub use negotiated::{Keyed, Negotiated, accept};
 pub use numbers::Numbers;
-pub use offer::{Frame, Local, offer, offer_again};
-pub use parse::{Able, Description, Format, SdpError};
-
-/// Payload type we offer telephone-event under.
-pub const DTMF_PAYLOAD_TYPE: u8 = 101;
-/// The same with the clock of Opus.
-pub const DTMF_PAYLOAD_TYPE_48K: u8 = 100;
-/// Shortest and longest packet we send, ms.
-pub const PTIME_RANGE: std::ops::RangeInclusive<u16> = 10..=60;
-/// Packet length we ask for and assume where nothing is said, ms.
-pub const DEFAULT_PTIME: u16 = 20;
+pub use offer::{offer, offer_again};
+pub use parse::Able;

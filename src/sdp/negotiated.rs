@@ -2,71 +2,15 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::dtmf::Dtmf;
+use super::description::{Description, Format};
+use super::direction::Direction;
+use super::dtmf::{Dtmf, EVENT};
+use super::error::SdpError;
 use super::formats::{Formats, Meaning};
-use super::numbers::EVENT;
-use super::offer::Local;
-use super::parse::{Description, Format, SdpError};
-use super::{DEFAULT_PTIME, PTIME_RANGE};
+use super::local::{DEFAULT_PTIME, Local, PTIME_RANGE};
 use crate::codec::Codec;
 use crate::codec::opus::{self, DEFAULT_BITRATE, Wishes};
 use crate::wire::crypto::{Crypto, MasterKey, OurKeys, Srtp};
-
-/// Direction of a stream, as one end sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// Sends and receives.
-    SendRecv,
-    /// Sends only.
-    SendOnly,
-    /// Receives only.
-    RecvOnly,
-    /// Neither.
-    Inactive,
-}
-
-impl Direction {
-    /// As it stands in an attribute.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::SendRecv => "sendrecv",
-            Self::SendOnly => "sendonly",
-            Self::RecvOnly => "recvonly",
-            Self::Inactive => "inactive",
-        }
-    }
-
-    /// Reads an attribute's name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::SendRecv, Self::SendOnly, Self::RecvOnly, Self::Inactive]
-            .into_iter()
-            .find(|d| d.as_str() == name)
-    }
-
-    /// The same stream seen from the other end.
-    #[must_use]
-    pub fn reversed(self) -> Self {
-        match self {
-            Self::SendOnly => Self::RecvOnly,
-            Self::RecvOnly => Self::SendOnly,
-            Self::SendRecv | Self::Inactive => self,
-        }
-    }
-
-    /// True when this end sends.
-    #[must_use]
-    pub fn sends(self) -> bool {
-        matches!(self, Self::SendRecv | Self::SendOnly)
-    }
-
-    /// True when this end receives.
-    #[must_use]
-    pub fn receives(self) -> bool {
-        matches!(self, Self::SendRecv | Self::RecvOnly)
-    }
-}
 
 /// An agreed audio stream, from our side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,24 +78,6 @@ impl Keyed {
     }
 }
 
-impl Description {
-    /// Whether the stream of an offer is encrypted, when our side may do so.
-    ///
-    /// # Errors
-    /// It has to be and cannot, or must not be and is.
-    pub fn is_encrypted(&self, srtp: Srtp) -> Result<bool, SdpError> {
-        let proto = || self.lines.get(self.audio).map(|l| l.proto.clone()).unwrap_or_default();
-        let keys = !self.crypto.is_empty();
-        match srtp {
-            Srtp::Off if self.secure => Err(SdpError::Profile(proto())),
-            Srtp::Off => Ok(false),
-            Srtp::Optional | Srtp::Required if self.secure && !keys => Err(SdpError::NoKeys),
-            Srtp::Required if !keys => Err(SdpError::Profile(proto())),
-            Srtp::Optional | Srtp::Required => Ok(keys),
-        }
-    }
-}
-
 /// The stream an answer agrees to, given the codecs we offered. `fallback` stands in for an address
 /// given by name.
 ///
@@ -164,7 +90,7 @@ pub fn accept(
     mux: bool,
     fallback: IpAddr,
 ) -> Result<Negotiated, SdpError> {
-    let (format, codec) = first_common(&answer.formats, offered).ok_or(SdpError::NoCodec)?;
+    let (format, codec) = answer.first_common(offered).ok_or(SdpError::NoCodec)?;
     let srtp = Keyed::answered(answer, local)?;
     let direction = answer.direction.reversed();
     let stream = build(answer, format, codec, direction, mux, fallback);
@@ -209,11 +135,6 @@ pub(super) fn answering(offer: &Description, format: &Format, codec: Codec) -> F
 fn aside(format: &Format) -> Option<Meaning> {
     let is = |name: &str| format.name.eq_ignore_ascii_case(name);
     if is(EVENT) { Some(Meaning::Event) } else { is("CN").then_some(Meaning::Noise) }
-}
-
-/// The first of the far end's formats that `allowed` holds.
-pub(super) fn first_common<'a>(formats: &'a [Format], allowed: &[Codec]) -> Option<(&'a Format, Codec)> {
-    formats.iter().find_map(|f| Some((f, f.codec().filter(|c| allowed.contains(c))?)))
 }
 
 /// What the parameters of a format ask of an Opus encoder (RFC 7587 §6.1).

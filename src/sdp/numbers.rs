@@ -1,16 +1,14 @@
 //! Payload types of a session: once an end has given a number to a format, it means that in every later offer of ours
 //! (RFC 3264 §8.3.2).
 
+use super::description::Format;
+use super::dtmf::EVENT;
 use super::formats::{Formats, Meaning};
-use super::parse::Format;
 use crate::codec::Codec;
 
 /// Numbers that may be given: dynamic ones (RFC 3551 §6), then unassigned ones, without those that could be taken for
 /// RTCP on a shared port (RFC 5761 §4).
 const FREE: [std::ops::RangeInclusive<u8>; 2] = [96..=127, 35..=63];
-
-/// Name of the format of events.
-pub(super) const EVENT: &str = "telephone-event";
 
 /// A number and the format that it stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]

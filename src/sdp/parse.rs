@@ -1,91 +1,19 @@
-//! The parts of a session description a gateway for audio calls uses.
+//! Reads session descriptions, and finds the audio stream that counts.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use sdp_types::{Attribute, Media, Session};
 
 use super::address;
+use super::description::{Description, Format, Line};
+use super::direction::Direction;
+use super::error::SdpError;
 use super::filter::tidy;
-use super::negotiated::{Direction, first_common};
 use crate::codec::Codec;
 use crate::wire::crypto::{Crypto, Srtp};
 
 /// Most live audio lines of a description that are looked at.
 const MAX_STREAMS: usize = 16;
-
-/// Why a description is not usable.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SdpError {
-    /// Not a session description.
-    #[error("the session description cannot be read")]
-    Malformed,
-    /// No audio line that is not refused.
-    #[error("no audio stream")]
-    NoAudio,
-    /// A profile that is not available, or may not be used.
-    #[error("transport profile {0} is not available")]
-    Profile(String),
-    /// No codec in common.
-    #[error("no codec in common")]
-    NoCodec,
-    /// An encrypted stream without a key that we can use.
-    #[error("no key of the encrypted stream can be used")]
-    NoKeys,
-    /// An address that is none of one host, or of a family that we have not.
-    #[error("the address of the stream, or its family, is not available")]
-    Address,
-    /// A multicast group.
-    #[error("multicast is not available")]
-    Multicast,
-    /// Another network than the internet.
-    #[error("network {0} is not available")]
-    Network(String),
-    /// No RTP port of ours is left.
-    #[error("no RTP port is free")]
-    NoPort,
-    /// An answer that does not belong to our offer.
-    #[error("the answer does not fit the offer")]
-    NotAnAnswer,
-}
-
-/// A format of an audio line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Format {
-    /// Payload type.
-    pub payload_type: u8,
-    /// Encoding name; from RFC 3551 where the line says nothing.
-    pub name: String,
-    /// RTP clock, Hz.
-    pub clock: u32,
-    /// Channels.
-    pub channels: u8,
-    /// Format parameters, as written.
-    pub fmtp: Option<String>,
-}
-
-impl Format {
-    /// The codec that it names, if it is one of ours.
-    #[must_use]
-    pub fn codec(&self) -> Option<Codec> {
-        let codec = Codec::by_name(&self.name)?;
-        // Opus is always described as stereo (RFC 7587 §7); of all others only mono is known here.
-        let mono = self.channels == 1 || codec == Codec::Opus;
-        (mono && codec.takes_clock(self.clock)).then_some(codec)
-    }
-}
-
-/// A media line, of whatever kind.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
-    /// `audio`, `video`, …
-    pub kind: String,
-    /// Port; 0 refuses the stream.
-    pub port: u16,
-    /// Profile.
-    pub proto: String,
-    /// Formats, as written.
-    pub formats: String,
-}
 
 /// What our side can do with an offer.
 #[derive(Debug, Clone, Copy)]
@@ -112,37 +40,6 @@ impl Able<'_> {
     }
 }
 
-/// A session description with the live audio stream that counts: [`Description::parse_for`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Description {
-    /// Session id and version of the origin line: what makes two descriptions the same.
-    pub origin: (String, u64),
-    /// All media lines, in order.
-    pub lines: Vec<Line>,
-    /// Which of them is the audio stream the rest is about.
-    pub audio: usize,
-    /// Address of the stream; `None` when it is given by name.
-    pub address: Option<IpAddr>,
-    /// Port of RTP.
-    pub port: u16,
-    /// Where RTCP goes, if an attribute says so.
-    pub rtcp: Option<SocketAddr>,
-    /// Formats in order of preference.
-    pub formats: Vec<Format>,
-    /// Direction as the far end sees it.
-    pub direction: Direction,
-    /// Packet length the far end wants, ms.
-    pub ptime: Option<u16>,
-    /// Longest packet it takes, ms.
-    pub maxptime: Option<u16>,
-    /// RTP and RTCP may share a port.
-    pub rtcp_mux: bool,
-    /// The profile is one of encrypted streams.
-    pub secure: bool,
-    /// Keys that we can use, best first.
-    pub crypto: Vec<Crypto>,
-}
-
 impl Description {
     /// Reads a description as it is: of several audio streams the first that can be read counts.
     ///
@@ -167,7 +64,7 @@ impl Description {
         if !able.reaches(self.address) {
             return Err(SdpError::Address);
         }
-        first_common(&self.formats, able.codecs).map(drop).ok_or(SdpError::NoCodec)
+        self.first_common(able.codecs).map(drop).ok_or(SdpError::NoCodec)
     }
 
     /// The first live audio stream that is good, or what `otherwise` makes of the first.

@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::parse::{Able, Description, SdpError};
-use super::{Direction, Dtmf, Formats, Local, Meaning, Negotiated, accept, answer, offer, offer_again};
+use super::{
+    Able, Description, Direction, Dtmf, Formats, Local, Meaning, Negotiated, SdpError, accept, answer, offer,
+    offer_again,
+};
 use crate::codec::Codec;
 use crate::wire::crypto::Srtp;
 

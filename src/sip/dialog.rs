@@ -1,7 +1,6 @@
 //! Dialogs (RFC 3261 §12): identity, sequence numbers, route set, remote target.
 
-use crate::wire::message::WireError;
-use crate::wire::{Draft, Method, NameAddr, Request, Response, Uri};
+use crate::wire::{Draft, Method, NameAddr, Request, Response, Uri, WireError};
 
 /// A confirmed or early dialog.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,7 +167,7 @@ impl Dialog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::message::{Message, parse};
+    use crate::wire::{Message, parse};
 
     fn invite(extra: &str) -> Request {
         let text = format!(

@@ -1,8 +1,21 @@
 //! What the four transaction machines of RFC 3261 §17 have in common.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use super::Output;
+/// A message as it goes out; kept for retransmission without copying.
+pub type Bytes = Arc<[u8]>;
+
+/// What a transaction machine wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Send these bytes where the transaction sends.
+    Transmit(Bytes),
+    /// A client transaction got no final response in time (timers B, F, or after CANCEL).
+    TimedOut,
+    /// No ACK came for a final response (timers H, L).
+    AckMissing,
+}
 
 /// A transaction on its way: fed by its own methods, driven and drained by these.
 pub(super) trait Machine {

@@ -86,7 +86,7 @@ impl MergeKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::message::{Message, parse};
+    use crate::wire::{Message, parse};
 
     fn request(text: &str) -> Request {
         let text = text.replace('\n', "\r\n");

@@ -5,93 +5,10 @@ pub mod client;
 pub mod credentials;
 pub mod pace;
 pub mod request;
+mod server;
 pub mod sigv4;
+mod uploader;
 pub mod verdict;
 pub mod way;
 
-use std::path::Path;
-use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-
-use client::{Client, Fault, Task};
-
-use crate::deliver::uploads::Job;
-use crate::io::http_client::Rules;
-use crate::io::outbox_rows::{Op, RecordingRow};
-use crate::io::shell::Shell;
-use crate::io::uploads::Outcome;
-use crate::io::workers::UPLOADS;
-
-/// Names of uploads in parts that wait to be written down at most.
-const MAX_NOTES: usize = 256;
-/// How long a recording waits that cannot be read, and one that the outbox does not tell of.
-const LATER: Duration = Duration::from_secs(600);
-const SOON: Duration = Duration::from_secs(5);
-/// How long after the start of the gateway a disk may come back.
-const WEEK: Duration = Duration::from_secs(7 * 86_400);
-
-/// Uploads recordings until the program ends.
-pub async fn run(shell: Rc<Shell>, rules: Rules) {
-    let (tell, notes) = async_channel::bounded(MAX_NOTES);
-    let client = Arc::new(Client::new(&shell.settings().s3, &rules, tell));
-    let told = Rc::clone(&shell);
-    shell.spawn(async move {
-        while let Ok((id, upload_id)) = notes.recv().await {
-            told.keep(Op::Multipart(id, upload_id));
-        }
-    });
-    loop {
-        while let Some(job) = shell.next_upload() {
-            let (at, client) = (Rc::clone(&shell), Arc::clone(&client));
-            shell.spawn(async move { upload(&at, client, job).await });
-        }
-        shell.upload_due().await;
-    }
-}
-
-/// One try.
-async fn upload(shell: &Rc<Shell>, client: Arc<Client>, job: Job) {
-    let flight = shell.begin_upload(&job.id);
-    let id = job.id.clone();
-    let outcome = match shell.ask_outbox(move |store| store.recording(&id)).await {
-        Some(Ok(Some(row))) if row.is_to_upload() => {
-            flight.bytes.store(row.bytes, Ordering::Relaxed);
-            let task = Task { job: job.clone(), row, flight: Arc::clone(&flight) };
-            let uptime = shell.uptime();
-            let tried = UPLOADS.run(move || outcome(client.upload(&task), &task, uptime)).await;
-            tried.unwrap_or_else(|e| again(&e.to_string()))
-        }
-        // What the outbox could not write yet still stands there as it was.
-        Some(Ok(Some(row))) if row.state == "recording" => again("the outbox does not know of it yet"),
-        Some(Ok(None)) if !flight.cancelled.load(Ordering::Acquire) => {
-            again("the outbox does not know of it yet")
-        }
-        Some(Ok(_)) => Outcome::Deleted,
-        Some(Err(_)) | None => again("the outbox cannot be asked"),
-    };
-    shell.end_upload(&job, outcome).await;
-}
-
-fn again(why: &str) -> Outcome {
-    Outcome::PutOff(why.to_owned(), SOON)
-}
-
-fn outcome(result: Result<(), Fault>, task: &Task, uptime: Duration) -> Outcome {
-    match result {
-        Ok(()) => Outcome::Uploaded,
-        Err(Fault::Cancelled) => Outcome::Deleted,
-        Err(Fault::Never(why)) => Outcome::Lost(why),
-        Err(Fault::Lost(why)) if uptime > WEEK || is_mounted(&task.row) => Outcome::Lost(why.to_owned()),
-        Err(fault @ (Fault::Lost(_) | Fault::Local(_))) => Outcome::PutOff(fault.to_string(), LATER),
-        Err(Fault::Later(failure)) => Outcome::Failed(failure),
-        Err(Fault::Anew(why)) => Outcome::Failed(why.into()),
-    }
-}
-
-/// False when the directory of a file is missing or empty: its disk may come back.
-fn is_mounted(row: &RecordingRow) -> bool {
-    let dir = Path::new(&row.file).parent();
-    dir.and_then(|d| std::fs::read_dir(d).ok()).is_some_and(|mut entries| entries.next().is_some())
-}
+pub use uploader::run;

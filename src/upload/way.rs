@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::answer::{self, Answer};
-use super::request::Server;
+use super::server::Server;
 use crate::base::http_date;
 use crate::base::time::Utc;
 use crate::config::{Place, S3};

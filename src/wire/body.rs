@@ -6,8 +6,8 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::headers::Headers;
-use super::message::{Common, unfold};
+use super::headers::{Headers, unfold};
+use super::message::Common;
 use super::params::split;
 
 /// Most parts of one message, multiparts counted as well.

@@ -1,7 +1,7 @@
 //! Bodies of all shapes, as odd as RFC 2046 and RFC 5621 allow, and a little odder.
 
 use super::*;
-use crate::wire::message::{Message, parse};
+use crate::wire::{Message, parse};
 
 /// A message with these fields and this body.
 fn message(fields: &str, body: &str) -> Common {

@@ -79,6 +79,22 @@ pub fn same(given: &str, name: &str) -> bool {
                 .any(|(full, short)| full.eq_ignore_ascii_case(name) && given.eq_ignore_ascii_case(short)))
 }
 
+/// Lines with their continuations joined to them.
+pub(super) fn unfold(text: &str) -> impl Iterator<Item = String> {
+    let mut out: Vec<String> = Vec::new();
+    for line in text.split('\n').map(|l| l.strip_suffix('\r').unwrap_or(l)) {
+        match out.last_mut() {
+            Some(last) if line.starts_with([' ', '\t']) => {
+                last.push(' ');
+                last.push_str(line.trim());
+            }
+            _ if line.is_empty() => {}
+            _ => out.push(line.to_owned()),
+        }
+    }
+    out.into_iter()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,11 +9,15 @@ mod dns_reader;
 #[cfg(test)]
 mod dns_test;
 pub mod draft;
+mod error;
 pub mod headers;
+mod limits;
 pub mod message;
 pub mod method;
 pub mod name_addr;
 pub mod params;
+mod parse;
+mod refusal;
 pub mod replaces;
 mod same_uri;
 pub mod start_line;
@@ -23,13 +27,12 @@ pub mod via;
 
 pub use body::Body;
 pub use draft::Draft;
-pub use message::{Message, Refusal, Request, Response, WireError};
+pub use error::WireError;
+pub use limits::{MAX_HEADERS, MAX_MESSAGE};
+pub use message::{Common, Message, Request, Response};
 pub use method::Method;
 pub use name_addr::NameAddr;
+pub use parse::parse;
+pub use refusal::{ErrorResponse, Refusal};
 pub use uri::{Host, Uri};
 pub use via::Via;
-
-/// Largest SIP message taken or sent, bytes.
-pub const MAX_MESSAGE: usize = 65_535;
-/// Most header lines of one message; more are refused.
-pub const MAX_HEADERS: usize = 256;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::message::WireError;
+use super::error::WireError;
 use super::params::{Params, split};
 use super::uri::Uri;
 

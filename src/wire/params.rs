@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::message::WireError;
+use super::error::WireError;
 
 /// True for the characters of an RFC 3261 token.
 #[must_use]

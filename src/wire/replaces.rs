@@ -4,7 +4,7 @@ use std::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::message::WireError;
+use super::error::WireError;
 use super::name_addr::NameAddr;
 use super::params::Params;
 use super::uri::Uri;

@@ -1,6 +1,6 @@
 //! Request and status lines (RFC 3261 §7.1, §7.2), read strictly: one space, no more, no less.
 
-use super::message::WireError;
+use super::error::WireError;
 use super::method::Method;
 use super::uri::Uri;
 

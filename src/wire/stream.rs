@@ -1,8 +1,8 @@
 //! Messages on a byte stream (RFC 3261 §18.3): framing by Content-Length, keep-alives, limits.
 
-use super::MAX_MESSAGE;
+use super::error::WireError;
 use super::headers::same;
-use super::message::WireError;
+use super::limits::MAX_MESSAGE;
 
 /// What the bytes of a connection hold next.
 #[derive(Debug, PartialEq, Eq)]

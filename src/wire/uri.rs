@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use percent_encoding::percent_decode_str;
 
-use super::message::WireError;
+use super::error::WireError;
 use super::params::Params;
 
 /// A host of a URI or Via.

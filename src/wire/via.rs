@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use super::message::WireError;
+use super::error::WireError;
 use super::params::Params;
 use super::uri::{Host, host_port_of};
 

@@ -12,8 +12,7 @@ use branchline::gateway::Gateway;
 use branchline::sip::locals::Locals;
 use branchline::sip::target::{Target, Transport};
 use branchline::wire::challenge::fields;
-use branchline::wire::message::parse;
-use branchline::wire::{Message, Request};
+use branchline::wire::{Message, Request, parse};
 use serde_json::Value;
 
 /// An account at 10.0.0.50, and what it has sent.

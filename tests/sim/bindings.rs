@@ -13,8 +13,7 @@ use branchline::sip::digest::{Authentication, Credentials};
 use branchline::sip::locals::Locals;
 use branchline::sip::target::{Target, Transport};
 use branchline::wire::challenge::Challenge;
-use branchline::wire::message::parse;
-use branchline::wire::{Message, Response};
+use branchline::wire::{Message, Response, parse};
 
 const BRANCH: &str = "[sip]\ndomains = [\"branch.example\", \"[2001:db8::1]\"]\nuser = [{ name = \"anna\", password = \"p\" }]\n";
 

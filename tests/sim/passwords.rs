@@ -11,10 +11,9 @@ use branchline::gateway::ports::Port;
 use branchline::sip::digest_server::{DigestServer, Verdict, Verifier};
 use branchline::sip::locals::Locals;
 use branchline::sip::target::{Target, Transport};
-use branchline::wire::Message;
 use branchline::wire::authorization::Authorization;
 use branchline::wire::challenge::fields;
-use branchline::wire::message::parse;
+use branchline::wire::{Message, parse};
 use md5::{Digest as _, Md5};
 
 use crate::described::next_event;

@@ -8,11 +8,9 @@ use branchline::base::pool::Standing;
 use branchline::base::rng::Rng;
 use branchline::sip::dialog::Dialog;
 use branchline::sip::locals::Locals;
-use branchline::sip::server_side::Admission;
 use branchline::sip::target::{Target, Transport};
-use branchline::sip::transactions::{ClientId, Event, ServerId, Transactions, Transmit};
-use branchline::wire::message::parse;
-use branchline::wire::{Draft, Message, Method, Request, Response, Uri};
+use branchline::sip::transactions::{Admission, ClientId, Event, ServerId, Transactions, Transmit};
+use branchline::wire::{Draft, Message, Method, Request, Response, Uri, parse};
 
 use crate::guard::Guard;
 

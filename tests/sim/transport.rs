@@ -4,9 +4,8 @@
 use branchline::gateway::replies::Reply;
 use branchline::sip::digest::{Authentication, Credentials};
 use branchline::sip::target::Transport;
-use branchline::wire::Message;
 use branchline::wire::challenge::Challenge;
-use branchline::wire::message::parse;
+use branchline::wire::{Message, parse};
 
 use crate::hand::{Hand, Heard, along, final_code, sdp};
 

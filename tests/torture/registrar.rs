@@ -10,9 +10,8 @@ use branchline::gateway::Gateway;
 use branchline::sip::digest::{Authentication, Credentials};
 use branchline::sip::locals::Locals;
 use branchline::sip::target::{Target, Transport};
-use branchline::wire::Message;
 use branchline::wire::challenge::Challenge;
-use branchline::wire::message::parse;
+use branchline::wire::{Message, parse};
 
 use super::rows::cases;
 

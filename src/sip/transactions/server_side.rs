@@ -4,36 +4,18 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::Bytes;
-use super::machine::Machine;
-use super::server::Server;
-use super::server_invite::ServerInvite;
-use super::table::{MergeKey, ServerKey};
-use super::target::{Target, Transport};
-use super::transactions::{Event, Ref, ServerId, Transactions, Transmit};
-use crate::base::pool::{Held, Standing};
+use super::event::{Event, ServerId};
+use super::layer::{Ref, Transactions};
+use super::server_transaction::{Places, ServerMachine, ServerTx};
+use super::transmit::Transmit;
+use crate::base::pool::Standing;
 use crate::base::source::Source;
-use crate::wire::message::Answer;
-use crate::wire::{Draft, Method, Request};
-
-/// A server transaction with what belongs to it.
-#[derive(Debug)]
-pub struct ServerTx {
-    pub(super) machine: ServerMachine,
-    /// What copies of the request are found by; nothing where none are expected.
-    pub(super) key: Option<Rc<ServerKey>>,
-    pub(super) merge: Option<Rc<MergeKey>>,
-    /// The request, until its final response: what is left is the response. Of an INVITE, [`OF_INVITE`] alone.
-    pub(super) request: Option<Rc<Request>>,
-    cseq: u32,
-    /// Tag of all our responses.
-    pub(super) tag: String,
-    pub(super) reply_to: Target,
-    /// Its places in the pools; nothing for what is over with its response.
-    pub(super) held: Option<Places>,
-    /// Messages sent since one could not be delivered, if that was ever so.
-    pub(super) failing: Option<u8>,
-}
+use crate::sip::Bytes;
+use crate::sip::server::Server;
+use crate::sip::server_invite::ServerInvite;
+use crate::sip::table::{MergeKey, ServerKey};
+use crate::sip::target::{Target, Transport};
+use crate::wire::{Draft, ErrorResponse, Method, Request};
 
 /// How a request is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,13 +25,6 @@ pub enum Admission {
     /// Without state, since it changes nothing: its response is due at once, and a copy of it is answered anew with the
     /// same To tag (RFC 3261 §8.2.7).
     Stateless,
-}
-
-/// What a transaction holds of the pools.
-#[derive(Debug)]
-pub(super) struct Places {
-    pub(super) transaction: Held,
-    pub(super) bytes: Held,
 }
 
 /// Final refusals to a source that has never acknowledged anything are repeated so often by timer: its address may be
@@ -63,25 +38,6 @@ const OF_INVITE: &[&str] =
 const TAG_BYTES: usize = 8;
 /// Bytes of a transaction beside its message.
 const OVERHEAD: usize = 512;
-
-/// A response that is repeated so often after the last failure has found its way, as far as is known. A connection that
-/// nobody refuses or accepts takes a few seconds to fail, and repetitions are at most 4 s apart.
-const FOUND_ITS_WAY: u8 = 3;
-
-#[derive(Debug)]
-pub(super) enum ServerMachine {
-    Invite(ServerInvite),
-    Other(Server),
-}
-
-impl ServerMachine {
-    pub(super) fn as_machine(&mut self) -> &mut dyn Machine {
-        match self {
-            Self::Invite(m) => m,
-            Self::Other(m) => m,
-        }
-    }
-}
 
 impl Transactions {
     /// The request of a server transaction that has had no final response: of an INVITE without its body and the header
@@ -187,11 +143,6 @@ impl Transactions {
         }
     }
 
-    /// True when the response of a transaction could not be delivered of late.
-    pub(super) fn is_unanswerable(&self, id: ServerId) -> bool {
-        self.servers.get(id).and_then(|tx| tx.failing).is_some_and(|since| since < FOUND_ITS_WAY)
-    }
-
     /// The ACK to the 2xx of `id` has come.
     pub fn confirm(&mut self, id: ServerId) {
         if let Some(ServerTx { machine: ServerMachine::Invite(m), reply_to, .. }) = self.servers.get_mut(id) {
@@ -208,7 +159,7 @@ impl Transactions {
     }
 
     /// Sends the refusal of a malformed request, and keeps nothing of it.
-    pub fn refuse(&mut self, mut answer: Answer, source: Target) {
+    pub fn refuse(&mut self, mut answer: ErrorResponse, source: Target) {
         self.counters.refused += 1;
         if let Some(to) = answer.draft.get("To").filter(|to| !to.to_ascii_lowercase().contains("tag")) {
             let parts = ["Via", "From", "Call-ID", "CSeq"].map(|n| answer.draft.get(n).unwrap_or_default());
@@ -375,13 +326,6 @@ impl Transactions {
         }
     }
 
-    pub(super) fn release(&mut self, places: Option<Places>) {
-        if let Some(Places { transaction, bytes }) = places {
-            self.pool.release(transaction);
-            self.bytes.release(bytes);
-        }
-    }
-
     /// There is no room for a request of this source: 503, without state.
     fn overloaded(&mut self, request: &Request, source: Target) {
         self.counters.overload += 1;
@@ -389,13 +333,6 @@ impl Transactions {
         let mut draft = Draft::response(request, 503, "Service Unavailable", Some(&tag));
         draft.push("Retry-After", "5");
         self.reply_stateless(&draft, request, source);
-    }
-}
-
-impl ServerTx {
-    /// Bytes of what it is found by.
-    fn keys(&self) -> usize {
-        self.key.as_ref().map_or(0, |k| k.size()) + self.merge.as_ref().map_or(0, |m| m.size())
     }
 }
 

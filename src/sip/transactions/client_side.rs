@@ -2,74 +2,22 @@
 
 use std::time::Instant;
 
-use super::Bytes;
-use super::client::Client;
-use super::client_invite::ClientInvite;
-use super::machine::Machine;
-use super::table::ClientKey;
-use super::target::{Target, Transport};
-use super::transactions::{ClientId, Event, Failure, Overload, Ref, Transactions, Transmit};
+use super::client_transaction::{ClientMachine, ClientTx};
+use super::event::{ClientId, Event, Failure, Overload};
+use super::layer::{Ref, Transactions};
+use super::transmit::Transmit;
+use crate::sip::Bytes;
+use crate::sip::client::Client;
+use crate::sip::client_invite::ClientInvite;
+use crate::sip::table::ClientKey;
+use crate::sip::target::{Target, Transport};
 use crate::wire::via::MAGIC_COOKIE;
 use crate::wire::{Draft, Method, Response};
 
 /// Requests larger than this go over TCP where UDP was asked for, bytes (RFC 3261 §18.1.1).
-pub const MAX_UDP_REQUEST: usize = 1300;
+const MAX_UDP_REQUEST: usize = 1300;
 /// Forks of one INVITE whose ACKs are kept.
 const MAX_FORKS: usize = 8;
-
-/// A client transaction with what belongs to it.
-#[derive(Debug)]
-pub struct ClientTx {
-    pub(super) machine: ClientMachine,
-    pub(super) key: ClientKey,
-    pub(super) target: Target,
-    /// The request without its Via, to send it again another way.
-    pub(super) draft: Draft,
-    pub(super) sent: Draft,
-    /// TCP was our choice because of the size: UDP is tried when it fails.
-    pub(super) may_fall_back: bool,
-    pub(super) cancel_wanted: bool,
-    /// It has been sent again because its connection was lost.
-    pub(super) resent: bool,
-    /// As far as is known it has not reached the far end, or no response can come the way it went.
-    pub(super) undelivered: bool,
-    /// ACKs to 2xx responses by the tag of the fork.
-    pub(super) acks: Vec<(String, Transmit)>,
-}
-
-#[derive(Debug)]
-pub(super) enum ClientMachine {
-    Invite(ClientInvite),
-    Other(Client),
-}
-
-impl ClientMachine {
-    pub(super) fn as_machine(&mut self) -> &mut dyn Machine {
-        match self {
-            Self::Invite(m) => m,
-            Self::Other(m) => m,
-        }
-    }
-
-    /// The timer that runs.
-    fn timer(&self) -> Option<&'static str> {
-        match self {
-            Self::Invite(m) => m.poll_timeout(),
-            Self::Other(m) => m.poll_timeout(),
-        }
-        .map(|(_, name)| name)
-    }
-
-    /// No response has come, nor has time run out.
-    fn waits(&self) -> bool {
-        matches!(self.timer(), Some("A" | "B" | "E" | "F"))
-    }
-
-    /// The final response is in; it only absorbs copies.
-    fn lingers(&self) -> bool {
-        matches!(self.timer(), Some("D" | "K" | "M"))
-    }
-}
 
 impl Transactions {
     /// Sends a request (without Via) and follows it to its final response.
@@ -321,8 +269,7 @@ mod tests {
     use crate::base::rng::Rng;
     use crate::sip::locals::Locals;
     use crate::sip::virtual_time::epoch;
-    use crate::wire::message::parse;
-    use crate::wire::{Message, Uri};
+    use crate::wire::{Message, Uri, parse};
 
     fn far_end() -> Target {
         Target { transport: Transport::Udp, addr: "192.0.2.9:5060".parse().unwrap(), conn: None }

@@ -1,6 +1,7 @@
 //! Settings that do not go together, and those that do and are perhaps not meant.
 
-use super::Config;
+use super::s3::Wish;
+use super::sections::{Config, MAX_NAME_SERVERS};
 use super::trunk::{Trunk, TrunkKind};
 use crate::wire::Uri;
 use crate::wire::challenge::Algorithm;
@@ -9,8 +10,70 @@ use crate::wire::challenge::Algorithm;
 const SHOWN: usize = 8;
 
 impl Config {
+    /// Rules that concern several settings at once; one message a broken rule.
+    #[must_use]
+    pub fn conflicts(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        let tokens = !self.http.tokens.is_empty() || !self.http.token_file.is_empty();
+        let guarded = tokens || !self.http.allowed_ips.is_empty() || self.http.trust_lan;
+        if !self.http.listen.ip().is_loopback() && !guarded {
+            out.push(format!(
+                "http.listen = \"{}\" is reachable from the network, but nothing guards the API: set http.tokens \
+                 (API_TOKEN), http.token_file or http.allowed_ips (ALLOWED_IPS), or say http.trust_lan = true (TRUST_LAN)",
+                self.http.listen
+            ));
+        }
+        let (min, max) = (self.rtp.port_min, self.rtp.port_max);
+        if (min, max) != (0, 0) && (min == 0 || u32::from(max) < u32::from(min) + 100) {
+            out.push(format!(
+                "rtp.port_min = {min} and rtp.port_max = {max}: the range must span at least 100 ports, or both be 0"
+            ));
+        }
+        let families = self.sip.bind_ip6.is_some_and(|ip| ip.is_ipv4() || self.sip.bind_ip.is_ipv6());
+        if families {
+            out.push("sip.bind_ip6 is an IPv6 address beside an IPv4 sip.bind_ip".to_owned());
+        }
+        if self.dns.servers.len() > MAX_NAME_SERVERS {
+            let n = self.dns.servers.len();
+            out.push(format!(
+                "dns.servers (DNS_SERVERS) has {n} name servers, at most {MAX_NAME_SERVERS} are asked"
+            ));
+        }
+        if self.sip.tls.cert.is_empty() != self.sip.tls.key.is_empty() {
+            out.push("sip.tls.cert and sip.tls.key belong together: set both or none".to_owned());
+        }
+        let twice = |mut names: Vec<&str>| {
+            names.sort_unstable();
+            names.windows(2).find_map(|w| w.first().filter(|n| w.last() == Some(n)).map(|n| (*n).to_owned()))
+        };
+        if let Some(id) = twice(self.sip.trunks.iter().map(|t| t.fields.id.as_str()).collect()) {
+            out.push(format!("two of [[sip.trunk]] have the id \"{id}\""));
+        }
+        if let Some(name) = twice(self.sip.users.iter().map(|u| u.name.as_str()).collect()) {
+            out.push(format!("two of [[sip.user]] have the name \"{name}\""));
+        }
+        out.extend(self.users_at_odds());
+        if self.s3.access_key.is_empty()
+            != (self.s3.secret_key.is_empty() && self.s3.secret_key_file.is_empty())
+        {
+            out.push(
+                "s3.access_key and s3.secret_key (or s3.secret_key_file) belong together: set both or none"
+                    .to_owned(),
+            );
+        }
+        if !self.s3.bucket.is_empty()
+            && let Err(e) = self.s3.place(&Wish::default())
+        {
+            out.push(format!("[s3]: {e}"));
+        }
+        if !self.sip.tls.client_ca.is_empty() && self.sip.tls.cert.is_empty() {
+            out.push("sip.tls.client_ca needs sip.tls.cert and sip.tls.key".to_owned());
+        }
+        out
+    }
+
     /// Users that no single challenge can ask: whoever is asked gets the same, lest it tell who is a user.
-    pub(super) fn users_at_odds(&self) -> Option<String> {
+    fn users_at_odds(&self) -> Option<String> {
         let cannot = |algorithm| {
             let names = self.sip.users.iter().filter(|u| !u.can_answer(algorithm)).map(|u| u.name.as_str());
             names.collect::<Vec<_>>()

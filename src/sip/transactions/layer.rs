@@ -4,68 +4,23 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::client_side::ClientTx;
-use super::keyed_hash::KeyedHash;
-use super::locals::Locals;
-use super::machine::Machine;
-use super::proven::Proven;
-use super::server_side::ServerTx;
-use super::table::{ClientKey, MergeKey, ServerKey};
-use super::target::Target;
-use super::{Bytes, Output};
+use super::client_transaction::ClientTx;
+use super::event::{ClientId, Event, Failure, ServerId};
+use super::server_transaction::{Places, ServerTx};
+use super::transmit::Transmit;
 use crate::base::deadlines::Deadlines;
-use crate::base::ids::{Id, Table};
+use crate::base::ids::Table;
 use crate::base::pool::{Pool, Sizes};
 use crate::base::rng::Rng;
-use crate::wire::{Request, Response};
+use crate::sip::keyed_hash::KeyedHash;
+use crate::sip::locals::Locals;
+use crate::sip::machine::Machine;
+use crate::sip::proven::Proven;
+use crate::sip::table::{ClientKey, MergeKey, ServerKey};
+use crate::sip::target::Target;
+use crate::sip::{Bytes, Output};
 
-/// Names a client transaction.
-pub type ClientId = Id<ClientTx>;
-/// Names a server transaction.
-pub type ServerId = Id<ServerTx>;
-
-/// A message for the network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transmit {
-    /// Where to.
-    pub target: Target,
-    /// The message.
-    pub bytes: Bytes,
-}
-
-/// What the user of the transactions has to know.
-#[derive(Debug)]
-pub enum Event {
-    /// A new request, not ACK nor CANCEL; it wants a final response.
-    Request(ServerId, Rc<Request>, Target),
-    /// An ACK to a 2xx.
-    Ack(Box<Request>),
-    /// The INVITE has been cancelled (the CANCEL is answered); it wants a 487.
-    Cancelled(ServerId),
-    /// A response that is news.
-    Response(ClientId, Box<Response>),
-    /// No response will come.
-    Failed(ClientId, Failure),
-    /// No ACK came for our final response to an INVITE: nobody answered, or the response could not be delivered.
-    AckMissing(ServerId, Failure),
-    /// Nothing more will be heard of this client transaction.
-    Gone(ClientId),
-}
-
-/// Why a request failed without a final response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    /// Nobody answered in time.
-    Timeout,
-    /// The message could not be delivered.
-    Transport,
-}
-
-/// All transactions are in use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many transactions")]
-pub struct Overload;
-
+/// A transaction of either kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Ref {
     Client(ClientId),
@@ -189,8 +144,8 @@ impl Transactions {
     /// Why a transaction whose time is over has failed.
     fn failure_of(&self, r: Ref) -> Failure {
         let undelivered = match r {
-            Ref::Client(id) => self.is_undelivered(id),
-            Ref::Server(id) => self.is_unanswerable(id),
+            Ref::Client(id) => self.clients.get(id).is_some_and(|tx| tx.undelivered),
+            Ref::Server(id) => self.servers.get(id).is_some_and(ServerTx::is_unanswerable),
         };
         if undelivered { Failure::Transport } else { Failure::Timeout }
     }
@@ -225,6 +180,13 @@ impl Transactions {
                     self.release(tx.held);
                 }
             }
+        }
+    }
+
+    pub(super) fn release(&mut self, places: Option<Places>) {
+        if let Some(Places { transaction, bytes }) = places {
+            self.pool.release(transaction);
+            self.bytes.release(bytes);
         }
     }
 
