@@ -2,18 +2,17 @@
 
 use std::rc::Rc;
 
-use super::auth::authorized;
-use super::body::parse;
-use super::clients::Clients;
-use super::error::{ApiError, MAX_BODY};
-use super::head::Head;
-use super::reply::Reply;
+use super::http::access::authorized;
+use super::http::body::parse;
+use super::http::clients::Clients;
+use super::http::conditional::Conditions;
+use super::http::error::{ApiError, MAX_BODY};
+use super::http::head::Head;
+use super::http::origin;
+use super::http::reply::Reply;
 use super::routes::{self, Op, Route, Scope};
-use super::select::Conditions;
 use super::self_test::Step;
-use super::{
-    keeping, legs, listening, metrics, openapi, origin, playback, rooms, self_test, status, system, trunks,
-};
+use super::{keeping, legs, listening, metrics, openapi, playback, rooms, self_test, status, system, trunks};
 use crate::config::Config;
 use crate::gateway::playback::Owner;
 use crate::io::process;

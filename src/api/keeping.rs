@@ -10,11 +10,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::dispatch::App;
-use super::error::ApiError;
+use super::http::conditional::{self, Choice, Conditions};
+use super::http::error::ApiError;
+use super::http::reply::{FilePart, Reply};
 use super::legs::status;
-use super::reply::{FilePart, Reply};
 use super::routes::{Answer, CONFLICT, DONE, FULL, Op, Route, Shape, error, ok, route, schema};
-use super::select::{self, Choice, Conditions};
 use crate::base::time::{Now, Utc};
 use crate::deliver::events::shown_url;
 use crate::deliver::uploads::View;
@@ -235,7 +235,7 @@ pub async fn file(app: &App, id: &str, wanted: &Conditions) -> Result<Reply, Api
     let (length, tag) = (about.len(), entity_tag(&about, row.state == "recording"));
     let mut reply = Reply::empty();
     reply.headers.push(("ETag", tag.clone()));
-    let (from, len) = match select::choose(wanted, &tag, length) {
+    let (from, len) = match conditional::choose(wanted, &tag, length) {
         Choice::Failed => return Err(ApiError::PreconditionFailed),
         Choice::NoPart => return Err(ApiError::NoSuchPart(length)),
         Choice::NotModified => {

@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use super::dispatch::App;
-use super::error::ApiError;
+use super::http::error::ApiError;
+use super::http::reply::Reply;
 use super::listening::parameters;
 use super::patterns;
-use super::reply::Reply;
 use super::requests::{Auth, CreateLeg, DeleteLeg, SendDtmf, Transfer};
 use crate::base::secret::Secret;
 use crate::codec::KNOWN;

@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::dispatch::App;
-use super::error::ApiError;
+use super::http::error::ApiError;
+use super::http::reply::Reply;
 use super::legs::status;
-use super::reply::Reply;
 use super::requests::DetectMachine;
 use super::routes::{BAD, CONFLICT, DONE, FULL, NOT_FOUND, Op, Route, Shape, ok, route, schema};
 use crate::media::amd::Parameters;

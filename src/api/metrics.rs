@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
 use super::dispatch::App;
-use super::reply::Reply;
+use super::http::reply::Reply;
 use crate::gateway::Gateway;
 use crate::gateway::snapshot::{BUCKETS, Histogram, Numbers, Summary};
 use crate::io::clock;

@@ -4,7 +4,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::error::ErrorBody;
+use super::http::error::ErrorBody;
 use super::routes::{self, Answer, Op, Route, Shape};
 
 /// The whole description.

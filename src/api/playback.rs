@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::dispatch::App;
-use super::error::ApiError;
+use super::http::error::ApiError;
+use super::http::reply::Reply;
 use super::legs::status;
 use super::patterns;
-use super::reply::Reply;
 use super::requests::{Play, Record, Volume};
 use crate::config::Place;
 use crate::config::s3::{Wish, address_of};

@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use super::dispatch::App;
-use super::error::ApiError;
+use super::http::error::ApiError;
+use super::http::reply::Reply;
 use super::legs::{hook, status};
 use super::patterns;
-use super::reply::Reply;
 use super::requests::{AddLeg, CreateRoom};
 use crate::gateway::replies;
 use crate::gateway::room::{JoinFlags, Joined};

@@ -9,8 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::dispatch::App;
-use super::error::ApiError;
-use super::reply::Reply;
+use super::http::error::ApiError;
+use super::http::reply::Reply;
 use super::routes::{CONFLICT, FULL, Op, Route, Shape, ok, route, schema};
 use crate::gateway::playback::{Owner, Sound, tone};
 use crate::gateway::record::Wanted;

@@ -6,12 +6,12 @@ use std::rc::Rc;
 
 use picoserve::Router;
 
-use super::auth::allowed;
-use super::clients::Entry;
 use super::dispatch::App;
-use super::engine::{self, Connection, ENGINE_BUFFER, Service, Slot, SmolTimer};
-use super::error::ApiError;
-use super::reply::Reply;
+use super::http::access::allowed;
+use super::http::clients::Entry;
+use super::http::connection::{self, Connection, ENGINE_BUFFER, Service, Slot, SmolTimer};
+use super::http::error::ApiError;
+use super::http::reply::Reply;
 use crate::io::clock;
 use crate::io::executor::Executor;
 use crate::io::tcp::{Listener, Stream};
@@ -49,7 +49,7 @@ async fn connection(app: Rc<App>, stream: Stream, peer: SocketAddr, entry: Entry
     let connection = Connection::new(stream, Rc::clone(&slot), Rc::clone(&app), &entry);
     let router = Router::from_service(Service { app: Rc::clone(&app), slot });
     let mut buffer = [0u8; ENGINE_BUFFER];
-    let config = engine::config();
+    let config = connection::config();
     let serve = async {
         let served =
             picoserve::Server::custom(&router, SmolTimer, &config, &mut buffer).serve(connection).await;

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::dispatch::App;
-use super::error::ApiError;
-use super::reply::Reply;
+use super::http::error::ApiError;
+use super::http::reply::Reply;
 use crate::io::disk;
 use crate::io::process::Process;
 use crate::io::workers::FILES;

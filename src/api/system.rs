@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::dispatch::App;
-use super::error::ApiError;
-use super::reply::Reply;
+use super::http::error::ApiError;
+use super::http::reply::Reply;
 use super::routes::{FULL, Op, Route, Shape, error, ok, route, schema};
 use super::status::StatusView;
 use crate::gateway::Gateway;

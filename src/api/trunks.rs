@@ -5,9 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::dispatch::App;
-use super::error::ApiError;
+use super::http::error::ApiError;
+use super::http::reply::Reply;
 use super::patterns;
-use super::reply::Reply;
 use super::requests::object;
 use crate::base::secret::Secret;
 use crate::config::{DtmfMode, Srtp, TrunkFields};

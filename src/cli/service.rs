@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::banner;
 use super::configuration::{Files, Loaded};
-use crate::api::clients::Clients;
 use crate::api::dispatch::App;
+use crate::api::http::clients::Clients;
 use crate::api::self_test::Step;
 use crate::api::server;
 use crate::base::rng::Rng;

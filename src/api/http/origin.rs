@@ -88,7 +88,7 @@ fn split(authority: &str) -> (&str, Option<&str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::head::{Verdict, judge as read};
+    use crate::api::http::head::{Verdict, judge as read};
     use crate::config::Config;
 
     fn head(fields: &str) -> Head {

@@ -17,8 +17,8 @@ use picoserve::response::{Content, ForEachHeader, HeadersIter, Response, Respons
 use picoserve::routing::PathRouterService;
 use picoserve::{ResponseSent, Timer};
 
+use super::super::dispatch::{self, App};
 use super::clients::{ClientId, Entry, MAX_CONNECTIONS};
-use super::dispatch::{self, App};
 use super::error::{ApiError, MAX_BODY};
 use super::head::{Head, Verdict, judge};
 use super::reply::{FilePart, Reply};
