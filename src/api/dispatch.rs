@@ -12,7 +12,7 @@ use super::http::origin;
 use super::http::reply::Reply;
 use super::routes::{self, Op, Route, Scope};
 use super::self_test::Step;
-use super::{keeping, legs, listening, metrics, openapi, playback, rooms, self_test, status, system, trunks};
+use super::{amd, legs, metrics, openapi, playback, recordings, rooms, self_test, status, system, trunks};
 use crate::config::Config;
 use crate::gateway::playback::Owner;
 use crate::io::process;
@@ -131,8 +131,8 @@ async fn carry_out(app: &App, admitted: &Admitted<'_>, body: &[u8]) -> Result<Re
         Op::Hold(on) => legs::hold(app, first, on).await,
         Op::Transfer => legs::transfer(app, first, &parse(body)?),
         Op::Dtmf => legs::dtmf(app, first, &parse(body)?),
-        Op::DetectMachine => listening::detect_machine(app, first, &parse(body)?),
-        Op::Quality => listening::quality(app, first).await,
+        Op::DetectMachine => amd::detect_machine(app, first, &parse(body)?),
+        Op::Quality => amd::quality(app, first).await,
         Op::AcceptDtmf(on) => legs::accept_dtmf(app, first, on),
         Op::Play(s) => playback::play(app, owner(s), parse(body)?),
         Op::Volume(s) => playback::set_volume(app, owner(s), second, &parse(body)?),
@@ -152,11 +152,11 @@ async fn carry_out(app: &App, admitted: &Admitted<'_>, body: &[u8]) -> Result<Re
         Op::RemoveTrunk => trunks::remove(app, first).await,
         Op::Registrations => Ok(trunks::registrations(app)),
         Op::RemoveRegistration => trunks::remove_registration(app, first, admitted.query),
-        Op::Recordings => keeping::recordings(app).await,
-        Op::Recording => keeping::recording(app, first).await,
-        Op::RecordingFile => keeping::file(app, first, admitted.conditions).await,
-        Op::DeleteRecording => keeping::delete(app, first).await,
-        Op::Webhooks => Ok(keeping::webhooks(app)),
+        Op::Recordings => recordings::recordings(app).await,
+        Op::Recording => recordings::recording(app, first).await,
+        Op::RecordingFile => recordings::file(app, first, admitted.conditions).await,
+        Op::DeleteRecording => recordings::delete(app, first).await,
+        Op::Webhooks => Ok(recordings::webhooks(app)),
         Op::Later(what) => Err(ApiError::NotImplemented(what.to_owned())),
     }
 }

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
+use super::amd::parameters;
 use super::dispatch::App;
 use super::http::error::ApiError;
 use super::http::reply::Reply;
-use super::listening::parameters;
 use super::patterns;
 use super::requests::{Auth, CreateLeg, DeleteLeg, SendDtmf, Transfer};
 use crate::base::secret::Secret;

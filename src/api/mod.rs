@@ -1,15 +1,15 @@
 //! Rank 6: the REST interface. One table of routes drives dispatch, `Allow` and `openapi.json`.
 
+pub mod amd;
 pub mod dispatch;
 pub mod http;
-pub mod keeping;
-mod later;
 pub mod legs;
-pub mod listening;
 pub mod metrics;
+mod not_implemented;
 pub mod openapi;
 pub mod patterns;
 pub mod playback;
+pub mod recordings;
 pub mod requests;
 pub mod rooms;
 pub mod routes;

@@ -2,11 +2,11 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::keeping::KEEPING;
-use super::later::LATER;
+use super::amd::LISTENING;
 use super::legs::Status;
-use super::listening::LISTENING;
+use super::not_implemented::LATER;
 use super::playback::{Playing, Recording};
+use super::recordings::KEEPING;
 use super::requests::{AddLeg, CreateLeg, CreateRoom, DeleteLeg, Play, Record, SendDtmf, Transfer, Volume};
 use super::rooms::JoinedView;
 use super::self_test::SELF_TEST;
