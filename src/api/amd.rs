@@ -1,85 +1,25 @@
-//! What is heard of a leg: answering-machine detection, and how well its media travels.
-
-use schemars::JsonSchema;
-use serde::Serialize;
+//! Answering-machine detection on legs.
 
 use super::dispatch::App;
 use super::http::error::ApiError;
 use super::http::reply::Reply;
 use super::legs::status;
 use super::requests::DetectMachine;
-use super::routes::{BAD, CONFLICT, DONE, FULL, NOT_FOUND, Op, Route, Shape, ok, route, schema};
+use super::routes::{BAD, CONFLICT, DONE, NOT_FOUND, Op, Route, route, schema};
 use crate::media::amd::Parameters;
-use crate::media::command::Quality;
 
 /// The routes.
-pub(super) static LISTENING: &[Route] = &[
-    route(
-        "POST",
-        "/legs/{id}/amd",
-        Op::DetectMachine,
-        "Start answering-machine detection; an event tells the outcome",
-        Some(schema::<DetectMachine>),
-        &[DONE, BAD, NOT_FOUND, CONFLICT],
-    ),
-    route(
-        "GET",
-        "/legs/{id}/quality",
-        Op::Quality,
-        "How well a leg's media travels",
-        None,
-        &[ok(Shape::Object(schema::<QualityView>)), NOT_FOUND, CONFLICT, FULL],
-    ),
-];
+pub(super) static AMD: &[Route] = &[route(
+    "POST",
+    "/legs/{id}/amd",
+    Op::DetectMachine,
+    "Start answering-machine detection; an event tells the outcome",
+    Some(schema::<DetectMachine>),
+    &[DONE, BAD, NOT_FOUND, CONFLICT],
+)];
 
 /// Longest times of an analysis, ms.
 const MAX_ANALYSIS_MS: u32 = 600_000;
-
-/// How well the media of a leg travels.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct QualityView {
-    /// Mean opinion score by the E-model (ITU-T G.107), 1 to 4.5; 0: nothing was received yet.
-    pub mos_score: f64,
-    /// RTP packets received.
-    pub rtp_packets_received: u64,
-    /// RTP packets that never came.
-    pub rtp_packets_lost: u64,
-    /// Interarrival jitter, ms.
-    pub rtp_jitter_ms: f64,
-    /// RTP packets that were not the far end's: neither played nor answered.
-    pub rtp_packets_foreign: u64,
-    /// Frames of 20 ms made up because nothing came in time.
-    pub concealed: u64,
-    /// Packets that came too late to be played.
-    pub late: u64,
-    /// Ticks of the media thread that began over 5 ms late.
-    pub late_ticks: u64,
-    /// Round trip by the far end's reports, ms; null: it sends none.
-    pub rtt_ms: Option<f64>,
-    /// How much faster than ours the far end's clock runs, parts per million.
-    pub drift_ppm: f64,
-    /// Delay that the jitter buffer adds, ms.
-    pub jitter_buffer_ms: f64,
-}
-
-impl From<&Quality> for QualityView {
-    fn from(q: &Quality) -> Self {
-        let places = |v: f64, factor: f64| (v * factor).round() / factor;
-        Self {
-            mos_score: places(q.mos, 100.0),
-            rtp_packets_received: q.received,
-            rtp_packets_lost: q.lost,
-            rtp_jitter_ms: places(q.jitter_ms, 100.0),
-            rtp_packets_foreign: q.foreign,
-            concealed: q.concealed,
-            late: q.late,
-            late_ticks: q.late_ticks,
-            rtt_ms: q.rtt_ms.map(|ms| places(ms, 10.0)),
-            drift_ppm: places(q.drift_ppm, 10.0),
-            jitter_buffer_ms: places(q.playing_ms, 10.0),
-        }
-    }
-}
 
 /// What decides in answering-machine detection: nothing, 0 and anything below stand for the default.
 pub(super) fn parameters(given: &DetectMachine) -> Result<Parameters, ApiError> {
@@ -122,11 +62,4 @@ pub fn detect_machine(app: &App, id: &str, body: &DetectMachine) -> Result<Reply
     let parameters = parameters(body)?;
     app.shell.call(|g, _| g.detect_machine(id, parameters))?;
     Ok(status(app, "started"))
-}
-
-/// `GET /legs/{id}/quality`.
-pub async fn quality(app: &App, id: &str) -> Result<Reply, ApiError> {
-    let handle = app.shell.call(|g, _| g.ask_quality(id))?;
-    let quality = app.shell.reply(handle).await?.quality().ok_or_else(ApiError::mismatched_reply)?;
-    Ok(Reply::object(200, &app.instance_id, QualityView::from(&quality)))
 }

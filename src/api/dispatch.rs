@@ -12,7 +12,10 @@ use super::http::origin;
 use super::http::reply::Reply;
 use super::routes::{self, Op, Route, Scope};
 use super::self_test::Step;
-use super::{amd, legs, metrics, openapi, playback, recordings, rooms, self_test, status, system, trunks};
+use super::{
+    amd, legs, metrics, openapi, playback, quality, recording, recordings, rooms, self_test, status, system,
+    trunks, webhooks,
+};
 use crate::config::Config;
 use crate::gateway::playback::Owner;
 use crate::io::process;
@@ -132,14 +135,14 @@ async fn carry_out(app: &App, admitted: &Admitted<'_>, body: &[u8]) -> Result<Re
         Op::Transfer => legs::transfer(app, first, &parse(body)?),
         Op::Dtmf => legs::dtmf(app, first, &parse(body)?),
         Op::DetectMachine => amd::detect_machine(app, first, &parse(body)?),
-        Op::Quality => amd::quality(app, first).await,
+        Op::Quality => quality::quality(app, first).await,
         Op::AcceptDtmf(on) => legs::accept_dtmf(app, first, on),
         Op::Play(s) => playback::play(app, owner(s), parse(body)?),
         Op::Volume(s) => playback::set_volume(app, owner(s), second, &parse(body)?),
         Op::StopPlay(s) => playback::stop(app, owner(s), second),
-        Op::Record(s) => playback::record(app, owner(s), &parse(body)?).await,
-        Op::StopRecord(s) => playback::stop_recording(app, owner(s)).await,
-        Op::PauseRecord(s, on) => playback::pause(app, owner(s), on),
+        Op::Record(s) => recording::record(app, owner(s), &parse(body)?).await,
+        Op::StopRecord(s) => recording::stop(app, owner(s)).await,
+        Op::PauseRecord(s, on) => recording::pause(app, owner(s), on),
         Op::Rooms => Ok(rooms::list(app)),
         Op::CreateRoom => rooms::create(app, parse(body)?),
         Op::Room => rooms::get(app, first),
@@ -156,7 +159,7 @@ async fn carry_out(app: &App, admitted: &Admitted<'_>, body: &[u8]) -> Result<Re
         Op::Recording => recordings::recording(app, first).await,
         Op::RecordingFile => recordings::file(app, first, admitted.conditions).await,
         Op::DeleteRecording => recordings::delete(app, first).await,
-        Op::Webhooks => Ok(recordings::webhooks(app)),
+        Op::Webhooks => Ok(webhooks::webhooks(app)),
         Op::Later(what) => Err(ApiError::NotImplemented(what.to_owned())),
     }
 }

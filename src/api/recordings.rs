@@ -1,10 +1,9 @@
-//! What the gateway keeps: recordings, and how the delivery of events goes.
+//! Recordings that the gateway keeps.
 
 use std::fs::{File, Metadata};
 use std::io::{ErrorKind, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use std::time::Instant;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -12,11 +11,10 @@ use serde::Serialize;
 use super::dispatch::App;
 use super::http::conditional::{self, Choice, Conditions};
 use super::http::error::ApiError;
-use super::http::reply::{FilePart, Reply};
+use super::http::reply::{FilePart, Reply, timestamp};
 use super::legs::status;
 use super::routes::{Answer, CONFLICT, DONE, FULL, Op, Route, Shape, error, ok, route, schema};
-use crate::base::time::{Now, Utc};
-use crate::deliver::events::shown_url;
+use crate::base::time::Utc;
 use crate::deliver::uploads::View;
 use crate::io::clock;
 use crate::io::outbox_rows::{Op as Change, RecordingRow};
@@ -27,7 +25,7 @@ use crate::io::workers::{FILES, WorkError};
 const NO_RECORDING: Answer = error(404, "No such recording");
 
 /// The routes.
-pub(super) static KEEPING: &[Route] = &[
+pub(super) static RECORDINGS: &[Route] = &[
     route(
         "GET",
         "/recordings",
@@ -67,14 +65,6 @@ pub(super) static KEEPING: &[Route] = &[
         "Delete a recording",
         None,
         &[DONE, NO_RECORDING, CONFLICT, error(500, "The file cannot be removed"), FULL],
-    ),
-    route(
-        "GET",
-        "/webhooks",
-        Op::Webhooks,
-        "Targets of webhooks and how delivery goes",
-        None,
-        &[ok(Shape::Object(schema::<Webhooks>))],
     ),
 ];
 
@@ -131,11 +121,6 @@ pub struct UploadView {
     pub last_error: Option<String>,
     /// When the next one is; null: at once, or none is needed.
     pub next_try: Option<String>,
-}
-
-/// A time to come, as replies show it.
-fn timestamp(now: Now, at: Instant) -> String {
-    now.after(at.saturating_duration_since(now.mono)).utc.rfc3339()
 }
 
 fn view(app: &App, r: RecordingRow) -> RecordingView {
@@ -283,61 +268,4 @@ pub async fn delete(app: &App, id: &str) -> Result<Reply, ApiError> {
     }
     app.shell.keep(Change::RecordingGone(row.id));
     Ok(status(app, "deleted"))
-}
-
-/// Reply of `GET /webhooks`.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Webhooks {
-    /// The global target, and all others that events wait for.
-    pub webhooks: Vec<WebhookView>,
-}
-
-/// A target of events.
-#[derive(Debug, Default, Serialize, JsonSchema)]
-pub struct WebhookView {
-    /// Where events go, without a query or a user.
-    pub url: String,
-    /// It is the global one.
-    pub global: bool,
-    /// `ok` or `failing`.
-    pub state: &'static str,
-    /// Events that wait or are on their way.
-    pub queued: u64,
-    /// Failures in a row of its server.
-    pub failures: u32,
-    /// Why the last try failed; null: it did not.
-    pub last_error: Option<String>,
-    /// When it is tried again; null: at once.
-    pub next_try: Option<String>,
-    /// Events of it that were lost since they began to wait.
-    pub dropped: u64,
-}
-
-/// `GET /webhooks`.
-pub fn webhooks(app: &App) -> Reply {
-    let now = clock::now();
-    let mut webhooks: Vec<WebhookView> = app
-        .shell
-        .webhooks()
-        .into_iter()
-        .map(|t| WebhookView {
-            url: shown_url(&t.destination.url),
-            global: t.destination.trusted,
-            state: if t.failures > 0 { "failing" } else { "ok" },
-            queued: t.queued,
-            failures: t.failures,
-            last_error: t.last_error,
-            next_try: t.next_try.map(|at| timestamp(now, at)),
-            dropped: t.dropped,
-        })
-        .collect();
-    let config = app.config();
-    let global = &config.webhook.url;
-    if !global.is_empty() && !webhooks.iter().any(|w| w.global) {
-        webhooks.insert(
-            0,
-            WebhookView { url: shown_url(global), global: true, state: "ok", ..WebhookView::default() },
-        );
-    }
-    Reply::object(200, &app.instance_id, Webhooks { webhooks })
 }

@@ -2,16 +2,19 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::amd::LISTENING;
+use super::amd::AMD;
 use super::legs::Status;
 use super::not_implemented::LATER;
-use super::playback::{Playing, Recording};
-use super::recordings::KEEPING;
+use super::playback::Playing;
+use super::quality::QUALITY;
+use super::recording::Recording;
+use super::recordings::RECORDINGS;
 use super::requests::{AddLeg, CreateLeg, CreateRoom, DeleteLeg, Play, Record, SendDtmf, Transfer, Volume};
 use super::rooms::JoinedView;
 use super::self_test::SELF_TEST;
 use super::system::SYSTEM;
 use super::trunk_routes::TRUNK_ROUTES;
+use super::webhooks::WEBHOOKS;
 use crate::gateway::room::RoomView;
 use crate::gateway::snapshot::LegView;
 
@@ -408,8 +411,10 @@ pub fn all() -> impl Iterator<Item = &'static Route> {
         .chain(SELF_TEST)
         .chain(ROUTES)
         .chain(TRUNK_ROUTES)
-        .chain(LISTENING)
-        .chain(KEEPING)
+        .chain(AMD)
+        .chain(QUALITY)
+        .chain(RECORDINGS)
+        .chain(WEBHOOKS)
         .chain(LATER)
 }
 

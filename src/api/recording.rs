@@ -1,0 +1,132 @@
+//! Recording legs and rooms.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::dispatch::App;
+use super::http::error::ApiError;
+use super::http::reply::Reply;
+use super::legs::status;
+use super::playback::exists;
+use super::requests::Record;
+use crate::config::Place;
+use crate::config::s3::{Wish, address_of};
+use crate::gateway::playback::Owner;
+use crate::gateway::record::{Paused, Wanted};
+use crate::gateway::replies;
+use crate::io::event_ops::base_name;
+use crate::io::http_client::Rules;
+
+/// Longest that the end of a recording is waited for.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+/// Reply of `POST|DELETE …/record`.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct Recording {
+    /// Path of the file, or where it is uploaded to, as `s3://…`.
+    pub file: String,
+    /// `recording` or `stopped`.
+    pub status: &'static str,
+    /// Of a room that was recorded with `multi_channel`: the file with a channel for each leg.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub multi_channel_file: Option<String>,
+    /// Leg → its `channel`, and when it came and left (`start_ms`, `end_ms`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<serde_json::Value>,
+}
+
+/// `POST …/record`.
+pub async fn record(app: &App, owner: Owner<'_>, body: &Record) -> Result<Reply, ApiError> {
+    exists(app, owner)?;
+    let upload = place(app, body)?;
+    let multi_channel = body.multi_channel == Some(true) && matches!(owner, Owner::Room(_));
+    let wanted = Wanted { upload, multi_channel };
+    let handle = app.shell.call(|g, now| g.record(now, owner, wanted))?;
+    finish(app, app.shell.reply(handle).await?, "recording")
+}
+
+/// Where a recording is to be uploaded to; `None`: it stays.
+fn place(app: &App, body: &Record) -> Result<Option<Arc<Place>>, ApiError> {
+    let text = |s: &Option<String>| s.clone().unwrap_or_default();
+    let fields = [&body.s3_bucket, &body.s3_region, &body.s3_endpoint, &body.s3_prefix];
+    let [bucket, region, endpoint, prefix] = fields.map(text);
+    let [access_key, secret_key] = [&body.s3_access_key, &body.s3_secret_key]
+        .map(|s| s.as_ref().map(|s| s.reveal().to_owned()).unwrap_or_default());
+    match body.storage.as_deref().unwrap_or("") {
+        "" | "file" if access_key.is_empty() == secret_key.is_empty() => Ok(None),
+        "" | "file" => Err(ApiError::BadRequest("s3_access_key and s3_secret_key go together".to_owned())),
+        "s3" => {
+            let wish = Wish {
+                bucket: &bucket,
+                region: &region,
+                endpoint: &endpoint,
+                prefix: &prefix,
+                access_key: &access_key,
+                secret_key: &secret_key,
+            };
+            let place = app.config().s3.place(&wish).map_err(ApiError::BadRequest)?;
+            // Names are judged when they are looked up.
+            let literal = Some(&place.endpoint).filter(|_| !place.trusted).and_then(|e| address_of(e));
+            if literal.is_some_and(|ip| !Rules::new(&app.config()).permit(ip)) {
+                let refused =
+                    "s3_endpoint: the address is not allowed for URLs of API clients (security.url_allow)";
+                return Err(ApiError::BadRequest(refused.to_owned()));
+            }
+            Ok(Some(Arc::new(place)))
+        }
+        _ => Err(ApiError::BadRequest("storage: file or s3 is allowed".to_owned())),
+    }
+}
+
+/// `DELETE …/record`. The reply waits some seconds for the upload, if there is one.
+pub async fn stop(app: &App, owner: Owner<'_>) -> Result<Reply, ApiError> {
+    let merging = app.shell.look(|g| g.multi_channel_recording(owner));
+    let handle = app.shell.call(|g, _| g.stop_recording(owner))?;
+    let mut outcome = match merging {
+        Some(file) => match app.shell.reply_within(handle, PATIENCE).await {
+            Some(outcome) => outcome?,
+            // Its tracks are still being put together; the event tells of them.
+            None => replies::Reply::Recorded { file, upload: false, began: 0, merged: None },
+        },
+        None => app.shell.reply(handle).await?,
+    };
+    if let replies::Reply::Recorded { file, upload: true, merged, .. } = &mut outcome {
+        let first = place_of(app, file);
+        let second = async {
+            if let Some(merged) = merged {
+                place_of(app, &mut merged.file).await;
+            }
+        };
+        smol::future::zip(first, second).await;
+    }
+    finish(app, outcome, "stopped")
+}
+
+/// Waits a while for the upload of a file; if it is done, `file` is where it is.
+async fn place_of(app: &App, file: &mut String) {
+    if let Some(location) = app.shell.wait_for_upload(&base_name(file)).await {
+        *file = location;
+    }
+}
+
+fn finish(app: &App, outcome: replies::Reply, status: &'static str) -> Result<Reply, ApiError> {
+    let (file, merged) = outcome.recording().ok_or_else(ApiError::mismatched_reply)?;
+    let (multi_channel_file, channels) = merged.map(|m| (m.file, m.channels)).unzip();
+    Ok(Reply::object(200, &app.instance_id, Recording { file, status, multi_channel_file, channels }))
+}
+
+/// `POST …/record/pause` and `…/resume`.
+pub fn pause(app: &App, owner: Owner<'_>, on: bool) -> Result<Reply, ApiError> {
+    let outcome = app.shell.call(|g, now| g.pause_recording(now, owner, on))?;
+    Ok(status(
+        app,
+        match (outcome, on) {
+            (Paused::Changed, true) => "paused",
+            (Paused::Changed, false) => "resumed",
+            (Paused::Already, true) => "already_paused",
+            (Paused::Already, false) => "not_paused",
+        },
+    ))
+}

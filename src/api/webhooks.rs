@@ -1,0 +1,77 @@
+//! Webhooks: their targets, and how the delivery of events goes.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::dispatch::App;
+use super::http::reply::{Reply, timestamp};
+use super::routes::{Op, Route, Shape, ok, route, schema};
+use crate::deliver::events::shown_url;
+use crate::io::clock;
+
+/// The routes.
+pub(super) static WEBHOOKS: &[Route] = &[route(
+    "GET",
+    "/webhooks",
+    Op::Webhooks,
+    "Targets of webhooks and how delivery goes",
+    None,
+    &[ok(Shape::Object(schema::<Webhooks>))],
+)];
+
+/// Reply of `GET /webhooks`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Webhooks {
+    /// The global target, and all others that events wait for.
+    pub webhooks: Vec<WebhookView>,
+}
+
+/// A target of events.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub struct WebhookView {
+    /// Where events go, without a query or a user.
+    pub url: String,
+    /// It is the global one.
+    pub global: bool,
+    /// `ok` or `failing`.
+    pub state: &'static str,
+    /// Events that wait or are on their way.
+    pub queued: u64,
+    /// Failures in a row of its server.
+    pub failures: u32,
+    /// Why the last try failed; null: it did not.
+    pub last_error: Option<String>,
+    /// When it is tried again; null: at once.
+    pub next_try: Option<String>,
+    /// Events of it that were lost since they began to wait.
+    pub dropped: u64,
+}
+
+/// `GET /webhooks`.
+pub fn webhooks(app: &App) -> Reply {
+    let now = clock::now();
+    let mut webhooks: Vec<WebhookView> = app
+        .shell
+        .webhooks()
+        .into_iter()
+        .map(|t| WebhookView {
+            url: shown_url(&t.destination.url),
+            global: t.destination.trusted,
+            state: if t.failures > 0 { "failing" } else { "ok" },
+            queued: t.queued,
+            failures: t.failures,
+            last_error: t.last_error,
+            next_try: t.next_try.map(|at| timestamp(now, at)),
+            dropped: t.dropped,
+        })
+        .collect();
+    let config = app.config();
+    let global = &config.webhook.url;
+    if !global.is_empty() && !webhooks.iter().any(|w| w.global) {
+        webhooks.insert(
+            0,
+            WebhookView { url: shown_url(global), global: true, state: "ok", ..WebhookView::default() },
+        );
+    }
+    Reply::object(200, &app.instance_id, Webhooks { webhooks })
+}
