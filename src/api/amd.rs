@@ -1,6 +1,6 @@
 //! Answering-machine detection on legs.
 
-use super::dispatch::App;
+use super::app::App;
 use super::http::error::ApiError;
 use super::http::reply::Reply;
 use super::legs::status;

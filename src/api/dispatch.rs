@@ -1,45 +1,20 @@
 //! From a judged head to a reply, in one order of checks: origin, token, route, method, size, 501, then the verb's own.
 
-use std::rc::Rc;
-
+use super::app::App;
 use super::http::access::authorized;
 use super::http::body::parse;
-use super::http::clients::Clients;
 use super::http::conditional::Conditions;
 use super::http::error::{ApiError, MAX_BODY};
 use super::http::head::Head;
 use super::http::origin;
 use super::http::reply::Reply;
 use super::routes::{self, Op, Route, Scope};
-use super::self_test::Step;
 use super::{
     amd, legs, metrics, openapi, playback, quality, recording, recordings, rooms, self_test, status, system,
     trunks, webhooks,
 };
-use crate::config::Config;
 use crate::gateway::playback::Owner;
 use crate::io::process;
-use crate::io::shell::Shell;
-
-/// What every request is answered from.
-pub struct App {
-    /// Name of this gateway.
-    pub instance_id: Rc<str>,
-    /// The running gateway.
-    pub shell: Rc<Shell>,
-    /// Open connections.
-    pub clients: Clients,
-    /// The self-test that runs.
-    pub self_test: Step,
-}
-
-impl App {
-    /// Settings in force.
-    #[must_use]
-    pub fn config(&self) -> Rc<Config> {
-        self.shell.settings()
-    }
-}
 
 /// A request that has passed the checks its head decides, waiting for its body.
 pub struct Admitted<'h> {

@@ -3,14 +3,13 @@
 use serde::Serialize;
 
 use super::amd::parameters;
-use super::dispatch::App;
+use super::app::App;
 use super::http::error::ApiError;
 use super::http::reply::Reply;
 use super::patterns;
 use super::requests::{Auth, CreateLeg, DeleteLeg, SendDtmf, Transfer};
 use crate::base::secret::Secret;
 use crate::codec::KNOWN;
-use crate::gateway::GatewayError;
 use crate::gateway::call_in::codecs_by_name;
 use crate::gateway::command::{Originate, check_header};
 use crate::gateway::event::Hook;
@@ -27,18 +26,6 @@ pub struct Status {
 /// The reply with a status.
 pub(super) fn status(app: &App, status: &'static str) -> Reply {
     Reply::object(200, &app.instance_id, Status { status })
-}
-
-impl From<GatewayError> for ApiError {
-    fn from(e: GatewayError) -> Self {
-        match e {
-            GatewayError::NotFound(what) => Self::NotFound(what.to_owned()),
-            GatewayError::Invalid(what) => Self::BadRequest(what),
-            GatewayError::Conflict(what) => Self::Conflict(what),
-            GatewayError::Failed(what) => Self::Internal(what),
-            GatewayError::Unavailable(what) => Self::Unavailable(what),
-        }
-    }
 }
 
 /// `GET /legs`.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
-use super::dispatch::App;
+use super::app::App;
 use super::http::reply::Reply;
 use crate::gateway::Gateway;
 use crate::gateway::snapshot::{BUCKETS, Histogram, Numbers, Summary};

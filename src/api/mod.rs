@@ -1,6 +1,7 @@
 //! Rank 6: the REST interface. One table of routes drives dispatch, `Allow` and `openapi.json`.
 
 pub mod amd;
+pub mod app;
 pub mod dispatch;
 pub mod http;
 pub mod legs;

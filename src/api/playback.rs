@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::dispatch::App;
+use super::app::App;
 use super::http::error::ApiError;
 use super::http::reply::Reply;
 use super::legs::status;

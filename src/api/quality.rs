@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::dispatch::App;
+use super::app::App;
 use super::http::error::ApiError;
 use super::http::reply::Reply;
 use super::routes::{CONFLICT, FULL, NOT_FOUND, Op, Route, Shape, ok, route, schema};

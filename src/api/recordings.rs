@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::dispatch::App;
+use super::app::App;
 use super::http::conditional::{self, Choice, Conditions};
 use super::http::error::ApiError;
 use super::http::reply::{FilePart, Reply, timestamp};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::dispatch::App;
+use super::app::App;
 use super::http::error::ApiError;
 use super::http::reply::Reply;
 use super::routes::{CONFLICT, FULL, Op, Route, Shape, ok, route, schema};
@@ -105,13 +105,9 @@ pub struct StepView {
     pub step: String,
 }
 
-/// The step of the test that runs; empty: none.
-#[derive(Debug, Default)]
-pub struct Step(Cell<&'static str>);
-
 /// `GET /v1/self-test`.
 pub fn step(app: &App) -> Reply {
-    Reply::object(200, &app.instance_id, StepView { step: app.self_test.0.get().to_owned() })
+    Reply::object(200, &app.instance_id, StepView { step: app.self_test_step.get().to_owned() })
 }
 
 /// `POST /v1/self-test`.
@@ -141,7 +137,7 @@ struct Test<'a> {
 
 impl Drop for Test<'_> {
     fn drop(&mut self) {
-        self.app.self_test.0.set("");
+        self.app.self_test_step.set("");
         self.app.shell.call(|g, now| g.end_self_test(now, &self.begun));
         remove(self.files.take());
         if let Some(handle) = self.opening.take() {
@@ -170,7 +166,7 @@ struct Recorded {
 
 impl Test<'_> {
     fn say(&self, step: &'static str) {
-        self.app.self_test.0.set(step);
+        self.app.self_test_step.set(step);
     }
 
     async fn run(&self) -> Result<SelfTestView, ApiError> {

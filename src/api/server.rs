@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use picoserve::Router;
 
-use super::dispatch::App;
+use super::app::App;
 use super::http::access::allowed;
 use super::http::clients::Entry;
 use super::http::connection::{self, Connection, ENGINE_BUFFER, Service, Slot, SmolTimer};

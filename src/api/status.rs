@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::dispatch::App;
+use super::app::App;
 use super::http::error::ApiError;
 use super::http::reply::Reply;
 use crate::io::disk;

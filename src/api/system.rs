@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::dispatch::App;
+use super::app::App;
 use super::http::error::ApiError;
 use super::http::reply::Reply;
 use super::routes::{FULL, Op, Route, Shape, error, ok, route, schema};

@@ -4,7 +4,7 @@ use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::dispatch::App;
+use super::app::App;
 use super::http::error::ApiError;
 use super::http::reply::Reply;
 use super::patterns;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::dispatch::App;
+use super::app::App;
 use super::http::reply::{Reply, timestamp};
 use super::routes::{Op, Route, Shape, ok, route, schema};
 use crate::deliver::events::shown_url;

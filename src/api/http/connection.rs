@@ -17,7 +17,8 @@ use picoserve::response::{Content, ForEachHeader, HeadersIter, Response, Respons
 use picoserve::routing::PathRouterService;
 use picoserve::{ResponseSent, Timer};
 
-use super::super::dispatch::{self, App};
+use super::super::app::App;
+use super::super::dispatch;
 use super::clients::{ClientId, Entry, MAX_CONNECTIONS};
 use super::error::{ApiError, MAX_BODY};
 use super::head::{Head, Verdict, judge};
