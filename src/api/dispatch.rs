@@ -10,8 +10,8 @@ use super::http::origin;
 use super::http::reply::Reply;
 use super::routes::{self, Op, Route, Scope};
 use super::{
-    amd, legs, metrics, openapi, playback, quality, recording, recordings, rooms, self_test, status, system,
-    trunks, webhooks,
+    amd, call_control, dtmf, legs, metrics, openapi, playback, quality, recording, recordings, registrations,
+    rooms, self_test, status, system, trunks, webhooks,
 };
 use crate::gateway::playback::Owner;
 use crate::io::process;
@@ -101,17 +101,17 @@ async fn carry_out(app: &App, admitted: &Admitted<'_>, body: &[u8]) -> Result<Re
         Op::CreateLeg => legs::create(app, parse(body)?),
         Op::Leg => legs::get(app, first),
         Op::DeleteLeg => legs::delete(app, first, &parse(body)?),
-        Op::Answer => legs::answer(app, first),
-        Op::Ring => legs::ring(app, first),
-        Op::EarlyMedia => legs::early_media(app, first),
-        Op::Mute(on) => legs::mute(app, first, on),
-        Op::Deaf(on) => legs::deaf(app, first, on),
-        Op::Hold(on) => legs::hold(app, first, on).await,
-        Op::Transfer => legs::transfer(app, first, &parse(body)?),
-        Op::Dtmf => legs::dtmf(app, first, &parse(body)?),
+        Op::Answer => call_control::answer(app, first),
+        Op::Ring => call_control::ring(app, first),
+        Op::EarlyMedia => call_control::early_media(app, first),
+        Op::Mute(on) => call_control::mute(app, first, on),
+        Op::Deaf(on) => call_control::deaf(app, first, on),
+        Op::Hold(on) => call_control::hold(app, first, on).await,
+        Op::Transfer => call_control::transfer(app, first, &parse(body)?),
+        Op::Dtmf => dtmf::send(app, first, &parse(body)?),
         Op::DetectMachine => amd::detect_machine(app, first, &parse(body)?),
         Op::Quality => quality::quality(app, first).await,
-        Op::AcceptDtmf(on) => legs::accept_dtmf(app, first, on),
+        Op::AcceptDtmf(on) => dtmf::accept(app, first, on),
         Op::Play(s) => playback::play(app, owner(s), parse(body)?),
         Op::Volume(s) => playback::set_volume(app, owner(s), second, &parse(body)?),
         Op::StopPlay(s) => playback::stop(app, owner(s), second),
@@ -128,8 +128,8 @@ async fn carry_out(app: &App, admitted: &Admitted<'_>, body: &[u8]) -> Result<Re
         Op::AddTrunk => trunks::add(app, parse(body)?).await,
         Op::Trunk => trunks::get(app, first),
         Op::RemoveTrunk => trunks::remove(app, first).await,
-        Op::Registrations => Ok(trunks::registrations(app)),
-        Op::RemoveRegistration => trunks::remove_registration(app, first, admitted.query),
+        Op::Registrations => Ok(registrations::list(app)),
+        Op::RemoveRegistration => registrations::remove(app, first, admitted.query),
         Op::Recordings => recordings::recordings(app).await,
         Op::Recording => recordings::recording(app, first).await,
         Op::RecordingFile => recordings::file(app, first, admitted.conditions).await,

@@ -1,4 +1,4 @@
-//! The verbs on legs.
+//! Legs: all and one of them, placing and ending calls.
 
 use serde::Serialize;
 
@@ -7,14 +7,43 @@ use super::app::App;
 use super::http::error::ApiError;
 use super::http::reply::Reply;
 use super::patterns;
-use super::requests::{Auth, CreateLeg, DeleteLeg, SendDtmf, Transfer};
-use crate::base::secret::Secret;
+use super::requests::{Auth, CreateLeg, DeleteLeg};
+use super::routes::{Answer, BAD, DONE, FULL, NOT_FOUND, Op, Route, Shape, ok, route, schema};
+use super::webhooks::hook;
 use crate::codec::KNOWN;
 use crate::gateway::call_in::codecs_by_name;
 use crate::gateway::command::{Originate, check_header};
-use crate::gateway::event::Hook;
+use crate::gateway::snapshot::LegView;
 use crate::sip::digest::Credentials;
 use crate::wire::Uri;
+
+const ONE_LEG: Answer = ok(Shape::Object(schema::<LegView>));
+
+/// The routes.
+pub(super) static LEGS: &[Route] = &[
+    route("GET", "/legs", Op::Legs, "All legs", None, &[ok(Shape::Bare(schema::<Vec<LegView>>))]),
+    route(
+        "POST",
+        "/legs",
+        Op::CreateLeg,
+        "Place a call",
+        Some(schema::<CreateLeg>),
+        &[
+            Answer { status: 201, when: "The leg, ringing", shape: Shape::Object(schema::<LegView>) },
+            BAD,
+            FULL,
+        ],
+    ),
+    route("GET", "/legs/{id}", Op::Leg, "One leg", None, &[ONE_LEG, NOT_FOUND]),
+    route(
+        "DELETE",
+        "/legs/{id}",
+        Op::DeleteLeg,
+        "Hang up",
+        Some(schema::<DeleteLeg>),
+        &[DONE, BAD, NOT_FOUND],
+    ),
+];
 
 /// A status and nothing else.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
@@ -124,79 +153,8 @@ fn codecs(app: &App, names: Vec<String>) -> Result<Vec<crate::codec::Codec>, Api
     Ok(built_in)
 }
 
-/// A webhook of a leg or room; a secret without URL means nothing.
-pub(super) fn hook(url: Option<String>, secret: Option<Secret>) -> Result<Option<Hook>, ApiError> {
-    let Some(url) = url.filter(|u| !u.is_empty()) else { return Ok(None) };
-    patterns::HOOK_URL.check("webhook_url", &url)?;
-    Ok(Some(Hook { url, secret: secret.filter(|s| !s.is_empty()).map(Secret::into_revealed) }))
-}
-
 /// `DELETE /legs/{id}`.
 pub fn delete(app: &App, id: &str, body: &DeleteLeg) -> Result<Reply, ApiError> {
     app.shell.call(|g, now| g.hang_up_leg(now, id, body.reason.as_deref()))?;
     Ok(status(app, "hung_up"))
-}
-
-/// `POST /legs/{id}/answer`.
-pub fn answer(app: &App, id: &str) -> Result<Reply, ApiError> {
-    app.shell.call(|g, now| g.answer(now, id))?;
-    Ok(status(app, "answering"))
-}
-
-/// `POST /legs/{id}/early-media`.
-pub fn early_media(app: &App, id: &str) -> Result<Reply, ApiError> {
-    app.shell.call(|g, now| g.early_media(now, id))?;
-    Ok(status(app, "early_media"))
-}
-
-/// `POST /legs/{id}/ring`.
-pub fn ring(app: &App, id: &str) -> Result<Reply, ApiError> {
-    app.shell.call(|g, now| g.ring(now, id))?;
-    let mut reply = status(app, "ringing");
-    reply.status = 202;
-    Ok(reply)
-}
-
-/// `POST|DELETE /legs/{id}/mute`.
-pub fn mute(app: &App, id: &str, on: bool) -> Result<Reply, ApiError> {
-    app.shell.call(|g, now| g.mute(now, id, on))?;
-    Ok(status(app, if on { "muted" } else { "unmuted" }))
-}
-
-/// `POST|DELETE /legs/{id}/deaf`.
-pub fn deaf(app: &App, id: &str, on: bool) -> Result<Reply, ApiError> {
-    app.shell.call(|g, now| g.deafen(now, id, on))?;
-    Ok(status(app, if on { "deaf" } else { "undeaf" }))
-}
-
-/// `POST|DELETE /legs/{id}/hold`: done when the far end has agreed.
-pub async fn hold(app: &App, id: &str, on: bool) -> Result<Reply, ApiError> {
-    let handle = app.shell.call(|g, now| g.hold(now, id, on))?;
-    app.shell.reply(handle).await?;
-    Ok(status(app, if on { "held" } else { "resumed" }))
-}
-
-/// `POST /legs/{id}/transfer`. The body is checked before the leg.
-pub fn transfer(app: &App, id: &str, body: &Transfer) -> Result<Reply, ApiError> {
-    patterns::SIP_URI.check("target", &body.target)?;
-    let target = Uri::parse(&body.target).map_err(|e| ApiError::BadRequest(format!("target: {e}")))?;
-    let replaces = body.replaces_leg_id.as_deref().filter(|r| !r.is_empty());
-    app.shell.call(|g, now| g.transfer(now, id, target, replaces))?;
-    let mut reply = status(app, "transfer_initiated");
-    reply.status = 202;
-    Ok(reply)
-}
-
-/// `POST /legs/{id}/dtmf`.
-pub fn dtmf(app: &App, id: &str, body: &SendDtmf) -> Result<Reply, ApiError> {
-    app.shell.look(|g| g.leg(id))?;
-    patterns::DIGITS.check("digits", &body.digits)?;
-    app.shell.call(|g, now| g.send_digits(now, id, &body.digits))?;
-    Ok(status(app, "sent"))
-}
-
-/// `POST /legs/{id}/dtmf/accept` and `…/reject`.
-pub fn accept_dtmf(app: &App, id: &str, on: bool) -> Result<Reply, ApiError> {
-    app.shell.call(|g, _| g.accept_dtmf(id, on))?;
-    Ok(status(app, if on { "dtmf_accepting" } else { "dtmf_rejecting" }))
 }

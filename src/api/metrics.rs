@@ -6,10 +6,24 @@ use std::sync::atomic::Ordering;
 
 use super::app::App;
 use super::http::reply::Reply;
+use super::routes::{Op, Route, Shape, ok, route};
 use crate::gateway::Gateway;
 use crate::gateway::snapshot::{BUCKETS, Histogram, Numbers, Summary};
 use crate::io::clock;
 use crate::io::process::Process;
+
+/// The routes.
+pub(super) static METRICS: &[Route] = &[Route {
+    open: true,
+    ..route(
+        "GET",
+        "/metrics",
+        Op::Metrics,
+        "Counters and gauges, Prometheus text",
+        None,
+        &[ok(Shape::Text("text/plain; version=0.0.4"))],
+    )
+}];
 
 /// `GET /metrics`.
 pub fn metrics(app: &App) -> Reply {

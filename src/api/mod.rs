@@ -2,7 +2,9 @@
 
 pub mod amd;
 pub mod app;
+pub mod call_control;
 pub mod dispatch;
+pub mod dtmf;
 pub mod http;
 pub mod legs;
 pub mod metrics;
@@ -13,6 +15,7 @@ pub mod playback;
 pub mod quality;
 pub mod recording;
 pub mod recordings;
+pub mod registrations;
 pub mod requests;
 pub mod rooms;
 pub mod routes;
@@ -20,6 +23,5 @@ pub mod self_test;
 pub mod server;
 pub mod status;
 pub mod system;
-pub mod trunk_routes;
 pub mod trunks;
 pub mod webhooks;

@@ -8,8 +8,52 @@ use super::http::reply::Reply;
 use super::legs::status;
 use super::patterns;
 use super::requests::{Play, Volume};
+use super::routes::{
+    Answer, BAD, CONFLICT, DONE, FULL, NOT_FOUND, Op, Route, Scope, Shape, ok, route, schema,
+};
 use crate::gateway::playback::{Owner, Sound, VOLUMES, tone};
 use crate::io::sound::Bare;
+
+const PLAY: &[Answer] = &[ok(Shape::Object(schema::<Playing>)), BAD, NOT_FOUND, CONFLICT, FULL];
+const VOLUME: &[Answer] = &[DONE, BAD, NOT_FOUND];
+
+/// The routes.
+pub(super) static PLAYBACK: &[Route] = &[
+    route("POST", "/legs/{id}/play", Op::Play(Scope::Leg), "Play to a leg", Some(schema::<Play>), PLAY),
+    route(
+        "PATCH",
+        "/legs/{id}/play/{playback_id}",
+        Op::Volume(Scope::Leg),
+        "Change its volume",
+        Some(schema::<Volume>),
+        VOLUME,
+    ),
+    route(
+        "DELETE",
+        "/legs/{id}/play/{playback_id}",
+        Op::StopPlay(Scope::Leg),
+        "Stop it",
+        None,
+        &[DONE, NOT_FOUND],
+    ),
+    route("POST", "/rooms/{id}/play", Op::Play(Scope::Room), "Play to a room", Some(schema::<Play>), PLAY),
+    route(
+        "PATCH",
+        "/rooms/{id}/play/{playback_id}",
+        Op::Volume(Scope::Room),
+        "Change its volume",
+        Some(schema::<Volume>),
+        VOLUME,
+    ),
+    route(
+        "DELETE",
+        "/rooms/{id}/play/{playback_id}",
+        Op::StopPlay(Scope::Room),
+        "Stop it",
+        None,
+        &[DONE, NOT_FOUND],
+    ),
+];
 
 /// Reply of `POST …/play`.
 #[derive(Debug, Serialize, schemars::JsonSchema)]

@@ -11,6 +11,9 @@ use super::http::reply::Reply;
 use super::legs::status;
 use super::playback::exists;
 use super::requests::Record;
+use super::routes::{
+    Answer, BAD, CONFLICT, DONE, FAILED, FULL, NOT_FOUND, Op, Route, Scope, Shape, ok, route, schema,
+};
 use crate::config::Place;
 use crate::config::s3::{Wish, address_of};
 use crate::gateway::playback::Owner;
@@ -18,6 +21,63 @@ use crate::gateway::record::{Paused, Wanted};
 use crate::gateway::replies;
 use crate::io::event_ops::base_name;
 use crate::io::http_client::Rules;
+
+const RECORD: &[Answer] = &[ok(Shape::Object(schema::<Recording>)), BAD, NOT_FOUND, CONFLICT, FAILED, FULL];
+const STOP_RECORD: &[Answer] = &[ok(Shape::Object(schema::<Recording>)), NOT_FOUND, FAILED];
+
+/// The routes.
+pub(super) static RECORDING: &[Route] = &[
+    route(
+        "POST",
+        "/legs/{id}/record",
+        Op::Record(Scope::Leg),
+        "Record a leg",
+        Some(schema::<Record>),
+        RECORD,
+    ),
+    route("DELETE", "/legs/{id}/record", Op::StopRecord(Scope::Leg), "Stop recording", None, STOP_RECORD),
+    route(
+        "POST",
+        "/legs/{id}/record/pause",
+        Op::PauseRecord(Scope::Leg, true),
+        "Record silence",
+        None,
+        &[DONE, NOT_FOUND],
+    ),
+    route(
+        "POST",
+        "/legs/{id}/record/resume",
+        Op::PauseRecord(Scope::Leg, false),
+        "Record sound again",
+        None,
+        &[DONE, NOT_FOUND],
+    ),
+    route(
+        "POST",
+        "/rooms/{id}/record",
+        Op::Record(Scope::Room),
+        "Record a room",
+        Some(schema::<Record>),
+        RECORD,
+    ),
+    route("DELETE", "/rooms/{id}/record", Op::StopRecord(Scope::Room), "Stop recording", None, STOP_RECORD),
+    route(
+        "POST",
+        "/rooms/{id}/record/pause",
+        Op::PauseRecord(Scope::Room, true),
+        "Record silence",
+        None,
+        &[DONE, NOT_FOUND],
+    ),
+    route(
+        "POST",
+        "/rooms/{id}/record/resume",
+        Op::PauseRecord(Scope::Room, false),
+        "Record sound again",
+        None,
+        &[DONE, NOT_FOUND],
+    ),
+];
 
 /// Longest that the end of a recording is waited for.
 const PATIENCE: Duration = Duration::from_secs(25);

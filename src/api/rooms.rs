@@ -5,11 +5,60 @@ use serde::Serialize;
 use super::app::App;
 use super::http::error::ApiError;
 use super::http::reply::Reply;
-use super::legs::{hook, status};
+use super::legs::status;
 use super::patterns;
 use super::requests::{AddLeg, CreateRoom};
+use super::routes::{
+    Answer, BAD, CONFLICT, DONE, FAILED, FULL, NOT_FOUND, Op, Route, Shape, ok, route, schema,
+};
+use super::webhooks::hook;
 use crate::gateway::replies;
-use crate::gateway::room::{JoinFlags, Joined};
+use crate::gateway::room::{JoinFlags, Joined, RoomView};
+
+const ONE_ROOM: Answer = ok(Shape::Object(schema::<RoomView>));
+
+/// The routes.
+pub(super) static ROOMS: &[Route] = &[
+    route("GET", "/rooms", Op::Rooms, "All rooms", None, &[ok(Shape::Bare(schema::<Vec<RoomView>>))]),
+    route(
+        "POST",
+        "/rooms",
+        Op::CreateRoom,
+        "Make a room",
+        Some(schema::<CreateRoom>),
+        &[
+            Answer { status: 201, when: "The room, empty", shape: Shape::Object(schema::<RoomView>) },
+            BAD,
+            CONFLICT,
+            FULL,
+        ],
+    ),
+    route("GET", "/rooms/{id}", Op::Room, "One room", None, &[ONE_ROOM, NOT_FOUND]),
+    route(
+        "DELETE",
+        "/rooms/{id}",
+        Op::DeleteRoom,
+        "Hang up its legs and delete it",
+        None,
+        &[DONE, NOT_FOUND],
+    ),
+    route(
+        "POST",
+        "/rooms/{id}/legs",
+        Op::AddLeg,
+        "Put a leg into a room; a ringing inbound leg is answered first",
+        Some(schema::<AddLeg>),
+        &[ok(Shape::Object(schema::<JoinedView>)), BAD, FAILED, FULL],
+    ),
+    route(
+        "DELETE",
+        "/rooms/{id}/legs/{leg_id}",
+        Op::RemoveLeg,
+        "Take a leg out of a room",
+        None,
+        &[DONE, NOT_FOUND],
+    ),
+];
 
 /// Reply of `POST /rooms/{id}/legs` for a leg that was elsewhere.
 #[derive(Debug, Serialize, schemars::JsonSchema)]

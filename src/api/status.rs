@@ -6,9 +6,20 @@ use serde::{Deserialize, Serialize};
 use super::app::App;
 use super::http::error::ApiError;
 use super::http::reply::Reply;
+use super::routes::{FULL, Op, Route, Shape, ok, route, schema};
 use crate::io::disk;
 use crate::io::process::Process;
 use crate::io::workers::FILES;
+
+/// The routes.
+pub(super) static STATUS: &[Route] = &[route(
+    "GET",
+    "/status",
+    Op::Status,
+    "What the gateway is doing, and the last warnings and errors",
+    None,
+    &[ok(Shape::Object(schema::<StatusView>)), FULL],
+)];
 
 /// Reply of `GET /v1/status`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

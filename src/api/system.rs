@@ -1,4 +1,4 @@
-//! The gateway itself: health and capacity.
+//! The gateway itself: health, capacity and the description of the API.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,7 @@ use serde::Serialize;
 use super::app::App;
 use super::http::error::ApiError;
 use super::http::reply::Reply;
-use super::routes::{FULL, Op, Route, Shape, error, ok, route, schema};
-use super::status::StatusView;
+use super::routes::{Op, Route, Shape, error, ok, route, schema};
 use crate::gateway::Gateway;
 use crate::io::media_memory;
 use crate::io::process::Process;
@@ -27,17 +26,6 @@ pub(super) static SYSTEM: &[Route] = &[
             &[ok(Shape::Object(schema::<Health>)), error(503, "Something stands still")],
         )
     },
-    Route {
-        open: true,
-        ..route(
-            "GET",
-            "/metrics",
-            Op::Metrics,
-            "Counters and gauges, Prometheus text",
-            None,
-            &[ok(Shape::Text("text/plain; version=0.0.4"))],
-        )
-    },
     route(
         "GET",
         "/capacity",
@@ -45,14 +33,6 @@ pub(super) static SYSTEM: &[Route] = &[
         "What is used of each limit",
         None,
         &[ok(Shape::Object(schema::<Capacity>))],
-    ),
-    route(
-        "GET",
-        "/status",
-        Op::Status,
-        "What the gateway is doing, and the last warnings and errors",
-        None,
-        &[ok(Shape::Object(schema::<StatusView>)), FULL],
     ),
     route(
         "GET",

@@ -1,6 +1,5 @@
-//! The verbs on trunks and on registrations of phones.
+//! Trunks.
 
-use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -9,11 +8,53 @@ use super::http::error::ApiError;
 use super::http::reply::Reply;
 use super::patterns;
 use super::requests::object;
+use super::routes::{Answer, BAD, DONE, FULL, Op, Route, Shape, error, ok, route, schema};
 use crate::base::secret::Secret;
 use crate::config::{DtmfMode, Srtp, TrunkFields};
 use crate::gateway::Gateway;
-use crate::gateway::registrar::BindingView;
 use crate::gateway::trunk::TrunkView;
+
+const NO_TRUNK: Answer = error(404, "No such trunk");
+
+/// The routes.
+pub(super) static TRUNKS: &[Route] = &[
+    route("GET", "/sip/trunks", Op::Trunks, "All trunks", None, &[ok(Shape::Object(schema::<Trunks>))]),
+    route(
+        "POST",
+        "/sip/trunks",
+        Op::AddTrunk,
+        "Add a trunk; events tell how its registration goes",
+        Some(schema::<AddTrunk>),
+        &[
+            Answer { status: 202, when: "Added", shape: Shape::Object(schema::<Added>) },
+            BAD,
+            error(409, "The same account is a trunk already"),
+            error(500, "Done, but the state directory cannot be written"),
+            FULL,
+        ],
+    ),
+    route(
+        "GET",
+        "/sip/trunks/{id}",
+        Op::Trunk,
+        "One trunk",
+        None,
+        &[ok(Shape::Object(schema::<TrunkView>)), NO_TRUNK],
+    ),
+    route(
+        "DELETE",
+        "/sip/trunks/{id}",
+        Op::RemoveTrunk,
+        "Unregister and remove a trunk",
+        None,
+        &[
+            Answer { status: 202, ..DONE },
+            NO_TRUNK,
+            error(409, "It stands in the configuration file"),
+            error(500, "Done, but the state directory cannot be written"),
+        ],
+    ),
+];
 
 /// `POST /v1/sip/trunks`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -208,24 +249,4 @@ pub async fn remove(app: &App, id: &str) -> Result<Reply, ApiError> {
     app.shell.call(|g, now| g.remove_trunk(now, id))?;
     written(app).await?;
     Ok(Reply::object(202, &app.instance_id, super::legs::Status { status: "unregistering" }))
-}
-
-/// Phones that have registered.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Bindings {
-    /// One for each contact.
-    pub bindings: Vec<BindingView>,
-}
-
-/// `GET /sip/registrations`.
-pub fn registrations(app: &App) -> Reply {
-    Reply::object(200, &app.instance_id, Bindings { bindings: app.shell.look(Gateway::registrations) })
-}
-
-/// `DELETE /sip/registrations/{aor}`, with `contact` in the query for one contact.
-pub fn remove_registration(app: &App, aor: &str, query: Option<&str>) -> Result<Reply, ApiError> {
-    let contact = query.unwrap_or_default().split('&').find_map(|p| p.strip_prefix("contact="));
-    let contact = contact.map(|c| percent_decode_str(c).decode_utf8_lossy().into_owned());
-    app.shell.call(|g, now| g.remove_registration(now, aor, contact.as_deref()))?;
-    Ok(Reply::empty())
 }

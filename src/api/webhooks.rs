@@ -4,9 +4,13 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::app::App;
+use super::http::error::ApiError;
 use super::http::reply::{Reply, timestamp};
+use super::patterns;
 use super::routes::{Op, Route, Shape, ok, route, schema};
+use crate::base::secret::Secret;
 use crate::deliver::events::shown_url;
+use crate::gateway::event::Hook;
 use crate::io::clock;
 
 /// The routes.
@@ -74,4 +78,11 @@ pub fn webhooks(app: &App) -> Reply {
         );
     }
     Reply::object(200, &app.instance_id, Webhooks { webhooks })
+}
+
+/// A webhook of a leg or room; a secret without URL means nothing.
+pub(super) fn hook(url: Option<String>, secret: Option<Secret>) -> Result<Option<Hook>, ApiError> {
+    let Some(url) = url.filter(|u| !u.is_empty()) else { return Ok(None) };
+    patterns::HOOK_URL.check("webhook_url", &url)?;
+    Ok(Some(Hook { url, secret: secret.filter(|s| !s.is_empty()).map(Secret::into_revealed) }))
 }
