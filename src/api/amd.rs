@@ -1,10 +1,12 @@
 //! Answering-machine detection on legs.
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use super::app::App;
 use super::http::error::ApiError;
 use super::http::reply::Reply;
 use super::legs::status;
-use super::requests::DetectMachine;
 use super::routes::{BAD, CONFLICT, DONE, NOT_FOUND, Op, Route, route, schema};
 use crate::media::amd::Parameters;
 
@@ -17,6 +19,30 @@ pub(super) static AMD: &[Route] = &[route(
     Some(schema::<DetectMachine>),
     &[DONE, BAD, NOT_FOUND, CONFLICT],
 )];
+
+/// `POST /v1/legs/{id}/amd`. All in ms; nothing, 0 and anything below stand for the default.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct DetectMachine {
+    /// Silence that means nobody speaks; 2500.
+    #[schemars(range(max = 600_000))]
+    pub initial_silence_timeout: Option<i64>,
+    /// Speech that means a machine; 1500.
+    #[schemars(range(max = 600_000))]
+    pub greeting_duration: Option<i64>,
+    /// Silence after speech that means a human; 800.
+    #[schemars(range(max = 600_000))]
+    pub after_greeting_silence: Option<i64>,
+    /// When to give up; 5000. Not less than `initial_silence_timeout`.
+    #[schemars(range(max = 600_000))]
+    pub total_analysis_time: Option<i64>,
+    /// Shorter bursts of speech are no words; 100.
+    #[schemars(range(max = 600_000))]
+    pub minimum_word_length: Option<i64>,
+    /// How long to wait for a machine's beep; nothing: not at all.
+    #[schemars(range(max = 600_000))]
+    pub beep_timeout: Option<i64>,
+}
 
 /// Longest times of an analysis, ms.
 const MAX_ANALYSIS_MS: u32 = 600_000;

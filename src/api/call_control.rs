@@ -1,11 +1,13 @@
 //! What is done to a call: answering, early media, muting, holding, transferring.
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use super::app::App;
 use super::http::error::ApiError;
 use super::http::reply::Reply;
 use super::legs::{Status, status};
 use super::patterns;
-use super::requests::Transfer;
 use super::routes::{Answer, BAD, CONFLICT, DONE, FAILED, NOT_FOUND, Op, Route, Shape, error, route, schema};
 use crate::wire::Uri;
 
@@ -79,6 +81,22 @@ pub(super) static CALL_CONTROL: &[Route] = &[
     route("POST", "/legs/{id}/hold", Op::Hold(true), "Hold a leg by re-INVITE", None, HOLD),
     route("DELETE", "/legs/{id}/hold", Op::Hold(false), "Resume a held leg", None, HOLD),
 ];
+
+/// `POST /v1/legs/{id}/transfer`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(transform = required_target)]
+pub struct Transfer {
+    /// SIP URI the far end is to call.
+    #[schemars(regex(pattern = patterns::SIP_URI.text))]
+    pub target: String,
+    /// A connected leg whose call the target is to take over: an attended transfer.
+    pub replaces_leg_id: Option<String>,
+}
+
+fn required_target(schema: &mut schemars::Schema) {
+    schema.insert("required".to_owned(), serde_json::json!(["target"]));
+}
 
 /// `POST /legs/{id}/answer`.
 pub fn answer(app: &App, id: &str) -> Result<Reply, ApiError> {

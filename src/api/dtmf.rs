@@ -1,11 +1,13 @@
 //! Digits: sending them, and taking those of others of the room.
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use super::app::App;
 use super::http::error::ApiError;
 use super::http::reply::Reply;
 use super::legs::status;
 use super::patterns;
-use super::requests::SendDtmf;
 use super::routes::{BAD, CONFLICT, DONE, FAILED, NOT_FOUND, Op, Route, route, schema};
 
 /// The routes.
@@ -35,6 +37,20 @@ pub(super) static DTMF: &[Route] = &[
         &[DONE, NOT_FOUND],
     ),
 ];
+
+/// `POST /v1/legs/{id}/dtmf`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(transform = required_digits)]
+pub struct SendDtmf {
+    /// Digits: 0-9, *, #, A-D; spaces and hyphens are skipped.
+    #[schemars(regex(pattern = patterns::DIGITS.text))]
+    pub digits: String,
+}
+
+fn required_digits(schema: &mut schemars::Schema) {
+    schema.insert("required".to_owned(), serde_json::json!(["digits"]));
+}
 
 /// `POST /legs/{id}/dtmf`.
 pub fn send(app: &App, id: &str, body: &SendDtmf) -> Result<Reply, ApiError> {

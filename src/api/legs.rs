@@ -1,15 +1,19 @@
 //! Legs: all and one of them, placing and ending calls.
 
-use serde::Serialize;
+use std::collections::BTreeMap;
 
-use super::amd::parameters;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::amd::{DetectMachine, parameters};
 use super::app::App;
+use super::http::body::object;
 use super::http::error::ApiError;
 use super::http::reply::Reply;
 use super::patterns;
-use super::requests::{Auth, CreateLeg, DeleteLeg};
 use super::routes::{Answer, BAD, DONE, FULL, NOT_FOUND, Op, Route, Shape, ok, route, schema};
 use super::webhooks::hook;
+use crate::base::secret::Secret;
 use crate::codec::KNOWN;
 use crate::gateway::call_in::codecs_by_name;
 use crate::gateway::command::{Originate, check_header};
@@ -45,8 +49,108 @@ pub(super) static LEGS: &[Route] = &[
     ),
 ];
 
+/// `POST /v1/legs`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(transform = required_type_and_uri)]
+pub struct CreateLeg {
+    /// `sip`.
+    #[serde(rename = "type")]
+    #[schemars(with = "SipType")]
+    pub kind: Option<String>,
+    /// SIP URI to dial.
+    #[schemars(with = "String", regex(pattern = patterns::SIP_URI.text))]
+    pub uri: Option<String>,
+    /// Caller id: user part of From.
+    #[schemars(regex(pattern = patterns::FROM.text))]
+    pub from: Option<String>,
+    /// SIP Privacy header, as `id` or `none`.
+    #[schemars(regex(pattern = patterns::PRIVACY.text))]
+    pub privacy: Option<String>,
+    /// Seconds to wait for an answer; 0: as long as it rings.
+    #[schemars(range(min = -86_400, max = 86_400))]
+    pub ring_timeout: Option<i64>,
+    /// Longest call in seconds from the answer on; 0: no limit.
+    #[schemars(range(min = -604_800, max = 604_800))]
+    pub max_duration: Option<i64>,
+    /// Codecs in order of preference.
+    #[schemars(with = "Option<Vec<CodecName>>")]
+    pub codecs: Option<Vec<String>>,
+    /// Further headers of the INVITE.
+    #[schemars(extend("propertyNames" = { "pattern": "^X-[A-Za-z0-9-]{1,40}$" }, "additionalProperties" = { "type": "string", "pattern": "^[ -~]{0,200}$" }))]
+    pub headers: Option<BTreeMap<String, String>>,
+    /// Room to join once there is media; made if it does not exist.
+    #[schemars(regex(pattern = patterns::ROOM_ID.text))]
+    pub room_id: Option<String>,
+    /// SIP digest credentials, for whoever challenges the call.
+    #[serde(deserialize_with = "object")]
+    pub auth: Option<Auth>,
+    /// Answering-machine detection, from the answer on; `{}` for the defaults.
+    #[serde(deserialize_with = "object")]
+    pub amd: Option<DetectMachine>,
+    /// Events of this leg go there and nowhere else.
+    #[schemars(regex(pattern = patterns::HOOK_URL.text))]
+    pub webhook_url: Option<String>,
+    /// Secret that signs them.
+    #[schemars(with = "Option<String>")]
+    pub webhook_secret: Option<Secret>,
+    /// Takes digits that others of its room send.
+    pub accept_dtmf: Option<bool>,
+}
+
+/// SIP digest credentials. Debug output hides the password.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Auth {
+    /// User name.
+    #[schemars(regex(pattern = patterns::AUTH_USER.text))]
+    pub username: Option<String>,
+    /// Password; without one there are no credentials.
+    #[schemars(with = "Option<String>", regex(pattern = patterns::AUTH_PASSWORD.text))]
+    pub password: Option<Secret>,
+}
+
+impl std::fmt::Debug for Auth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Auth").finish_non_exhaustive()
+    }
+}
+
+/// Leg types that can be placed.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase", inline)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum SipType {
+    Sip,
+}
+
+/// Codec names, whatever their case.
+#[derive(JsonSchema)]
+#[schemars(inline)]
+#[expect(dead_code, clippy::upper_case_acronyms, reason = "only its schema is used")]
+enum CodecName {
+    #[schemars(rename = "opus")]
+    Opus,
+    G722,
+    PCMU,
+    PCMA,
+}
+
+fn required_type_and_uri(schema: &mut schemars::Schema) {
+    schema.insert("required".to_owned(), serde_json::json!(["type", "uri"]));
+}
+
+/// `DELETE /v1/legs/{id}`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct DeleteLeg {
+    /// Why an unanswered inbound leg is refused: busy, declined, rejected, unavailable, not_found,
+    /// forbidden, server_error.
+    pub reason: Option<String>,
+}
+
 /// A status and nothing else.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Status {
     /// What was done.
     pub status: &'static str,

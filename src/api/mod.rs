@@ -16,7 +16,6 @@ pub mod quality;
 pub mod recording;
 pub mod recordings;
 pub mod registrations;
-pub mod requests;
 pub mod rooms;
 pub mod routes;
 pub mod self_test;

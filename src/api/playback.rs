@@ -1,16 +1,17 @@
 //! Playing sounds, on legs and rooms alike.
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::app::App;
 use super::http::error::ApiError;
 use super::http::reply::Reply;
 use super::legs::status;
 use super::patterns;
-use super::requests::{Play, Volume};
 use super::routes::{
     Answer, BAD, CONFLICT, DONE, FULL, NOT_FOUND, Op, Route, Scope, Shape, ok, route, schema,
 };
+use crate::dsp::tone::TONES;
 use crate::gateway::playback::{Owner, Sound, VOLUMES, tone};
 use crate::io::sound::Bare;
 
@@ -55,8 +56,51 @@ pub(super) static PLAYBACK: &[Route] = &[
     ),
 ];
 
+/// `POST …/play`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(transform = url_or_tone)]
+pub struct Play {
+    /// URL of a WAV or MP3 file, or `file:` and a name in the directory of prompts; either this or `tone`.
+    #[schemars(regex(pattern = patterns::SOUND_URL.text))]
+    pub url: Option<String>,
+    /// Name of a tone, as `us_ringback`; either this or `url`.
+    #[schemars(transform = tones)]
+    pub tone: Option<String>,
+    /// `audio/l16` or `audio/pcm`, with `;rate=HZ` unless that is 16000: bare samples. Everything else is recognised by
+    /// its content.
+    pub mime_type: Option<String>,
+    /// How often the file is played; below 0: for ever.
+    pub repeat: Option<i64>,
+    /// Volume in steps of 3 dB.
+    #[schemars(range(min = -8, max = 8))]
+    pub volume: Option<i64>,
+}
+
+/// The names of tones, with the country and without.
+fn tones(schema: &mut schemars::Schema) {
+    let mut names: Vec<Option<&str>> = TONES.iter().map(|(name, _)| Some(*name)).collect();
+    names.extend(["ringback", "busy", "dial", "congestion"].map(Some));
+    names.push(None);
+    schema.insert("enum".to_owned(), serde_json::json!(names));
+}
+
+fn url_or_tone(schema: &mut schemars::Schema) {
+    let given = |field: &str| serde_json::json!({ "required": [field], "properties": { field: { "type": "string" } } });
+    schema.insert("oneOf".to_owned(), serde_json::json!([given("url"), given("tone")]));
+}
+
+/// `PATCH …/play/{playback_id}`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Volume {
+    /// Volume in steps of 3 dB.
+    #[schemars(range(min = -8, max = 8))]
+    pub volume: Option<i64>,
+}
+
 /// Reply of `POST …/play`.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Playing {
     /// Names the playback for PATCH, DELETE and its events.
     pub playback_id: String,

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::app::App;
 use super::http::error::ApiError;
 use super::http::reply::Reply;
 use super::legs::status;
 use super::playback::exists;
-use super::requests::Record;
 use super::routes::{
     Answer, BAD, CONFLICT, DONE, FAILED, FULL, NOT_FOUND, Op, Route, Scope, Shape, ok, route, schema,
 };
+use crate::base::secret::Secret;
 use crate::config::Place;
 use crate::config::s3::{Wish, address_of};
 use crate::gateway::playback::Owner;
@@ -79,11 +80,41 @@ pub(super) static RECORDING: &[Route] = &[
     ),
 ];
 
+/// `POST …/record`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Record {
+    /// `file`, or `s3`: uploaded when it is over. `s3_bucket`, `s3_region`, `s3_endpoint`, `s3_prefix`, and
+    /// `s3_access_key` with `s3_secret_key` (strings) override the settings of `[s3]`.
+    #[schemars(extend("enum" = ["file", "s3", "", null]))]
+    pub storage: Option<String>,
+    /// Of rooms: beside the mix a file with one channel a participant. Legs are stereo anyway.
+    pub multi_channel: Option<bool>,
+    /// Bucket instead of the configured one.
+    #[schemars(skip)]
+    pub s3_bucket: Option<String>,
+    /// Region instead of the configured one.
+    #[schemars(skip)]
+    pub s3_region: Option<String>,
+    /// Server instead of the configured one, as `https://minio.example:9000`.
+    #[schemars(skip)]
+    pub s3_endpoint: Option<String>,
+    /// What the key begins with, instead of the configured prefix.
+    #[schemars(skip)]
+    pub s3_prefix: Option<String>,
+    /// S3 access key; goes with `s3_secret_key`.
+    #[schemars(skip)]
+    pub s3_access_key: Option<Secret>,
+    /// S3 secret key; goes with `s3_access_key`.
+    #[schemars(skip)]
+    pub s3_secret_key: Option<Secret>,
+}
+
 /// Longest that the end of a recording is waited for.
 const PATIENCE: Duration = Duration::from_secs(25);
 
 /// Reply of `POST|DELETE …/record`.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Recording {
     /// Path of the file, or where it is uploaded to, as `s3://…`.
     pub file: String,

@@ -1,17 +1,18 @@
 //! The verbs on rooms.
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::app::App;
 use super::http::error::ApiError;
 use super::http::reply::Reply;
 use super::legs::status;
 use super::patterns;
-use super::requests::{AddLeg, CreateRoom};
 use super::routes::{
     Answer, BAD, CONFLICT, DONE, FAILED, FULL, NOT_FOUND, Op, Route, Shape, ok, route, schema,
 };
 use super::webhooks::hook;
+use crate::base::secret::Secret;
 use crate::gateway::replies;
 use crate::gateway::room::{JoinFlags, Joined, RoomView};
 
@@ -60,8 +61,45 @@ pub(super) static ROOMS: &[Route] = &[
     ),
 ];
 
+/// `POST /v1/rooms`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct CreateRoom {
+    /// Name; made up when missing.
+    #[schemars(regex(pattern = patterns::ROOM_ID.text))]
+    pub id: Option<String>,
+    /// Sampling rate in Hz.
+    #[schemars(extend("enum" = [8000, 16000, 48000, null]))]
+    pub sample_rate: Option<u32>,
+    /// Events of this room go there.
+    #[schemars(regex(pattern = patterns::HOOK_URL.text))]
+    pub webhook_url: Option<String>,
+    /// Secret that signs them.
+    #[schemars(with = "Option<String>")]
+    pub webhook_secret: Option<Secret>,
+}
+
+/// `POST /v1/rooms/{id}/legs`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(transform = required_leg_id)]
+pub struct AddLeg {
+    /// The leg.
+    pub leg_id: String,
+    /// Others do not hear it.
+    pub mute: Option<bool>,
+    /// It hears nobody.
+    pub deaf: Option<bool>,
+    /// Takes digits that others of the room send.
+    pub accept_dtmf: Option<bool>,
+}
+
+fn required_leg_id(schema: &mut schemars::Schema) {
+    schema.insert("required".to_owned(), serde_json::json!(["leg_id"]));
+}
+
 /// Reply of `POST /rooms/{id}/legs` for a leg that was elsewhere.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct JoinedView {
     /// `added` or `moved`.
     pub status: &'static str,

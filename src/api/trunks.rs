@@ -4,10 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::app::App;
+use super::http::body::object;
 use super::http::error::ApiError;
 use super::http::reply::Reply;
 use super::patterns;
-use super::requests::object;
 use super::routes::{Answer, BAD, DONE, FULL, Op, Route, Shape, error, ok, route, schema};
 use crate::base::secret::Secret;
 use crate::config::{DtmfMode, Srtp, TrunkFields};
