@@ -139,19 +139,6 @@ async fn carry_out(app: &App, admitted: &Admitted<'_>, body: &[u8]) -> Result<Re
     }
 }
 
-/// CORS headers, only for origins that the operator listed.
-pub fn cors(app: &App, head: &Head, reply: &mut Reply) {
-    let Some(origin) = &head.origin else { return };
-    if origin::is_listed(origin, &app.config().http) {
-        reply.headers.push(("Access-Control-Allow-Origin", origin.clone()));
-        reply.headers.push(("Vary", "Origin".to_owned()));
-        reply.headers.push(("Access-Control-Allow-Headers", "Content-Type, Authorization".to_owned()));
-        reply
-            .headers
-            .push(("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE, OPTIONS".to_owned()));
-    }
-}
-
 fn allowed_methods(candidates: &[(&'static Route, Vec<&str>)]) -> String {
     let mut methods: Vec<&str> = candidates.iter().map(|(r, _)| r.method).collect();
     if methods.contains(&"GET") {

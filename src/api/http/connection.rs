@@ -22,6 +22,7 @@ use super::super::dispatch;
 use super::clients::{ClientId, Entry, MAX_CONNECTIONS};
 use super::error::{ApiError, MAX_BODY};
 use super::head::{Head, Verdict, judge};
+use super::origin;
 use super::reply::{FilePart, Reply};
 use crate::io::tcp::Stream;
 use crate::io::workers::FILES;
@@ -382,7 +383,7 @@ impl PathRouterService for Service {
         let (reply, send_body) = match head {
             Some(head) => {
                 let mut reply = self.answer(&head, &mut request).await;
-                dispatch::cors(&self.app, &head, &mut reply);
+                origin::add_cors_headers(&head, &self.app.config().http, &mut reply);
                 (reply, head.method != "HEAD")
             }
             None => (self.error(&ApiError::Internal("a request without a head".to_owned())), true),
