@@ -3,20 +3,17 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::app::App;
+use super::answer::{BAD, CONFLICT, DONE, NOT_FOUND};
+use super::call::{Call, Outcome};
+use super::endpoint::{Endpoint, Json, endpoint};
 use super::http::error::ApiError;
-use super::http::reply::Reply;
-use super::legs::status;
-use super::routes::{BAD, CONFLICT, DONE, NOT_FOUND, Op, Route, route, schema};
 use crate::media::amd::Parameters;
 
-/// The routes.
-pub(super) static AMD: &[Route] = &[route(
+pub(super) static ENDPOINTS: &[Endpoint] = &[endpoint(
     "POST",
     "/legs/{id}/amd",
-    Op::DetectMachine,
     "Start answering-machine detection; an event tells the outcome",
-    Some(schema::<DetectMachine>),
+    &Json(start),
     &[DONE, BAD, NOT_FOUND, CONFLICT],
 )];
 
@@ -83,9 +80,9 @@ pub(super) fn parameters(given: &DetectMachine) -> Result<Parameters, ApiError> 
 }
 
 /// `POST /legs/{id}/amd`.
-pub fn detect_machine(app: &App, id: &str, body: &DetectMachine) -> Result<Reply, ApiError> {
-    app.shell.look(|g| g.leg(id))?;
-    let parameters = parameters(body)?;
-    app.shell.call(|g, _| g.detect_machine(id, parameters))?;
-    Ok(status(app, "started"))
+fn start(call: Call<'_>, body: DetectMachine) -> Outcome {
+    call.app.shell.look(|g| g.leg(call.id()))?;
+    let parameters = parameters(&body)?;
+    call.app.shell.call(|g, _| g.detect_machine(call.id(), parameters))?;
+    Ok(call.done("started"))
 }

@@ -3,83 +3,87 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::app::App;
+use super::answer::{Answer, BAD, CONFLICT, DONE, FAILED, NOT_FOUND, Status, error, returns};
+use super::call::{Call, Outcome};
+use super::endpoint::{Endpoint, Json, Plain, PlainAsync, endpoint};
 use super::http::error::ApiError;
-use super::http::reply::Reply;
-use super::legs::{Status, status};
 use super::patterns;
-use super::routes::{Answer, BAD, CONFLICT, DONE, FAILED, NOT_FOUND, Op, Route, Shape, error, route, schema};
 use crate::wire::Uri;
 
 const NOT_SIP: Answer = error(400, "Not a SIP leg");
 const HOLD: &[Answer] = &[DONE, NOT_SIP, NOT_FOUND, CONFLICT];
 
-/// The routes.
-pub(super) static CALL_CONTROL: &[Route] = &[
-    route(
+pub(super) static ENDPOINTS: &[Endpoint] = &[
+    endpoint(
         "POST",
         "/legs/{id}/answer",
-        Op::Answer,
         "Answer an inbound leg",
-        None,
+        &Plain(answer),
         &[DONE, BAD, NOT_FOUND, CONFLICT],
     ),
-    route(
+    endpoint(
         "POST",
         "/legs/{id}/ring",
-        Op::Ring,
         "Send 180 where it is not sent by itself",
-        None,
-        &[
-            Answer { status: 202, when: "Sent", shape: Shape::Object(schema::<Status>) },
-            BAD,
-            NOT_FOUND,
-            CONFLICT,
-        ],
+        &Plain(ring),
+        &[returns::<Status>(202, "Sent"), BAD, NOT_FOUND, CONFLICT],
     ),
-    route(
+    endpoint(
         "POST",
         "/legs/{id}/early-media",
-        Op::EarlyMedia,
         "Send 183 and media before the answer",
-        None,
+        &Plain(early_media),
         &[DONE, BAD, NOT_FOUND, CONFLICT, FAILED],
     ),
-    route("POST", "/legs/{id}/mute", Op::Mute(true), "Others hear the leg no more", None, &[DONE, NOT_FOUND]),
-    route(
+    endpoint(
+        "POST",
+        "/legs/{id}/mute",
+        "Others hear the leg no more",
+        &Plain(|c| mute(c, true)),
+        &[DONE, NOT_FOUND],
+    ),
+    endpoint(
         "DELETE",
         "/legs/{id}/mute",
-        Op::Mute(false),
         "Others hear the leg again",
-        None,
+        &Plain(|c| mute(c, false)),
         &[DONE, NOT_FOUND],
     ),
-    route(
+    endpoint(
         "POST",
         "/legs/{id}/deaf",
-        Op::Deaf(true),
         "The leg hears nobody any more",
-        None,
+        &Plain(|c| deaf(c, true)),
         &[DONE, NOT_FOUND],
     ),
-    route(
+    endpoint(
         "DELETE",
         "/legs/{id}/deaf",
-        Op::Deaf(false),
         "The leg hears the others again",
-        None,
+        &Plain(|c| deaf(c, false)),
         &[DONE, NOT_FOUND],
     ),
-    route(
+    endpoint(
         "POST",
         "/legs/{id}/transfer",
-        Op::Transfer,
         "Transfer a leg by REFER; events tell the outcome",
-        Some(schema::<Transfer>),
-        &[Answer { status: 202, ..DONE }, BAD, NOT_FOUND, CONFLICT],
+        &Json(transfer),
+        &[returns::<Status>(202, "Done"), BAD, NOT_FOUND, CONFLICT],
     ),
-    route("POST", "/legs/{id}/hold", Op::Hold(true), "Hold a leg by re-INVITE", None, HOLD),
-    route("DELETE", "/legs/{id}/hold", Op::Hold(false), "Resume a held leg", None, HOLD),
+    endpoint(
+        "POST",
+        "/legs/{id}/hold",
+        "Hold a leg by re-INVITE",
+        &PlainAsync(|c| Box::pin(hold(c, true))),
+        HOLD,
+    ),
+    endpoint(
+        "DELETE",
+        "/legs/{id}/hold",
+        "Resume a held leg",
+        &PlainAsync(|c| Box::pin(hold(c, false))),
+        HOLD,
+    ),
 ];
 
 /// `POST /v1/legs/{id}/transfer`.
@@ -99,51 +103,51 @@ fn required_target(schema: &mut schemars::Schema) {
 }
 
 /// `POST /legs/{id}/answer`.
-pub fn answer(app: &App, id: &str) -> Result<Reply, ApiError> {
-    app.shell.call(|g, now| g.answer(now, id))?;
-    Ok(status(app, "answering"))
+fn answer(call: Call<'_>) -> Outcome {
+    call.app.shell.call(|g, now| g.answer(now, call.id()))?;
+    Ok(call.done("answering"))
 }
 
 /// `POST /legs/{id}/early-media`.
-pub fn early_media(app: &App, id: &str) -> Result<Reply, ApiError> {
-    app.shell.call(|g, now| g.early_media(now, id))?;
-    Ok(status(app, "early_media"))
+fn early_media(call: Call<'_>) -> Outcome {
+    call.app.shell.call(|g, now| g.early_media(now, call.id()))?;
+    Ok(call.done("early_media"))
 }
 
 /// `POST /legs/{id}/ring`.
-pub fn ring(app: &App, id: &str) -> Result<Reply, ApiError> {
-    app.shell.call(|g, now| g.ring(now, id))?;
-    let mut reply = status(app, "ringing");
+fn ring(call: Call<'_>) -> Outcome {
+    call.app.shell.call(|g, now| g.ring(now, call.id()))?;
+    let mut reply = call.done("ringing");
     reply.status = 202;
     Ok(reply)
 }
 
 /// `POST|DELETE /legs/{id}/mute`.
-pub fn mute(app: &App, id: &str, on: bool) -> Result<Reply, ApiError> {
-    app.shell.call(|g, now| g.mute(now, id, on))?;
-    Ok(status(app, if on { "muted" } else { "unmuted" }))
+fn mute(call: Call<'_>, on: bool) -> Outcome {
+    call.app.shell.call(|g, now| g.mute(now, call.id(), on))?;
+    Ok(call.done(if on { "muted" } else { "unmuted" }))
 }
 
 /// `POST|DELETE /legs/{id}/deaf`.
-pub fn deaf(app: &App, id: &str, on: bool) -> Result<Reply, ApiError> {
-    app.shell.call(|g, now| g.deafen(now, id, on))?;
-    Ok(status(app, if on { "deaf" } else { "undeaf" }))
+fn deaf(call: Call<'_>, on: bool) -> Outcome {
+    call.app.shell.call(|g, now| g.deafen(now, call.id(), on))?;
+    Ok(call.done(if on { "deaf" } else { "undeaf" }))
 }
 
 /// `POST|DELETE /legs/{id}/hold`: done when the far end has agreed.
-pub async fn hold(app: &App, id: &str, on: bool) -> Result<Reply, ApiError> {
-    let handle = app.shell.call(|g, now| g.hold(now, id, on))?;
-    app.shell.reply(handle).await?;
-    Ok(status(app, if on { "held" } else { "resumed" }))
+async fn hold(call: Call<'_>, on: bool) -> Outcome {
+    let handle = call.app.shell.call(|g, now| g.hold(now, call.id(), on))?;
+    call.app.shell.reply(handle).await?;
+    Ok(call.done(if on { "held" } else { "resumed" }))
 }
 
 /// `POST /legs/{id}/transfer`. The body is checked before the leg.
-pub fn transfer(app: &App, id: &str, body: &Transfer) -> Result<Reply, ApiError> {
+fn transfer(call: Call<'_>, body: Transfer) -> Outcome {
     patterns::SIP_URI.check("target", &body.target)?;
     let target = Uri::parse(&body.target).map_err(|e| ApiError::BadRequest(format!("target: {e}")))?;
     let replaces = body.replaces_leg_id.as_deref().filter(|r| !r.is_empty());
-    app.shell.call(|g, now| g.transfer(now, id, target, replaces))?;
-    let mut reply = status(app, "transfer_initiated");
+    call.app.shell.call(|g, now| g.transfer(now, call.id(), target, replaces))?;
+    let mut reply = call.done("transfer_initiated");
     reply.status = 202;
     Ok(reply)
 }

@@ -3,37 +3,31 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::app::App;
-use super::http::error::ApiError;
-use super::http::reply::Reply;
-use super::legs::status;
+use super::answer::{BAD, CONFLICT, DONE, FAILED, NOT_FOUND};
+use super::call::{Call, Outcome};
+use super::endpoint::{Endpoint, Json, Plain, endpoint};
 use super::patterns;
-use super::routes::{BAD, CONFLICT, DONE, FAILED, NOT_FOUND, Op, Route, route, schema};
 
-/// The routes.
-pub(super) static DTMF: &[Route] = &[
-    route(
+pub(super) static ENDPOINTS: &[Endpoint] = &[
+    endpoint(
         "POST",
         "/legs/{id}/dtmf",
-        Op::Dtmf,
         "Send digits",
-        Some(schema::<SendDtmf>),
+        &Json(send),
         &[DONE, BAD, NOT_FOUND, CONFLICT, FAILED],
     ),
-    route(
+    endpoint(
         "POST",
         "/legs/{id}/dtmf/accept",
-        Op::AcceptDtmf(true),
         "Take digits of others",
-        None,
+        &Plain(|c| accept(c, true)),
         &[DONE, NOT_FOUND],
     ),
-    route(
+    endpoint(
         "POST",
         "/legs/{id}/dtmf/reject",
-        Op::AcceptDtmf(false),
         "Take no digits of others",
-        None,
+        &Plain(|c| accept(c, false)),
         &[DONE, NOT_FOUND],
     ),
 ];
@@ -53,15 +47,15 @@ fn required_digits(schema: &mut schemars::Schema) {
 }
 
 /// `POST /legs/{id}/dtmf`.
-pub fn send(app: &App, id: &str, body: &SendDtmf) -> Result<Reply, ApiError> {
-    app.shell.look(|g| g.leg(id))?;
+fn send(call: Call<'_>, body: SendDtmf) -> Outcome {
+    call.app.shell.look(|g| g.leg(call.id()))?;
     patterns::DIGITS.check("digits", &body.digits)?;
-    app.shell.call(|g, now| g.send_digits(now, id, &body.digits))?;
-    Ok(status(app, "sent"))
+    call.app.shell.call(|g, now| g.send_digits(now, call.id(), &body.digits))?;
+    Ok(call.done("sent"))
 }
 
 /// `POST /legs/{id}/dtmf/accept` and `…/reject`.
-pub fn accept(app: &App, id: &str, on: bool) -> Result<Reply, ApiError> {
-    app.shell.call(|g, _| g.accept_dtmf(id, on))?;
-    Ok(status(app, if on { "dtmf_accepting" } else { "dtmf_rejecting" }))
+fn accept(call: Call<'_>, on: bool) -> Outcome {
+    call.app.shell.call(|g, _| g.accept_dtmf(call.id(), on))?;
+    Ok(call.done(if on { "dtmf_accepting" } else { "dtmf_rejecting" }))
 }

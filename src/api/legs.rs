@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::amd::{DetectMachine, parameters};
+use super::answer::{BAD, DONE, FULL, NOT_FOUND, document, ok, returns};
 use super::app::App;
+use super::call::{Call, Outcome};
+use super::endpoint::{Endpoint, Json, Plain, endpoint};
 use super::http::body::object;
 use super::http::error::ApiError;
 use super::http::reply::Reply;
 use super::patterns;
-use super::routes::{Answer, BAD, DONE, FULL, NOT_FOUND, Op, Route, Shape, ok, route, schema};
 use super::webhooks::hook;
 use crate::base::secret::Secret;
 use crate::codec::KNOWN;
@@ -21,32 +23,17 @@ use crate::gateway::snapshot::LegView;
 use crate::sip::digest::Credentials;
 use crate::wire::Uri;
 
-const ONE_LEG: Answer = ok(Shape::Object(schema::<LegView>));
-
-/// The routes.
-pub(super) static LEGS: &[Route] = &[
-    route("GET", "/legs", Op::Legs, "All legs", None, &[ok(Shape::Bare(schema::<Vec<LegView>>))]),
-    route(
+pub(super) static ENDPOINTS: &[Endpoint] = &[
+    endpoint("GET", "/legs", "All legs", &Plain(|c| Ok(list(c))), &[document::<Vec<LegView>>()]),
+    endpoint(
         "POST",
         "/legs",
-        Op::CreateLeg,
         "Place a call",
-        Some(schema::<CreateLeg>),
-        &[
-            Answer { status: 201, when: "The leg, ringing", shape: Shape::Object(schema::<LegView>) },
-            BAD,
-            FULL,
-        ],
+        &Json(create),
+        &[returns::<LegView>(201, "The leg, ringing"), BAD, FULL],
     ),
-    route("GET", "/legs/{id}", Op::Leg, "One leg", None, &[ONE_LEG, NOT_FOUND]),
-    route(
-        "DELETE",
-        "/legs/{id}",
-        Op::DeleteLeg,
-        "Hang up",
-        Some(schema::<DeleteLeg>),
-        &[DONE, BAD, NOT_FOUND],
-    ),
+    endpoint("GET", "/legs/{id}", "One leg", &Plain(one), &[ok::<LegView>(), NOT_FOUND]),
+    endpoint("DELETE", "/legs/{id}", "Hang up", &Json(hang_up), &[DONE, BAD, NOT_FOUND]),
 ];
 
 /// `POST /v1/legs`.
@@ -149,34 +136,22 @@ pub struct DeleteLeg {
     pub reason: Option<String>,
 }
 
-/// A status and nothing else.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Status {
-    /// What was done.
-    pub status: &'static str,
-}
-
-/// The reply with a status.
-pub(super) fn status(app: &App, status: &'static str) -> Reply {
-    Reply::object(200, &app.instance_id, Status { status })
-}
-
 /// `GET /legs`.
-pub fn list(app: &App) -> Reply {
-    Reply::json(200, &app.shell.look(|g| g.legs()))
+fn list(call: Call<'_>) -> Reply {
+    Reply::json(200, &call.app.shell.look(|g| g.legs()))
 }
 
 /// `GET /legs/{id}`.
-pub fn get(app: &App, id: &str) -> Result<Reply, ApiError> {
-    let leg = app.shell.look(|g| g.leg(id))?;
-    Ok(Reply::object(200, &app.instance_id, leg))
+fn one(call: Call<'_>) -> Outcome {
+    let leg = call.app.shell.look(|g| g.leg(call.id()))?;
+    Ok(call.object(200, leg))
 }
 
 /// `POST /legs`.
-pub fn create(app: &App, body: CreateLeg) -> Result<Reply, ApiError> {
-    let wanted = originate(app, body)?;
-    let leg = app.shell.call(|g, now| g.originate(now, wanted))?;
-    Ok(Reply::object(201, &app.instance_id, leg))
+fn create(call: Call<'_>, body: CreateLeg) -> Outcome {
+    let wanted = originate(call.app, body)?;
+    let leg = call.app.shell.call(|g, now| g.originate(now, wanted))?;
+    Ok(call.object(201, leg))
 }
 
 fn originate(app: &App, body: CreateLeg) -> Result<Originate, ApiError> {
@@ -258,7 +233,7 @@ fn codecs(app: &App, names: Vec<String>) -> Result<Vec<crate::codec::Codec>, Api
 }
 
 /// `DELETE /legs/{id}`.
-pub fn delete(app: &App, id: &str, body: &DeleteLeg) -> Result<Reply, ApiError> {
-    app.shell.call(|g, now| g.hang_up_leg(now, id, body.reason.as_deref()))?;
-    Ok(status(app, "hung_up"))
+fn hang_up(call: Call<'_>, body: DeleteLeg) -> Outcome {
+    call.app.shell.call(|g, now| g.hang_up_leg(now, call.id(), body.reason.as_deref()))?;
+    Ok(call.done("hung_up"))
 }

@@ -4,29 +4,28 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
+use super::answer::text;
 use super::app::App;
+use super::endpoint::{Access, Endpoint, Plain, endpoint};
 use super::http::reply::Reply;
-use super::routes::{Op, Route, Shape, ok, route};
 use crate::gateway::Gateway;
 use crate::gateway::snapshot::{BUCKETS, Histogram, Numbers, Summary};
 use crate::io::clock;
 use crate::io::process::Process;
 
-/// The routes.
-pub(super) static METRICS: &[Route] = &[Route {
-    open: true,
-    ..route(
+pub(super) static ENDPOINTS: &[Endpoint] = &[Endpoint {
+    access: Access::Open,
+    ..endpoint(
         "GET",
         "/metrics",
-        Op::Metrics,
         "Counters and gauges, Prometheus text",
-        None,
-        &[ok(Shape::Text("text/plain; version=0.0.4"))],
+        &Plain(|c| Ok(metrics(c.app))),
+        &[text("text/plain; version=0.0.4")],
     )
 }];
 
 /// `GET /metrics`.
-pub fn metrics(app: &App) -> Reply {
+fn metrics(app: &App) -> Reply {
     let n = app.shell.look(Gateway::numbers);
     let events = app.shell.event_counts();
     let mut m = Metrics(String::new());

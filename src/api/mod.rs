@@ -1,10 +1,13 @@
-//! Rank 6: the REST interface. One table of routes drives dispatch, `Allow` and `openapi.json`.
+//! Rank 6: the REST interface. Each resource has its endpoints and their handlers in its file; `routes` is the table of all.
 
 pub mod amd;
+pub mod answer;
 pub mod app;
+pub mod call;
 pub mod call_control;
 pub mod dispatch;
 pub mod dtmf;
+pub mod endpoint;
 pub mod http;
 pub mod legs;
 pub mod metrics;

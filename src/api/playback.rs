@@ -3,55 +3,60 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::answer::{Answer, BAD, CONFLICT, DONE, FULL, NOT_FOUND, ok};
 use super::app::App;
+use super::call::{Call, Outcome};
+use super::endpoint::{Endpoint, Json, Plain, endpoint};
 use super::http::error::ApiError;
-use super::http::reply::Reply;
-use super::legs::status;
 use super::patterns;
-use super::routes::{
-    Answer, BAD, CONFLICT, DONE, FULL, NOT_FOUND, Op, Route, Scope, Shape, ok, route, schema,
-};
 use crate::dsp::tone::TONES;
 use crate::gateway::playback::{Owner, Sound, VOLUMES, tone};
 use crate::io::sound::Bare;
 
-const PLAY: &[Answer] = &[ok(Shape::Object(schema::<Playing>)), BAD, NOT_FOUND, CONFLICT, FULL];
+const PLAY: &[Answer] = &[ok::<Playing>(), BAD, NOT_FOUND, CONFLICT, FULL];
 const VOLUME: &[Answer] = &[DONE, BAD, NOT_FOUND];
 
-/// The routes.
-pub(super) static PLAYBACK: &[Route] = &[
-    route("POST", "/legs/{id}/play", Op::Play(Scope::Leg), "Play to a leg", Some(schema::<Play>), PLAY),
-    route(
+pub(super) static ENDPOINTS: &[Endpoint] = &[
+    endpoint(
+        "POST",
+        "/legs/{id}/play",
+        "Play to a leg",
+        &Json(|c, body| play(c, Owner::Leg(c.id()), body)),
+        PLAY,
+    ),
+    endpoint(
         "PATCH",
         "/legs/{id}/play/{playback_id}",
-        Op::Volume(Scope::Leg),
         "Change its volume",
-        Some(schema::<Volume>),
+        &Json(|c, body| set_volume(c, Owner::Leg(c.id()), body)),
         VOLUME,
     ),
-    route(
+    endpoint(
         "DELETE",
         "/legs/{id}/play/{playback_id}",
-        Op::StopPlay(Scope::Leg),
         "Stop it",
-        None,
+        &Plain(|c| stop(c, Owner::Leg(c.id()))),
         &[DONE, NOT_FOUND],
     ),
-    route("POST", "/rooms/{id}/play", Op::Play(Scope::Room), "Play to a room", Some(schema::<Play>), PLAY),
-    route(
+    endpoint(
+        "POST",
+        "/rooms/{id}/play",
+        "Play to a room",
+        &Json(|c, body| play(c, Owner::Room(c.id()), body)),
+        PLAY,
+    ),
+    endpoint(
         "PATCH",
         "/rooms/{id}/play/{playback_id}",
-        Op::Volume(Scope::Room),
         "Change its volume",
-        Some(schema::<Volume>),
+        &Json(|c, body| set_volume(c, Owner::Room(c.id()), body)),
         VOLUME,
     ),
-    route(
+    endpoint(
         "DELETE",
         "/rooms/{id}/play/{playback_id}",
-        Op::StopPlay(Scope::Room),
         "Stop it",
-        None,
+        &Plain(|c| stop(c, Owner::Room(c.id()))),
         &[DONE, NOT_FOUND],
     ),
 ];
@@ -109,8 +114,8 @@ pub struct Playing {
 }
 
 /// `POST …/play`.
-pub fn play(app: &App, owner: Owner<'_>, body: Play) -> Result<Reply, ApiError> {
-    exists(app, owner)?;
+fn play(call: Call<'_>, owner: Owner<'_>, body: Play) -> Outcome {
+    exists(call.app, owner)?;
     let volume = volume(body.volume)?;
     let sound = match (body.url, body.tone) {
         (Some(url), None) => {
@@ -122,11 +127,11 @@ pub fn play(app: &App, owner: Owner<'_>, body: Play) -> Result<Reply, ApiError> 
         (Some(_), Some(_)) => return Err(ApiError::BadRequest("url and tone exclude each other".to_owned())),
         (None, None) => return Err(ApiError::BadRequest("url or tone is needed".to_owned())),
     };
-    let playback_id = app.shell.call(|g, now| match owner {
+    let playback_id = call.app.shell.call(|g, now| match owner {
         Owner::Leg(id) => g.play_on_leg(now, id, sound, volume),
         Owner::Room(id) => g.play_in_room(now, id, sound, volume),
     })?;
-    Ok(Reply::object(200, &app.instance_id, Playing { playback_id, status: "playing" }))
+    Ok(call.object(200, Playing { playback_id, status: "playing" }))
 }
 
 /// 0 and 1 mean once, below 0 for ever; here 0 is for ever.
@@ -156,15 +161,15 @@ pub(super) fn exists(app: &App, owner: Owner<'_>) -> Result<(), ApiError> {
 }
 
 /// `PATCH …/play/{playback_id}`.
-pub fn set_volume(app: &App, owner: Owner<'_>, playback: &str, body: &Volume) -> Result<Reply, ApiError> {
-    exists(app, owner)?;
+fn set_volume(call: Call<'_>, owner: Owner<'_>, body: Volume) -> Outcome {
+    exists(call.app, owner)?;
     let volume = volume(body.volume)?;
-    app.shell.call(|g, _| g.set_volume(owner, playback, volume))?;
-    Ok(status(app, "ok"))
+    call.app.shell.call(|g, _| g.set_volume(owner, call.second_id(), volume))?;
+    Ok(call.done("ok"))
 }
 
 /// `DELETE …/play/{playback_id}`.
-pub fn stop(app: &App, owner: Owner<'_>, playback: &str) -> Result<Reply, ApiError> {
-    app.shell.call(|g, now| g.stop_play(now, owner, playback))?;
-    Ok(status(app, "stopped"))
+fn stop(call: Call<'_>, owner: Owner<'_>) -> Outcome {
+    call.app.shell.call(|g, now| g.stop_play(now, owner, call.second_id()))?;
+    Ok(call.done("stopped"))
 }

@@ -3,20 +3,18 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::app::App;
+use super::answer::{CONFLICT, FULL, NOT_FOUND, ok};
+use super::call::{Call, Outcome};
+use super::endpoint::{Endpoint, PlainAsync, endpoint};
 use super::http::error::ApiError;
-use super::http::reply::Reply;
-use super::routes::{CONFLICT, FULL, NOT_FOUND, Op, Route, Shape, ok, route, schema};
 use crate::media::command::Quality;
 
-/// The routes.
-pub(super) static QUALITY: &[Route] = &[route(
+pub(super) static ENDPOINTS: &[Endpoint] = &[endpoint(
     "GET",
     "/legs/{id}/quality",
-    Op::Quality,
     "How well a leg's media travels",
-    None,
-    &[ok(Shape::Object(schema::<QualityView>)), NOT_FOUND, CONFLICT, FULL],
+    &PlainAsync(|c| Box::pin(quality(c))),
+    &[ok::<QualityView>(), NOT_FOUND, CONFLICT, FULL],
 )];
 
 /// How well the media of a leg travels.
@@ -66,8 +64,8 @@ impl From<&Quality> for QualityView {
 }
 
 /// `GET /legs/{id}/quality`.
-pub async fn quality(app: &App, id: &str) -> Result<Reply, ApiError> {
-    let handle = app.shell.call(|g, _| g.ask_quality(id))?;
-    let quality = app.shell.reply(handle).await?.quality().ok_or_else(ApiError::mismatched_reply)?;
-    Ok(Reply::object(200, &app.instance_id, QualityView::from(&quality)))
+async fn quality(call: Call<'_>) -> Outcome {
+    let handle = call.app.shell.call(|g, _| g.ask_quality(call.id()))?;
+    let quality = call.app.shell.reply(handle).await?.quality().ok_or_else(ApiError::mismatched_reply)?;
+    Ok(call.object(200, QualityView::from(&quality)))
 }

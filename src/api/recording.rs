@@ -6,14 +6,12 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::answer::{Answer, BAD, CONFLICT, DONE, FAILED, FULL, NOT_FOUND, ok};
 use super::app::App;
+use super::call::{Call, Outcome};
+use super::endpoint::{Endpoint, JsonAsync, Plain, PlainAsync, endpoint};
 use super::http::error::ApiError;
-use super::http::reply::Reply;
-use super::legs::status;
 use super::playback::exists;
-use super::routes::{
-    Answer, BAD, CONFLICT, DONE, FAILED, FULL, NOT_FOUND, Op, Route, Scope, Shape, ok, route, schema,
-};
 use crate::base::secret::Secret;
 use crate::config::Place;
 use crate::config::s3::{Wish, address_of};
@@ -23,59 +21,64 @@ use crate::gateway::replies;
 use crate::io::event_ops::base_name;
 use crate::io::http_client::Rules;
 
-const RECORD: &[Answer] = &[ok(Shape::Object(schema::<Recording>)), BAD, NOT_FOUND, CONFLICT, FAILED, FULL];
-const STOP_RECORD: &[Answer] = &[ok(Shape::Object(schema::<Recording>)), NOT_FOUND, FAILED];
+const RECORD: &[Answer] = &[ok::<Recording>(), BAD, NOT_FOUND, CONFLICT, FAILED, FULL];
+const STOP_RECORD: &[Answer] = &[ok::<Recording>(), NOT_FOUND, FAILED];
 
-/// The routes.
-pub(super) static RECORDING: &[Route] = &[
-    route(
+pub(super) static ENDPOINTS: &[Endpoint] = &[
+    endpoint(
         "POST",
         "/legs/{id}/record",
-        Op::Record(Scope::Leg),
         "Record a leg",
-        Some(schema::<Record>),
+        &JsonAsync(|c, body| Box::pin(record(c, Owner::Leg(c.id()), body))),
         RECORD,
     ),
-    route("DELETE", "/legs/{id}/record", Op::StopRecord(Scope::Leg), "Stop recording", None, STOP_RECORD),
-    route(
+    endpoint(
+        "DELETE",
+        "/legs/{id}/record",
+        "Stop recording",
+        &PlainAsync(|c| Box::pin(stop(c, Owner::Leg(c.id())))),
+        STOP_RECORD,
+    ),
+    endpoint(
         "POST",
         "/legs/{id}/record/pause",
-        Op::PauseRecord(Scope::Leg, true),
         "Record silence",
-        None,
+        &Plain(|c| pause(c, Owner::Leg(c.id()), true)),
         &[DONE, NOT_FOUND],
     ),
-    route(
+    endpoint(
         "POST",
         "/legs/{id}/record/resume",
-        Op::PauseRecord(Scope::Leg, false),
         "Record sound again",
-        None,
+        &Plain(|c| pause(c, Owner::Leg(c.id()), false)),
         &[DONE, NOT_FOUND],
     ),
-    route(
+    endpoint(
         "POST",
         "/rooms/{id}/record",
-        Op::Record(Scope::Room),
         "Record a room",
-        Some(schema::<Record>),
+        &JsonAsync(|c, body| Box::pin(record(c, Owner::Room(c.id()), body))),
         RECORD,
     ),
-    route("DELETE", "/rooms/{id}/record", Op::StopRecord(Scope::Room), "Stop recording", None, STOP_RECORD),
-    route(
+    endpoint(
+        "DELETE",
+        "/rooms/{id}/record",
+        "Stop recording",
+        &PlainAsync(|c| Box::pin(stop(c, Owner::Room(c.id())))),
+        STOP_RECORD,
+    ),
+    endpoint(
         "POST",
         "/rooms/{id}/record/pause",
-        Op::PauseRecord(Scope::Room, true),
         "Record silence",
-        None,
+        &Plain(|c| pause(c, Owner::Room(c.id()), true)),
         &[DONE, NOT_FOUND],
     ),
-    route(
+    endpoint(
         "POST",
         "/rooms/{id}/record/resume",
-        Op::PauseRecord(Scope::Room, false),
         "Record sound again",
-        None,
+        &Plain(|c| pause(c, Owner::Room(c.id()), false)),
         &[DONE, NOT_FOUND],
     ),
 ];
@@ -129,13 +132,14 @@ pub struct Recording {
 }
 
 /// `POST …/record`.
-pub async fn record(app: &App, owner: Owner<'_>, body: &Record) -> Result<Reply, ApiError> {
+async fn record(call: Call<'_>, owner: Owner<'_>, body: Record) -> Outcome {
+    let app = call.app;
     exists(app, owner)?;
-    let upload = place(app, body)?;
+    let upload = place(app, &body)?;
     let multi_channel = body.multi_channel == Some(true) && matches!(owner, Owner::Room(_));
     let wanted = Wanted { upload, multi_channel };
     let handle = app.shell.call(|g, now| g.record(now, owner, wanted))?;
-    finish(app, app.shell.reply(handle).await?, "recording")
+    finish(call, app.shell.reply(handle).await?, "recording")
 }
 
 /// Where a recording is to be uploaded to; `None`: it stays.
@@ -172,7 +176,8 @@ fn place(app: &App, body: &Record) -> Result<Option<Arc<Place>>, ApiError> {
 }
 
 /// `DELETE …/record`. The reply waits some seconds for the upload, if there is one.
-pub async fn stop(app: &App, owner: Owner<'_>) -> Result<Reply, ApiError> {
+async fn stop(call: Call<'_>, owner: Owner<'_>) -> Outcome {
+    let app = call.app;
     let merging = app.shell.look(|g| g.multi_channel_recording(owner));
     let handle = app.shell.call(|g, _| g.stop_recording(owner))?;
     let mut outcome = match merging {
@@ -192,7 +197,7 @@ pub async fn stop(app: &App, owner: Owner<'_>) -> Result<Reply, ApiError> {
         };
         smol::future::zip(first, second).await;
     }
-    finish(app, outcome, "stopped")
+    finish(call, outcome, "stopped")
 }
 
 /// Waits a while for the upload of a file; if it is done, `file` is where it is.
@@ -202,22 +207,19 @@ async fn place_of(app: &App, file: &mut String) {
     }
 }
 
-fn finish(app: &App, outcome: replies::Reply, status: &'static str) -> Result<Reply, ApiError> {
+fn finish(call: Call<'_>, outcome: replies::Reply, status: &'static str) -> Outcome {
     let (file, merged) = outcome.recording().ok_or_else(ApiError::mismatched_reply)?;
     let (multi_channel_file, channels) = merged.map(|m| (m.file, m.channels)).unzip();
-    Ok(Reply::object(200, &app.instance_id, Recording { file, status, multi_channel_file, channels }))
+    Ok(call.object(200, Recording { file, status, multi_channel_file, channels }))
 }
 
 /// `POST …/record/pause` and `…/resume`.
-pub fn pause(app: &App, owner: Owner<'_>, on: bool) -> Result<Reply, ApiError> {
-    let outcome = app.shell.call(|g, now| g.pause_recording(now, owner, on))?;
-    Ok(status(
-        app,
-        match (outcome, on) {
-            (Paused::Changed, true) => "paused",
-            (Paused::Changed, false) => "resumed",
-            (Paused::Already, true) => "already_paused",
-            (Paused::Already, false) => "not_paused",
-        },
-    ))
+fn pause(call: Call<'_>, owner: Owner<'_>, on: bool) -> Outcome {
+    let outcome = call.app.shell.call(|g, now| g.pause_recording(now, owner, on))?;
+    Ok(call.done(match (outcome, on) {
+        (Paused::Changed, true) => "paused",
+        (Paused::Changed, false) => "resumed",
+        (Paused::Already, true) => "already_paused",
+        (Paused::Already, false) => "not_paused",
+    }))
 }

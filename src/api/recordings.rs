@@ -8,12 +8,13 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::answer::{Answer, CONFLICT, DONE, FULL, Shape, error, ok, text};
 use super::app::App;
-use super::http::conditional::{self, Choice, Conditions};
+use super::call::{Call, Outcome};
+use super::endpoint::{Endpoint, PlainAsync, endpoint};
+use super::http::conditional::{Choice, choose};
 use super::http::error::ApiError;
 use super::http::reply::{FilePart, Reply, timestamp};
-use super::legs::status;
-use super::routes::{Answer, CONFLICT, DONE, FULL, Op, Route, Shape, error, ok, route, schema};
 use crate::base::time::Utc;
 use crate::deliver::uploads::View;
 use crate::io::clock;
@@ -24,32 +25,28 @@ use crate::io::workers::{FILES, WorkError};
 
 const NO_RECORDING: Answer = error(404, "No such recording");
 
-/// The routes.
-pub(super) static RECORDINGS: &[Route] = &[
-    route(
+pub(super) static ENDPOINTS: &[Endpoint] = &[
+    endpoint(
         "GET",
         "/recordings",
-        Op::Recordings,
         "Recordings, the youngest first, 1,000 at most",
-        None,
-        &[ok(Shape::Object(schema::<Recordings>)), FULL],
+        &PlainAsync(|c| Box::pin(list(c))),
+        &[ok::<Recordings>(), FULL],
     ),
-    route(
+    endpoint(
         "GET",
         "/recordings/{id}",
-        Op::Recording,
         "One recording",
-        None,
-        &[ok(Shape::Object(schema::<RecordingView>)), NO_RECORDING, FULL],
+        &PlainAsync(|c| Box::pin(one(c))),
+        &[ok::<RecordingView>(), NO_RECORDING, FULL],
     ),
-    route(
+    endpoint(
         "GET",
         "/recordings/{id}/file",
-        Op::RecordingFile,
         "Download a recording, or a part of it (Range)",
-        None,
+        &PlainAsync(|c| Box::pin(file(c))),
         &[
-            ok(Shape::Text("audio/wav")),
+            text("audio/wav"),
             Answer { status: 206, when: "The part that was asked for", shape: Shape::Text("audio/wav") },
             Answer { status: 304, when: "Unchanged since If-None-Match", shape: Shape::Empty },
             NO_RECORDING,
@@ -58,12 +55,11 @@ pub(super) static RECORDINGS: &[Route] = &[
             FULL,
         ],
     ),
-    route(
+    endpoint(
         "DELETE",
         "/recordings/{id}",
-        Op::DeleteRecording,
         "Delete a recording",
-        None,
+        &PlainAsync(|c| Box::pin(delete(c))),
         &[DONE, NO_RECORDING, CONFLICT, error(500, "The file cannot be removed"), FULL],
     ),
 ];
@@ -174,12 +170,13 @@ fn up_to_date(mut row: RecordingRow) -> RecordingRow {
 }
 
 /// `GET /recordings`.
-pub async fn recordings(app: &App) -> Result<Reply, ApiError> {
+async fn list(call: Call<'_>) -> Outcome {
+    let app = call.app;
     let rows = ask(app, |store| store.recordings(None, MOST)).await?;
     // Not on the outbox's thread: a slow disk of recordings holds up no event.
     let rows = FILES.run(move || rows.into_iter().map(up_to_date).collect::<Vec<_>>()).await.map_err(busy)?;
     let recordings = rows.into_iter().map(|r| view(app, r)).collect();
-    Ok(Reply::object(200, &app.instance_id, Recordings { recordings }))
+    Ok(call.object(200, Recordings { recordings }))
 }
 
 /// There is no thread for it now.
@@ -195,13 +192,13 @@ async fn find(app: &App, id: &str) -> Result<RecordingRow, ApiError> {
 }
 
 /// `GET /recordings/{id}`.
-pub async fn recording(app: &App, id: &str) -> Result<Reply, ApiError> {
-    Ok(Reply::object(200, &app.instance_id, view(app, find(app, id).await?)))
+async fn one(call: Call<'_>) -> Outcome {
+    Ok(call.object(200, view(call.app, find(call.app, call.id()).await?)))
 }
 
 /// `GET /recordings/{id}/file`.
-pub async fn file(app: &App, id: &str, wanted: &Conditions) -> Result<Reply, ApiError> {
-    let row = find(app, id).await?;
+async fn file(call: Call<'_>) -> Outcome {
+    let row = find(call.app, call.id()).await?;
     if let Some(location) = row.location {
         return Err(ApiError::NotFound(format!("the recording is not here any more, but at {location}")));
     }
@@ -220,7 +217,7 @@ pub async fn file(app: &App, id: &str, wanted: &Conditions) -> Result<Reply, Api
     let (length, tag) = (about.len(), entity_tag(&about, row.state == "recording"));
     let mut reply = Reply::empty();
     reply.headers.push(("ETag", tag.clone()));
-    let (from, len) = match conditional::choose(wanted, &tag, length) {
+    let (from, len) = match choose(call.conditions, &tag, length) {
         Choice::Failed => return Err(ApiError::PreconditionFailed),
         Choice::NoPart => return Err(ApiError::NoSuchPart(length)),
         Choice::NotModified => {
@@ -254,8 +251,9 @@ fn entity_tag(of: &Metadata, growing: bool) -> String {
 }
 
 /// `DELETE /recordings/{id}`.
-pub async fn delete(app: &App, id: &str) -> Result<Reply, ApiError> {
-    let row = find(app, id).await?;
+async fn delete(call: Call<'_>) -> Outcome {
+    let app = call.app;
+    let row = find(app, call.id()).await?;
     if row.state == "recording" {
         return Err(ApiError::Conflict("it is being recorded: stop the recording first".to_owned()));
     }
@@ -267,5 +265,5 @@ pub async fn delete(app: &App, id: &str) -> Result<Reply, ApiError> {
         app.shell.give_up_upload(&row.id, place);
     }
     app.shell.keep(Change::RecordingGone(row.id));
-    Ok(status(app, "deleted"))
+    Ok(call.done("deleted"))
 }

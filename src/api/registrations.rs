@@ -4,29 +4,26 @@ use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::app::App;
-use super::http::error::ApiError;
+use super::answer::{Answer, Shape, error, ok};
+use super::call::{Call, Outcome};
+use super::endpoint::{Endpoint, Plain, endpoint};
 use super::http::reply::Reply;
-use super::routes::{Answer, Op, Route, Shape, error, ok, route, schema};
 use crate::gateway::Gateway;
 use crate::gateway::registrar::BindingView;
 
-/// The routes.
-pub(super) static REGISTRATIONS: &[Route] = &[
-    route(
+pub(super) static ENDPOINTS: &[Endpoint] = &[
+    endpoint(
         "GET",
         "/sip/registrations",
-        Op::Registrations,
         "Phones that have registered",
-        None,
-        &[ok(Shape::Object(schema::<Bindings>))],
+        &Plain(|c| Ok(list(c))),
+        &[ok::<Bindings>()],
     ),
-    route(
+    endpoint(
         "DELETE",
         "/sip/registrations/{aor}",
-        Op::RemoveRegistration,
         "Forget a phone, with ?contact= one contact of it",
-        None,
+        &Plain(remove),
         &[Answer { status: 204, when: "Forgotten", shape: Shape::Empty }, error(404, "No such registration")],
     ),
 ];
@@ -39,14 +36,14 @@ pub struct Bindings {
 }
 
 /// `GET /sip/registrations`.
-pub fn list(app: &App) -> Reply {
-    Reply::object(200, &app.instance_id, Bindings { bindings: app.shell.look(Gateway::registrations) })
+fn list(call: Call<'_>) -> Reply {
+    call.object(200, Bindings { bindings: call.app.shell.look(Gateway::registrations) })
 }
 
 /// `DELETE /sip/registrations/{aor}`, with `contact` in the query for one contact.
-pub fn remove(app: &App, aor: &str, query: Option<&str>) -> Result<Reply, ApiError> {
-    let contact = query.unwrap_or_default().split('&').find_map(|p| p.strip_prefix("contact="));
+fn remove(call: Call<'_>) -> Outcome {
+    let contact = call.query.unwrap_or_default().split('&').find_map(|p| p.strip_prefix("contact="));
     let contact = contact.map(|c| percent_decode_str(c).decode_utf8_lossy().into_owned());
-    app.shell.call(|g, now| g.remove_registration(now, aor, contact.as_deref()))?;
+    call.app.shell.call(|g, now| g.remove_registration(now, call.id(), contact.as_deref()))?;
     Ok(Reply::empty())
 }

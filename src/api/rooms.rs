@@ -1,62 +1,41 @@
-//! The verbs on rooms.
+//! Rooms, and the legs in them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::app::App;
-use super::http::error::ApiError;
+use super::answer::{BAD, CONFLICT, DONE, FAILED, FULL, NOT_FOUND, document, ok, returns};
+use super::call::{Call, Outcome};
+use super::endpoint::{Endpoint, Json, JsonAsync, Plain, endpoint};
 use super::http::reply::Reply;
-use super::legs::status;
 use super::patterns;
-use super::routes::{
-    Answer, BAD, CONFLICT, DONE, FAILED, FULL, NOT_FOUND, Op, Route, Shape, ok, route, schema,
-};
 use super::webhooks::hook;
 use crate::base::secret::Secret;
 use crate::gateway::replies;
 use crate::gateway::room::{JoinFlags, Joined, RoomView};
 
-const ONE_ROOM: Answer = ok(Shape::Object(schema::<RoomView>));
-
-/// The routes.
-pub(super) static ROOMS: &[Route] = &[
-    route("GET", "/rooms", Op::Rooms, "All rooms", None, &[ok(Shape::Bare(schema::<Vec<RoomView>>))]),
-    route(
+pub(super) static ENDPOINTS: &[Endpoint] = &[
+    endpoint("GET", "/rooms", "All rooms", &Plain(|c| Ok(list(c))), &[document::<Vec<RoomView>>()]),
+    endpoint(
         "POST",
         "/rooms",
-        Op::CreateRoom,
         "Make a room",
-        Some(schema::<CreateRoom>),
-        &[
-            Answer { status: 201, when: "The room, empty", shape: Shape::Object(schema::<RoomView>) },
-            BAD,
-            CONFLICT,
-            FULL,
-        ],
+        &Json(create),
+        &[returns::<RoomView>(201, "The room, empty"), BAD, CONFLICT, FULL],
     ),
-    route("GET", "/rooms/{id}", Op::Room, "One room", None, &[ONE_ROOM, NOT_FOUND]),
-    route(
-        "DELETE",
-        "/rooms/{id}",
-        Op::DeleteRoom,
-        "Hang up its legs and delete it",
-        None,
-        &[DONE, NOT_FOUND],
-    ),
-    route(
+    endpoint("GET", "/rooms/{id}", "One room", &Plain(one), &[ok::<RoomView>(), NOT_FOUND]),
+    endpoint("DELETE", "/rooms/{id}", "Hang up its legs and delete it", &Plain(delete), &[DONE, NOT_FOUND]),
+    endpoint(
         "POST",
         "/rooms/{id}/legs",
-        Op::AddLeg,
         "Put a leg into a room; a ringing inbound leg is answered first",
-        Some(schema::<AddLeg>),
-        &[ok(Shape::Object(schema::<JoinedView>)), BAD, FAILED, FULL],
+        &JsonAsync(|c, body| Box::pin(add(c, body))),
+        &[ok::<JoinedView>(), BAD, FAILED, FULL],
     ),
-    route(
+    endpoint(
         "DELETE",
         "/rooms/{id}/legs/{leg_id}",
-        Op::RemoveLeg,
         "Take a leg out of a room",
-        None,
+        &Plain(remove),
         &[DONE, NOT_FOUND],
     ),
 ];
@@ -112,32 +91,33 @@ pub struct JoinedView {
 }
 
 /// `GET /rooms`.
-pub fn list(app: &App) -> Reply {
-    Reply::json(200, &app.shell.look(|g| g.all_rooms()))
+fn list(call: Call<'_>) -> Reply {
+    Reply::json(200, &call.app.shell.look(|g| g.all_rooms()))
 }
 
 /// `GET /rooms/{id}`.
-pub fn get(app: &App, id: &str) -> Result<Reply, ApiError> {
-    let room = app.shell.look(|g| g.room(id))?;
-    Ok(Reply::object(200, &app.instance_id, room))
+fn one(call: Call<'_>) -> Outcome {
+    let room = call.app.shell.look(|g| g.room(call.id()))?;
+    Ok(call.object(200, room))
 }
 
 /// `POST /rooms`.
-pub fn create(app: &App, body: CreateRoom) -> Result<Reply, ApiError> {
+fn create(call: Call<'_>, body: CreateRoom) -> Outcome {
     patterns::ROOM_ID.check("id", body.id.as_deref().unwrap_or_default())?;
     let hook = hook(body.webhook_url, body.webhook_secret)?;
-    let room = app.shell.call(|g, now| g.create_room(now, body.id, body.sample_rate, hook))?;
-    Ok(Reply::object(201, &app.instance_id, room))
+    let room = call.app.shell.call(|g, now| g.create_room(now, body.id, body.sample_rate, hook))?;
+    Ok(call.object(201, room))
 }
 
 /// `DELETE /rooms/{id}`.
-pub fn delete(app: &App, id: &str) -> Result<Reply, ApiError> {
-    app.shell.call(|g, now| g.delete_room(now, id))?;
-    Ok(status(app, "deleted"))
+fn delete(call: Call<'_>) -> Outcome {
+    call.app.shell.call(|g, now| g.delete_room(now, call.id()))?;
+    Ok(call.done("deleted"))
 }
 
 /// `POST /rooms/{id}/legs`.
-pub async fn add(app: &App, id: &str, body: &AddLeg) -> Result<Reply, ApiError> {
+async fn add(call: Call<'_>, body: AddLeg) -> Outcome {
+    let (app, id) = (call.app, call.id());
     patterns::ROOM_ID.check("room id", id)?;
     let flags = JoinFlags { mute: body.mute, deaf: body.deaf, accept_dtmf: body.accept_dtmf };
     let joined = match app.shell.call(|g, now| g.add_to_room(now, id, &body.leg_id, flags))? {
@@ -154,11 +134,11 @@ pub async fn add(app: &App, id: &str, body: &AddLeg) -> Result<Reply, ApiError> 
         Joined::Added => JoinedView { status: "added", from: None, to: None },
         Joined::Moved { from, to } => JoinedView { status: "moved", from: Some(from), to: Some(to) },
     };
-    Ok(Reply::object(200, &app.instance_id, view))
+    Ok(call.object(200, view))
 }
 
 /// `DELETE /rooms/{id}/legs/{leg_id}`.
-pub fn remove(app: &App, id: &str, leg: &str) -> Result<Reply, ApiError> {
-    app.shell.call(|g, now| g.remove_from_room(now, id, leg))?;
-    Ok(status(app, "removed"))
+fn remove(call: Call<'_>) -> Outcome {
+    call.app.shell.call(|g, now| g.remove_from_room(now, call.id(), call.second_id()))?;
+    Ok(call.done("removed"))
 }

@@ -3,22 +3,20 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::app::App;
+use super::answer::{FULL, ok};
+use super::call::{Call, Outcome};
+use super::endpoint::{Endpoint, PlainAsync, endpoint};
 use super::http::error::ApiError;
-use super::http::reply::Reply;
-use super::routes::{FULL, Op, Route, Shape, ok, route, schema};
 use crate::io::disk;
 use crate::io::process::Process;
 use crate::io::workers::FILES;
 
-/// The routes.
-pub(super) static STATUS: &[Route] = &[route(
+pub(super) static ENDPOINTS: &[Endpoint] = &[endpoint(
     "GET",
     "/status",
-    Op::Status,
     "What the gateway is doing, and the last warnings and errors",
-    None,
-    &[ok(Shape::Object(schema::<StatusView>)), FULL],
+    &PlainAsync(|c| Box::pin(status(c))),
+    &[ok::<StatusView>(), FULL],
 )];
 
 /// Reply of `GET /v1/status`.
@@ -110,12 +108,9 @@ pub struct FaultView {
 }
 
 /// `GET /v1/status`.
-///
-/// # Errors
-/// No thread can ask the disk (503).
-pub async fn status(app: &App) -> Result<Reply, ApiError> {
-    let shell = &app.shell;
-    let (summary, config) = (shell.summary(), app.config());
+async fn status(call: Call<'_>) -> Outcome {
+    let shell = &call.app.shell;
+    let (summary, config) = (shell.summary(), call.app.config());
     let dir = config.recording_dir();
     // A disk that hangs holds up this reply and no call.
     let free = FILES
@@ -166,5 +161,5 @@ pub async fn status(app: &App) -> Result<Reply, ApiError> {
         ticks_skipped: count(&pulse.skipped),
         faults: faults.collect(),
     };
-    Ok(Reply::object(200, &app.instance_id, body))
+    Ok(call.object(200, body))
 }

@@ -3,24 +3,23 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::app::App;
+use super::answer::ok;
+use super::call::Call;
+use super::endpoint::{Endpoint, Plain, endpoint};
 use super::http::error::ApiError;
 use super::http::reply::{Reply, timestamp};
 use super::patterns;
-use super::routes::{Op, Route, Shape, ok, route, schema};
 use crate::base::secret::Secret;
 use crate::deliver::events::shown_url;
 use crate::gateway::event::Hook;
 use crate::io::clock;
 
-/// The routes.
-pub(super) static WEBHOOKS: &[Route] = &[route(
+pub(super) static ENDPOINTS: &[Endpoint] = &[endpoint(
     "GET",
     "/webhooks",
-    Op::Webhooks,
     "Targets of webhooks and how delivery goes",
-    None,
-    &[ok(Shape::Object(schema::<Webhooks>))],
+    &Plain(|c| Ok(list(c))),
+    &[ok::<Webhooks>()],
 )];
 
 /// Reply of `GET /webhooks`.
@@ -52,7 +51,8 @@ pub struct WebhookView {
 }
 
 /// `GET /webhooks`.
-pub fn webhooks(app: &App) -> Reply {
+fn list(call: Call<'_>) -> Reply {
+    let app = call.app;
     let now = clock::now();
     let mut webhooks: Vec<WebhookView> = app
         .shell
@@ -77,7 +77,7 @@ pub fn webhooks(app: &App) -> Reply {
             WebhookView { url: shown_url(global), global: true, state: "ok", ..WebhookView::default() },
         );
     }
-    Reply::object(200, &app.instance_id, Webhooks { webhooks })
+    call.object(200, Webhooks { webhooks })
 }
 
 /// A webhook of a leg or room; a secret without URL means nothing.
