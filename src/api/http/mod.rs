@@ -9,3 +9,4 @@ pub mod error;
 pub mod head;
 pub mod origin;
 pub mod reply;
+pub mod response;
