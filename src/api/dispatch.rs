@@ -1,4 +1,4 @@
-//! From a judged head to a reply, in one order of checks: origin, token, path, method, size, 501, then the endpoint's own.
+//! From a judged head to a reply, in one order of checks: origin, token, path, method, size, 501, then the endpoint's.
 
 use serde::de::IgnoredAny;
 

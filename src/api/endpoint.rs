@@ -1,4 +1,5 @@
-//! Endpoints: what is documented of each, and how its requests are carried out.
+//! Endpoints: what is documented of each, and how its requests are carried out. A new one takes an entry in `ENDPOINTS` of its
+//! resource's file, and there its handler and request type.
 
 use std::future::ready;
 
