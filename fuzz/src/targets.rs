@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use branchline::api::head::{Verdict, judge};
+use branchline::api::http::head::{Verdict, judge};
 use branchline::base::rng::Rng;
 use branchline::codec::Codec;
 use branchline::codec::coder::Decoder;

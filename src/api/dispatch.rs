@@ -1,75 +1,55 @@
-//! From a judged head to a reply, in one order of checks: origin, token, route, method, size, 501, then the verb's own.
+//! From a judged head to a reply, in one order of checks: origin, token, path, method, size, 501, then the endpoint's.
 
-use std::rc::Rc;
+use serde::de::IgnoredAny;
 
-use super::auth::authorized;
-use super::body::parse;
-use super::clients::Clients;
-use super::error::{ApiError, MAX_BODY};
-use super::head::Head;
-use super::reply::Reply;
-use super::routes::{self, Op, Route, Scope};
-use super::select::Conditions;
-use super::self_test::Step;
-use super::{
-    keeping, legs, listening, metrics, openapi, origin, playback, rooms, self_test, status, system, trunks,
-};
-use crate::config::Config;
-use crate::gateway::playback::Owner;
+use super::app::App;
+use super::call::{Call, Outcome};
+use super::endpoint::{Access, Action, Endpoint, Handler};
+use super::http::access::authorized;
+use super::http::body::parse;
+use super::http::conditional::Conditions;
+use super::http::error::{ApiError, MAX_BODY};
+use super::http::head::Head;
+use super::http::origin;
+use super::http::reply::Reply;
+use super::{openapi, routes};
 use crate::io::process;
-use crate::io::shell::Shell;
-
-/// What every request is answered from.
-pub struct App {
-    /// Name of this gateway.
-    pub instance_id: Rc<str>,
-    /// The running gateway.
-    pub shell: Rc<Shell>,
-    /// Open connections.
-    pub clients: Clients,
-    /// The self-test that runs.
-    pub self_test: Step,
-}
-
-impl App {
-    /// Settings in force.
-    #[must_use]
-    pub fn config(&self) -> Rc<Config> {
-        self.shell.settings()
-    }
-}
 
 /// A request that has passed the checks its head decides, waiting for its body.
 pub struct Admitted<'h> {
-    route: &'static Route,
+    endpoint: &'static Endpoint,
+    handler: &'static dyn Handler,
     params: Vec<&'h str>,
     query: Option<&'h str>,
     conditions: &'h Conditions,
 }
 
+/// An endpoint of a path, and the values of the path's parameters in their order.
+type Found<'p> = (&'static Endpoint, Vec<&'p str>);
+
 /// True for `/health`, which supervisors watch: it is answered to everybody, always.
 #[must_use]
 pub fn is_health(head: &Head) -> bool {
-    routes::at(&head.path).any(|(r, _)| is_watched(r))
+    at(&head.path).any(|(e, _)| is_watched(e))
 }
 
-fn is_watched(route: &Route) -> bool {
-    matches!(route.op, Op::Health)
+fn is_watched(endpoint: &Endpoint) -> bool {
+    endpoint.access == Access::Supervisor
 }
 
 /// Checks all that the head alone decides. `Err` is the complete reply.
 pub fn admit<'h>(app: &App, head: &'h Head) -> Result<Admitted<'h>, Reply> {
     let fail = |e: &ApiError| Err(Reply::error(&app.instance_id, e));
     let config = app.config();
-    let candidates: Vec<_> = routes::at(&head.path).collect();
-    let watched = candidates.iter().any(|(r, _)| is_watched(r));
+    let candidates: Vec<_> = at(&head.path).collect();
+    let watched = candidates.iter().any(|(e, _)| is_watched(e));
     if !watched && let Err(e) = origin::judge(head, &config.http, process::host_name) {
         return fail(&e);
     }
     if origin::is_preflight(head, &config.http) {
         return Err(Reply::empty());
     }
-    let open = candidates.iter().any(|(r, _)| r.open);
+    let open = candidates.iter().any(|(e, _)| e.access != Access::Token);
     if !open && !authorized(head.authorization.as_deref(), &config.http.tokens) {
         return fail(&ApiError::Unauthorized);
     }
@@ -83,16 +63,19 @@ pub fn admit<'h>(app: &App, head: &'h Head) -> Result<Admitted<'h>, Reply> {
         return Err(reply);
     }
     let method = if head.method == "HEAD" { "GET" } else { head.method.as_str() };
-    let Some((route, params)) = candidates.into_iter().find(|(r, _)| r.method == method) else {
+    let Some((endpoint, params)) = candidates.into_iter().find(|(e, _)| e.method == method) else {
         return fail(&ApiError::MethodNotAllowed(allow));
     };
     if head.body_len > MAX_BODY {
         return fail(&ApiError::TooLarge);
     }
-    if let Op::Later(what) = route.op {
-        return fail(&ApiError::NotImplemented(what.to_owned()));
+    match endpoint.action {
+        Action::NotImplemented(what) => fail(&ApiError::NotImplemented(what.to_owned())),
+        Action::Handle(handler) => {
+            let (query, conditions) = (head.query.as_deref(), &*head.conditions);
+            Ok(Admitted { endpoint, handler, params, query, conditions })
+        }
     }
-    Ok(Admitted { route, params, query: head.query.as_deref(), conditions: &head.conditions })
 }
 
 /// Carries out an admitted request.
@@ -101,85 +84,67 @@ pub async fn serve(app: &App, admitted: &Admitted<'_>, body: &[u8]) -> Reply {
     outcome.unwrap_or_else(|e| Reply::error(&app.instance_id, &e))
 }
 
-async fn carry_out(app: &App, admitted: &Admitted<'_>, body: &[u8]) -> Result<Reply, ApiError> {
-    let first = admitted.params.first().copied().unwrap_or_default();
-    let second = admitted.params.get(1).copied().unwrap_or_default();
-    let owner = |scope: Scope| match scope {
-        Scope::Leg => Owner::Leg(first),
-        Scope::Room => Owner::Room(first),
-    };
-    if admitted.route.body.is_none() && admitted.route.method != "GET" {
+async fn carry_out(app: &App, admitted: &Admitted<'_>, body: &[u8]) -> Outcome {
+    let Admitted { endpoint, handler, ref params, query, conditions } = *admitted;
+    if handler.body().is_none() && endpoint.method != "GET" {
         // What nobody reads has to be a JSON object all the same.
-        parse::<serde::de::IgnoredAny>(body)?;
+        parse::<IgnoredAny>(body)?;
     }
-    match admitted.route.op {
-        Op::Health => Ok(system::health(app)),
-        Op::Metrics => Ok(metrics::metrics(app)),
-        Op::Capacity => Ok(system::capacity(app)),
-        Op::Status => status::status(app).await,
-        Op::SelfTest => self_test::self_test(app).await,
-        Op::SelfTestStep => Ok(self_test::step(app)),
-        Op::OpenApi => Ok(Reply::json(200, &openapi::document())),
-        Op::Legs => Ok(legs::list(app)),
-        Op::CreateLeg => legs::create(app, parse(body)?),
-        Op::Leg => legs::get(app, first),
-        Op::DeleteLeg => legs::delete(app, first, &parse(body)?),
-        Op::Answer => legs::answer(app, first),
-        Op::Ring => legs::ring(app, first),
-        Op::EarlyMedia => legs::early_media(app, first),
-        Op::Mute(on) => legs::mute(app, first, on),
-        Op::Deaf(on) => legs::deaf(app, first, on),
-        Op::Hold(on) => legs::hold(app, first, on).await,
-        Op::Transfer => legs::transfer(app, first, &parse(body)?),
-        Op::Dtmf => legs::dtmf(app, first, &parse(body)?),
-        Op::DetectMachine => listening::detect_machine(app, first, &parse(body)?),
-        Op::Quality => listening::quality(app, first).await,
-        Op::AcceptDtmf(on) => legs::accept_dtmf(app, first, on),
-        Op::Play(s) => playback::play(app, owner(s), parse(body)?),
-        Op::Volume(s) => playback::set_volume(app, owner(s), second, &parse(body)?),
-        Op::StopPlay(s) => playback::stop(app, owner(s), second),
-        Op::Record(s) => playback::record(app, owner(s), &parse(body)?).await,
-        Op::StopRecord(s) => playback::stop_recording(app, owner(s)).await,
-        Op::PauseRecord(s, on) => playback::pause(app, owner(s), on),
-        Op::Rooms => Ok(rooms::list(app)),
-        Op::CreateRoom => rooms::create(app, parse(body)?),
-        Op::Room => rooms::get(app, first),
-        Op::DeleteRoom => rooms::delete(app, first),
-        Op::AddLeg => rooms::add(app, first, &parse(body)?).await,
-        Op::RemoveLeg => rooms::remove(app, first, second),
-        Op::Trunks => Ok(trunks::list(app)),
-        Op::AddTrunk => trunks::add(app, parse(body)?).await,
-        Op::Trunk => trunks::get(app, first),
-        Op::RemoveTrunk => trunks::remove(app, first).await,
-        Op::Registrations => Ok(trunks::registrations(app)),
-        Op::RemoveRegistration => trunks::remove_registration(app, first, admitted.query),
-        Op::Recordings => keeping::recordings(app).await,
-        Op::Recording => keeping::recording(app, first).await,
-        Op::RecordingFile => keeping::file(app, first, admitted.conditions).await,
-        Op::DeleteRecording => keeping::delete(app, first).await,
-        Op::Webhooks => Ok(keeping::webhooks(app)),
-        Op::Later(what) => Err(ApiError::NotImplemented(what.to_owned())),
-    }
+    let call = Call { app, params, query, conditions, description: openapi::document };
+    handler.handle(call, body).await
 }
 
-/// CORS headers, only for origins that the operator listed.
-pub fn cors(app: &App, head: &Head, reply: &mut Reply) {
-    let Some(origin) = &head.origin else { return };
-    if origin::is_listed(origin, &app.config().http) {
-        reply.headers.push(("Access-Control-Allow-Origin", origin.clone()));
-        reply.headers.push(("Vary", "Origin".to_owned()));
-        reply.headers.push(("Access-Control-Allow-Headers", "Content-Type, Authorization".to_owned()));
-        reply
-            .headers
-            .push(("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE, OPTIONS".to_owned()));
-    }
-}
-
-fn allowed_methods(candidates: &[(&'static Route, Vec<&str>)]) -> String {
-    let mut methods: Vec<&str> = candidates.iter().map(|(r, _)| r.method).collect();
+fn allowed_methods(candidates: &[Found<'_>]) -> String {
+    let mut methods: Vec<&str> = candidates.iter().map(|(e, _)| e.method).collect();
     if methods.contains(&"GET") {
         methods.push("HEAD");
     }
     methods.push("OPTIONS");
     methods.join(", ")
+}
+
+/// The endpoints of a path.
+fn at(path: &[String]) -> impl Iterator<Item = Found<'_>> {
+    let below = match path.split_first() {
+        Some((first, rest)) if first == "v1" => rest,
+        _ => path,
+    };
+    routes::all().filter_map(move |e| Some((e, matches(e.path, below)?)))
+}
+
+fn matches<'p>(pattern: &str, path: &'p [String]) -> Option<Vec<&'p str>> {
+    let mut values = Vec::new();
+    let mut given = path.iter();
+    for want in pattern.split('/').skip(1) {
+        let have = given.next()?;
+        if want.starts_with('{') {
+            if have.is_empty() {
+                return None;
+            }
+            values.push(have.as_str());
+        } else if want != have {
+            return None;
+        }
+    }
+    given.next().is_none().then_some(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ops(path: &str) -> Vec<(&'static str, Vec<String>)> {
+        let segments: Vec<String> = path.split('/').skip(1).map(str::to_owned).collect();
+        at(&segments).map(|(r, v)| (r.method, v.into_iter().map(str::to_owned).collect())).collect()
+    }
+
+    #[test]
+    fn the_version_prefix_is_an_alias() {
+        assert_eq!(ops("/v1/health"), ops("/health"));
+        assert_eq!(ops("/health").len(), 1);
+        assert_eq!(ops("/v1/v1/health"), []);
+        assert_eq!(ops("/v1/legs/7/hold"), [("POST", vec!["7".into()]), ("DELETE", vec!["7".into()])]);
+        assert_eq!(ops("/legs//hold"), []);
+        assert_eq!(ops("/health/"), []);
+    }
 }

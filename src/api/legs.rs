@@ -1,62 +1,157 @@
-//! The verbs on legs.
+//! Legs: all and one of them, placing and ending calls.
 
-use serde::Serialize;
+use std::collections::BTreeMap;
 
-use super::dispatch::App;
-use super::error::ApiError;
-use super::listening::parameters;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::amd::{DetectMachine, parameters};
+use super::answer::{BAD, DONE, FULL, NOT_FOUND, document, ok, returns};
+use super::app::App;
+use super::call::{Call, Outcome};
+use super::endpoint::{Endpoint, Json, Plain, endpoint};
+use super::http::body::object;
+use super::http::error::ApiError;
+use super::http::reply::Reply;
 use super::patterns;
-use super::reply::Reply;
-use super::requests::{Auth, CreateLeg, DeleteLeg, SendDtmf, Transfer};
+use super::webhooks::hook;
 use crate::base::secret::Secret;
 use crate::codec::KNOWN;
-use crate::gateway::GatewayError;
 use crate::gateway::call_in::codecs_by_name;
 use crate::gateway::command::{Originate, check_header};
-use crate::gateway::events::Webhook;
+use crate::gateway::snapshot::LegView;
 use crate::sip::digest::Credentials;
 use crate::wire::Uri;
 
-/// A status and nothing else.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
-pub struct Status {
-    /// What was done.
-    pub status: &'static str,
+pub(super) static ENDPOINTS: &[Endpoint] = &[
+    endpoint("GET", "/legs", "All legs", &Plain(|c| Ok(list(c))), &[document::<Vec<LegView>>()]),
+    endpoint(
+        "POST",
+        "/legs",
+        "Place a call",
+        &Json(create),
+        &[returns::<LegView>(201, "The leg, ringing"), BAD, FULL],
+    ),
+    endpoint("GET", "/legs/{id}", "One leg", &Plain(one), &[ok::<LegView>(), NOT_FOUND]),
+    endpoint("DELETE", "/legs/{id}", "Hang up", &Json(hang_up), &[DONE, BAD, NOT_FOUND]),
+];
+
+/// `POST /v1/legs`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(transform = required_type_and_uri)]
+pub struct CreateLeg {
+    /// `sip`.
+    #[serde(rename = "type")]
+    #[schemars(with = "SipType")]
+    pub kind: Option<String>,
+    /// SIP URI to dial.
+    #[schemars(with = "String", regex(pattern = patterns::SIP_URI.text))]
+    pub uri: Option<String>,
+    /// Caller id: user part of From.
+    #[schemars(regex(pattern = patterns::FROM.text))]
+    pub from: Option<String>,
+    /// SIP Privacy header, as `id` or `none`.
+    #[schemars(regex(pattern = patterns::PRIVACY.text))]
+    pub privacy: Option<String>,
+    /// Seconds to wait for an answer; 0: as long as it rings.
+    #[schemars(range(min = -86_400, max = 86_400))]
+    pub ring_timeout: Option<i64>,
+    /// Longest call in seconds from the answer on; 0: no limit.
+    #[schemars(range(min = -604_800, max = 604_800))]
+    pub max_duration: Option<i64>,
+    /// Codecs in order of preference.
+    #[schemars(with = "Option<Vec<CodecName>>")]
+    pub codecs: Option<Vec<String>>,
+    /// Further headers of the INVITE.
+    #[schemars(extend("propertyNames" = { "pattern": "^X-[A-Za-z0-9-]{1,40}$" }, "additionalProperties" = { "type": "string", "pattern": "^[ -~]{0,200}$" }))]
+    pub headers: Option<BTreeMap<String, String>>,
+    /// Room to join once there is media; made if it does not exist.
+    #[schemars(regex(pattern = patterns::ROOM_ID.text))]
+    pub room_id: Option<String>,
+    /// SIP digest credentials, for whoever challenges the call.
+    #[serde(deserialize_with = "object")]
+    pub auth: Option<Auth>,
+    /// Answering-machine detection, from the answer on; `{}` for the defaults.
+    #[serde(deserialize_with = "object")]
+    pub amd: Option<DetectMachine>,
+    /// Events of this leg go there and nowhere else.
+    #[schemars(regex(pattern = patterns::HOOK_URL.text))]
+    pub webhook_url: Option<String>,
+    /// Secret that signs them.
+    #[schemars(with = "Option<String>")]
+    pub webhook_secret: Option<Secret>,
+    /// Takes digits that others of its room send.
+    pub accept_dtmf: Option<bool>,
 }
 
-/// The reply with a status.
-pub(super) fn status(app: &App, status: &'static str) -> Reply {
-    Reply::object(200, &app.instance_id, Status { status })
+/// SIP digest credentials. Debug output hides the password.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Auth {
+    /// User name.
+    #[schemars(regex(pattern = patterns::AUTH_USER.text))]
+    pub username: Option<String>,
+    /// Password; without one there are no credentials.
+    #[schemars(with = "Option<String>", regex(pattern = patterns::AUTH_PASSWORD.text))]
+    pub password: Option<Secret>,
 }
 
-impl From<GatewayError> for ApiError {
-    fn from(e: GatewayError) -> Self {
-        match e {
-            GatewayError::NotFound(what) => Self::NotFound(what.to_owned()),
-            GatewayError::Invalid(what) => Self::BadRequest(what),
-            GatewayError::Conflict(what) => Self::Conflict(what),
-            GatewayError::Failed(what) => Self::Internal(what),
-            GatewayError::Unavailable(what) => Self::Unavailable(what),
-        }
+impl std::fmt::Debug for Auth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Auth").finish_non_exhaustive()
     }
 }
 
+/// Leg types that can be placed.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase", inline)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum SipType {
+    Sip,
+}
+
+/// Codec names, whatever their case.
+#[derive(JsonSchema)]
+#[schemars(inline)]
+#[expect(dead_code, clippy::upper_case_acronyms, reason = "only its schema is used")]
+enum CodecName {
+    #[schemars(rename = "opus")]
+    Opus,
+    G722,
+    PCMU,
+    PCMA,
+}
+
+fn required_type_and_uri(schema: &mut schemars::Schema) {
+    schema.insert("required".to_owned(), serde_json::json!(["type", "uri"]));
+}
+
+/// `DELETE /v1/legs/{id}`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct DeleteLeg {
+    /// Why an unanswered inbound leg is refused: busy, declined, rejected, unavailable, not_found,
+    /// forbidden, server_error.
+    pub reason: Option<String>,
+}
+
 /// `GET /legs`.
-pub fn list(app: &App) -> Reply {
-    Reply::json(200, &app.shell.look(|g| g.legs()))
+fn list(call: Call<'_>) -> Reply {
+    Reply::json(200, &call.app.shell.look(|g| g.legs()))
 }
 
 /// `GET /legs/{id}`.
-pub fn get(app: &App, id: &str) -> Result<Reply, ApiError> {
-    let leg = app.shell.look(|g| g.leg(id))?;
-    Ok(Reply::object(200, &app.instance_id, leg))
+fn one(call: Call<'_>) -> Outcome {
+    let leg = call.app.shell.look(|g| g.leg(call.id()))?;
+    Ok(call.object(200, leg))
 }
 
 /// `POST /legs`.
-pub fn create(app: &App, body: CreateLeg) -> Result<Reply, ApiError> {
-    let wanted = originate(app, body)?;
-    let leg = app.shell.call(|g, now| g.originate(now, wanted))?;
-    Ok(Reply::object(201, &app.instance_id, leg))
+fn create(call: Call<'_>, body: CreateLeg) -> Outcome {
+    let wanted = originate(call.app, body)?;
+    let leg = call.app.shell.call(|g, now| g.originate(now, wanted))?;
+    Ok(call.object(201, leg))
 }
 
 fn originate(app: &App, body: CreateLeg) -> Result<Originate, ApiError> {
@@ -137,79 +232,8 @@ fn codecs(app: &App, names: Vec<String>) -> Result<Vec<crate::codec::Codec>, Api
     Ok(built_in)
 }
 
-/// A webhook of a leg or room; a secret without URL means nothing.
-pub(super) fn hook(url: Option<String>, secret: Option<Secret>) -> Result<Option<Webhook>, ApiError> {
-    let Some(url) = url.filter(|u| !u.is_empty()) else { return Ok(None) };
-    patterns::HOOK_URL.check("webhook_url", &url)?;
-    Ok(Some(Webhook { url, secret: secret.filter(|s| !s.is_empty()).map(Secret::into_revealed) }))
-}
-
 /// `DELETE /legs/{id}`.
-pub fn delete(app: &App, id: &str, body: &DeleteLeg) -> Result<Reply, ApiError> {
-    app.shell.call(|g, now| g.hang_up_leg(now, id, body.reason.as_deref()))?;
-    Ok(status(app, "hung_up"))
-}
-
-/// `POST /legs/{id}/answer`.
-pub fn answer(app: &App, id: &str) -> Result<Reply, ApiError> {
-    app.shell.call(|g, now| g.answer(now, id))?;
-    Ok(status(app, "answering"))
-}
-
-/// `POST /legs/{id}/early-media`.
-pub fn early_media(app: &App, id: &str) -> Result<Reply, ApiError> {
-    app.shell.call(|g, now| g.early_media(now, id))?;
-    Ok(status(app, "early_media"))
-}
-
-/// `POST /legs/{id}/ring`.
-pub fn ring(app: &App, id: &str) -> Result<Reply, ApiError> {
-    app.shell.call(|g, now| g.ring(now, id))?;
-    let mut reply = status(app, "ringing");
-    reply.status = 202;
-    Ok(reply)
-}
-
-/// `POST|DELETE /legs/{id}/mute`.
-pub fn mute(app: &App, id: &str, on: bool) -> Result<Reply, ApiError> {
-    app.shell.call(|g, now| g.mute(now, id, on))?;
-    Ok(status(app, if on { "muted" } else { "unmuted" }))
-}
-
-/// `POST|DELETE /legs/{id}/deaf`.
-pub fn deaf(app: &App, id: &str, on: bool) -> Result<Reply, ApiError> {
-    app.shell.call(|g, now| g.deafen(now, id, on))?;
-    Ok(status(app, if on { "deaf" } else { "undeaf" }))
-}
-
-/// `POST|DELETE /legs/{id}/hold`: done when the far end has agreed.
-pub async fn hold(app: &App, id: &str, on: bool) -> Result<Reply, ApiError> {
-    let handle = app.shell.call(|g, now| g.hold(now, id, on))?;
-    app.shell.reply(handle).await?;
-    Ok(status(app, if on { "held" } else { "resumed" }))
-}
-
-/// `POST /legs/{id}/transfer`. The body is checked before the leg.
-pub fn transfer(app: &App, id: &str, body: &Transfer) -> Result<Reply, ApiError> {
-    patterns::SIP_URI.check("target", &body.target)?;
-    let target = Uri::parse(&body.target).map_err(|e| ApiError::BadRequest(format!("target: {e}")))?;
-    let replaces = body.replaces_leg_id.as_deref().filter(|r| !r.is_empty());
-    app.shell.call(|g, now| g.transfer(now, id, target, replaces))?;
-    let mut reply = status(app, "transfer_initiated");
-    reply.status = 202;
-    Ok(reply)
-}
-
-/// `POST /legs/{id}/dtmf`.
-pub fn dtmf(app: &App, id: &str, body: &SendDtmf) -> Result<Reply, ApiError> {
-    app.shell.look(|g| g.leg(id))?;
-    patterns::DIGITS.check("digits", &body.digits)?;
-    app.shell.call(|g, now| g.send_digits(now, id, &body.digits))?;
-    Ok(status(app, "sent"))
-}
-
-/// `POST /legs/{id}/dtmf/accept` and `…/reject`.
-pub fn accept_dtmf(app: &App, id: &str, on: bool) -> Result<Reply, ApiError> {
-    app.shell.call(|g, _| g.accept_dtmf(id, on))?;
-    Ok(status(app, if on { "dtmf_accepting" } else { "dtmf_rejecting" }))
+fn hang_up(call: Call<'_>, body: DeleteLeg) -> Outcome {
+    call.app.shell.call(|g, now| g.hang_up_leg(now, call.id(), body.reason.as_deref()))?;
+    Ok(call.done("hung_up"))
 }

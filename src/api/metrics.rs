@@ -4,15 +4,28 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
-use super::dispatch::App;
-use super::reply::Reply;
+use super::answer::text;
+use super::app::App;
+use super::endpoint::{Access, Endpoint, Plain, endpoint};
+use super::http::reply::Reply;
 use crate::gateway::Gateway;
 use crate::gateway::snapshot::{BUCKETS, Histogram, Numbers, Summary};
 use crate::io::clock;
 use crate::io::process::Process;
 
+pub(super) static ENDPOINTS: &[Endpoint] = &[Endpoint {
+    access: Access::Open,
+    ..endpoint(
+        "GET",
+        "/metrics",
+        "Counters and gauges, Prometheus text",
+        &Plain(|c| Ok(metrics(c.app))),
+        &[text("text/plain; version=0.0.4")],
+    )
+}];
+
 /// `GET /metrics`.
-pub fn metrics(app: &App) -> Reply {
+fn metrics(app: &App) -> Reply {
     let n = app.shell.look(Gateway::numbers);
     let events = app.shell.event_counts();
     let mut m = Metrics(String::new());

@@ -1,30 +1,30 @@
-//! Rank 6: the REST interface. One table of routes drives dispatch, `Allow` and `openapi.json`.
+//! Rank 6: the REST interface. Each resource has its endpoints and their handlers in its file; `routes` is the table of all.
 
+pub mod amd;
+pub mod answer;
+pub mod app;
 pub mod asyncapi;
-pub mod auth;
-pub mod body;
-pub mod clients;
+pub mod call;
+pub mod call_control;
 pub mod dispatch;
-pub mod engine;
-pub mod error;
-pub mod head;
-pub mod keeping;
-mod later;
+pub mod dtmf;
+pub mod endpoint;
+pub mod http;
 pub mod legs;
-pub mod listening;
 pub mod metrics;
+mod not_implemented;
 pub mod openapi;
-pub mod origin;
 pub mod patterns;
 pub mod playback;
-pub mod reply;
-pub mod requests;
+pub mod quality;
+pub mod recording;
+pub mod recordings;
+pub mod registrations;
 pub mod rooms;
 pub mod routes;
-pub mod select;
 pub mod self_test;
 pub mod server;
 pub mod status;
 pub mod system;
-pub mod trunk_routes;
 pub mod trunks;
+pub mod webhooks;

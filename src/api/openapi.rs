@@ -1,11 +1,13 @@
-//! `openapi.json` (3.1), generated from the route table and the code's own types.
+//! `openapi.json` (3.1), generated from the table of endpoints and the code's own types.
 
 use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::error::ErrorBody;
-use super::routes::{self, Answer, Op, Route, Shape};
+use super::answer::{Answer, Shape};
+use super::endpoint::{Access, Action, Endpoint};
+use super::http::error::ErrorBody;
+use super::routes;
 
 /// The whole description.
 #[must_use]
@@ -15,10 +17,10 @@ pub fn document() -> Value {
     settings.meta_schema = None;
     let mut generator = settings.into_generator();
     let mut paths: Map<String, Value> = Map::new();
-    for route in routes::all() {
-        let item = paths.entry(full_path(route)).or_insert_with(|| json!({}));
+    for endpoint in routes::all() {
+        let item = paths.entry(full_path(endpoint)).or_insert_with(|| json!({}));
         if let Value::Object(item) = item {
-            item.insert(route.method.to_lowercase(), operation(route, &mut generator));
+            item.insert(endpoint.method.to_lowercase(), operation(endpoint, &mut generator));
         }
     }
     let schemas: Map<String, Value> = generator.take_definitions(true);
@@ -38,24 +40,32 @@ pub fn document() -> Value {
     })
 }
 
-fn full_path(route: &Route) -> String {
-    if route.open { route.path.to_owned() } else { format!("/v1{}", route.path) }
+fn full_path(endpoint: &Endpoint) -> String {
+    match endpoint.access {
+        Access::Token => format!("/v1{}", endpoint.path),
+        Access::Open | Access::Supervisor => endpoint.path.to_owned(),
+    }
 }
 
-fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
+fn operation(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
+    let needs_token = endpoint.access == Access::Token;
+    let (body, implemented) = match endpoint.action {
+        Action::Handle(handler) => (handler.body(), true),
+        Action::NotImplemented(_) => (None, false),
+    };
     let mut responses = Map::new();
-    for answer in route.answers {
+    for answer in endpoint.answers {
         responses.insert(answer.status.to_string(), response(answer, generator));
     }
-    if !matches!(route.op, Op::Later(_)) {
-        if route.body.is_some() || route.method != "GET" {
+    if implemented {
+        if body.is_some() || endpoint.method != "GET" {
             common(&mut responses, 400, "Malformed JSON, a wrong type or a value out of range", generator);
             common(&mut responses, 413, "The body is larger than 64 KiB", generator);
         }
-        if !route.open {
+        if needs_token {
             common(&mut responses, 401, "A token is configured and was not sent", generator);
         }
-        if !matches!(route.op, Op::Health) {
+        if endpoint.access != Access::Supervisor {
             common(
                 &mut responses,
                 403,
@@ -71,19 +81,19 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
         }
     }
     let mut op =
-        json!({ "operationId": operation_id(route), "summary": route.summary, "responses": responses });
+        json!({ "operationId": operation_id(endpoint), "summary": endpoint.summary, "responses": responses });
     if let Value::Object(op) = &mut op {
-        let params: Vec<Value> = params(route.path).map(parameter).collect();
+        let params: Vec<Value> = params(endpoint.path).map(parameter).collect();
         if !params.is_empty() {
             op.insert("parameters".into(), params.into());
         }
-        if let Some(body) = route.body {
+        if let Some(body) = body {
             let (schema, required) = nullable_unless_required(body(generator), generator);
             let content = json!({ "application/json": { "schema": schema } });
             op.insert("requestBody".into(), json!({ "required": required, "content": content }));
         }
         // Both forms are right: no token is needed where none is configured.
-        op.insert("security".into(), if route.open { json!([]) } else { json!([{}, { "token": [] }]) });
+        op.insert("security".into(), if needs_token { json!([{}, { "token": [] }]) } else { json!([]) });
     }
     op
 }
@@ -137,14 +147,14 @@ fn parameter(name: &str) -> Value {
     json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } })
 }
 
-fn operation_id(route: &Route) -> String {
-    let words = route.path.split(['/', '.']).filter(|w| !w.is_empty() && !w.starts_with('{'));
-    let mut id = route.method.to_lowercase();
+fn operation_id(endpoint: &Endpoint) -> String {
+    let words = endpoint.path.split(['/', '.']).filter(|w| !w.is_empty() && !w.starts_with('{'));
+    let mut id = endpoint.method.to_lowercase();
     for word in words {
         id.push('_');
         id.push_str(&word.replace('-', "_"));
     }
-    if route.path.ends_with('}') {
+    if endpoint.path.ends_with('}') {
         id.push_str("_one");
     }
     id

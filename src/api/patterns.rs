@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex_lite::Regex;
 
-use super::error::ApiError;
+use super::http::error::ApiError;
 
 /// A text field's pattern and what to say when a value does not match it.
 pub struct Pattern {

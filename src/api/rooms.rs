@@ -1,18 +1,84 @@
-//! The verbs on rooms.
+//! Rooms, and the legs in them.
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::dispatch::App;
-use super::error::ApiError;
-use super::legs::{hook, status};
+use super::answer::{BAD, CONFLICT, DONE, FAILED, FULL, NOT_FOUND, document, ok, returns};
+use super::call::{Call, Outcome};
+use super::endpoint::{Endpoint, Json, JsonAsync, Plain, endpoint};
+use super::http::reply::Reply;
 use super::patterns;
-use super::reply::Reply;
-use super::requests::{AddLeg, CreateRoom};
+use super::webhooks::hook;
+use crate::base::secret::Secret;
 use crate::gateway::replies;
-use crate::gateway::room::{JoinFlags, Joined};
+use crate::gateway::room::{JoinFlags, Joined, RoomView};
+
+pub(super) static ENDPOINTS: &[Endpoint] = &[
+    endpoint("GET", "/rooms", "All rooms", &Plain(|c| Ok(list(c))), &[document::<Vec<RoomView>>()]),
+    endpoint(
+        "POST",
+        "/rooms",
+        "Make a room",
+        &Json(create),
+        &[returns::<RoomView>(201, "The room, empty"), BAD, CONFLICT, FULL],
+    ),
+    endpoint("GET", "/rooms/{id}", "One room", &Plain(one), &[ok::<RoomView>(), NOT_FOUND]),
+    endpoint("DELETE", "/rooms/{id}", "Hang up its legs and delete it", &Plain(delete), &[DONE, NOT_FOUND]),
+    endpoint(
+        "POST",
+        "/rooms/{id}/legs",
+        "Put a leg into a room; a ringing inbound leg is answered first",
+        &JsonAsync(|c, body| Box::pin(add(c, body))),
+        &[ok::<JoinedView>(), BAD, FAILED, FULL],
+    ),
+    endpoint(
+        "DELETE",
+        "/rooms/{id}/legs/{leg_id}",
+        "Take a leg out of a room",
+        &Plain(remove),
+        &[DONE, NOT_FOUND],
+    ),
+];
+
+/// `POST /v1/rooms`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct CreateRoom {
+    /// Name; made up when missing.
+    #[schemars(regex(pattern = patterns::ROOM_ID.text))]
+    pub id: Option<String>,
+    /// Sampling rate in Hz.
+    #[schemars(extend("enum" = [8000, 16000, 48000, null]))]
+    pub sample_rate: Option<u32>,
+    /// Events of this room go there.
+    #[schemars(regex(pattern = patterns::HOOK_URL.text))]
+    pub webhook_url: Option<String>,
+    /// Secret that signs them.
+    #[schemars(with = "Option<String>")]
+    pub webhook_secret: Option<Secret>,
+}
+
+/// `POST /v1/rooms/{id}/legs`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(transform = required_leg_id)]
+pub struct AddLeg {
+    /// The leg.
+    pub leg_id: String,
+    /// Others do not hear it.
+    pub mute: Option<bool>,
+    /// It hears nobody.
+    pub deaf: Option<bool>,
+    /// Takes digits that others of the room send.
+    pub accept_dtmf: Option<bool>,
+}
+
+fn required_leg_id(schema: &mut schemars::Schema) {
+    schema.insert("required".to_owned(), serde_json::json!(["leg_id"]));
+}
 
 /// Reply of `POST /rooms/{id}/legs` for a leg that was elsewhere.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct JoinedView {
     /// `added` or `moved`.
     pub status: &'static str,
@@ -25,32 +91,33 @@ pub struct JoinedView {
 }
 
 /// `GET /rooms`.
-pub fn list(app: &App) -> Reply {
-    Reply::json(200, &app.shell.look(|g| g.all_rooms()))
+fn list(call: Call<'_>) -> Reply {
+    Reply::json(200, &call.app.shell.look(|g| g.all_rooms()))
 }
 
 /// `GET /rooms/{id}`.
-pub fn get(app: &App, id: &str) -> Result<Reply, ApiError> {
-    let room = app.shell.look(|g| g.room(id))?;
-    Ok(Reply::object(200, &app.instance_id, room))
+fn one(call: Call<'_>) -> Outcome {
+    let room = call.app.shell.look(|g| g.room(call.id()))?;
+    Ok(call.object(200, room))
 }
 
 /// `POST /rooms`.
-pub fn create(app: &App, body: CreateRoom) -> Result<Reply, ApiError> {
+fn create(call: Call<'_>, body: CreateRoom) -> Outcome {
     patterns::ROOM_ID.check("id", body.id.as_deref().unwrap_or_default())?;
     let hook = hook(body.webhook_url, body.webhook_secret)?;
-    let room = app.shell.call(|g, now| g.create_room(now, body.id, body.sample_rate, hook))?;
-    Ok(Reply::object(201, &app.instance_id, room))
+    let room = call.app.shell.call(|g, now| g.create_room(now, body.id, body.sample_rate, hook))?;
+    Ok(call.object(201, room))
 }
 
 /// `DELETE /rooms/{id}`.
-pub fn delete(app: &App, id: &str) -> Result<Reply, ApiError> {
-    app.shell.call(|g, now| g.delete_room(now, id))?;
-    Ok(status(app, "deleted"))
+fn delete(call: Call<'_>) -> Outcome {
+    call.app.shell.call(|g, now| g.delete_room(now, call.id()))?;
+    Ok(call.done("deleted"))
 }
 
 /// `POST /rooms/{id}/legs`.
-pub async fn add(app: &App, id: &str, body: &AddLeg) -> Result<Reply, ApiError> {
+async fn add(call: Call<'_>, body: AddLeg) -> Outcome {
+    let (app, id) = (call.app, call.id());
     patterns::ROOM_ID.check("room id", id)?;
     let flags = JoinFlags { mute: body.mute, deaf: body.deaf, accept_dtmf: body.accept_dtmf };
     let joined = match app.shell.call(|g, now| g.add_to_room(now, id, &body.leg_id, flags))? {
@@ -67,11 +134,11 @@ pub async fn add(app: &App, id: &str, body: &AddLeg) -> Result<Reply, ApiError> 
         Joined::Added => JoinedView { status: "added", from: None, to: None },
         Joined::Moved { from, to } => JoinedView { status: "moved", from: Some(from), to: Some(to) },
     };
-    Ok(Reply::object(200, &app.instance_id, view))
+    Ok(call.object(200, view))
 }
 
 /// `DELETE /rooms/{id}/legs/{leg_id}`.
-pub fn remove(app: &App, id: &str, leg: &str) -> Result<Reply, ApiError> {
-    app.shell.call(|g, now| g.remove_from_room(now, id, leg))?;
-    Ok(status(app, "removed"))
+fn remove(call: Call<'_>) -> Outcome {
+    call.app.shell.call(|g, now| g.remove_from_room(now, call.id(), call.second_id()))?;
+    Ok(call.done("removed"))
 }

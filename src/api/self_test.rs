@@ -8,35 +8,34 @@ use std::time::{Duration, Instant};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::dispatch::App;
-use super::error::ApiError;
-use super::reply::Reply;
-use super::routes::{CONFLICT, FULL, Op, Route, Shape, ok, route, schema};
+use super::answer::{CONFLICT, FULL, ok};
+use super::app::App;
+use super::call::{Call, Outcome};
+use super::endpoint::{Endpoint, Plain, PlainAsync, endpoint};
+use super::http::error::ApiError;
+use super::http::reply::Reply;
 use crate::gateway::playback::{Owner, Sound, tone};
 use crate::gateway::record::Wanted;
-use crate::gateway::replies::{Handle, Reply as Outcome};
+use crate::gateway::replies::{self, Handle};
 use crate::gateway::self_test::Begun;
 use crate::io::workers::FILES;
 use crate::io::{clock, timer};
 use crate::media::command::Quality;
 
-/// The routes.
-pub(super) static SELF_TEST: &[Route] = &[
-    route(
+pub(super) static ENDPOINTS: &[Endpoint] = &[
+    endpoint(
         "POST",
         "/self-test",
-        Op::SelfTest,
         "Place a call to the gateway itself and measure it, in at most 10 s; no event tells of it",
-        None,
-        &[ok(Shape::Object(schema::<SelfTestView>)), CONFLICT, FULL],
+        &PlainAsync(|c| Box::pin(self_test(c))),
+        &[ok::<SelfTestView>(), CONFLICT, FULL],
     ),
-    route(
+    endpoint(
         "GET",
         "/self-test",
-        Op::SelfTestStep,
         "What the self-test does that runs now",
-        None,
-        &[ok(Shape::Object(schema::<StepView>))],
+        &Plain(|c| Ok(step(c))),
+        &[ok::<StepView>()],
     ),
 ];
 
@@ -105,17 +104,14 @@ pub struct StepView {
     pub step: String,
 }
 
-/// The step of the test that runs; empty: none.
-#[derive(Debug, Default)]
-pub struct Step(Cell<&'static str>);
-
 /// `GET /v1/self-test`.
-pub fn step(app: &App) -> Reply {
-    Reply::object(200, &app.instance_id, StepView { step: app.self_test.0.get().to_owned() })
+fn step(call: Call<'_>) -> Reply {
+    call.object(200, StepView { step: call.app.self_test_step.get().to_owned() })
 }
 
 /// `POST /v1/self-test`.
-pub async fn self_test(app: &App) -> Result<Reply, ApiError> {
+async fn self_test(call: Call<'_>) -> Outcome {
+    let app = call.app;
     let begun = app.shell.call(|g, now| g.begin_self_test(now))?;
     let test = Test { app, begun, files: RefCell::default(), opening: Cell::default() };
     let done = timer::within(LIMIT, test.run()).await;
@@ -141,13 +137,13 @@ struct Test<'a> {
 
 impl Drop for Test<'_> {
     fn drop(&mut self) {
-        self.app.self_test.0.set("");
+        self.app.self_test_step.set("");
         self.app.shell.call(|g, now| g.end_self_test(now, &self.begun));
         remove(self.files.take());
         if let Some(handle) = self.opening.take() {
             let shell = Rc::clone(&self.app.shell);
             self.app.shell.spawn(async move {
-                if let Ok(Outcome::Recording(file)) = shell.reply(handle).await {
+                if let Ok(replies::Reply::Recording(file)) = shell.reply(handle).await {
                     remove(vec![file]);
                 }
             });
@@ -170,7 +166,7 @@ struct Recorded {
 
 impl Test<'_> {
     fn say(&self, step: &'static str) {
-        self.app.self_test.0.set(step);
+        self.app.self_test_step.set(step);
     }
 
     async fn run(&self) -> Result<SelfTestView, ApiError> {
@@ -190,7 +186,7 @@ impl Test<'_> {
         for owner in [Owner::Leg(caller), Owner::Room(room)] {
             let handle = shell.call(|g, now| g.record(now, owner, wanted()))?;
             self.opening.set(Some(handle));
-            if let Outcome::Recording(file) = shell.reply(handle).await? {
+            if let replies::Reply::Recording(file) = shell.reply(handle).await? {
                 self.files.borrow_mut().push(file);
             }
             self.opening.set(None);
@@ -229,7 +225,7 @@ impl Test<'_> {
     }
 
     async fn recorded(&self, handle: Handle) -> Result<Recorded, ApiError> {
-        if let Outcome::Recorded { file, began, .. } = self.app.shell.reply(handle).await? {
+        if let replies::Reply::Recorded { file, began, .. } = self.app.shell.reply(handle).await? {
             Ok(Recorded { file, began })
         } else {
             Err(ApiError::mismatched_reply())

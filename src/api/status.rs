@@ -3,12 +3,21 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::dispatch::App;
-use super::error::ApiError;
-use super::reply::Reply;
+use super::answer::{FULL, ok};
+use super::call::{Call, Outcome};
+use super::endpoint::{Endpoint, PlainAsync, endpoint};
+use super::http::error::ApiError;
 use crate::io::disk;
 use crate::io::process::Process;
 use crate::io::workers::FILES;
+
+pub(super) static ENDPOINTS: &[Endpoint] = &[endpoint(
+    "GET",
+    "/status",
+    "What the gateway is doing, and the last warnings and errors",
+    &PlainAsync(|c| Box::pin(status(c))),
+    &[ok::<StatusView>(), FULL],
+)];
 
 /// Reply of `GET /v1/status`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -99,12 +108,9 @@ pub struct FaultView {
 }
 
 /// `GET /v1/status`.
-///
-/// # Errors
-/// No thread can ask the disk (503).
-pub async fn status(app: &App) -> Result<Reply, ApiError> {
-    let shell = &app.shell;
-    let (summary, config) = (shell.summary(), app.config());
+async fn status(call: Call<'_>) -> Outcome {
+    let shell = &call.app.shell;
+    let (summary, config) = (shell.summary(), call.app.config());
     let dir = config.recording_dir();
     // A disk that hangs holds up this reply and no call.
     let free = FILES
@@ -155,5 +161,5 @@ pub async fn status(app: &App) -> Result<Reply, ApiError> {
         ticks_skipped: count(&pulse.skipped),
         faults: faults.collect(),
     };
-    Ok(Reply::object(200, &app.instance_id, body))
+    Ok(call.object(200, body))
 }

@@ -1,66 +1,52 @@
-//! The gateway itself: health and capacity.
+//! The gateway itself: health, capacity and the description of the API.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::dispatch::App;
-use super::error::ApiError;
-use super::reply::Reply;
-use super::routes::{FULL, Op, Route, Shape, error, ok, route, schema};
-use super::status::StatusView;
+use super::answer::{document, error, ok};
+use super::app::App;
+use super::asyncapi;
+use super::call::{Call, Outcome};
+use super::endpoint::{Access, Endpoint, Plain, endpoint};
+use super::http::error::ApiError;
+use super::http::reply::Reply;
 use crate::gateway::Gateway;
 use crate::io::media_memory;
 use crate::io::process::Process;
 
-/// The routes.
-pub(super) static SYSTEM: &[Route] = &[
-    Route {
-        open: true,
-        ..route(
+pub(super) static ENDPOINTS: &[Endpoint] = &[
+    Endpoint {
+        access: Access::Supervisor,
+        ..endpoint(
             "GET",
             "/health",
-            Op::Health,
             "Is the gateway working",
-            None,
-            &[ok(Shape::Object(schema::<Health>)), error(503, "Something stands still")],
+            &Plain(health),
+            &[ok::<Health>(), error(503, "Something stands still")],
         )
     },
-    Route {
-        open: true,
-        ..route(
-            "GET",
-            "/metrics",
-            Op::Metrics,
-            "Counters and gauges, Prometheus text",
-            None,
-            &[ok(Shape::Text("text/plain; version=0.0.4"))],
-        )
-    },
-    route(
+    endpoint(
         "GET",
         "/capacity",
-        Op::Capacity,
         "What is used of each limit",
-        None,
-        &[ok(Shape::Object(schema::<Capacity>))],
+        &Plain(|c| Ok(capacity(c))),
+        &[ok::<Capacity>()],
     ),
-    route(
-        "GET",
-        "/status",
-        Op::Status,
-        "What the gateway is doing, and the last warnings and errors",
-        None,
-        &[ok(Shape::Object(schema::<StatusView>)), FULL],
-    ),
-    route(
+    endpoint(
         "GET",
         "/openapi.json",
-        Op::OpenApi,
         "This description",
-        None,
-        &[ok(Shape::Bare(schema::<serde_json::Value>))],
+        &Plain(|c| Ok(Reply::json(200, &(c.description)()))),
+        &[document::<serde_json::Value>()],
+    ),
+    endpoint(
+        "GET",
+        "/asyncapi.json",
+        "The description of all events",
+        &Plain(|_| Ok(Reply::json(200, &asyncapi::document()))),
+        &[document::<serde_json::Value>()],
     ),
 ];
 
@@ -125,9 +111,10 @@ pub struct Memory {
 }
 
 /// `GET /health`.
-pub fn health(app: &App) -> Reply {
+fn health(call: Call<'_>) -> Outcome {
+    let app = call.app;
     if let Some(why) = app.shell.standing_still() {
-        return Reply::error(&app.instance_id, &ApiError::Unavailable(why));
+        return Err(ApiError::Unavailable(why));
     }
     let body = Health {
         status: "ok",
@@ -135,7 +122,7 @@ pub fn health(app: &App) -> Reply {
         version: env!("CARGO_PKG_VERSION"),
         uptime_s: app.shell.uptime().as_secs(),
     };
-    Reply::object(200, &app.instance_id, body)
+    Ok(call.object(200, body))
 }
 
 fn memory(app: &App) -> Memory {
@@ -153,7 +140,8 @@ fn memory(app: &App) -> Memory {
 }
 
 /// `GET /v1/capacity`.
-pub fn capacity(app: &App) -> Reply {
+fn capacity(call: Call<'_>) -> Reply {
+    let app = call.app;
     let config = app.config();
     let limits = &config.limits;
     let n = app.shell.look(Gateway::numbers);
@@ -167,5 +155,5 @@ pub fn capacity(app: &App) -> Reply {
         recordings: Use { used: n.recordings, max: limits.recordings },
         memory: memory(app),
     };
-    Reply::object(200, &app.instance_id, body)
+    call.object(200, body)
 }

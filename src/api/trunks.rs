@@ -1,19 +1,52 @@
-//! The verbs on trunks and on registrations of phones.
+//! Trunks: accounts that are registered, and peers known by their address.
 
-use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::dispatch::App;
-use super::error::ApiError;
+use super::answer::{Answer, BAD, FULL, Status, error, ok, returns};
+use super::app::App;
+use super::call::{Call, Outcome};
+use super::endpoint::{Endpoint, JsonAsync, Plain, PlainAsync, endpoint};
+use super::http::body::object;
+use super::http::error::ApiError;
+use super::http::reply::Reply;
 use super::patterns;
-use super::reply::Reply;
-use super::requests::object;
 use crate::base::secret::Secret;
 use crate::config::{DtmfMode, Srtp, TrunkFields};
 use crate::gateway::Gateway;
-use crate::gateway::registrar::BindingView;
 use crate::gateway::trunk::TrunkView;
+
+const NO_TRUNK: Answer = error(404, "No such trunk");
+
+pub(super) static ENDPOINTS: &[Endpoint] = &[
+    endpoint("GET", "/sip/trunks", "All trunks", &Plain(|c| Ok(list(c))), &[ok::<Trunks>()]),
+    endpoint(
+        "POST",
+        "/sip/trunks",
+        "Add a trunk; events tell how its registration goes",
+        &JsonAsync(|c, body| Box::pin(add(c, body))),
+        &[
+            returns::<Added>(202, "Added"),
+            BAD,
+            error(409, "The same account is a trunk already"),
+            error(500, "Done, but the state directory cannot be written"),
+            FULL,
+        ],
+    ),
+    endpoint("GET", "/sip/trunks/{id}", "One trunk", &Plain(one), &[ok::<TrunkView>(), NO_TRUNK]),
+    endpoint(
+        "DELETE",
+        "/sip/trunks/{id}",
+        "Unregister and remove a trunk",
+        &PlainAsync(|c| Box::pin(remove(c))),
+        &[
+            returns::<Status>(202, "Done"),
+            NO_TRUNK,
+            error(409, "It stands in the configuration file"),
+            error(500, "Done, but the state directory cannot be written"),
+        ],
+    ),
+];
 
 /// `POST /v1/sip/trunks`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -146,7 +179,7 @@ pub struct Trunks {
 }
 
 /// `POST /sip/trunks`.
-pub async fn add(app: &App, body: AddTrunk) -> Result<Reply, ApiError> {
+async fn add(call: Call<'_>, body: AddTrunk) -> Outcome {
     let bad = |text: &str| Err(ApiError::BadRequest(text.to_owned()));
     let kind = body.kind.unwrap_or_default();
     let mut fields = TrunkFields { kind, app_id: body.app_id.unwrap_or_default(), ..TrunkFields::default() };
@@ -179,10 +212,10 @@ pub async fn add(app: &App, body: AddTrunk) -> Result<Reply, ApiError> {
         ("ip_ip", _, None) => return bad("ip_ip: an object is expected beside this type"),
         _ => {}
     }
-    let trunk = app.shell.call(|g, now| g.add_trunk(now, fields))?;
-    written(app).await?;
+    let trunk = call.app.shell.call(|g, now| g.add_trunk(now, fields))?;
+    written(call.app).await?;
     let added = Added { id: trunk.id, kind: trunk.kind, status: trunk.status };
-    Ok(Reply::object(202, &app.instance_id, added))
+    Ok(call.object(202, added))
 }
 
 /// What was changed survives a restart, or the client is told.
@@ -193,39 +226,19 @@ async fn written(app: &App) -> Result<(), ApiError> {
 }
 
 /// `GET /sip/trunks`.
-pub fn list(app: &App) -> Reply {
-    Reply::object(200, &app.instance_id, Trunks { trunks: app.shell.look(Gateway::trunks) })
+fn list(call: Call<'_>) -> Reply {
+    call.object(200, Trunks { trunks: call.app.shell.look(Gateway::trunks) })
 }
 
 /// `GET /sip/trunks/{id}`.
-pub fn get(app: &App, id: &str) -> Result<Reply, ApiError> {
-    let trunk = app.shell.look(|g| g.trunk(id))?;
-    Ok(Reply::object(200, &app.instance_id, trunk))
+fn one(call: Call<'_>) -> Outcome {
+    let trunk = call.app.shell.look(|g| g.trunk(call.id()))?;
+    Ok(call.object(200, trunk))
 }
 
 /// `DELETE /sip/trunks/{id}`.
-pub async fn remove(app: &App, id: &str) -> Result<Reply, ApiError> {
-    app.shell.call(|g, now| g.remove_trunk(now, id))?;
-    written(app).await?;
-    Ok(Reply::object(202, &app.instance_id, super::legs::Status { status: "unregistering" }))
-}
-
-/// Phones that have registered.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Bindings {
-    /// One for each contact.
-    pub bindings: Vec<BindingView>,
-}
-
-/// `GET /sip/registrations`.
-pub fn registrations(app: &App) -> Reply {
-    Reply::object(200, &app.instance_id, Bindings { bindings: app.shell.look(Gateway::registrations) })
-}
-
-/// `DELETE /sip/registrations/{aor}`, with `contact` in the query for one contact.
-pub fn remove_registration(app: &App, aor: &str, query: Option<&str>) -> Result<Reply, ApiError> {
-    let contact = query.unwrap_or_default().split('&').find_map(|p| p.strip_prefix("contact="));
-    let contact = contact.map(|c| percent_decode_str(c).decode_utf8_lossy().into_owned());
-    app.shell.call(|g, now| g.remove_registration(now, aor, contact.as_deref()))?;
-    Ok(Reply::empty())
+async fn remove(call: Call<'_>) -> Outcome {
+    call.app.shell.call(|g, now| g.remove_trunk(now, call.id()))?;
+    written(call.app).await?;
+    Ok(call.object(202, Status { status: "unregistering" }))
 }

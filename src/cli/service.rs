@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use super::banner;
 use super::configuration::{Files, Loaded};
-use crate::api::clients::Clients;
-use crate::api::dispatch::App;
-use crate::api::self_test::Step;
+use crate::api::app::App;
 use crate::api::server;
 use crate::base::rng::Rng;
 use crate::config::{Config, Reloaded};
@@ -171,12 +169,7 @@ pub fn run(mut loaded: Loaded, files: &Files) -> Result<(), String> {
     executor.spawn(Rc::clone(&shell).run_timers());
     executor.spawn(free_memory::run());
     let instance_id: Rc<str> = Rc::from(config.instance_id.as_str());
-    let app = Rc::new(App {
-        instance_id: Rc::clone(&instance_id),
-        shell: Rc::clone(&shell),
-        clients: Clients::default(),
-        self_test: Step::default(),
-    });
+    let app = Rc::new(App::new(Rc::clone(&instance_id), Rc::clone(&shell)));
     executor.spawn(server::run(Rc::clone(&executor), app, http));
     tell_ports(&state, http_at, &sip.locals, sip_at).map_err(|e| format!("state_dir {dir}: {e}"))?;
     // Requests are answered meanwhile.

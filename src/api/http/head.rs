@@ -2,7 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::select::Conditions;
+use super::conditional::Conditions;
 
 /// Largest request head, bytes.
 pub const MAX_HEAD: usize = 16 * 1024;

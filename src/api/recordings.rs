@@ -1,22 +1,21 @@
-//! What the gateway keeps: recordings, and how the delivery of events goes.
+//! Recordings that the gateway keeps.
 
 use std::fs::{File, Metadata};
 use std::io::{ErrorKind, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use std::time::Instant;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::dispatch::App;
-use super::error::ApiError;
-use super::legs::status;
-use super::reply::{FilePart, Reply};
-use super::routes::{Answer, CONFLICT, DONE, FULL, Op, Route, Shape, error, ok, route, schema};
-use super::select::{self, Choice, Conditions};
-use crate::base::time::{Now, Utc};
-use crate::deliver::events::shown_url;
+use super::answer::{Answer, CONFLICT, DONE, FULL, Shape, error, ok, text};
+use super::app::App;
+use super::call::{Call, Outcome};
+use super::endpoint::{Endpoint, PlainAsync, endpoint};
+use super::http::conditional::{Choice, choose};
+use super::http::error::ApiError;
+use super::http::reply::{FilePart, Reply, timestamp};
+use crate::base::time::Utc;
 use crate::deliver::uploads::View;
 use crate::io::clock;
 use crate::io::outbox_rows::{Op as Change, RecordingRow};
@@ -26,32 +25,28 @@ use crate::io::workers::{FILES, WorkError};
 
 const NO_RECORDING: Answer = error(404, "No such recording");
 
-/// The routes.
-pub(super) static KEEPING: &[Route] = &[
-    route(
+pub(super) static ENDPOINTS: &[Endpoint] = &[
+    endpoint(
         "GET",
         "/recordings",
-        Op::Recordings,
         "Recordings, the youngest first, 1,000 at most",
-        None,
-        &[ok(Shape::Object(schema::<Recordings>)), FULL],
+        &PlainAsync(|c| Box::pin(list(c))),
+        &[ok::<Recordings>(), FULL],
     ),
-    route(
+    endpoint(
         "GET",
         "/recordings/{id}",
-        Op::Recording,
         "One recording",
-        None,
-        &[ok(Shape::Object(schema::<RecordingView>)), NO_RECORDING, FULL],
+        &PlainAsync(|c| Box::pin(one(c))),
+        &[ok::<RecordingView>(), NO_RECORDING, FULL],
     ),
-    route(
+    endpoint(
         "GET",
         "/recordings/{id}/file",
-        Op::RecordingFile,
         "Download a recording, or a part of it (Range)",
-        None,
+        &PlainAsync(|c| Box::pin(file(c))),
         &[
-            ok(Shape::Text("audio/wav")),
+            text("audio/wav"),
             Answer { status: 206, when: "The part that was asked for", shape: Shape::Text("audio/wav") },
             Answer { status: 304, when: "Unchanged since If-None-Match", shape: Shape::Empty },
             NO_RECORDING,
@@ -60,21 +55,12 @@ pub(super) static KEEPING: &[Route] = &[
             FULL,
         ],
     ),
-    route(
+    endpoint(
         "DELETE",
         "/recordings/{id}",
-        Op::DeleteRecording,
         "Delete a recording",
-        None,
+        &PlainAsync(|c| Box::pin(delete(c))),
         &[DONE, NO_RECORDING, CONFLICT, error(500, "The file cannot be removed"), FULL],
-    ),
-    route(
-        "GET",
-        "/webhooks",
-        Op::Webhooks,
-        "Targets of webhooks and how delivery goes",
-        None,
-        &[ok(Shape::Object(schema::<Webhooks>))],
     ),
 ];
 
@@ -133,11 +119,6 @@ pub struct UploadView {
     pub next_try: Option<String>,
 }
 
-/// A time to come, as replies show it.
-fn timestamp(now: Now, at: Instant) -> String {
-    now.after(at.saturating_duration_since(now.mono)).utc.rfc3339()
-}
-
 fn view(app: &App, r: RecordingRow) -> RecordingView {
     let upload = r.upload.as_ref().map(|place| {
         let now = clock::now();
@@ -189,12 +170,13 @@ fn up_to_date(mut row: RecordingRow) -> RecordingRow {
 }
 
 /// `GET /recordings`.
-pub async fn recordings(app: &App) -> Result<Reply, ApiError> {
+async fn list(call: Call<'_>) -> Outcome {
+    let app = call.app;
     let rows = ask(app, |store| store.recordings(None, MOST)).await?;
     // Not on the outbox's thread: a slow disk of recordings holds up no event.
     let rows = FILES.run(move || rows.into_iter().map(up_to_date).collect::<Vec<_>>()).await.map_err(busy)?;
     let recordings = rows.into_iter().map(|r| view(app, r)).collect();
-    Ok(Reply::object(200, &app.instance_id, Recordings { recordings }))
+    Ok(call.object(200, Recordings { recordings }))
 }
 
 /// There is no thread for it now.
@@ -210,13 +192,13 @@ async fn find(app: &App, id: &str) -> Result<RecordingRow, ApiError> {
 }
 
 /// `GET /recordings/{id}`.
-pub async fn recording(app: &App, id: &str) -> Result<Reply, ApiError> {
-    Ok(Reply::object(200, &app.instance_id, view(app, find(app, id).await?)))
+async fn one(call: Call<'_>) -> Outcome {
+    Ok(call.object(200, view(call.app, find(call.app, call.id()).await?)))
 }
 
 /// `GET /recordings/{id}/file`.
-pub async fn file(app: &App, id: &str, wanted: &Conditions) -> Result<Reply, ApiError> {
-    let row = find(app, id).await?;
+async fn file(call: Call<'_>) -> Outcome {
+    let row = find(call.app, call.id()).await?;
     if let Some(location) = row.location {
         return Err(ApiError::NotFound(format!("the recording is not here any more, but at {location}")));
     }
@@ -235,7 +217,7 @@ pub async fn file(app: &App, id: &str, wanted: &Conditions) -> Result<Reply, Api
     let (length, tag) = (about.len(), entity_tag(&about, row.state == "recording"));
     let mut reply = Reply::empty();
     reply.headers.push(("ETag", tag.clone()));
-    let (from, len) = match select::choose(wanted, &tag, length) {
+    let (from, len) = match choose(call.conditions, &tag, length) {
         Choice::Failed => return Err(ApiError::PreconditionFailed),
         Choice::NoPart => return Err(ApiError::NoSuchPart(length)),
         Choice::NotModified => {
@@ -269,8 +251,9 @@ fn entity_tag(of: &Metadata, growing: bool) -> String {
 }
 
 /// `DELETE /recordings/{id}`.
-pub async fn delete(app: &App, id: &str) -> Result<Reply, ApiError> {
-    let row = find(app, id).await?;
+async fn delete(call: Call<'_>) -> Outcome {
+    let app = call.app;
+    let row = find(app, call.id()).await?;
     if row.state == "recording" {
         return Err(ApiError::Conflict("it is being recorded: stop the recording first".to_owned()));
     }
@@ -282,62 +265,5 @@ pub async fn delete(app: &App, id: &str) -> Result<Reply, ApiError> {
         app.shell.give_up_upload(&row.id, place);
     }
     app.shell.keep(Change::RecordingGone(row.id));
-    Ok(status(app, "deleted"))
-}
-
-/// Reply of `GET /webhooks`.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Webhooks {
-    /// The global target, and all others that events wait for.
-    pub webhooks: Vec<WebhookView>,
-}
-
-/// A target of events.
-#[derive(Debug, Default, Serialize, JsonSchema)]
-pub struct WebhookView {
-    /// Where events go, without a query or a user.
-    pub url: String,
-    /// It is the global one.
-    pub global: bool,
-    /// `ok` or `failing`.
-    pub state: &'static str,
-    /// Events that wait or are on their way.
-    pub queued: u64,
-    /// Failures in a row of its server.
-    pub failures: u32,
-    /// Why the last try failed; null: it did not.
-    pub last_error: Option<String>,
-    /// When it is tried again; null: at once.
-    pub next_try: Option<String>,
-    /// Events of it that were lost since they began to wait.
-    pub dropped: u64,
-}
-
-/// `GET /webhooks`.
-pub fn webhooks(app: &App) -> Reply {
-    let now = clock::now();
-    let mut webhooks: Vec<WebhookView> = app
-        .shell
-        .webhooks()
-        .into_iter()
-        .map(|t| WebhookView {
-            url: shown_url(&t.destination.url),
-            global: t.destination.trusted,
-            state: if t.failures > 0 { "failing" } else { "ok" },
-            queued: t.queued,
-            failures: t.failures,
-            last_error: t.last_error,
-            next_try: t.next_try.map(|at| timestamp(now, at)),
-            dropped: t.dropped,
-        })
-        .collect();
-    let config = app.config();
-    let global = &config.webhook.url;
-    if !global.is_empty() && !webhooks.iter().any(|w| w.global) {
-        webhooks.insert(
-            0,
-            WebhookView { url: shown_url(global), global: true, state: "ok", ..WebhookView::default() },
-        );
-    }
-    Reply::object(200, &app.instance_id, Webhooks { webhooks })
+    Ok(call.done("deleted"))
 }

@@ -1,29 +1,22 @@
 //! picoserve over the gateway's own sockets, with the strict head reader as its gate.
 //!
-//! The engine never sees a client's head: the gate judges it, keeps it for [`dispatch`], and hands the
+//! The engine never sees a client's head: the gate judges it, keeps it in a [`Slot`] for whoever answers, and hands the
 //! engine a canonical one whose only variable parts are the method, the body length and `Connection`.
 
 use std::cell::RefCell;
-use std::io::Read as _;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use embedded_io_async::ErrorType;
+use picoserve::Timer;
 use picoserve::io::{BaseWrite, Read, Socket, Write};
 use picoserve::mem::{BorrowedBuffer, BorrowedCursor};
-use picoserve::request::{Path, Request};
-use picoserve::response::{Content, ForEachHeader, HeadersIter, Response, ResponseWriter, StatusCode};
-use picoserve::routing::PathRouterService;
-use picoserve::{ResponseSent, Timer};
 
-use super::clients::{ClientId, Entry, MAX_CONNECTIONS};
-use super::dispatch::{self, App};
+use super::clients::{ClientId, Clients, Entry, MAX_CONNECTIONS};
 use super::error::{ApiError, MAX_BODY};
 use super::head::{Head, Verdict, judge};
-use super::reply::{FilePart, Reply};
+use super::reply::Reply;
 use crate::io::tcp::Stream;
-use crate::io::workers::FILES;
 use crate::io::{clock, timer};
 
 /// Marker of the executor picoserve runs on.
@@ -70,6 +63,16 @@ impl embedded_io_async::Error for SocketError {
 /// The head of the request in hand, passed around the engine.
 pub type Slot = Rc<RefCell<Option<Head>>>;
 
+/// What all connections of a server share.
+pub struct Shared {
+    /// Name of this gateway.
+    pub instance_id: Rc<str>,
+    /// Open connections.
+    pub clients: Rc<Clients>,
+    /// True for requests that are answered when there is no place for others.
+    pub is_health: fn(&Head) -> bool,
+}
+
 /// One connection.
 pub struct Connection {
     stream: Rc<Stream>,
@@ -80,7 +83,7 @@ pub struct Connection {
 pub struct Gate {
     stream: Rc<Stream>,
     slot: Slot,
-    app: Rc<App>,
+    shared: Rc<Shared>,
     client: ClientId,
     only_health: bool,
     /// Read from the socket, not yet judged.
@@ -99,12 +102,12 @@ pub struct Out {
 
 impl Connection {
     /// A connection whose heads land in `slot`.
-    pub fn new(stream: Stream, slot: Slot, app: Rc<App>, entry: &Entry) -> Self {
+    pub fn new(stream: Stream, slot: Slot, shared: Rc<Shared>, entry: &Entry) -> Self {
         let stream = Rc::new(stream);
         let gate = Gate {
             stream: Rc::clone(&stream),
             slot,
-            app,
+            shared,
             client: entry.id,
             only_health: entry.only_health,
             pending: Vec::new(),
@@ -120,7 +123,7 @@ impl Gate {
     /// Reads until a head is complete; false at the end of the connection, or of the time a head has from
     /// its first byte on. Until then the engine's limits hold.
     async fn next_head(&mut self) -> Result<bool, SocketError> {
-        self.app.clients.waits(self.client, clock::now().mono);
+        self.shared.clients.waits(self.client, clock::now().mono);
         if self.pending.is_empty() && !self.fill().await? {
             return Ok(false);
         }
@@ -144,8 +147,8 @@ impl Gate {
                 }
                 Verdict::Good(head, len) => {
                     self.pending.drain(..len);
-                    let may = !self.only_health && self.app.clients.begins(self.client);
-                    if !may && !dispatch::is_health(&head) {
+                    let may = !self.only_health && self.shared.clients.begins(self.client);
+                    if !may && !(self.shared.is_health)(&head) {
                         let full = format!(
                             "{MAX_CONNECTIONS} connections are open already, or half of that of yours"
                         );
@@ -201,7 +204,7 @@ impl Gate {
         to_head: bool,
     ) -> Result<(), SocketError> {
         self.last = true;
-        let mut reply = Reply::error(&self.app.instance_id, e);
+        let mut reply = Reply::error(&self.shared.instance_id, e);
         reply.status = status.unwrap_or(reply.status);
         self.stream.write_all(&reply.dated(clock::now().utc).to_bytes(to_head)).await?;
         Ok(())
@@ -291,136 +294,5 @@ impl Socket<Smol> for Connection {
     ) -> Result<(), picoserve::Error<SocketError>> {
         self.stream.close_gently().await;
         Ok(())
-    }
-}
-
-/// The one service behind every path.
-pub struct Service {
-    /// What requests are answered from.
-    pub app: Rc<App>,
-    /// Where the gate leaves the head.
-    pub slot: Slot,
-}
-
-struct Payload {
-    reply: Reply,
-    send_body: bool,
-}
-
-impl Content for Payload {
-    fn content_type(&self) -> &'static str {
-        self.reply.content_type
-    }
-    fn content_length(&self) -> usize {
-        let file = self.reply.file.as_ref().map(|f| usize::try_from(f.len).unwrap_or(usize::MAX));
-        file.unwrap_or(self.reply.body.len())
-    }
-    async fn write_content<W: Write>(self, mut writer: W) -> Result<(), W::Error> {
-        match self.reply.file {
-            _ if !self.send_body => Ok(()),
-            Some(part) => write_file(part, writer).await,
-            None => writer.write_all(&self.reply.body).await,
-        }
-    }
-}
-
-/// How long a file waits for a thread that can read it.
-const AGAIN: Duration = Duration::from_millis(100);
-/// Bytes of a file that are read and sent at a time.
-const PIECE: u64 = 64 * 1024;
-
-/// Sends part of a file. What has gone from it meanwhile is sent as zeros: its length was said already.
-async fn write_file<W: Write>(part: FilePart, mut writer: W) -> Result<(), W::Error> {
-    let (file, mut left) = (Arc::new(part.file), part.len);
-    while left > 0 {
-        let n = left.min(PIECE);
-        let source = Arc::clone(&file);
-        let read = FILES.run(move || {
-            let mut piece = vec![0; n as usize];
-            let mut filled = 0;
-            while let Some(room) = piece.get_mut(filled..).filter(|r| !r.is_empty()) {
-                match (&*source).read(room) {
-                    Ok(0) | Err(_) => break,
-                    Ok(n) => filled += n,
-                }
-            }
-            piece
-        });
-        let Ok(piece) = read.await else {
-            // Its length was said already: it goes on when there is a thread for it.
-            timer::sleep(AGAIN).await;
-            continue;
-        };
-        writer.write_all(&piece).await?;
-        left -= n;
-    }
-    Ok(())
-}
-
-struct Extra(Vec<(&'static str, String)>);
-
-impl HeadersIter for Extra {
-    async fn for_each_header<F: ForEachHeader>(self, mut f: F) -> Result<F::Output, F::Error> {
-        for (name, value) in &self.0 {
-            f.call(name, value).await?;
-        }
-        f.finalize().await
-    }
-}
-
-impl PathRouterService for Service {
-    async fn call_path_router_service<R: Read, W: ResponseWriter<Error = R::Error>>(
-        &self,
-        (): &(),
-        (): (),
-        _path: Path<'_>,
-        mut request: Request<'_, R>,
-        writer: W,
-    ) -> Result<ResponseSent, W::Error> {
-        let head = self.slot.borrow_mut().take();
-        let (reply, send_body) = match head {
-            Some(head) => {
-                let mut reply = self.answer(&head, &mut request).await;
-                dispatch::cors(&self.app, &head, &mut reply);
-                (reply, head.method != "HEAD")
-            }
-            None => (self.error(&ApiError::Internal("a request without a head".to_owned())), true),
-        };
-        let reply = reply.dated(clock::now().utc);
-        let status = StatusCode::new(reply.status);
-        let extra = Extra(reply.headers.clone());
-        let connection = request.body_connection.finalize().await?;
-        if matches!(reply.status, 204 | 304) {
-            return writer.write_response(connection, Response::empty(status).with_headers(extra)).await;
-        }
-        let response = Response::new(status, Payload { reply, send_body }).with_headers(extra);
-        writer.write_response(connection, response).await
-    }
-}
-
-impl Service {
-    async fn answer<R: Read>(&self, head: &Head, request: &mut Request<'_, R>) -> Reply {
-        let admitted = match dispatch::admit(&self.app, head) {
-            Ok(admitted) => admitted,
-            Err(reply) => return reply,
-        };
-        let mut body = Vec::new();
-        let mut reader = request.body_connection.body().reader();
-        let mut chunk = [0u8; 2048];
-        loop {
-            match reader.read(&mut chunk).await {
-                Ok(0) => break,
-                Ok(n) => body.extend_from_slice(chunk.get(..n).unwrap_or_default()),
-                Err(_) => return self.error(&ApiError::BodyTimeout),
-            }
-        }
-        if (body.len() as u64) < head.body_len {
-            return self.error(&ApiError::BadRequest("the body is shorter than Content-Length".to_owned()));
-        }
-        dispatch::serve(&self.app, &admitted, &body).await
-    }
-
-    fn error(&self, e: &ApiError) -> Reply {
-        Reply::error(&self.app.instance_id, e)
     }
 }

@@ -1,6 +1,8 @@
 //! Request bodies: JSON with errors that name the place and what was expected.
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize as _, Deserializer};
+use serde_json::Value;
 
 use super::error::ApiError;
 
@@ -21,6 +23,19 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         return Err(ApiError::BadRequest("invalid JSON: the body must be a JSON object".to_owned()));
     }
     serde_json::from_slice(text).map_err(|e| ApiError::BadRequest(format!("invalid JSON: {e}")))
+}
+
+/// An object or nothing: left to itself, serde takes an array of values for an object.
+pub fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(d: D) -> Result<Option<T>, D::Error> {
+    match Value::deserialize(d)? {
+        Value::Null => Ok(None),
+        Value::Object(fields) => {
+            serde_json::from_value(Value::Object(fields)).map(Some).map_err(D::Error::custom)
+        }
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Err(D::Error::custom("expected an object with named fields"))
+        }
+    }
 }
 
 #[cfg(test)]

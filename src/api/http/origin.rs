@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use super::error::ApiError;
 use super::head::Head;
+use super::reply::Reply;
 use crate::config::Http;
 
 /// Judges where a request comes from. `own_name` is asked for the name of this machine, if it matters.
@@ -28,8 +29,7 @@ pub fn judge(head: &Head, http: &Http, own_name: impl FnOnce() -> String) -> Res
 }
 
 /// True for the origins that the operator has listed.
-#[must_use]
-pub fn is_listed(origin: &str, http: &Http) -> bool {
+fn is_listed(origin: &str, http: &Http) -> bool {
     http.cors_origins.iter().any(|o| o.eq_ignore_ascii_case(origin))
 }
 
@@ -38,6 +38,19 @@ pub fn is_listed(origin: &str, http: &Http) -> bool {
 #[must_use]
 pub fn is_preflight(head: &Head, http: &Http) -> bool {
     head.method == "OPTIONS" && head.preflight && head.origin.as_deref().is_some_and(|o| is_listed(o, http))
+}
+
+/// Adds CORS headers, only for origins that the operator has listed.
+pub fn add_cors_headers(head: &Head, http: &Http, reply: &mut Reply) {
+    let Some(origin) = &head.origin else { return };
+    if is_listed(origin, http) {
+        reply.headers.push(("Access-Control-Allow-Origin", origin.clone()));
+        reply.headers.push(("Vary", "Origin".to_owned()));
+        reply.headers.push(("Access-Control-Allow-Headers", "Content-Type, Authorization".to_owned()));
+        reply
+            .headers
+            .push(("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE, OPTIONS".to_owned()));
+    }
 }
 
 /// True for pages of the API's own host and port.
@@ -88,7 +101,7 @@ fn split(authority: &str) -> (&str, Option<&str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::head::{Verdict, judge as read};
+    use crate::api::http::head::{Verdict, judge as read};
     use crate::config::Config;
 
     fn head(fields: &str) -> Head {

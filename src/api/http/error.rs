@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::gateway::GatewayError;
+
 /// Why a request was not carried out. The text says what was wrong and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
@@ -84,6 +86,18 @@ impl ApiError {
             Self::Internal(_) => 500,
             Self::NotImplemented(_) => 501,
             Self::Unavailable(_) => 503,
+        }
+    }
+}
+
+impl From<GatewayError> for ApiError {
+    fn from(e: GatewayError) -> Self {
+        match e {
+            GatewayError::NotFound(what) => Self::NotFound(what.to_owned()),
+            GatewayError::Invalid(what) => Self::BadRequest(what),
+            GatewayError::Conflict(what) => Self::Conflict(what),
+            GatewayError::Failed(what) => Self::Internal(what),
+            GatewayError::Unavailable(what) => Self::Unavailable(what),
         }
     }
 }

@@ -1,13 +1,14 @@
 //! A complete reply: status, headers and body, before any engine sees it.
 
 use std::fs::File;
+use std::time::Instant;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::error::{ApiError, ErrorBody};
 use crate::base::http_date::date_field;
-use crate::base::time::Utc;
+use crate::base::time::{Now, Utc};
 
 /// A reply ready to be written.
 #[derive(Debug)]
@@ -123,6 +124,12 @@ impl Reply {
         }
         bytes
     }
+}
+
+/// A time to come, as replies show it.
+#[must_use]
+pub fn timestamp(now: Now, at: Instant) -> String {
+    now.after(at.saturating_duration_since(now.mono)).utc.rfc3339()
 }
 
 #[cfg(test)]

@@ -1,0 +1,88 @@
+//! Answering-machine detection on legs.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::answer::{BAD, CONFLICT, DONE, NOT_FOUND};
+use super::call::{Call, Outcome};
+use super::endpoint::{Endpoint, Json, endpoint};
+use super::http::error::ApiError;
+use crate::media::amd::Parameters;
+
+pub(super) static ENDPOINTS: &[Endpoint] = &[endpoint(
+    "POST",
+    "/legs/{id}/amd",
+    "Start answering-machine detection; an event tells the outcome",
+    &Json(start),
+    &[DONE, BAD, NOT_FOUND, CONFLICT],
+)];
+
+/// `POST /v1/legs/{id}/amd`. All in ms; nothing, 0 and anything below stand for the default.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct DetectMachine {
+    /// Silence that means nobody speaks; 2500.
+    #[schemars(range(max = 600_000))]
+    pub initial_silence_timeout: Option<i64>,
+    /// Speech that means a machine; 1500.
+    #[schemars(range(max = 600_000))]
+    pub greeting_duration: Option<i64>,
+    /// Silence after speech that means a human; 800.
+    #[schemars(range(max = 600_000))]
+    pub after_greeting_silence: Option<i64>,
+    /// When to give up; 5000. Not less than `initial_silence_timeout`.
+    #[schemars(range(max = 600_000))]
+    pub total_analysis_time: Option<i64>,
+    /// Shorter bursts of speech are no words; 100.
+    #[schemars(range(max = 600_000))]
+    pub minimum_word_length: Option<i64>,
+    /// How long to wait for a machine's beep; nothing: not at all.
+    #[schemars(range(max = 600_000))]
+    pub beep_timeout: Option<i64>,
+}
+
+/// Longest times of an analysis, ms.
+const MAX_ANALYSIS_MS: u32 = 600_000;
+
+/// What decides in answering-machine detection: nothing, 0 and anything below stand for the default.
+pub(super) fn parameters(given: &DetectMachine) -> Result<Parameters, ApiError> {
+    let bad = |text: String| ApiError::BadRequest(text);
+    let one = |field: &str, given: Option<i64>, default: u32| match given {
+        None | Some(..=0) => Ok(default),
+        Some(ms) => u32::try_from(ms).ok().filter(|ms| *ms <= MAX_ANALYSIS_MS).ok_or_else(|| {
+            bad(format!("{field}: {ms} is out of range; at most {MAX_ANALYSIS_MS} ms are allowed"))
+        }),
+    };
+    let d = Parameters::default();
+    let p = Parameters {
+        initial_silence_timeout: one(
+            "initial_silence_timeout",
+            given.initial_silence_timeout,
+            d.initial_silence_timeout,
+        )?,
+        greeting_duration: one("greeting_duration", given.greeting_duration, d.greeting_duration)?,
+        after_greeting_silence: one(
+            "after_greeting_silence",
+            given.after_greeting_silence,
+            d.after_greeting_silence,
+        )?,
+        total_analysis_time: one("total_analysis_time", given.total_analysis_time, d.total_analysis_time)?,
+        minimum_word_length: one("minimum_word_length", given.minimum_word_length, d.minimum_word_length)?,
+        beep_timeout: one("beep_timeout", given.beep_timeout, d.beep_timeout)?,
+    };
+    if p.total_analysis_time < p.initial_silence_timeout {
+        let (total, initial) = (p.total_analysis_time, p.initial_silence_timeout);
+        return Err(bad(format!(
+            "total_analysis_time: {total} ms is less than initial_silence_timeout, {initial} ms"
+        )));
+    }
+    Ok(p)
+}
+
+/// `POST /legs/{id}/amd`.
+fn start(call: Call<'_>, body: DetectMachine) -> Outcome {
+    call.app.shell.look(|g| g.leg(call.id()))?;
+    let parameters = parameters(&body)?;
+    call.app.shell.call(|g, _| g.detect_machine(call.id(), parameters))?;
+    Ok(call.done("started"))
+}

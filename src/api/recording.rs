@@ -1,0 +1,225 @@
+//! Recording legs and rooms.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::answer::{Answer, BAD, CONFLICT, DONE, FAILED, FULL, NOT_FOUND, ok};
+use super::app::App;
+use super::call::{Call, Outcome};
+use super::endpoint::{Endpoint, JsonAsync, Plain, PlainAsync, endpoint};
+use super::http::error::ApiError;
+use super::playback::exists;
+use crate::base::secret::Secret;
+use crate::config::Place;
+use crate::config::s3::{Wish, address_of};
+use crate::gateway::playback::Owner;
+use crate::gateway::record::{Paused, Wanted};
+use crate::gateway::replies;
+use crate::io::event_ops::base_name;
+use crate::io::http_client::Rules;
+
+const RECORD: &[Answer] = &[ok::<Recording>(), BAD, NOT_FOUND, CONFLICT, FAILED, FULL];
+const STOP_RECORD: &[Answer] = &[ok::<Recording>(), NOT_FOUND, FAILED];
+
+pub(super) static ENDPOINTS: &[Endpoint] = &[
+    endpoint(
+        "POST",
+        "/legs/{id}/record",
+        "Record a leg",
+        &JsonAsync(|c, body| Box::pin(record(c, Owner::Leg(c.id()), body))),
+        RECORD,
+    ),
+    endpoint(
+        "DELETE",
+        "/legs/{id}/record",
+        "Stop recording",
+        &PlainAsync(|c| Box::pin(stop(c, Owner::Leg(c.id())))),
+        STOP_RECORD,
+    ),
+    endpoint(
+        "POST",
+        "/legs/{id}/record/pause",
+        "Record silence",
+        &Plain(|c| pause(c, Owner::Leg(c.id()), true)),
+        &[DONE, NOT_FOUND],
+    ),
+    endpoint(
+        "POST",
+        "/legs/{id}/record/resume",
+        "Record sound again",
+        &Plain(|c| pause(c, Owner::Leg(c.id()), false)),
+        &[DONE, NOT_FOUND],
+    ),
+    endpoint(
+        "POST",
+        "/rooms/{id}/record",
+        "Record a room",
+        &JsonAsync(|c, body| Box::pin(record(c, Owner::Room(c.id()), body))),
+        RECORD,
+    ),
+    endpoint(
+        "DELETE",
+        "/rooms/{id}/record",
+        "Stop recording",
+        &PlainAsync(|c| Box::pin(stop(c, Owner::Room(c.id())))),
+        STOP_RECORD,
+    ),
+    endpoint(
+        "POST",
+        "/rooms/{id}/record/pause",
+        "Record silence",
+        &Plain(|c| pause(c, Owner::Room(c.id()), true)),
+        &[DONE, NOT_FOUND],
+    ),
+    endpoint(
+        "POST",
+        "/rooms/{id}/record/resume",
+        "Record sound again",
+        &Plain(|c| pause(c, Owner::Room(c.id()), false)),
+        &[DONE, NOT_FOUND],
+    ),
+];
+
+/// `POST …/record`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Record {
+    /// `file`, or `s3`: uploaded when it is over. `s3_bucket`, `s3_region`, `s3_endpoint`, `s3_prefix`, and
+    /// `s3_access_key` with `s3_secret_key` (strings) override the settings of `[s3]`.
+    #[schemars(extend("enum" = ["file", "s3", "", null]))]
+    pub storage: Option<String>,
+    /// Of rooms: beside the mix a file with one channel a participant. Legs are stereo anyway.
+    pub multi_channel: Option<bool>,
+    /// Bucket instead of the configured one.
+    #[schemars(skip)]
+    pub s3_bucket: Option<String>,
+    /// Region instead of the configured one.
+    #[schemars(skip)]
+    pub s3_region: Option<String>,
+    /// Server instead of the configured one, as `https://minio.example:9000`.
+    #[schemars(skip)]
+    pub s3_endpoint: Option<String>,
+    /// What the key begins with, instead of the configured prefix.
+    #[schemars(skip)]
+    pub s3_prefix: Option<String>,
+    /// S3 access key; goes with `s3_secret_key`.
+    #[schemars(skip)]
+    pub s3_access_key: Option<Secret>,
+    /// S3 secret key; goes with `s3_access_key`.
+    #[schemars(skip)]
+    pub s3_secret_key: Option<Secret>,
+}
+
+/// Longest that the end of a recording is waited for.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+/// Reply of `POST|DELETE …/record`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Recording {
+    /// Path of the file, or where it is uploaded to, as `s3://…`.
+    pub file: String,
+    /// `recording` or `stopped`.
+    pub status: &'static str,
+    /// Of a room that was recorded with `multi_channel`: the file with a channel for each leg.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub multi_channel_file: Option<String>,
+    /// Leg → its `channel`, and when it came and left (`start_ms`, `end_ms`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<serde_json::Value>,
+}
+
+/// `POST …/record`.
+async fn record(call: Call<'_>, owner: Owner<'_>, body: Record) -> Outcome {
+    let app = call.app;
+    exists(app, owner)?;
+    let upload = place(app, &body)?;
+    let multi_channel = body.multi_channel == Some(true) && matches!(owner, Owner::Room(_));
+    let wanted = Wanted { upload, multi_channel };
+    let handle = app.shell.call(|g, now| g.record(now, owner, wanted))?;
+    finish(call, app.shell.reply(handle).await?, "recording")
+}
+
+/// Where a recording is to be uploaded to; `None`: it stays.
+fn place(app: &App, body: &Record) -> Result<Option<Arc<Place>>, ApiError> {
+    let text = |s: &Option<String>| s.clone().unwrap_or_default();
+    let fields = [&body.s3_bucket, &body.s3_region, &body.s3_endpoint, &body.s3_prefix];
+    let [bucket, region, endpoint, prefix] = fields.map(text);
+    let [access_key, secret_key] = [&body.s3_access_key, &body.s3_secret_key]
+        .map(|s| s.as_ref().map(|s| s.reveal().to_owned()).unwrap_or_default());
+    match body.storage.as_deref().unwrap_or("") {
+        "" | "file" if access_key.is_empty() == secret_key.is_empty() => Ok(None),
+        "" | "file" => Err(ApiError::BadRequest("s3_access_key and s3_secret_key go together".to_owned())),
+        "s3" => {
+            let wish = Wish {
+                bucket: &bucket,
+                region: &region,
+                endpoint: &endpoint,
+                prefix: &prefix,
+                access_key: &access_key,
+                secret_key: &secret_key,
+            };
+            let place = app.config().s3.place(&wish).map_err(ApiError::BadRequest)?;
+            // Names are judged when they are looked up.
+            let literal = Some(&place.endpoint).filter(|_| !place.trusted).and_then(|e| address_of(e));
+            if literal.is_some_and(|ip| !Rules::new(&app.config()).permit(ip)) {
+                let refused =
+                    "s3_endpoint: the address is not allowed for URLs of API clients (security.url_allow)";
+                return Err(ApiError::BadRequest(refused.to_owned()));
+            }
+            Ok(Some(Arc::new(place)))
+        }
+        _ => Err(ApiError::BadRequest("storage: file or s3 is allowed".to_owned())),
+    }
+}
+
+/// `DELETE …/record`. The reply waits some seconds for the upload, if there is one.
+async fn stop(call: Call<'_>, owner: Owner<'_>) -> Outcome {
+    let app = call.app;
+    let merging = app.shell.look(|g| g.multi_channel_recording(owner));
+    let handle = app.shell.call(|g, _| g.stop_recording(owner))?;
+    let mut outcome = match merging {
+        Some(file) => match app.shell.reply_within(handle, PATIENCE).await {
+            Some(outcome) => outcome?,
+            // Its tracks are still being put together; the event tells of them.
+            None => replies::Reply::Recorded { file, upload: false, began: 0, merged: None },
+        },
+        None => app.shell.reply(handle).await?,
+    };
+    if let replies::Reply::Recorded { file, upload: true, merged, .. } = &mut outcome {
+        let first = place_of(app, file);
+        let second = async {
+            if let Some(merged) = merged {
+                place_of(app, &mut merged.file).await;
+            }
+        };
+        smol::future::zip(first, second).await;
+    }
+    finish(call, outcome, "stopped")
+}
+
+/// Waits a while for the upload of a file; if it is done, `file` is where it is.
+async fn place_of(app: &App, file: &mut String) {
+    if let Some(location) = app.shell.wait_for_upload(&base_name(file)).await {
+        *file = location;
+    }
+}
+
+fn finish(call: Call<'_>, outcome: replies::Reply, status: &'static str) -> Outcome {
+    let (file, merged) = outcome.recording().ok_or_else(ApiError::mismatched_reply)?;
+    let (multi_channel_file, channels) = merged.map(|m| (m.file, serde_json::json!(m.channels))).unzip();
+    Ok(call.object(200, Recording { file, status, multi_channel_file, channels }))
+}
+
+/// `POST …/record/pause` and `…/resume`.
+fn pause(call: Call<'_>, owner: Owner<'_>, on: bool) -> Outcome {
+    let outcome = call.app.shell.call(|g, now| g.pause_recording(now, owner, on))?;
+    Ok(call.done(match (outcome, on) {
+        (Paused::Changed, true) => "paused",
+        (Paused::Changed, false) => "resumed",
+        (Paused::Already, true) => "already_paused",
+        (Paused::Already, false) => "not_paused",
+    }))
+}
