@@ -29,7 +29,7 @@ impl Gateway {
         // What comes on a connection was counted as it was read.
         let size = if source.transport.is_reliable() { 0 } else { bytes.len() };
         if !self.may_ask(now.mono, source, size) {
-            self.counters.rate_limited += 1;
+            self.ctx.counters.rate_limited += 1;
             return;
         }
         match parse(bytes) {
@@ -37,16 +37,16 @@ impl Gateway {
                 request.stamp(source.addr);
                 if self.admits(source, &request) || self.proves_itself(now, source, &request) {
                     let admission = self.admission_of(&request, source);
-                    self.tx.handle_request(now.mono, request, source, admission);
+                    self.ctx.sip.handle_request(now.mono, request, source, admission);
                 }
             }
-            Ok(Message::Response(response)) => self.tx.handle_response(now.mono, response),
+            Ok(Message::Response(response)) => self.ctx.sip.handle_response(now.mono, response),
             Err(Refusal::Answer(mut answer)) if self.accepts(source) => {
-                self.counters.malformed += 1;
+                self.ctx.counters.malformed += 1;
                 answer.stamp(source.addr);
-                self.tx.refuse(*answer, source);
+                self.ctx.sip.refuse(*answer, source);
             }
-            Err(Refusal::Answer(_) | Refusal::Drop(_)) => self.counters.malformed += 1,
+            Err(Refusal::Answer(_) | Refusal::Drop(_)) => self.ctx.counters.malformed += 1,
         }
         self.drain(now);
         self.vouched = None;
@@ -54,19 +54,20 @@ impl Gateway {
 
     /// Takes the head of a stream message whose end cannot be told: at most a refusal comes of it.
     pub fn handle_broken(&mut self, now: Now, source: Target, head: &[u8]) {
-        self.counters.malformed += 1;
+        self.ctx.counters.malformed += 1;
         if !self.accepts(source) {
             return;
         }
         match parse(head) {
             Err(Refusal::Answer(mut answer)) => {
                 answer.stamp(source.addr);
-                self.tx.refuse(*answer, source);
+                self.ctx.sip.refuse(*answer, source);
             }
             Ok(Message::Request(request)) if request.method != Method::Ack => {
-                let (tag, why) = (self.tx.stateless_tag(&request), "Bad Request: Content-Length is needed");
+                let (tag, why) =
+                    (self.ctx.sip.stateless_tag(&request), "Bad Request: Content-Length is needed");
                 let draft = Draft::response(&request, 400, why, Some(&tag));
-                self.tx.reply_stateless(&draft, &request, source);
+                self.ctx.sip.reply_stateless(&draft, &request, source);
             }
             Ok(_) | Err(Refusal::Drop(_)) => {}
         }
@@ -77,7 +78,7 @@ impl Gateway {
     #[must_use]
     pub fn accepts(&self, source: Target) -> bool {
         let ip = source.addr.ip().to_canonical();
-        self.config.sip.accept_from.iter().any(|net| net.contains(&ip)) || self.is_trunk(source)
+        self.ctx.config.sip.accept_from.iter().any(|net| net.contains(&ip)) || self.is_trunk(source)
     }
 
     /// True when a connection from there may be opened: to call, to register, or to go on with a call.
@@ -103,14 +104,14 @@ impl Gateway {
     /// work.
     pub fn may_connect(&mut self, now: Now, source: Target) -> bool {
         let may = self.hears(source) && self.may_ask(now.mono, source, 0);
-        self.counters.rate_limited += u64::from(!may);
+        self.ctx.counters.rate_limited += u64::from(!may);
         may
     }
 
     /// True when this many bytes more may come on a connection.
     pub fn may_send(&mut self, now: Now, source: Target, size: usize) -> bool {
         let may = self.knows(source) || self.limiter.admits_bytes(now.mono, source.addr.ip(), size);
-        self.counters.rate_limited += u64::from(!may);
+        self.ctx.counters.rate_limited += u64::from(!may);
         may
     }
 
@@ -123,7 +124,7 @@ impl Gateway {
 
     /// Strangers are heard only in dialogs that exist.
     fn admits(&self, source: Target, request: &Request) -> bool {
-        let ours = self.leg_of_request(request).is_some() || self.tx.knows(request);
+        let ours = self.leg_of_request(request).is_some() || self.ctx.sip.knows(request);
         if self.accepts(source) || ours || self.is_self_test(request) {
             return true;
         }
@@ -145,7 +146,7 @@ impl Gateway {
     /// A stranger's request with credentials of a user of ours. One without is challenged where there are
     /// users, from memory of nothing; else it gets no answer at all.
     fn proves_itself(&mut self, now: Now, source: Target, request: &Request) -> bool {
-        self.counters.strangers += 1;
+        self.ctx.counters.strangers += 1;
         let asks = matches!(request.method, Method::Invite | Method::Register);
         if !self.is_registrar() || !asks || request.common.to.tag().is_some() {
             return false;
@@ -183,10 +184,10 @@ impl Gateway {
         reason: &str,
         more: impl FnOnce(&mut Self, &mut Draft),
     ) {
-        let tag = self.tx.stateless_tag(request);
+        let tag = self.ctx.sip.stateless_tag(request);
         let mut draft = Draft::response(request, code, reason, Some(&tag));
         more(self, &mut draft);
-        self.tx.reply_stateless(&draft, request, source);
+        self.ctx.sip.reply_stateless(&draft, request, source);
     }
 
     /// Remembers a dialog that has just ended.

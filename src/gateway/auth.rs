@@ -89,20 +89,20 @@ impl Gateway {
     /// Adds to a request of a leg what its challengers have asked for before.
     pub(super) fn authorize(&mut self, id: LegId, method: &Method, draft: &mut Draft, target: Target) {
         let Some(auth) = self.legs.get_mut(id).and_then(|l| l.auth.as_mut()) else { return };
-        let cnonce = self.rng.token();
+        let cnonce = self.ctx.rng.token();
         auth.add_to(method, draft, target, &cnonce);
     }
 
     /// Takes the challenge of a 401 or 407 to `tx`; true when the request may be tried again.
     pub(super) fn challenged(&mut self, id: LegId, tx: ClientId, response: &Response) -> bool {
-        let Some(to) = self.tx.target_of(tx).map(|t| t.addr.ip()) else { return false };
+        let Some(to) = self.ctx.sip.target_of(tx).map(|t| t.addr.ip()) else { return false };
         let Some(auth) = self.legs.get_mut(id).and_then(|l| l.auth.as_mut()) else { return false };
         auth.takes(to, response)
     }
 
     /// A request of a leg has come through.
     pub(super) fn passed(&mut self, id: LegId, tx: ClientId, response: &Response) {
-        let to = self.tx.target_of(tx).map(|t| t.addr.ip());
+        let to = self.ctx.sip.target_of(tx).map(|t| t.addr.ip());
         if let Some(auth) = self.legs.get_mut(id).and_then(|l| l.auth.as_mut()) {
             auth.passed(to, response);
         }
@@ -117,7 +117,7 @@ impl Gateway {
 
     /// The ACK to a 2xx carries what its INVITE carried (RFC 3261 §22.1).
     pub(super) fn copy_authorization(&self, tx: ClientId, ack: &mut Draft) {
-        let Some(sent) = self.tx.sent(tx) else { return };
+        let Some(sent) = self.ctx.sip.sent(tx) else { return };
         for name in FIELDS {
             for value in sent.all(name) {
                 ack.push(name, value);
@@ -131,10 +131,10 @@ impl Gateway {
         let auth = bye.parting.auth.as_mut().filter(|a| a.asked == Some(target.addr.ip()));
         let known = auth.is_some();
         if let Some(auth) = auth {
-            add_fields(&mut auth.state, &Method::Bye, &mut draft, &self.rng.token());
+            add_fields(&mut auth.state, &Method::Bye, &mut draft, &self.ctx.rng.token());
         }
         // Without room for the transaction the far end learns of it by its own timers.
-        let sent = self.tx.request(now.mono, &Method::Bye, draft, target);
+        let sent = self.ctx.sip.request(now.mono, &Method::Bye, draft, target);
         if let (Ok(tx), true) = (sent, known) {
             self.byes.insert(tx, bye);
         }

@@ -105,11 +105,11 @@ pub(super) fn other_bodies(request: &Request) -> Vec<OtherBody> {
 
 impl Gateway {
     pub(super) fn refuse_body(&mut self, now: Now, tx: ServerId, code: u16, reason: &str) {
-        *self.counters.refused.entry(code).or_default() += 1;
-        let Some(mut draft) = self.tx.draft(tx, code, reason) else { return };
+        *self.ctx.counters.refused.entry(code).or_default() += 1;
+        let Some(mut draft) = self.ctx.sip.draft(tx, code, reason) else { return };
         if code != 400 {
             draft.push("Accept", ACCEPT);
         }
-        self.tx.respond(now.mono, tx, code, &draft);
+        self.ctx.sip.respond(now.mono, tx, code, &draft);
     }
 }

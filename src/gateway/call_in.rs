@@ -56,7 +56,7 @@ impl Gateway {
         };
         let takes_over = replaces.is_some();
         let credentials = trunk.and_then(|t| self.trunks.get(&t)).and_then(Trunk::credentials);
-        let name = self.rng.uuid();
+        let name = self.ctx.rng.uuid();
         if test {
             self.note_self_test(&name);
         }
@@ -69,7 +69,7 @@ impl Gateway {
             replaces,
             sip_headers,
             sip_headers_truncated,
-            codecs: self.config.sip.codecs.clone(),
+            codecs: self.ctx.config.sip.codecs.clone(),
             flow: Some(source),
             ring_until: Some(now.mono + self.ring_limit(request).0),
             ..Leg::new(name.clone(), Kind::SipInbound, Phase::Ringing { tx, offer: offer.map(Box::new) }, now)
@@ -79,11 +79,11 @@ impl Gateway {
             return self.refuse_call(now, tx, 503, "Service Unavailable");
         };
         self.incoming.insert(tx, id);
-        if let Some(tag) = self.tx.tag_of(tx) {
+        if let Some(tag) = self.ctx.sip.tag_of(tx) {
             self.dialogs.insert((request.common.call_id.clone(), tag.to_owned()), id);
         }
         self.reschedule(id);
-        if self.config.sip.auto_ringing && !takes_over {
+        if self.ctx.config.sip.auto_ringing && !takes_over {
             self.send_ringing(now, id, tx);
         }
         self.publish_ringing(now, id, request, caller);
@@ -111,17 +111,17 @@ impl Gateway {
             bodies: other_bodies(request),
             ..LegRinging::of(Kind::SipInbound)
         };
-        self.events.publish(now, id, EventBody::LegRinging(body));
+        self.ctx.events.publish(now, id, EventBody::LegRinging(body));
     }
 
     /// Counts and refuses a call before it becomes a leg.
     pub(super) fn refuse_call(&mut self, now: Now, tx: ServerId, code: u16, reason: &str) {
-        *self.counters.refused.entry(code).or_default() += 1;
-        let Some(mut draft) = self.tx.draft(tx, code, reason) else { return };
+        *self.ctx.counters.refused.entry(code).or_default() += 1;
+        let Some(mut draft) = self.ctx.sip.draft(tx, code, reason) else { return };
         if code == 503 {
             draft.push("Retry-After", "5");
         }
-        self.tx.respond(now.mono, tx, code, &draft);
+        self.ctx.sip.respond(now.mono, tx, code, &draft);
     }
 
     /// Refuses a session description that cannot be used, saying why (RFC 3261 §20.43).
@@ -136,28 +136,28 @@ impl Gateway {
             SdpError::Multicast => (488, "Not Acceptable Here", 330),
             SdpError::NoPort => (503, "Service Unavailable", 399),
         };
-        *self.counters.refused.entry(code).or_default() += 1;
-        let Some(mut draft) = self.tx.draft(tx, code, reason) else { return };
-        draft.push("Warning", format!("{warning} {} \"{e}\"", self.config.sip.host));
-        self.tx.respond(now.mono, tx, code, &draft);
+        *self.ctx.counters.refused.entry(code).or_default() += 1;
+        let Some(mut draft) = self.ctx.sip.draft(tx, code, reason) else { return };
+        draft.push("Warning", format!("{warning} {} \"{e}\"", self.ctx.config.sip.host));
+        self.ctx.sip.respond(now.mono, tx, code, &draft);
     }
 
     /// A response without a body.
     pub(super) fn respond_plain(&mut self, now: Now, tx: ServerId, code: u16, reason: &str) {
-        let Some(mut draft) = self.tx.draft(tx, code, reason) else { return };
+        let Some(mut draft) = self.ctx.sip.draft(tx, code, reason) else { return };
         if (101..300).contains(&code) {
             self.add_contact(&mut draft, tx);
         }
-        self.tx.respond(now.mono, tx, code, &draft);
+        self.ctx.sip.respond(now.mono, tx, code, &draft);
     }
 
     /// Contact, and the proxies' Record-Route, of a response that makes a dialog (RFC 3261 §12.1.1).
     pub(super) fn add_contact(&self, draft: &mut Draft, tx: ServerId) {
-        let Some(request) = self.tx.request_of(tx) else { return };
+        let Some(request) = self.ctx.sip.request_of(tx) else { return };
         for value in request.common.headers.all("Record-Route") {
             draft.push("Record-Route", value);
         }
-        if let Some(peer) = self.tx.peer_of(tx) {
+        if let Some(peer) = self.ctx.sip.peer_of(tx) {
             draft.push("Contact", self.contact(peer, request.is_secure()));
         }
         draft.push("Allow", super::outside::ALLOW);
@@ -179,7 +179,7 @@ impl Gateway {
     }
 
     fn send_ringing(&mut self, now: Now, id: LegId, tx: ServerId) {
-        let Some(mut draft) = self.tx.draft(tx, 180, "Ringing") else { return };
+        let Some(mut draft) = self.ctx.sip.draft(tx, 180, "Ringing") else { return };
         self.add_contact(&mut draft, tx);
         self.send_provisional(now, id, tx, 180, draft);
     }
@@ -202,7 +202,7 @@ impl Gateway {
             return Err(GatewayError::Failed("the caller offered no media to send early".to_owned()));
         };
         let body = self.answer_offer(id, &offer).map_err(|e| GatewayError::Failed(e.to_string()))?;
-        let Some(mut draft) = self.tx.draft(tx, 183, "Session Progress") else {
+        let Some(mut draft) = self.ctx.sip.draft(tx, 183, "Session Progress") else {
             return Err(GatewayError::Conflict("the leg is not ringing".to_owned()));
         };
         self.add_contact(&mut draft, tx);
@@ -212,7 +212,7 @@ impl Gateway {
             leg.early = true;
         }
         self.open_media(id);
-        self.events.publish(now, id, EventBody::LegEarlyMedia(LegState { leg_type: Kind::SipInbound }));
+        self.ctx.events.publish(now, id, EventBody::LegEarlyMedia(LegState { leg_type: Kind::SipInbound }));
         Ok(())
     }
 
@@ -251,15 +251,17 @@ impl Gateway {
     }
 
     fn send_answer(&mut self, now: Now, id: LegId, tx: ServerId, body: String, offerless: bool) {
-        let Some(mut draft) = self.tx.draft(tx, 200, "OK") else { return };
+        let Some(mut draft) = self.ctx.sip.draft(tx, 200, "OK") else { return };
         self.add_contact(&mut draft, tx);
         draft.set_body("application/sdp", body.into_bytes());
-        let (Some(request), Some(tag)) = (self.tx.request_of(tx), self.tx.tag_of(tx)) else { return };
+        let (Some(request), Some(tag)) = (self.ctx.sip.request_of(tx), self.ctx.sip.tag_of(tx)) else {
+            return;
+        };
         let (cseq, headers) = (request.common.cseq, request.common.headers.clone());
         let Ok(mut dialog) = Dialog::uas(request, tag) else { return };
         dialog.pinned = self.legs.get(id).and_then(|l| l.flow).and_then(|flow| self.pin_to_phone(flow));
         self.grant_session(now, id, &headers, &mut draft);
-        self.tx.respond(now.mono, tx, 200, &draft);
+        self.ctx.sip.respond(now.mono, tx, 200, &draft);
         self.incoming.remove(&tx);
         if let Some(leg) = self.legs.get_mut(id) {
             leg.phase = Phase::Answered { tx, dialog: Box::new(dialog) };
@@ -272,7 +274,7 @@ impl Gateway {
         if !offerless {
             self.open_media(id);
             let slot = self.legs.get(id).and_then(|l| l.slot);
-            self.media.extend(slot.map(|slot| Command::Unproven { slot, on: true }));
+            self.ctx.media.extend(slot.map(|slot| Command::Unproven { slot, on: true }));
         }
     }
 
@@ -316,20 +318,20 @@ impl Gateway {
 
     /// Gives a leg sockets and a session description of its own, unless it has them.
     pub(super) fn take_port(&mut self, id: LegId, peer: Option<std::net::IpAddr>) -> Result<(), SdpError> {
-        let session_id = self.rng.u64() >> 2;
+        let session_id = self.ctx.rng.u64() >> 2;
         let srtp = self.srtp_of_leg(id);
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
         if leg.local.is_some() {
             return Ok(());
         }
-        let port = self.ports.take(peer).ok_or(SdpError::NoPort)?;
+        let port = self.ctx.ports.take(peer).ok_or(SdpError::NoPort)?;
         let far_end = leg.flow.map(|f| f.addr.ip()).or(peer);
-        let address = far_end.map_or(port.address, |ip| self.tx.locals().seen_by(port.address, ip));
+        let address = far_end.map_or(port.address, |ip| self.ctx.sip.locals().seen_by(port.address, ip));
         leg.local = Some(Local {
             session_id,
             frame: Frame::to_offer(srtp),
             srtp,
-            keys: (srtp != Srtp::Off).then(|| Box::new(OurKeys::random(&mut self.rng))),
+            keys: (srtp != Srtp::Off).then(|| Box::new(OurKeys::random(&mut self.ctx.rng))),
             ..Local::at(address, port.port)
         });
         leg.port = Some(port);
@@ -344,8 +346,8 @@ impl Gateway {
     /// told.
     pub(super) fn fit_to(&mut self, id: LegId, target: Target) {
         let (srtp, home) = (self.srtp_of_leg(id), self.home_of_leg(id));
-        let told = target.transport == Transport::Tls || self.config.sip.srtp_keys_in_clear;
-        let locals = self.tx.locals();
+        let told = target.transport == Transport::Tls || self.ctx.config.sip.srtp_keys_in_clear;
+        let locals = self.ctx.sip.locals();
         let Some(leg) = self.legs.get_mut(id) else { return };
         let (Some(local), Some(port)) = (leg.local.as_mut(), leg.port) else { return };
         local.address = home.unwrap_or_else(|| locals.seen_by(port.address, target.addr.ip()));
@@ -354,13 +356,13 @@ impl Gateway {
 
     /// Opens the media of a leg on its port, or updates it when it is open.
     pub(super) fn open_media(&mut self, id: LegId) {
-        let ssrc = self.rng.u32();
+        let ssrc = self.ctx.rng.u32();
         let beside = self.rtp_source_of(self.legs.get(id).and_then(|l| l.trunk));
         let Some(leg) = self.legs.get_mut(id) else { return };
         let Some(stream) = leg.stream else { return };
         let signalling = leg.flow.map(|f| f.addr.ip());
         if let Some(slot) = leg.slot {
-            self.media.push_back(Command::Update { slot, stream, signalling });
+            self.ctx.media.push_back(Command::Update { slot, stream, signalling });
             return;
         }
         // There are as many places as legs; one without port keeps none.
@@ -372,7 +374,7 @@ impl Gateway {
         self.slots.insert(slot, id);
         let (muted, deaf) = (leg.muted, leg.deaf);
         let port = port.id;
-        self.media.push_back(Command::Open { slot, port, stream, signalling, beside, ssrc, muted, deaf });
+        self.ctx.media.push_back(Command::Open { slot, port, stream, signalling, beside, ssrc, muted, deaf });
     }
 
     /// The caller gave up.

@@ -91,14 +91,14 @@ impl Gateway {
             target: without_headers(&wanted.uri),
             from: wanted.from.clone(),
             way: way.clone(),
-            tag: self.rng.token(),
-            call_id: self.rng.uuid(),
+            tag: self.ctx.rng.token(),
+            call_id: self.ctx.rng.uuid(),
             privacy: wanted.privacy,
-            session: self.config.sip.session_expires_s,
+            session: self.ctx.config.sip.session_expires_s,
             headers: wanted.headers.clone(),
         };
         let key = (request.call_id.clone(), request.tag.clone());
-        let cseq = self.rng.below(1 << 15);
+        let cseq = self.ctx.rng.below(1 << 15);
         let (redirections, early) = (Redirections::of(&request.target), Vec::new());
         let others = Others::default();
         let inviting = Inviting {
@@ -113,7 +113,7 @@ impl Gateway {
             early,
             dialogs: EarlyDialogs::default(),
         };
-        let id = self.rng.uuid();
+        let id = self.ctx.rng.uuid();
         if self.is_own_test(&wanted.uri) {
             self.note_self_test(&id);
         }
@@ -153,7 +153,7 @@ impl Gateway {
         if self.is_full() {
             return Err(self.all_legs_in_use());
         }
-        if self.ports.is_empty() {
+        if self.ctx.ports.is_empty() {
             return Err(GatewayError::Unavailable(
                 "no RTP port is free (rtp.port_min, rtp.port_max)".to_owned(),
             ));
@@ -162,7 +162,7 @@ impl Gateway {
     }
 
     fn all_legs_in_use(&self) -> GatewayError {
-        let max = self.config.limits.legs;
+        let max = self.ctx.config.limits.legs;
         GatewayError::Unavailable(format!("all {max} legs are in use (limits.legs)"))
     }
 
@@ -175,7 +175,7 @@ impl Gateway {
             sip_headers: shown.cloned().collect(),
             ..LegRinging::of(Kind::SipOutbound)
         };
-        self.events.publish(now, id, EventBody::LegRinging(body));
+        self.ctx.events.publish(now, id, EventBody::LegRinging(body));
     }
 
     /// Sends the INVITE of a leg to an address.
@@ -200,7 +200,7 @@ impl Gateway {
         leg.described.begin(&body);
         let mut draft = self.invite_draft(&request, cseq, target, body);
         self.authorize(id, &Method::Invite, &mut draft, target);
-        match self.tx.request(now.mono, &Method::Invite, draft, target) {
+        match self.ctx.sip.request(now.mono, &Method::Invite, draft, target) {
             Ok(tx) => {
                 self.outgoing.insert(tx, Purpose::Invite(id));
                 if pinned {
@@ -215,9 +215,9 @@ impl Gateway {
     }
 
     fn invite_draft(&self, r: &OutRequest, cseq: u32, target: Target, body: String) -> Draft {
-        let host = self.tx.locals().for_peer(target.addr.ip()).unwrap_or(target.addr);
+        let host = self.ctx.sip.locals().for_peer(target.addr.ip()).unwrap_or(target.addr);
         let ours = Self::host_and_port(host);
-        let name = &self.config.sip.host;
+        let name = &self.ctx.config.sip.host;
         let mut draft = Draft::request(&Method::Invite, &r.target);
         if let Some(way) = r.way.as_ref().filter(|w| w.route) {
             Self::push_route(&mut draft, &way.hop);
@@ -252,7 +252,7 @@ impl Gateway {
         }
         if r.session > 0 {
             draft.push("Session-Expires", r.session.to_string());
-            if r.session > self.config.sip.session_expires_s {
+            if r.session > self.ctx.config.sip.session_expires_s {
                 // A 422 has told us so (RFC 4028 §7.3).
                 draft.push("Min-SE", r.session.to_string());
             }
@@ -307,7 +307,7 @@ impl Gateway {
 
     /// The way to whoever says something is the one that counts, where several phones ring.
     pub(super) fn heard_from(&mut self, id: LegId, tx: ClientId) {
-        let target = self.tx.target_of(tx).filter(|_| self.is_forked(id));
+        let target = self.ctx.sip.target_of(tx).filter(|_| self.is_forked(id));
         if let (Some(target), Some(leg)) = (target, self.legs.get_mut(id)) {
             leg.flow = Some(target);
             self.fit_to(id, target);
@@ -416,7 +416,7 @@ impl Gateway {
         if let Some(leg) = self.legs.get_mut(id).filter(|l| !l.early) {
             // Whoever is called next may see us under another address.
             leg.local = None;
-            self.ports.give_back(leg.port.take());
+            self.ctx.ports.give_back(leg.port.take());
         }
         if let Some(phones) = self.bindings_of(&next) {
             return self.invite_phones(now, id, &phones);

@@ -63,10 +63,10 @@ impl Gateway {
                 unanswered.add(leg.standing, 1, mine);
             }
         }
-        let all = usize::try_from(self.config.limits.legs).unwrap_or(usize::MAX);
+        let all = usize::try_from(self.ctx.config.limits.legs).unwrap_or(usize::MAX);
         let admits =
             leg_sizes(all).admit(&legs, standing, 1) && unanswered_sizes(all).admit(&unanswered, standing, 1);
-        self.counters.calls_over_share += u64::from(!admits);
+        self.ctx.counters.calls_over_share += u64::from(!admits);
         admits
     }
 }

@@ -138,8 +138,8 @@ impl Gateway {
             Some(_) => return conflict("a hold or resume of this leg is in progress"),
             None => {}
         }
-        let handle = self.expect_reply();
-        let wait = Duration::from_secs(self.config.sip.api_wait_s.into());
+        let handle = self.ctx.replies.expect();
+        let wait = Duration::from_secs(self.ctx.config.sip.api_wait_s.into());
         let wish = if on { Wish::Hold } else { Wish::Resume };
         self.begin_change(now, id, wish, Some(handle), now.mono + wait);
         self.drain(now);
@@ -163,7 +163,7 @@ impl Gateway {
 
     /// Sends the re-INVITE of a change, unless another INVITE of the dialog is not done (RFC 3261 §14.1).
     fn ask(&mut self, now: Now, id: LegId) {
-        let (contact, name) = (self.contact_of(id), self.config.sip.host.clone());
+        let (contact, name) = (self.contact_of(id), self.ctx.config.sip.host.clone());
         let no_opus = self.may_not_offer_opus(id);
         let Some(leg) = self.legs.get_mut(id) else { return };
         let wanted = leg.wanted_direction();
@@ -238,7 +238,9 @@ impl Gateway {
         if change.give_up() <= now.mono {
             // But for silence the call is as good as before (RFC 3261 §14.1).
             let why = match change.step {
-                Step::Asked(tx, _) if !self.tx.is_undelivered(tx) => return self.change_unanswered(now, id),
+                Step::Asked(tx, _) if !self.ctx.sip.is_undelivered(tx) => {
+                    return self.change_unanswered(now, id);
+                }
                 Step::Asked(tx, _) => {
                     // A late 2xx is still acknowledged.
                     self.outgoing.insert(tx, Purpose::Over);
@@ -256,9 +258,9 @@ impl Gateway {
         if change.reply_by <= now.mono
             && let Some(asker) = change.asker.take()
         {
-            let wait = self.config.sip.api_wait_s;
+            let wait = self.ctx.config.sip.api_wait_s;
             let why = format!("the far end has not answered within {wait} s; an event will tell the outcome");
-            self.reply(asker, Err(GatewayError::Conflict(why)));
+            self.ctx.replies.send(asker, Err(GatewayError::Conflict(why)));
         }
         let change = self.legs.get(id).and_then(|l| l.change.as_ref());
         if change.is_some_and(|c| matches!(c.step, Step::Waiting(until) if until <= now.mono)) {
@@ -329,7 +331,7 @@ impl Gateway {
             leg.on_hold = on;
             // Where the far end holds as well, its hold goes on.
             leg.hold_until = leg.held.then(|| leg.hold_limit(now.mono));
-            self.media.extend(leg.slot.map(|slot| Command::Hold { slot, on }));
+            self.ctx.media.extend(leg.slot.map(|slot| Command::Hold { slot, on }));
         }
         self.change_over(now, id, Ok(()));
         self.stream_changed(now, id);
@@ -350,8 +352,8 @@ impl Gateway {
 
     /// Both ends asked at once: whoever made the Call-ID waits longer (RFC 3261 §14.1).
     fn change_collided(&mut self, now: Now, id: LegId) {
-        let tens = self.rng.below(191);
-        let others = self.rng.below(201);
+        let tens = self.ctx.rng.below(191);
+        let others = self.ctx.rng.below(201);
         let Some(leg) = self.legs.get_mut(id) else { return };
         let wait = if leg.kind == Kind::SipOutbound { 2100 + 10 * tens } else { 10 * others };
         self.change_later(now, id, Duration::from_millis(wait.into()));
@@ -389,7 +391,7 @@ impl Gateway {
         let asked = self.legs.get(id).and_then(|l| l.change.as_ref()).map(|c| &c.step);
         if let Some(Step::Asked(tx, _)) = asked {
             let tx = *tx;
-            self.tx.cancel(now.mono, tx);
+            self.ctx.sip.cancel(now.mono, tx);
         }
     }
 
@@ -403,11 +405,13 @@ impl Gateway {
         };
         match (change.asker, command, outcome) {
             (Some(asker), _, outcome) => {
-                self.reply(asker, outcome.map(|()| Reply::Changed).map_err(GatewayError::Conflict));
+                self.ctx
+                    .replies
+                    .send(asker, outcome.map(|()| Reply::Changed).map_err(GatewayError::Conflict));
             }
             // That it was done is told anyway.
             (None, Some(command), Err(e)) => {
-                self.events.publish(
+                self.ctx.events.publish(
                     now,
                     id,
                     EventBody::LegCommandFailed(CommandFailed { command, error: e.into() }),

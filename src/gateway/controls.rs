@@ -15,10 +15,10 @@ impl Gateway {
         let id = self.find(leg)?;
         if let Some(l) = self.legs.get_mut(id) {
             l.muted = on;
-            self.media.extend(l.slot.map(|slot| Command::Mute { slot, on }));
+            self.ctx.media.extend(l.slot.map(|slot| Command::Mute { slot, on }));
         }
         let body = if on { EventBody::LegMuted(Empty {}) } else { EventBody::LegUnmuted(Empty {}) };
-        self.events.publish(now, id, body);
+        self.ctx.events.publish(now, id, body);
         Ok(())
     }
 
@@ -30,10 +30,10 @@ impl Gateway {
         let id = self.find(leg)?;
         if let Some(l) = self.legs.get_mut(id) {
             l.deaf = on;
-            self.media.extend(l.slot.map(|slot| Command::Deaf { slot, on }));
+            self.ctx.media.extend(l.slot.map(|slot| Command::Deaf { slot, on }));
         }
         let body = if on { EventBody::LegDeaf(Empty {}) } else { EventBody::LegUndeaf(Empty {}) };
-        self.events.publish(now, id, body);
+        self.ctx.events.publish(now, id, body);
         Ok(())
     }
 

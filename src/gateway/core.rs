@@ -7,15 +7,18 @@ use std::time::{Duration, Instant};
 
 use super::accounts::Accounts;
 use super::auth::{Bye, Parting};
+use super::context::Context;
+use super::error::GatewayError;
 use super::events::{Event, Publisher};
 use super::guesses::Guesses;
 use super::leg::{Leg, LegId};
 use super::leg_id::LegKey;
+use super::outputs::{IoRequests, Replies};
 use super::playback::Playback;
 use super::ports::{Port, Ports};
 use super::record::Recording;
 use super::registrar::Binding;
-use super::replies::{Handle, Replies};
+use super::replies::{Handle, Reply};
 use super::room::Room;
 use super::self_test::SelfTests;
 use super::sending::{Pending, Purpose};
@@ -41,8 +44,6 @@ use crate::sip::target::Target;
 use crate::sip::transactions::{self, ClientId, ServerId, Transactions, Transmit};
 use crate::wire::Request;
 
-/// Most pieces of work waiting for the shell; past it they fail at once.
-const MAX_WORK: usize = 4096;
 /// Transactions outlive their calls by up to 37 s, so that short calls need many.
 const TRANSACTIONS_PER_LEG: usize = 32;
 const MIN_TRANSACTIONS: usize = 1024;
@@ -52,9 +53,7 @@ pub(super) const TERMINAL_EVENT_WAIT: Duration = Duration::from_secs(10);
 /// The gateway.
 #[derive(Debug)]
 pub struct Gateway {
-    pub(super) config: Rc<Config>,
-    pub(super) tx: Transactions,
-    pub(super) rng: Rng,
+    pub(super) ctx: Context,
     pub(super) legs: Table<Leg, LegKey>,
     /// Legs that have not ended, by their UUID.
     pub(super) names: BTreeMap<String, LegId>,
@@ -81,7 +80,6 @@ pub struct Gateway {
     pub(super) late_slots: BTreeSet<Slot>,
     /// Places of deleted rooms that still have a recording or playback to finish.
     pub(super) closing_rooms: BTreeSet<RoomSlot>,
-    pub(super) ports: Ports,
     pub(super) leg_slots: Slots,
     pub(super) rooms: BTreeMap<String, Room>,
     pub(super) room_slots: Slots,
@@ -92,10 +90,7 @@ pub struct Gateway {
     pub(super) record_slots: Slots,
     /// Legs that are to join a room when they are connected, and who waits for it.
     pub(super) joins: Vec<(LegId, String, Handle)>,
-    pub(super) next_handle: Handle,
-    pub(super) replies: Replies,
     pub(super) pending: BTreeMap<WorkId, Pending>,
-    pub(super) next_work: WorkId,
     /// Dialogs of ended calls in which the news of a transfer is still to be told.
     pub(super) outlived: BTreeMap<LegId, Outlived>,
     /// BYEs that may be challenged.
@@ -114,10 +109,6 @@ pub struct Gateway {
     pub(super) vouched: Option<String>,
     pub(super) self_tests: SelfTests,
     pub(super) deadlines: Deadlines<LegId>,
-    pub(super) counters: Numbers,
-    pub(super) events: Publisher,
-    pub(super) media: VecDeque<Command>,
-    pub(super) work: VecDeque<Work>,
 }
 
 impl Gateway {
@@ -126,14 +117,24 @@ impl Gateway {
     pub fn new(config: Rc<Config>, locals: Locals, mut rng: Rng) -> Self {
         let legs = usize::try_from(config.limits.legs).unwrap_or(usize::MAX);
         let most = legs.saturating_mul(TRANSACTIONS_PER_LEG).max(MIN_TRANSACTIONS);
-        let tx = Transactions::new(locals, rng.fork(), most);
+        let sip = Transactions::new(locals, rng.fork(), most);
         let digest = DigestServer::new(&mut rng);
         let accounts = Accounts::new(&config);
         let guesses = Guesses::new(rng.u64(), accounts.names());
         let events = Publisher::new(rng.fork());
-        Self {
-            tx,
+        let ctx = Context {
+            config: Rc::clone(&config),
             rng,
+            sip,
+            ports: Ports::default(),
+            counters: Numbers::default(),
+            events,
+            media: VecDeque::new(),
+            io: IoRequests::default(),
+            replies: Replies::default(),
+        };
+        Self {
+            ctx,
             legs: Table::new(legs),
             names: BTreeMap::new(),
             dialogs: BTreeMap::new(),
@@ -148,7 +149,6 @@ impl Gateway {
             slots: BTreeMap::new(),
             late_slots: BTreeSet::new(),
             closing_rooms: BTreeSet::new(),
-            ports: Ports::default(),
             leg_slots: Slots::new(config.limits.legs),
             rooms: BTreeMap::new(),
             room_slots: Slots::new(config.limits.rooms),
@@ -158,10 +158,7 @@ impl Gateway {
             tracks: BTreeMap::new(),
             record_slots: Slots::new(config.limits.recordings),
             joins: Vec::new(),
-            next_handle: 0,
-            replies: Replies::new(),
             pending: BTreeMap::new(),
-            next_work: 0,
             outlived: BTreeMap::new(),
             byes: BTreeMap::new(),
             trunks: BTreeMap::new(),
@@ -174,11 +171,6 @@ impl Gateway {
             vouched: None,
             self_tests: SelfTests::default(),
             deadlines: Deadlines::default(),
-            counters: Numbers::default(),
-            events,
-            media: VecDeque::new(),
-            work: VecDeque::new(),
-            config,
         }
     }
 
@@ -193,25 +185,25 @@ impl Gateway {
 
     /// A connection to `target` could not be opened, or one that was `open` is lost.
     pub fn handle_unreachable(&mut self, now: Now, target: Target, open: bool) {
-        self.tx.handle_unreachable(now.mono, target, open);
+        self.ctx.sip.handle_unreachable(now.mono, target, open);
         self.connection_lost(now, target);
         self.drain(now);
     }
 
     /// The operating system did not take a datagram for `target` (RFC 3261 §18.4).
     pub fn handle_unsent(&mut self, target: Target) {
-        self.tx.handle_unsent(target);
+        self.ctx.sip.handle_unsent(target);
     }
 
     /// Adds a bound socket pair to the stock.
     pub fn add_port(&mut self, port: Port) {
-        self.ports.add(port);
+        self.ctx.ports.add(port);
     }
 
     /// Pairs in stock with this address of ours; the shell keeps it filled.
     #[must_use]
     pub fn ports_in_stock(&self, address: IpAddr) -> usize {
-        self.ports.stock(address)
+        self.ctx.ports.stock(address)
     }
 
     /// Takes news from the media engine.
@@ -263,7 +255,7 @@ impl Gateway {
 
     /// Fires everything that is due at `now`.
     pub fn handle_timeout(&mut self, now: Now) {
-        self.tx.handle_timeout(now.mono);
+        self.ctx.sip.handle_timeout(now.mono);
         self.drain(now);
         while let Some(id) = self.deadlines.pop_due(now.mono) {
             self.leg_due(now, id);
@@ -301,7 +293,7 @@ impl Gateway {
 
     /// Handles what the transactions have to say until they have no more.
     pub(super) fn drain(&mut self, now: Now) {
-        while let Some(event) = self.tx.poll_event() {
+        while let Some(event) = self.ctx.sip.poll_event() {
             match event {
                 transactions::Event::Request(tx, request, source) => self.request(now, tx, &request, source),
                 transactions::Event::Ack(request) => self.ack_received(now, &request),
@@ -323,14 +315,14 @@ impl Gateway {
     /// The next message for the network, until `None`.
     #[must_use]
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.tx.poll_transmit()
+        self.ctx.sip.poll_transmit()
     }
 
     /// The next event for the world, until `None`.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
         loop {
-            let event = self.events.poll()?;
+            let event = self.ctx.events.poll()?;
             if !self.self_tests.is_told_of_by(&event) {
                 return Some(event);
             }
@@ -340,20 +332,31 @@ impl Gateway {
     /// The next order for the media engine, until `None`.
     #[must_use]
     pub fn poll_media(&mut self) -> Option<Command> {
-        self.media.pop_front()
+        self.ctx.media.pop_front()
     }
 
     /// The next piece of work for the shell, until `None`.
     #[must_use]
     pub fn poll_work(&mut self) -> Option<Work> {
-        self.work.pop_front()
+        self.ctx.io.poll()
+    }
+
+    /// Keeps replies nobody waits for yet.
+    pub fn keep_replies(&mut self, early: Vec<(Handle, Result<Reply, GatewayError>)>) {
+        self.ctx.replies.keep(early);
+    }
+
+    /// The next reply, until `None`.
+    #[must_use]
+    pub fn poll_reply(&mut self) -> Option<(Handle, Result<Reply, GatewayError>)> {
+        self.ctx.replies.poll()
     }
 
     /// When to call [`Self::handle_timeout`] next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let leg = self.deadlines.next().map(|(at, _)| at);
-        [self.tx.poll_timeout(), leg, self.trunks_deadline(), self.bindings_deadline()]
+        [self.ctx.sip.poll_timeout(), leg, self.trunks_deadline(), self.bindings_deadline()]
             .into_iter()
             .flatten()
             .min()
@@ -372,7 +375,7 @@ impl Gateway {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.legs.is_empty()
-            && self.tx.is_empty()
+            && self.ctx.sip.is_empty()
             && self.dialogs.is_empty()
             && self.incoming.is_empty()
             && self.outgoing.is_empty()
@@ -406,15 +409,5 @@ impl Gateway {
     pub(super) fn reschedule(&mut self, id: LegId) {
         let at = self.legs.get(id).and_then(Leg::deadline);
         self.deadlines.set(id, at);
-    }
-
-    /// Queues work for the shell; `None` when too much waits already.
-    pub(super) fn start_work(&mut self, make: impl FnOnce(WorkId) -> Work) -> Option<WorkId> {
-        if self.work.len() >= MAX_WORK {
-            return None;
-        }
-        self.next_work += 1;
-        self.work.push_back(make(self.next_work));
-        Some(self.next_work)
     }
 }

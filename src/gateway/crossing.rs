@@ -70,11 +70,11 @@ impl Gateway {
                 return false;
             }
         };
-        let Some(mut draft) = self.tx.draft(tx, code, reason) else { return true };
+        let Some(mut draft) = self.ctx.sip.draft(tx, code, reason) else { return true };
         if code == 500 {
-            draft.push("Retry-After", (self.rng.below(LONGEST_WAIT)).to_string());
+            draft.push("Retry-After", (self.ctx.rng.below(LONGEST_WAIT)).to_string());
         }
-        self.tx.respond(now.mono, tx, code, &draft);
+        self.ctx.sip.respond(now.mono, tx, code, &draft);
         true
     }
 }

@@ -68,9 +68,9 @@ impl Gateway {
         let text = String::from_utf8_lossy(&content).into_owned();
         let digit = if kind == RELAY { relay_digit(&text) } else { plain_digit(&text) };
         let Some(digit) = digit else {
-            let draft: Option<Draft> = self.tx.draft(tx, 400, "Bad Request: no digit in the body");
+            let draft: Option<Draft> = self.ctx.sip.draft(tx, 400, "Bad Request: no digit in the body");
             if let Some(draft) = draft {
-                self.tx.respond(now.mono, tx, 400, &draft);
+                self.ctx.sip.respond(now.mono, tx, 400, &draft);
             }
             return;
         };
@@ -79,8 +79,8 @@ impl Gateway {
     }
 
     fn respond_plain_info(&mut self, now: Now, tx: ServerId) {
-        if let Some(draft) = self.tx.draft(tx, 200, "OK") {
-            self.tx.respond(now.mono, tx, 200, &draft);
+        if let Some(draft) = self.ctx.sip.draft(tx, 200, "OK") {
+            self.ctx.sip.respond(now.mono, tx, 200, &draft);
         }
     }
 
@@ -106,12 +106,12 @@ impl Gateway {
         leg.digits += 1;
         let seq = leg.digits;
         let digit_body = Digit { digit, seq };
-        let body = if self.config.events.dtmf_type == "dtmf.received" {
+        let body = if self.ctx.config.events.dtmf_type == "dtmf.received" {
             EventBody::DtmfReceived(digit_body)
         } else {
             EventBody::LegDtmf(digit_body)
         };
-        self.events.publish(now, id, body);
+        self.ctx.events.publish(now, id, body);
         self.broadcast_digit(now, id, digit);
     }
 }

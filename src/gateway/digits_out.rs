@@ -112,13 +112,13 @@ impl Gateway {
         let Some(leg) = self.legs.get_mut(id) else { return };
         if mode == DtmfMode::Info {
             let dropped = leg.info_digits.push(digits);
-            self.counters.info_digits_dropped += dropped;
+            self.ctx.counters.info_digits_dropped += dropped;
             return self.info_due(now, id);
         }
         let no_events = leg.stream.is_some_and(|s| s.dtmf.is_none());
         if let Some(slot) = leg.slot.filter(|_| mode != DtmfMode::Rfc4733 || !no_events) {
             let in_band = mode == DtmfMode::Inband;
-            self.media.push_back(Command::Digits { slot, in_band, digits: digits.to_owned() });
+            self.ctx.media.push_back(Command::Digits { slot, in_band, digits: digits.to_owned() });
         }
     }
 
@@ -135,7 +135,7 @@ impl Gateway {
     }
 
     fn send_info(&mut self, now: Now, id: LegId, digit: char) {
-        let name = self.config.sip.host.clone();
+        let name = self.ctx.config.sip.host.clone();
         let Some(leg) = self.legs.get_mut(id) else { return };
         let flow = leg.flow;
         let Some(dialog) = leg.dialog_mut() else { return };
@@ -164,14 +164,14 @@ impl Gateway {
             }
             // The dialog is no more (RFC 3261 §12.2.1.2).
             Ok((_, Response { code: 408 | 481, .. })) | Err(Failure::Timeout) => {
-                self.counters.info_digits_dropped += 1;
+                self.ctx.counters.info_digits_dropped += 1;
                 return self.bye_now(now, id, "timeout");
             }
             Ok((_, r)) => {
                 log::debug!(leg = self.leg_name(id), code = r.code; "the far end refused a digit by INFO");
-                self.counters.info_digits_dropped += 1;
+                self.ctx.counters.info_digits_dropped += 1;
             }
-            Err(Failure::Transport) => self.counters.info_digits_dropped += 1,
+            Err(Failure::Transport) => self.ctx.counters.info_digits_dropped += 1,
         }
         self.info_due(now, id);
     }
@@ -179,7 +179,7 @@ impl Gateway {
     /// Digits that wait for a far end that has put us on hold are dropped; the engine does so with its own.
     pub(super) fn drop_stale_digits(&mut self, id: LegId) {
         if let Some(leg) = self.legs.get_mut(id).filter(|l| !l.takes_digits()) {
-            self.counters.info_digits_dropped += leg.info_digits.clear();
+            self.ctx.counters.info_digits_dropped += leg.info_digits.clear();
         }
     }
 

@@ -135,7 +135,11 @@ impl Gateway {
         let begins = !std::mem::replace(&mut leg.early, true);
         self.open_media(id);
         if begins {
-            self.events.publish(now, id, EventBody::LegEarlyMedia(LegState { leg_type: Kind::SipOutbound }));
+            self.ctx.events.publish(
+                now,
+                id,
+                EventBody::LegEarlyMedia(LegState { leg_type: Kind::SipOutbound }),
+            );
             self.join_waiting(now, id);
         }
     }
@@ -179,7 +183,7 @@ impl Gateway {
         let signalling = leg.flow.map(|f| f.addr.ip());
         if let (Some(slot), Some(stream)) = (leg.slot, leg.stream.take()) {
             let stream = Negotiated { direction: Direction::Inactive, ..stream };
-            self.media.push_back(Command::Update { slot, stream, signalling });
+            self.ctx.media.push_back(Command::Update { slot, stream, signalling });
         }
     }
 

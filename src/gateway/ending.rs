@@ -62,7 +62,7 @@ impl Gateway {
         leg.phase = Phase::Ending { reason: reason.to_owned(), at: now.mono, latest };
         let slot = leg.slot;
         if let Some(port) = leg.port.take() {
-            self.ports.add(port);
+            self.ctx.ports.add(port);
         }
         let name = leg.id.clone();
         self.names.remove(&name);
@@ -107,7 +107,7 @@ impl Gateway {
         match slot {
             Some(slot) => {
                 self.stop_all_of(now, Target::Leg(slot));
-                self.media.push_back(Command::Close { slot });
+                self.ctx.media.push_back(Command::Close { slot });
                 self.reschedule(id);
             }
             None => self.finish(now, id),
@@ -116,7 +116,7 @@ impl Gateway {
 
     /// The media of a leg is closed.
     pub(super) fn media_closed(&mut self, now: Now, slot: Slot, quality: Quality) {
-        self.counters.note_quality(&quality);
+        self.ctx.counters.note_quality(&quality);
         if self.late_slots.remove(&slot) {
             return self.leg_slots.free(slot);
         }
@@ -161,15 +161,15 @@ impl Gateway {
         let cdr =
             CallRecord { reason: reason.as_str().into(), duration_total: total, duration_answered: answered };
         let quality = leg.quality.filter(|q| q.received >= 2).map(|q| QualityReport::from(&q));
-        *self.counters.legs_total.entry((kind, "disconnected")).or_default() += 1;
-        self.counters.total.entry(kind).or_default().add(total);
-        self.counters.answered.entry(kind).or_default().add(answered);
-        *self.counters.reasons.entry((kind, reason)).or_default() += 1;
-        self.events.publish(now, id, EventBody::LegDisconnected(LegDisconnected { cdr, quality }));
+        *self.ctx.counters.legs_total.entry((kind, "disconnected")).or_default() += 1;
+        self.ctx.counters.total.entry(kind).or_default().add(total);
+        self.ctx.counters.answered.entry(kind).or_default().add(answered);
+        *self.ctx.counters.reasons.entry((kind, reason)).or_default() += 1;
+        self.ctx.events.publish(now, id, EventBody::LegDisconnected(LegDisconnected { cdr, quality }));
         self.deadlines.set(id, None);
         let Some(leg) = self.legs.remove(id) else { return };
         if let Some(slot) = leg.slot {
-            self.outlive(slot, self.events.leg(id));
+            self.outlive(slot, self.ctx.events.leg(id));
             self.slots.remove(&slot);
             if leg.closed {
                 self.leg_slots.free(slot);
@@ -178,7 +178,7 @@ impl Gateway {
                 self.late_slots.insert(slot);
             }
         }
-        self.events.remove_leg(id);
+        self.ctx.events.remove_leg(id);
     }
 }
 

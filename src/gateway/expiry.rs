@@ -24,7 +24,7 @@ pub(super) fn outbound_limit(limit: u32, headers: &[(String, String)]) -> Option
 impl Gateway {
     /// How long an inbound call may ring, and the final response when that is over.
     pub(super) fn ring_limit(&self, request: &Request) -> (Duration, u16) {
-        let ours = self.config.sip.ring_timeout_s;
+        let ours = self.ctx.config.sip.ring_timeout_s;
         let (limit, code) = match request.common.headers.get("Expires").and_then(seconds) {
             Some(theirs) if theirs <= ours => (theirs, 487),
             Some(_) | None => (ours, 480),
@@ -35,7 +35,7 @@ impl Gateway {
     /// Nobody has answered in time.
     pub(super) fn rung_out(&mut self, now: Now, id: LegId) {
         let code = match self.legs.get(id).map(|l| &l.phase) {
-            Some(Phase::Ringing { tx, .. }) => self.tx.request_of(*tx).map(|r| self.ring_limit(r).1),
+            Some(Phase::Ringing { tx, .. }) => self.ctx.sip.request_of(*tx).map(|r| self.ring_limit(r).1),
             Some(Phase::Inviting(_) | Phase::Answered { .. } | Phase::Up { .. } | Phase::Ending { .. })
             | None => None,
         };

@@ -59,14 +59,14 @@ impl Gateway {
         let Phase::Inviting(inviting) = &mut leg.phase else { return false };
         // Its addresses may be of the other family.
         leg.local = None;
-        self.ports.give_back(leg.port.take());
+        self.ctx.ports.give_back(leg.port.take());
         // All servers of a name are whom the leg called; those of a redirection are not.
         let called =
             inviting.redirections.is_direct() || inviting.request.way.as_ref().is_some_and(|w| w.route);
         if called {
             leg.auth.iter_mut().for_each(|a| a.forget_whom());
         }
-        self.counters.failovers += 1;
+        self.ctx.counters.failovers += 1;
         self.try_server(now, id, next);
         true
     }

@@ -49,7 +49,7 @@ impl Gateway {
             dialog.move_pin(Self::uri_of(to));
         }
         for tx in leg.unfinished() {
-            self.tx.answer_along(tx, to);
+            self.ctx.sip.answer_along(tx, to);
         }
     }
 }

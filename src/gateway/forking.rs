@@ -79,7 +79,7 @@ impl Gateway {
     /// An INVITE that nobody waits for any more.
     pub(super) fn abandon(&mut self, now: Now, tx: ClientId) {
         self.forsake(tx);
-        self.tx.cancel(now.mono, tx);
+        self.ctx.sip.cancel(now.mono, tx);
     }
 
     /// No leg takes the answer of an INVITE any more. A fork that answers all the same gets a BYE, for which the
@@ -100,7 +100,7 @@ impl Gateway {
         }
         ended.push(tag);
         let Ok(mut dialog) = Dialog::uac(response, &response.common.to.uri) else { return };
-        let flow = self.tx.target_of(tx);
+        let flow = self.ctx.sip.target_of(tx);
         // Behind all its PRACKs, whose numbers are not kept here; gaps are allowed (RFC 3261 §12.2.1.1).
         dialog.local_seq = dialog.local_seq.saturating_add(MAX_PRACKS);
         dialog.pinned = flow.filter(|_| self.pinned.contains(&tx)).and_then(Self::uri_of);

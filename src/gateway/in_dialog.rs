@@ -23,7 +23,7 @@ impl Gateway {
                 && let Some(invite) = self.farewell_of(request)
             {
                 // Both hang up at once: no BYE of ours is needed any more.
-                self.tx.confirm(invite);
+                self.ctx.sip.confirm(invite);
                 self.farewells.remove(&invite);
                 return self.respond_plain(now, tx, 200, "OK");
             }
@@ -65,7 +65,7 @@ impl Gateway {
             Some(Phase::Answered { tx, .. }) => {
                 // The caller hangs up without having acknowledged: no need to repeat the 200.
                 let tx = *tx;
-                self.tx.confirm(tx);
+                self.ctx.sip.confirm(tx);
                 self.end(now, id, "remote_bye");
             }
             Some(Phase::Up { .. }) => {
@@ -96,11 +96,11 @@ impl Gateway {
             Ok(body) => body,
             Err(e) => return self.refuse_sdp(now, tx, &e),
         };
-        let Some(mut draft) = self.tx.draft(tx, 200, "OK") else { return };
+        let Some(mut draft) = self.ctx.sip.draft(tx, 200, "OK") else { return };
         self.add_contact(&mut draft, tx);
         self.grant_session(now, id, &request.common.headers, &mut draft);
         draft.set_body("application/sdp", body.into_bytes());
-        self.tx.respond(now.mono, tx, 200, &draft);
+        self.ctx.sip.respond(now.mono, tx, 200, &draft);
         if let Some(leg) = self.legs.get_mut(id) {
             leg.reinvite = Some(tx);
             leg.offer_in_ack = offer.is_none().then_some(request.common.cseq);
@@ -140,7 +140,7 @@ impl Gateway {
         let mut next = local.clone();
         leg.stream.iter().for_each(|s| next.remember(s));
         next.follow(offer);
-        renew_keys(&mut next, leg.stream.and_then(|s| s.srtp), &mut self.rng);
+        renew_keys(&mut next, leg.stream.and_then(|s| s.srtp), &mut self.ctx.rng);
         let (text, stream) =
             leg.described.next(&mut next, |l| sdp::answer(offer, l, &codecs, wanted, fallback))?;
         leg.described.agree();
@@ -155,7 +155,7 @@ impl Gateway {
         let wanted = leg.wanted_direction();
         let local = leg.local.as_mut().ok_or(SdpError::Malformed)?;
         let keyed = leg.stream.and_then(|s| s.srtp);
-        renew_keys(local, keyed, &mut self.rng);
+        renew_keys(local, keyed, &mut self.ctx.rng);
         // What is encrypted stays so.
         let offers = local.offers_keys || keyed.is_some();
         leg.stream.iter().for_each(|s| local.remember(s));
@@ -189,7 +189,7 @@ impl Gateway {
             self.reschedule(id);
             let state = LegState { leg_type };
             let body = if held { EventBody::LegHold(state) } else { EventBody::LegUnhold(state) };
-            self.events.publish(now, id, body);
+            self.ctx.events.publish(now, id, body);
         }
     }
 
@@ -213,7 +213,7 @@ impl Gateway {
             && known
         {
             leg.phase = Phase::Up { dialog: dialog.clone() };
-            self.media.extend(leg.slot.map(|slot| Command::Unproven { slot, on: false }));
+            self.ctx.media.extend(leg.slot.map(|slot| Command::Unproven { slot, on: false }));
             self.connected(now, id);
             self.note_hold(now, id);
         }
@@ -228,8 +228,8 @@ impl Gateway {
             Phase::Inviting(_) | Phase::Ringing { .. } | Phase::Up { .. } | Phase::Ending { .. } => None,
         };
         for tx in [initial, leg.reinvite].into_iter().flatten() {
-            if self.tx.cseq_of(tx) == Some(cseq) {
-                self.tx.confirm(tx);
+            if self.ctx.sip.cseq_of(tx) == Some(cseq) {
+                self.ctx.sip.confirm(tx);
                 known = true;
                 if leg.reinvite == Some(tx) {
                     leg.reinvite = None;
@@ -254,8 +254,8 @@ impl Gateway {
     fn late_ack(&mut self, now: Now, request: &Request) {
         let c = &request.common;
         let Some(tx) = self.farewell_of(request) else { return };
-        if self.tx.cseq_of(tx) == Some(c.cseq) {
-            self.tx.confirm(tx);
+        if self.ctx.sip.cseq_of(tx) == Some(c.cseq) {
+            self.ctx.sip.confirm(tx);
             self.say_farewell(now, tx);
         }
     }

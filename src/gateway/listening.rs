@@ -30,15 +30,15 @@ impl Gateway {
     fn start_detection(&mut self, id: LegId, parameters: Parameters) {
         let Some(leg) = self.legs.get(id) else { return };
         let Some(slot) = leg.slot else { return };
-        self.media.push_back(Command::Amd { slot, parameters });
+        self.ctx.media.push_back(Command::Amd { slot, parameters });
     }
 
     /// A leg is connected: from now on it is listened to.
     pub(super) fn listen(&mut self, id: LegId) {
         let Some(leg) = self.legs.get(id) else { return };
         let (slot, amd) = (leg.slot, leg.amd.filter(|_| leg.kind == Kind::SipOutbound));
-        if let Some(slot) = slot.filter(|_| self.config.events.speaking) {
-            self.media.push_back(Command::Speaking { slot });
+        if let Some(slot) = slot.filter(|_| self.ctx.config.events.speaking) {
+            self.ctx.media.push_back(Command::Speaking { slot });
         }
         if let Some(parameters) = amd {
             self.start_detection(id, parameters);
@@ -51,8 +51,8 @@ impl Gateway {
         let body =
             if on { EventBody::SpeakingStarted(Empty {}) } else { EventBody::SpeakingStopped(Empty {}) };
         match self.legs.get(id).and_then(|l| l.room.as_deref()) {
-            Some(room) => self.events.publish_in_room(now, id, room, body),
-            None => self.events.publish(now, id, body),
+            Some(room) => self.ctx.events.publish_in_room(now, id, room, body),
+            None => self.ctx.events.publish(now, id, body),
         }
     }
 
@@ -67,10 +67,10 @@ impl Gateway {
                     greeting_duration_ms: o.greeting_ms,
                     total_analysis_ms: o.total_ms,
                 };
-                self.events.publish(now, id, EventBody::AmdResult(body));
+                self.ctx.events.publish(now, id, EventBody::AmdResult(body));
             }
             News::Beep(beep_ms) => {
-                self.events.publish(now, id, EventBody::AmdBeep(AmdBeep { beep_ms }));
+                self.ctx.events.publish(now, id, EventBody::AmdBeep(AmdBeep { beep_ms }));
             }
         }
     }
@@ -81,7 +81,7 @@ impl Gateway {
     /// No such leg (404), no media yet (409), too many ask at once (503).
     pub fn ask_quality(&mut self, name: &str) -> Result<Handle, GatewayError> {
         let id = self.find(name)?;
-        let handle = self.expect_reply();
+        let handle = self.ctx.replies.expect();
         let leg = self.legs.get_mut(id).ok_or(GatewayError::NotFound("leg not found"))?;
         let Some(slot) = leg.slot else {
             return Err(GatewayError::Conflict("the leg has no media yet".to_owned()));
@@ -90,7 +90,7 @@ impl Gateway {
             return Err(GatewayError::Unavailable("too many ask for the figures of this leg".to_owned()));
         }
         leg.askers.push(handle);
-        self.media.push_back(Command::Quality { slot });
+        self.ctx.media.push_back(Command::Quality { slot });
         Ok(handle)
     }
 
@@ -98,7 +98,7 @@ impl Gateway {
     pub(super) fn quality_told(&mut self, slot: Slot, quality: &Quality) {
         let Some(leg) = self.slots.get(&slot).and_then(|id| self.legs.get_mut(*id)) else { return };
         for asker in std::mem::take(&mut leg.askers) {
-            self.reply(asker, Ok(Reply::Quality(Box::new(*quality))));
+            self.ctx.replies.send(asker, Ok(Reply::Quality(Box::new(*quality))));
         }
     }
 
@@ -106,7 +106,7 @@ impl Gateway {
     pub(super) fn quality_untold(&mut self, id: LegId) {
         let Some(leg) = self.legs.get_mut(id) else { return };
         for asker in std::mem::take(&mut leg.askers) {
-            self.reply(asker, Err(GatewayError::NotFound("leg not found")));
+            self.ctx.replies.send(asker, Err(GatewayError::NotFound("leg not found")));
         }
     }
 }

@@ -8,8 +8,8 @@ use crate::wire::crypto::Srtp;
 impl Gateway {
     /// With the offer of a call that begins.
     pub(super) fn able_to_begin(&self, srtp: Srtp) -> Able<'_> {
-        let locals = self.tx.locals();
-        Able { srtp, codecs: &self.config.sip.codecs, v4: locals.v4.is_some(), v6: locals.v6.is_some() }
+        let locals = self.ctx.sip.locals();
+        Able { srtp, codecs: &self.ctx.config.sip.codecs, v4: locals.v4.is_some(), v6: locals.v6.is_some() }
     }
 
     /// With an offer inside a call: as when it began, whatever has become of its trunk, and at the address that its media

@@ -40,7 +40,7 @@ impl Gateway {
     pub(super) fn codecs_to_offer(&self, wished: &[Codec]) -> Result<Vec<Codec>, GatewayError> {
         let codecs = self.affordable(None, wished);
         if codecs.is_empty() {
-            let max = self.config.limits.opus_legs;
+            let max = self.ctx.config.limits.opus_legs;
             return Err(GatewayError::Unavailable(format!(
                 "all {max} legs with Opus are in use (limits.opus_legs)"
             )));
@@ -51,12 +51,13 @@ impl Gateway {
     /// True when a leg must not be offered Opus anew.
     pub(super) fn may_not_offer_opus(&self, id: LegId) -> bool {
         let holds = self.legs.get(id).is_some_and(Leg::holds_opus);
-        !holds && self.opus_legs() >= self.config.limits.opus_legs
+        !holds && self.opus_legs() >= self.ctx.config.limits.opus_legs
     }
 
     /// Which of `codecs` a leg may use now; `None` is one that begins.
     fn affordable(&self, id: Option<LegId>, codecs: &[Codec]) -> Vec<Codec> {
-        let full = codecs.contains(&Codec::Opus) && self.opus_legs_beside(id) >= self.config.limits.opus_legs;
+        let full =
+            codecs.contains(&Codec::Opus) && self.opus_legs_beside(id) >= self.ctx.config.limits.opus_legs;
         codecs.iter().filter(|c| !full || **c != Codec::Opus).copied().collect()
     }
 

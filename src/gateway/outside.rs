@@ -50,29 +50,29 @@ impl Gateway {
 
     /// OPTIONS: what we can do (RFC 3261 §11.2).
     pub(super) fn options(&mut self, now: Now, tx: ServerId) {
-        let Some(mut draft) = self.tx.draft(tx, 200, "OK") else { return };
+        let Some(mut draft) = self.ctx.sip.draft(tx, 200, "OK") else { return };
         draft.push("Allow", ALLOW);
         draft.push("Accept", ACCEPT);
         draft.push("Supported", SUPPORTED);
         draft.push("Allow-Events", "refer");
-        self.tx.respond(now.mono, tx, 200, &draft);
+        self.ctx.sip.respond(now.mono, tx, 200, &draft);
     }
 
     pub(super) fn not_allowed(&mut self, now: Now, tx: ServerId, code: u16, reason: &str) {
-        let Some(mut draft) = self.tx.draft(tx, code, reason) else { return };
-        let Some(request) = self.tx.request_of(tx) else { return };
+        let Some(mut draft) = self.ctx.sip.draft(tx, code, reason) else { return };
+        let Some(request) = self.ctx.sip.request_of(tx) else { return };
         // What is refused is not allowed (RFC 3261 §21.4.6), and nobody may ask for a transfer outside of a call.
         let outside = request.common.to.tag().is_none();
         let refused = |m: &str| request.method.to_string() == m || (outside && m == "REFER");
         let allowed: Vec<&str> = ALLOW.split(", ").filter(|m| !refused(m)).collect();
         draft.push("Allow", allowed.join(", "));
-        self.tx.respond(now.mono, tx, code, &draft);
+        self.ctx.sip.respond(now.mono, tx, code, &draft);
     }
 
     fn bad_extension(&mut self, now: Now, tx: ServerId, options: &str) {
-        *self.counters.refused.entry(420).or_default() += 1;
-        let Some(mut draft) = self.tx.draft(tx, 420, "Bad Extension") else { return };
+        *self.ctx.counters.refused.entry(420).or_default() += 1;
+        let Some(mut draft) = self.ctx.sip.draft(tx, 420, "Bad Extension") else { return };
         draft.push("Unsupported", options);
-        self.tx.respond(now.mono, tx, 420, &draft);
+        self.ctx.sip.respond(now.mono, tx, 420, &draft);
     }
 }

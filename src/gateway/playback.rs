@@ -106,24 +106,24 @@ impl Gateway {
         sound: Sound,
         volume: i8,
     ) -> Result<String, GatewayError> {
-        let max = self.config.limits.playbacks;
+        let max = self.ctx.config.limits.playbacks;
         let slot = self.play_slots.take().ok_or_else(|| {
             GatewayError::Unavailable(format!("all {max} playbacks are in use (limits.playbacks)"))
         })?;
-        let id = format!("pb-{:08x}", self.rng.u32());
+        let id = format!("pb-{:08x}", self.ctx.rng.u32());
         let room = self.room_of(target);
         let mut playback =
             Playback { id: id.clone(), target, room, stopping: false, fetching: None, rate, volume };
         match sound {
             Sound::Tone(tone) => {
-                self.media.push_back(Command::PlayTone { play: slot, target, rate, tone, volume });
+                self.ctx.media.push_back(Command::PlayTone { play: slot, target, rate, tone, volume });
                 self.plays.insert(slot, playback);
                 self.publish_play(now, slot, |playback_id| {
                     EventBody::PlaybackStarted(PlaybackStarted { playback_id })
                 });
             }
             Sound::File { url, repeat, bare } => {
-                let work = self.start_work(|id| Work::Fetch { id, play: slot, url, rate, repeat, bare });
+                let work = self.ctx.io.start(|id| Work::Fetch { id, play: slot, url, rate, repeat, bare });
                 let Some(work) = work else {
                     self.play_slots.free(slot);
                     return Err(GatewayError::Unavailable("too much is being fetched already".to_owned()));
@@ -144,7 +144,7 @@ impl Gateway {
         let (target, rate, volume) = (playback.target, playback.rate, playback.volume);
         match outcome {
             Ok(()) => {
-                self.media.push_back(Command::PlayFed { play: slot, target, rate, volume });
+                self.ctx.media.push_back(Command::PlayFed { play: slot, target, rate, volume });
                 self.publish_play(now, slot, |playback_id| {
                     EventBody::PlaybackStarted(PlaybackStarted { playback_id })
                 });
@@ -169,7 +169,7 @@ impl Gateway {
         if let Some(p) = self.plays.get_mut(&slot) {
             p.volume = volume;
             if p.fetching.is_none() {
-                self.media.push_back(Command::Volume { play: slot, volume });
+                self.ctx.media.push_back(Command::Volume { play: slot, volume });
             }
         }
         Ok(())
@@ -191,10 +191,10 @@ impl Gateway {
         match p.fetching.take() {
             // Never heard: it ends as it would have, with nothing played. What is fetched finds no taker.
             Some(work) => {
-                self.work.push_back(Work::GiveUp(work));
+                self.ctx.io.cancel(work);
                 self.played(now, slot, 0, Over::Stopped);
             }
-            None => self.media.push_back(Command::StopPlay { play: slot }),
+            None => self.ctx.media.push_back(Command::StopPlay { play: slot }),
         }
     }
 
@@ -249,7 +249,7 @@ impl Gateway {
     /// The room of a target.
     pub(super) fn room_of(&self, target: Target) -> Option<Subject> {
         match target {
-            Target::Room(slot) => self.room_at(slot).map(|name| self.events.room(name)),
+            Target::Room(slot) => self.room_at(slot).map(|name| self.ctx.events.room(name)),
             Target::Leg(_) | Target::Voice(_) => None,
         }
     }
@@ -266,10 +266,10 @@ impl Gateway {
         match (target, room) {
             (Target::Leg(slot), _) => {
                 if let Some(id) = self.slots.get(&slot).copied() {
-                    self.events.publish_upload(now, id, body, upload);
+                    self.ctx.events.publish_upload(now, id, body, upload);
                 }
             }
-            (Target::Room(_), Some(room)) => self.events.publish_about(now, room, body, upload),
+            (Target::Room(_), Some(room)) => self.ctx.events.publish_about(now, room, body, upload),
             (Target::Room(_), None) | (Target::Voice(_), _) => {}
         }
     }

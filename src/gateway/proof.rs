@@ -34,7 +34,7 @@ pub(super) struct Caller {
 impl Gateway {
     /// What the credentials of a request for our realm are worth; `None` when there are none.
     pub(super) fn judge(&mut self, now: Now, request: &Request, source: Target) -> Option<Proof> {
-        let realm = self.config.realm();
+        let realm = self.ctx.config.realm();
         let answers = request.common.headers.all("Authorization").filter_map(Authorization::parse);
         let answer = answers.into_iter().find(|a| a.realm == realm)?;
         let name = answer.username.as_str();
@@ -52,11 +52,11 @@ impl Gateway {
             (Verdict::Good, Chance::Open | Chance::Quiet) => return Some(Proof::Good(answer.username)),
             (Verdict::Late | Verdict::Foreign, Chance::Open | Chance::Quiet) => return Some(Proof::Stale),
             (Verdict::Wrong, Chance::Open | Chance::Quiet) => {
-                self.counters.wrong_passwords += 1;
+                self.ctx.counters.wrong_passwords += 1;
                 self.guesses.charge(now.mono, ip, name);
             }
             (_, Chance::Closed) => {
-                self.counters.guesses_refused += 1;
+                self.ctx.counters.guesses_refused += 1;
                 self.guesses.count(ip);
             }
         }
@@ -73,13 +73,13 @@ impl Gateway {
 
     /// Asks for a password.
     pub(super) fn challenge(&mut self, now: Now, tx: ServerId, source: Target, stale: bool) {
-        let Some(mut draft) = self.tx.draft(tx, 401, "Unauthorized") else { return };
+        let Some(mut draft) = self.ctx.sip.draft(tx, 401, "Unauthorized") else { return };
         self.push_challenges(now, &mut draft, source, stale);
-        self.tx.respond(now.mono, tx, 401, &draft);
+        self.ctx.sip.respond(now.mono, tx, 401, &draft);
     }
 
     pub(super) fn push_challenges(&mut self, now: Now, draft: &mut Draft, source: Target, stale: bool) {
-        let (realm, offered) = (self.config.realm(), self.accounts.offered());
+        let (realm, offered) = (self.ctx.config.realm(), self.accounts.offered());
         for text in self.digest.challenges(now.mono, source.addr.ip(), realm, stale, offered) {
             draft.push("WWW-Authenticate", text);
         }
@@ -87,10 +87,10 @@ impl Gateway {
 
     /// Refuses credentials that were not looked at. Not with 503, after which proxies leave us alone for everybody.
     pub(super) fn refuse_guess(&mut self, now: Now, tx: ServerId) {
-        *self.counters.refused.entry(500).or_default() += 1;
-        let Some(mut draft) = self.tx.draft(tx, 500, TOO_MANY) else { return };
+        *self.ctx.counters.refused.entry(500).or_default() += 1;
+        let Some(mut draft) = self.ctx.sip.draft(tx, 500, TOO_MANY) else { return };
         draft.push("Retry-After", WAIT_SECONDS.to_string());
-        self.tx.respond(now.mono, tx, 500, &draft);
+        self.ctx.sip.respond(now.mono, tx, 500, &draft);
     }
 
     /// Whose call this is; `None` when it proves to be one user's and says that it is another's.

@@ -101,14 +101,14 @@ impl Gateway {
         if self.recordings.values().any(|r| r.target == target && !r.is_merging()) {
             return Err(GatewayError::Conflict("it is being recorded already".to_owned()));
         }
-        let max = self.config.limits.recordings;
+        let max = self.ctx.config.limits.recordings;
         let slot = self.record_slots.take().ok_or_else(|| {
             GatewayError::Unavailable(format!("all {max} recordings are in use (limits.recordings)"))
         })?;
-        let name = format!("{}_{:08x}.wav", now.utc.compact(), self.rng.u32());
-        let file = self.config.recording_dir().join(name).to_string_lossy().into_owned();
+        let name = format!("{}_{:08x}.wav", now.utc.compact(), self.ctx.rng.u32());
+        let file = self.ctx.config.recording_dir().join(name).to_string_lossy().into_owned();
         let path = file.clone();
-        let opened = self.start_work(|id| Work::OpenRecording {
+        let opened = self.ctx.io.start(|id| Work::OpenRecording {
             id,
             record: slot,
             file: path,
@@ -120,7 +120,7 @@ impl Gateway {
             self.record_slots.free(slot);
             return Err(GatewayError::Unavailable("too much waits for the disk already".to_owned()));
         };
-        let handle = self.expect_reply();
+        let handle = self.ctx.replies.expect();
         let state = State::Opening { work, handle, stop: false };
         let room = self.room_of(target);
         let tracks = (wanted.multi_channel && room.is_some()).then(Tracks::default);
@@ -177,16 +177,18 @@ impl Gateway {
         if let Err(e) = outcome {
             self.recordings.remove(&slot);
             self.record_slots.free(slot);
-            self.reply(handle, Err(GatewayError::Failed(format!("the recording could not be started: {e}"))));
+            self.ctx
+                .replies
+                .send(handle, Err(GatewayError::Failed(format!("the recording could not be started: {e}"))));
             return self.end_if_done(now, target);
         }
         r.state = State::Running;
         r.started = now.utc;
         let body = RecordingStarted { file: file.clone(), started_at: now.utc.rfc3339() };
-        self.media.push_back(Command::Record { record: slot, target });
+        self.ctx.media.push_back(Command::Record { record: slot, target });
         self.publish_about(now, target, room.as_ref(), EventBody::RecordingStarted(body), upload);
         self.begin_tracks(now, slot);
-        self.reply(handle, Ok(Reply::Recording(file)));
+        self.ctx.replies.send(handle, Ok(Reply::Recording(file)));
         if stop {
             self.close(slot, None);
         }
@@ -202,7 +204,7 @@ impl Gateway {
         if !self.recordings.values().any(running) {
             return Err(NO_RECORDING);
         }
-        let handle = self.expect_reply();
+        let handle = self.ctx.replies.expect();
         self.stop_recording_of(target, Some(handle));
         Ok(handle)
     }
@@ -223,7 +225,7 @@ impl Gateway {
     fn close(&mut self, slot: RecordSlot, handle: Option<Handle>) {
         if let Some(r) = self.recordings.get_mut(&slot) {
             r.state = State::Closing(handle);
-            self.media.push_back(Command::StopRecord { record: slot });
+            self.ctx.media.push_back(Command::StopRecord { record: slot });
             self.stop_tracks(slot);
         }
     }
@@ -242,7 +244,7 @@ impl Gateway {
         let Some(r) = self.recordings.get_mut(&slot) else { return };
         if r.state == State::Running {
             r.state = State::Closing(None);
-            self.media.push_back(Command::StopRecord { record: slot });
+            self.ctx.media.push_back(Command::StopRecord { record: slot });
         }
         if let Some(tracks) = &mut r.tracks {
             tracks.mix = Some((error, written));
@@ -277,7 +279,7 @@ impl Gateway {
         let upload = r.upload.is_some();
         match &r.orphan {
             // Its numbers have ended with the leg.
-            Some(leg) => self.events.publish_about(now, leg, body, r.upload),
+            Some(leg) => self.ctx.events.publish_about(now, leg, body, r.upload),
             None => self.publish_about(now, r.target, r.room.as_ref(), body, r.upload),
         }
         self.record_slots.free(slot);
@@ -286,7 +288,7 @@ impl Gateway {
                 None => Ok(Reply::Recorded { file: r.file, upload, began: written.began, merged }),
                 Some(e) => Err(GatewayError::Failed(format!("the recording could not be completed: {e}"))),
             };
-            self.reply(handle, outcome);
+            self.ctx.replies.send(handle, outcome);
         }
         self.end_if_done(now, r.target);
     }
@@ -321,7 +323,7 @@ impl Gateway {
         }
         r.paused = on;
         let slot = *slot;
-        self.media.push_back(Command::PauseRecord { record: slot, on });
+        self.ctx.media.push_back(Command::PauseRecord { record: slot, on });
         let pause = RecordingPause { file: "" };
         let body = if on { EventBody::RecordingPaused(pause) } else { EventBody::RecordingResumed(pause) };
         let room = r.room.clone();

@@ -47,8 +47,8 @@ impl Gateway {
             return self.respond_plain(now, tx, 400, "Bad Request: one usable Refer-To is needed");
         };
         let may_use_accounts = self.may_use_accounts(id);
-        let declined =
-            !self.config.sip.refer_auto_dial || (!may_use_accounts && self.is_served_by_trunk(&target.uri));
+        let declined = !self.ctx.config.sip.refer_auto_dial
+            || (!may_use_accounts && self.is_served_by_trunk(&target.uri));
         let body = TransferRequested {
             kind: TransferKind::of(target.replaces.is_some()),
             target: target.uri.to_string().into(),
@@ -58,23 +58,23 @@ impl Gateway {
         let body = EventBody::LegTransferRequested(body);
         if declined {
             self.respond_plain(now, tx, 603, "Decline");
-            return self.events.publish(now, id, body);
+            return self.ctx.events.publish(now, id, body);
         }
         let Some(leg) = self.legs.get(id) else { return };
         if !matches!(leg.phase, Phase::Up { .. }) || self.is_referring(id) {
             return self.respond_plain(now, tx, 491, "Request Pending");
         }
         let by = self.referred_by(leg, request);
-        let webhook = self.events.webhook_of(id);
-        let wanted = referral_call(leg, webhook, &target, by, self.config.sip.ring_timeout_s);
+        let webhook = self.ctx.events.webhook_of(id);
+        let wanted = referral_call(leg, webhook, &target, by, self.ctx.config.sip.ring_timeout_s);
         let room = leg.room.clone();
-        if self.is_full() || self.ports.is_empty() {
+        if self.is_full() || self.ctx.ports.is_empty() {
             return self.refuse_call(now, tx, 503, "Service Unavailable");
         }
-        let Some(mut draft) = self.tx.draft(tx, 202, "Accepted") else { return };
+        let Some(mut draft) = self.ctx.sip.draft(tx, 202, "Accepted") else { return };
         self.add_contact(&mut draft, tx);
-        self.tx.respond(now.mono, tx, 202, &draft);
-        self.events.publish(now, id, body);
+        self.ctx.sip.respond(now.mono, tx, 202, &draft);
+        self.ctx.events.publish(now, id, body);
         let life = Duration::from_secs(wanted.ring_timeout.into()) + BEYOND_RINGING;
         let subscription = Subscription::new(request.common.cseq, earlier, now.mono + life);
         self.notify(now, id, &subscription, None);
@@ -99,7 +99,7 @@ impl Gateway {
 
     /// Whose doing a call of ours is: who asks for a transfer asks for its call, too.
     pub(super) fn origin_of_transfer(&self, referral: Option<&Referral>) -> Origin {
-        referral.and_then(|r| self.events.origin_of(r.referrer)).unwrap_or_default()
+        referral.and_then(|r| self.ctx.events.origin_of(r.referrer)).unwrap_or_default()
     }
 
     /// A call for this leg's far end is being placed.
@@ -151,7 +151,7 @@ impl Gateway {
             leg.transferred = true;
             let (status_code, reason) = (Some(200), Some("OK".into()));
             let outcome = TransferOutcome { status_code, reason, error: None };
-            self.events.publish(now, referrer, EventBody::LegTransferCompleted(outcome));
+            self.ctx.events.publish(now, referrer, EventBody::LegTransferCompleted(outcome));
         }
         if !told {
             self.referrer_told(now, referrer);
@@ -184,7 +184,7 @@ impl Gateway {
         if self.legs.get(referrer).is_some_and(|l| !l.is_ending()) {
             let (status_code, reason) = (Some(code), Some(reason.into()));
             let outcome = TransferOutcome { status_code, reason, error: None };
-            self.events.publish(now, referrer, EventBody::LegTransferFailed(outcome));
+            self.ctx.events.publish(now, referrer, EventBody::LegTransferFailed(outcome));
         }
     }
 

@@ -46,10 +46,10 @@ impl Gateway {
 
     /// Refuses a session that is too short (§9).
     pub(super) fn refuse_short_session(&mut self, now: Now, tx: ServerId, least: u32) {
-        *self.counters.refused.entry(422).or_default() += 1;
-        let Some(mut draft) = self.tx.draft(tx, 422, "Session Interval Too Small") else { return };
+        *self.ctx.counters.refused.entry(422).or_default() += 1;
+        let Some(mut draft) = self.ctx.sip.draft(tx, 422, "Session Interval Too Small") else { return };
         draft.push("Min-SE", least.to_string());
-        self.tx.respond(now.mono, tx, 422, &draft);
+        self.ctx.sip.respond(now.mono, tx, 422, &draft);
     }
 
     /// Notes what the far end's 2xx says of the session's end (§7.2). Counted from when we asked: the far end
@@ -127,7 +127,7 @@ impl Gateway {
         if body.is_some() {
             self.note_early_change(id, request);
         }
-        let Some(mut draft) = self.tx.draft(tx, 200, "OK") else { return };
+        let Some(mut draft) = self.ctx.sip.draft(tx, 200, "OK") else { return };
         self.add_contact(&mut draft, tx);
         // Before the answer there is no session to last, and no dialog whose far end could have moved.
         let answered = self.legs.get(id).is_some_and(|l| l.dialog().is_some());
@@ -137,7 +137,7 @@ impl Gateway {
         if let Some(body) = body {
             draft.set_body("application/sdp", body.into_bytes());
         }
-        self.tx.respond(now.mono, tx, 200, &draft);
+        self.ctx.sip.respond(now.mono, tx, 200, &draft);
         if let Some(leg) = self.legs.get_mut(id).filter(|_| answered) {
             leg.follow(request, source);
         }

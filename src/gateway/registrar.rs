@@ -65,17 +65,17 @@ struct Wish {
 impl Gateway {
     /// True where phones can register.
     pub(super) fn is_registrar(&self) -> bool {
-        !self.config.sip.users.is_empty()
+        !self.ctx.config.sip.users.is_empty()
     }
 
     /// True for hosts of addresses that are ours: the domains, and our own addresses.
     pub(super) fn is_our_domain(&self, uri: &Uri) -> bool {
         let Some(sip) = uri.sip() else { return false };
-        let locals = self.tx.locals();
+        let locals = self.ctx.sip.locals();
         let ours = [locals.v4, locals.v6].into_iter().flatten();
         let here = |ip: std::net::IpAddr| locals.external == Some(ip) || ours.clone().any(|a| a.ip() == ip);
         let is_it = |d: &String| host_port_of(d).is_ok_and(|(host, _)| host.is_same(&sip.host));
-        let listed = self.config.sip.domains.iter().any(is_it);
+        let listed = self.ctx.config.sip.domains.iter().any(is_it);
         let port =
             |p: Option<u16>| p.is_none() || ours.clone().any(|a| Some(a.port()) == p) || p == locals.tls_port;
         port(sip.port)
@@ -156,9 +156,9 @@ impl Gateway {
     }
 
     fn too_brief(&mut self, now: Now, tx: ServerId) {
-        let Some(mut draft) = self.tx.draft(tx, 423, "Interval Too Brief") else { return };
+        let Some(mut draft) = self.ctx.sip.draft(tx, 423, "Interval Too Brief") else { return };
         draft.push("Min-Expires", EXPIRES.0.to_string());
-        self.tx.respond(now.mono, tx, 423, &draft);
+        self.ctx.sip.respond(now.mono, tx, 423, &draft);
     }
 
     fn bind(&mut self, now: Now, user: &str, wish: Wish, request: &Request, source: Target) {
@@ -216,12 +216,12 @@ impl Gateway {
 
     /// 200 with all contacts of a user.
     fn tell_bindings(&mut self, now: Now, tx: ServerId, user: &str) {
-        let Some(mut draft) = self.tx.draft(tx, 200, "OK") else { return };
+        let Some(mut draft) = self.ctx.sip.draft(tx, 200, "OK") else { return };
         for b in self.bindings.iter().filter(|b| b.user == user) {
             let left = b.until.saturating_duration_since(now.mono).as_secs();
             draft.push("Contact", format!("<{}>;expires={left}", b.contact));
         }
-        self.tx.respond(now.mono, tx, 200, &draft);
+        self.ctx.sip.respond(now.mono, tx, 200, &draft);
     }
 
     /// Forgets the phones whose time is over.
@@ -241,7 +241,7 @@ impl Gateway {
     /// The phones of `uri`, should it be an address of ours; the last to have registered first.
     pub(super) fn bindings_of(&self, uri: &Uri) -> Option<Vec<Binding>> {
         let user = uri.user();
-        let known = self.config.sip.users.iter().any(|u| u.name == user);
+        let known = self.ctx.config.sip.users.iter().any(|u| u.name == user);
         if !known || !self.is_our_domain(uri) {
             return None;
         }
@@ -295,13 +295,13 @@ impl Gateway {
 
     /// The address of a user of ours.
     pub(super) fn aor_of(&self, user: &str) -> String {
-        let own = self.tx.locals().v4.or(self.tx.locals().v6).map(|a| Self::host_text(a.ip()));
-        let domain = self.config.sip.domains.first().cloned().or(own).unwrap_or_default();
+        let own = self.ctx.sip.locals().v4.or(self.ctx.sip.locals().v6).map(|a| Self::host_text(a.ip()));
+        let domain = self.ctx.config.sip.domains.first().cloned().or(own).unwrap_or_default();
         format!("sip:{user}@{domain}")
     }
 
     fn binding_view(&self, b: &Binding) -> BindingView {
-        let app = self.config.sip.users.iter().find(|u| u.name == b.user).map(|u| u.app_id.clone());
+        let app = self.ctx.config.sip.users.iter().find(|u| u.name == b.user).map(|u| u.app_id.clone());
         BindingView {
             aor: self.aor_of(&b.user),
             contact: b.contact.to_string(),
@@ -323,7 +323,7 @@ impl Gateway {
         let (socket, expires_at) = (view.socket, view.expires_at);
         let phone = Phone { aor, contact, socket, user_agent, expires_at };
         let body = if active { EventBody::PhoneRegistered(phone) } else { EventBody::PhoneExpired(phone) };
-        self.events.publish_global(now, body, Origin::Known(Source::of(b.flow.addr.ip())));
+        self.ctx.events.publish_global(now, body, Origin::Known(Source::of(b.flow.addr.ip())));
     }
 }
 

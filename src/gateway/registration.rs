@@ -172,7 +172,7 @@ impl Gateway {
         if due(r.keep_alive_at) {
             r.keep_alive_at = Some(now.mono + KEEP_ALIVE);
             if let Some(target) = r.target {
-                self.tx.ping(target);
+                self.ctx.sip.ping(target);
             }
         }
         let Some(r) = self.registration(id) else { return };
@@ -184,7 +184,7 @@ impl Gateway {
 
     /// A connection is gone: whoever registered over it is reached no more, and registers again soon.
     pub(super) fn connection_lost(&mut self, now: Now, gone: Target) {
-        let wait = RECONNECT + Duration::from_millis(self.rng.below(4000).into());
+        let wait = RECONNECT + Duration::from_millis(self.ctx.rng.below(4000).into());
         let all = self.trunks.values_mut().filter_map(|t| t.registration.as_deref_mut());
         for r in all.filter(|r| r.status == Status::Active && r.failures == 0 && r.tx.is_none() && !r.waits) {
             let same = |t: Target| {
@@ -257,10 +257,10 @@ impl Gateway {
     }
 
     fn register(&mut self, now: Now, id: TrunkId, target: Target) {
-        let Some(local) = self.tx.locals().for_target(target) else { return };
-        let cnonce = self.rng.token();
+        let Some(local) = self.ctx.sip.locals().for_target(target) else { return };
+        let cnonce = self.ctx.rng.token();
         let Some(draft) = self.register_draft(id, target, local, &cnonce) else { return };
-        match self.tx.request(now.mono, &Method::Register, draft, target) {
+        match self.ctx.sip.request(now.mono, &Method::Register, draft, target) {
             Ok(tx) => {
                 self.outgoing.insert(tx, Purpose::Register(id));
                 if let Some(r) = self.registration(id) {
@@ -279,7 +279,7 @@ impl Gateway {
         local: SocketAddr,
         cnonce: &str,
     ) -> Option<Draft> {
-        let agent = self.config.sip.host.clone();
+        let agent = self.ctx.config.sip.host.clone();
         let trunk = self.trunks.get_mut(&id)?;
         let (account, hop) = (trunk.account()?.clone(), trunk.hop().clone());
         let r = trunk.registration.as_deref_mut()?;
@@ -317,7 +317,7 @@ impl Gateway {
         tx: ClientId,
         outcome: Option<&Response>,
     ) {
-        let to = self.tx.target_of(tx);
+        let to = self.ctx.sip.target_of(tx);
         let Some(r) = self.registration(id).filter(|r| r.tx == Some(tx)) else { return };
         let Some(response) = outcome else {
             return self.next_registrar(now, id, "the registrar does not answer", None);
@@ -361,13 +361,13 @@ impl Gateway {
         }
         let next = r.others.remove(0);
         r.auth.iter_mut().for_each(LegAuth::forget_whom);
-        self.counters.failovers += 1;
+        self.ctx.counters.failovers += 1;
         self.register(now, id, next);
     }
 
     fn registered(&mut self, now: Now, id: TrunkId, target: Option<Target>, response: &Response) {
         // Refreshes of several boxes that lost power together are spread.
-        let spread = self.rng.below(10);
+        let spread = self.ctx.rng.below(10);
         let Some(r) = self.registration(id) else { return };
         if r.status == Status::Unregistering {
             return self.unregistered(now, id);
@@ -400,7 +400,7 @@ impl Gateway {
     }
 
     pub(super) fn register_failed(&mut self, now: Now, id: TrunkId, why: &str, wait: Option<u32>) {
-        let chance = self.rng.below(50);
+        let chance = self.ctx.rng.below(50);
         let Some(r) = self.registration(id) else { return };
         (r.tx, r.waits) = (None, false);
         if r.status == Status::Unregistering {

@@ -74,7 +74,7 @@ impl Gateway {
     /// media and the caller can.
     pub(super) fn send_provisional(&mut self, now: Now, id: LegId, tx: ServerId, code: u16, draft: Draft) {
         let describes = draft.get("Content-Type").is_some();
-        let Some(request) = self.tx.request_of(tx) else { return };
+        let Some(request) = self.ctx.sip.request_of(tx) else { return };
         let invite = request.common.cseq;
         let asks = |field: &'static str| request.common.headers.has_token(field, "100rel");
         // The first reliable response to an INVITE without an offer would have to make one (RFC 3262 §5).
@@ -83,9 +83,9 @@ impl Gateway {
             return;
         }
         if !(asks("Require") || describes && asks("Supported")) {
-            return self.tx.respond(now.mono, tx, code, &draft);
+            return self.ctx.sip.respond(now.mono, tx, code, &draft);
         }
-        let first = self.rng.below(1 << 30) + 1;
+        let first = self.ctx.rng.below(1 << 30) + 1;
         let Some(leg) = self.legs.get_mut(id) else { return };
         let reliable = leg.reliable.get_or_insert_with(Box::default);
         if reliable.waiting.is_some() {
@@ -97,7 +97,7 @@ impl Gateway {
         let mut draft = draft;
         draft.push("Require", "100rel");
         draft.push("RSeq", reliable.rseq.to_string());
-        self.tx.respond(now.mono, tx, code, &draft);
+        self.ctx.sip.respond(now.mono, tx, code, &draft);
         reliable.described |= describes;
         let (again, give_up) = (now.mono + T1, now.mono + TIMEOUT);
         reliable.waiting = Some(Waiting { code, draft, describes, again, interval: T1, give_up });
@@ -119,7 +119,7 @@ impl Gateway {
         if w.again <= now.mono {
             w.interval *= 2;
             w.again = now.mono + w.interval;
-            self.tx.respond(now.mono, tx, w.code, &w.draft);
+            self.ctx.sip.respond(now.mono, tx, w.code, &w.draft);
         }
     }
 
@@ -148,11 +148,11 @@ impl Gateway {
                 return self.go_on_after_prack(now, id);
             }
         };
-        let Some(mut draft) = self.tx.draft(tx, 200, "OK") else { return };
+        let Some(mut draft) = self.ctx.sip.draft(tx, 200, "OK") else { return };
         if let Some(body) = body {
             draft.set_body("application/sdp", body.into_bytes());
         }
-        self.tx.respond(now.mono, tx, 200, &draft);
+        self.ctx.sip.respond(now.mono, tx, 200, &draft);
         if offer.is_some() {
             self.stream_changed(now, id);
         }
@@ -217,7 +217,7 @@ impl Gateway {
         early.rseq = rseq;
         let (mut draft, hop) = early.dialog.request(&Method::Prack);
         draft.push("RAck", format!("{rseq} {} INVITE", c.cseq));
-        draft.push("User-Agent", self.config.sip.host.as_str());
+        draft.push("User-Agent", self.ctx.config.sip.host.as_str());
         self.send(now, &hop, flow, What::Prack(id, draft));
         true
     }

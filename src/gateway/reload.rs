@@ -27,8 +27,8 @@ impl Gateway {
     /// Goes on with `config`, which differs from the present one in trunks, users and what others read of it. Trunks that
     /// the API made stay; those of the file that are gone are unregistered, and calls through them go on.
     pub fn reload(&mut self, now: Now, config: Rc<Config>) -> Changed {
-        let old = std::mem::replace(&mut self.config, config);
-        let config = Rc::clone(&self.config);
+        let old = std::mem::replace(&mut self.ctx.config, config);
+        let config = Rc::clone(&self.ctx.config);
         let users_changed = config.sip.users.iter().filter(|u| !old.sip.users.contains(u)).count();
         let mut changed = Changed { users_changed, ..Changed::default() };
         self.accounts = Accounts::new(&config);

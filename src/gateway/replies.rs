@@ -1,9 +1,5 @@
 //! Answers to API calls whose outcome needs somebody else: the far end, the disk.
 
-use std::collections::VecDeque;
-
-use super::core::Gateway;
-use super::error::GatewayError;
 use super::room::Joined;
 use super::tracks::Merged;
 use crate::media::command::Quality;
@@ -50,38 +46,5 @@ impl Reply {
             Self::Recorded { file, merged, .. } => Some((file, merged)),
             Self::Joined(_) | Self::Changed | Self::Quality(_) => None,
         }
-    }
-}
-
-/// Replies kept for callers that have gone; the oldest are dropped.
-const MAX_EARLY: usize = 64;
-
-/// Replies waiting to be fetched.
-pub type Replies = VecDeque<(Handle, Result<Reply, GatewayError>)>;
-
-impl Gateway {
-    /// Promises a reply.
-    pub(super) fn expect_reply(&mut self) -> Handle {
-        self.next_handle += 1;
-        self.next_handle
-    }
-
-    /// Keeps the promise.
-    pub(super) fn reply(&mut self, handle: Handle, outcome: Result<Reply, GatewayError>) {
-        self.replies.push_back((handle, outcome));
-    }
-
-    /// Keeps replies nobody waits for yet.
-    pub fn keep_replies(&mut self, early: Vec<(Handle, Result<Reply, GatewayError>)>) {
-        self.replies.extend(early);
-        while self.replies.len() > MAX_EARLY {
-            self.replies.pop_front();
-        }
-    }
-
-    /// The next reply, until `None`.
-    #[must_use]
-    pub fn poll_reply(&mut self) -> Option<(Handle, Result<Reply, GatewayError>)> {
-        self.replies.pop_front()
     }
 }

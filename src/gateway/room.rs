@@ -75,7 +75,7 @@ impl Gateway {
         rate: Option<u32>,
         webhook: Option<Webhook>,
     ) -> Result<RoomView, GatewayError> {
-        let id = id.filter(|i| !i.is_empty()).unwrap_or_else(|| self.rng.uuid());
+        let id = id.filter(|i| !i.is_empty()).unwrap_or_else(|| self.ctx.rng.uuid());
         if id.chars().count() > 128 || id.chars().any(|c| c.is_ascii_control()) {
             return Err(GatewayError::Invalid(
                 "id: at most 128 characters, no control characters".to_owned(),
@@ -84,19 +84,19 @@ impl Gateway {
         if self.rooms.contains_key(&id) {
             return Err(GatewayError::Conflict("a room of this id exists".to_owned()));
         }
-        let rate = rate.unwrap_or(self.config.rooms.sample_rate);
+        let rate = rate.unwrap_or(self.ctx.config.rooms.sample_rate);
         if !ROOM_RATES.contains(&rate) {
             return Err(GatewayError::Invalid("sample_rate: 8000, 16000 or 48000".to_owned()));
         }
         let slot = self.room_slots.take().ok_or_else(|| {
             GatewayError::Unavailable(format!(
                 "all {} rooms are in use (limits.rooms)",
-                self.config.limits.rooms
+                self.ctx.config.limits.rooms
             ))
         })?;
-        self.media.push_back(Command::OpenRoom { room: slot, rate });
+        self.ctx.media.push_back(Command::OpenRoom { room: slot, rate });
         self.rooms.insert(id.clone(), Room { slot, rate, members: Vec::new() });
-        self.events.add_room(id.clone(), webhook);
+        self.ctx.events.add_room(id.clone(), webhook);
         self.publish_room(now, &id, EventBody::RoomCreated(Empty {}));
         self.room(&id)
     }
@@ -130,8 +130,8 @@ impl Gateway {
         self.stop_all_of(now, Target::Room(slot));
         self.publish_room(now, id, EventBody::RoomDeleted(Empty {}));
         self.rooms.remove(id);
-        self.events.remove_room(id);
-        self.media.push_back(Command::CloseRoom { room: slot });
+        self.ctx.events.remove_room(id);
+        self.ctx.media.push_back(Command::CloseRoom { room: slot });
         if self.has_unfinished(Target::Room(slot)) {
             self.closing_rooms.insert(slot);
         } else {
@@ -171,7 +171,7 @@ impl Gateway {
         if !waiting {
             return self.join(now, id, room).map(Ok);
         }
-        let handle = self.expect_reply();
+        let handle = self.ctx.replies.expect();
         self.joins.push((id, room.to_owned(), handle));
         if ringing {
             self.answer(now, leg)?;
@@ -180,7 +180,7 @@ impl Gateway {
     }
 
     pub(super) fn room_for_one_more(&self, room: &str) -> Result<(), GatewayError> {
-        let max = self.config.limits.room_members;
+        let max = self.ctx.config.limits.room_members;
         let members = self.rooms.get(room).map_or(0, |r| r.members.len());
         if members >= usize::try_from(max).unwrap_or(usize::MAX) {
             return Err(GatewayError::Unavailable(format!(
@@ -195,11 +195,11 @@ impl Gateway {
         leg.accept_dtmf = flags.accept_dtmf.unwrap_or(leg.accept_dtmf);
         if let Some(on) = flags.mute {
             leg.muted = on;
-            self.media.extend(leg.slot.map(|slot| Command::Mute { slot, on }));
+            self.ctx.media.extend(leg.slot.map(|slot| Command::Mute { slot, on }));
         }
         if let Some(on) = flags.deaf {
             leg.deaf = on;
-            self.media.extend(leg.slot.map(|slot| Command::Deaf { slot, on }));
+            self.ctx.media.extend(leg.slot.map(|slot| Command::Deaf { slot, on }));
         }
     }
 
@@ -215,7 +215,7 @@ impl Gateway {
         let (Some(slot), leg_rate) = (leg.slot, leg.rate) else {
             return Err(GatewayError::Invalid("the leg has no media".to_owned()));
         };
-        self.media.push_back(Command::Join { slot, room: place.0, room_rate: place.1, leg_rate });
+        self.ctx.media.push_back(Command::Join { slot, room: place.0, room_rate: place.1, leg_rate });
         if let Some(from) = &from {
             self.leave(now, id, from);
         }
@@ -225,8 +225,8 @@ impl Gateway {
         if let Some(r) = self.rooms.get_mut(room) {
             r.members.push(id);
         }
-        self.events.move_leg(id, Some(room));
-        self.events.publish_in_room(now, id, room, EventBody::LegJoinedRoom(Empty {}));
+        self.ctx.events.move_leg(id, Some(room));
+        self.ctx.events.publish_in_room(now, id, room, EventBody::LegJoinedRoom(Empty {}));
         self.track_joins(now, id, Target::Room(place.0));
         let to = room.to_owned();
         Ok(from.map_or(Joined::Added, |from| Joined::Moved { from, to }))
@@ -245,7 +245,7 @@ impl Gateway {
         if l.room.as_deref() != Some(room) {
             return Err(GatewayError::NotFound("the leg is not in this room"));
         }
-        self.media.extend(l.slot.map(|slot| Command::Leave { slot }));
+        self.ctx.media.extend(l.slot.map(|slot| Command::Leave { slot }));
         self.leave(now, id, room);
         Ok(())
     }
@@ -262,8 +262,8 @@ impl Gateway {
             let target = Target::Room(r.slot);
             self.track_leaves(now, id, target);
         }
-        self.events.move_leg(id, None);
-        self.events.publish_in_room(now, id, room, EventBody::LegLeftRoom(Empty {}));
+        self.ctx.events.move_leg(id, None);
+        self.ctx.events.publish_in_room(now, id, room, EventBody::LegLeftRoom(Empty {}));
         if let Some(slot) = empty {
             self.stop_recording_of(Target::Room(slot), None);
         }
@@ -282,7 +282,7 @@ impl Gateway {
         let due: Vec<(LegId, String, Handle)> = self.joins.extract_if(.., |(l, _, _)| *l == id).collect();
         for (id, room, handle) in due {
             let outcome = self.join(now, id, &room).map(Reply::Joined);
-            self.reply(handle, outcome);
+            self.ctx.replies.send(handle, outcome);
         }
         let wanted = self.legs.get_mut(id).and_then(|l| l.wants_room.take());
         if let Some(room) = wanted
@@ -296,7 +296,9 @@ impl Gateway {
     pub(super) fn join_failed(&mut self, id: LegId) {
         let due: Vec<(LegId, String, Handle)> = self.joins.extract_if(.., |(l, _, _)| *l == id).collect();
         for (_, _, handle) in due {
-            self.reply(handle, Err(GatewayError::Failed("the leg ended before it was connected".to_owned())));
+            self.ctx
+                .replies
+                .send(handle, Err(GatewayError::Failed("the leg ended before it was connected".to_owned())));
         }
     }
 
@@ -306,8 +308,8 @@ impl Gateway {
     }
 
     fn publish_room(&mut self, now: Now, room: &str, body: EventBody) {
-        let subject = self.events.room(room);
-        self.events.publish_about(now, &subject, body, None);
+        let subject = self.ctx.events.room(room);
+        self.ctx.events.publish_about(now, &subject, body, None);
     }
 }
 

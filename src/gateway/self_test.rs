@@ -65,19 +65,19 @@ impl Gateway {
         if self.self_tests.user.is_some() {
             return Err(GatewayError::Conflict("a self-test runs already".to_owned()));
         }
-        let max = usize::try_from(self.config.limits.legs).unwrap_or(usize::MAX);
+        let max = usize::try_from(self.ctx.config.limits.legs).unwrap_or(usize::MAX);
         if self.legs.len() + self.late_slots.len() + 2 > max {
             return Err(GatewayError::Unavailable(format!(
                 "a self-test takes two legs, and {max} are allowed (limits.legs)"
             )));
         }
-        let locals = self.tx.locals();
+        let locals = self.ctx.sip.locals();
         let home = locals.v4.or(locals.v6);
         let mut home = home.ok_or_else(|| GatewayError::Unavailable("SIP has no address".to_owned()))?;
         if let Some(bound) = self.bound_address() {
             home.set_ip(bound);
         }
-        let user = format!("self-test-{}", self.rng.token());
+        let user = format!("self-test-{}", self.ctx.rng.token());
         let uri = Uri::parse(&format!("sip:{user}@{home}"));
         let uri = uri.map_err(|e| GatewayError::Failed(format!("sip:{user}@{home}: {e}")))?;
         self.self_tests.user = Some(user.clone());
@@ -100,7 +100,7 @@ impl Gateway {
         );
         match placed {
             Ok(leg) => {
-                let room = format!("self-test-{}", self.rng.token());
+                let room = format!("self-test-{}", self.ctx.rng.token());
                 self.self_tests.add(room.clone());
                 Ok(Begun { caller: leg.id, room })
             }
@@ -155,7 +155,7 @@ impl Gateway {
 
     /// The address that is bound, where it is another than the one we give as ours, which may lead to the router and not back.
     fn bound_address(&self) -> Option<IpAddr> {
-        let bound = self.config.sip.listen_ip?;
+        let bound = self.ctx.config.sip.listen_ip?;
         Some(match bound {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -171,7 +171,7 @@ impl Gateway {
 
     /// A codec that costs little, of those that are configured.
     fn plain_codec(&self) -> Vec<Codec> {
-        let configured = &self.config.sip.codecs;
+        let configured = &self.ctx.config.sip.codecs;
         let plain = configured.iter().rev().find(|c| **c != Codec::Opus).or(configured.first());
         plain.copied().into_iter().collect()
     }

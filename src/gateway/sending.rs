@@ -83,7 +83,7 @@ impl Gateway {
     /// Sends a BYE; whom the leg called may challenge it.
     pub(super) fn send_bye(&mut self, now: Now, dialog: &mut Dialog, parting: Parting) {
         let (mut draft, hop) = dialog.request(&Method::Bye);
-        draft.push("User-Agent", self.config.sip.host.as_str());
+        draft.push("User-Agent", self.ctx.config.sip.host.as_str());
         let flow = parting.flow;
         let bye = Box::new(Bye { dialog: dialog.clone(), parting });
         self.send(now, &hop, flow, What::Bye(draft, bye));
@@ -111,7 +111,7 @@ impl Gateway {
 
     /// Sends a request to where `to` leads, along `flow` where that is the way its dialog came.
     pub(super) fn send(&mut self, now: Now, to: &Uri, flow: Option<Target>, what: What) {
-        if self.config.sip.source_socket
+        if self.ctx.config.sip.source_socket
             && let (Some(flow), false) = (flow, matches!(what, What::Invite(_)))
         {
             return self.send_to(now, flow, what);
@@ -132,7 +132,7 @@ impl Gateway {
             Some(target) => self.send_to_best(now, vec![target], what),
             None => {
                 let lax = self.trunk_is_lax(self.trunk_behind(&what));
-                match self.start_work(|id| Work::Locate { id, hop, lax, whole: false }) {
+                match self.ctx.io.start(|id| Work::Locate { id, hop, lax, whole: false }) {
                     Some(id) => {
                         self.pending.insert(id, Pending { flow, what });
                     }
@@ -170,7 +170,7 @@ impl Gateway {
     /// A name has been looked up.
     pub(super) fn located(&mut self, now: Now, id: WorkId, mut targets: Vec<Target>) {
         let Some(Pending { flow, what }) = self.pending.remove(&id) else { return };
-        let locals = self.tx.locals();
+        let locals = self.ctx.sip.locals();
         targets.retain(|t| if t.addr.is_ipv4() { locals.v4.is_some() } else { locals.v6.is_some() });
         targets.iter_mut().for_each(|t| *t = reuse(flow, *t));
         // In a call the server that answered goes on, be it the second of its name; it does even if the name is
@@ -198,7 +198,7 @@ impl Gateway {
     }
 
     fn send_to(&mut self, now: Now, target: Target, what: What) {
-        let locals = self.tx.locals();
+        let locals = self.ctx.sip.locals();
         let family = if target.addr.is_ipv4() { locals.v4 } else { locals.v6 };
         if family.is_none() || target.addr.port() == 0 {
             return self.undeliverable(now, what);
@@ -207,10 +207,10 @@ impl Gateway {
             What::Invite(id) => self.invite_best(now, id, vec![target]),
             What::Register(id) => self.register_at(now, id, vec![target]),
             What::LookUp(id) => self.note_addresses(now, id, &[target]),
-            What::Ack(tx, tag, draft) => self.tx.ack(tx, &tag, &draft, target),
+            What::Ack(tx, tag, draft) => self.ctx.sip.ack(tx, &tag, &draft, target),
             What::Change(id, method, mut draft, local) => {
                 self.authorize(id, &method, &mut draft, target);
-                match self.tx.request(now.mono, &method, draft, target) {
+                match self.ctx.sip.request(now.mono, &method, draft, target) {
                     Ok(tx) => {
                         self.outgoing.insert(tx, Purpose::Change(id));
                         self.change_sent(now, id, tx, local);
@@ -220,7 +220,7 @@ impl Gateway {
             }
             What::Refer(id, mut draft) => {
                 self.authorize(id, &Method::Refer, &mut draft, target);
-                match self.tx.request(now.mono, &Method::Refer, draft, target) {
+                match self.ctx.sip.request(now.mono, &Method::Refer, draft, target) {
                     Ok(tx) => {
                         self.outgoing.insert(tx, Purpose::Refer(id));
                         self.refer_sent(id, tx);
@@ -230,7 +230,7 @@ impl Gateway {
             }
             What::Info(id, mut draft) => {
                 self.authorize(id, &Method::Info, &mut draft, target);
-                match self.tx.request(now.mono, &Method::Info, draft, target) {
+                match self.ctx.sip.request(now.mono, &Method::Info, draft, target) {
                     Ok(tx) => {
                         self.outgoing.insert(tx, Purpose::Info(id));
                     }
@@ -238,7 +238,7 @@ impl Gateway {
                 }
             }
             What::Notify(id, notice, draft) => {
-                match self.tx.request(now.mono, &Method::Notify, draft, target) {
+                match self.ctx.sip.request(now.mono, &Method::Notify, draft, target) {
                     Ok(tx) => {
                         self.outgoing.insert(tx, Purpose::Notify(id, notice));
                     }
@@ -248,12 +248,12 @@ impl Gateway {
             What::Subscribe(id, mut draft) => {
                 self.authorize(id, &Method::Subscribe, &mut draft, target);
                 // What comes of it the next NOTIFY tells.
-                let _sent = self.tx.request(now.mono, &Method::Subscribe, draft, target);
+                let _sent = self.ctx.sip.request(now.mono, &Method::Subscribe, draft, target);
             }
             What::Prack(id, mut draft) => {
                 self.authorize(id, &Method::Prack, &mut draft, target);
                 let to = draft.get("To").unwrap_or_default().to_owned();
-                match self.tx.request(now.mono, &Method::Prack, draft, target) {
+                match self.ctx.sip.request(now.mono, &Method::Prack, draft, target) {
                     Ok(tx) => {
                         self.outgoing.insert(tx, Purpose::Prack(id));
                         self.prack_sent(id, &to, tx);
@@ -304,7 +304,7 @@ impl Gateway {
                 if response.common.cseq_method == Method::Invite
                     && let Ok(dialog) = Dialog::uac(response, &response.common.to.uri)
                 {
-                    let flow = self.tx.target_of(tx);
+                    let flow = self.ctx.sip.target_of(tx);
                     self.send_ack(now, tx, &dialog, response.common.cseq, flow);
                 }
             }

@@ -188,7 +188,7 @@ impl Gateway {
     /// Numbers for `/metrics` and `/v1/capacity`.
     #[must_use]
     pub fn numbers(&self) -> Numbers {
-        let mut n = self.counters.clone();
+        let mut n = self.ctx.counters.clone();
         n.legs = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
         n.opus = self.opus_legs();
         n.media = self.leg_slots.used();
@@ -197,10 +197,10 @@ impl Gateway {
         n.recordings = self.record_slots.used();
         let holding = self.legs.iter().filter(|(_, l)| l.port.is_some() || l.slot.is_some()).count();
         n.ports = u32::try_from(holding).unwrap_or(u32::MAX);
-        n.transactions = self.tx.len();
-        n.timers = self.deadlines.len() + self.tx.timers();
-        n.transaction_bytes = self.tx.pools().1.used();
-        n.sip = self.tx.counters().clone();
+        n.transactions = self.ctx.sip.len();
+        n.timers = self.deadlines.len() + self.ctx.sip.timers();
+        n.transaction_bytes = self.ctx.sip.pools().1.used();
+        n.sip = self.ctx.sip.counters().clone();
         n
     }
 }

@@ -269,10 +269,10 @@ impl Gateway {
         let granted = asked.unwrap_or(left).min(LONGEST);
         subscription.until = now.mono + granted;
         let subscription = subscription.clone();
-        let Some(mut draft) = self.tx.draft(tx, 200, "OK") else { return };
+        let Some(mut draft) = self.ctx.sip.draft(tx, 200, "OK") else { return };
         self.add_contact(&mut draft, tx);
         draft.push("Expires", granted.as_secs().to_string());
-        self.tx.respond(now.mono, tx, 200, &draft);
+        self.ctx.sip.respond(now.mono, tx, 200, &draft);
         let over = granted.is_zero();
         self.notify(now, id, &subscription, over.then_some("timeout"));
         if over {
@@ -283,9 +283,9 @@ impl Gateway {
 
     /// Other packages are not known here.
     pub(super) fn bad_event(&mut self, now: Now, tx: ServerId) {
-        let Some(mut draft) = self.tx.draft(tx, 489, "Bad Event") else { return };
+        let Some(mut draft) = self.ctx.sip.draft(tx, 489, "Bad Event") else { return };
         draft.push("Allow-Events", "refer");
-        self.tx.respond(now.mono, tx, 489, &draft);
+        self.ctx.sip.respond(now.mono, tx, 489, &draft);
     }
 
     /// The subscription to a leg's call may have come to its end.
@@ -308,7 +308,7 @@ impl Gateway {
         draft.push("Event", if named { format!("refer;id={number}") } else { "refer".to_owned() });
         draft.push("Expires", (left.as_secs() + 1).to_string());
         draft.push("Contact", contact);
-        draft.push("User-Agent", self.config.sip.host.as_str());
+        draft.push("User-Agent", self.ctx.config.sip.host.as_str());
         self.send(now, &hop, flow, What::Subscribe(id, draft));
     }
 }

@@ -79,8 +79,8 @@ impl Gateway {
         (leg.wants_room, leg.muted, leg.deaf) = (room, before.muted, before.deaf);
         leg.accept_dtmf = before.accept_dtmf;
         if let Some(slot) = leg.slot {
-            self.media.push_back(Command::Mute { slot, on: before.muted });
-            self.media.push_back(Command::Deaf { slot, on: before.deaf });
+            self.ctx.media.push_back(Command::Mute { slot, on: before.muted });
+            self.ctx.media.push_back(Command::Deaf { slot, on: before.deaf });
         }
         self.hand_over_referral(before.leg, id);
         // First out, then in: the room may be full.

@@ -127,7 +127,7 @@ impl Gateway {
         let file = Path::new(&dir).join(format!("{channel:03}_{start_ms}_{stay}_{name}.wav"));
         let file = file.to_string_lossy().into_owned();
         let path = file.clone();
-        let opened = self.start_work(|id| Work::OpenRecording {
+        let opened = self.ctx.io.start(|id| Work::OpenRecording {
             id,
             record,
             file: path,
@@ -169,9 +169,9 @@ impl Gateway {
             return true;
         }
         track.state = State::Running;
-        self.media.push_back(Command::Record { record, target: track.target });
+        self.ctx.media.push_back(Command::Record { record, target: track.target });
         if self.recordings.get(&of).is_some_and(super::record::Recording::is_paused) {
-            self.media.push_back(Command::PauseRecord { record, on: true });
+            self.ctx.media.push_back(Command::PauseRecord { record, on: true });
         }
         if stop {
             self.stop_track(record);
@@ -185,7 +185,7 @@ impl Gateway {
             State::Opening { stop, .. } => *stop = true,
             State::Running => {
                 track.state = State::Closing;
-                self.media.push_back(Command::StopRecord { record });
+                self.ctx.media.push_back(Command::StopRecord { record });
             }
             State::Closing => {}
         }
@@ -213,7 +213,7 @@ impl Gateway {
     /// Tracks are silent while their recording pauses.
     pub(super) fn pause_tracks(&mut self, of: RecordSlot, on: bool) {
         let running = self.tracks.iter().filter(|(_, t)| t.of == of && t.state == State::Running);
-        self.media.extend(running.map(|(record, _)| Command::PauseRecord { record: *record, on }));
+        self.ctx.media.extend(running.map(|(record, _)| Command::PauseRecord { record: *record, on }));
     }
 
     /// The recorder has closed the file of a track; false when it is no track's.
@@ -226,7 +226,7 @@ impl Gateway {
     ) -> bool {
         let Some(track) = self.tracks.remove(&record) else { return false };
         if track.state == State::Running {
-            self.media.push_back(Command::StopRecord { record });
+            self.ctx.media.push_back(Command::StopRecord { record });
         }
         self.record_slots.free(record);
         if let Some(tracks) = self.recordings.get_mut(&track.of).and_then(|r| r.tracks.as_mut()) {
@@ -258,7 +258,7 @@ impl Gateway {
             duration_ms: mix.duration_ms,
             pieces: tracks.pieces.clone(),
         };
-        match self.start_work(|id| Work::Merge(id, Box::new(merge))) {
+        match self.ctx.io.start(|id| Work::Merge(id, Box::new(merge))) {
             Some(work) => {
                 if let Some(tracks) = self.recordings.get_mut(&of).and_then(|r| r.tracks.as_mut()) {
                     tracks.merging = Some(work);

@@ -82,7 +82,7 @@ impl Gateway {
             target: refer_to.uri.to_string().into(),
             replaces_leg_id: replaces.map(str::to_owned),
         };
-        self.events.publish(now, id, EventBody::LegTransferInitiated(body));
+        self.ctx.events.publish(now, id, EventBody::LegTransferInitiated(body));
         let Some(leg) = self.legs.get_mut(id) else { return Ok(()) };
         let (replaced, until) = (replaced.map(|(l, _)| l), now.mono + OUTCOME);
         let (target, extend_at) = (refer_to, None);
@@ -114,7 +114,7 @@ impl Gateway {
 
     fn send_refer(&mut self, now: Now, id: LegId) {
         let contact = self.contact_of(id);
-        let name = self.config.sip.host.clone();
+        let name = self.ctx.config.sip.host.clone();
         let Some(leg) = self.legs.get_mut(id) else { return };
         let flow = leg.flow;
         let Some(to) = leg.transfer.as_ref().map(|t| t.target.to_string()) else { return };
@@ -198,7 +198,7 @@ impl Gateway {
     /// The leg lives on.
     pub(super) fn transfer_failed(&mut self, now: Now, id: LegId, outcome: TransferOutcome) {
         if self.legs.get_mut(id).and_then(|l| l.transfer.take()).is_some() {
-            self.events.publish(now, id, EventBody::LegTransferFailed(outcome));
+            self.ctx.events.publish(now, id, EventBody::LegTransferFailed(outcome));
             self.reschedule(id);
         }
     }
@@ -242,7 +242,7 @@ impl Gateway {
         match status_code {
             Some(200..=299) => self.transfer_completed(now, id, outcome),
             Some(..200) if !progress.last => {
-                self.events.publish(now, id, EventBody::LegTransferProgress(outcome));
+                self.ctx.events.publish(now, id, EventBody::LegTransferProgress(outcome));
             }
             None if !progress.last => {}
             Some(_) | None => self.transfer_failed(now, id, outcome),
@@ -252,7 +252,7 @@ impl Gateway {
     /// The far end talks to the target: our legs have done their part.
     fn transfer_completed(&mut self, now: Now, id: LegId, outcome: TransferOutcome) {
         let Some(transfer) = self.legs.get_mut(id).and_then(|l| l.transfer.take()) else { return };
-        self.events.publish(now, id, EventBody::LegTransferCompleted(outcome));
+        self.ctx.events.publish(now, id, EventBody::LegTransferCompleted(outcome));
         self.bye_now(now, id, "transfer_completed");
         if let Some(other) = transfer.replaced {
             self.hang_up(now, other, "transfer_completed", None);

@@ -182,7 +182,7 @@ pub struct PeerView {
 impl Gateway {
     /// Takes the trunks of the configuration, and those that the API made in an earlier life; once, at the start.
     pub fn restore_trunks(&mut self, now: Now, kept: Vec<TrunkFields>) {
-        let config = std::rc::Rc::clone(&self.config);
+        let config = std::rc::Rc::clone(&self.ctx.config);
         for settings in &config.sip.trunks {
             self.insert_trunk(now, settings.clone(), true);
         }
@@ -208,7 +208,7 @@ impl Gateway {
     /// # Errors
     /// A value that is not allowed (400), an address that is registered already (409), too many (503).
     pub fn add_trunk(&mut self, now: Now, mut fields: TrunkFields) -> Result<TrunkView, GatewayError> {
-        fields.id = self.rng.uuid();
+        fields.id = self.ctx.rng.uuid();
         let settings = fields.check().map_err(GatewayError::Invalid)?;
         if self.stopping {
             return Err(GatewayError::Unavailable("the gateway is stopping".to_owned()));
@@ -242,7 +242,8 @@ impl Gateway {
             look_up_at: (!is_account).then_some(now.mono),
         };
         if is_account {
-            let (call_id, tag, cseq) = (self.rng.uuid(), self.rng.token(), self.rng.below(1 << 15));
+            let (call_id, tag, cseq) =
+                (self.ctx.rng.uuid(), self.ctx.rng.token(), self.ctx.rng.below(1 << 15));
             let registration = Registration::new(call_id, tag, cseq, trunk.credentials(), now.mono);
             trunk.registration = Some(Box::new(registration));
         }
@@ -301,7 +302,7 @@ impl Gateway {
         let ours = |t: &&Trunk| !t.from_file && !t.is_removing();
         let kept: Vec<TrunkFields> =
             self.trunks.values().filter(ours).map(|t| t.settings.fields.clone()).collect();
-        self.start_work(|_| Work::KeepTrunks(kept));
+        self.ctx.io.start(|_| Work::KeepTrunks(kept));
     }
 
     pub(super) fn trunk_named(&self, name: &str) -> Option<TrunkId> {
@@ -359,13 +360,13 @@ impl Gateway {
     /// How media of a trunk's calls, or of calls without one, is encrypted.
     pub(super) fn srtp_of(&self, id: Option<TrunkId>) -> Srtp {
         let trunk = id.and_then(|id| self.trunks.get(&id));
-        trunk.and_then(|t| t.settings.fields.srtp).unwrap_or(self.config.sip.srtp)
+        trunk.and_then(|t| t.settings.fields.srtp).unwrap_or(self.ctx.config.sip.srtp)
     }
 
     /// How digits are sent through a trunk, or in calls without one.
     pub(super) fn trunk_dtmf(&self, id: Option<TrunkId>) -> DtmfMode {
         let trunk = id.and_then(|id| self.trunks.get(&id));
-        trunk.and_then(|t| t.settings.fields.dtmf).unwrap_or(self.config.sip.dtmf)
+        trunk.and_then(|t| t.settings.fields.dtmf).unwrap_or(self.ctx.config.sip.dtmf)
     }
 
     /// Where RTP of a trunk's calls may come from beside the described address.
@@ -429,7 +430,7 @@ impl Gateway {
             let target = hop.at(ip);
             return self.note_addresses(now, id, &[target]);
         }
-        if let Some(work) = self.start_work(|work| Work::Locate { id: work, hop, lax, whole: true }) {
+        if let Some(work) = self.ctx.io.start(|work| Work::Locate { id: work, hop, lax, whole: true }) {
             self.pending.insert(work, Pending { flow: None, what: What::LookUp(id) });
         }
     }
@@ -454,7 +455,7 @@ impl Gateway {
             registrar_uri: fields.registrar_uri.as_str().into(),
             app_id: fields.app_id.clone(),
         };
-        self.events.publish_global(now, body(account), Origin::Own);
+        self.ctx.events.publish_global(now, body(account), Origin::Own);
     }
 }
 

@@ -123,7 +123,7 @@ impl Gateway {
     /// True when no new leg can be taken: all places are in use (legs that are just ending included), or
     /// the gateway stops.
     pub(super) fn is_full(&self) -> bool {
-        let max = usize::try_from(self.config.limits.legs).unwrap_or(usize::MAX);
+        let max = usize::try_from(self.ctx.config.limits.legs).unwrap_or(usize::MAX);
         self.stopping || self.legs.len() + self.late_slots.len() >= max
     }
 
@@ -167,9 +167,9 @@ impl Gateway {
     pub(super) fn adopt(&mut self, leg: Leg, webhook: Option<Webhook>, origin: Origin) -> Option<LegId> {
         let (name, kind) = (leg.id.clone(), leg.kind.as_str());
         let id = self.legs.insert(leg).ok()?;
-        self.events.add_leg(id, name.clone(), webhook, origin);
+        self.ctx.events.add_leg(id, name.clone(), webhook, origin);
         self.names.insert(name, id);
-        *self.counters.legs_total.entry((kind, "ringing")).or_default() += 1;
+        *self.ctx.counters.legs_total.entry((kind, "ringing")).or_default() += 1;
         Some(id)
     }
 
@@ -182,9 +182,9 @@ impl Gateway {
             leg.max_until = Some(from + std::time::Duration::from_secs(leg.max_duration.into()));
         }
         let leg_type = leg.kind;
-        *self.counters.legs_total.entry((leg_type.as_str(), "connected")).or_default() += 1;
+        *self.ctx.counters.legs_total.entry((leg_type.as_str(), "connected")).or_default() += 1;
         self.reschedule(id);
-        self.events.publish(now, id, EventBody::LegConnected(LegState { leg_type }));
+        self.ctx.events.publish(now, id, EventBody::LegConnected(LegState { leg_type }));
         self.listen(id);
         self.join_waiting(now, id);
         self.take_over(now, id);
@@ -196,9 +196,9 @@ impl Gateway {
     pub(super) fn contact(&self, peer: Target, secure: bool) -> String {
         let tls = Target { transport: Transport::Tls, ..peer };
         // Without a port of ours for TLS, who decrypts for us sends to the other.
-        let listens = self.tx.locals().tls_port.is_some();
+        let listens = self.ctx.sip.locals().tls_port.is_some();
         let target = if secure && listens { tls } else { peer };
-        let Some(local) = self.tx.locals().for_target(target) else { return String::new() };
+        let Some(local) = self.ctx.sip.locals().for_target(target) else { return String::new() };
         if secure { format!("<sips:{local}>") } else { format!("<sip:{local}{}>", peer.transport.as_param()) }
     }
 
