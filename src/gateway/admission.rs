@@ -136,7 +136,9 @@ impl Gateway {
     /// else changes nothing and gets its answer without state.
     fn admission_of(&self, request: &Request, source: Target) -> Admission {
         let outside = request.common.to.tag().is_none();
-        if !outside && (self.leg_of_request(request).is_some() || self.farewell_of(request).is_some()) {
+        if !outside
+            && (self.leg_of_request(request).is_some() || self.requests.owes_bye_to(request).is_some())
+        {
             return Admission::Kept(Standing::Established);
         }
         let begins = request.method == Method::Invite || (outside && request.method == Method::Register);

@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-use super::auth::LegAuth;
 use super::bodies::{offer_of, other_bodies};
 use super::core::Gateway;
 use super::error::GatewayError;
 use super::events::{EventBody, LegRinging, LegState, Text};
 use super::leg::{Kind, Leg, LegId, Phase};
 use super::proof::Caller;
+use super::requests::ClientAuth;
 use super::trunk::Trunk;
 use crate::base::time::Now;
 use crate::codec::Codec;
@@ -65,7 +65,7 @@ impl Gateway {
             standing,
             trunk,
             user: caller.user.clone(),
-            auth: credentials.map(|c| Box::new(LegAuth::for_server(c, source.addr.ip()))),
+            auth: credentials.map(|c| Box::new(ClientAuth::for_server(c, source.addr.ip()))),
             replaces,
             sip_headers,
             sip_headers_truncated,

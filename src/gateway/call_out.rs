@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use super::auth::LegAuth;
 use super::bodies::answer_of;
 use super::command::Originate;
 use super::core::Gateway;
@@ -15,7 +14,7 @@ use super::leg::{Inviting, Kind, Leg, LegId, Phase};
 use super::redirections::{Redirections, without_headers};
 use super::referred::Referral;
 use super::reliable::last_number;
-use super::sending::Purpose;
+use super::requests::{ClientAuth, RequestContext};
 use super::snapshot::{LegView, view};
 use super::trunk::Way;
 use crate::base::time::Now;
@@ -123,7 +122,7 @@ impl Gateway {
             codecs,
             amd: wanted.amd,
             referral,
-            auth: credentials.map(|c| Box::new(LegAuth::new(c))),
+            auth: credentials.map(|c| Box::new(ClientAuth::new(c))),
             trunk,
             accept_dtmf: wanted.accept_dtmf,
             ring_until: ring.map(|limit| now.mono + limit),
@@ -140,7 +139,7 @@ impl Gateway {
         let shown = self.legs.get(id).map(view).ok_or(GatewayError::NotFound("leg not found"))?;
         match phones {
             Some(phones) => self.invite_phones(now, id, &phones),
-            None => self.start_invite(now, id, way.as_ref().map_or(&wanted.uri, |w| &w.hop)),
+            None => self.start_invite(id, way.as_ref().map_or(&wanted.uri, |w| &w.hop)),
         }
         Ok(shown)
     }
@@ -202,9 +201,9 @@ impl Gateway {
         self.authorize(id, &Method::Invite, &mut draft, target);
         match self.ctx.sip.request(now.mono, &Method::Invite, draft, target) {
             Ok(tx) => {
-                self.outgoing.insert(tx, Purpose::Invite(id));
+                self.requests.sent(tx, RequestContext::Invite(id));
                 if pinned {
-                    self.pinned.insert(tx);
+                    self.requests.forks.pin(tx);
                 }
                 if let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get_mut(id) {
                     inviting.tx = Some(tx);
@@ -275,7 +274,7 @@ impl Gateway {
             self.note_early(id, tx, response);
         }
         match response.code {
-            101..=199 if calling && !self.acknowledge_progress(now, id, response) => {}
+            101..=199 if calling && !self.acknowledge_progress(id, response) => {}
             199 if calling => self.early_dialog_over(id, tx, response),
             100..=199 if calling => {
                 self.referral_progressed(now, id, response.code, &response.reason);
@@ -285,11 +284,11 @@ impl Gateway {
             // A copy of the answer that is in force: its ACK is on the way, or waits for an address.
             200..=299 if self.is_answer_of(id, response) => {}
             // A fork that was not the first to answer.
-            200..=299 => self.end_fork(now, tx, response),
+            200..=299 => self.end_fork(tx, response),
             401 | 407 | 422 | 488
                 if calling && !self.is_forked(id) && self.may_try_again(id, tx, response) =>
             {
-                self.outgoing.remove(&tx);
+                self.requests.forget(tx);
                 if let Some(flow) = self.legs.get(id).and_then(|l| l.flow) {
                     self.invite(now, id, flow);
                 }
@@ -298,7 +297,7 @@ impl Gateway {
             503 if calling && self.try_next_server(now, id) => {}
             300..=399 if calling => self.redirected(now, tx, id, response),
             300..=699 if calling => {
-                self.outgoing.remove(&tx);
+                self.requests.forget(tx);
                 self.end_refused(now, id, response);
             }
             _ => {}
@@ -361,9 +360,9 @@ impl Gateway {
         self.cancel_branches(now, id, tx);
         let flow = self.legs.get(id).and_then(|l| l.flow);
         dialog.pinned = self.pinned_to(id, flow);
-        self.send_ack(now, tx, &dialog, response.common.cseq, flow);
+        self.send_ack(tx, &dialog, response.common.cseq, flow);
         if let Err(reason) = self.take_answer(id, tx, response) {
-            self.send_bye(now, &mut dialog, self.parting_of(id));
+            self.send_bye(&mut dialog, self.parting_of(id));
             return self.end(now, id, reason);
         }
         if let Some(leg) = self.legs.get_mut(id) {
@@ -401,7 +400,7 @@ impl Gateway {
 
     /// 3xx: the next target, if there is one that can be called and not too many were tried.
     fn redirected(&mut self, now: Now, tx: ClientId, id: LegId, response: &Response) {
-        self.outgoing.remove(&tx);
+        self.requests.forget(tx);
         let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get_mut(id) else { return };
         let Some(next) = inviting.redirections.next(response, |uri| Some(without_headers(uri))) else {
             if let Some(leg) = self.legs.get_mut(id) {
@@ -426,7 +425,7 @@ impl Gateway {
         }
         let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get(id) else { return };
         let hop = inviting.request.way.as_ref().filter(|w| w.route).map_or(next, |w| w.hop.clone());
-        self.start_invite(now, id, &hop);
+        self.start_invite(id, &hop);
     }
 }
 

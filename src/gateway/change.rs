@@ -11,7 +11,7 @@ use super::error::GatewayError;
 use super::events::{CommandFailed, EventBody};
 use super::leg::{Kind, Leg, LegId, Phase};
 use super::replies::{Handle, Reply};
-use super::sending::{Purpose, What};
+use super::requests::{OutboundRequest, RequestContext};
 use crate::base::time::Now;
 use crate::codec::Codec;
 use crate::media::command::Command;
@@ -209,9 +209,9 @@ impl Gateway {
         }
         change.step = Step::Addressing;
         change.method = method.clone();
-        let flow = leg.flow;
+        let (flow, trunk) = (leg.flow, leg.trunk);
         self.reschedule(id);
-        self.send(now, &hop, flow, What::Change(id, method, draft, local));
+        self.send(&hop, flow, trunk, OutboundRequest::Change(id, method, draft, local));
     }
 
     /// The re-INVITE is on its way.
@@ -228,7 +228,7 @@ impl Gateway {
         let change = self.legs.get_mut(id).and_then(|l| l.change.as_mut());
         let Some(change) = change.filter(|c| matches!(c.step, Step::Addressing)) else { return };
         change.step = Step::Waiting(now.mono + TURN);
-        self.pending.retain(|_, p| !p.is_for(id));
+        self.requests.cancel_offer(id);
         self.reschedule(id);
     }
 
@@ -243,12 +243,12 @@ impl Gateway {
                 }
                 Step::Asked(tx, _) => {
                     // A late 2xx is still acknowledged.
-                    self.outgoing.insert(tx, Purpose::Over);
+                    self.requests.sent(tx, RequestContext::AbandonedChange);
                     self.abandon_change(now, id);
                     UNREACHABLE
                 }
                 Step::Addressing => {
-                    self.pending.retain(|_, p| !p.is_for(id));
+                    self.requests.cancel_offer(id);
                     UNREACHABLE
                 }
                 Step::Waiting(_) => "the far end was busy with changes of its own",
@@ -282,7 +282,7 @@ impl Gateway {
         match response.code {
             200..=299 => self.change_accepted(now, tx, id, response, local),
             401 | 407 if self.challenged(id, tx, response) => {
-                self.outgoing.remove(&tx);
+                self.requests.forget(tx);
                 self.ask(now, id);
             }
             491 => self.change_collided(now, id),
@@ -291,7 +291,7 @@ impl Gateway {
                 self.change_later(now, id, retry_after(response).unwrap_or_default());
             }
             422 if self.change_too_short(id, response) => {
-                self.outgoing.remove(&tx);
+                self.requests.forget(tx);
                 self.ask(now, id);
             }
             // The dialog is no more (RFC 3261 §12.2.1.2).
@@ -320,7 +320,7 @@ impl Gateway {
             return self.change_over(now, id, Ok(()));
         }
         let dialog = dialog.clone();
-        self.send_ack(now, tx, &dialog, response.common.cseq, flow);
+        self.send_ack(tx, &dialog, response.common.cseq, flow);
         if let Err(e) = self.answer_to_change(id, response, local) {
             log::info!(leg = self.leg_name(id), error:% = e; "no usable answer to our offer");
             return self.bye_now(now, id, "not_acceptable");

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::accounts::Accounts;
-use super::auth::{Bye, Parting};
 use super::context::Context;
 use super::error::GatewayError;
 use super::events::{Event, Publisher};
@@ -19,9 +18,9 @@ use super::ports::{Port, Ports};
 use super::record::Recording;
 use super::registrar::Binding;
 use super::replies::{Handle, Reply};
+use super::requests::Requests;
 use super::room::Room;
 use super::self_test::SelfTests;
-use super::sending::{Pending, Purpose};
 use super::slots::Slots;
 use super::snapshot::Numbers;
 use super::subscription::Outlived;
@@ -41,7 +40,7 @@ use crate::sip::digest_server::DigestServer;
 use crate::sip::limiter::Limiter;
 use crate::sip::locals::Locals;
 use crate::sip::target::Target;
-use crate::sip::transactions::{self, ClientId, ServerId, Transactions, Transmit};
+use crate::sip::transactions::{self, ServerId, Transactions, Transmit};
 use crate::wire::Request;
 
 /// Transactions outlive their calls by up to 37 s, so that short calls need many.
@@ -59,18 +58,9 @@ pub struct Gateway {
     pub(super) names: BTreeMap<String, LegId>,
     /// Legs by Call-ID and our tag.
     pub(super) dialogs: BTreeMap<(String, String), LegId>,
+    pub(super) requests: Requests,
     /// Unanswered inbound legs by their INVITE.
     pub(super) incoming: BTreeMap<ServerId, LegId>,
-    /// What our own requests are for.
-    pub(super) outgoing: BTreeMap<ClientId, Purpose>,
-    /// Dialogs of ended legs that owe a BYE once the ACK is in (RFC 3261 §15).
-    pub(super) farewells: BTreeMap<ServerId, Bye>,
-    /// Tags of forks that have been ended, by INVITE.
-    pub(super) ended_forks: BTreeMap<ClientId, Vec<String>>,
-    /// What the BYE to a late answer needs, of INVITEs that nobody waits for.
-    pub(super) forsaken: BTreeMap<ClientId, Parting>,
-    /// INVITEs to phones, which are reached only the way they registered.
-    pub(super) pinned: BTreeSet<ClientId>,
     /// Dialogs that ended a moment ago: their late requests are answered even if they come from far away.
     pub(super) recent: VecDeque<(Instant, (String, String))>,
     /// The gateway stops: no new calls.
@@ -90,11 +80,8 @@ pub struct Gateway {
     pub(super) record_slots: Slots,
     /// Legs that are to join a room when they are connected, and who waits for it.
     pub(super) joins: Vec<(LegId, String, Handle)>,
-    pub(super) pending: BTreeMap<WorkId, Pending>,
     /// Dialogs of ended calls in which the news of a transfer is still to be told.
     pub(super) outlived: BTreeMap<LegId, Outlived>,
-    /// BYEs that may be challenged.
-    pub(super) byes: BTreeMap<ClientId, Box<Bye>>,
     pub(super) trunks: BTreeMap<TrunkId, Trunk>,
     pub(super) next_trunk: u32,
     /// Phones that have registered.
@@ -138,12 +125,8 @@ impl Gateway {
             legs: Table::new(legs),
             names: BTreeMap::new(),
             dialogs: BTreeMap::new(),
+            requests: Requests::default(),
             incoming: BTreeMap::new(),
-            outgoing: BTreeMap::new(),
-            farewells: BTreeMap::new(),
-            ended_forks: BTreeMap::new(),
-            forsaken: BTreeMap::new(),
-            pinned: BTreeSet::new(),
             recent: VecDeque::new(),
             stopping: false,
             slots: BTreeMap::new(),
@@ -158,9 +141,7 @@ impl Gateway {
             tracks: BTreeMap::new(),
             record_slots: Slots::new(config.limits.recordings),
             joins: Vec::new(),
-            pending: BTreeMap::new(),
             outlived: BTreeMap::new(),
-            byes: BTreeMap::new(),
             trunks: BTreeMap::new(),
             next_trunk: 0,
             bindings: Vec::new(),
@@ -233,7 +214,7 @@ impl Gateway {
     /// Takes the result of a piece of work.
     pub fn handle_work(&mut self, now: Now, id: WorkId, result: WorkResult) {
         match result {
-            WorkResult::Located(targets) => self.located(now, id, targets),
+            WorkResult::Located(targets) => self.located(id, targets),
             WorkResult::Fetched(outcome) => self.fetched(now, id, outcome),
             WorkResult::RecordingOpened(outcome) => self.recording_opened(now, id, outcome),
             WorkResult::Merged(outcome) => self.tracks_merged(now, id, outcome),
@@ -291,24 +272,29 @@ impl Gateway {
         }
     }
 
-    /// Handles what the transactions have to say until they have no more.
+    /// Handles what the transactions have to say, and sends the requests whose addresses are known, until there is no more of
+    /// either.
     pub(super) fn drain(&mut self, now: Now) {
-        while let Some(event) = self.ctx.sip.poll_event() {
-            match event {
-                transactions::Event::Request(tx, request, source) => self.request(now, tx, &request, source),
-                transactions::Event::Ack(request) => self.ack_received(now, &request),
-                transactions::Event::Cancelled(tx) => self.cancelled(now, tx),
-                transactions::Event::Response(tx, response) => self.response(now, tx, &response),
-                transactions::Event::Failed(tx, why) => self.request_failed(now, tx, why),
-                transactions::Event::AckMissing(tx, why) => self.ack_missing(now, tx, why),
-                transactions::Event::Gone(tx) => {
-                    self.outgoing.remove(&tx);
-                    self.byes.remove(&tx);
-                    self.ended_forks.remove(&tx);
-                    self.forsaken.remove(&tx);
-                    self.pinned.remove(&tx);
-                }
+        loop {
+            if let Some(event) = self.ctx.sip.poll_event() {
+                self.transaction_event(now, event);
+            } else if let Some((request, targets)) = self.requests.poll_located() {
+                self.transmit(now, request, targets);
+            } else {
+                return;
             }
+        }
+    }
+
+    fn transaction_event(&mut self, now: Now, event: transactions::Event) {
+        match event {
+            transactions::Event::Request(tx, request, source) => self.request(now, tx, &request, source),
+            transactions::Event::Ack(request) => self.ack_received(now, &request),
+            transactions::Event::Cancelled(tx) => self.cancelled(now, tx),
+            transactions::Event::Response(tx, response) => self.response(now, tx, &response),
+            transactions::Event::Failed(tx, why) => self.request_failed(now, tx, why),
+            transactions::Event::AckMissing(tx, why) => self.ack_missing(now, tx, why),
+            transactions::Event::Gone(tx) => self.requests.handle_gone(tx),
         }
     }
 
@@ -367,7 +353,7 @@ impl Gateway {
     pub fn is_quiet(&self) -> bool {
         self.legs.is_empty()
             && self.recordings.is_empty()
-            && self.farewells.is_empty()
+            && !self.requests.owes_byes()
             && !self.is_unregistering()
     }
 
@@ -378,17 +364,11 @@ impl Gateway {
             && self.ctx.sip.is_empty()
             && self.dialogs.is_empty()
             && self.incoming.is_empty()
-            && self.outgoing.is_empty()
-            && self.farewells.is_empty()
+            && self.requests.is_empty()
             && self.outlived.is_empty()
-            && self.byes.is_empty()
-            && self.pinned.is_empty()
-            && self.ended_forks.is_empty()
-            && self.forsaken.is_empty()
             && self.late_slots.is_empty()
             && self.closing_rooms.is_empty()
             && self.slots.is_empty()
-            && self.pending.is_empty()
             && self.deadlines.is_empty()
             && self.joins.is_empty()
             && self.plays.is_empty()

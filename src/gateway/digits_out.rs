@@ -7,7 +7,7 @@ use super::core::Gateway;
 use super::digits_taken::check_taken;
 use super::error::GatewayError;
 use super::leg::{Leg, LegId};
-use super::sending::What;
+use super::requests::OutboundRequest;
 use crate::base::time::Now;
 use crate::config::DtmfMode;
 use crate::media::command::Command;
@@ -129,21 +129,21 @@ impl Gateway {
             return;
         }
         if let Some(digit) = leg.info_digits.next(now.mono) {
-            self.send_info(now, id, digit);
+            self.send_info(id, digit);
         }
         self.reschedule(id);
     }
 
-    fn send_info(&mut self, now: Now, id: LegId, digit: char) {
+    fn send_info(&mut self, id: LegId, digit: char) {
         let name = self.ctx.config.sip.host.clone();
         let Some(leg) = self.legs.get_mut(id) else { return };
-        let flow = leg.flow;
+        let (flow, trunk) = (leg.flow, leg.trunk);
         let Some(dialog) = leg.dialog_mut() else { return };
         let (mut draft, hop) = dialog.request(&Method::Info);
         draft.push("User-Agent", name);
         let body = format!("Signal={digit}\r\nDuration={HELD_MS}\r\n");
         draft.set_body("application/dtmf-relay", body.into_bytes());
-        self.send(now, &hop, flow, What::Info(id, draft));
+        self.send(&hop, flow, trunk, OutboundRequest::Info(id, draft));
     }
 
     /// The final response to an INFO, or none and why. What was not taken is dropped: later it would be stale.
@@ -160,7 +160,7 @@ impl Gateway {
                 if let Some(leg) = self.legs.get_mut(id) {
                     leg.info_digits.asked = Some(asked);
                 }
-                return self.send_info(now, id, asked);
+                return self.send_info(id, asked);
             }
             // The dialog is no more (RFC 3261 §12.2.1.2).
             Ok((_, Response { code: 408 | 481, .. })) | Err(Failure::Timeout) => {

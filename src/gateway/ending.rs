@@ -2,11 +2,10 @@
 
 use std::time::Instant;
 
-use super::auth::Bye;
 use super::core::{Gateway, TERMINAL_EVENT_WAIT};
 use super::events::{CallRecord, EventBody, LegDisconnected, QualityReport, TransferOutcome};
 use super::leg::{LegId, Phase};
-use super::sending::Purpose;
+use super::requests::Bye;
 use crate::base::time::Now;
 use crate::media::command::{Command, Quality, Slot, Target};
 use crate::sip::transactions::ServerId;
@@ -25,7 +24,7 @@ impl Gateway {
             Phase::Answered { tx, dialog } => {
                 // BYE may not go out before the ACK is in (RFC 3261 §15).
                 let farewell = Bye { dialog: dialog.as_ref().clone(), parting: self.parting_of(id) };
-                self.farewells.insert(*tx, farewell);
+                self.requests.owe_bye(*tx, farewell);
             }
             Phase::Up { .. } => return self.bye_now(now, id, reason),
             Phase::Ending { .. } => return,
@@ -36,15 +35,15 @@ impl Gateway {
     /// BYE, whatever the dialog waits for.
     pub(super) fn bye_now(&mut self, now: Now, id: LegId, reason: &str) {
         if let Some(mut dialog) = self.legs.get(id).and_then(|l| l.dialog().cloned()) {
-            self.send_bye(now, &mut dialog, self.parting_of(id));
+            self.send_bye(&mut dialog, self.parting_of(id));
         }
         self.end(now, id, reason);
     }
 
     /// The BYE that an ended leg owed.
-    pub(super) fn say_farewell(&mut self, now: Now, tx: ServerId) {
-        if let Some(Bye { mut dialog, parting }) = self.farewells.remove(&tx) {
-            self.send_bye(now, &mut dialog, parting);
+    pub(super) fn say_farewell(&mut self, tx: ServerId) {
+        if let Some(Bye { mut dialog, parting }) = self.requests.take_owed_bye(tx) {
+            self.send_bye(&mut dialog, parting);
         }
     }
 
@@ -72,26 +71,8 @@ impl Gateway {
             self.remember(now.mono, key);
         }
         self.incoming.retain(|_, l| *l != id);
-        self.pending.retain(|_, p| !p.is_for(id));
         let parting = self.parting_of(id);
-        for (tx, purpose) in &mut self.outgoing {
-            match purpose {
-                Purpose::Invite(of) if *of == id => {
-                    *purpose = Purpose::Abandoned;
-                    self.forsaken.insert(*tx, parting.clone());
-                }
-                Purpose::Change(of) if *of == id => *purpose = Purpose::Over,
-                Purpose::Invite(_)
-                | Purpose::Change(_)
-                | Purpose::Refer(_)
-                | Purpose::Info(_)
-                | Purpose::Prack(_)
-                | Purpose::Notify(..)
-                | Purpose::Register(_)
-                | Purpose::Abandoned
-                | Purpose::Over => {}
-            }
-        }
+        self.requests.leg_ended(id, &parting);
         self.quality_untold(id);
         self.abandon_change(now, id);
         self.change_over(now, id, Err("the call has ended".to_owned()));

@@ -53,7 +53,7 @@ impl Gateway {
         let tx = inviting.tx.take();
         // While it is known whom the credentials are for.
         if let Some(tx) = tx {
-            self.abandon(now, tx);
+            self.abandon(now, id, tx);
         }
         let Some(leg) = self.legs.get_mut(id) else { return false };
         let Phase::Inviting(inviting) = &mut leg.phase else { return false };

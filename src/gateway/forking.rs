@@ -1,18 +1,15 @@
 //! Calls to a user of ours: all of the user's phones ring, the first to answer has the call (RFC 3261 §16.7).
 
-use super::auth::Parting;
 use super::core::Gateway;
 use super::leg::{Inviting, Leg, LegId, Phase};
 use super::registrar::Binding;
-use super::sending::Purpose;
+use super::requests::{Parting, RequestContext};
 use crate::base::time::Now;
 use crate::sip::dialog::Dialog;
 use crate::sip::target::Target;
 use crate::sip::transactions::{ClientId, Failure};
 use crate::wire::{Response, Uri};
 
-/// Forks of one INVITE that are acknowledged and ended.
-const MAX_FORKS: usize = 16;
 /// Reliable provisional responses that a fork which is not wanted has sent, at most.
 const MAX_PRACKS: u32 = 100;
 
@@ -63,7 +60,7 @@ impl Gateway {
         let others: Vec<ClientId> = inviting.all().filter(|tx| *tx != but).collect();
         inviting.branches.clear();
         for tx in others {
-            self.abandon(now, tx);
+            self.abandon(now, id, tx);
         }
     }
 
@@ -72,45 +69,35 @@ impl Gateway {
         let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get(id) else { return };
         let all: Vec<ClientId> = inviting.all().collect();
         for tx in all {
-            self.abandon(now, tx);
+            self.abandon(now, id, tx);
         }
     }
 
-    /// An INVITE that nobody waits for any more.
-    pub(super) fn abandon(&mut self, now: Now, tx: ClientId) {
-        self.forsake(tx);
+    /// An INVITE that its leg waits for no more.
+    pub(super) fn abandon(&mut self, now: Now, id: LegId, tx: ClientId) {
+        let parting = self.parting_of(id);
+        self.requests.abandon_invite(tx, parting);
         self.ctx.sip.cancel(now.mono, tx);
     }
 
-    /// No leg takes the answer of an INVITE any more. A fork that answers all the same gets a BYE, for which the
-    /// credentials of the call are kept as long as an answer may come.
-    fn forsake(&mut self, tx: ClientId) {
-        if let Some(Purpose::Invite(id)) = self.outgoing.insert(tx, Purpose::Abandoned) {
-            self.forsaken.insert(tx, self.parting_of(id));
-        }
-    }
-
     /// A 2xx that no leg wants: acknowledged and ended at once (RFC 3261 §13.2.2.4).
-    pub(super) fn end_fork(&mut self, now: Now, tx: ClientId, response: &Response) {
+    pub(super) fn end_fork(&mut self, tx: ClientId, response: &Response) {
         let tag = response.common.to.tag().unwrap_or_default().to_owned();
-        let ended = self.ended_forks.entry(tx).or_default();
         // Its ACK may still wait for an address when the next copy comes.
-        if ended.contains(&tag) || ended.len() >= MAX_FORKS {
+        if !self.requests.forks.end(tx, tag) {
             return;
         }
-        ended.push(tag);
         let Ok(mut dialog) = Dialog::uac(response, &response.common.to.uri) else { return };
         let flow = self.ctx.sip.target_of(tx);
         // Behind all its PRACKs, whose numbers are not kept here; gaps are allowed (RFC 3261 §12.2.1.1).
         dialog.local_seq = dialog.local_seq.saturating_add(MAX_PRACKS);
-        dialog.pinned = flow.filter(|_| self.pinned.contains(&tx)).and_then(Self::uri_of);
-        self.send_ack(now, tx, &dialog, response.common.cseq, flow);
-        let parting = match self.outgoing.get(&tx) {
-            Some(Purpose::Invite(id)) => Some(self.parting_of(*id)),
-            Some(_) | None => self.forsaken.get(&tx).cloned(),
+        dialog.pinned = flow.filter(|_| self.requests.forks.is_pinned(tx)).and_then(Self::uri_of);
+        self.send_ack(tx, &dialog, response.common.cseq, flow);
+        let parting = match self.requests.context_of(tx) {
+            Some(RequestContext::Invite(id)) => Some(self.parting_of(id)),
+            Some(_) | None => self.requests.forks.parting_of(tx).cloned(),
         };
-        let parting = parting.unwrap_or(Parting { flow, auth: None, trunk: None });
-        self.send_bye(now, &mut dialog, Parting { flow, ..parting });
+        self.send_bye(&mut dialog, Parting { flow, ..parting.unwrap_or_default() });
     }
 
     /// One of several phones has refused the call, or cannot be reached: true while others ring. Declining is for
@@ -141,7 +128,7 @@ impl Gateway {
             return false;
         }
         let left = !inviting.branches.is_empty();
-        self.outgoing.remove(&tx);
+        self.requests.forget(tx);
         if left {
             self.branch_over(id);
         }

@@ -8,7 +8,6 @@ use crate::base::rng::Rng;
 use crate::base::time::Now;
 use crate::media::command::Command;
 use crate::sdp::{self, Description, Keyed, Local, SdpError};
-use crate::sip::dialog::Dialog;
 use crate::sip::session_timer;
 use crate::sip::target::Target;
 use crate::sip::transactions::{Failure, ServerId};
@@ -20,11 +19,11 @@ impl Gateway {
     pub(super) fn in_dialog(&mut self, now: Now, tx: ServerId, request: &Request, source: Target) {
         let Some(id) = self.leg_of_request(request) else {
             if request.method == Method::Bye
-                && let Some(invite) = self.farewell_of(request)
+                && let Some(invite) = self.requests.owes_bye_to(request)
             {
                 // Both hang up at once: no BYE of ours is needed any more.
                 self.ctx.sip.confirm(invite);
-                self.farewells.remove(&invite);
+                self.requests.take_owed_bye(invite);
                 return self.respond_plain(now, tx, 200, "OK");
             }
             return self.respond_plain(now, tx, 481, "Call/Transaction Does Not Exist");
@@ -195,7 +194,7 @@ impl Gateway {
 
     /// An ACK to a 2xx of ours.
     pub(super) fn ack_received(&mut self, now: Now, request: &Request) {
-        let Some(id) = self.leg_of_request(request) else { return self.late_ack(now, request) };
+        let Some(id) = self.leg_of_request(request) else { return self.late_ack(request) };
         let Some(leg) = self.legs.get_mut(id) else { return };
         let cseq = request.common.cseq;
         if leg.offer_in_ack == Some(cseq) {
@@ -251,27 +250,18 @@ impl Gateway {
     }
 
     /// The ACK of a leg that has ended: now it may get its BYE.
-    fn late_ack(&mut self, now: Now, request: &Request) {
+    fn late_ack(&mut self, request: &Request) {
         let c = &request.common;
-        let Some(tx) = self.farewell_of(request) else { return };
+        let Some(tx) = self.requests.owes_bye_to(request) else { return };
         if self.ctx.sip.cseq_of(tx) == Some(c.cseq) {
             self.ctx.sip.confirm(tx);
-            self.say_farewell(now, tx);
+            self.say_farewell(tx);
         }
-    }
-
-    /// The INVITE of an ended leg whose dialog a request belongs to.
-    pub(super) fn farewell_of(&self, request: &Request) -> Option<ServerId> {
-        let c = &request.common;
-        let same = |d: &Dialog| {
-            d.call_id == c.call_id && Some(d.local_tag()) == c.to.tag() && d.is_from_peer(request)
-        };
-        self.farewells.iter().find(|(_, f)| same(&f.dialog)).map(|(tx, _)| *tx)
     }
 
     /// No ACK came in 32 s. A call ends for silence, not because an answer in it could not be delivered.
     pub(super) fn ack_missing(&mut self, now: Now, tx: ServerId, why: Failure) {
-        self.say_farewell(now, tx);
+        self.say_farewell(tx);
         let waits =
             |l: &Leg| matches!(&l.phase, Phase::Answered { tx: t, .. } if *t == tx) || l.reinvite == Some(tx);
         let Some(id) = self.legs.iter().find(|(_, l)| waits(l)).map(|(id, _)| id) else { return };

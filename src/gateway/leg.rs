@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use super::auth::LegAuth;
 use super::change::Change;
 use super::described::Described;
 use super::digits::Keys;
@@ -12,6 +11,7 @@ use super::ports::Port;
 use super::referred::Referral;
 use super::reliable::{Early, Reliable};
 use super::replies::Handle;
+use super::requests::ClientAuth;
 use super::subscription::Subscribed;
 use super::takeover::Predecessor;
 use super::transfer::Transfer;
@@ -127,7 +127,7 @@ pub struct Leg {
     /// Its far end takes UPDATE.
     pub knows_update: bool,
     /// Credentials for who challenges its requests.
-    pub auth: Option<Box<LegAuth>>,
+    pub auth: Option<Box<ClientAuth>>,
     /// The trunk it goes through.
     pub trunk: Option<TrunkId>,
     /// The user of ours at its far end: who called us by its password or from its phone, or whose phones we called.

@@ -4,13 +4,12 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::auth::LegAuth;
 use super::core::Gateway;
 use super::events::{EventBody, TrunkRegistered, TrunkRegistrationExpired, TrunkRegistrationFailed};
 use super::redirections::Redirections;
 use super::registrar_answers::{Elsewhere, granted, retry_after, without_user};
 use super::registration_status::Status;
-use super::sending::{Purpose, What};
+use super::requests::{ClientAuth, OutboundRequest, RequestContext};
 use super::trunk::TrunkId;
 use crate::base::net::is_private;
 use crate::base::time::{Now, Utc};
@@ -42,7 +41,7 @@ pub struct Registration {
     pub(super) call_id: String,
     tag: String,
     pub(super) cseq: u32,
-    auth: Option<LegAuth>,
+    auth: Option<ClientAuth>,
     /// The request on its way, or waiting for an address.
     tx: Option<ClientId>,
     waits: bool,
@@ -91,7 +90,7 @@ impl Registration {
             call_id,
             tag,
             cseq,
-            auth: credentials.map(LegAuth::new),
+            auth: credentials.map(ClientAuth::new),
             tx: None,
             waits: false,
             others: Vec::new(),
@@ -127,7 +126,7 @@ impl Registration {
 
     /// Registers at once, with other credentials or by another way.
     pub(super) fn begin_again(&mut self, now: Instant, credentials: Option<Credentials>) {
-        self.auth = credentials.map(LegAuth::new);
+        self.auth = credentials.map(ClientAuth::new);
         (self.elsewhere, self.failures) = (None, 0);
         // A REGISTER must not overtake the one before (RFC 3261 §10.2).
         self.again = self.tx.is_some() || self.waits;
@@ -178,7 +177,7 @@ impl Gateway {
         let Some(r) = self.registration(id) else { return };
         if due(r.due) {
             r.due = None;
-            self.send_register(now, id);
+            self.send_register(id);
         }
     }
 
@@ -198,7 +197,7 @@ impl Gateway {
         }
     }
 
-    fn send_register(&mut self, now: Now, id: TrunkId) {
+    fn send_register(&mut self, id: TrunkId) {
         if let Some(r) = self.registration(id) {
             r.next_at = None;
             // What is taken back is where we were sent.
@@ -206,17 +205,17 @@ impl Gateway {
             r.elsewhere = r.elsewhere.take().filter(stays);
             r.redirections = Redirections::default();
         }
-        self.look_up_registrar(now, id);
+        self.look_up_registrar(id);
     }
 
-    fn look_up_registrar(&mut self, now: Now, id: TrunkId) {
+    fn look_up_registrar(&mut self, id: TrunkId) {
         let Some(hop) = self.trunks.get(&id).map(|t| t.hop().clone()) else { return };
         if let Some(r) = self.registration(id) {
             r.waits = true;
             r.others.clear();
-            r.auth.iter_mut().for_each(LegAuth::forget_whom);
+            r.auth.iter_mut().for_each(ClientAuth::forget_whom);
         }
-        self.send(now, &hop, None, What::Register(id));
+        self.send(&hop, None, Some(id), OutboundRequest::Register(id));
     }
 
     /// The registrar is elsewhere (RFC 3261 §8.1.3.4); who registers over TLS goes on over TLS.
@@ -236,8 +235,8 @@ impl Gateway {
         };
         r.elsewhere = Some(Elsewhere { uri, code: response.code });
         // What the one has challenged is none of the other's business.
-        r.auth.iter_mut().for_each(|a| a.state.restart());
-        self.look_up_registrar(now, id);
+        r.auth.iter_mut().for_each(|a| a.restart());
+        self.look_up_registrar(id);
     }
 
     /// The servers of a registrar are known.
@@ -262,7 +261,7 @@ impl Gateway {
         let Some(draft) = self.register_draft(id, target, local, &cnonce) else { return };
         match self.ctx.sip.request(now.mono, &Method::Register, draft, target) {
             Ok(tx) => {
-                self.outgoing.insert(tx, Purpose::Register(id));
+                self.requests.sent(tx, RequestContext::Register(id));
                 if let Some(r) = self.registration(id) {
                     r.tx = Some(tx);
                     r.waits = false;
@@ -360,7 +359,7 @@ impl Gateway {
             return self.register_failed(now, id, why, wait);
         }
         let next = r.others.remove(0);
-        r.auth.iter_mut().for_each(LegAuth::forget_whom);
+        r.auth.iter_mut().for_each(ClientAuth::forget_whom);
         self.ctx.counters.failovers += 1;
         self.register(now, id, next);
     }
@@ -406,7 +405,7 @@ impl Gateway {
         if r.status == Status::Unregistering {
             return self.unregistered(now, id);
         }
-        r.auth.iter_mut().for_each(|a| a.state.restart());
+        r.auth.iter_mut().for_each(|a| a.restart());
         r.elsewhere = None;
         r.failures = r.failures.saturating_add(1);
         let most = BACK_OFF.0.saturating_mul(1 << r.failures.min(10).saturating_sub(1)).min(BACK_OFF.1);
@@ -447,11 +446,11 @@ impl Gateway {
                 let tx = r.tx.take();
                 r.waits = false;
                 if let Some(tx) = tx {
-                    self.outgoing.remove(&tx);
+                    self.requests.forget(tx);
                 }
-                self.send_register(now, id);
+                self.send_register(id);
             }
-            None => self.send_register(now, id),
+            None => self.send_register(id),
         }
     }
 

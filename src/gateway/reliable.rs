@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::core::Gateway;
 use super::early::MAX_EARLY;
 use super::leg::{Inviting, Leg, LegId, Phase};
-use super::sending::What;
+use super::requests::OutboundRequest;
 use crate::base::time::Now;
 use crate::sip::dialog::Dialog;
 use crate::sip::transactions::{ClientId, ServerId};
@@ -191,7 +191,7 @@ impl Gateway {
     }
 
     /// Acknowledges a provisional response that asks for it; false when it is a copy, or came too early (§4).
-    pub(super) fn acknowledge_progress(&mut self, now: Now, id: LegId, response: &Response) -> bool {
+    pub(super) fn acknowledge_progress(&mut self, id: LegId, response: &Response) -> bool {
         let c = &response.common;
         if !c.headers.has_token("Require", "100rel") {
             return true;
@@ -201,7 +201,7 @@ impl Gateway {
         };
         let Some(leg) = self.legs.get_mut(id) else { return false };
         let Phase::Inviting(inviting) = &mut leg.phase else { return false };
-        let flow = leg.flow;
+        let (flow, trunk) = (leg.flow, leg.trunk);
         let pinned = flow.filter(|_| inviting.pinned).and_then(Self::uri_of);
         if of_tag(&inviting.early, c.to.tag()).is_none() && inviting.has_room() {
             let Ok(mut dialog) = Dialog::uac(response, &inviting.request.target) else { return false };
@@ -218,7 +218,7 @@ impl Gateway {
         let (mut draft, hop) = early.dialog.request(&Method::Prack);
         draft.push("RAck", format!("{rseq} {} INVITE", c.cseq));
         draft.push("User-Agent", self.ctx.config.sip.host.as_str());
-        self.send(now, &hop, flow, What::Prack(id, draft));
+        self.send(&hop, flow, trunk, OutboundRequest::Prack(id, draft));
         true
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::core::Gateway;
 use super::leg::{Leg, LegId, Phase};
-use super::sending::What;
+use super::requests::OutboundRequest;
 use crate::base::time::Now;
 use crate::sip::dialog::Dialog;
 use crate::sip::target::Target;
@@ -197,7 +197,8 @@ impl Gateway {
         if over.is_some() {
             self.outlived.remove(&referrer);
         }
-        self.send(now, &hop, flow, What::Notify(referrer, notice, draft));
+        let trunk = self.legs.get(referrer).and_then(|l| l.trunk);
+        self.send(&hop, flow, trunk, OutboundRequest::Notify(referrer, notice, draft));
         true
     }
 
@@ -299,16 +300,16 @@ impl Gateway {
     }
 
     /// Asks the far end to go on telling how our transfer goes, for so long.
-    pub(super) fn extend_subscription(&mut self, now: Now, id: LegId, number: u32, left: Duration) {
+    pub(super) fn extend_subscription(&mut self, id: LegId, number: u32, left: Duration) {
         let contact = self.contact_of(id);
         let Some(leg) = self.legs.get_mut(id) else { return };
-        let (flow, named) = (leg.flow, leg.subscribed.first != Some(number));
+        let (flow, trunk, named) = (leg.flow, leg.trunk, leg.subscribed.first != Some(number));
         let Some(dialog) = leg.dialog_mut() else { return };
         let (mut draft, hop) = dialog.request(&Method::Subscribe);
         draft.push("Event", if named { format!("refer;id={number}") } else { "refer".to_owned() });
         draft.push("Expires", (left.as_secs() + 1).to_string());
         draft.push("Contact", contact);
         draft.push("User-Agent", self.ctx.config.sip.host.as_str());
-        self.send(now, &hop, flow, What::Subscribe(id, draft));
+        self.send(&hop, flow, trunk, OutboundRequest::Subscribe(id, draft));
     }
 }

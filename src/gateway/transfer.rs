@@ -6,7 +6,7 @@ use super::core::Gateway;
 use super::error::GatewayError;
 use super::events::{EventBody, Text, TransferInitiated, TransferKind, TransferOutcome};
 use super::leg::{LegId, Phase};
-use super::sending::What;
+use super::requests::OutboundRequest;
 use super::subscription::{State, event_of};
 use crate::base::time::Now;
 use crate::sip::transactions::{ClientId, ServerId};
@@ -88,7 +88,7 @@ impl Gateway {
         let (target, extend_at) = (refer_to, None);
         leg.transfer = Some(Transfer { target, refer: None, number: 0, replaced, until, extend_at });
         self.reschedule(id);
-        self.send_refer(now, id);
+        self.send_refer(id);
         self.drain(now);
         Ok(())
     }
@@ -112,11 +112,11 @@ impl Gateway {
         }
     }
 
-    fn send_refer(&mut self, now: Now, id: LegId) {
+    fn send_refer(&mut self, id: LegId) {
         let contact = self.contact_of(id);
         let name = self.ctx.config.sip.host.clone();
         let Some(leg) = self.legs.get_mut(id) else { return };
-        let flow = leg.flow;
+        let (flow, trunk) = (leg.flow, leg.trunk);
         let Some(to) = leg.transfer.as_ref().map(|t| t.target.to_string()) else { return };
         let Some(dialog) = leg.dialog_mut() else { return };
         let referred_by = format!("<{}>", dialog.local.uri);
@@ -132,7 +132,7 @@ impl Gateway {
         draft.push("Referred-By", referred_by);
         draft.push("Contact", contact);
         draft.push("User-Agent", name);
-        self.send(now, &hop, flow, What::Refer(id, draft));
+        self.send(&hop, flow, trunk, OutboundRequest::Refer(id, draft));
     }
 
     /// The REFER of a transfer is on its way.
@@ -163,7 +163,7 @@ impl Gateway {
                 return self.reschedule(id);
             }
             Ok(r) if matches!(r.code, 401 | 407) && tx.is_some_and(|tx| self.challenged(id, tx, r)) => {
-                return self.send_refer(now, id);
+                return self.send_refer(id);
             }
             Ok(r) => format!("the far end refused the REFER: {} {}", r.code, r.reason),
             Err(why) => why.to_owned(),
@@ -183,7 +183,7 @@ impl Gateway {
         if transfer.extend_at.is_some_and(|at| at <= now.mono) {
             transfer.extend_at = None;
             let (number, left) = (transfer.number, transfer.until.saturating_duration_since(now.mono));
-            self.extend_subscription(now, id, number, left);
+            self.extend_subscription(id, number, left);
         }
     }
 

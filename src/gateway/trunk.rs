@@ -12,14 +12,14 @@ use super::error::GatewayError;
 use super::events::{EventBody, TrunkAccount};
 use super::registration::Registration;
 use super::registration_status::Status;
-use super::sending::{Pending, What};
+use super::requests::OutboundRequest;
 use super::work::Work;
 use crate::base::time::{Now, Utc};
 use crate::config::{Account, DtmfMode, Srtp, Trunk as Settings, TrunkFields, TrunkKind};
 use crate::deliver::share::Origin;
 use crate::rtp::lock::RtpSource;
 use crate::sip::digest::Credentials;
-use crate::sip::target::{Target, Transport, next_hop};
+use crate::sip::target::{Target, Transport};
 use crate::wire::{Draft, Uri};
 
 /// Trunks at once, those of the file included.
@@ -416,23 +416,16 @@ impl Gateway {
             let Some(trunk) = self.trunks.get_mut(&id) else { continue };
             if trunk.look_up_at.is_some_and(|at| at <= now.mono) {
                 trunk.look_up_at = Some(now.mono + LOOK_AGAIN);
-                self.look_up_peer(now, id);
+                self.look_up_peer(id);
             }
             self.registration_due(now, id);
         }
     }
 
-    fn look_up_peer(&mut self, now: Now, id: TrunkId) {
+    fn look_up_peer(&mut self, id: TrunkId) {
         let Some(trunk) = self.trunks.get(&id) else { return };
-        let lax = trunk.settings.fields.tls_insecure_skip_verify;
-        let Some(Ok(hop)) = trunk.hop().sip().map(next_hop) else { return };
-        if let crate::wire::Host::Ip(ip) = hop.host {
-            let target = hop.at(ip);
-            return self.note_addresses(now, id, &[target]);
-        }
-        if let Some(work) = self.ctx.io.start(|work| Work::Locate { id: work, hop, lax, whole: true }) {
-            self.pending.insert(work, Pending { flow: None, what: What::LookUp(id) });
-        }
+        let hop = trunk.hop().clone();
+        self.send(&hop, None, Some(id), OutboundRequest::LookUp(id));
     }
 
     /// When a trunk wants to be looked at next.

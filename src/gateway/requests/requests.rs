@@ -1,0 +1,216 @@
+//! Requests from the wish to send them until no response can come any more.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::bye::{Bye, Parting};
+use super::forks::Forks;
+use super::request::{OutboundRequest, RequestContext};
+use crate::gateway::leg_id::LegId;
+use crate::gateway::outputs::IoRequests;
+use crate::gateway::work::{Work, WorkId};
+use crate::sip::dialog::Dialog;
+use crate::sip::locals::Locals;
+use crate::sip::target::{Target, Transport, next_hop};
+use crate::sip::transactions::{ClientId, ServerId};
+use crate::wire::{Host, Request, Uri};
+
+/// A request that waits for an address.
+#[derive(Debug)]
+struct Resolving {
+    flow: Option<Target>,
+    request: OutboundRequest,
+}
+
+/// Requests from the wish to send them until no response can come any more.
+#[derive(Debug, Default)]
+pub struct Requests {
+    resolving: BTreeMap<WorkId, Resolving>,
+    /// Those whose addresses are known, best first; none: they cannot be delivered.
+    located: VecDeque<(OutboundRequest, Vec<Target>)>,
+    sent: BTreeMap<ClientId, RequestContext>,
+    /// BYEs that may be challenged.
+    byes: BTreeMap<ClientId, Box<Bye>>,
+    /// Dialogs of ended legs that owe a BYE once the ACK is in (RFC 3261 §15).
+    pending_byes: BTreeMap<ServerId, Bye>,
+    /// INVITEs that may still be answered by forks.
+    pub forks: Forks,
+}
+
+impl Requests {
+    /// Finds out where a request to `to` goes, along `flow` where that is the way its dialog came: it comes out of
+    /// [`Self::poll_located`]. `lax`: over TLS, any certificate will do.
+    pub fn resolve(
+        &mut self,
+        io: &mut IoRequests,
+        request: OutboundRequest,
+        to: &Uri,
+        flow: Option<Target>,
+        lax: bool,
+    ) {
+        let Some(Ok(hop)) = to.sip().map(next_hop) else {
+            // A Contact nobody can dial: the way the dialog came along is all there is.
+            let flow = flow.filter(|_| !matches!(request, OutboundRequest::Invite(_)));
+            return self.located.push_back((request, flow.into_iter().collect()));
+        };
+        // Names are the shell's to look up, and whose certificate to ask for at an address.
+        let known = match &hop.host {
+            Host::Ip(ip) => Some(reuse(flow, hop.at(*ip))),
+            Host::Name(_) => None,
+        };
+        if let Some(target) = known.filter(|t| t.transport != Transport::Tls || t.conn.is_some()) {
+            return self.located.push_back((request, vec![target]));
+        }
+        // For the addresses of a peer nobody waits: all there is to know is wanted.
+        let whole = matches!(request, OutboundRequest::LookUp(_));
+        match io.start(|id| Work::Locate { id, hop, lax, whole }) {
+            Some(id) => {
+                self.resolving.insert(id, Resolving { flow, request });
+            }
+            None => self.located.push_back((request, Vec::new())),
+        }
+    }
+
+    /// Sends a request along `flow`, whatever its URI says.
+    pub fn resolve_along(&mut self, request: OutboundRequest, flow: Target) {
+        self.located.push_back((request, vec![flow]));
+    }
+
+    /// A name has been looked up.
+    pub fn handle_located(&mut self, locals: &Locals, id: WorkId, mut targets: Vec<Target>) {
+        let Some(Resolving { flow, request }) = self.resolving.remove(&id) else { return };
+        targets.retain(|t| if t.addr.is_ipv4() { locals.v4.is_some() } else { locals.v6.is_some() });
+        targets.iter_mut().for_each(|t| *t = reuse(flow, *t));
+        // In a call the server that answered goes on, be it the second of its name; it does even if the name is
+        // not known any more (RFC 3263 §4.3 chooses anew for each call, not within it).
+        if let Some(flow) = flow {
+            let same = |t: &Target| t.transport == flow.transport && t.addr == flow.addr;
+            // It may have come from another port, along a connection that it has opened.
+            let joined = |t: &Target| flow.conn.is_some() && t.conn == flow.conn;
+            targets.sort_by_key(|t| (!same(t), !joined(t)));
+            if targets.is_empty() {
+                targets.push(flow);
+            }
+        }
+        self.located.push_back((request, targets));
+    }
+
+    /// The next request that can be sent, to the best of these targets, until `None`.
+    pub fn poll_located(&mut self) -> Option<(OutboundRequest, Vec<Target>)> {
+        self.located.pop_front()
+    }
+
+    /// The INVITE, or another offer, of a leg is not sent after all.
+    pub fn cancel_offer(&mut self, leg: LegId) {
+        self.resolving.retain(|_, r| !r.request.offers_for(leg));
+        self.located.retain(|(request, _)| !request.offers_for(leg));
+    }
+
+    /// A request is on its way.
+    pub fn sent(&mut self, tx: ClientId, context: RequestContext) {
+        self.sent.insert(tx, context);
+    }
+
+    /// What a request is for.
+    #[must_use]
+    pub fn context_of(&self, tx: ClientId) -> Option<RequestContext> {
+        self.sent.get(&tx).copied()
+    }
+
+    /// Nobody is to hear of further responses to a request.
+    pub fn forget(&mut self, tx: ClientId) -> Option<RequestContext> {
+        self.sent.remove(&tx)
+    }
+
+    /// Nobody waits for the answer of an INVITE any more. A fork that answers all the same gets a BYE, for which the
+    /// credentials of the call are kept as long as an answer may come.
+    pub fn abandon_invite(&mut self, tx: ClientId, parting: Parting) {
+        if let Some(RequestContext::Invite(_)) = self.sent.insert(tx, RequestContext::AbandonedInvite) {
+            self.forks.abandon(tx, parting);
+        }
+    }
+
+    /// A leg has ended: of what it has sent, what may still be answered with a 2xx is acknowledged without it.
+    pub fn leg_ended(&mut self, leg: LegId, parting: &Parting) {
+        self.cancel_offer(leg);
+        for (tx, context) in &mut self.sent {
+            match context {
+                RequestContext::Invite(id) if *id == leg => {
+                    *context = RequestContext::AbandonedInvite;
+                    self.forks.abandon(*tx, parting.clone());
+                }
+                RequestContext::Change(id) if *id == leg => *context = RequestContext::AbandonedChange,
+                RequestContext::Invite(_)
+                | RequestContext::Change(_)
+                | RequestContext::Refer(_)
+                | RequestContext::Info(_)
+                | RequestContext::Prack(_)
+                | RequestContext::Notify(..)
+                | RequestContext::Register(_)
+                | RequestContext::AbandonedInvite
+                | RequestContext::AbandonedChange => {}
+            }
+        }
+    }
+
+    /// A BYE that may be challenged is on its way.
+    pub fn bye_sent(&mut self, tx: ClientId, bye: Box<Bye>) {
+        self.byes.insert(tx, bye);
+    }
+
+    /// The BYE of this transaction, for its final response.
+    pub fn take_bye(&mut self, tx: ClientId) -> Option<Box<Bye>> {
+        self.byes.remove(&tx)
+    }
+
+    /// An ended leg owes a BYE once the ACK to its 2xx is in.
+    pub fn owe_bye(&mut self, invite: ServerId, bye: Bye) {
+        self.pending_byes.insert(invite, bye);
+    }
+
+    /// The BYE that the leg of this INVITE owes.
+    pub fn take_owed_bye(&mut self, invite: ServerId) -> Option<Bye> {
+        self.pending_byes.remove(&invite)
+    }
+
+    /// The INVITE of an ended leg whose dialog a request belongs to.
+    #[must_use]
+    pub fn owes_bye_to(&self, request: &Request) -> Option<ServerId> {
+        let c = &request.common;
+        let same = |d: &Dialog| {
+            d.call_id == c.call_id && Some(d.local_tag()) == c.to.tag() && d.is_from_peer(request)
+        };
+        self.pending_byes.iter().find(|(_, bye)| same(&bye.dialog)).map(|(invite, _)| *invite)
+    }
+
+    /// True while an ended leg owes a BYE.
+    #[must_use]
+    pub fn owes_byes(&self) -> bool {
+        !self.pending_byes.is_empty()
+    }
+
+    /// No response to this request can come any more.
+    pub fn handle_gone(&mut self, tx: ClientId) {
+        self.sent.remove(&tx);
+        self.byes.remove(&tx);
+        self.forks.forget(tx);
+    }
+
+    /// True when no request of ours is under way.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.resolving.is_empty()
+            && self.located.is_empty()
+            && self.sent.is_empty()
+            && self.byes.is_empty()
+            && self.pending_byes.is_empty()
+            && self.forks.is_empty()
+    }
+}
+
+/// The connection a dialog came along is used again for the same far end; else a new one.
+fn reuse(flow: Option<Target>, target: Target) -> Target {
+    let same = |f: &Target| {
+        f.transport == target.transport && f.transport.is_reliable() && f.addr.ip() == target.addr.ip()
+    };
+    Target { conn: flow.filter(same).and_then(|f| f.conn).or(target.conn), ..target }
+}
