@@ -20,6 +20,7 @@ use std::process::Command;
 /// Licences the appliance may carry.
 const LICENCES: &[&str] = &[
     "MIT",
+    "MIT-0",
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
     "BSD-2-Clause",

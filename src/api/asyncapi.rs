@@ -37,7 +37,7 @@ pub fn document() -> Value {
             "webhook": {
                 "address": null,
                 "description": "The URL of the webhook. Each event is repeated until it is answered with 2xx; those of a leg \
-                                come in order.",
+                                that go to one webhook come in order.",
                 "messages": of_channel
             }
         },

@@ -203,7 +203,7 @@ impl Gateway {
             Ok(tx) => {
                 self.requests.sent(tx, RequestContext::Invite(id));
                 if pinned {
-                    self.requests.forks.pin(tx);
+                    self.requests.forks_mut().pin(tx);
                 }
                 if let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get_mut(id) {
                     inviting.tx = Some(tx);

@@ -82,6 +82,7 @@ impl Gateway {
         self.join_failed(id);
         self.leave_to_referred(id);
         self.outlive_call(id, contact, dialog);
+        self.ctx.events.end_leg(id);
         if let Some(room) = self.legs.get(id).and_then(|l| l.room.clone()) {
             self.leave(now, id, &room);
         }

@@ -151,6 +151,8 @@ impl Gateway {
         for id in all {
             self.hang_up(now, id, "shutdown", Some(503));
         }
+        // The BYEs go out while we are still registered: some servers take none from strangers.
+        self.drain(now);
         self.unregister_all(now);
         self.drain(now);
     }

@@ -76,6 +76,12 @@ impl Publisher {
         }
     }
 
+    /// The leg ends: whatever follows goes where its events go now, though it leaves its room.
+    pub fn end_leg(&mut self, id: LegId) {
+        let webhook = self.legs.get(&id).and_then(|leg| self.choose(leg, leg.room.as_deref()));
+        self.legs.get_mut(&id).into_iter().for_each(|leg| leg.webhook.clone_from(&webhook));
+    }
+
     /// The leg's own webhook.
     #[must_use]
     pub fn webhook_of(&self, id: LegId) -> Option<Webhook> {
@@ -240,6 +246,22 @@ mod tests {
         assert_eq!(told(&mut p), ("http://room/".to_owned(), Some(4), Some("hall".to_owned())));
         p.publish(now(), plain, digit());
         assert_eq!(told(&mut p), ("global".to_owned(), Some(5), None));
+    }
+
+    #[test]
+    fn the_last_events_of_a_leg_that_ends_in_a_room_go_to_the_room_s_webhook() {
+        let mut ids: Table<(), LegKey> = Table::new(1);
+        let leg = ids.insert(()).unwrap();
+        let mut p = Publisher::new(Rng::from_number(1));
+        p.add_leg(leg, "leg".into(), None, Origin::Own);
+        p.add_room("hall".into(), Some(webhook("room")));
+        p.move_leg(leg, Some("hall"));
+        p.end_leg(leg);
+        p.move_leg(leg, None);
+        p.remove_room("hall");
+        p.publish(now(), leg, digit());
+        assert_eq!(told(&mut p).0, "http://room/");
+        assert_eq!(p.leg(leg).map(|s| s.webhook), Some(Some(webhook("room"))));
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub struct Requests {
     /// Dialogs of ended legs that owe a BYE once the ACK is in (RFC 3261 §15).
     pending_byes: BTreeMap<ServerId, Bye>,
     /// INVITEs that may still be answered by forks.
-    pub forks: Forks,
+    forks: Forks,
 }
 
 impl Requests {
@@ -150,6 +150,17 @@ impl Requests {
                 | RequestContext::AbandonedChange => {}
             }
         }
+    }
+
+    /// INVITEs that may still be answered by forks.
+    #[must_use]
+    pub fn forks(&self) -> &Forks {
+        &self.forks
+    }
+
+    /// The same, to change them.
+    pub fn forks_mut(&mut self) -> &mut Forks {
+        &mut self.forks
     }
 
     /// A BYE that may be challenged is on its way.
