@@ -19,8 +19,8 @@ use crate::config::{Account, DtmfMode, Srtp, Trunk as Settings, TrunkFields, Tru
 use crate::deliver::share::Origin;
 use crate::rtp::lock::RtpSource;
 use crate::sip::digest::Credentials;
-use crate::sip::target::{Target, Transport};
-use crate::wire::{Draft, Uri};
+use crate::sip::target::{Target, Transport, next_hop};
+use crate::wire::{Draft, Host, Uri};
 
 /// Trunks at once, those of the file included.
 pub const MAX_TRUNKS: usize = 64;
@@ -416,15 +416,21 @@ impl Gateway {
             let Some(trunk) = self.trunks.get_mut(&id) else { continue };
             if trunk.look_up_at.is_some_and(|at| at <= now.mono) {
                 trunk.look_up_at = Some(now.mono + LOOK_AGAIN);
-                self.look_up_peer(id);
+                self.look_up_peer(now, id);
             }
             self.registration_due(now, id);
         }
     }
 
-    fn look_up_peer(&mut self, id: TrunkId) {
+    fn look_up_peer(&mut self, now: Now, id: TrunkId) {
         let Some(trunk) = self.trunks.get(&id) else { return };
         let hop = trunk.hop().clone();
+        // Where an address stands there is nothing to look up.
+        if let Some(Ok(known)) = hop.sip().map(next_hop)
+            && let Host::Ip(ip) = known.host
+        {
+            return self.note_addresses(now, id, &[known.at(ip)]);
+        }
         self.send(&hop, None, Some(id), OutboundRequest::LookUp(id));
     }
 
