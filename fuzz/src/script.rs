@@ -176,7 +176,7 @@ impl World<'_> {
                 let _added = self.gw.add_trunk(now, fields);
             }
             _ => {
-                let trunks = self.gw.trunks();
+                let trunks = self.gw.trunks().views();
                 let n = usize::from(self.next());
                 if let Some(t) = trunks.get(n % trunks.len().max(1)) {
                     let _removed = self.gw.remove_trunk(now, &t.id);

@@ -13,8 +13,7 @@ use super::http::reply::Reply;
 use super::patterns;
 use crate::base::secret::Secret;
 use crate::config::{DtmfMode, Srtp, TrunkFields};
-use crate::gateway::Gateway;
-use crate::gateway::trunk::TrunkView;
+use crate::gateway::trunks::TrunkView;
 
 const NO_TRUNK: Answer = error(404, "No such trunk");
 
@@ -227,12 +226,12 @@ async fn written(app: &App) -> Result<(), ApiError> {
 
 /// `GET /sip/trunks`.
 fn list(call: Call<'_>) -> Reply {
-    call.object(200, Trunks { trunks: call.app.shell.look(Gateway::trunks) })
+    call.object(200, Trunks { trunks: call.app.shell.look(|g| g.trunks().views()) })
 }
 
 /// `GET /sip/trunks/{id}`.
 fn one(call: Call<'_>) -> Outcome {
-    let trunk = call.app.shell.look(|g| g.trunk(call.id()))?;
+    let trunk = call.app.shell.look(|g| g.trunks().view_of(call.id()))?;
     Ok(call.object(200, trunk))
 }
 

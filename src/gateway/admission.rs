@@ -78,7 +78,7 @@ impl Gateway {
     #[must_use]
     pub fn accepts(&self, source: Target) -> bool {
         let ip = source.addr.ip().to_canonical();
-        self.ctx.config.sip.accept_from.iter().any(|net| net.contains(&ip)) || self.is_trunk(source)
+        self.ctx.config.sip.accept_from.iter().any(|net| net.contains(&ip)) || self.trunks.has_at(source)
     }
 
     /// True when a connection from there may be opened: to call, to register, or to go on with a call.
@@ -137,7 +137,7 @@ impl Gateway {
     fn admission_of(&self, request: &Request, source: Target) -> Admission {
         let outside = request.common.to.tag().is_none();
         if !outside
-            && (self.leg_of_request(request).is_some() || self.requests.owes_bye_to(request).is_some())
+            && (self.leg_of_request(request).is_some() || self.ctx.requests.owes_bye_to(request).is_some())
         {
             return Admission::Kept(Standing::Established);
         }

@@ -9,7 +9,6 @@ use super::events::{EventBody, LegRinging, LegState, Text};
 use super::leg::{Kind, Leg, LegId, Phase};
 use super::proof::Caller;
 use super::requests::ClientAuth;
-use super::trunk::Trunk;
 use crate::base::time::Now;
 use crate::codec::Codec;
 use crate::media::command::Command;
@@ -32,9 +31,9 @@ impl Gateway {
         let Some(caller) = self.caller_of(now, request, source) else {
             return self.refuse_call(now, tx, 403, "Forbidden: From is another user");
         };
-        let trunk = self.trunk_of(source, request);
+        let trunk = self.trunks.sender_of(source, request);
         let test = self.is_self_test(request);
-        let srtp = if test { Srtp::Required } else { self.srtp_of(trunk) };
+        let srtp = if test { Srtp::Required } else { self.trunks.srtp_of(&self.ctx, trunk) };
         let offer = match offer_of(request, &self.able_to_begin(srtp)) {
             Ok(offer) => offer,
             Err(e) => return self.refuse_sdp(now, tx, &e),
@@ -55,7 +54,7 @@ impl Gateway {
             Err((code, reason)) => return self.refuse_call(now, tx, code, reason),
         };
         let takes_over = replaces.is_some();
-        let credentials = trunk.and_then(|t| self.trunks.get(&t)).and_then(Trunk::credentials);
+        let credentials = trunk.and_then(|t| self.trunks.credentials_of(t));
         let name = self.ctx.rng.uuid();
         if test {
             self.note_self_test(&name);
@@ -74,7 +73,7 @@ impl Gateway {
             ring_until: Some(now.mono + self.ring_limit(request).0),
             ..Leg::new(name.clone(), Kind::SipInbound, Phase::Ringing { tx, offer: offer.map(Box::new) }, now)
         };
-        let webhook = self.trusted_webhook(trunk, source, request);
+        let webhook = self.trunks.trusted_webhook(trunk, source, request);
         let Some(id) = self.adopt(leg, webhook, self.origin_of(source, trunk)) else {
             return self.refuse_call(now, tx, 503, "Service Unavailable");
         };
@@ -104,7 +103,7 @@ impl Gateway {
             to: Some(request.common.to.uri.user().into()),
             authenticated: Some(proved.is_some()),
             auth_username: proved.map(Text::from),
-            trunk_id: self.trunk_name(leg.trunk),
+            trunk_id: self.trunks.name_of(leg.trunk),
             replaces_leg_id: leg.replaces.as_ref().map(|p| self.leg_name(p.leg)),
             sip_headers: leg.sip_headers.iter().cloned().collect(),
             sip_headers_truncated: leg.sip_headers_truncated,
@@ -357,7 +356,7 @@ impl Gateway {
     /// Opens the media of a leg on its port, or updates it when it is open.
     pub(super) fn open_media(&mut self, id: LegId) {
         let ssrc = self.ctx.rng.u32();
-        let beside = self.rtp_source_of(self.legs.get(id).and_then(|l| l.trunk));
+        let beside = self.trunks.rtp_source_of(self.legs.get(id).and_then(|l| l.trunk));
         let Some(leg) = self.legs.get_mut(id) else { return };
         let Some(stream) = leg.stream else { return };
         let signalling = leg.flow.map(|f| f.addr.ip());

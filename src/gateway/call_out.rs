@@ -16,7 +16,7 @@ use super::referred::Referral;
 use super::reliable::last_number;
 use super::requests::{ClientAuth, RequestContext};
 use super::snapshot::{LegView, view};
-use super::trunk::Way;
+use super::trunks::{TrunkRoute, Trunks};
 use crate::base::time::Now;
 use crate::sdp::{self, Direction, Negotiated};
 use crate::sip::dialog::Dialog;
@@ -39,7 +39,7 @@ pub struct OutRequest {
     /// From: a user, or a whole SIP URI; empty: our own name.
     pub from: String,
     /// The trunk it goes through, and how.
-    pub way: Option<Way>,
+    pub way: Option<TrunkRoute>,
     /// Our tag.
     pub tag: String,
     /// Call-ID.
@@ -81,10 +81,9 @@ impl Gateway {
         }
         let phones = self.bindings_of(&wanted.uri);
         let pays = referral.as_ref().is_none_or(|r| r.may_use_accounts);
-        let way = self.way_of(&wanted.from, &wanted.uri).filter(|_| phones.is_none() && pays);
+        let way = self.trunks.route_for(&wanted.from, &wanted.uri).filter(|_| phones.is_none() && pays);
         let trunk = way.as_ref().map(|w| w.trunk);
-        let credentials =
-            wanted.auth.or_else(|| trunk.and_then(|t| self.trunks.get(&t)).and_then(|t| t.credentials()));
+        let credentials = wanted.auth.or_else(|| trunk.and_then(|t| self.trunks.credentials_of(t)));
         let request = OutRequest {
             to: wanted.uri.clone(),
             target: without_headers(&wanted.uri),
@@ -146,7 +145,7 @@ impl Gateway {
 
     /// Whether another call of ours can be placed.
     fn room_for_one_call(&self) -> Result<(), GatewayError> {
-        if self.stopping {
+        if self.ctx.stopping {
             return Err(GatewayError::Unavailable("the gateway is stopping".to_owned()));
         }
         if self.is_full() {
@@ -169,7 +168,7 @@ impl Gateway {
         let shown = headers.iter().filter(|(n, _)| n != "Replaces" && n != "Referred-By");
         let body = LegRinging {
             uri: Some(uri.to_string().into()),
-            trunk_id: self.trunk_name(self.legs.get(id).and_then(|l| l.trunk)),
+            trunk_id: self.trunks.name_of(self.legs.get(id).and_then(|l| l.trunk)),
             from: Some(from).filter(|f| !f.is_empty()).map(Text::from),
             sip_headers: shown.cloned().collect(),
             ..LegRinging::of(Kind::SipOutbound)
@@ -179,7 +178,7 @@ impl Gateway {
 
     /// Sends the INVITE of a leg to an address.
     pub(super) fn invite(&mut self, now: Now, id: LegId, target: Target) {
-        if self.barred_from(now, id, |gateway| gateway.is_trunk_server(target.addr.ip())) {
+        if self.barred_from(now, id, |gateway| gateway.trunks.has_server(target.addr.ip())) {
             return;
         }
         if let Some(leg) = self.legs.get_mut(id) {
@@ -201,9 +200,9 @@ impl Gateway {
         self.authorize(id, &Method::Invite, &mut draft, target);
         match self.ctx.sip.request(now.mono, &Method::Invite, draft, target) {
             Ok(tx) => {
-                self.requests.sent(tx, RequestContext::Invite(id));
+                self.ctx.requests.sent(tx, RequestContext::Invite(id));
                 if pinned {
-                    self.requests.forks_mut().pin(tx);
+                    self.ctx.requests.forks_mut().pin(tx);
                 }
                 if let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get_mut(id) {
                     inviting.tx = Some(tx);
@@ -219,7 +218,7 @@ impl Gateway {
         let name = &self.ctx.config.sip.host;
         let mut draft = Draft::request(&Method::Invite, &r.target);
         if let Some(way) = r.way.as_ref().filter(|w| w.route) {
-            Self::push_route(&mut draft, &way.hop);
+            Trunks::push_route(&mut draft, &way.hop);
         }
         draft.push("Max-Forwards", "70");
         let identity = r.identity(&ours);
@@ -288,7 +287,7 @@ impl Gateway {
             401 | 407 | 422 | 488
                 if calling && !self.is_forked(id) && self.may_try_again(id, tx, response) =>
             {
-                self.requests.forget(tx);
+                self.ctx.requests.forget(tx);
                 if let Some(flow) = self.legs.get(id).and_then(|l| l.flow) {
                     self.invite(now, id, flow);
                 }
@@ -297,7 +296,7 @@ impl Gateway {
             503 if calling && self.try_next_server(now, id) => {}
             300..=399 if calling => self.redirected(now, tx, id, response),
             300..=699 if calling => {
-                self.requests.forget(tx);
+                self.ctx.requests.forget(tx);
                 self.end_refused(now, id, response);
             }
             _ => {}
@@ -400,7 +399,7 @@ impl Gateway {
 
     /// 3xx: the next target, if there is one that can be called and not too many were tried.
     fn redirected(&mut self, now: Now, tx: ClientId, id: LegId, response: &Response) {
-        self.requests.forget(tx);
+        self.ctx.requests.forget(tx);
         let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get_mut(id) else { return };
         let Some(next) = inviting.redirections.next(response, |uri| Some(without_headers(uri))) else {
             if let Some(leg) = self.legs.get_mut(id) {

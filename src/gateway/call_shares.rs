@@ -28,14 +28,13 @@ impl Gateway {
     /// On whose account a source asks for places: with registered phones or trunks behind it, it is no stranger.
     #[must_use]
     pub fn standing(&self, source: Target) -> Standing {
-        let trunks = || self.trunks.values().filter(|t| t.is_at(source));
-        // The largest of the shares that trunks there have of their own.
-        if let Some(percent) = trunks().filter_map(|t| t.settings.fields.share_percent).max() {
+        let (trunks, percent) = self.trunks.shares_at(source);
+        if let Some(percent) = percent {
             return Standing::Trunk { percent: percent.into() };
         }
         let ip = source.addr.ip().to_canonical();
         let phones = self.bindings.iter().filter(|b| b.flow.addr.ip().to_canonical() == ip).count();
-        match phones + trunks().count() {
+        match phones + trunks {
             0 => Standing::Stranger,
             members => Standing::Known { members },
         }

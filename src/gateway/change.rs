@@ -228,7 +228,7 @@ impl Gateway {
         let change = self.legs.get_mut(id).and_then(|l| l.change.as_mut());
         let Some(change) = change.filter(|c| matches!(c.step, Step::Addressing)) else { return };
         change.step = Step::Waiting(now.mono + TURN);
-        self.requests.cancel_offer(id);
+        self.ctx.requests.cancel_offer(id);
         self.reschedule(id);
     }
 
@@ -243,12 +243,12 @@ impl Gateway {
                 }
                 Step::Asked(tx, _) => {
                     // A late 2xx is still acknowledged.
-                    self.requests.sent(tx, RequestContext::AbandonedChange);
+                    self.ctx.requests.sent(tx, RequestContext::AbandonedChange);
                     self.abandon_change(now, id);
                     UNREACHABLE
                 }
                 Step::Addressing => {
-                    self.requests.cancel_offer(id);
+                    self.ctx.requests.cancel_offer(id);
                     UNREACHABLE
                 }
                 Step::Waiting(_) => "the far end was busy with changes of its own",
@@ -282,7 +282,7 @@ impl Gateway {
         match response.code {
             200..=299 => self.change_accepted(now, tx, id, response, local),
             401 | 407 if self.challenged(id, tx, response) => {
-                self.requests.forget(tx);
+                self.ctx.requests.forget(tx);
                 self.ask(now, id);
             }
             491 => self.change_collided(now, id),
@@ -291,7 +291,7 @@ impl Gateway {
                 self.change_later(now, id, retry_after(response).unwrap_or_default());
             }
             422 if self.change_too_short(id, response) => {
-                self.requests.forget(tx);
+                self.ctx.requests.forget(tx);
                 self.ask(now, id);
             }
             // The dialog is no more (RFC 3261 §12.2.1.2).

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::events::Publisher;
 use super::outputs::{IoRequests, Replies};
 use super::ports::Ports;
+use super::requests::Requests;
 use super::snapshot::Numbers;
 use crate::base::rng::Rng;
 use crate::config::Config;
@@ -34,4 +35,8 @@ pub struct Context {
     pub io: IoRequests,
     /// Replies to API calls that had to wait.
     pub replies: Replies,
+    /// Our requests on their way.
+    pub requests: Requests,
+    /// The gateway stops: no new calls.
+    pub stopping: bool,
 }

@@ -25,7 +25,7 @@ use super::slots::Slots;
 use super::snapshot::Numbers;
 use super::subscription::Outlived;
 use super::tracks::Track;
-use super::trunk::{Trunk, TrunkId};
+use super::trunks::{TrunkId, TrunkView, Trunks};
 use super::work::{Work, WorkId, WorkResult, Written};
 use crate::base::deadlines::Deadlines;
 use crate::base::ids::Table;
@@ -33,7 +33,7 @@ use crate::base::pool::Standing;
 use crate::base::rng::Rng;
 use crate::base::source::Source;
 use crate::base::time::Now;
-use crate::config::Config;
+use crate::config::{Config, TrunkFields};
 use crate::deliver::share::Origin;
 use crate::media::command::{Command, Fact, PlaySlot, RecordSlot, RoomSlot, Slot};
 use crate::sip::digest_server::DigestServer;
@@ -58,13 +58,10 @@ pub struct Gateway {
     pub(super) names: BTreeMap<String, LegId>,
     /// Legs by Call-ID and our tag.
     pub(super) dialogs: BTreeMap<(String, String), LegId>,
-    pub(super) requests: Requests,
     /// Unanswered inbound legs by their INVITE.
     pub(super) incoming: BTreeMap<ServerId, LegId>,
     /// Dialogs that ended a moment ago: their late requests are answered even if they come from far away.
     pub(super) recent: VecDeque<(Instant, (String, String))>,
-    /// The gateway stops: no new calls.
-    pub(super) stopping: bool,
     pub(super) slots: BTreeMap<Slot, LegId>,
     /// Places whose leg has had its terminal event before the engine let go.
     pub(super) late_slots: BTreeSet<Slot>,
@@ -82,8 +79,7 @@ pub struct Gateway {
     pub(super) joins: Vec<(LegId, String, Handle)>,
     /// Dialogs of ended calls in which the news of a transfer is still to be told.
     pub(super) outlived: BTreeMap<LegId, Outlived>,
-    pub(super) trunks: BTreeMap<TrunkId, Trunk>,
-    pub(super) next_trunk: u32,
+    pub(super) trunks: Trunks,
     /// Phones that have registered.
     pub(super) bindings: Vec<Binding>,
     pub(super) accounts: Accounts,
@@ -119,16 +115,16 @@ impl Gateway {
             media: VecDeque::new(),
             io: IoRequests::default(),
             replies: Replies::default(),
+            requests: Requests::default(),
+            stopping: false,
         };
         Self {
             ctx,
             legs: Table::new(legs),
             names: BTreeMap::new(),
             dialogs: BTreeMap::new(),
-            requests: Requests::default(),
             incoming: BTreeMap::new(),
             recent: VecDeque::new(),
-            stopping: false,
             slots: BTreeMap::new(),
             late_slots: BTreeSet::new(),
             closing_rooms: BTreeSet::new(),
@@ -142,8 +138,7 @@ impl Gateway {
             record_slots: Slots::new(config.limits.recordings),
             joins: Vec::new(),
             outlived: BTreeMap::new(),
-            trunks: BTreeMap::new(),
-            next_trunk: 0,
+            trunks: Trunks::default(),
             bindings: Vec::new(),
             accounts,
             digest,
@@ -164,10 +159,42 @@ impl Gateway {
         dialog.is_none_or(|d| d.is_from_peer(request)).then_some(id)
     }
 
+    /// Takes the trunks of the configuration, and those that the API made in an earlier life; once, at the start.
+    pub fn restore_trunks(&mut self, now: Now, kept: Vec<TrunkFields>) {
+        self.trunks.restore(&mut self.ctx, now, kept);
+        self.drain(now);
+    }
+
+    /// `POST /v1/sip/trunks`.
+    ///
+    /// # Errors
+    /// A value that is not allowed (400), an address that is registered already (409), too many (503).
+    pub fn add_trunk(&mut self, now: Now, fields: TrunkFields) -> Result<TrunkView, GatewayError> {
+        let added = self.trunks.add(&mut self.ctx, now, fields);
+        self.drain(now);
+        added
+    }
+
+    /// `DELETE /v1/sip/trunks/{id}`: unregisters, then forgets it.
+    ///
+    /// # Errors
+    /// No such trunk (404), one of the file (409).
+    pub fn remove_trunk(&mut self, now: Now, name: &str) -> Result<(), GatewayError> {
+        let removed = self.trunks.remove(&mut self.ctx, now, name);
+        self.drain(now);
+        removed
+    }
+
+    /// The trunks.
+    #[must_use]
+    pub fn trunks(&self) -> &Trunks {
+        &self.trunks
+    }
+
     /// A connection to `target` could not be opened, or one that was `open` is lost.
     pub fn handle_unreachable(&mut self, now: Now, target: Target, open: bool) {
         self.ctx.sip.handle_unreachable(now.mono, target, open);
-        self.connection_lost(now, target);
+        self.trunks.handle_connection_lost(&mut self.ctx, now, target);
         self.drain(now);
     }
 
@@ -241,7 +268,7 @@ impl Gateway {
         while let Some(id) = self.deadlines.pop_due(now.mono) {
             self.leg_due(now, id);
         }
-        self.trunks_due(now);
+        self.trunks.handle_timeout(&mut self.ctx, now);
         self.bindings_due(now);
         self.forget_recent(now.mono);
         self.limiter.tidy(now.mono);
@@ -278,7 +305,7 @@ impl Gateway {
         loop {
             if let Some(event) = self.ctx.sip.poll_event() {
                 self.transaction_event(now, event);
-            } else if let Some((request, targets)) = self.requests.poll_located() {
+            } else if let Some((request, targets)) = self.ctx.requests.poll_located() {
                 self.transmit(now, request, targets);
             } else {
                 return;
@@ -294,7 +321,7 @@ impl Gateway {
             transactions::Event::Response(tx, response) => self.response(now, tx, &response),
             transactions::Event::Failed(tx, why) => self.request_failed(now, tx, why),
             transactions::Event::AckMissing(tx, why) => self.ack_missing(now, tx, why),
-            transactions::Event::Gone(tx) => self.requests.handle_gone(tx),
+            transactions::Event::Gone(tx) => self.ctx.requests.handle_gone(tx),
         }
     }
 
@@ -342,7 +369,7 @@ impl Gateway {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let leg = self.deadlines.next().map(|(at, _)| at);
-        [self.ctx.sip.poll_timeout(), leg, self.trunks_deadline(), self.bindings_deadline()]
+        [self.ctx.sip.poll_timeout(), leg, self.trunks.poll_timeout(), self.bindings_deadline()]
             .into_iter()
             .flatten()
             .min()
@@ -353,8 +380,8 @@ impl Gateway {
     pub fn is_quiet(&self) -> bool {
         self.legs.is_empty()
             && self.recordings.is_empty()
-            && !self.requests.owes_byes()
-            && !self.is_unregistering()
+            && !self.ctx.requests.owes_byes()
+            && !self.trunks.is_unregistering()
     }
 
     /// True when nothing is left of any call: no leg, transaction, timer or work.
@@ -364,7 +391,7 @@ impl Gateway {
             && self.ctx.sip.is_empty()
             && self.dialogs.is_empty()
             && self.incoming.is_empty()
-            && self.requests.is_empty()
+            && self.ctx.requests.is_empty()
             && self.outlived.is_empty()
             && self.late_slots.is_empty()
             && self.closing_rooms.is_empty()

@@ -100,7 +100,7 @@ impl Gateway {
 
     /// How digits go to the far end of a leg.
     fn dtmf_mode(&self, leg: &Leg) -> DtmfMode {
-        let mode = self.trunk_dtmf(leg.trunk);
+        let mode = self.trunks.dtmf_of(&self.ctx, leg.trunk);
         // An INFO needs a dialog that is confirmed; before that there may be media already.
         if mode == DtmfMode::Info && leg.dialog().is_none() { DtmfMode::Auto } else { mode }
     }

@@ -24,7 +24,7 @@ impl Gateway {
             Phase::Answered { tx, dialog } => {
                 // BYE may not go out before the ACK is in (RFC 3261 §15).
                 let farewell = Bye { dialog: dialog.as_ref().clone(), parting: self.parting_of(id) };
-                self.requests.owe_bye(*tx, farewell);
+                self.ctx.requests.owe_bye(*tx, farewell);
             }
             Phase::Up { .. } => return self.bye_now(now, id, reason),
             Phase::Ending { .. } => return,
@@ -42,7 +42,7 @@ impl Gateway {
 
     /// The BYE that an ended leg owed.
     pub(super) fn say_farewell(&mut self, tx: ServerId) {
-        if let Some(Bye { mut dialog, parting }) = self.requests.take_owed_bye(tx) {
+        if let Some(Bye { mut dialog, parting }) = self.ctx.requests.take_owed_bye(tx) {
             self.send_bye(&mut dialog, parting);
         }
     }
@@ -72,7 +72,7 @@ impl Gateway {
         }
         self.incoming.retain(|_, l| *l != id);
         let parting = self.parting_of(id);
-        self.requests.leg_ended(id, &parting);
+        self.ctx.requests.leg_ended(id, &parting);
         self.quality_untold(id);
         self.abandon_change(now, id);
         self.change_over(now, id, Err("the call has ended".to_owned()));

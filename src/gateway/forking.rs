@@ -76,7 +76,7 @@ impl Gateway {
     /// An INVITE that its leg waits for no more.
     pub(super) fn abandon(&mut self, now: Now, id: LegId, tx: ClientId) {
         let parting = self.parting_of(id);
-        self.requests.abandon_invite(tx, parting);
+        self.ctx.requests.abandon_invite(tx, parting);
         self.ctx.sip.cancel(now.mono, tx);
     }
 
@@ -84,18 +84,18 @@ impl Gateway {
     pub(super) fn end_fork(&mut self, tx: ClientId, response: &Response) {
         let tag = response.common.to.tag().unwrap_or_default().to_owned();
         // Its ACK may still wait for an address when the next copy comes.
-        if !self.requests.forks_mut().end(tx, tag) {
+        if !self.ctx.requests.forks_mut().end(tx, tag) {
             return;
         }
         let Ok(mut dialog) = Dialog::uac(response, &response.common.to.uri) else { return };
         let flow = self.ctx.sip.target_of(tx);
         // Behind all its PRACKs, whose numbers are not kept here; gaps are allowed (RFC 3261 §12.2.1.1).
         dialog.local_seq = dialog.local_seq.saturating_add(MAX_PRACKS);
-        dialog.pinned = flow.filter(|_| self.requests.forks().is_pinned(tx)).and_then(Self::uri_of);
+        dialog.pinned = flow.filter(|_| self.ctx.requests.forks().is_pinned(tx)).and_then(Self::uri_of);
         self.send_ack(tx, &dialog, response.common.cseq, flow);
-        let parting = match self.requests.context_of(tx) {
+        let parting = match self.ctx.requests.context_of(tx) {
             Some(RequestContext::Invite(id)) => Some(self.parting_of(id)),
-            Some(_) | None => self.requests.forks().parting_of(tx).cloned(),
+            Some(_) | None => self.ctx.requests.forks().parting_of(tx).cloned(),
         };
         self.send_bye(&mut dialog, Parting { flow, ..parting.unwrap_or_default() });
     }
@@ -128,7 +128,7 @@ impl Gateway {
             return false;
         }
         let left = !inviting.branches.is_empty();
-        self.requests.forget(tx);
+        self.ctx.requests.forget(tx);
         if left {
             self.branch_over(id);
         }

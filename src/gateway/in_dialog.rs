@@ -19,11 +19,11 @@ impl Gateway {
     pub(super) fn in_dialog(&mut self, now: Now, tx: ServerId, request: &Request, source: Target) {
         let Some(id) = self.leg_of_request(request) else {
             if request.method == Method::Bye
-                && let Some(invite) = self.requests.owes_bye_to(request)
+                && let Some(invite) = self.ctx.requests.owes_bye_to(request)
             {
                 // Both hang up at once: no BYE of ours is needed any more.
                 self.ctx.sip.confirm(invite);
-                self.requests.take_owed_bye(invite);
+                self.ctx.requests.take_owed_bye(invite);
                 return self.respond_plain(now, tx, 200, "OK");
             }
             return self.respond_plain(now, tx, 481, "Call/Transaction Does Not Exist");
@@ -252,7 +252,7 @@ impl Gateway {
     /// The ACK of a leg that has ended: now it may get its BYE.
     fn late_ack(&mut self, request: &Request) {
         let c = &request.common;
-        let Some(tx) = self.requests.owes_bye_to(request) else { return };
+        let Some(tx) = self.ctx.requests.owes_bye_to(request) else { return };
         if self.ctx.sip.cseq_of(tx) == Some(c.cseq) {
             self.ctx.sip.confirm(tx);
             self.say_farewell(tx);

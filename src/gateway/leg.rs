@@ -15,7 +15,7 @@ use super::requests::ClientAuth;
 use super::subscription::Subscribed;
 use super::takeover::Predecessor;
 use super::transfer::Transfer;
-use super::trunk::TrunkId;
+use super::trunks::TrunkId;
 use crate::base::pool::Standing;
 use crate::base::time::Now;
 use crate::codec::Codec;

@@ -17,7 +17,8 @@ impl Gateway {
     pub(super) fn able_in_call(&self, id: LegId) -> Able<'_> {
         let leg = self.legs.get(id);
         let local = leg.and_then(|l| l.local.as_ref());
-        let srtp = local.map_or_else(|| self.srtp_of(leg.and_then(|l| l.trunk)), |l| l.srtp);
+        let srtp =
+            local.map_or_else(|| self.trunks.srtp_of(&self.ctx, leg.and_then(|l| l.trunk)), |l| l.srtp);
         let begin = self.able_to_begin(srtp);
         Able {
             codecs: leg.map_or(begin.codecs, |l| &l.codecs),

@@ -188,6 +188,39 @@ impl Gateway {
         }
     }
 
+    /// True where a transfer that the far end of this leg asks for may cost what an account pays: of users of ours, and
+    /// of trunks that the operator lets.
+    pub(super) fn may_use_accounts(&self, id: LegId) -> bool {
+        let Some(leg) = self.legs.get(id) else { return false };
+        leg.user.is_some() || leg.trunk.is_some_and(|t| self.trunks.allows_refer(t))
+    }
+
+    /// True for what a trunk serves, unless it is a user of ours.
+    pub(super) fn is_served_by_trunk(&self, uri: &Uri) -> bool {
+        self.bindings_of(uri).is_none() && uri.sip().is_some_and(|u| self.trunks.serve_host(&u.host))
+    }
+
+    /// The call of a transfer that may use no account does not get to a trunk by another name of it, or by a redirection
+    /// either: true when it has been ended for that.
+    pub(super) fn barred_from(
+        &mut self,
+        now: Now,
+        id: LegId,
+        leads_to_trunk: impl FnOnce(&Self) -> bool,
+    ) -> bool {
+        let Some(leg) = self.legs.get(id) else { return false };
+        let barred = leg.referral.as_ref().is_some_and(|r| !r.may_use_accounts)
+            && matches!(&leg.phase, Phase::Inviting(i) if !i.pinned)
+            && leads_to_trunk(self);
+        if barred {
+            if let Some(leg) = self.legs.get_mut(id) {
+                leg.refusal = Some((603, "Decline".to_owned()));
+            }
+            self.end(now, id, "declined");
+        }
+        barred
+    }
+
     /// The referrer knows that its transfer went well, or is not there to be told: its call is over.
     pub(super) fn referrer_told(&mut self, now: Now, id: LegId) {
         if self.legs.get(id).is_some_and(|l| l.transferred) {

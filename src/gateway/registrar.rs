@@ -90,7 +90,7 @@ impl Gateway {
         if !self.is_registrar() {
             return self.not_allowed(now, tx, 405, "Method Not Allowed");
         }
-        if self.stopping {
+        if self.ctx.stopping {
             return self.refuse_call(now, tx, 503, "Service Unavailable");
         }
         let to = &request.common.to.uri;

@@ -4,9 +4,8 @@ use std::rc::Rc;
 
 use super::accounts::Accounts;
 use super::core::Gateway;
-use super::trunk::TrunkId;
 use crate::base::time::Now;
-use crate::config::{Config, Trunk as Settings};
+use crate::config::Config;
 
 /// What a reload has changed, for the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -39,62 +38,8 @@ impl Gateway {
                 self.forget_bindings(now, &user.name, |_| true);
             }
         }
-        let of_file: Vec<(TrunkId, String)> = self
-            .trunks
-            .iter()
-            .filter(|(_, t)| t.from_file && !t.is_removing())
-            .map(|(id, t)| (*id, t.settings.fields.id.clone()))
-            .collect();
-        for (id, name) in of_file {
-            if !config.sip.trunks.iter().any(|t| t.fields.id == name) {
-                changed.trunks_removed += 1;
-                self.discard_trunk(now, id);
-            }
-        }
-        if !self.stopping {
-            config.sip.trunks.iter().for_each(|settings| self.reload_trunk(now, settings, &mut changed));
-        }
+        self.trunks.reload(&mut self.ctx, now, &mut changed);
         self.drain(now);
         changed
-    }
-
-    fn reload_trunk(&mut self, now: Now, settings: &Settings, changed: &mut Changed) {
-        let known = self.trunk_named(&settings.fields.id);
-        let found = known.and_then(|id| Some((id, self.trunks.get_mut(&id)?)));
-        match found {
-            Some((_, trunk)) if trunk.settings == *settings => {}
-            Some((id, trunk)) if trunk.is_same_account(settings) => {
-                let before = std::mem::replace(&mut trunk.settings, settings.clone());
-                changed.trunks_changed += 1;
-                self.trunk_changed(now, id, &before);
-            }
-            Some((_, trunk)) if !trunk.from_file => {
-                log::warn!(trunk = settings.fields.id; "a trunk that the API made has the name of one in the file, which is left out");
-            }
-            other => {
-                if let Some((id, _)) = other {
-                    self.discard_trunk(now, id);
-                }
-                changed.trunks_added += 1;
-                self.insert_trunk(now, settings.clone(), true);
-            }
-        }
-    }
-
-    /// The settings of a trunk are others than `before`, of the same account or peer.
-    fn trunk_changed(&mut self, now: Now, id: TrunkId, before: &Settings) {
-        let Some(trunk) = self.trunks.get_mut(&id) else { return };
-        let (old, new) = (&before.fields, &trunk.settings.fields);
-        let same_way = trunk.settings.kind == before.kind
-            && new.password == old.password
-            && new.tls_insecure_skip_verify == old.tls_insecure_skip_verify;
-        if same_way {
-            return;
-        }
-        let credentials = trunk.credentials();
-        match &mut trunk.registration {
-            Some(r) => r.begin_again(now.mono, credentials),
-            None => trunk.look_up_at = Some(now.mono),
-        }
     }
 }

@@ -150,7 +150,7 @@ impl Gateway {
         if leg.is_some_and(|l| self.self_tests.covers(&l.id)) {
             return Srtp::Required;
         }
-        self.srtp_of(leg.and_then(|l| l.trunk))
+        self.trunks.srtp_of(&self.ctx, leg.and_then(|l| l.trunk))
     }
 
     /// The address that is bound, where it is another than the one we give as ours, which may lead to the router and not back.

@@ -4,7 +4,7 @@ use super::call_out::reason_of;
 use super::core::Gateway;
 use super::leg::{Leg, LegId, Phase};
 use super::requests::{Bye, OutboundRequest, Parting, RequestContext};
-use super::trunk::TrunkId;
+use super::trunks::TrunkId;
 use super::work::WorkId;
 use crate::base::time::Now;
 use crate::sip::dialog::Dialog;
@@ -27,7 +27,7 @@ impl Gateway {
         let (mut draft, hop) = dialog.ack(cseq);
         self.copy_authorization(tx, &mut draft);
         let tag = dialog.remote.tag().unwrap_or_default().to_owned();
-        let trunk = match self.requests.context_of(tx) {
+        let trunk = match self.ctx.requests.context_of(tx) {
             Some(RequestContext::Invite(leg) | RequestContext::Change(leg)) => {
                 self.legs.get(leg).and_then(|l| l.trunk)
             }
@@ -50,7 +50,7 @@ impl Gateway {
         trunk: Option<TrunkId>,
         request: OutboundRequest,
     ) {
-        let lax = self.trunk_is_lax(trunk);
+        let lax = self.trunks.is_lax(trunk);
         self.send_over(to, flow, lax, request);
     }
 
@@ -58,22 +58,22 @@ impl Gateway {
         match flow
             .filter(|_| self.ctx.config.sip.source_socket && !matches!(request, OutboundRequest::Invite(_)))
         {
-            Some(flow) => self.requests.resolve_along(request, flow),
-            None => self.requests.resolve(&mut self.ctx.io, request, to, flow, lax),
+            Some(flow) => self.ctx.requests.resolve_along(request, flow),
+            None => self.ctx.requests.resolve(&mut self.ctx.io, request, to, flow, lax),
         }
     }
 
     /// A name has been looked up.
     pub(super) fn located(&mut self, id: WorkId, targets: Vec<Target>) {
-        self.requests.handle_located(&self.ctx.sip.locals(), id, targets);
+        self.ctx.requests.handle_located(&self.ctx.sip.locals(), id, targets);
     }
 
     /// Sends a request to the best of the addresses that were found.
     pub(super) fn transmit(&mut self, now: Now, request: OutboundRequest, targets: Vec<Target>) {
         match (targets.first().copied(), request) {
             (_, OutboundRequest::Invite(id)) => self.invite_best(now, id, targets),
-            (_, OutboundRequest::Register(id)) => self.register_at(now, id, targets),
-            (_, OutboundRequest::LookUp(id)) => self.note_addresses(now, id, &targets),
+            (_, OutboundRequest::Register(id)) => self.trunks.register_at(&mut self.ctx, now, id, targets),
+            (_, OutboundRequest::LookUp(id)) => self.trunks.note_addresses(now, id, &targets),
             (Some(target), request) => self.send_to(now, target, request),
             (None, request) => self.undeliverable(now, request),
         }
@@ -93,7 +93,7 @@ impl Gateway {
                 self.authorize(id, &method, &mut draft, target);
                 match self.ctx.sip.request(now.mono, &method, draft, target) {
                     Ok(tx) => {
-                        self.requests.sent(tx, RequestContext::Change(id));
+                        self.ctx.requests.sent(tx, RequestContext::Change(id));
                         self.change_sent(now, id, tx, local);
                     }
                     Err(e) => self.change_over(now, id, Err(e.to_string())),
@@ -103,7 +103,7 @@ impl Gateway {
                 self.authorize(id, &Method::Refer, &mut draft, target);
                 match self.ctx.sip.request(now.mono, &Method::Refer, draft, target) {
                     Ok(tx) => {
-                        self.requests.sent(tx, RequestContext::Refer(id));
+                        self.ctx.requests.sent(tx, RequestContext::Refer(id));
                         self.refer_sent(id, tx);
                     }
                     Err(e) => self.refer_answered(now, id, None, Err(&e.to_string())),
@@ -113,7 +113,7 @@ impl Gateway {
                 self.authorize(id, &Method::Info, &mut draft, target);
                 match self.ctx.sip.request(now.mono, &Method::Info, draft, target) {
                     Ok(tx) => {
-                        self.requests.sent(tx, RequestContext::Info(id));
+                        self.ctx.requests.sent(tx, RequestContext::Info(id));
                     }
                     Err(_) => self.info_answered(now, id, Err(Failure::Transport)),
                 }
@@ -121,7 +121,7 @@ impl Gateway {
             OutboundRequest::Notify(id, notice, draft) => {
                 match self.ctx.sip.request(now.mono, &Method::Notify, draft, target) {
                     Ok(tx) => {
-                        self.requests.sent(tx, RequestContext::Notify(id, notice));
+                        self.ctx.requests.sent(tx, RequestContext::Notify(id, notice));
                     }
                     Err(_) => self.notified_or_not(now, id, notice, Err(Failure::Transport)),
                 }
@@ -136,7 +136,7 @@ impl Gateway {
                 let to = draft.get("To").unwrap_or_default().to_owned();
                 match self.ctx.sip.request(now.mono, &Method::Prack, draft, target) {
                     Ok(tx) => {
-                        self.requests.sent(tx, RequestContext::Prack(id));
+                        self.ctx.requests.sent(tx, RequestContext::Prack(id));
                         self.prack_sent(id, &to, tx);
                     }
                     Err(_) => self.prack_undelivered(id, |_, of| of == to),
@@ -163,8 +163,8 @@ impl Gateway {
                 let to = draft.get("To").unwrap_or_default();
                 self.prack_undelivered(id, |_, of| of == to);
             }
-            OutboundRequest::Register(id) => self.register_at(now, id, Vec::new()),
-            OutboundRequest::LookUp(id) => self.note_addresses(now, id, &[]),
+            OutboundRequest::Register(id) => self.trunks.register_at(&mut self.ctx, now, id, Vec::new()),
+            OutboundRequest::LookUp(id) => self.trunks.note_addresses(now, id, &[]),
             OutboundRequest::Subscribe(..) | OutboundRequest::Bye(..) | OutboundRequest::Ack(..) => {}
         }
     }
@@ -177,13 +177,13 @@ impl Gateway {
             | RequestContext::Change(id)
             | RequestContext::Refer(id)
             | RequestContext::Info(id),
-        ) = self.requests.context_of(tx)
+        ) = self.ctx.requests.context_of(tx)
             && response.code >= 200
             && !matches!(response.code, 401 | 407)
         {
             self.passed(id, tx, response);
         }
-        match self.requests.context_of(tx) {
+        match self.ctx.requests.context_of(tx) {
             Some(RequestContext::Invite(id)) => self.invite_response(now, tx, id, response),
             Some(RequestContext::Change(id)) => self.change_response(now, tx, id, response),
             Some(RequestContext::AbandonedInvite) if (200..300).contains(&response.code) => {
@@ -200,24 +200,24 @@ impl Gateway {
             Some(RequestContext::AbandonedInvite | RequestContext::AbandonedChange)
                 if response.code >= 300 =>
             {
-                self.requests.forget(tx);
+                self.ctx.requests.forget(tx);
             }
             Some(RequestContext::Refer(id)) if response.code >= 200 => {
-                self.requests.forget(tx);
+                self.ctx.requests.forget(tx);
                 self.refer_answered(now, id, Some(tx), Ok(response));
             }
             Some(RequestContext::Info(id)) if response.code >= 200 => {
-                self.requests.forget(tx);
+                self.ctx.requests.forget(tx);
                 self.info_answered(now, id, Ok((tx, response)));
             }
             Some(RequestContext::Register(id)) => {
                 if response.code >= 200 {
-                    self.requests.forget(tx);
+                    self.ctx.requests.forget(tx);
                 }
-                self.register_answered(now, id, tx, Some(response));
+                self.trunks.register_answered(&mut self.ctx, now, id, tx, Some(response));
             }
             Some(RequestContext::Notify(id, notice)) if response.code >= 200 => {
-                self.requests.forget(tx);
+                self.ctx.requests.forget(tx);
                 self.notified_or_not(now, id, notice, Ok(response.code));
             }
             Some(
@@ -234,8 +234,8 @@ impl Gateway {
 
     /// No response will come to a request of ours.
     pub(super) fn request_failed(&mut self, now: Now, tx: ClientId, failure: Failure) {
-        self.requests.take_bye(tx);
-        match self.requests.forget(tx) {
+        self.ctx.requests.take_bye(tx);
+        match self.ctx.requests.forget(tx) {
             Some(RequestContext::Invite(id)) => {
                 let calling = |l: &Leg| matches!(&l.phase, Phase::Inviting(i) if i.has(tx));
                 let ended = self.legs.get(id).is_some_and(calling)
@@ -263,7 +263,9 @@ impl Gateway {
                 self.prack_undelivered(id, |prack, _| prack == Some(tx));
             }
             Some(RequestContext::Info(id)) => self.info_answered(now, id, Err(failure)),
-            Some(RequestContext::Register(id)) => self.register_answered(now, id, tx, None),
+            Some(RequestContext::Register(id)) => {
+                self.trunks.register_answered(&mut self.ctx, now, id, tx, None)
+            }
             Some(RequestContext::Notify(id, notice)) => self.notified_or_not(now, id, notice, Err(failure)),
             Some(
                 RequestContext::AbandonedInvite | RequestContext::AbandonedChange | RequestContext::Prack(_),
@@ -307,7 +309,7 @@ impl Gateway {
     pub(super) fn parting_of(&self, id: LegId) -> Parting {
         let leg = self.legs.get(id);
         let auth = leg.and_then(|l| l.auth.as_deref().cloned());
-        Parting { flow: leg.and_then(|l| l.flow), auth, lax: self.trunk_is_lax(leg.and_then(|l| l.trunk)) }
+        Parting { flow: leg.and_then(|l| l.flow), auth, lax: self.trunks.is_lax(leg.and_then(|l| l.trunk)) }
     }
 
     /// The ACK to a 2xx carries what its INVITE carried (RFC 3261 §22.1).
@@ -331,7 +333,7 @@ impl Gateway {
         // Without room for the transaction the far end learns of it by its own timers.
         let sent = self.ctx.sip.request(now.mono, &Method::Bye, draft, target);
         if let (Ok(tx), true) = (sent, challenged) {
-            self.requests.bye_sent(tx, bye);
+            self.ctx.requests.bye_sent(tx, bye);
         }
     }
 
@@ -340,7 +342,7 @@ impl Gateway {
         if response.code < 200 {
             return;
         }
-        let Some(mut bye) = self.requests.take_bye(tx) else { return };
+        let Some(mut bye) = self.ctx.requests.take_bye(tx) else { return };
         let Some(auth) = bye.parting.auth.as_mut() else { return };
         if auth.takes_any(response) {
             self.send_bye(&mut bye.dialog, bye.parting);

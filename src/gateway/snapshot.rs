@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use super::core::Gateway;
 use super::leg::Leg;
-use super::registration_status::Status;
 use crate::media::command::Quality;
 use crate::sip::transactions::Counters;
 
@@ -175,8 +174,7 @@ impl Gateway {
     /// Trunks, and those of them that are active.
     #[must_use]
     pub fn trunk_counts(&self) -> (usize, usize) {
-        let active = self.trunks.values().filter(|t| t.status() == Status::Active).count();
-        (self.trunks.len(), active)
+        self.trunks.counts()
     }
 
     /// All legs that have not ended.

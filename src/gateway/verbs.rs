@@ -124,18 +124,18 @@ impl Gateway {
     /// the gateway stops.
     pub(super) fn is_full(&self) -> bool {
         let max = usize::try_from(self.ctx.config.limits.legs).unwrap_or(usize::MAX);
-        self.stopping || self.legs.len() + self.late_slots.len() >= max
+        self.ctx.stopping || self.legs.len() + self.late_slots.len() >= max
     }
 
     /// True once the gateway has been told to stop.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
-        self.stopping
+        self.ctx.stopping
     }
 
     /// New calls, of whatever side, get 503 from now on; those that run go on.
     pub fn refuse_new_calls(&mut self) {
-        self.stopping = true;
+        self.ctx.stopping = true;
     }
 
     /// True when no call is left.
@@ -153,7 +153,7 @@ impl Gateway {
         }
         // The BYEs go out while we are still registered: some servers take none from strangers.
         self.drain(now);
-        self.unregister_all(now);
+        self.trunks.unregister_all(&mut self.ctx, now);
         self.drain(now);
     }
 

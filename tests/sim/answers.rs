@@ -79,7 +79,7 @@ impl Box {
     }
 
     fn status(&self) -> &'static str {
-        self.gw.trunk(&self.trunk).map_or("gone", |t| t.status)
+        self.gw.trunks().view_of(&self.trunk).map_or("gone", |t| t.status)
     }
 
     /// Error and seconds to wait of the last failure.

@@ -25,7 +25,7 @@ fn add(net: &mut Net, fields: TrunkFields) -> String {
 }
 
 fn status(net: &Net, trunk: &str) -> &'static str {
-    net.nodes[A].gw.trunk(trunk).map_or("gone", |t| t.status)
+    net.nodes[A].gw.trunks().view_of(trunk).map_or("gone", |t| t.status)
 }
 
 fn count(net: &Net, node: usize, kind: &str) -> usize {
@@ -47,12 +47,12 @@ fn a_registration_is_made_kept_and_taken_back() {
         let mut net = Net::new(seed, 2, HARSH, BRANCH);
         let id = add(&mut net, trunk("node1.test", "secret"));
         assert!(net.run_until(60_000, |n| status(n, &id) == "active"), "seed {seed}");
-        let call_id = net.nodes[A].gw.trunk(&id).unwrap().sip_register.unwrap().call_id;
+        let call_id = net.nodes[A].gw.trunks().view_of(&id).unwrap().sip_register.unwrap().call_id;
         // Ten minutes of refreshes.
         net.run_for(600_000);
         assert_eq!(status(&net, &id), "active", "seed {seed}");
         assert_eq!(count(&net, A, "sip.outbound_registration_expired"), 0, "seed {seed}");
-        let view = net.nodes[A].gw.trunk(&id).unwrap().sip_register.unwrap();
+        let view = net.nodes[A].gw.trunks().view_of(&id).unwrap().sip_register.unwrap();
         assert_eq!((view.granted_expires_seconds, &view.call_id), (120, &call_id), "seed {seed}");
         let known = net.nodes[B].gw.registrations();
         assert_eq!(known.len(), 1, "seed {seed}: {known:?}");
@@ -106,7 +106,7 @@ fn a_wrong_password_fails_and_is_tried_more_and_more_rarely() {
     let mut net = Net::new(1, 2, NONE, BRANCH);
     let id = add(&mut net, trunk("node1.test", "wrong"));
     net.run_for(3_600_000);
-    let view = net.nodes[A].gw.trunk(&id).unwrap();
+    let view = net.nodes[A].gw.trunks().view_of(&id).unwrap();
     assert_eq!((view.status, view.last_error.as_str()), ("failed", "403 Forbidden"));
     let tries = count(&net, A, "sip.outbound_registration_failed");
     assert!((5..12).contains(&tries), "{tries} tries in an hour");
@@ -170,7 +170,7 @@ fn all_phones_of_a_user_ring_and_one_answers() {
         assert_eq!(net.state(second, &y), "gone", "seed {seed}");
         net.with(B, |gw, now| gw.hang_up_leg(now, &b, None)).unwrap();
         for node in [2, 3] {
-            let id = net.nodes[node].gw.trunks()[0].id.clone();
+            let id = net.nodes[node].gw.trunks().views()[0].id.clone();
             net.with(node, |gw, now| gw.remove_trunk(now, &id)).unwrap();
         }
         net.run_for(FOREVER);
@@ -211,7 +211,7 @@ fn the_early_media_of_a_phone_that_refuses_is_over() {
         assert_eq!(net.story(B, &b), story, "seed {seed}");
         net.with(B, |gw, now| gw.hang_up_leg(now, &b, None)).unwrap();
         for node in [2, 3] {
-            let id = net.nodes[node].gw.trunks()[0].id.clone();
+            let id = net.nodes[node].gw.trunks().views()[0].id.clone();
             net.with(node, |gw, now| gw.remove_trunk(now, &id)).unwrap();
         }
         net.run_for(FOREVER);

@@ -22,7 +22,7 @@ fn reload(net: &mut Net, node: usize, text: &str) -> Changed {
 }
 
 fn status(net: &Net) -> &'static str {
-    net.nodes[A].gw.trunk("line").map_or("gone", |t| t.status)
+    net.nodes[A].gw.trunks().view_of("line").map_or("gone", |t| t.status)
 }
 
 fn count(net: &Net, node: usize, kind: &str) -> usize {
@@ -72,7 +72,7 @@ fn a_trunk_that_becomes_another_account_is_replaced() {
     assert_eq!(reload(&mut net, A, &other), Changed { trunks_added: 1, ..Changed::default() });
     assert!(net.run_until(60_000, |n| status(n) == "active"));
     net.run_for(40_000);
-    let trunks = net.nodes[A].gw.trunks();
+    let trunks = net.nodes[A].gw.trunks().views();
     assert_eq!(trunks.len(), 1, "{trunks:?}");
     assert_eq!(trunks[0].sip_register.as_ref().unwrap().aor, "sip:anna@node1.test");
 }

@@ -3,7 +3,7 @@
 use super::bye::Bye;
 use crate::gateway::leg_id::LegId;
 use crate::gateway::subscription::Notice;
-use crate::gateway::trunk::TrunkId;
+use crate::gateway::trunks::TrunkId;
 use crate::sdp::Local;
 use crate::sip::transactions::ClientId;
 use crate::wire::{Draft, Method};

@@ -1,7 +1,9 @@
 //! What registrars answer to our REGISTER: how long it is good for (RFC 3261 §10.2.4), when to come again, where to go.
 
-use super::registration::SHORTEST_GRANT;
 use crate::wire::{NameAddr, Response, Uri};
+
+/// A registration shorter than this cannot be kept up, seconds.
+pub(super) const SHORTEST_GRANT: u32 = 10;
 
 /// Where a registrar has sent us.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,16 +4,18 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::core::Gateway;
-use super::events::{EventBody, TrunkRegistered, TrunkRegistrationExpired, TrunkRegistrationFailed};
-use super::redirections::Redirections;
-use super::registrar_answers::{Elsewhere, granted, retry_after, without_user};
-use super::registration_status::Status;
-use super::requests::{ClientAuth, OutboundRequest, RequestContext};
+use super::registrar_answers::{Elsewhere, SHORTEST_GRANT, granted, retry_after, without_user};
+use super::registration::Registration;
+use super::status::Status;
 use super::trunk::TrunkId;
+use super::trunks::Trunks;
 use crate::base::net::is_private;
-use crate::base::time::{Now, Utc};
-use crate::sip::digest::Credentials;
+use crate::base::time::Now;
+use crate::gateway::context::Context;
+use crate::gateway::events::{EventBody, TrunkRegistered, TrunkRegistrationExpired, TrunkRegistrationFailed};
+use crate::gateway::outside::ALLOW;
+use crate::gateway::redirections::Redirections;
+use crate::gateway::requests::{ClientAuth, OutboundRequest, RequestContext};
 use crate::sip::target::{Target, Transport};
 use crate::sip::transactions::ClientId;
 use crate::wire::{Draft, Method, NameAddr, Response, Uri};
@@ -22,8 +24,6 @@ use crate::wire::{Draft, Method, NameAddr, Response, Uri};
 const BACK_OFF: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(1800));
 /// Longest wait that a server can ask for.
 const LONGEST_WAIT: u32 = 3600;
-/// A registration shorter than this cannot be kept up, seconds.
-pub(super) const SHORTEST_GRANT: u32 = 10;
 /// Longest registration that a 423 can make us ask for, seconds.
 const LONGEST_ASKED: u32 = 86_400;
 /// Routers forget UDP mappings after half a minute of silence (RFC 5626 §4.4.2).
@@ -33,128 +33,18 @@ const RECONNECT: Duration = Duration::from_secs(1);
 /// Taking a registration back may take this long.
 const GOODBYE: Duration = Duration::from_secs(32);
 
-/// A registration of ours.
-#[derive(Debug)]
-pub struct Registration {
-    status: Status,
-    pub(super) last_error: String,
-    pub(super) call_id: String,
-    tag: String,
-    pub(super) cseq: u32,
-    auth: Option<ClientAuth>,
-    /// The request on its way, or waiting for an address.
-    tx: Option<ClientId>,
-    waits: bool,
-    /// Servers not tried in this round.
-    others: Vec<Target>,
-    /// Where the registrar took it.
-    target: Option<Target>,
-    /// The registrar has sent us there.
-    pub(super) elsewhere: Option<Elsewhere>,
-    /// Where we were sent in this round.
-    redirections: Redirections,
-    /// Asked for because a 423 said so, seconds.
-    at_least: u32,
-    failures: u32,
-    /// The next REGISTER goes out then.
-    due: Option<Instant>,
-    /// It goes out as soon as the present one is answered.
-    again: bool,
-    pub(super) next_at: Option<Utc>,
-    /// The registrar forgets us then.
-    valid_until: Option<Instant>,
-    keep_alive_at: Option<Instant>,
-    pub(super) granted: u32,
-    pub(super) registered_at: Option<Utc>,
-    pub(super) contact: String,
-    pub(super) source: Option<SocketAddr>,
-    /// The trunk goes once it is taken back.
-    pub(super) removing: bool,
-    /// Taking back is given up then.
-    give_up_at: Option<Instant>,
-}
-
-impl Registration {
-    /// One that is to be made at once.
-    #[must_use]
-    pub fn new(
-        call_id: String,
-        tag: String,
-        cseq: u32,
-        credentials: Option<Credentials>,
-        now: Instant,
-    ) -> Self {
-        Self {
-            status: Status::Registering,
-            last_error: String::new(),
-            call_id,
-            tag,
-            cseq,
-            auth: credentials.map(ClientAuth::new),
-            tx: None,
-            waits: false,
-            others: Vec::new(),
-            target: None,
-            elsewhere: None,
-            redirections: Redirections::default(),
-            at_least: 0,
-            failures: 0,
-            due: Some(now),
-            again: false,
-            next_at: None,
-            valid_until: None,
-            keep_alive_at: None,
-            granted: 0,
-            registered_at: None,
-            contact: String::new(),
-            source: None,
-            removing: false,
-            give_up_at: None,
-        }
-    }
-
-    /// The time to the next REGISTER: none where the settings have changed while this one was on its way.
-    fn wait_or_again(&mut self, wait: Duration) -> Duration {
-        if std::mem::take(&mut self.again) { Duration::ZERO } else { wait }
-    }
-
-    /// How it stands.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        self.status
-    }
-
-    /// Registers at once, with other credentials or by another way.
-    pub(super) fn begin_again(&mut self, now: Instant, credentials: Option<Credentials>) {
-        self.auth = credentials.map(ClientAuth::new);
-        (self.elsewhere, self.failures) = (None, 0);
-        // A REGISTER must not overtake the one before (RFC 3261 §10.2).
-        self.again = self.tx.is_some() || self.waits;
-        if !self.again {
-            self.due = Some(now);
-        }
-    }
-
-    /// When something is due.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Instant> {
-        let all = [self.due, self.valid_until, self.keep_alive_at, self.give_up_at];
-        all.into_iter().flatten().min()
-    }
-}
-
-impl Gateway {
+impl Trunks {
     fn registration(&mut self, id: TrunkId) -> Option<&mut Registration> {
-        self.trunks.get_mut(&id)?.registration.as_deref_mut()
+        self.all.get_mut(&id)?.registration.as_deref_mut()
     }
 
     /// Does what is due for a registration.
-    pub(super) fn registration_due(&mut self, now: Now, id: TrunkId) {
+    pub fn registration_due(&mut self, ctx: &mut Context, now: Now, id: TrunkId) {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now.mono);
         let Some(r) = self.registration(id) else { return };
         if due(r.give_up_at) {
             r.give_up_at = None;
-            return self.unregistered(now, id);
+            return self.unregistered(ctx, now, id);
         }
         if due(r.valid_until) {
             r.valid_until = None;
@@ -162,7 +52,7 @@ impl Gateway {
             r.keep_alive_at = None;
             if r.status == Status::Active {
                 r.status = Status::Expired;
-                self.publish_trunk(now, id, |trunk| {
+                self.publish(ctx, now, id, |trunk| {
                     EventBody::TrunkRegistrationExpired(TrunkRegistrationExpired { trunk, reason: "expired" })
                 });
             }
@@ -171,20 +61,20 @@ impl Gateway {
         if due(r.keep_alive_at) {
             r.keep_alive_at = Some(now.mono + KEEP_ALIVE);
             if let Some(target) = r.target {
-                self.ctx.sip.ping(target);
+                ctx.sip.ping(target);
             }
         }
         let Some(r) = self.registration(id) else { return };
         if due(r.due) {
             r.due = None;
-            self.send_register(id);
+            self.send_register(ctx, id);
         }
     }
 
     /// A connection is gone: whoever registered over it is reached no more, and registers again soon.
-    pub(super) fn connection_lost(&mut self, now: Now, gone: Target) {
-        let wait = RECONNECT + Duration::from_millis(self.ctx.rng.below(4000).into());
-        let all = self.trunks.values_mut().filter_map(|t| t.registration.as_deref_mut());
+    pub fn handle_connection_lost(&mut self, ctx: &mut Context, now: Now, gone: Target) {
+        let wait = RECONNECT + Duration::from_millis(ctx.rng.below(4000).into());
+        let all = self.all.values_mut().filter_map(|t| t.registration.as_deref_mut());
         for r in all.filter(|r| r.status == Status::Active && r.failures == 0 && r.tx.is_none() && !r.waits) {
             let same = |t: Target| {
                 let by_name = t.conn.is_some() && t.conn == gone.conn;
@@ -197,7 +87,7 @@ impl Gateway {
         }
     }
 
-    fn send_register(&mut self, id: TrunkId) {
+    fn send_register(&mut self, ctx: &mut Context, id: TrunkId) {
         if let Some(r) = self.registration(id) {
             r.next_at = None;
             // What is taken back is where we were sent.
@@ -205,22 +95,30 @@ impl Gateway {
             r.elsewhere = r.elsewhere.take().filter(stays);
             r.redirections = Redirections::default();
         }
-        self.look_up_registrar(id);
+        self.look_up_registrar(ctx, id);
     }
 
-    fn look_up_registrar(&mut self, id: TrunkId) {
-        let Some(hop) = self.trunks.get(&id).map(|t| t.hop().clone()) else { return };
+    fn look_up_registrar(&mut self, ctx: &mut Context, id: TrunkId) {
+        let Some(trunk) = self.all.get(&id) else { return };
+        let (hop, lax) = (trunk.hop().clone(), trunk.settings.fields.tls_insecure_skip_verify);
         if let Some(r) = self.registration(id) {
             r.waits = true;
             r.others.clear();
             r.auth.iter_mut().for_each(ClientAuth::forget_whom);
         }
-        self.send(&hop, None, Some(id), OutboundRequest::Register(id));
+        ctx.requests.resolve(&mut ctx.io, OutboundRequest::Register(id), &hop, None, lax);
     }
 
     /// The registrar is elsewhere (RFC 3261 §8.1.3.4); who registers over TLS goes on over TLS.
-    fn register_elsewhere(&mut self, now: Now, id: TrunkId, from: Option<Target>, response: &Response) {
-        let Some(account) = self.trunks.get(&id).and_then(|t| t.account()).cloned() else { return };
+    fn register_elsewhere(
+        &mut self,
+        ctx: &mut Context,
+        now: Now,
+        id: TrunkId,
+        from: Option<Target>,
+        response: &Response,
+    ) {
+        let Some(account) = self.all.get(&id).and_then(|t| t.account()).cloned() else { return };
         let Some(r) = self.registration(id) else { return };
         if r.redirections.is_direct() {
             let first = r.elsewhere.as_ref().map_or(&account.registrar, |e| &e.uri);
@@ -231,20 +129,20 @@ impl Gateway {
         let next = r.redirections.next(response, |uri| may(uri).then(|| without_user(uri)));
         let Some(uri) = next else {
             let why = format!("{} {}, to nowhere that can be asked", response.code, response.reason);
-            return self.register_failed(now, id, &why, retry_after(response));
+            return self.register_failed(ctx, now, id, &why, retry_after(response));
         };
         r.elsewhere = Some(Elsewhere { uri, code: response.code });
         // What the one has challenged is none of the other's business.
         r.auth.iter_mut().for_each(|a| a.restart());
-        self.look_up_registrar(id);
+        self.look_up_registrar(ctx, id);
     }
 
     /// The servers of a registrar are known.
-    pub(super) fn register_at(&mut self, now: Now, id: TrunkId, mut targets: Vec<Target>) {
+    pub fn register_at(&mut self, ctx: &mut Context, now: Now, id: TrunkId, mut targets: Vec<Target>) {
         self.note_addresses(now, id, &targets);
         let Some(r) = self.registration(id) else { return };
         if targets.is_empty() {
-            return self.register_failed(now, id, "the registrar has no address", None);
+            return self.register_failed(ctx, now, id, "the registrar has no address", None);
         }
         // The one that has us already is asked first: others may not know of it.
         if let Some(known) = r.target.and_then(|t| targets.iter().position(|x| x.addr == t.addr)) {
@@ -252,34 +150,35 @@ impl Gateway {
         }
         let first = targets.remove(0);
         r.others = targets;
-        self.register(now, id, first);
+        self.register(ctx, now, id, first);
     }
 
-    fn register(&mut self, now: Now, id: TrunkId, target: Target) {
-        let Some(local) = self.ctx.sip.locals().for_target(target) else { return };
-        let cnonce = self.ctx.rng.token();
-        let Some(draft) = self.register_draft(id, target, local, &cnonce) else { return };
-        match self.ctx.sip.request(now.mono, &Method::Register, draft, target) {
+    fn register(&mut self, ctx: &mut Context, now: Now, id: TrunkId, target: Target) {
+        let Some(local) = ctx.sip.locals().for_target(target) else { return };
+        let cnonce = ctx.rng.token();
+        let Some(draft) = self.register_draft(ctx, id, target, local, &cnonce) else { return };
+        match ctx.sip.request(now.mono, &Method::Register, draft, target) {
             Ok(tx) => {
-                self.requests.sent(tx, RequestContext::Register(id));
+                ctx.requests.sent(tx, RequestContext::Register(id));
                 if let Some(r) = self.registration(id) {
                     r.tx = Some(tx);
                     r.waits = false;
                 }
             }
-            Err(e) => self.register_failed(now, id, &e.to_string(), None),
+            Err(e) => self.register_failed(ctx, now, id, &e.to_string(), None),
         }
     }
 
     fn register_draft(
         &mut self,
+        ctx: &mut Context,
         id: TrunkId,
         target: Target,
         local: SocketAddr,
         cnonce: &str,
     ) -> Option<Draft> {
-        let agent = self.ctx.config.sip.host.clone();
-        let trunk = self.trunks.get_mut(&id)?;
+        let agent = ctx.config.sip.host.clone();
+        let trunk = self.all.get_mut(&id)?;
         let (account, hop) = (trunk.account()?.clone(), trunk.hop().clone());
         let r = trunk.registration.as_deref_mut()?;
         r.cseq += 1;
@@ -300,7 +199,7 @@ impl Gateway {
         draft.push("Contact", format!("<{}>", r.contact));
         let expires = if r.status == Status::Unregistering { 0 } else { account.expires.max(r.at_least) };
         draft.push("Expires", expires.to_string());
-        draft.push("Allow", super::outside::ALLOW);
+        draft.push("Allow", ALLOW);
         draft.push("User-Agent", agent);
         if let Some(auth) = &mut r.auth {
             auth.add_to(&Method::Register, &mut draft, target, cnonce);
@@ -309,17 +208,18 @@ impl Gateway {
     }
 
     /// The registrar has answered, or never will.
-    pub(super) fn register_answered(
+    pub fn register_answered(
         &mut self,
+        ctx: &mut Context,
         now: Now,
         id: TrunkId,
         tx: ClientId,
         outcome: Option<&Response>,
     ) {
-        let to = self.ctx.sip.target_of(tx);
+        let to = ctx.sip.target_of(tx);
         let Some(r) = self.registration(id).filter(|r| r.tx == Some(tx)) else { return };
         let Some(response) = outcome else {
-            return self.next_registrar(now, id, "the registrar does not answer", None);
+            return self.next_registrar(ctx, now, id, "the registrar does not answer", None);
         };
         if response.code < 200 {
             return;
@@ -328,53 +228,60 @@ impl Gateway {
         let target = to.filter(|t| r.auth.as_mut().is_some_and(|a| a.takes(t.addr.ip(), response)));
         let least = response.common.headers.get("Min-Expires").and_then(|v| v.trim().parse::<u32>().ok());
         match response.code {
-            200..=299 => self.registered(now, id, to, response),
-            300..=379 => self.register_elsewhere(now, id, to, response),
+            200..=299 => self.registered(ctx, now, id, to, response),
+            300..=379 => self.register_elsewhere(ctx, now, id, to, response),
             401 | 407 if target.is_some() => {
                 if let Some(target) = target {
-                    self.register(now, id, target);
+                    self.register(ctx, now, id, target);
                 }
             }
             423 if least.is_some_and(|l| l > r.at_least && l <= LONGEST_ASKED) => {
                 r.at_least = least.unwrap_or(0);
                 if let Some(target) = to {
-                    self.register(now, id, target);
+                    self.register(ctx, now, id, target);
                 }
             }
             408 | 500..=599 if r.status != Status::Unregistering => {
                 let why = format!("{} {}", response.code, response.reason);
-                self.next_registrar(now, id, &why, retry_after(response));
+                self.next_registrar(ctx, now, id, &why, retry_after(response));
             }
             code => {
                 let why = format!("{code} {}", response.reason);
-                self.register_failed(now, id, &why, retry_after(response));
+                self.register_failed(ctx, now, id, &why, retry_after(response));
             }
         }
     }
 
-    fn next_registrar(&mut self, now: Now, id: TrunkId, why: &str, wait: Option<u32>) {
+    fn next_registrar(&mut self, ctx: &mut Context, now: Now, id: TrunkId, why: &str, wait: Option<u32>) {
         let Some(r) = self.registration(id) else { return };
         r.tx = None;
         if r.others.is_empty() {
-            return self.register_failed(now, id, why, wait);
+            return self.register_failed(ctx, now, id, why, wait);
         }
         let next = r.others.remove(0);
         r.auth.iter_mut().for_each(ClientAuth::forget_whom);
-        self.ctx.counters.failovers += 1;
-        self.register(now, id, next);
+        ctx.counters.failovers += 1;
+        self.register(ctx, now, id, next);
     }
 
-    fn registered(&mut self, now: Now, id: TrunkId, target: Option<Target>, response: &Response) {
+    fn registered(
+        &mut self,
+        ctx: &mut Context,
+        now: Now,
+        id: TrunkId,
+        target: Option<Target>,
+        response: &Response,
+    ) {
         // Refreshes of several boxes that lost power together are spread.
-        let spread = self.ctx.rng.below(10);
+        let spread = ctx.rng.below(10);
         let Some(r) = self.registration(id) else { return };
         if r.status == Status::Unregistering {
-            return self.unregistered(now, id);
+            return self.unregistered(ctx, now, id);
         }
         let granted = granted(&r.contact, response);
         if granted < SHORTEST_GRANT {
             let why = format!("the registrar grants {granted} s only");
-            return self.register_failed(now, id, &why, None);
+            return self.register_failed(ctx, now, id, &why, None);
         }
         let wait = Duration::from_millis(u64::from(granted) * u64::from(750 + spread * 10));
         let news = r.status != Status::Active || r.granted != granted;
@@ -392,18 +299,26 @@ impl Gateway {
         let open_mapping = target.is_some_and(|t| t.transport == Transport::Udp && !is_private(t.addr.ip()));
         r.keep_alive_at = open_mapping.then(|| now.mono + KEEP_ALIVE);
         if news {
-            self.publish_trunk(now, id, |trunk| {
+            self.publish(ctx, now, id, |trunk| {
                 EventBody::TrunkRegistered(TrunkRegistered { trunk, granted_expires_seconds: granted })
             });
         }
     }
 
-    pub(super) fn register_failed(&mut self, now: Now, id: TrunkId, why: &str, wait: Option<u32>) {
-        let chance = self.ctx.rng.below(50);
+    /// A REGISTER has failed: the next one is due after a while, or when the registrar says.
+    pub fn register_failed(
+        &mut self,
+        ctx: &mut Context,
+        now: Now,
+        id: TrunkId,
+        why: &str,
+        wait: Option<u32>,
+    ) {
+        let chance = ctx.rng.below(50);
         let Some(r) = self.registration(id) else { return };
         (r.tx, r.waits) = (None, false);
         if r.status == Status::Unregistering {
-            return self.unregistered(now, id);
+            return self.unregistered(ctx, now, id);
         }
         r.auth.iter_mut().for_each(|a| a.restart());
         r.elsewhere = None;
@@ -420,13 +335,13 @@ impl Gateway {
             r.status = Status::Failed;
         }
         let (error, retry_in_seconds) = (why.into(), wait.as_secs());
-        self.publish_trunk(now, id, |trunk| {
+        self.publish(ctx, now, id, |trunk| {
             EventBody::TrunkRegistrationFailed(TrunkRegistrationFailed { trunk, error, retry_in_seconds })
         });
     }
 
     /// Takes a registration back, if there is one to take.
-    pub(super) fn unregister(&mut self, now: Now, id: TrunkId) {
+    pub fn unregister(&mut self, ctx: &mut Context, now: Now, id: TrunkId) {
         let Some(r) = self.registration(id) else { return };
         if r.status == Status::Unregistering {
             return;
@@ -436,30 +351,30 @@ impl Gateway {
         r.status = Status::Unregistering;
         (r.due, r.valid_until, r.keep_alive_at, r.next_at) = (None, None, None, None);
         if !known {
-            return self.unregistered(now, id);
+            return self.unregistered(ctx, now, id);
         }
         r.give_up_at = Some(now.mono + GOODBYE);
         match r.target.filter(|_| !pending) {
-            Some(target) => self.register(now, id, target),
+            Some(target) => self.register(ctx, now, id, target),
             None if pending => {
                 // What is under way would register us again after we are gone.
                 let tx = r.tx.take();
                 r.waits = false;
                 if let Some(tx) = tx {
-                    self.requests.forget(tx);
+                    ctx.requests.forget(tx);
                 }
-                self.send_register(id);
+                self.send_register(ctx, id);
             }
-            None => self.send_register(id),
+            None => self.send_register(ctx, id),
         }
     }
 
-    fn unregistered(&mut self, now: Now, id: TrunkId) {
+    fn unregistered(&mut self, ctx: &mut Context, now: Now, id: TrunkId) {
         let Some(r) = self.registration(id) else { return };
         (r.give_up_at, r.tx, r.waits) = (None, None, false);
         let (removing, was_active) = (r.removing, std::mem::take(&mut r.granted) > 0);
         if was_active {
-            self.publish_trunk(now, id, |trunk| {
+            self.publish(ctx, now, id, |trunk| {
                 EventBody::TrunkRegistrationExpired(TrunkRegistrationExpired {
                     trunk,
                     reason: "unregistered",
@@ -467,20 +382,20 @@ impl Gateway {
             });
         }
         if removing {
-            self.trunks.remove(&id);
+            self.all.remove(&id);
         }
     }
 
     /// Takes all registrations back, since the gateway stops.
-    pub(super) fn unregister_all(&mut self, now: Now) {
-        let all: Vec<TrunkId> = self.trunks.keys().copied().collect();
+    pub fn unregister_all(&mut self, ctx: &mut Context, now: Now) {
+        let all: Vec<TrunkId> = self.all.keys().copied().collect();
         for id in all {
-            self.unregister(now, id);
+            self.unregister(ctx, now, id);
         }
     }
 
     /// True while a registration is being taken back.
-    pub(super) fn is_unregistering(&self) -> bool {
-        self.trunks.values().any(|t| t.registration.as_ref().is_some_and(|r| r.give_up_at.is_some()))
+    pub fn is_unregistering(&self) -> bool {
+        self.all.values().any(|t| t.registration.as_ref().is_some_and(|r| r.give_up_at.is_some()))
     }
 }
