@@ -1,11 +1,9 @@
 //! What the bodies of messages hold for a call: an offer or answer, what is only named, what cannot be taken.
 
+use super::capabilities::ACCEPT;
 use super::core::Gateway;
 use super::events::{OtherBody, Text};
-use super::outside::ACCEPT;
-use crate::base::time::Now;
 use crate::sdp::{Able, Description, SdpError};
-use crate::sip::transactions::ServerId;
 use crate::wire::body::is_encoded;
 use crate::wire::message::Common;
 use crate::wire::{Body, Request};
@@ -103,13 +101,4 @@ pub(super) fn other_bodies(request: &Request) -> Vec<OtherBody> {
         .collect()
 }
 
-impl Gateway {
-    pub(super) fn refuse_body(&mut self, now: Now, tx: ServerId, code: u16, reason: &str) {
-        *self.ctx.counters.refused.entry(code).or_default() += 1;
-        let Some(mut draft) = self.ctx.sip.draft(tx, code, reason) else { return };
-        if code != 400 {
-            draft.push("Accept", ACCEPT);
-        }
-        self.ctx.sip.respond(now.mono, tx, code, &draft);
-    }
-}
+impl Gateway {}

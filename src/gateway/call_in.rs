@@ -8,6 +8,7 @@ use super::error::GatewayError;
 use super::events::{EventBody, LegRinging, LegState, Text};
 use super::leg::{Kind, Leg, LegId, Phase};
 use super::proof::Caller;
+use super::refusal;
 use super::requests::ClientAuth;
 use crate::base::time::Now;
 use crate::codec::Codec;
@@ -17,8 +18,8 @@ use crate::sip::dialog::Dialog;
 use crate::sip::session_timer;
 use crate::sip::target::{Target, Transport, next_hop};
 use crate::sip::transactions::ServerId;
+use crate::wire::Request;
 use crate::wire::crypto::{OurKeys, Srtp};
-use crate::wire::{Draft, Request};
 
 /// Most X- headers of one INVITE that are kept.
 const MAX_X_HEADERS: usize = 32;
@@ -29,29 +30,35 @@ impl Gateway {
     /// An INVITE outside any dialog.
     pub(super) fn invited(&mut self, now: Now, tx: ServerId, request: &Request, source: Target) {
         let Some(caller) = self.caller_of(now, request, source) else {
-            return self.refuse_call(now, tx, 403, "Forbidden: From is another user");
+            return refusal::refuse(&mut self.ctx, now, tx, 403, "Forbidden: From is another user");
         };
         let trunk = self.trunks.sender_of(source, request);
         let test = self.is_self_test(request);
         let srtp = if test { Srtp::Required } else { self.trunks.srtp_of(&self.ctx, trunk) };
         let offer = match offer_of(request, &self.able_to_begin(srtp)) {
             Ok(offer) => offer,
-            Err(e) => return self.refuse_sdp(now, tx, &e),
+            Err(e) => return refusal::refuse_sdp(&mut self.ctx, now, tx, &e),
         };
         let standing = self.standing(source);
         if self.is_full() || !self.admits_call(source.addr.ip(), standing) {
-            return self.refuse_call(now, tx, 503, "Service Unavailable");
+            return refusal::refuse(&mut self.ctx, now, tx, 503, "Service Unavailable");
         }
         let reachable = |d: &Dialog| d.next_hop().sip().is_some_and(|u| next_hop(u).is_ok());
         if !Dialog::uas(request, "probe").is_ok_and(|d| reachable(&d)) {
-            return self.refuse_call(now, tx, 400, "Bad Request: no usable Contact or Record-Route");
+            return refusal::refuse(
+                &mut self.ctx,
+                now,
+                tx,
+                400,
+                "Bad Request: no usable Contact or Record-Route",
+            );
         }
         if let Err(least) = session_timer::answer(&request.common.headers) {
-            return self.refuse_short_session(now, tx, least);
+            return refusal::refuse_short_session(&mut self.ctx, now, tx, least);
         }
         let replaces = match self.replaced_by(request) {
             Ok(replaces) => replaces,
-            Err((code, reason)) => return self.refuse_call(now, tx, code, reason),
+            Err((code, reason)) => return refusal::refuse(&mut self.ctx, now, tx, code, reason),
         };
         let takes_over = replaces.is_some();
         let credentials = trunk.and_then(|t| self.trunks.credentials_of(t));
@@ -75,7 +82,7 @@ impl Gateway {
         };
         let webhook = self.trunks.trusted_webhook(trunk, source, request);
         let Some(id) = self.adopt(leg, webhook, self.origin_of(source, trunk)) else {
-            return self.refuse_call(now, tx, 503, "Service Unavailable");
+            return refusal::refuse(&mut self.ctx, now, tx, 503, "Service Unavailable");
         };
         self.incoming.insert(tx, id);
         if let Some(tag) = self.ctx.sip.tag_of(tx) {
@@ -113,56 +120,6 @@ impl Gateway {
         self.ctx.events.publish(now, id, EventBody::LegRinging(body));
     }
 
-    /// Counts and refuses a call before it becomes a leg.
-    pub(super) fn refuse_call(&mut self, now: Now, tx: ServerId, code: u16, reason: &str) {
-        *self.ctx.counters.refused.entry(code).or_default() += 1;
-        let Some(mut draft) = self.ctx.sip.draft(tx, code, reason) else { return };
-        if code == 503 {
-            draft.push("Retry-After", "5");
-        }
-        self.ctx.sip.respond(now.mono, tx, code, &draft);
-    }
-
-    /// Refuses a session description that cannot be used, saying why (RFC 3261 §20.43).
-    pub(super) fn refuse_sdp(&mut self, now: Now, tx: ServerId, e: &SdpError) {
-        let (code, reason, warning) = match e {
-            SdpError::Malformed | SdpError::NotAnAnswer => (400, "Bad Request", 399),
-            SdpError::NoAudio => (488, "Not Acceptable Here", 304),
-            SdpError::Profile(_) | SdpError::NoKeys => (488, "Not Acceptable Here", 302),
-            SdpError::NoCodec => (488, "Not Acceptable Here", 305),
-            SdpError::Network(_) => (488, "Not Acceptable Here", 300),
-            SdpError::Address => (488, "Not Acceptable Here", 301),
-            SdpError::Multicast => (488, "Not Acceptable Here", 330),
-            SdpError::NoPort => (503, "Service Unavailable", 399),
-        };
-        *self.ctx.counters.refused.entry(code).or_default() += 1;
-        let Some(mut draft) = self.ctx.sip.draft(tx, code, reason) else { return };
-        draft.push("Warning", format!("{warning} {} \"{e}\"", self.ctx.config.sip.host));
-        self.ctx.sip.respond(now.mono, tx, code, &draft);
-    }
-
-    /// A response without a body.
-    pub(super) fn respond_plain(&mut self, now: Now, tx: ServerId, code: u16, reason: &str) {
-        let Some(mut draft) = self.ctx.sip.draft(tx, code, reason) else { return };
-        if (101..300).contains(&code) {
-            self.add_contact(&mut draft, tx);
-        }
-        self.ctx.sip.respond(now.mono, tx, code, &draft);
-    }
-
-    /// Contact, and the proxies' Record-Route, of a response that makes a dialog (RFC 3261 §12.1.1).
-    pub(super) fn add_contact(&self, draft: &mut Draft, tx: ServerId) {
-        let Some(request) = self.ctx.sip.request_of(tx) else { return };
-        for value in request.common.headers.all("Record-Route") {
-            draft.push("Record-Route", value);
-        }
-        if let Some(peer) = self.ctx.sip.peer_of(tx) {
-            draft.push("Contact", self.contact(peer, request.is_secure()));
-        }
-        draft.push("Allow", super::outside::ALLOW);
-        draft.push("Supported", super::outside::SUPPORTED);
-    }
-
     /// `POST /legs/{id}/ring`: 180, where it is not sent by itself.
     ///
     /// # Errors
@@ -179,7 +136,7 @@ impl Gateway {
 
     fn send_ringing(&mut self, now: Now, id: LegId, tx: ServerId) {
         let Some(mut draft) = self.ctx.sip.draft(tx, 180, "Ringing") else { return };
-        self.add_contact(&mut draft, tx);
+        refusal::add_contact(&self.ctx, &mut draft, tx);
         self.send_provisional(now, id, tx, 180, draft);
     }
 
@@ -204,7 +161,7 @@ impl Gateway {
         let Some(mut draft) = self.ctx.sip.draft(tx, 183, "Session Progress") else {
             return Err(GatewayError::Conflict("the leg is not ringing".to_owned()));
         };
-        self.add_contact(&mut draft, tx);
+        refusal::add_contact(&self.ctx, &mut draft, tx);
         draft.set_body("application/sdp", body.into_bytes());
         self.send_provisional(now, id, tx, 183, draft);
         if let Some(leg) = self.legs.get_mut(id) {
@@ -237,11 +194,11 @@ impl Gateway {
         match body {
             Ok(body) => self.send_answer(now, id, tx, body, offer.is_none()),
             Err(SdpError::Malformed | SdpError::NoPort | SdpError::NotAnAnswer) => {
-                self.refuse_call(now, tx, 503, "Service Unavailable");
+                refusal::refuse(&mut self.ctx, now, tx, 503, "Service Unavailable");
                 self.end(now, id, "service_unavailable");
             }
             Err(e) => {
-                self.refuse_sdp(now, tx, &e);
+                refusal::refuse_sdp(&mut self.ctx, now, tx, &e);
                 self.end(now, id, "not_acceptable");
             }
         }
@@ -251,7 +208,7 @@ impl Gateway {
 
     fn send_answer(&mut self, now: Now, id: LegId, tx: ServerId, body: String, offerless: bool) {
         let Some(mut draft) = self.ctx.sip.draft(tx, 200, "OK") else { return };
-        self.add_contact(&mut draft, tx);
+        refusal::add_contact(&self.ctx, &mut draft, tx);
         draft.set_body("application/sdp", body.into_bytes());
         let (Some(request), Some(tag)) = (self.ctx.sip.request_of(tx), self.ctx.sip.tag_of(tx)) else {
             return;
@@ -378,7 +335,7 @@ impl Gateway {
 
     /// The caller gave up.
     pub(super) fn cancelled(&mut self, now: Now, tx: ServerId) {
-        self.respond_plain(now, tx, 487, "Request Terminated");
+        refusal::respond(&mut self.ctx, now, tx, 487, "Request Terminated");
         if let Some(id) = self.incoming.get(&tx).copied() {
             self.end(now, id, "caller_cancel");
         }

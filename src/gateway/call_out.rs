@@ -13,6 +13,7 @@ use super::failover::Others;
 use super::leg::{Inviting, Kind, Leg, LegId, Phase};
 use super::redirections::{Redirections, without_headers};
 use super::referred::Referral;
+use super::refusal;
 use super::reliable::last_number;
 use super::requests::{ClientAuth, RequestContext};
 use super::snapshot::{LegView, view};
@@ -233,9 +234,9 @@ impl Gateway {
         draft.push("Call-ID", r.call_id.as_str());
         draft.push("CSeq", format!("{cseq} INVITE"));
         let routed = r.way.as_ref().is_some_and(|w| w.route && w.hop.is_secure());
-        draft.push("Contact", self.contact(target, routed || r.target.is_secure()));
-        draft.push("Allow", super::outside::ALLOW);
-        draft.push("Supported", super::outside::SUPPORTED);
+        draft.push("Contact", refusal::contact(&self.ctx, target, routed || r.target.is_secure()));
+        draft.push("Allow", super::capabilities::ALLOW);
+        draft.push("Supported", super::capabilities::SUPPORTED);
         let given = |name: &str| r.headers.iter().any(|(n, _)| same(n, name));
         let trusted = r.way.is_some() || !r.hides_identity();
         if !given("User-Agent") {

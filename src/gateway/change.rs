@@ -10,6 +10,7 @@ use super::crossing::LONGEST_WAIT;
 use super::error::GatewayError;
 use super::events::{CommandFailed, EventBody};
 use super::leg::{Kind, Leg, LegId, Phase};
+use super::refusal;
 use super::replies::{Handle, Reply};
 use super::requests::{OutboundRequest, RequestContext};
 use crate::base::time::Now;
@@ -189,8 +190,8 @@ impl Gateway {
         };
         let (mut draft, hop) = dialog.request(&method);
         draft.push("Contact", contact);
-        draft.push("Allow", super::outside::ALLOW);
-        draft.push("Supported", super::outside::SUPPORTED);
+        draft.push("Allow", super::capabilities::ALLOW);
+        draft.push("Supported", super::capabilities::SUPPORTED);
         draft.push("User-Agent", name.as_str());
         Self::ask_for_session(timer, leg.min_session, ours, &mut draft);
         if !update {
@@ -426,7 +427,7 @@ impl Gateway {
     pub(super) fn contact_of(&self, id: LegId) -> String {
         let Some(leg) = self.legs.get(id) else { return String::new() };
         let secure = leg.dialog().is_some_and(Dialog::is_secure);
-        leg.flow.map(|flow| self.contact(flow, secure)).unwrap_or_default()
+        leg.flow.map(|flow| refusal::contact(&self.ctx, flow, secure)).unwrap_or_default()
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::core::Gateway;
 use super::events::{Digit, EventBody};
 use super::leg::LegId;
+use super::refusal;
 use crate::base::time::Now;
 use crate::media::command::Slot;
 use crate::sip::transactions::ServerId;
@@ -59,11 +60,11 @@ impl Gateway {
     /// INFO: digits as `application/dtmf-relay` or `application/dtmf`.
     pub(super) fn info(&mut self, now: Now, tx: ServerId, id: LegId, request: &Request) {
         if request.common.body.is_empty() {
-            return self.respond_plain_info(now, tx);
+            return refusal::respond(&mut self.ctx, now, tx, 200, "OK");
         }
         let body = Body::of(&request.common, "").ok().flatten();
         let Some((kind, content)) = body.and_then(|b| b.find(&[RELAY, "application/dtmf"])) else {
-            return self.refuse_body(now, tx, 415, "Unsupported Media Type");
+            return refusal::refuse_body(&mut self.ctx, now, tx, 415, "Unsupported Media Type");
         };
         let text = String::from_utf8_lossy(&content).into_owned();
         let digit = if kind == RELAY { relay_digit(&text) } else { plain_digit(&text) };
@@ -74,14 +75,8 @@ impl Gateway {
             }
             return;
         };
-        self.respond_plain_info(now, tx);
+        refusal::respond(&mut self.ctx, now, tx, 200, "OK");
         self.digit_by(now, id, Path::Info, digit);
-    }
-
-    fn respond_plain_info(&mut self, now: Now, tx: ServerId) {
-        if let Some(draft) = self.ctx.sip.draft(tx, 200, "OK") {
-            self.ctx.sip.respond(now.mono, tx, 200, &draft);
-        }
     }
 
     /// A digit from the media of a leg.

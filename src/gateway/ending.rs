@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::core::{Gateway, TERMINAL_EVENT_WAIT};
 use super::events::{CallRecord, EventBody, LegDisconnected, QualityReport, TransferOutcome};
 use super::leg::{LegId, Phase};
+use super::refusal;
 use super::requests::Bye;
 use crate::base::time::Now;
 use crate::media::command::{Command, Quality, Slot, Target};
@@ -19,7 +20,7 @@ impl Gateway {
             Phase::Inviting(_) => {}
             Phase::Ringing { tx, .. } => {
                 let (tx, code) = (*tx, code.unwrap_or(480));
-                self.respond_plain(now, tx, code, phrase(code));
+                refusal::respond(&mut self.ctx, now, tx, code, phrase(code));
             }
             Phase::Answered { tx, dialog } => {
                 // BYE may not go out before the ACK is in (RFC 3261 §15).

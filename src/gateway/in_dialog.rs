@@ -4,6 +4,7 @@ use super::bodies::{answer_of, offer_of, refusal_of_body};
 use super::core::Gateway;
 use super::events::{EventBody, LegState};
 use super::leg::{Leg, LegId, Phase};
+use super::refusal;
 use crate::base::rng::Rng;
 use crate::base::time::Now;
 use crate::media::command::Command;
@@ -24,20 +25,20 @@ impl Gateway {
                 // Both hang up at once: no BYE of ours is needed any more.
                 self.ctx.sip.confirm(invite);
                 self.ctx.requests.take_owed_bye(invite);
-                return self.respond_plain(now, tx, 200, "OK");
+                return refusal::respond(&mut self.ctx, now, tx, 200, "OK");
             }
-            return self.respond_plain(now, tx, 481, "Call/Transaction Does Not Exist");
+            return refusal::respond(&mut self.ctx, now, tx, 481, "Call/Transaction Does Not Exist");
         };
         let Some(leg) = self.legs.get_mut(id) else { return };
         if let Phase::Inviting(inviting) = &leg.phase
             && let Some((code, reason)) = inviting.refusal_of(request)
         {
-            return self.respond_plain(now, tx, code, reason);
+            return refusal::respond(&mut self.ctx, now, tx, code, reason);
         }
         if let Some(dialog) = leg.dialog_mut()
             && dialog.handle_request(request).is_err()
         {
-            return self.respond_plain(now, tx, 500, "Server Internal Error: CSeq out of order");
+            return refusal::respond(&mut self.ctx, now, tx, 500, "Server Internal Error: CSeq out of order");
         }
         self.heard_along(id, source);
         match &request.method {
@@ -48,18 +49,18 @@ impl Gateway {
             Method::Update => self.updated(now, tx, id, request, source),
             Method::Refer => self.referred(now, tx, id, request),
             Method::Notify => self.notified(now, tx, id, request),
-            Method::Options => self.options(now, tx),
+            Method::Options => refusal::answer_options(&mut self.ctx, now, tx),
             Method::Ack | Method::Cancel => {}
             Method::Subscribe => self.subscribed(now, tx, id, request),
             Method::Register | Method::Message | Method::Publish => {
-                self.not_allowed(now, tx, 405, "Method Not Allowed")
+                refusal::not_allowed(&mut self.ctx, now, tx, 405, "Method Not Allowed")
             }
-            Method::Other(_) => self.not_allowed(now, tx, 501, "Not Implemented"),
+            Method::Other(_) => refusal::not_allowed(&mut self.ctx, now, tx, 501, "Not Implemented"),
         }
     }
 
     fn bye_received(&mut self, now: Now, tx: ServerId, id: LegId) {
-        self.respond_plain(now, tx, 200, "OK");
+        refusal::respond(&mut self.ctx, now, tx, 200, "OK");
         match self.legs.get(id).map(|l| &l.phase) {
             Some(Phase::Answered { tx, .. }) => {
                 // The caller hangs up without having acknowledged: no need to repeat the 200.
@@ -74,7 +75,7 @@ impl Gateway {
             // BYE in an early dialog: the caller ends the call (RFC 3261 §15.1.2).
             Some(Phase::Ringing { tx, .. }) => {
                 let tx = *tx;
-                self.respond_plain(now, tx, 487, "Request Terminated");
+                refusal::respond(&mut self.ctx, now, tx, 487, "Request Terminated");
                 self.end(now, id, "remote_bye");
             }
             Some(Phase::Inviting(_) | Phase::Ending { .. }) | None => {}
@@ -93,10 +94,10 @@ impl Gateway {
         };
         let body = match body {
             Ok(body) => body,
-            Err(e) => return self.refuse_sdp(now, tx, &e),
+            Err(e) => return refusal::refuse_sdp(&mut self.ctx, now, tx, &e),
         };
         let Some(mut draft) = self.ctx.sip.draft(tx, 200, "OK") else { return };
-        self.add_contact(&mut draft, tx);
+        refusal::add_contact(&self.ctx, &mut draft, tx);
         self.grant_session(now, id, &request.common.headers, &mut draft);
         draft.set_body("application/sdp", body.into_bytes());
         self.ctx.sip.respond(now.mono, tx, 200, &draft);
@@ -120,14 +121,16 @@ impl Gateway {
         request: &Request,
     ) -> Option<Option<Description>> {
         if let Err(least) = session_timer::answer(&request.common.headers) {
-            self.refuse_short_session(now, tx, least);
+            refusal::refuse_short_session(&mut self.ctx, now, tx, least);
             return None;
         }
         if let Some((code, reason)) = refusal_of_body(request) {
-            self.refuse_body(now, tx, code, reason);
+            refusal::refuse_body(&mut self.ctx, now, tx, code, reason);
             return None;
         }
-        offer_of(request, &self.able_in_call(id)).inspect_err(|e| self.refuse_sdp(now, tx, e)).ok()
+        offer_of(request, &self.able_in_call(id))
+            .inspect_err(|e| refusal::refuse_sdp(&mut self.ctx, now, tx, e))
+            .ok()
     }
 
     pub(super) fn answer_change(&mut self, id: LegId, offer: &Description) -> Result<String, SdpError> {

@@ -1,7 +1,7 @@
 //! Who proves to be a user of ours: answers to challenges, and what a call says of its caller.
 
 use super::core::Gateway;
-use super::guesses::{Chance, WAIT_SECONDS};
+use super::guesses::Chance;
 use crate::base::time::Now;
 use crate::sip::digest_server::Verdict;
 use crate::sip::target::Target;
@@ -85,14 +85,6 @@ impl Gateway {
         }
     }
 
-    /// Refuses credentials that were not looked at. Not with 503, after which proxies leave us alone for everybody.
-    pub(super) fn refuse_guess(&mut self, now: Now, tx: ServerId) {
-        *self.ctx.counters.refused.entry(500).or_default() += 1;
-        let Some(mut draft) = self.ctx.sip.draft(tx, 500, TOO_MANY) else { return };
-        draft.push("Retry-After", WAIT_SECONDS.to_string());
-        self.ctx.sip.respond(now.mono, tx, 500, &draft);
-    }
-
     /// Whose call this is; `None` when it proves to be one user's and says that it is another's.
     pub(super) fn caller_of(&mut self, now: Now, request: &Request, source: Target) -> Option<Caller> {
         let named = request.common.from.uri.user();
@@ -124,6 +116,3 @@ impl Gateway {
         }
     }
 }
-
-/// Reason phrase of a refusal.
-pub(super) const TOO_MANY: &str = "Too Many Wrong Passwords";

@@ -6,6 +6,7 @@ use super::command::Originate;
 use super::core::Gateway;
 use super::events::{EventBody, TransferKind, TransferOutcome, TransferRequested, Webhook};
 use super::leg::{Leg, LegId, Phase};
+use super::refusal;
 use super::subscription::Subscription;
 use crate::base::time::Now;
 use crate::deliver::share::Origin;
@@ -44,7 +45,13 @@ impl Gateway {
         let earlier = leg.is_some_and(|l| std::mem::replace(&mut l.was_referred, true));
         let mut targets = request.common.headers.all("Refer-To");
         let (Some(Ok(target)), None) = (targets.next().map(ReferTo::parse), targets.next()) else {
-            return self.respond_plain(now, tx, 400, "Bad Request: one usable Refer-To is needed");
+            return refusal::respond(
+                &mut self.ctx,
+                now,
+                tx,
+                400,
+                "Bad Request: one usable Refer-To is needed",
+            );
         };
         let may_use_accounts = self.may_use_accounts(id);
         let declined = !self.ctx.config.sip.refer_auto_dial
@@ -57,22 +64,22 @@ impl Gateway {
         };
         let body = EventBody::LegTransferRequested(body);
         if declined {
-            self.respond_plain(now, tx, 603, "Decline");
+            refusal::respond(&mut self.ctx, now, tx, 603, "Decline");
             return self.ctx.events.publish(now, id, body);
         }
         let Some(leg) = self.legs.get(id) else { return };
         if !matches!(leg.phase, Phase::Up { .. }) || self.is_referring(id) {
-            return self.respond_plain(now, tx, 491, "Request Pending");
+            return refusal::respond(&mut self.ctx, now, tx, 491, "Request Pending");
         }
         let by = self.referred_by(leg, request);
         let webhook = self.ctx.events.webhook_of(id);
         let wanted = referral_call(leg, webhook, &target, by, self.ctx.config.sip.ring_timeout_s);
         let room = leg.room.clone();
         if self.is_full() || self.ctx.ports.is_empty() {
-            return self.refuse_call(now, tx, 503, "Service Unavailable");
+            return refusal::refuse(&mut self.ctx, now, tx, 503, "Service Unavailable");
         }
         let Some(mut draft) = self.ctx.sip.draft(tx, 202, "Accepted") else { return };
-        self.add_contact(&mut draft, tx);
+        refusal::add_contact(&self.ctx, &mut draft, tx);
         self.ctx.sip.respond(now.mono, tx, 202, &draft);
         self.ctx.events.publish(now, id, body);
         let life = Duration::from_secs(wanted.ring_timeout.into()) + BEYOND_RINGING;

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::core::Gateway;
 use super::leg::{Leg, LegId, Phase};
+use super::refusal;
 use crate::base::time::Now;
 use crate::sip::session_timer::{self, Refresher, SessionExpires, SessionTimer};
 use crate::sip::target::Target;
@@ -42,14 +43,6 @@ impl Gateway {
         let ours = granted.is_some_and(|g| g.refresher == Some(Refresher::Uas));
         leg.timer = granted.map(|g| SessionTimer::new(g.interval, ours, now.mono));
         self.reschedule(id);
-    }
-
-    /// Refuses a session that is too short (§9).
-    pub(super) fn refuse_short_session(&mut self, now: Now, tx: ServerId, least: u32) {
-        *self.ctx.counters.refused.entry(422).or_default() += 1;
-        let Some(mut draft) = self.ctx.sip.draft(tx, 422, "Session Interval Too Small") else { return };
-        draft.push("Min-SE", least.to_string());
-        self.ctx.sip.respond(now.mono, tx, 422, &draft);
     }
 
     /// Notes what the far end's 2xx says of the session's end (§7.2). Counted from when we asked: the far end
@@ -122,13 +115,13 @@ impl Gateway {
         }
         let body = match offer.as_ref().map(|o| self.answer_change(id, o)).transpose() {
             Ok(body) => body,
-            Err(e) => return self.refuse_sdp(now, tx, &e),
+            Err(e) => return refusal::refuse_sdp(&mut self.ctx, now, tx, &e),
         };
         if body.is_some() {
             self.note_early_change(id, request);
         }
         let Some(mut draft) = self.ctx.sip.draft(tx, 200, "OK") else { return };
-        self.add_contact(&mut draft, tx);
+        refusal::add_contact(&self.ctx, &mut draft, tx);
         // Before the answer there is no session to last, and no dialog whose far end could have moved.
         let answered = self.legs.get(id).is_some_and(|l| l.dialog().is_some());
         if answered {

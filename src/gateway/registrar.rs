@@ -9,6 +9,7 @@ use super::core::Gateway;
 use super::error::GatewayError;
 use super::events::{EventBody, Phone};
 use super::proof::Proof;
+use super::refusal;
 use crate::base::source::Source;
 use crate::base::time::{Now, Utc};
 use crate::deliver::share::Origin;
@@ -88,28 +89,30 @@ impl Gateway {
     /// A REGISTER.
     pub(super) fn register_received(&mut self, now: Now, tx: ServerId, request: &Request, source: Target) {
         if !self.is_registrar() {
-            return self.not_allowed(now, tx, 405, "Method Not Allowed");
+            return refusal::not_allowed(&mut self.ctx, now, tx, 405, "Method Not Allowed");
         }
         if self.ctx.stopping {
-            return self.refuse_call(now, tx, 503, "Service Unavailable");
+            return refusal::refuse(&mut self.ctx, now, tx, 503, "Service Unavailable");
         }
         let to = &request.common.to.uri;
         if !self.is_our_domain(&request.uri) || !self.is_our_domain(to) {
-            return self.refuse_call(now, tx, 404, "Not Found");
+            return refusal::refuse(&mut self.ctx, now, tx, 404, "Not Found");
         }
         let user = to.user();
         match self.vouched.take().map(Proof::Good).or_else(|| self.judge(now, request, source)) {
             None => return self.challenge(now, tx, source, false),
             Some(Proof::Stale) => return self.challenge(now, tx, source, true),
-            Some(Proof::Wrong) => return self.refuse_call(now, tx, 403, "Forbidden"),
-            Some(Proof::Refused) => return self.refuse_guess(now, tx),
-            Some(Proof::Good(name)) if name != user => return self.refuse_call(now, tx, 403, "Forbidden"),
+            Some(Proof::Wrong) => return refusal::refuse(&mut self.ctx, now, tx, 403, "Forbidden"),
+            Some(Proof::Refused) => return refusal::refuse_guess(&mut self.ctx, now, tx),
+            Some(Proof::Good(name)) if name != user => {
+                return refusal::refuse(&mut self.ctx, now, tx, 403, "Forbidden");
+            }
             Some(Proof::Good(_)) => self.guesses.registered(now.mono, source.addr.ip(), &user),
         }
         match wishes(request) {
-            Err((code, reason)) => self.refuse_call(now, tx, code, reason),
+            Err((code, reason)) => refusal::refuse(&mut self.ctx, now, tx, code, reason),
             Ok(wishes) if self.is_out_of_order(&user, wishes.as_deref(), request) => {
-                self.refuse_call(now, tx, 500, "CSeq is not higher than the last");
+                refusal::refuse(&mut self.ctx, now, tx, 500, "CSeq is not higher than the last");
             }
             Ok(None) => {
                 self.forget_bindings(now, &user, |_| true);
@@ -117,7 +120,7 @@ impl Gateway {
             }
             Ok(Some(wishes)) => {
                 if wishes.iter().any(|w| (1..EXPIRES.0).contains(&w.expires)) {
-                    return self.too_brief(now, tx);
+                    return refusal::too_brief(&mut self.ctx, now, tx, EXPIRES.0);
                 }
                 // New contacts last: they must not push out what the same request keeps.
                 let known = |w: &Wish| w.expires == 0 || self.binding_of(&user, &w.contact).is_some();
@@ -153,12 +156,6 @@ impl Gateway {
             self.bindings.iter().position(|b| b.user == user && same(&b.contact))
         };
         at(&|c| c == contact).or_else(|| at(&|c| c.is_same(contact)))
-    }
-
-    fn too_brief(&mut self, now: Now, tx: ServerId) {
-        let Some(mut draft) = self.ctx.sip.draft(tx, 423, "Interval Too Brief") else { return };
-        draft.push("Min-Expires", EXPIRES.0.to_string());
-        self.ctx.sip.respond(now.mono, tx, 423, &draft);
     }
 
     fn bind(&mut self, now: Now, user: &str, wish: Wish, request: &Request, source: Target) {

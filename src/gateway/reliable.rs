@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::core::Gateway;
 use super::early::MAX_EARLY;
 use super::leg::{Inviting, Leg, LegId, Phase};
+use super::refusal;
 use super::requests::OutboundRequest;
 use crate::base::time::Now;
 use crate::sip::dialog::Dialog;
@@ -113,7 +114,7 @@ impl Gateway {
         };
         let (tx, Some(w)) = (*tx, &mut reliable.waiting) else { return };
         if w.give_up <= now.mono {
-            self.respond_plain(now, tx, 504, "Server Time-out: no PRACK");
+            refusal::respond(&mut self.ctx, now, tx, 504, "Server Time-out: no PRACK");
             return self.end(now, id, "ack_timeout");
         }
         if w.again <= now.mono {
@@ -134,7 +135,7 @@ impl Gateway {
     /// PRACK: the caller has our provisional response.
     pub(super) fn pracked(&mut self, now: Now, tx: ServerId, id: LegId, request: &Request) {
         if !self.is_prack_of(id, request) {
-            return self.respond_plain(now, tx, 481, "No Such Provisional Response");
+            return refusal::respond(&mut self.ctx, now, tx, 481, "No Such Provisional Response");
         }
         let Some(offer) = self.acceptable_offer(now, tx, id, request) else { return };
         // Whatever becomes of its offer, the response is acknowledged.
@@ -144,7 +145,7 @@ impl Gateway {
         let body = match offer.as_ref().map(|o| self.answer_change(id, o)).transpose() {
             Ok(body) => body,
             Err(e) => {
-                self.refuse_sdp(now, tx, &e);
+                refusal::refuse_sdp(&mut self.ctx, now, tx, &e);
                 return self.go_on_after_prack(now, id);
             }
         };

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::core::Gateway;
 use super::leg::{Leg, LegId, Phase};
+use super::refusal;
 use super::requests::OutboundRequest;
 use crate::base::time::Now;
 use crate::sip::dialog::Dialog;
@@ -253,13 +254,19 @@ impl Gateway {
 
     /// SUBSCRIBE in a call: extends, or ends, a subscription that a REFER has made.
     pub(super) fn subscribed(&mut self, now: Now, tx: ServerId, id: LegId, request: &Request) {
-        let Some(about) = event_of(request) else { return self.bad_event(now, tx) };
+        let Some(about) = event_of(request) else { return refusal::bad_event(&mut self.ctx, now, tx) };
         let Some(called) = self.subscription_of(id, about) else {
-            return self.respond_plain(now, tx, 481, "Subscription Does Not Exist");
+            return refusal::respond(&mut self.ctx, now, tx, 481, "Subscription Does Not Exist");
         };
         let expires = request.common.headers.get("Expires").map(|e| e.trim().parse::<u32>());
         let Ok(asked) = expires.transpose() else {
-            return self.respond_plain(now, tx, 400, "Bad Request: Expires is a number of seconds");
+            return refusal::respond(
+                &mut self.ctx,
+                now,
+                tx,
+                400,
+                "Bad Request: Expires is a number of seconds",
+            );
         };
         let Some(referral) = self.legs.get_mut(called).and_then(|l| l.referral.as_mut()) else { return };
         let subscription = &mut referral.subscription;
@@ -271,7 +278,7 @@ impl Gateway {
         subscription.until = now.mono + granted;
         let subscription = subscription.clone();
         let Some(mut draft) = self.ctx.sip.draft(tx, 200, "OK") else { return };
-        self.add_contact(&mut draft, tx);
+        refusal::add_contact(&self.ctx, &mut draft, tx);
         draft.push("Expires", granted.as_secs().to_string());
         self.ctx.sip.respond(now.mono, tx, 200, &draft);
         let over = granted.is_zero();
@@ -280,13 +287,6 @@ impl Gateway {
             self.subscription_over(called);
         }
         self.reschedule(called);
-    }
-
-    /// Other packages are not known here.
-    pub(super) fn bad_event(&mut self, now: Now, tx: ServerId) {
-        let Some(mut draft) = self.ctx.sip.draft(tx, 489, "Bad Event") else { return };
-        draft.push("Allow-Events", "refer");
-        self.ctx.sip.respond(now.mono, tx, 489, &draft);
     }
 
     /// The subscription to a leg's call may have come to its end.

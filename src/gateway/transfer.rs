@@ -6,6 +6,7 @@ use super::core::Gateway;
 use super::error::GatewayError;
 use super::events::{EventBody, Text, TransferInitiated, TransferKind, TransferOutcome};
 use super::leg::{LegId, Phase};
+use super::refusal;
 use super::requests::OutboundRequest;
 use super::subscription::{State, event_of};
 use crate::base::time::Now;
@@ -206,13 +207,13 @@ impl Gateway {
     /// NOTIFY in a call: news of a transfer.
     pub(super) fn notified(&mut self, now: Now, tx: ServerId, id: LegId, request: &Request) {
         if event_of(request).is_none() {
-            return self.bad_event(now, tx);
+            return refusal::bad_event(&mut self.ctx, now, tx);
         }
         let state = State::of(request);
         let about = event_of(request).and_then(|id| id);
         let Some(leg) = self.legs.get_mut(id) else { return };
         let Some(number) = leg.subscribed.about(about) else {
-            return self.respond_plain(now, tx, 481, "Subscription Does Not Exist");
+            return refusal::respond(&mut self.ctx, now, tx, 481, "Subscription Does Not Exist");
         };
         if state.is_over {
             leg.subscribed.end(number);
@@ -225,7 +226,7 @@ impl Gateway {
                 state.extend_at(now.mono).filter(|_| state.ends_before(now.mono, transfer.until));
         }
         self.reschedule(id);
-        self.respond_plain(now, tx, 200, "OK");
+        refusal::respond(&mut self.ctx, now, tx, 200, "OK");
         if is_present {
             self.transfer_progressed(now, id, progress_of(request, state.is_over));
         }

@@ -14,7 +14,7 @@ use super::subscription::Subscribed;
 use crate::base::pool::Standing;
 use crate::base::time::Now;
 use crate::deliver::share::Origin;
-use crate::sip::target::{Target, Transport};
+use crate::sip::target::Transport;
 
 /// Reasons of `DELETE /legs/{id}` for an unanswered inbound leg, and their responses.
 pub const REJECT_REASONS: &[(&str, u16)] = &[
@@ -191,17 +191,6 @@ impl Gateway {
         self.join_waiting(now, id);
         self.take_over(now, id);
         self.referral_answered(now, id);
-    }
-
-    /// Our Contact as the far end at `peer` should use it: `secure` where it is reached by a SIPS URI, so that it
-    /// must not come back by anything less (RFC 3261 §8.1.1.8, §12.1.1).
-    pub(super) fn contact(&self, peer: Target, secure: bool) -> String {
-        let tls = Target { transport: Transport::Tls, ..peer };
-        // Without a port of ours for TLS, who decrypts for us sends to the other.
-        let listens = self.ctx.sip.locals().tls_port.is_some();
-        let target = if secure && listens { tls } else { peer };
-        let Some(local) = self.ctx.sip.locals().for_target(target) else { return String::new() };
-        if secure { format!("<sips:{local}>") } else { format!("<sip:{local}{}>", peer.transport.as_param()) }
     }
 
     /// An address and port as they stand in a `sip:` URI, which means 5060 where it names none.

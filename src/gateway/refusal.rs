@@ -1,0 +1,144 @@
+//! What we answer to requests without a part of their own having its say: refusals, and plain responses.
+
+use super::capabilities::{ACCEPT, ALLOW, SUPPORTED};
+use super::context::Context;
+use super::guesses::WAIT_SECONDS;
+use crate::base::time::Now;
+use crate::sdp::SdpError;
+use crate::sip::target::{Target, Transport};
+use crate::sip::transactions::ServerId;
+use crate::wire::Draft;
+
+/// Reason phrase of the refusal of credentials that were not looked at.
+pub const TOO_MANY: &str = "Too Many Wrong Passwords";
+
+/// Counts and refuses a call before it becomes a leg.
+pub fn refuse(ctx: &mut Context, now: Now, tx: ServerId, code: u16, reason: &str) {
+    *ctx.counters.refused.entry(code).or_default() += 1;
+    let Some(mut draft) = ctx.sip.draft(tx, code, reason) else { return };
+    if code == 503 {
+        draft.push("Retry-After", "5");
+    }
+    ctx.sip.respond(now.mono, tx, code, &draft);
+}
+
+/// Refuses a session description that cannot be used, saying why (RFC 3261 §20.43).
+pub fn refuse_sdp(ctx: &mut Context, now: Now, tx: ServerId, e: &SdpError) {
+    let (code, reason, warning) = match e {
+        SdpError::Malformed | SdpError::NotAnAnswer => (400, "Bad Request", 399),
+        SdpError::NoAudio => (488, "Not Acceptable Here", 304),
+        SdpError::Profile(_) | SdpError::NoKeys => (488, "Not Acceptable Here", 302),
+        SdpError::NoCodec => (488, "Not Acceptable Here", 305),
+        SdpError::Network(_) => (488, "Not Acceptable Here", 300),
+        SdpError::Address => (488, "Not Acceptable Here", 301),
+        SdpError::Multicast => (488, "Not Acceptable Here", 330),
+        SdpError::NoPort => (503, "Service Unavailable", 399),
+    };
+    *ctx.counters.refused.entry(code).or_default() += 1;
+    let Some(mut draft) = ctx.sip.draft(tx, code, reason) else { return };
+    draft.push("Warning", format!("{warning} {} \"{e}\"", ctx.config.sip.host));
+    ctx.sip.respond(now.mono, tx, code, &draft);
+}
+
+/// A response without a body.
+pub fn respond(ctx: &mut Context, now: Now, tx: ServerId, code: u16, reason: &str) {
+    let Some(mut draft) = ctx.sip.draft(tx, code, reason) else { return };
+    if (101..300).contains(&code) {
+        add_contact(ctx, &mut draft, tx);
+    }
+    ctx.sip.respond(now.mono, tx, code, &draft);
+}
+
+/// Contact, and the proxies' Record-Route, of a response that makes a dialog (RFC 3261 §12.1.1).
+pub fn add_contact(ctx: &Context, draft: &mut Draft, tx: ServerId) {
+    let Some(request) = ctx.sip.request_of(tx) else { return };
+    for value in request.common.headers.all("Record-Route") {
+        draft.push("Record-Route", value);
+    }
+    if let Some(peer) = ctx.sip.peer_of(tx) {
+        draft.push("Contact", contact(ctx, peer, request.is_secure()));
+    }
+    draft.push("Allow", ALLOW);
+    draft.push("Supported", SUPPORTED);
+}
+
+/// Our Contact as the far end at `peer` should use it: `secure` where it is reached by a SIPS URI, so that it
+/// must not come back by anything less (RFC 3261 §8.1.1.8, §12.1.1).
+pub fn contact(ctx: &Context, peer: Target, secure: bool) -> String {
+    let tls = Target { transport: Transport::Tls, ..peer };
+    // Without a port of ours for TLS, who decrypts for us sends to the other.
+    let listens = ctx.sip.locals().tls_port.is_some();
+    let target = if secure && listens { tls } else { peer };
+    let Some(local) = ctx.sip.locals().for_target(target) else { return String::new() };
+    if secure { format!("<sips:{local}>") } else { format!("<sip:{local}{}>", peer.transport.as_param()) }
+}
+
+/// Refuses a request for its body, naming what is taken instead (RFC 3261 §21.4.13).
+pub fn refuse_body(ctx: &mut Context, now: Now, tx: ServerId, code: u16, reason: &str) {
+    *ctx.counters.refused.entry(code).or_default() += 1;
+    let Some(mut draft) = ctx.sip.draft(tx, code, reason) else { return };
+    if code != 400 {
+        draft.push("Accept", ACCEPT);
+    }
+    ctx.sip.respond(now.mono, tx, code, &draft);
+}
+
+/// Refuses a session that is too short (§9).
+pub fn refuse_short_session(ctx: &mut Context, now: Now, tx: ServerId, least: u32) {
+    *ctx.counters.refused.entry(422).or_default() += 1;
+    let Some(mut draft) = ctx.sip.draft(tx, 422, "Session Interval Too Small") else { return };
+    draft.push("Min-SE", least.to_string());
+    ctx.sip.respond(now.mono, tx, 422, &draft);
+}
+
+/// Refuses a method, naming those that are allowed (RFC 3261 §21.4.6).
+pub fn not_allowed(ctx: &mut Context, now: Now, tx: ServerId, code: u16, reason: &str) {
+    let Some(mut draft) = ctx.sip.draft(tx, code, reason) else { return };
+    let Some(request) = ctx.sip.request_of(tx) else { return };
+    // What is refused is not allowed (RFC 3261 §21.4.6), and nobody may ask for a transfer outside of a call.
+    let outside = request.common.to.tag().is_none();
+    let refused = |m: &str| request.method.to_string() == m || (outside && m == "REFER");
+    let allowed: Vec<&str> = ALLOW.split(", ").filter(|m| !refused(m)).collect();
+    draft.push("Allow", allowed.join(", "));
+    ctx.sip.respond(now.mono, tx, code, &draft);
+}
+
+/// Refuses extensions that a request insists on (RFC 3261 §21.4.15).
+pub fn bad_extension(ctx: &mut Context, now: Now, tx: ServerId, options: &str) {
+    *ctx.counters.refused.entry(420).or_default() += 1;
+    let Some(mut draft) = ctx.sip.draft(tx, 420, "Bad Extension") else { return };
+    draft.push("Unsupported", options);
+    ctx.sip.respond(now.mono, tx, 420, &draft);
+}
+
+/// Refuses credentials that were not looked at. Not with 503, after which proxies leave us alone for everybody.
+pub fn refuse_guess(ctx: &mut Context, now: Now, tx: ServerId) {
+    *ctx.counters.refused.entry(500).or_default() += 1;
+    let Some(mut draft) = ctx.sip.draft(tx, 500, TOO_MANY) else { return };
+    draft.push("Retry-After", WAIT_SECONDS.to_string());
+    ctx.sip.respond(now.mono, tx, 500, &draft);
+}
+
+/// Refuses a registration that is too short, naming the shortest, s (RFC 3261 §10.3 step 7).
+pub fn too_brief(ctx: &mut Context, now: Now, tx: ServerId, shortest: u32) {
+    let Some(mut draft) = ctx.sip.draft(tx, 423, "Interval Too Brief") else { return };
+    draft.push("Min-Expires", shortest.to_string());
+    ctx.sip.respond(now.mono, tx, 423, &draft);
+}
+
+/// Other packages are not known here.
+pub fn bad_event(ctx: &mut Context, now: Now, tx: ServerId) {
+    let Some(mut draft) = ctx.sip.draft(tx, 489, "Bad Event") else { return };
+    draft.push("Allow-Events", "refer");
+    ctx.sip.respond(now.mono, tx, 489, &draft);
+}
+
+/// OPTIONS: what we can do (RFC 3261 §11.2).
+pub fn answer_options(ctx: &mut Context, now: Now, tx: ServerId) {
+    let Some(mut draft) = ctx.sip.draft(tx, 200, "OK") else { return };
+    draft.push("Allow", ALLOW);
+    draft.push("Accept", ACCEPT);
+    draft.push("Supported", SUPPORTED);
+    draft.push("Allow-Events", "refer");
+    ctx.sip.respond(now.mono, tx, 200, &draft);
+}
