@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::core::Gateway;
-use super::guesses::WAIT_SECONDS;
 use super::leg::LegId;
-use super::proof::Proof;
 use super::refusal::TOO_MANY;
+use super::registrar::Proof;
+use super::registrar::guesses::WAIT_SECONDS;
 use crate::base::pool::Standing;
 use crate::base::time::Now;
 use crate::sip::TIMEOUT;
@@ -50,7 +50,7 @@ impl Gateway {
             Err(Refusal::Answer(_) | Refusal::Drop(_)) => self.ctx.counters.malformed += 1,
         }
         self.drain(now);
-        self.vouched = None;
+        self.registrar.forget_authenticated();
     }
 
     /// Takes the head of a stream message whose end cannot be told: at most a refusal comes of it.
@@ -85,14 +85,14 @@ impl Gateway {
     /// True when a connection from there may be opened: to call, to register, or to go on with a call.
     #[must_use]
     pub fn hears(&self, source: Target) -> bool {
-        self.accepts(source) || self.is_registrar() || self.is_in_a_call(source.addr.ip())
+        self.accepts(source) || self.registrar.is_registrar(&self.ctx) || self.is_in_a_call(source.addr.ip())
     }
 
     /// True for those that may ask as much as they like: from networks of ours, along the way that a phone has
     /// registered (not others of its address), or in a call with us. How many passwords they may try is another matter.
     #[must_use]
     pub fn knows(&self, source: Target) -> bool {
-        let registered = || self.bindings.iter().any(|b| b.flow == source);
+        let registered = || self.registrar.has_along(|flow| *flow == source);
         self.accepts(source) || registered() || self.is_in_a_call(source.addr.ip())
     }
 
@@ -151,12 +151,12 @@ impl Gateway {
     fn proves_itself(&mut self, now: Now, source: Target, request: &Request) -> bool {
         self.ctx.counters.strangers += 1;
         let asks = matches!(request.method, Method::Invite | Method::Register);
-        if !self.is_registrar() || !asks || request.common.to.tag().is_some() {
+        if !self.registrar.is_registrar(&self.ctx) || !asks || request.common.to.tag().is_some() {
             return false;
         }
-        match self.judge(now, request, source) {
+        match self.registrar.judge(&mut self.ctx, now, request, source) {
             Some(Proof::Good(user)) => {
-                self.vouched = Some(user);
+                self.registrar.set_authenticated(user);
                 true
             }
             Some(Proof::Wrong) => {
@@ -172,7 +172,7 @@ impl Gateway {
             proof @ (Some(Proof::Stale) | None) => {
                 let stale = proof.is_some();
                 self.answer_stranger(request, source, 401, "Unauthorized", |gateway, draft| {
-                    gateway.push_challenges(now, draft, source, stale);
+                    gateway.registrar.push_challenges(&gateway.ctx, now, draft, source, stale);
                 });
                 false
             }

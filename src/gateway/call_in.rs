@@ -7,8 +7,8 @@ use super::core::Gateway;
 use super::error::GatewayError;
 use super::events::{EventBody, LegRinging, LegState, Text};
 use super::leg::{Kind, Leg, LegId, Phase};
-use super::proof::Caller;
 use super::refusal;
+use super::registrar::Caller;
 use super::requests::ClientAuth;
 use crate::base::time::Now;
 use crate::codec::Codec;
@@ -29,7 +29,7 @@ const MAX_X_BYTES: usize = 8192;
 impl Gateway {
     /// An INVITE outside any dialog.
     pub(super) fn invited(&mut self, now: Now, tx: ServerId, request: &Request, source: Target) {
-        let Some(caller) = self.caller_of(now, request, source) else {
+        let Some(caller) = self.registrar.caller_of(&mut self.ctx, now, request, source) else {
             return refusal::refuse(&mut self.ctx, now, tx, 403, "Forbidden: From is another user");
         };
         let trunk = self.trunks.sender_of(source, request);

@@ -80,7 +80,7 @@ impl Gateway {
             self.room_for_one_more(&wanted.room_id)?;
             self.room_of_call(now, &wanted.room_id)?;
         }
-        let phones = self.bindings_of(&wanted.uri);
+        let phones = self.registrar.bindings_of(&self.ctx, &wanted.uri);
         let pays = referral.as_ref().is_none_or(|r| r.may_use_accounts);
         let way = self.trunks.route_for(&wanted.from, &wanted.uri).filter(|_| phones.is_none() && pays);
         let trunk = way.as_ref().map(|w| w.trunk);
@@ -417,7 +417,7 @@ impl Gateway {
             leg.local = None;
             self.ctx.ports.give_back(leg.port.take());
         }
-        if let Some(phones) = self.bindings_of(&next) {
+        if let Some(phones) = self.registrar.bindings_of(&self.ctx, &next) {
             return self.invite_phones(now, id, &phones);
         }
         if self.barred_from(now, id, |gateway| gateway.is_served_by_trunk(&next)) {

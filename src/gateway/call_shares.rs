@@ -33,7 +33,7 @@ impl Gateway {
             return Standing::Trunk { percent: percent.into() };
         }
         let ip = source.addr.ip().to_canonical();
-        let phones = self.bindings.iter().filter(|b| b.flow.addr.ip().to_canonical() == ip).count();
+        let phones = self.registrar.phones_at(ip);
         match phones + trunks {
             0 => Standing::Stranger,
             members => Standing::Known { members },
@@ -47,8 +47,7 @@ impl Gateway {
             flow.transport == connection.transport
                 && (flow.conn.is_some_and(|id| Some(id) == connection.conn) || flow.addr == connection.addr)
         };
-        self.bindings.iter().any(|b| same(&b.flow))
-            || self.legs.iter().any(|(_, leg)| leg.flow.as_ref().is_some_and(same))
+        self.registrar.has_along(same) || self.legs.iter().any(|(_, leg)| leg.flow.as_ref().is_some_and(same))
     }
 
     /// True when a call from this address finds a leg free that it may have.

@@ -5,18 +5,16 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::accounts::Accounts;
 use super::context::Context;
 use super::error::GatewayError;
 use super::events::{Event, Publisher};
-use super::guesses::Guesses;
 use super::leg::{Leg, LegId};
 use super::leg_id::LegKey;
 use super::outputs::{IoRequests, Replies};
 use super::playback::Playback;
 use super::ports::{Port, Ports};
 use super::record::Recording;
-use super::registrar::Binding;
+use super::registrar::{BindingView, Registrar};
 use super::replies::{Handle, Reply};
 use super::requests::Requests;
 use super::room::Room;
@@ -36,7 +34,6 @@ use crate::base::time::Now;
 use crate::config::{Config, TrunkFields};
 use crate::deliver::share::Origin;
 use crate::media::command::{Command, Fact, PlaySlot, RecordSlot, RoomSlot, Slot};
-use crate::sip::digest_server::DigestServer;
 use crate::sip::limiter::Limiter;
 use crate::sip::locals::Locals;
 use crate::sip::target::Target;
@@ -80,16 +77,9 @@ pub struct Gateway {
     /// Dialogs of ended calls in which the news of a transfer is still to be told.
     pub(super) outlived: BTreeMap<LegId, Outlived>,
     pub(super) trunks: Trunks,
-    /// Phones that have registered.
-    pub(super) bindings: Vec<Binding>,
-    pub(super) accounts: Accounts,
-    pub(super) digest: DigestServer,
-    /// Wrong passwords.
-    pub(super) guesses: Guesses,
+    pub(super) registrar: Registrar,
     /// Strangers and how much they asked.
     pub(super) limiter: Limiter,
-    /// Who has proved to have sent the request being looked at.
-    pub(super) vouched: Option<String>,
     pub(super) self_tests: SelfTests,
     pub(super) deadlines: Deadlines<LegId>,
 }
@@ -101,9 +91,7 @@ impl Gateway {
         let legs = usize::try_from(config.limits.legs).unwrap_or(usize::MAX);
         let most = legs.saturating_mul(TRANSACTIONS_PER_LEG).max(MIN_TRANSACTIONS);
         let sip = Transactions::new(locals, rng.fork(), most);
-        let digest = DigestServer::new(&mut rng);
-        let accounts = Accounts::new(&config);
-        let guesses = Guesses::new(rng.u64(), accounts.names());
+        let registrar = Registrar::new(&config, &mut rng);
         let events = Publisher::new(rng.fork());
         let ctx = Context {
             config: Rc::clone(&config),
@@ -139,12 +127,8 @@ impl Gateway {
             joins: Vec::new(),
             outlived: BTreeMap::new(),
             trunks: Trunks::default(),
-            bindings: Vec::new(),
-            accounts,
-            digest,
-            guesses,
+            registrar,
             limiter: Limiter::default(),
-            vouched: None,
             self_tests: SelfTests::default(),
             deadlines: Deadlines::default(),
         }
@@ -183,6 +167,31 @@ impl Gateway {
         let removed = self.trunks.remove(&mut self.ctx, now, name);
         self.drain(now);
         removed
+    }
+
+    /// `GET /v1/sip/registrations`.
+    #[must_use]
+    pub fn registrations(&self) -> Vec<BindingView> {
+        self.registrar.views(&self.ctx)
+    }
+
+    /// `DELETE /v1/sip/registrations/{aor}`, all contacts or one of them.
+    ///
+    /// # Errors
+    /// No such registration.
+    pub fn remove_registration(
+        &mut self,
+        now: Now,
+        aor: &str,
+        contact: Option<&str>,
+    ) -> Result<(), GatewayError> {
+        self.registrar.remove(&mut self.ctx, now, aor, contact)
+    }
+
+    /// Contacts of phones that are registered.
+    #[must_use]
+    pub fn registered_contacts(&self) -> usize {
+        self.registrar.contacts()
     }
 
     /// The trunks.
@@ -269,7 +278,7 @@ impl Gateway {
             self.leg_due(now, id);
         }
         self.trunks.handle_timeout(&mut self.ctx, now);
-        self.bindings_due(now);
+        self.registrar.handle_timeout(&mut self.ctx, now);
         self.forget_recent(now.mono);
         self.limiter.tidy(now.mono);
         self.drain(now);
@@ -305,6 +314,8 @@ impl Gateway {
         loop {
             if let Some(event) = self.ctx.sip.poll_event() {
                 self.transaction_event(now, event);
+            } else if let Some((from, to)) = self.registrar.poll_moved() {
+                self.flow_moved(from, to);
             } else if let Some((request, targets)) = self.ctx.requests.poll_located() {
                 self.transmit(now, request, targets);
             } else {
@@ -369,7 +380,7 @@ impl Gateway {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let leg = self.deadlines.next().map(|(at, _)| at);
-        [self.ctx.sip.poll_timeout(), leg, self.trunks.poll_timeout(), self.bindings_deadline()]
+        [self.ctx.sip.poll_timeout(), leg, self.trunks.poll_timeout(), self.registrar.poll_timeout()]
             .into_iter()
             .flatten()
             .min()
@@ -408,7 +419,8 @@ impl Gateway {
     /// Whose doing it is what a source sends.
     pub(super) fn origin_of(&self, from: Target, trunk: Option<TrunkId>) -> Origin {
         let ip = from.addr.ip();
-        let known = trunk.is_some() || self.vouched.is_some() || self.standing(from) != Standing::Stranger;
+        let known =
+            trunk.is_some() || self.registrar.is_authenticated() || self.standing(from) != Standing::Stranger;
         if known { Origin::Known(Source::of(ip)) } else { Origin::Stranger(Source::of(ip)) }
     }
 

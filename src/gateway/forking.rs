@@ -2,7 +2,7 @@
 
 use super::core::Gateway;
 use super::leg::{Inviting, Leg, LegId, Phase};
-use super::registrar::Binding;
+use super::registrar::PhoneRoute;
 use super::requests::{Parting, RequestContext};
 use crate::base::time::Now;
 use crate::sip::dialog::Dialog;
@@ -34,7 +34,7 @@ impl Inviting {
 
 impl Gateway {
     /// Rings all phones of a user; one alone is called like anybody, so that it may send the call elsewhere.
-    pub(super) fn invite_phones(&mut self, now: Now, id: LegId, phones: &[Binding]) {
+    pub(super) fn invite_phones(&mut self, now: Now, id: LegId, phones: &[PhoneRoute]) {
         let several = phones.len() > 1;
         for phone in phones {
             let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get_mut(id) else { return };
@@ -149,8 +149,8 @@ impl Gateway {
 
     /// The way to a caller that is a phone of ours: the one it registered along.
     pub(super) fn pin_to_phone(&self, flow: Target) -> Option<Uri> {
-        let same = |b: &Binding| (b.flow.transport, b.flow.addr) == (flow.transport, flow.addr);
-        self.bindings.iter().any(same).then(|| Self::uri_of(flow)).flatten()
+        let same = |f: &Target| (f.transport, f.addr) == (flow.transport, flow.addr);
+        self.registrar.has_along(same).then(|| Self::uri_of(flow)).flatten()
     }
 
     /// A target as a URI that leads there.

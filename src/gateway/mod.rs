@@ -1,7 +1,6 @@
 //! Rank 4: the gateway itself, pure: it owns every leg, room, transaction and dialog, opens no socket,
 //! reads no clock and spawns nothing. The shell feeds it and drains it.
 
-pub mod accounts;
 pub mod admission;
 pub mod bodies;
 pub mod call_in;
@@ -26,7 +25,6 @@ pub mod expiry;
 pub mod failover;
 pub mod flow;
 pub mod forking;
-pub mod guesses;
 pub mod identity;
 pub mod in_dialog;
 pub mod leg;
@@ -38,7 +36,6 @@ pub mod outputs;
 pub mod outside;
 pub mod playback;
 pub mod ports;
-mod proof;
 pub mod record;
 pub mod redirections;
 pub mod referred;

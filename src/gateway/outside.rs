@@ -35,7 +35,7 @@ impl Gateway {
             Method::Bye | Method::Info | Method::Update | Method::Prack | Method::Notify => {
                 refusal::respond(&mut self.ctx, now, tx, 481, "Call/Transaction Does Not Exist");
             }
-            Method::Register => self.register_received(now, tx, request, source),
+            Method::Register => self.registrar.handle_register(&mut self.ctx, now, tx, request, source),
             Method::Refer | Method::Subscribe | Method::Message | Method::Publish => {
                 refusal::not_allowed(&mut self.ctx, now, tx, 405, "Method Not Allowed");
             }

@@ -96,11 +96,12 @@ impl Gateway {
     /// unless that is a user of ours.
     fn referred_by(&self, leg: &Leg, request: &Request) -> Option<String> {
         if let Some(user) = &leg.user {
-            return Some(format!("<{}>", self.aor_of(user)));
+            return Some(format!("<{}>", self.registrar.aor_of(&self.ctx, user)));
         }
         let by = request.common.headers.get("Referred-By")?;
         let named = NameAddr::parse(by).ok()?;
-        let pretends = self.accounts.has(&named.uri.user()) && self.is_our_domain(&named.uri);
+        let pretends =
+            self.registrar.has_user(&named.uri.user()) && self.registrar.is_our_domain(&self.ctx, &named.uri);
         (!pretends).then(|| by.to_owned())
     }
 
@@ -204,7 +205,8 @@ impl Gateway {
 
     /// True for what a trunk serves, unless it is a user of ours.
     pub(super) fn is_served_by_trunk(&self, uri: &Uri) -> bool {
-        self.bindings_of(uri).is_none() && uri.sip().is_some_and(|u| self.trunks.serve_host(&u.host))
+        self.registrar.bindings_of(&self.ctx, uri).is_none()
+            && uri.sip().is_some_and(|u| self.trunks.serve_host(&u.host))
     }
 
     /// The call of a transfer that may use no account does not get to a trunk by another name of it, or by a redirection

@@ -2,7 +2,7 @@
 
 use super::capabilities::{ACCEPT, ALLOW, SUPPORTED};
 use super::context::Context;
-use super::guesses::WAIT_SECONDS;
+use super::registrar::guesses::WAIT_SECONDS;
 use crate::base::time::Now;
 use crate::sdp::SdpError;
 use crate::sip::target::{Target, Transport};

@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use super::accounts::Accounts;
 use super::core::Gateway;
 use crate::base::time::Now;
 use crate::config::Config;
@@ -27,17 +26,8 @@ impl Gateway {
     /// the API made stay; those of the file that are gone are unregistered, and calls through them go on.
     pub fn reload(&mut self, now: Now, config: Rc<Config>) -> Changed {
         let old = std::mem::replace(&mut self.ctx.config, config);
-        let config = Rc::clone(&self.ctx.config);
-        let users_changed = config.sip.users.iter().filter(|u| !old.sip.users.contains(u)).count();
-        let mut changed = Changed { users_changed, ..Changed::default() };
-        self.accounts = Accounts::new(&config);
-        self.guesses.set_users(self.accounts.names());
-        for user in &old.sip.users {
-            if !self.accounts.has(&user.name) {
-                changed.users_removed += 1;
-                self.forget_bindings(now, &user.name, |_| true);
-            }
-        }
+        let mut changed = Changed::default();
+        self.registrar.reload(&mut self.ctx, now, &old, &mut changed);
         self.trunks.reload(&mut self.ctx, now, &mut changed);
         self.drain(now);
         changed

@@ -1,8 +1,9 @@
 //! Who proves to be a user of ours: answers to challenges, and what a call says of its caller.
 
-use super::core::Gateway;
 use super::guesses::Chance;
+use super::registrar::Registrar;
 use crate::base::time::Now;
+use crate::gateway::context::Context;
 use crate::sip::digest_server::Verdict;
 use crate::sip::target::Target;
 use crate::sip::transactions::ServerId;
@@ -11,7 +12,7 @@ use crate::wire::{Draft, Request};
 
 /// What credentials are worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Proof {
+pub enum Proof {
     /// They are those of this user.
     Good(String),
     /// Asked anew, they may do.
@@ -24,17 +25,17 @@ pub(super) enum Proof {
 
 /// Who calls.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Caller {
+pub struct Caller {
     /// A user of ours: by its password, or since the call came the way that its phone has registered.
-    pub(super) user: Option<String>,
+    pub user: Option<String>,
     /// That is beyond doubt before anything was answered: the source of a datagram is not.
-    pub(super) proved: bool,
+    pub proved: bool,
 }
 
-impl Gateway {
+impl Registrar {
     /// What the credentials of a request for our realm are worth; `None` when there are none.
-    pub(super) fn judge(&mut self, now: Now, request: &Request, source: Target) -> Option<Proof> {
-        let realm = self.ctx.config.realm();
+    pub fn judge(&mut self, ctx: &mut Context, now: Now, request: &Request, source: Target) -> Option<Proof> {
+        let realm = ctx.config.realm();
         let answers = request.common.headers.all("Authorization").filter_map(Authorization::parse);
         let answer = answers.into_iter().find(|a| a.realm == realm)?;
         let name = answer.username.as_str();
@@ -52,11 +53,11 @@ impl Gateway {
             (Verdict::Good, Chance::Open | Chance::Quiet) => return Some(Proof::Good(answer.username)),
             (Verdict::Late | Verdict::Foreign, Chance::Open | Chance::Quiet) => return Some(Proof::Stale),
             (Verdict::Wrong, Chance::Open | Chance::Quiet) => {
-                self.ctx.counters.wrong_passwords += 1;
+                ctx.counters.wrong_passwords += 1;
                 self.guesses.charge(now.mono, ip, name);
             }
             (_, Chance::Closed) => {
-                self.ctx.counters.guesses_refused += 1;
+                ctx.counters.guesses_refused += 1;
                 self.guesses.count(ip);
             }
         }
@@ -65,34 +66,49 @@ impl Gateway {
     }
 
     /// Says in the log where wrong passwords come from, once a minute.
-    pub(super) fn report_guesses(&mut self, now: Now) {
+    pub fn report_guesses(&mut self, now: Now) {
         if let Some(r) = self.guesses.report(now.mono) {
             log::warn!(source:% = r.source, number = r.number, further_sources = r.sources, of_those = r.others; "wrong passwords");
         }
     }
 
     /// Asks for a password.
-    pub(super) fn challenge(&mut self, now: Now, tx: ServerId, source: Target, stale: bool) {
-        let Some(mut draft) = self.ctx.sip.draft(tx, 401, "Unauthorized") else { return };
-        self.push_challenges(now, &mut draft, source, stale);
-        self.ctx.sip.respond(now.mono, tx, 401, &draft);
+    pub fn challenge(&mut self, ctx: &mut Context, now: Now, tx: ServerId, source: Target, stale: bool) {
+        let Some(mut draft) = ctx.sip.draft(tx, 401, "Unauthorized") else { return };
+        self.push_challenges(ctx, now, &mut draft, source, stale);
+        ctx.sip.respond(now.mono, tx, 401, &draft);
     }
 
-    pub(super) fn push_challenges(&mut self, now: Now, draft: &mut Draft, source: Target, stale: bool) {
-        let (realm, offered) = (self.ctx.config.realm(), self.accounts.offered());
+    /// Adds challenges by all algorithms that every user can answer.
+    pub fn push_challenges(
+        &mut self,
+        ctx: &Context,
+        now: Now,
+        draft: &mut Draft,
+        source: Target,
+        stale: bool,
+    ) {
+        let (realm, offered) = (ctx.config.realm(), self.accounts.offered());
         for text in self.digest.challenges(now.mono, source.addr.ip(), realm, stale, offered) {
             draft.push("WWW-Authenticate", text);
         }
     }
 
     /// Whose call this is; `None` when it proves to be one user's and says that it is another's.
-    pub(super) fn caller_of(&mut self, now: Now, request: &Request, source: Target) -> Option<Caller> {
+    pub fn caller_of(
+        &mut self,
+        ctx: &mut Context,
+        now: Now,
+        request: &Request,
+        source: Target,
+    ) -> Option<Caller> {
         let named = request.common.from.uri.user();
-        let by_password = self.vouched.take().or_else(|| match self.judge(now, request, source)? {
-            Proof::Good(user) => Some(user),
-            // Whose networks are accepted may call without a password.
-            Proof::Stale | Proof::Wrong | Proof::Refused => None,
-        });
+        let by_password =
+            self.authenticated.take().or_else(|| match self.judge(ctx, now, request, source)? {
+                Proof::Good(user) => Some(user),
+                // Whose networks are accepted may call without a password.
+                Proof::Stale | Proof::Wrong | Proof::Refused => None,
+            });
         let proved = by_password.is_some() || source.transport.is_reliable();
         let user = by_password.or_else(|| self.registered_along(source, &named));
         let another = user.as_ref().is_some_and(|user| *user != named && self.accounts.has(&named));

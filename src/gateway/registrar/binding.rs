@@ -1,0 +1,88 @@
+//! Where a phone is, and what a REGISTER asks for.
+
+use std::time::Instant;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::base::time::Utc;
+use crate::sip::target::Target;
+use crate::wire::{NameAddr, Request, Uri};
+
+/// Contacts of one user; a phone that starts anew under another port takes the place of the oldest.
+pub const MAX_CONTACTS: usize = 5;
+/// Shortest and longest registration, seconds.
+pub const EXPIRES: (u32, u32) = (60, 3600);
+
+/// Where a phone is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Binding {
+    pub(super) user: String,
+    pub(super) contact: Uri,
+    /// The way its REGISTER came: routers in between let calls through that way only.
+    pub(super) flow: Target,
+    pub(super) call_id: String,
+    pub(super) cseq: u32,
+    pub(super) agent: String,
+    pub(super) created: Utc,
+    pub(super) refreshed: Utc,
+    pub(super) granted: u32,
+    pub(super) expires_at: Utc,
+    pub(super) until: Instant,
+}
+
+/// The way to a phone of a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PhoneRoute {
+    /// The user.
+    pub user: String,
+    /// Its Contact.
+    pub contact: Uri,
+    /// The way its REGISTER came.
+    pub flow: Target,
+}
+
+/// One contact of `GET /v1/sip/registrations`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[expect(missing_docs, reason = "named after the protocol's own concepts")]
+pub struct BindingView {
+    pub aor: String,
+    pub contact: String,
+    pub socket: String,
+    pub transport: String,
+    pub user_agent: String,
+    pub call_id: String,
+    pub app_id: String,
+    pub created_at: String,
+    pub last_refresh: String,
+    pub expires_at: String,
+    pub granted_expires_seconds: u32,
+}
+
+/// What a REGISTER wants for one contact.
+pub(super) struct Wish {
+    pub(super) contact: Uri,
+    pub(super) expires: u32,
+}
+
+/// The contacts of a REGISTER and how long each is wanted; `Ok(None)`: all are to be forgotten.
+pub(super) fn wishes(request: &Request) -> Result<Option<Vec<Wish>>, (u16, &'static str)> {
+    let c = &request.common;
+    let number = |v: &str| v.trim().parse::<u32>().unwrap_or(EXPIRES.1);
+    let for_all = c.headers.get("Expires").map(number);
+    if c.headers.all("Contact").any(|v| v.trim() == "*") {
+        // Alone, and only to forget (RFC 3261 §10.3 step 6).
+        let alone = c.contacts.is_empty() && for_all == Some(0);
+        return if alone { Ok(None) } else { Err((400, "Bad Request: Contact * goes with Expires 0")) };
+    }
+    if c.contacts.len() > MAX_CONTACTS {
+        return Err((403, "Too Many Contacts"));
+    }
+    let wish = |n: &NameAddr| {
+        let usable = n.uri.sip().is_some_and(|u| crate::sip::target::next_hop(u).is_ok());
+        let expires = n.params.get("expires").map(number).or(for_all).unwrap_or(EXPIRES.1);
+        usable.then(|| Wish { contact: n.uri.clone(), expires })
+    };
+    let wishes: Option<Vec<Wish>> = c.contacts.iter().map(wish).collect();
+    wishes.map(Some).ok_or((400, "Bad Request: a Contact that cannot be called"))
+}
