@@ -9,7 +9,7 @@ use super::refusal;
 use crate::base::time::Now;
 use crate::media::command::Slot;
 use crate::sip::transactions::ServerId;
-use crate::wire::{Body, Draft, Request};
+use crate::wire::{Body, Request};
 
 /// How much later the same key may come the other way: sound tells of it when it is pressed, INFO when it is let go.
 const ECHO: Duration = Duration::from_secs(2);
@@ -60,7 +60,7 @@ impl Gateway {
     /// INFO: digits as `application/dtmf-relay` or `application/dtmf`.
     pub(super) fn info(&mut self, now: Now, tx: ServerId, id: LegId, request: &Request) {
         if request.common.body.is_empty() {
-            return refusal::respond(&mut self.ctx, now, tx, 200, "OK");
+            return refusal::respond_with(&mut self.ctx, now, tx, 200, "OK", &[]);
         }
         let body = Body::of(&request.common, "").ok().flatten();
         let Some((kind, content)) = body.and_then(|b| b.find(&[RELAY, "application/dtmf"])) else {
@@ -69,13 +69,10 @@ impl Gateway {
         let text = String::from_utf8_lossy(&content).into_owned();
         let digit = if kind == RELAY { relay_digit(&text) } else { plain_digit(&text) };
         let Some(digit) = digit else {
-            let draft: Option<Draft> = self.ctx.sip.draft(tx, 400, "Bad Request: no digit in the body");
-            if let Some(draft) = draft {
-                self.ctx.sip.respond(now.mono, tx, 400, &draft);
-            }
-            return;
+            let why = "Bad Request: no digit in the body";
+            return refusal::respond_with(&mut self.ctx, now, tx, 400, why, &[]);
         };
-        refusal::respond(&mut self.ctx, now, tx, 200, "OK");
+        refusal::respond_with(&mut self.ctx, now, tx, 200, "OK", &[]);
         self.digit_by(now, id, Path::Info, digit);
     }
 

@@ -12,14 +12,37 @@ use crate::wire::Draft;
 /// Reason phrase of the refusal of credentials that were not looked at.
 pub const TOO_MANY: &str = "Too Many Wrong Passwords";
 
+/// A response with these header fields and no body.
+pub fn respond_with(
+    ctx: &mut Context,
+    now: Now,
+    tx: ServerId,
+    code: u16,
+    reason: &str,
+    fields: &[(&str, String)],
+) {
+    let Some(mut draft) = ctx.sip.draft(tx, code, reason) else { return };
+    fields.iter().for_each(|(name, value)| draft.push(*name, value.as_str()));
+    ctx.sip.respond(now.mono, tx, code, &draft);
+}
+
+/// The same, counted among the refusals.
+fn refuse_with(
+    ctx: &mut Context,
+    now: Now,
+    tx: ServerId,
+    code: u16,
+    reason: &str,
+    fields: &[(&str, String)],
+) {
+    *ctx.counters.refused.entry(code).or_default() += 1;
+    respond_with(ctx, now, tx, code, reason, fields);
+}
+
 /// Counts and refuses a call before it becomes a leg.
 pub fn refuse(ctx: &mut Context, now: Now, tx: ServerId, code: u16, reason: &str) {
-    *ctx.counters.refused.entry(code).or_default() += 1;
-    let Some(mut draft) = ctx.sip.draft(tx, code, reason) else { return };
-    if code == 503 {
-        draft.push("Retry-After", "5");
-    }
-    ctx.sip.respond(now.mono, tx, code, &draft);
+    let wait = [("Retry-After", "5".to_owned())];
+    refuse_with(ctx, now, tx, code, reason, if code == 503 { &wait } else { &[] });
 }
 
 /// Refuses a session description that cannot be used, saying why (RFC 3261 §20.43).
@@ -34,13 +57,11 @@ pub fn refuse_sdp(ctx: &mut Context, now: Now, tx: ServerId, e: &SdpError) {
         SdpError::Multicast => (488, "Not Acceptable Here", 330),
         SdpError::NoPort => (503, "Service Unavailable", 399),
     };
-    *ctx.counters.refused.entry(code).or_default() += 1;
-    let Some(mut draft) = ctx.sip.draft(tx, code, reason) else { return };
-    draft.push("Warning", format!("{warning} {} \"{e}\"", ctx.config.sip.host));
-    ctx.sip.respond(now.mono, tx, code, &draft);
+    let warning = format!("{warning} {} \"{e}\"", ctx.config.sip.host);
+    refuse_with(ctx, now, tx, code, reason, &[("Warning", warning)]);
 }
 
-/// A response without a body.
+/// A response without a body; one that succeeds says where we are.
 pub fn respond(ctx: &mut Context, now: Now, tx: ServerId, code: u16, reason: &str) {
     let Some(mut draft) = ctx.sip.draft(tx, code, reason) else { return };
     if (101..300).contains(&code) {
@@ -75,70 +96,49 @@ pub fn contact(ctx: &Context, peer: Target, secure: bool) -> String {
 
 /// Refuses a request for its body, naming what is taken instead (RFC 3261 §21.4.13).
 pub fn refuse_body(ctx: &mut Context, now: Now, tx: ServerId, code: u16, reason: &str) {
-    *ctx.counters.refused.entry(code).or_default() += 1;
-    let Some(mut draft) = ctx.sip.draft(tx, code, reason) else { return };
-    if code != 400 {
-        draft.push("Accept", ACCEPT);
-    }
-    ctx.sip.respond(now.mono, tx, code, &draft);
+    let taken = [("Accept", ACCEPT.to_owned())];
+    refuse_with(ctx, now, tx, code, reason, if code == 400 { &[] } else { &taken });
 }
 
-/// Refuses a session that is too short (§9).
+/// Refuses a session that is too short (RFC 4028 §9).
 pub fn refuse_short_session(ctx: &mut Context, now: Now, tx: ServerId, least: u32) {
-    *ctx.counters.refused.entry(422).or_default() += 1;
-    let Some(mut draft) = ctx.sip.draft(tx, 422, "Session Interval Too Small") else { return };
-    draft.push("Min-SE", least.to_string());
-    ctx.sip.respond(now.mono, tx, 422, &draft);
+    let least = [("Min-SE", least.to_string())];
+    refuse_with(ctx, now, tx, 422, "Session Interval Too Small", &least);
 }
 
 /// Refuses a method, naming those that are allowed (RFC 3261 §21.4.6).
 pub fn not_allowed(ctx: &mut Context, now: Now, tx: ServerId, code: u16, reason: &str) {
-    let Some(mut draft) = ctx.sip.draft(tx, code, reason) else { return };
     let Some(request) = ctx.sip.request_of(tx) else { return };
-    // What is refused is not allowed (RFC 3261 §21.4.6), and nobody may ask for a transfer outside of a call.
+    // What is refused is not allowed, and nobody may ask for a transfer outside of a call.
     let outside = request.common.to.tag().is_none();
     let refused = |m: &str| request.method.to_string() == m || (outside && m == "REFER");
     let allowed: Vec<&str> = ALLOW.split(", ").filter(|m| !refused(m)).collect();
-    draft.push("Allow", allowed.join(", "));
-    ctx.sip.respond(now.mono, tx, code, &draft);
+    let allowed = allowed.join(", ");
+    respond_with(ctx, now, tx, code, reason, &[("Allow", allowed)]);
 }
 
 /// Refuses extensions that a request insists on (RFC 3261 §21.4.15).
 pub fn bad_extension(ctx: &mut Context, now: Now, tx: ServerId, options: &str) {
-    *ctx.counters.refused.entry(420).or_default() += 1;
-    let Some(mut draft) = ctx.sip.draft(tx, 420, "Bad Extension") else { return };
-    draft.push("Unsupported", options);
-    ctx.sip.respond(now.mono, tx, 420, &draft);
+    refuse_with(ctx, now, tx, 420, "Bad Extension", &[("Unsupported", options.to_owned())]);
 }
 
 /// Refuses credentials that were not looked at. Not with 503, after which proxies leave us alone for everybody.
 pub fn refuse_guess(ctx: &mut Context, now: Now, tx: ServerId) {
-    *ctx.counters.refused.entry(500).or_default() += 1;
-    let Some(mut draft) = ctx.sip.draft(tx, 500, TOO_MANY) else { return };
-    draft.push("Retry-After", WAIT_SECONDS.to_string());
-    ctx.sip.respond(now.mono, tx, 500, &draft);
+    refuse_with(ctx, now, tx, 500, TOO_MANY, &[("Retry-After", WAIT_SECONDS.to_string())]);
 }
 
 /// Refuses a registration that is too short, naming the shortest, s (RFC 3261 §10.3 step 7).
 pub fn too_brief(ctx: &mut Context, now: Now, tx: ServerId, shortest: u32) {
-    let Some(mut draft) = ctx.sip.draft(tx, 423, "Interval Too Brief") else { return };
-    draft.push("Min-Expires", shortest.to_string());
-    ctx.sip.respond(now.mono, tx, 423, &draft);
+    respond_with(ctx, now, tx, 423, "Interval Too Brief", &[("Min-Expires", shortest.to_string())]);
 }
 
 /// Other packages are not known here.
 pub fn bad_event(ctx: &mut Context, now: Now, tx: ServerId) {
-    let Some(mut draft) = ctx.sip.draft(tx, 489, "Bad Event") else { return };
-    draft.push("Allow-Events", "refer");
-    ctx.sip.respond(now.mono, tx, 489, &draft);
+    respond_with(ctx, now, tx, 489, "Bad Event", &[("Allow-Events", "refer".to_owned())]);
 }
 
 /// OPTIONS: what we can do (RFC 3261 §11.2).
 pub fn answer_options(ctx: &mut Context, now: Now, tx: ServerId) {
-    let Some(mut draft) = ctx.sip.draft(tx, 200, "OK") else { return };
-    draft.push("Allow", ALLOW);
-    draft.push("Accept", ACCEPT);
-    draft.push("Supported", SUPPORTED);
-    draft.push("Allow-Events", "refer");
-    ctx.sip.respond(now.mono, tx, 200, &draft);
+    let able = [("Allow", ALLOW), ("Accept", ACCEPT), ("Supported", SUPPORTED), ("Allow-Events", "refer")];
+    respond_with(ctx, now, tx, 200, "OK", &able.map(|(name, value)| (name, value.to_owned())));
 }

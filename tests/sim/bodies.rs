@@ -235,7 +235,10 @@ fn in_a_call_multiparts_are_read_as_well() {
         ("Content-Type: text/plain", "five"),
         ("Content-Type: application/dtmf-relay", "Signal=5\r\n"),
     ]);
-    assert_eq!(code(&caller.asks("INFO", MIXED, &key)), 200);
+    let taken = caller.asks("INFO", MIXED, &key);
+    assert_eq!(code(&taken), 200);
+    // An INFO changes nothing of the dialog.
+    assert!(["Contact:", "Record-Route:", "Allow:", "Supported:"].iter().all(|f| !first(&taken).contains(f)));
     assert!(caller.net.story(A, &leg).contains(&"leg.dtmf"));
 }
 
