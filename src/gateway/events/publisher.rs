@@ -24,6 +24,13 @@ struct LegSource {
     origin: Origin,
 }
 
+impl LegSource {
+    /// Where its events go while it is in this room: to its own webhook, else to that of the room.
+    fn target(&self, rooms: &BTreeMap<String, Option<Webhook>>, room: Option<&str>) -> Option<Webhook> {
+        self.webhook.clone().or_else(|| rooms.get(room?).cloned().flatten())
+    }
+}
+
 /// What an event is about that outlives its leg or room: a playback or recording that ends after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
@@ -78,8 +85,9 @@ impl Publisher {
 
     /// The leg ends: whatever follows goes where its events go now, though it leaves its room.
     pub fn end_leg(&mut self, id: LegId) {
-        let webhook = self.legs.get(&id).and_then(|leg| self.choose(leg, leg.room.as_deref()));
-        self.legs.get_mut(&id).into_iter().for_each(|leg| leg.webhook.clone_from(&webhook));
+        if let Some(leg) = self.legs.get_mut(&id) {
+            leg.webhook = leg.target(&self.rooms, leg.room.as_deref());
+        }
     }
 
     /// The leg's own webhook.
@@ -101,7 +109,7 @@ impl Publisher {
         Some(Subject {
             leg: Some(leg.name.clone()),
             room: None,
-            webhook: self.choose(leg, leg.room.as_deref()),
+            webhook: leg.target(&self.rooms, leg.room.as_deref()),
             origin: leg.origin,
         })
     }
@@ -115,19 +123,21 @@ impl Publisher {
 
     /// Tells of a leg.
     pub fn publish(&mut self, now: Now, id: LegId, body: EventBody) {
-        let room = self.legs.get(&id).and_then(|l| l.room.clone());
-        self.publish_leg(now, id, room.as_deref(), None, body);
+        self.publish_upload(now, id, body, None);
+    }
+
+    /// Tells of a leg's recording, and where that is uploaded to, if it is.
+    pub fn publish_upload(&mut self, now: Now, id: LegId, body: EventBody, upload: Option<Arc<Place>>) {
+        let Some(mut event) = self.leg_event(now, id, None, body) else { return };
+        event.upload = upload;
+        self.events.push_back(event);
     }
 
     /// Tells of a leg and the room that it is in, or has just left.
     pub fn publish_in_room(&mut self, now: Now, id: LegId, room: &str, body: EventBody) {
-        self.publish_leg(now, id, Some(room), Some(room.to_owned()), body);
-    }
-
-    /// Tells of a leg's recording that is to be uploaded.
-    pub fn publish_upload(&mut self, now: Now, id: LegId, body: EventBody, upload: Option<Arc<Place>>) {
-        self.publish(now, id, body);
-        self.events.back_mut().into_iter().for_each(|e| e.upload.clone_from(&upload));
+        let Some(mut event) = self.leg_event(now, id, Some(room), body) else { return };
+        event.room_id = Some(room.to_owned());
+        self.events.push_back(event);
     }
 
     /// Tells of something that may have outlived its leg or room.
@@ -138,12 +148,10 @@ impl Publisher {
         body: EventBody,
         upload: Option<Arc<Place>>,
     ) {
-        let mut event = self.event(now, body, subject.origin);
-        event.leg_id.clone_from(&subject.leg);
-        event.room_id.clone_from(&subject.room);
-        event.webhook.clone_from(&subject.webhook);
-        event.upload = upload;
-        self.events.push_back(event);
+        let (leg_id, room_id) = (subject.leg.clone(), subject.room.clone());
+        let webhook = subject.webhook.clone();
+        let event = self.event(now, body, subject.origin);
+        self.events.push_back(Event { leg_id, room_id, webhook, upload, ..event });
     }
 
     /// Tells of something that is no leg's and no room's.
@@ -157,27 +165,13 @@ impl Publisher {
         self.events.pop_front()
     }
 
-    fn publish_leg(
-        &mut self,
-        now: Now,
-        id: LegId,
-        within: Option<&str>,
-        room_id: Option<String>,
-        body: EventBody,
-    ) {
-        let Some(leg) = self.legs.get_mut(&id) else { return };
+    /// The next event of a leg, for the webhook of `room` or else of the room that it is in, unless it has one of its own.
+    fn leg_event(&mut self, now: Now, id: LegId, room: Option<&str>, body: EventBody) -> Option<Event> {
+        let leg = self.legs.get_mut(&id)?;
         leg.seq += 1;
-        let (name, seq, origin) = (leg.name.clone(), leg.seq, leg.origin);
-        let webhook = self.legs.get(&id).and_then(|leg| self.choose(leg, within));
-        let mut event = self.event(now, body, origin);
-        (event.leg_id, event.leg_seq, event.room_id, event.webhook) =
-            (Some(name), Some(seq), room_id, webhook);
-        self.events.push_back(event);
-    }
-
-    /// The leg's webhook, else that of the room it is in.
-    fn choose(&self, leg: &LegSource, room: Option<&str>) -> Option<Webhook> {
-        leg.webhook.clone().or_else(|| self.rooms.get(room?).cloned().flatten())
+        let (leg_id, leg_seq) = (Some(leg.name.clone()), Some(leg.seq));
+        let (webhook, origin) = (leg.target(&self.rooms, room.or(leg.room.as_deref())), leg.origin);
+        Some(Event { leg_id, leg_seq, webhook, ..self.event(now, body, origin) })
     }
 
     fn event(&mut self, now: Now, body: EventBody, origin: Origin) -> Event {
