@@ -86,7 +86,7 @@ impl Gateway {
             return self.undeliverable(now, what);
         }
         match what {
-            // These take all addresses that were found.
+            // These take all addresses that were found: `transmit` has seen to them.
             OutboundRequest::Invite(_) | OutboundRequest::Register(_) | OutboundRequest::LookUp(_) => {}
             OutboundRequest::Ack(tx, tag, draft) => self.ctx.sip.ack(tx, &tag, &draft, target),
             OutboundRequest::Change(id, method, mut draft, local) => {
@@ -148,7 +148,6 @@ impl Gateway {
 
     fn undeliverable(&mut self, now: Now, what: OutboundRequest) {
         match what {
-            OutboundRequest::Invite(id) => self.end(now, id, "invite_failed"),
             OutboundRequest::Change(id, ..) => {
                 self.change_over(now, id, Err("the far end cannot be reached".to_owned()))
             }
@@ -163,9 +162,13 @@ impl Gateway {
                 let to = draft.get("To").unwrap_or_default();
                 self.prack_undelivered(id, |_, of| of == to);
             }
-            OutboundRequest::Register(id) => self.trunks.register_at(&mut self.ctx, now, id, Vec::new()),
-            OutboundRequest::LookUp(id) => self.trunks.note_addresses(now, id, &[]),
-            OutboundRequest::Subscribe(..) | OutboundRequest::Bye(..) | OutboundRequest::Ack(..) => {}
+            // Nobody waits for the first three; the others hear from `transmit` that there is no address.
+            OutboundRequest::Subscribe(..)
+            | OutboundRequest::Bye(..)
+            | OutboundRequest::Ack(..)
+            | OutboundRequest::Invite(_)
+            | OutboundRequest::Register(_)
+            | OutboundRequest::LookUp(_) => {}
         }
     }
 
