@@ -7,6 +7,7 @@ use super::answer::{CONFLICT, FULL, NOT_FOUND, ok};
 use super::call::{Call, Outcome};
 use super::endpoint::{Endpoint, PlainAsync, endpoint};
 use super::http::error::ApiError;
+use crate::gateway::events::QualityReport;
 use crate::media::command::Quality;
 
 pub(super) static ENDPOINTS: &[Endpoint] = &[endpoint(
@@ -20,46 +21,16 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[endpoint(
 /// How well the media of a leg travels.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct QualityView {
-    /// Mean opinion score by the E-model (ITU-T G.107), 1 to 4.5; 0: nothing was received yet.
-    pub mos_score: f64,
-    /// RTP packets received.
-    pub rtp_packets_received: u64,
-    /// RTP packets that never came.
-    pub rtp_packets_lost: u64,
-    /// Interarrival jitter, ms.
-    pub rtp_jitter_ms: f64,
-    /// RTP packets that were not the far end's: neither played nor answered.
-    pub rtp_packets_foreign: u64,
-    /// Frames of 20 ms made up because nothing came in time.
-    pub concealed: u64,
-    /// Packets that came too late to be played.
-    pub late: u64,
-    /// Ticks of the media thread that began over 5 ms late.
-    pub late_ticks: u64,
-    /// Round trip by the far end's reports, ms; null: it sends none.
-    pub rtt_ms: Option<f64>,
-    /// How much faster than ours the far end's clock runs, parts per million.
-    pub drift_ppm: f64,
+    /// What its last event says as well.
+    #[serde(flatten)]
+    pub report: QualityReport,
     /// Delay that the jitter buffer adds, ms.
     pub jitter_buffer_ms: f64,
 }
 
 impl From<&Quality> for QualityView {
     fn from(q: &Quality) -> Self {
-        let places = |v: f64, factor: f64| (v * factor).round() / factor;
-        Self {
-            mos_score: places(q.mos, 100.0),
-            rtp_packets_received: q.received,
-            rtp_packets_lost: q.lost,
-            rtp_jitter_ms: places(q.jitter_ms, 100.0),
-            rtp_packets_foreign: q.foreign,
-            concealed: q.concealed,
-            late: q.late,
-            late_ticks: q.late_ticks,
-            rtt_ms: q.rtt_ms.map(|ms| places(ms, 10.0)),
-            drift_ppm: places(q.drift_ppm, 10.0),
-            jitter_buffer_ms: places(q.playing_ms, 10.0),
-        }
+        Self { report: q.into(), jitter_buffer_ms: (q.playing_ms * 10.0).round() / 10.0 }
     }
 }
 

@@ -1,14 +1,14 @@
-//! How well the media of a leg travelled.
+//! How well the media of a leg travels, as events and the API say it.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::media::command::Quality;
 
-/// How well the media of a leg travelled.
+/// How well the media of a leg travels.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct QualityReport {
-    /// Mean opinion score by the E-model (ITU-T G.107), 1 to 4.5; 0: nothing was received.
+    /// Mean opinion score by the E-model (ITU-T G.107), 1 to 4.5; 0: nothing was received yet.
     pub mos_score: f64,
     /// RTP packets received.
     pub rtp_packets_received: u64,
@@ -24,9 +24,9 @@ pub struct QualityReport {
     pub late: u64,
     /// Ticks of the media thread that began over 5 ms late.
     pub late_ticks: u64,
-    /// Round trip by the far end's reports, ms; null: it sent none.
+    /// Round trip by the far end's reports, ms; null: it sends none.
     pub rtt_ms: Option<f64>,
-    /// How much faster than ours the far end's clock ran, parts per million.
+    /// How much faster than ours the far end's clock runs, parts per million.
     pub drift_ppm: f64,
 }
 
