@@ -54,4 +54,10 @@ impl<'r> Call<'r> {
     pub fn done(&self, status: &'static str) -> Reply {
         self.object(200, Status { status })
     }
+
+    /// A reply that says what was begun.
+    #[must_use]
+    pub fn accepted(&self, status: &'static str) -> Reply {
+        self.object(202, Status { status })
+    }
 }

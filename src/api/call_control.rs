@@ -117,9 +117,7 @@ fn early_media(call: Call<'_>) -> Outcome {
 /// `POST /legs/{id}/ring`.
 fn ring(call: Call<'_>) -> Outcome {
     call.app.shell.call(|g, now| g.ring(now, call.id()))?;
-    let mut reply = call.done("ringing");
-    reply.status = 202;
-    Ok(reply)
+    Ok(call.accepted("ringing"))
 }
 
 /// `POST|DELETE /legs/{id}/mute`.
@@ -147,7 +145,5 @@ fn transfer(call: Call<'_>, body: Transfer) -> Outcome {
     let target = Uri::parse(&body.target).map_err(|e| ApiError::BadRequest(format!("target: {e}")))?;
     let replaces = body.replaces_leg_id.as_deref().filter(|r| !r.is_empty());
     call.app.shell.call(|g, now| g.transfer(now, call.id(), target, replaces))?;
-    let mut reply = call.done("transfer_initiated");
-    reply.status = 202;
-    Ok(reply)
+    Ok(call.accepted("transfer_initiated"))
 }
