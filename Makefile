@@ -99,7 +99,7 @@ deps-bench:
 deps-test:
 	@./scripts/install.sh test
 
-# Writes openapi.json anew after a change of the API; read the difference before you commit it.
+# Writes openapi.json and asyncapi.json anew after a change of the API or of events; read the difference before you commit it.
 openapi:
 	BLESS=1 $(CARGO) test --locked --quiet --test openapi
 

@@ -1,4 +1,4 @@
-//! The checked-in `openapi.json` is what the code describes. `BLESS=1` writes it anew.
+//! The checked-in descriptions, `openapi.json` and `asyncapi.json`, are what the code describes. `BLESS=1` writes them anew.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,14 +15,26 @@
     reason = "a test may fail loudly"
 )]
 
-#[test]
-fn the_checked_in_description_is_current() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
-    let mut made = serde_json::to_string_pretty(&branchline::api::openapi::document()).unwrap();
+use branchline::api::{asyncapi, openapi};
+use serde_json::Value;
+
+fn is_current(name: &str, document: &Value) {
+    let path = format!("{}/{name}", env!("CARGO_MANIFEST_DIR"));
+    let mut made = serde_json::to_string_pretty(document).unwrap();
     made.push('\n');
     if std::env::var_os("BLESS").is_some() {
-        std::fs::write(path, &made).unwrap();
+        std::fs::write(&path, &made).unwrap();
     }
-    let kept = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(kept == made, "openapi.json is out of date: run `make openapi` and read the difference");
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(kept == made, "{name} is out of date: run `make openapi` and read the difference");
+}
+
+#[test]
+fn the_checked_in_description_of_the_api_is_current() {
+    is_current("openapi.json", &openapi::document());
+}
+
+#[test]
+fn the_checked_in_description_of_events_is_current() {
+    is_current("asyncapi.json", &asyncapi::document());
 }
