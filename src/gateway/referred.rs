@@ -200,7 +200,7 @@ impl Gateway {
     /// of trunks that the operator lets.
     pub(super) fn may_use_accounts(&self, id: LegId) -> bool {
         let Some(leg) = self.legs.get(id) else { return false };
-        leg.user.is_some() || leg.trunk.is_some_and(|t| self.trunks.allows_refer(t))
+        leg.user.is_some() || self.trunks.allows_refer(leg.trunk)
     }
 
     /// True for what a trunk serves, unless it is a user of ours.

@@ -30,6 +30,8 @@ const LOOK_SOON: Duration = Duration::from_secs(15);
 /// Addresses of one trunk that calls are taken from.
 const MAX_ADDRESSES: usize = 16;
 
+const NO_TRUNK: GatewayError = GatewayError::NotFound("trunk not found");
+
 /// All trunks: those of the configuration, and those that the API has made.
 #[derive(Debug, Default)]
 pub struct Trunks {
@@ -87,7 +89,7 @@ impl Trunks {
         }
         let id = self.insert(ctx, now, settings, false);
         self.save(ctx);
-        self.all.get(&id).map(view).ok_or(GatewayError::NotFound("trunk not found"))
+        self.all.get(&id).map(view).ok_or(NO_TRUNK)
     }
 
     /// Takes a trunk in.
@@ -124,8 +126,8 @@ impl Trunks {
     /// # Errors
     /// No such trunk.
     pub fn view_of(&self, name: &str) -> Result<TrunkView, GatewayError> {
-        let id = self.by_name(name).ok_or(GatewayError::NotFound("trunk not found"))?;
-        self.all.get(&id).map(view).ok_or(GatewayError::NotFound("trunk not found"))
+        let id = self.by_name(name).ok_or(NO_TRUNK)?;
+        self.all.get(&id).map(view).ok_or(NO_TRUNK)
     }
 
     /// `DELETE /v1/sip/trunks/{id}`: unregisters, then forgets it.
@@ -133,9 +135,9 @@ impl Trunks {
     /// # Errors
     /// No such trunk (404), one of the file (409).
     pub fn remove(&mut self, ctx: &mut Context, now: Now, name: &str) -> Result<(), GatewayError> {
-        let id = self.by_name(name).ok_or(GatewayError::NotFound("trunk not found"))?;
+        let id = self.by_name(name).ok_or(NO_TRUNK)?;
         let Some(trunk) = self.all.get_mut(&id) else {
-            return Err(GatewayError::NotFound("trunk not found"));
+            return Err(NO_TRUNK);
         };
         if trunk.from_file {
             let what = format!("trunk {name} stands in the configuration file: remove it there");
@@ -175,10 +177,15 @@ impl Trunks {
         Some(*last.0)
     }
 
+    /// The settings of the trunk that a call goes through, if it goes through one.
+    pub(super) fn settings_of(&self, id: Option<TrunkId>) -> Option<&Settings> {
+        Some(&self.all.get(&id?)?.settings)
+    }
+
     /// How the API calls a trunk.
     #[must_use]
     pub fn name_of(&self, id: Option<TrunkId>) -> Option<String> {
-        id.and_then(|id| self.all.get(&id)).map(|t| t.settings.fields.id.clone())
+        self.settings_of(id).map(|t| t.fields.id.clone())
     }
 
     /// The way of a call: `from` names an account, or `to` a peer.
@@ -218,26 +225,22 @@ impl Trunks {
 
     /// Any certificate will do for what goes through this trunk.
     pub fn is_lax(&self, id: Option<TrunkId>) -> bool {
-        let trunk = id.and_then(|id| self.all.get(&id));
-        trunk.is_some_and(|t| t.settings.fields.tls_insecure_skip_verify)
+        self.settings_of(id).is_some_and(|t| t.fields.tls_insecure_skip_verify)
     }
 
     /// How media of a trunk's calls, or of calls without one, is encrypted.
     pub fn srtp_of(&self, ctx: &Context, id: Option<TrunkId>) -> Srtp {
-        let trunk = id.and_then(|id| self.all.get(&id));
-        trunk.and_then(|t| t.settings.fields.srtp).unwrap_or(ctx.config.sip.srtp)
+        self.settings_of(id).and_then(|t| t.fields.srtp).unwrap_or(ctx.config.sip.srtp)
     }
 
     /// How digits are sent through a trunk, or in calls without one.
     pub fn dtmf_of(&self, ctx: &Context, id: Option<TrunkId>) -> DtmfMode {
-        let trunk = id.and_then(|id| self.all.get(&id));
-        trunk.and_then(|t| t.settings.fields.dtmf).unwrap_or(ctx.config.sip.dtmf)
+        self.settings_of(id).and_then(|t| t.fields.dtmf).unwrap_or(ctx.config.sip.dtmf)
     }
 
     /// Where RTP of a trunk's calls may come from beside the described address.
     pub fn rtp_source_of(&self, id: Option<TrunkId>) -> RtpSource {
-        let trunk = id.and_then(|id| self.all.get(&id)).map(|t| &t.settings);
-        trunk.map_or_else(RtpSource::default, |t| RtpSource {
+        self.settings_of(id).map_or_else(RtpSource::default, |t| RtpSource {
             networks: t.rtp_from.clone(),
             symmetric: t.fields.rtp_symmetric,
         })
@@ -335,9 +338,7 @@ impl Trunks {
         };
         ctx.events.publish_global(now, body(account), Origin::Own);
     }
-}
 
-impl Trunks {
     /// Goes on with the trunks of the configuration as it is now. Those of the file that are gone are unregistered, and calls
     /// through them go on.
     pub fn reload(&mut self, ctx: &mut Context, now: Now, changed: &mut Changed) {

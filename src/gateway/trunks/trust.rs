@@ -56,8 +56,7 @@ impl Trunks {
         if !source.transport.is_reliable() {
             return None;
         }
-        let trusted = |t: &&Trunk| t.settings.fields.trust_webhook;
-        id.and_then(|id| self.all.get(&id)).filter(trusted)?;
+        self.settings_of(id).filter(|t| t.fields.trust_webhook)?;
         let field = |name: &str| request.common.headers.get(name).map(|v| v.trim().to_owned());
         let url = field("X-Webhook-URL").filter(|u| u.starts_with("http://") || u.starts_with("https://"))?;
         Some(Webhook { url, secret: field("X-Webhook-Secret") })
@@ -65,8 +64,8 @@ impl Trunks {
 
     /// True where the operator lets callers of this trunk spend by transfers.
     #[must_use]
-    pub fn allows_refer(&self, id: TrunkId) -> bool {
-        self.all.get(&id).is_some_and(|t| t.settings.fields.allow_refer)
+    pub fn allows_refer(&self, id: Option<TrunkId>) -> bool {
+        self.settings_of(id).is_some_and(|t| t.fields.allow_refer)
     }
 
     /// True for hosts that lead to a trunk.
