@@ -32,9 +32,6 @@ impl Gateway {
 
     /// A phone of ours has registered along another way: its calls follow.
     pub(super) fn flow_moved(&mut self, from: Target, to: Target) {
-        if from == to {
-            return;
-        }
         let pinned = |l: &Leg| l.flow == Some(from) && l.dialog().is_some_and(|d| d.pinned.is_some());
         let calls: Vec<LegId> = self.legs.iter().filter(|(_, l)| pinned(l)).map(|(id, _)| id).collect();
         for id in calls {

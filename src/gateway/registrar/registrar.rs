@@ -233,9 +233,10 @@ impl Registrar {
         };
         match old.and_then(|i| self.bindings.get_mut(i)) {
             Some(known) => {
-                let (before, flow) = (known.flow, binding.flow);
+                if known.flow != source {
+                    self.moved.push_back((known.flow, source));
+                }
                 *known = binding;
-                self.moved.push_back((before, flow));
             }
             None => {
                 self.make_room(ctx, now, user);
@@ -298,8 +299,7 @@ impl Registrar {
     /// The phones of `uri`, should it be an address of ours; the last to have registered first.
     pub fn bindings_of(&self, ctx: &Context, uri: &Uri) -> Option<Vec<PhoneRoute>> {
         let user = uri.user();
-        let known = ctx.config.sip.users.iter().any(|u| u.name == user);
-        if !known || !self.is_our_domain(ctx, uri) {
+        if !self.has_user(&user) || !self.is_our_domain(ctx, uri) {
             return None;
         }
         let mut found: Vec<&Binding> = self.bindings.iter().filter(|b| b.user == user).collect();
