@@ -24,8 +24,10 @@ pub struct File {
     globs: Vec<Names>,
     /// Names in use in it, and what they stand for.
     aliases: BTreeMap<String, Names>,
-    /// All absolute paths that it names.
+    /// All absolute paths that it names outside its tests.
     pub named: Vec<Names>,
+    /// The same, and those that its tests name.
+    pub named_with_tests: Vec<Names>,
 }
 
 /// All files.
@@ -47,6 +49,8 @@ fn is_public(vis: &syn::Visibility) -> bool {
 /// Collects the paths of a file.
 struct Paths<'a> {
     module: &'a Names,
+    /// Tests are looked at as well.
+    with_tests: bool,
     /// Modules inside the file, from the outermost.
     inside: usize,
     children: Vec<String>,
@@ -100,7 +104,7 @@ impl Paths<'_> {
 
 impl<'ast> Visit<'ast> for Paths<'_> {
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
-        if is_test(&item.attrs) {
+        if is_test(&item.attrs) && !self.with_tests {
             return;
         }
         if item.content.is_none() {
@@ -113,7 +117,7 @@ impl<'ast> Visit<'ast> for Paths<'_> {
     }
 
     fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
-        if !is_test(&item.attrs) {
+        if self.with_tests || !is_test(&item.attrs) {
             self.tree(&item.tree, &[], is_public(&item.vis));
         }
     }
@@ -147,28 +151,30 @@ impl<'ast> Visit<'ast> for Paths<'_> {
     }
 }
 
-impl File {
-    /// From its text; `path` is relative to the package, `src/…`.
-    pub fn parse(path: &str, text: &str) -> Self {
-        let ast = syn::parse_file(text).unwrap_or_else(|e| panic!("{path}: {e}"));
-        let mut module: Names =
-            path.trim_start_matches("src/").trim_end_matches(".rs").split('/').map(str::to_owned).collect();
-        if matches!(module.last().map(String::as_str), Some("mod" | "lib" | "main")) {
-            module.pop();
-        }
+/// What the paths of a file lead to.
+struct Collected {
+    aliases: BTreeMap<String, Names>,
+    reexports: BTreeMap<String, Names>,
+    globs: Vec<Names>,
+    named: Vec<Names>,
+}
+
+impl Collected {
+    fn of(ast: &syn::File, module: &Names, with_tests: bool) -> Self {
         let children = ast.items.iter().filter_map(|i| match i {
             syn::Item::Mod(m) if m.content.is_none() && !is_test(&m.attrs) => Some(m.ident.to_string()),
             _ => None,
         });
         let mut paths = Paths {
-            module: &module,
+            module,
+            with_tests,
             inside: 0,
             children: children.collect(),
             uses: Vec::new(),
             globs: Vec::new(),
             paths: Vec::new(),
         };
-        paths.visit_file(&ast);
+        paths.visit_file(ast);
         let (mut aliases, mut reexports, mut named) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
         for (names, alias, public, inside) in &paths.uses {
             let Some(absolute) = paths.absolute(names, *inside) else { continue };
@@ -197,13 +203,38 @@ impl File {
                 named.push(all);
             }
         }
+        Self { aliases, reexports, globs, named }
+    }
+}
+
+impl File {
+    /// From its text; `path` is relative to the package, `src/…`.
+    pub fn parse(path: &str, text: &str) -> Self {
+        let ast = syn::parse_file(text).unwrap_or_else(|e| panic!("{path}: {e}"));
+        let mut module: Names =
+            path.trim_start_matches("src/").trim_end_matches(".rs").split('/').map(str::to_owned).collect();
+        if matches!(module.last().map(String::as_str), Some("mod" | "lib" | "main")) {
+            module.pop();
+        }
+        let Collected { aliases, reexports, globs, named } = Collected::of(&ast, &module, false);
+        let named_with_tests = Collected::of(&ast, &module, true).named;
         let only_declares = path.ends_with("/mod.rs")
             && ast.items.iter().all(|i| match i {
                 syn::Item::Use(_) => true,
                 syn::Item::Mod(m) => m.content.is_none() || is_test(&m.attrs),
                 _ => false,
             });
-        Self { path: path.to_owned(), ast, only_declares, reexports, globs, aliases, named, module }
+        Self {
+            path: path.to_owned(),
+            ast,
+            only_declares,
+            reexports,
+            globs,
+            aliases,
+            named,
+            named_with_tests,
+            module,
+        }
     }
 
     /// Items that are no tests, of modules inside the file too.
