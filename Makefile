@@ -12,6 +12,9 @@
 CARGO ?= cargo
 ARGS ?=
 
+# With the tests that take peers, root or an emulator. One set of features, so that the library is built once for all.
+ALL = --locked --features peers,appliance,arm
+
 .PHONY: cross test-arm release recipes crates run test soak peers quiet faults appliance check fmt lint unit deps-run deps-bench deps-test openapi docs deb audit bench
 
 run: deps-run
@@ -24,7 +27,7 @@ fmt:
 	$(CARGO) fmt --check
 
 lint:
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy $(ALL) --all-targets -- -D warnings
 
 # Unit tests, simulations in virtual time, and the rules of the house.
 unit:
@@ -37,15 +40,15 @@ test: deps-test fmt lint recipes quiet faults peers appliance
 TOLD = sim torture
 QUIET = $(filter-out $(TOLD) peers appliance arm,$(basename $(notdir $(wildcard tests/*.rs))) $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
 quiet:
-	$(CARGO) test --locked --quiet --lib --bins --examples $(QUIET:%=--test %)
-	$(CARGO) test --locked --quiet --doc
+	$(CARGO) test $(ALL) --quiet --lib --bins --examples $(QUIET:%=--test %)
+	$(CARGO) test $(ALL) --quiet --doc
 
 faults:
-	$(CARGO) test --locked --quiet $(TOLD:%=--test %) -- --nocapture
+	$(CARGO) test $(ALL) --quiet $(TOLD:%=--test %) -- --nocapture
 
 # Real phones, load, and the API against its description. Tests of signalling, of uploads and of what needs no real time run
 # beside the load, which leaves most of a core; the others, many of which compare sound or count what is late, run one by one.
-PEERS = $(CARGO) test --locked --features peers --test peers -- --nocapture
+PEERS = $(CARGO) test $(ALL) --test peers -- --nocapture
 BESIDE = load:: amd::hours_of api_test:: buckets:: digest:: prack:: quality:: registrar:: servers:: session::
 peers:
 	$(CARGO) build --release --locked
@@ -54,7 +57,7 @@ peers:
 
 # The package in a bare Debian: installed, called, killed, upgraded during a call, purged.
 appliance: deb
-	$(CARGO) test --locked --features appliance --test appliance -- --nocapture --test-threads=1
+	$(CARGO) test $(ALL) --test appliance -- --nocapture --test-threads=1
 
 # The recipes of the Yocto layer against the style guide of OpenEmbedded.
 OELINT = .venv/bin/oelint-adv --quiet --release wrynose --hide info --suppress oelint.vars.homepageping
@@ -72,7 +75,7 @@ cross:
 
 # Calls to them, under emulation.
 test-arm: deps-test cross
-	$(CARGO) test --locked --features arm --test arm -- --nocapture --test-threads=1
+	$(CARGO) test $(ALL) --test arm -- --nocapture --test-threads=1
 
 # Packages and archives for three machines, the bill of materials, checksums.
 release:
@@ -82,13 +85,13 @@ soak: export TEST_MINUTES = 600
 soak: deps-test
 	SIM_SEEDS=50000 $(CARGO) test --locked --release --test sim -- --nocapture
 	$(CARGO) build --release --locked
-	FLOOD_ROUNDS=36 $(CARGO) test --locked --features peers --test peers -- --nocapture --test-threads=1 floods::
-	FLOOD_SECONDS=60 $(CARGO) test --locked --features peers --test peers -- --nocapture --test-threads=1 scan::
+	FLOOD_ROUNDS=36 $(CARGO) test $(ALL) --test peers -- --nocapture --test-threads=1 floods::
+	FLOOD_SECONDS=60 $(CARGO) test $(ALL) --test peers -- --nocapture --test-threads=1 scan::
 	CRASH_ROUNDS=200 $(CARGO) test --locked --test crash -- --nocapture
 	DAMAGE_FLIPS=500 $(CARGO) test --locked --test damage -- --nocapture
-	CRASH_ROUNDS=200 $(CARGO) test --locked --features peers --test peers -- --nocapture --test-threads=1 crashes_and_bad_lines
-	MIXED_CALLS=20000 $(CARGO) test --locked --features peers --test peers -- --nocapture --test-threads=1 mixed::
-	LOAD_CALLS=36000 $(CARGO) test --locked --features peers --test peers -- --nocapture --test-threads=1 load::
+	CRASH_ROUNDS=200 $(CARGO) test $(ALL) --test peers -- --nocapture --test-threads=1 crashes_and_bad_lines
+	MIXED_CALLS=20000 $(CARGO) test $(ALL) --test peers -- --nocapture --test-threads=1 mixed::
+	LOAD_CALLS=36000 $(CARGO) test $(ALL) --test peers -- --nocapture --test-threads=1 load::
 
 deps-run:
 	@./scripts/install.sh run
