@@ -57,15 +57,22 @@ fn message(event: &EventType, generator: &mut SchemaGenerator) -> Value {
     json!({
         "name": event.name,
         "summary": event.when.trim(),
-        "headers": {
-            "type": "object",
-            "properties": {
-                "X-Event-Id": { "type": "string" },
-                "X-Webhook-Timestamp": { "type": "string" },
-                "X-Webhook-Signature": { "type": "string" }
-            }
-        },
+        "headers": headers(),
         "payload": payload(event, generator)
+    })
+}
+
+/// The headers of a delivery; those of signatures come where the webhook has a secret.
+fn headers() -> Value {
+    let text = |description: &str| json!({ "type": "string", "description": description });
+    json!({
+        "type": "object",
+        "properties": {
+            "X-Event-Id": text("The event_id of the body"),
+            "X-Signature-256": text("sha256= and the HMAC-SHA256 of the body, hex"),
+            "X-Webhook-Timestamp": text("When it was signed, Unix time in seconds"),
+            "X-Webhook-Signature": text("v1= and the HMAC-SHA256 of timestamp.body, hex")
+        }
     })
 }
 
