@@ -11,10 +11,11 @@ use branchline::codec::Codec;
 use branchline::config::{Config, Sources, TrunkFields, load};
 use branchline::gateway::Gateway;
 use branchline::gateway::command::Originate;
-use branchline::gateway::playback::{Owner, Sound, tone};
+use branchline::gateway::owner::Owner;
+use branchline::gateway::playback::{Sound, tone};
 use branchline::gateway::ports::Port;
-use branchline::gateway::record::Wanted;
-use branchline::gateway::room::JoinFlags;
+use branchline::gateway::recording::Wanted;
+use branchline::gateway::rooms::JoinFlags;
 use branchline::gateway::work::{Work, WorkResult, Written};
 use branchline::media::command::{Command, Fact, Quality};
 use branchline::media::play::Over;
@@ -132,7 +133,7 @@ impl World<'_> {
                     Sound::File { url: "http://10.0.0.9/x.wav".into(), repeat: 1, bare: None },
                     Sound::Tone,
                 );
-                let _done = self.gw.play_on_leg(now, &leg, sound, 0);
+                let _done = self.gw.play(now, Owner::Leg(&leg), sound, 0);
             }
             18 if op >= 120 => {
                 let (room, wanted) =

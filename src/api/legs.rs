@@ -19,7 +19,7 @@ use crate::base::secret::Secret;
 use crate::codec::KNOWN;
 use crate::gateway::call_in::codecs_by_name;
 use crate::gateway::command::{Originate, check_header};
-use crate::gateway::snapshot::LegView;
+use crate::gateway::leg_view::LegView;
 use crate::sip::digest::Credentials;
 use crate::wire::Uri;
 

@@ -9,7 +9,7 @@ use super::app::App;
 use super::endpoint::{Access, Endpoint, Plain, endpoint};
 use super::http::reply::Reply;
 use crate::gateway::Gateway;
-use crate::gateway::snapshot::{BUCKETS, Histogram, Numbers, Summary};
+use crate::gateway::counters::{BUCKETS, Histogram, Numbers, Summary};
 use crate::io::clock;
 use crate::io::process::Process;
 

@@ -10,7 +10,8 @@ use super::endpoint::{Endpoint, Json, Plain, endpoint};
 use super::http::error::ApiError;
 use super::patterns;
 use crate::dsp::tone::TONES;
-use crate::gateway::playback::{Owner, Sound, VOLUMES, tone};
+use crate::gateway::owner::Owner;
+use crate::gateway::playback::{Sound, VOLUMES, tone};
 use crate::io::sound::Bare;
 
 const PLAY: &[Answer] = &[ok::<Playing>(), BAD, NOT_FOUND, CONFLICT, FULL];
@@ -127,10 +128,7 @@ fn play(call: Call<'_>, owner: Owner<'_>, body: Play) -> Outcome {
         (Some(_), Some(_)) => return Err(ApiError::BadRequest("url and tone exclude each other".to_owned())),
         (None, None) => return Err(ApiError::BadRequest("url or tone is needed".to_owned())),
     };
-    let playback_id = call.app.shell.call(|g, now| match owner {
-        Owner::Leg(id) => g.play_on_leg(now, id, sound, volume),
-        Owner::Room(id) => g.play_in_room(now, id, sound, volume),
-    })?;
+    let playback_id = call.app.shell.call(|g, now| g.play(now, owner, sound, volume))?;
     Ok(call.object(200, Playing { playback_id, status: "playing" }))
 }
 

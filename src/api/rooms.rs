@@ -11,7 +11,7 @@ use super::patterns;
 use super::webhooks::hook;
 use crate::base::secret::Secret;
 use crate::gateway::replies;
-use crate::gateway::room::{JoinFlags, Joined, RoomView};
+use crate::gateway::rooms::{JoinFlags, Joined, RoomView};
 
 pub(super) static ENDPOINTS: &[Endpoint] = &[
     endpoint("GET", "/rooms", "All rooms", &Plain(|c| Ok(list(c))), &[document::<Vec<RoomView>>()]),

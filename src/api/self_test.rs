@@ -14,8 +14,9 @@ use super::call::{Call, Outcome};
 use super::endpoint::{Endpoint, Plain, PlainAsync, endpoint};
 use super::http::error::ApiError;
 use super::http::reply::Reply;
-use crate::gateway::playback::{Owner, Sound, tone};
-use crate::gateway::record::Wanted;
+use crate::gateway::owner::Owner;
+use crate::gateway::playback::{Sound, tone};
+use crate::gateway::recording::Wanted;
 use crate::gateway::replies::{self, Handle};
 use crate::gateway::self_test::Begun;
 use crate::io::workers::FILES;
@@ -193,7 +194,7 @@ impl Test<'_> {
         }
         timer::sleep(BEFORE).await;
         let sound = Sound::Tone(tone("us_dial")?);
-        shell.call(|g, now| g.play_on_leg(now, caller, sound, 0))?;
+        shell.call(|g, now| g.play(now, Owner::Leg(caller), sound, 0))?;
         timer::sleep(TONE).await;
         let quality = self.quality(&answerer).await?;
         let heard = self.recorded(shell.call(|g, _| g.stop_recording(Owner::Room(room)))?).await?;

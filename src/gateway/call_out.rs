@@ -11,12 +11,13 @@ use super::events::{EventBody, LegRinging, Text};
 use super::expiry::outbound_limit;
 use super::failover::Others;
 use super::leg::{Inviting, Kind, Leg, LegId, Phase};
+use super::leg_view::LegView;
 use super::redirections::{Redirections, without_headers};
 use super::referred::Referral;
 use super::refusal;
 use super::reliable::last_number;
 use super::requests::{ClientAuth, RequestContext};
-use super::snapshot::{LegView, view};
+use super::snapshot::view;
 use super::trunks::{TrunkRoute, Trunks};
 use crate::base::time::Now;
 use crate::sdp::{self, Direction, Negotiated};
@@ -77,8 +78,8 @@ impl Gateway {
         self.room_for_one_call()?;
         let codecs = self.codecs_to_offer(&wanted.codecs)?;
         if !wanted.room_id.is_empty() {
-            self.room_for_one_more(&wanted.room_id)?;
-            self.room_of_call(now, &wanted.room_id)?;
+            self.rooms.admits_one_more(&self.ctx, &wanted.room_id)?;
+            self.rooms.create_missing(&mut self.ctx, now, &wanted.room_id)?;
         }
         let phones = self.registrar.bindings_of(&self.ctx, &wanted.uri);
         let pays = referral.as_ref().is_none_or(|r| r.may_use_accounts);
@@ -127,16 +128,19 @@ impl Gateway {
             accept_dtmf: wanted.accept_dtmf,
             ring_until: ring.map(|limit| now.mono + limit),
             max_duration: wanted.max_duration,
-            wants_room: Some(wanted.room_id).filter(|r| !r.is_empty()),
             ..Leg::new(id, Kind::SipOutbound, Phase::Inviting(Box::new(inviting)), now)
         };
         let Some(id) = self.adopt(leg, wanted.webhook, origin) else {
             return Err(self.all_legs_in_use());
         };
+        if !wanted.room_id.is_empty() {
+            self.rooms.join_later(id, wanted.room_id, None);
+        }
         self.dialogs.insert(key, id);
         self.reschedule(id);
         self.publish_calling(now, id, &wanted.uri, &wanted.from, &wanted.headers);
-        let shown = self.legs.get(id).map(view).ok_or(GatewayError::NotFound("leg not found"))?;
+        let shown =
+            self.legs.get(id).map(|l| view(l, None)).ok_or(GatewayError::NotFound("leg not found"))?;
         match phones {
             Some(phones) => self.invite_phones(now, id, &phones),
             None => self.start_invite(id, way.as_ref().map_or(&wanted.uri, |w| &w.hop)),

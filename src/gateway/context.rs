@@ -3,15 +3,20 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use super::counters::Numbers;
 use super::events::Publisher;
 use super::outputs::{IoRequests, Replies};
 use super::ports::Ports;
 use super::requests::Requests;
-use super::snapshot::Numbers;
 use crate::base::rng::Rng;
 use crate::config::Config;
 use crate::media::command::Command;
+use crate::sip::locals::Locals;
 use crate::sip::transactions::Transactions;
+
+/// Transactions outlive their calls by up to 37 s, so that short calls need many.
+const TRANSACTIONS_PER_LEG: usize = 32;
+const MIN_TRANSACTIONS: usize = 1024;
 
 /// What every part of the core is handed: settings, randomness, the SIP transactions, the stock of sockets, counters, and the
 /// queues of what goes out. It decides nothing.
@@ -39,4 +44,26 @@ pub struct Context {
     pub requests: Requests,
     /// The gateway stops: no new calls.
     pub stopping: bool,
+}
+
+impl Context {
+    /// Nothing waits yet; the gateway is known to the network under `locals`.
+    #[must_use]
+    pub fn new(config: Rc<Config>, locals: Locals, mut rng: Rng) -> Self {
+        let legs = usize::try_from(config.limits.legs).unwrap_or(usize::MAX);
+        let most = legs.saturating_mul(TRANSACTIONS_PER_LEG).max(MIN_TRANSACTIONS);
+        Self {
+            sip: Transactions::new(locals, rng.fork(), most),
+            events: Publisher::new(rng.fork()),
+            config,
+            rng,
+            ports: Ports::default(),
+            counters: Numbers::default(),
+            media: VecDeque::new(),
+            io: IoRequests::default(),
+            replies: Replies::default(),
+            requests: Requests::default(),
+            stopping: false,
+        }
+    }
 }

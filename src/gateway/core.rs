@@ -7,22 +7,18 @@ use std::time::{Duration, Instant};
 
 use super::context::Context;
 use super::error::GatewayError;
-use super::events::{Event, Publisher};
+use super::events::Event;
 use super::leg::{Leg, LegId};
 use super::leg_id::LegKey;
-use super::outputs::{IoRequests, Replies};
-use super::playback::Playback;
-use super::ports::{Port, Ports};
-use super::record::Recording;
+use super::playback::Playbacks;
+use super::ports::Port;
+use super::recording::Recordings;
 use super::registrar::{BindingView, Registrar};
 use super::replies::{Handle, Reply};
-use super::requests::Requests;
-use super::room::Room;
+use super::rooms::Rooms;
 use super::self_test::SelfTests;
 use super::slots::Slots;
-use super::snapshot::Numbers;
 use super::subscription::Outlived;
-use super::tracks::Track;
 use super::trunks::{TrunkId, TrunkView, Trunks};
 use super::work::{Work, WorkId, WorkResult, Written};
 use crate::base::deadlines::Deadlines;
@@ -33,16 +29,13 @@ use crate::base::source::Source;
 use crate::base::time::Now;
 use crate::config::{Config, TrunkFields};
 use crate::deliver::share::Origin;
-use crate::media::command::{Command, Fact, PlaySlot, RecordSlot, RoomSlot, Slot};
+use crate::media::command::{Command, Fact, RecordSlot, Slot};
 use crate::sip::limiter::Limiter;
 use crate::sip::locals::Locals;
 use crate::sip::target::Target;
-use crate::sip::transactions::{self, ServerId, Transactions, Transmit};
+use crate::sip::transactions::{self, ServerId, Transmit};
 use crate::wire::Request;
 
-/// Transactions outlive their calls by up to 37 s, so that short calls need many.
-const TRANSACTIONS_PER_LEG: usize = 32;
-const MIN_TRANSACTIONS: usize = 1024;
 /// How long the last event of a leg waits for its media to report.
 pub(super) const TERMINAL_EVENT_WAIT: Duration = Duration::from_secs(10);
 
@@ -62,18 +55,10 @@ pub struct Gateway {
     pub(super) slots: BTreeMap<Slot, LegId>,
     /// Places whose leg has had its terminal event before the engine let go.
     pub(super) late_slots: BTreeSet<Slot>,
-    /// Places of deleted rooms that still have a recording or playback to finish.
-    pub(super) closing_rooms: BTreeSet<RoomSlot>,
     pub(super) leg_slots: Slots,
-    pub(super) rooms: BTreeMap<String, Room>,
-    pub(super) room_slots: Slots,
-    pub(super) plays: BTreeMap<PlaySlot, Playback>,
-    pub(super) play_slots: Slots,
-    pub(super) recordings: BTreeMap<RecordSlot, Recording>,
-    pub(super) tracks: BTreeMap<RecordSlot, Track>,
-    pub(super) record_slots: Slots,
-    /// Legs that are to join a room when they are connected, and who waits for it.
-    pub(super) joins: Vec<(LegId, String, Handle)>,
+    pub(super) rooms: Rooms,
+    pub(super) playbacks: Playbacks,
+    pub(super) recordings: Recordings,
     /// Dialogs of ended calls in which the news of a transfer is still to be told.
     pub(super) outlived: BTreeMap<LegId, Outlived>,
     pub(super) trunks: Trunks,
@@ -88,26 +73,10 @@ impl Gateway {
     /// A gateway with these settings, known to the network under `locals`.
     #[must_use]
     pub fn new(config: Rc<Config>, locals: Locals, mut rng: Rng) -> Self {
-        let legs = usize::try_from(config.limits.legs).unwrap_or(usize::MAX);
-        let most = legs.saturating_mul(TRANSACTIONS_PER_LEG).max(MIN_TRANSACTIONS);
-        let sip = Transactions::new(locals, rng.fork(), most);
         let registrar = Registrar::new(&config, &mut rng);
-        let events = Publisher::new(rng.fork());
-        let ctx = Context {
-            config: Rc::clone(&config),
-            rng,
-            sip,
-            ports: Ports::default(),
-            counters: Numbers::default(),
-            events,
-            media: VecDeque::new(),
-            io: IoRequests::default(),
-            replies: Replies::default(),
-            requests: Requests::default(),
-            stopping: false,
-        };
+        let legs = usize::try_from(config.limits.legs).unwrap_or(usize::MAX);
         Self {
-            ctx,
+            ctx: Context::new(Rc::clone(&config), locals, rng),
             legs: Table::new(legs),
             names: BTreeMap::new(),
             dialogs: BTreeMap::new(),
@@ -115,16 +84,10 @@ impl Gateway {
             recent: VecDeque::new(),
             slots: BTreeMap::new(),
             late_slots: BTreeSet::new(),
-            closing_rooms: BTreeSet::new(),
             leg_slots: Slots::new(config.limits.legs),
-            rooms: BTreeMap::new(),
-            room_slots: Slots::new(config.limits.rooms),
-            plays: BTreeMap::new(),
-            play_slots: Slots::new(config.limits.playbacks),
-            recordings: BTreeMap::new(),
-            tracks: BTreeMap::new(),
-            record_slots: Slots::new(config.limits.recordings),
-            joins: Vec::new(),
+            rooms: Rooms::new(config.limits.rooms),
+            playbacks: Playbacks::new(config.limits.playbacks),
+            recordings: Recordings::new(config.limits.recordings),
             outlived: BTreeMap::new(),
             trunks: Trunks::default(),
             registrar,
@@ -237,11 +200,8 @@ impl Gateway {
             Fact::Quality { slot, quality } => self.quality_told(slot, &quality),
             Fact::Closed { slot, quality } => self.media_closed(now, slot, quality),
             Fact::Played { play, played_ms, over } => {
-                let target = self.plays.get(&play).map(|p| p.target);
-                self.played(now, play, played_ms, over);
-                if let Some(target) = target {
-                    self.end_if_done(now, target);
-                }
+                let of = self.playbacks.handle_played(&mut self.ctx, now, play, played_ms, over);
+                of.into_iter().for_each(|target| self.end_if_done(now, target));
             }
         }
         self.drain(now);
@@ -251,9 +211,11 @@ impl Gateway {
     pub fn handle_work(&mut self, now: Now, id: WorkId, result: WorkResult) {
         match result {
             WorkResult::Located(targets) => self.located(id, targets),
-            WorkResult::Fetched(outcome) => self.fetched(now, id, outcome),
-            WorkResult::RecordingOpened(outcome) => self.recording_opened(now, id, outcome),
-            WorkResult::Merged(outcome) => self.tracks_merged(now, id, outcome),
+            WorkResult::Fetched(outcome) => self.playbacks.handle_fetched(&mut self.ctx, now, id, outcome),
+            WorkResult::RecordingOpened(outcome) => {
+                self.recordings.handle_opened(&mut self.ctx, now, id, outcome)
+            }
+            WorkResult::Merged(outcome) => self.recordings.handle_merged(&mut self.ctx, now, id, outcome),
         }
         self.drain(now);
     }
@@ -266,7 +228,7 @@ impl Gateway {
         error: Option<String>,
         written: Written,
     ) {
-        self.recording_closed(now, record, error, written);
+        self.recordings.handle_closed(&mut self.ctx, now, record, error, written);
         self.drain(now);
     }
 
@@ -316,6 +278,10 @@ impl Gateway {
                 self.transaction_event(now, event);
             } else if let Some((from, to)) = self.registrar.poll_moved() {
                 self.flow_moved(from, to);
+            } else if let Some(event) = self.rooms.poll_event() {
+                self.room_event(now, event);
+            } else if let Some(event) = self.recordings.poll_event() {
+                self.recording_event(now, event);
             } else if let Some((request, targets)) = self.ctx.requests.poll_located() {
                 self.transmit(now, request, targets);
             } else {
@@ -405,15 +371,12 @@ impl Gateway {
             && self.ctx.requests.is_empty()
             && self.outlived.is_empty()
             && self.late_slots.is_empty()
-            && self.closing_rooms.is_empty()
             && self.slots.is_empty()
             && self.deadlines.is_empty()
-            && self.joins.is_empty()
-            && self.plays.is_empty()
+            && self.rooms.is_idle()
+            && self.playbacks.is_empty()
             && self.recordings.is_empty()
             && self.leg_slots.used() == 0
-            && self.play_slots.used() == 0
-            && self.record_slots.used() == 0
     }
 
     /// Whose doing it is what a source sends.

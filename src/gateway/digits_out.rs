@@ -185,16 +185,13 @@ impl Gateway {
 
     /// Passes a digit on to the others of a room.
     pub(super) fn broadcast_digit(&mut self, now: Now, from: LegId, digit: char) {
-        let room = self
-            .legs
-            .get(from)
-            .filter(|l| !l.on_hold)
-            .and_then(|l| l.room.as_ref())
-            .and_then(|r| self.rooms.get(r));
-        let Some(room) = room else { return };
+        let sender = self.legs.get(from).filter(|l| !l.on_hold);
+        let room =
+            sender.and_then(|_| self.rooms.of_leg(from)).and_then(|r| self.rooms.rate_and_members(r).ok());
+        let Some((_, members)) = room else { return };
         // A leg on hold would get them late, in a heap.
         let hears = |l: &Leg| l.accept_dtmf && !l.on_hold && l.takes_digits();
-        let others = room.members.iter().copied().filter(|id| *id != from);
+        let others = members.iter().copied().filter(|id| *id != from);
         let listeners: Vec<LegId> = others.filter(|id| self.legs.get(*id).is_some_and(hears)).collect();
         for id in listeners {
             self.pass_digits(now, id, &digit.to_string());

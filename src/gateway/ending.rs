@@ -80,16 +80,13 @@ impl Gateway {
         self.transfer_failed(now, id, TransferOutcome::failed("the call has ended"));
         self.leave_to_successor(id);
         self.referral_over(now, id, reason);
-        self.join_failed(id);
         self.leave_to_referred(id);
         self.outlive_call(id, contact, dialog);
         self.ctx.events.end_leg(id);
-        if let Some(room) = self.legs.get(id).and_then(|l| l.room.clone()) {
-            self.leave(now, id, &room);
-        }
+        self.rooms.leg_ended(&mut self.ctx, now, id);
         match slot {
             Some(slot) => {
-                self.stop_all_of(now, Target::Leg(slot));
+                self.stop_media_of(now, Target::Leg(slot));
                 self.ctx.media.push_back(Command::Close { slot });
                 self.reschedule(id);
             }
@@ -119,12 +116,7 @@ impl Gateway {
         }
         let slot = match target {
             Target::Leg(slot) => slot,
-            Target::Room(slot) => {
-                if self.closing_rooms.remove(&slot) {
-                    self.room_slots.free(slot);
-                }
-                return;
-            }
+            Target::Room(slot) => return self.rooms.release(slot),
             Target::Voice(_) => return,
         };
         let Some(id) = self.slots.get(&slot).copied() else { return };
@@ -152,7 +144,8 @@ impl Gateway {
         self.deadlines.set(id, None);
         let Some(leg) = self.legs.remove(id) else { return };
         if let Some(slot) = leg.slot {
-            self.outlive(slot, self.ctx.events.leg(id));
+            let subject = self.ctx.events.leg(id);
+            subject.iter().for_each(|leg| self.recordings.outlive(slot, leg));
             self.slots.remove(&slot);
             if leg.closed {
                 self.leg_slots.free(slot);

@@ -146,8 +146,6 @@ pub struct Leg {
     pub refusal: Option<(u16, String)>,
     /// The leg whose place it takes once it is connected.
     pub replaces: Option<Predecessor>,
-    /// The room it is in.
-    pub room: Option<String>,
     /// X- headers of the INVITE.
     pub sip_headers: Vec<(String, String)>,
     /// There were more, or longer ones, than are kept.
@@ -192,8 +190,6 @@ pub struct Leg {
     pub max_duration: u32,
     /// It ends then whatever happens.
     pub max_until: Option<Instant>,
-    /// A room to join once there is media; if somebody has deleted it meanwhile, it is made again.
-    pub wants_room: Option<String>,
     /// Its media is closed.
     pub closed: bool,
     /// What its media reported at the end.

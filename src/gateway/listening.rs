@@ -50,7 +50,7 @@ impl Gateway {
         let Some(id) = self.slots.get(&slot).copied() else { return };
         let body =
             if on { EventBody::SpeakingStarted(Empty {}) } else { EventBody::SpeakingStopped(Empty {}) };
-        match self.legs.get(id).and_then(|l| l.room.as_deref()) {
+        match self.rooms.of_leg(id) {
             Some(room) => self.ctx.events.publish_in_room(now, id, room, body),
             None => self.ctx.events.publish(now, id, body),
         }

@@ -74,7 +74,7 @@ impl Gateway {
         let by = self.referred_by(leg, request);
         let webhook = self.ctx.events.webhook_of(id);
         let wanted = referral_call(leg, webhook, &target, by, self.ctx.config.sip.ring_timeout_s);
-        let room = leg.room.clone();
+        let room = self.rooms.of_leg(id).map(str::to_owned);
         if self.is_full() || self.ctx.ports.is_empty() {
             return refusal::refuse(&mut self.ctx, now, tx, 503, "Service Unavailable");
         }
@@ -121,7 +121,7 @@ impl Gateway {
     pub(super) fn leave_to_referred(&mut self, id: LegId) {
         let asked = |l: &Leg| l.referral.as_ref().is_some_and(|r| r.referrer == id);
         let Some(called) = self.legs.iter().find(|(_, l)| asked(l)).map(|(called, _)| called) else { return };
-        let room = self.legs.get(id).and_then(|l| l.room.clone());
+        let room = self.rooms.of_leg(id).map(str::to_owned);
         if let Some(referral) = self.legs.get_mut(called).and_then(|l| l.referral.as_mut()) {
             referral.room = room;
         }
@@ -145,13 +145,12 @@ impl Gateway {
         let referrer = referral.referrer;
         // Where the referrer is now; where it was when it asked, if it has gone.
         let there = self.legs.get(referrer).filter(|l| !l.is_ending());
-        let room = there.map_or(referral.room, |l| l.room.clone());
+        let room = there.map_or(referral.room, |_| self.rooms.of_leg(referrer).map(str::to_owned));
         // One that was deleted since then stays so.
-        let room = room.filter(|r| self.rooms.contains_key(r));
-        if let Some(leg) = self.legs.get_mut(id) {
-            leg.wants_room = room;
+        let room = room.filter(|r| self.rooms.contains(r));
+        if let (Some(member), Some(room)) = (self.member(id), room) {
+            self.rooms.join_or_create(&mut self.ctx, now, &member, &room);
         }
-        self.join_waiting(now, id);
         let mut subscription = referral.subscription;
         subscription.note(200, "OK");
         let told = self.notify(now, referrer, &subscription, Some("noresource"));

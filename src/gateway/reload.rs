@@ -2,24 +2,10 @@
 
 use std::rc::Rc;
 
+use super::changed::Changed;
 use super::core::Gateway;
 use crate::base::time::Now;
 use crate::config::Config;
-
-/// What a reload has changed, for the log.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Changed {
-    /// Trunks of the file that are new, or another account or peer than before.
-    pub trunks_added: usize,
-    /// Trunks of the file whose settings differ.
-    pub trunks_changed: usize,
-    /// Trunks that the file has no more.
-    pub trunks_removed: usize,
-    /// Users that are new or whose settings differ.
-    pub users_changed: usize,
-    /// Users that the file has no more; their phones are forgotten.
-    pub users_removed: usize,
-}
 
 impl Gateway {
     /// Goes on with `config`, which differs from the present one in trunks, users and what others read of it. Trunks that

@@ -1,7 +1,7 @@
 //! Answers to API calls whose outcome needs somebody else: the far end, the disk.
 
-use super::room::Joined;
-use super::tracks::Merged;
+use super::recording::Merged;
+use super::rooms::Joined;
 use crate::media::command::Quality;
 
 /// Names a reply that is still to come.

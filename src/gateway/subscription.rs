@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::core::Gateway;
 use super::leg::{Leg, LegId, Phase};
 use super::refusal;
-use super::requests::OutboundRequest;
+use super::requests::{Notice, OutboundRequest};
 use crate::base::time::Now;
 use crate::sip::dialog::Dialog;
 use crate::sip::target::Target;
@@ -70,15 +70,6 @@ pub struct Outlived {
     dialog: Dialog,
     flow: Option<Target>,
     contact: String,
-}
-
-/// What a NOTIFY of ours is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Notice {
-    /// The REFER.
-    number: u32,
-    /// It tells the outcome.
-    outcome: Option<u16>,
 }
 
 /// Our subscriptions in one call.

@@ -2,6 +2,7 @@
 
 use super::core::Gateway;
 use super::leg::{Leg, LegId, Phase};
+use super::rooms::Rooms;
 use crate::base::time::Now;
 use crate::media::command::Command;
 use crate::wire::Request;
@@ -19,16 +20,10 @@ pub struct Predecessor {
 }
 
 impl Predecessor {
-    fn new(leg: LegId, seen: &Leg) -> Self {
-        let mut new = Self { leg, room: None, muted: false, deaf: false, accept_dtmf: true };
-        new.look_at(seen);
-        new
-    }
-
-    fn look_at(&mut self, leg: &Leg) {
+    fn new(id: LegId, leg: &Leg, rooms: &Rooms) -> Self {
         // A call that is not answered yet joins its room later.
-        self.room = leg.room.clone().or_else(|| leg.wants_room.clone());
-        (self.muted, self.deaf, self.accept_dtmf) = (leg.muted, leg.deaf, leg.accept_dtmf);
+        let room = rooms.of_leg(id).or_else(|| rooms.wanted_by(id)).map(str::to_owned);
+        Self { leg: id, room, muted: leg.muted, deaf: leg.deaf, accept_dtmf: leg.accept_dtmf }
     }
 }
 
@@ -55,9 +50,11 @@ impl Gateway {
         let same = leg.dialog().is_some_and(|d| d.remote.tag().unwrap_or("0") == wanted.from_tag);
         match leg.phase {
             Phase::Up { .. } | Phase::Answered { .. } if same && wanted.early_only => Err((486, "Busy Here")),
-            Phase::Up { .. } | Phase::Answered { .. } if same => Ok(Some(Predecessor::new(id, leg))),
+            Phase::Up { .. } | Phase::Answered { .. } if same => {
+                Ok(Some(Predecessor::new(id, leg, &self.rooms)))
+            }
             // Somebody picks up what we make ring elsewhere; what rings here is not another's to take.
-            Phase::Inviting(_) if rings(&wanted.from_tag) => Ok(Some(Predecessor::new(id, leg))),
+            Phase::Inviting(_) if rings(&wanted.from_tag) => Ok(Some(Predecessor::new(id, leg, &self.rooms))),
             Phase::Up { .. }
             | Phase::Answered { .. }
             | Phase::Ringing { .. }
@@ -71,12 +68,12 @@ impl Gateway {
         let Some(mut before) = self.legs.get_mut(id).and_then(|l| l.replaces.take()) else { return };
         // One that is ending has left its room; what it was in is known from before.
         if let Some(old) = self.legs.get(before.leg).filter(|l| !l.is_ending()) {
-            before.look_at(old);
+            before = Predecessor::new(before.leg, old, &self.rooms);
         }
         // One that was deleted since then stays so.
-        let room = before.room.filter(|r| self.rooms.contains_key(r));
+        let room = before.room.filter(|r| self.rooms.contains(r));
         let Some(leg) = self.legs.get_mut(id) else { return };
-        (leg.wants_room, leg.muted, leg.deaf) = (room, before.muted, before.deaf);
+        (leg.muted, leg.deaf) = (before.muted, before.deaf);
         leg.accept_dtmf = before.accept_dtmf;
         if let Some(slot) = leg.slot {
             self.ctx.media.push_back(Command::Mute { slot, on: before.muted });
@@ -85,7 +82,9 @@ impl Gateway {
         self.hand_over_referral(before.leg, id);
         // First out, then in: the room may be full.
         self.hang_up(now, before.leg, "replaced", None);
-        self.join_waiting(now, id);
+        if let (Some(member), Some(room)) = (self.member(id), room) {
+            self.rooms.join_or_create(&mut self.ctx, now, &member, &room);
+        }
     }
 
     /// Who picks up the call of a transfer has answered it.
@@ -104,7 +103,7 @@ impl Gateway {
             return;
         };
         self.hand_over_referral(id, last);
-        let seen = self.legs.get(id).map(|old| Predecessor::new(id, old));
+        let seen = self.legs.get(id).map(|old| Predecessor::new(id, old, &self.rooms));
         if let Some(leg) = self.legs.get_mut(last) {
             leg.replaces = seen;
         }

@@ -9,7 +9,8 @@ use super::digits_out::InfoDigits;
 use super::error::GatewayError;
 use super::events::{EventBody, LegState, Webhook};
 use super::leg::{Kind, Leg, LegId, Phase};
-use super::snapshot::{LegView, view};
+use super::leg_view::LegView;
+use super::snapshot::view;
 use super::subscription::Subscribed;
 use crate::base::pool::Standing;
 use crate::base::time::Now;
@@ -59,7 +60,6 @@ impl Leg {
             transferred: false,
             refusal: None,
             replaces: None,
-            room: None,
             sip_headers: Vec::new(),
             sip_headers_truncated: false,
             created: now,
@@ -80,7 +80,6 @@ impl Leg {
             ring_until: None,
             max_duration: 0,
             max_until: None,
-            wants_room: None,
             closed: false,
             quality: None,
             askers: Vec::new(),
@@ -96,7 +95,10 @@ impl Gateway {
     /// No such leg.
     pub fn leg(&self, name: &str) -> Result<LegView, GatewayError> {
         let id = self.find(name)?;
-        self.legs.get(id).map(view).ok_or(GatewayError::NotFound("leg not found"))
+        self.legs
+            .get(id)
+            .map(|l| view(l, self.rooms.of_leg(id)))
+            .ok_or(GatewayError::NotFound("leg not found"))
     }
 
     /// `DELETE /legs/{id}` with an optional reason.

@@ -14,7 +14,7 @@ use super::{clock, timer};
 use crate::base::time::Utc;
 use crate::deliver::share::Origin;
 use crate::gateway::events::{Event, EventBody, RecordingFinished};
-use crate::gateway::tracks::{dir_of, merged_file};
+use crate::gateway::recording::{dir_of, merged_file};
 
 /// How long tracks are kept after the outbox has been told of what was made of them: until that is on the disk.
 const SETTLED: Duration = Duration::from_secs(3);

@@ -36,7 +36,7 @@ use crate::base::rng::Rng;
 use crate::base::time::Now;
 use crate::config::{Config, TrunkFields};
 use crate::deliver::events::{Counts, EventQueues};
-use crate::gateway::reload::Changed;
+use crate::gateway::changed::Changed;
 use crate::gateway::replies::{Handle, Reply};
 use crate::gateway::work::{WorkId, WorkResult};
 use crate::gateway::{Gateway, GatewayError};

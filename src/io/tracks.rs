@@ -8,7 +8,7 @@ use super::recorder::room_for;
 use super::wav_repair::{HEADER, MAX_DATA, TOO_LONG, repair};
 use crate::dsp::frame_len;
 use crate::gateway::events::{ChannelSpan, Channels};
-use crate::gateway::tracks::{dir_of, merged_file};
+use crate::gateway::recording::{dir_of, merged_file};
 use crate::gateway::work::Merge;
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
 

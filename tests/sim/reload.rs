@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
+use branchline::gateway::changed::Changed;
 use branchline::gateway::command::Originate;
-use branchline::gateway::reload::Changed;
 
 use crate::calls::{A, B, call_to};
 use crate::net::{NONE, Net, config};

@@ -13,7 +13,7 @@ pub use event::{Event, Webhook};
 pub use event_type::{EVENT_TYPES, EventBody, EventType};
 pub use leg::*;
 pub use media::*;
-pub use publisher::{Publisher, Subject};
+pub use publisher::{About, Publisher, Subject};
 pub use quality::QualityReport;
 pub use registration::*;
 pub use text::Text;

@@ -40,6 +40,15 @@ pub struct Subject {
     origin: Origin,
 }
 
+/// What the events of a playback or recording are about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum About {
+    /// A leg that lives: its events are numbered.
+    Leg(LegId),
+    /// A room, or a leg that is gone.
+    Subject(Subject),
+}
+
 /// Numbers events, chooses their webhooks, and keeps them until they are fetched.
 #[derive(Debug)]
 pub struct Publisher {
@@ -123,14 +132,19 @@ impl Publisher {
 
     /// Tells of a leg.
     pub fn publish(&mut self, now: Now, id: LegId, body: EventBody) {
-        self.publish_upload(now, id, body, None);
+        let Some(event) = self.leg_event(now, id, None, body) else { return };
+        self.events.push_back(event);
     }
 
-    /// Tells of a leg's recording, and where that is uploaded to, if it is.
-    pub fn publish_upload(&mut self, now: Now, id: LegId, body: EventBody, upload: Option<Arc<Place>>) {
-        let Some(mut event) = self.leg_event(now, id, None, body) else { return };
-        event.upload = upload;
-        self.events.push_back(event);
+    /// Tells of a playback, or of a recording and where that is uploaded to, if it is.
+    pub fn publish_of(&mut self, now: Now, about: &About, body: EventBody, upload: Option<Arc<Place>>) {
+        match about {
+            About::Leg(id) => {
+                let Some(event) = self.leg_event(now, *id, None, body) else { return };
+                self.events.push_back(Event { upload, ..event });
+            }
+            About::Subject(subject) => self.publish_about(now, subject, body, upload),
+        }
     }
 
     /// Tells of a leg and the room that it is in, or has just left.

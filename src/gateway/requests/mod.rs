@@ -3,6 +3,7 @@
 mod bye;
 mod client_auth;
 mod forks;
+mod notice;
 mod request;
 #[expect(clippy::module_inception, reason = "the part itself")]
 mod requests;
@@ -10,5 +11,6 @@ mod requests;
 pub use bye::{Bye, Parting};
 pub use client_auth::ClientAuth;
 pub use forks::Forks;
+pub use notice::Notice;
 pub use request::{OutboundRequest, RequestContext};
 pub use requests::Requests;

@@ -1,8 +1,8 @@
 //! The requests that we send, and what each is for.
 
 use super::bye::Bye;
+use super::notice::Notice;
 use crate::gateway::leg_id::LegId;
-use crate::gateway::subscription::Notice;
 use crate::gateway::trunks::TrunkId;
 use crate::sdp::Local;
 use crate::sip::transactions::ClientId;

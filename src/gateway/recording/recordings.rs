@@ -1,0 +1,397 @@
+//! Recordings of legs (stereo) and rooms (mono): started, paused, stopped; the disk is the shell's.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::tracks::{Finished, Tracks};
+use crate::base::time::{Now, Utc};
+use crate::config::Place;
+use crate::gateway::context::Context;
+use crate::gateway::error::GatewayError;
+use crate::gateway::events::{
+    About, EventBody, RecordingFinished, RecordingPause, RecordingStarted, Subject, Text,
+};
+use crate::gateway::leg_id::LegId;
+use crate::gateway::member::Member;
+use crate::gateway::owner::MediaOwner;
+use crate::gateway::replies::{Handle, Reply};
+use crate::gateway::slots::Slots;
+use crate::gateway::work::{Work, WorkId, Written};
+use crate::media::command::{Command, RecordSlot, RoomSlot, Slot, Target};
+
+/// All recordings and their tracks, at most `limits.recordings` together.
+#[derive(Debug)]
+pub struct Recordings {
+    recordings: BTreeMap<RecordSlot, Recording>,
+    slots: Slots,
+    events: VecDeque<RecordingEvent>,
+}
+
+/// What others have to do about a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordingEvent {
+    /// One with a channel for each leg has begun in this room: whoever is there is to be handed over.
+    MembersWanted(RoomSlot),
+    /// One there is over, to its last event.
+    Over(Target),
+}
+
+/// A recording.
+#[derive(Debug)]
+struct Recording {
+    /// What is recorded.
+    target: Target,
+    /// Its leg or room, which may be gone before it ends.
+    about: About,
+    /// Its file.
+    file: String,
+    /// When it began.
+    started: Utc,
+    state: State,
+    paused: bool,
+    /// Where it is uploaded to when it is over.
+    upload: Option<Arc<Place>>,
+    /// One track a leg beside it.
+    tracks: Option<Tracks>,
+}
+
+impl Recording {
+    /// True while sound goes in.
+    fn is_running(&self) -> bool {
+        self.state == State::Running
+    }
+
+    /// True when all of it is written, and its tracks are put together.
+    fn is_merging(&self) -> bool {
+        self.tracks.as_ref().is_some_and(Tracks::are_merging)
+    }
+}
+
+/// What a recording is to be beside its file.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Where it is uploaded to when it is over.
+    pub upload: Option<Arc<Place>>,
+    /// One channel a leg, in a file of their own; of rooms only.
+    pub multi_channel: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    /// The file is being made; the API waits. `stop`: it is to be stopped at once.
+    Opening { work: WorkId, handle: Handle, stop: bool },
+    /// Sound goes in.
+    Running,
+    /// The last of it is being written; the API may wait.
+    Closing(Option<Handle>),
+}
+
+/// What pausing or resuming came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paused {
+    /// It changed.
+    Changed,
+    /// It was so already.
+    Already,
+}
+
+const NO_RECORDING: GatewayError = GatewayError::NotFound("no recording in progress");
+
+/// The sound of a recording and of its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    /// Rate of what comes in, Hz.
+    pub input_rate: u32,
+    /// Rate of the file, Hz.
+    pub file_rate: u32,
+    /// 1 or 2.
+    pub channels: u16,
+}
+
+impl Recordings {
+    /// Room for `most` recordings.
+    #[must_use]
+    pub fn new(most: u32) -> Self {
+        Self { recordings: BTreeMap::new(), slots: Slots::new(most), events: VecDeque::new() }
+    }
+
+    /// `POST …/record`; the reply comes when the file is there.
+    ///
+    /// # Errors
+    /// Recording already (409); limits (503).
+    pub fn start(
+        &mut self,
+        ctx: &mut Context,
+        now: Now,
+        owner: MediaOwner,
+        layout: Layout,
+        wanted: Wanted,
+    ) -> Result<Handle, GatewayError> {
+        let MediaOwner { target, about, .. } = owner;
+        // What is being put together does not keep the next one waiting.
+        if self.recordings.values().any(|r| r.target == target && !r.is_merging()) {
+            return Err(GatewayError::Conflict("it is being recorded already".to_owned()));
+        }
+        let max = ctx.config.limits.recordings;
+        let slot = self.slots.take().ok_or_else(|| {
+            GatewayError::Unavailable(format!("all {max} recordings are in use (limits.recordings)"))
+        })?;
+        let name = format!("{}_{:08x}.wav", now.utc.compact(), ctx.rng.u32());
+        let file = ctx.config.recording_dir().join(name).to_string_lossy().into_owned();
+        let Some(work) = open(ctx, slot, &file, layout) else {
+            self.slots.free(slot);
+            return Err(GatewayError::Unavailable("too much waits for the disk already".to_owned()));
+        };
+        let handle = ctx.replies.expect();
+        let tracks = wanted.multi_channel && matches!(target, Target::Room(_));
+        let tracks = tracks.then(|| Tracks::new(&file, layout.file_rate));
+        let recording = Recording {
+            target,
+            about,
+            file,
+            started: now.utc,
+            state: State::Opening { work, handle, stop: false },
+            paused: false,
+            upload: wanted.upload,
+            tracks,
+        };
+        self.recordings.insert(slot, recording);
+        Ok(handle)
+    }
+
+    /// A file is there, or could not be made.
+    pub fn handle_opened(&mut self, ctx: &mut Context, now: Now, work: WorkId, outcome: Result<(), String>) {
+        let of_track =
+            |(_, r): &(&RecordSlot, &mut Recording)| r.tracks.as_ref().is_some_and(|t| t.wait_for(work));
+        if let Some((slot, r)) = self.recordings.iter_mut().find(of_track) {
+            let (slot, paused) = (*slot, r.paused);
+            if let Some(tracks) = &mut r.tracks {
+                tracks.handle_opened(ctx, &mut self.slots, work, &outcome, paused);
+            }
+            return self.merge_when_over(ctx, now, slot);
+        }
+        let opening = |r: &Recording| matches!(r.state, State::Opening { work: w, .. } if w == work);
+        let Some((slot, r)) = self.recordings.iter_mut().find(|(_, r)| opening(r)) else { return };
+        let (record, State::Opening { handle, stop, .. }) = (*slot, r.state.clone()) else { return };
+        if let Err(e) = outcome {
+            let why = format!("the recording could not be started: {e}");
+            ctx.replies.send(handle, Err(GatewayError::Failed(why)));
+            self.events.push_back(RecordingEvent::Over(r.target));
+            self.recordings.remove(&record);
+            return self.slots.free(record);
+        }
+        r.state = State::Running;
+        r.started = now.utc;
+        let body = RecordingStarted { file: r.file.clone(), started_at: now.utc.rfc3339() };
+        ctx.media.push_back(Command::Record { record, target: r.target });
+        ctx.events.publish_of(now, &r.about, EventBody::RecordingStarted(body), r.upload.clone());
+        if let (Target::Room(room), Some(tracks)) = (r.target, &mut r.tracks) {
+            tracks.begin(now);
+            self.events.push_back(RecordingEvent::MembersWanted(room));
+        }
+        ctx.replies.send(handle, Ok(Reply::Recording(r.file.clone())));
+        if stop {
+            self.close(ctx, record, None);
+        }
+    }
+
+    /// `DELETE …/record`; the reply comes when the file is complete.
+    ///
+    /// # Errors
+    /// Nothing is being recorded there.
+    pub fn stop(&mut self, ctx: &mut Context, target: Option<Target>) -> Result<Handle, GatewayError> {
+        let running = |(_, r): &(_, &Recording)| Some(r.target) == target && r.is_running();
+        let (slot, _) = self.recordings.iter().find(running).ok_or(NO_RECORDING)?;
+        let (slot, handle) = (*slot, ctx.replies.expect());
+        self.close(ctx, slot, Some(handle));
+        Ok(handle)
+    }
+
+    /// Stops the recording of a leg or room that ends, if there is one.
+    pub fn stop_of(&mut self, ctx: &mut Context, target: Target) {
+        let goes_on = |r: &Recording| r.target == target && !matches!(r.state, State::Closing(_));
+        let Some((slot, r)) = self.recordings.iter_mut().find(|(_, r)| goes_on(r)) else { return };
+        let slot = *slot;
+        match &mut r.state {
+            State::Opening { stop, .. } => *stop = true,
+            State::Running => self.close(ctx, slot, None),
+            State::Closing(_) => {}
+        }
+    }
+
+    fn close(&mut self, ctx: &mut Context, slot: RecordSlot, handle: Option<Handle>) {
+        if let Some(r) = self.recordings.get_mut(&slot) {
+            r.state = State::Closing(handle);
+            ctx.media.push_back(Command::StopRecord { record: slot });
+            r.tracks.iter_mut().for_each(|t| t.stop_all(ctx));
+        }
+    }
+
+    /// The recorder has closed a file: because it was told to, or because the disk failed.
+    pub fn handle_closed(
+        &mut self,
+        ctx: &mut Context,
+        now: Now,
+        slot: RecordSlot,
+        error: Option<String>,
+        written: Written,
+    ) {
+        let tracks = self.recordings.iter_mut().filter_map(|(of, r)| Some((*of, r.tracks.as_mut()?)));
+        for (of, tracks) in tracks {
+            if tracks.handle_closed(ctx, &mut self.slots, slot, error.is_some(), written) {
+                return self.merge_when_over(ctx, now, of);
+            }
+        }
+        let Some(r) = self.recordings.get_mut(&slot) else { return };
+        if r.state == State::Running {
+            r.state = State::Closing(None);
+            ctx.media.push_back(Command::StopRecord { record: slot });
+        }
+        if let Some(tracks) = &mut r.tracks {
+            tracks.mix_over(error, written);
+            tracks.stop_all(ctx);
+            return self.merge_when_over(ctx, now, slot);
+        }
+        self.finish(ctx, now, slot, Finished { error, written, ..Finished::default() });
+    }
+
+    /// Puts the tracks of a recording together once it and all of them are over.
+    fn merge_when_over(&mut self, ctx: &mut Context, now: Now, slot: RecordSlot) {
+        let tracks = self.recordings.get_mut(&slot).and_then(|r| r.tracks.as_mut());
+        if let Some(Err(e)) = tracks.map(|t| t.merge_when_over(ctx)) {
+            self.merged(ctx, now, slot, Err(e));
+        }
+    }
+
+    /// The tracks of a recording are together in a file of so many bytes, or why not.
+    pub fn handle_merged(&mut self, ctx: &mut Context, now: Now, work: WorkId, outcome: Result<u64, String>) {
+        let merged = |r: &Recording| r.tracks.as_ref().is_some_and(|t| t.are_merged_by(work));
+        if let Some((slot, _)) = self.recordings.iter().find(|(_, r)| merged(r)) {
+            self.merged(ctx, now, *slot, outcome);
+        }
+    }
+
+    fn merged(&mut self, ctx: &mut Context, now: Now, slot: RecordSlot, outcome: Result<u64, String>) {
+        let tracks = self.recordings.get_mut(&slot).and_then(|r| r.tracks.take());
+        if let Some(tracks) = tracks {
+            self.finish(ctx, now, slot, tracks.finish(outcome));
+        }
+    }
+
+    /// A leg is in a room: in the recording of it that runs, if it is one with tracks, it has one from now on.
+    pub fn member_joined(&mut self, ctx: &mut Context, now: Now, room: RoomSlot, member: Member) {
+        let tracked =
+            self.recordings.values_mut().filter(|r| r.target == Target::Room(room) && r.is_running());
+        let tracks = tracked.filter_map(|r| r.tracks.as_mut()).find(|t| t.have_begun());
+        if let Some(tracks) = tracks {
+            tracks.add(ctx, now, &mut self.slots, member);
+        }
+    }
+
+    /// A leg has left a room.
+    pub fn member_left(&mut self, ctx: &mut Context, now: Now, room: RoomSlot, leg: LegId) {
+        let goes_on =
+            |r: &&mut Recording| r.target == Target::Room(room) && !matches!(r.state, State::Closing(_));
+        let tracks = self.recordings.values_mut().filter(goes_on).find_map(|r| r.tracks.as_mut());
+        tracks.into_iter().for_each(|t| t.leave(ctx, now, leg));
+    }
+
+    /// All of a recording is on the disk, or as much as there will be.
+    fn finish(&mut self, ctx: &mut Context, now: Now, slot: RecordSlot, finished: Finished) {
+        let Finished { error, written, body: of_tracks, merged } = finished;
+        let Some(r) = self.recordings.remove(&slot) else { return };
+        let body = RecordingFinished {
+            file: r.file.clone(),
+            started_at: r.started.rfc3339(),
+            bytes: Some(written.bytes),
+            duration_ms: Some(written.duration_ms),
+            sample_rate: Some(written.sample_rate),
+            channel_count: Some(written.channels),
+            error: error.as_deref().map(Text::from),
+            ..of_tracks
+        };
+        let upload = r.upload.is_some();
+        ctx.events.publish_of(now, &r.about, EventBody::RecordingFinished(body), r.upload);
+        self.slots.free(slot);
+        if let State::Closing(Some(handle)) = r.state {
+            let outcome = match error {
+                None => Ok(Reply::Recorded { file: r.file, upload, began: written.began, merged }),
+                Some(e) => Err(GatewayError::Failed(format!("the recording could not be completed: {e}"))),
+            };
+            ctx.replies.send(handle, outcome);
+        }
+        self.events.push_back(RecordingEvent::Over(r.target));
+    }
+
+    /// A leg is over, but the disk has not taken all of its recording: that no longer belongs to the leg's place, which
+    /// will be another's, and its events have no numbers any more.
+    pub fn outlive(&mut self, slot: Slot, leg: &Subject) {
+        for r in self.recordings.values_mut().filter(|r| r.target == Target::Leg(slot)) {
+            r.target = Target::Voice(slot);
+            r.about = About::Subject(leg.clone());
+        }
+    }
+
+    /// File of the recording that runs there, if it has tracks.
+    #[must_use]
+    pub fn multi_channel_file(&self, target: Target) -> Option<String> {
+        let running = |r: &&Recording| r.target == target && r.is_running() && r.tracks.is_some();
+        self.recordings.values().find(running).map(|r| r.file.clone())
+    }
+
+    /// `POST …/record/pause` and `…/resume`.
+    ///
+    /// # Errors
+    /// Nothing is being recorded there.
+    pub fn pause(
+        &mut self,
+        ctx: &mut Context,
+        now: Now,
+        target: Option<Target>,
+        on: bool,
+    ) -> Result<Paused, GatewayError> {
+        let running = |r: &Recording| Some(r.target) == target && r.is_running();
+        let found = self.recordings.iter_mut().find(|(_, r)| running(r));
+        let (slot, r) = found.ok_or(NO_RECORDING)?;
+        if r.paused == on {
+            return Ok(Paused::Already);
+        }
+        r.paused = on;
+        ctx.media.push_back(Command::PauseRecord { record: *slot, on });
+        r.tracks.iter().for_each(|t| t.pause(ctx, on));
+        let pause = RecordingPause { file: "" };
+        let body = if on { EventBody::RecordingPaused(pause) } else { EventBody::RecordingResumed(pause) };
+        ctx.events.publish_of(now, &r.about, body, None);
+        Ok(Paused::Changed)
+    }
+
+    /// What others have to do, until `None`.
+    pub fn poll_event(&mut self) -> Option<RecordingEvent> {
+        self.events.pop_front()
+    }
+
+    /// True while a recording there owes its last event.
+    #[must_use]
+    pub fn has_any_of(&self, target: Target) -> bool {
+        self.recordings.values().any(|r| r.target == target)
+    }
+
+    /// Recordings that run, are being opened or closed.
+    #[must_use]
+    pub fn used(&self) -> u32 {
+        self.slots.used()
+    }
+
+    /// True when there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.recordings.is_empty() && self.slots.used() == 0
+    }
+}
+
+/// Asks for the file of a recording.
+fn open(ctx: &mut Context, record: RecordSlot, file: &str, layout: Layout) -> Option<WorkId> {
+    let Layout { input_rate, file_rate, channels } = layout;
+    let file = file.to_owned();
+    ctx.io.start(|id| Work::OpenRecording { id, record, file, input_rate, file_rate, channels })
+}

@@ -1,0 +1,351 @@
+//! Multi-channel recordings of rooms: one track for each stay of a leg, put together when the recording is over.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::merged::{Merged, dir_of, merged_file};
+use crate::base::time::Now;
+use crate::gateway::context::Context;
+use crate::gateway::events::{ChannelSpan, Channels, RecordingFinished};
+use crate::gateway::leg_id::LegId;
+use crate::gateway::member::Member;
+use crate::gateway::slots::Slots;
+use crate::gateway::work::{Merge, Piece, Work, WorkId, Written};
+use crate::media::command::{Command, RecordSlot, Target};
+
+/// Stays of legs in one recording that have tracks; past it they are in the mix alone.
+const MAX_STAYS: u32 = 4096;
+
+/// The tracks of a recording of a room.
+#[derive(Debug)]
+pub(super) struct Tracks {
+    /// The recording's file.
+    file: String,
+    /// Rate of all files, Hz.
+    rate: u32,
+    /// By channel: who is heard there, in the order they came.
+    channels: Vec<Channel>,
+    /// Stays that are not over, or whose files are not closed.
+    open: BTreeMap<RecordSlot, Track>,
+    /// Legs that could not be recorded of their own, or not to the end.
+    omitted: Vec<String>,
+    /// Those that are over.
+    pieces: Vec<Piece>,
+    /// The mix is over: why it ended early, if it did, and what it holds.
+    mix: Option<(Option<String>, Written)>,
+    /// They are being put together.
+    merging: Option<WorkId>,
+    /// When the recording began.
+    began: Option<Now>,
+    /// Stays so far.
+    stays: u32,
+}
+
+#[derive(Debug)]
+struct Channel {
+    id: LegId,
+    leg: String,
+    start_ms: u64,
+    /// `None`: the leg is there.
+    end_ms: Option<u64>,
+}
+
+/// One stay of one leg.
+#[derive(Debug)]
+struct Track {
+    member: Member,
+    channel: usize,
+    file: String,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Its file is being made; `stop`: it is to be stopped at once.
+    Opening {
+        work: WorkId,
+        stop: bool,
+    },
+    Running,
+    Closing,
+}
+
+impl Track {
+    fn stop(&mut self, ctx: &mut Context, record: RecordSlot) {
+        match &mut self.state {
+            State::Opening { stop, .. } => *stop = true,
+            State::Running => {
+                self.state = State::Closing;
+                ctx.media.push_back(Command::StopRecord { record });
+            }
+            State::Closing => {}
+        }
+    }
+}
+
+impl Tracks {
+    /// The tracks of a recording into `file`, whose rate, Hz, they have too.
+    pub(super) fn new(file: &str, rate: u32) -> Self {
+        Self {
+            file: file.to_owned(),
+            rate,
+            channels: Vec::new(),
+            open: BTreeMap::new(),
+            omitted: Vec::new(),
+            pieces: Vec::new(),
+            mix: None,
+            merging: None,
+            began: None,
+            stays: 0,
+        }
+    }
+
+    /// The recording has begun.
+    pub(super) fn begin(&mut self, now: Now) {
+        self.began = Some(now);
+    }
+
+    /// True once the recording has begun.
+    pub(super) fn have_begun(&self) -> bool {
+        self.began.is_some()
+    }
+
+    /// A leg is in the room: it has a track from now on, in a place of `slots` if there is one.
+    pub(super) fn add(&mut self, ctx: &mut Context, now: Now, slots: &mut Slots, member: Member) {
+        if self.stays >= MAX_STAYS {
+            return self.omit(member.name);
+        }
+        let Some(record) = slots.take() else {
+            log::warn!(leg = member.name; "no track of its own: all recordings are in use (limits.recordings)");
+            return self.omit(member.name);
+        };
+        let start_ms = self.ms(now);
+        let channel = self.channel_of(&member, start_ms);
+        let file = format!("{channel:03}_{start_ms}_{}_{}.wav", self.stays, member.name);
+        let file = Path::new(&dir_of(&self.file)).join(file).to_string_lossy().into_owned();
+        self.stays += 1;
+        let (path, input_rate, file_rate) = (file.clone(), member.rate, self.rate);
+        let opened = ctx.io.start(|id| Work::OpenRecording {
+            id,
+            record,
+            file: path,
+            input_rate,
+            file_rate,
+            channels: 1,
+        });
+        match opened {
+            Some(work) => {
+                let state = State::Opening { work, stop: false };
+                self.open.insert(record, Track { member, channel, file, state });
+            }
+            None => {
+                slots.free(record);
+                self.omit(member.name);
+            }
+        }
+    }
+
+    /// True for the file of one of these.
+    pub(super) fn wait_for(&self, work: WorkId) -> bool {
+        let opening = |t: &Track| matches!(t.state, State::Opening { work: w, .. } if w == work);
+        self.open.values().any(opening)
+    }
+
+    /// The file of a track is there, or could not be made. `paused`: so is the recording.
+    pub(super) fn handle_opened(
+        &mut self,
+        ctx: &mut Context,
+        slots: &mut Slots,
+        work: WorkId,
+        outcome: &Result<(), String>,
+        paused: bool,
+    ) {
+        let opening = |t: &Track| matches!(t.state, State::Opening { work: w, .. } if w == work);
+        let Some((record, track)) = self.open.iter_mut().find(|(_, t)| opening(t)) else { return };
+        let record = *record;
+        if let Err(e) = outcome {
+            log::warn!(error = e; "a leg has no track of its own");
+            if let Some(track) = self.open.remove(&record) {
+                self.omit(track.member.name);
+            }
+            return slots.free(record);
+        }
+        let stop = matches!(track.state, State::Opening { stop: true, .. });
+        track.state = State::Running;
+        ctx.media.push_back(Command::Record { record, target: Target::Voice(track.member.slot) });
+        if paused {
+            ctx.media.push_back(Command::PauseRecord { record, on: true });
+        }
+        if stop {
+            track.stop(ctx, record);
+        }
+    }
+
+    /// A leg has left the room.
+    pub(super) fn leave(&mut self, ctx: &mut Context, now: Now, leg: LegId) {
+        let end_ms = self.ms(now);
+        self.channels.iter_mut().filter(|c| c.id == leg).for_each(|c| c.end_ms = Some(end_ms));
+        let own = self.open.iter_mut().filter(|(_, t)| t.member.leg == leg);
+        own.for_each(|(record, track)| track.stop(ctx, *record));
+    }
+
+    /// The recording ends: so do its tracks.
+    pub(super) fn stop_all(&mut self, ctx: &mut Context) {
+        self.open.iter_mut().for_each(|(record, track)| track.stop(ctx, *record));
+    }
+
+    /// Tracks are silent while their recording pauses.
+    pub(super) fn pause(&self, ctx: &mut Context, on: bool) {
+        let running = self.open.iter().filter(|(_, t)| t.state == State::Running);
+        ctx.media.extend(running.map(|(record, _)| Command::PauseRecord { record: *record, on }));
+    }
+
+    /// The recorder has closed a file; false when it is none of these.
+    pub(super) fn handle_closed(
+        &mut self,
+        ctx: &mut Context,
+        slots: &mut Slots,
+        record: RecordSlot,
+        failed: bool,
+        written: Written,
+    ) -> bool {
+        let Some(track) = self.open.remove(&record) else { return false };
+        if track.state == State::Running {
+            ctx.media.push_back(Command::StopRecord { record });
+        }
+        slots.free(record);
+        if failed {
+            self.omit(track.member.name);
+        }
+        self.pieces.push(Piece { file: track.file, channel: track.channel, began: written.began });
+        true
+    }
+
+    /// The mix is over: why it ended early, if it did, and what it holds.
+    pub(super) fn mix_over(&mut self, error: Option<String>, written: Written) {
+        self.mix = Some((error, written));
+    }
+
+    /// Puts the tracks together once the mix and all of them are over.
+    ///
+    /// # Errors
+    /// Too much waits for the disk.
+    pub(super) fn merge_when_over(&mut self, ctx: &mut Context) -> Result<(), String> {
+        let Some((_, mix)) = self.mix.as_ref().filter(|_| self.open.is_empty() && self.merging.is_none())
+        else {
+            return Ok(());
+        };
+        let merge = Merge {
+            file: merged_file(&self.file),
+            channels: self.channels.len(),
+            rate: self.rate,
+            began: mix.began,
+            duration_ms: mix.duration_ms,
+            pieces: self.pieces.clone(),
+        };
+        self.merging = ctx.io.start(|id| Work::Merge(id, Box::new(merge)));
+        self.merging.map(|_| ()).ok_or_else(|| "too much waits for the disk already".to_owned())
+    }
+
+    /// True when they are being put together.
+    pub(super) fn are_merging(&self) -> bool {
+        self.merging.is_some()
+    }
+
+    /// True when they are being put together by this work.
+    pub(super) fn are_merged_by(&self, work: WorkId) -> bool {
+        self.merging == Some(work)
+    }
+
+    /// They are together in a file of so many bytes, or why not: what the recording's last event and its reply say of it.
+    pub(super) fn finish(self, outcome: Result<u64, String>) -> Finished {
+        let (error, mix) = self.mix.unwrap_or_default();
+        let mut body = RecordingFinished { omitted_legs: self.omitted, ..RecordingFinished::default() };
+        let mut merged = None;
+        match outcome {
+            Ok(bytes) => {
+                let (file, channels) = (merged_file(&self.file), table(&self.channels, mix.duration_ms));
+                body.multi_channel_file = Some(file.clone());
+                body.multi_channel_bytes = Some(bytes);
+                body.channels = Some(channels.clone());
+                merged = Some(Merged { file, channels });
+            }
+            Err(e) => {
+                log::error!(error = e; "the tracks of a recording are left as they are");
+                body.multi_channel_error = Some(e.into());
+                body.tracks = Some(dir_of(&self.file));
+            }
+        }
+        Finished { error, written: mix, body, merged }
+    }
+
+    /// Time since the recording began, ms.
+    fn ms(&self, now: Now) -> u64 {
+        let since = self.began.map_or_else(Default::default, |b| now.mono.saturating_duration_since(b.mono));
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn omit(&mut self, leg: String) {
+        if !self.omitted.contains(&leg) {
+            self.omitted.push(leg);
+        }
+    }
+
+    /// The channel of a leg; one that comes back has the one it had.
+    fn channel_of(&mut self, member: &Member, start_ms: u64) -> usize {
+        if let Some(at) = self.channels.iter().position(|c| c.id == member.leg) {
+            if let Some(c) = self.channels.get_mut(at) {
+                c.end_ms = None;
+            }
+            return at;
+        }
+        let (id, leg) = (member.leg, member.name.clone());
+        self.channels.push(Channel { id, leg, start_ms, end_ms: None });
+        self.channels.len() - 1
+    }
+}
+
+/// What a recording has come to.
+#[derive(Debug, Default)]
+pub(super) struct Finished {
+    /// Why it ended early, if it did.
+    pub(super) error: Option<String>,
+    /// What its file holds.
+    pub(super) written: Written,
+    /// What its tracks add to its last event.
+    pub(super) body: RecordingFinished,
+    /// Its tracks, if they are together.
+    pub(super) merged: Option<Merged>,
+}
+
+/// Where each leg is heard.
+fn table(channels: &[Channel], total_ms: u64) -> Channels {
+    let entry = |(channel, c): (usize, &Channel)| {
+        let (start_ms, end_ms) = (c.start_ms.min(total_ms), c.end_ms.unwrap_or(total_ms).min(total_ms));
+        (c.leg.clone(), ChannelSpan { channel, start_ms, end_ms: end_ms.max(start_ms) })
+    };
+    channels.iter().enumerate().map(entry).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::Table;
+    use crate::gateway::leg_id::LegKey;
+
+    #[test]
+    fn whoever_comes_back_has_the_channel_it_had() {
+        let mut legs: Table<(), LegKey> = Table::new(2);
+        let ids = [legs.insert(()).unwrap(), legs.insert(()).unwrap()];
+        let member =
+            |at: usize| Member { leg: ids[at], name: ["a", "b"][at].to_owned(), slot: 0, rate: 8000 };
+        let mut t = Tracks::new("r.wav", 8000);
+        assert_eq!((t.channel_of(&member(0), 0), t.channel_of(&member(1), 300)), (0, 1));
+        t.channels[0].end_ms = Some(500);
+        assert_eq!(t.channel_of(&member(0), 900), 0);
+        t.channels[1].end_ms = Some(700);
+        let told = table(&t.channels, 1000);
+        let span = |channel, start_ms, end_ms| ChannelSpan { channel, start_ms, end_ms };
+        assert_eq!(told, [("a".to_owned(), span(0, 0, 1000)), ("b".to_owned(), span(1, 300, 700))].into());
+    }
+}

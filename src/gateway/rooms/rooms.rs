@@ -1,0 +1,334 @@
+//! Rooms: made by name, joined, left, moved between, deleted.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::joined::Joined;
+use super::room::ROOM_RATES;
+use crate::base::time::Now;
+use crate::gateway::context::Context;
+use crate::gateway::error::GatewayError;
+use crate::gateway::events::{About, Empty, EventBody, Webhook};
+use crate::gateway::leg_id::LegId;
+use crate::gateway::member::Member;
+use crate::gateway::owner::MediaOwner;
+use crate::gateway::replies::{Handle, Reply};
+use crate::gateway::slots::Slots;
+use crate::media::command::{Command, RoomSlot, Target};
+
+/// All rooms, at most `limits.rooms`.
+#[derive(Debug)]
+pub struct Rooms {
+    rooms: BTreeMap<String, Room>,
+    /// The room of each leg that is in one.
+    of_leg: BTreeMap<LegId, String>,
+    slots: Slots,
+    /// Places of deleted rooms that still have a recording or playback to finish.
+    closing: BTreeSet<RoomSlot>,
+    /// Legs that are to join a room when they have media.
+    waiting: Vec<Waiting>,
+    events: VecDeque<RoomEvent>,
+}
+
+#[derive(Debug)]
+struct Room {
+    /// Its place in the engine.
+    slot: RoomSlot,
+    /// Sampling rate, Hz.
+    rate: u32,
+    /// Who is in it, in the order they came.
+    members: Vec<LegId>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    leg: LegId,
+    room: String,
+    /// Who waits for it; with none, the room is made again if somebody has deleted it meanwhile.
+    handle: Option<Handle>,
+}
+
+/// What others have to do about a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoomEvent {
+    /// A leg is in.
+    Joined(RoomSlot, LegId),
+    /// A leg is out.
+    Left(RoomSlot, LegId),
+    /// The last leg is out.
+    Emptied(RoomSlot),
+    /// It is deleted; its place is free once [`Rooms::release`] is called.
+    Deleted(RoomSlot),
+}
+
+const NO_ROOM: GatewayError = GatewayError::NotFound("room not found");
+
+impl Rooms {
+    /// Place for `most` rooms.
+    #[must_use]
+    pub fn new(most: u32) -> Self {
+        Self {
+            rooms: BTreeMap::new(),
+            of_leg: BTreeMap::new(),
+            slots: Slots::new(most),
+            closing: BTreeSet::new(),
+            waiting: Vec::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// `POST /rooms`; the room's name.
+    ///
+    /// # Errors
+    /// The name is taken (409), a rate that is not possible (400), no room is left (503).
+    pub fn create(
+        &mut self,
+        ctx: &mut Context,
+        now: Now,
+        id: Option<String>,
+        rate: Option<u32>,
+        webhook: Option<Webhook>,
+    ) -> Result<String, GatewayError> {
+        let id = id.filter(|i| !i.is_empty()).unwrap_or_else(|| ctx.rng.uuid());
+        if id.chars().count() > 128 || id.chars().any(|c| c.is_ascii_control()) {
+            return Err(GatewayError::Invalid(
+                "id: at most 128 characters, no control characters".to_owned(),
+            ));
+        }
+        if self.rooms.contains_key(&id) {
+            return Err(GatewayError::Conflict("a room of this id exists".to_owned()));
+        }
+        let rate = rate.unwrap_or(ctx.config.rooms.sample_rate);
+        if !ROOM_RATES.contains(&rate) {
+            return Err(GatewayError::Invalid("sample_rate: 8000, 16000 or 48000".to_owned()));
+        }
+        let slot = self.slots.take().ok_or_else(|| {
+            GatewayError::Unavailable(format!(
+                "all {} rooms are in use (limits.rooms)",
+                ctx.config.limits.rooms
+            ))
+        })?;
+        ctx.media.push_back(Command::OpenRoom { room: slot, rate });
+        self.rooms.insert(id.clone(), Room { slot, rate, members: Vec::new() });
+        ctx.events.add_room(id.clone(), webhook);
+        publish(ctx, now, &id, EventBody::RoomCreated(Empty {}));
+        Ok(id)
+    }
+
+    /// Makes the room if it is missing.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub fn create_missing(&mut self, ctx: &mut Context, now: Now, room: &str) -> Result<(), GatewayError> {
+        if self.contains(room) {
+            return Ok(());
+        }
+        self.create(ctx, now, Some(room.to_owned()), None, None).map(|_| ())
+    }
+
+    /// True when there is a room of this name.
+    #[must_use]
+    pub fn contains(&self, room: &str) -> bool {
+        self.rooms.contains_key(room)
+    }
+
+    /// Names of all rooms.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.rooms.keys().map(String::as_str)
+    }
+
+    /// Sampling rate, Hz, and who is in the room.
+    ///
+    /// # Errors
+    /// No such room.
+    pub fn rate_and_members(&self, room: &str) -> Result<(u32, &[LegId]), GatewayError> {
+        self.rooms.get(room).map(|r| (r.rate, r.members.as_slice())).ok_or(NO_ROOM)
+    }
+
+    /// Who is in the room in this place.
+    #[must_use]
+    pub fn members_at(&self, slot: RoomSlot) -> &[LegId] {
+        self.rooms.values().find(|r| r.slot == slot).map(|r| r.members.as_slice()).unwrap_or_default()
+    }
+
+    /// The room that a leg is in.
+    #[must_use]
+    pub fn of_leg(&self, leg: LegId) -> Option<&str> {
+        self.of_leg.get(&leg).map(String::as_str)
+    }
+
+    /// The room as the owner of playbacks and recordings.
+    ///
+    /// # Errors
+    /// No such room.
+    pub fn owner(&self, ctx: &Context, room: &str) -> Result<MediaOwner, GatewayError> {
+        let r = self.rooms.get(room).ok_or(NO_ROOM)?;
+        let about = About::Subject(ctx.events.room(room));
+        Ok(MediaOwner { target: Target::Room(r.slot), rate: r.rate, about })
+    }
+
+    /// `DELETE /rooms/{id}`, whose members have been hung up.
+    ///
+    /// # Errors
+    /// No such room.
+    pub fn delete(&mut self, ctx: &mut Context, now: Now, room: &str) -> Result<(), GatewayError> {
+        let slot = self.rooms.remove(room).ok_or(NO_ROOM)?.slot;
+        publish(ctx, now, room, EventBody::RoomDeleted(Empty {}));
+        ctx.events.remove_room(room);
+        ctx.media.push_back(Command::CloseRoom { room: slot });
+        self.closing.insert(slot);
+        self.events.push_back(RoomEvent::Deleted(slot));
+        Ok(())
+    }
+
+    /// Nothing of a room plays or records any more: if it is deleted, its place is free.
+    pub fn release(&mut self, slot: RoomSlot) {
+        if self.closing.remove(&slot) {
+            self.slots.free(slot);
+        }
+    }
+
+    /// True when one more may join.
+    ///
+    /// # Errors
+    /// It is full (503).
+    pub fn admits_one_more(&self, ctx: &Context, room: &str) -> Result<(), GatewayError> {
+        let max = ctx.config.limits.room_members;
+        let members = self.rooms.get(room).map_or(0, |r| r.members.len());
+        if members >= usize::try_from(max).unwrap_or(usize::MAX) {
+            return Err(GatewayError::Unavailable(format!(
+                "the room has {max} members (limits.room_members)"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Puts a leg with media into a room that exists.
+    ///
+    /// # Errors
+    /// No such room (404), it is full (503).
+    pub fn join(
+        &mut self,
+        ctx: &mut Context,
+        now: Now,
+        member: &Member,
+        room: &str,
+    ) -> Result<Joined, GatewayError> {
+        let from = self.of_leg(member.leg).map(str::to_owned);
+        if from.as_deref() == Some(room) {
+            return Ok(Joined::Added);
+        }
+        self.admits_one_more(ctx, room)?;
+        let r = self.rooms.get(room).ok_or(NO_ROOM)?;
+        let (place, leg) = (r.slot, member.leg);
+        let join = Command::Join { slot: member.slot, room: place, room_rate: r.rate, leg_rate: member.rate };
+        ctx.media.push_back(join);
+        self.leave(ctx, now, leg);
+        if let Some(r) = self.rooms.get_mut(room) {
+            r.members.push(leg);
+        }
+        self.of_leg.insert(leg, room.to_owned());
+        ctx.events.move_leg(leg, Some(room));
+        ctx.events.publish_in_room(now, leg, room, EventBody::LegJoinedRoom(Empty {}));
+        self.events.push_back(RoomEvent::Joined(place, leg));
+        Ok(from.map_or(Joined::Added, |from| Joined::Moved { from, to: room.to_owned() }))
+    }
+
+    /// Takes a leg out of the room that it is in, if it is in one.
+    pub fn leave(&mut self, ctx: &mut Context, now: Now, leg: LegId) {
+        let Some(room) = self.of_leg.remove(&leg) else { return };
+        ctx.events.move_leg(leg, None);
+        ctx.events.publish_in_room(now, leg, &room, EventBody::LegLeftRoom(Empty {}));
+        let Some(r) = self.rooms.get_mut(&room) else { return };
+        r.members.retain(|m| *m != leg);
+        self.events.push_back(RoomEvent::Left(r.slot, leg));
+        if r.members.is_empty() {
+            self.events.push_back(RoomEvent::Emptied(r.slot));
+        }
+    }
+
+    /// `DELETE /rooms/{id}/legs/{leg}`.
+    ///
+    /// # Errors
+    /// The leg is not in this room.
+    pub fn remove(
+        &mut self,
+        ctx: &mut Context,
+        now: Now,
+        room: &str,
+        member: &Member,
+    ) -> Result<(), GatewayError> {
+        if self.of_leg(member.leg) != Some(room) {
+            return Err(GatewayError::NotFound("the leg is not in this room"));
+        }
+        ctx.media.push_back(Command::Leave { slot: member.slot });
+        self.leave(ctx, now, member.leg);
+        Ok(())
+    }
+
+    /// The leg joins the room once it has media; who holds `handle` is told.
+    pub fn join_later(&mut self, leg: LegId, room: String, handle: Option<Handle>) {
+        self.waiting.push(Waiting { leg, room, handle });
+    }
+
+    /// The room that a leg is to join by itself.
+    #[must_use]
+    pub fn wanted_by(&self, leg: LegId) -> Option<&str> {
+        let own = |w: &&Waiting| w.leg == leg && w.handle.is_none();
+        self.waiting.iter().find(own).map(|w| w.room.as_str())
+    }
+
+    /// The leg has media: it joins the rooms that it was to join.
+    pub fn join_waiting(&mut self, ctx: &mut Context, now: Now, member: &Member) {
+        let due: Vec<Waiting> = self.waiting.extract_if(.., |w| w.leg == member.leg).collect();
+        for Waiting { room, handle, .. } in due {
+            if let Some(handle) = handle {
+                let outcome = self.join(ctx, now, member, &room).map(Reply::Joined);
+                ctx.replies.send(handle, outcome);
+            } else {
+                self.join_or_create(ctx, now, member, &room);
+            }
+        }
+    }
+
+    /// Puts a leg with media into a room, which is made if it is missing.
+    pub fn join_or_create(&mut self, ctx: &mut Context, now: Now, member: &Member, room: &str) {
+        let made = self.create_missing(ctx, now, room);
+        if let Err(e) = made.and_then(|()| self.join(ctx, now, member, room)) {
+            log::warn!(leg = member.name, error:% = e; "the leg could not join its room");
+        }
+    }
+
+    /// The leg is over: it leaves its room, and joins none any more.
+    pub fn leg_ended(&mut self, ctx: &mut Context, now: Now, leg: LegId) {
+        self.leave(ctx, now, leg);
+        for waiting in self.waiting.extract_if(.., |w| w.leg == leg) {
+            let why = "the leg ended before it was connected".to_owned();
+            waiting
+                .handle
+                .into_iter()
+                .for_each(|h| ctx.replies.send(h, Err(GatewayError::Failed(why.clone()))));
+        }
+    }
+
+    /// What others have to do, until `None`.
+    pub fn poll_event(&mut self) -> Option<RoomEvent> {
+        self.events.pop_front()
+    }
+
+    /// Rooms there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// True when nothing of a leg or of a deleted room is left.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.closing.is_empty() && self.of_leg.is_empty()
+    }
+}
+
+fn publish(ctx: &mut Context, now: Now, room: &str, body: EventBody) {
+    let subject = ctx.events.room(room);
+    ctx.events.publish_about(now, &subject, body, None);
+}
