@@ -11,14 +11,10 @@ use super::registrar::Proof;
 use super::registrar::guesses::WAIT_SECONDS;
 use crate::base::pool::Standing;
 use crate::base::time::Now;
-use crate::sip::TIMEOUT;
 use crate::sip::target::Target;
 use crate::sip::transactions::Admission;
 use crate::wire::{Draft, Method};
 use crate::wire::{Message, Refusal, Request, parse};
-
-/// Ended dialogs that are remembered.
-const MAX_RECENT: usize = 1024;
 
 impl Gateway {
     /// Takes one SIP message: a datagram, or a frame of a stream.
@@ -118,19 +114,18 @@ impl Gateway {
 
     fn is_in_a_call(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
-        let far_end =
-            |id: &LegId| self.legs.get(*id).and_then(|l| l.flow).map(|f| f.addr.ip().to_canonical());
-        self.names.values().any(|id| far_end(id) == Some(ip))
+        let far_end = |id: LegId| self.legs.get(id).and_then(|l| l.flow).map(|f| f.addr.ip().to_canonical());
+        self.legs.live().any(|(_, id)| far_end(id) == Some(ip))
     }
 
     /// Strangers are heard only in dialogs that exist.
     fn admits(&self, source: Target, request: &Request) -> bool {
-        let ours = self.leg_of_request(request).is_some() || self.ctx.sip.knows(request);
+        let ours = self.legs.of_request(request).is_some() || self.ctx.sip.knows(request);
         if self.accepts(source) || ours || self.is_self_test(request) {
             return true;
         }
-        let tag = request.common.to.tag();
-        self.recent.iter().any(|(_, (id, t))| *id == request.common.call_id && Some(t.as_str()) == tag)
+        let c = &request.common;
+        c.to.tag().is_some_and(|tag| self.legs.had_dialog(&(c.call_id.clone(), tag.to_owned())))
     }
 
     /// How a request is taken: what begins or belongs to something has a place, on account of its source; everything
@@ -138,7 +133,7 @@ impl Gateway {
     fn admission_of(&self, request: &Request, source: Target) -> Admission {
         let outside = request.common.to.tag().is_none();
         if !outside
-            && (self.leg_of_request(request).is_some() || self.ctx.requests.owes_bye_to(request).is_some())
+            && (self.legs.of_request(request).is_some() || self.ctx.requests.owes_bye_to(request).is_some())
         {
             return Admission::Kept(Standing::Established);
         }
@@ -191,21 +186,5 @@ impl Gateway {
         let mut draft = Draft::response(request, code, reason, Some(&tag));
         more(self, &mut draft);
         self.ctx.sip.reply_stateless(&draft, request, source);
-    }
-
-    /// Remembers a dialog that has just ended.
-    pub(super) fn remember(&mut self, now: Instant, key: (String, String)) {
-        self.forget_recent(now);
-        if self.recent.len() >= MAX_RECENT {
-            self.recent.pop_front();
-        }
-        self.recent.push_back((now, key));
-    }
-
-    /// Forgets dialogs that ended so long ago that nothing of theirs comes any more.
-    pub(super) fn forget_recent(&mut self, now: Instant) {
-        while self.recent.front().is_some_and(|(at, _)| *at + TIMEOUT <= now) {
-            self.recent.pop_front();
-        }
     }
 }

@@ -84,11 +84,11 @@ impl Gateway {
         let Some(id) = self.adopt(leg, webhook, self.origin_of(source, trunk)) else {
             return refusal::refuse(&mut self.ctx, now, tx, 503, "Service Unavailable");
         };
-        self.incoming.insert(tx, id);
+        self.legs.add_incoming(tx, id);
         if let Some(tag) = self.ctx.sip.tag_of(tx) {
-            self.dialogs.insert((request.common.call_id.clone(), tag.to_owned()), id);
+            self.legs.add_dialog((request.common.call_id.clone(), tag.to_owned()), id);
         }
-        self.reschedule(id);
+        self.legs.reschedule(id);
         if self.ctx.config.sip.auto_ringing && !takes_over {
             self.send_ringing(now, id, tx);
         }
@@ -111,7 +111,7 @@ impl Gateway {
             authenticated: Some(proved.is_some()),
             auth_username: proved.map(Text::from),
             trunk_id: self.trunks.name_of(leg.trunk),
-            replaces_leg_id: leg.replaces.as_ref().map(|p| self.leg_name(p.leg)),
+            replaces_leg_id: leg.replaces.as_ref().map(|p| self.legs.name_of(p.leg)),
             sip_headers: leg.sip_headers.iter().cloned().collect(),
             sip_headers_truncated: leg.sip_headers_truncated,
             bodies: other_bodies(request),
@@ -218,7 +218,7 @@ impl Gateway {
         dialog.pinned = self.legs.get(id).and_then(|l| l.flow).and_then(|flow| self.pin_to_phone(flow));
         self.grant_session(now, id, &headers, &mut draft);
         self.ctx.sip.respond(now.mono, tx, 200, &draft);
-        self.incoming.remove(&tx);
+        self.legs.remove_incoming(tx);
         if let Some(leg) = self.legs.get_mut(id) {
             leg.phase = Phase::Answered { tx, dialog: Box::new(dialog) };
             leg.reliable.iter_mut().for_each(|r| r.stop());
@@ -226,7 +226,7 @@ impl Gateway {
             leg.ring_until = None;
             leg.offer_in_ack = offerless.then_some(cseq);
         }
-        self.reschedule(id);
+        self.legs.reschedule(id);
         if !offerless {
             self.open_media(id);
             let slot = self.legs.get(id).and_then(|l| l.slot);
@@ -323,11 +323,11 @@ impl Gateway {
         }
         // There are as many places as legs; one without port keeps none.
         let Some(port) = leg.port else { return };
-        let Some(slot) = self.leg_slots.take() else { return };
+        let Some(slot) = self.legs.take_slot(id) else { return };
+        let Some(leg) = self.legs.get_mut(id) else { return };
         leg.port = None;
         leg.slot = Some(slot);
         leg.rate = stream.codec.sample_rate();
-        self.slots.insert(slot, id);
         let (muted, deaf) = (leg.muted, leg.deaf);
         let port = port.id;
         self.ctx.media.push_back(Command::Open { slot, port, stream, signalling, beside, ssrc, muted, deaf });
@@ -336,13 +336,13 @@ impl Gateway {
     /// The caller gave up.
     pub(super) fn cancelled(&mut self, now: Now, tx: ServerId) {
         refusal::respond(&mut self.ctx, now, tx, 487, "Request Terminated");
-        if let Some(id) = self.incoming.get(&tx).copied() {
+        if let Some(id) = self.legs.of_incoming(tx) {
             self.end(now, id, "caller_cancel");
         }
     }
 
     fn inbound(&self, name: &str) -> Result<LegId, GatewayError> {
-        let id = self.find(name)?;
+        let id = self.legs.find(name)?;
         match self.legs.get(id).map(|l| l.kind) {
             Some(Kind::SipInbound) => Ok(id),
             Some(Kind::SipOutbound) | None => {

@@ -136,8 +136,8 @@ impl Gateway {
         if !wanted.room_id.is_empty() {
             self.rooms.join_later(id, wanted.room_id, None);
         }
-        self.dialogs.insert(key, id);
-        self.reschedule(id);
+        self.legs.add_dialog(key, id);
+        self.legs.reschedule(id);
         self.publish_calling(now, id, &wanted.uri, &wanted.from, &wanted.headers);
         let shown =
             self.legs.get(id).map(|l| view(l, None)).ok_or(GatewayError::NotFound("leg not found"))?;

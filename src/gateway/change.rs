@@ -114,7 +114,7 @@ impl Gateway {
     /// # Errors
     /// No such leg (404); not connected, held already or not held, or another change in progress (409).
     pub fn hold(&mut self, now: Now, name: &str, on: bool) -> Result<Handle, GatewayError> {
-        let id = self.find(name)?;
+        let id = self.legs.find(name)?;
         let conflict = |why: &str| Err(GatewayError::Conflict(why.to_owned()));
         let Some(leg) = self.legs.get(id) else { return Err(GatewayError::NotFound("leg not found")) };
         if !matches!(leg.phase, Phase::Up { .. }) {
@@ -173,7 +173,7 @@ impl Gateway {
         // An UPDATE without an offer crosses nothing (RFC 3311 §5.1).
         if leg.reinvite.is_some() && !update {
             change.step = Step::Waiting(now.mono + TURN);
-            return self.reschedule(id);
+            return self.legs.reschedule(id);
         }
         let direction = match change.wish {
             Wish::Hold => Direction::SendOnly,
@@ -211,7 +211,7 @@ impl Gateway {
         change.step = Step::Addressing;
         change.method = method.clone();
         let (flow, trunk) = (leg.flow, leg.trunk);
-        self.reschedule(id);
+        self.legs.reschedule(id);
         self.send(&hop, flow, trunk, OutboundRequest::Change(id, method, draft, local));
     }
 
@@ -221,7 +221,7 @@ impl Gateway {
             change.step = Step::Asked(tx, local);
             change.asked = now.mono;
         }
-        self.reschedule(id);
+        self.legs.reschedule(id);
     }
 
     /// An offer of the far end is answered while ours still waits for an address: ours is written anew after that.
@@ -230,7 +230,7 @@ impl Gateway {
         let Some(change) = change.filter(|c| matches!(c.step, Step::Addressing)) else { return };
         change.step = Step::Waiting(now.mono + TURN);
         self.ctx.requests.cancel_offer(id);
-        self.reschedule(id);
+        self.legs.reschedule(id);
     }
 
     /// Something of a change is due.
@@ -323,7 +323,7 @@ impl Gateway {
         let dialog = dialog.clone();
         self.send_ack(tx, &dialog, response.common.cseq, flow);
         if let Err(e) = self.answer_to_change(id, response, local) {
-            log::info!(leg = self.leg_name(id), error:% = e; "no usable answer to our offer");
+            log::info!(leg = self.legs.name_of(id), error:% = e; "no usable answer to our offer");
             return self.bye_now(now, id, "not_acceptable");
         }
         self.note_session(asked, id, response);
@@ -364,7 +364,7 @@ impl Gateway {
         if let Some(change) = self.legs.get_mut(id).and_then(|l| l.change.as_mut()) {
             change.step = Step::Waiting(now.mono + wait);
         }
-        self.reschedule(id);
+        self.legs.reschedule(id);
     }
 
     /// No final response will come. That it could not be delivered counts as a 503, which ends no dialog (RFC 3261
@@ -420,7 +420,7 @@ impl Gateway {
             }
             (None, _, _) => {}
         }
-        self.reschedule(id);
+        self.legs.reschedule(id);
     }
 
     /// Our Contact as the far end of a leg should use it.

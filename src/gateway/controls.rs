@@ -12,7 +12,7 @@ impl Gateway {
     /// # Errors
     /// No such leg.
     pub fn mute(&mut self, now: Now, leg: &str, on: bool) -> Result<(), GatewayError> {
-        let id = self.find(leg)?;
+        let id = self.legs.find(leg)?;
         if let Some(l) = self.legs.get_mut(id) {
             l.muted = on;
             self.ctx.media.extend(l.slot.map(|slot| Command::Mute { slot, on }));
@@ -27,7 +27,7 @@ impl Gateway {
     /// # Errors
     /// No such leg.
     pub fn deafen(&mut self, now: Now, leg: &str, on: bool) -> Result<(), GatewayError> {
-        let id = self.find(leg)?;
+        let id = self.legs.find(leg)?;
         if let Some(l) = self.legs.get_mut(id) {
             l.deaf = on;
             self.ctx.media.extend(l.slot.map(|slot| Command::Deaf { slot, on }));
@@ -42,7 +42,7 @@ impl Gateway {
     /// # Errors
     /// No such leg.
     pub fn accept_dtmf(&mut self, leg: &str, on: bool) -> Result<(), GatewayError> {
-        let id = self.find(leg)?;
+        let id = self.legs.find(leg)?;
         if let Some(l) = self.legs.get_mut(id) {
             l.accept_dtmf = on;
         }

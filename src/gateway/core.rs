@@ -1,6 +1,6 @@
 //! The gateway's state, and the one way in and out of it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use super::context::Context;
 use super::error::GatewayError;
 use super::events::Event;
-use super::leg::{Leg, LegId};
-use super::leg_id::LegKey;
+use super::leg::LegId;
+use super::legs::Legs;
 use super::playback::Playbacks;
 use super::ports::Port;
 use super::recording::Recordings;
@@ -17,24 +17,20 @@ use super::registrar::{BindingView, Registrar};
 use super::replies::{Handle, Reply};
 use super::rooms::Rooms;
 use super::self_test::SelfTests;
-use super::slots::Slots;
 use super::subscription::Outlived;
 use super::trunks::{TrunkId, TrunkView, Trunks};
 use super::work::{Work, WorkId, WorkResult, Written};
-use crate::base::deadlines::Deadlines;
-use crate::base::ids::Table;
 use crate::base::pool::Standing;
 use crate::base::rng::Rng;
 use crate::base::source::Source;
 use crate::base::time::Now;
 use crate::config::{Config, TrunkFields};
 use crate::deliver::share::Origin;
-use crate::media::command::{Command, Fact, RecordSlot, Slot};
+use crate::media::command::{Command, Fact, RecordSlot};
 use crate::sip::limiter::Limiter;
 use crate::sip::locals::Locals;
 use crate::sip::target::Target;
-use crate::sip::transactions::{self, ServerId, Transmit};
-use crate::wire::Request;
+use crate::sip::transactions::{self, Transmit};
 
 /// How long the last event of a leg waits for its media to report.
 pub(super) const TERMINAL_EVENT_WAIT: Duration = Duration::from_secs(10);
@@ -43,19 +39,7 @@ pub(super) const TERMINAL_EVENT_WAIT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Gateway {
     pub(super) ctx: Context,
-    pub(super) legs: Table<Leg, LegKey>,
-    /// Legs that have not ended, by their UUID.
-    pub(super) names: BTreeMap<String, LegId>,
-    /// Legs by Call-ID and our tag.
-    pub(super) dialogs: BTreeMap<(String, String), LegId>,
-    /// Unanswered inbound legs by their INVITE.
-    pub(super) incoming: BTreeMap<ServerId, LegId>,
-    /// Dialogs that ended a moment ago: their late requests are answered even if they come from far away.
-    pub(super) recent: VecDeque<(Instant, (String, String))>,
-    pub(super) slots: BTreeMap<Slot, LegId>,
-    /// Places whose leg has had its terminal event before the engine let go.
-    pub(super) late_slots: BTreeSet<Slot>,
-    pub(super) leg_slots: Slots,
+    pub(super) legs: Legs,
     pub(super) rooms: Rooms,
     pub(super) playbacks: Playbacks,
     pub(super) recordings: Recordings,
@@ -66,7 +50,6 @@ pub struct Gateway {
     /// Strangers and how much they asked.
     pub(super) limiter: Limiter,
     pub(super) self_tests: SelfTests,
-    pub(super) deadlines: Deadlines<LegId>,
 }
 
 impl Gateway {
@@ -74,17 +57,9 @@ impl Gateway {
     #[must_use]
     pub fn new(config: Rc<Config>, locals: Locals, mut rng: Rng) -> Self {
         let registrar = Registrar::new(&config, &mut rng);
-        let legs = usize::try_from(config.limits.legs).unwrap_or(usize::MAX);
         Self {
             ctx: Context::new(Rc::clone(&config), locals, rng),
-            legs: Table::new(legs),
-            names: BTreeMap::new(),
-            dialogs: BTreeMap::new(),
-            incoming: BTreeMap::new(),
-            recent: VecDeque::new(),
-            slots: BTreeMap::new(),
-            late_slots: BTreeSet::new(),
-            leg_slots: Slots::new(config.limits.legs),
+            legs: Legs::new(config.limits.legs),
             rooms: Rooms::new(config.limits.rooms),
             playbacks: Playbacks::new(config.limits.playbacks),
             recordings: Recordings::new(config.limits.recordings),
@@ -93,17 +68,7 @@ impl Gateway {
             registrar,
             limiter: Limiter::default(),
             self_tests: SelfTests::default(),
-            deadlines: Deadlines::default(),
         }
-    }
-
-    /// The leg whose dialog a request belongs to.
-    pub(super) fn leg_of_request(&self, request: &Request) -> Option<LegId> {
-        let c = &request.common;
-        let key = (c.call_id.clone(), c.to.tag()?.to_owned());
-        let id = *self.dialogs.get(&key)?;
-        let dialog = self.legs.get(id)?.dialog();
-        dialog.is_none_or(|d| d.is_from_peer(request)).then_some(id)
     }
 
     /// Takes the trunks of the configuration, and those that the API made in an earlier life; once, at the start.
@@ -191,7 +156,7 @@ impl Gateway {
         match fact {
             Fact::Digit { slot, digit } => self.digit_received(now, slot, digit),
             Fact::Silent { slot } => {
-                if let Some(id) = self.slots.get(&slot).copied() {
+                if let Some(id) = self.legs.at(slot) {
                     self.hang_up(now, id, "rtp_timeout", None);
                 }
             }
@@ -236,12 +201,12 @@ impl Gateway {
     pub fn handle_timeout(&mut self, now: Now) {
         self.ctx.sip.handle_timeout(now.mono);
         self.drain(now);
-        while let Some(id) = self.deadlines.pop_due(now.mono) {
+        while let Some(id) = self.legs.pop_due(now.mono) {
             self.leg_due(now, id);
         }
         self.trunks.handle_timeout(&mut self.ctx, now);
         self.registrar.handle_timeout(&mut self.ctx, now);
-        self.forget_recent(now.mono);
+        self.legs.forget_recent(now.mono);
         self.limiter.tidy(now.mono);
         self.drain(now);
     }
@@ -266,7 +231,7 @@ impl Gateway {
             self.server_due(now, id);
             self.subscription_due(now, id);
             self.info_due(now, id);
-            self.reschedule(id);
+            self.legs.reschedule(id);
         }
     }
 
@@ -345,17 +310,21 @@ impl Gateway {
     /// When to call [`Self::handle_timeout`] next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let leg = self.deadlines.next().map(|(at, _)| at);
-        [self.ctx.sip.poll_timeout(), leg, self.trunks.poll_timeout(), self.registrar.poll_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.ctx.sip.poll_timeout(),
+            self.legs.next_deadline(),
+            self.trunks.poll_timeout(),
+            self.registrar.poll_timeout(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// True when every leg has had its terminal event; transactions may still be dying away.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.legs.is_empty()
+        self.legs.are_gone()
             && self.recordings.is_empty()
             && !self.ctx.requests.owes_byes()
             && !self.trunks.is_unregistering()
@@ -364,19 +333,13 @@ impl Gateway {
     /// True when nothing is left of any call: no leg, transaction, timer or work.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.legs.is_empty()
+        self.legs.is_idle()
             && self.ctx.sip.is_empty()
-            && self.dialogs.is_empty()
-            && self.incoming.is_empty()
             && self.ctx.requests.is_empty()
             && self.outlived.is_empty()
-            && self.late_slots.is_empty()
-            && self.slots.is_empty()
-            && self.deadlines.is_empty()
             && self.rooms.is_idle()
             && self.playbacks.is_empty()
             && self.recordings.is_empty()
-            && self.leg_slots.used() == 0
     }
 
     /// Whose doing it is what a source sends.
@@ -385,11 +348,5 @@ impl Gateway {
         let known =
             trunk.is_some() || self.registrar.is_authenticated() || self.standing(from) != Standing::Stranger;
         if known { Origin::Known(Source::of(ip)) } else { Origin::Stranger(Source::of(ip)) }
-    }
-
-    /// Notes when a leg wants to be woken next.
-    pub(super) fn reschedule(&mut self, id: LegId) {
-        let at = self.legs.get(id).and_then(Leg::deadline);
-        self.deadlines.set(id, at);
     }
 }

@@ -78,7 +78,7 @@ impl Gateway {
 
     /// A digit from the media of a leg.
     pub(super) fn digit_received(&mut self, now: Now, slot: Slot, digit: char) {
-        if let Some(id) = self.slots.get(&slot).copied() {
+        if let Some(id) = self.legs.at(slot) {
             self.digit_by(now, id, Path::Media, digit);
         }
     }

@@ -74,7 +74,7 @@ impl Gateway {
     /// No such leg (404); a character that is no digit, or too many (400); no media (500); the far end holds the call, or
     /// takes no events where nothing else is allowed, or not these (409).
     pub fn send_digits(&mut self, now: Now, name: &str, digits: &str) -> Result<(), GatewayError> {
-        let id = self.find(name)?;
+        let id = self.legs.find(name)?;
         let digits = check_digits(digits)?;
         let leg = self.legs.get(id).ok_or(GatewayError::NotFound("leg not found"))?;
         let Some(stream) = leg.stream.filter(|_| leg.slot.is_some()) else {
@@ -131,7 +131,7 @@ impl Gateway {
         if let Some(digit) = leg.info_digits.next(now.mono) {
             self.send_info(id, digit);
         }
-        self.reschedule(id);
+        self.legs.reschedule(id);
     }
 
     fn send_info(&mut self, id: LegId, digit: char) {
@@ -168,7 +168,7 @@ impl Gateway {
                 return self.bye_now(now, id, "timeout");
             }
             Ok((_, r)) => {
-                log::debug!(leg = self.leg_name(id), code = r.code; "the far end refused a digit by INFO");
+                log::debug!(leg = self.legs.name_of(id), code = r.code; "the far end refused a digit by INFO");
                 self.ctx.counters.info_digits_dropped += 1;
             }
             Err(Failure::Transport) => self.ctx.counters.info_digits_dropped += 1,

@@ -64,14 +64,7 @@ impl Gateway {
         if let Some(port) = leg.port.take() {
             self.ctx.ports.add(port);
         }
-        let name = leg.id.clone();
-        self.names.remove(&name);
-        let gone: Vec<(String, String)> =
-            self.dialogs.extract_if(.., |_, l| *l == id).map(|(k, _)| k).collect();
-        for key in gone {
-            self.remember(now.mono, key);
-        }
-        self.incoming.retain(|_, l| *l != id);
+        self.legs.end(now.mono, id);
         let parting = self.parting_of(id);
         self.ctx.requests.leg_ended(id, &parting);
         self.quality_untold(id);
@@ -88,7 +81,7 @@ impl Gateway {
             Some(slot) => {
                 self.stop_media_of(now, Target::Leg(slot));
                 self.ctx.media.push_back(Command::Close { slot });
-                self.reschedule(id);
+                self.legs.reschedule(id);
             }
             None => self.finish(now, id),
         }
@@ -97,10 +90,10 @@ impl Gateway {
     /// The media of a leg is closed.
     pub(super) fn media_closed(&mut self, now: Now, slot: Slot, quality: Quality) {
         self.ctx.counters.note_quality(&quality);
-        if self.late_slots.remove(&slot) {
-            return self.leg_slots.free(slot);
+        if self.legs.release_late(slot) {
+            return;
         }
-        let Some(id) = self.slots.get(&slot).copied() else { return };
+        let Some(id) = self.legs.at(slot) else { return };
         let Some(leg) = self.legs.get_mut(id) else { return };
         leg.quality = Some(quality);
         leg.closed = true;
@@ -119,7 +112,7 @@ impl Gateway {
             Target::Room(slot) => return self.rooms.release(slot),
             Target::Voice(_) => return,
         };
-        let Some(id) = self.slots.get(&slot).copied() else { return };
+        let Some(id) = self.legs.at(slot) else { return };
         let ended = self.legs.get(id).is_some_and(|l| l.is_ending() && l.closed);
         if ended {
             self.finish(now, id);
@@ -141,18 +134,10 @@ impl Gateway {
         self.ctx.counters.answered.entry(kind).or_default().add(answered);
         *self.ctx.counters.reasons.entry((kind, reason)).or_default() += 1;
         self.ctx.events.publish(now, id, EventBody::LegDisconnected(LegDisconnected { cdr, quality }));
-        self.deadlines.set(id, None);
         let Some(leg) = self.legs.remove(id) else { return };
         if let Some(slot) = leg.slot {
             let subject = self.ctx.events.leg(id);
             subject.iter().for_each(|leg| self.recordings.outlive(slot, leg));
-            self.slots.remove(&slot);
-            if leg.closed {
-                self.leg_slots.free(slot);
-            } else {
-                // The engine has not let go: the place stays taken until it does.
-                self.late_slots.insert(slot);
-            }
         }
         self.ctx.events.remove_leg(id);
     }

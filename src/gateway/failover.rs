@@ -38,7 +38,7 @@ impl Gateway {
             inviting.others.at = more.then(|| now.mono + PATIENCE);
         }
         self.invite(now, id, target);
-        self.reschedule(id);
+        self.legs.reschedule(id);
     }
 
     /// A server of an unanswered call has failed, or has no room: true when another one is being tried.
@@ -76,7 +76,7 @@ impl Gateway {
         if let Some(Leg { phase: Phase::Inviting(inviting), .. }) = self.legs.get_mut(id)
             && inviting.others.at.take().is_some()
         {
-            self.reschedule(id);
+            self.legs.reschedule(id);
         }
     }
 

@@ -18,7 +18,7 @@ use crate::wire::{Method, Request};
 impl Gateway {
     /// A request with a To tag.
     pub(super) fn in_dialog(&mut self, now: Now, tx: ServerId, request: &Request, source: Target) {
-        let Some(id) = self.leg_of_request(request) else {
+        let Some(id) = self.legs.of_request(request) else {
             if request.method == Method::Bye
                 && let Some(invite) = self.ctx.requests.owes_bye_to(request)
             {
@@ -188,7 +188,7 @@ impl Gateway {
             leg.held = held;
             leg.hold_until = held.then(|| leg.hold_limit(now.mono));
             let leg_type = leg.kind;
-            self.reschedule(id);
+            self.legs.reschedule(id);
             let state = LegState { leg_type };
             let body = if held { EventBody::LegHold(state) } else { EventBody::LegUnhold(state) };
             self.ctx.events.publish(now, id, body);
@@ -197,13 +197,13 @@ impl Gateway {
 
     /// An ACK to a 2xx of ours.
     pub(super) fn ack_received(&mut self, now: Now, request: &Request) {
-        let Some(id) = self.leg_of_request(request) else { return self.late_ack(request) };
+        let Some(id) = self.legs.of_request(request) else { return self.late_ack(request) };
         let Some(leg) = self.legs.get_mut(id) else { return };
         let cseq = request.common.cseq;
         if leg.offer_in_ack == Some(cseq) {
             leg.offer_in_ack = None;
             if let Err(e) = self.answer_in_ack(id, request) {
-                log::info!(leg = self.leg_name(id), error:% = e; "no usable answer in the ACK");
+                log::info!(leg = self.legs.name_of(id), error:% = e; "no usable answer in the ACK");
                 self.confirm_invite(id, cseq);
                 return self.bye_now(now, id, "not_acceptable");
             }

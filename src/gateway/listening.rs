@@ -18,7 +18,7 @@ impl Gateway {
     /// # Errors
     /// No such leg (404), or it is not connected (409).
     pub fn detect_machine(&mut self, name: &str, parameters: Parameters) -> Result<(), GatewayError> {
-        let id = self.find(name)?;
+        let id = self.legs.find(name)?;
         let connected = |l: &super::leg::Leg| l.connected && matches!(l.phase, Phase::Up { .. }) && !l.held;
         if !self.legs.get(id).is_some_and(connected) {
             return Err(GatewayError::Conflict("leg is not connected".to_owned()));
@@ -47,7 +47,7 @@ impl Gateway {
 
     /// Somebody began to speak, or fell silent.
     pub(super) fn speaking(&mut self, now: Now, slot: Slot, on: bool) {
-        let Some(id) = self.slots.get(&slot).copied() else { return };
+        let Some(id) = self.legs.at(slot) else { return };
         let body =
             if on { EventBody::SpeakingStarted(Empty {}) } else { EventBody::SpeakingStopped(Empty {}) };
         match self.rooms.of_leg(id) {
@@ -58,7 +58,7 @@ impl Gateway {
 
     /// Who answered, or that the beep was heard.
     pub(super) fn detected(&mut self, now: Now, slot: Slot, news: News) {
-        let Some(id) = self.slots.get(&slot).copied() else { return };
+        let Some(id) = self.legs.at(slot) else { return };
         match news {
             News::Outcome(o) => {
                 let body = AmdResult {
@@ -80,7 +80,7 @@ impl Gateway {
     /// # Errors
     /// No such leg (404), no media yet (409), too many ask at once (503).
     pub fn ask_quality(&mut self, name: &str) -> Result<Handle, GatewayError> {
-        let id = self.find(name)?;
+        let id = self.legs.find(name)?;
         let handle = self.ctx.replies.expect();
         let leg = self.legs.get_mut(id).ok_or(GatewayError::NotFound("leg not found"))?;
         let Some(slot) = leg.slot else {
@@ -96,7 +96,7 @@ impl Gateway {
 
     /// The figures of a leg are here.
     pub(super) fn quality_told(&mut self, slot: Slot, quality: &Quality) {
-        let Some(leg) = self.slots.get(&slot).and_then(|id| self.legs.get_mut(*id)) else { return };
+        let Some(leg) = self.legs.at(slot).and_then(|id| self.legs.get_mut(id)) else { return };
         for asker in std::mem::take(&mut leg.askers) {
             self.ctx.replies.send(asker, Ok(Reply::Quality(Box::new(*quality))));
         }

@@ -59,7 +59,7 @@ impl Gateway {
         let input_rate = media.rate;
         let layout = match owner {
             Owner::Leg(name) => {
-                let room = self.names.get(name).and_then(|id| self.rooms.of_leg(*id));
+                let room = self.legs.find(name).ok().and_then(|id| self.rooms.of_leg(id));
                 let room_rate = room.and_then(|r| self.rooms.rate_and_members(r).ok()).map(|(rate, _)| rate);
                 Layout { input_rate, file_rate: room_rate.unwrap_or(input_rate), channels: 2 }
             }
@@ -150,7 +150,8 @@ impl Gateway {
         leg: &str,
         flags: JoinFlags,
     ) -> Result<Result<Joined, Handle>, GatewayError> {
-        let id = self.find(leg).map_err(|_| GatewayError::Invalid("leg_id: leg not found".to_owned()))?;
+        let id =
+            self.legs.find(leg).map_err(|_| GatewayError::Invalid("leg_id: leg not found".to_owned()))?;
         let l = self.legs.get(id).ok_or(NO_LEG)?;
         if self.rooms.of_leg(id) == Some(room) {
             return Err(GatewayError::Invalid("the leg is in this room already".to_owned()));
@@ -199,7 +200,7 @@ impl Gateway {
     /// No such room, or the leg is not in it.
     pub fn remove_from_room(&mut self, now: Now, room: &str, leg: &str) -> Result<(), GatewayError> {
         self.rooms.rate_and_members(room)?;
-        let id = self.find(leg)?;
+        let id = self.legs.find(leg)?;
         let member = self.member(id).ok_or(GatewayError::NotFound("the leg is not in this room"))?;
         let removed = self.rooms.remove(&mut self.ctx, now, room, &member);
         self.drain(now);
@@ -210,7 +211,7 @@ impl Gateway {
     fn owner_with_media(&self, owner: Owner<'_>) -> Result<MediaOwner, GatewayError> {
         match owner {
             Owner::Leg(name) => {
-                let id = self.find(name)?;
+                let id = self.legs.find(name)?;
                 let leg = self.legs.get(id).ok_or(NO_LEG)?;
                 let slot =
                     leg.slot.ok_or_else(|| GatewayError::Conflict("the leg has no media yet".to_owned()))?;
@@ -228,7 +229,7 @@ impl Gateway {
     /// The place in the engine of a leg or room, if it has one.
     fn target_of(&self, owner: Owner<'_>) -> Option<Target> {
         match owner {
-            Owner::Leg(name) => self.legs.get(self.find(name).ok()?)?.slot.map(Target::Leg),
+            Owner::Leg(name) => self.legs.get(self.legs.find(name).ok()?)?.slot.map(Target::Leg),
             Owner::Room(name) => self.rooms.owner(&self.ctx, name).ok().map(|o| o.target),
         }
     }

@@ -32,6 +32,7 @@ pub mod in_dialog;
 pub mod leg;
 pub mod leg_id;
 pub mod leg_view;
+pub mod legs;
 pub mod listening;
 mod media_calls;
 pub mod member;

@@ -87,7 +87,7 @@ impl Gateway {
         self.notify(now, id, &subscription, None);
         let referral = Referral { referrer: id, room, may_use_accounts, subscription: subscription.clone() };
         if let Err(e) = self.place(now, wanted, Some(referral)) {
-            log::info!(leg = self.leg_name(id), error:% = e; "the target of a transfer cannot be called");
+            log::info!(leg = self.legs.name_of(id), error:% = e; "the target of a transfer cannot be called");
             self.referral_failed(now, id, subscription, 503, "Service Unavailable");
         }
     }

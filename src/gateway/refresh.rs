@@ -42,7 +42,7 @@ impl Gateway {
         leg.note_min_session(asked);
         let ours = granted.is_some_and(|g| g.refresher == Some(Refresher::Uas));
         leg.timer = granted.map(|g| SessionTimer::new(g.interval, ours, now.mono));
-        self.reschedule(id);
+        self.legs.reschedule(id);
     }
 
     /// Notes what the far end's 2xx says of the session's end (§7.2). Counted from when we asked: the far end
@@ -55,7 +55,7 @@ impl Gateway {
             let ours = e.refresher != Some(Refresher::Uas);
             SessionTimer::new(e.interval.max(SHORTEST), ours, asked)
         });
-        self.reschedule(id);
+        self.legs.reschedule(id);
     }
 
     /// Adds to a refresh of ours how long the session is to last; roles stay as they are (§7.4).

@@ -102,7 +102,7 @@ impl Gateway {
         reliable.described |= describes;
         let (again, give_up) = (now.mono + T1, now.mono + TIMEOUT);
         reliable.waiting = Some(Waiting { code, draft, describes, again, interval: T1, give_up });
-        self.reschedule(id);
+        self.legs.reschedule(id);
     }
 
     /// A provisional response is due again, or has never been acknowledged.
@@ -180,7 +180,7 @@ impl Gateway {
         reliable.waiting = None;
         let (next, answer) = (reliable.next.take(), std::mem::take(&mut reliable.answer));
         let ringing = if let Phase::Ringing { tx, .. } = &leg.phase { Some(*tx) } else { None };
-        self.reschedule(id);
+        self.legs.reschedule(id);
         let Some(tx) = ringing else { return };
         if answer {
             if let Err(e) = self.answer(now, &name) {

@@ -65,8 +65,8 @@ impl Gateway {
         if self.self_tests.user.is_some() {
             return Err(GatewayError::Conflict("a self-test runs already".to_owned()));
         }
-        let max = usize::try_from(self.ctx.config.limits.legs).unwrap_or(usize::MAX);
-        if self.legs.len() + self.late_slots.len() + 2 > max {
+        if self.legs.are_full_for(2) {
+            let max = self.ctx.config.limits.legs;
             return Err(GatewayError::Unavailable(format!(
                 "a self-test takes two legs, and {max} are allowed (limits.legs)"
             )));
@@ -114,11 +114,11 @@ impl Gateway {
     /// The leg that has answered the test's call, once both are connected.
     #[must_use]
     pub fn self_test_answerer(&self, begun: &Begun) -> Option<String> {
-        let connected = |id: &LegId| self.legs.get(*id).is_some_and(|l| l.connected && l.slot.is_some());
-        let mut legs = self.names.iter().filter(|(name, id)| self.self_tests.covers(name) && connected(id));
-        let calls = |name: &String| *name == begun.caller;
+        let connected = |id: LegId| self.legs.get(id).is_some_and(|l| l.connected && l.slot.is_some());
+        let mut legs = self.legs.live().filter(|(name, id)| self.self_tests.covers(name) && connected(*id));
+        let calls = |name: &str| name == begun.caller;
         let answerer = legs.clone().find(|(name, _)| !calls(name))?;
-        legs.any(|(name, _)| calls(name)).then(|| answerer.0.clone())
+        legs.any(|(name, _)| calls(name)).then(|| answerer.0.to_owned())
     }
 
     /// Hangs up what is left of the test, and lets the next one begin.

@@ -280,8 +280,9 @@ impl Gateway {
     /// A connection that is gone, and does not lead there again, must not stand for another server's, whose name its
     /// certificate has to carry.
     pub fn forget_connection(&mut self, gone: ConnId) {
-        for id in self.names.values() {
-            let flow = self.legs.get_mut(*id).and_then(|l| l.flow.as_mut());
+        let all: Vec<LegId> = self.legs.live().map(|(_, id)| id).collect();
+        for id in all {
+            let flow = self.legs.get_mut(id).and_then(|l| l.flow.as_mut());
             flow.filter(|f| f.conn == Some(gone)).into_iter().for_each(|f| f.conn = None);
         }
     }

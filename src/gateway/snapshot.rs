@@ -45,16 +45,16 @@ impl Gateway {
     #[must_use]
     pub fn numbers(&self) -> Numbers {
         let mut n = self.ctx.counters.clone();
-        n.legs = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        n.legs = u32::try_from(self.legs.live_count()).unwrap_or(u32::MAX);
         n.opus = self.opus_legs();
-        n.media = self.leg_slots.used();
+        n.media = self.legs.slots_used();
         n.rooms = u32::try_from(self.rooms.count()).unwrap_or(u32::MAX);
         n.playbacks = self.playbacks.used();
         n.recordings = self.recordings.used();
         let holding = self.legs.iter().filter(|(_, l)| l.port.is_some() || l.slot.is_some()).count();
         n.ports = u32::try_from(holding).unwrap_or(u32::MAX);
         n.transactions = self.ctx.sip.len();
-        n.timers = self.deadlines.len() + self.ctx.sip.timers();
+        n.timers = self.legs.timers() + self.ctx.sip.timers();
         n.transaction_bytes = self.ctx.sip.pools().1.used();
         n.sip = self.ctx.sip.counters().clone();
         n

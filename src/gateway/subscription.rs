@@ -226,7 +226,7 @@ impl Gateway {
             referral.subscription.over = true;
             self.outlived.remove(&referral.referrer());
         }
-        self.reschedule(called);
+        self.legs.reschedule(called);
     }
 
     /// A call ends. A subscription of its far end lives on in the dialog until the outcome is told: BYE ends the call alone
@@ -277,7 +277,7 @@ impl Gateway {
         if over {
             self.subscription_over(called);
         }
-        self.reschedule(called);
+        self.legs.reschedule(called);
     }
 
     /// The subscription to a leg's call may have come to its end.

@@ -37,9 +37,9 @@ impl Gateway {
             return Err((400, "Bad Request: more than one Replaces"));
         }
         let key = (wanted.call_id, wanted.to_tag);
-        let found = self.dialogs.get(&key).and_then(|id| Some((*id, self.legs.get(*id)?)));
+        let found = self.legs.of_dialog(&key).and_then(|id| Some((id, self.legs.get(id)?)));
         let Some((id, leg)) = found else {
-            let over = self.recent.iter().any(|(_, k)| *k == key);
+            let over = self.legs.had_dialog(&key);
             return Err(if over { (603, "Decline") } else { (481, "Call/Transaction Does Not Exist") });
         };
         if self.legs.iter().any(|(_, l)| l.replaces.as_ref().is_some_and(|p| p.leg == id)) {

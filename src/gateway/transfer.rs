@@ -63,7 +63,7 @@ impl Gateway {
         target: Uri,
         replaces: Option<&str>,
     ) -> Result<(), GatewayError> {
-        let id = self.find(name)?;
+        let id = self.legs.find(name)?;
         let leg = self.legs.get(id).ok_or(GatewayError::NotFound("leg not found"))?;
         let conflict = |why: &str| Err(GatewayError::Conflict(why.to_owned()));
         if !matches!(leg.phase, Phase::Up { .. }) {
@@ -88,7 +88,7 @@ impl Gateway {
         let (replaced, until) = (replaced.map(|(l, _)| l), now.mono + OUTCOME);
         let (target, extend_at) = (refer_to, None);
         leg.transfer = Some(Transfer { target, refer: None, number: 0, replaced, until, extend_at });
-        self.reschedule(id);
+        self.legs.reschedule(id);
         self.send_refer(id);
         self.drain(now);
         Ok(())
@@ -98,7 +98,7 @@ impl Gateway {
     fn replaceable(&self, name: &str) -> Result<(LegId, Replaces), GatewayError> {
         let unknown =
             || GatewayError::Conflict("replaces_leg_id: no connected SIP leg has this id".to_owned());
-        let id = self.find(name).map_err(|_| unknown())?;
+        let id = self.legs.find(name).map_err(|_| unknown())?;
         match self.legs.get(id).map(|l| &l.phase) {
             Some(Phase::Up { dialog }) => {
                 let replaces = Replaces {
@@ -161,7 +161,7 @@ impl Gateway {
                 if let Some(t) = self.legs.get_mut(id).and_then(|l| l.transfer.as_mut()) {
                     t.until = now.mono + OUTCOME;
                 }
-                return self.reschedule(id);
+                return self.legs.reschedule(id);
             }
             Ok(r) if matches!(r.code, 401 | 407) && tx.is_some_and(|tx| self.challenged(id, tx, r)) => {
                 return self.send_refer(id);
@@ -200,7 +200,7 @@ impl Gateway {
     pub(super) fn transfer_failed(&mut self, now: Now, id: LegId, outcome: TransferOutcome) {
         if self.legs.get_mut(id).and_then(|l| l.transfer.take()).is_some() {
             self.ctx.events.publish(now, id, EventBody::LegTransferFailed(outcome));
-            self.reschedule(id);
+            self.legs.reschedule(id);
         }
     }
 
@@ -225,7 +225,7 @@ impl Gateway {
             transfer.extend_at =
                 state.extend_at(now.mono).filter(|_| state.ends_before(now.mono, transfer.until));
         }
-        self.reschedule(id);
+        self.legs.reschedule(id);
         refusal::respond(&mut self.ctx, now, tx, 200, "OK");
         if is_present {
             self.transfer_progressed(now, id, progress_of(request, state.is_over));

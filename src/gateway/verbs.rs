@@ -94,7 +94,7 @@ impl Gateway {
     /// # Errors
     /// No such leg.
     pub fn leg(&self, name: &str) -> Result<LegView, GatewayError> {
-        let id = self.find(name)?;
+        let id = self.legs.find(name)?;
         self.legs
             .get(id)
             .map(|l| view(l, self.rooms.of_leg(id)))
@@ -106,7 +106,7 @@ impl Gateway {
     /// # Errors
     /// No such leg; a reason that is not known, on a leg it would be for.
     pub fn hang_up_leg(&mut self, now: Now, name: &str, reason: Option<&str>) -> Result<(), GatewayError> {
-        let id = self.find(name)?;
+        let id = self.legs.find(name)?;
         let ringing = self.legs.get(id).is_some_and(|l| matches!(l.phase, Phase::Ringing { .. }));
         match reason.filter(|r| ringing && !r.is_empty()) {
             None => self.hang_up(now, id, "api_hangup", None),
@@ -125,8 +125,7 @@ impl Gateway {
     /// True when no new leg can be taken: all places are in use (legs that are just ending included), or
     /// the gateway stops.
     pub(super) fn is_full(&self) -> bool {
-        let max = usize::try_from(self.ctx.config.limits.legs).unwrap_or(usize::MAX);
-        self.ctx.stopping || self.legs.len() + self.late_slots.len() >= max
+        self.ctx.stopping || self.legs.are_full_for(1)
     }
 
     /// True once the gateway has been told to stop.
@@ -143,13 +142,13 @@ impl Gateway {
     /// True when no call is left.
     #[must_use]
     pub fn is_without_calls(&self) -> bool {
-        self.names.is_empty()
+        self.legs.live_count() == 0
     }
 
     /// Ends every leg because the gateway stops; new calls get 503 from now on.
     pub fn shut_down(&mut self, now: Now) {
         self.refuse_new_calls();
-        let all: Vec<LegId> = self.names.values().copied().collect();
+        let all: Vec<LegId> = self.legs.live().map(|(_, id)| id).collect();
         for id in all {
             self.hang_up(now, id, "shutdown", Some(503));
         }
@@ -159,20 +158,11 @@ impl Gateway {
         self.drain(now);
     }
 
-    pub(super) fn find(&self, name: &str) -> Result<LegId, GatewayError> {
-        self.names.get(name).copied().ok_or(GatewayError::NotFound("leg not found"))
-    }
-
-    pub(super) fn leg_name(&self, id: LegId) -> String {
-        self.legs.get(id).map(|l| l.id.clone()).unwrap_or_default()
-    }
-
     /// Takes a new leg in, whose events go to `webhook` if there is one; `None` when there is no room.
     pub(super) fn adopt(&mut self, leg: Leg, webhook: Option<Webhook>, origin: Origin) -> Option<LegId> {
         let (name, kind) = (leg.id.clone(), leg.kind.as_str());
-        let id = self.legs.insert(leg).ok()?;
-        self.ctx.events.add_leg(id, name.clone(), webhook, origin);
-        self.names.insert(name, id);
+        let id = self.legs.insert(leg)?;
+        self.ctx.events.add_leg(id, name, webhook, origin);
         *self.ctx.counters.legs_total.entry((kind, "ringing")).or_default() += 1;
         Some(id)
     }
@@ -187,7 +177,7 @@ impl Gateway {
         }
         let leg_type = leg.kind;
         *self.ctx.counters.legs_total.entry((leg_type.as_str(), "connected")).or_default() += 1;
-        self.reschedule(id);
+        self.legs.reschedule(id);
         self.ctx.events.publish(now, id, EventBody::LegConnected(LegState { leg_type }));
         self.listen(id);
         self.join_waiting(now, id);

@@ -1,0 +1,262 @@
+//! All legs, and what finds one: its UUID, its dialog, its INVITE, its place in the engine, its deadline.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Instant;
+
+use crate::base::deadlines::Deadlines;
+use crate::base::ids::Table;
+use crate::gateway::error::GatewayError;
+use crate::gateway::leg::Leg;
+use crate::gateway::leg_id::{LegId, LegKey};
+use crate::gateway::slots::Slots;
+use crate::media::command::Slot;
+use crate::sip::TIMEOUT;
+use crate::sip::transactions::ServerId;
+use crate::wire::Request;
+
+/// Call-ID and our tag.
+pub(super) type DialogKey = (String, String);
+
+/// Ended dialogs that are remembered.
+const MAX_RECENT: usize = 1024;
+
+/// All legs, at most `limits.legs`.
+#[derive(Debug)]
+pub struct Legs {
+    table: Table<Leg, LegKey>,
+    most: usize,
+    /// Legs that have not ended, by their UUID.
+    names: BTreeMap<String, LegId>,
+    dialogs: BTreeMap<DialogKey, LegId>,
+    /// Unanswered inbound legs by their INVITE.
+    incoming: BTreeMap<ServerId, LegId>,
+    /// Dialogs that ended a moment ago: their late requests are answered even if they come from far away.
+    recent: VecDeque<(Instant, DialogKey)>,
+    slots: BTreeMap<Slot, LegId>,
+    /// Places whose leg has had its terminal event before the engine let go.
+    late: BTreeSet<Slot>,
+    free: Slots,
+    deadlines: Deadlines<LegId>,
+}
+
+impl Legs {
+    /// Place for `most` legs.
+    #[must_use]
+    pub fn new(most: u32) -> Self {
+        let places = usize::try_from(most).unwrap_or(usize::MAX);
+        Self {
+            table: Table::new(places),
+            most: places,
+            names: BTreeMap::new(),
+            dialogs: BTreeMap::new(),
+            incoming: BTreeMap::new(),
+            recent: VecDeque::new(),
+            slots: BTreeMap::new(),
+            late: BTreeSet::new(),
+            free: Slots::new(most),
+            deadlines: Deadlines::default(),
+        }
+    }
+
+    /// Takes a leg in; `None` when there is no place.
+    pub fn insert(&mut self, leg: Leg) -> Option<LegId> {
+        let name = leg.id.clone();
+        let id = self.table.insert(leg).ok()?;
+        self.names.insert(name, id);
+        Some(id)
+    }
+
+    /// The leg, unless it is no more.
+    #[must_use]
+    pub fn get(&self, id: LegId) -> Option<&Leg> {
+        self.table.get(id)
+    }
+
+    /// The same, to change it.
+    pub fn get_mut(&mut self, id: LegId) -> Option<&mut Leg> {
+        self.table.get_mut(id)
+    }
+
+    /// All legs; those that have ended wait for their last event.
+    pub fn iter(&self) -> impl Iterator<Item = (LegId, &Leg)> {
+        self.table.iter()
+    }
+
+    /// UUIDs and ids of the legs that have not ended.
+    pub fn live(&self) -> impl Iterator<Item = (&str, LegId)> + Clone {
+        self.names.iter().map(|(name, id)| (name.as_str(), *id))
+    }
+
+    /// How many legs have not ended.
+    #[must_use]
+    pub fn live_count(&self) -> usize {
+        self.names.len()
+    }
+
+    /// True when so many more find no place; those that are just ending have theirs.
+    #[must_use]
+    pub fn are_full_for(&self, more: usize) -> bool {
+        self.table.len() + self.late.len() + more > self.most
+    }
+
+    /// The leg of this UUID.
+    ///
+    /// # Errors
+    /// No such leg, or it has ended.
+    pub fn find(&self, name: &str) -> Result<LegId, GatewayError> {
+        self.names.get(name).copied().ok_or(GatewayError::NotFound("leg not found"))
+    }
+
+    /// The UUID of a leg.
+    #[must_use]
+    pub fn name_of(&self, id: LegId) -> String {
+        self.get(id).map(|l| l.id.clone()).unwrap_or_default()
+    }
+
+    /// Requests with this Call-ID and tag are the leg's.
+    pub fn add_dialog(&mut self, key: DialogKey, id: LegId) {
+        self.dialogs.insert(key, id);
+    }
+
+    /// The leg with this Call-ID and tag of ours.
+    #[must_use]
+    pub fn of_dialog(&self, key: &DialogKey) -> Option<LegId> {
+        self.dialogs.get(key).copied()
+    }
+
+    /// The leg whose dialog a request belongs to.
+    #[must_use]
+    pub fn of_request(&self, request: &Request) -> Option<LegId> {
+        let c = &request.common;
+        let id = self.of_dialog(&(c.call_id.clone(), c.to.tag()?.to_owned()))?;
+        let dialog = self.get(id)?.dialog();
+        dialog.is_none_or(|d| d.is_from_peer(request)).then_some(id)
+    }
+
+    /// The INVITE of an inbound leg waits for its final response.
+    pub fn add_incoming(&mut self, invite: ServerId, id: LegId) {
+        self.incoming.insert(invite, id);
+    }
+
+    /// The INVITE of an inbound leg has been answered.
+    pub fn remove_incoming(&mut self, invite: ServerId) {
+        self.incoming.remove(&invite);
+    }
+
+    /// The leg of an INVITE that waits for its final response.
+    #[must_use]
+    pub fn of_incoming(&self, invite: ServerId) -> Option<LegId> {
+        self.incoming.get(&invite).copied()
+    }
+
+    /// Gives a leg a place in the engine. There are as many as legs.
+    pub fn take_slot(&mut self, id: LegId) -> Option<Slot> {
+        let slot = self.free.take()?;
+        self.slots.insert(slot, id);
+        Some(slot)
+    }
+
+    /// The leg in this place of the engine.
+    #[must_use]
+    pub fn at(&self, slot: Slot) -> Option<LegId> {
+        self.slots.get(&slot).copied()
+    }
+
+    /// The engine has let go of a place; false when its leg still has use for it.
+    pub fn release_late(&mut self, slot: Slot) -> bool {
+        let late = self.late.remove(&slot);
+        if late {
+            self.free.free(slot);
+        }
+        late
+    }
+
+    /// Places of the engine in use.
+    #[must_use]
+    pub fn slots_used(&self) -> u32 {
+        self.free.used()
+    }
+
+    /// Notes when a leg wants to be woken next.
+    pub fn reschedule(&mut self, id: LegId) {
+        let at = self.get(id).and_then(Leg::deadline);
+        self.deadlines.set(id, at);
+    }
+
+    /// The next leg that is to be woken, until `None`.
+    pub fn pop_due(&mut self, now: Instant) -> Option<LegId> {
+        self.deadlines.pop_due(now)
+    }
+
+    /// When the next leg is to be woken.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.next().map(|(at, _)| at)
+    }
+
+    /// Deadlines that are set.
+    #[must_use]
+    pub fn timers(&self) -> usize {
+        self.deadlines.len()
+    }
+
+    /// The signalling of a leg is over: nothing but its place in the engine finds it any more.
+    pub fn end(&mut self, now: Instant, id: LegId) {
+        let name = self.name_of(id);
+        self.names.remove(&name);
+        self.incoming.retain(|_, l| *l != id);
+        self.forget_recent(now);
+        for (key, _) in self.dialogs.extract_if(.., |_, l| *l == id) {
+            if self.recent.len() >= MAX_RECENT {
+                self.recent.pop_front();
+            }
+            self.recent.push_back((now, key));
+        }
+    }
+
+    /// The leg is no more. Its place in the engine stays taken until the engine has let go.
+    pub fn remove(&mut self, id: LegId) -> Option<Leg> {
+        self.deadlines.set(id, None);
+        let leg = self.table.remove(id)?;
+        if let Some(slot) = leg.slot {
+            self.slots.remove(&slot);
+            if leg.closed {
+                self.free.free(slot);
+            } else {
+                self.late.insert(slot);
+            }
+        }
+        Some(leg)
+    }
+
+    /// True for a dialog that ended a moment ago.
+    #[must_use]
+    pub fn had_dialog(&self, key: &DialogKey) -> bool {
+        self.recent.iter().any(|(_, k)| k == key)
+    }
+
+    /// Forgets dialogs that ended so long ago that nothing of theirs comes any more.
+    pub fn forget_recent(&mut self, now: Instant) {
+        while self.recent.front().is_some_and(|(at, _)| *at + TIMEOUT <= now) {
+            self.recent.pop_front();
+        }
+    }
+
+    /// True when every leg has had its terminal event.
+    #[must_use]
+    pub fn are_gone(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// True when nothing of any leg is left.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.table.is_empty()
+            && self.dialogs.is_empty()
+            && self.incoming.is_empty()
+            && self.late.is_empty()
+            && self.slots.is_empty()
+            && self.deadlines.is_empty()
+            && self.free.used() == 0
+    }
+}
