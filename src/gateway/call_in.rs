@@ -10,6 +10,7 @@ use super::leg::{Kind, Leg, LegId, Phase};
 use super::refusal;
 use super::registrar::Caller;
 use super::requests::ClientAuth;
+use crate::base::pool::Standing;
 use crate::base::time::Now;
 use crate::codec::Codec;
 use crate::media::command::Command;
@@ -39,8 +40,9 @@ impl Gateway {
             Ok(offer) => offer,
             Err(e) => return refusal::refuse_sdp(&mut self.ctx, now, tx, &e),
         };
-        let standing = self.standing(source);
-        if self.is_full() || !self.admits_call(source.addr.ip(), standing) {
+        let standing = self.sources().standing(source);
+        let admitted = !self.is_full() && self.admits_call(source, standing);
+        if !admitted {
             return refusal::refuse(&mut self.ctx, now, tx, 503, "Service Unavailable");
         }
         let reachable = |d: &Dialog| d.next_hop().sip().is_some_and(|u| next_hop(u).is_ok());
@@ -81,7 +83,8 @@ impl Gateway {
             ..Leg::new(name.clone(), Kind::SipInbound, Phase::Ringing { tx, offer: offer.map(Box::new) }, now)
         };
         let webhook = self.trunks.trusted_webhook(trunk, source, request);
-        let Some(id) = self.adopt(leg, webhook, self.origin_of(source, trunk)) else {
+        let origin = self.sources().origin_of(source, trunk);
+        let Some(id) = self.legs.adopt(&mut self.ctx, leg, webhook, origin) else {
             return refusal::refuse(&mut self.ctx, now, tx, 503, "Service Unavailable");
         };
         self.legs.add_incoming(tx, id);
@@ -98,6 +101,12 @@ impl Gateway {
         {
             log::info!(leg = name, error:% = e; "the call that was to be answered at once cannot be");
         }
+    }
+
+    fn admits_call(&mut self, source: Target, standing: Standing) -> bool {
+        let admits = self.sources().admits_call(source.addr.ip(), standing);
+        self.ctx.counters.calls_over_share += u64::from(!admits);
+        admits
     }
 
     fn publish_ringing(&mut self, now: Now, id: LegId, request: &Request, caller: Caller) {

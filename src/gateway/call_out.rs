@@ -1,6 +1,6 @@
 //! Outbound calls: originate, provisional and final responses, redirections, forks.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::bodies::answer_of;
 use super::command::Originate;
@@ -17,16 +17,15 @@ use super::referred::Referral;
 use super::refusal;
 use super::reliable::last_number;
 use super::requests::{ClientAuth, RequestContext};
-use super::snapshot::view;
 use super::trunks::{TrunkRoute, Trunks};
 use crate::base::time::Now;
 use crate::sdp::{self, Direction, Negotiated};
 use crate::sip::dialog::Dialog;
-use crate::sip::target::{Target, next_hop};
+use crate::sip::target::{Target, Transport, next_hop};
 use crate::sip::transactions::ClientId;
 use crate::wire::crypto::Srtp;
 use crate::wire::headers::same;
-use crate::wire::{Draft, Method, NameAddr, Response, Uri};
+use crate::wire::{Draft, Host, Method, NameAddr, Response, Uri};
 
 /// Who calls, for those who may know (RFC 3325).
 const ASSERTED: &str = "P-Asserted-Identity";
@@ -130,7 +129,7 @@ impl Gateway {
             max_duration: wanted.max_duration,
             ..Leg::new(id, Kind::SipOutbound, Phase::Inviting(Box::new(inviting)), now)
         };
-        let Some(id) = self.adopt(leg, wanted.webhook, origin) else {
+        let Some(id) = self.legs.adopt(&mut self.ctx, leg, wanted.webhook, origin) else {
             return Err(self.all_legs_in_use());
         };
         if !wanted.room_id.is_empty() {
@@ -139,8 +138,7 @@ impl Gateway {
         self.legs.add_dialog(key, id);
         self.legs.reschedule(id);
         self.publish_calling(now, id, &wanted.uri, &wanted.from, &wanted.headers);
-        let shown =
-            self.legs.get(id).map(|l| view(l, None)).ok_or(GatewayError::NotFound("leg not found"))?;
+        let shown = self.legs.get(id).map(|l| l.view(None)).ok_or(GatewayError::NotFound("leg not found"))?;
         match phones {
             Some(phones) => self.invite_phones(now, id, &phones),
             None => self.start_invite(id, way.as_ref().map_or(&wanted.uri, |w| &w.hop)),
@@ -219,7 +217,7 @@ impl Gateway {
 
     fn invite_draft(&self, r: &OutRequest, cseq: u32, target: Target, body: String) -> Draft {
         let host = self.ctx.sip.locals().for_peer(target.addr.ip()).unwrap_or(target.addr);
-        let ours = Self::host_and_port(host);
+        let ours = host_and_port(host);
         let name = &self.ctx.config.sip.host;
         let mut draft = Draft::request(&Method::Invite, &r.target);
         if let Some(way) = r.way.as_ref().filter(|w| w.route) {
@@ -451,6 +449,15 @@ pub fn reason_of(code: u16) -> String {
         other => return format!("sip_{other}"),
     };
     word.to_owned()
+}
+
+/// An address and port as they stand in a `sip:` URI, which means 5060 where it names none.
+fn host_and_port(addr: SocketAddr) -> String {
+    if addr.port() == Transport::Udp.default_port() {
+        Host::Ip(addr.ip()).to_string()
+    } else {
+        addr.to_string()
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::admission::Sources;
 use super::context::Context;
 use super::error::GatewayError;
 use super::events::Event;
@@ -13,24 +14,23 @@ use super::legs::Legs;
 use super::playback::Playbacks;
 use super::ports::Port;
 use super::recording::Recordings;
-use super::registrar::{BindingView, Registrar};
+use super::refusal;
+use super::registrar::Registrar;
 use super::replies::{Handle, Reply};
 use super::rooms::Rooms;
 use super::self_test::SelfTests;
 use super::subscription::Outlived;
-use super::trunks::{TrunkId, TrunkView, Trunks};
+use super::trunks::Trunks;
 use super::work::{Work, WorkId, WorkResult, Written};
-use crate::base::pool::Standing;
 use crate::base::rng::Rng;
-use crate::base::source::Source;
 use crate::base::time::Now;
-use crate::config::{Config, TrunkFields};
-use crate::deliver::share::Origin;
+use crate::config::Config;
 use crate::media::command::{Command, Fact, RecordSlot};
 use crate::sip::limiter::Limiter;
 use crate::sip::locals::Locals;
 use crate::sip::target::Target;
 use crate::sip::transactions::{self, Transmit};
+use crate::wire::{Message, Method, Refusal, parse};
 
 /// How long the last event of a leg waits for its media to report.
 pub(super) const TERMINAL_EVENT_WAIT: Duration = Duration::from_secs(10);
@@ -71,61 +71,84 @@ impl Gateway {
         }
     }
 
-    /// Takes the trunks of the configuration, and those that the API made in an earlier life; once, at the start.
-    pub fn restore_trunks(&mut self, now: Now, kept: Vec<TrunkFields>) {
-        self.trunks.restore(&mut self.ctx, now, kept);
+    /// Takes one SIP message: a datagram, or a frame of a stream.
+    pub fn handle_message(&mut self, now: Now, source: Target, bytes: &[u8]) {
+        // Keep-alives of phones (RFC 5626 §3.5.1): over UDP they only hold routers' mappings open.
+        if bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | 0)) {
+            return;
+        }
+        // What comes on a connection was counted as it was read.
+        let size = if source.transport.is_reliable() { 0 } else { bytes.len() };
+        if !self.may_ask(now.mono, source, size) {
+            self.ctx.counters.rate_limited += 1;
+            return;
+        }
+        match parse(bytes) {
+            Ok(Message::Request(mut request)) => {
+                request.stamp(source.addr);
+                let heard = self.is_self_test(&request) || self.sources().admits(source, &request);
+                if heard || self.registrar.admits_stranger(&mut self.ctx, now, &request, source) {
+                    let admission = self.sources().admission_of(&request, source);
+                    self.ctx.sip.handle_request(now.mono, request, source, admission);
+                }
+            }
+            Ok(Message::Response(response)) => self.ctx.sip.handle_response(now.mono, response),
+            Err(refusal) => self.refuse_malformed(source, refusal),
+        }
+        self.drain(now);
+        self.registrar.forget_authenticated();
+    }
+
+    /// Takes the head of a stream message whose end cannot be told: at most a refusal comes of it.
+    pub fn handle_broken(&mut self, now: Now, source: Target, head: &[u8]) {
+        match parse(head) {
+            Err(refusal) => self.refuse_malformed(source, refusal),
+            Ok(Message::Request(request)) if request.method != Method::Ack => {
+                self.ctx.counters.malformed += 1;
+                if self.sources().accepts(source) {
+                    let why = "Bad Request: Content-Length is needed";
+                    refusal::refuse_stateless(&mut self.ctx, &request, source, 400, why, |_| {});
+                }
+            }
+            Ok(_) => self.ctx.counters.malformed += 1,
+        }
         self.drain(now);
     }
 
-    /// `POST /v1/sip/trunks`.
-    ///
-    /// # Errors
-    /// A value that is not allowed (400), an address that is registered already (409), too many (503).
-    pub fn add_trunk(&mut self, now: Now, fields: TrunkFields) -> Result<TrunkView, GatewayError> {
-        let added = self.trunks.add(&mut self.ctx, now, fields);
-        self.drain(now);
-        added
+    fn refuse_malformed(&mut self, source: Target, refusal: Refusal) {
+        self.ctx.counters.malformed += 1;
+        if let Refusal::Answer(mut answer) = refusal
+            && self.sources().accepts(source)
+        {
+            answer.stamp(source.addr);
+            self.ctx.sip.refuse(*answer, source);
+        }
     }
 
-    /// `DELETE /v1/sip/trunks/{id}`: unregisters, then forgets it.
-    ///
-    /// # Errors
-    /// No such trunk (404), one of the file (409).
-    pub fn remove_trunk(&mut self, now: Now, name: &str) -> Result<(), GatewayError> {
-        let removed = self.trunks.remove(&mut self.ctx, now, name);
-        self.drain(now);
-        removed
+    /// Strangers may ask so much and no more.
+    fn may_ask(&mut self, now: Instant, source: Target, size: usize) -> bool {
+        self.sources().knows(source) || self.limiter.admits(now, source.addr.ip(), size)
     }
 
-    /// `GET /v1/sip/registrations`.
+    /// True when a connection from there may be opened now; a stranger's counts as a request, since its handshake is
+    /// work.
+    pub fn may_connect(&mut self, now: Now, source: Target) -> bool {
+        let may = self.sources().hears(source) && self.may_ask(now.mono, source, 0);
+        self.ctx.counters.rate_limited += u64::from(!may);
+        may
+    }
+
+    /// True when this many bytes more may come on a connection.
+    pub fn may_send(&mut self, now: Now, source: Target, size: usize) -> bool {
+        let may = self.sources().knows(source) || self.limiter.admits_bytes(now.mono, source.addr.ip(), size);
+        self.ctx.counters.rate_limited += u64::from(!may);
+        may
+    }
+
+    /// What is known of where messages come from.
     #[must_use]
-    pub fn registrations(&self) -> Vec<BindingView> {
-        self.registrar.views(&self.ctx)
-    }
-
-    /// `DELETE /v1/sip/registrations/{aor}`, all contacts or one of them.
-    ///
-    /// # Errors
-    /// No such registration.
-    pub fn remove_registration(
-        &mut self,
-        now: Now,
-        aor: &str,
-        contact: Option<&str>,
-    ) -> Result<(), GatewayError> {
-        self.registrar.remove(&mut self.ctx, now, aor, contact)
-    }
-
-    /// Contacts of phones that are registered.
-    #[must_use]
-    pub fn registered_contacts(&self) -> usize {
-        self.registrar.contacts()
-    }
-
-    /// The trunks.
-    #[must_use]
-    pub fn trunks(&self) -> &Trunks {
-        &self.trunks
+    pub fn sources(&self) -> Sources<'_> {
+        Sources::new(&self.ctx, &self.trunks, &self.registrar, &self.legs)
     }
 
     /// A connection to `target` could not be opened, or one that was `open` is lost.
@@ -340,13 +363,5 @@ impl Gateway {
             && self.rooms.is_idle()
             && self.playbacks.is_empty()
             && self.recordings.is_empty()
-    }
-
-    /// Whose doing it is what a source sends.
-    pub(super) fn origin_of(&self, from: Target, trunk: Option<TrunkId>) -> Origin {
-        let ip = from.addr.ip();
-        let known =
-            trunk.is_some() || self.registrar.is_authenticated() || self.standing(from) != Standing::Stranger;
-        if known { Origin::Known(Source::of(ip)) } else { Origin::Stranger(Source::of(ip)) }
     }
 }

@@ -1,5 +1,6 @@
 //! A call leg: one owner, one end.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::change::Change;
@@ -7,6 +8,7 @@ use super::described::Described;
 use super::digits::Keys;
 use super::digits_out::InfoDigits;
 use super::early::EarlyDialogs;
+use super::leg_view::LegView;
 use super::ports::Port;
 use super::referred::Referral;
 use super::reliable::{Early, Reliable};
@@ -197,6 +199,83 @@ pub struct Leg {
 }
 
 impl Leg {
+    /// A leg with nothing but its name.
+    #[must_use]
+    pub fn new(id: String, kind: Kind, phase: Phase, now: Now) -> Self {
+        Self {
+            id,
+            kind,
+            phase,
+            standing: Standing::Own,
+            early: false,
+            connected: false,
+            held: false,
+            on_hold: false,
+            hold_until: None,
+            min_session: 0,
+            change: None,
+            muted: false,
+            deaf: false,
+            accept_dtmf: true,
+            reliable: None,
+            timer: None,
+            knows_update: false,
+            auth: None,
+            trunk: None,
+            user: None,
+            transfer: None,
+            subscribed: Subscribed::default(),
+            was_referred: false,
+            referral: None,
+            transferred: false,
+            refusal: None,
+            replaces: None,
+            sip_headers: Vec::new(),
+            sip_headers_truncated: false,
+            created: now,
+            answered: None,
+            digits: 0,
+            keys: Keys::default(),
+            info_digits: InfoDigits::default(),
+            codecs: Vec::new(),
+            port: None,
+            slot: None,
+            local: None,
+            described: Described::default(),
+            stream: None,
+            rate: 0,
+            offer_in_ack: None,
+            reinvite: None,
+            flow: None,
+            ring_until: None,
+            max_duration: 0,
+            max_until: None,
+            closed: false,
+            quality: None,
+            askers: Vec::new(),
+            amd: None,
+        }
+    }
+
+    /// The leg as the API shows it, in this room.
+    #[must_use]
+    pub fn view(&self, room: Option<&str>) -> LegView {
+        LegView {
+            id: self.id.clone(),
+            kind: self.kind.as_str(),
+            state: self.state(),
+            room_id: room.map(str::to_owned),
+            muted: self.muted,
+            deaf: self.deaf,
+            accept_dtmf: self.accept_dtmf,
+            held: self.held && self.connected,
+            sip_headers: match self.kind {
+                Kind::SipInbound => self.sip_headers.iter().cloned().collect(),
+                Kind::SipOutbound => BTreeMap::new(),
+            },
+        }
+    }
+
     /// The state as the API shows it.
     #[must_use]
     pub fn state(&self) -> &'static str {

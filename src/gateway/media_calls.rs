@@ -10,7 +10,6 @@ use super::playback::Sound;
 use super::recording::{Layout, Paused, RecordingEvent, Wanted};
 use super::replies::Handle;
 use super::rooms::{JoinFlags, Joined, RoomEvent, RoomView};
-use super::snapshot::view;
 use crate::base::time::Now;
 use crate::media::command::{Command, Target};
 
@@ -119,7 +118,7 @@ impl Gateway {
     /// No such room.
     pub fn room(&self, id: &str) -> Result<RoomView, GatewayError> {
         let (sample_rate, members) = self.rooms.rate_and_members(id)?;
-        let participants = members.iter().filter_map(|l| Some(view(self.legs.get(*l)?, Some(id)))).collect();
+        let participants = members.iter().filter_map(|l| Some(self.legs.get(*l)?.view(Some(id)))).collect();
         Ok(RoomView { id: id.to_owned(), sample_rate, participants })
     }
 

@@ -2,16 +2,16 @@
 //! reads no clock and spawns nothing. The shell feeds it and drains it.
 
 pub mod admission;
+mod api_calls;
 pub mod bodies;
 pub mod call_in;
 pub mod call_out;
-mod call_shares;
 pub mod capabilities;
 pub mod change;
 pub mod changed;
 pub mod command;
+mod connected;
 pub mod context;
-pub mod controls;
 pub mod core;
 pub mod counters;
 pub mod crossing;
@@ -50,21 +50,18 @@ pub mod refresh;
 pub mod refusal;
 pub mod registrar;
 pub mod reliable;
-pub mod reload;
 pub mod replies;
 pub mod requests;
 pub mod rooms;
 pub mod self_test;
 pub mod sending;
 pub mod slots;
-pub mod snapshot;
 pub mod subscription;
 pub mod takeover;
 #[cfg(test)]
 mod testing;
 pub mod transfer;
 pub mod trunks;
-pub mod verbs;
 pub mod work;
 
 pub use self::core::Gateway;

@@ -7,7 +7,7 @@ use crate::base::time::Now;
 use crate::sdp::SdpError;
 use crate::sip::target::{Target, Transport};
 use crate::sip::transactions::ServerId;
-use crate::wire::Draft;
+use crate::wire::{Draft, Request};
 
 /// Reason phrase of the refusal of credentials that were not looked at.
 pub const TOO_MANY: &str = "Too Many Wrong Passwords";
@@ -37,6 +37,21 @@ fn refuse_with(
 ) {
     *ctx.counters.refused.entry(code).or_default() += 1;
     respond_with(ctx, now, tx, code, reason, fields);
+}
+
+/// Refuses a request of someone unknown from memory of nothing, with what `add` adds.
+pub fn refuse_stateless(
+    ctx: &mut Context,
+    request: &Request,
+    source: Target,
+    code: u16,
+    reason: &str,
+    add: impl FnOnce(&mut Draft),
+) {
+    let tag = ctx.sip.stateless_tag(request);
+    let mut draft = Draft::response(request, code, reason, Some(&tag));
+    add(&mut draft);
+    ctx.sip.reply_stateless(&draft, request, source);
 }
 
 /// Counts and refuses a call before it becomes a leg.

@@ -5,7 +5,10 @@ use std::time::Instant;
 
 use crate::base::deadlines::Deadlines;
 use crate::base::ids::Table;
+use crate::deliver::share::Origin;
+use crate::gateway::context::Context;
 use crate::gateway::error::GatewayError;
+use crate::gateway::events::Webhook;
 use crate::gateway::leg::Leg;
 use crate::gateway::leg_id::{LegId, LegKey};
 use crate::gateway::slots::Slots;
@@ -58,8 +61,23 @@ impl Legs {
         }
     }
 
+    /// Takes a new leg in, whose events go to `webhook` if there is one; `None` when there is no place.
+    pub fn adopt(
+        &mut self,
+        ctx: &mut Context,
+        leg: Leg,
+        webhook: Option<Webhook>,
+        origin: Origin,
+    ) -> Option<LegId> {
+        let (name, kind) = (leg.id.clone(), leg.kind.as_str());
+        let id = self.insert(leg)?;
+        ctx.events.add_leg(id, name, webhook, origin);
+        *ctx.counters.legs_total.entry((kind, "ringing")).or_default() += 1;
+        Some(id)
+    }
+
     /// Takes a leg in; `None` when there is no place.
-    pub fn insert(&mut self, leg: Leg) -> Option<LegId> {
+    pub(super) fn insert(&mut self, leg: Leg) -> Option<LegId> {
         let name = leg.id.clone();
         let id = self.table.insert(leg).ok()?;
         self.names.insert(name, id);

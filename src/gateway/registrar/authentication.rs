@@ -1,14 +1,15 @@
 //! Who proves to be a user of ours: answers to challenges, and what a call says of its caller.
 
-use super::guesses::Chance;
+use super::guesses::{Chance, WAIT_SECONDS};
 use super::registrar::Registrar;
 use crate::base::time::Now;
 use crate::gateway::context::Context;
+use crate::gateway::refusal::{self, TOO_MANY};
 use crate::sip::digest_server::Verdict;
 use crate::sip::target::Target;
 use crate::sip::transactions::ServerId;
 use crate::wire::authorization::Authorization;
-use crate::wire::{Draft, Request};
+use crate::wire::{Draft, Method, Request};
 
 /// What credentials are worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +66,43 @@ impl Registrar {
         Some(if chance == Chance::Open { Proof::Wrong } else { Proof::Refused })
     }
 
+    /// A stranger's request with credentials of a user of ours. One without is challenged where there are
+    /// users, from memory of nothing; else it gets no answer at all.
+    pub fn admits_stranger(
+        &mut self,
+        ctx: &mut Context,
+        now: Now,
+        request: &Request,
+        source: Target,
+    ) -> bool {
+        ctx.counters.strangers += 1;
+        let asks = matches!(request.method, Method::Invite | Method::Register);
+        if !self.is_registrar(ctx) || !asks || request.common.to.tag().is_some() {
+            return false;
+        }
+        match self.judge(ctx, now, request, source) {
+            Some(Proof::Good(user)) => {
+                self.authenticated = Some(user);
+                return true;
+            }
+            Some(Proof::Wrong) => {
+                refusal::refuse_stateless(ctx, request, source, 403, "Forbidden", |_| {});
+            }
+            Some(Proof::Refused) => {
+                let wait = |draft: &mut Draft| draft.push("Retry-After", WAIT_SECONDS.to_string());
+                refusal::refuse_stateless(ctx, request, source, 500, TOO_MANY, wait);
+            }
+            proof @ (Some(Proof::Stale) | None) => {
+                let challenges = self.challenges(ctx, now, source, proof.is_some());
+                let add = |draft: &mut Draft| {
+                    challenges.into_iter().for_each(|text| draft.push("WWW-Authenticate", text));
+                };
+                refusal::refuse_stateless(ctx, request, source, 401, "Unauthorized", add);
+            }
+        }
+        false
+    }
+
     /// Says in the log where wrong passwords come from, once a minute.
     pub fn report_guesses(&mut self, now: Now) {
         if let Some(r) = self.guesses.report(now.mono) {
@@ -75,23 +113,16 @@ impl Registrar {
     /// Asks for a password.
     pub fn challenge(&mut self, ctx: &mut Context, now: Now, tx: ServerId, source: Target, stale: bool) {
         let Some(mut draft) = ctx.sip.draft(tx, 401, "Unauthorized") else { return };
-        self.push_challenges(ctx, now, &mut draft, source, stale);
+        for text in self.challenges(ctx, now, source, stale) {
+            draft.push("WWW-Authenticate", text);
+        }
         ctx.sip.respond(now.mono, tx, 401, &draft);
     }
 
-    /// Adds challenges by all algorithms that every user can answer.
-    pub fn push_challenges(
-        &mut self,
-        ctx: &Context,
-        now: Now,
-        draft: &mut Draft,
-        source: Target,
-        stale: bool,
-    ) {
+    /// Challenges by all algorithms that every user can answer.
+    fn challenges(&mut self, ctx: &Context, now: Now, source: Target, stale: bool) -> Vec<String> {
         let (realm, offered) = (ctx.config.realm(), self.accounts.offered());
-        for text in self.digest.challenges(now.mono, source.addr.ip(), realm, stale, offered) {
-            draft.push("WWW-Authenticate", text);
-        }
+        self.digest.challenges(now.mono, source.addr.ip(), realm, stale, offered).into_iter().collect()
     }
 
     /// Whose call this is; `None` when it proves to be one user's and says that it is another's.

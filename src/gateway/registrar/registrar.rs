@@ -89,11 +89,6 @@ impl Registrar {
         self.authenticated = None;
     }
 
-    /// Who has sent the request being looked at has proved to be this user.
-    pub fn set_authenticated(&mut self, user: String) {
-        self.authenticated = Some(user);
-    }
-
     /// True when who has sent the request being looked at has proved to be a user.
     #[must_use]
     pub fn is_authenticated(&self) -> bool {

@@ -1,0 +1,58 @@
+//! How many calls one source may have: legs are shared out, so that nobody's unanswered calls keep others from calling.
+
+use std::net::IpAddr;
+
+use crate::base::pool::{Sizes, Standing, Usage};
+use crate::base::source::Source;
+use crate::gateway::leg::{Kind, Phase};
+use crate::gateway::legs::Legs;
+
+/// Fewest unanswered calls that one source may have, where a profile has few legs.
+const MIN_SHARE: usize = 2;
+
+/// Legs of a gateway with so many: an eighth is left to outbound calls, trunks and registered phones, half of that to
+/// outbound calls. Answered calls have no share per source, since who answers them decides.
+fn leg_sizes(all: usize) -> Sizes {
+    let strangers = all.saturating_sub(all / 8);
+    Sizes { all, outside: all.saturating_sub(all / 16), strangers, share: strangers }
+}
+
+/// Unanswered inbound legs: a quarter for each source, half for all strangers together.
+fn unanswered_sizes(all: usize) -> Sizes {
+    let outside = (all.saturating_mul(3) / 4).max(MIN_SHARE);
+    Sizes { all, outside, strangers: (all / 2).max(MIN_SHARE), share: (all / 4).max(MIN_SHARE) }
+}
+
+/// True when a call from this address finds one of `all` legs free that it may have.
+pub(super) fn admits(all_legs: &Legs, all: usize, ip: IpAddr, standing: Standing) -> bool {
+    let source = Source::of(ip);
+    let (mut legs, mut unanswered) = (Usage::default(), Usage::default());
+    for (_, leg) in all_legs.iter() {
+        let mine = leg.flow.is_some_and(|f| Source::of(f.addr.ip()) == source);
+        legs.add(leg.standing, 1, mine);
+        if leg.kind == Kind::SipInbound && matches!(leg.phase, Phase::Ringing { .. }) {
+            unanswered.add(leg.standing, 1, mine);
+        }
+    }
+    leg_sizes(all).admit(&legs, standing, 1) && unanswered_sizes(all).admit(&unanswered, standing, 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_profile_serves_strangers_and_leaves_legs_to_others() {
+        for (all, unanswered, answered) in [(256, 64, 224), (32, 8, 28), (4, 2, 4), (1, 1, 1)] {
+            let most = |sizes: Sizes| {
+                let mut usage = Usage::default();
+                while sizes.admit(&usage, Standing::Stranger, 1) {
+                    usage.add(Standing::Stranger, 1, true);
+                }
+                usage.all
+            };
+            assert_eq!(most(unanswered_sizes(all)), unanswered, "{all}");
+            assert_eq!(most(leg_sizes(all)), answered, "{all}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Whose messages are heard, and what each source may have.
+
+mod call_shares;
+mod sources;
+
+pub use sources::Sources;
+
+#[cfg(test)]
+mod sources_test;

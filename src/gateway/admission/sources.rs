@@ -1,0 +1,124 @@
+//! Who is heard: networks and trunks that the configuration names, callers who prove who they are, and
+//! everybody in a dialog that exists. Strangers cost next to nothing and learn nothing.
+
+use std::net::IpAddr;
+
+use super::call_shares;
+use crate::base::pool::Standing;
+use crate::base::source::Source;
+use crate::deliver::share::Origin;
+use crate::gateway::context::Context;
+use crate::gateway::legs::Legs;
+use crate::gateway::registrar::Registrar;
+use crate::gateway::trunks::{TrunkId, Trunks};
+use crate::sip::target::Target;
+use crate::sip::transactions::Admission;
+use crate::wire::{Method, Request};
+
+/// What the gateway knows of where messages come from.
+#[derive(Debug, Clone, Copy)]
+pub struct Sources<'a> {
+    ctx: &'a Context,
+    trunks: &'a Trunks,
+    registrar: &'a Registrar,
+    legs: &'a Legs,
+}
+
+impl<'a> Sources<'a> {
+    /// What the settings, trunks, phones and calls say.
+    #[must_use]
+    pub fn new(ctx: &'a Context, trunks: &'a Trunks, registrar: &'a Registrar, legs: &'a Legs) -> Self {
+        Self { ctx, trunks, registrar, legs }
+    }
+
+    /// True when calls from there are welcome.
+    #[must_use]
+    pub fn accepts(&self, source: Target) -> bool {
+        let ip = source.addr.ip().to_canonical();
+        self.ctx.config.sip.accept_from.iter().any(|net| net.contains(&ip)) || self.trunks.has_at(source)
+    }
+
+    /// True when a connection from there may be opened: to call, to register, or to go on with a call.
+    #[must_use]
+    pub fn hears(&self, source: Target) -> bool {
+        self.accepts(source) || self.registrar.is_registrar(self.ctx) || self.is_in_a_call(source.addr.ip())
+    }
+
+    /// True for those that may ask as much as they like: from networks of ours, along the way that a phone has
+    /// registered (not others of its address), or in a call with us. How many passwords they may try is another matter.
+    #[must_use]
+    pub fn knows(&self, source: Target) -> bool {
+        let registered = || self.registrar.has_along(|flow| *flow == source);
+        self.accepts(source) || registered() || self.is_in_a_call(source.addr.ip())
+    }
+
+    fn is_in_a_call(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        let far_end = |id| self.legs.get(id).and_then(|l| l.flow).map(|f| f.addr.ip().to_canonical());
+        self.legs.live().any(|(_, id)| far_end(id) == Some(ip))
+    }
+
+    /// Strangers are heard only in dialogs that exist.
+    #[must_use]
+    pub fn admits(&self, source: Target, request: &Request) -> bool {
+        if self.accepts(source) || self.legs.of_request(request).is_some() || self.ctx.sip.knows(request) {
+            return true;
+        }
+        let c = &request.common;
+        c.to.tag().is_some_and(|tag| self.legs.had_dialog(&(c.call_id.clone(), tag.to_owned())))
+    }
+
+    /// How a request is taken: what begins or belongs to something has a place, on account of its source; everything
+    /// else changes nothing and gets its answer without state.
+    #[must_use]
+    pub fn admission_of(&self, request: &Request, source: Target) -> Admission {
+        let outside = request.common.to.tag().is_none();
+        let of_a_call = self.legs.of_request(request).is_some();
+        if !outside && (of_a_call || self.ctx.requests.owes_bye_to(request).is_some()) {
+            return Admission::Kept(Standing::Established);
+        }
+        let begins = request.method == Method::Invite || (outside && request.method == Method::Register);
+        if begins { Admission::Kept(self.standing(source)) } else { Admission::Stateless }
+    }
+
+    /// On whose account a source asks for places: with registered phones or trunks behind it, it is no stranger.
+    #[must_use]
+    pub fn standing(&self, source: Target) -> Standing {
+        let (trunks, percent) = self.trunks.shares_at(source);
+        if let Some(percent) = percent {
+            return Standing::Trunk { percent: percent.into() };
+        }
+        let ip = source.addr.ip().to_canonical();
+        let phones = self.registrar.phones_at(ip);
+        match phones + trunks {
+            0 => Standing::Stranger,
+            members => Standing::Known { members },
+        }
+    }
+
+    /// Whose doing it is what a source sends.
+    #[must_use]
+    pub fn origin_of(&self, from: Target, trunk: Option<TrunkId>) -> Origin {
+        let ip = from.addr.ip();
+        let known =
+            trunk.is_some() || self.registrar.is_authenticated() || self.standing(from) != Standing::Stranger;
+        if known { Origin::Known(Source::of(ip)) } else { Origin::Stranger(Source::of(ip)) }
+    }
+
+    /// True when a registration or a call runs along a connection.
+    #[must_use]
+    pub fn uses(&self, connection: &Target) -> bool {
+        let same = |flow: &Target| {
+            flow.transport == connection.transport
+                && (flow.conn.is_some_and(|id| Some(id) == connection.conn) || flow.addr == connection.addr)
+        };
+        self.registrar.has_along(same) || self.legs.iter().any(|(_, leg)| leg.flow.as_ref().is_some_and(same))
+    }
+
+    /// True when a call from this address finds a leg free that it may have.
+    #[must_use]
+    pub fn admits_call(&self, ip: IpAddr, standing: Standing) -> bool {
+        let all = usize::try_from(self.ctx.config.limits.legs).unwrap_or(usize::MAX);
+        call_shares::admits(self.legs, all, ip, standing)
+    }
+}

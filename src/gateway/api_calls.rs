@@ -1,0 +1,243 @@
+//! The API's calls on legs, trunks, phones and the gateway as a whole: found by name, done by the part they belong to.
+
+use std::rc::Rc;
+
+use super::changed::Changed;
+use super::core::Gateway;
+use super::counters::Numbers;
+use super::error::GatewayError;
+use super::events::{Empty, EventBody};
+use super::leg::{LegId, Phase};
+use super::leg_view::LegView;
+use super::registrar::BindingView;
+use super::trunks::{TrunkView, Trunks};
+use crate::base::time::Now;
+use crate::config::{Config, TrunkFields};
+use crate::media::command::Command;
+
+/// Reasons of `DELETE /legs/{id}` for an unanswered inbound leg, and their responses.
+const REJECT_REASONS: &[(&str, u16)] = &[
+    ("busy", 486),
+    ("declined", 603),
+    ("rejected", 603),
+    ("unavailable", 480),
+    ("not_found", 404),
+    ("forbidden", 403),
+    ("server_error", 500),
+];
+
+impl Gateway {
+    /// Takes the trunks of the configuration, and those that the API made in an earlier life; once, at the start.
+    pub fn restore_trunks(&mut self, now: Now, kept: Vec<TrunkFields>) {
+        self.trunks.restore(&mut self.ctx, now, kept);
+        self.drain(now);
+    }
+
+    /// `POST /v1/sip/trunks`.
+    ///
+    /// # Errors
+    /// A value that is not allowed (400), an address that is registered already (409), too many (503).
+    pub fn add_trunk(&mut self, now: Now, fields: TrunkFields) -> Result<TrunkView, GatewayError> {
+        let added = self.trunks.add(&mut self.ctx, now, fields);
+        self.drain(now);
+        added
+    }
+
+    /// `DELETE /v1/sip/trunks/{id}`: unregisters, then forgets it.
+    ///
+    /// # Errors
+    /// No such trunk (404), one of the file (409).
+    pub fn remove_trunk(&mut self, now: Now, name: &str) -> Result<(), GatewayError> {
+        let removed = self.trunks.remove(&mut self.ctx, now, name);
+        self.drain(now);
+        removed
+    }
+
+    /// `GET /v1/sip/registrations`.
+    #[must_use]
+    pub fn registrations(&self) -> Vec<BindingView> {
+        self.registrar.views(&self.ctx)
+    }
+
+    /// `DELETE /v1/sip/registrations/{aor}`, all contacts or one of them.
+    ///
+    /// # Errors
+    /// No such registration.
+    pub fn remove_registration(
+        &mut self,
+        now: Now,
+        aor: &str,
+        contact: Option<&str>,
+    ) -> Result<(), GatewayError> {
+        self.registrar.remove(&mut self.ctx, now, aor, contact)
+    }
+
+    /// Contacts of phones that are registered.
+    #[must_use]
+    pub fn registered_contacts(&self) -> usize {
+        self.registrar.contacts()
+    }
+
+    /// The trunks.
+    #[must_use]
+    pub fn trunks(&self) -> &Trunks {
+        &self.trunks
+    }
+
+    /// `GET /legs/{id}`.
+    ///
+    /// # Errors
+    /// No such leg.
+    pub fn leg(&self, name: &str) -> Result<LegView, GatewayError> {
+        let id = self.legs.find(name)?;
+        self.legs
+            .get(id)
+            .map(|l| l.view(self.rooms.of_leg(id)))
+            .ok_or(GatewayError::NotFound("leg not found"))
+    }
+
+    /// `DELETE /legs/{id}` with an optional reason.
+    ///
+    /// # Errors
+    /// No such leg; a reason that is not known, on a leg it would be for.
+    pub fn hang_up_leg(&mut self, now: Now, name: &str, reason: Option<&str>) -> Result<(), GatewayError> {
+        let id = self.legs.find(name)?;
+        let ringing = self.legs.get(id).is_some_and(|l| matches!(l.phase, Phase::Ringing { .. }));
+        match reason.filter(|r| ringing && !r.is_empty()) {
+            None => self.hang_up(now, id, "api_hangup", None),
+            Some(word) => {
+                let Some((word, code)) = REJECT_REASONS.iter().find(|(w, _)| *w == word) else {
+                    let known: Vec<&str> = REJECT_REASONS.iter().map(|(w, _)| *w).collect();
+                    return Err(GatewayError::Invalid(format!("reason: allowed are {}", known.join(", "))));
+                };
+                self.hang_up(now, id, word, Some(*code));
+            }
+        }
+        self.drain(now);
+        Ok(())
+    }
+
+    /// True when no new leg can be taken: all places are in use (legs that are just ending included), or
+    /// the gateway stops.
+    pub(super) fn is_full(&self) -> bool {
+        self.ctx.stopping || self.legs.are_full_for(1)
+    }
+
+    /// True once the gateway has been told to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.ctx.stopping
+    }
+
+    /// New calls, of whatever side, get 503 from now on; those that run go on.
+    pub fn refuse_new_calls(&mut self) {
+        self.ctx.stopping = true;
+    }
+
+    /// True when no call is left.
+    #[must_use]
+    pub fn is_without_calls(&self) -> bool {
+        self.legs.live_count() == 0
+    }
+
+    /// Ends every leg because the gateway stops; new calls get 503 from now on.
+    pub fn shut_down(&mut self, now: Now) {
+        self.refuse_new_calls();
+        let all: Vec<LegId> = self.legs.live().map(|(_, id)| id).collect();
+        for id in all {
+            self.hang_up(now, id, "shutdown", Some(503));
+        }
+        // The BYEs go out while we are still registered: some servers take none from strangers.
+        self.drain(now);
+        self.trunks.unregister_all(&mut self.ctx, now);
+        self.drain(now);
+    }
+
+    /// `POST|DELETE /legs/{id}/mute`: others hear the leg no more, or again.
+    ///
+    /// # Errors
+    /// No such leg.
+    pub fn mute(&mut self, now: Now, leg: &str, on: bool) -> Result<(), GatewayError> {
+        let id = self.legs.find(leg)?;
+        if let Some(l) = self.legs.get_mut(id) {
+            l.muted = on;
+            self.ctx.media.extend(l.slot.map(|slot| Command::Mute { slot, on }));
+        }
+        let body = if on { EventBody::LegMuted(Empty {}) } else { EventBody::LegUnmuted(Empty {}) };
+        self.ctx.events.publish(now, id, body);
+        Ok(())
+    }
+
+    /// `POST|DELETE /legs/{id}/deaf`: the leg hears nobody any more, or again.
+    ///
+    /// # Errors
+    /// No such leg.
+    pub fn deafen(&mut self, now: Now, leg: &str, on: bool) -> Result<(), GatewayError> {
+        let id = self.legs.find(leg)?;
+        if let Some(l) = self.legs.get_mut(id) {
+            l.deaf = on;
+            self.ctx.media.extend(l.slot.map(|slot| Command::Deaf { slot, on }));
+        }
+        let body = if on { EventBody::LegDeaf(Empty {}) } else { EventBody::LegUndeaf(Empty {}) };
+        self.ctx.events.publish(now, id, body);
+        Ok(())
+    }
+
+    /// `POST /legs/{id}/dtmf/accept` and `…/reject`.
+    ///
+    /// # Errors
+    /// No such leg.
+    pub fn accept_dtmf(&mut self, leg: &str, on: bool) -> Result<(), GatewayError> {
+        let id = self.legs.find(leg)?;
+        if let Some(l) = self.legs.get_mut(id) {
+            l.accept_dtmf = on;
+        }
+        Ok(())
+    }
+
+    /// Goes on with `config`, which differs from the present one in trunks, users and what others read of it. Trunks that
+    /// the API made stay; those of the file that are gone are unregistered, and calls through them go on.
+    pub fn reload(&mut self, now: Now, config: Rc<Config>) -> Changed {
+        let old = std::mem::replace(&mut self.ctx.config, config);
+        let mut changed = Changed::default();
+        self.registrar.reload(&mut self.ctx, now, &old, &mut changed);
+        self.trunks.reload(&mut self.ctx, now, &mut changed);
+        self.drain(now);
+        changed
+    }
+
+    /// Trunks, and those of them that are active.
+    #[must_use]
+    pub fn trunk_counts(&self) -> (usize, usize) {
+        self.trunks.counts()
+    }
+
+    /// All legs that have not ended.
+    #[must_use]
+    pub fn legs(&self) -> Vec<LegView> {
+        self.legs
+            .iter()
+            .filter(|(_, l)| !l.is_ending())
+            .map(|(id, l)| l.view(self.rooms.of_leg(id)))
+            .collect()
+    }
+
+    /// Numbers for `/metrics` and `/v1/capacity`.
+    #[must_use]
+    pub fn numbers(&self) -> Numbers {
+        let mut n = self.ctx.counters.clone();
+        n.legs = u32::try_from(self.legs.live_count()).unwrap_or(u32::MAX);
+        n.opus = self.opus_legs();
+        n.media = self.legs.slots_used();
+        n.rooms = u32::try_from(self.rooms.count()).unwrap_or(u32::MAX);
+        n.playbacks = self.playbacks.used();
+        n.recordings = self.recordings.used();
+        let holding = self.legs.iter().filter(|(_, l)| l.port.is_some() || l.slot.is_some()).count();
+        n.ports = u32::try_from(holding).unwrap_or(u32::MAX);
+        n.transactions = self.ctx.sip.len();
+        n.timers = self.legs.timers() + self.ctx.sip.timers();
+        n.transaction_bytes = self.ctx.sip.pools().1.used();
+        n.sip = self.ctx.sip.counters().clone();
+        n
+    }
+}
