@@ -10,6 +10,7 @@ use super::events::{Empty, EventBody};
 use super::leg::{LegId, Phase};
 use super::leg_view::LegView;
 use super::registrar::BindingView;
+use super::self_test::Begun;
 use super::trunks::{TrunkView, Trunks};
 use crate::base::time::Now;
 use crate::config::{Config, TrunkFields};
@@ -82,6 +83,46 @@ impl Gateway {
     #[must_use]
     pub fn trunks(&self) -> &Trunks {
         &self.trunks
+    }
+
+    /// Begins a test: the leg that calls is placed, the one that answers comes by itself.
+    ///
+    /// # Errors
+    /// One runs already (409); there is no room for two legs more (503).
+    pub fn begin_self_test(&mut self, now: Now) -> Result<Begun, GatewayError> {
+        let call = self.self_tests.begin(&mut self.ctx)?;
+        let placed = if self.legs.are_full_for(2) {
+            let max = self.ctx.config.limits.legs;
+            let why = format!("a self-test takes two legs, and {max} are allowed (limits.legs)");
+            Err(GatewayError::Unavailable(why))
+        } else {
+            self.originate(now, call)
+        };
+        match placed {
+            Ok(leg) => Ok(self.self_tests.begun(&mut self.ctx, leg.id)),
+            Err(e) => {
+                self.self_tests.end();
+                Err(e)
+            }
+        }
+    }
+
+    /// The leg that has answered the test's call, once both are connected.
+    #[must_use]
+    pub fn self_test_answerer(&self, begun: &Begun) -> Option<String> {
+        let connected = |id: LegId| self.legs.get(id).is_some_and(|l| l.connected && l.slot.is_some());
+        let mut legs = self.legs.live().filter(|(name, id)| self.self_tests.covers(name) && connected(*id));
+        let calls = |name: &str| name == begun.caller;
+        let answerer = legs.clone().find(|(name, _)| !calls(name))?;
+        legs.any(|(name, _)| calls(name)).then(|| answerer.0.to_owned())
+    }
+
+    /// Hangs up what is left of the test, and lets the next one begin.
+    pub fn end_self_test(&mut self, now: Now, begun: &Begun) {
+        self.self_tests.end();
+        // Either may be gone.
+        let _deleted = self.delete_room(now, &begun.room);
+        let _hung_up = self.hang_up_leg(now, &begun.caller, None);
     }
 
     /// `GET /legs/{id}`.
@@ -227,7 +268,7 @@ impl Gateway {
     pub fn numbers(&self) -> Numbers {
         let mut n = self.ctx.counters.clone();
         n.legs = u32::try_from(self.legs.live_count()).unwrap_or(u32::MAX);
-        n.opus = self.opus_legs();
+        n.opus = self.opus_places().used();
         n.media = self.legs.slots_used();
         n.rooms = u32::try_from(self.rooms.count()).unwrap_or(u32::MAX);
         n.playbacks = self.playbacks.used();

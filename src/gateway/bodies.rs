@@ -1,7 +1,6 @@
 //! What the bodies of messages hold for a call: an offer or answer, what is only named, what cannot be taken.
 
 use super::capabilities::ACCEPT;
-use super::core::Gateway;
 use super::events::{OtherBody, Text};
 use crate::sdp::{Able, Description, SdpError};
 use crate::wire::body::is_encoded;
@@ -100,5 +99,3 @@ pub(super) fn other_bodies(request: &Request) -> Vec<OtherBody> {
         })
         .collect()
 }
-
-impl Gateway {}

@@ -1,15 +1,20 @@
 //! Inbound calls: INVITE, ringing, early media, answer, CANCEL, ACK.
 
+use std::net::IpAddr;
+
 use serde_json::Value;
 
 use super::bodies::{offer_of, other_bodies};
 use super::core::Gateway;
 use super::error::GatewayError;
 use super::events::{EventBody, LegRinging, LegState, Text};
+use super::expiry::inbound_limit;
 use super::leg::{Kind, Leg, LegId, Phase};
+use super::offers::able_to_begin;
 use super::refusal;
 use super::registrar::Caller;
 use super::requests::ClientAuth;
+use super::self_test::bound_address;
 use crate::base::pool::Standing;
 use crate::base::time::Now;
 use crate::codec::Codec;
@@ -34,9 +39,9 @@ impl Gateway {
             return refusal::refuse(&mut self.ctx, now, tx, 403, "Forbidden: From is another user");
         };
         let trunk = self.trunks.sender_of(source, request);
-        let test = self.is_self_test(request);
+        let test = self.self_tests.is_call(request);
         let srtp = if test { Srtp::Required } else { self.trunks.srtp_of(&self.ctx, trunk) };
-        let offer = match offer_of(request, &self.able_to_begin(srtp)) {
+        let offer = match offer_of(request, &able_to_begin(&self.ctx, srtp)) {
             Ok(offer) => offer,
             Err(e) => return refusal::refuse_sdp(&mut self.ctx, now, tx, &e),
         };
@@ -66,7 +71,7 @@ impl Gateway {
         let credentials = trunk.and_then(|t| self.trunks.credentials_of(t));
         let name = self.ctx.rng.uuid();
         if test {
-            self.note_self_test(&name);
+            self.self_tests.add(name.clone());
         }
         let (sip_headers, sip_headers_truncated) = captured(request);
         let leg = Leg {
@@ -79,7 +84,7 @@ impl Gateway {
             sip_headers_truncated,
             codecs: self.ctx.config.sip.codecs.clone(),
             flow: Some(source),
-            ring_until: Some(now.mono + self.ring_limit(request).0),
+            ring_until: Some(now.mono + inbound_limit(self.ctx.config.sip.ring_timeout_s, request).0),
             ..Leg::new(name.clone(), Kind::SipInbound, Phase::Ringing { tx, offer: offer.map(Box::new) }, now)
         };
         let webhook = self.trunks.trusted_webhook(trunk, source, request);
@@ -248,7 +253,7 @@ impl Gateway {
         let stated = offer.address.filter(|ip| !ip.is_unspecified());
         let peer = stated.or_else(|| self.legs.get(id)?.flow.map(|f| f.addr.ip()));
         self.take_port(id, peer)?;
-        let codecs = self.codecs_of(id);
+        let codecs = self.opus_places().codecs_of(id);
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
         let local = leg.local.as_ref().ok_or(SdpError::NoPort)?;
         let fallback = leg.flow.map_or(local.address, |f| f.addr.ip());
@@ -268,7 +273,7 @@ impl Gateway {
     pub(super) fn make_offer(&mut self, id: LegId) -> Result<String, SdpError> {
         let peer = self.legs.get(id).and_then(|l| l.flow).map(|f| f.addr.ip());
         self.take_port(id, peer)?;
-        let codecs = self.codecs_of(id);
+        let codecs = self.opus_places().codecs_of(id);
         if codecs.is_empty() {
             // All places of the only codec are taken.
             return Err(SdpError::NoPort);
@@ -282,7 +287,7 @@ impl Gateway {
     }
 
     /// Gives a leg sockets and a session description of its own, unless it has them.
-    pub(super) fn take_port(&mut self, id: LegId, peer: Option<std::net::IpAddr>) -> Result<(), SdpError> {
+    pub(super) fn take_port(&mut self, id: LegId, peer: Option<IpAddr>) -> Result<(), SdpError> {
         let session_id = self.ctx.rng.u64() >> 2;
         let srtp = self.srtp_of_leg(id);
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
@@ -305,6 +310,21 @@ impl Gateway {
             self.fit_to(id, flow);
         }
         Ok(())
+    }
+
+    /// How the media of a leg are encrypted.
+    fn srtp_of_leg(&self, id: LegId) -> Srtp {
+        let leg = self.legs.get(id);
+        if leg.is_some_and(|l| self.self_tests.covers(&l.id)) {
+            return Srtp::Required;
+        }
+        self.trunks.srtp_of(&self.ctx, leg.and_then(|l| l.trunk))
+    }
+
+    /// Where a leg of a test has its media, if it is not where others have it.
+    fn home_of_leg(&self, id: LegId) -> Option<IpAddr> {
+        let leg = self.legs.get(id).filter(|l| self.self_tests.covers(&l.id));
+        leg.and_then(|_| bound_address(&self.ctx.config))
     }
 
     /// Fits a leg's description to the far end at `target`: the address that it sees, and keys only where they may be

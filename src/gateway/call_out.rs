@@ -75,7 +75,7 @@ impl Gateway {
             wanted.uri.sip().ok_or(GatewayError::Invalid("uri: only sip: URIs can be called".to_owned()))?;
         next_hop(uri).map_err(|e| GatewayError::Invalid(format!("uri: {e}")))?;
         self.room_for_one_call()?;
-        let codecs = self.codecs_to_offer(&wanted.codecs)?;
+        let codecs = self.opus_places().to_offer(&wanted.codecs)?;
         if !wanted.room_id.is_empty() {
             self.rooms.admits_one_more(&self.ctx, &wanted.room_id)?;
             self.rooms.create_missing(&mut self.ctx, now, &wanted.room_id)?;
@@ -113,8 +113,8 @@ impl Gateway {
             dialogs: EarlyDialogs::default(),
         };
         let id = self.ctx.rng.uuid();
-        if self.is_own_test(&wanted.uri) {
-            self.note_self_test(&id);
+        if self.self_tests.calls(&wanted.uri) {
+            self.self_tests.add(id.clone());
         }
         let ring = outbound_limit(wanted.ring_timeout, &wanted.headers);
         let origin = self.origin_of_transfer(referral.as_ref());

@@ -165,7 +165,7 @@ impl Gateway {
     /// Sends the re-INVITE of a change, unless another INVITE of the dialog is not done (RFC 3261 §14.1).
     fn ask(&mut self, now: Now, id: LegId) {
         let (contact, name) = (self.contact_of(id), self.ctx.config.sip.host.clone());
-        let no_opus = self.may_not_offer_opus(id);
+        let no_opus = self.opus_places().are_closed_to(id);
         let Some(leg) = self.legs.get_mut(id) else { return };
         let wanted = leg.wanted_direction();
         let Some(change) = &mut leg.change else { return };

@@ -10,7 +10,7 @@ use super::context::Context;
 use super::error::GatewayError;
 use super::events::Event;
 use super::leg::LegId;
-use super::legs::Legs;
+use super::legs::{Legs, OpusPlaces};
 use super::playback::Playbacks;
 use super::ports::Port;
 use super::recording::Recordings;
@@ -86,7 +86,7 @@ impl Gateway {
         match parse(bytes) {
             Ok(Message::Request(mut request)) => {
                 request.stamp(source.addr);
-                let heard = self.is_self_test(&request) || self.sources().admits(source, &request);
+                let heard = self.self_tests.is_call(&request) || self.sources().admits(source, &request);
                 if heard || self.registrar.admits_stranger(&mut self.ctx, now, &request, source) {
                     let admission = self.sources().admission_of(&request, source);
                     self.ctx.sip.handle_request(now.mono, request, source, admission);
@@ -149,6 +149,10 @@ impl Gateway {
     #[must_use]
     pub fn sources(&self) -> Sources<'_> {
         Sources::new(&self.ctx, &self.trunks, &self.registrar, &self.legs)
+    }
+
+    pub(super) fn opus_places(&self) -> OpusPlaces<'_> {
+        OpusPlaces::new(&self.legs, self.ctx.config.limits.opus_legs)
     }
 
     /// A connection to `target` could not be opened, or one that was `open` is lost.

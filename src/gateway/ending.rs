@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::core::{Gateway, TERMINAL_EVENT_WAIT};
 use super::events::{CallRecord, EventBody, LegDisconnected, QualityReport, TransferOutcome};
+use super::expiry::inbound_limit;
 use super::leg::{LegId, Phase};
 use super::refusal;
 use super::requests::Bye;
@@ -31,6 +32,18 @@ impl Gateway {
             Phase::Ending { .. } => return,
         }
         self.end(now, id, reason);
+    }
+
+    /// Nobody has answered in time.
+    pub(super) fn rung_out(&mut self, now: Now, id: LegId) {
+        let code = match self.legs.get(id).map(|l| &l.phase) {
+            Some(Phase::Ringing { tx, .. }) => {
+                self.ctx.sip.request_of(*tx).map(|r| inbound_limit(self.ctx.config.sip.ring_timeout_s, r).1)
+            }
+            Some(Phase::Inviting(_) | Phase::Answered { .. } | Phase::Up { .. } | Phase::Ending { .. })
+            | None => None,
+        };
+        self.hang_up(now, id, "ring_timeout", code);
     }
 
     /// BYE, whatever the dialog waits for.

@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use super::core::Gateway;
-use super::leg::{LegId, Phase};
-use crate::base::time::Now;
 use crate::wire::Request;
 use crate::wire::headers::same;
 
@@ -21,26 +18,13 @@ pub(super) fn outbound_limit(limit: u32, headers: &[(String, String)]) -> Option
     limit.into_iter().chain(expires).min().map(|s| Duration::from_secs(s.into()))
 }
 
-impl Gateway {
-    /// How long an inbound call may ring, and the final response when that is over.
-    pub(super) fn ring_limit(&self, request: &Request) -> (Duration, u16) {
-        let ours = self.ctx.config.sip.ring_timeout_s;
-        let (limit, code) = match request.common.headers.get("Expires").and_then(seconds) {
-            Some(theirs) if theirs <= ours => (theirs, 487),
-            Some(_) | None => (ours, 480),
-        };
-        (Duration::from_secs(limit.into()), code)
-    }
-
-    /// Nobody has answered in time.
-    pub(super) fn rung_out(&mut self, now: Now, id: LegId) {
-        let code = match self.legs.get(id).map(|l| &l.phase) {
-            Some(Phase::Ringing { tx, .. }) => self.ctx.sip.request_of(*tx).map(|r| self.ring_limit(r).1),
-            Some(Phase::Inviting(_) | Phase::Answered { .. } | Phase::Up { .. } | Phase::Ending { .. })
-            | None => None,
-        };
-        self.hang_up(now, id, "ring_timeout", code);
-    }
+/// How long an inbound call may ring, `ours` seconds or less, and the final response when that is over.
+pub(super) fn inbound_limit(ours: u32, request: &Request) -> (Duration, u16) {
+    let (limit, code) = match request.common.headers.get("Expires").and_then(seconds) {
+        Some(theirs) if theirs <= ours => (theirs, 487),
+        Some(_) | None => (ours, 480),
+    };
+    (Duration::from_secs(limit.into()), code)
 }
 
 #[cfg(test)]

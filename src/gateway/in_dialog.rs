@@ -4,6 +4,7 @@ use super::bodies::{answer_of, offer_of, refusal_of_body};
 use super::core::Gateway;
 use super::events::{EventBody, LegState};
 use super::leg::{Leg, LegId, Phase};
+use super::offers::able_in_call;
 use super::refusal;
 use crate::base::rng::Rng;
 use crate::base::time::Now;
@@ -128,13 +129,13 @@ impl Gateway {
             refusal::refuse_body(&mut self.ctx, now, tx, code, reason);
             return None;
         }
-        offer_of(request, &self.able_in_call(id))
+        offer_of(request, &able_in_call(&self.ctx, &self.trunks, self.legs.get(id)))
             .inspect_err(|e| refusal::refuse_sdp(&mut self.ctx, now, tx, e))
             .ok()
     }
 
     pub(super) fn answer_change(&mut self, id: LegId, offer: &Description) -> Result<String, SdpError> {
-        let codecs = self.codecs_of(id);
+        let codecs = self.opus_places().codecs_of(id);
         let leg = self.legs.get_mut(id).ok_or(SdpError::Malformed)?;
         let wanted = leg.wanted_direction();
         let local = leg.local.as_mut().ok_or(SdpError::Malformed)?;

@@ -20,7 +20,7 @@ use super::transfer::Transfer;
 use super::trunks::TrunkId;
 use crate::base::pool::Standing;
 use crate::base::time::Now;
-use crate::codec::Codec;
+use crate::codec::{Codec, opus};
 use crate::media::amd::Parameters;
 use crate::media::command::{Quality, Slot};
 use crate::sdp::{Description, Local, Negotiated};
@@ -331,5 +331,23 @@ impl Leg {
                 own.into_iter().chain([change, transfer, session, reliable, server, told]).flatten().min()
             }
         }
+    }
+
+    /// It uses Opus, or the far end may still choose it: any of its phones, while none has answered. Who began with Opus keeps
+    /// its sampling rate, and with it the place, until the call ends.
+    pub(super) fn holds_opus(&self) -> bool {
+        let offered = self.codecs.contains(&Codec::Opus);
+        match (&self.phase, &self.stream) {
+            (Phase::Inviting(_), _) | (Phase::Answered { .. } | Phase::Up { .. }, None) => offered,
+            (_, Some(agreed)) => self.rate == opus::RATE || agreed.formats.codecs().any(|c| c == Codec::Opus),
+            (Phase::Ringing { .. } | Phase::Ending { .. }, None) => false,
+        }
+    }
+
+    /// What an offer of ours inside the call may have in it: no Opus where it is not in use, as another may take the last place
+    /// before the answer comes.
+    pub(super) fn codecs_to_offer_again(&self) -> Vec<Codec> {
+        let holds = self.holds_opus();
+        self.codecs.iter().filter(|c| holds || **c != Codec::Opus).copied().collect()
     }
 }

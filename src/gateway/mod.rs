@@ -37,7 +37,6 @@ pub mod listening;
 mod media_calls;
 pub mod member;
 mod offers;
-mod opus_legs;
 pub mod outputs;
 pub mod outside;
 pub mod owner;

@@ -4,13 +4,11 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::command::Originate;
-use super::core::Gateway;
+use super::context::Context;
 use super::error::GatewayError;
 use super::events::Event;
-use super::leg::LegId;
-use crate::base::time::Now;
 use crate::codec::Codec;
-use crate::wire::crypto::Srtp;
+use crate::config::Config;
 use crate::wire::{Method, Request, Uri};
 
 /// Legs and rooms of tests that are remembered: their last events come after them.
@@ -22,14 +20,73 @@ const LASTS: u32 = 10;
 
 /// The test that runs, and what belonged to the last ones.
 #[derive(Debug, Default)]
-pub(super) struct SelfTests {
+pub struct SelfTests {
     /// Whom its call is for: nobody else knows that name.
     user: Option<String>,
     names: VecDeque<String>,
 }
 
 impl SelfTests {
-    fn add(&mut self, name: String) {
+    /// Begins a test: the call to place. The one that answers comes by itself.
+    ///
+    /// # Errors
+    /// One runs already (409); SIP has no address (503).
+    pub fn begin(&mut self, ctx: &mut Context) -> Result<Originate, GatewayError> {
+        if self.user.is_some() {
+            return Err(GatewayError::Conflict("a self-test runs already".to_owned()));
+        }
+        let locals = ctx.sip.locals();
+        let home = locals.v4.or(locals.v6);
+        let mut home = home.ok_or_else(|| GatewayError::Unavailable("SIP has no address".to_owned()))?;
+        if let Some(bound) = bound_address(&ctx.config) {
+            home.set_ip(bound);
+        }
+        let user = format!("self-test-{}", ctx.rng.token());
+        let uri = Uri::parse(&format!("sip:{user}@{home}"));
+        let uri = uri.map_err(|e| GatewayError::Failed(format!("sip:{user}@{home}: {e}")))?;
+        self.user = Some(user.clone());
+        Ok(Originate {
+            uri,
+            from: user,
+            privacy: String::new(),
+            ring_timeout: RINGS,
+            max_duration: LASTS,
+            codecs: plain_codec(&ctx.config.sip.codecs),
+            headers: Vec::new(),
+            room_id: String::new(),
+            accept_dtmf: false,
+            auth: None,
+            amd: None,
+            webhook: None,
+        })
+    }
+
+    /// The call is placed: what the test goes on with.
+    pub fn begun(&mut self, ctx: &mut Context, caller: String) -> Begun {
+        let room = format!("self-test-{}", ctx.rng.token());
+        self.add(room.clone());
+        Begun { caller, room }
+    }
+
+    /// The test is over, and the next one may begin.
+    pub fn end(&mut self) {
+        self.user = None;
+    }
+
+    /// True for the call of the test that runs.
+    #[must_use]
+    pub fn is_call(&self, request: &Request) -> bool {
+        request.method == Method::Invite && self.calls(&request.uri)
+    }
+
+    /// True for the address that the test that runs calls.
+    #[must_use]
+    pub fn calls(&self, uri: &Uri) -> bool {
+        self.user.as_deref().is_some_and(|user| uri.user() == user)
+    }
+
+    /// A leg or room of the test that runs.
+    pub fn add(&mut self, name: String) {
         if self.names.len() >= MAX_NAMES {
             self.names.pop_front();
         }
@@ -37,12 +94,14 @@ impl SelfTests {
     }
 
     /// True for legs and rooms of tests.
-    pub(super) fn covers(&self, name: &str) -> bool {
+    #[must_use]
+    pub fn covers(&self, name: &str) -> bool {
         self.names.iter().any(|n| n == name)
     }
 
     /// True for events that tell of nothing but a test.
-    pub(super) fn is_told_of_by(&self, event: &Event) -> bool {
+    #[must_use]
+    pub fn is_told_of_by(&self, event: &Event) -> bool {
         [&event.leg_id, &event.room_id].into_iter().flatten().any(|name| self.covers(name))
     }
 }
@@ -56,123 +115,62 @@ pub struct Begun {
     pub room: String,
 }
 
-impl Gateway {
-    /// Begins a test: the leg that calls is placed, the one that answers comes by itself.
-    ///
-    /// # Errors
-    /// One runs already (409); there is no room for two legs more (503).
-    pub fn begin_self_test(&mut self, now: Now) -> Result<Begun, GatewayError> {
-        if self.self_tests.user.is_some() {
-            return Err(GatewayError::Conflict("a self-test runs already".to_owned()));
-        }
-        if self.legs.are_full_for(2) {
-            let max = self.ctx.config.limits.legs;
-            return Err(GatewayError::Unavailable(format!(
-                "a self-test takes two legs, and {max} are allowed (limits.legs)"
-            )));
-        }
-        let locals = self.ctx.sip.locals();
-        let home = locals.v4.or(locals.v6);
-        let mut home = home.ok_or_else(|| GatewayError::Unavailable("SIP has no address".to_owned()))?;
-        if let Some(bound) = self.bound_address() {
-            home.set_ip(bound);
-        }
-        let user = format!("self-test-{}", self.ctx.rng.token());
-        let uri = Uri::parse(&format!("sip:{user}@{home}"));
-        let uri = uri.map_err(|e| GatewayError::Failed(format!("sip:{user}@{home}: {e}")))?;
-        self.self_tests.user = Some(user.clone());
-        let placed = self.originate(
-            now,
-            Originate {
-                uri,
-                from: user,
-                privacy: String::new(),
-                ring_timeout: RINGS,
-                max_duration: LASTS,
-                codecs: self.plain_codec(),
-                headers: Vec::new(),
-                room_id: String::new(),
-                accept_dtmf: false,
-                auth: None,
-                amd: None,
-                webhook: None,
-            },
-        );
-        match placed {
-            Ok(leg) => {
-                let room = format!("self-test-{}", self.ctx.rng.token());
-                self.self_tests.add(room.clone());
-                Ok(Begun { caller: leg.id, room })
-            }
-            Err(e) => {
-                self.self_tests.user = None;
-                Err(e)
-            }
-        }
+/// The address that is bound, where it is another than the one we give as ours, which may lead to the router and not back.
+pub(super) fn bound_address(config: &Config) -> Option<IpAddr> {
+    let bound = config.sip.listen_ip?;
+    Some(match bound {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        IpAddr::V4(_) | IpAddr::V6(_) => bound,
+    })
+}
+
+/// A codec that costs little, of those that are configured.
+fn plain_codec(configured: &[Codec]) -> Vec<Codec> {
+    let plain = configured.iter().rev().find(|c| **c != Codec::Opus).or(configured.first());
+    plain.copied().into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::testing::context;
+
+    #[test]
+    fn one_test_runs_at_a_time_and_nobody_else_knows_whom_it_calls() {
+        let (mut ctx, mut tests) = (context(|_| {}), SelfTests::default());
+        let first = tests.begin(&mut ctx).unwrap();
+        assert!(first.uri.to_string().ends_with("@192.0.2.1:5060"), "{}", first.uri);
+        assert!(matches!(tests.begin(&mut ctx), Err(GatewayError::Conflict(_))));
+        assert!(tests.calls(&first.uri));
+        tests.end();
+        assert!(!tests.calls(&first.uri), "it is over");
+        let second = tests.begin(&mut ctx).unwrap();
+        assert!(second.uri != first.uri && tests.calls(&second.uri) && !tests.calls(&first.uri));
     }
 
-    /// The leg that has answered the test's call, once both are connected.
-    #[must_use]
-    pub fn self_test_answerer(&self, begun: &Begun) -> Option<String> {
-        let connected = |id: LegId| self.legs.get(id).is_some_and(|l| l.connected && l.slot.is_some());
-        let mut legs = self.legs.live().filter(|(name, id)| self.self_tests.covers(name) && connected(*id));
-        let calls = |name: &str| name == begun.caller;
-        let answerer = legs.clone().find(|(name, _)| !calls(name))?;
-        legs.any(|(name, _)| calls(name)).then(|| answerer.0.to_owned())
+    #[test]
+    fn legs_and_rooms_of_the_last_tests_are_remembered() {
+        let mut tests = SelfTests::default();
+        (0..=MAX_NAMES).for_each(|n| tests.add(n.to_string()));
+        assert!(!tests.covers("0") && tests.covers("1") && tests.covers(&MAX_NAMES.to_string()));
     }
 
-    /// Hangs up what is left of the test, and lets the next one begin.
-    pub fn end_self_test(&mut self, now: Now, begun: &Begun) {
-        self.self_tests.user = None;
-        // Either may be gone.
-        let _deleted = self.delete_room(now, &begun.room);
-        let _hung_up = self.hang_up_leg(now, &begun.caller, None);
+    #[test]
+    fn a_codec_that_costs_little_is_used_where_there_is_one() {
+        assert_eq!(plain_codec(&[Codec::Opus, Codec::Pcma]), [Codec::Pcma]);
+        assert_eq!(plain_codec(&[Codec::Opus]), [Codec::Opus]);
     }
 
-    /// True for the call of the test that runs.
-    pub(super) fn is_self_test(&self, request: &Request) -> bool {
-        request.method == Method::Invite && self.is_own_test(&request.uri)
-    }
-
-    /// True for the address that the test calls.
-    pub(super) fn is_own_test(&self, uri: &Uri) -> bool {
-        self.self_tests.user.as_deref().is_some_and(|user| uri.user() == user)
-    }
-
-    /// Notes the leg that has just been made for the test that runs.
-    pub(super) fn note_self_test(&mut self, name: &str) {
-        self.self_tests.add(name.to_owned());
-    }
-
-    /// How the media of a leg are encrypted.
-    pub(super) fn srtp_of_leg(&self, id: LegId) -> Srtp {
-        let leg = self.legs.get(id);
-        if leg.is_some_and(|l| self.self_tests.covers(&l.id)) {
-            return Srtp::Required;
-        }
-        self.trunks.srtp_of(&self.ctx, leg.and_then(|l| l.trunk))
-    }
-
-    /// The address that is bound, where it is another than the one we give as ours, which may lead to the router and not back.
-    fn bound_address(&self) -> Option<IpAddr> {
-        let bound = self.ctx.config.sip.listen_ip?;
-        Some(match bound {
-            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            IpAddr::V4(_) | IpAddr::V6(_) => bound,
-        })
-    }
-
-    /// Where a leg of a test has its media, if it is not where others have it.
-    pub(super) fn home_of_leg(&self, id: LegId) -> Option<IpAddr> {
-        let leg = self.legs.get(id).filter(|l| self.self_tests.covers(&l.id));
-        leg.and_then(|_| self.bound_address())
-    }
-
-    /// A codec that costs little, of those that are configured.
-    fn plain_codec(&self) -> Vec<Codec> {
-        let configured = &self.ctx.config.sip.codecs;
-        let plain = configured.iter().rev().find(|c| **c != Codec::Opus).or(configured.first());
-        plain.copied().into_iter().collect()
+    #[test]
+    fn what_is_bound_everywhere_is_reached_at_loopback() {
+        let bound = |text: Option<&str>| {
+            let mut config = Config::default();
+            config.sip.listen_ip = text.map(|t| t.parse().unwrap());
+            bound_address(&config).map(|ip| ip.to_string())
+        };
+        let cases = [None, Some("0.0.0.0"), Some("::"), Some("192.0.2.7")].map(bound);
+        let want = [None, Some("127.0.0.1"), Some("::1"), Some("192.0.2.7")].map(|t| t.map(str::to_owned));
+        assert_eq!(cases, want);
     }
 }
