@@ -7,14 +7,15 @@ use super::core::Gateway;
 use super::counters::Numbers;
 use super::error::GatewayError;
 use super::events::{Empty, EventBody};
-use super::leg::{LegId, Phase};
+use super::leg::{Leg, LegId, Phase};
 use super::leg_view::LegView;
 use super::registrar::BindingView;
+use super::replies::Handle;
 use super::self_test::Begun;
 use super::trunks::{TrunkView, Trunks};
 use crate::base::time::Now;
 use crate::config::{Config, TrunkFields};
-use crate::media::command::Command;
+use crate::media::amd::Parameters;
 
 /// Reasons of `DELETE /legs/{id}` for an unanswered inbound leg, and their responses.
 const REJECT_REASONS: &[(&str, u16)] = &[
@@ -110,7 +111,8 @@ impl Gateway {
     /// The leg that has answered the test's call, once both are connected.
     #[must_use]
     pub fn self_test_answerer(&self, begun: &Begun) -> Option<String> {
-        let connected = |id: LegId| self.legs.get(id).is_some_and(|l| l.connected && l.slot.is_some());
+        let connected =
+            |id: LegId| self.legs.get(id).is_some_and(|l| l.connected && l.media.slot().is_some());
         let mut legs = self.legs.live().filter(|(name, id)| self.self_tests.covers(name) && connected(*id));
         let calls = |name: &str| name == begun.caller;
         let answerer = legs.clone().find(|(name, _)| !calls(name))?;
@@ -135,6 +137,29 @@ impl Gateway {
             .get(id)
             .map(|l| l.view(self.rooms.of_leg(id)))
             .ok_or(GatewayError::NotFound("leg not found"))
+    }
+
+    /// `POST /legs/{id}/amd`; `amd.result` follows, once.
+    ///
+    /// # Errors
+    /// No such leg (404), or it is not connected (409).
+    pub fn detect_machine(&mut self, name: &str, parameters: Parameters) -> Result<(), GatewayError> {
+        let leg = self.legs.get(self.legs.find(name)?);
+        let connected = |l: &&Leg| l.connected && matches!(l.phase, Phase::Up { .. }) && !l.held;
+        let leg = leg.filter(connected);
+        let leg = leg.ok_or_else(|| GatewayError::Conflict("leg is not connected".to_owned()))?;
+        leg.media.detect_machine(&mut self.ctx, parameters);
+        Ok(())
+    }
+
+    /// `GET /legs/{id}/quality`. The reply comes with the next tick of the media thread.
+    ///
+    /// # Errors
+    /// No such leg (404), no media yet (409), too many ask at once (503).
+    pub fn ask_quality(&mut self, name: &str) -> Result<Handle, GatewayError> {
+        let id = self.legs.find(name)?;
+        let leg = self.legs.get_mut(id).ok_or(GatewayError::NotFound("leg not found"))?;
+        leg.media.ask_quality(&mut self.ctx)
     }
 
     /// `DELETE /legs/{id}` with an optional reason.
@@ -201,8 +226,7 @@ impl Gateway {
     pub fn mute(&mut self, now: Now, leg: &str, on: bool) -> Result<(), GatewayError> {
         let id = self.legs.find(leg)?;
         if let Some(l) = self.legs.get_mut(id) {
-            l.muted = on;
-            self.ctx.media.extend(l.slot.map(|slot| Command::Mute { slot, on }));
+            l.media.set_muted(&mut self.ctx, on);
         }
         let body = if on { EventBody::LegMuted(Empty {}) } else { EventBody::LegUnmuted(Empty {}) };
         self.ctx.events.publish(now, id, body);
@@ -216,8 +240,7 @@ impl Gateway {
     pub fn deafen(&mut self, now: Now, leg: &str, on: bool) -> Result<(), GatewayError> {
         let id = self.legs.find(leg)?;
         if let Some(l) = self.legs.get_mut(id) {
-            l.deaf = on;
-            self.ctx.media.extend(l.slot.map(|slot| Command::Deaf { slot, on }));
+            l.media.set_deaf(&mut self.ctx, on);
         }
         let body = if on { EventBody::LegDeaf(Empty {}) } else { EventBody::LegUndeaf(Empty {}) };
         self.ctx.events.publish(now, id, body);
@@ -273,7 +296,7 @@ impl Gateway {
         n.rooms = u32::try_from(self.rooms.count()).unwrap_or(u32::MAX);
         n.playbacks = self.playbacks.used();
         n.recordings = self.recordings.used();
-        let holding = self.legs.iter().filter(|(_, l)| l.port.is_some() || l.slot.is_some()).count();
+        let holding = self.legs.iter().filter(|(_, l)| l.media.holds_port()).count();
         n.ports = u32::try_from(holding).unwrap_or(u32::MAX);
         n.transactions = self.ctx.sip.len();
         n.timers = self.legs.timers() + self.ctx.sip.timers();

@@ -10,6 +10,7 @@ use super::error::GatewayError;
 use super::events::{EventBody, LegRinging, LegState, Text};
 use super::expiry::inbound_limit;
 use super::leg::{Kind, Leg, LegId, Phase};
+use super::legs::FarEnd;
 use super::offers::able_to_begin;
 use super::refusal;
 use super::registrar::Caller;
@@ -243,7 +244,7 @@ impl Gateway {
         self.legs.reschedule(id);
         if !offerless {
             self.open_media(id);
-            let slot = self.legs.get(id).and_then(|l| l.slot);
+            let slot = self.legs.get(id).and_then(|l| l.media.slot());
             self.ctx.media.extend(slot.map(|slot| Command::Unproven { slot, on: true }));
         }
     }
@@ -304,7 +305,7 @@ impl Gateway {
             keys: (srtp != Srtp::Off).then(|| Box::new(OurKeys::random(&mut self.ctx.rng))),
             ..Local::at(address, port.port)
         });
-        leg.port = Some(port);
+        leg.media.set_port(port);
         let flow = leg.flow;
         if let Some(flow) = flow {
             self.fit_to(id, flow);
@@ -334,7 +335,7 @@ impl Gateway {
         let told = target.transport == Transport::Tls || self.ctx.config.sip.srtp_keys_in_clear;
         let locals = self.ctx.sip.locals();
         let Some(leg) = self.legs.get_mut(id) else { return };
-        let (Some(local), Some(port)) = (leg.local.as_mut(), leg.port) else { return };
+        let (Some(local), Some(port)) = (leg.local.as_mut(), leg.media.port()) else { return };
         local.address = home.unwrap_or_else(|| locals.seen_by(port.address, target.addr.ip()));
         local.offers_keys = srtp == Srtp::Required || (srtp == Srtp::Optional && told);
     }
@@ -346,20 +347,17 @@ impl Gateway {
         let Some(leg) = self.legs.get_mut(id) else { return };
         let Some(stream) = leg.stream else { return };
         let signalling = leg.flow.map(|f| f.addr.ip());
-        if let Some(slot) = leg.slot {
+        if let Some(slot) = leg.media.slot() {
             self.ctx.media.push_back(Command::Update { slot, stream, signalling });
             return;
         }
         // There are as many places as legs; one without port keeps none.
-        let Some(port) = leg.port else { return };
+        if leg.media.port().is_none() {
+            return;
+        }
         let Some(slot) = self.legs.take_slot(id) else { return };
         let Some(leg) = self.legs.get_mut(id) else { return };
-        leg.port = None;
-        leg.slot = Some(slot);
-        leg.rate = stream.codec.sample_rate();
-        let (muted, deaf) = (leg.muted, leg.deaf);
-        let port = port.id;
-        self.ctx.media.push_back(Command::Open { slot, port, stream, signalling, beside, ssrc, muted, deaf });
+        leg.media.open(&mut self.ctx, slot, ssrc, FarEnd { stream, signalling, beside });
     }
 
     /// The caller gave up.

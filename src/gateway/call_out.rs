@@ -417,7 +417,7 @@ impl Gateway {
         if let Some(leg) = self.legs.get_mut(id).filter(|l| !l.early) {
             // Whoever is called next may see us under another address.
             leg.local = None;
-            self.ctx.ports.give_back(leg.port.take());
+            leg.media.release_port(&mut self.ctx);
         }
         if let Some(phones) = self.registrar.bindings_of(&self.ctx, &next) {
             return self.invite_phones(now, id, &phones);

@@ -332,7 +332,7 @@ impl Gateway {
             leg.on_hold = on;
             // Where the far end holds as well, its hold goes on.
             leg.hold_until = leg.held.then(|| leg.hold_limit(now.mono));
-            self.ctx.media.extend(leg.slot.map(|slot| Command::Hold { slot, on }));
+            self.ctx.media.extend(leg.media.slot().map(|slot| Command::Hold { slot, on }));
         }
         self.change_over(now, id, Ok(()));
         self.stream_changed(now, id);

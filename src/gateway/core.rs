@@ -6,9 +6,10 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::admission::Sources;
+use super::amd;
 use super::context::Context;
 use super::error::GatewayError;
-use super::events::Event;
+use super::events::{Empty, Event, EventBody};
 use super::leg::LegId;
 use super::legs::{Legs, OpusPlaces};
 use super::playback::Playbacks;
@@ -187,9 +188,20 @@ impl Gateway {
                     self.hang_up(now, id, "rtp_timeout", None);
                 }
             }
-            Fact::Speaking { slot, on } => self.speaking(now, slot, on),
-            Fact::Amd { slot, news } => self.detected(now, slot, news),
-            Fact::Quality { slot, quality } => self.quality_told(slot, &quality),
+            Fact::Speaking { slot, on } => {
+                let started = EventBody::SpeakingStarted(Empty {});
+                let body = if on { started } else { EventBody::SpeakingStopped(Empty {}) };
+                let leg = self.legs.at(slot);
+                leg.into_iter().for_each(|id| self.ctx.events.publish_with_room(now, id, body.clone()));
+            }
+            Fact::Amd { slot, news } => {
+                let leg = self.legs.at(slot);
+                leg.into_iter().for_each(|id| self.ctx.events.publish(now, id, amd::event_of(news)));
+            }
+            Fact::Quality { slot, quality } => {
+                let leg = self.legs.at(slot).and_then(|id| self.legs.get_mut(id));
+                leg.into_iter().for_each(|l| l.media.handle_quality(&mut self.ctx, &quality));
+            }
             Fact::Closed { slot, quality } => self.media_closed(now, slot, quality),
             Fact::Played { play, played_ms, over } => {
                 let of = self.playbacks.handle_played(&mut self.ctx, now, play, played_ms, over);

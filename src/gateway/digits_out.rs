@@ -77,7 +77,7 @@ impl Gateway {
         let id = self.legs.find(name)?;
         let digits = check_digits(digits)?;
         let leg = self.legs.get(id).ok_or(GatewayError::NotFound("leg not found"))?;
-        let Some(stream) = leg.stream.filter(|_| leg.slot.is_some()) else {
+        let Some(stream) = leg.stream.filter(|_| leg.media.slot().is_some()) else {
             return Err(GatewayError::Failed("the leg has no media to send digits on".to_owned()));
         };
         let conflict = |why: &str| Err(GatewayError::Conflict(why.to_owned()));
@@ -116,7 +116,7 @@ impl Gateway {
             return self.info_due(now, id);
         }
         let no_events = leg.stream.is_some_and(|s| s.dtmf.is_none());
-        if let Some(slot) = leg.slot.filter(|_| mode != DtmfMode::Rfc4733 || !no_events) {
+        if let Some(slot) = leg.media.slot().filter(|_| mode != DtmfMode::Rfc4733 || !no_events) {
             let in_band = mode == DtmfMode::Inband;
             self.ctx.media.push_back(Command::Digits { slot, in_band, digits: digits.to_owned() });
         }

@@ -181,7 +181,7 @@ impl Gateway {
             return self.open_media(id);
         }
         let signalling = leg.flow.map(|f| f.addr.ip());
-        if let (Some(slot), Some(stream)) = (leg.slot, leg.stream.take()) {
+        if let (Some(slot), Some(stream)) = (leg.media.slot(), leg.stream.take()) {
             let stream = Negotiated { direction: Direction::Inactive, ..stream };
             self.ctx.media.push_back(Command::Update { slot, stream, signalling });
         }

@@ -73,14 +73,11 @@ impl Gateway {
         let latest = now.mono + TERMINAL_EVENT_WAIT;
         let dialog = leg.dialog().cloned();
         leg.phase = Phase::Ending { reason: reason.to_owned(), at: now.mono, latest };
-        let slot = leg.slot;
-        if let Some(port) = leg.port.take() {
-            self.ctx.ports.add(port);
-        }
+        let slot = leg.media.slot();
+        leg.media.leg_ended(&mut self.ctx);
         self.legs.end(now.mono, id);
         let parting = self.parting_of(id);
         self.ctx.requests.leg_ended(id, &parting);
-        self.quality_untold(id);
         self.abandon_change(now, id);
         self.change_over(now, id, Err("the call has ended".to_owned()));
         self.transfer_failed(now, id, TransferOutcome::failed("the call has ended"));
@@ -108,8 +105,7 @@ impl Gateway {
         }
         let Some(id) = self.legs.at(slot) else { return };
         let Some(leg) = self.legs.get_mut(id) else { return };
-        leg.quality = Some(quality);
-        leg.closed = true;
+        leg.media.handle_closed(quality);
         if leg.is_ending() && !self.has_unfinished(Target::Leg(slot)) {
             self.finish(now, id);
         }
@@ -126,7 +122,7 @@ impl Gateway {
             Target::Voice(_) => return,
         };
         let Some(id) = self.legs.at(slot) else { return };
-        let ended = self.legs.get(id).is_some_and(|l| l.is_ending() && l.closed);
+        let ended = self.legs.get(id).is_some_and(|l| l.is_ending() && l.media.is_closed());
         if ended {
             self.finish(now, id);
         }
@@ -141,14 +137,14 @@ impl Gateway {
         let (reason, kind) = (reason.clone(), leg.kind.as_str());
         let cdr =
             CallRecord { reason: reason.as_str().into(), duration_total: total, duration_answered: answered };
-        let quality = leg.quality.filter(|q| q.received >= 2).map(|q| QualityReport::from(&q));
+        let quality = leg.media.quality().map(|q| QualityReport::from(&q));
         *self.ctx.counters.legs_total.entry((kind, "disconnected")).or_default() += 1;
         self.ctx.counters.total.entry(kind).or_default().add(total);
         self.ctx.counters.answered.entry(kind).or_default().add(answered);
         *self.ctx.counters.reasons.entry((kind, reason)).or_default() += 1;
         self.ctx.events.publish(now, id, EventBody::LegDisconnected(LegDisconnected { cdr, quality }));
         let Some(leg) = self.legs.remove(id) else { return };
-        if let Some(slot) = leg.slot {
+        if let Some(slot) = leg.media.slot() {
             let subject = self.ctx.events.leg(id);
             subject.iter().for_each(|leg| self.recordings.outlive(slot, leg));
         }

@@ -59,7 +59,7 @@ impl Gateway {
         let Phase::Inviting(inviting) = &mut leg.phase else { return false };
         // Its addresses may be of the other family.
         leg.local = None;
-        self.ctx.ports.give_back(leg.port.take());
+        leg.media.release_port(&mut self.ctx);
         // All servers of a name are whom the leg called; those of a redirection are not.
         let called =
             inviting.redirections.is_direct() || inviting.request.way.as_ref().is_some_and(|w| w.route);

@@ -216,7 +216,7 @@ impl Gateway {
             && known
         {
             leg.phase = Phase::Up { dialog: dialog.clone() };
-            self.ctx.media.extend(leg.slot.map(|slot| Command::Unproven { slot, on: false }));
+            self.ctx.media.extend(leg.media.slot().map(|slot| Command::Unproven { slot, on: false }));
             self.connected(now, id);
             self.note_hold(now, id);
         }

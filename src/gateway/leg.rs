@@ -9,10 +9,9 @@ use super::digits::Keys;
 use super::digits_out::InfoDigits;
 use super::early::EarlyDialogs;
 use super::leg_view::LegView;
-use super::ports::Port;
+use super::legs::LegMedia;
 use super::referred::Referral;
 use super::reliable::{Early, Reliable};
-use super::replies::Handle;
 use super::requests::ClientAuth;
 use super::subscription::Subscribed;
 use super::takeover::Predecessor;
@@ -22,7 +21,6 @@ use crate::base::pool::Standing;
 use crate::base::time::Now;
 use crate::codec::{Codec, opus};
 use crate::media::amd::Parameters;
-use crate::media::command::{Quality, Slot};
 use crate::sdp::{Description, Local, Negotiated};
 use crate::sip::dialog::Dialog;
 use crate::sip::session_timer::SessionTimer;
@@ -114,10 +112,8 @@ pub struct Leg {
     pub hold_until: Option<Instant>,
     /// A hold or resume of ours that is not done.
     pub change: Option<Box<Change>>,
-    /// Others do not hear it.
-    pub muted: bool,
-    /// It hears nobody.
-    pub deaf: bool,
+    /// Its media.
+    pub media: LegMedia,
     /// It takes digits that others of its room send.
     pub accept_dtmf: bool,
     /// Provisional responses that want a PRACK.
@@ -162,24 +158,16 @@ pub struct Leg {
     pub keys: Keys,
     /// Digits that go out by INFO.
     pub info_digits: InfoDigits,
-    /// Who waits for its quality.
-    pub askers: Vec<Handle>,
     /// Answering-machine detection that begins when it is connected.
     pub amd: Option<Parameters>,
     /// Codecs it may use, best first.
     pub codecs: Vec<Codec>,
-    /// Its sockets, until the media is opened on them.
-    pub port: Option<Port>,
-    /// Its place in the engine, once opened.
-    pub slot: Option<Slot>,
     /// Our side of its session description.
     pub local: Option<Local>,
     /// What the far end has been told of our side.
     pub described: Described,
     /// What is agreed.
     pub stream: Option<Negotiated>,
-    /// Sampling rate of its media, Hz: that of its first codec. 0 before it has any.
-    pub rate: u32,
     /// An offer of ours in a 2xx waits for its answer in the ACK with this CSeq.
     pub offer_in_ack: Option<u32>,
     /// A re-INVITE of this transaction waits for its ACK.
@@ -192,10 +180,6 @@ pub struct Leg {
     pub max_duration: u32,
     /// It ends then whatever happens.
     pub max_until: Option<Instant>,
-    /// Its media is closed.
-    pub closed: bool,
-    /// What its media reported at the end.
-    pub quality: Option<Quality>,
 }
 
 impl Leg {
@@ -214,8 +198,7 @@ impl Leg {
             hold_until: None,
             min_session: 0,
             change: None,
-            muted: false,
-            deaf: false,
+            media: LegMedia::default(),
             accept_dtmf: true,
             reliable: None,
             timer: None,
@@ -238,21 +221,15 @@ impl Leg {
             keys: Keys::default(),
             info_digits: InfoDigits::default(),
             codecs: Vec::new(),
-            port: None,
-            slot: None,
             local: None,
             described: Described::default(),
             stream: None,
-            rate: 0,
             offer_in_ack: None,
             reinvite: None,
             flow: None,
             ring_until: None,
             max_duration: 0,
             max_until: None,
-            closed: false,
-            quality: None,
-            askers: Vec::new(),
             amd: None,
         }
     }
@@ -265,8 +242,8 @@ impl Leg {
             kind: self.kind.as_str(),
             state: self.state(),
             room_id: room.map(str::to_owned),
-            muted: self.muted,
-            deaf: self.deaf,
+            muted: self.media.is_muted(),
+            deaf: self.media.is_deaf(),
             accept_dtmf: self.accept_dtmf,
             held: self.held && self.connected,
             sip_headers: match self.kind {
@@ -339,7 +316,9 @@ impl Leg {
         let offered = self.codecs.contains(&Codec::Opus);
         match (&self.phase, &self.stream) {
             (Phase::Inviting(_), _) | (Phase::Answered { .. } | Phase::Up { .. }, None) => offered,
-            (_, Some(agreed)) => self.rate == opus::RATE || agreed.formats.codecs().any(|c| c == Codec::Opus),
+            (_, Some(agreed)) => {
+                self.media.rate() == opus::RATE || agreed.formats.codecs().any(|c| c == Codec::Opus)
+            }
             (Phase::Ringing { .. } | Phase::Ending { .. }, None) => false,
         }
     }

@@ -11,7 +11,7 @@ use super::recording::{Layout, Paused, RecordingEvent, Wanted};
 use super::replies::Handle;
 use super::rooms::{JoinFlags, Joined, RoomEvent, RoomView};
 use crate::base::time::Now;
-use crate::media::command::{Command, Target};
+use crate::media::command::Target;
 
 const NO_LEG: GatewayError = GatewayError::NotFound("leg not found");
 
@@ -157,7 +157,7 @@ impl Gateway {
         }
         let ringing = matches!(l.phase, Phase::Ringing { .. }) && l.kind == Kind::SipInbound && !l.early;
         let waiting = ringing || matches!(l.phase, Phase::Answered { .. });
-        if !waiting && (l.slot.is_none() || l.held) {
+        if !waiting && (l.media.slot().is_none() || l.held) {
             return Err(GatewayError::Invalid("the leg is not connected or in early media".to_owned()));
         }
         self.rooms.admits_one_more(&self.ctx, room)?;
@@ -184,12 +184,10 @@ impl Gateway {
         let Some(leg) = self.legs.get_mut(id) else { return };
         leg.accept_dtmf = flags.accept_dtmf.unwrap_or(leg.accept_dtmf);
         if let Some(on) = flags.mute {
-            leg.muted = on;
-            self.ctx.media.extend(leg.slot.map(|slot| Command::Mute { slot, on }));
+            leg.media.set_muted(&mut self.ctx, on);
         }
         if let Some(on) = flags.deaf {
-            leg.deaf = on;
-            self.ctx.media.extend(leg.slot.map(|slot| Command::Deaf { slot, on }));
+            leg.media.set_deaf(&mut self.ctx, on);
         }
     }
 
@@ -212,9 +210,11 @@ impl Gateway {
             Owner::Leg(name) => {
                 let id = self.legs.find(name)?;
                 let leg = self.legs.get(id).ok_or(NO_LEG)?;
-                let slot =
-                    leg.slot.ok_or_else(|| GatewayError::Conflict("the leg has no media yet".to_owned()))?;
-                Ok(MediaOwner { target: Target::Leg(slot), rate: leg.rate, about: About::Leg(id) })
+                let slot = leg
+                    .media
+                    .slot()
+                    .ok_or_else(|| GatewayError::Conflict("the leg has no media yet".to_owned()))?;
+                Ok(MediaOwner { target: Target::Leg(slot), rate: leg.media.rate(), about: About::Leg(id) })
             }
             Owner::Room(name) => {
                 if self.rooms.rate_and_members(name)?.1.is_empty() {
@@ -228,7 +228,7 @@ impl Gateway {
     /// The place in the engine of a leg or room, if it has one.
     fn target_of(&self, owner: Owner<'_>) -> Option<Target> {
         match owner {
-            Owner::Leg(name) => self.legs.get(self.legs.find(name).ok()?)?.slot.map(Target::Leg),
+            Owner::Leg(name) => self.legs.get(self.legs.find(name).ok()?)?.media.slot().map(Target::Leg),
             Owner::Room(name) => self.rooms.owner(&self.ctx, name).ok().map(|o| o.target),
         }
     }
@@ -236,7 +236,7 @@ impl Gateway {
     /// A leg that has media, as rooms see it.
     pub(super) fn member(&self, id: LegId) -> Option<Member> {
         let leg = self.legs.get(id)?;
-        Some(Member { leg: id, name: leg.id.clone(), slot: leg.slot?, rate: leg.rate })
+        Some(Member { leg: id, name: leg.id.clone(), slot: leg.media.slot()?, rate: leg.media.rate() })
     }
 
     /// A leg has media: it joins the room that it was to join.

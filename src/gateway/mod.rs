@@ -2,6 +2,7 @@
 //! reads no clock and spawns nothing. The shell feeds it and drains it.
 
 pub mod admission;
+pub mod amd;
 mod api_calls;
 pub mod bodies;
 pub mod call_in;
@@ -33,7 +34,6 @@ pub mod leg;
 pub mod leg_id;
 pub mod leg_view;
 pub mod legs;
-pub mod listening;
 mod media_calls;
 pub mod member;
 mod offers;

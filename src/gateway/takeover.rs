@@ -4,7 +4,6 @@ use super::core::Gateway;
 use super::leg::{Leg, LegId, Phase};
 use super::rooms::Rooms;
 use crate::base::time::Now;
-use crate::media::command::Command;
 use crate::wire::Request;
 use crate::wire::replaces::Replaces;
 
@@ -23,7 +22,13 @@ impl Predecessor {
     fn new(id: LegId, leg: &Leg, rooms: &Rooms) -> Self {
         // A call that is not answered yet joins its room later.
         let room = rooms.of_leg(id).or_else(|| rooms.wanted_by(id)).map(str::to_owned);
-        Self { leg: id, room, muted: leg.muted, deaf: leg.deaf, accept_dtmf: leg.accept_dtmf }
+        Self {
+            leg: id,
+            room,
+            muted: leg.media.is_muted(),
+            deaf: leg.media.is_deaf(),
+            accept_dtmf: leg.accept_dtmf,
+        }
     }
 }
 
@@ -73,12 +78,9 @@ impl Gateway {
         // One that was deleted since then stays so.
         let room = before.room.filter(|r| self.rooms.contains(r));
         let Some(leg) = self.legs.get_mut(id) else { return };
-        (leg.muted, leg.deaf) = (before.muted, before.deaf);
+        leg.media.set_muted(&mut self.ctx, before.muted);
+        leg.media.set_deaf(&mut self.ctx, before.deaf);
         leg.accept_dtmf = before.accept_dtmf;
-        if let Some(slot) = leg.slot {
-            self.ctx.media.push_back(Command::Mute { slot, on: before.muted });
-            self.ctx.media.push_back(Command::Deaf { slot, on: before.deaf });
-        }
         self.hand_over_referral(before.leg, id);
         // First out, then in: the room may be full.
         self.hang_up(now, before.leg, "replaced", None);

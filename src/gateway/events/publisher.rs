@@ -154,6 +154,13 @@ impl Publisher {
         self.events.push_back(event);
     }
 
+    /// Tells of a leg and the room that it is in, if it is in one.
+    pub fn publish_with_room(&mut self, now: Now, id: LegId, body: EventBody) {
+        let room_id = self.legs.get(&id).and_then(|l| l.room.clone());
+        let Some(event) = self.leg_event(now, id, None, body) else { return };
+        self.events.push_back(Event { room_id, ..event });
+    }
+
     /// Tells of something that may have outlived its leg or room.
     pub fn publish_about(
         &mut self,

@@ -1,8 +1,10 @@
 //! The calls' legs: which there are, and by what each is found.
 
+mod media;
 mod opus;
 mod registry;
 
+pub use media::{FarEnd, LegMedia};
 pub use opus::OpusPlaces;
 pub use registry::Legs;
 

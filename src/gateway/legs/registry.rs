@@ -236,9 +236,9 @@ impl Legs {
     pub fn remove(&mut self, id: LegId) -> Option<Leg> {
         self.deadlines.set(id, None);
         let leg = self.table.remove(id)?;
-        if let Some(slot) = leg.slot {
+        if let Some(slot) = leg.media.slot() {
             self.slots.remove(&slot);
-            if leg.closed {
+            if leg.media.is_closed() {
                 self.free.free(slot);
             } else {
                 self.late.insert(slot);

@@ -1,11 +1,12 @@
 use std::time::Duration;
 
-use super::Legs;
+use super::{LegMedia, Legs};
 use crate::base::time::Now;
 use crate::gateway::error::GatewayError;
 use crate::gateway::leg::{Leg, Phase};
 use crate::gateway::leg_id::{Kind, LegId};
 use crate::gateway::testing::now;
+use crate::media::command::Quality;
 use crate::sip::TIMEOUT;
 
 /// A leg that is due a second later.
@@ -56,7 +57,7 @@ fn a_leg_that_the_engine_has_not_let_go_of_takes_a_place_until_it_has() {
     let (mut legs, now) = (Legs::new(1), now());
     let id = insert(&mut legs, now, "a").unwrap();
     let slot = legs.take_slot(id).unwrap();
-    legs.get_mut(id).unwrap().slot = Some(slot);
+    legs.get_mut(id).unwrap().media = LegMedia::in_slot(slot);
     assert_eq!((legs.at(slot), legs.take_slot(id), legs.release_late(slot)), (Some(id), None, false));
     legs.end(now.mono, id);
     legs.remove(id).unwrap();
@@ -69,9 +70,10 @@ fn a_leg_that_the_engine_has_not_let_go_of_takes_a_place_until_it_has() {
 fn a_place_that_is_closed_is_free_with_its_leg() {
     let (mut legs, now) = (Legs::new(1), now());
     let id = insert(&mut legs, now, "a").unwrap();
-    let slot = legs.take_slot(id);
+    let slot = legs.take_slot(id).unwrap();
     let leg = legs.get_mut(id).unwrap();
-    (leg.slot, leg.closed) = (slot, true);
+    leg.media = LegMedia::in_slot(slot);
+    leg.media.handle_closed(Quality::default());
     legs.end(now.mono, id);
     legs.remove(id);
     assert!(legs.is_idle() && legs.get(id).is_none() && legs.remove(id).is_none());

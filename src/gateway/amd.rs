@@ -1,0 +1,18 @@
+//! What answering-machine detection has found, as events tell it.
+
+use super::events::{AmdBeep, AmdResult, EventBody};
+use crate::media::amd::News;
+
+/// Who answered, or that the beep was heard.
+#[must_use]
+pub fn event_of(news: News) -> EventBody {
+    match news {
+        News::Outcome(o) => EventBody::AmdResult(AmdResult {
+            result: o.verdict.as_str(),
+            initial_silence_ms: o.initial_silence_ms,
+            greeting_duration_ms: o.greeting_ms,
+            total_analysis_ms: o.total_ms,
+        }),
+        News::Beep(beep_ms) => EventBody::AmdBeep(AmdBeep { beep_ms }),
+    }
+}
