@@ -11,9 +11,9 @@ use branchline::dsp::frame_len;
 use branchline::dsp::resample::Resampler;
 use branchline::media::engine::{Engine, Sizes};
 use branchline::media::leg::{Coders, Leg};
-use branchline::media::order::{Converters, Order};
+use branchline::media::messages::{Converters, EngineCommand};
 use branchline::media::room::Room;
-use branchline::media::wire::{Batch, Wire};
+use branchline::media::transport::{Batch, MediaTransport};
 use branchline::rtp::packet::header;
 use branchline::sdp::{Direction, Negotiated};
 use rtrb::RingBuffer;
@@ -31,7 +31,7 @@ struct Talker {
     sent: u64,
 }
 
-impl Wire for Talker {
+impl MediaTransport for Talker {
     fn receive(&mut self, batch: &mut Batch) {
         batch.len = 0;
         let Some(payload) = self.voice.get((self.sent % 50) as usize) else { return };
@@ -109,7 +109,7 @@ fn run(codec: Codec, rate: u32, legs: u16, talkers: u16, apart: bool) -> f64 {
     if apart {
         engine.encode_apart();
     }
-    assert!(orders.push(Order::OpenRoom(0, Box::new(Room::new(rate)))).is_ok());
+    assert!(orders.push(EngineCommand::OpenRoom(0, Box::new(Room::new(rate)))).is_ok());
     let said = voice(codec);
     for slot in 0..legs {
         let from = SocketAddr::from(([10, 0, 0, 9], 4000 + slot * 2));
@@ -126,9 +126,9 @@ fn run(codec: Codec, rate: u32, legs: u16, talkers: u16, apart: bool) -> f64 {
             false,
             false,
         );
-        assert!(orders.push(Order::Open(slot, Box::new(leg))).is_ok());
+        assert!(orders.push(EngineCommand::Open(slot, Box::new(leg))).is_ok());
         let converters = Converters { up: Resampler::new(own, rate), down: Resampler::new(rate, own) };
-        assert!(orders.push(Order::Join(slot, 0, Box::new(converters))).is_ok());
+        assert!(orders.push(EngineCommand::Join(slot, 0, Box::new(converters))).is_ok());
     }
     let mut tick = |n: u64| {
         engine.tick(BEGIN_NS + n * 20_000_000);

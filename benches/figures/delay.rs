@@ -14,9 +14,9 @@ use branchline::dsp::frame_len;
 use branchline::dsp::resample::Resampler;
 use branchline::media::engine::{Engine, Sizes};
 use branchline::media::leg::{Coders, Leg};
-use branchline::media::order::{Converters, Order};
+use branchline::media::messages::{Converters, EngineCommand};
 use branchline::media::room::Room;
-use branchline::media::wire::{Batch, Wire};
+use branchline::media::transport::{Batch, MediaTransport};
 use branchline::rtp::packet::{Packet, header};
 use rtrb::RingBuffer;
 
@@ -39,7 +39,7 @@ struct Far {
 
 struct FarWire(Rc<RefCell<Far>>, SocketAddr);
 
-impl Wire for FarWire {
+impl MediaTransport for FarWire {
     fn receive(&mut self, batch: &mut Batch) {
         let mut far = self.0.borrow_mut();
         batch.len = 0;
@@ -111,12 +111,12 @@ fn run(codec: Codec, phase_ns: u64, jitter_ms: u32) -> Vec<f64> {
     let (speaker, listener) = (Rc::new(RefCell::new(Far::default())), Rc::new(RefCell::new(Far::default())));
     let (coming, bursts) = packets(codec, phase_ns, jitter_ms, &mut rng);
     speaker.borrow_mut().coming = coming;
-    assert!(orders.push(Order::OpenRoom(0, Box::new(Room::new(ROOM)))).is_ok());
+    assert!(orders.push(EngineCommand::OpenRoom(0, Box::new(Room::new(ROOM)))).is_ok());
     let rate = codec.sample_rate();
     for (slot, far) in [(0, &speaker), (1, &listener)] {
-        assert!(orders.push(Order::Open(slot, leg(codec, far, slot))).is_ok());
+        assert!(orders.push(EngineCommand::Open(slot, leg(codec, far, slot))).is_ok());
         let c = Converters { up: Resampler::new(rate, ROOM), down: Resampler::new(ROOM, rate) };
-        assert!(orders.push(Order::Join(slot, 0, Box::new(c))).is_ok());
+        assert!(orders.push(EngineCommand::Join(slot, 0, Box::new(c))).is_ok());
     }
     let mut decoder = Decoder::new(codec);
     let (mut delays, mut quiet, mut bursts) = (Vec::new(), 0, bursts.into_iter().peekable());

@@ -11,8 +11,8 @@ use branchline::io::media_thread::pace;
 use branchline::io::recv_batch;
 use branchline::media::engine::{Engine, Sizes};
 use branchline::media::leg::{Coders, Leg};
-use branchline::media::order::Order;
-use branchline::media::wire::{Batch, Wire};
+use branchline::media::messages::EngineCommand;
+use branchline::media::transport::{Batch, MediaTransport};
 use branchline::rtp::packet::header;
 use branchline::sdp::{Direction, Negotiated};
 use rtrb::RingBuffer;
@@ -50,8 +50,9 @@ pub fn latency() {
                 sockets[p * 2 + 1].send_to(&quiet, (LOCAL, ports[p * 2 + 1])).unwrap();
             }
             recv_batch::receive(&sockets[p * 2 + 1], &mut batch, 0);
-            let loud =
-                |d: &&branchline::media::wire::Datagram| d.bytes[12..d.len].iter().any(|b| (b & 0x7f) < 0x20);
+            let loud = |d: &&branchline::media::transport::Datagram| {
+                d.bytes[12..d.len].iter().any(|b| (b & 0x7f) < 0x20)
+            };
             if batch.items.iter().take(batch.len).any(|d| loud(&d)) {
                 if let Some(at) = flying[p].pop_front() {
                     samples.push(at.elapsed().as_secs_f64() * 1000.0);
@@ -106,7 +107,7 @@ pub fn lateness() {
 
 struct Silent;
 
-impl Wire for Silent {
+impl MediaTransport for Silent {
     fn receive(&mut self, batch: &mut Batch) {
         batch.len = 0;
     }
@@ -133,7 +134,7 @@ fn busy(bare: bool) -> Box<dyn FnMut(u64)> {
         let agreed = stream(media_port(slot));
         let coders = Box::new(Coders::new(&agreed, 8000, 5));
         let leg = Leg::new(Silent, agreed, coders, None, u32::from(slot), false, false);
-        assert!(orders.push(Order::Open(slot, Box::new(leg))).is_ok());
+        assert!(orders.push(EngineCommand::Open(slot, Box::new(leg))).is_ok());
     }
     Box::new(move |unix_ns| {
         engine.tick(unix_ns);

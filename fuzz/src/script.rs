@@ -17,7 +17,7 @@ use branchline::gateway::ports::Port;
 use branchline::gateway::recording::Wanted;
 use branchline::gateway::rooms::JoinFlags;
 use branchline::gateway::work::{Work, WorkResult, Written};
-use branchline::media::command::{Command, Fact, Quality};
+use branchline::media::command::{Command, MediaEvent, Quality};
 use branchline::media::play::Over;
 use branchline::sip::locals::Locals;
 use branchline::sip::target::{Target, Transport};
@@ -163,7 +163,11 @@ impl World<'_> {
                 let (slot, digit) = (u16::from(self.next() % 8), char::from(b'0' + self.next() % 10));
                 self.gw.handle_media(
                     now,
-                    if digit == '9' { Fact::Silent { slot } } else { Fact::Digit { slot, digit } },
+                    if digit == '9' {
+                        MediaEvent::Silent { slot }
+                    } else {
+                        MediaEvent::Digit { slot, digit }
+                    },
                 );
             }
             22 => {
@@ -342,10 +346,11 @@ impl World<'_> {
     fn media(&mut self, command: Command) {
         match command {
             Command::Close { slot } => {
-                self.gw.handle_media(self.now, Fact::Closed { slot, quality: Quality::default() });
+                self.gw.handle_media(self.now, MediaEvent::Closed { slot, quality: Quality::default() });
             }
             Command::StopPlay { play } => {
-                self.gw.handle_media(self.now, Fact::Played { play, played_ms: 0, over: Over::Stopped });
+                self.gw
+                    .handle_media(self.now, MediaEvent::Played { play, played_ms: 0, over: Over::Stopped });
             }
             Command::StopRecord { record } => {
                 self.gw.handle_recording_closed(self.now, record, None, Written::default());

@@ -26,7 +26,7 @@ use super::work::{Work, WorkId, WorkResult, Written};
 use crate::base::rng::Rng;
 use crate::base::time::Now;
 use crate::config::Config;
-use crate::media::command::{Command, Fact, RecordSlot};
+use crate::media::command::{Command, MediaEvent, RecordSlot};
 use crate::sip::limiter::Limiter;
 use crate::sip::locals::Locals;
 use crate::sip::target::Target;
@@ -180,30 +180,30 @@ impl Gateway {
     }
 
     /// Takes news from the media engine.
-    pub fn handle_media(&mut self, now: Now, fact: Fact) {
+    pub fn handle_media(&mut self, now: Now, fact: MediaEvent) {
         match fact {
-            Fact::Digit { slot, digit } => self.digit_received(now, slot, digit),
-            Fact::Silent { slot } => {
+            MediaEvent::Digit { slot, digit } => self.digit_received(now, slot, digit),
+            MediaEvent::Silent { slot } => {
                 if let Some(id) = self.legs.at(slot) {
                     self.hang_up(now, id, "rtp_timeout", None);
                 }
             }
-            Fact::Speaking { slot, on } => {
+            MediaEvent::Speaking { slot, on } => {
                 let started = EventBody::SpeakingStarted(Empty {});
                 let body = if on { started } else { EventBody::SpeakingStopped(Empty {}) };
                 let leg = self.legs.at(slot);
                 leg.into_iter().for_each(|id| self.ctx.events.publish_with_room(now, id, body.clone()));
             }
-            Fact::Amd { slot, news } => {
+            MediaEvent::Amd { slot, news } => {
                 let leg = self.legs.at(slot);
                 leg.into_iter().for_each(|id| self.ctx.events.publish(now, id, amd::event_of(news)));
             }
-            Fact::Quality { slot, quality } => {
+            MediaEvent::Quality { slot, quality } => {
                 let leg = self.legs.at(slot).and_then(|id| self.legs.get_mut(id));
                 leg.into_iter().for_each(|l| l.media.handle_quality(&mut self.ctx, &quality));
             }
-            Fact::Closed { slot, quality } => self.media_closed(now, slot, quality),
-            Fact::Played { play, played_ms, over } => {
+            MediaEvent::Closed { slot, quality } => self.media_closed(now, slot, quality),
+            MediaEvent::Played { play, played_ms, over } => {
                 let of = self.playbacks.handle_played(&mut self.ctx, now, play, played_ms, over);
                 of.into_iter().for_each(|target| self.end_if_done(now, target));
             }

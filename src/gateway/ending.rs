@@ -9,7 +9,7 @@ use super::leg::{LegId, Phase};
 use super::refusal;
 use super::requests::Bye;
 use crate::base::time::Now;
-use crate::media::command::{Command, Quality, Slot, Target};
+use crate::media::command::{AudioTarget, Command, Quality, Slot};
 use crate::sip::transactions::ServerId;
 
 impl Gateway {
@@ -89,7 +89,7 @@ impl Gateway {
         self.rooms.leg_ended(&mut self.ctx, now, id);
         match slot {
             Some(slot) => {
-                self.stop_media_of(now, Target::Leg(slot));
+                self.stop_media_of(now, AudioTarget::Leg(slot));
                 self.ctx.media.push_back(Command::Close { slot });
                 self.legs.reschedule(id);
             }
@@ -106,20 +106,20 @@ impl Gateway {
         let Some(id) = self.legs.at(slot) else { return };
         let Some(leg) = self.legs.get_mut(id) else { return };
         leg.media.handle_closed(quality);
-        if leg.is_ending() && !self.has_unfinished(Target::Leg(slot)) {
+        if leg.is_ending() && !self.has_unfinished(AudioTarget::Leg(slot)) {
             self.finish(now, id);
         }
     }
 
     /// A playback or recording has ended: if it was the last thing an ended leg waited for, so is the leg.
-    pub(super) fn end_if_done(&mut self, now: Now, target: Target) {
+    pub(super) fn end_if_done(&mut self, now: Now, target: AudioTarget) {
         if self.has_unfinished(target) {
             return;
         }
         let slot = match target {
-            Target::Leg(slot) => slot,
-            Target::Room(slot) => return self.rooms.release(slot),
-            Target::Voice(_) => return,
+            AudioTarget::Leg(slot) => slot,
+            AudioTarget::Room(slot) => return self.rooms.release(slot),
+            AudioTarget::LegInput(_) => return,
         };
         let Some(id) = self.legs.at(slot) else { return };
         let ended = self.legs.get(id).is_some_and(|l| l.is_ending() && l.media.is_closed());

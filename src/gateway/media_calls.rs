@@ -11,7 +11,7 @@ use super::recording::{Layout, Paused, RecordingEvent, Wanted};
 use super::replies::Handle;
 use super::rooms::{JoinFlags, Joined, RoomEvent, RoomView};
 use crate::base::time::Now;
-use crate::media::command::Target;
+use crate::media::command::AudioTarget;
 
 const NO_LEG: GatewayError = GatewayError::NotFound("leg not found");
 
@@ -214,7 +214,11 @@ impl Gateway {
                     .media
                     .slot()
                     .ok_or_else(|| GatewayError::Conflict("the leg has no media yet".to_owned()))?;
-                Ok(MediaOwner { target: Target::Leg(slot), rate: leg.media.rate(), about: About::Leg(id) })
+                Ok(MediaOwner {
+                    target: AudioTarget::Leg(slot),
+                    rate: leg.media.rate(),
+                    about: About::Leg(id),
+                })
             }
             Owner::Room(name) => {
                 if self.rooms.rate_and_members(name)?.1.is_empty() {
@@ -226,9 +230,9 @@ impl Gateway {
     }
 
     /// The place in the engine of a leg or room, if it has one.
-    fn target_of(&self, owner: Owner<'_>) -> Option<Target> {
+    fn target_of(&self, owner: Owner<'_>) -> Option<AudioTarget> {
         match owner {
-            Owner::Leg(name) => self.legs.get(self.legs.find(name).ok()?)?.media.slot().map(Target::Leg),
+            Owner::Leg(name) => self.legs.get(self.legs.find(name).ok()?)?.media.slot().map(AudioTarget::Leg),
             Owner::Room(name) => self.rooms.owner(&self.ctx, name).ok().map(|o| o.target),
         }
     }
@@ -247,13 +251,13 @@ impl Gateway {
     }
 
     /// Stops every playback and the recording of a leg or room that ends.
-    pub(super) fn stop_media_of(&mut self, now: Now, target: Target) {
+    pub(super) fn stop_media_of(&mut self, now: Now, target: AudioTarget) {
         self.playbacks.stop_all_of(&mut self.ctx, now, target);
         self.recordings.stop_of(&mut self.ctx, target);
     }
 
     /// True while a playback or recording there owes its last event.
-    pub(super) fn has_unfinished(&self, target: Target) -> bool {
+    pub(super) fn has_unfinished(&self, target: AudioTarget) -> bool {
         self.playbacks.has_any_of(target) || self.recordings.has_any_of(target)
     }
 
@@ -264,8 +268,8 @@ impl Gateway {
                 member.into_iter().for_each(|m| self.recordings.member_joined(&mut self.ctx, now, room, m));
             }
             RoomEvent::Left(room, id) => self.recordings.member_left(&mut self.ctx, now, room, id),
-            RoomEvent::Emptied(room) => self.recordings.stop_of(&mut self.ctx, Target::Room(room)),
-            RoomEvent::Deleted(room) => self.end_if_done(now, Target::Room(room)),
+            RoomEvent::Emptied(room) => self.recordings.stop_of(&mut self.ctx, AudioTarget::Room(room)),
+            RoomEvent::Deleted(room) => self.end_if_done(now, AudioTarget::Room(room)),
         }
     }
 

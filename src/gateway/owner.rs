@@ -1,7 +1,7 @@
 //! The leg or room that a playback or recording belongs to.
 
 use super::events::About;
-use crate::media::command::Target;
+use crate::media::command::AudioTarget;
 
 /// The leg or room of a playback or recording, as the API names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub enum Owner<'a> {
 #[derive(Debug, Clone)]
 pub struct MediaOwner {
     /// Its place in the engine.
-    pub target: Target,
+    pub target: AudioTarget,
     /// Sampling rate of its media, Hz.
     pub rate: u32,
     /// What events of its playbacks and recordings are about.

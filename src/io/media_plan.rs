@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::dsp::resample::Resampler;
 use crate::media::amd::{Amd, Parameters};
 use crate::media::leg::{Coders, Leg};
-use crate::media::order::{Converters, Digits, Refit};
+use crate::media::messages::{Converters, Digits, Renegotiation};
 use crate::media::play::{Feeding, Play};
 use crate::media::record::{Recording, Shared};
 use crate::media::room::Room;
@@ -93,7 +93,7 @@ fn leg() -> usize {
         + 2 * pairs.map(converters).max().unwrap_or(0)
         + measure(|| Box::new(Amd::new(Parameters::default())))
         + measure(|| Box::new(Digits::new()))
-        + measure(|| Box::new(std::mem::MaybeUninit::<Refit>::uninit()))
+        + measure(|| Box::new(std::mem::MaybeUninit::<Renegotiation>::uninit()))
 }
 
 /// The largest coders that an agreement to some of these codecs leads to, whichever is the first, and whatever rate the leg

@@ -23,10 +23,10 @@ use crate::config::Config;
 use crate::dsp::resample::Resampler;
 use crate::dsp::tone::ToneGenerator;
 use crate::media::amd::Amd;
-use crate::media::command::{Command, Fact, PlaySlot, RecordSlot, Slot};
+use crate::media::command::{Command, MediaEvent, PlaySlot, RecordSlot, Slot};
 use crate::media::engine::{Engine, Sizes};
 use crate::media::leg::{Coders, Leg};
-use crate::media::order::{Converters, Digits, IN_BAND, Order, Refit, Report};
+use crate::media::messages::{Converters, Digits, EngineCommand, EngineOutput, IN_BAND, Renegotiation};
 use crate::media::play::{Play, Source, gain};
 use crate::media::record::{Recording, Shared};
 use crate::media::room::Room;
@@ -76,10 +76,10 @@ struct Coded {
 /// The control thread's end.
 #[derive(Debug)]
 pub struct MediaThread {
-    orders: Producer<Order<Pair>>,
+    orders: Producer<EngineCommand<Pair>>,
     /// Orders that found the queue full.
-    backlog: VecDeque<Order<Pair>>,
-    reports: Consumer<Report<Pair>>,
+    backlog: VecDeque<EngineCommand<Pair>>,
+    reports: Consumer<EngineOutput<Pair>>,
     pulse: Arc<Pulse>,
     plan: MediaPlan,
     /// What the legs' coders were made for, and the legs' rates.
@@ -200,7 +200,7 @@ impl MediaThread {
         within(|| Box::new(Coders::new(stream, rate, self.complexity)))
     }
 
-    fn order(&mut self, command: Command, ports: &mut PortPool) -> Option<Order<Pair>> {
+    fn order(&mut self, command: Command, ports: &mut PortPool) -> Option<EngineCommand<Pair>> {
         Some(match command {
             Command::Open { slot, port, stream, signalling, beside, ssrc, muted, deaf } => {
                 let pair = ports.take(port)?;
@@ -212,74 +212,76 @@ impl MediaThread {
                     leg.believe_other_ports();
                 }
                 leg.allow_sources(beside);
-                Order::Open(slot, leg)
+                EngineCommand::Open(slot, leg)
             }
             Command::Update { slot, stream, signalling } => {
                 let coded = self.coded.get(&slot)?;
                 let (same, rate) = (Coders::can_go_on(&coded.stream, &stream), coded.rate);
                 let coders = (!same).then(|| self.coders(slot, &stream, rate));
-                Order::Update(slot, within(|| Box::new(Refit { stream, signalling, coders })))
+                EngineCommand::Update(slot, within(|| Box::new(Renegotiation { stream, signalling, coders })))
             }
             Command::Close { slot } => {
                 self.coded.remove(&slot);
-                Order::Close(slot)
+                EngineCommand::Close(slot)
             }
-            Command::Mute { slot, on } => Order::Mute(slot, on),
-            Command::Hold { slot, on } => Order::Hold(slot, on),
-            Command::Unproven { slot, on } => Order::Unproven(slot, on),
-            Command::Deaf { slot, on } => Order::Deaf(slot, on),
+            Command::Mute { slot, on } => EngineCommand::Mute(slot, on),
+            Command::Hold { slot, on } => EngineCommand::Hold(slot, on),
+            Command::Unproven { slot, on } => EngineCommand::Unproven(slot, on),
+            Command::Deaf { slot, on } => EngineCommand::Deaf(slot, on),
             Command::Join { slot, room, room_rate, leg_rate } => {
                 let converters = within(|| {
                     let up = Resampler::new(leg_rate, room_rate);
                     let down = Resampler::new(room_rate, leg_rate);
                     Box::new(Converters { up, down })
                 });
-                Order::Join(slot, room, converters)
+                EngineCommand::Join(slot, room, converters)
             }
-            Command::Leave { slot } => Order::Leave(slot),
+            Command::Leave { slot } => EngineCommand::Leave(slot),
             Command::Digits { slot, in_band, digits } => {
                 let way = if in_band { IN_BAND } else { 0 };
                 let codes = digits.chars().filter_map(code_of).map(|code| code | way);
                 let codes: Digits = codes.take(Digits::new().capacity()).collect();
-                Order::Digits(slot, within(|| Box::new(codes)))
+                EngineCommand::Digits(slot, within(|| Box::new(codes)))
             }
-            Command::Speaking { slot } => Order::Speaking(slot),
-            Command::Amd { slot, parameters } => Order::Amd(slot, within(|| Box::new(Amd::new(parameters)))),
-            Command::Quality { slot } => Order::Quality(slot),
+            Command::Speaking { slot } => EngineCommand::Speaking(slot),
+            Command::Amd { slot, parameters } => {
+                EngineCommand::Amd(slot, within(|| Box::new(Amd::new(parameters))))
+            }
+            Command::Quality { slot } => EngineCommand::Quality(slot),
             Command::OpenRoom { room, rate } => {
                 let seed = u32::from(room).wrapping_mul(0x9e37_79b9);
                 let noise = self.comfort_noise;
                 let new = || if noise { Room::with_comfort_noise(rate, seed) } else { Room::new(rate) };
-                Order::OpenRoom(room, within(|| Box::new(new())))
+                EngineCommand::OpenRoom(room, within(|| Box::new(new())))
             }
-            Command::CloseRoom { room } => Order::CloseRoom(room),
+            Command::CloseRoom { room } => EngineCommand::CloseRoom(room),
             Command::PlayTone { play, target, rate, tone, volume } => {
                 let source = Source::Tone(ToneGenerator::new(tone, rate));
-                Order::Play(play, within(|| Box::new(Play::new(target, rate, source, volume))))
+                EngineCommand::Play(play, within(|| Box::new(Play::new(target, rate, source, volume))))
             }
             Command::PlayFed { play, target, rate, volume } => {
                 let source = self.feeds.remove(&play)?;
-                Order::Play(play, within(|| Box::new(Play::new(target, rate, source, volume))))
+                EngineCommand::Play(play, within(|| Box::new(Play::new(target, rate, source, volume))))
             }
-            Command::Volume { play, volume } => Order::Volume(play, gain(volume)),
-            Command::StopPlay { play } => Order::StopPlay(play),
+            Command::Volume { play, volume } => EngineCommand::Volume(play, gain(volume)),
+            Command::StopPlay { play } => EngineCommand::StopPlay(play),
             Command::Record { record, target } => {
                 let (ring, shared) = self.recorders.remove(&record)?;
-                Order::Record(record, within(|| Box::new(Recording::new(target, ring, shared))))
+                EngineCommand::Record(record, within(|| Box::new(Recording::new(target, ring, shared))))
             }
-            Command::PauseRecord { record, on } => Order::PauseRecord(record, on),
+            Command::PauseRecord { record, on } => EngineCommand::PauseRecord(record, on),
             Command::StopRecord { record } => {
                 // Stopped before it was started: dropping the ring ends it all the same.
                 self.recorders.remove(&record);
-                Order::StopRecord(record)
+                EngineCommand::StopRecord(record)
             }
         })
     }
 
     /// The next news; what came back to be freed is freed here.
-    pub fn poll(&mut self) -> Option<Fact> {
+    pub fn poll(&mut self) -> Option<MediaEvent> {
         while let Ok(report) = self.reports.pop() {
-            if let Report::Fact(fact) = report {
+            if let EngineOutput::Event(fact) = report {
                 return Some(fact);
             }
         }
@@ -299,7 +301,7 @@ impl MediaThread {
 }
 
 /// The queues between the threads, and the engine at their end.
-fn queues(config: &Config) -> (Producer<Order<Pair>>, Consumer<Report<Pair>>, Engine<Pair>) {
+fn queues(config: &Config) -> (Producer<EngineCommand<Pair>>, Consumer<EngineOutput<Pair>>, Engine<Pair>) {
     let (orders, take_orders) = RingBuffer::new(ORDERS);
     let (give_reports, reports) = RingBuffer::new(REPORTS);
     let n = |v: u32| usize::try_from(v).unwrap_or(usize::MAX);

@@ -8,7 +8,7 @@ use super::{clock, recv_batch, sockets};
 use crate::config::Rtp;
 use crate::gateway::ports::Port;
 use crate::media::command::PortId;
-use crate::media::wire::{Batch, Wire};
+use crate::media::transport::{Batch, MediaTransport};
 
 /// Pairs held ready of each family.
 pub const STOCK: usize = 16;
@@ -103,7 +103,7 @@ fn now_ns() -> u64 {
     u64::try_from(clock::now().utc.0.as_nanos()).unwrap_or(u64::MAX)
 }
 
-impl Wire for Pair {
+impl MediaTransport for Pair {
     fn receive(&mut self, batch: &mut Batch) {
         recv_batch::receive(&self.rtp, batch, now_ns());
     }

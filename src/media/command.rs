@@ -8,11 +8,11 @@ use crate::dsp::tone::ToneSpec;
 use crate::rtp::lock::RtpSource;
 use crate::sdp::Negotiated;
 
-/// A leg's place in the engine; the gateway gives it out and reuses it only after [`Fact::Closed`].
+/// A leg's place in the engine; the gateway gives it out and reuses it only after [`MediaEvent::Closed`].
 pub type Slot = u16;
 /// A room's place in the engine.
 pub type RoomSlot = u16;
-/// A playback's place in the engine; reused only after [`Fact::Played`].
+/// A playback's place in the engine; reused only after [`MediaEvent::Played`].
 pub type PlaySlot = u16;
 /// A recording's place in the engine; reused only after the recorder has finished it.
 pub type RecordSlot = u16;
@@ -21,13 +21,13 @@ pub type PortId = u32;
 
 /// Whom a playback or recording is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Target {
+pub enum AudioTarget {
     /// One leg.
     Leg(Slot),
     /// Everybody in a room.
     Room(RoomSlot),
     /// What one leg adds to its room: only to be recorded.
-    Voice(Slot),
+    LegInput(Slot),
 }
 
 /// An order for the engine.
@@ -61,7 +61,7 @@ pub enum Command {
         /// Where the signalling comes from.
         signalling: Option<IpAddr>,
     },
-    /// Closes a leg; [`Fact::Closed`] follows.
+    /// Closes a leg; [`MediaEvent::Closed`] follows.
     Close {
         /// The leg.
         slot: Slot,
@@ -132,7 +132,7 @@ pub enum Command {
         /// What decides.
         parameters: Parameters,
     },
-    /// Asks for [`Fact::Quality`].
+    /// Asks for [`MediaEvent::Quality`].
     Quality {
         /// The leg.
         slot: Slot,
@@ -154,7 +154,7 @@ pub enum Command {
         /// Its place.
         play: PlaySlot,
         /// Who hears it.
-        target: Target,
+        target: AudioTarget,
         /// Rate of the target, Hz.
         rate: u32,
         /// The tone.
@@ -167,7 +167,7 @@ pub enum Command {
         /// Its place.
         play: PlaySlot,
         /// Who hears it.
-        target: Target,
+        target: AudioTarget,
         /// Rate of the target, Hz.
         rate: u32,
         /// Volume in steps of 3 dB.
@@ -180,7 +180,7 @@ pub enum Command {
         /// Volume in steps of 3 dB.
         volume: i8,
     },
-    /// Stops a playback; [`Fact::Played`] follows.
+    /// Stops a playback; [`MediaEvent::Played`] follows.
     StopPlay {
         /// The playback.
         play: PlaySlot,
@@ -190,7 +190,7 @@ pub enum Command {
         /// Its place.
         record: RecordSlot,
         /// What is recorded.
-        target: Target,
+        target: AudioTarget,
     },
     /// Records silence instead, or the sound again.
     PauseRecord {
@@ -208,7 +208,7 @@ pub enum Command {
 
 /// News from the engine.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Fact {
+pub enum MediaEvent {
     /// The far end pressed a key: `0`–`9`, `*`, `#`, `A`–`D`.
     Digit {
         /// The leg.

@@ -3,17 +3,17 @@
 
 use rtrb::{Consumer, Producer};
 
-use super::command::{Fact, Slot, Target};
-use super::ears::Speaking;
+use super::analysis::Speaking;
+use super::command::{AudioTarget, MediaEvent, Slot};
 use super::leg::Leg;
+use super::messages::{EngineCommand, EngineOutput};
 use super::mix::{self, copy};
-use super::order::{Order, Report};
 use super::play::{Over, Play};
 use super::record::Recording;
 use super::room::Room;
-use super::share::{Shares, follow, part_ways};
-use super::turns::{Turn, Turns, at};
-use super::wire::{Batch, Wire};
+use super::schedule::{Schedule, Turn, at};
+use super::shared_encoding::{Shares, follow, part_ways};
+use super::transport::{Batch, MediaTransport};
 use crate::dsp::MAX_FRAME;
 
 /// Orders carried out in one tick at most; the rest waits for the next.
@@ -41,13 +41,13 @@ pub struct Engine<W> {
     rooms: Box<[Option<Box<Room>>]>,
     plays: Box<[Option<Box<Play>>]>,
     recordings: Box<[Option<Box<Recording>>]>,
-    orders: Consumer<Order<W>>,
-    reports: Producer<Report<W>>,
+    orders: Consumer<EngineCommand<W>>,
+    reports: Producer<EngineOutput<W>>,
     batch: Batch,
     frame: [i16; MAX_FRAME],
     shares: Shares,
     tick: u64,
-    turns: Turns,
+    schedule: Schedule,
     /// Legs may have come, gone or changed their rooms since their turns were put in order.
     rearranged: bool,
     /// Ticks that began late.
@@ -59,13 +59,13 @@ fn places<T>(n: usize) -> Box<[Option<Box<T>>]> {
     (0..n).map(|_| None).collect()
 }
 
-impl<W: Wire> Engine<W> {
+impl<W: MediaTransport> Engine<W> {
     /// An engine with nothing in it; `timeout_s` of silence makes a fact.
     #[must_use]
     pub fn new(
         sizes: Sizes,
-        orders: Consumer<Order<W>>,
-        reports: Producer<Report<W>>,
+        orders: Consumer<EngineCommand<W>>,
+        reports: Producer<EngineOutput<W>>,
         timeout_s: u32,
     ) -> Self {
         Self {
@@ -79,7 +79,7 @@ impl<W: Wire> Engine<W> {
             frame: [0; MAX_FRAME],
             shares: Shares::default(),
             tick: 0,
-            turns: Turns::new(sizes.legs),
+            schedule: Schedule::new(sizes.legs),
             rearranged: false,
             late_ticks: 0,
             timeout_ticks: timeout_s.saturating_mul(50),
@@ -96,16 +96,16 @@ impl<W: Wire> Engine<W> {
         self.tick += 1;
         self.take_orders();
         if std::mem::take(&mut self.rearranged) {
-            self.turns.arrange(&self.legs);
+            self.schedule.arrange(&self.legs);
         }
         self.begin_rooms();
         self.play();
-        let turns = std::mem::take(&mut self.turns);
+        let schedule = std::mem::take(&mut self.schedule);
         let mut news = false;
-        for together in turns.by_room() {
+        for together in schedule.by_room() {
             news |= self.turn(together, unix_ns);
         }
-        self.turns = turns;
+        self.schedule = schedule;
         // In some there is nobody.
         self.rooms.iter_mut().flatten().for_each(|r| r.settle());
         self.record();
@@ -174,65 +174,70 @@ impl<W: Wire> Engine<W> {
         }
     }
 
-    fn take(&mut self, order: Order<W>) {
-        if let Order::Update(slot, _) | Order::Join(slot, ..) | Order::Leave(slot) | Order::Close(slot) =
-            &order
+    fn take(&mut self, order: EngineCommand<W>) {
+        if let EngineCommand::Update(slot, _)
+        | EngineCommand::Join(slot, ..)
+        | EngineCommand::Leave(slot)
+        | EngineCommand::Close(slot) = &order
         {
             part_ways(&mut self.legs, *slot);
         }
         let back = match order {
-            Order::Open(slot, mut leg) => {
+            EngineCommand::Open(slot, mut leg) => {
                 leg.late_before = self.late_ticks;
-                put(&mut self.legs, slot, leg).map(Report::Leg)
+                put(&mut self.legs, slot, leg).map(EngineOutput::Leg)
             }
-            Order::Update(slot, mut refit) => {
-                let _none: Option<Report<W>> = with(&mut self.legs, slot, |l| l.update(&mut refit));
-                Some(Report::Refit(refit))
+            EngineCommand::Update(slot, mut refit) => {
+                let _none: Option<EngineOutput<W>> = with(&mut self.legs, slot, |l| l.update(&mut refit));
+                Some(EngineOutput::Renegotiation(refit))
             }
-            Order::Close(slot) => with(&mut self.legs, slot, Leg::close),
-            Order::Speaking(slot) => {
-                with(&mut self.legs, slot, |l| l.ears.speaking = Some(Speaking::default()))
+            EngineCommand::Close(slot) => with(&mut self.legs, slot, Leg::close),
+            EngineCommand::Speaking(slot) => {
+                with(&mut self.legs, slot, |l| l.analysis.speaking = Some(Speaking::default()))
             }
-            Order::Amd(slot, amd) => {
+            EngineCommand::Amd(slot, amd) => {
                 let mut back = Some(amd);
-                let _none: Option<Report<W>> =
-                    with(&mut self.legs, slot, |l| std::mem::swap(&mut l.ears.amd, &mut back));
-                back.map(Report::Amd)
+                let _none: Option<EngineOutput<W>> =
+                    with(&mut self.legs, slot, |l| std::mem::swap(&mut l.analysis.amd, &mut back));
+                back.map(EngineOutput::Amd)
             }
-            Order::Quality(slot) => with(&mut self.legs, slot, |l| l.asked = true),
-            Order::Mute(slot, on) => with(&mut self.legs, slot, |l| l.muted = on),
-            Order::Hold(slot, on) => with(&mut self.legs, slot, |l| l.held = on),
-            Order::Unproven(slot, on) => with(&mut self.legs, slot, |l| l.proof.wait(on)),
-            Order::Deaf(slot, on) => with(&mut self.legs, slot, |l| l.deaf = on),
-            Order::Join(slot, room, mut converters) => {
-                let _none: Option<Report<W>> = with(&mut self.legs, slot, |l| {
+            EngineCommand::Quality(slot) => with(&mut self.legs, slot, |l| l.asked = true),
+            EngineCommand::Mute(slot, on) => with(&mut self.legs, slot, |l| l.muted = on),
+            EngineCommand::Hold(slot, on) => with(&mut self.legs, slot, |l| l.held = on),
+            EngineCommand::Unproven(slot, on) => with(&mut self.legs, slot, |l| l.proof.wait(on)),
+            EngineCommand::Deaf(slot, on) => with(&mut self.legs, slot, |l| l.deaf = on),
+            EngineCommand::Join(slot, room, mut converters) => {
+                let _none: Option<EngineOutput<W>> = with(&mut self.legs, slot, |l| {
                     l.room = Some(room);
                     // It fades in, and nothing of it is heard where it comes in muted.
                     l.open.1 = false;
                     std::mem::swap(&mut l.converters, &mut converters);
                 });
-                Some(Report::Converters(converters))
+                Some(EngineOutput::Converters(converters))
             }
-            Order::Leave(slot) => with(&mut self.legs, slot, |l| l.room = None),
-            Order::Digits(slot, digits) => {
-                let _none: Option<Report<W>> = with(&mut self.legs, slot, |l| l.sending.add_digits(&digits));
-                Some(Report::Digits(digits))
+            EngineCommand::Leave(slot) => with(&mut self.legs, slot, |l| l.room = None),
+            EngineCommand::Digits(slot, digits) => {
+                let _none: Option<EngineOutput<W>> =
+                    with(&mut self.legs, slot, |l| l.sender.add_digits(&digits));
+                Some(EngineOutput::Digits(digits))
             }
-            Order::OpenRoom(slot, room) => put(&mut self.rooms, slot, room).map(Report::Room),
-            Order::CloseRoom(slot) => {
+            EngineCommand::OpenRoom(slot, room) => put(&mut self.rooms, slot, room).map(EngineOutput::Room),
+            EngineCommand::CloseRoom(slot) => {
                 for leg in self.legs.iter_mut().flatten().filter(|l| l.room == Some(slot)) {
                     leg.room = None;
                 }
-                take(&mut self.rooms, slot).map(Report::Room)
+                take(&mut self.rooms, slot).map(EngineOutput::Room)
             }
-            Order::Play(slot, play) => put(&mut self.plays, slot, play).map(Report::Play),
-            Order::Volume(slot, gain) => with(&mut self.plays, slot, |p| p.set_gain(gain)),
-            Order::StopPlay(slot) => with(&mut self.plays, slot, |p| p.over = p.over.or(Some(Over::Stopped))),
-            Order::Record(slot, recording) => {
-                put(&mut self.recordings, slot, recording).map(Report::Recording)
+            EngineCommand::Play(slot, play) => put(&mut self.plays, slot, play).map(EngineOutput::Play),
+            EngineCommand::Volume(slot, gain) => with(&mut self.plays, slot, |p| p.set_gain(gain)),
+            EngineCommand::StopPlay(slot) => {
+                with(&mut self.plays, slot, |p| p.over = p.over.or(Some(Over::Stopped)))
             }
-            Order::PauseRecord(slot, on) => with(&mut self.recordings, slot, |r| r.pause(on)),
-            Order::StopRecord(slot) => take(&mut self.recordings, slot).map(Report::Recording),
+            EngineCommand::Record(slot, recording) => {
+                put(&mut self.recordings, slot, recording).map(EngineOutput::Recording)
+            }
+            EngineCommand::PauseRecord(slot, on) => with(&mut self.recordings, slot, |r| r.pause(on)),
+            EngineCommand::StopRecord(slot) => take(&mut self.recordings, slot).map(EngineOutput::Recording),
         };
         if let Some(report) = back {
             // Room was seen before the order was taken.
@@ -242,14 +247,14 @@ impl<W: Wire> Engine<W> {
 
     /// Tells every room who is there, and begins its tick.
     fn begin_rooms(&mut self) {
-        for turn in self.turns.all() {
+        for turn in self.schedule.all() {
             if let Some(Some(room)) = turn.room().and_then(|r| self.rooms.get_mut(usize::from(r))) {
                 room.note_member(turn.rate);
             }
         }
         let plays = self.plays.iter().flatten().map(|p| p.target);
         for target in plays.chain(self.recordings.iter().flatten().map(|r| r.target)) {
-            if let Target::Room(slot) = target
+            if let AudioTarget::Room(slot) = target
                 && let Some(Some(room)) = self.rooms.get_mut(usize::from(slot))
             {
                 room.need_own_rate();
@@ -266,7 +271,7 @@ impl<W: Wire> Engine<W> {
                 continue;
             }
             match play.target {
-                Target::Leg(slot) => {
+                AudioTarget::Leg(slot) => {
                     if let Some(Some(leg)) = self.legs.get_mut(usize::from(slot)) {
                         if !std::mem::replace(&mut leg.has_private, true) {
                             leg.private = [0; MAX_FRAME];
@@ -274,12 +279,12 @@ impl<W: Wire> Engine<W> {
                         crate::dsp::add(&mut leg.private, frame);
                     }
                 }
-                Target::Room(slot) => {
+                AudioTarget::Room(slot) => {
                     if let Some(Some(room)) = self.rooms.get_mut(usize::from(slot)) {
                         room.add(frame);
                     }
                 }
-                Target::Voice(_) => {}
+                AudioTarget::LegInput(_) => {}
             }
         }
     }
@@ -287,7 +292,7 @@ impl<W: Wire> Engine<W> {
     fn record(&mut self) {
         for recording in self.recordings.iter_mut().flatten() {
             match recording.target {
-                Target::Leg(slot) => {
+                AudioTarget::Leg(slot) => {
                     let leg = |slot: Slot| self.legs.get(usize::from(slot))?.as_deref();
                     let Some(own) = leg(slot) else { continue };
                     let n = own.frame_len();
@@ -296,13 +301,13 @@ impl<W: Wire> Engine<W> {
                         recording.stereo(self.tick, left, right);
                     }
                 }
-                Target::Room(slot) => {
+                AudioTarget::Room(slot) => {
                     let Some(Some(room)) = self.rooms.get(usize::from(slot)) else { continue };
                     let Some(frame) = self.frame.get_mut(..room.frame_len()) else { continue };
                     room.heard(None, frame);
                     recording.mono(self.tick, frame);
                 }
-                Target::Voice(slot) => {
+                AudioTarget::LegInput(slot) => {
                     let Some(Some(leg)) = self.legs.get(usize::from(slot)) else { continue };
                     let n = leg.frame_len();
                     let (Some(said), Some(frame)) = (leg.input.get(..n), self.frame.get_mut(..n)) else {
@@ -329,9 +334,9 @@ impl<W: Wire> Engine<W> {
             }
             if let Some(play) = place.take() {
                 let played_ms = play.played_ms();
-                let _sent = self.reports.push(Report::Play(play));
-                let fact = Fact::Played { play: i as u16, played_ms, over };
-                let _sent = self.reports.push(Report::Fact(fact));
+                let _sent = self.reports.push(EngineOutput::Play(play));
+                let fact = MediaEvent::Played { play: i as u16, played_ms, over };
+                let _sent = self.reports.push(EngineOutput::Event(fact));
             }
         }
         if !news {
@@ -341,7 +346,7 @@ impl<W: Wire> Engine<W> {
             let Some(leg) = place else { continue };
             let slot = i as Slot;
             while let Some(digit) = leg.digits.front().copied() {
-                if self.reports.push(Report::Fact(Fact::Digit { slot, digit })).is_err() {
+                if self.reports.push(EngineOutput::Event(MediaEvent::Digit { slot, digit })).is_err() {
                     return;
                 }
                 let _told = leg.digits.pop_front();
@@ -350,7 +355,7 @@ impl<W: Wire> Engine<W> {
                 return;
             }
             if leg.silent_fact {
-                if self.reports.push(Report::Fact(Fact::Silent { slot })).is_err() {
+                if self.reports.push(EngineOutput::Event(MediaEvent::Silent { slot })).is_err() {
                     return;
                 }
                 leg.silent_fact = false;
@@ -359,8 +364,8 @@ impl<W: Wire> Engine<W> {
                 let quality = leg.quality(self.late_ticks);
                 if let Some(leg) = place.take() {
                     self.rearranged = true;
-                    let _sent = self.reports.push(Report::Leg(leg));
-                    let _sent = self.reports.push(Report::Fact(Fact::Closed { slot, quality }));
+                    let _sent = self.reports.push(EngineOutput::Leg(leg));
+                    let _sent = self.reports.push(EngineOutput::Event(MediaEvent::Closed { slot, quality }));
                 }
             }
         }
@@ -368,7 +373,7 @@ impl<W: Wire> Engine<W> {
 }
 
 /// Changes what is in a place, if anything is; gives nothing back.
-fn with<T, W>(places: &mut [Option<Box<T>>], slot: u16, f: impl FnOnce(&mut T)) -> Option<Report<W>> {
+fn with<T, W>(places: &mut [Option<Box<T>>], slot: u16, f: impl FnOnce(&mut T)) -> Option<EngineOutput<W>> {
     if let Some(Some(found)) = places.get_mut(usize::from(slot)) {
         f(found);
     }

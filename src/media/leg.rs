@@ -4,16 +4,16 @@ use std::net::{IpAddr, SocketAddr};
 
 use rtrb::Producer;
 
+use super::analysis::InputAnalysis;
 pub use super::coders::Coders;
-use super::command::{Fact, Quality, RoomSlot, Slot};
-use super::crypt::Crypt;
-use super::ears::Ears;
-use super::order::{Converters, Refit, Report};
+use super::command::{MediaEvent, Quality, RoomSlot, Slot};
+use super::messages::{Converters, EngineOutput, Renegotiation};
 use super::proof::Proof;
-use super::send::Sending;
-use super::share::Part;
-use super::turns::touch;
-use super::wire::{Batch, Datagram, Wire};
+use super::rtp_sender::RtpSender;
+use super::schedule::touch;
+use super::shared_encoding::Part;
+use super::srtp_session::SrtpSession;
+use super::transport::{Batch, Datagram, MediaTransport};
 use crate::dsp::{MAX_FRAME, frame_len};
 use crate::rtp::lock::{Content, RtpSource, SourceLock, Verdict};
 use crate::rtp::packet::Packet;
@@ -37,7 +37,7 @@ pub struct Leg<W> {
     pub(super) stream: Negotiated,
     pub(super) coders: Box<Coders>,
     pub(super) rate: u32,
-    pub(super) sending: Sending,
+    pub(super) sender: RtpSender,
     pub(super) muted: bool,
     /// Whether it was heard in the last tick, and is in this one.
     pub(super) open: (bool, bool),
@@ -69,7 +69,7 @@ pub struct Leg<W> {
     /// What was sent, or would have been.
     pub(super) output: [i16; MAX_FRAME],
     pub(super) digits: Pending,
-    pub(super) ears: Ears,
+    pub(super) analysis: InputAnalysis,
     /// How well it travels was asked for.
     pub(super) asked: bool,
     pub(super) silent_fact: bool,
@@ -85,10 +85,10 @@ pub struct Leg<W> {
     rtt_ms: Option<f64>,
     quiet_ticks: u32,
     pub(super) proof: Proof,
-    pub(super) crypt: Option<Crypt>,
+    pub(super) crypt: Option<SrtpSession>,
 }
 
-impl<W: Wire> Leg<W> {
+impl<W: MediaTransport> Leg<W> {
     /// A leg that sends with `ssrc`. Allocates all it will ever need.
     #[must_use]
     pub fn new(
@@ -105,7 +105,7 @@ impl<W: Wire> Leg<W> {
             stream,
             coders,
             rate: stream.codec.sample_rate(),
-            sending: Sending::new(ssrc),
+            sender: RtpSender::new(ssrc),
             muted,
             open: (!muted, !muted),
             deaf,
@@ -126,7 +126,7 @@ impl<W: Wire> Leg<W> {
             loss: 0,
             output: [0; MAX_FRAME],
             digits: Pending::new(),
-            ears: Ears::new(stream.codec.sample_rate()),
+            analysis: InputAnalysis::new(stream.codec.sample_rate()),
             asked: false,
             rtt_ms: None,
             silent_fact: false,
@@ -140,7 +140,7 @@ impl<W: Wire> Leg<W> {
             digits_lost: 0,
             quiet_ticks: 0,
             proof: Proof::default(),
-            crypt: stream.srtp.and_then(|keyed| Crypt::new(keyed, None, false)),
+            crypt: stream.srtp.and_then(|keyed| SrtpSession::new(keyed, None, false)),
         }
     }
 
@@ -194,7 +194,7 @@ impl<W: Wire> Leg<W> {
     }
 
     /// The far end agreed to something else; what is replaced stays in `refit`.
-    pub(super) fn update(&mut self, refit: &mut Refit) {
+    pub(super) fn update(&mut self, refit: &mut Renegotiation) {
         let stream = refit.stream;
         self.lock.redescribe(stream.rtp, refit.signalling);
         if let Some(new) = &mut refit.coders {
@@ -204,14 +204,14 @@ impl<W: Wire> Leg<W> {
         }
         let old = self.crypt.take();
         let moved = stream.rtp != self.stream.rtp;
-        self.crypt = stream.srtp.and_then(|keyed| Crypt::new(keyed, old, moved));
+        self.crypt = stream.srtp.and_then(|keyed| SrtpSession::new(keyed, old, moved));
         self.stream = stream;
         if !stream.direction.receives() {
             self.coders.playout.end_comfort();
         }
         if !self.stream.direction.sends() {
             // Even where it resumes within this tick.
-            self.sending.drop_digits();
+            self.sender.drop_digits();
         }
         self.quiet_ticks = 0;
         self.restart_sending();
@@ -260,7 +260,7 @@ impl<W: Wire> Leg<W> {
         let held = self.held || !self.stream.direction.receives();
         let in_band = self.stream.dtmf.is_none();
         let frame = self.input.get(..n).unwrap_or_default();
-        if let Some(digit) = self.ears.frame(frame, self.muted, held, in_band) {
+        if let Some(digit) = self.analysis.frame(frame, self.muted, held, in_band) {
             note_digit(&mut self.digits, &mut self.digits_lost, digit);
         }
     }
@@ -269,7 +269,7 @@ impl<W: Wire> Leg<W> {
     pub(super) fn close(&mut self) {
         self.closing = true;
         self.room = None;
-        self.ears.end();
+        self.analysis.end();
     }
 
     /// Takes RTCP that came to its own socket.
@@ -325,7 +325,7 @@ impl<W: Wire> Leg<W> {
         }
         if verdict == Verdict::NewStream {
             self.reception.new_stream();
-            self.sending.set_peer_ssrc(p.ssrc);
+            self.sender.set_peer_ssrc(p.ssrc);
             self.last_report = None;
         }
         if verdict == Verdict::NewStream || matches!(arrival, Arrival::Begins(_)) {
@@ -346,12 +346,12 @@ impl<W: Wire> Leg<W> {
 
     fn rtcp(&mut self, d: &mut Datagram) {
         let known = self.rtcp_target().is_some_and(|t| t.ip() == d.from.ip());
-        let open = |crypt: &mut Crypt| crypt.open_rtcp(d);
+        let open = |crypt: &mut SrtpSession| crypt.open_rtcp(d);
         if !known || !self.crypt.as_mut().is_none_or(open) {
             return;
         }
         let (bytes, now_ns) = (d.bytes.get(..d.len).unwrap_or_default(), d.arrival_ns);
-        let Some(report) = rtcp::parse(bytes, self.sending.ssrc()) else { return };
+        let Some(report) = rtcp::parse(bytes, self.sender.ssrc()) else { return };
         if let Some(block) = report.about_us {
             self.rtt_ms = rtcp::round_trip_ms(&block, rtcp::ntp(now_ns)).or(self.rtt_ms);
             // A little more than is lost now: losses come in groups.
@@ -391,7 +391,7 @@ impl<W: Wire> Leg<W> {
             (ntp, (waited.saturating_mul(65_536) / 1_000_000_000) as u32)
         });
         Some(rtcp::Block {
-            ssrc: self.sending.peer_ssrc(),
+            ssrc: self.sender.peer_ssrc(),
             fraction_lost: self.reception.fraction_lost(),
             lost: u32::try_from(self.reception.stream_lost()).unwrap_or(u32::MAX).min(0x007f_ffff),
             highest: self.reception.highest(),
@@ -410,7 +410,7 @@ impl<W: Wire> Leg<W> {
         frames
             ^ few
             ^ self.coders.playout.touch()
-            ^ self.sending.touch()
+            ^ self.sender.touch()
             ^ self.lock.foreign() as i64
             ^ self.reception.received() as i64
     }
@@ -421,28 +421,33 @@ impl<W: Wire> Leg<W> {
             || self.silent_fact
             || self.asked
             || !self.digits.is_empty()
-            || self.ears.verdict.is_some()
-            || self.ears.speaking.as_ref().is_some_and(|s| s.news().is_some())
+            || self.analysis.verdict.is_some()
+            || self.analysis.speaking.as_ref().is_some_and(|s| s.news().is_some())
     }
 
-    /// Tells what its ears have heard, and how well it travels if that was asked for; false when there is no room.
-    pub(super) fn tell(&mut self, slot: Slot, late_ticks: u64, reports: &mut Producer<Report<W>>) -> bool {
+    /// Tells what has been heard of it, and how well it travels if that was asked for; false when there is no room.
+    pub(super) fn tell(
+        &mut self,
+        slot: Slot,
+        late_ticks: u64,
+        reports: &mut Producer<EngineOutput<W>>,
+    ) -> bool {
         if reports.slots() < 3 {
             return false;
         }
         // Room was seen just now.
-        if let Some(speaking) = &mut self.ears.speaking
+        if let Some(speaking) = &mut self.analysis.speaking
             && let Some(on) = speaking.news()
         {
             speaking.tell();
-            let _sent = reports.push(Report::Fact(Fact::Speaking { slot, on }));
+            let _sent = reports.push(EngineOutput::Event(MediaEvent::Speaking { slot, on }));
         }
-        if let Some(news) = self.ears.verdict.take() {
-            let _sent = reports.push(Report::Fact(Fact::Amd { slot, news }));
+        if let Some(news) = self.analysis.verdict.take() {
+            let _sent = reports.push(EngineOutput::Event(MediaEvent::Amd { slot, news }));
         }
         if std::mem::take(&mut self.asked) {
             let quality = self.quality(late_ticks);
-            let _sent = reports.push(Report::Fact(Fact::Quality { slot, quality }));
+            let _sent = reports.push(EngineOutput::Event(MediaEvent::Quality { slot, quality }));
         }
         true
     }
@@ -471,7 +476,7 @@ impl<W: Wire> Leg<W> {
             late,
             concealed: self.concealed + playout.concealed(),
             late_ticks: late_ticks - self.late_before,
-            digits_dropped: self.digits_lost + self.sending.digits_dropped(),
+            digits_dropped: self.digits_lost + self.sender.digits_dropped(),
         }
     }
 }

@@ -3,8 +3,8 @@
 use super::command::Slot;
 use super::leg::Leg;
 use super::room::Room;
-use super::turns::{Legs, Turn};
-use super::wire::Wire;
+use super::schedule::{Legs, Turn};
+use super::transport::MediaTransport;
 use crate::dsp::MAX_FRAME;
 use crate::dsp::level::is_below;
 
@@ -14,7 +14,7 @@ const INAUDIBLE: i16 = 8;
 type Rooms = [Option<Box<Room>>];
 
 /// Has what a leg says ready for its room, if that is anything.
-pub(super) fn speak<W: Wire>(leg: &mut Leg<W>, rooms: &Rooms) {
+pub(super) fn speak<W: MediaTransport>(leg: &mut Leg<W>, rooms: &Rooms) {
     let was_in_mix = std::mem::take(&mut leg.in_mix);
     leg.open_or_close();
     let Some(Some(room)) = leg.room.and_then(|r| rooms.get(usize::from(r))) else { return };
@@ -47,7 +47,7 @@ pub(super) fn speak<W: Wire>(leg: &mut Leg<W>, rooms: &Rooms) {
 }
 
 /// Adds the frames of all of a room who say something, two at a time.
-pub(super) fn sum_up<W: Wire>(legs: &Legs<W>, rooms: &mut Rooms, together: &[Turn]) {
+pub(super) fn sum_up<W: MediaTransport>(legs: &Legs<W>, rooms: &mut Rooms, together: &[Turn]) {
     let Some(room) = together.first().and_then(|t| rooms.get_mut(usize::from(t.room()?))?.as_mut()) else {
         return;
     };
@@ -64,7 +64,7 @@ pub(super) fn sum_up<W: Wire>(legs: &Legs<W>, rooms: &mut Rooms, together: &[Tur
 }
 
 /// Gives a leg what it hears: the sum of its room without itself, and what only it hears. `frame` is lent.
-pub(super) fn hear<W: Wire>(leg: &mut Leg<W>, rooms: &Rooms, frame: &mut [i16; MAX_FRAME]) {
+pub(super) fn hear<W: MediaTransport>(leg: &mut Leg<W>, rooms: &Rooms, frame: &mut [i16; MAX_FRAME]) {
     let n = leg.frame_len();
     let room = leg.room.and_then(|r| rooms.get(usize::from(r))?.as_deref());
     let room = room.filter(|_| !leg.deaf && !leg.held);

@@ -1,22 +1,22 @@
 //! Rank 3: the media engine. Pure over an I/O trait; its tick neither allocates, locks, logs nor blocks.
 
 pub mod amd;
+pub mod analysis;
 mod coders;
 pub mod command;
-pub mod crypt;
 mod decoders;
-pub mod ears;
 pub mod engine;
 pub mod leg;
+pub mod messages;
 mod mix;
-pub mod order;
 pub mod play;
 pub mod playout;
 mod proof;
 pub mod record;
 pub mod room;
-pub mod send;
-mod share;
+pub mod rtp_sender;
+mod schedule;
+mod shared_encoding;
+pub mod srtp_session;
 mod timeline;
-mod turns;
-pub mod wire;
+pub mod transport;

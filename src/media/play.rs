@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use rtrb::Consumer;
 
-use super::command::Target;
+use super::command::AudioTarget;
 use crate::dsp::tone::ToneGenerator;
 use crate::dsp::{frame_len, limiter};
 
@@ -56,7 +56,7 @@ pub enum Over {
 #[derive(Debug)]
 pub struct Play {
     /// Who hears it.
-    pub target: Target,
+    pub target: AudioTarget,
     rate: u32,
     source: Source,
     gain: f32,
@@ -74,7 +74,7 @@ pub fn gain(volume: i8) -> f32 {
 impl Play {
     /// A playback at `rate` Hz.
     #[must_use]
-    pub fn new(target: Target, rate: u32, source: Source, volume: i8) -> Self {
+    pub fn new(target: AudioTarget, rate: u32, source: Source, volume: i8) -> Self {
         Self { target, rate, source, gain: gain(volume), played: 0, over: None }
     }
 
@@ -142,7 +142,7 @@ mod tests {
     fn a_ring_is_played_to_its_end_and_padded() {
         let (mut tx, rx) = RingBuffer::new(1000);
         let ended = Arc::new(Feeding::default());
-        let mut p = Play::new(Target::Leg(0), 8000, Source::Ring(rx, Arc::clone(&ended)), 0);
+        let mut p = Play::new(AudioTarget::Leg(0), 8000, Source::Ring(rx, Arc::clone(&ended)), 0);
         let mut frame = [9i16; 160];
         assert!(!p.fill(&mut frame), "nothing yet is no end");
         for i in 0..200 {
@@ -161,7 +161,7 @@ mod tests {
         assert!((gain(1) - 1.4125).abs() < 0.001);
         let tone = crate::dsp::tone::by_name("dial").unwrap();
         let loud = Source::Tone(ToneGenerator::new(tone, 8000));
-        let mut p = Play::new(Target::Leg(0), 8000, loud, 8);
+        let mut p = Play::new(AudioTarget::Leg(0), 8000, loud, 8);
         let mut frame = [0i16; 160];
         p.fill(&mut frame);
         let peak = frame.iter().map(|s| s.unsigned_abs()).max().unwrap();

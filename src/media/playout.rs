@@ -6,8 +6,8 @@
 //! takes up the difference between two clocks.
 
 use super::decoders::{Decoders, change_rate};
+use super::schedule::{TELEPHONE, touch};
 use super::timeline::{RATE, Timeline};
-use super::turns::{TELEPHONE, touch};
 use crate::codec::{Codec, opus};
 use crate::dsp::comfort_noise::LevelNoise;
 use crate::dsp::{MAX_FRAME, frame_len, stretch};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use rtrb::Producer;
 
-use super::command::Target;
+use super::command::AudioTarget;
 use crate::dsp::MAX_FRAME;
 
 const SILENCE: [i16; MAX_FRAME] = [0; MAX_FRAME];
@@ -25,7 +25,7 @@ pub struct Shared {
 #[derive(Debug)]
 pub struct Recording {
     /// What is recorded.
-    pub target: Target,
+    pub target: AudioTarget,
     ring: Producer<i16>,
     shared: Arc<Shared>,
     paused: bool,
@@ -34,7 +34,7 @@ pub struct Recording {
 impl Recording {
     /// A recording into `ring`.
     #[must_use]
-    pub fn new(target: Target, ring: Producer<i16>, shared: Arc<Shared>) -> Self {
+    pub fn new(target: AudioTarget, ring: Producer<i16>, shared: Arc<Shared>) -> Self {
         Self { target, ring, shared, paused: false }
     }
 
@@ -93,7 +93,7 @@ mod tests {
     fn a_full_ring_loses_whole_frames_and_counts_them() {
         let (tx, mut rx) = RingBuffer::new(640);
         let shared = Arc::new(Shared::default());
-        let mut r = Recording::new(Target::Leg(0), tx, Arc::clone(&shared));
+        let mut r = Recording::new(AudioTarget::Leg(0), tx, Arc::clone(&shared));
         r.stereo(7, &[1; 160], &[2; 160]);
         r.pause(true);
         r.stereo(7, &[1; 160], &[2; 160]);

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 
 use branchline::dsp::resample::Resampler;
 use branchline::dsp::tone::{ToneGenerator, by_name};
-use branchline::media::command::{Fact, Target};
-use branchline::media::order::{Converters, Order};
+use branchline::media::command::{AudioTarget, MediaEvent};
+use branchline::media::messages::{Converters, EngineCommand};
 use branchline::media::play::{Over, Play, Source, gain};
 use branchline::media::record::{Recording, Shared};
 use branchline::media::room::Room;
@@ -21,11 +21,11 @@ fn converters(rate: u32) -> Box<Converters> {
 /// A room at `rate` with a phone on each of these frequencies.
 fn conference(rate: u32, freqs: &[f64]) -> (Bench<FarWire>, Vec<Phone>) {
     let mut b = Bench::new();
-    b.order(Order::OpenRoom(3, Box::new(Room::new(rate))));
+    b.order(EngineCommand::OpenRoom(3, Box::new(Room::new(rate))));
     let phones: Vec<Phone> = freqs.iter().zip(4000u16..).map(|(f, i)| Phone::new(i * 2 - 4000, *f)).collect();
     for (slot, p) in phones.iter().enumerate() {
-        b.order(Order::Open(slot as u16, p.leg(stream(p.port))));
-        b.order(Order::Join(slot as u16, 3, converters(rate)));
+        b.order(EngineCommand::Open(slot as u16, p.leg(stream(p.port))));
+        b.order(EngineCommand::Join(slot as u16, 3, converters(rate)));
     }
     (b, phones)
 }
@@ -69,7 +69,7 @@ fn a_mute_does_not_click() {
     phones.iter_mut().for_each(|p| drop(p.hear()));
     // Wherever in the wave it falls.
     for (step, from) in (500..1500).step_by(100).enumerate() {
-        b.order(Order::Mute(0, step % 2 == 0));
+        b.order(EngineCommand::Mute(0, step % 2 == 0));
         run(&mut b, &mut phones, from, from + 100);
     }
     let heard = phones[1].hear();
@@ -84,21 +84,21 @@ fn a_mute_does_not_click() {
 fn mute_and_deaf_and_leaving() {
     let (mut b, mut phones) = conference(16_000, &[400.0, 700.0]);
     run(&mut b, &mut phones, 0, 500);
-    b.order(Order::Mute(0, true));
+    b.order(EngineCommand::Mute(0, true));
     run(&mut b, &mut phones, 500, 600);
     phones.iter_mut().for_each(|p| drop(p.hear()));
     run(&mut b, &mut phones, 600, 1100);
     assert!(level(&phones[1].hear(), 400.0) < 5.0, "a muted leg is not heard");
     assert!(level(&phones[0].hear(), 700.0) > 7000.0, "but hears");
-    b.order(Order::Mute(0, false));
-    b.order(Order::Deaf(1, true));
+    b.order(EngineCommand::Mute(0, false));
+    b.order(EngineCommand::Deaf(1, true));
     run(&mut b, &mut phones, 1100, 1200);
     phones.iter_mut().for_each(|p| drop(p.hear()));
     run(&mut b, &mut phones, 1200, 1700);
     assert!(phones[1].hear().iter().all(|s| *s == 0), "a deaf leg hears nothing at all");
     assert!(level(&phones[0].hear(), 700.0) > 7000.0, "but is heard");
-    b.order(Order::Deaf(1, false));
-    b.order(Order::Leave(0));
+    b.order(EngineCommand::Deaf(1, false));
+    b.order(EngineCommand::Leave(0));
     run(&mut b, &mut phones, 1700, 1800);
     phones.iter_mut().for_each(|p| drop(p.hear()));
     run(&mut b, &mut phones, 1800, 2300);
@@ -137,10 +137,10 @@ fn loss_is_concealed_and_counted() {
     assert_eq!(heard.len(), 16_000);
     assert!(level(&heard, 440.0) > 7000.0, "one packet in ten lost, tone at {}", level(&heard, 440.0));
     assert!(heard.chunks(160).all(|c| c.iter().any(|s| s.abs() > 1000)), "no frame is empty");
-    b.order(Order::Close(0));
+    b.order(EngineCommand::Close(0));
     b.tick();
     let closed = b.facts.iter().find_map(|f| match f {
-        Fact::Closed { slot: 0, quality } => Some(*quality),
+        MediaEvent::Closed { slot: 0, quality } => Some(*quality),
         _ => None,
     });
     let q = closed.unwrap();
@@ -155,19 +155,19 @@ fn a_private_tone_is_heard_by_its_leg_only_and_a_room_tone_by_all() {
         let tone = ToneGenerator::new(by_name("us_dial").unwrap(), rate);
         Box::new(Play::new(target, rate, Source::Tone(tone), -2))
     };
-    b.order(Order::Play(0, play(Target::Leg(0), 8000)));
+    b.order(EngineCommand::Play(0, play(AudioTarget::Leg(0), 8000)));
     run(&mut b, &mut phones, 0, 1000);
     let amplitude = 11_500.0 * f64::from(gain(-2));
     assert!((level(&phones[0].hear()[400..], 350.0) / amplitude - 1.0).abs() < 0.05);
     assert!(level(&phones[1].hear(), 350.0) < 5.0);
-    b.order(Order::StopPlay(0));
-    b.order(Order::Play(1, play(Target::Room(3), 16_000)));
+    b.order(EngineCommand::StopPlay(0));
+    b.order(EngineCommand::Play(1, play(AudioTarget::Room(3), 16_000)));
     run(&mut b, &mut phones, 1000, 2000);
     for p in &mut phones {
         assert!(level(&p.hear()[400..], 440.0) / amplitude > 0.9);
     }
     let played = b.facts.iter().find_map(|f| match f {
-        Fact::Played { play: 0, played_ms, over } => Some((*played_ms, *over)),
+        MediaEvent::Played { play: 0, played_ms, over } => Some((*played_ms, *over)),
         _ => None,
     });
     assert_eq!(played, Some((1000, Over::Stopped)));
@@ -177,9 +177,9 @@ fn a_private_tone_is_heard_by_its_leg_only_and_a_room_tone_by_all() {
 fn a_held_leg_hears_what_is_played_to_it_and_nothing_of_its_room() {
     let (mut b, mut phones) = conference(16_000, &[400.0, 700.0]);
     run(&mut b, &mut phones, 0, 400);
-    b.order(Order::Hold(0, true));
+    b.order(EngineCommand::Hold(0, true));
     let dial = Source::Tone(ToneGenerator::new(by_name("us_dial").unwrap(), 8000));
-    b.order(Order::Play(0, Box::new(Play::new(Target::Leg(0), 8000, dial, 0))));
+    b.order(EngineCommand::Play(0, Box::new(Play::new(AudioTarget::Leg(0), 8000, dial, 0))));
     run(&mut b, &mut phones, 400, 900);
     let hear = |phones: &mut [Phone]| phones.iter_mut().map(Phone::hear).collect::<Vec<_>>();
     drop(hear(&mut phones));
@@ -188,8 +188,8 @@ fn a_held_leg_hears_what_is_played_to_it_and_nothing_of_its_room() {
     assert!(level(&heard[0], 350.0) > 1000.0 && level(&heard[0], 440.0) > 1000.0, "what is played");
     assert!(level(&heard[0], 700.0) < 60.0, "not the room");
     assert!(level(&heard[1], 400.0) < 20.0, "and the room not it");
-    b.order(Order::Hold(0, false));
-    b.order(Order::StopPlay(0));
+    b.order(EngineCommand::Hold(0, false));
+    b.order(EngineCommand::StopPlay(0));
     run(&mut b, &mut phones, 1900, 2400);
     drop(hear(&mut phones));
     run(&mut b, &mut phones, 2400, 3400);
@@ -203,17 +203,17 @@ fn a_recording_has_both_sides_in_their_channels_and_its_pause_in_its_place() {
     run(&mut b, &mut phones, 0, 400);
     let (tx, mut rx) = RingBuffer::new(2 * 160 * 200);
     let shared = Arc::new(Shared::default());
-    b.order(Order::Record(7, Box::new(Recording::new(Target::Leg(0), tx, Arc::clone(&shared)))));
+    b.order(EngineCommand::Record(7, Box::new(Recording::new(AudioTarget::Leg(0), tx, Arc::clone(&shared)))));
     let (room_tx, mut room_rx) = RingBuffer::new(320 * 200);
     let room_shared = Arc::new(Shared::default());
-    b.order(Order::Record(8, Box::new(Recording::new(Target::Room(3), room_tx, room_shared))));
-    b.order(Order::Mute(0, true));
+    b.order(EngineCommand::Record(8, Box::new(Recording::new(AudioTarget::Room(3), room_tx, room_shared))));
+    b.order(EngineCommand::Mute(0, true));
     run(&mut b, &mut phones, 400, 1400);
-    b.order(Order::PauseRecord(7, true));
+    b.order(EngineCommand::PauseRecord(7, true));
     run(&mut b, &mut phones, 1400, 1900);
-    b.order(Order::PauseRecord(7, false));
+    b.order(EngineCommand::PauseRecord(7, false));
     run(&mut b, &mut phones, 1900, 2400);
-    b.order(Order::StopRecord(7));
+    b.order(EngineCommand::StopRecord(7));
     b.tick();
     assert!(shared.ended.load(Ordering::Acquire));
     let all: Vec<i16> = std::iter::from_fn(|| rx.pop().ok()).collect();

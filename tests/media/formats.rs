@@ -5,9 +5,9 @@ use std::sync::Arc;
 use branchline::codec::Codec;
 use branchline::codec::coder::Encoder;
 use branchline::codec::opus::Wishes;
-use branchline::media::command::{Fact, Quality, Target};
+use branchline::media::command::{AudioTarget, MediaEvent, Quality};
 use branchline::media::leg::Coders;
-use branchline::media::order::{Digits, Order, Refit};
+use branchline::media::messages::{Digits, EngineCommand, Renegotiation};
 use branchline::media::record::{Recording, Shared};
 use branchline::rtp::packet::{Packet, header};
 use branchline::rtp::telephone_event::{Event, code_of};
@@ -41,9 +41,12 @@ fn manner(codec: Codec, payload_type: u8) -> Manner {
 impl Call {
     fn of(stream: Negotiated) -> Self {
         let (mut b, p) = (Bench::new(), Phone::new(4000, 0.0));
-        b.order(Order::Open(0, p.leg(stream)));
+        b.order(EngineCommand::Open(0, p.leg(stream)));
         let (tx, rx) = rtrb::RingBuffer::new(2 * 960 * 1000);
-        b.order(Order::Record(0, Box::new(Recording::new(Target::Leg(0), tx, Arc::new(Shared::default())))));
+        b.order(EngineCommand::Record(
+            0,
+            Box::new(Recording::new(AudioTarget::Leg(0), tx, Arc::new(Shared::default()))),
+        ));
         Self { b, p, rx, rate: stream.codec.sample_rate(), encoder: None, phase: 0.0 }
     }
 
@@ -97,10 +100,10 @@ impl Call {
     }
 
     fn quality(&mut self) -> Quality {
-        self.b.order(Order::Quality(0));
+        self.b.order(EngineCommand::Quality(0));
         self.b.tick();
         let found = self.b.facts.iter().rev().find_map(|f| match f {
-            Fact::Quality { quality, .. } => Some(*quality),
+            MediaEvent::Quality { quality, .. } => Some(*quality),
             _ => None,
         });
         found.unwrap()
@@ -185,14 +188,18 @@ fn another_agreement_brings_other_decoders() {
     call.say(manner(Codec::Pcmu, 0), 500.0, 30);
     let more = agreed(Codec::Pcmu, &[Codec::Pcmu, Codec::G722]);
     let coders = Some(Box::new(Coders::new(&more, call.rate, 5)));
-    call.b.order(Order::Update(0, Box::new(Refit { stream: more, signalling: None, coders })));
+    call.b
+        .order(EngineCommand::Update(0, Box::new(Renegotiation { stream: more, signalling: None, coders })));
     for (how, freq) in [(manner(Codec::G722, 9), 900.0), (manner(Codec::Pcmu, 0), 500.0)] {
         call.say(how, freq, 50);
         assert!(call.level(freq, 500) > 6800.0, "{:?}", how.codec);
     }
     // Less than before: the same decoders, but what is no longer agreed is not heard.
     let less = agreed(Codec::Pcmu, &[Codec::Pcmu]);
-    call.b.order(Order::Update(0, Box::new(Refit { stream: less, signalling: None, coders: None })));
+    call.b.order(EngineCommand::Update(
+        0,
+        Box::new(Renegotiation { stream: less, signalling: None, coders: None }),
+    ));
     call.say(manner(Codec::G722, 9), 900.0, 50);
     assert!(call.level(900.0, 400) < 10.0);
 }
@@ -260,7 +267,7 @@ fn digits_that_the_far_end_does_not_take_are_not_sent() {
     let dtmf = Some(Dtmf { events: 0x03ff, ..Dtmf::new(101, 8000) });
     let mut call = Call::of(Negotiated { dtmf, ..stream_of(Codec::Pcmu, 4000) });
     let codes: Digits = "1*2#A3".chars().filter_map(code_of).collect();
-    call.b.order(Order::Digits(0, Box::new(codes)));
+    call.b.order(EngineCommand::Digits(0, Box::new(codes)));
     (0..60).for_each(|_| call.b.tick());
     let far = call.p.far.0.borrow();
     let packets = far.sent.iter().map(|s| Packet::parse(&s.bytes).unwrap());

@@ -15,15 +15,15 @@
     reason = "a test may fail loudly"
 )]
 
+mod analysis;
 mod audio;
-mod crypt;
-mod ears;
 mod formats;
 mod network;
 mod no_alloc;
 mod packets;
 mod quality;
-mod share;
+mod shared_encoding;
 mod sources;
+mod srtp_session;
 mod streams;
 mod wire;

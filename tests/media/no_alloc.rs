@@ -14,13 +14,13 @@ use branchline::codec::opus::Wishes;
 use branchline::dsp::resample::Resampler;
 use branchline::dsp::tone::{ToneGenerator, by_name};
 use branchline::media::amd::{Amd, Parameters};
-use branchline::media::command::Target;
+use branchline::media::command::AudioTarget;
 use branchline::media::leg::{Coders, Leg};
-use branchline::media::order::{Converters, Digits, Order};
+use branchline::media::messages::{Converters, Digits, EngineCommand};
 use branchline::media::play::{Feeding, Play, Source};
 use branchline::media::record::{Recording, Shared};
 use branchline::media::room::Room;
-use branchline::media::wire::{Batch, Wire};
+use branchline::media::transport::{Batch, MediaTransport};
 use branchline::rtp::packet::header;
 use branchline::rtp::srtp::Context;
 use branchline::rtp::telephone_event::Event;
@@ -108,7 +108,7 @@ fn keyed(slot: u16) -> Option<Keyed> {
     (slot % 2 == 1).then_some(Keyed { tag: 1, ours: key, theirs: key })
 }
 
-impl Wire for Busy {
+impl MediaTransport for Busy {
     fn receive(&mut self, batch: &mut Batch) {
         batch.len = 0;
         self.tick += 1;
@@ -182,7 +182,10 @@ fn load(plant: bool) -> (Bench<Busy>, Rings) {
     let mut b = Bench::new();
     let mut rings = Vec::new();
     for room in 0..17 {
-        b.order(Order::OpenRoom(room, Box::new(Room::new(if room % 2 == 0 { 16_000 } else { 48_000 }))));
+        b.order(EngineCommand::OpenRoom(
+            room,
+            Box::new(Room::new(if room % 2 == 0 { 16_000 } else { 48_000 })),
+        ));
     }
     for slot in 0..64u16 {
         let from = at(4000 + slot * 2);
@@ -209,27 +212,30 @@ fn load(plant: bool) -> (Bench<Busy>, Rings) {
         let rate = codec.sample_rate();
         let coders = Box::new(Coders::new(&stream, rate, 5));
         let leg = Leg::new(wire, stream, coders, None, u32::from(slot) * 7919, false, false);
-        b.order(Order::Open(slot, Box::new(leg)));
-        b.order(Order::Speaking(slot));
-        b.order(Order::Amd(
+        b.order(EngineCommand::Open(slot, Box::new(leg)));
+        b.order(EngineCommand::Speaking(slot));
+        b.order(EngineCommand::Amd(
             slot,
             Box::new(Amd::new(Parameters { beep_timeout: 60_000, ..Parameters::default() })),
         ));
         let room = if slot < 32 { 0 } else { 1 + (slot - 32) / 2 };
         let of_room = if room % 2 == 0 { 16_000 } else { 48_000 };
         let c = Converters { up: Resampler::new(rate, of_room), down: Resampler::new(of_room, rate) };
-        b.order(Order::Join(slot, room, Box::new(c)));
+        b.order(EngineCommand::Join(slot, room, Box::new(c)));
         if slot % 3 == 0 {
-            b.order(Order::Mute(slot, true));
+            b.order(EngineCommand::Mute(slot, true));
         }
         let (tx, rx) = RingBuffer::new(1920 * 10);
         let shared = Arc::new(Shared::default());
-        b.order(Order::Record(slot, Box::new(Recording::new(Target::Leg(slot), tx, Arc::clone(&shared)))));
+        b.order(EngineCommand::Record(
+            slot,
+            Box::new(Recording::new(AudioTarget::Leg(slot), tx, Arc::clone(&shared))),
+        ));
         rings.push((rx, shared));
-        b.order(Order::Digits(slot, Box::new(Digits::from_slice(&[1, 2, 3]).unwrap())));
+        b.order(EngineCommand::Digits(slot, Box::new(Digits::from_slice(&[1, 2, 3]).unwrap())));
     }
     for play in 0..16u16 {
-        let target = if play % 2 == 0 { Target::Leg(play) } else { Target::Room(play) };
+        let target = if play % 2 == 0 { AudioTarget::Leg(play) } else { AudioTarget::Room(play) };
         let rate = if play % 2 == 0 { Codec::ALL[usize::from(play / 2 % 4)].sample_rate() } else { 48_000 };
         let source = if play % 4 < 2 {
             Source::Tone(ToneGenerator::new(by_name("us_busy").unwrap(), rate))
@@ -242,7 +248,7 @@ fn load(plant: bool) -> (Bench<Busy>, Rings) {
                 Source::Ring(rx, Arc::new(feeding))
             }
         };
-        b.order(Order::Play(play, Box::new(Play::new(target, rate, source, 1))));
+        b.order(EngineCommand::Play(play, Box::new(Play::new(target, rate, source, 1))));
     }
     (b, rings)
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use branchline::media::command::{Fact, Target};
-use branchline::media::order::{Digits, Order, Refit};
+use branchline::media::command::{AudioTarget, MediaEvent};
+use branchline::media::messages::{Digits, EngineCommand, Renegotiation};
 use branchline::media::record::{Recording, Shared};
 use branchline::rtp::packet::{Packet, header};
 use branchline::rtp::rtcp;
@@ -16,7 +16,7 @@ use crate::wire::{Bench, FarWire, Phone, at, digits, level, stream};
 fn one() -> (Bench<FarWire>, Phone) {
     let mut b = Bench::new();
     let p = Phone::new(4000, 440.0);
-    b.order(Order::Open(0, p.leg(stream(4000))));
+    b.order(EngineCommand::Open(0, p.leg(stream(4000))));
     b.tick();
     (b, p)
 }
@@ -32,7 +32,7 @@ fn packets_have_their_numbers_times_and_lengths() {
         let p = Phone::new(4000, 0.0);
         let mut s = stream(4000);
         s.ptime = ptime;
-        b.order(Order::Open(0, p.leg(s)));
+        b.order(EngineCommand::Open(0, p.leg(s)));
         for _ in 0..50 {
             b.tick();
         }
@@ -53,7 +53,7 @@ fn what_a_standstill_took_is_a_gap_in_time_on_the_wire_and_in_recordings() {
     let (mut b, p) = one();
     let (tx, _rx) = rtrb::RingBuffer::new(320 * 10);
     let shared = Arc::new(Shared::default());
-    b.order(Order::Record(0, Box::new(Recording::new(Target::Leg(0), tx, Arc::clone(&shared)))));
+    b.order(EngineCommand::Record(0, Box::new(Recording::new(AudioTarget::Leg(0), tx, Arc::clone(&shared)))));
     b.tick();
     b.engine.skip(70);
     b.tick();
@@ -92,9 +92,9 @@ fn only_the_described_source_is_heard_and_answered() {
         b.tick();
     }
     assert!(p.far.0.borrow().sent.iter().all(|s| s.to == at(4000)), "nothing ever goes to a stranger");
-    b.order(Order::Close(0));
+    b.order(EngineCommand::Close(0));
     b.tick();
-    let Some(Fact::Closed { quality, .. }) = b.facts.last() else { panic!("{:?}", b.facts) };
+    let Some(MediaEvent::Closed { quality, .. }) = b.facts.last() else { panic!("{:?}", b.facts) };
     assert_eq!((quality.received, quality.lost, quality.foreign), (50, 0, 140));
 }
 
@@ -138,7 +138,10 @@ fn digits_are_heard_once_in_order_and_do_not_disturb_the_voice() {
 fn a_far_end_that_describes_its_silence_is_heard_so() {
     let (mut b, mut p) = one();
     let (tx, mut rx) = rtrb::RingBuffer::new(320 * 200);
-    b.order(Order::Record(0, Box::new(Recording::new(Target::Leg(0), tx, Arc::new(Shared::default())))));
+    b.order(EngineCommand::Record(
+        0,
+        Box::new(Recording::new(AudioTarget::Leg(0), tx, Arc::new(Shared::default()))),
+    ));
     let talk = |b: &mut Bench<FarWire>, p: &mut Phone, from: u32, n: u32| {
         for k in 0..n {
             p.talk(from + (k + 1) * 20, b.now_ns);
@@ -163,9 +166,9 @@ fn a_far_end_that_describes_its_silence_is_heard_so() {
         assert!((rms(part) / 327.7 - 1.0).abs() < 0.15, "noise 40 dB below overload: {}", rms(part));
     }
     assert!(level(&said[17_000..], 440.0) > 7000.0, "speech again");
-    b.order(Order::Close(0));
+    b.order(EngineCommand::Close(0));
     b.tick();
-    let Some(Fact::Closed { quality, .. }) = b.facts.last() else { panic!("{:?}", b.facts) };
+    let Some(MediaEvent::Closed { quality, .. }) = b.facts.last() else { panic!("{:?}", b.facts) };
     assert_eq!((quality.lost, quality.late), (0, 0), "nothing was missing");
     assert!(
         quality.concealed <= 1,
@@ -177,8 +180,8 @@ fn a_far_end_that_describes_its_silence_is_heard_so() {
 #[test]
 fn our_digits_are_events_one_after_the_other() {
     let (mut b, mut p) = one();
-    b.order(Order::Digits(0, codes("12")));
-    b.order(Order::Digits(0, codes("#")));
+    b.order(EngineCommand::Digits(0, codes("12")));
+    b.order(EngineCommand::Digits(0, codes("#")));
     for n in 0..40 {
         p.talk((n + 1) * 20, b.now_ns);
         b.tick();
@@ -208,8 +211,8 @@ fn without_events_digits_are_tones() {
     let mut p = Phone::new(4000, 0.0);
     let mut s = stream(4000);
     s.dtmf = None;
-    b.order(Order::Open(0, p.leg(s)));
-    b.order(Order::Digits(0, codes("5")));
+    b.order(EngineCommand::Open(0, p.leg(s)));
+    b.order(EngineCommand::Digits(0, codes("5")));
     for n in 0..10 {
         p.talk((n + 1) * 20, b.now_ns);
         b.tick();
@@ -222,14 +225,15 @@ fn without_events_digits_are_tones() {
 #[test]
 fn silence_is_reported_once_and_not_on_hold() {
     let (mut b, mut p) = one();
-    let silent = |b: &Bench<FarWire>| b.facts.iter().filter(|f| matches!(f, Fact::Silent { .. })).count();
+    let silent =
+        |b: &Bench<FarWire>| b.facts.iter().filter(|f| matches!(f, MediaEvent::Silent { .. })).count();
     for n in 0..100 {
         p.talk((n + 1) * 20, b.now_ns);
         b.tick();
     }
     let mut held = stream(4000);
     held.direction = Direction::RecvOnly;
-    b.order(Order::Update(0, refit(held)));
+    b.order(EngineCommand::Update(0, refit(held)));
     let before = p.far.0.borrow().sent.len();
     for _ in 0..400 {
         b.tick();
@@ -240,13 +244,13 @@ fn silence_is_reported_once_and_not_on_hold() {
         "nothing is sent to who wants nothing"
     );
     // On hold by our side a far end may stop sending, whatever it answered.
-    b.order(Order::Update(0, refit(stream(4000))));
-    b.order(Order::Hold(0, true));
+    b.order(EngineCommand::Update(0, refit(stream(4000))));
+    b.order(EngineCommand::Hold(0, true));
     for _ in 0..600 {
         b.tick();
     }
     assert_eq!(silent(&b), 0, "silence of a far end on hold is no fault");
-    b.order(Order::Hold(0, false));
+    b.order(EngineCommand::Hold(0, false));
     for _ in 0..600 {
         b.tick();
     }
@@ -267,10 +271,10 @@ fn a_flood_of_others_hides_nothing() {
         heard += p.far.0.borrow().inbox.len();
     }
     assert_eq!(heard, 0, "10,000 datagrams a second are taken as they come");
-    b.order(Order::Quality(0));
+    b.order(EngineCommand::Quality(0));
     b.tick();
     let quality = b.facts.iter().find_map(|f| match f {
-        Fact::Quality { quality, .. } => Some(*quality),
+        MediaEvent::Quality { quality, .. } => Some(*quality),
         _ => None,
     });
     let quality = quality.unwrap();
@@ -299,6 +303,6 @@ fn reports_are_sent_and_say_what_was_received() {
 }
 
 /// Another agreement with the same codec.
-fn refit(stream: Negotiated) -> Box<Refit> {
-    Box::new(Refit { stream, signalling: None, coders: None })
+fn refit(stream: Negotiated) -> Box<Renegotiation> {
+    Box::new(Renegotiation { stream, signalling: None, coders: None })
 }

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use branchline::media::command::{Fact, Quality};
-use branchline::media::order::{Order, Refit};
+use branchline::media::command::{MediaEvent, Quality};
+use branchline::media::messages::{EngineCommand, Renegotiation};
 use branchline::rtp::lock::RtpSource;
 
 use crate::wire::{Bench, FarWire, Phone, stream};
@@ -14,7 +14,7 @@ fn open(beside: RtpSource) -> (Bench<FarWire>, Phone) {
     let p = Phone::new(4000, 440.0);
     let mut leg = p.leg(stream(4000));
     leg.allow_sources(beside);
-    b.order(Order::Open(0, leg));
+    b.order(EngineCommand::Open(0, leg));
     b.tick();
     (b, p)
 }
@@ -34,9 +34,9 @@ fn sends(b: &mut Bench<FarWire>, p: &mut Phone, from: &str, n: usize) -> Vec<Str
 }
 
 fn quality(b: &mut Bench<FarWire>) -> Quality {
-    b.order(Order::Quality(0));
+    b.order(EngineCommand::Quality(0));
     b.tick();
-    let Some(Fact::Quality { quality, .. }) = b.facts.last() else { panic!("{:?}", b.facts) };
+    let Some(MediaEvent::Quality { quality, .. }) = b.facts.last() else { panic!("{:?}", b.facts) };
     *quality
 }
 
@@ -87,13 +87,16 @@ fn where_the_source_is_symmetric_25_packets_in_a_row_decide() {
 fn the_settings_outlive_a_new_description() {
     let (mut b, mut p) = open(networks(&["10.1.0.0/24"]));
     sends(&mut b, &mut p, "10.1.0.1:7000", 10);
-    let refit = Refit { stream: stream(4010), signalling: None, coders: None };
-    b.order(Order::Update(0, Box::new(refit)));
+    let refit = Renegotiation { stream: stream(4010), signalling: None, coders: None };
+    b.order(EngineCommand::Update(0, Box::new(refit)));
     b.tick();
     let to = sends(&mut b, &mut p, "10.1.0.2:8000", 20);
     assert!(to.iter().skip(1).all(|t| t == "10.1.0.2:8000"), "{to:?}");
     // The described address needs no setting.
-    b.order(Order::Update(0, Box::new(Refit { stream: stream(4020), signalling: None, coders: None })));
+    b.order(EngineCommand::Update(
+        0,
+        Box::new(Renegotiation { stream: stream(4020), signalling: None, coders: None }),
+    ));
     b.tick();
     let to = sends(&mut b, &mut p, "10.0.0.9:4020", 20);
     assert!(to.iter().skip(1).all(|t| t == "10.0.0.9:4020"), "{to:?}");
@@ -103,7 +106,7 @@ fn the_settings_outlive_a_new_description() {
 fn sound_to_a_far_end_that_shows_no_sign_pauses_after_two_seconds() {
     let (mut b, mut p) = open(RtpSource::default());
     let sent = |p: &Phone| p.far.0.borrow().sent.len();
-    b.order(Order::Unproven(0, true));
+    b.order(EngineCommand::Unproven(0, true));
     let before = sent(&p);
     (0..400).for_each(|_| b.tick());
     let after = sent(&p) - before;
@@ -113,9 +116,9 @@ fn sound_to_a_far_end_that_shows_no_sign_pauses_after_two_seconds() {
     let before = sent(&p);
     (0..400).for_each(|_| b.tick());
     assert_eq!(sent(&p) - before, 400);
-    b.order(Order::Unproven(0, true));
+    b.order(EngineCommand::Unproven(0, true));
     (0..200).for_each(|_| b.tick());
-    b.order(Order::Unproven(0, false));
+    b.order(EngineCommand::Unproven(0, false));
     let before = sent(&p);
     (0..50).for_each(|_| b.tick());
     assert_eq!(sent(&p) - before, 50, "the ACK");

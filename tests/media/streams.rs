@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use branchline::base::rng::Rng;
 use branchline::codec::Codec;
-use branchline::media::command::{Fact, Quality, Target};
-use branchline::media::order::{Order, Refit};
+use branchline::media::command::{AudioTarget, MediaEvent, Quality};
+use branchline::media::messages::{EngineCommand, Renegotiation};
 use branchline::media::record::{Recording, Shared};
 use branchline::rtp::packet::header;
 use branchline::rtp::srtp::Context;
@@ -28,9 +28,12 @@ impl Heard {
     fn of(stream: Negotiated) -> Self {
         let mut b = Bench::new();
         let p = Phone::new(4000, 440.0);
-        b.order(Order::Open(0, p.leg(stream)));
+        b.order(EngineCommand::Open(0, p.leg(stream)));
         let (tx, rx) = rtrb::RingBuffer::new(640 * 1000);
-        b.order(Order::Record(0, Box::new(Recording::new(Target::Leg(0), tx, Arc::new(Shared::default())))));
+        b.order(EngineCommand::Record(
+            0,
+            Box::new(Recording::new(AudioTarget::Leg(0), tx, Arc::new(Shared::default()))),
+        ));
         Self { b, p, rx, ms: 0 }
     }
 
@@ -56,10 +59,10 @@ impl Heard {
     }
 
     fn quality(&mut self) -> Quality {
-        self.b.order(Order::Quality(0));
+        self.b.order(EngineCommand::Quality(0));
         self.b.tick();
         let found = self.b.facts.iter().rev().find_map(|f| match f {
-            Fact::Quality { quality, .. } => Some(*quality),
+            MediaEvent::Quality { quality, .. } => Some(*quality),
             _ => None,
         });
         found.unwrap()
@@ -296,8 +299,8 @@ fn a_new_key_after_the_turn_of_the_numbers_leaves_the_call_heard_both_ways() {
             // The phone's numbers begin at 65,500: they turn.
             say(&mut h, &mut seal, 4000, 75);
             let port = if moved { 4100 } else { 4000 };
-            let refit = Refit { stream: keyed(next, port), signalling: None, coders: None };
-            h.b.order(Order::Update(0, Box::new(refit)));
+            let refit = Renegotiation { stream: keyed(next, port), signalling: None, coders: None };
+            h.b.order(EngineCommand::Update(0, Box::new(refit)));
             let mut seal =
                 if anew { Context::new(&next) } else { Context::succeeding(&next, &seal) }.unwrap();
             h.p.freq = 950.0;

@@ -6,11 +6,11 @@ use std::rc::Rc;
 
 use branchline::codec::opus::Wishes;
 use branchline::codec::{Codec, g711};
-use branchline::media::command::{Fact, Slot};
+use branchline::media::command::{MediaEvent, Slot};
 use branchline::media::engine::{Engine, Sizes};
 use branchline::media::leg::{Coders, Leg};
-use branchline::media::order::{Order, Report};
-use branchline::media::wire::{Batch, Wire};
+use branchline::media::messages::{EngineCommand, EngineOutput};
+use branchline::media::transport::{Batch, MediaTransport};
 use branchline::rtp::packet::{Packet, header};
 use branchline::sdp::{Direction, Dtmf, Formats, Negotiated};
 use rtrb::{Consumer, Producer, RingBuffer};
@@ -34,7 +34,7 @@ pub struct Far {
 #[derive(Debug, Clone, Default)]
 pub struct FarWire(pub Rc<RefCell<Far>>);
 
-impl Wire for FarWire {
+impl MediaTransport for FarWire {
     fn receive(&mut self, batch: &mut Batch) {
         let mut far = self.0.borrow_mut();
         let n = far.inbox.len().min(batch.items.len());
@@ -64,13 +64,13 @@ pub const BEGIN_NS: u64 = 1_776_330_000_000_000_000;
 /// An engine with its queues in hand.
 pub struct Bench<W> {
     pub engine: Engine<W>,
-    pub orders: Producer<Order<W>>,
-    pub reports: Consumer<Report<W>>,
-    pub facts: Vec<Fact>,
+    pub orders: Producer<EngineCommand<W>>,
+    pub reports: Consumer<EngineOutput<W>>,
+    pub facts: Vec<MediaEvent>,
     pub now_ns: u64,
 }
 
-impl<W: Wire> Bench<W> {
+impl<W: MediaTransport> Bench<W> {
     pub fn new() -> Self {
         let (orders, take) = RingBuffer::new(1024);
         let (give, reports) = RingBuffer::new(1024);
@@ -79,13 +79,13 @@ impl<W: Wire> Bench<W> {
         Self { engine, orders, reports, facts: Vec::new(), now_ns: BEGIN_NS }
     }
 
-    pub fn order(&mut self, order: Order<W>) {
+    pub fn order(&mut self, order: EngineCommand<W>) {
         assert!(self.orders.push(order).is_ok());
     }
 
     pub fn collect(&mut self) {
         while let Ok(report) = self.reports.pop() {
-            if let Report::Fact(fact) = report {
+            if let EngineOutput::Event(fact) = report {
                 self.facts.push(fact);
             }
         }
@@ -230,9 +230,9 @@ pub fn level_at(x: &[i16], freq: f64, rate: f64) -> f64 {
 }
 
 /// Facts about digits of a leg.
-pub fn digits(facts: &[Fact], leg: Slot) -> String {
-    let one = |f: &Fact| match f {
-        Fact::Digit { slot, digit } if *slot == leg => Some(*digit),
+pub fn digits(facts: &[MediaEvent], leg: Slot) -> String {
+    let one = |f: &MediaEvent| match f {
+        MediaEvent::Digit { slot, digit } if *slot == leg => Some(*digit),
         _ => None,
     };
     facts.iter().filter_map(one).collect()

@@ -10,7 +10,7 @@ use branchline::gateway::events::Event;
 use branchline::gateway::ports::Port;
 use branchline::gateway::replies::Reply;
 use branchline::gateway::work::{Work, WorkResult};
-use branchline::media::command::{Command, Fact, Quality};
+use branchline::media::command::{Command, MediaEvent, Quality};
 use branchline::sip::locals::Locals;
 use branchline::sip::target::{Target, Transport};
 use branchline::wire::uri::Host;
@@ -281,7 +281,7 @@ impl Hand {
             while let Some(c) = self.gw.poll_media() {
                 if let Command::Close { slot } = c {
                     busy = true;
-                    self.gw.handle_media(self.now, Fact::Closed { slot, quality: Quality::default() });
+                    self.gw.handle_media(self.now, MediaEvent::Closed { slot, quality: Quality::default() });
                 }
             }
             while let Some(work) = self.gw.poll_work() {

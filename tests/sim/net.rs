@@ -12,7 +12,7 @@ use branchline::gateway::Gateway;
 use branchline::gateway::events::Event;
 use branchline::gateway::ports::Port;
 use branchline::gateway::work::{Work, WorkId, WorkResult};
-use branchline::media::command::{Command, Fact, Quality, Slot};
+use branchline::media::command::{Command, MediaEvent, Quality, Slot};
 use branchline::sip::locals::Locals;
 use branchline::sip::target::{NextHop, Target, Transport};
 use branchline::wire::uri::Host;
@@ -157,7 +157,7 @@ impl Net {
     pub fn close_media(&mut self, node: usize) {
         self.nodes[node].slow_media = false;
         for slot in std::mem::take(&mut self.nodes[node].closing) {
-            let fact = Fact::Closed { slot, quality: Quality::default() };
+            let fact = MediaEvent::Closed { slot, quality: Quality::default() };
             self.with(node, |gw, now| gw.handle_media(now, fact));
         }
     }
@@ -188,7 +188,8 @@ impl Net {
                 match c {
                     Command::Close { slot } if node.slow_media => node.closing.push(slot),
                     Command::Close { slot } => {
-                        node.gw.handle_media(self.now, Fact::Closed { slot, quality: Quality::default() });
+                        node.gw
+                            .handle_media(self.now, MediaEvent::Closed { slot, quality: Quality::default() });
                     }
                     Command::Open { stream, .. } => {
                         node.opened += 1;

@@ -10,7 +10,7 @@ use crate::gateway::events::{About, EventBody, PlaybackError, PlaybackFinished, 
 use crate::gateway::owner::MediaOwner;
 use crate::gateway::slots::Slots;
 use crate::gateway::work::{Work, WorkId};
-use crate::media::command::{Command, PlaySlot, Target};
+use crate::media::command::{AudioTarget, Command, PlaySlot};
 use crate::media::play::Over;
 
 /// All playbacks, at most `limits.playbacks`.
@@ -25,7 +25,7 @@ struct Playback {
     /// `pb-` and eight hex digits.
     id: String,
     /// Who hears it.
-    target: Target,
+    target: AudioTarget,
     about: About,
     /// It has been stopped, and is only waiting for the engine to say so.
     stopping: bool,
@@ -120,7 +120,7 @@ impl Playbacks {
     pub fn set_volume(
         &mut self,
         ctx: &mut Context,
-        target: Option<Target>,
+        target: Option<AudioTarget>,
         id: &str,
         volume: i8,
     ) -> Result<(), GatewayError> {
@@ -140,7 +140,7 @@ impl Playbacks {
         &mut self,
         ctx: &mut Context,
         now: Now,
-        target: Option<Target>,
+        target: Option<AudioTarget>,
         id: &str,
     ) -> Result<(), GatewayError> {
         let (slot, _) = self.find(target, id)?;
@@ -161,7 +161,11 @@ impl Playbacks {
         }
     }
 
-    fn find(&mut self, target: Option<Target>, id: &str) -> Result<(PlaySlot, &mut Playback), GatewayError> {
+    fn find(
+        &mut self,
+        target: Option<AudioTarget>,
+        id: &str,
+    ) -> Result<(PlaySlot, &mut Playback), GatewayError> {
         let here = |p: &Playback| p.id == id && Some(p.target) == target && !p.stopping;
         let found = self.plays.iter_mut().find(|(_, p)| here(p));
         found.map(|(slot, p)| (*slot, p)).ok_or(GatewayError::NotFound("playback not found"))
@@ -175,7 +179,7 @@ impl Playbacks {
         slot: PlaySlot,
         played_ms: u64,
         over: Over,
-    ) -> Option<Target> {
+    ) -> Option<AudioTarget> {
         self.slots.free(slot);
         let playback = self.plays.remove(&slot)?;
         let finished = |reason| {
@@ -195,7 +199,7 @@ impl Playbacks {
     }
 
     /// Stops every playback of a leg or room that ends.
-    pub fn stop_all_of(&mut self, ctx: &mut Context, now: Now, target: Target) {
+    pub fn stop_all_of(&mut self, ctx: &mut Context, now: Now, target: AudioTarget) {
         let own = self.plays.iter().filter(|(_, p)| p.target == target);
         let own: Vec<PlaySlot> = own.map(|(slot, _)| *slot).collect();
         own.into_iter().for_each(|slot| self.stop_one(ctx, now, slot));
@@ -203,7 +207,7 @@ impl Playbacks {
 
     /// True while a playback there owes its last event.
     #[must_use]
-    pub fn has_any_of(&self, target: Target) -> bool {
+    pub fn has_any_of(&self, target: AudioTarget) -> bool {
         self.plays.values().any(|p| p.target == target)
     }
 

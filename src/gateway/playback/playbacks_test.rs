@@ -5,10 +5,10 @@ use crate::gateway::events::About;
 use crate::gateway::owner::MediaOwner;
 use crate::gateway::testing::{context, events, members, now, work};
 use crate::gateway::work::Work;
-use crate::media::command::{Command, Target};
+use crate::media::command::{AudioTarget, Command};
 use crate::media::play::Over;
 
-const LEG: Target = Target::Leg(0);
+const LEG: AudioTarget = AudioTarget::Leg(0);
 
 fn playbacks() -> (Context, Playbacks, MediaOwner) {
     let mut ctx = context(|c| c.limits.playbacks = 2);
@@ -73,7 +73,7 @@ fn what_is_stopped_while_it_is_fetched_ends_at_once_and_is_never_heard() {
 fn a_playback_is_found_at_its_owner_alone_and_until_it_is_stopped() {
     let (mut ctx, mut plays, owner) = playbacks();
     let id = plays.start(&mut ctx, now(), owner, beep(), 0).unwrap();
-    for elsewhere in [None, Some(Target::Leg(1)), Some(Target::Room(0))] {
+    for elsewhere in [None, Some(AudioTarget::Leg(1)), Some(AudioTarget::Room(0))] {
         assert!(plays.set_volume(&mut ctx, elsewhere, &id, 3).is_err(), "{elsewhere:?}");
         assert!(plays.stop(&mut ctx, now(), elsewhere, &id).is_err(), "{elsewhere:?}");
     }
@@ -88,7 +88,7 @@ fn a_playback_is_found_at_its_owner_alone_and_until_it_is_stopped() {
 fn all_playbacks_of_a_leg_that_ends_stop_and_no_others() {
     let (mut ctx, mut plays, owner) = playbacks();
     plays.start(&mut ctx, now(), owner.clone(), beep(), 0).unwrap();
-    plays.start(&mut ctx, now(), MediaOwner { target: Target::Room(0), ..owner }, beep(), 0).unwrap();
+    plays.start(&mut ctx, now(), MediaOwner { target: AudioTarget::Room(0), ..owner }, beep(), 0).unwrap();
     plays.stop_all_of(&mut ctx, now(), LEG);
     let stopped: Vec<_> = ctx.media.iter().filter(|c| matches!(c, Command::StopPlay { .. })).collect();
     assert_eq!(stopped, [&Command::StopPlay { play: 0 }]);

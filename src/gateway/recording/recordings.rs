@@ -17,7 +17,7 @@ use crate::gateway::owner::MediaOwner;
 use crate::gateway::replies::{Handle, Reply};
 use crate::gateway::slots::Slots;
 use crate::gateway::work::{Work, WorkId, Written};
-use crate::media::command::{Command, RecordSlot, RoomSlot, Slot, Target};
+use crate::media::command::{AudioTarget, Command, RecordSlot, RoomSlot, Slot};
 
 /// All recordings and their tracks, at most `limits.recordings` together.
 #[derive(Debug)]
@@ -33,14 +33,14 @@ pub enum RecordingEvent {
     /// One with a channel for each leg has begun in this room: whoever is there is to be handed over.
     MembersWanted(RoomSlot),
     /// One there is over, to its last event.
-    Over(Target),
+    Over(AudioTarget),
 }
 
 /// A recording.
 #[derive(Debug)]
 struct Recording {
     /// What is recorded.
-    target: Target,
+    target: AudioTarget,
     /// Its leg or room, which may be gone before it ends.
     about: About,
     /// Its file.
@@ -143,7 +143,7 @@ impl Recordings {
             return Err(GatewayError::Unavailable("too much waits for the disk already".to_owned()));
         };
         let handle = ctx.replies.expect();
-        let tracks = wanted.multi_channel && matches!(target, Target::Room(_));
+        let tracks = wanted.multi_channel && matches!(target, AudioTarget::Room(_));
         let tracks = tracks.then(|| Tracks::new(&file, layout.file_rate));
         let recording = Recording {
             target,
@@ -185,7 +185,7 @@ impl Recordings {
         let body = RecordingStarted { file: r.file.clone(), started_at: now.utc.rfc3339() };
         ctx.media.push_back(Command::Record { record, target: r.target });
         ctx.events.publish_of(now, &r.about, EventBody::RecordingStarted(body), r.upload.clone());
-        if let (Target::Room(room), Some(tracks)) = (r.target, &mut r.tracks) {
+        if let (AudioTarget::Room(room), Some(tracks)) = (r.target, &mut r.tracks) {
             tracks.begin(now);
             self.events.push_back(RecordingEvent::MembersWanted(room));
         }
@@ -199,7 +199,7 @@ impl Recordings {
     ///
     /// # Errors
     /// Nothing is being recorded there.
-    pub fn stop(&mut self, ctx: &mut Context, target: Option<Target>) -> Result<Handle, GatewayError> {
+    pub fn stop(&mut self, ctx: &mut Context, target: Option<AudioTarget>) -> Result<Handle, GatewayError> {
         let running = |(_, r): &(_, &Recording)| Some(r.target) == target && r.is_running();
         let (slot, _) = self.recordings.iter().find(running).ok_or(NO_RECORDING)?;
         let (slot, handle) = (*slot, ctx.replies.expect());
@@ -208,7 +208,7 @@ impl Recordings {
     }
 
     /// Stops the recording of a leg or room that ends, if there is one.
-    pub fn stop_of(&mut self, ctx: &mut Context, target: Target) {
+    pub fn stop_of(&mut self, ctx: &mut Context, target: AudioTarget) {
         let goes_on = |r: &Recording| r.target == target && !matches!(r.state, State::Closing(_));
         let Some((slot, r)) = self.recordings.iter_mut().find(|(_, r)| goes_on(r)) else { return };
         let slot = *slot;
@@ -281,7 +281,7 @@ impl Recordings {
     /// A leg is in a room: in the recording of it that runs, if it is one with tracks, it has one from now on.
     pub fn member_joined(&mut self, ctx: &mut Context, now: Now, room: RoomSlot, member: Member) {
         let tracked =
-            self.recordings.values_mut().filter(|r| r.target == Target::Room(room) && r.is_running());
+            self.recordings.values_mut().filter(|r| r.target == AudioTarget::Room(room) && r.is_running());
         let tracks = tracked.filter_map(|r| r.tracks.as_mut()).find(|t| t.have_begun());
         if let Some(tracks) = tracks {
             tracks.add(ctx, now, &mut self.slots, member);
@@ -291,7 +291,7 @@ impl Recordings {
     /// A leg has left a room.
     pub fn member_left(&mut self, ctx: &mut Context, now: Now, room: RoomSlot, leg: LegId) {
         let goes_on =
-            |r: &&mut Recording| r.target == Target::Room(room) && !matches!(r.state, State::Closing(_));
+            |r: &&mut Recording| r.target == AudioTarget::Room(room) && !matches!(r.state, State::Closing(_));
         let tracks = self.recordings.values_mut().filter(goes_on).find_map(|r| r.tracks.as_mut());
         tracks.into_iter().for_each(|t| t.leave(ctx, now, leg));
     }
@@ -326,15 +326,15 @@ impl Recordings {
     /// A leg is over, but the disk has not taken all of its recording: that no longer belongs to the leg's place, which
     /// will be another's, and its events have no numbers any more.
     pub fn outlive(&mut self, slot: Slot, leg: &Subject) {
-        for r in self.recordings.values_mut().filter(|r| r.target == Target::Leg(slot)) {
-            r.target = Target::Voice(slot);
+        for r in self.recordings.values_mut().filter(|r| r.target == AudioTarget::Leg(slot)) {
+            r.target = AudioTarget::LegInput(slot);
             r.about = About::Subject(leg.clone());
         }
     }
 
     /// File of the recording that runs there, if it has tracks.
     #[must_use]
-    pub fn multi_channel_file(&self, target: Target) -> Option<String> {
+    pub fn multi_channel_file(&self, target: AudioTarget) -> Option<String> {
         let running = |r: &&Recording| r.target == target && r.is_running() && r.tracks.is_some();
         self.recordings.values().find(running).map(|r| r.file.clone())
     }
@@ -347,7 +347,7 @@ impl Recordings {
         &mut self,
         ctx: &mut Context,
         now: Now,
-        target: Option<Target>,
+        target: Option<AudioTarget>,
         on: bool,
     ) -> Result<Paused, GatewayError> {
         let running = |r: &Recording| Some(r.target) == target && r.is_running();
@@ -372,7 +372,7 @@ impl Recordings {
 
     /// True while a recording there owes its last event.
     #[must_use]
-    pub fn has_any_of(&self, target: Target) -> bool {
+    pub fn has_any_of(&self, target: AudioTarget) -> bool {
         self.recordings.values().any(|r| r.target == target)
     }
 

@@ -7,10 +7,10 @@ use crate::gateway::owner::MediaOwner;
 use crate::gateway::replies::Reply;
 use crate::gateway::testing::{context, events, members, now, work};
 use crate::gateway::work::{Work, Written};
-use crate::media::command::{Command, Target};
+use crate::media::command::{AudioTarget, Command};
 
-const LEG: Target = Target::Leg(0);
-const ROOM: Target = Target::Room(0);
+const LEG: AudioTarget = AudioTarget::Leg(0);
+const ROOM: AudioTarget = AudioTarget::Room(0);
 const STEREO: Layout = Layout { input_rate: 8000, file_rate: 8000, channels: 2 };
 const MONO: Layout = Layout { input_rate: 8000, file_rate: 8000, channels: 1 };
 
@@ -22,7 +22,7 @@ fn recordings(legs: usize) -> (Context, Recordings, Vec<Member>) {
 }
 
 fn of_leg(member: &Member) -> MediaOwner {
-    MediaOwner { target: Target::Leg(member.slot), rate: member.rate, about: About::Leg(member.leg) }
+    MediaOwner { target: AudioTarget::Leg(member.slot), rate: member.rate, about: About::Leg(member.leg) }
 }
 
 fn of_room(ctx: &mut Context) -> MediaOwner {
@@ -148,7 +148,7 @@ fn each_stay_in_a_room_has_a_track_and_all_are_put_together_at_the_end() {
         recordings.member_joined(&mut ctx, now(), 0, member.clone());
     }
     open_all(&mut ctx, &mut recordings);
-    assert_eq!(ctx.media.back(), Some(&Command::Record { record: 2, target: Target::Voice(1) }));
+    assert_eq!(ctx.media.back(), Some(&Command::Record { record: 2, target: AudioTarget::LegInput(1) }));
     recordings.member_left(&mut ctx, now(), 0, legs[0].leg);
     assert_eq!(ctx.media.back(), Some(&Command::StopRecord { record: 1 }));
     recordings.stop(&mut ctx, Some(ROOM)).unwrap();

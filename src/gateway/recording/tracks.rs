@@ -11,7 +11,7 @@ use crate::gateway::leg_id::LegId;
 use crate::gateway::member::Member;
 use crate::gateway::slots::Slots;
 use crate::gateway::work::{Merge, Piece, Work, WorkId, Written};
-use crate::media::command::{Command, RecordSlot, Target};
+use crate::media::command::{AudioTarget, Command, RecordSlot};
 
 /// Stays of legs in one recording that have tracks; past it they are in the mix alone.
 const MAX_STAYS: u32 = 4096;
@@ -172,7 +172,7 @@ impl Tracks {
         }
         let stop = matches!(track.state, State::Opening { stop: true, .. });
         track.state = State::Running;
-        ctx.media.push_back(Command::Record { record, target: Target::Voice(track.member.slot) });
+        ctx.media.push_back(Command::Record { record, target: AudioTarget::LegInput(track.member.slot) });
         if paused {
             ctx.media.push_back(Command::PauseRecord { record, on: true });
         }

@@ -13,7 +13,7 @@ use crate::gateway::member::Member;
 use crate::gateway::owner::MediaOwner;
 use crate::gateway::replies::{Handle, Reply};
 use crate::gateway::slots::Slots;
-use crate::media::command::{Command, RoomSlot, Target};
+use crate::media::command::{AudioTarget, Command, RoomSlot};
 
 /// All rooms, at most `limits.rooms`.
 #[derive(Debug)]
@@ -163,7 +163,7 @@ impl Rooms {
     pub fn owner(&self, ctx: &Context, room: &str) -> Result<MediaOwner, GatewayError> {
         let r = self.rooms.get(room).ok_or(NO_ROOM)?;
         let about = About::Subject(ctx.events.room(room));
-        Ok(MediaOwner { target: Target::Room(r.slot), rate: r.rate, about })
+        Ok(MediaOwner { target: AudioTarget::Room(r.slot), rate: r.rate, about })
     }
 
     /// `DELETE /rooms/{id}`, whose members have been hung up.

@@ -1,9 +1,9 @@
 //! What a leg sends: packets of the agreed length, digits, and reports.
 
 use super::leg::{Coders, Leg};
-use super::order::{Digits, IN_BAND};
-use super::turns::{TELEPHONE, touch};
-use super::wire::Wire;
+use super::messages::{Digits, IN_BAND};
+use super::schedule::{TELEPHONE, touch};
+use super::transport::MediaTransport;
 use crate::codec::coder::MAX_PAYLOAD;
 use crate::dsp::tone::{self, ToneGenerator};
 use crate::dsp::{MAX_FRAME, frame_len, limiter};
@@ -32,7 +32,7 @@ struct Made {
 
 /// The sending side of a leg.
 #[derive(Debug)]
-pub struct Sending {
+pub struct RtpSender {
     ssrc: u32,
     peer_ssrc: u32,
     sequence: u16,
@@ -55,7 +55,7 @@ pub struct Sending {
     count: usize,
 }
 
-impl Sending {
+impl RtpSender {
     /// Sequence number and timestamp begin anywhere: here they follow from the random SSRC.
     #[must_use]
     pub fn new(ssrc: u32) -> Self {
@@ -195,14 +195,14 @@ impl Sending {
     }
 }
 
-impl<W: Wire> Leg<W> {
+impl<W: MediaTransport> Leg<W> {
     /// Sends this tick's `output`, or a digit instead; nothing while the far end wants nothing or does
     /// not show itself.
     pub(super) fn transmit(&mut self) {
         let stamp = self.next_stamp();
-        self.sending.count = 0;
+        self.sender.count = 0;
         if !self.stream.direction.sends() || self.proof.is_missing() {
-            self.sending.drop_digits();
+            self.sender.drop_digits();
             return self.restart_sending();
         }
         if self.send_event(stamp) {
@@ -214,8 +214,8 @@ impl<W: Wire> Leg<W> {
 
     /// The timestamp of this tick.
     fn next_stamp(&mut self) -> u32 {
-        let stamp = self.sending.timestamp;
-        self.sending.timestamp = stamp.wrapping_add(self.clock() / 50);
+        let stamp = self.sender.timestamp;
+        self.sender.timestamp = stamp.wrapping_add(self.clock() / 50);
         stamp
     }
 
@@ -227,43 +227,43 @@ impl<W: Wire> Leg<W> {
     }
 
     /// Sends what another leg has made in this tick.
-    pub(super) fn transmit_made(&mut self, other: &Sending) {
+    pub(super) fn transmit_made(&mut self, other: &RtpSender) {
         let stamp = self.next_stamp();
         for made in other.made.iter().take(other.count) {
             let payload = made.bytes.get(..made.len).unwrap_or_default();
-            let room = self.sending.packet.iter_mut().skip(HEADER);
+            let room = self.sender.packet.iter_mut().skip(HEADER);
             room.zip(payload).for_each(|(to, b)| *to = *b);
             self.send_audio_packet(stamp, made.before, HEADER + made.len);
         }
-        self.sending.samples = other.samples;
+        self.sender.samples = other.samples;
     }
 
     /// The clock of what is sent goes on for `ticks` in which nothing was.
     pub(super) fn skip(&mut self, ticks: u32) {
         let per_tick = self.clock() / 50;
-        self.sending.timestamp = self.sending.timestamp.wrapping_add(ticks.wrapping_mul(per_tick));
+        self.sender.timestamp = self.sender.timestamp.wrapping_add(ticks.wrapping_mul(per_tick));
         self.restart_sending();
     }
 
     /// Begins a run of sound anew, as after a change of codec or packet length.
     pub(super) fn restart_sending(&mut self) {
-        self.sending.restart();
+        self.sender.restart();
         self.coders.encoder.abandon();
     }
 
     /// The event packet of this tick, while a digit is being sent.
     fn send_event(&mut self, stamp: u32) -> bool {
         let Some(agreed) = self.stream.dtmf else { return false };
-        if !self.sending.event.is_active() {
-            if self.sending.tone.is_some() {
+        if !self.sender.event.is_active() {
+            if self.sender.tone.is_some() {
                 return false;
             }
             // What the far end does not take must not be sent (RFC 4733 §2.5.1.1).
-            let Some(code) = self.sending.next_event(|code| agreed.takes(code)) else { return false };
-            self.sending.event.start(code, stamp);
+            let Some(code) = self.sender.next_event(|code| agreed.takes(code)) else { return false };
+            self.sender.event.start(code, stamp);
         }
         let per_tick = u16::try_from(agreed.clock / 50).unwrap_or(160);
-        if let Some(p) = self.sending.event.tick(per_tick) {
+        if let Some(p) = self.sender.event.tick(per_tick) {
             self.send_event_packet(agreed.payload_type, &p);
         }
         true
@@ -274,7 +274,7 @@ impl<W: Wire> Leg<W> {
         let events = self.stream.dtmf.is_some();
         let rate = self.rate();
         let n = frame_len(rate);
-        let s = &mut self.sending;
+        let s = &mut self.sender;
         if s.tone.is_none() {
             let code = s.next_digit(true).or_else(|| if events { None } else { s.next_digit(false) });
             let code = code.and_then(|c| DIGITS.get(usize::from(c)).copied());
@@ -297,7 +297,7 @@ impl<W: Wire> Leg<W> {
         let wanted = (usize::from(self.stream.ptime) * rate / 1000).max(1);
         let mut done = 0;
         while done < n {
-            let s = &mut self.sending;
+            let s = &mut self.sender;
             let run = wanted.saturating_sub(s.samples).min(n - done);
             let frame = if self.coders.converter.is_some() { &self.coders.converted } else { &self.output };
             let samples = frame.get(done..done + run).unwrap_or_default();
@@ -311,7 +311,7 @@ impl<W: Wire> Leg<W> {
             let room = s.packet.get_mut(HEADER + s.packed..HEADER + MAX_PAYLOAD).unwrap_or_default();
             let len = HEADER + std::mem::take(&mut s.packed) + self.coders.encoder.finish(room);
             if self.part.leads {
-                self.sending.keep_made(before, len);
+                self.sender.keep_made(before, len);
             }
             self.send_audio_packet(stamp, before, len);
         }
@@ -321,7 +321,7 @@ impl<W: Wire> Leg<W> {
     /// after the beginning of the tick, whose timestamp is `stamp`.
     fn send_audio_packet(&mut self, stamp: u32, before: i64, len: usize) {
         let clock = self.clock();
-        let s = &mut self.sending;
+        let s = &mut self.sender;
         if len == HEADER {
             // The far end agreed to get nothing while nothing is said.
             s.marker = true;
@@ -348,9 +348,9 @@ impl<W: Wire> Leg<W> {
     fn send_event_packet(&mut self, payload_type: u8, p: &Outgoing) {
         let payload = p.event.to_bytes();
         let len = HEADER + payload.len();
-        let head = self.sending.next_header(len, p.marker, payload_type, p.timestamp);
+        let head = self.sender.next_header(len, p.marker, payload_type, p.timestamp);
         // No sound is half packed while a digit is sent.
-        let packet = self.sending.packet.iter_mut();
+        let packet = self.sender.packet.iter_mut();
         packet.zip(head.into_iter().chain(payload)).for_each(|(to, b)| *to = b);
         self.send_packet(len);
     }
@@ -358,24 +358,24 @@ impl<W: Wire> Leg<W> {
     /// Sends what stands in the packet, encrypted if that was agreed.
     fn send_packet(&mut self, len: usize) {
         let Some(to) = self.rtp_target() else { return };
-        let packet = &mut self.sending.packet;
+        let packet = &mut self.sender.packet;
         let len = match &mut self.crypt {
             Some(crypt) => crypt.seal(packet, len),
             None => Some(len),
         };
-        if let Some(bytes) = len.and_then(|len| self.sending.packet.get(..len)) {
+        if let Some(bytes) = len.and_then(|len| self.sender.packet.get(..len)) {
             self.wire.send(to, bytes);
         }
     }
 
     /// Sends a report when one is due; legs take their turns.
     pub(super) fn report(&mut self, tick: u64, unix_ns: u64) {
-        let turn = u64::from(self.sending.ssrc) % REPORT_TICKS;
+        let turn = u64::from(self.sender.ssrc) % REPORT_TICKS;
         if tick % REPORT_TICKS != turn {
             return;
         }
         let Some(to) = self.rtcp_target() else { return };
-        let s = &self.sending;
+        let s = &self.sender;
         let sent = (s.packets > 0).then(|| rtcp::Sent {
             ntp: rtcp::ntp(unix_ns),
             timestamp: s.timestamp,
@@ -411,11 +411,11 @@ impl<W: Wire> Leg<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::order::MAX_DIGITS;
+    use crate::media::messages::MAX_DIGITS;
 
     #[test]
     fn digits_that_find_no_room_are_counted() {
-        let mut s = Sending::new(1);
+        let mut s = RtpSender::new(1);
         s.add_digits(&[5; MAX_DIGITS - 2]);
         s.add_digits(&[1, 2, 3, 4, 5]);
         assert_eq!((s.queue.len(), s.digits_dropped()), (MAX_DIGITS, 3));

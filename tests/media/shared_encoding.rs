@@ -3,8 +3,8 @@
 use branchline::codec::Codec;
 use branchline::codec::coder::Decoder;
 use branchline::dsp::resample::Resampler;
-use branchline::media::command::Target;
-use branchline::media::order::{Converters, Order};
+use branchline::media::command::AudioTarget;
+use branchline::media::messages::{Converters, EngineCommand};
 use branchline::media::play::{Play, Source};
 use branchline::media::room::Room;
 use branchline::rtp::packet::Packet;
@@ -35,12 +35,12 @@ fn run(apart: bool, leave: bool, mut parties: Vec<Party>) -> Vec<Vec<Vec<u8>>> {
     if apart {
         b.engine.encode_apart();
     }
-    b.order(Order::OpenRoom(3, Box::new(Room::new(ROOM))));
+    b.order(EngineCommand::OpenRoom(3, Box::new(Room::new(ROOM))));
     for (slot, p) in parties.iter().enumerate() {
-        b.order(Order::Open(slot as u16, p.phone.leg(p.stream)));
+        b.order(EngineCommand::Open(slot as u16, p.phone.leg(p.stream)));
         let rate = p.stream.codec.sample_rate();
         let converters = Converters { up: Resampler::new(rate, ROOM), down: Resampler::new(ROOM, rate) };
-        b.order(Order::Join(slot as u16, 3, Box::new(converters)));
+        b.order(EngineCommand::Join(slot as u16, 3, Box::new(converters)));
     }
     let last = parties.len() as u16 - 1;
     for ms in (0..3000).step_by(20) {
@@ -56,14 +56,14 @@ fn run(apart: bool, leave: bool, mut parties: Vec<Party>) -> Vec<Vec<Vec<u8>>> {
                 let tone = branchline::dsp::tone::by_name("dial").unwrap();
                 let rate = parties[usize::from(last)].stream.codec.sample_rate();
                 let source = Source::Tone(branchline::dsp::tone::ToneGenerator::new(tone, rate));
-                b.order(Order::Play(0, Box::new(Play::new(Target::Leg(last), rate, source, 0))));
+                b.order(EngineCommand::Play(0, Box::new(Play::new(AudioTarget::Leg(last), rate, source, 0))));
             }
-            1300 => b.order(Order::StopPlay(0)),
+            1300 => b.order(EngineCommand::StopPlay(0)),
             // The first of the listeners: whoever goes along with it goes on without it.
-            2000 => b.order(Order::Close(2)),
+            2000 => b.order(EngineCommand::Close(2)),
             // One that goes along with another, and one that others go along with, in the middle of a packet.
-            2300 if leave => b.order(Order::Leave(8)),
-            2340 if leave => b.order(Order::Leave(9)),
+            2300 if leave => b.order(EngineCommand::Leave(8)),
+            2340 if leave => b.order(EngineCommand::Leave(9)),
             _ => {}
         }
         b.tick();

@@ -3,8 +3,8 @@
 
 use branchline::base::rng::Rng;
 use branchline::dsp::resample::Resampler;
-use branchline::media::command::Fact;
-use branchline::media::order::{Converters, Order};
+use branchline::media::command::MediaEvent;
+use branchline::media::messages::{Converters, EngineCommand};
 use branchline::media::room::Room;
 use branchline::rtp::packet::{Packet, header};
 use branchline::rtp::srtp::Context;
@@ -52,13 +52,13 @@ fn junk_never_ends_an_encrypted_call_and_loss_only_what_it_took() {
         let suite = Suite::ALL[seed as usize % Suite::ALL.len()];
         let (ours, theirs) = (MasterKey::random(suite, &mut rng), MasterKey::random(suite, &mut rng));
         let mut b: Bench<FarWire> = Bench::new();
-        b.order(Order::OpenRoom(3, Box::new(Room::new(16_000))));
+        b.order(EngineCommand::OpenRoom(3, Box::new(Room::new(16_000))));
         let (mut secret, mut plain) = (Phone::new(4000, 500.0), Phone::new(4002, 1100.0));
         let keyed = Negotiated { srtp: Some(Keyed { tag: 1, ours, theirs }), ..stream(4000) };
         for (slot, leg) in [secret.leg(keyed), plain.leg(stream(4002))].into_iter().enumerate() {
-            b.order(Order::Open(slot as u16, leg));
+            b.order(EngineCommand::Open(slot as u16, leg));
             let c = Converters { up: Resampler::new(8000, 16_000), down: Resampler::new(16_000, 8000) };
-            b.order(Order::Join(slot as u16, 3, Box::new(c)));
+            b.order(EngineCommand::Join(slot as u16, 3, Box::new(c)));
         }
         let mut seal = Context::new(&theirs).unwrap();
         let mut recorded: Vec<Vec<u8>> = Vec::new();
@@ -104,13 +104,13 @@ fn junk_never_ends_an_encrypted_call_and_loss_only_what_it_took() {
         }
         assert!(level(&audio[8000..], 1100.0) > 7000.0, "seed {seed}");
         assert!(
-            !b.facts.iter().any(|f| matches!(f, Fact::Silent { .. } | Fact::Closed { .. })),
+            !b.facts.iter().any(|f| matches!(f, MediaEvent::Silent { .. } | MediaEvent::Closed { .. })),
             "seed {seed}"
         );
-        b.order(Order::Quality(0));
+        b.order(EngineCommand::Quality(0));
         b.tick();
         let quality = b.facts.iter().rev().find_map(|f| match f {
-            Fact::Quality { quality, .. } => Some(*quality),
+            MediaEvent::Quality { quality, .. } => Some(*quality),
             _ => None,
         });
         let quality = quality.unwrap();

@@ -3,8 +3,8 @@
 use branchline::codec::g711;
 use branchline::dsp::tone::{ToneGenerator, dtmf};
 use branchline::media::amd::{Amd, News, Parameters, Verdict};
-use branchline::media::command::Fact;
-use branchline::media::order::Order;
+use branchline::media::command::MediaEvent;
+use branchline::media::messages::EngineCommand;
 use branchline::rtp::packet::header;
 use branchline::sdp::Negotiated;
 
@@ -20,13 +20,16 @@ fn say(b: &mut Bench<FarWire>, p: &mut Phone, at_ms: &mut u32, freq: f64, ms: u3
     }
 }
 
-fn spoken(facts: &[Fact]) -> Vec<bool> {
-    facts.iter().filter_map(|f| if let Fact::Speaking { on, .. } = f { Some(*on) } else { None }).collect()
+fn spoken(facts: &[MediaEvent]) -> Vec<bool> {
+    facts
+        .iter()
+        .filter_map(|f| if let MediaEvent::Speaking { on, .. } = f { Some(*on) } else { None })
+        .collect()
 }
 
-fn outcomes(facts: &[Fact]) -> Vec<Verdict> {
-    let outcome = |f: &Fact| match f {
-        Fact::Amd { news: News::Outcome(o), .. } => Some(o.verdict),
+fn outcomes(facts: &[MediaEvent]) -> Vec<Verdict> {
+    let outcome = |f: &MediaEvent| match f {
+        MediaEvent::Amd { news: News::Outcome(o), .. } => Some(o.verdict),
         _ => None,
     };
     facts.iter().filter_map(outcome).collect()
@@ -36,52 +39,52 @@ fn outcomes(facts: &[Fact]) -> Vec<Verdict> {
 fn speech_is_told_also_when_it_is_cut_off() {
     let mut b = Bench::new();
     let mut p = Phone::new(4000, 0.0);
-    b.order(Order::Open(0, p.leg(stream(4000))));
+    b.order(EngineCommand::Open(0, p.leg(stream(4000))));
     let mut t = 0;
     say(&mut b, &mut p, &mut t, 500.0, 400);
     assert!(spoken(&b.facts).is_empty(), "nobody asked");
-    b.order(Order::Speaking(0));
+    b.order(EngineCommand::Speaking(0));
     say(&mut b, &mut p, &mut t, 500.0, 200);
     say(&mut b, &mut p, &mut t, 0.0, 600);
     assert_eq!(spoken(&b.facts), [true, false]);
     say(&mut b, &mut p, &mut t, 500.0, 200);
-    b.order(Order::Mute(0, true));
+    b.order(EngineCommand::Mute(0, true));
     say(&mut b, &mut p, &mut t, 500.0, 200);
     assert_eq!(spoken(&b.facts), [true, false, true, false], "muted in the middle of a word");
-    b.order(Order::Mute(0, false));
+    b.order(EngineCommand::Mute(0, false));
     say(&mut b, &mut p, &mut t, 500.0, 200);
-    b.order(Order::Close(0));
+    b.order(EngineCommand::Close(0));
     b.tick();
     assert_eq!(spoken(&b.facts), [true, false, true, false, true, false], "hung up in the middle of a word");
-    assert!(matches!(b.facts.last(), Some(Fact::Closed { .. })), "the end is told last");
+    assert!(matches!(b.facts.last(), Some(MediaEvent::Closed { .. })), "the end is told last");
 }
 
 #[test]
 fn an_analysis_says_one_thing_whatever_becomes_of_the_call() {
     let mut b = Bench::new();
     let mut p = Phone::new(4000, 0.0);
-    b.order(Order::Open(0, p.leg(stream(4000))));
+    b.order(EngineCommand::Open(0, p.leg(stream(4000))));
     let mut t = 0;
     say(&mut b, &mut p, &mut t, 0.0, 200);
     let amd = || Box::new(Amd::new(Parameters::default()));
-    b.order(Order::Amd(0, amd()));
+    b.order(EngineCommand::Amd(0, amd()));
     say(&mut b, &mut p, &mut t, 1100.0, 500);
     say(&mut b, &mut p, &mut t, 0.0, 1500);
     assert_eq!(outcomes(&b.facts), [Verdict::Human]);
     // The later takes the place of the earlier, which says nothing.
-    b.order(Order::Amd(0, amd()));
+    b.order(EngineCommand::Amd(0, amd()));
     say(&mut b, &mut p, &mut t, 1100.0, 1000);
-    b.order(Order::Amd(0, amd()));
+    b.order(EngineCommand::Amd(0, amd()));
     say(&mut b, &mut p, &mut t, 1100.0, 2000);
     assert_eq!(outcomes(&b.facts), [Verdict::Human, Verdict::Machine]);
     // Held, nothing is heard, and time is over all the same; at a hang-up at once.
-    b.order(Order::Amd(0, amd()));
-    b.order(Order::Hold(0, true));
+    b.order(EngineCommand::Amd(0, amd()));
+    b.order(EngineCommand::Hold(0, true));
     say(&mut b, &mut p, &mut t, 1100.0, 5200);
-    b.order(Order::Hold(0, false));
-    b.order(Order::Amd(0, amd()));
+    b.order(EngineCommand::Hold(0, false));
+    b.order(EngineCommand::Amd(0, amd()));
     say(&mut b, &mut p, &mut t, 1100.0, 300);
-    b.order(Order::Close(0));
+    b.order(EngineCommand::Close(0));
     b.tick();
     let all = [Verdict::Human, Verdict::Machine, Verdict::NotSure, Verdict::NotSure];
     assert_eq!(outcomes(&b.facts), all);
@@ -93,7 +96,7 @@ fn digits_in_the_sound_count_where_no_events_were_agreed() {
         let mut b = Bench::new();
         let p = Phone::new(4000, 0.0);
         let events = stream(4000).dtmf.filter(|_| agreed);
-        b.order(Order::Open(0, p.leg(Negotiated { dtmf: events, ..stream(4000) })));
+        b.order(EngineCommand::Open(0, p.leg(Negotiated { dtmf: events, ..stream(4000) })));
         let mut sound = Vec::new();
         for key in "159#D0".chars() {
             let mut x = vec![0; 640];
@@ -117,13 +120,13 @@ fn digits_in_the_sound_count_where_no_events_were_agreed() {
 fn figures_are_told_when_asked_for() {
     let mut b = Bench::new();
     let mut p = Phone::new(4000, 0.0);
-    b.order(Order::Open(0, p.leg(stream(4000))));
+    b.order(EngineCommand::Open(0, p.leg(stream(4000))));
     let mut t = 0;
     say(&mut b, &mut p, &mut t, 500.0, 2000);
-    assert!(!b.facts.iter().any(|f| matches!(f, Fact::Quality { .. })));
-    b.order(Order::Quality(0));
+    assert!(!b.facts.iter().any(|f| matches!(f, MediaEvent::Quality { .. })));
+    b.order(EngineCommand::Quality(0));
     say(&mut b, &mut p, &mut t, 500.0, 20);
-    let Some(Fact::Quality { slot: 0, quality }) = b.facts.last() else { panic!("{:?}", b.facts) };
+    let Some(MediaEvent::Quality { slot: 0, quality }) = b.facts.last() else { panic!("{:?}", b.facts) };
     assert_eq!((quality.received, quality.lost, quality.rtt_ms), (101, 0, None));
     assert!((quality.mos - 4.41).abs() < 0.01, "{quality:?}");
 }

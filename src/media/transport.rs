@@ -38,7 +38,7 @@ impl Default for Batch {
 }
 
 /// The two sockets of a leg. None of these calls waits.
-pub trait Wire {
+pub trait MediaTransport {
     /// Takes what has come for RTP.
     fn receive(&mut self, batch: &mut Batch);
     /// Takes what has come for RTCP.

@@ -1,19 +1,19 @@
 //! The encryption of a leg's media: both directions, made from what was agreed.
 
-use super::wire::Datagram;
+use super::transport::Datagram;
 use crate::rtp::srtp::Context;
 use crate::sdp::Keyed;
 use crate::wire::crypto::MasterKey;
 
 /// Both directions of an encrypted leg.
 #[derive(Debug)]
-pub struct Crypt {
+pub struct SrtpSession {
     keyed: Keyed,
     send: Context,
     receive: Context,
 }
 
-impl Crypt {
+impl SrtpSession {
     /// Contexts for these keys. A direction whose key stays goes on where it was: a session that is only refreshed
     /// must not count its packets anew. A new key at the same address counts on as well (RFC 3711 §3.3.1); where the far end
     /// has `moved`, ours begins anew (RFC 4568 §7.1.4), and what it sends may do either. Allocates nothing.

@@ -53,7 +53,7 @@ impl Speaking {
 
 /// All that listen to one leg.
 #[derive(Debug)]
-pub struct Ears {
+pub struct InputAnalysis {
     /// Whether somebody speaks; `None`: nobody asked.
     pub speaking: Option<Speaking>,
     /// From the leg's rate down to the telephone band, where that is not it already.
@@ -66,8 +66,8 @@ pub struct Ears {
     pub verdict: Option<News>,
 }
 
-impl Ears {
-    /// Ears of a leg at `rate` Hz, to which nobody listens yet.
+impl InputAnalysis {
+    /// InputAnalysis of a leg at `rate` Hz, to which nobody listens yet.
     #[must_use]
     pub fn new(rate: u32) -> Self {
         Self {

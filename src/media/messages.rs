@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::amd::Amd;
-use super::command::{Fact, PlaySlot, RecordSlot, RoomSlot, Slot};
+use super::command::{MediaEvent, PlaySlot, RecordSlot, RoomSlot, Slot};
 use super::leg::{Coders, Leg};
 use super::play::Play;
 use super::record::Recording;
@@ -32,7 +32,7 @@ pub struct Converters {
 
 /// Another agreement with the far end.
 #[derive(Debug)]
-pub struct Refit {
+pub struct Renegotiation {
     /// What was agreed.
     pub stream: Negotiated,
     /// Where the signalling comes from.
@@ -43,11 +43,11 @@ pub struct Refit {
 
 /// An order as the media thread takes it.
 #[derive(Debug)]
-pub enum Order<W> {
+pub enum EngineCommand<W> {
     /// A new leg.
     Open(Slot, Box<Leg<W>>),
     /// Another agreement with the far end.
-    Update(Slot, Box<Refit>),
+    Update(Slot, Box<Renegotiation>),
     /// The leg ends.
     Close(Slot),
     /// Others hear it no more.
@@ -90,13 +90,13 @@ pub enum Order<W> {
 
 /// What comes back.
 #[derive(Debug)]
-pub enum Report<W> {
+pub enum EngineOutput<W> {
     /// News for the gateway.
-    Fact(Fact),
+    Event(MediaEvent),
     /// To be freed.
     Leg(Box<Leg<W>>),
     /// To be freed.
-    Refit(Box<Refit>),
+    Renegotiation(Box<Renegotiation>),
     /// To be freed.
     Amd(Box<Amd>),
     /// To be freed.

@@ -3,7 +3,7 @@
 
 use super::command::{RoomSlot, Slot};
 use super::leg::Leg;
-use super::wire::Wire;
+use super::transport::MediaTransport;
 
 /// Bytes that the processor fetches at once.
 const LINE: usize = 64;
@@ -45,19 +45,19 @@ impl Turn {
 
 /// The turns of all legs.
 #[derive(Debug, Default)]
-pub(super) struct Turns {
+pub(super) struct Schedule {
     turns: Box<[Turn]>,
     count: usize,
 }
 
-impl Turns {
+impl Schedule {
     /// Room for the turns of so many legs.
     pub(super) fn new(legs: usize) -> Self {
         Self { turns: vec![Turn::default(); legs].into_boxed_slice(), count: 0 }
     }
 
     /// Puts the legs in order, after one has come, gone or changed its room.
-    pub(super) fn arrange<W: Wire>(&mut self, legs: &Legs<W>) {
+    pub(super) fn arrange<W: MediaTransport>(&mut self, legs: &Legs<W>) {
         let there = legs.iter().enumerate().filter_map(|(i, leg)| Some((i as Slot, leg.as_ref()?)));
         self.count = 0;
         for (turn, (slot, leg)) in self.turns.iter_mut().zip(there) {

@@ -6,8 +6,8 @@
 
 use super::command::{RoomSlot, Slot};
 use super::leg::Leg;
-use super::turns::{Legs, Turn, at};
-use super::wire::Wire;
+use super::schedule::{Legs, Turn, at};
+use super::transport::MediaTransport;
 use crate::codec::Codec;
 use crate::codec::opus::Wishes;
 
@@ -60,7 +60,7 @@ pub(super) struct Shares {
 
 impl Shares {
     /// Finds out who of these goes along with whom in this tick.
-    pub(super) fn assign<W: Wire>(&mut self, legs: &mut Legs<W>, together: &[Turn]) {
+    pub(super) fn assign<W: MediaTransport>(&mut self, legs: &mut Legs<W>, together: &[Turn]) {
         self.groups.clear();
         for turn in together {
             let Some(leg) = at(legs, turn.slot) else { continue };
@@ -89,7 +89,7 @@ impl Shares {
         Some(slot)
     }
 
-    fn place<W: Wire>(&mut self, legs: &mut Legs<W>, slot: Slot) {
+    fn place<W: MediaTransport>(&mut self, legs: &mut Legs<W>, slot: Slot) {
         let Some(leg) = at(legs, slot) else { return };
         let (part, loss) = (leg.part, leg.loss);
         let leader = part.key.and_then(|key| self.join(key, slot, loss));
@@ -113,7 +113,7 @@ impl Shares {
 
 /// The state of this leg's encoder is about to change: whoever goes along with it goes on without it, and it goes on
 /// without others.
-pub(super) fn part_ways<W: Wire>(legs: &mut Legs<W>, slot: Slot) {
+pub(super) fn part_ways<W: MediaTransport>(legs: &mut Legs<W>, slot: Slot) {
     let Some(leg) = at(legs, slot) else { return };
     (leg.part.leads, leg.part.settled) = (false, 0);
     if let Some(before) = leg.part.follows.take() {
@@ -134,12 +134,12 @@ pub(super) fn part_ways<W: Wire>(legs: &mut Legs<W>, slot: Slot) {
 }
 
 /// `to` goes on from where `from` stands.
-fn go_on<W: Wire>(legs: &mut Legs<W>, from: Slot, to: Slot) {
+fn go_on<W: MediaTransport>(legs: &mut Legs<W>, from: Slot, to: Slot) {
     let Ok([Some(from), Some(to)]) = legs.get_disjoint_mut([usize::from(from), usize::from(to)]) else {
         return;
     };
     to.coders.encoder.copy_from(&from.coders.encoder);
-    to.sending.go_on_from(&from.sending);
+    to.sender.go_on_from(&from.sender);
     (to.hears, to.heard_at) = (from.hears, from.heard_at);
     if let (Some(down), Some(other)) = (&mut to.converters.down, &from.converters.down) {
         down.copy_from(other);
@@ -147,18 +147,18 @@ fn go_on<W: Wire>(legs: &mut Legs<W>, from: Slot, to: Slot) {
 }
 
 /// Lets every follower among these send what its leader has made.
-pub(super) fn follow<W: Wire>(legs: &mut Legs<W>, together: &[Turn]) {
+pub(super) fn follow<W: MediaTransport>(legs: &mut Legs<W>, together: &[Turn]) {
     for turn in together {
         let i = usize::from(turn.slot);
         let Some(leader) = legs.get(i).and_then(|l| l.as_ref()?.part.follows) else { continue };
         let Ok([Some(follower), Some(leader)]) = legs.get_disjoint_mut([i, usize::from(leader)]) else {
             continue;
         };
-        follower.transmit_made(&leader.sending);
+        follower.transmit_made(&leader.sender);
     }
 }
 
-impl<W: Wire> Leg<W> {
+impl<W: MediaTransport> Leg<W> {
     /// What this leg has in common with others, while it only listens.
     fn key(&mut self) -> Option<Key> {
         let only_listens = !self.in_mix
@@ -167,7 +167,7 @@ impl<W: Wire> Leg<W> {
             && self.stream.direction.sends()
             && !self.proof.is_missing()
             && self.coders.converter.is_none()
-            && self.sending.has_no_digits();
+            && self.sender.has_no_digits();
         let room = self.room.filter(|_| !self.deaf && !self.held);
         if room != self.part.room {
             // Its encoder has heard something else: it joins those of the new room later, and leads none there before.
@@ -176,13 +176,13 @@ impl<W: Wire> Leg<W> {
         }
         let settled = self.part.settled;
         self.part.settled = if only_listens { settled.saturating_add(1) } else { 0 };
-        let no_seam = self.sending.is_new() || settled >= SETTLED;
+        let no_seam = self.sender.is_new() || settled >= SETTLED;
         (only_listens && no_seam).then_some(Key {
             room,
             codec: self.stream.codec,
             wishes: self.stream.wishes,
             ptime: self.stream.ptime,
-            samples: self.sending.samples(),
+            samples: self.sender.samples(),
         })
     }
 }
