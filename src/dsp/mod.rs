@@ -5,6 +5,7 @@ pub mod conceal;
 pub mod dtmf;
 pub mod level;
 pub mod limiter;
+pub mod prefetch;
 pub mod resample;
 pub mod stretch;
 pub mod tone;

@@ -23,13 +23,16 @@ use crate::config::Config;
 use crate::dsp::resample::Resampler;
 use crate::dsp::tone::ToneGenerator;
 use crate::media::amd::Amd;
+use crate::media::coders::Coders;
 use crate::media::command::{Command, MediaEvent, PlaySlot, RecordSlot, Slot};
 use crate::media::engine::{Engine, Sizes};
-use crate::media::leg::{Coders, Leg};
-use crate::media::messages::{Converters, Digits, EngineCommand, EngineOutput, IN_BAND, Renegotiation};
+use crate::media::leg::Leg;
+use crate::media::messages::{EngineCommand, EngineOutput};
 use crate::media::play::{Play, Source, gain};
 use crate::media::record::{Recording, Shared};
+use crate::media::renegotiation::{Converters, Renegotiation};
 use crate::media::room::Room;
+use crate::media::rtp_sender::{Digits, IN_BAND};
 use crate::rtp::telephone_event::code_of;
 use crate::sdp::Negotiated;
 

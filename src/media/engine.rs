@@ -351,8 +351,12 @@ impl<W: MediaTransport> Engine<W> {
                 }
                 let _told = leg.digits.pop_front();
             }
-            if !leg.tell(slot, self.late_ticks, &mut self.reports) {
+            if self.reports.slots() < 3 {
                 return;
+            }
+            for event in leg.news(slot, self.late_ticks).into_iter().flatten() {
+                // Room was seen just now.
+                let _sent = self.reports.push(EngineOutput::Event(event));
             }
             if leg.silent_fact {
                 if self.reports.push(EngineOutput::Event(MediaEvent::Silent { slot })).is_err() {

@@ -2,18 +2,16 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use rtrb::Producer;
-
 use super::analysis::InputAnalysis;
-pub use super::coders::Coders;
+use super::coders::Coders;
 use super::command::{MediaEvent, Quality, RoomSlot, Slot};
-use super::messages::{Converters, EngineOutput, Renegotiation};
 use super::proof::Proof;
+use super::renegotiation::{Converters, Renegotiation};
 use super::rtp_sender::RtpSender;
-use super::schedule::touch;
 use super::shared_encoding::Part;
 use super::srtp_session::SrtpSession;
 use super::transport::{Batch, Datagram, MediaTransport};
+use crate::dsp::prefetch::touch;
 use crate::dsp::{MAX_FRAME, frame_len};
 use crate::rtp::lock::{Content, RtpSource, SourceLock, Verdict};
 use crate::rtp::packet::Packet;
@@ -425,31 +423,17 @@ impl<W: MediaTransport> Leg<W> {
             || self.analysis.speaking.as_ref().is_some_and(|s| s.news().is_some())
     }
 
-    /// Tells what has been heard of it, and how well it travels if that was asked for; false when there is no room.
-    pub(super) fn tell(
-        &mut self,
-        slot: Slot,
-        late_ticks: u64,
-        reports: &mut Producer<EngineOutput<W>>,
-    ) -> bool {
-        if reports.slots() < 3 {
-            return false;
-        }
-        // Room was seen just now.
-        if let Some(speaking) = &mut self.analysis.speaking
-            && let Some(on) = speaking.news()
-        {
-            speaking.tell();
-            let _sent = reports.push(EngineOutput::Event(MediaEvent::Speaking { slot, on }));
-        }
-        if let Some(news) = self.analysis.verdict.take() {
-            let _sent = reports.push(EngineOutput::Event(MediaEvent::Amd { slot, news }));
-        }
-        if std::mem::take(&mut self.asked) {
-            let quality = self.quality(late_ticks);
-            let _sent = reports.push(EngineOutput::Event(MediaEvent::Quality { slot, quality }));
-        }
-        true
+    /// What has been heard of it since it was asked last, and how well it travels if that was asked for: at most three.
+    pub(super) fn news(&mut self, slot: Slot, late_ticks: u64) -> [Option<MediaEvent>; 3] {
+        let speaking = self.analysis.speaking.as_mut().and_then(|s| {
+            let on = s.news()?;
+            s.tell();
+            Some(MediaEvent::Speaking { slot, on })
+        });
+        let amd = self.analysis.verdict.take().map(|news| MediaEvent::Amd { slot, news });
+        let asked = std::mem::take(&mut self.asked);
+        let quality = asked.then(|| MediaEvent::Quality { slot, quality: self.quality(late_ticks) });
+        [speaking, amd, quality]
     }
 
     /// How well its media travelled; `late_ticks` counts those of the engine so far.

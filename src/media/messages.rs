@@ -1,45 +1,14 @@
 //! What crosses between the threads: orders with everything they need already allocated, and what comes
 //! back to be freed where freeing is allowed.
 
-use std::net::IpAddr;
-
 use super::amd::Amd;
 use super::command::{MediaEvent, PlaySlot, RecordSlot, RoomSlot, Slot};
-use super::leg::{Coders, Leg};
+use super::leg::Leg;
 use super::play::Play;
 use super::record::Recording;
+use super::renegotiation::{Converters, Renegotiation};
 use super::room::Room;
-use crate::dsp::resample::Resampler;
-use crate::sdp::Negotiated;
-
-/// Most digits that wait in one leg.
-pub const MAX_DIGITS: usize = 128;
-
-/// Set in the code of a digit that goes out as tones in the sound, whatever was agreed.
-pub const IN_BAND: u8 = 0x80;
-
-/// Digits to send, as event codes.
-pub type Digits = heapless::Vec<u8, MAX_DIGITS>;
-
-/// Converters between a leg and its room; both `None` where the rates are equal.
-#[derive(Debug, Default)]
-pub struct Converters {
-    /// Leg to room.
-    pub up: Option<Resampler>,
-    /// Room to leg.
-    pub down: Option<Resampler>,
-}
-
-/// Another agreement with the far end.
-#[derive(Debug)]
-pub struct Renegotiation {
-    /// What was agreed.
-    pub stream: Negotiated,
-    /// Where the signalling comes from.
-    pub signalling: Option<IpAddr>,
-    /// Coders, where the codec or what the far end wants of it is another.
-    pub coders: Option<Box<Coders>>,
-}
+use super::rtp_sender::Digits;
 
 /// An order as the media thread takes it.
 #[derive(Debug)]

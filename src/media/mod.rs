@@ -2,7 +2,7 @@
 
 pub mod amd;
 pub mod analysis;
-mod coders;
+pub mod coders;
 pub mod command;
 mod decoders;
 pub mod engine;
@@ -13,6 +13,7 @@ pub mod play;
 pub mod playout;
 mod proof;
 pub mod record;
+pub mod renegotiation;
 pub mod room;
 pub mod rtp_sender;
 mod schedule;

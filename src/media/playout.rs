@@ -6,10 +6,10 @@
 //! takes up the difference between two clocks.
 
 use super::decoders::{Decoders, change_rate};
-use super::schedule::{TELEPHONE, touch};
 use super::timeline::{RATE, Timeline};
 use crate::codec::{Codec, opus};
 use crate::dsp::comfort_noise::LevelNoise;
+use crate::dsp::prefetch::{TELEPHONE, touch};
 use crate::dsp::{MAX_FRAME, frame_len, stretch};
 use crate::rtp::delay::DelayEstimator;
 use crate::rtp::jitter::{Counts, Head, JitterBuffer};

@@ -1,10 +1,10 @@
 //! What a leg sends: packets of the agreed length, digits, and reports.
 
-use super::leg::{Coders, Leg};
-use super::messages::{Digits, IN_BAND};
-use super::schedule::{TELEPHONE, touch};
+use super::coders::Coders;
+use super::leg::Leg;
 use super::transport::MediaTransport;
 use crate::codec::coder::MAX_PAYLOAD;
+use crate::dsp::prefetch::{TELEPHONE, touch};
 use crate::dsp::tone::{self, ToneGenerator};
 use crate::dsp::{MAX_FRAME, frame_len, limiter};
 use crate::rtp::packet::{HEADER, header};
@@ -29,6 +29,15 @@ struct Made {
     len: usize,
     bytes: [u8; MAX_PAYLOAD],
 }
+
+/// Most digits that wait in one leg.
+pub const MAX_DIGITS: usize = 128;
+
+/// Set in the code of a digit that goes out as tones in the sound, whatever was agreed.
+pub const IN_BAND: u8 = 0x80;
+
+/// Digits to send, as event codes.
+pub type Digits = heapless::Vec<u8, MAX_DIGITS>;
 
 /// The sending side of a leg.
 #[derive(Debug)]
@@ -411,7 +420,6 @@ impl<W: MediaTransport> Leg<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::messages::MAX_DIGITS;
 
     #[test]
     fn digits_that_find_no_room_are_counted() {

@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering;
 use branchline::dsp::resample::Resampler;
 use branchline::dsp::tone::{ToneGenerator, by_name};
 use branchline::media::command::{AudioTarget, MediaEvent};
-use branchline::media::messages::{Converters, EngineCommand};
+use branchline::media::messages::EngineCommand;
 use branchline::media::play::{Over, Play, Source, gain};
 use branchline::media::record::{Recording, Shared};
+use branchline::media::renegotiation::Converters;
 use branchline::media::room::Room;
 use rtrb::RingBuffer;
 

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use branchline::media::command::{AudioTarget, MediaEvent};
-use branchline::media::messages::{Digits, EngineCommand, Renegotiation};
+use branchline::media::messages::EngineCommand;
 use branchline::media::record::{Recording, Shared};
+use branchline::media::renegotiation::Renegotiation;
+use branchline::media::rtp_sender::Digits;
 use branchline::rtp::packet::{Packet, header};
 use branchline::rtp::rtcp;
 use branchline::rtp::telephone_event::{Event, code_of};

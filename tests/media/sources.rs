@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use branchline::media::command::{MediaEvent, Quality};
-use branchline::media::messages::{EngineCommand, Renegotiation};
+use branchline::media::messages::EngineCommand;
+use branchline::media::renegotiation::Renegotiation;
 use branchline::rtp::lock::RtpSource;
 
 use crate::wire::{Bench, FarWire, Phone, stream};

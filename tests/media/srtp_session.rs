@@ -4,7 +4,8 @@
 use branchline::base::rng::Rng;
 use branchline::dsp::resample::Resampler;
 use branchline::media::command::MediaEvent;
-use branchline::media::messages::{Converters, EngineCommand};
+use branchline::media::messages::EngineCommand;
+use branchline::media::renegotiation::Converters;
 use branchline::media::room::Room;
 use branchline::rtp::packet::{Packet, header};
 use branchline::rtp::srtp::Context;

@@ -6,9 +6,10 @@ use std::rc::Rc;
 
 use branchline::codec::opus::Wishes;
 use branchline::codec::{Codec, g711};
+use branchline::media::coders::Coders;
 use branchline::media::command::{MediaEvent, Slot};
 use branchline::media::engine::{Engine, Sizes};
-use branchline::media::leg::{Coders, Leg};
+use branchline::media::leg::Leg;
 use branchline::media::messages::{EngineCommand, EngineOutput};
 use branchline::media::transport::{Batch, MediaTransport};
 use branchline::rtp::packet::{Packet, header};
