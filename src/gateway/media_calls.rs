@@ -282,6 +282,7 @@ impl Gateway {
                     self.recordings.member_joined(&mut self.ctx, now, room, member);
                 }
             }
+            RecordingEvent::StopWanted(target) => self.recordings.stop_of(&mut self.ctx, target),
             RecordingEvent::Over(target) => self.end_if_done(now, target),
         }
     }

@@ -32,6 +32,8 @@ pub struct Recordings {
 pub enum RecordingEvent {
     /// One with a channel for each leg has begun in this room: whoever is there is to be handed over.
     MembersWanted(RoomSlot),
+    /// One that has just begun there was stopped before its file was made.
+    StopWanted(AudioTarget),
     /// One there is over, to its last event.
     Over(AudioTarget),
 }
@@ -184,14 +186,18 @@ impl Recordings {
         r.started = now.utc;
         let body = RecordingStarted { file: r.file.clone(), started_at: now.utc.rfc3339() };
         ctx.media.push_back(Command::Record { record, target: r.target });
-        ctx.events.publish_of(now, &r.about, EventBody::RecordingStarted(body), r.upload.clone());
+        // A leg that is gone has had its last event but for the end of this.
+        if !matches!(r.target, AudioTarget::LegInput(_)) {
+            ctx.events.publish_of(now, &r.about, EventBody::RecordingStarted(body), r.upload.clone());
+        }
         if let (AudioTarget::Room(room), Some(tracks)) = (r.target, &mut r.tracks) {
             tracks.begin(now);
             self.events.push_back(RecordingEvent::MembersWanted(room));
         }
         ctx.replies.send(handle, Ok(Reply::Recording(r.file.clone())));
+        // Whoever is there has a track first.
         if stop {
-            self.close(ctx, record, None);
+            self.events.push_back(RecordingEvent::StopWanted(r.target));
         }
     }
 
@@ -288,12 +294,10 @@ impl Recordings {
         }
     }
 
-    /// A leg has left a room.
+    /// A leg has left a room, whose recording may have been stopped a moment before.
     pub fn member_left(&mut self, ctx: &mut Context, now: Now, room: RoomSlot, leg: LegId) {
-        let goes_on =
-            |r: &&mut Recording| r.target == AudioTarget::Room(room) && !matches!(r.state, State::Closing(_));
-        let tracks = self.recordings.values_mut().filter(goes_on).find_map(|r| r.tracks.as_mut());
-        tracks.into_iter().for_each(|t| t.leave(ctx, now, leg));
+        let there = self.recordings.values_mut().filter(|r| r.target == AudioTarget::Room(room));
+        there.filter_map(|r| r.tracks.as_mut()).for_each(|t| t.leave(ctx, now, leg));
     }
 
     /// All of a recording is on the disk, or as much as there will be.

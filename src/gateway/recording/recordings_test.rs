@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::{Layout, Paused, RecordingEvent, Recordings, Wanted};
 use crate::gateway::context::Context;
 use crate::gateway::error::GatewayError;
@@ -206,4 +208,55 @@ fn tracks_pause_with_their_recording() {
         resumed,
         [&Command::PauseRecord { record: 1, on: false }, &Command::PauseRecord { record: 0, on: false }]
     );
+}
+
+#[test]
+fn a_leg_that_leaves_just_after_the_stop_was_there_until_then() {
+    let (mut ctx, mut recordings, legs) = recordings(1);
+    let room = of_room(&mut ctx);
+    let begin = now();
+    recordings
+        .start(&mut ctx, begin, room, MONO, Wanted { multi_channel: true, ..Wanted::default() })
+        .unwrap();
+    let open = work(&mut ctx).remove(0).0;
+    recordings.handle_opened(&mut ctx, begin, open, Ok(()));
+    recordings.member_joined(&mut ctx, begin, 0, legs[0].clone());
+    open_all(&mut ctx, &mut recordings);
+    // The room is deleted: the recording is stopped, and its members are out.
+    recordings.stop_of(&mut ctx, ROOM);
+    recordings.member_left(&mut ctx, begin.after(Duration::from_millis(120)), 0, legs[0].leg);
+    for record in [0, 1] {
+        recordings.handle_closed(&mut ctx, begin, record, None, written());
+    }
+    let merge = work(&mut ctx).remove(0).0;
+    events(&mut ctx);
+    recordings.handle_merged(&mut ctx, begin, merge, Ok(44));
+    let finished = ctx.events.poll().unwrap().to_json("box");
+    assert_eq!(finished["channels"]["a"]["end_ms"], 120);
+}
+
+#[test]
+fn a_recording_that_is_stopped_before_its_file_is_there_begins_first() {
+    let (mut ctx, mut recordings, _) = recordings(1);
+    let room = of_room(&mut ctx);
+    recordings
+        .start(&mut ctx, now(), room, MONO, Wanted { multi_channel: true, ..Wanted::default() })
+        .unwrap();
+    recordings.stop_of(&mut ctx, ROOM);
+    open_all(&mut ctx, &mut recordings);
+    assert_eq!(news(&mut recordings), [RecordingEvent::MembersWanted(0), RecordingEvent::StopWanted(ROOM)]);
+    assert_eq!(ctx.media, [Command::Record { record: 0, target: ROOM }]);
+}
+
+#[test]
+fn nothing_begins_for_a_leg_that_is_gone() {
+    let (mut ctx, mut recordings, legs) = recordings(1);
+    recordings.start(&mut ctx, now(), of_leg(&legs[0]), STEREO, Wanted::default()).unwrap();
+    recordings.stop_of(&mut ctx, LEG);
+    let subject = ctx.events.leg(legs[0].leg).unwrap();
+    recordings.outlive(0, &subject);
+    open_all(&mut ctx, &mut recordings);
+    assert_eq!(events(&mut ctx), [""; 0]);
+    recordings.handle_closed(&mut ctx, now(), 0, None, written());
+    assert_eq!(events(&mut ctx), ["recording.finished a"]);
 }

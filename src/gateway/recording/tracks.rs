@@ -184,7 +184,8 @@ impl Tracks {
     /// A leg has left the room.
     pub(super) fn leave(&mut self, ctx: &mut Context, now: Now, leg: LegId) {
         let end_ms = self.ms(now);
-        self.channels.iter_mut().filter(|c| c.id == leg).for_each(|c| c.end_ms = Some(end_ms));
+        let there = self.channels.iter_mut().filter(|c| c.id == leg && c.end_ms.is_none());
+        there.for_each(|c| c.end_ms = Some(end_ms));
         let own = self.open.iter_mut().filter(|(_, t)| t.member.leg == leg);
         own.for_each(|(record, track)| track.stop(ctx, *record));
     }
