@@ -1,3 +1,5 @@
+//! Who is heard, and what each source may have.
+
 use std::net::IpAddr;
 
 use super::Sources;

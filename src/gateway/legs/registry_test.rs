@@ -1,3 +1,5 @@
+//! How legs are found, and what keeps their places.
+
 use std::time::Duration;
 
 use super::{LegMedia, Legs};

@@ -1,3 +1,5 @@
+//! Playbacks by themselves, without calls.
+
 use super::{Playbacks, Sound, tone};
 use crate::gateway::context::Context;
 use crate::gateway::error::GatewayError;

@@ -1,3 +1,5 @@
+//! Recordings and their tracks by themselves, without calls or a disk.
+
 use std::time::Duration;
 
 use super::{Layout, Paused, RecordingEvent, Recordings, Wanted};

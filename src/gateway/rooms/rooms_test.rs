@@ -1,3 +1,5 @@
+//! Rooms by themselves, without calls.
+
 use super::{Joined, RoomEvent, Rooms};
 use crate::gateway::context::Context;
 use crate::gateway::error::GatewayError;
