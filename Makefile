@@ -30,8 +30,8 @@ lint:
 	$(CARGO) clippy $(ALL) --all-targets -- -D warnings
 
 # Unit tests, simulations in virtual time, and the rules of the house.
-unit:
-	$(CARGO) test --locked --quiet
+unit: quiet
+	$(CARGO) test $(ALL) --quiet $(TOLD:%=--test %)
 
 test: deps-test fmt lint recipes quiet faults peers appliance
 
@@ -87,8 +87,8 @@ soak: deps-test
 	$(CARGO) build --release --locked
 	FLOOD_ROUNDS=36 $(CARGO) test $(ALL) --test peers -- --nocapture --test-threads=1 floods::
 	FLOOD_SECONDS=60 $(CARGO) test $(ALL) --test peers -- --nocapture --test-threads=1 scan::
-	CRASH_ROUNDS=200 $(CARGO) test --locked --test crash -- --nocapture
-	DAMAGE_FLIPS=500 $(CARGO) test --locked --test damage -- --nocapture
+	CRASH_ROUNDS=200 $(CARGO) test $(ALL) --test crash -- --nocapture
+	DAMAGE_FLIPS=500 $(CARGO) test $(ALL) --test damage -- --nocapture
 	CRASH_ROUNDS=200 $(CARGO) test $(ALL) --test peers -- --nocapture --test-threads=1 crashes_and_bad_lines
 	MIXED_CALLS=20000 $(CARGO) test $(ALL) --test peers -- --nocapture --test-threads=1 mixed::
 	LOAD_CALLS=36000 $(CARGO) test $(ALL) --test peers -- --nocapture --test-threads=1 load::
@@ -104,11 +104,11 @@ deps-test:
 
 # Writes openapi.json and asyncapi.json anew after a change of the API or of events; read the difference before you commit it.
 openapi:
-	BLESS=1 $(CARGO) test --locked --quiet --test openapi
+	BLESS=1 $(CARGO) test $(ALL) --quiet --test openapi
 
 # Writes the man pages and the completions of shells anew after a change of the commands.
 docs:
-	BLESS=1 $(CARGO) test --locked --quiet --test cli_docs
+	BLESS=1 $(CARGO) test $(ALL) --quiet --test cli_docs
 
 # A Debian package for this machine, in target/debian.
 deb:
