@@ -1,11 +1,13 @@
 //! Recordings of legs and rooms.
 
+mod layout;
 mod merged;
 mod recordings;
 mod tracks;
 
+pub use layout::Layout;
 pub use merged::{Merged, dir_of, merged_file};
-pub use recordings::{Layout, Paused, RecordingEvent, Recordings, Wanted};
+pub use recordings::{Paused, RecordingEvent, Recordings, Wanted};
 
 #[cfg(test)]
 mod recordings_test;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use super::layout::Layout;
 use super::tracks::{Finished, Tracks};
 use crate::base::time::{Now, Utc};
 use crate::config::Place;
@@ -16,7 +17,7 @@ use crate::gateway::member::Member;
 use crate::gateway::owner::MediaOwner;
 use crate::gateway::replies::{Handle, Reply};
 use crate::gateway::slots::Slots;
-use crate::gateway::work::{Work, WorkId, Written};
+use crate::gateway::work::{WorkId, Written};
 use crate::media::command::{AudioTarget, Command, RecordSlot, RoomSlot, Slot};
 
 /// All recordings and their tracks, at most `limits.recordings` together.
@@ -67,6 +68,13 @@ impl Recording {
     fn is_merging(&self) -> bool {
         self.tracks.as_ref().is_some_and(Tracks::are_merging)
     }
+
+    /// No more sound goes in; `handle` waits until all of it is written.
+    fn close(&mut self, ctx: &mut Context, record: RecordSlot, handle: Option<Handle>) {
+        self.state = State::Closing(handle);
+        ctx.media.push_back(Command::StopRecord { record });
+        self.tracks.iter_mut().for_each(|t| t.stop_all(ctx));
+    }
 }
 
 /// What a recording is to be beside its file.
@@ -99,17 +107,6 @@ pub enum Paused {
 
 const NO_RECORDING: GatewayError = GatewayError::NotFound("no recording in progress");
 
-/// The sound of a recording and of its file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Layout {
-    /// Rate of what comes in, Hz.
-    pub input_rate: u32,
-    /// Rate of the file, Hz.
-    pub file_rate: u32,
-    /// 1 or 2.
-    pub channels: u16,
-}
-
 impl Recordings {
     /// Room for `most` recordings.
     #[must_use]
@@ -140,7 +137,7 @@ impl Recordings {
         })?;
         let name = format!("{}_{:08x}.wav", now.utc.compact(), ctx.rng.u32());
         let file = ctx.config.recording_dir().join(name).to_string_lossy().into_owned();
-        let Some(work) = open(ctx, slot, &file, layout) else {
+        let Some(work) = layout.open(ctx, slot, &file) else {
             self.slots.free(slot);
             return Err(GatewayError::Unavailable("too much waits for the disk already".to_owned()));
         };
@@ -163,14 +160,11 @@ impl Recordings {
 
     /// A file is there, or could not be made.
     pub fn handle_opened(&mut self, ctx: &mut Context, now: Now, work: WorkId, outcome: Result<(), String>) {
-        let of_track =
-            |(_, r): &(&RecordSlot, &mut Recording)| r.tracks.as_ref().is_some_and(|t| t.wait_for(work));
-        if let Some((slot, r)) = self.recordings.iter_mut().find(of_track) {
-            let (slot, paused) = (*slot, r.paused);
-            if let Some(tracks) = &mut r.tracks {
-                tracks.handle_opened(ctx, &mut self.slots, work, &outcome, paused);
+        for (of, r) in &mut self.recordings {
+            let (of, paused, Some(tracks)) = (*of, r.paused, r.tracks.as_mut()) else { continue };
+            if tracks.handle_opened(ctx, &mut self.slots, work, &outcome, paused) {
+                return self.merge_when_over(ctx, now, of);
             }
-            return self.merge_when_over(ctx, now, slot);
         }
         let opening = |r: &Recording| matches!(r.state, State::Opening { work: w, .. } if w == work);
         let Some((slot, r)) = self.recordings.iter_mut().find(|(_, r)| opening(r)) else { return };
@@ -206,31 +200,27 @@ impl Recordings {
     /// # Errors
     /// Nothing is being recorded there.
     pub fn stop(&mut self, ctx: &mut Context, target: Option<AudioTarget>) -> Result<Handle, GatewayError> {
-        let running = |(_, r): &(_, &Recording)| Some(r.target) == target && r.is_running();
-        let (slot, _) = self.recordings.iter().find(running).ok_or(NO_RECORDING)?;
-        let (slot, handle) = (*slot, ctx.replies.expect());
-        self.close(ctx, slot, Some(handle));
+        let (slot, r) = self.running(target).ok_or(NO_RECORDING)?;
+        let handle = ctx.replies.expect();
+        r.close(ctx, slot, Some(handle));
         Ok(handle)
     }
 
     /// Stops the recording of a leg or room that ends, if there is one.
     pub fn stop_of(&mut self, ctx: &mut Context, target: AudioTarget) {
-        let goes_on = |r: &Recording| r.target == target && !matches!(r.state, State::Closing(_));
-        let Some((slot, r)) = self.recordings.iter_mut().find(|(_, r)| goes_on(r)) else { return };
-        let slot = *slot;
-        match &mut r.state {
-            State::Opening { stop, .. } => *stop = true,
-            State::Running => self.close(ctx, slot, None),
-            State::Closing(_) => {}
+        for (slot, r) in self.recordings.iter_mut().filter(|(_, r)| r.target == target) {
+            match &mut r.state {
+                State::Opening { stop, .. } => *stop = true,
+                State::Running => r.close(ctx, *slot, None),
+                State::Closing(_) => {}
+            }
         }
     }
 
-    fn close(&mut self, ctx: &mut Context, slot: RecordSlot, handle: Option<Handle>) {
-        if let Some(r) = self.recordings.get_mut(&slot) {
-            r.state = State::Closing(handle);
-            ctx.media.push_back(Command::StopRecord { record: slot });
-            r.tracks.iter_mut().for_each(|t| t.stop_all(ctx));
-        }
+    /// The recording there into which sound goes.
+    fn running(&mut self, target: Option<AudioTarget>) -> Option<(RecordSlot, &mut Recording)> {
+        let running = |r: &Recording| Some(r.target) == target && r.is_running();
+        self.recordings.iter_mut().find(|(_, r)| running(r)).map(|(slot, r)| (*slot, r))
     }
 
     /// The recorder has closed a file: because it was told to, or because the disk failed.
@@ -249,13 +239,11 @@ impl Recordings {
             }
         }
         let Some(r) = self.recordings.get_mut(&slot) else { return };
-        if r.state == State::Running {
-            r.state = State::Closing(None);
-            ctx.media.push_back(Command::StopRecord { record: slot });
+        if r.is_running() {
+            r.close(ctx, slot, None);
         }
         if let Some(tracks) = &mut r.tracks {
             tracks.mix_over(error, written);
-            tracks.stop_all(ctx);
             return self.merge_when_over(ctx, now, slot);
         }
         self.finish(ctx, now, slot, Finished { error, written, ..Finished::default() });
@@ -354,14 +342,12 @@ impl Recordings {
         target: Option<AudioTarget>,
         on: bool,
     ) -> Result<Paused, GatewayError> {
-        let running = |r: &Recording| Some(r.target) == target && r.is_running();
-        let found = self.recordings.iter_mut().find(|(_, r)| running(r));
-        let (slot, r) = found.ok_or(NO_RECORDING)?;
+        let (record, r) = self.running(target).ok_or(NO_RECORDING)?;
         if r.paused == on {
             return Ok(Paused::Already);
         }
         r.paused = on;
-        ctx.media.push_back(Command::PauseRecord { record: *slot, on });
+        ctx.media.push_back(Command::PauseRecord { record, on });
         r.tracks.iter().for_each(|t| t.pause(ctx, on));
         let pause = RecordingPause { file: "" };
         let body = if on { EventBody::RecordingPaused(pause) } else { EventBody::RecordingResumed(pause) };
@@ -391,11 +377,4 @@ impl Recordings {
     pub fn is_empty(&self) -> bool {
         self.recordings.is_empty() && self.slots.used() == 0
     }
-}
-
-/// Asks for the file of a recording.
-fn open(ctx: &mut Context, record: RecordSlot, file: &str, layout: Layout) -> Option<WorkId> {
-    let Layout { input_rate, file_rate, channels } = layout;
-    let file = file.to_owned();
-    ctx.io.start(|id| Work::OpenRecording { id, record, file, input_rate, file_rate, channels })
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::layout::Layout;
 use super::merged::{Merged, dir_of, merged_file};
 use crate::base::time::Now;
 use crate::gateway::context::Context;
@@ -124,16 +125,8 @@ impl Tracks {
         let file = format!("{channel:03}_{start_ms}_{}_{}.wav", self.stays, member.name);
         let file = Path::new(&dir_of(&self.file)).join(file).to_string_lossy().into_owned();
         self.stays += 1;
-        let (path, input_rate, file_rate) = (file.clone(), member.rate, self.rate);
-        let opened = ctx.io.start(|id| Work::OpenRecording {
-            id,
-            record,
-            file: path,
-            input_rate,
-            file_rate,
-            channels: 1,
-        });
-        match opened {
+        let layout = Layout { input_rate: member.rate, file_rate: self.rate, channels: 1 };
+        match layout.open(ctx, record, &file) {
             Some(work) => {
                 let state = State::Opening { work, stop: false };
                 self.open.insert(record, Track { member, channel, file, state });
@@ -145,13 +138,7 @@ impl Tracks {
         }
     }
 
-    /// True for the file of one of these.
-    pub(super) fn wait_for(&self, work: WorkId) -> bool {
-        let opening = |t: &Track| matches!(t.state, State::Opening { work: w, .. } if w == work);
-        self.open.values().any(opening)
-    }
-
-    /// The file of a track is there, or could not be made. `paused`: so is the recording.
+    /// A file is there, or could not be made; false when it is none of these. `paused`: so is the recording.
     pub(super) fn handle_opened(
         &mut self,
         ctx: &mut Context,
@@ -159,16 +146,17 @@ impl Tracks {
         work: WorkId,
         outcome: &Result<(), String>,
         paused: bool,
-    ) {
+    ) -> bool {
         let opening = |t: &Track| matches!(t.state, State::Opening { work: w, .. } if w == work);
-        let Some((record, track)) = self.open.iter_mut().find(|(_, t)| opening(t)) else { return };
+        let Some((record, track)) = self.open.iter_mut().find(|(_, t)| opening(t)) else { return false };
         let record = *record;
         if let Err(e) = outcome {
             log::warn!(error = e; "a leg has no track of its own");
             if let Some(track) = self.open.remove(&record) {
                 self.omit(track.member.name);
             }
-            return slots.free(record);
+            slots.free(record);
+            return true;
         }
         let stop = matches!(track.state, State::Opening { stop: true, .. });
         track.state = State::Running;
@@ -179,6 +167,7 @@ impl Tracks {
         if stop {
             track.stop(ctx, record);
         }
+        true
     }
 
     /// A leg has left the room.
