@@ -212,21 +212,14 @@ impl Publisher {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
     use super::super::leg::{Digit, Empty};
     use super::*;
     use crate::base::ids::Table;
-    use crate::base::time::Utc;
     use crate::gateway::leg_id::LegKey;
+    use crate::gateway::testing::now;
 
     fn webhook(name: &str) -> Webhook {
         Webhook { url: format!("http://{name}/"), secret: None }
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "an arbitrary epoch")]
-    fn now() -> Now {
-        Now { mono: Instant::now(), utc: Utc(Duration::from_secs(1)) }
     }
 
     fn digit() -> EventBody {
