@@ -7,7 +7,7 @@ use super::core::Gateway;
 use super::counters::Numbers;
 use super::error::GatewayError;
 use super::events::{Empty, EventBody};
-use super::leg::{Leg, LegId, Phase};
+use super::leg::{LegId, Phase};
 use super::leg_view::LegView;
 use super::registrar::BindingView;
 use super::replies::Handle;
@@ -132,11 +132,8 @@ impl Gateway {
     /// # Errors
     /// No such leg.
     pub fn leg(&self, name: &str) -> Result<LegView, GatewayError> {
-        let id = self.legs.find(name)?;
-        self.legs
-            .get(id)
-            .map(|l| l.view(self.rooms.of_leg(id)))
-            .ok_or(GatewayError::NotFound("leg not found"))
+        let (id, leg) = self.legs.by_name(name)?;
+        Ok(leg.view(self.rooms.of_leg(id)))
     }
 
     /// `POST /legs/{id}/amd`; `amd.result` follows, once.
@@ -144,10 +141,10 @@ impl Gateway {
     /// # Errors
     /// No such leg (404), or it is not connected (409).
     pub fn detect_machine(&mut self, name: &str, parameters: Parameters) -> Result<(), GatewayError> {
-        let leg = self.legs.get(self.legs.find(name)?);
-        let connected = |l: &&Leg| l.connected && matches!(l.phase, Phase::Up { .. }) && !l.held;
-        let leg = leg.filter(connected);
-        let leg = leg.ok_or_else(|| GatewayError::Conflict("leg is not connected".to_owned()))?;
+        let (_, leg) = self.legs.by_name(name)?;
+        if !leg.connected || !matches!(leg.phase, Phase::Up { .. }) || leg.held {
+            return Err(GatewayError::Conflict("leg is not connected".to_owned()));
+        }
         leg.media.detect_machine(&mut self.ctx, parameters);
         Ok(())
     }
@@ -157,9 +154,7 @@ impl Gateway {
     /// # Errors
     /// No such leg (404), no media yet (409), too many ask at once (503).
     pub fn ask_quality(&mut self, name: &str) -> Result<Handle, GatewayError> {
-        let id = self.legs.find(name)?;
-        let leg = self.legs.get_mut(id).ok_or(GatewayError::NotFound("leg not found"))?;
-        leg.media.ask_quality(&mut self.ctx)
+        self.legs.by_name_mut(name)?.1.media.ask_quality(&mut self.ctx)
     }
 
     /// `DELETE /legs/{id}` with an optional reason.
@@ -167,8 +162,8 @@ impl Gateway {
     /// # Errors
     /// No such leg; a reason that is not known, on a leg it would be for.
     pub fn hang_up_leg(&mut self, now: Now, name: &str, reason: Option<&str>) -> Result<(), GatewayError> {
-        let id = self.legs.find(name)?;
-        let ringing = self.legs.get(id).is_some_and(|l| matches!(l.phase, Phase::Ringing { .. }));
+        let (id, leg) = self.legs.by_name(name)?;
+        let ringing = matches!(leg.phase, Phase::Ringing { .. });
         match reason.filter(|r| ringing && !r.is_empty()) {
             None => self.hang_up(now, id, "api_hangup", None),
             Some(word) => {
@@ -224,10 +219,8 @@ impl Gateway {
     /// # Errors
     /// No such leg.
     pub fn mute(&mut self, now: Now, leg: &str, on: bool) -> Result<(), GatewayError> {
-        let id = self.legs.find(leg)?;
-        if let Some(l) = self.legs.get_mut(id) {
-            l.media.set_muted(&mut self.ctx, on);
-        }
+        let (id, leg) = self.legs.by_name_mut(leg)?;
+        leg.media.set_muted(&mut self.ctx, on);
         let body = if on { EventBody::LegMuted(Empty {}) } else { EventBody::LegUnmuted(Empty {}) };
         self.ctx.events.publish(now, id, body);
         Ok(())
@@ -238,10 +231,8 @@ impl Gateway {
     /// # Errors
     /// No such leg.
     pub fn deafen(&mut self, now: Now, leg: &str, on: bool) -> Result<(), GatewayError> {
-        let id = self.legs.find(leg)?;
-        if let Some(l) = self.legs.get_mut(id) {
-            l.media.set_deaf(&mut self.ctx, on);
-        }
+        let (id, leg) = self.legs.by_name_mut(leg)?;
+        leg.media.set_deaf(&mut self.ctx, on);
         let body = if on { EventBody::LegDeaf(Empty {}) } else { EventBody::LegUndeaf(Empty {}) };
         self.ctx.events.publish(now, id, body);
         Ok(())
@@ -252,10 +243,7 @@ impl Gateway {
     /// # Errors
     /// No such leg.
     pub fn accept_dtmf(&mut self, leg: &str, on: bool) -> Result<(), GatewayError> {
-        let id = self.legs.find(leg)?;
-        if let Some(l) = self.legs.get_mut(id) {
-            l.accept_dtmf = on;
-        }
+        self.legs.by_name_mut(leg)?.1.accept_dtmf = on;
         Ok(())
     }
 

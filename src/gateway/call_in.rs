@@ -19,7 +19,6 @@ use super::self_test::bound_address;
 use crate::base::pool::Standing;
 use crate::base::time::Now;
 use crate::codec::Codec;
-use crate::media::command::Command;
 use crate::sdp::{self, Description, Direction, Frame, Local, SdpError};
 use crate::sip::dialog::Dialog;
 use crate::sip::session_timer;
@@ -140,8 +139,8 @@ impl Gateway {
     /// # Errors
     /// Not inbound (400), not ringing (409).
     pub fn ring(&mut self, now: Now, name: &str) -> Result<(), GatewayError> {
-        let id = self.inbound(name)?;
-        let Some(Leg { phase: Phase::Ringing { tx, .. }, early: false, .. }) = self.legs.get(id) else {
+        let (id, leg) = self.inbound(name)?;
+        let Leg { phase: Phase::Ringing { tx, .. }, early: false, .. } = leg else {
             return Err(GatewayError::Conflict("the leg is not ringing".to_owned()));
         };
         let tx = *tx;
@@ -160,8 +159,7 @@ impl Gateway {
     /// # Errors
     /// Not inbound (400), not ringing (409), no offer or codec or port (500).
     pub fn early_media(&mut self, now: Now, name: &str) -> Result<(), GatewayError> {
-        let id = self.inbound(name)?;
-        let leg = self.legs.get(id).ok_or(GatewayError::NotFound("leg not found"))?;
+        let (id, leg) = self.inbound(name)?;
         let Phase::Ringing { tx, offer } = &leg.phase else {
             return Err(GatewayError::Conflict("the leg is not ringing".to_owned()));
         };
@@ -192,8 +190,7 @@ impl Gateway {
     /// # Errors
     /// Not inbound (400), answered already (409).
     pub fn answer(&mut self, now: Now, name: &str) -> Result<(), GatewayError> {
-        let id = self.inbound(name)?;
-        let leg = self.legs.get(id).ok_or(GatewayError::NotFound("leg not found"))?;
+        let (id, leg) = self.inbound(name)?;
         let Phase::Ringing { tx, offer } = &leg.phase else {
             return Err(GatewayError::Conflict("the leg is not ringing or in early media".to_owned()));
         };
@@ -244,8 +241,9 @@ impl Gateway {
         self.legs.reschedule(id);
         if !offerless {
             self.open_media(id);
-            let slot = self.legs.get(id).and_then(|l| l.media.slot());
-            self.ctx.media.extend(slot.map(|slot| Command::Unproven { slot, on: true }));
+            if let Some(leg) = self.legs.get(id) {
+                leg.media.set_unproven(&mut self.ctx, true);
+            }
         }
     }
 
@@ -347,12 +345,8 @@ impl Gateway {
         let Some(leg) = self.legs.get_mut(id) else { return };
         let Some(stream) = leg.stream else { return };
         let signalling = leg.flow.map(|f| f.addr.ip());
-        if let Some(slot) = leg.media.slot() {
-            self.ctx.media.push_back(Command::Update { slot, stream, signalling });
-            return;
-        }
         // There are as many places as legs; one without port keeps none.
-        if leg.media.port().is_none() {
+        if leg.media.update(&mut self.ctx, stream, signalling) || leg.media.port().is_none() {
             return;
         }
         let Some(slot) = self.legs.take_slot(id) else { return };
@@ -368,13 +362,11 @@ impl Gateway {
         }
     }
 
-    fn inbound(&self, name: &str) -> Result<LegId, GatewayError> {
-        let id = self.legs.find(name)?;
-        match self.legs.get(id).map(|l| l.kind) {
-            Some(Kind::SipInbound) => Ok(id),
-            Some(Kind::SipOutbound) | None => {
-                Err(GatewayError::Invalid("the leg is not an inbound SIP leg".to_owned()))
-            }
+    fn inbound(&self, name: &str) -> Result<(LegId, &Leg), GatewayError> {
+        let (id, leg) = self.legs.by_name(name)?;
+        match leg.kind {
+            Kind::SipInbound => Ok((id, leg)),
+            Kind::SipOutbound => Err(GatewayError::Invalid("the leg is not an inbound SIP leg".to_owned())),
         }
     }
 }

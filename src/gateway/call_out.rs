@@ -138,7 +138,7 @@ impl Gateway {
         self.legs.add_dialog(key, id);
         self.legs.reschedule(id);
         self.publish_calling(now, id, &wanted.uri, &wanted.from, &wanted.headers);
-        let shown = self.legs.get(id).map(|l| l.view(None)).ok_or(GatewayError::NotFound("leg not found"))?;
+        let shown = self.legs.get(id).map(|l| l.view(None)).ok_or(GatewayError::NO_LEG)?;
         match phones {
             Some(phones) => self.invite_phones(now, id, &phones),
             None => self.start_invite(id, way.as_ref().map_or(&wanted.uri, |w| &w.hop)),

@@ -15,7 +15,6 @@ use super::replies::{Handle, Reply};
 use super::requests::{OutboundRequest, RequestContext};
 use crate::base::time::Now;
 use crate::codec::Codec;
-use crate::media::command::Command;
 use crate::sdp::{self, Description, Direction, Format, Local, SdpError};
 use crate::sip::dialog::Dialog;
 use crate::sip::transactions::{ClientId, Failure};
@@ -114,9 +113,8 @@ impl Gateway {
     /// # Errors
     /// No such leg (404); not connected, held already or not held, or another change in progress (409).
     pub fn hold(&mut self, now: Now, name: &str, on: bool) -> Result<Handle, GatewayError> {
-        let id = self.legs.find(name)?;
+        let (id, leg) = self.legs.by_name(name)?;
         let conflict = |why: &str| Err(GatewayError::Conflict(why.to_owned()));
-        let Some(leg) = self.legs.get(id) else { return Err(GatewayError::NotFound("leg not found")) };
         if !matches!(leg.phase, Phase::Up { .. }) {
             return conflict("leg is not connected");
         }
@@ -332,7 +330,7 @@ impl Gateway {
             leg.on_hold = on;
             // Where the far end holds as well, its hold goes on.
             leg.hold_until = leg.held.then(|| leg.hold_limit(now.mono));
-            self.ctx.media.extend(leg.media.slot().map(|slot| Command::Hold { slot, on }));
+            leg.media.set_held(&mut self.ctx, on);
         }
         self.change_over(now, id, Ok(()));
         self.stream_changed(now, id);

@@ -15,11 +15,10 @@ impl Gateway {
             leg.max_until = Some(from + std::time::Duration::from_secs(leg.max_duration.into()));
         }
         let leg_type = leg.kind;
-        let amd = leg.amd.filter(|_| leg_type == Kind::SipOutbound);
+        leg.media.listen(&mut self.ctx, leg.amd.filter(|_| leg_type == Kind::SipOutbound));
         *self.ctx.counters.legs_total.entry((leg_type.as_str(), "connected")).or_default() += 1;
         self.legs.reschedule(id);
         self.ctx.events.publish(now, id, EventBody::LegConnected(LegState { leg_type }));
-        self.legs.get(id).into_iter().for_each(|leg| leg.media.listen(&mut self.ctx, amd));
         self.join_waiting(now, id);
         self.take_over(now, id);
         self.referral_answered(now, id);

@@ -108,7 +108,7 @@ impl Gateway {
                 self.ctx.counters.malformed += 1;
                 if self.sources().accepts(source) {
                     let why = "Bad Request: Content-Length is needed";
-                    refusal::refuse_stateless(&mut self.ctx, &request, source, 400, why, |_| {});
+                    refusal::refuse_stateless(&mut self.ctx, &request, source, 400, why, &[]);
                 }
             }
             Ok(_) => self.ctx.counters.malformed += 1,
@@ -180,8 +180,8 @@ impl Gateway {
     }
 
     /// Takes news from the media engine.
-    pub fn handle_media(&mut self, now: Now, fact: MediaEvent) {
-        match fact {
+    pub fn handle_media(&mut self, now: Now, event: MediaEvent) {
+        match event {
             MediaEvent::Digit { slot, digit } => self.digit_received(now, slot, digit),
             MediaEvent::Silent { slot } => {
                 if let Some(id) = self.legs.at(slot) {
@@ -189,23 +189,28 @@ impl Gateway {
                 }
             }
             MediaEvent::Speaking { slot, on } => {
-                let started = EventBody::SpeakingStarted(Empty {});
-                let body = if on { started } else { EventBody::SpeakingStopped(Empty {}) };
-                let leg = self.legs.at(slot);
-                leg.into_iter().for_each(|id| self.ctx.events.publish_with_room(now, id, body.clone()));
+                if let Some(id) = self.legs.at(slot) {
+                    let started = EventBody::SpeakingStarted(Empty {});
+                    let body = if on { started } else { EventBody::SpeakingStopped(Empty {}) };
+                    self.ctx.events.publish_with_room(now, id, body);
+                }
             }
             MediaEvent::Amd { slot, news } => {
-                let leg = self.legs.at(slot);
-                leg.into_iter().for_each(|id| self.ctx.events.publish(now, id, amd::event_of(news)));
+                if let Some(id) = self.legs.at(slot) {
+                    self.ctx.events.publish(now, id, amd::event_of(news));
+                }
             }
             MediaEvent::Quality { slot, quality } => {
-                let leg = self.legs.at(slot).and_then(|id| self.legs.get_mut(id));
-                leg.into_iter().for_each(|l| l.media.handle_quality(&mut self.ctx, &quality));
+                if let Some(leg) = self.legs.at(slot).and_then(|id| self.legs.get_mut(id)) {
+                    leg.media.handle_quality(&mut self.ctx, &quality);
+                }
             }
             MediaEvent::Closed { slot, quality } => self.media_closed(now, slot, quality),
             MediaEvent::Played { play, played_ms, over } => {
-                let of = self.playbacks.handle_played(&mut self.ctx, now, play, played_ms, over);
-                of.into_iter().for_each(|target| self.end_if_done(now, target));
+                let ended = self.playbacks.handle_played(&mut self.ctx, now, play, played_ms, over);
+                if let Some(target) = ended {
+                    self.end_if_done(now, target);
+                }
             }
         }
         self.drain(now);
@@ -274,8 +279,8 @@ impl Gateway {
         }
     }
 
-    /// Handles what the transactions have to say, and sends the requests whose addresses are known, until there is no more of
-    /// either.
+    /// Handles what the transactions and the parts have to say, and sends the requests whose addresses are known, until there
+    /// is no more of any.
     pub(super) fn drain(&mut self, now: Now) {
         loop {
             if let Some(event) = self.ctx.sip.poll_event() {

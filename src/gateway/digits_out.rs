@@ -74,9 +74,8 @@ impl Gateway {
     /// No such leg (404); a character that is no digit, or too many (400); no media (500); the far end holds the call, or
     /// takes no events where nothing else is allowed, or not these (409).
     pub fn send_digits(&mut self, now: Now, name: &str, digits: &str) -> Result<(), GatewayError> {
-        let id = self.legs.find(name)?;
+        let (id, leg) = self.legs.by_name(name)?;
         let digits = check_digits(digits)?;
-        let leg = self.legs.get(id).ok_or(GatewayError::NotFound("leg not found"))?;
         let Some(stream) = leg.stream.filter(|_| leg.media.slot().is_some()) else {
             return Err(GatewayError::Failed("the leg has no media to send digits on".to_owned()));
         };

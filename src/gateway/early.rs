@@ -5,7 +5,6 @@ use super::core::Gateway;
 use super::events::{EventBody, LegState};
 use super::leg::{Inviting, Kind, Leg, LegId, Phase};
 use crate::base::time::Now;
-use crate::media::command::Command;
 use crate::sdp::{Direction, Negotiated};
 use crate::sip::transactions::ClientId;
 use crate::wire::{Method, Request, Response};
@@ -181,9 +180,9 @@ impl Gateway {
             return self.open_media(id);
         }
         let signalling = leg.flow.map(|f| f.addr.ip());
-        if let (Some(slot), Some(stream)) = (leg.media.slot(), leg.stream.take()) {
+        if let Some(stream) = leg.stream.take() {
             let stream = Negotiated { direction: Direction::Inactive, ..stream };
-            self.ctx.media.push_back(Command::Update { slot, stream, signalling });
+            let _open = leg.media.update(&mut self.ctx, stream, signalling);
         }
     }
 

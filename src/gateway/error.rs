@@ -19,3 +19,8 @@ pub enum GatewayError {
     #[error("{0}")]
     Unavailable(String),
 }
+
+impl GatewayError {
+    /// No leg of this name, or it has ended.
+    pub const NO_LEG: Self = Self::NotFound("leg not found");
+}

@@ -8,7 +8,6 @@ use super::offers::able_in_call;
 use super::refusal;
 use crate::base::rng::Rng;
 use crate::base::time::Now;
-use crate::media::command::Command;
 use crate::sdp::{self, Description, Keyed, Local, SdpError};
 use crate::sip::session_timer;
 use crate::sip::target::Target;
@@ -216,7 +215,7 @@ impl Gateway {
             && known
         {
             leg.phase = Phase::Up { dialog: dialog.clone() };
-            self.ctx.media.extend(leg.media.slot().map(|slot| Command::Unproven { slot, on: false }));
+            leg.media.set_unproven(&mut self.ctx, false);
             self.connected(now, id);
             self.note_hold(now, id);
         }

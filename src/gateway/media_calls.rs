@@ -13,8 +13,6 @@ use super::rooms::{JoinFlags, Joined, RoomEvent, RoomView};
 use crate::base::time::Now;
 use crate::media::command::AudioTarget;
 
-const NO_LEG: GatewayError = GatewayError::NotFound("leg not found");
-
 impl Gateway {
     /// `POST …/play`; the playback's id.
     ///
@@ -56,13 +54,12 @@ impl Gateway {
     pub fn record(&mut self, now: Now, owner: Owner<'_>, wanted: Wanted) -> Result<Handle, GatewayError> {
         let media = self.owner_with_media(owner)?;
         let input_rate = media.rate;
-        let layout = match owner {
-            Owner::Leg(name) => {
-                let room = self.legs.find(name).ok().and_then(|id| self.rooms.of_leg(id));
-                let room_rate = room.and_then(|r| self.rooms.rate_and_members(r).ok()).map(|(rate, _)| rate);
-                Layout { input_rate, file_rate: room_rate.unwrap_or(input_rate), channels: 2 }
+        let layout = match media.about {
+            About::Leg(id) => {
+                let file_rate = self.rooms.rate_around(id).unwrap_or(input_rate);
+                Layout { input_rate, file_rate, channels: 2 }
             }
-            Owner::Room(_) => Layout { input_rate, file_rate: input_rate, channels: 1 },
+            About::Subject(_) => Layout { input_rate, file_rate: input_rate, channels: 1 },
         };
         self.recordings.start(&mut self.ctx, now, media, layout, wanted)
     }
@@ -131,7 +128,7 @@ impl Gateway {
         for leg in members {
             self.hang_up(now, leg, "room_deleted", None);
         }
-        self.stop_media_of(now, self.rooms.owner(&self.ctx, id)?.target);
+        self.stop_media_of(now, self.rooms.target(id)?);
         let deleted = self.rooms.delete(&mut self.ctx, now, id);
         self.drain(now);
         deleted
@@ -149,9 +146,8 @@ impl Gateway {
         leg: &str,
         flags: JoinFlags,
     ) -> Result<Result<Joined, Handle>, GatewayError> {
-        let id =
-            self.legs.find(leg).map_err(|_| GatewayError::Invalid("leg_id: leg not found".to_owned()))?;
-        let l = self.legs.get(id).ok_or(NO_LEG)?;
+        let found = self.legs.by_name(leg);
+        let (id, l) = found.map_err(|_| GatewayError::Invalid("leg_id: leg not found".to_owned()))?;
         if self.rooms.of_leg(id) == Some(room) {
             return Err(GatewayError::Invalid("the leg is in this room already".to_owned()));
         }
@@ -196,7 +192,7 @@ impl Gateway {
     /// # Errors
     /// No such room, or the leg is not in it.
     pub fn remove_from_room(&mut self, now: Now, room: &str, leg: &str) -> Result<(), GatewayError> {
-        self.rooms.rate_and_members(room)?;
+        self.rooms.target(room)?;
         let id = self.legs.find(leg)?;
         let member = self.member(id).ok_or(GatewayError::NotFound("the leg is not in this room"))?;
         let removed = self.rooms.remove(&mut self.ctx, now, room, &member);
@@ -208,17 +204,10 @@ impl Gateway {
     fn owner_with_media(&self, owner: Owner<'_>) -> Result<MediaOwner, GatewayError> {
         match owner {
             Owner::Leg(name) => {
-                let id = self.legs.find(name)?;
-                let leg = self.legs.get(id).ok_or(NO_LEG)?;
-                let slot = leg
-                    .media
-                    .slot()
-                    .ok_or_else(|| GatewayError::Conflict("the leg has no media yet".to_owned()))?;
-                Ok(MediaOwner {
-                    target: AudioTarget::Leg(slot),
-                    rate: leg.media.rate(),
-                    about: About::Leg(id),
-                })
+                let (id, leg) = self.legs.by_name(name)?;
+                let no_media = || GatewayError::Conflict("the leg has no media yet".to_owned());
+                let target = AudioTarget::Leg(leg.media.slot().ok_or_else(no_media)?);
+                Ok(MediaOwner { target, rate: leg.media.rate(), about: About::Leg(id) })
             }
             Owner::Room(name) => {
                 if self.rooms.rate_and_members(name)?.1.is_empty() {
@@ -232,8 +221,8 @@ impl Gateway {
     /// The place in the engine of a leg or room, if it has one.
     fn target_of(&self, owner: Owner<'_>) -> Option<AudioTarget> {
         match owner {
-            Owner::Leg(name) => self.legs.get(self.legs.find(name).ok()?)?.media.slot().map(AudioTarget::Leg),
-            Owner::Room(name) => self.rooms.owner(&self.ctx, name).ok().map(|o| o.target),
+            Owner::Leg(name) => self.legs.by_name(name).ok()?.1.media.slot().map(AudioTarget::Leg),
+            Owner::Room(name) => self.rooms.target(name).ok(),
         }
     }
 
@@ -263,9 +252,8 @@ impl Gateway {
 
     pub(super) fn room_event(&mut self, now: Now, event: RoomEvent) {
         match event {
-            RoomEvent::Joined(room, id) => {
-                let member = self.member(id);
-                member.into_iter().for_each(|m| self.recordings.member_joined(&mut self.ctx, now, room, m));
+            RoomEvent::Joined(room, member) => {
+                self.recordings.member_joined(&mut self.ctx, now, room, member);
             }
             RoomEvent::Left(room, id) => self.recordings.member_left(&mut self.ctx, now, room, id),
             RoomEvent::Emptied(room) => self.recordings.stop_of(&mut self.ctx, AudioTarget::Room(room)),

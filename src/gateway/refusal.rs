@@ -39,18 +39,18 @@ fn refuse_with(
     respond_with(ctx, now, tx, code, reason, fields);
 }
 
-/// Refuses a request of someone unknown from memory of nothing, with what `add` adds.
+/// Refuses a request of someone unknown from memory of nothing, with these header fields.
 pub fn refuse_stateless(
     ctx: &mut Context,
     request: &Request,
     source: Target,
     code: u16,
     reason: &str,
-    add: impl FnOnce(&mut Draft),
+    fields: &[(&str, String)],
 ) {
     let tag = ctx.sip.stateless_tag(request);
     let mut draft = Draft::response(request, code, reason, Some(&tag));
-    add(&mut draft);
+    fields.iter().for_each(|(name, value)| draft.push(*name, value.as_str()));
     ctx.sip.reply_stateless(&draft, request, source);
 }
 

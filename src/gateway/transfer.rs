@@ -63,8 +63,7 @@ impl Gateway {
         target: Uri,
         replaces: Option<&str>,
     ) -> Result<(), GatewayError> {
-        let id = self.legs.find(name)?;
-        let leg = self.legs.get(id).ok_or(GatewayError::NotFound("leg not found"))?;
+        let (id, leg) = self.legs.by_name(name)?;
         let conflict = |why: &str| Err(GatewayError::Conflict(why.to_owned()));
         if !matches!(leg.phase, Phase::Up { .. }) {
             return conflict("leg is not connected");

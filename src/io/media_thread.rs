@@ -284,8 +284,8 @@ impl MediaThread {
     /// The next news; what came back to be freed is freed here.
     pub fn poll(&mut self) -> Option<MediaEvent> {
         while let Ok(report) = self.reports.pop() {
-            if let EngineOutput::Event(fact) = report {
-                return Some(fact);
+            if let EngineOutput::Event(event) = report {
+                return Some(event);
             }
         }
         None

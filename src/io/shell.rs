@@ -353,9 +353,9 @@ impl Shell {
         loop {
             bell.rung().await;
             loop {
-                let fact = self.media.borrow_mut().poll();
-                let Some(fact) = fact else { break };
-                self.call(|gateway, now| gateway.handle_media(now, fact));
+                let event = self.media.borrow_mut().poll();
+                let Some(event) = event else { break };
+                self.call(|gateway, now| gateway.handle_media(now, event));
             }
             self.media.borrow_mut().flush();
         }

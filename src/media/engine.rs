@@ -60,7 +60,7 @@ fn places<T>(n: usize) -> Box<[Option<Box<T>>]> {
 }
 
 impl<W: MediaTransport> Engine<W> {
-    /// An engine with nothing in it; `timeout_s` of silence makes a fact.
+    /// An engine with nothing in it; `timeout_s` of silence is reported.
     #[must_use]
     pub fn new(
         sizes: Sizes,
@@ -335,8 +335,8 @@ impl<W: MediaTransport> Engine<W> {
             if let Some(play) = place.take() {
                 let played_ms = play.played_ms();
                 let _sent = self.reports.push(EngineOutput::Play(play));
-                let fact = MediaEvent::Played { play: i as u16, played_ms, over };
-                let _sent = self.reports.push(EngineOutput::Event(fact));
+                let event = MediaEvent::Played { play: i as u16, played_ms, over };
+                let _sent = self.reports.push(EngineOutput::Event(event));
             }
         }
         if !news {
@@ -358,11 +358,11 @@ impl<W: MediaTransport> Engine<W> {
                 // Room was seen just now.
                 let _sent = self.reports.push(EngineOutput::Event(event));
             }
-            if leg.silent_fact {
+            if leg.is_silent {
                 if self.reports.push(EngineOutput::Event(MediaEvent::Silent { slot })).is_err() {
                     return;
                 }
-                leg.silent_fact = false;
+                leg.is_silent = false;
             }
             if leg.closing && self.reports.slots() >= 2 {
                 let quality = leg.quality(self.late_ticks);

@@ -70,7 +70,7 @@ pub struct Leg<W> {
     pub(super) analysis: InputAnalysis,
     /// How well it travels was asked for.
     pub(super) asked: bool,
-    pub(super) silent_fact: bool,
+    pub(super) is_silent: bool,
     pub(super) closing: bool,
     pub(super) last_report: Option<(u32, u64)>,
     lock: SourceLock,
@@ -127,7 +127,7 @@ impl<W: MediaTransport> Leg<W> {
             analysis: InputAnalysis::new(stream.codec.sample_rate()),
             asked: false,
             rtt_ms: None,
-            silent_fact: false,
+            is_silent: false,
             closing: false,
             last_report: None,
             lock: SourceLock::new(stream.rtp, signalling),
@@ -370,7 +370,7 @@ impl<W: MediaTransport> Leg<W> {
         }
         self.quiet_ticks += 1;
         if self.quiet_ticks == timeout_ticks {
-            self.silent_fact = true;
+            self.is_silent = true;
         }
     }
 
@@ -416,7 +416,7 @@ impl<W: MediaTransport> Leg<W> {
     /// It has something to tell.
     pub(super) fn has_news(&self) -> bool {
         self.closing
-            || self.silent_fact
+            || self.is_silent
             || self.asked
             || !self.digits.is_empty()
             || self.analysis.verdict.is_some()

@@ -107,9 +107,20 @@ impl LegMedia {
         ctx.media.push_back(Command::Open { slot, port, stream, signalling, beside, ssrc, muted, deaf });
     }
 
-    /// The engine closes it, and reports.
-    pub fn close(&self, ctx: &mut Context) {
-        ctx.media.extend(self.slot.map(|slot| Command::Close { slot }));
+    /// Tells the engine of another agreement; false when it is not open.
+    pub fn update(&self, ctx: &mut Context, stream: Negotiated, signalling: Option<IpAddr>) -> bool {
+        ctx.media.extend(self.slot.map(|slot| Command::Update { slot, stream, signalling }));
+        self.slot.is_some()
+    }
+
+    /// Cut off from its room by our hold, or no more.
+    pub fn set_held(&self, ctx: &mut Context, on: bool) {
+        ctx.media.extend(self.slot.map(|slot| Command::Hold { slot, on }));
+    }
+
+    /// Our answer to the far end is not acknowledged, or now it is.
+    pub fn set_unproven(&self, ctx: &mut Context, on: bool) {
+        ctx.media.extend(self.slot.map(|slot| Command::Unproven { slot, on }));
     }
 
     /// The engine has let go of it.
@@ -180,7 +191,7 @@ impl LegMedia {
     pub fn leg_ended(&mut self, ctx: &mut Context) {
         self.release_port(ctx);
         for asker in std::mem::take(&mut self.askers) {
-            ctx.replies.send(asker, Err(GatewayError::NotFound("leg not found")));
+            ctx.replies.send(asker, Err(GatewayError::NO_LEG));
         }
     }
 }

@@ -122,7 +122,25 @@ impl Legs {
     /// # Errors
     /// No such leg, or it has ended.
     pub fn find(&self, name: &str) -> Result<LegId, GatewayError> {
-        self.names.get(name).copied().ok_or(GatewayError::NotFound("leg not found"))
+        self.names.get(name).copied().ok_or(GatewayError::NO_LEG)
+    }
+
+    /// The same with the leg.
+    ///
+    /// # Errors
+    /// No such leg, or it has ended.
+    pub fn by_name(&self, name: &str) -> Result<(LegId, &Leg), GatewayError> {
+        let id = self.find(name)?;
+        self.get(id).map(|leg| (id, leg)).ok_or(GatewayError::NO_LEG)
+    }
+
+    /// The same, to change it.
+    ///
+    /// # Errors
+    /// No such leg, or it has ended.
+    pub fn by_name_mut(&mut self, name: &str) -> Result<(LegId, &mut Leg), GatewayError> {
+        let id = self.find(name)?;
+        self.get_mut(id).map(|leg| (id, leg)).ok_or(GatewayError::NO_LEG)
     }
 
     /// The UUID of a leg.

@@ -9,7 +9,7 @@ use crate::sip::digest_server::Verdict;
 use crate::sip::target::Target;
 use crate::sip::transactions::ServerId;
 use crate::wire::authorization::Authorization;
-use crate::wire::{Draft, Method, Request};
+use crate::wire::{Method, Request};
 
 /// What credentials are worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,18 +86,15 @@ impl Registrar {
                 return true;
             }
             Some(Proof::Wrong) => {
-                refusal::refuse_stateless(ctx, request, source, 403, "Forbidden", |_| {});
+                refusal::refuse_stateless(ctx, request, source, 403, "Forbidden", &[]);
             }
             Some(Proof::Refused) => {
-                let wait = |draft: &mut Draft| draft.push("Retry-After", WAIT_SECONDS.to_string());
-                refusal::refuse_stateless(ctx, request, source, 500, TOO_MANY, wait);
+                let wait = [("Retry-After", WAIT_SECONDS.to_string())];
+                refusal::refuse_stateless(ctx, request, source, 500, TOO_MANY, &wait);
             }
             proof @ (Some(Proof::Stale) | None) => {
                 let challenges = self.challenges(ctx, now, source, proof.is_some());
-                let add = |draft: &mut Draft| {
-                    challenges.into_iter().for_each(|text| draft.push("WWW-Authenticate", text));
-                };
-                refusal::refuse_stateless(ctx, request, source, 401, "Unauthorized", add);
+                refusal::refuse_stateless(ctx, request, source, 401, "Unauthorized", &challenges);
             }
         }
         false
@@ -112,17 +109,21 @@ impl Registrar {
 
     /// Asks for a password.
     pub fn challenge(&mut self, ctx: &mut Context, now: Now, tx: ServerId, source: Target, stale: bool) {
-        let Some(mut draft) = ctx.sip.draft(tx, 401, "Unauthorized") else { return };
-        for text in self.challenges(ctx, now, source, stale) {
-            draft.push("WWW-Authenticate", text);
-        }
-        ctx.sip.respond(now.mono, tx, 401, &draft);
+        let challenges = self.challenges(ctx, now, source, stale);
+        refusal::respond_with(ctx, now, tx, 401, "Unauthorized", &challenges);
     }
 
     /// Challenges by all algorithms that every user can answer.
-    fn challenges(&mut self, ctx: &Context, now: Now, source: Target, stale: bool) -> Vec<String> {
+    fn challenges(
+        &mut self,
+        ctx: &Context,
+        now: Now,
+        source: Target,
+        stale: bool,
+    ) -> Vec<(&'static str, String)> {
         let (realm, offered) = (ctx.config.realm(), self.accounts.offered());
-        self.digest.challenges(now.mono, source.addr.ip(), realm, stale, offered).into_iter().collect()
+        let texts = self.digest.challenges(now.mono, source.addr.ip(), realm, stale, offered);
+        texts.into_iter().map(|text| ("WWW-Authenticate", text)).collect()
     }
 
     /// Whose call this is; `None` when it proves to be one user's and says that it is another's.

@@ -48,10 +48,10 @@ struct Waiting {
 }
 
 /// What others have to do about a room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RoomEvent {
     /// A leg is in.
-    Joined(RoomSlot, LegId),
+    Joined(RoomSlot, Member),
     /// A leg is out.
     Left(RoomSlot, LegId),
     /// The last leg is out.
@@ -156,6 +156,20 @@ impl Rooms {
         self.of_leg.get(&leg).map(String::as_str)
     }
 
+    /// Sampling rate, Hz, of the room that a leg is in.
+    #[must_use]
+    pub fn rate_around(&self, leg: LegId) -> Option<u32> {
+        self.rooms.get(self.of_leg(leg)?).map(|r| r.rate)
+    }
+
+    /// The room's place in the engine.
+    ///
+    /// # Errors
+    /// No such room.
+    pub fn target(&self, room: &str) -> Result<AudioTarget, GatewayError> {
+        self.rooms.get(room).map(|r| AudioTarget::Room(r.slot)).ok_or(NO_ROOM)
+    }
+
     /// The room as the owner of playbacks and recordings.
     ///
     /// # Errors
@@ -229,7 +243,7 @@ impl Rooms {
         self.of_leg.insert(leg, room.to_owned());
         ctx.events.move_leg(leg, Some(room));
         ctx.events.publish_in_room(now, leg, room, EventBody::LegJoinedRoom(Empty {}));
-        self.events.push_back(RoomEvent::Joined(place, leg));
+        self.events.push_back(RoomEvent::Joined(place, member.clone()));
         Ok(from.map_or(Joined::Added, |from| Joined::Moved { from, to: room.to_owned() }))
     }
 
@@ -301,12 +315,10 @@ impl Rooms {
     /// The leg is over: it leaves its room, and joins none any more.
     pub fn leg_ended(&mut self, ctx: &mut Context, now: Now, leg: LegId) {
         self.leave(ctx, now, leg);
-        for waiting in self.waiting.extract_if(.., |w| w.leg == leg) {
+        let gone = self.waiting.extract_if(.., |w| w.leg == leg);
+        for handle in gone.filter_map(|w| w.handle) {
             let why = "the leg ended before it was connected".to_owned();
-            waiting
-                .handle
-                .into_iter()
-                .for_each(|h| ctx.replies.send(h, Err(GatewayError::Failed(why.clone()))));
+            ctx.replies.send(handle, Err(GatewayError::Failed(why)));
         }
     }
 

@@ -61,10 +61,10 @@ fn a_leg_is_in_one_room_and_moves_in_one_step() {
     assert_eq!(
         news(&mut rooms),
         [
-            RoomEvent::Joined(0, leg),
+            RoomEvent::Joined(0, legs[0].clone()),
             RoomEvent::Left(0, leg),
             RoomEvent::Emptied(0),
-            RoomEvent::Joined(1, leg)
+            RoomEvent::Joined(1, legs[0].clone())
         ]
     );
     assert_eq!(
