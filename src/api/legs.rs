@@ -17,7 +17,7 @@ use super::patterns;
 use super::webhooks::hook;
 use crate::base::secret::Secret;
 use crate::codec::KNOWN;
-use crate::gateway::call_in::codecs_by_name;
+use crate::gateway::command::codecs_by_name;
 use crate::gateway::command::{Originate, check_header};
 use crate::gateway::leg_view::LegView;
 use crate::sip::digest::Credentials;

@@ -57,18 +57,37 @@ impl<T, K> Table<T, K> {
 
     /// Stores `v`, or gives it back when full.
     pub fn insert(&mut self, v: T) -> Result<Id<K>, T> {
+        match self.reserve() {
+            Some(id) => {
+                self.store(id, v);
+                Ok(id)
+            }
+            None => Err(v),
+        }
+    }
+
+    /// Stores what `make` makes of its id; `None` when full.
+    pub fn insert_with(&mut self, make: impl FnOnce(Id<K>) -> T) -> Option<Id<K>> {
+        let id = self.reserve()?;
+        self.store(id, make(id));
+        Some(id)
+    }
+
+    fn reserve(&mut self) -> Option<Id<K>> {
         if let Some(slot) = self.free.pop()
-            && let Some(s) = self.slots.get_mut(slot as usize)
+            && let Some(s) = self.slots.get(slot as usize)
         {
+            return Some(Id { slot, gen_: s.0, of: PhantomData });
+        }
+        let slot = u32::try_from(self.slots.len()).ok().filter(|_| self.slots.len() < self.cap)?;
+        self.slots.push((0, None));
+        Some(Id { slot, gen_: 0, of: PhantomData })
+    }
+
+    fn store(&mut self, id: Id<K>, v: T) {
+        if let Some(s) = self.slots.get_mut(id.slot as usize) {
             s.1 = Some(Box::new(v));
-            return Ok(Id { slot, gen_: s.0, of: PhantomData });
         }
-        let Ok(slot) = u32::try_from(self.slots.len()) else { return Err(v) };
-        if self.slots.len() >= self.cap {
-            return Err(v);
-        }
-        self.slots.push((0, Some(Box::new(v))));
-        Ok(Id { slot, gen_: 0, of: PhantomData })
     }
 
     /// The value under `id`, unless it has been removed.
@@ -118,9 +137,9 @@ mod tests {
     #[test]
     fn a_stale_id_finds_nothing() {
         let mut t: Table<&str> = Table::new(2);
-        let a = t.insert("a").unwrap();
+        let a = t.insert_with(|_| "a").unwrap();
         let b = t.insert("b").unwrap();
-        assert_eq!(t.insert("c"), Err("c"));
+        assert_eq!((t.insert("c"), t.insert_with(|_| "c")), (Err("c"), None));
         assert_eq!(t.remove(a), Some("a"));
         assert_eq!(t.remove(a), None);
         let c = t.insert("c").unwrap();

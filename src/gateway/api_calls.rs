@@ -3,11 +3,12 @@
 use std::rc::Rc;
 
 use super::changed::Changed;
+use super::command::Originate;
 use super::core::Gateway;
 use super::counters::Numbers;
 use super::error::GatewayError;
 use super::events::{Empty, EventBody};
-use super::leg::{LegId, Phase};
+use super::leg_id::LegId;
 use super::leg_view::LegView;
 use super::registrar::BindingView;
 use super::replies::Handle;
@@ -16,6 +17,9 @@ use super::trunks::{TrunkView, Trunks};
 use crate::base::time::Now;
 use crate::config::{Config, TrunkFields};
 use crate::media::amd::Parameters;
+use crate::sip::target::ConnId;
+use crate::wire::Uri;
+use crate::wire::replaces::ReferTo;
 
 /// Reasons of `DELETE /legs/{id}` for an unanswered inbound leg, and their responses.
 const REJECT_REASONS: &[(&str, u16)] = &[
@@ -112,7 +116,7 @@ impl Gateway {
     #[must_use]
     pub fn self_test_answerer(&self, begun: &Begun) -> Option<String> {
         let connected =
-            |id: LegId| self.legs.get(id).is_some_and(|l| l.connected && l.media.slot().is_some());
+            |id: LegId| self.legs.get(id).is_some_and(|l| l.call().is_up() && l.media().slot().is_some());
         let mut legs = self.legs.live().filter(|(name, id)| self.self_tests.covers(name) && connected(*id));
         let calls = |name: &str| name == begun.caller;
         let answerer = legs.clone().find(|(name, _)| !calls(name))?;
@@ -125,6 +129,106 @@ impl Gateway {
         // Either may be gone.
         let _deleted = self.delete_room(now, &begun.room);
         let _hung_up = self.hang_up_leg(now, &begun.caller, None);
+    }
+
+    /// `POST /legs`.
+    ///
+    /// # Errors
+    /// No leg or port is left (503), a URI that cannot be called (400).
+    pub fn originate(&mut self, now: Now, wanted: Originate) -> Result<LegView, GatewayError> {
+        let placed = self.place(now, wanted, None);
+        self.drain(now);
+        placed
+    }
+
+    /// `POST /legs/{id}/ring`: 180, where it is not sent by itself.
+    ///
+    /// # Errors
+    /// No such leg (404), not inbound (400), not ringing (409).
+    pub fn ring(&mut self, now: Now, name: &str) -> Result<(), GatewayError> {
+        self.legs.command(&mut self.ctx, name, |call, ctx| call.ring(ctx, now))
+    }
+
+    /// `POST /legs/{id}/early-media`: 183 with our answer, media at once.
+    ///
+    /// # Errors
+    /// No such leg (404), not inbound (400), not ringing (409), no offer or codec or port (500).
+    pub fn early_media(&mut self, now: Now, name: &str) -> Result<(), GatewayError> {
+        let done = self.legs.command(&mut self.ctx, name, |call, ctx| call.early_media(ctx, now));
+        self.drain(now);
+        done
+    }
+
+    /// `POST /legs/{id}/answer`. A leg that cannot be answered after all ends with the right response.
+    ///
+    /// # Errors
+    /// No such leg (404), not inbound (400), answered already (409).
+    pub fn answer(&mut self, now: Now, name: &str) -> Result<(), GatewayError> {
+        let id = self.legs.find(name)?;
+        let answered = self.answer_call(now, id);
+        self.drain(now);
+        answered
+    }
+
+    /// `POST` and `DELETE /legs/{id}/hold`. The reply comes when the far end has answered.
+    ///
+    /// # Errors
+    /// No such leg (404); not connected, held already or not held, or another change in progress (409).
+    pub fn hold(&mut self, now: Now, name: &str, on: bool) -> Result<Handle, GatewayError> {
+        let asked = self.legs.command(&mut self.ctx, name, |call, ctx| call.hold(ctx, now, on));
+        self.drain(now);
+        asked
+    }
+
+    /// `POST /legs/{id}/transfer`.
+    ///
+    /// # Errors
+    /// A target that cannot be called (400); no such leg (404); a leg, or one to replace, that is not connected,
+    /// or a transfer in progress (409).
+    pub fn transfer(
+        &mut self,
+        now: Now,
+        name: &str,
+        target: Uri,
+        replaces: Option<&str>,
+    ) -> Result<(), GatewayError> {
+        let conflict = |why: &str| GatewayError::Conflict(why.to_owned());
+        self.legs.by_name(name)?.1.call().may_transfer()?;
+        let unknown = || conflict("replaces_leg_id: no connected SIP leg has this id");
+        let (replaced, replaces) = match replaces {
+            Some(other) if other == name => {
+                return Err(conflict("replaces_leg_id: a leg cannot replace itself"));
+            }
+            Some(other) => {
+                let (id, leg) = self.legs.by_name(other).map_err(|_| unknown())?;
+                (Some((id, other.to_owned())), Some(leg.call().replaceable().ok_or_else(unknown)?))
+            }
+            None => (None, None),
+        };
+        let target = ReferTo { uri: target, replaces };
+        let begun =
+            self.legs.command(&mut self.ctx, name, |call, ctx| call.transfer(ctx, now, target, replaced));
+        self.drain(now);
+        begun
+    }
+
+    /// `POST /legs/{id}/dtmf`: queues digits to be sent one after the other.
+    ///
+    /// # Errors
+    /// No such leg (404); a character that is no digit, or too many (400); no media (500); the far end holds the call, or
+    /// takes no events where nothing else is allowed, or not these (409).
+    pub fn send_digits(&mut self, now: Now, name: &str, digits: &str) -> Result<(), GatewayError> {
+        let (id, leg) = self.legs.by_name(name)?;
+        let digits = leg.check_digits(digits)?;
+        self.legs.send_digits(&mut self.ctx, now, id, &digits);
+        self.drain(now);
+        Ok(())
+    }
+
+    /// A connection that is gone, and does not lead there again, must not stand for another server's, whose name its
+    /// certificate has to carry.
+    pub fn forget_connection(&mut self, gone: ConnId) {
+        self.legs.forget_connection(&mut self.ctx, gone);
     }
 
     /// `GET /legs/{id}`.
@@ -142,10 +246,10 @@ impl Gateway {
     /// No such leg (404), or it is not connected (409).
     pub fn detect_machine(&mut self, name: &str, parameters: Parameters) -> Result<(), GatewayError> {
         let (_, leg) = self.legs.by_name(name)?;
-        if !leg.connected || !matches!(leg.phase, Phase::Up { .. }) || leg.held {
+        if !leg.call().is_up() || leg.call().is_held() {
             return Err(GatewayError::Conflict("leg is not connected".to_owned()));
         }
-        leg.media.detect_machine(&mut self.ctx, parameters);
+        leg.media().detect_machine(&mut self.ctx, parameters);
         Ok(())
     }
 
@@ -154,7 +258,7 @@ impl Gateway {
     /// # Errors
     /// No such leg (404), no media yet (409), too many ask at once (503).
     pub fn ask_quality(&mut self, name: &str) -> Result<Handle, GatewayError> {
-        self.legs.by_name_mut(name)?.1.media.ask_quality(&mut self.ctx)
+        self.legs.by_name_mut(name)?.1.media_mut().ask_quality(&mut self.ctx)
     }
 
     /// `DELETE /legs/{id}` with an optional reason.
@@ -163,7 +267,7 @@ impl Gateway {
     /// No such leg; a reason that is not known, on a leg it would be for.
     pub fn hang_up_leg(&mut self, now: Now, name: &str, reason: Option<&str>) -> Result<(), GatewayError> {
         let (id, leg) = self.legs.by_name(name)?;
-        let ringing = matches!(leg.phase, Phase::Ringing { .. });
+        let ringing = leg.call().is_ringing();
         match reason.filter(|r| ringing && !r.is_empty()) {
             None => self.hang_up(now, id, "api_hangup", None),
             Some(word) => {
@@ -220,7 +324,7 @@ impl Gateway {
     /// No such leg.
     pub fn mute(&mut self, now: Now, leg: &str, on: bool) -> Result<(), GatewayError> {
         let (id, leg) = self.legs.by_name_mut(leg)?;
-        leg.media.set_muted(&mut self.ctx, on);
+        leg.media_mut().set_muted(&mut self.ctx, on);
         let body = if on { EventBody::LegMuted(Empty {}) } else { EventBody::LegUnmuted(Empty {}) };
         self.ctx.events.publish(now, id, body);
         Ok(())
@@ -232,7 +336,7 @@ impl Gateway {
     /// No such leg.
     pub fn deafen(&mut self, now: Now, leg: &str, on: bool) -> Result<(), GatewayError> {
         let (id, leg) = self.legs.by_name_mut(leg)?;
-        leg.media.set_deaf(&mut self.ctx, on);
+        leg.media_mut().set_deaf(&mut self.ctx, on);
         let body = if on { EventBody::LegDeaf(Empty {}) } else { EventBody::LegUndeaf(Empty {}) };
         self.ctx.events.publish(now, id, body);
         Ok(())
@@ -243,7 +347,7 @@ impl Gateway {
     /// # Errors
     /// No such leg.
     pub fn accept_dtmf(&mut self, leg: &str, on: bool) -> Result<(), GatewayError> {
-        self.legs.by_name_mut(leg)?.1.accept_dtmf = on;
+        self.legs.by_name_mut(leg)?.1.set_accepts_dtmf(on);
         Ok(())
     }
 
@@ -279,12 +383,12 @@ impl Gateway {
     pub fn numbers(&self) -> Numbers {
         let mut n = self.ctx.counters.clone();
         n.legs = u32::try_from(self.legs.live_count()).unwrap_or(u32::MAX);
-        n.opus = self.opus_places().used();
+        n.opus = self.ctx.opus.used();
         n.media = self.legs.slots_used();
         n.rooms = u32::try_from(self.rooms.count()).unwrap_or(u32::MAX);
         n.playbacks = self.playbacks.used();
         n.recordings = self.recordings.used();
-        let holding = self.legs.iter().filter(|(_, l)| l.media.holds_port()).count();
+        let holding = self.legs.iter().filter(|(_, l)| l.holds_port()).count();
         n.ports = u32::try_from(holding).unwrap_or(u32::MAX);
         n.transactions = self.ctx.sip.len();
         n.timers = self.legs.timers() + self.ctx.sip.timers();

@@ -35,6 +35,18 @@ pub struct Originate {
     pub webhook: Option<Webhook>,
 }
 
+/// Codecs by name, those built in, in the order given.
+#[must_use]
+pub fn codecs_by_name(names: &[String]) -> Vec<Codec> {
+    let mut out = Vec::new();
+    for codec in names.iter().filter_map(|n| Codec::by_name(n)) {
+        if !out.contains(&codec) {
+            out.push(codec);
+        }
+    }
+    out
+}
+
 /// Headers that form the dialog, the body or the transaction: never the API's to set.
 const OURS: &[&str] = &[
     "Via",

@@ -5,9 +5,12 @@ use std::rc::Rc;
 
 use super::counters::Numbers;
 use super::events::Publisher;
+use super::leg_id::LegId;
+use super::legs::OpusPlaces;
 use super::outputs::{IoRequests, Replies};
 use super::ports::Ports;
 use super::requests::Requests;
+use super::sip_call::CallEvent;
 use crate::base::rng::Rng;
 use crate::config::Config;
 use crate::media::command::Command;
@@ -36,6 +39,10 @@ pub struct Context {
     pub events: Publisher,
     /// Commands for the media engine.
     pub media: VecDeque<Command>,
+    /// What has become of calls, for the core to map to the other parts.
+    pub call_events: VecDeque<(LegId, CallEvent)>,
+    /// Places of legs that use Opus.
+    pub opus: OpusPlaces,
     /// What `io` is asked to do.
     pub io: IoRequests,
     /// Replies to API calls that had to wait.
@@ -55,11 +62,13 @@ impl Context {
         Self {
             sip: Transactions::new(locals, rng.fork(), most),
             events: Publisher::new(rng.fork()),
-            config,
-            rng,
             ports: Ports::default(),
             counters: Numbers::default(),
             media: VecDeque::new(),
+            call_events: VecDeque::new(),
+            opus: OpusPlaces::new(config.limits.opus_legs),
+            config,
+            rng,
             io: IoRequests::default(),
             replies: Replies::default(),
             requests: Requests::default(),

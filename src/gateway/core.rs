@@ -1,17 +1,16 @@
 //! The gateway's state, and the one way in and out of it.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::admission::Sources;
 use super::amd;
 use super::context::Context;
 use super::error::GatewayError;
 use super::events::{Empty, Event, EventBody};
-use super::leg::LegId;
-use super::legs::{Legs, OpusPlaces};
+use super::leg_id::LegId;
+use super::legs::{Legs, Path};
 use super::playback::Playbacks;
 use super::ports::Port;
 use super::recording::Recordings;
@@ -20,7 +19,7 @@ use super::registrar::Registrar;
 use super::replies::{Handle, Reply};
 use super::rooms::Rooms;
 use super::self_test::SelfTests;
-use super::subscription::Outlived;
+use super::transfers::{Referrals, Replacements};
 use super::trunks::Trunks;
 use super::work::{Work, WorkId, WorkResult, Written};
 use crate::base::rng::Rng;
@@ -33,9 +32,6 @@ use crate::sip::target::Target;
 use crate::sip::transactions::{self, Transmit};
 use crate::wire::{Message, Method, Refusal, parse};
 
-/// How long the last event of a leg waits for its media to report.
-pub(super) const TERMINAL_EVENT_WAIT: Duration = Duration::from_secs(10);
-
 /// The gateway.
 #[derive(Debug)]
 pub struct Gateway {
@@ -44,8 +40,8 @@ pub struct Gateway {
     pub(super) rooms: Rooms,
     pub(super) playbacks: Playbacks,
     pub(super) recordings: Recordings,
-    /// Dialogs of ended calls in which the news of a transfer is still to be told.
-    pub(super) outlived: BTreeMap<LegId, Outlived>,
+    pub(super) referrals: Referrals,
+    pub(super) replacements: Replacements,
     pub(super) trunks: Trunks,
     pub(super) registrar: Registrar,
     /// Strangers and how much they asked.
@@ -64,7 +60,8 @@ impl Gateway {
             rooms: Rooms::new(config.limits.rooms),
             playbacks: Playbacks::new(config.limits.playbacks),
             recordings: Recordings::new(config.limits.recordings),
-            outlived: BTreeMap::new(),
+            referrals: Referrals::default(),
+            replacements: Replacements::default(),
             trunks: Trunks::default(),
             registrar,
             limiter: Limiter::default(),
@@ -152,10 +149,6 @@ impl Gateway {
         Sources::new(&self.ctx, &self.trunks, &self.registrar, &self.legs)
     }
 
-    pub(super) fn opus_places(&self) -> OpusPlaces<'_> {
-        OpusPlaces::new(&self.legs, self.ctx.config.limits.opus_legs)
-    }
-
     /// A connection to `target` could not be opened, or one that was `open` is lost.
     pub fn handle_unreachable(&mut self, now: Now, target: Target, open: bool) {
         self.ctx.sip.handle_unreachable(now.mono, target, open);
@@ -182,7 +175,11 @@ impl Gateway {
     /// Takes news from the media engine.
     pub fn handle_media(&mut self, now: Now, event: MediaEvent) {
         match event {
-            MediaEvent::Digit { slot, digit } => self.digit_received(now, slot, digit),
+            MediaEvent::Digit { slot, digit } => {
+                if let Some(id) = self.legs.at(slot) {
+                    self.digit_received(now, id, Path::Media, digit);
+                }
+            }
             MediaEvent::Silent { slot } => {
                 if let Some(id) = self.legs.at(slot) {
                     self.hang_up(now, id, "rtp_timeout", None);
@@ -202,7 +199,7 @@ impl Gateway {
             }
             MediaEvent::Quality { slot, quality } => {
                 if let Some(leg) = self.legs.at(slot).and_then(|id| self.legs.get_mut(id)) {
-                    leg.media.handle_quality(&mut self.ctx, &quality);
+                    leg.media_mut().handle_quality(&mut self.ctx, &quality);
                 }
             }
             MediaEvent::Closed { slot, quality } => self.media_closed(now, slot, quality),
@@ -219,7 +216,10 @@ impl Gateway {
     /// Takes the result of a piece of work.
     pub fn handle_work(&mut self, now: Now, id: WorkId, result: WorkResult) {
         match result {
-            WorkResult::Located(targets) => self.located(id, targets),
+            WorkResult::Located(targets) => {
+                let locals = self.ctx.sip.locals();
+                self.ctx.requests.handle_located(&locals, id, targets);
+            }
             WorkResult::Fetched(outcome) => self.playbacks.handle_fetched(&mut self.ctx, now, id, outcome),
             WorkResult::RecordingOpened(outcome) => {
                 self.recordings.handle_opened(&mut self.ctx, now, id, outcome)
@@ -248,6 +248,7 @@ impl Gateway {
         while let Some(id) = self.legs.pop_due(now.mono) {
             self.leg_due(now, id);
         }
+        self.referrals.handle_timeout(&mut self.ctx, &mut self.legs, now);
         self.trunks.handle_timeout(&mut self.ctx, now);
         self.registrar.handle_timeout(&mut self.ctx, now);
         self.legs.forget_recent(now.mono);
@@ -256,34 +257,19 @@ impl Gateway {
     }
 
     fn leg_due(&mut self, now: Now, id: LegId) {
-        let Some(leg) = self.legs.get(id) else { return };
-        if leg.is_ending() {
+        if self.legs.get(id).is_some_and(|l| l.is_ending()) {
             return self.finish(now, id);
         }
-        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now.mono);
-        if due(leg.ring_until) {
-            self.rung_out(now, id);
-        } else if due(leg.max_until) {
-            self.hang_up(now, id, "max_duration", None);
-        } else if due(leg.hold_until) {
-            self.hang_up(now, id, "hold_timeout", None);
-        } else {
-            self.change_due(now, id);
-            self.transfer_due(now, id);
-            self.session_due(now, id);
-            self.reliable_due(now, id);
-            self.server_due(now, id);
-            self.subscription_due(now, id);
-            self.info_due(now, id);
-            self.legs.reschedule(id);
-        }
+        self.legs.with_call(&mut self.ctx, id, |call, ctx| call.handle_timeout(ctx, now));
     }
 
     /// Handles what the transactions and the parts have to say, and sends the requests whose addresses are known, until there
     /// is no more of any.
     pub(super) fn drain(&mut self, now: Now) {
         loop {
-            if let Some(event) = self.ctx.sip.poll_event() {
+            if let Some((id, event)) = self.ctx.call_events.pop_front() {
+                self.call_event(now, id, event);
+            } else if let Some(event) = self.ctx.sip.poll_event() {
                 self.transaction_event(now, event);
             } else if let Some((from, to)) = self.registrar.poll_moved() {
                 self.flow_moved(from, to);
@@ -357,6 +343,7 @@ impl Gateway {
         [
             self.ctx.sip.poll_timeout(),
             self.legs.next_deadline(),
+            self.referrals.poll_timeout(),
             self.trunks.poll_timeout(),
             self.registrar.poll_timeout(),
         ]
@@ -380,7 +367,7 @@ impl Gateway {
         self.legs.is_idle()
             && self.ctx.sip.is_empty()
             && self.ctx.requests.is_empty()
-            && self.outlived.is_empty()
+            && self.referrals.is_idle()
             && self.rooms.is_idle()
             && self.playbacks.is_empty()
             && self.recordings.is_empty()

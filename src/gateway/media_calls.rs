@@ -3,7 +3,7 @@
 use super::core::Gateway;
 use super::error::GatewayError;
 use super::events::{About, Webhook};
-use super::leg::{Kind, LegId, Phase};
+use super::leg_id::LegId;
 use super::member::Member;
 use super::owner::{MediaOwner, Owner};
 use super::playback::Sound;
@@ -128,6 +128,7 @@ impl Gateway {
         for leg in members {
             self.hang_up(now, leg, "room_deleted", None);
         }
+        self.drain(now);
         self.stop_media_of(now, self.rooms.target(id)?);
         let deleted = self.rooms.delete(&mut self.ctx, now, id);
         self.drain(now);
@@ -151,9 +152,9 @@ impl Gateway {
         if self.rooms.of_leg(id) == Some(room) {
             return Err(GatewayError::Invalid("the leg is in this room already".to_owned()));
         }
-        let ringing = matches!(l.phase, Phase::Ringing { .. }) && l.kind == Kind::SipInbound && !l.early;
-        let waiting = ringing || matches!(l.phase, Phase::Answered { .. });
-        if !waiting && (l.media.slot().is_none() || l.held) {
+        let ringing = l.call().is_ringing() && !l.call().is_early();
+        let waiting = ringing || l.call().is_answered();
+        if !waiting && (l.media().slot().is_none() || l.call().is_held()) {
             return Err(GatewayError::Invalid("the leg is not connected or in early media".to_owned()));
         }
         self.rooms.admits_one_more(&self.ctx, room)?;
@@ -178,12 +179,12 @@ impl Gateway {
 
     fn set_flags(&mut self, id: LegId, flags: JoinFlags) {
         let Some(leg) = self.legs.get_mut(id) else { return };
-        leg.accept_dtmf = flags.accept_dtmf.unwrap_or(leg.accept_dtmf);
+        leg.set_accepts_dtmf(flags.accept_dtmf.unwrap_or(leg.accepts_dtmf()));
         if let Some(on) = flags.mute {
-            leg.media.set_muted(&mut self.ctx, on);
+            leg.media_mut().set_muted(&mut self.ctx, on);
         }
         if let Some(on) = flags.deaf {
-            leg.media.set_deaf(&mut self.ctx, on);
+            leg.media_mut().set_deaf(&mut self.ctx, on);
         }
     }
 
@@ -206,8 +207,8 @@ impl Gateway {
             Owner::Leg(name) => {
                 let (id, leg) = self.legs.by_name(name)?;
                 let no_media = || GatewayError::Conflict("the leg has no media yet".to_owned());
-                let target = AudioTarget::Leg(leg.media.slot().ok_or_else(no_media)?);
-                Ok(MediaOwner { target, rate: leg.media.rate(), about: About::Leg(id) })
+                let target = AudioTarget::Leg(leg.media().slot().ok_or_else(no_media)?);
+                Ok(MediaOwner { target, rate: leg.media().rate(), about: About::Leg(id) })
             }
             Owner::Room(name) => {
                 if self.rooms.rate_and_members(name)?.1.is_empty() {
@@ -221,7 +222,7 @@ impl Gateway {
     /// The place in the engine of a leg or room, if it has one.
     fn target_of(&self, owner: Owner<'_>) -> Option<AudioTarget> {
         match owner {
-            Owner::Leg(name) => self.legs.by_name(name).ok()?.1.media.slot().map(AudioTarget::Leg),
+            Owner::Leg(name) => self.legs.by_name(name).ok()?.1.media().slot().map(AudioTarget::Leg),
             Owner::Room(name) => self.rooms.target(name).ok(),
         }
     }
@@ -229,7 +230,12 @@ impl Gateway {
     /// A leg that has media, as rooms see it.
     pub(super) fn member(&self, id: LegId) -> Option<Member> {
         let leg = self.legs.get(id)?;
-        Some(Member { leg: id, name: leg.id.clone(), slot: leg.media.slot()?, rate: leg.media.rate() })
+        Some(Member {
+            leg: id,
+            name: leg.name().to_owned(),
+            slot: leg.media().slot()?,
+            rate: leg.media().rate(),
+        })
     }
 
     /// A leg has media: it joins the room that it was to join.

@@ -85,6 +85,21 @@ pub fn respond(ctx: &mut Context, now: Now, tx: ServerId, code: u16, reason: &st
     ctx.sip.respond(now.mono, tx, code, &draft);
 }
 
+/// The reason phrase of a refusal that we send.
+#[must_use]
+pub fn phrase(code: u16) -> &'static str {
+    match code {
+        403 => "Forbidden",
+        404 => "Not Found",
+        480 => "Temporarily Unavailable",
+        486 => "Busy Here",
+        487 => "Request Terminated",
+        500 => "Server Internal Error",
+        603 => "Decline",
+        _ => "Rejected",
+    }
+}
+
 /// Contact, and the proxies' Record-Route, of a response that makes a dialog (RFC 3261 §12.1.1).
 pub fn add_contact(ctx: &Context, draft: &mut Draft, tx: ServerId) {
     let Some(request) = ctx.sip.request_of(tx) else { return };

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::wire::uri::{Host, SipUri};
+use crate::wire::uri::{Host, SipUri, Uri};
 
 /// Transports spoken here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +67,14 @@ pub struct Target {
     pub addr: SocketAddr,
     /// The connection to use if it is still open; without one, any open connection to `addr`, or a new one.
     pub conn: Option<ConnId>,
+}
+
+impl Target {
+    /// A URI that leads there.
+    #[must_use]
+    pub fn uri(self) -> Option<Uri> {
+        Uri::parse(&format!("sip:{}{}", self.addr, self.transport.as_param())).ok()
+    }
 }
 
 /// What a URI asks for before any name is looked up (RFC 3263 §4).

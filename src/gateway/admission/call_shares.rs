@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use crate::base::pool::{Sizes, Standing, Usage};
 use crate::base::source::Source;
-use crate::gateway::leg::{Kind, Phase};
 use crate::gateway::legs::Legs;
 
 /// Fewest unanswered calls that one source may have, where a profile has few legs.
@@ -28,10 +27,10 @@ pub(super) fn admits(all_legs: &Legs, all: usize, ip: IpAddr, standing: Standing
     let source = Source::of(ip);
     let (mut legs, mut unanswered) = (Usage::default(), Usage::default());
     for (_, leg) in all_legs.iter() {
-        let mine = leg.flow.is_some_and(|f| Source::of(f.addr.ip()) == source);
-        legs.add(leg.standing, 1, mine);
-        if leg.kind == Kind::SipInbound && matches!(leg.phase, Phase::Ringing { .. }) {
-            unanswered.add(leg.standing, 1, mine);
+        let mine = leg.call().flow().is_some_and(|f| Source::of(f.addr.ip()) == source);
+        legs.add(leg.standing(), 1, mine);
+        if leg.call().is_ringing() {
+            unanswered.add(leg.standing(), 1, mine);
         }
     }
     leg_sizes(all).admit(&legs, standing, 1) && unanswered_sizes(all).admit(&unanswered, standing, 1)

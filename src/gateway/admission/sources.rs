@@ -54,7 +54,8 @@ impl<'a> Sources<'a> {
 
     fn is_in_a_call(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
-        let far_end = |id| self.legs.get(id).and_then(|l| l.flow).map(|f| f.addr.ip().to_canonical());
+        let far_end =
+            |id| self.legs.get(id).and_then(|l| l.call().flow()).map(|f| f.addr.ip().to_canonical());
         self.legs.live().any(|(_, id)| far_end(id) == Some(ip))
     }
 
@@ -112,7 +113,8 @@ impl<'a> Sources<'a> {
             flow.transport == connection.transport
                 && (flow.conn.is_some_and(|id| Some(id) == connection.conn) || flow.addr == connection.addr)
         };
-        self.registrar.has_along(same) || self.legs.iter().any(|(_, leg)| leg.flow.as_ref().is_some_and(same))
+        self.registrar.has_along(same)
+            || self.legs.iter().any(|(_, leg)| leg.call().flow().as_ref().is_some_and(same))
     }
 
     /// True when a call from this address finds a leg free that it may have.

@@ -8,10 +8,9 @@ use crate::base::rng::Rng;
 use crate::base::time::Now;
 use crate::deliver::share::Origin;
 use crate::gateway::context::Context;
-use crate::gateway::leg::{Leg, Phase};
-use crate::gateway::leg_id::Kind;
-use crate::gateway::legs::Legs;
+use crate::gateway::legs::{Leg, Legs};
 use crate::gateway::registrar::Registrar;
+use crate::gateway::sip_call::{Peer, SipCall};
 use crate::gateway::testing::{context, now};
 use crate::gateway::trunks::Trunks;
 use crate::sip::target::{Target, Transport};
@@ -41,13 +40,13 @@ impl Parts {
 
     /// A call from there that is over but for its last event.
     fn call_from(&mut self, now: Now, source: Target, name: &str) {
-        let phase = Phase::Ending { reason: String::new(), at: now.mono, latest: now.mono };
-        let leg = Leg {
-            flow: Some(source),
-            standing: Standing::Stranger,
-            ..Leg::new(name.to_owned(), Kind::SipInbound, phase, now)
+        let terms = self.trunks.terms_of(&self.ctx, None);
+        let make = |id| {
+            let peer = Peer::caller(id, source, terms, None, None);
+            let call = SipCall::ended(peer, now.mono, now.mono);
+            Leg::new(name.to_owned(), call, now).with_caller(Standing::Stranger, Vec::new())
         };
-        let id = self.legs.adopt(&mut self.ctx, leg, None, Origin::Own).unwrap();
+        let id = self.legs.adopt(&mut self.ctx, None, Origin::Own, make).unwrap();
         self.legs.add_dialog((name.to_owned(), "ours".to_owned()), id);
     }
 }

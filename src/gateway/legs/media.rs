@@ -1,4 +1,4 @@
-//! The media of a leg: its sockets, its place in the engine, how it is heard, and what is told of it.
+//! The media of a leg: its place in the engine, how it is heard, and what is told of it.
 
 use std::net::IpAddr;
 
@@ -17,8 +17,6 @@ const MAX_ASKERS: usize = 64;
 /// The media of a leg.
 #[derive(Debug, Default)]
 pub struct LegMedia {
-    /// Its sockets, until the media is opened on them.
-    port: Option<Port>,
     /// Its place in the engine, once opened.
     slot: Option<Slot>,
     /// Sampling rate, Hz: that of its first codec. 0 before it has any.
@@ -75,31 +73,8 @@ impl LegMedia {
         self.deaf
     }
 
-    /// Its sockets, until the media is opened on them.
-    #[must_use]
-    pub fn port(&self) -> Option<Port> {
-        self.port
-    }
-
-    /// True when it has sockets, opened or not.
-    #[must_use]
-    pub fn holds_port(&self) -> bool {
-        self.port.is_some() || self.slot.is_some()
-    }
-
-    /// The sockets that it will be opened on.
-    pub fn set_port(&mut self, port: Port) {
-        self.port = Some(port);
-    }
-
-    /// Gives back sockets that nothing was opened on.
-    pub fn release_port(&mut self, ctx: &mut Context) {
-        ctx.ports.give_back(self.port.take());
-    }
-
-    /// Opens it on its sockets in this place of the engine. `ssrc`: ours.
-    pub fn open(&mut self, ctx: &mut Context, slot: Slot, ssrc: u32, far_end: FarEnd) {
-        let Some(port) = self.port.take() else { return };
+    /// Opens it on these sockets in this place of the engine. `ssrc`: ours.
+    pub fn open(&mut self, ctx: &mut Context, slot: Slot, port: Port, ssrc: u32, far_end: FarEnd) {
         let FarEnd { stream, signalling, beside } = far_end;
         self.slot = Some(slot);
         self.rate = stream.codec.sample_rate();
@@ -121,6 +96,12 @@ impl LegMedia {
     /// Our answer to the far end is not acknowledged, or now it is.
     pub fn set_unproven(&self, ctx: &mut Context, on: bool) {
         ctx.media.extend(self.slot.map(|slot| Command::Unproven { slot, on }));
+    }
+
+    /// Sends digits as events, or as tones `in_band`.
+    pub fn send_digits(&self, ctx: &mut Context, in_band: bool, digits: &str) {
+        let digits = digits.to_owned();
+        ctx.media.extend(self.slot.map(|slot| Command::Digits { slot, in_band, digits }));
     }
 
     /// The engine has let go of it.
@@ -189,7 +170,6 @@ impl LegMedia {
 
     /// The leg ends: nobody will hear of its figures any more.
     pub fn leg_ended(&mut self, ctx: &mut Context) {
-        self.release_port(ctx);
         for asker in std::mem::take(&mut self.askers) {
             ctx.replies.send(asker, Err(GatewayError::NO_LEG));
         }

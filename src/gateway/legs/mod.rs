@@ -1,9 +1,14 @@
 //! The calls' legs: which there are, and by what each is found.
 
+mod digits_taken;
+mod dtmf;
+mod leg;
 mod media;
 mod opus;
 mod registry;
 
+pub use dtmf::Path;
+pub use leg::{Leg, Signalling};
 pub use media::{FarEnd, LegMedia};
 pub use opus::OpusPlaces;
 pub use registry::Legs;

@@ -1,34 +1,50 @@
 //! How many legs use Opus, which costs ten times what the other codecs do: `limits.opus_legs`. Further calls get the others.
 
-use super::registry::Legs;
 use crate::codec::Codec;
 use crate::gateway::error::GatewayError;
-use crate::gateway::leg::Leg;
-use crate::gateway::leg_id::LegId;
 
-/// The legs that hold a place for Opus, and how many may.
+/// The places of legs that use Opus.
 #[derive(Debug, Clone, Copy)]
-pub struct OpusPlaces<'a> {
-    legs: &'a Legs,
+pub struct OpusPlaces {
+    used: u32,
     most: u32,
 }
 
-impl<'a> OpusPlaces<'a> {
-    /// Of `legs`, `most` may use Opus.
+impl OpusPlaces {
+    /// `most` legs may use Opus.
     #[must_use]
-    pub fn new(legs: &'a Legs, most: u32) -> Self {
-        Self { legs, most }
+    pub fn new(most: u32) -> Self {
+        Self { used: 0, most }
     }
 
     /// Legs that hold a place.
     #[must_use]
     pub fn used(self) -> u32 {
-        self.used_beside(None)
+        self.used
     }
 
-    fn used_beside(self, id: Option<LegId>) -> u32 {
-        let holds = |(other, leg): &(LegId, &Leg)| Some(*other) != id && leg.holds_opus();
-        u32::try_from(self.legs.iter().filter(holds).count()).unwrap_or(u32::MAX)
+    /// True when no place is left.
+    #[must_use]
+    pub fn is_full(self) -> bool {
+        self.used >= self.most
+    }
+
+    /// A leg has a place or not, and is to have one or not. More than there are may be taken: what a far end chooses late
+    /// is not refused.
+    pub fn settle(&mut self, has: &mut bool, wants: bool) {
+        match (*has, wants) {
+            (false, true) => self.used += 1,
+            (true, false) => self.used = self.used.saturating_sub(1),
+            (true, true) | (false, false) => {}
+        }
+        *has = wants;
+    }
+
+    /// Which of `codecs` a leg may use now that `has` a place or not.
+    #[must_use]
+    pub fn affordable(self, has: bool, codecs: &[Codec]) -> Vec<Codec> {
+        let full = self.used.saturating_sub(has.into()) >= self.most;
+        codecs.iter().filter(|c| !full || **c != Codec::Opus).copied().collect()
     }
 
     /// Which of the codecs that are wished for a call of ours can offer now.
@@ -36,7 +52,7 @@ impl<'a> OpusPlaces<'a> {
     /// # Errors
     /// None: all places of the only codec are taken.
     pub fn to_offer(self, wished: &[Codec]) -> Result<Vec<Codec>, GatewayError> {
-        let codecs = self.affordable(None, wished);
+        let codecs = self.affordable(false, wished);
         if codecs.is_empty() {
             return Err(GatewayError::Unavailable(format!(
                 "all {} legs with Opus are in use (limits.opus_legs)",
@@ -45,23 +61,27 @@ impl<'a> OpusPlaces<'a> {
         }
         Ok(codecs)
     }
+}
 
-    /// True when a leg must not be offered Opus anew.
-    #[must_use]
-    pub fn are_closed_to(self, id: LegId) -> bool {
-        let holds = self.legs.get(id).is_some_and(Leg::holds_opus);
-        !holds && self.used() >= self.most
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// Which of `codecs` a leg may use now; `None` is one that begins.
-    fn affordable(self, id: Option<LegId>, codecs: &[Codec]) -> Vec<Codec> {
-        let full = codecs.contains(&Codec::Opus) && self.used_beside(id) >= self.most;
-        codecs.iter().filter(|c| !full || **c != Codec::Opus).copied().collect()
-    }
-
-    /// Which codecs a leg may use now.
-    #[must_use]
-    pub fn codecs_of(self, id: LegId) -> Vec<Codec> {
-        self.legs.get(id).map(|l| self.affordable(Some(id), &l.codecs)).unwrap_or_default()
+    #[test]
+    fn who_has_a_place_keeps_it_and_others_get_the_other_codecs() {
+        let mut places = OpusPlaces::new(1);
+        let both = [Codec::Opus, Codec::Pcma];
+        let (mut first, mut second) = (false, false);
+        places.settle(&mut first, true);
+        places.settle(&mut first, true);
+        assert_eq!((places.used(), places.is_full()), (1, true));
+        assert_eq!(places.affordable(first, &both), both);
+        assert_eq!(places.affordable(second, &both), [Codec::Pcma]);
+        assert!(matches!(places.to_offer(&both[..1]), Err(GatewayError::Unavailable(_))));
+        places.settle(&mut second, true);
+        assert_eq!(places.affordable(second, &both), [Codec::Pcma], "one more than there are");
+        places.settle(&mut first, false);
+        places.settle(&mut second, false);
+        assert_eq!(places.to_offer(&both), Ok(both.to_vec()));
     }
 }

@@ -3,17 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
+use super::leg::Leg;
 use crate::base::deadlines::Deadlines;
 use crate::base::ids::Table;
+use crate::base::time::Now;
 use crate::deliver::share::Origin;
 use crate::gateway::context::Context;
 use crate::gateway::error::GatewayError;
 use crate::gateway::events::Webhook;
-use crate::gateway::leg::Leg;
 use crate::gateway::leg_id::{LegId, LegKey};
+use crate::gateway::sip_call::SipCall;
 use crate::gateway::slots::Slots;
 use crate::media::command::Slot;
 use crate::sip::TIMEOUT;
+use crate::sip::target::ConnId;
 use crate::sip::transactions::ServerId;
 use crate::wire::Request;
 
@@ -31,8 +34,6 @@ pub struct Legs {
     /// Legs that have not ended, by their UUID.
     names: BTreeMap<String, LegId>,
     dialogs: BTreeMap<DialogKey, LegId>,
-    /// Unanswered inbound legs by their INVITE.
-    incoming: BTreeMap<ServerId, LegId>,
     /// Dialogs that ended a moment ago: their late requests are answered even if they come from far away.
     recent: VecDeque<(Instant, DialogKey)>,
     slots: BTreeMap<Slot, LegId>,
@@ -52,7 +53,6 @@ impl Legs {
             most: places,
             names: BTreeMap::new(),
             dialogs: BTreeMap::new(),
-            incoming: BTreeMap::new(),
             recent: VecDeque::new(),
             slots: BTreeMap::new(),
             late: BTreeSet::new(),
@@ -61,27 +61,93 @@ impl Legs {
         }
     }
 
-    /// Takes a new leg in, whose events go to `webhook` if there is one; `None` when there is no place.
+    /// Takes in the leg that `make` makes of its id, whose events go to `webhook` if there is one; `None` when there is no
+    /// place.
     pub fn adopt(
         &mut self,
         ctx: &mut Context,
-        leg: Leg,
         webhook: Option<Webhook>,
         origin: Origin,
+        make: impl FnOnce(LegId) -> Leg,
     ) -> Option<LegId> {
-        let (name, kind) = (leg.id.clone(), leg.kind.as_str());
-        let id = self.insert(leg)?;
-        ctx.events.add_leg(id, name, webhook, origin);
-        *ctx.counters.legs_total.entry((kind, "ringing")).or_default() += 1;
+        let id = self.insert(make)?;
+        let leg = self.table.get_mut(id)?;
+        leg.call_mut().settle_opus(ctx);
+        ctx.events.add_leg(id, leg.name().to_owned(), webhook, origin);
+        *ctx.counters.legs_total.entry((leg.kind().as_str(), "ringing")).or_default() += 1;
+        self.reschedule(id);
         Some(id)
     }
 
     /// Takes a leg in; `None` when there is no place.
-    pub(super) fn insert(&mut self, leg: Leg) -> Option<LegId> {
-        let name = leg.id.clone();
-        let id = self.table.insert(leg).ok()?;
+    pub(super) fn insert(&mut self, make: impl FnOnce(LegId) -> Leg) -> Option<LegId> {
+        let id = self.table.insert_with(make)?;
+        let name = self.name_of(id);
         self.names.insert(name, id);
         Some(id)
+    }
+
+    /// Has something done to the call of a leg, and notes what follows from it: when it is due next, and whether it uses
+    /// Opus. `None`: the leg is no more.
+    pub fn with_call<T>(
+        &mut self,
+        ctx: &mut Context,
+        id: LegId,
+        work: impl FnOnce(&mut SipCall, &mut Context) -> T,
+    ) -> Option<T> {
+        let call = self.table.get_mut(id)?.call_mut();
+        let done = work(call, ctx);
+        call.settle_opus(ctx);
+        self.reschedule(id);
+        Some(done)
+    }
+
+    /// The same for the call of the leg of this UUID.
+    ///
+    /// # Errors
+    /// No such leg, or it has ended; or what `work` says.
+    pub fn command<T>(
+        &mut self,
+        ctx: &mut Context,
+        name: &str,
+        work: impl FnOnce(&mut SipCall, &mut Context) -> Result<T, GatewayError>,
+    ) -> Result<T, GatewayError> {
+        let id = self.find(name)?;
+        self.with_call(ctx, id, work).ok_or(GatewayError::NO_LEG)?
+    }
+
+    /// Sends digits to the far end of a leg.
+    pub fn send_digits(&mut self, ctx: &mut Context, now: Now, id: LegId, digits: &str) {
+        if let Some(leg) = self.table.get_mut(id) {
+            leg.send_digits(ctx, now, digits);
+            self.reschedule(id);
+        }
+    }
+
+    /// The media of a leg is opened on what is agreed, or follows it.
+    pub fn follow_session(&mut self, ctx: &mut Context, id: LegId) {
+        let opens = self.table.get_mut(id).is_some_and(|leg| leg.follow_session(ctx));
+        // There are as many places as legs.
+        if let Some(slot) = opens.then(|| self.take_slot(id)).flatten()
+            && let Some(leg) = self.table.get_mut(id)
+        {
+            leg.open_media(ctx, slot);
+        }
+    }
+
+    /// Gives a leg a place in the engine.
+    pub(super) fn take_slot(&mut self, id: LegId) -> Option<Slot> {
+        let slot = self.free.take()?;
+        self.slots.insert(slot, id);
+        Some(slot)
+    }
+
+    /// A connection is gone, and does not lead to any far end again.
+    pub fn forget_connection(&mut self, ctx: &mut Context, gone: ConnId) {
+        let all: Vec<LegId> = self.names.values().copied().collect();
+        for id in all {
+            self.with_call(ctx, id, |call, _| call.forget_connection(gone));
+        }
     }
 
     /// The leg, unless it is no more.
@@ -146,7 +212,7 @@ impl Legs {
     /// The UUID of a leg.
     #[must_use]
     pub fn name_of(&self, id: LegId) -> String {
-        self.get(id).map(|l| l.id.clone()).unwrap_or_default()
+        self.get(id).map(|l| l.name().to_owned()).unwrap_or_default()
     }
 
     /// Requests with this Call-ID and tag are the leg's.
@@ -165,31 +231,20 @@ impl Legs {
     pub fn of_request(&self, request: &Request) -> Option<LegId> {
         let c = &request.common;
         let id = self.of_dialog(&(c.call_id.clone(), c.to.tag()?.to_owned()))?;
-        let dialog = self.get(id)?.dialog();
+        let dialog = self.get(id)?.call().dialog();
         dialog.is_none_or(|d| d.is_from_peer(request)).then_some(id)
-    }
-
-    /// The INVITE of an inbound leg waits for its final response.
-    pub fn add_incoming(&mut self, invite: ServerId, id: LegId) {
-        self.incoming.insert(invite, id);
-    }
-
-    /// The INVITE of an inbound leg has been answered.
-    pub fn remove_incoming(&mut self, invite: ServerId) {
-        self.incoming.remove(&invite);
     }
 
     /// The leg of an INVITE that waits for its final response.
     #[must_use]
     pub fn of_incoming(&self, invite: ServerId) -> Option<LegId> {
-        self.incoming.get(&invite).copied()
+        self.iter().find(|(_, leg)| leg.call().unanswered() == Some(invite)).map(|(id, _)| id)
     }
 
-    /// Gives a leg a place in the engine. There are as many as legs.
-    pub fn take_slot(&mut self, id: LegId) -> Option<Slot> {
-        let slot = self.free.take()?;
-        self.slots.insert(slot, id);
-        Some(slot)
+    /// The leg of an INVITE whose 2xx waits for its ACK.
+    #[must_use]
+    pub fn of_unacknowledged(&self, invite: ServerId) -> Option<LegId> {
+        self.iter().find(|(_, leg)| leg.call().waits_for_ack(invite)).map(|(id, _)| id)
     }
 
     /// The leg in this place of the engine.
@@ -240,7 +295,6 @@ impl Legs {
     pub fn end(&mut self, now: Instant, id: LegId) {
         let name = self.name_of(id);
         self.names.remove(&name);
-        self.incoming.retain(|_, l| *l != id);
         self.forget_recent(now);
         for (key, _) in self.dialogs.extract_if(.., |_, l| *l == id) {
             if self.recent.len() >= MAX_RECENT {
@@ -251,12 +305,13 @@ impl Legs {
     }
 
     /// The leg is no more. Its place in the engine stays taken until the engine has let go.
-    pub fn remove(&mut self, id: LegId) -> Option<Leg> {
+    pub fn remove(&mut self, ctx: &mut Context, id: LegId) -> Option<Leg> {
         self.deadlines.set(id, None);
-        let leg = self.table.remove(id)?;
-        if let Some(slot) = leg.media.slot() {
+        let mut leg = self.table.remove(id)?;
+        leg.call_mut().release_opus(ctx);
+        if let Some(slot) = leg.media().slot() {
             self.slots.remove(&slot);
-            if leg.media.is_closed() {
+            if leg.media().is_closed() {
                 self.free.free(slot);
             } else {
                 self.late.insert(slot);
@@ -289,7 +344,6 @@ impl Legs {
     pub fn is_idle(&self) -> bool {
         self.table.is_empty()
             && self.dialogs.is_empty()
-            && self.incoming.is_empty()
             && self.late.is_empty()
             && self.slots.is_empty()
             && self.deadlines.is_empty()

@@ -2,20 +2,26 @@
 
 use std::time::Duration;
 
-use super::{LegMedia, Legs};
+use super::{Leg, LegMedia, Legs};
 use crate::base::time::Now;
 use crate::gateway::error::GatewayError;
-use crate::gateway::leg::{Leg, Phase};
-use crate::gateway::leg_id::{Kind, LegId};
-use crate::gateway::testing::now;
+use crate::gateway::leg_id::LegId;
+use crate::gateway::sip_call::{Peer, SipCall};
+use crate::gateway::testing::{context, now};
+use crate::gateway::trunks::Trunks;
 use crate::media::command::Quality;
 use crate::sip::TIMEOUT;
 
 /// A leg that is due a second later.
 fn insert(legs: &mut Legs, now: Now, name: &str) -> Option<LegId> {
     let latest = now.mono + Duration::from_secs(1);
-    let phase = Phase::Ending { reason: String::new(), at: now.mono, latest };
-    legs.insert(Leg::new(name.to_owned(), Kind::SipInbound, phase, now))
+    let make = |id| Leg::new(name.to_owned(), SipCall::ended(peer(id), now.mono, latest), now);
+    legs.insert(make)
+}
+
+fn peer(id: LegId) -> Peer {
+    let ctx = context(|_| {});
+    Peer::called(id, Trunks::default().terms_of(&ctx, None), None)
 }
 
 fn key(call: &str) -> (String, String) {
@@ -59,10 +65,10 @@ fn a_leg_that_the_engine_has_not_let_go_of_takes_a_place_until_it_has() {
     let (mut legs, now) = (Legs::new(1), now());
     let id = insert(&mut legs, now, "a").unwrap();
     let slot = legs.take_slot(id).unwrap();
-    legs.get_mut(id).unwrap().media = LegMedia::in_slot(slot);
+    *legs.get_mut(id).unwrap().media_mut() = LegMedia::in_slot(slot);
     assert_eq!((legs.at(slot), legs.take_slot(id), legs.release_late(slot)), (Some(id), None, false));
     legs.end(now.mono, id);
-    legs.remove(id).unwrap();
+    legs.remove(&mut context(|_| {}), id).unwrap();
     assert_eq!((legs.at(slot), legs.are_full_for(1), legs.slots_used()), (None, true, 1));
     assert!(legs.release_late(slot) && !legs.release_late(slot), "it lets go once");
     assert!(!legs.are_full_for(1) && legs.is_idle());
@@ -74,11 +80,11 @@ fn a_place_that_is_closed_is_free_with_its_leg() {
     let id = insert(&mut legs, now, "a").unwrap();
     let slot = legs.take_slot(id).unwrap();
     let leg = legs.get_mut(id).unwrap();
-    leg.media = LegMedia::in_slot(slot);
-    leg.media.handle_closed(Quality::default());
+    *leg.media_mut() = LegMedia::in_slot(slot);
+    leg.media_mut().handle_closed(Quality::default());
     legs.end(now.mono, id);
-    legs.remove(id);
-    assert!(legs.is_idle() && legs.get(id).is_none() && legs.remove(id).is_none());
+    legs.remove(&mut context(|_| {}), id);
+    assert!(legs.is_idle() && legs.get(id).is_none() && legs.remove(&mut context(|_| {}), id).is_none());
 }
 
 #[test]
@@ -98,6 +104,6 @@ fn legs_are_woken_when_they_are_due_and_not_once_they_are_gone() {
     legs.reschedule(b);
     let due = now.mono + Duration::from_secs(1);
     assert_eq!((legs.next_deadline(), legs.timers(), legs.pop_due(now.mono)), (Some(due), 2, None));
-    legs.remove(b);
+    legs.remove(&mut context(|_| {}), b);
     assert_eq!((legs.pop_due(due), legs.pop_due(due), legs.timers()), (Some(a), None, 0));
 }

@@ -14,7 +14,7 @@ use crate::base::time::Now;
 use crate::gateway::capabilities::ALLOW;
 use crate::gateway::context::Context;
 use crate::gateway::events::{EventBody, TrunkRegistered, TrunkRegistrationExpired, TrunkRegistrationFailed};
-use crate::gateway::redirections::Redirections;
+use crate::gateway::requests::Redirections;
 use crate::gateway::requests::{ClientAuth, OutboundRequest, RequestContext};
 use crate::sip::target::{Target, Transport};
 use crate::sip::transactions::ClientId;

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::registration::Registration;
 use super::status::Status;
+use super::terms::CallTerms;
 use super::trunk::{Trunk, TrunkId, TrunkRoute, TrunkView, view};
 use crate::base::time::Now;
-use crate::config::{Account, DtmfMode, Srtp, Trunk as Settings, TrunkFields, TrunkKind};
+use crate::config::{Account, Srtp, Trunk as Settings, TrunkFields, TrunkKind};
 use crate::deliver::share::Origin;
 use crate::gateway::changed::Changed;
 use crate::gateway::context::Context;
@@ -223,27 +224,25 @@ impl Trunks {
         Some(TrunkRoute { trunk: *id, hop, host: None, user: None, route: false })
     }
 
-    /// Any certificate will do for what goes through this trunk.
-    pub fn is_lax(&self, id: Option<TrunkId>) -> bool {
-        self.settings_of(id).is_some_and(|t| t.fields.tls_insecure_skip_verify)
-    }
-
     /// How media of a trunk's calls, or of calls without one, is encrypted.
     pub fn srtp_of(&self, ctx: &Context, id: Option<TrunkId>) -> Srtp {
         self.settings_of(id).and_then(|t| t.fields.srtp).unwrap_or(ctx.config.sip.srtp)
     }
 
-    /// How digits are sent through a trunk, or in calls without one.
-    pub fn dtmf_of(&self, ctx: &Context, id: Option<TrunkId>) -> DtmfMode {
-        self.settings_of(id).and_then(|t| t.fields.dtmf).unwrap_or(ctx.config.sip.dtmf)
-    }
-
-    /// Where RTP of a trunk's calls may come from beside the described address.
-    pub fn rtp_source_of(&self, id: Option<TrunkId>) -> RtpSource {
-        self.settings_of(id).map_or_else(RtpSource::default, |t| RtpSource {
-            networks: t.rtp_from.clone(),
-            symmetric: t.fields.rtp_symmetric,
-        })
+    /// The terms of a call that begins now.
+    pub fn terms_of(&self, ctx: &Context, id: Option<TrunkId>) -> CallTerms {
+        let settings = self.settings_of(id);
+        CallTerms {
+            trunk: id,
+            lax: settings.is_some_and(|t| t.fields.tls_insecure_skip_verify),
+            srtp: self.srtp_of(ctx, id),
+            dtmf: settings.and_then(|t| t.fields.dtmf).unwrap_or(ctx.config.sip.dtmf),
+            rtp_source: settings.map_or_else(RtpSource::default, |t| RtpSource {
+                networks: t.rtp_from.clone(),
+                symmetric: t.fields.rtp_symmetric,
+            }),
+            home: None,
+        }
     }
 
     /// Credentials of a trunk that is an account.

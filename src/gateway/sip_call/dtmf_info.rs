@@ -1,0 +1,179 @@
+//! Digits by INFO (RFC 6086), both ways. Nothing stale is ever sent: a far end that holds the call gets none, neither now nor
+//! when it resumes.
+
+use std::time::{Duration, Instant};
+
+use super::parts::CallContext;
+use crate::base::time::Now;
+use crate::gateway::context::Context;
+use crate::gateway::refusal;
+use crate::gateway::requests::OutboundRequest;
+use crate::sip::dialog::Dialog;
+use crate::sip::transactions::{ClientId, Failure, ServerId};
+use crate::wire::{Body, Method, Request, Response};
+
+/// Most digits that wait to go by INFO.
+const MAX_DIGITS: usize = 64;
+/// How long a key sent by INFO is said to be held, and the pause after it.
+const HELD_MS: u64 = 160;
+const PAUSE_MS: u64 = 40;
+/// Media type of one digit with its length.
+const RELAY: &str = "application/dtmf-relay";
+
+/// Digits that go to a far end by INFO, one request at a time.
+#[derive(Debug, Default)]
+pub(super) struct InfoDigits {
+    waiting: heapless::Deque<char, MAX_DIGITS>,
+    /// The digit whose INFO has no final response.
+    asked: Option<char>,
+    /// The key before this one is over then.
+    not_before: Option<Instant>,
+}
+
+impl InfoDigits {
+    /// Digits to send after those that wait; those that find no room are dropped and counted.
+    pub(super) fn push(&mut self, ctx: &mut Context, digits: &str) {
+        for digit in digits.chars() {
+            ctx.counters.info_digits_dropped += u64::from(self.waiting.push_back(digit).is_err());
+        }
+    }
+
+    /// The digit whose turn it is.
+    fn next(&mut self, now: Instant) -> Option<char> {
+        if self.asked.is_some() || self.not_before.is_some_and(|at| at > now) {
+            return None;
+        }
+        let digit = self.waiting.pop_front()?;
+        (self.asked, self.not_before) = (Some(digit), Some(now + Duration::from_millis(HELD_MS + PAUSE_MS)));
+        Some(digit)
+    }
+
+    /// The far end takes none any more: those that wait are dropped and counted.
+    pub(super) fn clear(&mut self, ctx: &mut Context) {
+        ctx.counters.info_digits_dropped += self.waiting.len() as u64;
+        self.waiting.clear();
+    }
+
+    /// When the next digit is due, if one waits for nothing but its time.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.not_before.filter(|_| self.asked.is_none() && !self.waiting.is_empty())
+    }
+
+    /// Sends the next INFO if its time has come.
+    pub(super) fn send_next(&mut self, c: &mut CallContext<'_>, dialog: &mut Dialog) {
+        if let Some(digit) = self.next(c.now.mono) {
+            send(c, dialog, digit);
+        }
+    }
+
+    /// The final response to an INFO, or none and why: false when the dialog is no more (RFC 3261 §12.2.1.2). What was not
+    /// taken is dropped: later it would be stale.
+    pub(super) fn handle_answer(
+        &mut self,
+        c: &mut CallContext<'_>,
+        dialog: &mut Dialog,
+        outcome: Result<(ClientId, &Response), Failure>,
+    ) -> bool {
+        let Some(asked) = self.asked.take() else { return true };
+        match outcome {
+            Ok((_, r)) if (200..300).contains(&r.code) => {}
+            Ok((tx, r)) if matches!(r.code, 401 | 407) && c.peer.challenged(c.ctx, tx, r) => {
+                self.asked = Some(asked);
+                send(c, dialog, asked);
+                return true;
+            }
+            Ok((_, Response { code: 408 | 481, .. })) | Err(Failure::Timeout) => {
+                c.ctx.counters.info_digits_dropped += 1;
+                return false;
+            }
+            Ok((_, r)) => {
+                log::debug!(code = r.code; "the far end refused a digit by INFO");
+                c.ctx.counters.info_digits_dropped += 1;
+            }
+            Err(Failure::Transport) => c.ctx.counters.info_digits_dropped += 1,
+        }
+        self.send_next(c, dialog);
+        true
+    }
+}
+
+fn send(c: &mut CallContext<'_>, dialog: &mut Dialog, digit: char) {
+    let (mut draft, hop) = dialog.request(&Method::Info);
+    draft.push("User-Agent", c.ctx.config.sip.host.as_str());
+    let body = format!("Signal={digit}\r\nDuration={HELD_MS}\r\n");
+    draft.set_body(RELAY, body.into_bytes());
+    c.peer.send(c.ctx, &hop, OutboundRequest::Info(c.peer.id, draft));
+}
+
+/// Answers an INFO of the far end; the digit in it, as `application/dtmf-relay` or `application/dtmf`.
+pub(super) fn digit_of(ctx: &mut Context, now: Now, tx: ServerId, request: &Request) -> Option<char> {
+    if request.common.body.is_empty() {
+        refusal::respond_with(ctx, now, tx, 200, "OK", &[]);
+        return None;
+    }
+    let body = Body::of(&request.common, "").ok().flatten();
+    let Some((kind, content)) = body.and_then(|b| b.find(&[RELAY, "application/dtmf"])) else {
+        refusal::refuse_body(ctx, now, tx, 415, "Unsupported Media Type");
+        return None;
+    };
+    let text = String::from_utf8_lossy(&content).into_owned();
+    let digit = if kind == RELAY { relay_digit(&text) } else { plain_digit(&text) };
+    let (code, reason) =
+        if digit.is_some() { (200, "OK") } else { (400, "Bad Request: no digit in the body") };
+    refusal::respond_with(ctx, now, tx, code, reason, &[]);
+    digit
+}
+
+/// `Signal=5` of `application/dtmf-relay`.
+fn relay_digit(text: &str) -> Option<char> {
+    let line = text.lines().find_map(|l| {
+        let (name, value) = l.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("signal").then(|| value.trim())
+    })?;
+    plain_digit(line)
+}
+
+/// A single digit; `10` and `11` stand for `*` and `#` in some phones.
+fn plain_digit(text: &str) -> Option<char> {
+    match text.trim() {
+        "10" => Some('*'),
+        "11" => Some('#'),
+        t => {
+            let mut chars = t.chars();
+            let digit = chars.next()?.to_ascii_uppercase();
+            (chars.next().is_none() && "0123456789*#ABCD".contains(digit)).then_some(digit)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn info_bodies_hold_one_digit() {
+        assert_eq!(relay_digit("Signal= 5\r\nDuration= 160\r\n"), Some('5'));
+        assert_eq!(relay_digit("Duration=160\r\nsignal=d"), Some('D'));
+        assert_eq!(
+            (plain_digit(" # "), plain_digit("11"), plain_digit("12"), plain_digit("")),
+            (Some('#'), Some('#'), None, None)
+        );
+        assert_eq!(relay_digit("Signal=X"), None);
+    }
+
+    #[test]
+    fn a_digit_waits_for_the_one_before_it_and_none_is_stale() {
+        let now = crate::gateway::testing::now().mono;
+        let mut ctx = crate::gateway::testing::context(|_| {});
+        let mut digits = InfoDigits::default();
+        digits.push(&mut ctx, "12");
+        assert_eq!((digits.next(now), digits.next(now)), (Some('1'), None), "one request at a time");
+        digits.asked = None;
+        let over = now + Duration::from_millis(HELD_MS + PAUSE_MS);
+        assert_eq!((digits.next(now), digits.deadline()), (None, Some(over)));
+        assert_eq!((digits.next(over), digits.deadline()), (Some('2'), None));
+        digits.push(&mut ctx, &"3".repeat(MAX_DIGITS + 1));
+        digits.clear(&mut ctx);
+        assert_eq!(ctx.counters.info_digits_dropped, MAX_DIGITS as u64 + 1);
+    }
+}

@@ -1,0 +1,75 @@
+//! The next server when one does not answer or has no room (RFC 3263 §4.3).
+
+use std::time::{Duration, Instant};
+
+use crate::sip::target::Target;
+
+/// A server from which nothing at all has come for this long is passed over while there are others: sooner
+/// than Timer B, since somebody is waiting with the phone in hand.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Servers of a call that have not been tried.
+#[derive(Debug, Default)]
+pub(super) struct FailoverList {
+    targets: Vec<Target>,
+    /// The next one is tried then, unless the present one says something.
+    at: Option<Instant>,
+}
+
+impl FailoverList {
+    /// These are left, best first.
+    pub(super) fn new(targets: Vec<Target>) -> Self {
+        Self { targets, at: None }
+    }
+
+    /// The next one to try.
+    pub(super) fn take_next(&mut self) -> Option<Target> {
+        (!self.targets.is_empty()).then(|| self.targets.remove(0))
+    }
+
+    /// One is being tried.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.at = (!self.targets.is_empty()).then(|| now + PATIENCE);
+    }
+
+    /// The server that is being tried has said something: it is not passed over any more.
+    pub(super) fn server_lives(&mut self) {
+        self.at = None;
+    }
+
+    /// When the next one is tried.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.at
+    }
+
+    /// True, once, when the server that is being tried has said nothing for too long.
+    pub(super) fn is_due(&mut self, now: Instant) -> bool {
+        self.at.take_if(|at| *at <= now).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::testing::now;
+    use crate::sip::target::Transport;
+
+    #[test]
+    fn a_silent_server_is_passed_over_while_there_are_others() {
+        let start = now().mono;
+        let target =
+            |n: u8| Target { transport: Transport::Udp, addr: ([10, 0, 0, n], 5060).into(), conn: None };
+        let mut list = FailoverList::new(vec![target(2), target(3)]);
+        list.begin(start);
+        assert_eq!(list.deadline(), Some(start + PATIENCE));
+        assert!(!list.is_due(start + PATIENCE / 2) && list.is_due(start + PATIENCE));
+        assert!(!list.is_due(start + PATIENCE), "once");
+        assert_eq!(list.take_next(), Some(target(2)));
+        list.begin(start);
+        list.server_lives();
+        assert_eq!(list.deadline(), None);
+        assert_eq!(list.take_next(), Some(target(3)));
+        list.begin(start);
+        assert_eq!((list.deadline(), list.take_next()), (None, None), "there is no other");
+    }
+}

@@ -1,0 +1,34 @@
+//! SIP calls: one owner of all that a call is as far as signalling goes, made of parts that own what is theirs.
+
+mod call;
+mod crossing;
+mod described;
+mod dtmf_info;
+mod early;
+mod event;
+mod failover;
+mod hold;
+mod inviting;
+mod out_request;
+mod outlived;
+mod parts;
+mod peer;
+mod phase;
+mod prack;
+mod refer_out;
+mod refusal_reasons;
+mod reinvite;
+mod requests;
+mod responses;
+mod session;
+mod session_timer;
+mod subscription;
+
+pub use call::SipCall;
+pub use event::{CallEnded, CallEvent};
+pub use inviting::Inviting;
+pub use out_request::OutRequest;
+pub use outlived::{OpenDialog, Outlived};
+pub use peer::Peer;
+pub use requests::Handled;
+pub use subscription::event_of;

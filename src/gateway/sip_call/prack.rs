@@ -1,0 +1,228 @@
+//! Provisional responses that are acknowledged: 100rel and PRACK (RFC 3262), as the one called and as the caller.
+
+use std::time::{Duration, Instant};
+
+use super::early::MAX_EARLY;
+use super::peer::Peer;
+use crate::base::time::Now;
+use crate::gateway::context::Context;
+use crate::gateway::requests::OutboundRequest;
+use crate::sip::dialog::Dialog;
+use crate::sip::target::Target;
+use crate::sip::transactions::{ClientId, ServerId};
+use crate::sip::{T1, TIMEOUT};
+use crate::wire::{Draft, Method, Request, Response, Uri};
+
+/// The reliable provisional responses of an inbound leg.
+#[derive(Debug, Default)]
+pub(super) struct ReliableProvisionals {
+    /// RSeq of the last one.
+    rseq: u32,
+    /// CSeq of the INVITE.
+    invite: u32,
+    /// The one that waits for its PRACK.
+    waiting: Option<Waiting>,
+    /// One that came meanwhile: sent when that one is acknowledged.
+    next: Option<(u16, Draft)>,
+    /// The API has answered the call: done when that one is acknowledged.
+    answer: bool,
+    /// One of them has answered the offer of the INVITE.
+    described: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    code: u16,
+    draft: Draft,
+    /// It describes our media: no 2xx may overtake it (§3).
+    describes: bool,
+    again: Instant,
+    interval: Duration,
+    give_up: Instant,
+}
+
+impl ReliableProvisionals {
+    /// A final response has been sent: nothing provisional is repeated any more.
+    pub(super) fn stop(&mut self) {
+        (self.waiting, self.next) = (None, None);
+    }
+
+    /// True once one of them has answered the offer of the INVITE.
+    pub(super) fn has_described(&self) -> bool {
+        self.described
+    }
+
+    /// The next moment something is due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.waiting.as_ref().map(|w| w.again.min(w.give_up))
+    }
+
+    /// Sends a provisional response to an INVITE; reliably where the caller insists, or where it describes our media and the
+    /// caller can. `offered`: the INVITE had an offer.
+    pub(super) fn send(
+        &mut self,
+        ctx: &mut Context,
+        now: Now,
+        tx: ServerId,
+        offered: bool,
+        code: u16,
+        mut draft: Draft,
+    ) {
+        let describes = draft.get("Content-Type").is_some();
+        let Some(request) = ctx.sip.request_of(tx) else { return };
+        let invite = request.common.cseq;
+        let asks = |field: &'static str| request.common.headers.has_token(field, "100rel");
+        // The first reliable response to an INVITE without an offer would have to make one (RFC 3262 §5).
+        if asks("Require") && !offered {
+            return;
+        }
+        if !(asks("Require") || describes && asks("Supported")) {
+            return ctx.sip.respond(now.mono, tx, code, &draft);
+        }
+        if self.waiting.is_some() {
+            self.next = Some((code, draft));
+            return;
+        }
+        self.invite = invite;
+        self.rseq = if self.rseq == 0 { ctx.rng.below(1 << 30) + 1 } else { self.rseq + 1 };
+        draft.push("Require", "100rel");
+        draft.push("RSeq", self.rseq.to_string());
+        ctx.sip.respond(now.mono, tx, code, &draft);
+        self.described |= describes;
+        let (again, give_up) = (now.mono + T1, now.mono + TIMEOUT);
+        self.waiting = Some(Waiting { code, draft, describes, again, interval: T1, give_up });
+    }
+
+    /// Repeats the one that waits when that is due; false when it has never been acknowledged.
+    pub(super) fn handle_timeout(&mut self, ctx: &mut Context, now: Now, tx: ServerId) -> bool {
+        let Some(w) = &mut self.waiting else { return true };
+        if w.give_up <= now.mono {
+            return false;
+        }
+        if w.again <= now.mono {
+            w.interval *= 2;
+            w.again = now.mono + w.interval;
+            ctx.sip.respond(now.mono, tx, w.code, &w.draft);
+        }
+        true
+    }
+
+    /// True when a 2xx has to wait for a PRACK; [`Self::acknowledged`] tells when it may go.
+    pub(super) fn delays_answer(&mut self) -> bool {
+        let waits = self.waiting.as_ref().is_some_and(|w| w.describes);
+        self.answer |= waits;
+        waits
+    }
+
+    /// True for the PRACK of the one that was sent last.
+    pub(super) fn is_acknowledged_by(&self, prack: &Request) -> bool {
+        let mut parts = prack.common.headers.get("RAck").unwrap_or_default().split_ascii_whitespace();
+        let number = |text: Option<&str>| text.and_then(|t| t.parse::<u32>().ok());
+        let (rseq, of, method) = (number(parts.next()), number(parts.next()), parts.next());
+        rseq == Some(self.rseq) && of == Some(self.invite) && method == Some("INVITE")
+    }
+
+    /// The one that waited is acknowledged: whether the call is to be answered now, or which one follows.
+    pub(super) fn acknowledged(&mut self) -> (bool, Option<(u16, Draft)>) {
+        self.waiting = None;
+        (std::mem::take(&mut self.answer), self.next.take())
+    }
+}
+
+/// The early dialogs of an outbound leg whose provisional responses were acknowledged.
+#[derive(Debug, Default)]
+pub(super) struct AcknowledgedDialogs(Vec<Acknowledged>);
+
+#[derive(Debug)]
+struct Acknowledged {
+    dialog: Dialog,
+    /// RSeq of the last provisional response.
+    rseq: u32,
+    /// The PRACK that was sent last.
+    prack: Option<ClientId>,
+    /// It has ended (RFC 6228); copies of its last response may still come.
+    over: bool,
+}
+
+impl AcknowledgedDialogs {
+    /// Acknowledges a provisional response that asks for it; false when it is a copy, or came too early (§4). `target`: whom
+    /// the INVITE was for; `pinned`: it goes to phones the way they registered.
+    pub(super) fn acknowledge(
+        &mut self,
+        ctx: &mut Context,
+        peer: &Peer,
+        response: &Response,
+        target: &Uri,
+        pinned: bool,
+    ) -> bool {
+        let c = &response.common;
+        if !c.headers.has_token("Require", "100rel") {
+            return true;
+        }
+        let Some(rseq) = c.headers.get("RSeq").and_then(|v| v.trim().parse::<u32>().ok()) else {
+            return true;
+        };
+        if self.of_tag(c.to.tag()).is_none() && self.has_room() {
+            let Ok(mut dialog) = Dialog::uac(response, target) else { return false };
+            dialog.pinned = peer.flow.filter(|_| pinned).and_then(Target::uri);
+            let rseq = rseq.wrapping_sub(1);
+            self.0.push(Acknowledged { dialog, rseq, prack: None, over: false });
+        }
+        let mut all = self.0.iter_mut();
+        let Some(early) = all.find(|e| e.dialog.remote.tag() == c.to.tag()) else { return false };
+        if rseq != early.rseq.wrapping_add(1) {
+            return false;
+        }
+        early.rseq = rseq;
+        let (mut draft, hop) = early.dialog.request(&Method::Prack);
+        draft.push("RAck", format!("{rseq} {} INVITE", c.cseq));
+        draft.push("User-Agent", ctx.config.sip.host.as_str());
+        peer.send(ctx, &hop, OutboundRequest::Prack(peer.id, draft));
+        true
+    }
+
+    /// The PRACK of an early dialog, known by its To, is on its way.
+    pub(super) fn prack_sent(&mut self, to: &str, tx: ClientId) {
+        let early = self.0.iter_mut().find(|e| e.dialog.remote.to_string() == to);
+        early.into_iter().for_each(|e| e.prack = Some(tx));
+    }
+
+    /// A PRACK could not be delivered: the next copy of the response that it acknowledges gets another.
+    pub(super) fn prack_undelivered(&mut self, which: impl Fn(Option<ClientId>, &str) -> bool) {
+        let early = self.0.iter_mut().find(|e| which(e.prack, &e.dialog.remote.to_string()));
+        if let Some(early) = early {
+            (early.rseq, early.prack) = (early.rseq.wrapping_sub(1), None);
+        }
+    }
+
+    /// True when provisional responses of the early dialog with this tag were acknowledged.
+    pub(super) fn has(&self, tag: Option<&str>) -> bool {
+        self.of_tag(tag).is_some()
+    }
+
+    /// The early dialog with this tag is over: others may take its place.
+    pub(super) fn end(&mut self, tag: Option<&str>) {
+        let mut all = self.0.iter_mut();
+        all.find(|e| e.dialog.remote.tag() == tag).into_iter().for_each(|e| e.over = true);
+    }
+
+    /// The number of the last request in the early dialog that a 2xx confirms: the next one has to be higher.
+    pub(super) fn last_number(&self, confirmed: &Dialog) -> u32 {
+        self.of_tag(confirmed.remote.tag())
+            .map_or(confirmed.local_seq, |e| e.dialog.local_seq.max(confirmed.local_seq))
+    }
+
+    fn of_tag(&self, tag: Option<&str>) -> Option<&Acknowledged> {
+        self.0.iter().find(|e| e.dialog.remote.tag() == tag)
+    }
+
+    /// Makes room for one more; false when all are in use.
+    fn has_room(&mut self) -> bool {
+        if self.0.len() >= MAX_EARLY
+            && let Some(over) = self.0.iter().position(|e| e.over)
+        {
+            self.0.remove(over);
+        }
+        self.0.len() < MAX_EARLY
+    }
+}
