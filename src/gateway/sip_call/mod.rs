@@ -1,6 +1,8 @@
 //! SIP calls: one owner of all that a call is as far as signalling goes, made of parts that own what is theirs.
 
 mod call;
+#[cfg(test)]
+mod call_test;
 mod crossing;
 mod described;
 mod dtmf_info;
@@ -23,6 +25,8 @@ mod responses;
 mod session;
 mod session_timer;
 mod subscription;
+#[cfg(test)]
+mod testing;
 
 pub use call::SipCall;
 pub use event::{CallEnded, CallEvent};
