@@ -311,9 +311,9 @@ impl Gateway {
         let all: Vec<LegId> = self.legs.live().map(|(_, id)| id).collect();
         for id in all {
             self.hang_up(now, id, "shutdown", Some(503));
+            // The BYEs go out while we are still registered: some servers take none from strangers.
+            self.drain(now);
         }
-        // The BYEs go out while we are still registered: some servers take none from strangers.
-        self.drain(now);
         self.trunks.unregister_all(&mut self.ctx, now);
         self.drain(now);
     }

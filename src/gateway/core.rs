@@ -247,6 +247,8 @@ impl Gateway {
         self.drain(now);
         while let Some(id) = self.legs.pop_due(now.mono) {
             self.leg_due(now, id);
+            // What it reports may concern the next one.
+            self.drain(now);
         }
         self.referrals.handle_timeout(&mut self.ctx, &mut self.legs, now);
         self.trunks.handle_timeout(&mut self.ctx, now);
@@ -367,7 +369,9 @@ impl Gateway {
         self.legs.is_idle()
             && self.ctx.sip.is_empty()
             && self.ctx.requests.is_empty()
+            && self.ctx.call_events.is_empty()
             && self.referrals.is_idle()
+            && self.replacements.is_empty()
             && self.rooms.is_idle()
             && self.playbacks.is_empty()
             && self.recordings.is_empty()

@@ -127,8 +127,8 @@ impl Gateway {
         let members = self.rooms.rate_and_members(id)?.1.to_vec();
         for leg in members {
             self.hang_up(now, leg, "room_deleted", None);
+            self.drain(now);
         }
-        self.drain(now);
         self.stop_media_of(now, self.rooms.target(id)?);
         let deleted = self.rooms.delete(&mut self.ctx, now, id);
         self.drain(now);

@@ -264,3 +264,24 @@ fn a_referrer_that_hangs_up_at_once_still_hears_how_it_goes() {
         assert!(notices(&hand.other_replies(&invite, "486 Busy Here", None)).is_empty());
     }
 }
+
+#[test]
+fn a_referrer_hears_of_the_end_also_when_both_legs_are_ended_at_once() {
+    // Legs are ended in the order of their UUIDs.
+    for earlier in 0..8 {
+        let (mut hand, invite) = referred("");
+        let mut invite = invite;
+        for _ in 0..earlier {
+            let over = hand.other_replies(&invite, "486 Busy Here", None);
+            accept(&mut hand, &over);
+            invite = refer(&mut hand).0;
+        }
+        let rings = hand.other_replies(&invite, "180 Ringing", None);
+        accept(&mut hand, &rings);
+        hand.events.clear();
+        hand.gw.shut_down(hand.now);
+        let said = hand.hears();
+        let last = notices(&said).into_iter().map(|(_, _, state)| state).collect::<Vec<_>>();
+        assert_eq!(last, ["terminated;reason=noresource"], "after {earlier} others: {said:#?}");
+    }
+}

@@ -99,6 +99,12 @@ impl Publisher {
         }
     }
 
+    /// The UUID of a leg; empty once it is gone.
+    #[must_use]
+    pub fn name_of(&self, id: LegId) -> &str {
+        self.legs.get(&id).map(|l| l.name.as_str()).unwrap_or_default()
+    }
+
     /// The leg's own webhook.
     #[must_use]
     pub fn webhook_of(&self, id: LegId) -> Option<Webhook> {

@@ -176,6 +176,25 @@ fn we_refresh_a_session_at_half_its_interval() {
 }
 
 #[test]
+fn the_least_interval_that_a_422_to_the_invite_has_named_goes_into_every_refresh() {
+    let mut h = Harness::outbound();
+    h.respond(422, "Session Interval Too Small", "Min-SE: 2400\r\n", None);
+    h.respond(200, "OK", "Session-Expires: 2400;refresher=uac\r\nRequire: timer\r\n", Some(&sdp("sendrecv")));
+    h.sent.clear();
+    h.wait(1200);
+    assert!(h.sent[0].contains("Min-SE: 2400\r\n"), "RFC 4028 §7.4: {}", h.sent[0]);
+}
+
+#[test]
+fn a_prack_for_nothing_that_was_sent_reliably_gets_481() {
+    let mut h = Harness::inbound("");
+    h.ask(|call, ctx, now| call.ring(ctx, now)).unwrap();
+    h.sent.clear();
+    h.receive("PRACK", "RAck: 0 0 INVITE\r\n", None);
+    assert_eq!(h.lines(), ["SIP/2.0 481 No Such Provisional Response"]);
+}
+
+#[test]
 fn a_session_that_the_far_end_does_not_refresh_ends_before_its_interval_does() {
     let mut h = Harness::connected("Session-Expires: 600;refresher=uas\r\nRequire: timer\r\n");
     h.wait(567);

@@ -67,14 +67,19 @@ impl InfoDigits {
     }
 
     /// The final response to an INFO, or none and why: false when the dialog is no more (RFC 3261 §12.2.1.2). What was not
-    /// taken is dropped: later it would be stale.
+    /// taken is dropped: later it would be stale. `dialog`: `None` once the call has ended.
     pub(super) fn handle_answer(
         &mut self,
         c: &mut CallContext<'_>,
-        dialog: &mut Dialog,
+        dialog: Option<&mut Dialog>,
         outcome: Result<(ClientId, &Response), Failure>,
     ) -> bool {
         let Some(asked) = self.asked.take() else { return true };
+        let Some(dialog) = dialog else {
+            let taken = outcome.is_ok_and(|(_, r)| (200..300).contains(&r.code));
+            c.ctx.counters.info_digits_dropped += u64::from(!taken);
+            return true;
+        };
         match outcome {
             Ok((_, r)) if (200..300).contains(&r.code) => {}
             Ok((tx, r)) if matches!(r.code, 401 | 407) && c.peer.challenged(c.ctx, tx, r) => {
@@ -87,7 +92,7 @@ impl InfoDigits {
                 return false;
             }
             Ok((_, r)) => {
-                log::debug!(code = r.code; "the far end refused a digit by INFO");
+                log::debug!(leg = c.peer.name(c.ctx), code = r.code; "the far end refused a digit by INFO");
                 c.ctx.counters.info_digits_dropped += 1;
             }
             Err(Failure::Transport) => c.ctx.counters.info_digits_dropped += 1,

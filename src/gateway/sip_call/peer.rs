@@ -47,6 +47,11 @@ impl Peer {
         Self { id, outbound: true, terms, flow: None, auth: auth.map(Box::new), user: None }
     }
 
+    /// The UUID of its leg.
+    pub(super) fn name<'a>(&self, ctx: &'a Context) -> &'a str {
+        ctx.events.name_of(self.id)
+    }
+
     /// Address that its signalling comes from.
     pub(super) fn ip(&self) -> Option<IpAddr> {
         self.flow.map(|f| f.addr.ip())

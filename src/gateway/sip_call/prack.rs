@@ -119,7 +119,7 @@ impl ReliableProvisionals {
         let mut parts = prack.common.headers.get("RAck").unwrap_or_default().split_ascii_whitespace();
         let number = |text: Option<&str>| text.and_then(|t| t.parse::<u32>().ok());
         let (rseq, of, method) = (number(parts.next()), number(parts.next()), parts.next());
-        rseq == Some(self.rseq) && of == Some(self.invite) && method == Some("INVITE")
+        self.rseq != 0 && rseq == Some(self.rseq) && of == Some(self.invite) && method == Some("INVITE")
     }
 
     /// The one that waited is acknowledged: whether the call is to be answered now, or which one follows.

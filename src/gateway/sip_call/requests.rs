@@ -440,7 +440,7 @@ impl SipCall {
             self.offer_in_ack = None;
             let holds_opus = self.holds_opus();
             if let Err(e) = self.session.accept_in_ack(&self.peer, &request.common, holds_opus) {
-                log::info!(error:% = e; "no usable answer in the ACK");
+                log::info!(leg = self.peer.name(ctx), error:% = e; "no usable answer in the ACK");
                 self.confirm_invite(ctx, cseq);
                 return self.bye_now(ctx, now, "not_acceptable");
             }

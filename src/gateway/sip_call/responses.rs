@@ -259,7 +259,8 @@ impl SipCall {
         response: &Response,
     ) {
         let final_ = response.code >= 200;
-        if final_ && !matches!(response.code, 401 | 407) {
+        // That a PRACK has come through says nothing of the INVITE that is still open.
+        if final_ && !matches!(response.code, 401 | 407) && !matches!(context, RequestContext::Prack(_)) {
             self.peer.passed(ctx, tx, response);
         }
         match context {
@@ -334,6 +335,7 @@ impl SipCall {
         if let Phase::Inviting(inviting) = &mut self.phase
             && inviting.has(tx)
         {
+            self.timer.note_refusal(response);
             let mut c = CallContext::new(ctx, now, &mut self.peer, &mut self.session);
             match inviting.handle_response(&mut c, (tx, response)) {
                 Outcome::Accepted => self.accepted(ctx, now, tx, response),
@@ -393,7 +395,7 @@ impl SipCall {
         }
         requests::send_ack(ctx, tx, dialog, response.common.cseq, &self.peer.parting());
         if let Err(e) = self.session.accept_again(&self.peer, &response.common, local) {
-            log::info!(error:% = e; "no usable answer to our offer");
+            log::info!(leg = self.peer.name(ctx), error:% = e; "no usable answer to our offer");
             return self.bye_now(ctx, now, "not_acceptable");
         }
         self.timer.note_granted(asked, &response.common.headers);
@@ -424,9 +426,8 @@ impl SipCall {
         now: Now,
         outcome: Result<(ClientId, &Response), Failure>,
     ) {
-        let Some(dialog) = self.phase.dialog_mut() else { return };
         let mut c = CallContext::new(ctx, now, &mut self.peer, &mut self.session);
-        if !self.info.handle_answer(&mut c, dialog, outcome) {
+        if !self.info.handle_answer(&mut c, self.phase.dialog_mut(), outcome) {
             self.bye_now(ctx, now, "timeout");
         }
     }

@@ -75,6 +75,12 @@ impl Replacements {
         }
     }
 
+    /// True when no leg takes the place of another.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// `successor` takes this place once it is connected.
     pub fn add(&mut self, successor: LegId, place: Predecessor) {
         self.0.insert(successor, place);
