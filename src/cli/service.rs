@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::thread;
 use std::time::Duration;
 
 use super::banner;
@@ -83,8 +84,18 @@ pub fn fit_memory(config: &Config, plan: &MediaPlan) -> Result<Option<String>, S
     MemoryBound::of(config, plan).fits(memory, &config.board)
 }
 
-fn plan_media(config: &Config) -> Result<MediaPlan, String> {
-    let plan = media_thread::plan(config);
+/// Measures what the limits take, beside what else the start has to do.
+fn begin_plan(config: &Config) -> Result<thread::JoinHandle<MediaPlan>, String> {
+    let config = config.clone();
+    let thread = thread::Builder::new().name("plan".to_owned());
+    // The C library gives the stack of a thread that has ended to the next one that wants no less than a quarter of it. All of
+    // the media thread's is locked.
+    let planning = thread.stack_size(8 * media_thread::STACK).spawn(move || media_thread::plan(&config));
+    planning.map_err(|e| format!("threads: {e}"))
+}
+
+fn end_plan(config: &Config, planning: thread::JoinHandle<MediaPlan>) -> Result<MediaPlan, String> {
+    let plan = planning.join().map_err(|_| "the memory of the limits cannot be measured")?;
     if let Some(warning) = fit_memory(config, &plan)? {
         log::warn!("{warning}");
     }
@@ -110,7 +121,7 @@ fn open_state(config: &mut Config, rng: &mut Rng) -> std::io::Result<State> {
 pub fn run(mut loaded: Loaded, files: &Files) -> Result<(), String> {
     let faults = prepare(&mut loaded)?;
     let mut config = loaded.config;
-    let plan = plan_media(&config)?;
+    let planning = begin_plan(&config)?;
     let mut rng = Rng::from_os().ok_or("the operating system gives no random numbers")?;
     let dir = config.state_dir.display().to_string();
     let state = open_state(&mut config, &mut rng).map_err(|e| format!("state_dir {dir}: {e}"))?;
@@ -126,10 +137,11 @@ pub fn run(mut loaded: Loaded, files: &Files) -> Result<(), String> {
     let config = Rc::new(config);
     let tls = Tls::new(&config.sip.tls)?;
     let families = families(&config, &sip);
-    let (media, bell) = MediaThread::start(&config, plan).map_err(|e| format!("media thread: {e}"))?;
-    let held = media_thread::hold_memory().map_err(|e| format!("memory thread: {e}"))?;
-    let (notes, recorder_news) = async_channel::bounded(8192);
     let kept_outbox = KeptOutbox::open(&config, &state)?;
+    let plan = end_plan(&config, planning)?;
+    let (media, bell) = MediaThread::start(&config, plan).map_err(|e| format!("media thread: {e}"))?;
+    // Two for each recording, and `limits.recordings` bounds those.
+    let (notes, recorder_news) = async_channel::unbounded();
     let kept = state.trunks();
     let prompts = Some(config.prompts.dir.as_str()).filter(|d| !d.is_empty()).map(PathBuf::from);
     let parts = Parts {
@@ -152,13 +164,6 @@ pub fn run(mut loaded: Loaded, files: &Files) -> Result<(), String> {
     let shell = Rc::new(Shell::new(parts));
     shell.stock_ports();
     shell.call(|gateway, now| gateway.restore_trunks(now, kept));
-    executor.spawn(Rc::clone(&shell).run_outbox(kept_outbox.news));
-    shell.restore_targets(&kept_outbox.waiting);
-    shell.tell_late(&kept_outbox.untold);
-    executor.spawn(Rc::clone(&shell).run_media(bell));
-    executor.spawn(Rc::clone(&shell).run_recorder(recorder_news));
-    executor.spawn(hook::run(Rc::clone(&shell), Rules::new(&config)));
-    mind_recordings(&executor, &shell, kept_outbox.tracks);
     for udp in sip.udp {
         executor.spawn(udp.run(Rc::clone(&shell)));
     }
@@ -166,11 +171,20 @@ pub fn run(mut loaded: Loaded, files: &Files) -> Result<(), String> {
     for (listener, transport) in streams.chain(sip.tls.into_iter().map(|l| (l, Transport::Tls))) {
         executor.spawn(sip_stream::run(Rc::clone(&shell), listener, transport));
     }
+    executor.spawn(Rc::clone(&shell).run_outbox(kept_outbox.news));
+    shell.restore_targets(&kept_outbox.waiting);
+    shell.tell_late(&kept_outbox.untold);
+    executor.spawn(Rc::clone(&shell).run_media(bell));
+    executor.spawn(Rc::clone(&shell).run_recorder(recorder_news));
+    executor.spawn(hook::run(Rc::clone(&shell), Rules::new(&config)));
+    mind_recordings(&executor, &shell, kept_outbox.tracks);
     executor.spawn(Rc::clone(&shell).run_timers());
     executor.spawn(free_memory::run());
     let instance_id: Rc<str> = Rc::from(config.instance_id.as_str());
     let app = Rc::new(App::new(Rc::clone(&instance_id), Rc::clone(&shell)));
     executor.spawn(server::run(Rc::clone(&executor), app, http));
+    // Behind all that the start itself maps, which would wait for it.
+    let held = media_thread::hold_memory().map_err(|e| format!("memory thread: {e}"))?;
     tell_ports(&state, http_at, &sip.locals, sip_at).map_err(|e| format!("state_dir {dir}: {e}"))?;
     // Requests are answered meanwhile.
     let _held = executor.block_on(held.recv());
@@ -246,7 +260,7 @@ fn read_again(shell: &Shell, files: &Files) -> Result<(Config, Tls, Vec<&'static
 fn tell_ports(state: &State, http: SocketAddr, sip: &Locals, bound: SocketAddr) -> std::io::Result<()> {
     let tls_port = sip.tls_port.map_or(String::new(), |p| format!(",\"sip_tls_port\":{p}"));
     let listen = format!("{{\"http\":\"{http}\",\"sip\":\"{bound}\"{tls_port}}}\n");
-    match state.replace("listen.json", listen.as_bytes()) {
+    match state.show("listen.json", listen.as_bytes()) {
         Err(e) if state.cannot_keep(&e) => log::error!(error:% = e; "listen.json cannot be written"),
         done => done?,
     }

@@ -52,10 +52,16 @@ impl Drop for Fetched {
 
 /// The directory, with nothing of an earlier run in it.
 fn empty(dir: &Path) -> std::io::Result<()> {
-    if dir.is_dir() {
-        std::fs::remove_dir_all(dir)?;
+    disk::make_directory(dir)?;
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            std::fs::remove_dir_all(entry.path())?;
+        } else {
+            std::fs::remove_file(entry.path())?;
+        }
     }
-    disk::make_directory(dir)
+    Ok(())
 }
 
 impl Sounds {

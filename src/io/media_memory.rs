@@ -19,9 +19,10 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mlock, mmap_anonymous};
 
 /// What a block takes beside what was asked for, bytes.
 const HEADER: usize = 2 * size_of::<usize>();
-/// The region is a multiple of this many bytes, and its pages are locked in such pieces, so that others may map memory in
-/// between.
+/// The region is a multiple of this many bytes.
 pub const PIECE: usize = 1 << 20;
+/// Pages are locked in pieces of this many bytes, so that others may map memory in between: a tenth of a millisecond each.
+const LOCKED: usize = 128 << 10;
 
 /// Where the calling thread's allocations go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -260,9 +261,9 @@ pub enum Held {
 pub fn hold() -> Held {
     let (start, end) = REGION.bounds();
     let mut held = Held::Locked;
-    for at in (start..end).step_by(PIECE) {
+    for at in (start..end).step_by(LOCKED) {
         // SAFETY: these are pages of the region, which stays mapped.
-        held = held.min_of(unsafe { hold_pages(at as *mut u8, PIECE.min(end - at)) });
+        held = held.min_of(unsafe { hold_pages(at as *mut u8, LOCKED.min(end - at)) });
     }
     held
 }

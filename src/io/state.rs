@@ -74,7 +74,23 @@ impl State {
         self.take_place(&beside, name)
     }
 
+    /// The same for what is of use only as long as this process lives: whether it survives a power cut is left to the system.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn show(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let (_file, beside) = self.begin_beside(name, content)?;
+        self.damage.expect_file(&self.path(name))?;
+        fs::rename(beside, self.path(name))
+    }
+
     fn write_beside(&self, name: &str, content: &[u8]) -> io::Result<PathBuf> {
+        let (file, beside) = self.begin_beside(name, content)?;
+        file.sync_all()?;
+        Ok(beside)
+    }
+
+    fn begin_beside(&self, name: &str, content: &[u8]) -> io::Result<(fs::File, PathBuf)> {
         // The disk may not have taken the directory when the gateway started.
         disk::make_directory(&self.dir)?;
         let beside = self.path(&format!(".{name}.new"));
@@ -82,8 +98,7 @@ impl State {
         let mut file =
             fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
         file.write_all(content)?;
-        file.sync_all()?;
-        Ok(beside)
+        Ok((file, beside))
     }
 
     fn take_place(&self, beside: &Path, name: &str) -> io::Result<()> {

@@ -18,7 +18,7 @@ const LOCAL: [u32; 4] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010];
 const MANY: usize = 4;
 
 /// Rounds of syncs, and recordings to be closed, that wait at most.
-const MAX_WAITING: usize = 4096;
+const MAX_WAITING: usize = 1024;
 
 /// A file that is synced now and then.
 #[derive(Debug)]
