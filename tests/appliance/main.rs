@@ -21,6 +21,7 @@ mod caller;
 #[path = "../common/mod.rs"]
 mod common;
 mod debian;
+mod guide;
 #[path = "../common/notify.rs"]
 mod notify;
 
