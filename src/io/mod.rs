@@ -65,6 +65,7 @@ pub mod tls_names;
 pub mod tracks;
 pub mod udp;
 pub mod uploads;
+mod wav_adpcm;
 mod wav_file;
 pub mod wav_reader;
 pub mod wav_repair;

@@ -3,6 +3,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
+use super::wav_adpcm::{Adpcm, Kind};
 use crate::codec::g711;
 
 /// A file that is read from anywhere.
@@ -31,11 +32,14 @@ enum Coding {
     Float64,
     Alaw,
     Ulaw,
+    Adpcm(Adpcm),
 }
 
 impl Coding {
+    /// Bytes of a sample; of a block where samples have no place of their own.
     fn bytes(self) -> usize {
         match self {
+            Self::Adpcm(adpcm) => adpcm.align(),
             Self::Pcm(n) => n,
             Self::Float32 => 4,
             Self::Float64 => 8,
@@ -60,6 +64,8 @@ pub struct WavReader {
     big_endian: bool,
     /// Bytes of samples left.
     left: u64,
+    /// Frames left, where the file says how many it has: its last block may be filled up.
+    frames_left: Option<u64>,
 }
 
 /// True for the first twelve bytes of a WAV file.
@@ -84,7 +90,7 @@ impl WavReader {
         let [_, _, _, _, s0, s1, s2, s3, ..] = head;
         // The writer finished the file: what it says of sizes is true.
         let finished = u64::from(number([s0, s1, s2, s3])) + 8 == end - start;
-        let (mut format, mut long) = (None, None);
+        let (mut format, mut long, mut fact) = (None, None, None);
         let mut at = start + 12;
         for _ in 0..MAX_CHUNKS {
             file.seek(SeekFrom::Start(at)).map_err(damaged)?;
@@ -103,15 +109,18 @@ impl WavReader {
                     let [_, _, _, _, _, _, _, _, data @ ..] = read::<16>(&mut file).map_err(damaged)?;
                     long = Some(u64::from_le_bytes(data));
                 }
+                b"fact" => fact = read::<4>(&mut file).ok().map(number).filter(|n| (1..UNKNOWN).contains(n)),
                 b"data" => {
-                    let format = format.ok_or("the file is damaged: no format before the samples")?;
+                    let format: Format = format.ok_or("the file is damaged: no format before the samples")?;
                     let size = match (size, long) {
                         (u32::MAX, Some(long)) => long,
                         (0, _) if !finished => rest,
                         (UNKNOWN.., _) => rest,
                         (known, _) => known.into(),
                     };
-                    return Ok(Self { file, format, big_endian, left: size.min(rest) });
+                    let filled_up = matches!(format.coding, Coding::Adpcm(_));
+                    let frames_left = fact.filter(|_| filled_up).map(u64::from);
+                    return Ok(Self { file, format, big_endian, left: size.min(rest), frames_left });
                 }
                 _ => {}
             }
@@ -137,6 +146,9 @@ impl WavReader {
     /// # Errors
     /// The file can no longer be read.
     pub fn frames(&mut self) -> Result<Vec<f32>, String> {
+        if let Coding::Adpcm(adpcm) = self.format.coding {
+            return self.block(adpcm);
+        }
         let (width, channels) = (self.format.coding.bytes(), self.format.channels);
         let frame = width * channels;
         let most = self.left.min((FRAMES * frame) as u64);
@@ -148,6 +160,28 @@ impl WavReader {
             sum / channels as f32
         };
         Ok(bytes.chunks_exact(frame).map(mix).collect())
+    }
+
+    fn block(&mut self, adpcm: Adpcm) -> Result<Vec<f32>, String> {
+        let channels = self.format.channels;
+        let mut bytes = Vec::with_capacity(adpcm.align());
+        let most = self.left.min(adpcm.align() as u64);
+        let got = (&mut self.file).take(most).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+        self.left -= got as u64;
+        let decoded = adpcm.decode(&bytes);
+        if decoded.is_empty() && !bytes.is_empty() {
+            return Err("the file is damaged: a block of its samples cannot be decoded".to_owned());
+        }
+        let mix = |frame: &[i16]| {
+            let sum: f32 = frame.iter().map(|s| f32::from(*s) / 32_768.0).sum();
+            sum / channels as f32
+        };
+        let mut out: Vec<f32> = decoded.chunks_exact(channels).map(mix).collect();
+        if let Some(left) = &mut self.frames_left {
+            out.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+            *left -= out.len() as u64;
+        }
+        Ok(out)
     }
 
     fn sample(&self, bytes: &[u8]) -> f32 {
@@ -167,6 +201,8 @@ impl WavReader {
             Coding::Float64 => finite(f64::from_bits(all as u64)),
             Coding::Alaw => f32::from(g711::alaw_decode(last)) / 32_768.0,
             Coding::Ulaw => f32::from(g711::ulaw_decode(last)) / 32_768.0,
+            // Decoded block by block.
+            Coding::Adpcm(_) => 0.0,
         }
     }
 }
@@ -202,9 +238,14 @@ impl Format {
             (1, 1..=4) if bits > 0 => Coding::Pcm(width),
             (3, 4) => Coding::Float32,
             (3, 8) => Coding::Float64,
+            (2 | 0x11, 1) if bits == 4 => {
+                let kind = if tag == 2 { Kind::Microsoft } else { Kind::Ima };
+                let adpcm = Adpcm::new(kind, channels, align);
+                Coding::Adpcm(adpcm.ok_or("the file is damaged: its blocks hold no samples")?)
+            }
             _ => {
                 return Err(format!(
-                    "a coding that is not played (format {tag:#x}, {bits} bits); PCM, float, A-law, µ-law and MP3 are"
+                    "a coding that is not played (format {tag:#x}, {bits} bits); PCM, float, A-law, µ-law, ADPCM and MP3 are"
                 ));
             }
         };

@@ -214,10 +214,31 @@ fn any_chunks_may_come_before_the_samples() {
 }
 
 #[test]
+fn the_last_block_of_adpcm_ends_where_the_file_says() {
+    // Blocks of 1 + 8 frames.
+    let format = wide(fmt(0x11, 1, 4), 8);
+    let with = |fact: &[Vec<u8>], blocks: usize| {
+        let data = chunk(b"data", &[100, 0, 0, 0, 0, 0, 0, 0].repeat(blocks));
+        read_all(file(b"RIFF", None, &[&[chunk(b"fmt ", &format)], fact, &[data]].concat())).unwrap()
+    };
+    let fact = |frames: u32| [chunk(b"fact", &frames.to_le_bytes())];
+    assert_eq!(with(&[], 3).len(), 27, "whole blocks");
+    assert_eq!((with(&fact(20), 3).len(), with(&fact(18), 3).len(), with(&fact(99), 3).len()), (20, 18, 27));
+    assert_eq!(with(&fact(0), 3).len(), 27, "a streamer did not know");
+    assert!(with(&[], 1).iter().all(|s| (s * 32_768.0).round() == 100.0));
+}
+
+#[test]
 fn what_cannot_be_played_says_why() {
     let with = |format: Vec<u8>| file(b"RIFF", None, &[chunk(b"fmt ", &format), chunk(b"data", &[0; 64])]);
     for (what, bytes, says) in [
-        ("ADPCM", with(fmt(2, 1, 4)), "format 0x2, 4 bits"),
+        ("ADPCM of 3 bits", with(wide(fmt(0x11, 1, 3), 256)), "format 0x11, 3 bits"),
+        ("ADPCM in no blocks", with(fmt(2, 1, 4)), "its blocks hold no samples"),
+        (
+            "an unknown predictor",
+            { file(b"RIFF", None, &[chunk(b"fmt ", &wide(fmt(2, 1, 4), 32)), chunk(b"data", &[7; 64])]) },
+            "a block of its samples cannot be decoded",
+        ),
         ("MPEG", with(fmt(0x50, 1, 0)), "a coding that is not played"),
         ("no bits", with(fmt(1, 1, 0)), "a coding that is not played"),
         ("64 bits", with(fmt(1, 1, 64)), "a coding that is not played"),

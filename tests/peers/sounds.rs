@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::office::{Office, done};
 use branchline::dsp::resample::Resampler;
+use branchline::io::wav_reader::WavReader;
 
 use crate::phone::{Phone, rms, write_voice};
 
@@ -268,6 +269,8 @@ fn files_of_every_kind_are_played_and_bad_ones_say_why() {
     wav("float.wav", &["-b", "32", "-e", "floating-point"]);
     wav("alaw.wav", &["-e", "a-law"]);
     wav("ulaw.wav", &["-e", "u-law"]);
+    wav("msadpcm.wav", &["-e", "ms-adpcm"]);
+    wav("imaadpcm.wav", &["-e", "ima-adpcm"]);
     wav("raw.raw", &["-b", "16", "-e", "signed-integer"]);
     let convert = |args: &[&str], to: &str| {
         let mut c = Command::new("ffmpeg");
@@ -278,6 +281,8 @@ fn files_of_every_kind_are_played_and_bad_ones_say_why() {
     convert(&[&both[..], &["-ar", "44100", "-b:a", "64k"]].concat(), "tone.mp3");
     convert(&[&both[..], &["-ar", "11025"]].concat(), "stereo.wav");
     convert(&["-ar", "192000"], "high.wav");
+    convert(&[&both[..], &["-c:a", "adpcm_ms"]].concat(), "stereoms.wav");
+    convert(&[&both[..], &["-c:a", "adpcm_ima_wav"]].concat(), "stereoima.wav");
     std::fs::copy(dir.join("s16.wav"), prompts.join("de/welcome.wav")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", prompts.join("out.wav")).unwrap();
     std::fs::write(dir.join("page.html"), "<html>hello</html>").unwrap();
@@ -294,6 +299,7 @@ fn files_of_every_kind_are_played_and_bad_ones_say_why() {
     let at = |name: &str| format!("http://127.0.0.1:{port}/{name}");
     let mut sounds: Vec<String> = ["u8", "s16", "s24", "s32", "float", "alaw", "ulaw", "stereo", "high"]
         .iter()
+        .chain(&["msadpcm", "imaadpcm", "stereoms", "stereoima"])
         .map(|n| at(&format!("{n}.wav")))
         .collect();
     sounds.extend([
@@ -387,4 +393,47 @@ fn files_of_every_kind_are_played_and_bad_ones_say_why() {
     for id in [id, tone] {
         done(office.gateway.delete(&format!("/v1/rooms/r/play/{id}")), "stopped");
     }
+}
+
+#[test]
+fn adpcm_is_decoded_as_sox_does_to_the_last_bit() {
+    let dir = std::env::temp_dir().join(format!("branchline-adpcm-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let run = |program: &str, args: &[&str]| {
+        let out = Command::new(program).args(args).output().unwrap();
+        assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        out.stdout
+    };
+    for coding in ["adpcm_ms", "adpcm_ima_wav"] {
+        for channels in [1, 2] {
+            let file = dir.join(format!("{coding}{channels}.wav"));
+            let (name, count) = (file.to_str().unwrap(), channels.to_string());
+            let noise = "anoisesrc=r=16000:d=2:a=0.9:seed=1";
+            run(
+                "ffmpeg",
+                &["-loglevel", "error", "-f", "lavfi", "-i", noise, "-ac", &count, "-c:a", coding, name],
+            );
+            let raw = run("sox", &["-D", name, "-t", "s16", "-"]);
+            let theirs: Vec<f32> = raw
+                .chunks_exact(2 * channels)
+                .map(|frame| {
+                    let samples = frame.chunks_exact(2).map(|b| f32::from(i16::from_le_bytes([b[0], b[1]])));
+                    samples.map(|s| s / 32_768.0).sum::<f32>() / channels as f32
+                })
+                .collect();
+            let mut reader = WavReader::open(Box::new(std::fs::File::open(&file).unwrap())).unwrap();
+            let mut ours = Vec::new();
+            loop {
+                let more = reader.frames().unwrap();
+                if more.is_empty() {
+                    break;
+                }
+                ours.extend(more);
+            }
+            let both = ours.len().min(theirs.len());
+            assert!(both >= 32_000, "{coding}: {} and {}", ours.len(), theirs.len());
+            assert!(ours[..both] == theirs[..both], "{coding} with {channels} channels");
+        }
+    }
+    std::fs::remove_dir_all(dir).unwrap();
 }
