@@ -152,3 +152,13 @@ fn digits_go_the_way_that_is_set() {
         assert_eq!(keys(&c, 20), by_event, "{mode}");
     }
 }
+
+#[test]
+fn a_trunk_says_how_digits_go_to_it() {
+    let trunk = "[sip]\ndtmf = \"rfc4733\"\n[[sip.trunk]]\nid = \"pbx\"\ntype = \"ip_ip\"\npeer_uri = \"sip:127.0.0.1\"\ndtmf = \"info\"\n";
+    let gw = Gateway::start_configured(trunk, &[]);
+    let c = Caller::call_in(&gw, "trunk", "0 101\r\na=rtpmap:101 telephone-event/8000");
+    assert_eq!(gw.post(&format!("/v1/legs/{}/dtmf", c.leg), r#"{"digits":"5"}"#).status, 200);
+    assert!(c.hears("INFO ").contains("Signal=5\r\n"));
+    assert!(keys(&c, 20).is_empty(), "and no events");
+}

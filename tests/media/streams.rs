@@ -116,6 +116,31 @@ fn events_of_another_source_beside_the_sound_are_each_one_key_and_leave_no_hole(
 }
 
 #[test]
+fn a_key_that_is_held_for_longer_than_one_event_can_last_is_one_key() {
+    let mut h = Heard::of(stream(4000));
+    let (mut number, mut begin) = (500u16, 9_000u32);
+    // 20 s: what does not fit into 16 bits goes on in another event that follows at once (RFC 4733 §2.5.1.3).
+    for segment in 0..3 {
+        for step in 1..=410u32 {
+            let duration = (160 * step).min(65_535) as u16;
+            let event =
+                Event { code: code_of('5').unwrap(), end: segment == 2 && step == 200, volume: 10, duration };
+            let mut v = header(segment == 0 && step == 1, 101, number, begin, 0x9999).to_vec();
+            v.extend(event.to_bytes());
+            h.put(v);
+            h.talk(1);
+            number = number.wrapping_add(1);
+            if event.end {
+                break;
+            }
+        }
+        begin = begin.wrapping_add(65_535);
+    }
+    h.talk(15);
+    assert_eq!(digits(&h.b.facts, 0), "5");
+}
+
+#[test]
 fn a_key_before_any_sound_is_heard_and_the_sound_after_it() {
     let mut h = Heard::of(stream(4000));
     for step in 0..9u16 {
