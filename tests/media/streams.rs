@@ -349,3 +349,41 @@ fn a_new_key_after_the_turn_of_the_numbers_leaves_the_call_heard_both_ways() {
         }
     }
 }
+
+#[test]
+fn a_key_of_ours_that_changes_after_the_turn_of_our_numbers_is_read_by_the_far_end() {
+    let mut rng = Rng::from_number(6);
+    for moved in [false, true] {
+        let mut key = || MasterKey::random(Suite::ALL[0], &mut rng);
+        let (ours, theirs, next) = (key(), key(), key());
+        let keyed = |ours, port| Negotiated { srtp: Some(Keyed { tag: 1, ours, theirs }), ..stream(port) };
+        let mut h = Heard::of(keyed(ours, 4000));
+        let mut open = Context::new(&ours).unwrap();
+        // How many packets came, and whether their numbers turned.
+        let read = |h: &Heard, open: &mut Context| {
+            let sent = std::mem::take(&mut h.p.far.0.borrow_mut().sent);
+            let number = |i: usize| u16::from_be_bytes([sent[i].bytes[2], sent[i].bytes[3]]);
+            let turned = number(0) > number(sent.len() - 1);
+            for s in &sent {
+                let mut bytes = s.bytes.clone();
+                let len = bytes.len();
+                assert!(open.unprotect(&mut bytes, len).is_ok(), "moved {moved}");
+            }
+            (sent.len(), turned)
+        };
+        // They begin anywhere.
+        loop {
+            (0..1000).for_each(|_| h.b.tick());
+            if read(&h, &mut open).1 {
+                break;
+            }
+        }
+        let port = if moved { 4100 } else { 4000 };
+        let change = Renegotiation { stream: keyed(next, port), signalling: None, coders: None };
+        h.b.order(EngineCommand::Update(0, Box::new(change)));
+        // Who is at another address counts from zero (RFC 4568 §7.1.4); else the count goes on (RFC 3711 §3.3.1).
+        let mut open = if moved { Context::new(&next) } else { Context::succeeding(&next, &open) }.unwrap();
+        (0..75).for_each(|_| h.b.tick());
+        assert!(read(&h, &mut open).0 > 60);
+    }
+}
