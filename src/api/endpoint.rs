@@ -24,6 +24,15 @@ pub struct Endpoint {
     pub action: Action,
     /// Answers beside those every endpoint can give.
     pub answers: &'static [Answer],
+    /// What its query may hold: each name, and what it is for.
+    pub query: &'static [(&'static str, &'static str)],
+}
+
+impl Endpoint {
+    /// The same, with a query that may hold this.
+    pub(super) const fn with_query(self, query: &'static [(&'static str, &'static str)]) -> Self {
+        Self { query, ..self }
+    }
 }
 
 /// Who may use an endpoint.
@@ -118,5 +127,6 @@ pub(super) const fn endpoint(
     handler: &'static dyn Handler,
     answers: &'static [Answer],
 ) -> Endpoint {
-    Endpoint { method, path, summary, access: Access::Token, action: Action::Handle(handler), answers }
+    let action = Action::Handle(handler);
+    Endpoint { method, path, summary, access: Access::Token, action, answers, query: &[] }
 }

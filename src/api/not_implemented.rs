@@ -12,7 +12,7 @@ const fn endpoint(
     summary: &'static str,
 ) -> Endpoint {
     let action = Action::NotImplemented(feature);
-    Endpoint { method, path, summary, access: Access::Token, action, answers: NOT_YET }
+    Endpoint { method, path, summary, access: Access::Token, action, answers: NOT_YET, query: &[] }
 }
 
 const SPEECH: &str = "speech synthesis";

@@ -83,7 +83,8 @@ fn operation(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
     let mut op =
         json!({ "operationId": operation_id(endpoint), "summary": endpoint.summary, "responses": responses });
     if let Value::Object(op) = &mut op {
-        let params: Vec<Value> = params(endpoint.path).map(parameter).collect();
+        let in_query = endpoint.query.iter().map(|(name, what)| query_parameter(name, what));
+        let params: Vec<Value> = params(endpoint.path).map(parameter).chain(in_query).collect();
         if !params.is_empty() {
             op.insert("parameters".into(), params.into());
         }
@@ -145,6 +146,10 @@ fn params(path: &str) -> impl Iterator<Item = &str> {
 
 fn parameter(name: &str) -> Value {
     json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } })
+}
+
+fn query_parameter(name: &str, what: &str) -> Value {
+    json!({ "name": name, "in": "query", "required": false, "description": what, "schema": { "type": "string" } })
 }
 
 fn operation_id(endpoint: &Endpoint) -> String {

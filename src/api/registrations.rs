@@ -22,10 +22,11 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
     endpoint(
         "DELETE",
         "/sip/registrations/{aor}",
-        "Forget a phone, with ?contact= one contact of it",
+        "Forget a phone, or one contact of it",
         &Plain(remove),
         &[Answer { status: 204, when: "Forgotten", shape: Shape::Empty }, error(404, "No such registration")],
-    ),
+    )
+    .with_query(&[("contact", "URI of the contact to forget; all of them without it")]),
 ];
 
 /// Phones that have registered.
