@@ -140,8 +140,10 @@ pub fn run(mut loaded: Loaded, files: &Files) -> Result<(), String> {
     let kept_outbox = KeptOutbox::open(&config, &state)?;
     let plan = end_plan(&config, planning)?;
     let (media, bell) = MediaThread::start(&config, plan).map_err(|e| format!("media thread: {e}"))?;
-    // Two for each recording, and `limits.recordings` bounds those.
-    let (notes, recorder_news) = async_channel::unbounded();
+    let recordings = usize::try_from(config.limits.recordings).unwrap_or(usize::MAX);
+    let (recorder, recorder_news) =
+        Recorder::start(recordings, u64::from(config.recording.min_free_mb) << 20)
+            .map_err(|e| format!("recorder thread: {e}"))?;
     let kept = state.trunks();
     let prompts = Some(config.prompts.dir.as_str()).filter(|d| !d.is_empty()).map(PathBuf::from);
     let parts = Parts {
@@ -152,8 +154,7 @@ pub fn run(mut loaded: Loaded, files: &Files) -> Result<(), String> {
         tls,
         media,
         ports: PortPool::new(families, &config.rtp),
-        recorder: Recorder::start(notes, u64::from(config.recording.min_free_mb) << 20)
-            .map_err(|e| format!("recorder thread: {e}"))?,
+        recorder,
         feeder: feeder(&config, &state, prompts).map_err(|e| format!("state_dir {dir}: {e}"))?,
         outbox: kept_outbox.outbox,
         next_row: kept_outbox.next_row,

@@ -56,6 +56,9 @@ pub struct Job {
     pub channels: u16,
 }
 
+/// News that wait for each recording at most: that it is open, that it is closed, and as much again.
+const NOTES_EACH: usize = 4;
+
 /// News from the recorder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
@@ -75,19 +78,20 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the threads; their news come out of `notes`. Recordings end, and none begin, while less than `min_free` bytes
-    /// are free on their disk.
+    /// Starts the threads for at most so many recordings at once, and what their news come out of. Recordings end, and none
+    /// begin, while less than `min_free` bytes are free on their disk.
     ///
     /// # Errors
     /// What the operating system says.
-    pub fn start(notes: async_channel::Sender<Note>, min_free: u64) -> std::io::Result<Self> {
+    pub fn start(recordings: usize, min_free: u64) -> std::io::Result<(Self, async_channel::Receiver<Note>)> {
         let (orders, take) = sync_channel(1024);
-        let syncer = Syncer::start(notes.clone())?;
+        let (notes, news) = async_channel::bounded(NOTES_EACH.saturating_mul(recordings.max(1)));
+        let syncer = Syncer::start(recordings, notes.clone())?;
         let synced = clock::now().mono;
         let body =
             move || Keeper { notes, syncer, min_free, open: Vec::new(), looked: None, synced }.run(&take);
         let handle = thread::Builder::new().name("recorder".to_owned()).spawn(body)?;
-        Ok(Self { orders: Some(orders), handle: Some(handle) })
+        Ok((Self { orders: Some(orders), handle: Some(handle) }, news))
     }
 
     /// Starts a recording; the ring for the media thread. `None` when too many wait.
@@ -361,8 +365,7 @@ mod tests {
     fn a_recording_is_readable_while_it_runs_and_whole_at_the_end() {
         let dir = std::env::temp_dir().join(format!("branchline-rec-{}", std::process::id()));
         let file = dir.join("a.wav").to_string_lossy().into_owned();
-        let (notes, news) = async_channel::bounded(16);
-        let mut recorder = Recorder::start(notes, 0).unwrap();
+        let (mut recorder, news) = Recorder::start(4, 0).unwrap();
         let job =
             Job { work: 7, record: 3, file: file.clone(), input_rate: 8000, file_rate: 16_000, channels: 2 };
         let (mut ring, shared) = recorder.open(job.clone()).unwrap();

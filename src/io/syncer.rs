@@ -17,8 +17,8 @@ const LOCAL: [u32; 4] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010];
 /// Files of one disk from which all of the disk is synced at once: one entry of its journal instead of one for each.
 const MANY: usize = 4;
 
-/// Rounds of syncs, and recordings to be closed, that wait at most.
-const MAX_WAITING: usize = 1024;
+/// What waits for each recording at most: a round of syncs that it is in, and its being closed.
+const WAITING_EACH: usize = 2;
 
 /// A file that is synced now and then.
 #[derive(Debug)]
@@ -84,12 +84,13 @@ pub(super) struct Syncer {
 }
 
 impl Syncer {
-    /// Starts the thread; recordings that are closed are told of in `notes` once they are on the disk.
+    /// Starts the thread for at most so many recordings at once; those that are closed are told of in `notes` once they are
+    /// on the disk.
     ///
     /// # Errors
     /// What the operating system says.
-    pub(super) fn start(notes: async_channel::Sender<Note>) -> std::io::Result<Self> {
-        let (orders, take) = sync_channel(MAX_WAITING);
+    pub(super) fn start(recordings: usize, notes: async_channel::Sender<Note>) -> std::io::Result<Self> {
+        let (orders, take) = sync_channel(WAITING_EACH.saturating_mul(recordings.max(1)));
         let tell = notes.clone();
         let handle =
             thread::Builder::new().name("recorder-sync".to_owned()).spawn(move || run(&take, &tell))?;
