@@ -5,19 +5,17 @@ pub const MOST: usize = 640 * 1024;
 
 /// The inputs, longest 65,535 bytes, one after the other; those that are too long for all to have place are left out.
 pub fn pack(inputs: &[Vec<u8>]) -> Vec<u8> {
-    let mut lengths: Vec<usize> = inputs.iter().map(Vec::len).collect();
-    lengths.sort_unstable();
-    let mut taken = 0;
-    let fits = |len: &&usize| {
-        taken += **len + 2;
-        taken <= MOST
-    };
-    let longest = lengths.iter().take_while(fits).last().copied().unwrap_or(0);
+    let mut order: Vec<usize> = (0..inputs.len()).collect();
+    order.sort_by_key(|&i| inputs[i].len());
+    let mut room = MOST;
+    order.retain(|&i| {
+        let fits = inputs[i].len() + 2 <= room;
+        room -= if fits { inputs[i].len() + 2 } else { 0 };
+        fits
+    });
+    order.sort_unstable();
     let mut out = Vec::new();
-    for input in inputs.iter().filter(|i| i.len() <= longest) {
-        if out.len() + input.len() + 2 > MOST {
-            break;
-        }
+    for input in order.into_iter().map(|i| &inputs[i]) {
         if let Ok(len) = u16::try_from(input.len()) {
             out.extend(len.to_be_bytes());
             out.extend_from_slice(input);
