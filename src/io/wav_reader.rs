@@ -23,23 +23,28 @@ const MAX_CHUNKS: usize = 256;
 /// Frames read at a time.
 const FRAMES: usize = 1024;
 
-/// How a sample is written down.
+/// How a sample that stands by itself is written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Coding {
+enum Sample {
     /// Integers of so many bytes; of one byte without sign.
     Pcm(usize),
     Float32,
     Float64,
     Alaw,
     Ulaw,
-    Adpcm(Adpcm),
 }
 
-impl Coding {
-    /// Bytes of a sample; of a block where samples have no place of their own.
+/// How samples are written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    Each(Sample),
+    Blocks(Adpcm),
+}
+
+impl Sample {
+    /// Bytes of a sample.
     fn bytes(self) -> usize {
         match self {
-            Self::Adpcm(adpcm) => adpcm.align(),
             Self::Pcm(n) => n,
             Self::Float32 => 4,
             Self::Float64 => 8,
@@ -118,7 +123,7 @@ impl WavReader {
                         (UNKNOWN.., _) => rest,
                         (known, _) => known.into(),
                     };
-                    let filled_up = matches!(format.coding, Coding::Adpcm(_));
+                    let filled_up = matches!(format.coding, Coding::Blocks(_));
                     let frames_left = fact.filter(|_| filled_up).map(u64::from);
                     return Ok(Self { file, format, big_endian, left: size.min(rest), frames_left });
                 }
@@ -146,45 +151,42 @@ impl WavReader {
     /// # Errors
     /// The file can no longer be read.
     pub fn frames(&mut self) -> Result<Vec<f32>, String> {
-        if let Coding::Adpcm(adpcm) = self.format.coding {
-            return self.block(adpcm);
-        }
-        let (width, channels) = (self.format.coding.bytes(), self.format.channels);
-        let frame = width * channels;
-        let most = self.left.min((FRAMES * frame) as u64);
-        let mut bytes = Vec::with_capacity(FRAMES * frame);
-        let got = (&mut self.file).take(most).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-        self.left -= got as u64;
-        let mix = |frame: &[u8]| {
-            let sum: f32 = frame.chunks_exact(width).map(|b| self.sample(b)).sum();
-            sum / channels as f32
-        };
-        Ok(bytes.chunks_exact(frame).map(mix).collect())
-    }
-
-    fn block(&mut self, adpcm: Adpcm) -> Result<Vec<f32>, String> {
         let channels = self.format.channels;
-        let mut bytes = Vec::with_capacity(adpcm.align());
-        let most = self.left.min(adpcm.align() as u64);
-        let got = (&mut self.file).take(most).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-        self.left -= got as u64;
-        let decoded = adpcm.decode(&bytes);
-        if decoded.is_empty() && !bytes.is_empty() {
-            return Err("the file is damaged: a block of its samples cannot be decoded".to_owned());
+        match self.format.coding {
+            Coding::Each(of) => {
+                let width = of.bytes();
+                let bytes = self.read_up_to(FRAMES * width * channels)?;
+                let samples =
+                    |frame: &[u8]| mono(frame.chunks_exact(width).map(|b| self.sample(of, b)), channels);
+                Ok(bytes.chunks_exact(width * channels).map(samples).collect())
+            }
+            Coding::Blocks(adpcm) => {
+                let bytes = self.read_up_to(adpcm.align())?;
+                let decoded = adpcm.decode(&bytes);
+                // One that is cut short ends the sound.
+                if decoded.is_empty() && bytes.len() == adpcm.align() {
+                    return Err("the file is damaged: a block of its samples cannot be decoded".to_owned());
+                }
+                let samples = |frame: &[i16]| mono(frame.iter().map(|s| f32::from(*s) / 32_768.0), channels);
+                let mut out: Vec<f32> = decoded.chunks_exact(channels).map(samples).collect();
+                if let Some(left) = &mut self.frames_left {
+                    out.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+                    *left -= out.len() as u64;
+                }
+                Ok(out)
+            }
         }
-        let mix = |frame: &[i16]| {
-            let sum: f32 = frame.iter().map(|s| f32::from(*s) / 32_768.0).sum();
-            sum / channels as f32
-        };
-        let mut out: Vec<f32> = decoded.chunks_exact(channels).map(mix).collect();
-        if let Some(left) = &mut self.frames_left {
-            out.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
-            *left -= out.len() as u64;
-        }
-        Ok(out)
     }
 
-    fn sample(&self, bytes: &[u8]) -> f32 {
+    /// So many of the bytes that are left, or fewer at the end.
+    fn read_up_to(&mut self, most: usize) -> Result<Vec<u8>, String> {
+        let mut bytes = Vec::with_capacity(most);
+        let got = (&mut self.file).take(self.left.min(most as u64)).read_to_end(&mut bytes);
+        self.left -= got.map_err(|e| e.to_string())? as u64;
+        Ok(bytes)
+    }
+
+    fn sample(&self, of: Sample, bytes: &[u8]) -> f32 {
         // Least significant byte first, in the upper bytes of a word.
         let mut word = [0u8; 8];
         let width = bytes.len().min(8);
@@ -194,17 +196,20 @@ impl WavReader {
         }
         let all = i64::from_le_bytes(word);
         let [.., last] = word;
-        match self.format.coding {
-            Coding::Pcm(1) => (f32::from(last) - 128.0) / 128.0,
-            Coding::Pcm(_) => (all as f64 / 9_223_372_036_854_775_808.0) as f32,
-            Coding::Float32 => finite(f64::from(f32::from_bits((all as u64 >> 32) as u32))),
-            Coding::Float64 => finite(f64::from_bits(all as u64)),
-            Coding::Alaw => f32::from(g711::alaw_decode(last)) / 32_768.0,
-            Coding::Ulaw => f32::from(g711::ulaw_decode(last)) / 32_768.0,
-            // Decoded block by block.
-            Coding::Adpcm(_) => 0.0,
+        match of {
+            Sample::Pcm(1) => (f32::from(last) - 128.0) / 128.0,
+            Sample::Pcm(_) => (all as f64 / 9_223_372_036_854_775_808.0) as f32,
+            Sample::Float32 => finite(f64::from(f32::from_bits((all as u64 >> 32) as u32))),
+            Sample::Float64 => finite(f64::from_bits(all as u64)),
+            Sample::Alaw => f32::from(g711::alaw_decode(last)) / 32_768.0,
+            Sample::Ulaw => f32::from(g711::ulaw_decode(last)) / 32_768.0,
         }
     }
+}
+
+/// The channels of a frame as one.
+fn mono(samples: impl Iterator<Item = f32>, channels: usize) -> f32 {
+    samples.sum::<f32>() / channels as f32
 }
 
 fn finite(v: f64) -> f32 {
@@ -233,15 +238,15 @@ impl Format {
         };
         let coding = match (tag, width) {
             // A byte each, whatever else the format says.
-            (6, _) => Coding::Alaw,
-            (7, _) => Coding::Ulaw,
-            (1, 1..=4) if bits > 0 => Coding::Pcm(width),
-            (3, 4) => Coding::Float32,
-            (3, 8) => Coding::Float64,
+            (6, _) => Coding::Each(Sample::Alaw),
+            (7, _) => Coding::Each(Sample::Ulaw),
+            (1, 1..=4) if bits > 0 => Coding::Each(Sample::Pcm(width)),
+            (3, 4) => Coding::Each(Sample::Float32),
+            (3, 8) => Coding::Each(Sample::Float64),
             (2 | 0x11, 1) if bits == 4 => {
                 let kind = if tag == 2 { Kind::Microsoft } else { Kind::Ima };
                 let adpcm = Adpcm::new(kind, channels, align);
-                Coding::Adpcm(adpcm.ok_or("the file is damaged: its blocks hold no samples")?)
+                Coding::Blocks(adpcm.ok_or("the file is damaged: its blocks hold no samples")?)
             }
             _ => {
                 return Err(format!(

@@ -225,6 +225,8 @@ fn the_last_block_of_adpcm_ends_where_the_file_says() {
     assert_eq!(with(&[], 3).len(), 27, "whole blocks");
     assert_eq!((with(&fact(20), 3).len(), with(&fact(18), 3).len(), with(&fact(99), 3).len()), (20, 18, 27));
     assert_eq!(with(&fact(0), 3).len(), 27, "a streamer did not know");
+    let cut = [chunk(b"fmt ", &format), data(11, &[100, 0, 0, 0, 0, 0, 0, 0, 100, 0, 0])];
+    assert_eq!(read_all(file(b"RIFF", None, &cut)).unwrap().len(), 9, "the second block is cut in its head");
     assert!(with(&[], 1).iter().all(|s| (s * 32_768.0).round() == 100.0));
 }
 
