@@ -11,7 +11,7 @@ use super::parts::CallContext;
 use super::peer::Peer;
 use super::prack::AcknowledgedDialogs;
 use super::refusal_reasons::{reason_of, weight};
-use super::session_timer::may_lengthen;
+use super::session_timer::{CallTimer, may_lengthen};
 use crate::gateway::context::Context;
 use crate::gateway::events::{EventBody, LegState};
 use crate::gateway::leg_id::Kind;
@@ -256,6 +256,7 @@ impl Inviting {
     pub(super) fn handle_response(
         &mut self,
         c: &mut CallContext<'_>,
+        timer: &mut CallTimer,
         (tx, response): (ClientId, &Response),
     ) -> Outcome {
         self.others.server_lives();
@@ -279,7 +280,7 @@ impl Inviting {
                 self.progress(c, (tx, response));
             }
             200..=299 => return Outcome::Accepted,
-            401 | 407 | 422 | 488 if !self.is_forked() && self.may_try_again(c, (tx, response)) => {
+            401 | 407 | 422 | 488 if !self.is_forked() && self.may_try_again(c, timer, (tx, response)) => {
                 c.ctx.requests.forget(tx);
                 let again = c.peer.flow.map(|flow| self.invite(c, flow));
                 return again.map_or(Outcome::Pending, Outcome::from);
@@ -372,16 +373,22 @@ impl Inviting {
     }
 
     /// True when the same INVITE with more in it may succeed.
-    fn may_try_again(&mut self, c: &mut CallContext<'_>, (tx, response): (ClientId, &Response)) -> bool {
+    fn may_try_again(
+        &mut self,
+        c: &mut CallContext<'_>,
+        timer: &mut CallTimer,
+        (tx, response): (ClientId, &Response),
+    ) -> bool {
         match response.code {
-            422 => self.ask_for_longer(response),
+            422 => self.ask_for_longer(timer, response),
             488 => c.session.insist_on_encryption(),
             _ => c.peer.challenged(c.ctx, tx, response),
         }
     }
 
     /// 422: a longer session is asked for, if that was not what we asked for already (RFC 4028 §7.3).
-    fn ask_for_longer(&mut self, response: &Response) -> bool {
+    fn ask_for_longer(&mut self, timer: &mut CallTimer, response: &Response) -> bool {
+        timer.note_least(&response.common.headers);
         let least = SessionExpires::least(&response.common.headers);
         let asked = std::mem::replace(&mut self.request.session, least);
         may_lengthen(&mut self.lengthened, asked, least)

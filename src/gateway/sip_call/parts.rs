@@ -24,7 +24,7 @@ impl<'a> CallContext<'a> {
 
     /// Tells the core what has become of the call.
     pub(super) fn report(&mut self, event: CallEvent) {
-        self.ctx.call_events.push_back((self.peer.id, event));
+        self.peer.report(self.ctx, event);
     }
 
     /// Publishes an event of the leg.

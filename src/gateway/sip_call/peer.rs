@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::event::CallEvent;
 use crate::gateway::context::Context;
 use crate::gateway::leg_id::LegId;
 use crate::gateway::refusal;
@@ -50,6 +51,11 @@ impl Peer {
     /// The UUID of its leg.
     pub(super) fn name<'a>(&self, ctx: &'a Context) -> &'a str {
         ctx.events.name_of(self.id)
+    }
+
+    /// Tells the core what has become of the call.
+    pub(super) fn report(&self, ctx: &mut Context, event: CallEvent) {
+        ctx.call_events.push_back((self.id, event));
     }
 
     /// Address that its signalling comes from.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::inviting::Inviting;
+use crate::gateway::error::GatewayError;
 use crate::sdp::Description;
 use crate::sip::dialog::Dialog;
 use crate::sip::transactions::ServerId;
@@ -32,6 +33,19 @@ impl Phase {
             Self::Answered(answered) => Some(&mut answered.dialog),
             Self::Up(up) => Some(&mut up.dialog),
             Self::Inviting(_) | Self::Ringing(_) | Self::Ending(_) => None,
+        }
+    }
+
+    /// Checks that it is connected.
+    ///
+    /// # Errors
+    /// It is not (409).
+    pub(super) fn must_be_up(&self) -> Result<(), GatewayError> {
+        match self {
+            Self::Up(_) => Ok(()),
+            Self::Inviting(_) | Self::Ringing(_) | Self::Answered(_) | Self::Ending(_) => {
+                Err(GatewayError::Conflict("leg is not connected".to_owned()))
+            }
         }
     }
 

@@ -203,7 +203,7 @@ impl SipCall {
             Method::Invite => self.reinvited(ctx, now, tx, request, source),
             Method::Info => {
                 if let Some(digit) = dtmf_info::digit_of(ctx, now, tx, request) {
-                    ctx.call_events.push_back((self.peer.id, CallEvent::Digit(digit)));
+                    self.peer.report(ctx, CallEvent::Digit(digit));
                 }
             }
             Method::Prack => self.pracked(ctx, now, tx, request),
@@ -215,7 +215,7 @@ impl SipCall {
                 if let Some(completed) = self.refer.handle_notify(&mut c, tx, request) {
                     // The far end talks to the target: our legs have done their part.
                     self.bye_now(ctx, now, "transfer_completed");
-                    ctx.call_events.push_back((self.peer.id, CallEvent::Transferred(completed.0)));
+                    self.peer.report(ctx, CallEvent::Transferred(completed.0));
                 }
             }
             Method::Options => refusal::answer_options(ctx, now, tx),
@@ -414,7 +414,7 @@ impl SipCall {
         let (answer, next) = provisionals.acknowledged();
         let Phase::Ringing(ringing) = &self.phase else { return };
         if answer {
-            ctx.call_events.push_back((self.peer.id, CallEvent::AnswerDue));
+            self.peer.report(ctx, CallEvent::AnswerDue);
         } else if let Some(next) = next {
             let (tx, offered) = (ringing.tx, ringing.offer.is_some());
             self.send_provisional(ctx, now, tx, offered, next);
@@ -424,7 +424,7 @@ impl SipCall {
     /// The media follows, digits that wait for a far end that holds us now are dropped, and a hold that began or ended is
     /// told.
     pub(super) fn session_changed(&mut self, ctx: &mut Context, now: Now) {
-        ctx.call_events.push_back((self.peer.id, CallEvent::SessionChanged));
+        self.peer.report(ctx, CallEvent::SessionChanged);
         if !self.session.sends() {
             self.info.clear(ctx);
         }
@@ -452,7 +452,7 @@ impl SipCall {
         {
             let (dialog, at) = (answered.dialog.clone(), answered.at);
             self.phase = Phase::Up(Box::new(Up::new(dialog, at, self.max_duration)));
-            ctx.call_events.push_back((self.peer.id, CallEvent::Unproven(false)));
+            self.peer.report(ctx, CallEvent::Unproven(false));
             self.connected(ctx, now);
         }
     }

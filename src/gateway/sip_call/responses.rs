@@ -66,9 +66,7 @@ impl SipCall {
     pub(super) fn outgoing(&mut self, ctx: &mut Context, now: Now, outcome: Outcome) {
         match outcome {
             Outcome::Pending | Outcome::Accepted => {}
-            Outcome::Redirected(next) => {
-                ctx.call_events.push_back((self.peer.id, CallEvent::Redirected(next)))
-            }
+            Outcome::Redirected(next) => self.peer.report(ctx, CallEvent::Redirected(next)),
             Outcome::Failed(reason) => self.end(ctx, now, &reason),
         }
     }
@@ -79,9 +77,7 @@ impl SipCall {
     /// Not connected, held already or not held, or another change in progress (409).
     pub fn hold(&mut self, ctx: &mut Context, now: Now, on: bool) -> Result<Handle, GatewayError> {
         let conflict = |why: &str| Err(GatewayError::Conflict(why.to_owned()));
-        if !self.is_up() {
-            return conflict("leg is not connected");
-        }
+        self.phase.must_be_up()?;
         self.hold.may_become(on)?;
         match &self.reinvite {
             // A refresh that has not begun: this asks for the same and more.
@@ -163,9 +159,7 @@ impl SipCall {
     /// # Errors
     /// Not connected, or a transfer in progress (409).
     pub fn may_transfer(&self) -> Result<(), GatewayError> {
-        if !self.is_up() {
-            return Err(GatewayError::Conflict("leg is not connected".to_owned()));
-        }
+        self.phase.must_be_up()?;
         self.refer.may_begin()
     }
 
@@ -194,7 +188,11 @@ impl SipCall {
         match request {
             OutboundRequest::Change(_, method, draft, local) => {
                 match self.send(ctx, now, (method, draft), target, Some(RequestContext::Change(id))) {
-                    Ok(tx) => self.reinvite.iter_mut().for_each(|r| r.sent(now.mono, tx, local.clone())),
+                    Ok(tx) => {
+                        if let Some(reinvite) = &mut self.reinvite {
+                            reinvite.sent(now.mono, tx, local);
+                        }
+                    }
                     Err(why) => self.end_reinvite(ctx, now, Err(why)),
                 }
             }
@@ -335,9 +333,8 @@ impl SipCall {
         if let Phase::Inviting(inviting) = &mut self.phase
             && inviting.has(tx)
         {
-            self.timer.note_refusal(response);
             let mut c = CallContext::new(ctx, now, &mut self.peer, &mut self.session);
-            match inviting.handle_response(&mut c, (tx, response)) {
+            match inviting.handle_response(&mut c, &mut self.timer, (tx, response)) {
                 Outcome::Accepted => self.accepted(ctx, now, tx, response),
                 outcome @ (Outcome::Pending | Outcome::Redirected(_) | Outcome::Failed(_)) => {
                     self.outgoing(ctx, now, outcome)
@@ -363,7 +360,7 @@ impl SipCall {
         }
         self.phase = Phase::Up(Box::new(Up::new(dialog, now.mono, self.max_duration)));
         self.timer.note_granted(now.mono, &response.common.headers);
-        ctx.call_events.push_back((self.peer.id, CallEvent::SessionChanged));
+        self.peer.report(ctx, CallEvent::SessionChanged);
         self.connected(ctx, now);
     }
 
@@ -402,7 +399,7 @@ impl SipCall {
         if let Purpose::Hold | Purpose::Resume = purpose {
             let on = purpose == Purpose::Hold;
             self.hold.set_ours(now.mono, on);
-            ctx.call_events.push_back((self.peer.id, CallEvent::HeldByUs(on)));
+            self.peer.report(ctx, CallEvent::HeldByUs(on));
         }
         self.end_reinvite(ctx, now, Ok(()));
         self.session_changed(ctx, now);

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use crate::sip::session_timer::{self, Refresher, SessionExpires, SessionTimer};
+use crate::wire::Draft;
 use crate::wire::headers::Headers;
-use crate::wire::{Draft, Response};
 
 /// Shortest session a far end may grant, seconds: below it refreshes would be all there is.
 const SHORTEST: u32 = 30;
@@ -52,13 +52,6 @@ impl CallTimer {
     /// The far end allows UPDATE in one breath and refuses it in the next.
     pub(super) fn update_refused(&mut self) {
         self.knows_update = false;
-    }
-
-    /// Remembers what a 422 to our INVITE says (§7.4).
-    pub(super) fn note_refusal(&mut self, response: &Response) {
-        if response.code == 422 {
-            self.note_least(&response.common.headers);
-        }
     }
 
     /// Remembers a `Min-SE`: later refreshes ask for no less (§7.4).

@@ -66,6 +66,10 @@ impl Referral {
     pub fn into_room(self) -> Option<String> {
         self.room
     }
+
+    fn news(&self, now: Now, over: Option<&str>) -> News {
+        self.subscription.news(now.mono, over)
+    }
 }
 
 /// The transfers that far ends have asked for and whose outcome is not known.
@@ -116,8 +120,7 @@ impl Referrals {
 
     /// Tells of a transfer that has just been accepted.
     pub fn begin(&mut self, ctx: &mut Context, legs: &mut Legs, now: Now, referral: &Referral) {
-        let news = referral.subscription.news(now.mono, None);
-        self.notify(ctx, legs, referral.referrer, &news);
+        self.notify(ctx, legs, referral.referrer, &referral.news(now, None));
     }
 
     /// A provisional response to the call of a transfer.
@@ -200,14 +203,10 @@ impl Referrals {
             let open = call.open_dialog(ctx);
             open.map(|open| send_notify(ctx, referrer, open, news)).is_some()
         });
-        if in_call == Some(true) {
-            if news.last {
-                self.outlived.remove(&referrer);
-            }
-            return true;
+        if in_call != Some(true) {
+            let Some(outlived) = self.outlived.get_mut(&referrer) else { return false };
+            send_notify(ctx, referrer, outlived.open(), news);
         }
-        let Some(outlived) = self.outlived.get_mut(&referrer) else { return false };
-        send_notify(ctx, referrer, outlived.open(), news);
         if news.last {
             self.outlived.remove(&referrer);
         }
@@ -309,12 +308,6 @@ impl Referrals {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.calls.is_empty() && self.outlived.is_empty()
-    }
-}
-
-impl Referral {
-    fn news(&self, now: Now, over: Option<&str>) -> News {
-        self.subscription.news(now.mono, over)
     }
 }
 
