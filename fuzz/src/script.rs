@@ -78,7 +78,7 @@ impl World<'_> {
 
     fn leg(&mut self) -> String {
         let n = usize::from(self.next());
-        let legs = self.gw.legs();
+        let legs = self.gw.view().legs();
         legs.get(n % legs.len().max(1)).map(|l| l.id.clone()).unwrap_or_default()
     }
 
@@ -98,34 +98,36 @@ impl World<'_> {
             9 => self.originate(),
             10 => {
                 let leg = self.leg();
-                let _done = self.gw.answer(now, &leg);
+                let _done = self.gw.legs(now, |l| l.answer(&leg));
             }
             11 => {
                 let leg = self.leg();
-                let _done = self.gw.early_media(now, &leg);
+                let _done = self.gw.legs(now, |l| l.early_media(&leg));
             }
             12 => {
                 let leg = self.leg();
-                let _done = self.gw.hang_up_leg(now, &leg, None);
+                let _done = self.gw.legs(now, |l| l.hang_up(&leg, None));
             }
             13 => {
                 let (on, leg) = (self.next() & 1 == 0, self.leg());
-                let _done = self.gw.hold(now, &leg, on);
+                let _done = self.gw.legs(now, |l| l.hold(&leg, on));
             }
             14 => {
                 let (leg, other) = (self.leg(), self.leg());
                 let target = Uri::parse("sip:carol@10.0.0.3").expect("a URI");
-                let _done = self.gw.transfer(now, &leg, target, Some(other.as_str()).filter(|o| *o != leg));
+                let _done = self
+                    .gw
+                    .legs(now, |l| l.transfer(&leg, target, Some(other.as_str()).filter(|o| *o != leg)));
             }
             15 => {
                 let (leg, room) = (self.leg(), format!("r{}", self.next() % 4));
-                let _made = self.gw.create_room(now, Some(room.clone()), None, None);
-                let _done = self.gw.add_to_room(now, &room, &leg, JoinFlags::default());
+                let _made = self.gw.rooms(now, |r| r.create(Some(room.clone()), None, None));
+                let _done = self.gw.rooms(now, |r| r.add_leg(&room, &leg, JoinFlags::default()));
             }
             16 => {
                 let (leg, room) = (self.leg(), format!("r{}", self.next() % 4));
-                let _done = self.gw.remove_from_room(now, &room, &leg);
-                let _gone = self.next().is_multiple_of(2).then(|| self.gw.delete_room(now, &room));
+                let _done = self.gw.rooms(now, |r| r.remove_leg(&room, &leg));
+                let _gone = self.next().is_multiple_of(2).then(|| self.gw.rooms(now, |r| r.delete(&room)));
             }
             17 => {
                 let leg = self.leg();
@@ -133,24 +135,24 @@ impl World<'_> {
                     Sound::File { url: "http://10.0.0.9/x.wav".into(), repeat: 1, bare: None },
                     Sound::Tone,
                 );
-                let _done = self.gw.play(now, Owner::Leg(&leg), sound, 0);
+                let _done = self.gw.audio(now, |a| a.play(Owner::Leg(&leg), sound, 0));
             }
             18 if op >= 120 => {
                 let (room, wanted) =
                     (format!("r{}", op % 4), Wanted { multi_channel: true, ..Wanted::default() });
-                let _done = self.gw.record(now, Owner::Room(&room), wanted);
+                let _done = self.gw.audio(now, |a| a.record(Owner::Room(&room), wanted));
             }
             19 if op >= 120 => {
                 let room = format!("r{}", op % 4);
-                let _done = self.gw.stop_recording(Owner::Room(&room));
+                let _done = self.gw.audio(now, |a| a.stop_recording(Owner::Room(&room)));
             }
             18 => {
                 let leg = self.leg();
-                let _done = self.gw.record(now, Owner::Leg(&leg), Wanted::default());
+                let _done = self.gw.audio(now, |a| a.record(Owner::Leg(&leg), Wanted::default()));
             }
             19 => {
                 let leg = self.leg();
-                let _done = self.gw.stop_recording(Owner::Leg(&leg));
+                let _done = self.gw.audio(now, |a| a.stop_recording(Owner::Leg(&leg)));
             }
             20 => {
                 let n = usize::from(self.next());
@@ -178,13 +180,13 @@ impl World<'_> {
                     password: "p".into(),
                     ..TrunkFields::default()
                 };
-                let _added = self.gw.add_trunk(now, fields);
+                let _added = self.gw.accounts(now, |a| a.add_trunk(fields));
             }
             _ => {
-                let trunks = self.gw.trunks().views();
+                let trunks = self.gw.view().trunks().views();
                 let n = usize::from(self.next());
                 if let Some(t) = trunks.get(n % trunks.len().max(1)) {
-                    let _removed = self.gw.remove_trunk(now, &t.id);
+                    let _removed = self.gw.accounts(now, |a| a.remove_trunk(&t.id));
                 }
             }
         }
@@ -208,7 +210,7 @@ impl World<'_> {
             auth: None,
             webhook: None,
         };
-        let _leg = self.gw.originate(self.now, wanted);
+        let _leg = self.gw.legs(self.now, |l| l.originate(wanted));
     }
 
     /// A request outside any dialog of ours.
@@ -316,13 +318,13 @@ impl World<'_> {
     fn drain(&mut self) {
         loop {
             let ours: SocketAddr = OURS.parse().expect("an address");
-            while self.gw.ports_in_stock(ours.ip()) < 2 {
+            while self.gw.ports().stock(ours.ip()) < 2 {
                 self.port += 1;
                 let port = 10_000 + (self.port % 20_000) as u16;
-                self.gw.add_port(Port { id: self.port, address: ours.ip(), port });
+                self.gw.ports().add(Port { id: self.port, address: ours.ip(), port });
             }
             while self.gw.poll_event().is_some() {}
-            while self.gw.poll_reply().is_some() {}
+            while self.gw.replies().poll().is_some() {}
             while let Some(t) = self.gw.poll_transmit() {
                 self.sent.push(String::from_utf8_lossy(&t.bytes).into_owned());
             }
@@ -398,6 +400,6 @@ impl World<'_> {
             }
             self.pass(60_000);
         }
-        assert!(self.gw.is_idle(), "something is left: {:#?}", self.gw.numbers());
+        assert!(self.gw.is_idle(), "something is left: {:#?}", self.gw.view().numbers());
     }
 }

@@ -8,7 +8,6 @@ use super::answer::text;
 use super::app::App;
 use super::endpoint::{Access, Endpoint, Plain, endpoint};
 use super::http::reply::Reply;
-use crate::gateway::Gateway;
 use crate::gateway::counters::{BUCKETS, Histogram, Numbers, Summary};
 use crate::io::clock;
 use crate::io::process::Process;
@@ -26,21 +25,37 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[Endpoint {
 
 /// `GET /metrics`.
 fn metrics(app: &App) -> Reply {
-    let n = app.shell.look(Gateway::numbers);
+    let n = app.shell.look(|view| view.numbers());
     let events = app.shell.event_counts();
     let mut m = Metrics(String::new());
     m.one("branchline_uptime_seconds", "gauge", "Seconds since the start.", app.shell.uptime().as_secs());
     m.one("voiceblender_active_legs", "gauge", "Legs that have not ended.", n.legs.into());
     m.one("voiceblender_active_rooms", "gauge", "Rooms.", n.rooms.into());
     places(&mut m, app);
-    let totals =
-        n.legs_total.iter().map(|((kind, state), v)| (format!("type=\"{kind}\",state=\"{state}\""), *v));
+    let totals = n
+        .counters
+        .calls
+        .reached()
+        .iter()
+        .map(|((kind, state), v)| (format!("type=\"{kind}\",state=\"{state}\""), *v));
     m.many("voiceblender_legs_total", "counter", "Legs by type and state reached.", totals);
-    let reasons =
-        n.reasons.iter().map(|((kind, reason), v)| (format!("type=\"{kind}\",reason=\"{reason}\""), *v));
+    let reasons = n
+        .counters
+        .calls
+        .reasons()
+        .iter()
+        .map(|((kind, reason), v)| (format!("type=\"{kind}\",reason=\"{reason}\""), *v));
     m.many("voiceblender_disconnect_reasons_total", "counter", "Legs that ended, by reason.", reasons);
-    m.histogram("voiceblender_call_duration_seconds", "Calls from the answer on.", &n.answered);
-    m.histogram("voiceblender_call_total_duration_seconds", "Calls from the beginning on.", &n.total);
+    m.histogram(
+        "voiceblender_call_duration_seconds",
+        "Calls from the answer on.",
+        n.counters.calls.answered(),
+    );
+    m.histogram(
+        "voiceblender_call_total_duration_seconds",
+        "Calls from the beginning on.",
+        n.counters.calls.total(),
+    );
     m.one("voiceblender_webhook_enqueued_total", "counter", "Events queued.", events.enqueued);
     m.one("voiceblender_webhook_dropped_total", "counter", "Events lost.", events.dropped);
     let outcomes = |good, bad| {
@@ -52,17 +67,32 @@ fn metrics(app: &App) -> Reply {
     let tried = outcomes(uploads.done, uploads.failed);
     m.many("branchline_uploads_total", "counter", "Tries to upload recordings.", tried);
     m.one("branchline_webhook_waiting", "gauge", "Events that wait for delivery.", events.waiting);
-    let refused = n.refused.iter().map(|(code, v)| (format!("code=\"{code}\""), *v));
+    let refused = n.counters.signalling.refused.iter().map(|(code, v)| (format!("code=\"{code}\""), *v));
     m.many("branchline_sip_refused_total", "counter", "Calls refused before they became legs.", refused);
-    m.one("branchline_sip_malformed_total", "counter", "Messages that cannot be used.", n.malformed);
-    m.one("branchline_sip_strangers_total", "counter", "Requests from outside sip.accept_from.", n.strangers);
+    m.one(
+        "branchline_sip_malformed_total",
+        "counter",
+        "Messages that cannot be used.",
+        n.counters.signalling.malformed,
+    );
+    m.one(
+        "branchline_sip_strangers_total",
+        "counter",
+        "Requests from outside sip.accept_from.",
+        n.counters.signalling.strangers,
+    );
     let help = "Messages of strangers who asked too much.";
-    m.one("branchline_sip_rate_limited_total", "counter", help, n.rate_limited);
+    m.one("branchline_sip_rate_limited_total", "counter", help, n.counters.signalling.rate_limited);
     let help = "Requests with a wrong name or password.";
-    m.one("branchline_sip_wrong_passwords_total", "counter", help, n.wrong_passwords);
+    m.one("branchline_sip_wrong_passwords_total", "counter", help, n.counters.signalling.wrong_passwords);
     let help = "Requests whose password was not looked at, since too many were wrong.";
-    m.one("branchline_sip_guesses_refused_total", "counter", help, n.guesses_refused);
-    m.one("branchline_sip_failovers_total", "counter", "Calls that went on to another server.", n.failovers);
+    m.one("branchline_sip_guesses_refused_total", "counter", help, n.counters.signalling.guesses_refused);
+    m.one(
+        "branchline_sip_failovers_total",
+        "counter",
+        "Calls that went on to another server.",
+        n.counters.signalling.failovers,
+    );
     media_of_calls(&mut m, &n);
     signalling(&mut m, &n);
     let help =
@@ -74,7 +104,7 @@ fn metrics(app: &App) -> Reply {
 
 /// How the media of legs travelled.
 fn media_of_calls(m: &mut Metrics, n: &Numbers) {
-    let media = n.media_totals;
+    let media = n.counters.calls.media();
     for (name, help, value) in [
         ("received", "RTP packets taken", media.received),
         ("lost", "RTP packets that never came", media.lost),
@@ -88,14 +118,19 @@ fn media_of_calls(m: &mut Metrics, n: &Numbers) {
         m.one(&format!("branchline_rtp_{name}_total"), "counter", &help, value);
     }
     let help = "Digits that a far end refused by INFO, or that waited for it when it put the call on hold.";
-    m.one("branchline_sip_info_digits_dropped_total", "counter", help, n.info_digits_dropped);
+    m.one(
+        "branchline_sip_info_digits_dropped_total",
+        "counter",
+        help,
+        n.counters.signalling.info_digits_dropped,
+    );
     let units = [
         ("mos", "Mean opinion score"),
         ("jitter_ms", "Jitter in ms"),
         ("rtt_ms", "Round trip in ms"),
         ("drift_ppm", "Difference of the clocks in ppm"),
     ];
-    for ((name, help), s) in units.into_iter().zip(&n.quality) {
+    for ((name, help), s) in units.into_iter().zip(n.counters.calls.quality()) {
         m.summary(&format!("branchline_call_{name}"), &format!("{help}, of legs that have ended."), s);
     }
 }
@@ -133,7 +168,7 @@ fn signalling(m: &mut Metrics, n: &Numbers) {
     let help = "Bytes that SIP server transactions keep.";
     m.one("branchline_sip_transaction_bytes", "gauge", help, n.transaction_bytes as u64);
     let help = "Calls refused, as their source, or all strangers, had as many legs as they may have.";
-    m.one("branchline_sip_calls_over_share_total", "counter", help, n.calls_over_share);
+    m.one("branchline_sip_calls_over_share_total", "counter", help, n.counters.signalling.calls_over_share);
     let timers = n.sip.timers.iter().map(|(timer, v)| (format!("timer=\"{timer}\""), *v));
     let help = "SIP timers that fired: A, E, G repeat a message, B, F, H give up.";
     m.many("branchline_sip_timers_total", "counter", help, timers);
@@ -199,19 +234,21 @@ impl Metrics {
 
     fn summary(&mut self, name: &str, help: &str, s: &Summary) {
         let _ok = write!(self.0, "# HELP {name} {help}\n# TYPE {name} summary\n");
-        let _ok = write!(self.0, "{name}_sum {:.2}\n{name}_count {}\n", s.sum, s.count);
+        let (count, sum) = s.count_and_sum();
+        let _ok = write!(self.0, "{name}_sum {sum:.2}\n{name}_count {count}\n");
     }
 
     fn histogram(&mut self, name: &str, help: &str, all: &BTreeMap<&'static str, Histogram>) {
         // Writing into a String cannot fail.
         let _ok = write!(self.0, "# HELP {name} {help}\n# TYPE {name} histogram\n");
         for (kind, h) in all {
-            for (bound, v) in BUCKETS.iter().zip(h.buckets) {
+            for (bound, v) in BUCKETS.iter().zip(h.buckets()) {
                 let _ok = writeln!(self.0, "{name}_bucket{{type=\"{kind}\",le=\"{bound}\"}} {v}");
             }
-            let _ok = writeln!(self.0, "{name}_bucket{{type=\"{kind}\",le=\"+Inf\"}} {}", h.count);
-            let _ok = writeln!(self.0, "{name}_sum{{type=\"{kind}\"}} {:.2}", h.sum);
-            let _ok = writeln!(self.0, "{name}_count{{type=\"{kind}\"}} {}", h.count);
+            let (count, sum) = h.count_and_sum();
+            let _ok = writeln!(self.0, "{name}_bucket{{type=\"{kind}\",le=\"+Inf\"}} {count}");
+            let _ok = writeln!(self.0, "{name}_sum{{type=\"{kind}\"}} {sum:.2}");
+            let _ok = writeln!(self.0, "{name}_count{{type=\"{kind}\"}} {count}");
         }
     }
 

@@ -138,7 +138,7 @@ async fn record(call: Call<'_>, owner: Owner<'_>, body: Record) -> Outcome {
     let upload = place(app, &body)?;
     let multi_channel = body.multi_channel == Some(true) && matches!(owner, Owner::Room(_));
     let wanted = Wanted { upload, multi_channel };
-    let handle = app.shell.call(|g, now| g.record(now, owner, wanted))?;
+    let handle = app.shell.audio(|a| a.record(owner, wanted))?;
     finish(call, app.shell.reply(handle).await?, "recording")
 }
 
@@ -178,8 +178,8 @@ fn place(app: &App, body: &Record) -> Result<Option<Arc<Place>>, ApiError> {
 /// `DELETE …/record`. The reply waits some seconds for the upload, if there is one.
 async fn stop(call: Call<'_>, owner: Owner<'_>) -> Outcome {
     let app = call.app;
-    let merging = app.shell.look(|g| g.multi_channel_recording(owner));
-    let handle = app.shell.call(|g, _| g.stop_recording(owner))?;
+    let merging = app.shell.look(|view| view.multi_channel_recording(owner));
+    let handle = app.shell.audio(|a| a.stop_recording(owner))?;
     let mut outcome = match merging {
         Some(file) => match app.shell.reply_within(handle, PATIENCE).await {
             Some(outcome) => outcome?,
@@ -215,7 +215,7 @@ fn finish(call: Call<'_>, outcome: replies::Reply, status: &'static str) -> Outc
 
 /// `POST …/record/pause` and `…/resume`.
 fn pause(call: Call<'_>, owner: Owner<'_>, on: bool) -> Outcome {
-    let outcome = call.app.shell.call(|g, now| g.pause_recording(now, owner, on))?;
+    let outcome = call.app.shell.audio(|a| a.pause_recording(owner, on))?;
     Ok(call.done(match (outcome, on) {
         (Paused::Changed, true) => "paused",
         (Paused::Changed, false) => "resumed",

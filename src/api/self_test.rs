@@ -113,7 +113,7 @@ fn step(call: Call<'_>) -> Reply {
 /// `POST /v1/self-test`.
 async fn self_test(call: Call<'_>) -> Outcome {
     let app = call.app;
-    let begun = app.shell.call(|g, now| g.begin_self_test(now))?;
+    let begun = app.shell.legs(|l| l.begin_self_test())?;
     let test = Test { app, begun, files: RefCell::default(), opening: Cell::default() };
     let done = timer::within(LIMIT, test.run()).await;
     drop(test);
@@ -139,7 +139,9 @@ struct Test<'a> {
 impl Drop for Test<'_> {
     fn drop(&mut self) {
         self.app.self_test_step.set("");
-        self.app.shell.call(|g, now| g.end_self_test(now, &self.begun));
+        self.app.shell.legs(|l| l.end_self_test(&self.begun));
+        // It may be gone.
+        let _deleted = self.app.shell.rooms(|r| r.delete(&self.begun.room));
         remove(self.files.take());
         if let Some(handle) = self.opening.take() {
             let shell = Rc::clone(&self.app.shell);
@@ -181,11 +183,11 @@ impl Test<'_> {
 
         self.say("a tone through SRTP, mixer and recorder");
         let (caller, room) = (self.begun.caller.as_str(), self.begun.room.as_str());
-        shell.call(|g, now| g.create_room(now, Some(room.to_owned()), None, None))?;
-        shell.call(|g, now| g.add_to_room(now, room, &answerer, Default::default()))?.ok();
+        shell.rooms(|r| r.create(Some(room.to_owned()), None, None))?;
+        shell.rooms(|r| r.add_leg(room, &answerer, Default::default()))?.ok();
         let wanted = || Wanted { upload: None, multi_channel: false };
         for owner in [Owner::Leg(caller), Owner::Room(room)] {
-            let handle = shell.call(|g, now| g.record(now, owner, wanted()))?;
+            let handle = shell.audio(|a| a.record(owner, wanted()))?;
             self.opening.set(Some(handle));
             if let replies::Reply::Recording(file) = shell.reply(handle).await? {
                 self.files.borrow_mut().push(file);
@@ -194,11 +196,11 @@ impl Test<'_> {
         }
         timer::sleep(BEFORE).await;
         let sound = Sound::Tone(tone("us_dial")?);
-        shell.call(|g, now| g.play(now, Owner::Leg(caller), sound, 0))?;
+        shell.audio(|a| a.play(Owner::Leg(caller), sound, 0))?;
         timer::sleep(TONE).await;
         let quality = self.quality(&answerer).await?;
-        let heard = self.recorded(shell.call(|g, _| g.stop_recording(Owner::Room(room)))?).await?;
-        let sent = self.recorded(shell.call(|g, _| g.stop_recording(Owner::Leg(caller)))?).await?;
+        let heard = self.recorded(shell.audio(|a| a.stop_recording(Owner::Room(room)))?).await?;
+        let sent = self.recorded(shell.audio(|a| a.stop_recording(Owner::Leg(caller)))?).await?;
 
         self.say("reading the recording");
         let measured = FILES.run(move || measure(&sent, &heard)).await;
@@ -210,7 +212,7 @@ impl Test<'_> {
     /// The leg that answers, once both are up.
     async fn connected(&self, started: Instant) -> Result<String, ApiError> {
         loop {
-            if let Some(leg) = self.app.shell.look(|g| g.self_test_answerer(&self.begun)) {
+            if let Some(leg) = self.app.shell.look(|view| view.self_test_answerer(&self.begun)) {
                 return Ok(leg);
             }
             if clock::now().mono.saturating_duration_since(started) > SETUP {
@@ -221,7 +223,7 @@ impl Test<'_> {
     }
 
     async fn quality(&self, leg: &str) -> Result<Quality, ApiError> {
-        let handle = self.app.shell.call(|g, _| g.ask_quality(leg))?;
+        let handle = self.app.shell.legs(|l| l.ask_quality(leg))?;
         self.app.shell.reply(handle).await?.quality().ok_or_else(ApiError::mismatched_reply)
     }
 

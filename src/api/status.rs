@@ -122,7 +122,7 @@ async fn status(call: Call<'_>) -> Outcome {
         free_bytes,
         reserved_bytes: u64::from(config.recording.min_free_mb) << 20,
     });
-    let trunks = shell.look(|g| g.trunks().views()).into_iter().map(|t| TrunkState {
+    let trunks = shell.look(|view| view.trunks().views()).into_iter().map(|t| TrunkState {
         id: t.id,
         status: t.status.to_owned(),
         last_error: t.last_error,

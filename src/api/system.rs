@@ -12,7 +12,6 @@ use super::call::{Call, Outcome};
 use super::endpoint::{Access, Endpoint, Plain, endpoint};
 use super::http::error::ApiError;
 use super::http::reply::Reply;
-use crate::gateway::Gateway;
 use crate::io::media_memory;
 use crate::io::process::Process;
 
@@ -144,7 +143,7 @@ fn capacity(call: Call<'_>) -> Reply {
     let app = call.app;
     let config = app.config();
     let limits = &config.limits;
-    let n = app.shell.look(Gateway::numbers);
+    let n = app.shell.look(|view| view.numbers());
     let body = Capacity {
         // A leg that has ended holds its place until its media has let go.
         legs: Use { used: n.legs.max(n.media), max: limits.legs },

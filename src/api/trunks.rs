@@ -211,7 +211,7 @@ async fn add(call: Call<'_>, body: AddTrunk) -> Outcome {
         ("ip_ip", _, None) => return bad("ip_ip: an object is expected beside this type"),
         _ => {}
     }
-    let trunk = call.app.shell.call(|g, now| g.add_trunk(now, fields))?;
+    let trunk = call.app.shell.accounts(|a| a.add_trunk(fields))?;
     written(call.app).await?;
     let added = Added { id: trunk.id, kind: trunk.kind, status: trunk.status };
     Ok(call.object(202, added))
@@ -226,18 +226,18 @@ async fn written(app: &App) -> Result<(), ApiError> {
 
 /// `GET /sip/trunks`.
 fn list(call: Call<'_>) -> Reply {
-    call.object(200, Trunks { trunks: call.app.shell.look(|g| g.trunks().views()) })
+    call.object(200, Trunks { trunks: call.app.shell.look(|view| view.trunks().views()) })
 }
 
 /// `GET /sip/trunks/{id}`.
 fn one(call: Call<'_>) -> Outcome {
-    let trunk = call.app.shell.look(|g| g.trunks().view_of(call.id()))?;
+    let trunk = call.app.shell.look(|view| view.trunks().view_of(call.id()))?;
     Ok(call.object(200, trunk))
 }
 
 /// `DELETE /sip/trunks/{id}`.
 async fn remove(call: Call<'_>) -> Outcome {
-    call.app.shell.call(|g, now| g.remove_trunk(now, call.id()))?;
+    call.app.shell.accounts(|a| a.remove_trunk(call.id()))?;
     written(call.app).await?;
     Ok(call.object(202, Status { status: "unregistering" }))
 }

@@ -164,7 +164,7 @@ pub fn run(mut loaded: Loaded, files: &Files) -> Result<(), String> {
     };
     let shell = Rc::new(Shell::new(parts));
     shell.stock_ports();
-    shell.call(|gateway, now| gateway.restore_trunks(now, kept));
+    shell.accounts(|a| a.restore_trunks(kept));
     for udp in sip.udp {
         executor.spawn(udp.run(Rc::clone(&shell)));
     }

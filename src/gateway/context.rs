@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::counters::Numbers;
+use super::counters::Counters;
 use super::events::Publisher;
 use super::leg_id::LegId;
 use super::legs::OpusPlaces;
@@ -34,7 +34,7 @@ pub struct Context {
     /// Sockets for media.
     pub ports: Ports,
     /// Counters for `/metrics`.
-    pub counters: Numbers,
+    pub counters: Counters,
     /// Events for the world.
     pub events: Publisher,
     /// Commands for the media engine.
@@ -63,7 +63,7 @@ impl Context {
             sip: Transactions::new(locals, rng.fork(), most),
             events: Publisher::new(rng.fork()),
             ports: Ports::default(),
-            counters: Numbers::default(),
+            counters: Counters::default(),
             media: VecDeque::new(),
             call_events: VecDeque::new(),
             opus: OpusPlaces::new(config.limits.opus_legs),
@@ -74,5 +74,11 @@ impl Context {
             requests: Requests::default(),
             stopping: false,
         }
+    }
+
+    /// True when no transaction, request or event of a call is left.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.sip.is_empty() && self.requests.is_empty() && self.call_events.is_empty()
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::media::command::Quality;
-use crate::sip::transactions::Counters;
+use crate::sip::transactions;
 
-/// Numbers for `/metrics` and `/v1/capacity`.
+/// The gateway in numbers.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Numbers {
     /// Legs that have not ended.
@@ -29,12 +29,26 @@ pub struct Numbers {
     /// Bytes that server transactions keep.
     pub transaction_bytes: usize,
     /// What the transactions dropped, refused or did not know.
-    pub sip: Counters,
+    pub sip: transactions::Counters,
+    /// What calls and their messages have come to since the start.
+    pub counters: Counters,
+}
+
+/// What is counted from the start on.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Counters {
+    /// Messages, and what was dropped or refused.
+    pub signalling: SignallingCounters,
+    /// Calls and their media.
+    pub calls: CallTotals,
+}
+
+/// Messages, and what was dropped or refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SignallingCounters {
     /// Datagrams and frames that are no SIP message.
     pub malformed: u64,
-    /// Media of the legs that have ended, together.
-    pub media_totals: Quality,
-    /// Messages of strangers who asked too much, dropped unread.
+    /// Messages of unknown sources that asked too much, dropped unread.
     pub rate_limited: u64,
     /// Answers to our challenges with a wrong name or password.
     pub wrong_passwords: u64,
@@ -46,20 +60,21 @@ pub struct Numbers {
     pub failovers: u64,
     /// Digits that a far end did not take by INFO, or that waited for it when it put us on hold.
     pub info_digits_dropped: u64,
-    /// Requests of strangers that were dropped.
+    /// Requests of unknown sources that were dropped.
     pub strangers: u64,
     /// Calls refused before they became legs, by status code.
     pub refused: BTreeMap<u16, u64>,
-    /// Legs that reached a state (`ringing`, `connected`, `disconnected`), by type.
-    pub legs_total: BTreeMap<(&'static str, &'static str), u64>,
-    /// Lengths of calls from the answer on, by type.
-    pub answered: BTreeMap<&'static str, Histogram>,
-    /// Lengths of calls from the beginning on, by type.
-    pub total: BTreeMap<&'static str, Histogram>,
-    /// Mean opinion score, jitter (ms), round trip (ms) and clock drift (ppm, without its sign) of legs that ended.
-    pub quality: [Summary; 4],
-    /// Legs that ended, by type and reason.
-    pub reasons: BTreeMap<(&'static str, String), u64>,
+}
+
+/// Calls and their media.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CallTotals {
+    reached: BTreeMap<(&'static str, &'static str), u64>,
+    answered: BTreeMap<&'static str, Histogram>,
+    total: BTreeMap<&'static str, Histogram>,
+    reasons: BTreeMap<(&'static str, String), u64>,
+    media: Quality,
+    quality: [Summary; 4],
 }
 
 /// Upper bounds of the histogram's buckets, seconds.
@@ -69,11 +84,11 @@ pub const BUCKETS: [u32; 9] = [5, 15, 30, 60, 120, 300, 600, 1800, 3600];
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Histogram {
     /// Calls at most as long as each of [`BUCKETS`].
-    pub buckets: [u64; 9],
+    buckets: [u64; 9],
     /// All calls.
-    pub count: u64,
+    count: u64,
     /// Their lengths together, seconds.
-    pub sum: f64,
+    sum: f64,
 }
 
 impl Histogram {
@@ -88,15 +103,27 @@ impl Histogram {
         self.count += 1;
         self.sum += seconds;
     }
+
+    /// Calls at most as long as each of [`BUCKETS`].
+    #[must_use]
+    pub fn buckets(&self) -> [u64; 9] {
+        self.buckets
+    }
+
+    /// How many calls, and their lengths together, seconds.
+    #[must_use]
+    pub fn count_and_sum(&self) -> (u64, f64) {
+        (self.count, self.sum)
+    }
 }
 
 /// How many there were, and what they make together.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Summary {
     /// How many.
-    pub count: u64,
+    count: u64,
     /// Their sum.
-    pub sum: f64,
+    sum: f64,
 }
 
 impl Summary {
@@ -104,12 +131,31 @@ impl Summary {
         self.count += 1;
         self.sum += value;
     }
+
+    /// How many there were, and their sum.
+    #[must_use]
+    pub fn count_and_sum(&self) -> (u64, f64) {
+        (self.count, self.sum)
+    }
 }
 
-impl Numbers {
+impl CallTotals {
+    /// A leg of this type has reached a state: `ringing`, `connected`, `disconnected`.
+    pub fn note_state(&mut self, kind: &'static str, state: &'static str) {
+        *self.reached.entry((kind, state)).or_default() += 1;
+    }
+
+    /// A leg of this type has ended for this reason; its length in seconds, whole and from the answer on.
+    pub fn note_end(&mut self, kind: &'static str, reason: String, total: f64, answered: f64) {
+        self.note_state(kind, "disconnected");
+        self.total.entry(kind).or_default().add(total);
+        self.answered.entry(kind).or_default().add(answered);
+        *self.reasons.entry((kind, reason)).or_default() += 1;
+    }
+
     /// Counts how well the media of a leg travelled that has ended.
     pub fn note_quality(&mut self, q: &Quality) {
-        self.media_totals.add(q);
+        self.media.add(q);
         if q.received < 2 {
             return;
         }
@@ -118,5 +164,41 @@ impl Numbers {
         jitter.add(q.jitter_ms);
         q.rtt_ms.into_iter().for_each(|ms| rtt.add(ms));
         drift.add(q.drift_ppm.abs());
+    }
+
+    /// Legs that reached a state, by type and state.
+    #[must_use]
+    pub fn reached(&self) -> &BTreeMap<(&'static str, &'static str), u64> {
+        &self.reached
+    }
+
+    /// Lengths of calls from the answer on, by type.
+    #[must_use]
+    pub fn answered(&self) -> &BTreeMap<&'static str, Histogram> {
+        &self.answered
+    }
+
+    /// Lengths of calls from the beginning on, by type.
+    #[must_use]
+    pub fn total(&self) -> &BTreeMap<&'static str, Histogram> {
+        &self.total
+    }
+
+    /// Legs that ended, by type and reason.
+    #[must_use]
+    pub fn reasons(&self) -> &BTreeMap<(&'static str, String), u64> {
+        &self.reasons
+    }
+
+    /// Media of the legs that have ended, together.
+    #[must_use]
+    pub fn media(&self) -> &Quality {
+        &self.media
+    }
+
+    /// Mean opinion score, jitter (ms), round trip (ms) and clock drift (ppm, without its sign) of legs that ended.
+    #[must_use]
+    pub fn quality(&self) -> &[Summary; 4] {
+        &self.quality
     }
 }

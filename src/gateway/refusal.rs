@@ -35,7 +35,7 @@ fn refuse_with(
     reason: &str,
     fields: &[(&str, String)],
 ) {
-    *ctx.counters.refused.entry(code).or_default() += 1;
+    *ctx.counters.signalling.refused.entry(code).or_default() += 1;
     respond_with(ctx, now, tx, code, reason, fields);
 }
 

@@ -36,6 +36,7 @@ pub mod outbox_rows;
 mod outbox_schema;
 pub mod outbox_store;
 mod outbox_sync;
+mod pending_replies;
 pub mod process;
 pub mod race;
 pub mod recorder;

@@ -24,6 +24,7 @@ use super::mailroom::Mailroom;
 use super::media_thread::{Bell, MediaThread, Pulse};
 use super::memory_bound::MemoryBound;
 use super::outbox::Outbox;
+use super::pending_replies::PendingReplies;
 use super::recorder::{Note, Recorder};
 use super::rtp_ports::{PortPool, STOCK};
 use super::sip_stream;
@@ -37,9 +38,10 @@ use crate::base::time::Now;
 use crate::config::{Config, TrunkFields};
 use crate::deliver::events::{Counts, EventQueues};
 use crate::gateway::changed::Changed;
+use crate::gateway::commands::{AccountCommands, AudioCommands, LegCommands, RoomCommands};
 use crate::gateway::replies::{Handle, Reply};
 use crate::gateway::work::{WorkId, WorkResult};
-use crate::gateway::{Gateway, GatewayError};
+use crate::gateway::{Gateway, GatewayError, View};
 use crate::sip::target::{Target, Transport};
 use crate::sip::transactions::Transmit;
 
@@ -99,7 +101,7 @@ pub struct Shell {
     /// It is looked for tracks that could not be put together.
     pub(super) retrying: Cell<bool>,
     /// API calls whose reply is still to come.
-    waiting: RefCell<BTreeMap<Handle, Sender<Result<Reply, GatewayError>>>>,
+    waiting: PendingReplies,
     /// Wakes the timer task when the next deadline may have changed.
     wake: (Sender<()>, Receiver<()>),
     /// Wakes the webhook client when there is something to deliver.
@@ -176,7 +178,7 @@ impl Shell {
             retrying: Cell::new(false),
             outbox: RefCell::new(parts.outbox),
             mailroom: RefCell::new(Mailroom::new(parts.next_row)),
-            waiting: RefCell::default(),
+            waiting: PendingReplies::default(),
             wake: async_channel::bounded(1),
             mail: async_channel::bounded(1),
             started: clock::now().mono,
@@ -205,7 +207,7 @@ impl Shell {
     /// Why the gateway is not doing its work, if it is not.
     #[must_use]
     pub fn standing_still(&self) -> Option<String> {
-        if self.look(Gateway::is_stopping) {
+        if self.look(|view| view.is_stopping()) {
             return Some("the gateway is stopping".to_owned());
         }
         let since = self.pulse().last_tick_age();
@@ -225,8 +227,8 @@ impl Shell {
     }
 
     /// Looks at the gateway without telling it anything.
-    pub fn look<T>(&self, f: impl FnOnce(&Gateway) -> T) -> T {
-        f(&self.gateway.borrow())
+    pub fn look<T>(&self, f: impl FnOnce(View<'_>) -> T) -> T {
+        f(self.gateway.borrow().view())
     }
 
     /// Legs the RTP port range has room for.
@@ -256,15 +258,11 @@ impl Shell {
         handle: Handle,
         patience: Duration,
     ) -> Option<Result<Reply, GatewayError>> {
-        let receiver = {
-            let (sender, receiver) = async_channel::bounded(1);
-            self.waiting.borrow_mut().insert(handle, sender);
-            receiver
-        };
+        let receiver = self.waiting.add(handle);
         // It may have come before anybody waited.
-        self.pass_on_replies();
+        self.waiting.deliver(self.gateway.borrow_mut().replies());
         let outcome = timer::within(patience, receiver.recv()).await;
-        self.waiting.borrow_mut().remove(&handle);
+        self.waiting.remove(handle);
         outcome?.ok()
     }
 
@@ -309,6 +307,26 @@ impl Shell {
         let out = f(&mut self.gateway.borrow_mut(), clock::now());
         self.pump();
         out
+    }
+
+    /// Has the gateway do something to legs.
+    pub fn legs<T>(self: &Rc<Self>, f: impl FnOnce(&mut LegCommands<'_>) -> T) -> T {
+        self.call(|gateway, now| gateway.legs(now, f))
+    }
+
+    /// Has the gateway do something to rooms.
+    pub fn rooms<T>(self: &Rc<Self>, f: impl FnOnce(&mut RoomCommands<'_>) -> T) -> T {
+        self.call(|gateway, now| gateway.rooms(now, f))
+    }
+
+    /// Has the gateway do something to playbacks and recordings.
+    pub fn audio<T>(self: &Rc<Self>, f: impl FnOnce(&mut AudioCommands<'_>) -> T) -> T {
+        self.call(|gateway, now| gateway.audio(now, f))
+    }
+
+    /// Has the gateway do something to trunks and registrations.
+    pub fn accounts<T>(self: &Rc<Self>, f: impl FnOnce(&mut AccountCommands<'_>) -> T) -> T {
+        self.call(|gateway, now| gateway.accounts(now, f))
     }
 
     /// A SIP message has come.
@@ -378,9 +396,9 @@ impl Shell {
         let mut ports = self.ports.borrow_mut();
         let mut gateway = self.gateway.borrow_mut();
         for (bound, ours) in ports.families() {
-            while gateway.ports_in_stock(ours) < STOCK {
+            while gateway.ports().stock(ours) < STOCK {
                 let Some(port) = ports.bind(bound, ours) else { break };
-                gateway.add_port(port);
+                gateway.ports().add(port);
             }
         }
     }
@@ -392,18 +410,18 @@ impl Shell {
         let until = clock::now().mono + time;
         let empty = async {
             let mut next = clock::now().mono;
-            while !self.look(Gateway::is_without_calls) {
+            while !self.look(|view| view.is_without_calls()) {
                 let now = clock::now().mono;
                 if now >= next {
                     next = now + DRAIN_TOLD;
                     let left = until.saturating_duration_since(now).as_secs();
-                    log::info!(legs = self.look(|g| g.legs().len()), seconds_left = left; "calls have time to end");
+                    log::info!(legs = self.look(|view| view.legs().len()), seconds_left = left; "calls have time to end");
                 }
                 timer::sleep(Duration::from_millis(20)).await;
             }
         };
         if timer::within(time, empty).await.is_none() {
-            log::info!(calls = self.look(|g| g.legs().len()); "calls that did not end in time are hung up");
+            log::info!(calls = self.look(|view| view.legs().len()); "calls that did not end in time are hung up");
         }
     }
 
@@ -411,7 +429,7 @@ impl Shell {
     pub async fn stop(self: &Rc<Self>) {
         self.call(|gateway, now| gateway.shut_down(now));
         let quiet = async {
-            while !(self.look(Gateway::is_quiet) && self.is_told()) {
+            while !(self.gateway.borrow().is_quiet() && self.is_told()) {
                 timer::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -448,26 +466,10 @@ impl Shell {
             self.settle_tracks(&event);
         }
         self.post();
-        self.pass_on_replies();
+        self.waiting.deliver(self.gateway.borrow_mut().replies());
         self.stock_ports();
         // A full channel means that the timer task is about to look anyway.
         let _woken = self.wake.0.try_send(());
-    }
-
-    fn pass_on_replies(&self) {
-        let mut gateway = self.gateway.borrow_mut();
-        let waiting = self.waiting.borrow();
-        let mut early = Vec::new();
-        while let Some((handle, outcome)) = gateway.poll_reply() {
-            match waiting.get(&handle) {
-                Some(sender) => {
-                    // Nobody waits any more: the outcome is in the events too.
-                    let _sent = sender.try_send(outcome);
-                }
-                None => early.push((handle, outcome)),
-            }
-        }
-        gateway.keep_replies(early);
     }
 
     fn transmit(self: &Rc<Self>, t: Transmit) {

@@ -48,12 +48,10 @@ pub async fn run(shell: Rc<Shell>, listener: Listener, transport: Transport) {
             continue;
         }
         let now = clock::now().mono;
-        let place = shell.look(|gateway| {
-            let caller = Caller {
-                standing: gateway.sources().standing(peer),
-                foreign: !gateway.sources().accepts(peer),
-            };
-            let in_use = |peer: &Target| gateway.sources().uses(peer);
+        let place = shell.look(|view| {
+            let sources = view.sources();
+            let caller = Caller { standing: sources.standing(peer), foreign: !sources.accepts(peer) };
+            let in_use = |peer: &Target| sources.uses(peer);
             shell.connections().borrow_mut().accept(now, peer, caller, in_use)
         });
         let Some((id, queue)) = place else {
@@ -83,7 +81,7 @@ async fn accepted(shell: Rc<Shell>, stream: Stream, peer: Target, queue: Queue) 
 /// TLS with who has connected, as far as its source has processor time left.
 async fn handshake(shell: &Shell, acceptor: &TlsAcceptor, stream: Stream, peer: Target) -> Option<Io> {
     let source = Source::of(peer.addr.ip());
-    let known = shell.look(|gateway| gateway.sources().standing(peer)) != Standing::Stranger;
+    let known = shell.look(|view| view.sources().standing(peer)) != Standing::Stranger;
     if !shell.handshakes.borrow_mut().admit(clock::now().mono, source, known) {
         return None;
     }
@@ -102,11 +100,9 @@ async fn handshake(shell: &Shell, acceptor: &TlsAcceptor, stream: Stream, peer: 
 /// Sends on an open connection to the target, or opens one.
 pub fn send(shell: &Rc<Shell>, target: Target, bytes: Bytes) {
     let now = clock::now().mono;
-    let opening = shell.look(|gateway| {
-        shell
-            .connections()
-            .borrow_mut()
-            .send(now, target, bytes, |peer: &Target| gateway.sources().uses(peer))
+    let opening = shell.look(|view| {
+        let in_use = |peer: &Target| view.sources().uses(peer);
+        shell.connections().borrow_mut().send(now, target, bytes, in_use)
     });
     match opening {
         Opening::No => {}
@@ -238,7 +234,7 @@ async fn read(shell: &Rc<Shell>, reader: &mut ReadHalf<Io>, source: Target, hear
     loop {
         match next_frame(&pending) {
             Frame::More => {
-                let known = spoke && shell.look(|gateway| gateway.sources().knows(source));
+                let known = spoke && shell.look(|view| view.sources().knows(source));
                 let now = clock::now().mono;
                 let patience = if known { IDLE } else { until.saturating_duration_since(now) };
                 let Some(Ok(n)) = timer::within(patience, reader.read(&mut chunk)).await else { return };

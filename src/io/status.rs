@@ -3,7 +3,6 @@
 use super::log::Remembered;
 use super::shell::Shell;
 use crate::base::counted::counted;
-use crate::gateway::Gateway;
 
 /// The numbers of a moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -28,15 +27,15 @@ impl Shell {
     /// The numbers of this moment.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        let numbers = self.look(Gateway::numbers);
+        let numbers = self.look(|view| view.numbers());
         Summary {
             legs: numbers.legs,
             rooms: numbers.rooms,
-            trunks: self.look(Gateway::trunk_counts),
-            phones: self.look(Gateway::registered_contacts),
+            trunks: self.look(|view| view.trunks().counts()),
+            phones: self.look(|view| view.registered_contacts()),
             events: self.event_counts().waiting,
             uploads: self.uploads_in_memory() as u64,
-            stopping: self.look(Gateway::is_stopping),
+            stopping: self.look(|view| view.is_stopping()),
         }
     }
 

@@ -122,6 +122,9 @@ impl<'ast> Visit<'ast> for Paths<'_> {
         }
     }
 
+    /// Who may see something is no import.
+    fn visit_vis_restricted(&mut self, _: &'ast syn::VisRestricted) {}
+
     fn visit_path(&mut self, path: &'ast syn::Path) {
         self.paths.push((path.segments.iter().map(|s| s.ident.to_string()).collect(), self.inside));
         visit::visit_path(self, path);

@@ -37,7 +37,7 @@ impl Box {
             ..TrunkFields::default()
         };
         change(&mut fields);
-        let trunk = gw.add_trunk(now, fields).unwrap().id;
+        let trunk = gw.accounts(now, |a| a.add_trunk(fields)).unwrap().id;
         gw.handle_timeout(now);
         Self { gw, now, trunk }
     }
@@ -79,7 +79,7 @@ impl Box {
     }
 
     fn status(&self) -> &'static str {
-        self.gw.trunks().view_of(&self.trunk).map_or("gone", |t| t.status)
+        self.gw.view().trunks().view_of(&self.trunk).map_or("gone", |t| t.status)
     }
 
     /// Error and seconds to wait of the last failure.
@@ -139,7 +139,7 @@ fn a_registrar_elsewhere_is_asked_there() {
             assert_eq!(b.status(), "active", "nowhere else to go; it stands until it runs out");
         }
         let (now, trunk) = (b.now, b.trunk.clone());
-        b.gw.remove_trunk(now, &trunk).unwrap();
+        b.gw.accounts(now, |a| a.remove_trunk(&trunk)).unwrap();
         let goodbye = b.register(1);
         assert_eq!(goodbye.0.common.headers.get("Expires"), Some("0"), "{code}");
         if code != 301 {

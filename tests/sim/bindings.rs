@@ -75,7 +75,7 @@ impl Branch {
     }
 
     fn contacts(&self) -> Vec<String> {
-        self.gw.registrations().into_iter().map(|b| b.contact).collect()
+        self.gw.view().registrations().into_iter().map(|b| b.contact).collect()
     }
 
     fn later(&mut self, seconds: u64) {
@@ -111,7 +111,7 @@ fn a_contact_is_the_same_however_it_is_written() {
             assert_eq!((gone.code, gone.common.contacts.len()), (200, 0), "{form}");
         } else {
             let now = branch.now;
-            branch.gw.remove_registration(now, "anna", Some(first)).unwrap();
+            branch.gw.accounts(now, |a| a.remove_registration("anna", Some(first))).unwrap();
         }
         assert_eq!(branch.contacts(), Vec::<String>::new(), "{form}");
         assert_eq!(branch.events(), ["sip.registration_active", "sip.registration_expired"], "{form}");
@@ -134,11 +134,14 @@ fn contacts_that_differ_are_kept_apart() {
         assert_eq!((branch.bind("a", 1, first), branch.bind("a", 2, form)), (200, 200), "{form}");
         assert_eq!(branch.contacts(), [first, form]);
         let now = branch.now;
-        branch.gw.remove_registration(now, "sip:%61nna@BRANCH.example", Some(form)).unwrap();
+        branch.gw.accounts(now, |a| a.remove_registration("sip:%61nna@BRANCH.example", Some(form))).unwrap();
         assert_eq!(branch.contacts(), [first]);
-        assert!(branch.gw.remove_registration(now, "anna@elsewhere.example", None).is_err());
-        assert!(branch.gw.remove_registration(now, "anna", Some(form)).is_err(), "{form} is gone");
-        assert!(branch.gw.remove_registration(now, "anna@branch.example", None).is_ok());
+        assert!(branch.gw.accounts(now, |a| a.remove_registration("anna@elsewhere.example", None)).is_err());
+        assert!(
+            branch.gw.accounts(now, |a| a.remove_registration("anna", Some(form))).is_err(),
+            "{form} is gone"
+        );
+        assert!(branch.gw.accounts(now, |a| a.remove_registration("anna@branch.example", None)).is_ok());
     }
 }
 

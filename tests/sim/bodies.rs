@@ -60,7 +60,7 @@ impl Caller {
     fn answers(&mut self) -> String {
         let (leg, now) = (self.leg(), self.net.now);
         let gw = &mut self.net.nodes[A].gw;
-        gw.answer(now, &leg).unwrap();
+        gw.legs(now, |l| l.answer(&leg)).unwrap();
         let sent = gw.poll_transmit().map(|t| String::from_utf8(t.bytes.to_vec()).unwrap());
         sent.unwrap_or_default()
     }
@@ -204,7 +204,7 @@ fn in_a_call_multiparts_are_read_as_well() {
     assert_eq!(code(&rang), 180);
     let (leg, now) = (caller.leg(), caller.net.now);
     let gw = &mut caller.net.nodes[A].gw;
-    gw.early_media(now, &leg).unwrap();
+    gw.legs(now, |l| l.early_media(&leg)).unwrap();
     let progress = String::from_utf8(gw.poll_transmit().unwrap().bytes.to_vec()).unwrap();
     let rseq = progress.lines().find_map(|l| l.strip_prefix("RSeq: ")).unwrap().to_owned();
     let offer = |n: u32, direction: &str| multi(&[(PIDF, "<p/>"), (SDP, &sdp(n, direction))]);

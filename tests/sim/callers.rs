@@ -58,11 +58,11 @@ fn who_proves_nothing_is_shown_as_such() {
     assert_eq!((code, who(&rang)), (180, [json!("boss"), json!(false), Value::Null]));
     let (code, rang) = proves(&mut office, at, "sip:boss@b.example", "boss", "wrong");
     assert_eq!((code, who(&rang)), (180, [json!("boss"), json!(false), Value::Null]), "its network may call");
-    assert_eq!(office.gw.numbers().wrong_passwords, 1, "but not guess");
+    assert_eq!(office.gw.view().numbers().counters.signalling.wrong_passwords, 1, "but not guess");
     for _ in 0..20 {
         office.signs_in(at, "boss", "wrong");
     }
-    assert_eq!(office.gw.numbers().wrong_passwords, 10);
+    assert_eq!(office.gw.view().numbers().counters.signalling.wrong_passwords, 10);
     let (_, rang) = proves(&mut office, at, "sip:x@b.example", "boss", "pb");
     assert_eq!(who(&rang)[1], json!(false), "nor be told that it guessed right");
 }

@@ -40,7 +40,7 @@ pub fn call_to(uri: &str) -> Originate {
 }
 
 pub fn originate(net: &mut Net, ring_timeout: u32) -> String {
-    net.with(A, |gw, now| gw.originate(now, call(ring_timeout))).unwrap().id
+    net.with(A, |gw, now| gw.legs(now, |l| l.originate(call(ring_timeout)))).unwrap().id
 }
 
 /// A call from the phone to A, answered: its leg.
@@ -48,7 +48,7 @@ pub fn phone_calls(net: &mut Net) -> String {
     net.with_phone(|p, now| p.call(now, Some(&crate::phone::sdp(1, "sendrecv"))));
     assert!(net.run_until(40_000, |n| !n.legs(A).is_empty()), "A rings");
     let leg = net.legs(A)[0].clone();
-    net.with(A, |gw, now| gw.answer(now, &leg)).unwrap();
+    net.with(A, |gw, now| gw.legs(now, |l| l.answer(&leg))).unwrap();
     leg
 }
 
@@ -115,14 +115,14 @@ fn a_clean_call_tells_its_story() {
     let mut net = Net::new(1, 2, NONE, "");
     let a = originate(&mut net, 0);
     let b = until_ringing(&mut net).unwrap();
-    assert_eq!(net.nodes[B].gw.leg(&b).unwrap().sip_headers["X-Ticket"], "42");
-    net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
+    assert_eq!(net.nodes[B].gw.view().leg(&b).unwrap().sip_headers["X-Ticket"], "42");
+    net.with(B, |gw, now| gw.legs(now, |l| l.answer(&b))).unwrap();
     net.run(net.at(3_000));
     assert_eq!(
-        (net.nodes[A].gw.leg(&a).unwrap().state, net.nodes[B].gw.leg(&b).unwrap().state),
+        (net.nodes[A].gw.view().leg(&a).unwrap().state, net.nodes[B].gw.view().leg(&b).unwrap().state),
         ("connected", "connected")
     );
-    net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)).unwrap();
+    net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&a, None))).unwrap();
     net.run(net.at(FOREVER));
     assert_eq!(net.story(A, &a), ["leg.ringing", "leg.connected", "leg.disconnected"]);
     assert_eq!(net.story(B, &b), ["leg.ringing", "leg.connected", "leg.disconnected"]);
@@ -138,13 +138,13 @@ fn early_media_comes_before_the_answer() {
     let mut net = Net::new(2, 2, NONE, "");
     let a = originate(&mut net, 0);
     let b = until_ringing(&mut net).unwrap();
-    net.with(B, |gw, now| gw.early_media(now, &b)).unwrap();
-    assert!(net.with(B, |gw, now| gw.early_media(now, &b)).is_err());
+    net.with(B, |gw, now| gw.legs(now, |l| l.early_media(&b))).unwrap();
+    assert!(net.with(B, |gw, now| gw.legs(now, |l| l.early_media(&b))).is_err());
     net.run(net.at(1_000));
-    assert_eq!(net.nodes[A].gw.leg(&a).unwrap().state, "early_media");
-    net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
+    assert_eq!(net.nodes[A].gw.view().leg(&a).unwrap().state, "early_media");
+    net.with(B, |gw, now| gw.legs(now, |l| l.answer(&b))).unwrap();
     net.run(net.at(2_000));
-    net.with(B, |gw, now| gw.hang_up_leg(now, &b, None)).unwrap();
+    net.with(B, |gw, now| gw.legs(now, |l| l.hang_up(&b, None))).unwrap();
     net.run(net.at(FOREVER));
     let story = ["leg.ringing", "leg.early_media", "leg.connected", "leg.disconnected"];
     assert_eq!((net.story(A, &a), net.story(B, &b)), (story.to_vec(), story.to_vec()));
@@ -155,15 +155,15 @@ fn early_media_comes_before_the_answer() {
 fn a_call_finds_its_room_though_it_was_deleted_meanwhile() {
     let mut net = Net::new(3, 2, NONE, "");
     let for_room = Originate { room_id: "r".into(), ..call(0) };
-    let a = net.with(A, |gw, now| gw.originate(now, for_room)).unwrap().id;
+    let a = net.with(A, |gw, now| gw.legs(now, |l| l.originate(for_room))).unwrap().id;
     let b = until_ringing(&mut net).unwrap();
-    net.with(A, |gw, now| gw.delete_room(now, "r")).unwrap();
-    net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
+    net.with(A, |gw, now| gw.rooms(now, |r| r.delete("r"))).unwrap();
+    net.with(B, |gw, now| gw.legs(now, |l| l.answer(&b))).unwrap();
     net.run(net.at(1_000));
-    assert_eq!(net.nodes[A].gw.leg(&a).unwrap().room_id.as_deref(), Some("r"));
+    assert_eq!(net.nodes[A].gw.view().leg(&a).unwrap().room_id.as_deref(), Some("r"));
     assert_eq!(net.story(A, &a), ["leg.ringing", "leg.connected", "leg.joined_room"]);
-    net.with(B, |gw, now| gw.hang_up_leg(now, &b, None)).unwrap();
-    net.with(A, |gw, now| gw.delete_room(now, "r")).unwrap();
+    net.with(B, |gw, now| gw.legs(now, |l| l.hang_up(&b, None))).unwrap();
+    net.with(A, |gw, now| gw.rooms(now, |r| r.delete("r"))).unwrap();
     net.run(net.at(FOREVER));
     net.check_end("room");
 }
@@ -175,13 +175,13 @@ fn calls_survive_a_torn_network() {
         let mut net = Net::new(seed, 2, HARSH, "");
         let a = originate(&mut net, 0);
         let Some(b) = until_ringing(&mut net) else { panic!("seed {seed}: B never rang") };
-        net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
+        net.with(B, |gw, now| gw.legs(now, |l| l.answer(&b))).unwrap();
         net.run_for(40_000);
-        assert_eq!(net.nodes[A].gw.leg(&a).map(|l| l.state), Ok("connected"), "seed {seed}");
-        assert_eq!(net.nodes[B].gw.leg(&b).map(|l| l.state), Ok("connected"), "seed {seed}");
+        assert_eq!(net.nodes[A].gw.view().leg(&a).map(|l| l.state), Ok("connected"), "seed {seed}");
+        assert_eq!(net.nodes[B].gw.view().leg(&b).map(|l| l.state), Ok("connected"), "seed {seed}");
         let who = if seed % 2 == 0 { A } else { B };
         let leg = if who == A { &a } else { &b };
-        net.with(who, |gw, now| gw.hang_up_leg(now, leg, None)).unwrap();
+        net.with(who, |gw, now| gw.legs(now, |l| l.hang_up(leg, None))).unwrap();
         net.run(net.at(FOREVER));
         let reasons =
             (net.reason(who, leg).unwrap(), net.reason(1 - who, if who == A { &b } else { &a }).unwrap());
@@ -207,8 +207,8 @@ fn cancel_and_answer_race() {
         while let Some(item) = net.run(net.at(FOREVER)) {
             // Either may come too late: the other end was faster.
             let _done = match item {
-                1 => net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)),
-                _ => net.with(B, |gw, now| gw.answer(now, &b)),
+                1 => net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&a, None))),
+                _ => net.with(B, |gw, now| gw.legs(now, |l| l.answer(&b))),
             };
         }
         assert_eq!(net.reason(A, &a).unwrap(), "api_hangup", "seed {seed}");
@@ -232,14 +232,14 @@ fn bye_waits_for_the_ack_and_crossing_byes_meet() {
         let mut net = Net::new(seed, 2, HARSH, "");
         let a = originate(&mut net, 0);
         let Some(b) = until_ringing(&mut net) else { panic!("seed {seed}: B never rang") };
-        net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
+        net.with(B, |gw, now| gw.legs(now, |l| l.answer(&b))).unwrap();
         if seed % 2 == 0 {
             // B hangs up before any ACK can have come.
-            net.with(B, |gw, now| gw.hang_up_leg(now, &b, None)).unwrap();
+            net.with(B, |gw, now| gw.legs(now, |l| l.hang_up(&b, None))).unwrap();
         } else {
             net.run_for(35_000);
-            net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)).unwrap();
-            net.with(B, |gw, now| gw.hang_up_leg(now, &b, None)).unwrap();
+            net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&a, None))).unwrap();
+            net.with(B, |gw, now| gw.legs(now, |l| l.hang_up(&b, None))).unwrap();
         }
         net.run(net.at(FOREVER));
         let (ra, rb) = (net.reason(A, &a).unwrap(), net.reason(B, &b).unwrap());
@@ -264,7 +264,7 @@ fn refusals_arrive_as_their_reasons() {
         let a = originate(&mut net, 0);
         let Some(b) = until_ringing(&mut net) else { panic!("seed {seed}: B never rang") };
         let word = words[seed as usize % words.len()];
-        net.with(B, |gw, now| gw.hang_up_leg(now, &b, Some(word))).unwrap();
+        net.with(B, |gw, now| gw.legs(now, |l| l.hang_up(&b, Some(word)))).unwrap();
         net.run(net.at(FOREVER));
         let (mine, theirs) = if word.is_empty() { ("api_hangup", "unavailable") } else { (word, word) };
         assert_eq!(net.reason(B, &b).unwrap(), mine, "seed {seed}");
@@ -295,13 +295,13 @@ fn a_peer_that_vanishes_in_a_call_leaves_nothing() {
         let a = originate(&mut net, 0);
         let Some(b) = until_ringing(&mut net) else { panic!("seed {seed}: B never rang") };
         // The 200 goes out, and from then on B hears nothing: no ACK, no BYE.
-        net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
+        net.with(B, |gw, now| gw.legs(now, |l| l.answer(&b))).unwrap();
         net.nodes[B].deaf = true;
         net.run(net.at(60_000));
         assert_eq!(net.reason(B, &b).unwrap(), "ack_timeout", "seed {seed}");
         // The BYE of B may or may not have reached A.
         if net.reason(A, &a).is_none() {
-            net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)).unwrap();
+            net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&a, None))).unwrap();
         }
         net.run(net.at(FOREVER));
         net.check_end(&format!("seed {seed}"));
@@ -341,22 +341,22 @@ fn the_limit_of_legs_is_503_and_nothing_else_suffers() {
         share_percent: Some(100),
         ..TrunkFields::default()
     };
-    net.with(B, |gw, now| gw.add_trunk(now, trunk).map(|_| ())).unwrap();
+    net.with(B, |gw, now| gw.accounts(now, |a| a.add_trunk(trunk)).map(|_| ())).unwrap();
     net.run_for(1_000);
     let legs: Vec<String> = (0..8)
         .map(|n| {
             let leg = originate(&mut net, 0);
             assert!(net.run_until(2_000, |net| net.legs(B).len() > n));
             let theirs = net.legs(B).last().cloned().unwrap();
-            net.with(B, |gw, now| gw.answer(now, &theirs)).unwrap();
+            net.with(B, |gw, now| gw.legs(now, |l| l.answer(&theirs))).unwrap();
             leg
         })
         .collect();
-    let refused = net.with(A, |gw, now| gw.originate(now, call(0)));
+    let refused = net.with(A, |gw, now| gw.legs(now, |l| l.originate(call(0))));
     assert!(refused.unwrap_err().to_string().contains("limits.legs"));
     assert_eq!(net.legs(B).len(), 8);
     for leg in &legs {
-        net.with(A, |gw, now| gw.hang_up_leg(now, leg, None)).unwrap();
+        net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(leg, None))).unwrap();
     }
     net.run(net.at(FOREVER));
     net.check_end("limit");

@@ -48,7 +48,7 @@ fn inbound(open: Open, rack: &mut String) -> Hand {
     if early {
         let leg = hand.leg.clone();
         hand.asks("PRACK", rack, None);
-        hand.gw.early_media(hand.now, &leg).unwrap();
+        hand.gw.legs(hand.now, |l| l.early_media(&leg)).unwrap();
         heard = hand.hears();
         *rack = format!("RAck: {} 1 INVITE\r\n", rseq(&heard).unwrap());
         hand.asks("PRACK", rack, None);
@@ -177,7 +177,7 @@ fn our_requests_wait_only_where_they_must() {
     let mut rack = String::new();
     let mut hand = inbound(Open::OurUpdate, &mut rack);
     let leg = hand.leg.clone();
-    assert!(hand.gw.hold(hand.now, &leg, true).is_err(), "one change of ours at a time");
+    assert!(hand.gw.legs(hand.now, |l| l.hold(&leg, true)).is_err(), "one change of ours at a time");
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn call_phone(net: &mut Net, password: &str) -> String {
         auth: Some(credentials),
         ..call_to("sip:phone@10.0.0.99:5060")
     };
-    net.with(A, |gw, now| gw.originate(now, wanted)).unwrap().id
+    net.with(A, |gw, now| gw.legs(now, |l| l.originate(wanted))).unwrap().id
 }
 
 #[test]
@@ -28,14 +28,14 @@ fn every_request_of_a_call_is_authenticated() {
         assert!(net.run_until(60_000, |n| n.phone.ringing.is_some()), "seed {seed}: it never rang");
         net.with_phone(|p, now| p.pick_up(now, &sdp(1, "sendrecv")));
         net.run_for(40_000);
-        assert_eq!(net.nodes[A].gw.leg(&leg).map(|l| l.state), Ok("connected"), "seed {seed}");
+        assert_eq!(net.nodes[A].gw.view().leg(&leg).map(|l| l.state), Ok("connected"), "seed {seed}");
         // The phone knows no re-INVITE: it says so once it knows who asks.
-        net.with(A, |gw, now| gw.hold(now, &leg, true)).unwrap();
+        net.with(A, |gw, now| gw.legs(now, |l| l.hold(&leg, true))).unwrap();
         net.run_for(40_000);
-        let (_, outcome) = net.nodes[A].gw.poll_reply().expect("a reply");
+        let (_, outcome) = net.nodes[A].gw.replies().poll().expect("a reply");
         let why = outcome.unwrap_err().to_string();
         assert!(why.contains("refused: 405") || why.contains("within 10 s"), "seed {seed}: {why}");
-        net.with(A, |gw, now| gw.hang_up_leg(now, &leg, None)).unwrap();
+        net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&leg, None))).unwrap();
         net.run_for(FOREVER);
         net.check_end(&format!("seed {seed}"));
         let guard = net.phone.guard.as_ref().unwrap();
@@ -106,7 +106,7 @@ fn a_fork_that_answers_late_gets_a_bye_with_credentials() {
     let credentials = Credentials { username: "alice".into(), password: "secret".into() };
     let wanted =
         branchline::gateway::command::Originate { auth: Some(credentials), ..call_to("sip:x@10.0.0.50") };
-    let leg = net.with(A, |gw, now| gw.originate(now, wanted)).unwrap().id;
+    let leg = net.with(A, |gw, now| gw.legs(now, |l| l.originate(wanted))).unwrap().id;
     let invite = net.unreachable.pop().expect("an INVITE to 10.0.0.50");
     let challenge =
         |nonce: &str| format!("Proxy-Authenticate: Digest realm=\"office\", qop=\"auth\", nonce=\"{nonce}\"");
@@ -117,10 +117,10 @@ fn a_fork_that_answers_late_gets_a_bye_with_credentials() {
         format!("Contact: <sip:{contact}@10.0.0.50>\r\nContent-Type: application/sdp\r\n\r\n{sdp}")
     };
     answer_at_50(&mut net, &invite, "200 OK", "a", &with_sdp("a"));
-    assert_eq!(net.nodes[A].gw.leg(&leg).map(|l| l.state), Ok("connected"));
+    assert_eq!(net.nodes[A].gw.view().leg(&leg).map(|l| l.state), Ok("connected"));
     // One while the call is up, one when it is over; the proxy has forgotten its nonce meanwhile.
     answer_at_50(&mut net, &invite, "200 OK", "b", &with_sdp("b"));
-    net.with(A, |gw, now| gw.hang_up_leg(now, &leg, None)).unwrap();
+    net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&leg, None))).unwrap();
     answer_at_50(&mut net, &invite, "200 OK", "c", &with_sdp("c"));
     for fork in ["b", "c"] {
         let bye = asked_at_50(&net, "BYE", &format!("tag={fork}"));
@@ -147,7 +147,7 @@ fn the_next_nonce_of_a_call_is_used() {
         let mut net = Net::new(1, 1, crate::net::NONE, "");
         let auth = Some(Credentials { username: "alice".into(), password: "secret".into() });
         let wanted = branchline::gateway::command::Originate { auth, ..call_to("sip:x@10.0.0.50") };
-        let leg = net.with(A, |gw, now| gw.originate(now, wanted)).unwrap().id;
+        let leg = net.with(A, |gw, now| gw.legs(now, |l| l.originate(wanted))).unwrap().id;
         let invite = net.unreachable.pop().expect("an INVITE to 10.0.0.50");
         let digest = format!("{challenge}: Digest realm=\"office\", qop=\"auth\", nonce=\"1\"");
         answer_at_50(&mut net, &invite, proxy, "p", &digest);
@@ -159,7 +159,7 @@ fn the_next_nonce_of_a_call_is_used() {
         // It comes twice; the count goes on all the same.
         answer_at_50(&mut net, &invite, "200 OK", "a", &answer);
         answer_at_50(&mut net, &invite, "200 OK", "a", &answer);
-        net.with(A, |gw, now| gw.hang_up_leg(now, &leg, None)).unwrap();
+        net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&leg, None))).unwrap();
         let bye = asked_at_50(&net, "BYE", "tag=a");
         assert!(
             bye.contains(credentials) && bye.contains("nonce=\"2\"") && bye.contains("nc=00000001"),
@@ -179,7 +179,7 @@ fn nobody_but_whom_we_called_gets_an_answer() {
     let credentials = Credentials { username: "alice".into(), password: "secret".into() };
     let wanted =
         branchline::gateway::command::Originate { auth: Some(credentials), ..call_to("sip:x@10.0.0.50") };
-    let leg = net.with(A, |gw, now| gw.originate(now, wanted)).unwrap().id;
+    let leg = net.with(A, |gw, now| gw.legs(now, |l| l.originate(wanted))).unwrap().id;
     let invite = net.unreachable.pop().expect("an INVITE to 10.0.0.50");
     let contact = "Contact: <sip:phone@10.0.0.99:5060>\r\n";
     answer_at_50(&mut net, &invite, "302 Moved", "m", contact);
@@ -198,7 +198,7 @@ fn strangers_call(net: &mut Net, username: &str, password: &str) -> String {
     let credentials = Credentials { username: username.into(), password: password.into() };
     let wanted =
         branchline::gateway::command::Originate { auth: Some(credentials), ..call_to("sip:desk@10.0.0.2") };
-    net.with(A, |gw, now| gw.originate(now, wanted)).unwrap().id
+    net.with(A, |gw, now| gw.legs(now, |l| l.originate(wanted))).unwrap().id
 }
 
 #[test]
@@ -209,12 +209,12 @@ fn a_stranger_with_a_password_may_call() {
         let a = strangers_call(&mut net, "anna", "secret");
         assert!(net.run_until(60_000, |n| !n.legs(B).is_empty()), "seed {seed}: it never rang");
         let b = net.legs(B)[0].clone();
-        net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
+        net.with(B, |gw, now| gw.legs(now, |l| l.answer(&b))).unwrap();
         net.run_for(40_000);
         assert_eq!((net.state(A, &a), net.state(B, &b)), ("connected", "connected"), "seed {seed}");
         let who = if seed % 2 == 0 { A } else { B };
         let leg = if who == A { &a } else { &b };
-        net.with(who, |gw, now| gw.hang_up_leg(now, leg, None)).unwrap();
+        net.with(who, |gw, now| gw.legs(now, |l| l.hang_up(leg, None))).unwrap();
         net.run_for(FOREVER);
         assert_eq!(net.legs(B).len(), 1, "seed {seed}");
         net.check_end(&format!("seed {seed}"));
@@ -231,7 +231,11 @@ fn a_stranger_without_one_leaves_nothing_and_learns_nothing() {
         let a = strangers_call(&mut net, user, password);
         net.run_for(10_000);
         assert!(net.legs(B).is_empty(), "seed {seed}");
-        assert_eq!(net.nodes[B].gw.numbers().transactions, (0, 0), "seed {seed}: not even a transaction");
+        assert_eq!(
+            net.nodes[B].gw.view().numbers().transactions,
+            (0, 0),
+            "seed {seed}: not even a transaction"
+        );
         net.run_for(FOREVER);
         let reason = net.reason(A, &a);
         assert!(matches!(reason.as_deref(), Some("forbidden" | "unauthorized")), "seed {seed}: {reason:?}");
@@ -246,7 +250,7 @@ fn a_stranger_with_a_password_may_give_up() {
         let a = strangers_call(&mut net, "anna", "secret");
         assert!(net.run_until(60_000, |n| !n.legs(B).is_empty()), "seed {seed}: it never rang");
         let b = net.legs(B)[0].clone();
-        net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)).unwrap();
+        net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&a, None))).unwrap();
         net.run_for(FOREVER);
         assert_eq!(net.reason(B, &b).as_deref(), Some("caller_cancel"), "seed {seed}");
         net.check_end(&format!("seed {seed}"));

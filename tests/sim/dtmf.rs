@@ -16,7 +16,7 @@ fn told(net: &Net, node: usize) -> String {
 }
 
 fn send(net: &mut Net, node: usize, leg: &str, digits: &str) -> Result<(), GatewayError> {
-    net.with(node, |gw, now| gw.send_digits(now, leg, digits))
+    net.with(node, |gw, now| gw.legs(now, |l| l.send_digits(leg, digits)))
 }
 
 #[test]
@@ -26,15 +26,15 @@ fn digits_by_info_arrive_in_order_and_once_over_a_bad_network() {
         let mut net = Net::new(seed, 2, HARSH, BY_INFO);
         let a = originate(&mut net, 0);
         let b = until_ringing(&mut net).expect("B rings");
-        net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
+        net.with(B, |gw, now| gw.legs(now, |l| l.answer(&b))).unwrap();
         assert!(net.run_until(40_000, |n| n.state(A, &a) == "connected" && n.state(B, &b) == "connected"));
         net.run_for(40_000);
         send(&mut net, A, &a, "1123#").unwrap();
         send(&mut net, A, &a, "*0").unwrap();
         net.run_for(120_000);
         assert_eq!(told(&net, B), "1123#*0", "seed {seed}");
-        assert_eq!(net.nodes[A].gw.numbers().info_digits_dropped, 0);
-        net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)).unwrap();
+        assert_eq!(net.nodes[A].gw.view().numbers().counters.signalling.info_digits_dropped, 0);
+        net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&a, None))).unwrap();
         net.run_for(FOREVER);
         net.check_end(&format!("seed {seed}"));
         total(&mut sum, net.injected);
@@ -69,13 +69,14 @@ fn digits_that_are_refused_are_dropped_and_the_call_goes_on() {
         net.phone.info = code;
         send(&mut net, A, &leg, "12").unwrap();
         net.run_for(5_000);
-        let (state, dropped) = (net.state(A, &leg), net.nodes[A].gw.numbers().info_digits_dropped);
+        let (state, dropped) =
+            (net.state(A, &leg), net.nodes[A].gw.view().numbers().counters.signalling.info_digits_dropped);
         if goes_on {
             assert_eq!((state, dropped), ("connected", 2), "{code}");
             net.phone.info = 200;
             send(&mut net, A, &leg, "3").unwrap();
             net.run_for(1_000);
-            assert_eq!(net.nodes[A].gw.numbers().info_digits_dropped, 2, "{code}");
+            assert_eq!(net.nodes[A].gw.view().numbers().counters.signalling.info_digits_dropped, 2, "{code}");
             net.with_phone(crate::phone::Phone::bye);
         } else {
             assert_eq!(net.reason(A, &leg).as_deref(), Some("timeout"), "{code}");
@@ -110,7 +111,7 @@ fn a_far_end_that_holds_gets_no_digits_then_or_later() {
         net.run_for(5_000);
         assert_eq!(net.traffic.get("INFO").copied().unwrap_or_default(), sent, "{mode}: nothing stale");
         if mode == "info" {
-            assert_eq!(sent + net.nodes[A].gw.numbers().info_digits_dropped, 6);
+            assert_eq!(sent + net.nodes[A].gw.view().numbers().counters.signalling.info_digits_dropped, 6);
         }
         send(&mut net, A, &leg, "7").unwrap();
         net.run_for(1_000);
@@ -129,11 +130,11 @@ fn a_call_that_we_hold_takes_digits_still() {
         let leg = phone_calls(&mut net);
         net.run_for(5_000);
         net.phone.agrees = Some(sdp(2, "recvonly"));
-        net.with(A, |gw, now| gw.hold(now, &leg, true)).unwrap();
+        net.with(A, |gw, now| gw.legs(now, |l| l.hold(&leg, true))).unwrap();
         net.run_for(5_000);
         assert_eq!(net.state(A, &leg), "held");
         let media: Vec<Command> = net.with(A, |gw, now| {
-            gw.send_digits(now, &leg, "7").unwrap();
+            gw.legs(now, |l| l.send_digits(&leg, "7")).unwrap();
             std::iter::from_fn(|| gw.poll_media()).collect()
         });
         net.run_for(1_000);

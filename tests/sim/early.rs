@@ -21,7 +21,8 @@ pub struct Called {
 impl Called {
     pub fn new() -> Self {
         let mut net = Net::new(1, 1, NONE, "");
-        let leg = net.nodes[A].gw.originate(net.now, call_to(&format!("sip:bob@{PHONE}"))).unwrap().id;
+        let leg =
+            net.nodes[A].gw.legs(net.now, |l| l.originate(call_to(&format!("sip:bob@{PHONE}")))).unwrap().id;
         let invite = net.nodes[A].gw.poll_transmit().unwrap();
         let invite = String::from_utf8(invite.bytes.to_vec()).unwrap();
         Self { net, leg, invite, media: Vec::new(), asked: 0 }

@@ -14,7 +14,7 @@ fn rings(expires: &'static str, early: bool) -> (u16, String, u64) {
     assert!(net.run_until(1_000, |n| !n.legs(A).is_empty()));
     let leg = net.legs(A)[0].clone();
     if early {
-        net.with(A, |gw, now| gw.early_media(now, &leg)).unwrap();
+        net.with(A, |gw, now| gw.legs(now, |l| l.early_media(&leg))).unwrap();
     }
     assert!(net.run_until(30_000, |n| n.phone.outcome(1).is_some()));
     let (code, at) = (net.phone.outcome(1).unwrap().0, net.elapsed());
@@ -50,7 +50,7 @@ fn a_call_of_ours_is_cancelled_when_its_invite_expires() {
         let mut net = Net::new(1, 2, NONE, "");
         let headers = vec![("Expires".to_owned(), expires.to_owned())];
         let wanted = Originate { headers, ring_timeout: limit, ..call_to("sip:desk@10.0.0.2") };
-        let a = net.with(A, |gw, now| gw.originate(now, wanted)).unwrap().id;
+        let a = net.with(A, |gw, now| gw.legs(now, |l| l.originate(wanted))).unwrap().id;
         let b = until_ringing(&mut net).unwrap();
         assert!(net.run_until(15_000, |n| n.state(A, &a) == "gone"));
         assert_eq!(net.elapsed() / 1000, seconds, "{expires} {limit}");

@@ -115,7 +115,7 @@ impl Hand {
             hosts: Vec::new(),
         };
         for id in 1..9 {
-            hand.gw.add_port(Port { id, address: home.ip(), port: 10_000 + id as u16 * 2 });
+            hand.gw.ports().add(Port { id, address: home.ip(), port: 10_000 + id as u16 * 2 });
         }
         hand
     }
@@ -134,7 +134,7 @@ impl Hand {
     pub fn answered(&mut self) -> Heard {
         let leg = self.leg.clone();
         let now = self.now;
-        self.gw.answer(now, &leg).unwrap();
+        self.gw.legs(now, |l| l.answer(&leg)).unwrap();
         let ok = self.hears().into_iter().find(|h| h.code() == 200).expect("a 200");
         self.to = ok.field("To").unwrap().to_owned();
         ok
@@ -159,7 +159,7 @@ impl Hand {
     /// The same by another address that leads here.
     pub fn is_called_as(&mut self, uri: &str) -> Heard {
         let call = call_to(uri);
-        self.leg = self.gw.originate(self.now, call).unwrap().id;
+        self.leg = self.gw.legs(self.now, |l| l.originate(call)).unwrap().id;
         let invite = self.hears().into_iter().find(|h| h.is("INVITE")).expect("an INVITE");
         self.from = format!("{};tag=hand", invite.field("To").unwrap());
         self.to = invite.field("From").unwrap().to_owned();
@@ -334,17 +334,17 @@ impl Hand {
     /// Asks the gateway for a hold or its end; gives back its INVITE, if that goes out at once.
     pub fn is_held(&mut self, on: bool) -> Option<Heard> {
         let leg = self.leg.clone();
-        self.gw.hold(self.now, &leg, on).unwrap();
+        self.gw.legs(self.now, |l| l.hold(&leg, on)).unwrap();
         self.hears().into_iter().find(|h| h.is("INVITE"))
     }
 
     /// What the API was told.
     pub fn told(&mut self) -> Option<Result<Reply, String>> {
-        self.gw.poll_reply().map(|(_, outcome)| outcome.map_err(|e| e.to_string()))
+        self.gw.replies().poll().map(|(_, outcome)| outcome.map_err(|e| e.to_string()))
     }
 
     pub fn state(&self) -> &'static str {
-        self.gw.leg(&self.leg).map_or("gone", |l| l.state)
+        self.gw.view().leg(&self.leg).map_or("gone", |l| l.state)
     }
 
     /// Why the leg has ended.

@@ -11,7 +11,7 @@ use crate::phone::sdp;
 fn in_call(net: &mut Net) -> [String; 2] {
     let a = originate(net, 0);
     let b = until_ringing(net).expect("B rings");
-    net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
+    net.with(B, |gw, now| gw.legs(now, |l| l.answer(&b))).unwrap();
     let up = |n: &Net| [(A, &a), (B, &b)].iter().all(|(i, l)| n.state(*i, l) == "connected");
     assert!(net.run_until(40_000, up));
     // Nothing of the INVITE is under way any more.
@@ -20,14 +20,14 @@ fn in_call(net: &mut Net) -> [String; 2] {
 }
 
 fn ask(net: &mut Net, node: usize, leg: &str, on: bool) -> Handle {
-    net.with(node, |gw, now| gw.hold(now, leg, on)).unwrap()
+    net.with(node, |gw, now| gw.legs(now, |l| l.hold(leg, on))).unwrap()
 }
 
 /// The reply to a call of the API, for which time goes on.
 fn reply(net: &mut Net, node: usize, handle: Handle) -> Result<Reply, GatewayError> {
     let mut got = None;
     for _ in 0..4000 {
-        if let Some((h, outcome)) = net.nodes[node].gw.poll_reply() {
+        if let Some((h, outcome)) = net.nodes[node].gw.replies().poll() {
             assert_eq!(h, handle);
             got = Some(outcome);
             break;
@@ -50,17 +50,17 @@ fn hold_and_resume_are_seen_at_both_ends_once() {
         let who = seed as usize % 2;
         for (on, shown) in [(true, "held"), (false, "connected")] {
             let handle = ask(&mut net, who, &legs[who], on);
-            let again = net.with(who, |gw, now| gw.hold(now, &legs[who], on));
+            let again = net.with(who, |gw, now| gw.legs(now, |l| l.hold(&legs[who], on)));
             assert!(matches!(again, Err(GatewayError::Conflict(_))), "seed {seed}: {again:?}");
             // Ten seconds are not always enough on this network: then the event tells.
             let outcome = reply(&mut net, who, handle);
             assert!(matches!(outcome, Ok(Reply::Changed) | Err(GatewayError::Conflict(_))), "seed {seed}");
             net.run_for(40_000);
             assert_eq!([net.state(A, &legs[A]), net.state(B, &legs[B])], [shown; 2], "seed {seed}");
-            let again = net.with(who, |gw, now| gw.hold(now, &legs[who], on));
+            let again = net.with(who, |gw, now| gw.legs(now, |l| l.hold(&legs[who], on)));
             assert!(matches!(again, Err(GatewayError::Conflict(_))), "seed {seed}: {again:?}");
         }
-        net.with(1 - who, |gw, now| gw.hang_up_leg(now, &legs[1 - who], None)).unwrap();
+        net.with(1 - who, |gw, now| gw.legs(now, |l| l.hang_up(&legs[1 - who], None))).unwrap();
         net.run_for(FOREVER);
         for node in [A, B] {
             for kind in ["leg.hold", "leg.unhold"] {
@@ -84,16 +84,16 @@ fn both_ends_hold_at_once() {
         ask(&mut net, B, &legs[B], true);
         net.run_for(60_000);
         assert_eq!([net.state(A, &legs[A]), net.state(B, &legs[B])], ["held"; 2], "seed {seed}");
-        collided += u32::from(net.nodes.iter().all(|n| n.gw.numbers().sip.timers.contains_key("D")));
+        collided += u32::from(net.nodes.iter().all(|n| n.gw.view().numbers().sip.timers.contains_key("D")));
         ask(&mut net, A, &legs[A], false);
         net.run_for(60_000);
         assert_eq!([net.state(A, &legs[A]), net.state(B, &legs[B])], ["held"; 2], "B's hold stays: {seed}");
-        let theirs = net.with(A, |gw, now| gw.hold(now, &legs[A], false)).unwrap_err();
+        let theirs = net.with(A, |gw, now| gw.legs(now, |l| l.hold(&legs[A], false))).unwrap_err();
         assert!(theirs.to_string().contains("only it can resume"), "{theirs}");
         ask(&mut net, B, &legs[B], false);
         net.run_for(60_000);
         assert_eq!([net.state(A, &legs[A]), net.state(B, &legs[B])], ["connected"; 2], "seed {seed}");
-        net.with(A, |gw, now| gw.hang_up_leg(now, &legs[A], None)).unwrap();
+        net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&legs[A], None))).unwrap();
         net.run_for(FOREVER);
         net.check_end(&format!("seed {seed}"));
         total(&mut sum, net.injected);
@@ -113,7 +113,7 @@ fn a_call_ends_in_the_middle_of_a_hold() {
         let wait = u64::from(net.rng.below(200));
         net.run_for(wait);
         let who = seed as usize % 2;
-        net.with(who, |gw, now| gw.hang_up_leg(now, &legs[who], None)).unwrap();
+        net.with(who, |gw, now| gw.legs(now, |l| l.hang_up(&legs[who], None))).unwrap();
         let outcome = reply(&mut net, A, handle);
         assert!(matches!(outcome, Ok(Reply::Changed) | Err(GatewayError::Conflict(_))), "seed {seed}");
         net.run_for(FOREVER);
@@ -136,7 +136,7 @@ fn a_far_end_that_vanished_ends_the_call() {
         assert_eq!(net.reason(A, &legs[A]).as_deref(), Some("timeout"), "seed {seed}");
         net.nodes[B].deaf = false;
         // B learns of it by a BYE that is still repeated, or hangs up on its own.
-        let _gone = net.with(B, |gw, now| gw.hang_up_leg(now, &legs[B], None));
+        let _gone = net.with(B, |gw, now| gw.legs(now, |l| l.hang_up(&legs[B], None)));
         net.run_for(FOREVER);
         net.check_end(&format!("seed {seed}"));
     }
@@ -178,7 +178,7 @@ fn a_far_end_that_ponders_a_hold_for_ever_leaves_nothing() {
         net.run_for(5_000);
         if seed % 2 == 0 {
             // We hang up meanwhile.
-            net.with(A, |gw, now| gw.hang_up_leg(now, &leg, None)).unwrap();
+            net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&leg, None))).unwrap();
         }
         let outcome = reply(&mut net, A, handle);
         assert!(matches!(outcome, Err(GatewayError::Conflict(_))), "seed {seed}");
@@ -212,12 +212,12 @@ fn two_hours_of_hold_are_enough() {
     let leg = phone_calls(&mut net);
     net.run_for(5_000);
     net.phone.agrees = Some(sdp(2, "recvonly"));
-    net.with(A, |gw, now| gw.hold(now, &leg, true)).unwrap();
+    net.with(A, |gw, now| gw.legs(now, |l| l.hold(&leg, true))).unwrap();
     net.run_for(6_900_000);
     net.with_phone(|p, now| p.reinvite(now, Some(&sdp(3, "inactive"))));
     net.run_for(5_000);
     net.phone.agrees = Some(sdp(4, "sendonly"));
-    net.with(A, |gw, now| gw.hold(now, &leg, false)).unwrap();
+    net.with(A, |gw, now| gw.legs(now, |l| l.hold(&leg, false))).unwrap();
     net.run_for(7_100_000);
     assert_eq!(net.state(A, &leg), "held");
     net.with_phone(crate::phone::Phone::bye);

@@ -174,10 +174,10 @@ impl Net {
     fn drain(&mut self, i: usize) {
         loop {
             let node = &mut self.nodes[i];
-            while node.gw.ports_in_stock(node.addr.ip()) < 4 {
+            while node.gw.ports().stock(node.addr.ip()) < 4 {
                 node.next_port += 1;
                 let port = 10_000 + (node.next_port as u16) * 2;
-                node.gw.add_port(Port { id: node.next_port, address: node.addr.ip(), port });
+                node.gw.ports().add(Port { id: node.next_port, address: node.addr.ip(), port });
             }
             while let Some(e) = next_event(&mut node.gw) {
                 node.events.push(e);
@@ -370,11 +370,11 @@ impl Net {
     }
 
     /// What holds at the end of every run: nothing left, and each leg ended once, last, without gaps.
-    pub fn check_end(&self, context: &str) {
+    pub fn check_end(&mut self, context: &str) {
         assert!(self.phone.tx.is_empty(), "{context}: the phone still waits for something");
-        for (i, node) in self.nodes.iter().enumerate() {
-            assert!(node.gw.is_idle(), "{context}: node {i} is not idle: {:#?}", node.gw.numbers());
-            let stock = node.gw.ports_in_stock(node.addr.ip()) as u32;
+        for (i, node) in self.nodes.iter_mut().enumerate() {
+            assert!(node.gw.is_idle(), "{context}: node {i} is not idle: {:#?}", node.gw.view().numbers());
+            let stock = node.gw.ports().stock(node.addr.ip()) as u32;
             assert_eq!(node.next_port, node.opened + stock, "{context}: a port of node {i} is lost");
             let mut legs: BTreeMap<&str, Vec<&Event>> = BTreeMap::new();
             for e in &node.events {
@@ -398,7 +398,7 @@ impl Net {
 
     /// The state of a leg as the API shows it; `gone` when it has ended.
     pub fn state(&self, node: usize, leg: &str) -> &'static str {
-        self.nodes[node].gw.leg(leg).map_or("gone", |l| l.state)
+        self.nodes[node].gw.view().leg(leg).map_or("gone", |l| l.state)
     }
 
     /// The disconnect reason of a leg.

@@ -53,8 +53,8 @@ fn an_offer_that_cannot_be_taken_is_refused_before_it_rings() {
         assert!(last.starts_with("SIP/2.0 488 Not Acceptable Here\r\n"), "{media}: {last}");
         assert!(last.contains(&format!("\r\nWarning: {warning} ")), "{media}: {last}");
         assert!(!answers.iter().any(|a| a.starts_with("SIP/2.0 18")), "{media}: it did not ring");
-        let numbers = net.nodes[GW].gw.numbers();
-        assert_eq!((numbers.legs, numbers.refused.get(&488)), (0, Some(&1)), "{media}");
+        let numbers = net.nodes[GW].gw.view().numbers();
+        assert_eq!((numbers.legs, numbers.counters.signalling.refused.get(&488)), (0, Some(&1)), "{media}");
         assert!(net.legs(GW).is_empty(), "{media}");
     }
 }
@@ -74,7 +74,7 @@ fn an_invite_without_an_offer_still_rings_and_so_does_one_that_can_be_taken() {
         let mut net = Net::new(1, 1, NONE, "");
         let answers = said(&mut net, GW, &invite(n, &body));
         assert!(answers.iter().any(|a| a.starts_with("SIP/2.0 180 ")), "{body}: {answers:?}");
-        assert_eq!(net.nodes[GW].gw.numbers().legs, 1, "{body}");
+        assert_eq!(net.nodes[GW].gw.view().numbers().legs, 1, "{body}");
     }
 }
 
@@ -83,7 +83,7 @@ fn connected(net: &mut Net, offer: &str) -> String {
     net.with_phone(|p, now| p.call(now, Some(offer)));
     net.run_for(100);
     let leg = net.legs(GW)[0].clone();
-    net.with(GW, |gw, now| gw.answer(now, &leg)).unwrap();
+    net.with(GW, |gw, now| gw.legs(now, |l| l.answer(&leg))).unwrap();
     net.run_for(100);
     assert_eq!(net.state(GW, &leg), "connected");
     leg
@@ -91,7 +91,10 @@ fn connected(net: &mut Net, offer: &str) -> String {
 
 /// We call the phone, which answers so.
 fn calling(net: &mut Net, answer: &str) -> String {
-    let leg = net.with(GW, |gw, now| gw.originate(now, call_to(&format!("sip:phone@{PHONE}")))).unwrap().id;
+    let leg = net
+        .with(GW, |gw, now| gw.legs(now, |l| l.originate(call_to(&format!("sip:phone@{PHONE}")))))
+        .unwrap()
+        .id;
     net.run_for(100);
     net.with_phone(|p, now| p.pick_up(now, answer));
     net.run_for(100);
@@ -161,7 +164,7 @@ fn numbers_keep_their_meaning_in_our_later_offers() {
             net.run_for(1000);
             keeps(net.phone.outcome(cseq).unwrap().1);
             net.phone.agrees = Some(description(&offer));
-            let _handle = net.with(GW, |gw, now| gw.hold(now, &leg, version == 2)).unwrap();
+            let _handle = net.with(GW, |gw, now| gw.legs(now, |l| l.hold(&leg, version == 2))).unwrap();
             net.run_for(1000);
             keeps(net.phone.offers.last().unwrap());
         }
@@ -182,7 +185,7 @@ fn our_hold_offers_all_that_was_agreed_and_its_answer_may_choose_anew() {
     let leg = calling(&mut net, &answer("8 96 0 101"));
     net.phone.agrees = Some(answer("0 8 101"));
     for (on, want) in [(true, "RTP/AVP 8 111 0 100 101"), (false, "RTP/AVP 0 8 101")] {
-        let _handle = net.with(GW, |gw, now| gw.hold(now, &leg, on)).unwrap();
+        let _handle = net.with(GW, |gw, now| gw.legs(now, |l| l.hold(&leg, on))).unwrap();
         net.run_for(1000);
         let offer = net.phone.offers.last().unwrap();
         assert!(lines(offer, "m=audio")[0].ends_with(want), "{offer}");
@@ -231,11 +234,11 @@ fn digits_outside_the_far_ends_list_are_refused() {
                 "m=audio 6000 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n{fmtp}"
             )),
         );
-        let refused = net.with(GW, |gw, now| gw.send_digits(now, &leg, bad));
+        let refused = net.with(GW, |gw, now| gw.legs(now, |l| l.send_digits(&leg, bad)));
         let Err(GatewayError::Conflict(why)) = refused else { panic!("{fmtp}{bad}: {refused:?}") };
         assert!(why.starts_with("digits: ") && why.contains("telephone-event"), "{why}");
         if !good.is_empty() {
-            net.with(GW, |gw, now| gw.send_digits(now, &leg, good)).unwrap();
+            net.with(GW, |gw, now| gw.legs(now, |l| l.send_digits(&leg, good))).unwrap();
         }
         finish(&mut net, fmtp);
     }
@@ -243,7 +246,7 @@ fn digits_outside_the_far_ends_list_are_refused() {
     for events in [" 101\r\na=rtpmap:101 telephone-event/8000\r\n", "\r\n"] {
         let mut net = Net::new(1, 1, NONE, "");
         let leg = calling(&mut net, &description(&format!("m=audio 6000 RTP/AVP 0{events}")));
-        net.with(GW, |gw, now| gw.send_digits(now, &leg, "0123456789*#ABCD")).unwrap();
+        net.with(GW, |gw, now| gw.legs(now, |l| l.send_digits(&leg, "0123456789*#ABCD"))).unwrap();
         finish(&mut net, events);
     }
 }
@@ -252,7 +255,8 @@ fn digits_outside_the_far_ends_list_are_refused() {
 fn a_mapped_address_in_a_uri_is_an_ipv4_one() {
     for host in ["[::ffff:10.0.0.99]", "[::FFFF:0a00:0063]", "[0:0:0:0:0:ffff:10.0.0.99]"] {
         let mut net = Net::new(1, 1, NONE, "");
-        net.with(GW, |gw, now| gw.originate(now, call_to(&format!("sip:phone@{host}:5060")))).unwrap();
+        net.with(GW, |gw, now| gw.legs(now, |l| l.originate(call_to(&format!("sip:phone@{host}:5060")))))
+            .unwrap();
         net.run_for(100);
         assert!(net.phone.ringing.is_some(), "{host}");
         assert!(net.phone.offers[0].contains("c=IN IP4 10.0.0.1\r\n"), "{}", net.phone.offers[0]);

@@ -23,18 +23,18 @@ fn offers_opus(text: &str) -> bool {
 fn when_all_are_in_use_further_calls_get_other_codecs() {
     let mut hand = Hand::new(Transport::Udp, "[limits]\nopus_legs = 1\n");
     hand.calls("", Some(&opus(1, "0 ")));
-    assert_eq!(hand.gw.numbers().opus, 0, "one that rings holds none");
+    assert_eq!(hand.gw.view().numbers().opus, 0, "one that rings holds none");
     let ok = hand.answered();
     assert!(offers_opus(ok.body()), "{}", ok.text);
     hand.acks(&ok, None);
-    assert_eq!(hand.gw.numbers().opus, 1);
+    assert_eq!(hand.gw.view().numbers().opus, 1);
 
-    hand.gw.originate(hand.now, call_to("sip:other@10.0.0.77:5060")).unwrap();
+    hand.gw.legs(hand.now, |l| l.originate(call_to("sip:other@10.0.0.77:5060"))).unwrap();
     let invite = hand.hears().into_iter().find(|h| h.is("INVITE")).expect("an INVITE");
     assert!(!offers_opus(invite.body()) && invite.body().contains("G722"), "{}", invite.text);
     let mut only_opus = call_to("sip:other@10.0.0.77:5060");
     only_opus.codecs = vec![Codec::Opus];
-    let refused = hand.gw.originate(hand.now, only_opus.clone()).unwrap_err();
+    let refused = hand.gw.legs(hand.now, |l| l.originate(only_opus.clone())).unwrap_err();
     assert!(
         matches!(&refused, GatewayError::Unavailable(why) if why.contains("all 1 legs with Opus are in use")),
         "{refused:?}"
@@ -44,11 +44,11 @@ fn when_all_are_in_use_further_calls_get_other_codecs() {
     let heard = hand.asks("INVITE", "", Some(&sdp(2, "sendrecv")));
     let ok = heard.iter().find(|h| h.code() == 200).expect("a 200");
     hand.acks(ok, None);
-    assert_eq!((hand.gw.numbers().opus, hand.state()), (1, "connected"));
+    assert_eq!((hand.gw.view().numbers().opus, hand.state()), (1, "connected"));
     hand.asks("BYE", "", None);
-    assert_eq!(hand.gw.numbers().opus, 0);
-    hand.gw.originate(hand.now, only_opus).unwrap();
-    assert_eq!(hand.gw.numbers().opus, 1, "its far end may choose it");
+    assert_eq!(hand.gw.view().numbers().opus, 0);
+    hand.gw.legs(hand.now, |l| l.originate(only_opus)).unwrap();
+    assert_eq!(hand.gw.view().numbers().opus, 1, "its far end may choose it");
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn a_call_without_it_gets_none_while_another_has_the_last_place() {
     let (mut hand, _) = Hand::in_call(Transport::Udp, "[limits]\nopus_legs = 1\n", "");
     let mut only_opus = call_to("sip:other@10.0.0.77:5060");
     only_opus.codecs = vec![Codec::Opus];
-    hand.gw.originate(hand.now, only_opus).unwrap();
+    hand.gw.legs(hand.now, |l| l.originate(only_opus)).unwrap();
     hand.hears();
 
     let heard = hand.asks("INVITE", "", Some(&opus(3, "0 ")));
@@ -78,7 +78,7 @@ fn a_call_that_can_do_nothing_else_is_refused_when_it_is_to_be_answered() {
     let mut hand = Hand::new(Transport::Udp, "[limits]\nopus_legs = 0\n[sip]\ncodecs = [\"opus\"]\n");
     hand.calls("", None);
     let (leg, now) = (hand.leg.clone(), hand.now);
-    drop(hand.gw.answer(now, &leg));
+    drop(hand.gw.legs(now, |l| l.answer(&leg)));
     let heard = hand.hears();
     assert!(heard.iter().any(|h| h.code() == 503), "{heard:?}");
 }

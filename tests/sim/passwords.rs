@@ -57,7 +57,7 @@ impl Office {
             Rng::from_number(7),
         );
         for id in 1..40 {
-            gw.add_port(Port { id, address: home.ip(), port: 10_000 + id as u16 * 2 });
+            gw.ports().add(Port { id, address: home.ip(), port: 10_000 + id as u16 * 2 });
         }
         let now = Now { mono: Instant::now(), utc: Utc(Duration::from_secs(1_776_330_000)) };
         Self { gw, now, serial: 0, events: Vec::new() }
@@ -153,9 +153,9 @@ fn a_password_is_not_found_by_trying() {
         let mut office = Office::new(accepted);
         let (found, codes) = guessed(&mut office, udp("10.0.0.9:5060"), 1_000_000, 29);
         assert!(!found && codes.contains(&403) && codes.contains(&500), "{codes:?}");
-        let n = office.gw.numbers();
-        assert_eq!(n.wrong_passwords, 10, "accepted: {accepted}");
-        assert!(n.guesses_refused > 100, "{}", n.guesses_refused);
+        let n = office.gw.view().numbers();
+        assert_eq!(n.counters.signalling.wrong_passwords, 10, "accepted: {accepted}");
+        assert!(n.counters.signalling.guesses_refused > 100, "{}", n.counters.signalling.guesses_refused);
         // The right one is not told from the others where it comes too late.
         let mut office = Office::new(accepted);
         let (found, _) = guessed(&mut office, udp("10.0.0.9:5060"), 10, 25);
@@ -172,7 +172,7 @@ fn neither_a_registration_nor_a_call_of_its_address_frees_a_guesser() {
     for from in [own, beside] {
         assert!(!guessed(&mut office, from, 1_000_000, 10).0);
     }
-    assert!(office.gw.numbers().wrong_passwords <= 12, "both are one source");
+    assert!(office.gw.view().numbers().counters.signalling.wrong_passwords <= 12, "both are one source");
     // Its own name it may go on with where it has registered, whatever was guessed.
     assert_eq!(office.signs_in(own, "boss", "pb"), 200);
     assert_eq!(office.signs_in(beside, "boss", "pb"), 200, "and beside, as after a restart");
@@ -223,7 +223,13 @@ fn sources_that_are_made_up_charge_nobody_and_take_no_room() {
             office.later(Duration::from_secs(40));
         }
     }
-    assert_eq!((office.gw.numbers().wrong_passwords, office.gw.numbers().guesses_refused), (0, 0));
+    assert_eq!(
+        (
+            office.gw.view().numbers().counters.signalling.wrong_passwords,
+            office.gw.view().numbers().counters.signalling.guesses_refused
+        ),
+        (0, 0)
+    );
     assert_eq!(office.signs_in(udp("10.7.7.7:5060"), "anna", "pa"), 200);
 }
 

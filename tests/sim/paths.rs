@@ -9,25 +9,25 @@ fn a_name_is_looked_up_while_the_world_goes_on() {
     for seed in 0..seeds() {
         let mut net = Net::new(seed, 2, HARSH, "");
         let call = call_to("sip:bob@node1.test");
-        let a = net.with(A, |gw, now| gw.originate(now, call)).unwrap().id;
+        let a = net.with(A, |gw, now| gw.legs(now, |l| l.originate(call))).unwrap().id;
         // A second call to the same name is given up before the name is known, or soon after.
         let call = call_to("sip:late@node1.test");
-        let late = net.with(A, |gw, now| gw.originate(now, call)).unwrap().id;
+        let late = net.with(A, |gw, now| gw.legs(now, |l| l.originate(call))).unwrap().id;
         net.run(net.at(seed % 300 * 10));
-        net.with(A, |gw, now| gw.hang_up_leg(now, &late, None)).unwrap();
+        net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&late, None))).unwrap();
         assert!(until_ringing(&mut net).is_some(), "seed {seed}");
         net.run(net.at(41_000));
         let mut answered = Vec::new();
         for b in net.legs(B) {
             // The one that was given up may have rung, too.
-            if net.with(B, |gw, now| gw.answer(now, &b)).is_ok() {
+            if net.with(B, |gw, now| gw.legs(now, |l| l.answer(&b))).is_ok() {
                 answered.push(b);
             }
         }
         net.run(net.at(90_000));
-        assert_eq!(net.nodes[A].gw.leg(&a).map(|l| l.state), Ok("connected"), "seed {seed}");
+        assert_eq!(net.nodes[A].gw.view().leg(&a).map(|l| l.state), Ok("connected"), "seed {seed}");
         assert_eq!(net.reason(A, &late).unwrap(), "api_hangup", "seed {seed}");
-        net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)).unwrap();
+        net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&a, None))).unwrap();
         net.run(net.at(FOREVER));
         // The call that was given up may have been answered, too, where its CANCEL came late or never: that
         // answer was ended, or came when nobody waited for it any more.
@@ -45,7 +45,7 @@ fn a_name_is_looked_up_while_the_world_goes_on() {
 fn an_unknown_name_fails_the_call_and_nothing_else() {
     let mut net = Net::new(1, 2, NONE, "");
     let call = call_to("sip:bob@nowhere.test");
-    let a = net.with(A, |gw, now| gw.originate(now, call)).unwrap().id;
+    let a = net.with(A, |gw, now| gw.legs(now, |l| l.originate(call))).unwrap().id;
     net.run(net.at(FOREVER));
     assert_eq!(net.reason(A, &a).unwrap(), "invite_failed");
     assert!(net.legs(B).is_empty());
@@ -57,12 +57,12 @@ fn a_call_over_tcp_stays_on_tcp() {
     for seed in 0..20 {
         let mut net = Net::new(seed, 2, HARSH, "");
         let call = call_to("sip:bob@10.0.0.2;transport=tcp");
-        let a = net.with(A, |gw, now| gw.originate(now, call)).unwrap().id;
+        let a = net.with(A, |gw, now| gw.legs(now, |l| l.originate(call))).unwrap().id;
         let b = until_ringing(&mut net).unwrap();
-        net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
+        net.with(B, |gw, now| gw.legs(now, |l| l.answer(&b))).unwrap();
         net.run(net.at(2_000));
-        assert_eq!(net.nodes[A].gw.leg(&a).map(|l| l.state), Ok("connected"), "seed {seed}");
-        net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)).unwrap();
+        assert_eq!(net.nodes[A].gw.view().leg(&a).map(|l| l.state), Ok("connected"), "seed {seed}");
+        net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&a, None))).unwrap();
         net.run(net.at(FOREVER));
         assert_eq!(net.reason(B, &b).unwrap(), "remote_bye", "seed {seed}");
         // Nothing of it went over the torn UDP.
@@ -75,17 +75,17 @@ fn a_call_over_tcp_stays_on_tcp() {
 fn a_call_by_sips_is_not_answered_by_less() {
     let mut net = Net::new(1, 2, NONE, "");
     let call = call_to("sips:bob@node1.test");
-    let a = net.with(A, |gw, now| gw.originate(now, call)).unwrap().id;
+    let a = net.with(A, |gw, now| gw.legs(now, |l| l.originate(call))).unwrap().id;
     let b = until_ringing(&mut net).unwrap();
-    net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
+    net.with(B, |gw, now| gw.legs(now, |l| l.answer(&b))).unwrap();
     net.run(net.at(7_000));
     for (node, leg) in [(A, &a), (B, &b)] {
-        net.with(node, |gw, now| gw.hold(now, leg, true)).unwrap();
+        net.with(node, |gw, now| gw.legs(now, |l| l.hold(leg, true))).unwrap();
         net.run_for(20_000);
-        net.with(node, |gw, now| gw.hold(now, leg, false)).unwrap();
+        net.with(node, |gw, now| gw.legs(now, |l| l.hold(leg, false))).unwrap();
         net.run_for(20_000);
     }
-    net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)).unwrap();
+    net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&a, None))).unwrap();
     net.run(net.at(FOREVER));
     assert_eq!(net.reason(B, &b).unwrap(), "remote_bye");
     // Every Contact of the call, of both sides, is a SIPS URI without the name of a transport (RFC 3261 §26.2.2).

@@ -10,7 +10,7 @@ use crate::phone::{PHONE, sdp};
 fn early(net: &mut Net) -> (String, String) {
     let a = originate(net, 0);
     let b = until_ringing(net).expect("B rings");
-    net.with(B, |gw, now| gw.early_media(now, &b)).unwrap();
+    net.with(B, |gw, now| gw.legs(now, |l| l.early_media(&b))).unwrap();
     (a, b)
 }
 
@@ -22,7 +22,7 @@ fn early_media_is_acknowledged_and_the_answer_waits_for_it() {
         let (a, b) = early(&mut net);
         let ringing = net.traffic.get("200").copied();
         // Answered at once: the 200 may not overtake the 183.
-        net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
+        net.with(B, |gw, now| gw.legs(now, |l| l.answer(&b))).unwrap();
         assert_eq!(net.traffic.get("200").copied(), ringing, "seed {seed}: no 200 before the PRACK");
         net.run_for(60_000);
         assert_eq!([net.state(A, &a), net.state(B, &b)], ["connected"; 2], "seed {seed}");
@@ -30,7 +30,7 @@ fn early_media_is_acknowledged_and_the_answer_waits_for_it() {
         let story = ["leg.ringing", "leg.early_media", "leg.connected"];
         assert_eq!(net.story(A, &a), story, "seed {seed}: early media is never lost");
         let who = seed as usize % 2;
-        net.with(who, |gw, now| gw.hang_up_leg(now, [&a, &b][who], None)).unwrap();
+        net.with(who, |gw, now| gw.legs(now, |l| l.hang_up([&a, &b][who], None))).unwrap();
         net.run_for(FOREVER);
         assert_eq!(net.reason(1 - who, [&b, &a][who]).as_deref(), Some("remote_bye"), "seed {seed}");
         net.check_end(&format!("seed {seed}"));
@@ -48,9 +48,9 @@ fn calls_are_given_up_or_answered_in_the_middle_of_it() {
         let wait = u64::from(net.rng.below(300));
         net.run_for(wait);
         if seed % 2 == 0 {
-            net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)).unwrap();
+            net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&a, None))).unwrap();
         } else {
-            net.with(B, |gw, now| gw.hang_up_leg(now, &b, Some("busy"))).unwrap();
+            net.with(B, |gw, now| gw.legs(now, |l| l.hang_up(&b, Some("busy")))).unwrap();
         }
         net.run_for(FOREVER);
         let want = if seed % 2 == 0 { ("api_hangup", "caller_cancel") } else { ("busy", "busy") };
@@ -74,7 +74,7 @@ fn a_caller_that_insists_gets_reliable_ringing_and_one_that_never_acknowledges_i
         let leg = net.legs(A)[0].clone();
         net.run_for(if pracks { 20_000 } else { 100 });
         // Early media behind reliable ringing waits for its turn.
-        net.with(A, |gw, now| gw.early_media(now, &leg)).unwrap();
+        net.with(A, |gw, now| gw.legs(now, |l| l.early_media(&leg))).unwrap();
         net.run_for(60_000);
         if !pracks {
             assert_eq!(net.reason(A, &leg).as_deref(), Some("ack_timeout"), "seed {seed}");
@@ -85,7 +85,7 @@ fn a_caller_that_insists_gets_reliable_ringing_and_one_that_never_acknowledges_i
         }
         let provisional: Vec<u16> = net.phone.heard.iter().map(|h| h.1).filter(|c| *c > 100).collect();
         assert!(provisional.contains(&180) && provisional.contains(&183), "seed {seed}: {provisional:?}");
-        net.with(A, |gw, now| gw.answer(now, &leg)).unwrap();
+        net.with(A, |gw, now| gw.legs(now, |l| l.answer(&leg))).unwrap();
         net.run_for(40_000);
         assert_eq!(net.state(A, &leg), "connected", "seed {seed}");
         net.with_phone(crate::phone::Phone::bye);
@@ -116,7 +116,7 @@ fn one_prack_is_enough_and_one_for_nothing_is_refused() {
     let (a, _) = early(&mut net);
     net.run_for(2_000);
     assert_eq!((net.traffic.get("PRACK"), net.traffic.get("183")), (Some(&1), Some(&1)));
-    net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)).unwrap();
+    net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&a, None))).unwrap();
     net.run_for(FOREVER);
     net.check_end("prack");
 
@@ -130,7 +130,7 @@ fn one_prack_is_enough_and_one_for_nothing_is_refused() {
     net.run_for(2_000);
     assert_eq!(net.traffic.get("481"), Some(&1));
     let leg = net.legs(A)[0].clone();
-    net.with(A, |gw, now| gw.hang_up_leg(now, &leg, None)).unwrap();
+    net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&leg, None))).unwrap();
     net.run_for(FOREVER);
     net.check_end("stray prack");
 }
@@ -157,9 +157,9 @@ fn the_bye_of_a_call_that_nobody_wants_any_more_comes_after_its_pracks() {
     let mut net = Net::new(4, 1, NONE, "");
     (net.phone.reliable, net.phone.crosses) = (true, true);
     let to = call_to("sip:phone@10.0.0.99");
-    let leg = net.with(A, |gw, now| gw.originate(now, to)).unwrap().id;
+    let leg = net.with(A, |gw, now| gw.legs(now, |l| l.originate(to))).unwrap().id;
     net.run_for(2_000);
-    net.with(A, |gw, now| gw.hang_up_leg(now, &leg, None)).unwrap();
+    net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&leg, None))).unwrap();
     net.run_for(FOREVER);
     use branchline::wire::Method;
     assert_eq!(net.phone.asked, [Method::Invite, Method::Prack, Method::Bye]);
@@ -174,7 +174,7 @@ fn the_offer_of_a_late_prack_does_not_cross_ours() {
     let leg = crate::calls::phone_calls(&mut net);
     net.run_for(2_000);
     net.phone.ponders = true;
-    net.with(A, |gw, now| gw.hold(now, &leg, true)).unwrap();
+    net.with(A, |gw, now| gw.legs(now, |l| l.hold(&leg, true))).unwrap();
     net.run_for(100);
     let rack = net.phone.unpracked.take().expect("ringing asks for it");
     net.with_phone(|p, now| p.prack(now, &rack, Some(&sdp(2, "sendrecv"))));
@@ -188,7 +188,8 @@ fn the_offer_of_a_late_prack_does_not_cross_ours() {
 #[test]
 fn an_answer_without_a_description_confirms_that_of_its_own_early_dialog() {
     let mut net = Net::new(1, 1, NONE, "");
-    let leg = net.nodes[A].gw.originate(net.now, call_to(&format!("sip:bob@{PHONE}"))).unwrap().id;
+    let leg =
+        net.nodes[A].gw.legs(net.now, |l| l.originate(call_to(&format!("sip:bob@{PHONE}")))).unwrap().id;
     let invite = net.nodes[A].gw.poll_transmit().unwrap();
     let invite = String::from_utf8(invite.bytes.to_vec()).unwrap();
     let same: Vec<&str> = invite

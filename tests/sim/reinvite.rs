@@ -14,8 +14,8 @@ fn connected(net: &mut Net, offer: Option<&str>) -> String {
     net.with_phone(|p, now| p.call(now, offer));
     assert!(net.run_until(40_000, |n| !n.legs(GW).is_empty()), "the call arrives");
     let leg = net.legs(GW)[0].clone();
-    net.with(GW, |gw: &mut Gateway, now: Now| gw.answer(now, &leg)).unwrap();
-    let up = net.run_until(40_000, |n| n.nodes[GW].gw.leg(&leg).is_ok_and(|l| l.state == "connected"));
+    net.with(GW, |gw: &mut Gateway, now: Now| gw.legs(now, |l| l.answer(&leg))).unwrap();
+    let up = net.run_until(40_000, |n| n.nodes[GW].gw.view().leg(&leg).is_ok_and(|l| l.state == "connected"));
     assert!(up, "the call is up");
     leg
 }
@@ -54,7 +54,7 @@ fn an_ack_that_answers_nothing_ends_the_call() {
     net.with_phone(|p, now| p.call(now, None));
     assert!(net.run_until(1000, |n| !n.legs(GW).is_empty()));
     let leg = net.legs(GW)[0].clone();
-    net.with(GW, |gw, now| gw.answer(now, &leg)).unwrap();
+    net.with(GW, |gw, now| gw.legs(now, |l| l.answer(&leg))).unwrap();
     net.run(net.at(FOREVER));
     assert_eq!(net.reason(GW, &leg).unwrap(), "not_acceptable");
     assert_eq!(net.phone.asked, [branchline::wire::Method::Bye]);
@@ -82,7 +82,7 @@ fn the_far_ends_hold_comes_and_goes() {
             assert_eq!(version(body), first + u64::from(n) - 1, "seed {seed}");
             // The ACK has to arrive before the next may be asked for.
             net.run_for(40_000);
-            let held = net.nodes[GW].gw.leg(&leg).unwrap().held;
+            let held = net.nodes[GW].gw.view().leg(&leg).unwrap().held;
             assert_eq!(held, direction != "sendrecv", "seed {seed}: {direction}");
         }
         finish(&mut net, &leg, &format!("seed {seed}"));
@@ -120,7 +120,7 @@ fn glare_is_491() {
         let mut net = Net::new(seed, 1, HARSH, "");
         let uri = format!("sip:phone@{PHONE}");
         let call = crate::calls::call_to(&uri);
-        let leg = net.with(GW, |gw, now| gw.originate(now, call)).unwrap().id;
+        let leg = net.with(GW, |gw, now| gw.legs(now, |l| l.originate(call))).unwrap().id;
         assert!(net.run_until(40_000, |n| n.phone.ringing.is_some()), "seed {seed}");
         // The phone asks for a change while our INVITE waits for its answer: only one of them can be first.
         let cseq = net.with_phone(|p, now| p.reinvite(now, Some(&sdp(2, "sendonly"))));
@@ -132,7 +132,8 @@ fn glare_is_491() {
             other => panic!("seed {seed}: {other}"),
         }
         net.with_phone(|p, now| p.pick_up(now, &sdp(1, "sendrecv")));
-        let up = net.run_until(40_000, |n| n.nodes[GW].gw.leg(&leg).is_ok_and(|l| l.state == "connected"));
+        let up =
+            net.run_until(40_000, |n| n.nodes[GW].gw.view().leg(&leg).is_ok_and(|l| l.state == "connected"));
         assert!(up, "seed {seed}: the call is none the worse");
         // The 200 has been acknowledged before the phone hangs up.
         net.run_for(40_000);

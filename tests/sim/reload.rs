@@ -22,7 +22,7 @@ fn reload(net: &mut Net, node: usize, text: &str) -> Changed {
 }
 
 fn status(net: &Net) -> &'static str {
-    net.nodes[A].gw.trunks().view_of("line").map_or("gone", |t| t.status)
+    net.nodes[A].gw.view().trunks().view_of("line").map_or("gone", |t| t.status)
 }
 
 fn count(net: &Net, node: usize, kind: &str) -> usize {
@@ -41,26 +41,26 @@ fn trunks_of_the_file_come_change_and_go_while_calls_run() {
     assert_eq!(reload(&mut net, A, &with_trunk("secret", "contact_user = \"desk\"\n")), changed);
     assert!(net.run_until(5000, |n| status(n) == "active"), "it does not wait for the next try");
     net.run_for(5000);
-    let known = net.nodes[B].gw.registrations();
+    let known = net.nodes[B].gw.view().registrations();
     assert!(known.iter().any(|k| k.contact.starts_with("sip:desk@")), "{known:?}");
     // A call through it goes on, whatever becomes of the trunk.
     let wanted = Originate { from: "anna".into(), ..call_to("sip:desk@node1.test") };
-    let a = net.with(A, |gw, now| gw.originate(now, wanted)).unwrap().id;
+    let a = net.with(A, |gw, now| gw.legs(now, |l| l.originate(wanted))).unwrap().id;
     assert!(net.run_until(60_000, |n| !n.legs(B).is_empty()));
     let b = net.legs(B)[0].clone();
-    net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
+    net.with(B, |gw, now| gw.legs(now, |l| l.answer(&b))).unwrap();
     net.run_for(2000);
     assert_eq!(reload(&mut net, A, &with_trunk("secret", "contact_user = \"desk\"\n")), Changed::default());
     assert_eq!(reload(&mut net, A, BRANCH), Changed { trunks_removed: 1, ..Changed::default() });
     net.run_for(40_000);
     assert_eq!((status(&net), net.state(A, &a), net.state(B, &b)), ("gone", "connected", "connected"));
     assert!(
-        !net.nodes[B].gw.registrations().iter().any(|k| k.contact.starts_with("sip:desk@")),
+        !net.nodes[B].gw.view().registrations().iter().any(|k| k.contact.starts_with("sip:desk@")),
         "taken back"
     );
-    net.with(B, |gw, now| gw.hang_up_leg(now, &b, None)).unwrap();
+    net.with(B, |gw, now| gw.legs(now, |l| l.hang_up(&b, None))).unwrap();
     net.run_for(40_000);
-    assert_eq!(net.nodes[A].gw.legs().len(), 0);
+    assert_eq!(net.nodes[A].gw.view().legs().len(), 0);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_trunk_that_becomes_another_account_is_replaced() {
     assert_eq!(reload(&mut net, A, &other), Changed { trunks_added: 1, ..Changed::default() });
     assert!(net.run_until(60_000, |n| status(n) == "active"));
     net.run_for(40_000);
-    let trunks = net.nodes[A].gw.trunks().views();
+    let trunks = net.nodes[A].gw.view().trunks().views();
     assert_eq!(trunks.len(), 1, "{trunks:?}");
     assert_eq!(trunks[0].sip_register.as_ref().unwrap().aor, "sip:anna@node1.test");
 }
@@ -85,12 +85,12 @@ fn phones_of_users_that_are_gone_are_forgotten_and_the_others_stay() {
     reload(&mut net, A, &with_trunk("secret", ""));
     assert!(net.run_until(60_000, |n| status(n) == "active"));
     assert_eq!(reload(&mut net, B, BRANCH), Changed { users_removed: 1, ..Changed::default() });
-    assert_eq!(net.nodes[B].gw.registrations().len(), 1, "anna stays");
+    assert_eq!(net.nodes[B].gw.view().registrations().len(), 1, "anna stays");
     let new = BRANCH.replace("secret", "another");
     assert_eq!(reload(&mut net, B, &new), Changed { users_changed: 1, ..Changed::default() });
-    assert_eq!(net.nodes[B].gw.registrations().len(), 1, "until her registration runs out");
+    assert_eq!(net.nodes[B].gw.view().registrations().len(), 1, "until her registration runs out");
     assert_eq!(reload(&mut net, B, ""), Changed { users_removed: 1, ..Changed::default() });
-    assert_eq!(net.nodes[B].gw.registrations(), []);
+    assert_eq!(net.nodes[B].gw.view().registrations(), []);
     assert_eq!(count(&net, B, "sip.registration_expired"), 1);
     // Nobody can register any more.
     net.run_for(7_200_000);

@@ -7,7 +7,7 @@ use crate::hand::{Hand, along};
 #[test]
 fn its_call_is_encrypted_and_answered_at_once_and_nobody_else_s_is() {
     let mut hand = Hand::new(Transport::Udp, "[sip]\nsrtp = \"off\"\naccept_from = [\"192.0.2.0/24\"]\n");
-    let begun = hand.gw.begin_self_test(hand.now).unwrap();
+    let begun = hand.gw.legs(hand.now, |l| l.begin_self_test()).unwrap();
     let heard = hand.hears();
     let invite = heard.iter().find(|h| h.is("INVITE sip:self-test-")).expect("an INVITE");
     assert!(invite.body().contains("RTP/SAVP") && invite.body().contains("a=crypto:"), "{}", invite.text);
@@ -27,10 +27,10 @@ fn its_call_is_encrypted_and_answered_at_once_and_nobody_else_s_is() {
     hand.gw.handle_message(hand.now, home, ok.text.as_bytes());
     let ack = hand.hears().into_iter().find(|h| h.is("ACK")).expect("an ACK");
     hand.gw.handle_message(hand.now, home, ack.text.as_bytes());
-    assert!(hand.gw.self_test_answerer(&begun).is_some());
-    assert!(hand.gw.begin_self_test(hand.now).is_err(), "one at a time");
-    hand.gw.end_self_test(hand.now, &begun);
+    assert!(hand.gw.view().self_test_answerer(&begun).is_some());
+    assert!(hand.gw.legs(hand.now, |l| l.begin_self_test()).is_err(), "one at a time");
+    hand.gw.legs(hand.now, |l| l.end_self_test(&begun));
     assert!(hand.hears().iter().any(|h| h.is("BYE")));
     assert!(hand.events.is_empty(), "{:?}", hand.events);
-    hand.gw.begin_self_test(hand.now).unwrap();
+    hand.gw.legs(hand.now, |l| l.begin_self_test()).unwrap();
 }

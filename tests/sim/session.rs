@@ -12,7 +12,7 @@ const NINETY: &str = "[sip]\nsession_expires_s = 90\n";
 fn in_call(net: &mut Net) -> [String; 2] {
     let a = originate(net, 0);
     let b = until_ringing(net).expect("B rings");
-    net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
+    net.with(B, |gw, now| gw.legs(now, |l| l.answer(&b))).unwrap();
     [a, b]
 }
 
@@ -72,7 +72,7 @@ fn a_phone_without_update_is_refreshed_by_reinvite_on_hold_too() {
         net.phone.fields = vec![("Session-Expires", "90;refresher=uac")];
         net.phone.agrees = Some(sdp(2, "recvonly"));
         if seed % 2 == 0 {
-            net.with(A, |gw, now| gw.hold(now, &leg, true)).unwrap();
+            net.with(A, |gw, now| gw.legs(now, |l| l.hold(&leg, true))).unwrap();
         } else {
             net.phone.agrees = Some(sdp(2, "sendrecv"));
         }
@@ -101,7 +101,7 @@ fn a_session_that_became_too_short_is_asked_for_again_and_stays_longer() {
     for seed in 0..seeds() {
         let mut net = Net::new(seed, 1, HARSH, NINETY);
         let to = call_to("sip:phone@10.0.0.99:5060");
-        let leg = net.with(A, |gw, now| gw.originate(now, to)).unwrap().id;
+        let leg = net.with(A, |gw, now| gw.legs(now, |l| l.originate(to))).unwrap().id;
         assert!(net.run_until(60_000, |n| n.phone.ringing.is_some()), "seed {seed}");
         net.phone.fields = vec![("Session-Expires", "90;refresher=uac")];
         net.with_phone(|p, now| p.pick_up(now, &sdp(1, "sendrecv")));
@@ -112,7 +112,7 @@ fn a_session_that_became_too_short_is_asked_for_again_and_stays_longer() {
         let holds = seed % 2 == 0;
         net.phone.agrees = Some(sdp(2, if holds { "recvonly" } else { "sendrecv" }));
         if holds {
-            net.with(A, |gw, now| gw.hold(now, &leg, true)).unwrap();
+            net.with(A, |gw, now| gw.legs(now, |l| l.hold(&leg, true))).unwrap();
         }
         net.run_for(900_000);
         let shown = if holds { "held" } else { "connected" };
@@ -142,7 +142,8 @@ fn sessions_that_are_too_short_are_refused_and_asked_for_again() {
 
     let mut net = Net::new(2, 1, NONE, NINETY);
     net.phone.least_session = 300;
-    let leg = net.with(A, |gw, now| gw.originate(now, call_to("sip:phone@10.0.0.99:5060"))).unwrap().id;
+    let leg =
+        net.with(A, |gw, now| gw.legs(now, |l| l.originate(call_to("sip:phone@10.0.0.99:5060")))).unwrap().id;
     assert!(net.run_until(5_000, |n| n.phone.ringing.is_some()));
     assert_eq!(net.phone.sessions, ["90", "300"]);
     net.phone.fields = vec![("Session-Expires", "300;refresher=uas")];

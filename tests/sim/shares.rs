@@ -23,7 +23,7 @@ fn many() -> Net {
         peer_uri: format!("sip:{TRUNK}"),
         ..TrunkFields::default()
     };
-    net.with(B, |gw, now| gw.add_trunk(now, trunk).map(|_| ())).unwrap();
+    net.with(B, |gw, now| gw.accounts(now, |a| a.add_trunk(trunk)).map(|_| ())).unwrap();
     net.run_for(1_000);
     net
 }
@@ -64,7 +64,7 @@ fn what_changes_nothing_is_answered_without_state_and_its_copies_alike() {
             |said: &[String]| said[0].split("To: ").nth(1).unwrap().split("\r\n").next().unwrap().to_owned();
         assert!(tag(&twice[0]).contains(";tag=") && tag(&twice[0]) != tag(&other), "{method}");
     }
-    let numbers = net.nodes[B].gw.numbers();
+    let numbers = net.nodes[B].gw.view().numbers();
     assert_eq!((numbers.transactions.1, numbers.sip.overload), (0, 0));
 }
 
@@ -87,8 +87,10 @@ fn unanswered_calls_of_one_source_leave_legs_to_others() {
         trunks += usize::from(codes(&mut net, TRUNK, &request("INVITE", TRUNK, n, "")).contains(&180));
     }
     assert_eq!(trunks, 16, "known sources have three quarters");
-    assert!(net.with(B, |gw, now| gw.originate(now, crate::calls::call_to("sip:a@10.0.0.1"))).is_ok());
-    assert_eq!(net.nodes[B].gw.numbers().calls_over_share, 484 + 84 + 84);
+    assert!(
+        net.with(B, |gw, now| gw.legs(now, |l| l.originate(crate::calls::call_to("sip:a@10.0.0.1")))).is_ok()
+    );
+    assert_eq!(net.nodes[B].gw.view().numbers().counters.signalling.calls_over_share, 484 + 84 + 84);
 }
 
 #[test]
@@ -97,17 +99,17 @@ fn forged_sources_take_nothing_from_calls_and_from_known_ones() {
     acquaint(&mut net, B, A);
     let a = originate(&mut net, 0);
     let b = until_ringing(&mut net).unwrap();
-    net.with(B, |gw, now| gw.answer(now, &b)).unwrap();
+    net.with(B, |gw, now| gw.legs(now, |l| l.answer(&b))).unwrap();
     net.run_for(1_000);
     // More than there are transactions, each from an address of its own, refused for want of a leg or of sense.
     for n in 0..10_000 {
         let from = address(n);
         codes(&mut net, &from, &request("INVITE", &from, n, "Require: what-nobody-knows\r\n"));
     }
-    assert!(net.nodes[B].gw.numbers().sip.overload > 0);
+    assert!(net.nodes[B].gw.view().numbers().sip.overload > 0);
     let trunk = codes(&mut net, TRUNK, &request("INVITE", TRUNK, 20_000, ""));
     assert_eq!(trunk, [100, 180]);
-    net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)).unwrap();
+    net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&a, None))).unwrap();
     net.run_for(2_000);
     assert_eq!(net.reason(B, &b).as_deref(), Some("remote_bye"));
     let bye = net.traffic.get("200").copied();
@@ -123,7 +125,7 @@ fn bytes_that_one_source_makes_the_gateway_keep_are_bounded() {
             codes(&mut net, FLOODER, &request(method, FLOODER, n, &pad));
         }
     }
-    let kept = net.nodes[B].gw.numbers().transaction_bytes;
+    let kept = net.nodes[B].gw.view().numbers().transaction_bytes;
     assert!(
         (57_000..1_200_000).contains(&kept),
         "{kept} bytes are kept: a quarter of 4 MiB, and the answers of some"
@@ -131,7 +133,7 @@ fn bytes_that_one_source_makes_the_gateway_keep_are_bounded() {
     let from = address(1);
     assert_eq!(codes(&mut net, &from, &request("INVITE", &from, 9_000, "")), [100, 180]);
     net.run_for(200_000);
-    let numbers = net.nodes[B].gw.numbers();
+    let numbers = net.nodes[B].gw.view().numbers();
     assert_eq!((numbers.transactions.1, numbers.transaction_bytes), (0, 0));
 }
 
@@ -141,7 +143,7 @@ fn a_call_that_rings_keeps_of_its_invite_what_answers_are_made_of() {
     let long: String = (0..30).map(|n| format!("X-Long-{n}: {}\r\n", "p".repeat(1000))).collect();
     let fields = "Record-Route: <sip:10.0.0.77;lr>\r\nk: timer\r\nx: 1800;refresher=uac\r\nMin-SE: 90\r\n";
     hand.calls(&(long + fields), None);
-    let kept = hand.gw.numbers().transaction_bytes;
+    let kept = hand.gw.view().numbers().transaction_bytes;
     assert!((300..2_500).contains(&kept), "{kept} bytes are kept of 30,000");
     let ok = hand.answered();
     let expected = [

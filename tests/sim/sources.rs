@@ -11,7 +11,7 @@ use crate::phone::{PHONE, sdp};
 fn with_trunk(peer: &str, settings: &str) -> Net {
     let trunk = format!("[[sip.trunk]]\nid = \"t\"\ntype = \"ip_ip\"\npeer_uri = \"sip:{peer}\"\n{settings}");
     let mut net = Net::new(1, 1, NONE, &trunk);
-    net.nodes[A].gw.restore_trunks(net.now, Vec::new());
+    net.nodes[A].gw.accounts(net.now, |a| a.restore_trunks(Vec::new()));
     net.nodes[A].gw.handle_timeout(net.now);
     net
 }
@@ -33,14 +33,14 @@ fn inbound(mut net: Net) -> Option<RtpSource> {
         body.len()
     );
     said(&mut net, A, &invite);
-    let (leg, now) = (net.nodes[A].gw.legs()[0].id.clone(), net.now);
-    net.nodes[A].gw.answer(now, &leg).ok()?;
+    let (leg, now) = (net.nodes[A].gw.view().legs()[0].id.clone(), net.now);
+    net.nodes[A].gw.legs(now, |l| l.answer(&leg)).ok()?;
     told(&mut net)
 }
 
 /// The phone is called and answers.
 fn outbound(mut net: Net) -> Option<RtpSource> {
-    net.nodes[A].gw.originate(net.now, call_to(&format!("sip:bob@{PHONE}"))).ok()?;
+    net.nodes[A].gw.legs(net.now, |l| l.originate(call_to(&format!("sip:bob@{PHONE}")))).ok()?;
     let invite = net.nodes[A].gw.poll_transmit()?;
     let invite = String::from_utf8_lossy(&invite.bytes).into_owned();
     let has = |l: &&str| ["Via:", "From:", "To:", "Call-ID:", "CSeq:"].iter().any(|n| l.starts_with(n));

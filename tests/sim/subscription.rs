@@ -143,7 +143,7 @@ fn a_subscriber_that_knows_of_none_or_says_nothing_is_told_no_more() {
 /// We ask for a transfer: the number of our REFER, which is accepted.
 fn transfer(hand: &mut Hand) -> String {
     let leg = hand.leg.clone();
-    hand.gw.transfer(hand.now, &leg, Uri::parse("sip:c@10.0.0.88").unwrap(), None).unwrap();
+    hand.gw.legs(hand.now, |l| l.transfer(&leg, Uri::parse("sip:c@10.0.0.88").unwrap(), None)).unwrap();
     let refer = hand.hears().into_iter().find(|h| h.is("REFER")).unwrap();
     hand.replies(&refer, "202 Accepted", "", None);
     refer.field("CSeq").unwrap().split(' ').next().unwrap().to_owned()
@@ -194,7 +194,7 @@ fn news_of_an_earlier_transfer_is_not_taken_for_that_of_the_present_one() {
 fn a_refer_that_was_refused_or_given_up_has_no_subscription() {
     let (mut hand, _) = Hand::in_call(Transport::Udp, "", "");
     let leg = hand.leg.clone();
-    hand.gw.transfer(hand.now, &leg, Uri::parse("sip:c@10.0.0.88").unwrap(), None).unwrap();
+    hand.gw.legs(hand.now, |l| l.transfer(&leg, Uri::parse("sip:c@10.0.0.88").unwrap(), None)).unwrap();
     let refer = hand.hears().remove(0);
     hand.replies(&refer, "603 Decline", "", None);
     assert_eq!(notify(&mut hand, "refer", "active", "200 OK"), 481);
@@ -236,7 +236,7 @@ fn a_referrer_that_hangs_up_at_once_still_hears_how_it_goes() {
         let (mut hand, invite) = referred("");
         if ours {
             let leg = hand.leg.clone();
-            hand.gw.hang_up_leg(hand.now, &leg, None).unwrap();
+            hand.gw.legs(hand.now, |l| l.hang_up(&leg, None)).unwrap();
             let bye = hand.hears().into_iter().find(|h| h.is("BYE")).unwrap();
             hand.replies(&bye, "200 OK", "", None);
         } else {

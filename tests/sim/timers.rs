@@ -23,13 +23,13 @@ const STORIES: [Story; 5] = [
         reasons: ("remote_bye", "api_hangup"),
         happens: |net, _, b| {
             answered(net, b);
-            net.with(B, |gw, now| gw.hang_up_leg(now, b, None)).unwrap();
+            net.with(B, |gw, now| gw.legs(now, |l| l.hang_up(b, None))).unwrap();
         },
     },
     Story {
         always: &["D", "I"],
         reasons: ("busy", "busy"),
-        happens: |net, _, b| net.with(B, |gw, now| gw.hang_up_leg(now, b, Some("busy"))).unwrap(),
+        happens: |net, _, b| net.with(B, |gw, now| gw.legs(now, |l| l.hang_up(b, Some("busy")))).unwrap(),
     },
     Story {
         // B never hears the answer to its BYE.
@@ -38,7 +38,7 @@ const STORIES: [Story; 5] = [
         happens: |net, _, b| {
             answered(net, b);
             net.nodes[B].deaf = true;
-            net.with(B, |gw, now| gw.hang_up_leg(now, b, None)).unwrap();
+            net.with(B, |gw, now| gw.legs(now, |l| l.hang_up(b, None))).unwrap();
         },
     },
     Story {
@@ -48,16 +48,16 @@ const STORIES: [Story; 5] = [
         happens: |net, a, b| {
             net.run_for(20_000);
             net.nodes[A].deaf = true;
-            net.with(B, |gw, now| gw.hang_up_leg(now, b, Some("busy"))).unwrap();
+            net.with(B, |gw, now| gw.legs(now, |l| l.hang_up(b, Some("busy")))).unwrap();
             net.run_for(40_000);
-            net.with(A, |gw, now| gw.hang_up_leg(now, a, None)).unwrap();
+            net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(a, None))).unwrap();
         },
     },
     Story { always: &["A", "B"], reasons: ("invite_failed", ""), happens: |_, _, _| () },
 ];
 
 fn answered(net: &mut Net, b: &str) {
-    net.with(B, |gw, now| gw.answer(now, b)).unwrap();
+    net.with(B, |gw, now| gw.legs(now, |l| l.answer(b))).unwrap();
     net.run_for(40_000);
 }
 
@@ -79,7 +79,7 @@ fn every_timer_fires_and_leaves_both_ends_at_rest() {
         net.check_end(&format!("seed {seed}"));
         let mut here: BTreeMap<&str, u64> = BTreeMap::new();
         for node in &net.nodes {
-            node.gw.numbers().sip.timers.iter().for_each(|(t, n)| *here.entry(t).or_default() += n);
+            node.gw.view().numbers().sip.timers.iter().for_each(|(t, n)| *here.entry(t).or_default() += n);
         }
         for timer in story.always {
             assert!(here.contains_key(timer), "seed {seed}: {timer} did not fire: {here:?}");

@@ -21,7 +21,7 @@ fn office(at: &str, trunk: &str) -> Hand {
     hand.at = along(Transport::Udp, at, None);
     hand.to = "<sip:4912345@10.0.0.1>".to_owned();
     let now = hand.now;
-    hand.gw.restore_trunks(now, Vec::new());
+    hand.gw.accounts(now, |a| a.restore_trunks(Vec::new()));
     hand.waits(10);
     hand
 }

@@ -14,10 +14,10 @@ const CAROL: &str = "sip:carol@10.0.0.3";
 fn call(net: &mut Net, from: usize, to: usize) -> (String, String) {
     let uri = format!("sip:x@10.0.0.{}", to + 1);
     let before = net.legs(to).len();
-    let near = net.with(from, |gw, now| gw.originate(now, call_to(&uri))).unwrap().id;
+    let near = net.with(from, |gw, now| gw.legs(now, |l| l.originate(call_to(&uri)))).unwrap().id;
     assert!(net.run_until(40_000, |n| n.legs(to).len() > before));
     let far = net.legs(to)[before].clone();
-    net.with(to, |gw, now| gw.answer(now, &far)).unwrap();
+    net.with(to, |gw, now| gw.legs(now, |l| l.answer(&far))).unwrap();
     net.run_for(75_000);
     assert_eq!((net.state(from, &near), net.state(to, &far)), ("connected", "connected"));
     (near, far)
@@ -25,7 +25,7 @@ fn call(net: &mut Net, from: usize, to: usize) -> (String, String) {
 
 fn transfer(net: &mut Net, node: usize, leg: &str, replaces: Option<&str>) {
     let target = branchline::wire::Uri::parse(CAROL).unwrap();
-    net.with(node, |gw, now| gw.transfer(now, leg, target, replaces)).unwrap();
+    net.with(node, |gw, now| gw.legs(now, |l| l.transfer(leg, target, replaces))).unwrap();
 }
 
 /// A field of the only event of a kind about a leg.
@@ -41,7 +41,7 @@ fn field(net: &Net, node: usize, leg: &str, kind: &str, name: &str) -> Option<Va
 fn carol_answers(net: &mut Net, before: usize) -> String {
     assert!(net.run_until(60_000, |n| n.legs(C).len() > before), "C never rang");
     let leg = net.legs(C)[before].clone();
-    net.with(C, |gw, now| gw.answer(now, &leg)).unwrap();
+    net.with(C, |gw, now| gw.legs(now, |l| l.answer(&leg))).unwrap();
     leg
 }
 
@@ -53,8 +53,8 @@ fn newest(net: &Net, node: usize) -> String {
 fn end_all(net: &mut Net, seed: u64, sum: &mut Injected) {
     net.run_for(60_000);
     for node in [A, B, C] {
-        for leg in net.nodes[node].gw.legs() {
-            let _gone_already = net.with(node, |gw, now| gw.hang_up_leg(now, &leg.id, None));
+        for leg in net.nodes[node].gw.view().legs() {
+            let _gone_already = net.with(node, |gw, now| gw.legs(now, |l| l.hang_up(&leg.id, None)));
         }
     }
     net.run_for(FOREVER);
@@ -70,13 +70,15 @@ fn a_blind_transfer_leaves_the_others_talking() {
         let (a, b) = call(&mut net, A, B);
         // Either end may transfer: who made the call, or who took it.
         let (who, other, leg, theirs) = if seed % 2 == 0 { (A, B, &a, &b) } else { (B, A, &b, &a) };
-        net.with(other, |gw, now| gw.add_to_room(now, "desk", theirs, Default::default())).unwrap().unwrap();
+        net.with(other, |gw, now| gw.rooms(now, |r| r.add_leg("desk", theirs, Default::default())))
+            .unwrap()
+            .unwrap();
         transfer(&mut net, who, leg, None);
         let carol = carol_answers(&mut net, 0);
         net.run_for(80_000);
         let new = newest(&net, other);
         assert_eq!([net.state(other, &new), net.state(C, &carol)], ["connected"; 2], "seed {seed}");
-        let members = net.nodes[other].gw.room("desk").unwrap().participants;
+        let members = net.nodes[other].gw.view().room("desk").unwrap().participants;
         assert_eq!(members.iter().map(|l| l.id.as_str()).collect::<Vec<_>>(), [new.as_str()], "seed {seed}");
         assert_eq!(net.reason(who, leg).as_deref(), Some("transfer_completed"), "seed {seed}");
         assert_eq!(net.reason(other, theirs).as_deref(), Some("transfer_completed"), "seed {seed}");
@@ -98,7 +100,7 @@ fn a_transfer_to_a_busy_phone_leaves_the_call_as_it_was() {
         transfer(&mut net, A, &a, None);
         assert!(net.run_until(60_000, |n| !n.legs(C).is_empty()));
         let carol = net.legs(C)[0].clone();
-        net.with(C, |gw, now| gw.hang_up_leg(now, &carol, Some("busy"))).unwrap();
+        net.with(C, |gw, now| gw.legs(now, |l| l.hang_up(&carol, Some("busy")))).unwrap();
         net.run_for(80_000);
         assert_eq!(field(&net, A, &a, "leg.transfer_failed", "status_code"), Some(486.into()), "seed {seed}");
         assert_eq!(field(&net, B, &b, "leg.transfer_failed", "status_code"), Some(486.into()), "seed {seed}");
@@ -121,12 +123,12 @@ fn the_new_call_joins_the_room_though_the_old_one_hangs_up_first() {
         let asked = |n: &Net| n.story(B, &b).contains(&"leg.transfer_requested");
         assert!(net.run_until(60_000, asked), "seed {seed}");
         // The room it joins last counts.
-        net.with(B, |gw, now| gw.add_to_room(now, "desk", &b, Default::default())).unwrap().unwrap();
-        net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)).unwrap();
-        assert!(net.run_until(60_000, |n| n.nodes[B].gw.leg(&b).is_err()), "seed {seed}");
+        net.with(B, |gw, now| gw.rooms(now, |r| r.add_leg("desk", &b, Default::default()))).unwrap().unwrap();
+        net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&a, None))).unwrap();
+        assert!(net.run_until(60_000, |n| n.nodes[B].gw.view().leg(&b).is_err()), "seed {seed}");
         let carol = carol_answers(&mut net, 0);
         // A leg waits for its terminal event ten seconds.
-        let joined = |n: &Net| n.nodes[B].gw.room("desk").is_ok_and(|r| !r.participants.is_empty());
+        let joined = |n: &Net| n.nodes[B].gw.view().room("desk").is_ok_and(|r| !r.participants.is_empty());
         assert!(net.run_until(60_000, joined), "seed {seed}: {:?}", net.story(B, &newest(&net, B)));
         assert_eq!(net.state(B, &newest(&net, B)), "connected", "seed {seed}");
         net.close_media(B);
@@ -144,7 +146,9 @@ fn an_attended_transfer_takes_over_the_consultation() {
         let mut net = Net::new(seed, 3, HARSH, DIALS);
         let (a, b) = call(&mut net, A, B);
         let (consult, carol) = call(&mut net, A, C);
-        net.with(C, |gw, now| gw.add_to_room(now, "carol", &carol, Default::default())).unwrap().unwrap();
+        net.with(C, |gw, now| gw.rooms(now, |r| r.add_leg("carol", &carol, Default::default())))
+            .unwrap()
+            .unwrap();
         // The old call may have ended but for its recording when the new one is acknowledged.
         net.nodes[C].slow_media = seed % 4 == 0;
         transfer(&mut net, A, &a, Some(&consult));
@@ -154,7 +158,7 @@ fn an_attended_transfer_takes_over_the_consultation() {
         assert_ne!(at_c, carol, "seed {seed}");
         assert_eq!([net.state(B, &at_b), net.state(C, &at_c)], ["connected"; 2], "seed {seed}");
         assert_eq!(field(&net, C, &at_c, "leg.ringing", "replaces_leg_id"), Some(carol.as_str().into()));
-        let members = net.nodes[C].gw.room("carol").unwrap().participants;
+        let members = net.nodes[C].gw.view().room("carol").unwrap().participants;
         assert_eq!(members.iter().map(|l| l.id.as_str()).collect::<Vec<_>>(), [at_c.as_str()], "seed {seed}");
         assert_eq!(net.reason(A, &a).as_deref(), Some("transfer_completed"), "seed {seed}");
         assert_eq!(net.reason(B, &b).as_deref(), Some("transfer_completed"), "seed {seed}");
@@ -180,7 +184,7 @@ fn transfers_are_declined_unless_configured_and_either_end_may_hang_up_meanwhile
             n => {
                 net.run_for(wait);
                 let (node, leg) = if n == 1 { (A, &a) } else { (B, &b) };
-                net.with(node, |gw, now| gw.hang_up_leg(now, leg, None)).unwrap();
+                net.with(node, |gw, now| gw.legs(now, |l| l.hang_up(leg, None))).unwrap();
             }
         }
         if seed % 3 == 0 {
@@ -205,7 +209,7 @@ fn a_far_end_that_says_no_more_fails_the_transfer_after_two_minutes() {
     let (a, b) = call(&mut net, A, B);
     let twice = |net: &mut Net| {
         let target = branchline::wire::Uri::parse(CAROL).unwrap();
-        net.with(A, |gw, now| gw.transfer(now, &a, target, Some(&a))).unwrap_err().to_string()
+        net.with(A, |gw, now| gw.legs(now, |l| l.transfer(&a, target, Some(&a)))).unwrap_err().to_string()
     };
     assert!(twice(&mut net).contains("cannot replace itself"));
     transfer(&mut net, A, &a, None);
@@ -251,7 +255,7 @@ fn a_call_that_we_make_ring_is_picked_up_from_elsewhere() {
     let mut net = Net::new(1, 1, NONE, "");
     let mut to = call_to(&format!("sip:bob@{PHONE}"));
     to.room_id = "desk".to_owned();
-    let ringing = net.nodes[A].gw.originate(net.now, to).unwrap().id;
+    let ringing = net.nodes[A].gw.legs(net.now, |l| l.originate(to)).unwrap().id;
     let invite = net.nodes[A].gw.poll_transmit().unwrap();
     let invite = String::from_utf8(invite.bytes.to_vec()).unwrap();
     let field = |name: &str| invite.lines().find_map(|l| l.strip_prefix(name)).unwrap().trim().to_owned();
@@ -288,6 +292,6 @@ fn a_call_that_we_make_ring_is_picked_up_from_elsewhere() {
     assert!(after.iter().any(|m| m.starts_with("CANCEL ")), "the phone rings no more: {after:?}");
     net.with(A, |_, _| ());
     assert_eq!(net.reason(A, &ringing).as_deref(), Some("replaced"));
-    let members = net.nodes[A].gw.room("desk").unwrap().participants;
+    let members = net.nodes[A].gw.view().room("desk").unwrap().participants;
     assert_eq!(members.iter().map(|l| l.id.as_str()).collect::<Vec<_>>(), [newest(&net, A).as_str()]);
 }

@@ -143,7 +143,7 @@ fn a_request_on_a_connection_that_is_lost_is_sent_once_more_on_a_new_one() {
 
         let (mut hand, _) = Hand::in_call(transport, "", "");
         let leg = hand.leg.clone();
-        hand.gw.hang_up_leg(hand.now, &leg, None).unwrap();
+        hand.gw.legs(hand.now, |l| l.hang_up(&leg, None)).unwrap();
         let bye = hand.hears().remove(0);
         hand.refuses(&bye, true);
         assert_eq!(hand.hears()[0].text, bye.text, "{context}: a BYE finds its way");
@@ -175,7 +175,7 @@ fn other_requests_of_ours_that_find_no_way_end_no_call() {
         // REFER.
         let (mut hand, _) = Hand::in_call(transport, "", "");
         let (leg, target) = (hand.leg.clone(), branchline::wire::Uri::parse("sip:c@10.0.0.88").unwrap());
-        hand.gw.transfer(hand.now, &leg, target, None).unwrap();
+        hand.gw.legs(hand.now, |l| l.transfer(&leg, target, None)).unwrap();
         let refer = hand.hears().into_iter().find(|h| h.is("REFER")).unwrap();
         hand.refuses(&refer, false);
         assert_eq!(hand.story().last(), Some(&"leg.transfer_failed"), "{context}");
@@ -317,7 +317,8 @@ fn a_phone_that_cannot_be_reached_tells_less_than_one_that_refuses() {
         registers(&mut hand, 5060, 1);
         hand.at = along(Transport::Tcp, "10.0.0.77:40002", Some(2));
         registers(&mut hand, 5062, 1);
-        hand.leg = hand.gw.originate(hand.now, crate::calls::call_to("sip:anna@10.0.0.1")).unwrap().id;
+        hand.leg =
+            hand.gw.legs(hand.now, |l| l.originate(crate::calls::call_to("sip:anna@10.0.0.1"))).unwrap().id;
         let invites = hand.hears();
         assert_eq!(invites.iter().filter(|h| h.is("INVITE")).count(), 2);
         hand.refuses(&invites[0], false);

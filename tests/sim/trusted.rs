@@ -12,13 +12,13 @@ fn hook_of_the_call(trusted: bool, source: &str, transport: &str) -> (Option<Str
         "[[sip.trunk]]\nid = \"t\"\ntype = \"ip_ip\"\npeer_uri = \"sip:{source}\"\ntrust_webhook = {trusted}\n"
     );
     let mut net = Net::new(1, 2, NONE, &settings);
-    net.with(B, |gw, now| gw.restore_trunks(now, Vec::new()));
+    net.with(B, |gw, now| gw.accounts(now, |a| a.restore_trunks(Vec::new())));
     net.run_for(10);
     let headers =
         [("X-Webhook-URL", "https://hooks.example/x"), ("X-Webhook-Secret", "s3cret"), ("X-Other", "1")];
     let headers = headers.map(|(n, v)| (n.to_owned(), v.to_owned())).to_vec();
     let wanted = Originate { headers, ..call_to(&format!("sip:desk@10.0.0.2;transport={transport}")) };
-    let a = net.with(A, |gw, now| gw.originate(now, wanted)).unwrap().id;
+    let a = net.with(A, |gw, now| gw.legs(now, |l| l.originate(wanted))).unwrap().id;
     assert!(net.run_until(5_000, |n| !n.legs(B).is_empty()));
     let rang = net.nodes[B].events.iter().find(|e| e.kind() == "leg.ringing").unwrap().clone();
     let shown = rang.to_json("").to_string();
@@ -26,7 +26,7 @@ fn hook_of_the_call(trusted: bool, source: &str, transport: &str) -> (Option<Str
         shown.contains("X-Other") && !shown.contains("s3cret") && !shown.contains("hooks.example"),
         "{shown}"
     );
-    net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)).unwrap();
+    net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&a, None))).unwrap();
     net.run_for(FOREVER);
     let last = net.nodes[B].events.last().unwrap();
     assert_eq!(last.webhook, rang.webhook, "all events of the leg go there");
@@ -61,7 +61,7 @@ fn a_trunk_is_known_on_its_transport_or_a_stronger_one() {
                 let mut hand = Hand::new(transport, &trunk);
                 hand.at = along(transport, addr, transport.is_reliable().then_some(1));
                 let now = hand.now;
-                hand.gw.restore_trunks(now, Vec::new());
+                hand.gw.accounts(now, |a| a.restore_trunks(Vec::new()));
                 hand.gw.handle_timeout(now);
                 let heard = hand.asks("INVITE", "", Some(&sdp(1, "sendrecv")));
                 let rang =

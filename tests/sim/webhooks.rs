@@ -25,17 +25,17 @@ fn events(seed: u64) -> Vec<(Duration, usize, Event)> {
     let mut out = Vec::new();
     for _ in 0..2 {
         let call = call_to("sip:bob@10.0.0.2");
-        let a = net.with(A, |gw, now| gw.originate(now, call)).unwrap().id;
+        let a = net.with(A, |gw, now| gw.legs(now, |l| l.originate(call))).unwrap().id;
         let known = net.legs(B).len();
         until_ringing(&mut net).unwrap();
         let t = net.elapsed();
         net.run(net.at(t + 20_000));
         for b in net.legs(B).iter().skip(known.saturating_sub(1)) {
             // The first call's leg is gone when the second comes.
-            let _gone = net.with(B, |gw, now| gw.answer(now, b));
+            let _gone = net.with(B, |gw, now| gw.legs(now, |l| l.answer(b)));
         }
         net.run(net.at(t + 60_000));
-        net.with(A, |gw, now| gw.hang_up_leg(now, &a, None)).unwrap();
+        net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&a, None))).unwrap();
         net.run(net.at(t + FOREVER));
     }
     net.check_end(&format!("seed {seed}"));

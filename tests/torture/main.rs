@@ -57,8 +57,8 @@ pub fn put(message: &[u8], from: &str) -> Verdict {
     let v6: SocketAddr = "[fd00::1]:5060".parse().unwrap();
     let locals = Locals { v4: Some(local), v6: Some(v6), ..Locals::default() };
     let mut gw = Gateway::new(Rc::new(config), locals, Rng::from_number(1));
-    gw.add_port(Port { id: 1, address: local.ip(), port: 10_000 });
-    gw.add_port(Port { id: 2, address: v6.ip(), port: 10_002 });
+    gw.ports().add(Port { id: 1, address: local.ip(), port: 10_000 });
+    gw.ports().add(Port { id: 2, address: v6.ip(), port: 10_002 });
     let now = Now { mono: Instant::now(), utc: Utc(Duration::from_secs(1_776_330_000)) };
     let source = Target { transport: Transport::Udp, addr: from.parse().unwrap(), conn: None };
     gw.handle_message(now, source, message);
@@ -73,5 +73,5 @@ pub fn put(message: &[u8], from: &str) -> Verdict {
         .filter_map(|l| l.strip_prefix("SIP/2.0 ")?.get(..3)?.parse().ok())
         .filter(|c| *c != 100)
         .collect();
-    Verdict { codes, text, replies_to, legs: gw.legs().len() }
+    Verdict { codes, text, replies_to, legs: gw.view().legs().len() }
 }

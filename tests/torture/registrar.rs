@@ -47,7 +47,7 @@ fn register(message: &[u8]) -> (String, String, Vec<String>) {
         .replacen("branch=z9hG4bK", "branch=z9hG4bK2", 1)
         .replacen("\r\n", &format!("\r\n{name}: {value}\r\n"), 1);
     let second = say(&mut gw, now, again.as_bytes());
-    (first, second, gw.registrations().into_iter().map(|b| b.contact).collect())
+    (first, second, gw.view().registrations().into_iter().map(|b| b.contact).collect())
 }
 
 #[test]

@@ -111,13 +111,12 @@ fn invite(port: u16, from: &str, to: &str) -> String {
         ..Locals::default()
     };
     let mut gw = Gateway::new(Rc::new(config), locals, Rng::from_number(1));
-    gw.add_port(Port { id: 1, address: "192.168.7.1".parse().unwrap(), port: 10_000 });
-    gw.add_port(Port { id: 2, address: "fd00::1".parse().unwrap(), port: 10_002 });
+    gw.ports().add(Port { id: 1, address: "192.168.7.1".parse().unwrap(), port: 10_000 });
+    gw.ports().add(Port { id: 2, address: "fd00::1".parse().unwrap(), port: 10_002 });
     let now = Now { mono: Instant::now(), utc: Utc(Duration::from_secs(1_776_330_000)) };
-    gw.restore_trunks(now, Vec::new());
-    gw.originate(
-        now,
-        Originate {
+    gw.accounts(now, |a| a.restore_trunks(Vec::new()));
+    gw.legs(now, |l| {
+        l.originate(Originate {
             amd: None,
             uri: Uri::parse(to).unwrap(),
             from: from.into(),
@@ -130,8 +129,8 @@ fn invite(port: u16, from: &str, to: &str) -> String {
             accept_dtmf: true,
             auth: None,
             webhook: None,
-        },
-    )
+        })
+    })
     .unwrap();
     while let Some(work) = gw.poll_work() {
         if let Work::Locate { id, .. } = work {

@@ -7,10 +7,10 @@ use super::call_shares;
 use crate::base::pool::Standing;
 use crate::base::source::Source;
 use crate::deliver::share::Origin;
+use crate::gateway::accounts::Accounts;
 use crate::gateway::context::Context;
 use crate::gateway::legs::Legs;
-use crate::gateway::registrar::Registrar;
-use crate::gateway::trunks::{TrunkId, Trunks};
+use crate::gateway::trunks::TrunkId;
 use crate::sip::target::Target;
 use crate::sip::transactions::Admission;
 use crate::wire::{Method, Request};
@@ -19,36 +19,38 @@ use crate::wire::{Method, Request};
 #[derive(Debug, Clone, Copy)]
 pub struct Sources<'a> {
     ctx: &'a Context,
-    trunks: &'a Trunks,
-    registrar: &'a Registrar,
+    accounts: &'a Accounts,
     legs: &'a Legs,
 }
 
 impl<'a> Sources<'a> {
     /// What the settings, trunks, phones and calls say.
     #[must_use]
-    pub fn new(ctx: &'a Context, trunks: &'a Trunks, registrar: &'a Registrar, legs: &'a Legs) -> Self {
-        Self { ctx, trunks, registrar, legs }
+    pub fn new(ctx: &'a Context, accounts: &'a Accounts, legs: &'a Legs) -> Self {
+        Self { ctx, accounts, legs }
     }
 
     /// True when calls from there are welcome.
     #[must_use]
     pub fn accepts(&self, source: Target) -> bool {
         let ip = source.addr.ip().to_canonical();
-        self.ctx.config.sip.accept_from.iter().any(|net| net.contains(&ip)) || self.trunks.has_at(source)
+        self.ctx.config.sip.accept_from.iter().any(|net| net.contains(&ip))
+            || self.accounts.trunks().has_at(source)
     }
 
     /// True when a connection from there may be opened: to call, to register, or to go on with a call.
     #[must_use]
     pub fn hears(&self, source: Target) -> bool {
-        self.accepts(source) || self.registrar.is_registrar(self.ctx) || self.is_in_a_call(source.addr.ip())
+        self.accepts(source)
+            || self.accounts.registrar().is_registrar(self.ctx)
+            || self.is_in_a_call(source.addr.ip())
     }
 
     /// True for those that may ask as much as they like: from networks of ours, along the way that a phone has
     /// registered (not others of its address), or in a call with us. How many passwords they may try is another matter.
     #[must_use]
     pub fn knows(&self, source: Target) -> bool {
-        let registered = || self.registrar.has_along(|flow| *flow == source);
+        let registered = || self.accounts.registrar().has_along(|flow| *flow == source);
         self.accepts(source) || registered() || self.is_in_a_call(source.addr.ip())
     }
 
@@ -85,12 +87,12 @@ impl<'a> Sources<'a> {
     /// On whose account a source asks for places: with registered phones or trunks behind it, it is no stranger.
     #[must_use]
     pub fn standing(&self, source: Target) -> Standing {
-        let (trunks, percent) = self.trunks.shares_at(source);
+        let (trunks, percent) = self.accounts.trunks().shares_at(source);
         if let Some(percent) = percent {
             return Standing::Trunk { percent: percent.into() };
         }
         let ip = source.addr.ip().to_canonical();
-        let phones = self.registrar.phones_at(ip);
+        let phones = self.accounts.registrar().phones_at(ip);
         match phones + trunks {
             0 => Standing::Stranger,
             members => Standing::Known { members },
@@ -101,8 +103,9 @@ impl<'a> Sources<'a> {
     #[must_use]
     pub fn origin_of(&self, from: Target, trunk: Option<TrunkId>) -> Origin {
         let ip = from.addr.ip();
-        let known =
-            trunk.is_some() || self.registrar.is_authenticated() || self.standing(from) != Standing::Stranger;
+        let known = trunk.is_some()
+            || self.accounts.registrar().is_authenticated()
+            || self.standing(from) != Standing::Stranger;
         if known { Origin::Known(Source::of(ip)) } else { Origin::Stranger(Source::of(ip)) }
     }
 
@@ -113,7 +116,7 @@ impl<'a> Sources<'a> {
             flow.transport == connection.transport
                 && (flow.conn.is_some_and(|id| Some(id) == connection.conn) || flow.addr == connection.addr)
         };
-        self.registrar.has_along(same)
+        self.accounts.registrar().has_along(same)
             || self.legs.iter().any(|(_, leg)| leg.call().flow().as_ref().is_some_and(same))
     }
 

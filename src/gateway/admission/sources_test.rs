@@ -7,20 +7,18 @@ use crate::base::pool::Standing;
 use crate::base::rng::Rng;
 use crate::base::time::Now;
 use crate::deliver::share::Origin;
+use crate::gateway::accounts::Accounts;
 use crate::gateway::context::Context;
 use crate::gateway::legs::{Leg, Legs};
-use crate::gateway::registrar::Registrar;
 use crate::gateway::sip_call::{Peer, SipCall};
 use crate::gateway::testing::{context, now};
-use crate::gateway::trunks::Trunks;
 use crate::sip::target::{Target, Transport};
 use crate::sip::transactions::Admission;
 use crate::wire::{Message, Request, parse};
 
 struct Parts {
     ctx: Context,
-    trunks: Trunks,
-    registrar: Registrar,
+    accounts: Accounts,
     legs: Legs,
 }
 
@@ -30,17 +28,17 @@ impl Parts {
             c.limits.legs = 8;
             c.sip.accept_from = vec!["10.0.0.0/8".parse().unwrap()];
         });
-        let registrar = Registrar::new(&ctx.config, &mut Rng::from_number(2));
-        Self { ctx, trunks: Trunks::default(), registrar, legs: Legs::new(8) }
+        let accounts = Accounts::new(&ctx.config, &mut Rng::from_number(2));
+        Self { ctx, accounts, legs: Legs::new(8) }
     }
 
     fn sources(&self) -> Sources<'_> {
-        Sources::new(&self.ctx, &self.trunks, &self.registrar, &self.legs)
+        Sources::new(&self.ctx, &self.accounts, &self.legs)
     }
 
     /// A call from there that is over but for its last event.
     fn call_from(&mut self, now: Now, source: Target, name: &str) {
-        let terms = self.trunks.terms_of(&self.ctx, None);
+        let terms = self.accounts.trunks().terms_of(&self.ctx, None);
         let make = |id| {
             let peer = Peer::caller(id, source, terms, None, None);
             let call = SipCall::ended(peer, now.mono, now.mono);

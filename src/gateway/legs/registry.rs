@@ -74,7 +74,7 @@ impl Legs {
         let leg = self.table.get_mut(id)?;
         leg.call_mut().settle_opus(ctx);
         ctx.events.add_leg(id, leg.name().to_owned(), webhook, origin);
-        *ctx.counters.legs_total.entry((leg.kind().as_str(), "ringing")).or_default() += 1;
+        ctx.counters.calls.note_state(leg.kind().as_str(), "ringing");
         self.reschedule(id);
         Some(id)
     }

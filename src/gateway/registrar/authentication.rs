@@ -90,11 +90,11 @@ impl Authentication {
             (Verdict::Good, Chance::Open | Chance::Quiet) => return Some(Proof::Good(answer.username)),
             (Verdict::Late | Verdict::Foreign, Chance::Open | Chance::Quiet) => return Some(Proof::Stale),
             (Verdict::Wrong, Chance::Open | Chance::Quiet) => {
-                ctx.counters.wrong_passwords += 1;
+                ctx.counters.signalling.wrong_passwords += 1;
                 self.guesses.charge(now.mono, ip, name);
             }
             (_, Chance::Closed) => {
-                ctx.counters.guesses_refused += 1;
+                ctx.counters.signalling.guesses_refused += 1;
                 self.guesses.count(ip);
             }
         }

@@ -123,7 +123,7 @@ impl Registrar {
         request: &Request,
         source: Target,
     ) -> bool {
-        ctx.counters.strangers += 1;
+        ctx.counters.signalling.strangers += 1;
         let asks = matches!(request.method, Method::Invite | Method::Register);
         if !self.is_registrar(ctx) || !asks || request.common.to.tag().is_some() {
             return false;

@@ -118,7 +118,10 @@ fn a_phone_registers_by_its_password_until_its_time_is_over() {
 #[test]
 fn a_wrong_password_and_the_name_of_another_get_403() {
     let mut phone = Phone::new("wrong");
-    assert_eq!((phone.register("100", &contact(5060, 60)), phone.ctx.counters.wrong_passwords), (403, 1));
+    assert_eq!(
+        (phone.register("100", &contact(5060, 60)), phone.ctx.counters.signalling.wrong_passwords),
+        (403, 1)
+    );
     let mut phone = Phone::new("right");
     assert_eq!((phone.register("101", &contact(5060, 60)), phone.registrar.contacts()), (403, 0));
     assert!(events(&mut phone.ctx).is_empty());
@@ -129,7 +132,7 @@ fn wrong_passwords_are_looked_at_so_often_and_no_more() {
     let mut phone = Phone::new("wrong");
     let codes: Vec<u16> = (0..12).map(|_| phone.register("100", &contact(5060, 60))).collect();
     assert!(codes[..10].iter().all(|c| *c == 403) && codes[10..].iter().all(|c| *c == 500), "{codes:?}");
-    assert_eq!(phone.ctx.counters.guesses_refused, 2);
+    assert_eq!(phone.ctx.counters.signalling.guesses_refused, 2);
 }
 
 #[test]

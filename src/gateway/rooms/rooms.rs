@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::joined::Joined;
-use super::room::ROOM_RATES;
+use super::room::{ROOM_RATES, RoomView};
 use crate::base::time::Now;
 use crate::gateway::context::Context;
 use crate::gateway::error::GatewayError;
 use crate::gateway::events::{About, Empty, EventBody, Webhook};
 use crate::gateway::leg_id::LegId;
+use crate::gateway::legs::Legs;
 use crate::gateway::member::Member;
 use crate::gateway::owner::MediaOwner;
 use crate::gateway::replies::{Handle, Reply};
@@ -27,6 +28,8 @@ pub struct Rooms {
     /// Legs that are to join a room when they have media.
     waiting: Vec<Waiting>,
     events: VecDeque<RoomEvent>,
+    /// Rooms whose members are being hung up.
+    deletions: VecDeque<String>,
 }
 
 #[derive(Debug)]
@@ -73,6 +76,7 @@ impl Rooms {
             closing: BTreeSet::new(),
             waiting: Vec::new(),
             events: VecDeque::new(),
+            deletions: VecDeque::new(),
         }
     }
 
@@ -144,6 +148,16 @@ impl Rooms {
         self.rooms.get(room).map(|r| (r.rate, r.members.as_slice())).ok_or(NO_ROOM)
     }
 
+    /// `GET /rooms/{id}`.
+    ///
+    /// # Errors
+    /// No such room.
+    pub fn view(&self, legs: &Legs, room: &str) -> Result<RoomView, GatewayError> {
+        let (sample_rate, members) = self.rate_and_members(room)?;
+        let participants = members.iter().filter_map(|l| Some(legs.get(*l)?.view(Some(room)))).collect();
+        Ok(RoomView { id: room.to_owned(), sample_rate, participants })
+    }
+
     /// Who is in the room in this place.
     #[must_use]
     pub fn members_at(&self, slot: RoomSlot) -> &[LegId] {
@@ -192,6 +206,16 @@ impl Rooms {
         self.closing.insert(slot);
         self.events.push_back(RoomEvent::Deleted(slot));
         Ok(())
+    }
+
+    /// `DELETE /rooms/{id}`, whose members are being hung up: it is deleted once they have left.
+    pub fn delete_later(&mut self, room: &str) {
+        self.deletions.push_back(room.to_owned());
+    }
+
+    /// The next room to delete, once nothing else is left to handle, until `None`.
+    pub fn poll_deletion(&mut self) -> Option<String> {
+        self.deletions.pop_front()
     }
 
     /// Nothing of a room plays or records any more: if it is deleted, its place is free.

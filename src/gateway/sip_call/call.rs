@@ -443,7 +443,7 @@ impl SipCall {
     /// It is connected: the ACK is in (inbound) or out (outbound).
     pub(super) fn connected(&mut self, ctx: &mut Context, now: Now) {
         let leg_type = self.kind();
-        *ctx.counters.legs_total.entry((leg_type.as_str(), "connected")).or_default() += 1;
+        ctx.counters.calls.note_state(leg_type.as_str(), "connected");
         let mut c = CallContext::new(ctx, now, &mut self.peer, &mut self.session);
         c.publish(EventBody::LegConnected(LegState { leg_type }));
         c.report(CallEvent::Connected);

@@ -34,7 +34,7 @@ impl InfoDigits {
     /// Digits to send after those that wait; those that find no room are dropped and counted.
     pub(super) fn push(&mut self, ctx: &mut Context, digits: &str) {
         for digit in digits.chars() {
-            ctx.counters.info_digits_dropped += u64::from(self.waiting.push_back(digit).is_err());
+            ctx.counters.signalling.info_digits_dropped += u64::from(self.waiting.push_back(digit).is_err());
         }
     }
 
@@ -50,7 +50,7 @@ impl InfoDigits {
 
     /// The far end takes none any more: those that wait are dropped and counted.
     pub(super) fn clear(&mut self, ctx: &mut Context) {
-        ctx.counters.info_digits_dropped += self.waiting.len() as u64;
+        ctx.counters.signalling.info_digits_dropped += self.waiting.len() as u64;
         self.waiting.clear();
     }
 
@@ -77,7 +77,7 @@ impl InfoDigits {
         let Some(asked) = self.asked.take() else { return true };
         let Some(dialog) = dialog else {
             let taken = outcome.is_ok_and(|(_, r)| (200..300).contains(&r.code));
-            c.ctx.counters.info_digits_dropped += u64::from(!taken);
+            c.ctx.counters.signalling.info_digits_dropped += u64::from(!taken);
             return true;
         };
         match outcome {
@@ -88,14 +88,14 @@ impl InfoDigits {
                 return true;
             }
             Ok((_, Response { code: 408 | 481, .. })) | Err(Failure::Timeout) => {
-                c.ctx.counters.info_digits_dropped += 1;
+                c.ctx.counters.signalling.info_digits_dropped += 1;
                 return false;
             }
             Ok((_, r)) => {
                 log::debug!(leg = c.peer.name(c.ctx), code = r.code; "the far end refused a digit by INFO");
-                c.ctx.counters.info_digits_dropped += 1;
+                c.ctx.counters.signalling.info_digits_dropped += 1;
             }
-            Err(Failure::Transport) => c.ctx.counters.info_digits_dropped += 1,
+            Err(Failure::Transport) => c.ctx.counters.signalling.info_digits_dropped += 1,
         }
         self.send_next(c, dialog);
         true
@@ -179,6 +179,6 @@ mod tests {
         assert_eq!((digits.next(over), digits.deadline()), (Some('2'), None));
         digits.push(&mut ctx, &"3".repeat(MAX_DIGITS + 1));
         digits.clear(&mut ctx);
-        assert_eq!(ctx.counters.info_digits_dropped, MAX_DIGITS as u64 + 1);
+        assert_eq!(ctx.counters.signalling.info_digits_dropped, MAX_DIGITS as u64 + 1);
     }
 }

@@ -239,7 +239,7 @@ impl Inviting {
         if self.redirections.is_direct() || self.request.way.as_ref().is_some_and(|w| w.route) {
             c.peer.auth.iter_mut().for_each(|a| a.forget_whom());
         }
-        c.ctx.counters.failovers += 1;
+        c.ctx.counters.signalling.failovers += 1;
         self.others.begin(c.now.mono);
         Some(self.invite(c, next))
     }

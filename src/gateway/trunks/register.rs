@@ -46,9 +46,9 @@ impl Trunks {
             r.give_up_at = None;
             return self.unregistered(ctx, now, id);
         }
-        if due(r.valid_until) {
-            r.valid_until = None;
-            r.granted = 0;
+        if due(r.grant.until) {
+            r.grant.until = None;
+            r.grant.seconds = 0;
             r.keep_alive_at = None;
             if r.status == Status::Active {
                 r.status = Status::Expired;
@@ -181,9 +181,9 @@ impl Trunks {
         let trunk = self.all.get_mut(&id)?;
         let (account, hop) = (trunk.account()?.clone(), trunk.hop().clone());
         let r = trunk.registration.as_deref_mut()?;
-        r.cseq += 1;
-        r.source = Some(local);
-        r.contact = format!("sip:{}@{local}{}", account.contact_user, target.transport.as_param());
+        r.identity.cseq += 1;
+        r.grant.source = Some(local);
+        r.grant.contact = format!("sip:{}@{local}{}", account.contact_user, target.transport.as_param());
         let elsewhere = r.elsewhere.as_ref();
         let proxied = account.outbound_proxy.is_some() || elsewhere.is_some_and(Elsewhere::is_proxy);
         let registrar = elsewhere.filter(|e| !e.is_proxy()).map_or(&account.registrar, |e| &e.uri);
@@ -192,11 +192,11 @@ impl Trunks {
             Self::push_route(&mut draft, &hop);
         }
         draft.push("Max-Forwards", "70");
-        draft.push("From", format!("{};tag={}", NameAddr::new(account.aor.clone()), r.tag));
+        draft.push("From", format!("{};tag={}", NameAddr::new(account.aor.clone()), r.identity.tag));
         draft.push("To", NameAddr::new(account.aor).to_string());
-        draft.push("Call-ID", r.call_id.as_str());
-        draft.push("CSeq", format!("{} REGISTER", r.cseq));
-        draft.push("Contact", format!("<{}>", r.contact));
+        draft.push("Call-ID", r.identity.call_id.as_str());
+        draft.push("CSeq", format!("{} REGISTER", r.identity.cseq));
+        draft.push("Contact", format!("<{}>", r.grant.contact));
         let expires = if r.status == Status::Unregistering { 0 } else { account.expires.max(r.at_least) };
         draft.push("Expires", expires.to_string());
         draft.push("Allow", ALLOW);
@@ -260,7 +260,7 @@ impl Trunks {
         }
         let next = r.others.remove(0);
         r.auth.iter_mut().for_each(ClientAuth::forget_whom);
-        ctx.counters.failovers += 1;
+        ctx.counters.signalling.failovers += 1;
         self.register(ctx, now, id, next);
     }
 
@@ -278,19 +278,19 @@ impl Trunks {
         if r.status == Status::Unregistering {
             return self.unregistered(ctx, now, id);
         }
-        let granted = granted(&r.contact, response);
+        let granted = granted(&r.grant.contact, response);
         if granted < SHORTEST_GRANT {
             let why = format!("the registrar grants {granted} s only");
             return self.register_failed(ctx, now, id, &why, None);
         }
         let wait = Duration::from_millis(u64::from(granted) * u64::from(750 + spread * 10));
-        let news = r.status != Status::Active || r.granted != granted;
+        let news = r.status != Status::Active || r.grant.seconds != granted;
         r.status = Status::Active;
         r.last_error.clear();
         r.failures = 0;
-        r.granted = granted;
-        r.registered_at = Some(now.utc);
-        r.valid_until = Some(now.mono + Duration::from_secs(granted.into()));
+        r.grant.seconds = granted;
+        r.grant.registered_at = Some(now.utc);
+        r.grant.until = Some(now.mono + Duration::from_secs(granted.into()));
         let wait = r.wait_or_again(wait);
         r.due = Some(now.mono + wait);
         r.next_at = Some(now.after(wait).utc);
@@ -330,7 +330,7 @@ impl Trunks {
         r.due = Some(now.mono + wait);
         r.next_at = Some(now.after(wait).utc);
         why.clone_into(&mut r.last_error);
-        let was_active = r.valid_until.is_some();
+        let was_active = r.grant.until.is_some();
         if !was_active && r.status != Status::Expired {
             r.status = Status::Failed;
         }
@@ -347,9 +347,9 @@ impl Trunks {
             return;
         }
         let pending = r.tx.is_some() || r.waits;
-        let known = r.valid_until.is_some() || pending;
+        let known = r.grant.until.is_some() || pending;
         r.status = Status::Unregistering;
-        (r.due, r.valid_until, r.keep_alive_at, r.next_at) = (None, None, None, None);
+        (r.due, r.grant.until, r.keep_alive_at, r.next_at) = (None, None, None, None);
         if !known {
             return self.unregistered(ctx, now, id);
         }
@@ -372,7 +372,7 @@ impl Trunks {
     fn unregistered(&mut self, ctx: &mut Context, now: Now, id: TrunkId) {
         let Some(r) = self.registration(id) else { return };
         (r.give_up_at, r.tx, r.waits) = (None, None, false);
-        let (removing, was_active) = (r.removing, std::mem::take(&mut r.granted) > 0);
+        let (removing, was_active) = (r.removing, std::mem::take(&mut r.grant.seconds) > 0);
         if was_active {
             self.publish(ctx, now, id, |trunk| {
                 EventBody::TrunkRegistrationExpired(TrunkRegistrationExpired {

@@ -12,14 +12,32 @@ use crate::sip::digest::Credentials;
 use crate::sip::target::Target;
 use crate::sip::transactions::ClientId;
 
+/// What all requests of a registration have in common (RFC 3261 §10.2).
+#[derive(Debug)]
+pub(super) struct Identity {
+    pub(super) call_id: String,
+    pub(super) tag: String,
+    pub(super) cseq: u32,
+}
+
+/// What the registrar has granted.
+#[derive(Debug, Default)]
+pub(super) struct Grant {
+    /// For so long, seconds.
+    pub(super) seconds: u32,
+    /// The registrar forgets us then.
+    pub(super) until: Option<Instant>,
+    pub(super) registered_at: Option<Utc>,
+    pub(super) contact: String,
+    pub(super) source: Option<SocketAddr>,
+}
+
 /// A registration of ours.
 #[derive(Debug)]
 pub struct Registration {
     pub(super) status: Status,
     pub(super) last_error: String,
-    pub(super) call_id: String,
-    pub(super) tag: String,
-    pub(super) cseq: u32,
+    pub(super) identity: Identity,
     pub(super) auth: Option<ClientAuth>,
     /// The request on its way, or waiting for an address.
     pub(super) tx: Option<ClientId>,
@@ -40,13 +58,9 @@ pub struct Registration {
     /// It goes out as soon as the present one is answered.
     pub(super) again: bool,
     pub(super) next_at: Option<Utc>,
-    /// The registrar forgets us then.
-    pub(super) valid_until: Option<Instant>,
     pub(super) keep_alive_at: Option<Instant>,
-    pub(super) granted: u32,
-    pub(super) registered_at: Option<Utc>,
-    pub(super) contact: String,
-    pub(super) source: Option<SocketAddr>,
+    /// What the registrar has granted last.
+    pub(super) grant: Grant,
     /// The trunk goes once it is taken back.
     pub(super) removing: bool,
     /// Taking back is given up then.
@@ -66,9 +80,7 @@ impl Registration {
         Self {
             status: Status::Registering,
             last_error: String::new(),
-            call_id,
-            tag,
-            cseq,
+            identity: Identity { call_id, tag, cseq },
             auth: credentials.map(ClientAuth::new),
             tx: None,
             waits: false,
@@ -81,12 +93,8 @@ impl Registration {
             due: Some(now),
             again: false,
             next_at: None,
-            valid_until: None,
             keep_alive_at: None,
-            granted: 0,
-            registered_at: None,
-            contact: String::new(),
-            source: None,
+            grant: Grant::default(),
             removing: false,
             give_up_at: None,
         }
@@ -117,7 +125,7 @@ impl Registration {
     /// When something is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        let all = [self.due, self.valid_until, self.keep_alive_at, self.give_up_at];
+        let all = [self.due, self.grant.until, self.keep_alive_at, self.give_up_at];
         all.into_iter().flatten().min()
     }
 }

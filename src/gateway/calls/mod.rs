@@ -1,0 +1,11 @@
+//! Calls: how they come to be, whom their messages reach, and what becomes of them.
+
+#[expect(clippy::module_inception, reason = "the part itself")]
+mod calls;
+mod outcome;
+mod setup;
+mod surroundings;
+mod x_headers;
+
+pub use calls::Calls;
+pub use surroundings::Surroundings;

@@ -1,0 +1,91 @@
+//! What the API does to playbacks and recordings of legs and rooms.
+
+use crate::base::time::Now;
+use crate::gateway::audio::Audio;
+use crate::gateway::context::Context;
+use crate::gateway::error::GatewayError;
+use crate::gateway::events::About;
+use crate::gateway::legs::Legs;
+use crate::gateway::owner::Owner;
+use crate::gateway::playback::Sound;
+use crate::gateway::recording::{Layout, Paused, Wanted};
+use crate::gateway::replies::Handle;
+
+/// Commands to playbacks and recordings.
+#[derive(Debug)]
+pub struct AudioCommands<'a> {
+    now: Now,
+    ctx: &'a mut Context,
+    legs: &'a Legs,
+    audio: &'a mut Audio,
+}
+
+impl<'a> AudioCommands<'a> {
+    /// To these parts, now.
+    #[must_use]
+    pub fn new(now: Now, ctx: &'a mut Context, legs: &'a Legs, audio: &'a mut Audio) -> Self {
+        Self { now, ctx, legs, audio }
+    }
+
+    /// `POST …/play`; the playback's id.
+    ///
+    /// # Errors
+    /// No such leg or room (404), no media or nobody in the room (409), no playback is left (503).
+    pub fn play(&mut self, owner: Owner<'_>, sound: Sound, volume: i8) -> Result<String, GatewayError> {
+        let owner = self.audio.owner(self.ctx, self.legs, owner)?;
+        self.audio.playbacks_mut().start(self.ctx, self.now, owner, sound, volume)
+    }
+
+    /// `PATCH …/play/{id}`.
+    ///
+    /// # Errors
+    /// No such playback there.
+    pub fn set_volume(&mut self, owner: Owner<'_>, id: &str, volume: i8) -> Result<(), GatewayError> {
+        let target = self.audio.target_of(self.legs, owner);
+        self.audio.playbacks_mut().set_volume(self.ctx, target, id, volume)
+    }
+
+    /// `DELETE …/play/{id}`; `playback.finished` follows.
+    ///
+    /// # Errors
+    /// No such playback there.
+    pub fn stop_play(&mut self, owner: Owner<'_>, id: &str) -> Result<(), GatewayError> {
+        let target = self.audio.target_of(self.legs, owner);
+        self.audio.playbacks_mut().stop(self.ctx, self.now, target, id)
+    }
+
+    /// `POST …/record`; the reply comes when the file is there.
+    ///
+    /// # Errors
+    /// No such leg or room (404); no media, nobody in the room, or recording already (409); limits (503).
+    pub fn record(&mut self, owner: Owner<'_>, wanted: Wanted) -> Result<Handle, GatewayError> {
+        let media = self.audio.owner(self.ctx, self.legs, owner)?;
+        let input_rate = media.rate;
+        let layout = match media.about {
+            About::Leg(id) => {
+                let file_rate = self.audio.rooms().rate_around(id).unwrap_or(input_rate);
+                Layout { input_rate, file_rate, channels: 2 }
+            }
+            About::Subject(_) => Layout { input_rate, file_rate: input_rate, channels: 1 },
+        };
+        self.audio.recordings_mut().start(self.ctx, self.now, media, layout, wanted)
+    }
+
+    /// `DELETE …/record`; the reply comes when the file is complete.
+    ///
+    /// # Errors
+    /// Nothing is being recorded there.
+    pub fn stop_recording(&mut self, owner: Owner<'_>) -> Result<Handle, GatewayError> {
+        let target = self.audio.target_of(self.legs, owner);
+        self.audio.recordings_mut().stop(self.ctx, target)
+    }
+
+    /// `POST …/record/pause` and `…/resume`.
+    ///
+    /// # Errors
+    /// Nothing is being recorded there.
+    pub fn pause_recording(&mut self, owner: Owner<'_>, on: bool) -> Result<Paused, GatewayError> {
+        let target = self.audio.target_of(self.legs, owner);
+        self.audio.recordings_mut().pause(self.ctx, self.now, target, on)
+    }
+}
