@@ -4,7 +4,7 @@
 # make soak   the same for hours: 50,000 seeds a simulation, 200 kills, 500 flipped bits a state file, an hour of floods, 20,000
 #             mixed calls, 36,000 calls a round of load
 # make audit  licences, bans and sources of all dependencies (installs cargo-deny)
-# make bench  the figures of README's table
+# make bench  the figures of docs/figures.md
 # make cross  releases for ARM, and make test-arm calls to them under emulation
 # make release  packages and archives for three machines, in target/dist
 # make deb    a Debian package for this machine, in target/debian

@@ -1,4 +1,4 @@
-//! The figures of README's table: ratios measured in one run, never absolute speeds that a test would
+//! The figures of `docs/figures.md`: ratios measured in one run, never absolute speeds that a test would
 //! assert. `make bench` prints them.
 #![allow(
     clippy::unwrap_used,
