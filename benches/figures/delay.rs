@@ -12,13 +12,13 @@ use branchline::codec::coder::{Decoder, Encoder, MAX_PAYLOAD};
 use branchline::codec::opus::Wishes;
 use branchline::dsp::frame_len;
 use branchline::dsp::resample::Resampler;
-use branchline::media::coders::Coders;
 use branchline::media::engine::{Engine, Sizes};
 use branchline::media::leg::Leg;
 use branchline::media::messages::EngineCommand;
-use branchline::media::renegotiation::Converters;
 use branchline::media::room::Room;
-use branchline::media::transport::{Batch, MediaTransport};
+use branchline::media::rtp_endpoint::coders::Coders;
+use branchline::media::rtp_endpoint::renegotiation::Converters;
+use branchline::media::rtp_endpoint::transport::{Batch, MediaTransport};
 use branchline::rtp::packet::{Packet, header};
 use rtrb::RingBuffer;
 

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use branchline::io::recv_batch;
-use branchline::media::transport::Batch;
+use branchline::media::rtp_endpoint::transport::Batch;
 use branchline::rtp::packet::header;
 
 use crate::common::Gateway;

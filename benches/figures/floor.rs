@@ -9,7 +9,7 @@ use std::time::Duration;
 use branchline::config::Config;
 use branchline::io::media_thread::pace;
 use branchline::io::rtp_ports::{Pair, PortPool};
-use branchline::media::transport::{Batch, MediaTransport as _};
+use branchline::media::rtp_endpoint::transport::{Batch, MediaTransport as _};
 
 use crate::far_end::{Calls, Generator, LEGS, LOCAL, gateway, media_port};
 use crate::{median, resident_kb};

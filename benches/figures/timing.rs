@@ -9,11 +9,11 @@ use branchline::codec::Codec;
 use branchline::codec::opus::Wishes;
 use branchline::io::media_thread::pace;
 use branchline::io::recv_batch;
-use branchline::media::coders::Coders;
 use branchline::media::engine::{Engine, Sizes};
 use branchline::media::leg::Leg;
 use branchline::media::messages::EngineCommand;
-use branchline::media::transport::{Batch, MediaTransport};
+use branchline::media::rtp_endpoint::coders::Coders;
+use branchline::media::rtp_endpoint::transport::{Batch, MediaTransport};
 use branchline::rtp::packet::header;
 use branchline::sdp::{Direction, Negotiated};
 use rtrb::RingBuffer;
@@ -51,7 +51,7 @@ pub fn latency() {
                 sockets[p * 2 + 1].send_to(&quiet, (LOCAL, ports[p * 2 + 1])).unwrap();
             }
             recv_batch::receive(&sockets[p * 2 + 1], &mut batch, 0);
-            let loud = |d: &&branchline::media::transport::Datagram| {
+            let loud = |d: &&branchline::media::rtp_endpoint::transport::Datagram| {
                 d.bytes[12..d.len].iter().any(|b| (b & 0x7f) < 0x20)
             };
             if batch.items.iter().take(batch.len).any(|d| loud(&d)) {

@@ -8,7 +8,7 @@ use branchline::base::rng::Rng;
 use branchline::codec::Codec;
 use branchline::codec::coder::Decoder;
 use branchline::io::sound::examine;
-use branchline::media::playout::Playout;
+use branchline::media::rtp_endpoint::playout::Playout;
 use branchline::rtp::event_receiver::EventReceiver;
 use branchline::rtp::lock::{Content, SourceLock};
 use branchline::rtp::packet::Packet;

@@ -12,12 +12,12 @@ use crate::codec::Codec;
 use crate::config::Config;
 use crate::dsp::resample::Resampler;
 use crate::media::amd::{Amd, Parameters};
-use crate::media::coders::Coders;
 use crate::media::leg::Leg;
 use crate::media::play::{Feeding, Play};
 use crate::media::record::{Recording, Shared};
-use crate::media::renegotiation::{Converters, Renegotiation};
 use crate::media::room::Room;
+use crate::media::rtp_endpoint::coders::Coders;
+use crate::media::rtp_endpoint::renegotiation::{Converters, Renegotiation};
 use crate::media::rtp_sender::Digits;
 use crate::sdp::{Description, Local, Negotiated, accept};
 

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd as _;
 use std::ptr;
 
-use crate::media::transport::{BATCH, Batch};
+use crate::media::rtp_endpoint::transport::{BATCH, Batch};
 
 /// Room for one control message with a timespec.
 const CONTROL: usize = 64;

@@ -8,7 +8,7 @@ use super::{clock, recv_batch, sockets};
 use crate::config::Rtp;
 use crate::gateway::ports::Port;
 use crate::media::command::PortId;
-use crate::media::transport::{Batch, MediaTransport};
+use crate::media::rtp_endpoint::transport::{Batch, MediaTransport};
 
 /// Pairs held ready of each family.
 pub const STOCK: usize = 16;

@@ -11,9 +11,9 @@ use super::mix::{self, copy};
 use super::play::{Over, Play};
 use super::record::Recording;
 use super::room::Room;
+use super::rtp_endpoint::transport::{Batch, MediaTransport};
 use super::schedule::{Schedule, Turn, at};
 use super::shared_encoding::{Shares, follow, part_ways};
-use super::transport::{Batch, MediaTransport};
 use crate::dsp::MAX_FRAME;
 
 /// Orders carried out in one tick at most; the rest waits for the next.

@@ -3,14 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::analysis::InputAnalysis;
-use super::coders::Coders;
 use super::command::{MediaEvent, Quality, RoomSlot, Slot};
-use super::proof::Proof;
-use super::renegotiation::{Converters, Renegotiation};
+use super::rtp_endpoint::coders::Coders;
+use super::rtp_endpoint::proof::Proof;
+use super::rtp_endpoint::renegotiation::{Converters, Renegotiation};
+use super::rtp_endpoint::srtp_session::SrtpSession;
+use super::rtp_endpoint::transport::{Batch, Datagram, MediaTransport};
 use super::rtp_sender::RtpSender;
 use super::shared_encoding::Part;
-use super::srtp_session::SrtpSession;
-use super::transport::{Batch, Datagram, MediaTransport};
 use crate::dsp::prefetch::touch;
 use crate::dsp::{MAX_FRAME, frame_len};
 use crate::rtp::lock::{Content, RtpSource, SourceLock, Verdict};

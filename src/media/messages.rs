@@ -6,8 +6,8 @@ use super::command::{MediaEvent, PlaySlot, RecordSlot, RoomSlot, Slot};
 use super::leg::Leg;
 use super::play::Play;
 use super::record::Recording;
-use super::renegotiation::{Converters, Renegotiation};
 use super::room::Room;
+use super::rtp_endpoint::renegotiation::{Converters, Renegotiation};
 use super::rtp_sender::Digits;
 
 /// An order as the media thread takes it.

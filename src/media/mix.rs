@@ -3,8 +3,8 @@
 use super::command::Slot;
 use super::leg::Leg;
 use super::room::Room;
+use super::rtp_endpoint::transport::MediaTransport;
 use super::schedule::{Legs, Turn};
-use super::transport::MediaTransport;
 use crate::dsp::MAX_FRAME;
 use crate::dsp::level::is_below;
 

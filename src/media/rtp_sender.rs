@@ -1,8 +1,8 @@
 //! What a leg sends: packets of the agreed length, digits, and reports.
 
-use super::coders::Coders;
 use super::leg::Leg;
-use super::transport::MediaTransport;
+use super::rtp_endpoint::coders::Coders;
+use super::rtp_endpoint::transport::MediaTransport;
 use crate::codec::coder::MAX_PAYLOAD;
 use crate::dsp::prefetch::{TELEPHONE, touch};
 use crate::dsp::tone::{self, ToneGenerator};

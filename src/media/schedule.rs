@@ -3,7 +3,7 @@
 
 use super::command::{RoomSlot, Slot};
 use super::leg::Leg;
-use super::transport::MediaTransport;
+use super::rtp_endpoint::transport::MediaTransport;
 
 /// Legs by their slots.
 pub(super) type Legs<W> = [Option<Box<Leg<W>>>];

@@ -6,8 +6,8 @@
 
 use super::command::{RoomSlot, Slot};
 use super::leg::Leg;
+use super::rtp_endpoint::transport::MediaTransport;
 use super::schedule::{Legs, Turn, at};
-use super::transport::MediaTransport;
 use crate::codec::Codec;
 use crate::codec::opus::Wishes;
 

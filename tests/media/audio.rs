@@ -9,8 +9,8 @@ use branchline::media::command::{AudioTarget, MediaEvent};
 use branchline::media::messages::EngineCommand;
 use branchline::media::play::{Over, Play, Source, gain};
 use branchline::media::record::{Recording, Shared};
-use branchline::media::renegotiation::Converters;
 use branchline::media::room::Room;
+use branchline::media::rtp_endpoint::renegotiation::Converters;
 use rtrb::RingBuffer;
 
 use crate::wire::{Bench, FarWire, Phone, level, level_at, stream};

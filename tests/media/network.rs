@@ -8,7 +8,7 @@ use branchline::codec::g722;
 use branchline::codec::opus::Wishes;
 use branchline::dsp::frame_len;
 use branchline::dsp::resample::Resampler;
-use branchline::media::playout::Playout;
+use branchline::media::rtp_endpoint::playout::Playout;
 
 /// What the network does to packets.
 #[derive(Debug, Clone, Copy, Default)]

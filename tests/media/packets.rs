@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use branchline::media::command::{AudioTarget, MediaEvent};
 use branchline::media::messages::EngineCommand;
 use branchline::media::record::{Recording, Shared};
-use branchline::media::renegotiation::Renegotiation;
+use branchline::media::rtp_endpoint::renegotiation::Renegotiation;
 use branchline::media::rtp_sender::Digits;
 use branchline::rtp::packet::{Packet, header};
 use branchline::rtp::rtcp;

@@ -5,7 +5,7 @@ use std::f64::consts::PI;
 use branchline::codec::Codec;
 use branchline::codec::coder::Encoder;
 use branchline::codec::opus::Wishes;
-use branchline::media::playout::Playout;
+use branchline::media::rtp_endpoint::playout::Playout;
 
 use crate::network::{Weather, travel};
 

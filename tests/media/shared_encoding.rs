@@ -6,8 +6,8 @@ use branchline::dsp::resample::Resampler;
 use branchline::media::command::AudioTarget;
 use branchline::media::messages::EngineCommand;
 use branchline::media::play::{Play, Source};
-use branchline::media::renegotiation::Converters;
 use branchline::media::room::Room;
+use branchline::media::rtp_endpoint::renegotiation::Converters;
 use branchline::rtp::packet::Packet;
 use branchline::sdp::Negotiated;
 

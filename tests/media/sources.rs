@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use branchline::media::command::{MediaEvent, Quality};
 use branchline::media::messages::EngineCommand;
-use branchline::media::renegotiation::Renegotiation;
+use branchline::media::rtp_endpoint::renegotiation::Renegotiation;
 use branchline::rtp::lock::RtpSource;
 
 use crate::wire::{Bench, FarWire, Phone, stream};

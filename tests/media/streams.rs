@@ -8,7 +8,7 @@ use branchline::codec::Codec;
 use branchline::media::command::{AudioTarget, MediaEvent, Quality};
 use branchline::media::messages::EngineCommand;
 use branchline::media::record::{Recording, Shared};
-use branchline::media::renegotiation::Renegotiation;
+use branchline::media::rtp_endpoint::renegotiation::Renegotiation;
 use branchline::rtp::packet::header;
 use branchline::rtp::srtp::Context;
 use branchline::rtp::telephone_event::{Event, code_of};

@@ -6,12 +6,12 @@ use std::rc::Rc;
 
 use branchline::codec::opus::Wishes;
 use branchline::codec::{Codec, g711};
-use branchline::media::coders::Coders;
 use branchline::media::command::{MediaEvent, Slot};
 use branchline::media::engine::{Engine, Sizes};
 use branchline::media::leg::Leg;
 use branchline::media::messages::{EngineCommand, EngineOutput};
-use branchline::media::transport::{Batch, MediaTransport};
+use branchline::media::rtp_endpoint::coders::Coders;
+use branchline::media::rtp_endpoint::transport::{Batch, MediaTransport};
 use branchline::rtp::packet::{Packet, header};
 use branchline::sdp::{Direction, Dtmf, Formats, Negotiated};
 use rtrb::{Consumer, Producer, RingBuffer};

@@ -11,12 +11,12 @@ use crate::sdp::Negotiated;
 /// this is where it is converted.
 #[derive(Debug)]
 pub struct Coders {
-    pub(super) playout: Playout,
-    pub(super) encoder: Encoder,
+    pub(in crate::media) playout: Playout,
+    pub(in crate::media) encoder: Encoder,
     /// From the leg's rate to that of the codec, where they differ.
-    pub(super) converter: Option<Resampler>,
+    pub(in crate::media) converter: Option<Resampler>,
     /// A frame at the codec's rate.
-    pub(super) converted: [i16; MAX_FRAME],
+    pub(in crate::media) converted: [i16; MAX_FRAME],
 }
 
 impl Coders {

@@ -168,7 +168,7 @@ impl Playout {
     }
 
     /// Has all fetched that a tick needs of it.
-    pub(super) fn touch(&self) -> i64 {
+    pub(in crate::media) fn touch(&self) -> i64 {
         let n = frame_len(self.rate());
         let concealer = &self.decoders.now.concealer;
         let frames = touch(self.fifo.get(..n).unwrap_or_default()) ^ touch(concealer.next_to_go(n));
