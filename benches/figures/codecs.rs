@@ -9,12 +9,14 @@ use branchline::codec::coder::{Encoder, MAX_PAYLOAD};
 use branchline::codec::opus::Wishes;
 use branchline::dsp::frame_len;
 use branchline::dsp::resample::Resampler;
+use branchline::media::converters::Converters;
+use branchline::media::endpoint::Endpoint;
 use branchline::media::engine::{Engine, Sizes};
-use branchline::media::leg::Leg;
 use branchline::media::messages::EngineCommand;
+use branchline::media::party::Party;
 use branchline::media::room::Room;
 use branchline::media::rtp_endpoint::coders::Coders;
-use branchline::media::rtp_endpoint::renegotiation::Converters;
+use branchline::media::rtp_endpoint::endpoint::RtpEndpoint;
 use branchline::media::rtp_endpoint::transport::{Batch, MediaTransport};
 use branchline::rtp::packet::header;
 use branchline::sdp::{Direction, Negotiated};
@@ -119,15 +121,9 @@ fn run(codec: Codec, rate: u32, legs: u16, talkers: u16, apart: bool) -> f64 {
         let voice = if slot < talkers { said.clone() } else { Vec::new() };
         let wire = Talker { voice, codec, from, sent: 0 };
         let own = codec.sample_rate();
-        let leg = Leg::new(
-            wire,
-            agreed,
-            Box::new(Coders::new(&agreed, own, 5)),
-            None,
-            u32::from(slot),
-            false,
-            false,
-        );
+        let coders = Box::new(Coders::new(&agreed, own, 5));
+        let rtp = RtpEndpoint::new(wire, agreed, coders, None, u32::from(slot));
+        let leg = Party::new(Endpoint::Rtp(rtp), false, false);
         assert!(orders.push(EngineCommand::Open(slot, Box::new(leg))).is_ok());
         let converters = Converters { up: Resampler::new(own, rate), down: Resampler::new(rate, own) };
         assert!(orders.push(EngineCommand::Join(slot, 0, Box::new(converters))).is_ok());

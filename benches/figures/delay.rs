@@ -12,12 +12,14 @@ use branchline::codec::coder::{Decoder, Encoder, MAX_PAYLOAD};
 use branchline::codec::opus::Wishes;
 use branchline::dsp::frame_len;
 use branchline::dsp::resample::Resampler;
+use branchline::media::converters::Converters;
+use branchline::media::endpoint::Endpoint;
 use branchline::media::engine::{Engine, Sizes};
-use branchline::media::leg::Leg;
 use branchline::media::messages::EngineCommand;
+use branchline::media::party::Party;
 use branchline::media::room::Room;
 use branchline::media::rtp_endpoint::coders::Coders;
-use branchline::media::rtp_endpoint::renegotiation::Converters;
+use branchline::media::rtp_endpoint::endpoint::RtpEndpoint;
 use branchline::media::rtp_endpoint::transport::{Batch, MediaTransport};
 use branchline::rtp::packet::{Packet, header};
 use rtrb::RingBuffer;
@@ -97,11 +99,12 @@ fn packets(
     (out.into(), bursts)
 }
 
-fn leg(codec: Codec, far: &Rc<RefCell<Far>>, slot: u16) -> Box<Leg<FarWire>> {
+fn leg(codec: Codec, far: &Rc<RefCell<Far>>, slot: u16) -> Box<Party<FarWire>> {
     let at = SocketAddr::from(([10, 0, 0, 9], 4000 + slot * 2));
     let agreed = agreed(codec, at);
     let coders = Box::new(Coders::new(&agreed, codec.sample_rate(), 5));
-    Box::new(Leg::new(FarWire(Rc::clone(far), at), agreed, coders, None, u32::from(slot) + 1, false, false))
+    let rtp = RtpEndpoint::new(FarWire(Rc::clone(far), at), agreed, coders, None, u32::from(slot) + 1);
+    Box::new(Party::new(Endpoint::Rtp(rtp), false, false))
 }
 
 /// Delays of the bursts of one run, ms.

@@ -9,10 +9,12 @@ use branchline::codec::Codec;
 use branchline::codec::opus::Wishes;
 use branchline::io::media_thread::pace;
 use branchline::io::recv_batch;
+use branchline::media::endpoint::Endpoint;
 use branchline::media::engine::{Engine, Sizes};
-use branchline::media::leg::Leg;
 use branchline::media::messages::EngineCommand;
+use branchline::media::party::Party;
 use branchline::media::rtp_endpoint::coders::Coders;
+use branchline::media::rtp_endpoint::endpoint::RtpEndpoint;
 use branchline::media::rtp_endpoint::transport::{Batch, MediaTransport};
 use branchline::rtp::packet::header;
 use branchline::sdp::{Direction, Negotiated};
@@ -134,7 +136,8 @@ fn busy(bare: bool) -> Box<dyn FnMut(u64)> {
     for slot in 0..LEGS {
         let agreed = stream(media_port(slot));
         let coders = Box::new(Coders::new(&agreed, 8000, 5));
-        let leg = Leg::new(Silent, agreed, coders, None, u32::from(slot), false, false);
+        let rtp = RtpEndpoint::new(Silent, agreed, coders, None, u32::from(slot));
+        let leg = Party::new(Endpoint::Rtp(rtp), false, false);
         assert!(orders.push(EngineCommand::Open(slot, Box::new(leg))).is_ok());
     }
     Box::new(move |unix_ns| {

@@ -29,6 +29,13 @@ pub fn frame_len(rate: u32) -> usize {
     ((rate / 1000 * FRAME_MS) as usize).min(MAX_FRAME)
 }
 
+/// Copies a frame; where the lengths differ, as much as fits.
+pub fn copy(from: &[i16], to: &mut [i16]) {
+    for (t, f) in to.iter_mut().zip(from) {
+        *t = *f;
+    }
+}
+
 /// Adds a frame to a sum.
 #[multiversion(targets("x86_64+avx2"))]
 pub fn add(sum: &mut [i32], frame: &[i16]) {

@@ -13,8 +13,8 @@ use super::rooms::{RoomEvent, Rooms};
 use super::work::{WorkId, WorkResult, Written};
 use crate::base::time::Now;
 use crate::config::board::Limits;
+use crate::media::command::Over;
 use crate::media::command::{AudioTarget, Command, PlaySlot, RecordSlot, Slot};
-use crate::media::play::Over;
 
 /// Rooms, playbacks and recordings.
 #[derive(Debug)]

@@ -12,13 +12,14 @@ use crate::codec::Codec;
 use crate::config::Config;
 use crate::dsp::resample::Resampler;
 use crate::media::amd::{Amd, Parameters};
-use crate::media::leg::Leg;
+use crate::media::converters::Converters;
+use crate::media::party::Party;
 use crate::media::play::{Feeding, Play};
 use crate::media::record::{Recording, Shared};
 use crate::media::room::Room;
 use crate::media::rtp_endpoint::coders::Coders;
-use crate::media::rtp_endpoint::renegotiation::{Converters, Renegotiation};
-use crate::media::rtp_sender::Digits;
+use crate::media::rtp_endpoint::renegotiation::Renegotiation;
+use crate::media::rtp_endpoint::sender::Digits;
 use crate::sdp::{Description, Local, Negotiated, accept};
 
 /// Rates of legs and rooms, Hz.
@@ -90,7 +91,7 @@ fn leg() -> usize {
         measure(|| Box::new(Converters { up: Resampler::new(leg, room), down: Resampler::new(room, leg) }))
     };
     let pairs = RATES.iter().flat_map(|leg| RATES.iter().map(move |room| (*leg, *room)));
-    measure(|| Box::new(std::mem::MaybeUninit::<Leg<Pair>>::uninit()))
+    measure(|| Box::new(std::mem::MaybeUninit::<Party<Pair>>::uninit()))
         // Those of its room, and of the next or the last one.
         + 2 * pairs.map(converters).max().unwrap_or(0)
         + measure(|| Box::new(Amd::new(Parameters::default())))

@@ -24,15 +24,18 @@ use crate::dsp::resample::Resampler;
 use crate::dsp::tone::ToneGenerator;
 use crate::media::amd::Amd;
 use crate::media::command::{Command, MediaEvent, PlaySlot, RecordSlot, Slot};
+use crate::media::converters::Converters;
+use crate::media::endpoint::Endpoint;
 use crate::media::engine::{Engine, Sizes};
-use crate::media::leg::Leg;
 use crate::media::messages::{EngineCommand, EngineOutput};
+use crate::media::party::Party;
 use crate::media::play::{Play, Source, gain};
 use crate::media::record::{Recording, Shared};
 use crate::media::room::Room;
 use crate::media::rtp_endpoint::coders::Coders;
-use crate::media::rtp_endpoint::renegotiation::{Converters, Renegotiation};
-use crate::media::rtp_sender::{Digits, IN_BAND};
+use crate::media::rtp_endpoint::endpoint::RtpEndpoint;
+use crate::media::rtp_endpoint::renegotiation::Renegotiation;
+use crate::media::rtp_endpoint::sender::{Digits, IN_BAND};
 use crate::rtp::telephone_event::code_of;
 use crate::sdp::Negotiated;
 
@@ -209,13 +212,15 @@ impl MediaThread {
                 let pair = ports.take(port)?;
                 let rate = stream.codec.sample_rate();
                 let coders = self.coders(slot, &stream, rate);
-                let mut leg =
-                    within(|| Box::new(Leg::new(pair, stream, coders, signalling, ssrc, muted, deaf)));
-                if self.other_ports {
-                    leg.believe_other_ports();
-                }
-                leg.allow_sources(beside);
-                EngineCommand::Open(slot, leg)
+                let party = within(|| {
+                    let mut rtp = RtpEndpoint::new(pair, stream, coders, signalling, ssrc);
+                    if self.other_ports {
+                        rtp.believe_other_ports();
+                    }
+                    rtp.allow_sources(beside);
+                    Box::new(Party::new(Endpoint::Rtp(rtp), muted, deaf))
+                });
+                EngineCommand::Open(slot, party)
             }
             Command::Update { slot, stream, signalling } => {
                 let coded = self.coded.get(&slot)?;

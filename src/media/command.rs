@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use super::amd::{News, Parameters};
-use super::play::Over;
 use crate::dsp::tone::ToneSpec;
 use crate::rtp::lock::RtpSource;
 use crate::sdp::Negotiated;
@@ -28,6 +27,17 @@ pub enum AudioTarget {
     Room(RoomSlot),
     /// What one leg adds to its room: only to be recorded.
     LegInput(Slot),
+}
+
+/// Why a playback ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// It was heard to its end.
+    Completed,
+    /// It was stopped.
+    Stopped,
+    /// The rest of it could not be read.
+    Failed,
 }
 
 /// An order for the engine.

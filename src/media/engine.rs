@@ -4,17 +4,19 @@
 use rtrb::{Consumer, Producer};
 
 use super::analysis::Speaking;
-use super::command::{AudioTarget, MediaEvent, Slot};
-use super::leg::Leg;
+use super::command::{AudioTarget, MediaEvent, Over, Slot};
+use super::endpoint::Endpoint;
 use super::messages::{EngineCommand, EngineOutput};
-use super::mix::{self, copy};
-use super::play::{Over, Play};
+use super::mix;
+use super::party::Party;
+use super::play::Play;
 use super::record::Recording;
 use super::room::Room;
+use super::rtp_endpoint::endpoint::RtpEndpoint;
 use super::rtp_endpoint::transport::{Batch, MediaTransport};
 use super::schedule::{Schedule, Turn, at};
-use super::shared_encoding::{Shares, follow, part_ways};
-use crate::dsp::MAX_FRAME;
+use super::shared_encoding::{Shares, follow, leader_of, part_ways};
+use crate::dsp::{MAX_FRAME, copy};
 
 /// Orders carried out in one tick at most; the rest waits for the next.
 const MAX_ORDERS: usize = 256;
@@ -37,7 +39,7 @@ pub struct Sizes {
 /// The engine.
 #[derive(Debug)]
 pub struct Engine<W> {
-    legs: Box<[Option<Box<Leg<W>>>]>,
+    parties: Box<[Option<Box<Party<W>>>]>,
     rooms: Box<[Option<Box<Room>>]>,
     plays: Box<[Option<Box<Play>>]>,
     recordings: Box<[Option<Box<Recording>>]>,
@@ -69,7 +71,7 @@ impl<W: MediaTransport> Engine<W> {
         timeout_s: u32,
     ) -> Self {
         Self {
-            legs: places(sizes.legs),
+            parties: places(sizes.legs),
             rooms: places(sizes.rooms),
             plays: places(sizes.plays),
             recordings: places(sizes.recordings),
@@ -96,7 +98,7 @@ impl<W: MediaTransport> Engine<W> {
         self.tick += 1;
         self.take_orders();
         if std::mem::take(&mut self.rearranged) {
-            self.schedule.arrange(&self.legs);
+            self.schedule.arrange(&self.parties);
         }
         self.begin_rooms();
         self.play();
@@ -115,32 +117,33 @@ impl<W: MediaTransport> Engine<W> {
 
     /// All that the legs of one room do in a tick, or those that are in none; true when one has something to tell.
     fn turn(&mut self, together: &[Turn], unix_ns: u64) -> bool {
-        let legs = together.iter().filter_map(|t| self.legs.get(usize::from(t.slot))?.as_ref());
-        std::hint::black_box(legs.fold(0, |sum, leg| sum ^ leg.touch()));
+        let parties = together.iter().filter_map(|t| self.parties.get(usize::from(t.slot))?.as_ref());
+        std::hint::black_box(parties.fold(0, |sum, party| sum ^ party.touch()));
         for turn in together {
-            let Some(leg) = at(&mut self.legs, turn.slot) else { continue };
-            leg.receive(&mut self.batch, self.timeout_ticks, unix_ns);
+            let Some(party) = at(&mut self.parties, turn.slot) else { continue };
+            party.receive(&mut self.batch, self.timeout_ticks, unix_ns);
+            let Endpoint::Rtp(rtp) = &mut party.endpoint;
             if (self.tick + u64::from(turn.slot)).is_multiple_of(RTCP_TICKS) {
-                leg.receive_rtcp(&mut self.batch);
+                rtp.receive_rtcp(&mut self.batch);
             }
-            leg.report(self.tick, unix_ns);
-            mix::speak(leg, &self.rooms);
+            rtp.report(self.tick, unix_ns);
+            mix::speak(party, &self.rooms);
         }
-        mix::sum_up(&self.legs, &mut self.rooms, together);
-        self.shares.assign(&mut self.legs, together);
+        mix::sum_up(&self.parties, &mut self.rooms, together);
+        self.shares.assign(&mut self.parties, together);
         for turn in together {
-            let Some(leg) = at(&mut self.legs, turn.slot) else { continue };
-            if leg.part.follows.is_none() {
-                mix::hear(leg, &self.rooms, &mut self.frame);
-                leg.transmit();
+            let Some(party) = at(&mut self.parties, turn.slot) else { continue };
+            if leader_of(party).is_none() {
+                mix::hear(party, &self.rooms, &mut self.frame);
+                party.transmit();
             }
         }
-        follow(&mut self.legs, together);
+        follow(&mut self.parties, together);
         let mut news = false;
         for turn in together {
-            let Some(leg) = at(&mut self.legs, turn.slot) else { continue };
-            leg.has_private = false;
-            news |= leg.has_news();
+            let Some(party) = at(&mut self.parties, turn.slot) else { continue };
+            party.private.clear();
+            news |= party.has_news();
         }
         news
     }
@@ -154,8 +157,8 @@ impl<W: MediaTransport> Engine<W> {
     /// silent for as long.
     pub fn skip(&mut self, ticks: u32) {
         self.tick += u64::from(ticks);
-        for leg in self.legs.iter_mut().flatten() {
-            leg.skip(ticks);
+        for party in self.parties.iter_mut().flatten() {
+            party.endpoint.skip(ticks);
         }
         for recording in self.recordings.iter().flatten() {
             recording.skip(ticks);
@@ -180,51 +183,48 @@ impl<W: MediaTransport> Engine<W> {
         | EngineCommand::Leave(slot)
         | EngineCommand::Close(slot) = &order
         {
-            part_ways(&mut self.legs, *slot);
+            part_ways(&mut self.parties, *slot);
         }
         let back = match order {
-            EngineCommand::Open(slot, mut leg) => {
-                leg.late_before = self.late_ticks;
-                put(&mut self.legs, slot, leg).map(EngineOutput::Leg)
+            EngineCommand::Open(slot, mut party) => {
+                party.begin(self.late_ticks);
+                put(&mut self.parties, slot, party).map(EngineOutput::Party)
             }
-            EngineCommand::Update(slot, mut refit) => {
-                let _none: Option<EngineOutput<W>> = with(&mut self.legs, slot, |l| l.update(&mut refit));
-                Some(EngineOutput::Renegotiation(refit))
+            EngineCommand::Update(slot, mut new) => {
+                let _none: Option<EngineOutput<W>> =
+                    with_rtp(&mut self.parties, slot, |rtp| rtp.update(&mut new));
+                Some(EngineOutput::Renegotiation(new))
             }
-            EngineCommand::Close(slot) => with(&mut self.legs, slot, Leg::close),
+            EngineCommand::Close(slot) => with(&mut self.parties, slot, Party::close),
             EngineCommand::Speaking(slot) => {
-                with(&mut self.legs, slot, |l| l.analysis.speaking = Some(Speaking::default()))
+                with(&mut self.parties, slot, |p| p.analysis.speaking = Some(Speaking::default()))
             }
             EngineCommand::Amd(slot, amd) => {
                 let mut back = Some(amd);
                 let _none: Option<EngineOutput<W>> =
-                    with(&mut self.legs, slot, |l| std::mem::swap(&mut l.analysis.amd, &mut back));
+                    with(&mut self.parties, slot, |p| std::mem::swap(&mut p.analysis.amd, &mut back));
                 back.map(EngineOutput::Amd)
             }
-            EngineCommand::Quality(slot) => with(&mut self.legs, slot, |l| l.asked = true),
-            EngineCommand::Mute(slot, on) => with(&mut self.legs, slot, |l| l.muted = on),
-            EngineCommand::Hold(slot, on) => with(&mut self.legs, slot, |l| l.held = on),
-            EngineCommand::Unproven(slot, on) => with(&mut self.legs, slot, |l| l.proof.wait(on)),
-            EngineCommand::Deaf(slot, on) => with(&mut self.legs, slot, |l| l.deaf = on),
+            EngineCommand::Quality(slot) => with(&mut self.parties, slot, |p| p.quality_asked = true),
+            EngineCommand::Mute(slot, on) => with(&mut self.parties, slot, |p| p.mute.muted = on),
+            EngineCommand::Hold(slot, on) => with(&mut self.parties, slot, |p| p.mute.held = on),
+            EngineCommand::Unproven(slot, on) => with_rtp(&mut self.parties, slot, |rtp| rtp.await_proof(on)),
+            EngineCommand::Deaf(slot, on) => with(&mut self.parties, slot, |p| p.mute.deaf = on),
             EngineCommand::Join(slot, room, mut converters) => {
-                let _none: Option<EngineOutput<W>> = with(&mut self.legs, slot, |l| {
-                    l.room = Some(room);
-                    // It fades in, and nothing of it is heard where it comes in muted.
-                    l.open.1 = false;
-                    std::mem::swap(&mut l.converters, &mut converters);
-                });
+                let _none: Option<EngineOutput<W>> =
+                    with(&mut self.parties, slot, |p| p.join(room, &mut converters));
                 Some(EngineOutput::Converters(converters))
             }
-            EngineCommand::Leave(slot) => with(&mut self.legs, slot, |l| l.room = None),
+            EngineCommand::Leave(slot) => with(&mut self.parties, slot, |p| p.membership.room = None),
             EngineCommand::Digits(slot, digits) => {
                 let _none: Option<EngineOutput<W>> =
-                    with(&mut self.legs, slot, |l| l.sender.add_digits(&digits));
+                    with_rtp(&mut self.parties, slot, |rtp| rtp.add_digits(&digits));
                 Some(EngineOutput::Digits(digits))
             }
             EngineCommand::OpenRoom(slot, room) => put(&mut self.rooms, slot, room).map(EngineOutput::Room),
             EngineCommand::CloseRoom(slot) => {
-                for leg in self.legs.iter_mut().flatten().filter(|l| l.room == Some(slot)) {
-                    leg.room = None;
+                for party in self.parties.iter_mut().flatten() {
+                    party.membership.room = party.membership.room.filter(|room| *room != slot);
                 }
                 take(&mut self.rooms, slot).map(EngineOutput::Room)
             }
@@ -272,11 +272,8 @@ impl<W: MediaTransport> Engine<W> {
             }
             match play.target {
                 AudioTarget::Leg(slot) => {
-                    if let Some(Some(leg)) = self.legs.get_mut(usize::from(slot)) {
-                        if !std::mem::replace(&mut leg.has_private, true) {
-                            leg.private = [0; MAX_FRAME];
-                        }
-                        crate::dsp::add(&mut leg.private, frame);
+                    if let Some(Some(party)) = self.parties.get_mut(usize::from(slot)) {
+                        party.private.add(frame);
                     }
                 }
                 AudioTarget::Room(slot) => {
@@ -293,10 +290,10 @@ impl<W: MediaTransport> Engine<W> {
         for recording in self.recordings.iter_mut().flatten() {
             match recording.target {
                 AudioTarget::Leg(slot) => {
-                    let leg = |slot: Slot| self.legs.get(usize::from(slot))?.as_deref();
-                    let Some(own) = leg(slot) else { continue };
+                    let party = |slot: Slot| self.parties.get(usize::from(slot))?.as_deref();
+                    let Some(own) = party(slot) else { continue };
                     let n = own.frame_len();
-                    let heard = own.part.follows.and_then(leg).unwrap_or(own);
+                    let heard = leader_of(own).and_then(party).unwrap_or(own);
                     if let (Some(left), Some(right)) = (own.input.get(..n), heard.output.get(..n)) {
                         recording.stereo(self.tick, left, right);
                     }
@@ -308,16 +305,16 @@ impl<W: MediaTransport> Engine<W> {
                     recording.mono(self.tick, frame);
                 }
                 AudioTarget::LegInput(slot) => {
-                    let Some(Some(leg)) = self.legs.get(usize::from(slot)) else { continue };
-                    let n = leg.frame_len();
-                    let (Some(said), Some(frame)) = (leg.input.get(..n), self.frame.get_mut(..n)) else {
+                    let Some(Some(party)) = self.parties.get(usize::from(slot)) else { continue };
+                    let n = party.frame_len();
+                    let (Some(said), Some(frame)) = (party.input.get(..n), self.frame.get_mut(..n)) else {
                         continue;
                     };
-                    if leg.is_shut() {
+                    if party.mute.is_inaudible() {
                         frame.fill(0);
                     } else {
                         copy(said, frame);
-                        Leg::<W>::ramp(leg.open, frame);
+                        party.mute.fade(frame);
                     }
                     recording.mono(self.tick, frame);
                 }
@@ -342,33 +339,33 @@ impl<W: MediaTransport> Engine<W> {
         if !news {
             return;
         }
-        for (i, place) in self.legs.iter_mut().enumerate() {
-            let Some(leg) = place else { continue };
+        for (i, place) in self.parties.iter_mut().enumerate() {
+            let Some(party) = place else { continue };
             let slot = i as Slot;
-            while let Some(digit) = leg.digits.front().copied() {
+            while let Some(digit) = party.digits.front() {
                 if self.reports.push(EngineOutput::Event(MediaEvent::Digit { slot, digit })).is_err() {
                     return;
                 }
-                let _told = leg.digits.pop_front();
+                party.digits.pop();
             }
             if self.reports.slots() < 3 {
                 return;
             }
-            for event in leg.news(slot, self.late_ticks).into_iter().flatten() {
+            for event in party.news(slot, self.late_ticks).into_iter().flatten() {
                 // Room was seen just now.
                 let _sent = self.reports.push(EngineOutput::Event(event));
             }
-            if leg.is_silent {
+            if party.endpoint.is_silent() {
                 if self.reports.push(EngineOutput::Event(MediaEvent::Silent { slot })).is_err() {
                     return;
                 }
-                leg.is_silent = false;
+                party.endpoint.silence_reported();
             }
-            if leg.closing && self.reports.slots() >= 2 {
-                let quality = leg.quality(self.late_ticks);
-                if let Some(leg) = place.take() {
+            if party.closing && self.reports.slots() >= 2 {
+                let quality = party.quality(self.late_ticks);
+                if let Some(party) = place.take() {
                     self.rearranged = true;
-                    let _sent = self.reports.push(EngineOutput::Leg(leg));
+                    let _sent = self.reports.push(EngineOutput::Party(party));
                     let _sent = self.reports.push(EngineOutput::Event(MediaEvent::Closed { slot, quality }));
                 }
             }
@@ -382,6 +379,18 @@ fn with<T, W>(places: &mut [Option<Box<T>>], slot: u16, f: impl FnOnce(&mut T)) 
         f(found);
     }
     None
+}
+
+/// Changes the RTP endpoint of a party, if there is one; gives nothing back.
+fn with_rtp<W: MediaTransport>(
+    parties: &mut [Option<Box<Party<W>>>],
+    slot: u16,
+    f: impl FnOnce(&mut RtpEndpoint<W>),
+) -> Option<EngineOutput<W>> {
+    with(parties, slot, |party| {
+        let Endpoint::Rtp(rtp) = &mut party.endpoint;
+        f(rtp);
+    })
 }
 
 fn take<T>(places: &mut [Option<Box<T>>], slot: u16) -> Option<Box<T>> {

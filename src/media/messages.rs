@@ -3,18 +3,19 @@
 
 use super::amd::Amd;
 use super::command::{MediaEvent, PlaySlot, RecordSlot, RoomSlot, Slot};
-use super::leg::Leg;
+use super::converters::Converters;
+use super::party::Party;
 use super::play::Play;
 use super::record::Recording;
 use super::room::Room;
-use super::rtp_endpoint::renegotiation::{Converters, Renegotiation};
-use super::rtp_sender::Digits;
+use super::rtp_endpoint::renegotiation::Renegotiation;
+use super::rtp_endpoint::sender::Digits;
 
 /// An order as the media thread takes it.
 #[derive(Debug)]
 pub enum EngineCommand<W> {
     /// A new leg.
-    Open(Slot, Box<Leg<W>>),
+    Open(Slot, Box<Party<W>>),
     /// Another agreement with the far end.
     Update(Slot, Box<Renegotiation>),
     /// The leg ends.
@@ -63,7 +64,7 @@ pub enum EngineOutput<W> {
     /// News for the gateway.
     Event(MediaEvent),
     /// To be freed.
-    Leg(Box<Leg<W>>),
+    Party(Box<Party<W>>),
     /// To be freed.
     Renegotiation(Box<Renegotiation>),
     /// To be freed.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use rtrb::Consumer;
 
-use super::command::AudioTarget;
+use super::command::{AudioTarget, Over};
 use crate::dsp::tone::ToneGenerator;
 use crate::dsp::{frame_len, limiter};
 
@@ -39,17 +39,6 @@ impl Feeding {
             _ => Some(Over::Completed),
         }
     }
-}
-
-/// Why a playback ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Over {
-    /// It was heard to its end.
-    Completed,
-    /// It was stopped.
-    Stopped,
-    /// The rest of it could not be read.
-    Failed,
 }
 
 /// A running playback.

@@ -15,6 +15,17 @@ enum Wanted {
     Own,
 }
 
+/// What the sum of a tick holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Content {
+    /// Nothing has been added.
+    Nothing,
+    /// Comfort noise alone.
+    Noise,
+    /// Frames of sources.
+    Sound,
+}
+
 /// A mixer of fixed size.
 #[derive(Debug)]
 pub struct Room {
@@ -35,12 +46,9 @@ pub struct Room {
     wide: bool,
     /// What stands in `narrow` is the sum.
     fits: bool,
-    /// True while nothing has been added in this tick.
-    silent: bool,
+    content: Content,
     /// What is heard while nobody says anything.
     noise: Option<ComfortNoise>,
-    /// The sum holds nothing but that.
-    only_noise: bool,
 }
 
 impl Room {
@@ -57,9 +65,8 @@ impl Room {
             bound: 0,
             wide: false,
             fits: true,
-            silent: true,
+            content: Content::Nothing,
             noise: None,
-            only_noise: false,
         }
     }
 
@@ -99,14 +106,14 @@ impl Room {
     /// the same rate are mixed at it; a change back to it waits for silence, since it takes the converters' delay away.
     pub fn begin(&mut self) {
         self.settled = false;
-        let quiet = self.is_silent();
-        if !self.silent {
+        let quiet = self.content != Content::Sound;
+        if self.content != Content::Nothing {
             let n = self.frame_len();
             self.narrow.get_mut(..n).unwrap_or_default().fill(0);
             if self.wide {
                 self.sum.get_mut(..n).unwrap_or_default().fill(0);
             }
-            (self.silent, self.only_noise, self.wide, self.fits, self.bound) = (true, false, false, true, 0);
+            (self.content, self.wide, self.fits, self.bound) = (Content::Nothing, false, true, 0);
         }
         match std::mem::replace(&mut self.wanted, Wanted::Nothing) {
             Wanted::Own => self.mixing = self.rate,
@@ -119,7 +126,7 @@ impl Room {
 
     /// Adds a source's frame. As long as the sum surely fits into 16 bits it is made in 16 bits: twice as fast.
     pub fn add(&mut self, frame: &[i16]) {
-        self.silent = false;
+        self.content = Content::Sound;
         if self.wide {
             return dsp::add(&mut self.sum, frame);
         }
@@ -135,7 +142,7 @@ impl Room {
             self.add(first);
             return self.add(second);
         }
-        self.silent = false;
+        self.content = Content::Sound;
         self.bound += dsp::add_narrow_pair(&mut self.narrow, first, second);
         if self.bound > i32::from(i16::MAX) {
             self.widen(&[first, second]);
@@ -165,16 +172,11 @@ impl Room {
         let nothing = if self.wide { sum.iter().all(|s| *s == 0) } else { self.bound == 0 };
         if let Some(noise) = self.noise.as_mut().filter(|_| nothing) {
             noise.add(sum);
-            (self.silent, self.only_noise, self.wide) = (false, true, true);
+            (self.content, self.wide) = (Content::Noise, true);
         }
         if self.wide {
             self.fits = dsp::narrow(sum, &mut self.narrow);
         }
-    }
-
-    /// True when nobody says anything in this tick.
-    fn is_silent(&self) -> bool {
-        self.silent || self.only_noise
     }
 
     /// What a listener hears who has added `own`, or nothing.
@@ -182,7 +184,7 @@ impl Room {
         // So quiet together that nobody's share of it can be limited.
         let quiet = !self.wide && self.bound <= KNEE;
         match own {
-            _ if self.silent => out.fill(0),
+            _ if self.content == Content::Nothing => out.fill(0),
             Some(own) if quiet => dsp::subtract(&self.narrow, own, out),
             Some(own) if self.fits && dsp::quiet_minus_own(&self.narrow, own, out) => {}
             Some(own) if self.wide => dsp::minus_own(&self.sum, own, out),

@@ -2,15 +2,15 @@
 //! while its legs, and their sockets in the kernel, are in the processor's cache.
 
 use super::command::{RoomSlot, Slot};
-use super::leg::Leg;
+use super::party::Party;
 use super::rtp_endpoint::transport::MediaTransport;
 
-/// Legs by their slots.
-pub(super) type Legs<W> = [Option<Box<Leg<W>>>];
+/// Parties by the slots of their legs.
+pub(super) type Parties<W> = [Option<Box<Party<W>>>];
 
-/// The leg in a slot, if there is one.
-pub(super) fn at<W>(legs: &mut Legs<W>, slot: Slot) -> Option<&mut Leg<W>> {
-    legs.get_mut(usize::from(slot))?.as_deref_mut()
+/// The party in a slot, if there is one.
+pub(super) fn at<W>(parties: &mut Parties<W>, slot: Slot) -> Option<&mut Party<W>> {
+    parties.get_mut(usize::from(slot))?.as_deref_mut()
 }
 
 /// A leg's turn.
@@ -45,11 +45,12 @@ impl Schedule {
     }
 
     /// Puts the legs in order, after one has come, gone or changed its room.
-    pub(super) fn arrange<W: MediaTransport>(&mut self, legs: &Legs<W>) {
-        let there = legs.iter().enumerate().filter_map(|(i, leg)| Some((i as Slot, leg.as_ref()?)));
+    pub(super) fn arrange<W: MediaTransport>(&mut self, parties: &Parties<W>) {
+        let there = parties.iter().enumerate().filter_map(|(i, p)| Some((i as Slot, p.as_ref()?)));
         self.count = 0;
-        for (turn, (slot, leg)) in self.turns.iter_mut().zip(there) {
-            *turn = Turn { order: leg.room.map_or(u32::MAX, u32::from), slot, rate: leg.rate() };
+        for (turn, (slot, party)) in self.turns.iter_mut().zip(there) {
+            *turn =
+                Turn { order: party.membership.room.map_or(u32::MAX, u32::from), slot, rate: party.rate() };
             self.count += 1;
         }
         if let Some(turns) = self.turns.get_mut(..self.count) {

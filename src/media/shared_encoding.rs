@@ -2,31 +2,18 @@
 //! encodes, and the others send its payloads under headers, and keys, of their own.
 //!
 //! Whoever begins to say something, or hears something private, goes on by itself from where the shared encoder stands,
-//! so that its far end hears no seam. Whoever falls silent joins after [`SETTLED`] ticks.
+//! so that its far end hears no seam. Whoever falls silent joins after 200 ms.
 
-use super::command::{RoomSlot, Slot};
-use super::leg::Leg;
+use super::command::Slot;
+use super::endpoint::Endpoint;
+use super::party::Party;
+use super::rtp_endpoint::endpoint::RtpEndpoint;
+use super::rtp_endpoint::sharing::Key;
 use super::rtp_endpoint::transport::MediaTransport;
-use super::schedule::{Legs, Turn, at};
-use crate::codec::Codec;
-use crate::codec::opus::Wishes;
+use super::schedule::{Parties, Turn, at};
 
-/// Ticks without anything of its own after which a leg joins others: 200 ms.
-const SETTLED: u8 = 10;
 /// Groups at most; who finds no place in one encodes by itself.
 const MAX_GROUPS: usize = 64;
-
-/// What legs have in common that can share an encoding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Key {
-    /// `None`: they hear nothing.
-    room: Option<RoomSlot>,
-    codec: Codec,
-    wishes: Wishes,
-    ptime: u16,
-    /// Samples of the packet that is being filled.
-    samples: usize,
-}
 
 #[derive(Debug)]
 struct Group {
@@ -34,20 +21,6 @@ struct Group {
     leader: Slot,
     /// The most that one of its far ends loses, per cent.
     loss: u8,
-}
-
-/// A leg's part in it.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Part {
-    key: Option<Key>,
-    /// Whose payloads it sends.
-    pub(super) follows: Option<Slot>,
-    /// Somebody may follow it.
-    pub(super) leads: bool,
-    /// Ticks in which it had nothing of its own and heard the same room.
-    settled: u8,
-    /// The room it heard last.
-    room: Option<RoomSlot>,
 }
 
 /// The groups of this tick.
@@ -59,22 +32,24 @@ pub(super) struct Shares {
 }
 
 impl Shares {
-    /// Finds out who of these goes along with whom in this tick.
-    pub(super) fn assign<W: MediaTransport>(&mut self, legs: &mut Legs<W>, together: &[Turn]) {
+    /// Finds out which of these parties send one encoding in this tick.
+    pub(super) fn assign<W: MediaTransport>(&mut self, parties: &mut Parties<W>, together: &[Turn]) {
         self.groups.clear();
         for turn in together {
-            let Some(leg) = at(legs, turn.slot) else { continue };
-            leg.part.key = if self.apart { None } else { leg.key() };
-            if let (true, Some(key)) = (leg.part.leads, leg.part.key) {
-                self.join(key, turn.slot, leg.loss);
+            let Some(party) = at(parties, turn.slot) else { continue };
+            let key = if self.apart { None } else { key(party) };
+            let Endpoint::Rtp(rtp) = &mut party.endpoint;
+            rtp.share_mut().key = key;
+            if let (true, Some(key)) = (rtp.share().leads, key) {
+                self.join(key, turn.slot, rtp.loss());
             }
         }
         for turn in together {
-            self.place(legs, turn.slot);
+            self.place(parties, turn.slot);
         }
         for group in &self.groups {
-            if let Some(leader) = at(legs, group.leader) {
-                leader.coders.encoder.expect_loss(group.loss);
+            if let Some(leader) = rtp(parties, group.leader) {
+                leader.expect_loss(group.loss);
             }
         }
     }
@@ -89,100 +64,94 @@ impl Shares {
         Some(slot)
     }
 
-    fn place<W: MediaTransport>(&mut self, legs: &mut Legs<W>, slot: Slot) {
-        let Some(leg) = at(legs, slot) else { return };
-        let (part, loss) = (leg.part, leg.loss);
-        let leader = part.key.and_then(|key| self.join(key, slot, loss));
+    fn place<W: MediaTransport>(&mut self, parties: &mut Parties<W>, slot: Slot) {
+        let Some(own) = rtp(parties, slot) else { return };
+        let loss = own.loss();
+        let leader = own.share().key.and_then(|key| self.join(key, slot, loss));
+        let share = own.share_mut();
         match leader {
             Some(other) if other != slot => {
-                leg.part.follows = Some(other);
-                leg.part.leads = false;
+                share.follows = Some(other);
+                share.leads = false;
                 return;
             }
-            Some(_) => leg.part.leads = true,
+            Some(_) => share.leads = true,
             None => {
-                leg.part.leads = false;
-                leg.coders.encoder.expect_loss(loss);
+                share.leads = false;
+                own.expect_loss(loss);
             }
         }
-        if let Some(before) = leg.part.follows.take() {
-            go_on(legs, before, slot);
+        if let Some(before) = own.share_mut().follows.take() {
+            go_on(parties, before, slot);
         }
     }
 }
 
-/// The state of this leg's encoder is about to change: whoever goes along with it goes on without it, and it goes on
-/// without others.
-pub(super) fn part_ways<W: MediaTransport>(legs: &mut Legs<W>, slot: Slot) {
-    let Some(leg) = at(legs, slot) else { return };
-    (leg.part.leads, leg.part.settled) = (false, 0);
-    if let Some(before) = leg.part.follows.take() {
-        return go_on(legs, before, slot);
+/// The RTP endpoint of the party in a slot.
+fn rtp<W: MediaTransport>(parties: &mut Parties<W>, slot: Slot) -> Option<&mut RtpEndpoint<W>> {
+    let Endpoint::Rtp(rtp) = &mut at(parties, slot)?.endpoint;
+    Some(rtp)
+}
+
+/// What this party has in common with others, while it only listens.
+fn key<W: MediaTransport>(party: &mut Party<W>) -> Option<Key> {
+    let only_listens = !party.membership.in_mix && !party.private.any() && !party.closing;
+    let room = party.heard_room();
+    let Endpoint::Rtp(rtp) = &mut party.endpoint;
+    rtp.share_key(room, only_listens)
+}
+
+/// The encoder of this leg is about to change its state: its followers go on without it, and it without others.
+pub(super) fn part_ways<W: MediaTransport>(parties: &mut Parties<W>, slot: Slot) {
+    let Some(own) = rtp(parties, slot) else { return };
+    own.share_mut().unsettle();
+    if let Some(before) = own.share_mut().follows.take() {
+        return go_on(parties, before, slot);
     }
     let mut heir = None;
-    for i in 0..legs.len() as Slot {
-        let Some(follower) = at(legs, i).filter(|l| l.part.follows == Some(slot)) else { continue };
+    for i in 0..parties.len() as Slot {
+        let Some(follower) = rtp(parties, i).filter(|r| r.share().follows == Some(slot)) else { continue };
+        let share = follower.share_mut();
         match heir {
-            Some(_) => follower.part.follows = heir,
+            Some(_) => share.follows = heir,
             None => {
-                (follower.part.follows, follower.part.leads) = (None, true);
+                (share.follows, share.leads) = (None, true);
                 heir = Some(i);
-                go_on(legs, slot, i);
+                go_on(parties, slot, i);
             }
         }
     }
 }
 
 /// `to` goes on from where `from` stands.
-fn go_on<W: MediaTransport>(legs: &mut Legs<W>, from: Slot, to: Slot) {
-    let Ok([Some(from), Some(to)]) = legs.get_disjoint_mut([usize::from(from), usize::from(to)]) else {
+fn go_on<W: MediaTransport>(parties: &mut Parties<W>, from: Slot, to: Slot) {
+    let Ok([Some(from), Some(to)]) = parties.get_disjoint_mut([usize::from(from), usize::from(to)]) else {
         return;
     };
-    to.coders.encoder.copy_from(&from.coders.encoder);
-    to.sender.go_on_from(&from.sender);
+    let (Endpoint::Rtp(own), Endpoint::Rtp(other)) = (&mut to.endpoint, &from.endpoint);
+    own.go_on_from(other);
+    let (to, from) = (&mut to.membership, &from.membership);
     (to.hears, to.heard_at) = (from.hears, from.heard_at);
     if let (Some(down), Some(other)) = (&mut to.converters.down, &from.converters.down) {
         down.copy_from(other);
     }
 }
 
-/// Lets every follower among these send what its leader has made.
-pub(super) fn follow<W: MediaTransport>(legs: &mut Legs<W>, together: &[Turn]) {
-    for turn in together {
-        let i = usize::from(turn.slot);
-        let Some(leader) = legs.get(i).and_then(|l| l.as_ref()?.part.follows) else { continue };
-        let Ok([Some(follower), Some(leader)]) = legs.get_disjoint_mut([i, usize::from(leader)]) else {
-            continue;
-        };
-        follower.transmit_made(&leader.sender);
-    }
+/// Whose encoding a party sends instead of its own.
+pub(super) fn leader_of<W: MediaTransport>(party: &Party<W>) -> Option<Slot> {
+    let Endpoint::Rtp(rtp) = &party.endpoint;
+    rtp.share().follows
 }
 
-impl<W: MediaTransport> Leg<W> {
-    /// What this leg has in common with others, while it only listens.
-    fn key(&mut self) -> Option<Key> {
-        let only_listens = !self.in_mix
-            && !self.has_private
-            && !self.closing
-            && self.stream.direction.sends()
-            && !self.proof.is_missing()
-            && self.coders.converter.is_none()
-            && self.sender.has_no_digits();
-        let room = self.room.filter(|_| !self.deaf && !self.held);
-        if room != self.part.room {
-            // Its encoder has heard something else: it joins those of the new room later, and leads none there before.
-            self.part.room = room;
-            (self.part.settled, self.part.leads) = (0, false);
-        }
-        let settled = self.part.settled;
-        self.part.settled = if only_listens { settled.saturating_add(1) } else { 0 };
-        let no_seam = self.sender.is_new() || settled >= SETTLED;
-        (only_listens && no_seam).then_some(Key {
-            room,
-            codec: self.stream.codec,
-            wishes: self.stream.wishes,
-            ptime: self.stream.ptime,
-            samples: self.sender.samples(),
-        })
+/// Lets every follower among these send what its leader has encoded.
+pub(super) fn follow<W: MediaTransport>(parties: &mut Parties<W>, together: &[Turn]) {
+    for turn in together {
+        let i = usize::from(turn.slot);
+        let Some(leader) = parties.get(i).and_then(|p| leader_of(p.as_ref()?)) else { continue };
+        let Ok([Some(follower), Some(leader)]) = parties.get_disjoint_mut([i, usize::from(leader)]) else {
+            continue;
+        };
+        let (Endpoint::Rtp(follower), Endpoint::Rtp(leader)) = (&mut follower.endpoint, &leader.endpoint);
+        follower.transmit_encoded(leader);
     }
 }

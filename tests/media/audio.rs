@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 
 use branchline::dsp::resample::Resampler;
 use branchline::dsp::tone::{ToneGenerator, by_name};
-use branchline::media::command::{AudioTarget, MediaEvent};
+use branchline::media::command::{AudioTarget, MediaEvent, Over};
+use branchline::media::converters::Converters;
 use branchline::media::messages::EngineCommand;
-use branchline::media::play::{Over, Play, Source, gain};
+use branchline::media::play::{Play, Source, gain};
 use branchline::media::record::{Recording, Shared};
 use branchline::media::room::Room;
-use branchline::media::rtp_endpoint::renegotiation::Converters;
 use rtrb::RingBuffer;
 
 use crate::wire::{Bench, FarWire, Phone, level, level_at, stream};

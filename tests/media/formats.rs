@@ -10,7 +10,7 @@ use branchline::media::messages::EngineCommand;
 use branchline::media::record::{Recording, Shared};
 use branchline::media::rtp_endpoint::coders::Coders;
 use branchline::media::rtp_endpoint::renegotiation::Renegotiation;
-use branchline::media::rtp_sender::Digits;
+use branchline::media::rtp_endpoint::sender::Digits;
 use branchline::rtp::packet::{Packet, header};
 use branchline::rtp::telephone_event::{Event, code_of};
 use branchline::sdp::{Dtmf, Formats, Meaning, Negotiated};

@@ -7,7 +7,7 @@ use branchline::media::command::{AudioTarget, MediaEvent};
 use branchline::media::messages::EngineCommand;
 use branchline::media::record::{Recording, Shared};
 use branchline::media::rtp_endpoint::renegotiation::Renegotiation;
-use branchline::media::rtp_sender::Digits;
+use branchline::media::rtp_endpoint::sender::Digits;
 use branchline::rtp::packet::{Packet, header};
 use branchline::rtp::rtcp;
 use branchline::rtp::telephone_event::{Event, code_of};

@@ -4,10 +4,10 @@ use branchline::codec::Codec;
 use branchline::codec::coder::Decoder;
 use branchline::dsp::resample::Resampler;
 use branchline::media::command::AudioTarget;
+use branchline::media::converters::Converters;
 use branchline::media::messages::EngineCommand;
 use branchline::media::play::{Play, Source};
 use branchline::media::room::Room;
-use branchline::media::rtp_endpoint::renegotiation::Converters;
 use branchline::rtp::packet::Packet;
 use branchline::sdp::Negotiated;
 

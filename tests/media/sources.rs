@@ -13,9 +13,7 @@ use crate::wire::{Bench, FarWire, Phone, stream};
 fn open(beside: RtpSource) -> (Bench<FarWire>, Phone) {
     let mut b = Bench::new();
     let p = Phone::new(4000, 440.0);
-    let mut leg = p.leg(stream(4000));
-    leg.allow_sources(beside);
-    b.order(EngineCommand::Open(0, leg));
+    b.order(EngineCommand::Open(0, p.leg_from(stream(4000), beside)));
     b.tick();
     (b, p)
 }

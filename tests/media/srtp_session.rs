@@ -4,9 +4,9 @@
 use branchline::base::rng::Rng;
 use branchline::dsp::resample::Resampler;
 use branchline::media::command::MediaEvent;
+use branchline::media::converters::Converters;
 use branchline::media::messages::EngineCommand;
 use branchline::media::room::Room;
-use branchline::media::rtp_endpoint::renegotiation::Converters;
 use branchline::rtp::packet::{Packet, header};
 use branchline::rtp::srtp::Context;
 use branchline::sdp::{Keyed, Negotiated};

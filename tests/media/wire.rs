@@ -7,11 +7,14 @@ use std::rc::Rc;
 use branchline::codec::opus::Wishes;
 use branchline::codec::{Codec, g711};
 use branchline::media::command::{MediaEvent, Slot};
+use branchline::media::endpoint::Endpoint;
 use branchline::media::engine::{Engine, Sizes};
-use branchline::media::leg::Leg;
 use branchline::media::messages::{EngineCommand, EngineOutput};
+use branchline::media::party::Party;
 use branchline::media::rtp_endpoint::coders::Coders;
+use branchline::media::rtp_endpoint::endpoint::RtpEndpoint;
 use branchline::media::rtp_endpoint::transport::{Batch, MediaTransport};
+use branchline::rtp::lock::RtpSource;
 use branchline::rtp::packet::{Packet, header};
 use branchline::sdp::{Direction, Dtmf, Formats, Negotiated};
 use rtrb::{Consumer, Producer, RingBuffer};
@@ -161,10 +164,17 @@ impl Phone {
         }
     }
 
-    pub fn leg(&self, stream: Negotiated) -> Box<Leg<FarWire>> {
+    pub fn leg(&self, stream: Negotiated) -> Box<Party<FarWire>> {
+        self.leg_from(stream, RtpSource::default())
+    }
+
+    /// The same, with RTP accepted from other sources, too.
+    pub fn leg_from(&self, stream: Negotiated, beside: RtpSource) -> Box<Party<FarWire>> {
         let coders = Box::new(Coders::new(&stream, stream.codec.sample_rate(), 5));
         let ssrc = u32::from(self.port) * 104_729;
-        Box::new(Leg::new(self.far.clone(), stream, coders, None, ssrc, false, false))
+        let mut rtp = RtpEndpoint::new(self.far.clone(), stream, coders, None, ssrc);
+        rtp.allow_sources(beside);
+        Box::new(Party::new(Endpoint::Rtp(rtp), false, false))
     }
 
     /// The next packet of its voice.

@@ -10,8 +10,8 @@ use crate::gateway::events::{About, EventBody, PlaybackError, PlaybackFinished, 
 use crate::gateway::owner::MediaOwner;
 use crate::gateway::slots::Slots;
 use crate::gateway::work::{Work, WorkId};
+use crate::media::command::Over;
 use crate::media::command::{AudioTarget, Command, PlaySlot};
-use crate::media::play::Over;
 
 /// All playbacks, at most `limits.playbacks`.
 #[derive(Debug)]

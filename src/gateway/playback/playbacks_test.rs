@@ -7,8 +7,8 @@ use crate::gateway::events::About;
 use crate::gateway::owner::MediaOwner;
 use crate::gateway::testing::{context, events, members, now, work};
 use crate::gateway::work::Work;
+use crate::media::command::Over;
 use crate::media::command::{AudioTarget, Command};
-use crate::media::play::Over;
 
 const LEG: AudioTarget = AudioTarget::Leg(0);
 

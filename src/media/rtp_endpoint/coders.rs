@@ -11,12 +11,12 @@ use crate::sdp::Negotiated;
 /// this is where it is converted.
 #[derive(Debug)]
 pub struct Coders {
-    pub(in crate::media) playout: Playout,
-    pub(in crate::media) encoder: Encoder,
+    pub(super) playout: Playout,
+    pub(super) encoder: Encoder,
     /// From the leg's rate to that of the codec, where they differ.
-    pub(in crate::media) converter: Option<Resampler>,
+    pub(super) converter: Option<Resampler>,
     /// A frame at the codec's rate.
-    pub(in crate::media) converted: [i16; MAX_FRAME],
+    pub(super) converted: [i16; MAX_FRAME],
 }
 
 impl Coders {

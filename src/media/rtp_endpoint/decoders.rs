@@ -8,12 +8,12 @@ use crate::dsp::resample::Resampler;
 
 /// A codec's way from payloads to sound at the leg's rate.
 #[derive(Debug)]
-pub(in crate::media) struct Voice {
-    pub(in crate::media) codec: Codec,
-    pub(in crate::media) decoder: Decoder,
-    pub(in crate::media) concealer: Concealer,
+pub(super) struct Voice {
+    pub(super) codec: Codec,
+    pub(super) decoder: Decoder,
+    pub(super) concealer: Concealer,
     /// To the leg's rate, where that of the codec differs.
-    pub(in crate::media) converter: Option<Resampler>,
+    pub(super) converter: Option<Resampler>,
 }
 
 impl Voice {
@@ -30,21 +30,21 @@ impl Voice {
 
 /// All voices of a stream.
 #[derive(Debug)]
-pub(in crate::media) struct Decoders {
+pub(super) struct Decoders {
     /// That of the packet decoded last.
-    pub(in crate::media) now: Voice,
+    pub(super) now: Voice,
     others: Box<[Voice]>,
 }
 
 impl Decoders {
     /// For a stream that begins with `first`, at a leg of `leg_rate` Hz.
-    pub(in crate::media) fn new(first: Codec, others: &[Codec], leg_rate: u32) -> Self {
+    pub(super) fn new(first: Codec, others: &[Codec], leg_rate: u32) -> Self {
         let others = others.iter().filter(|c| **c != first).map(|c| Voice::new(*c, leg_rate)).collect();
         Self { now: Voice::new(first, leg_rate), others }
     }
 
     /// What follows is of this codec; false when it was so already, or the codec may not come.
-    pub(in crate::media) fn select(&mut self, codec: Codec) -> bool {
+    pub(super) fn select(&mut self, codec: Codec) -> bool {
         let Some(other) = self.others.iter_mut().find(|v| v.codec == codec) else { return false };
         std::mem::swap(&mut self.now, other);
         // What it heard last is long over.
@@ -55,7 +55,7 @@ impl Decoders {
 
 /// Brings the first `len` samples of `fifo` from one rate to another, one a whole multiple of the other; how many they
 /// are then. For the rest of a packet at a change of codec: a straight line between two samples is good enough.
-pub(in crate::media) fn change_rate(fifo: &mut [i16], len: usize, from: u32, to: u32) -> usize {
+pub(super) fn change_rate(fifo: &mut [i16], len: usize, from: u32, to: u32) -> usize {
     let len = len.min(fifo.len());
     let at = |fifo: &[i16], i: usize| fifo.get(i).copied().map_or(0, i32::from);
     if from > to {

@@ -2,9 +2,14 @@
 
 pub mod coders;
 mod decoders;
+pub mod endpoint;
 pub mod playout;
-pub(super) mod proof;
+mod proof;
+pub(super) mod receive;
 pub mod renegotiation;
+pub mod sender;
+pub(super) mod sharing;
 pub mod srtp_session;
 mod timeline;
+mod transmit;
 pub mod transport;

@@ -72,7 +72,13 @@ pub struct Playout {
     waits: bool,
     /// Packets that came, but could not be played in time.
     too_late: u64,
-    /// Ticks until the sound may be stretched again.
+    stretching: Stretching,
+}
+
+/// How the sound was stretched.
+#[derive(Debug, Clone, Copy, Default)]
+struct Stretching {
+    /// Ticks until it may be stretched again.
     rest: u8,
     /// Pieces left out and repeated.
     shortened: u64,
@@ -139,9 +145,7 @@ impl Playout {
             losses: 0.0,
             waits: false,
             too_late: 0,
-            rest: 0,
-            shortened: 0,
-            lengthened: 0,
+            stretching: Stretching::default(),
         }
     }
 
@@ -168,12 +172,12 @@ impl Playout {
     }
 
     /// Has all fetched that a tick needs of it.
-    pub(in crate::media) fn touch(&self) -> i64 {
+    pub(super) fn touch(&self) -> i64 {
         let n = frame_len(self.rate());
         let concealer = &self.decoders.now.concealer;
         let frames = touch(self.fifo.get(..n).unwrap_or_default()) ^ touch(concealer.next_to_go(n));
         let few = self.delay.target() + self.delay.drift_ppm() + self.losses;
-        frames ^ touch(self.jitter.next_cell(TELEPHONE)) ^ few as i64 ^ self.shortened as i64
+        frames ^ touch(self.jitter.next_cell(TELEPHONE)) ^ few as i64 ^ self.stretching.shortened as i64
     }
 
     /// Another stream begins.
@@ -388,8 +392,8 @@ impl Playout {
 
     /// Leaves out or repeats a little where the delay is not what it should be.
     fn keep_delay(&mut self) {
-        self.rest = self.rest.saturating_sub(1);
-        let Some(tail) = self.tail.filter(|_| self.rest == 0) else { return };
+        self.stretching.rest = self.stretching.rest.saturating_sub(1);
+        let Some(tail) = self.tail.filter(|_| self.stretching.rest == 0) else { return };
         let rate = self.rate();
         let n = frame_len(rate);
         let (slack, target) = (self.slack, self.target());
@@ -398,14 +402,14 @@ impl Playout {
         if slack > target + SLACK_MS && more {
             if let Some(x) = self.fifo.get_mut(..self.len) {
                 self.len = stretch::shorten(x, rate);
-                self.shortened += u64::from(self.len < before);
+                self.stretching.shortened += u64::from(self.len < before);
             }
         } else if slack < target - LACK_MS {
             self.len = stretch::lengthen(&mut self.fifo, self.len, rate);
-            self.lengthened += u64::from(self.len > before);
+            self.stretching.lengthened += u64::from(self.len > before);
         }
         if self.len != before {
-            self.rest = REST;
+            self.stretching.rest = REST;
         }
     }
 
@@ -432,7 +436,7 @@ impl Playout {
     /// Pieces left out, and pieces repeated, to keep the delay.
     #[must_use]
     pub fn stretched(&self) -> (u64, u64) {
-        (self.shortened, self.lengthened)
+        (self.stretching.shortened, self.stretching.lengthened)
     }
 
     /// Delay at which sound was last played, ms after the earliest moment it could have been.

@@ -6,7 +6,7 @@ const PATIENCE: u8 = 100;
 
 /// What is known of a far end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(in crate::media) enum Proof {
+pub(super) enum Proof {
     /// It is there, or nobody doubts it.
     #[default]
     Given,
@@ -16,12 +16,12 @@ pub(in crate::media) enum Proof {
 
 impl Proof {
     /// The call was answered just now, or (`on` false) the answer is acknowledged.
-    pub(in crate::media) fn wait(&mut self, on: bool) {
+    pub(super) fn wait(&mut self, on: bool) {
         *self = if on { Self::Awaited(0) } else { Self::Given };
     }
 
     /// A tick has passed, in which something came from the far end or nothing.
-    pub(in crate::media) fn tick(&mut self, heard: bool) {
+    pub(super) fn tick(&mut self, heard: bool) {
         match self {
             Self::Awaited(_) if heard => *self = Self::Given,
             Self::Awaited(ticks) => *ticks = ticks.saturating_add(1).min(PATIENCE),
@@ -30,7 +30,7 @@ impl Proof {
     }
 
     /// True when nothing is to be sent.
-    pub(in crate::media) fn is_missing(self) -> bool {
+    pub(super) fn is_missing(self) -> bool {
         self == Self::Awaited(PATIENCE)
     }
 }

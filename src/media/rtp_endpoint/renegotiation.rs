@@ -1,19 +1,9 @@
-//! Another agreement with the far end, and converters for another room: with everything they need already allocated.
+//! Another agreement with the far end, with everything that it needs already allocated.
 
 use std::net::IpAddr;
 
 use super::coders::Coders;
-use crate::dsp::resample::Resampler;
 use crate::sdp::Negotiated;
-
-/// Converters between a leg and its room; both `None` where the rates are equal.
-#[derive(Debug, Default)]
-pub struct Converters {
-    /// Leg to room.
-    pub up: Option<Resampler>,
-    /// Room to leg.
-    pub down: Option<Resampler>,
-}
 
 /// Another agreement with the far end.
 #[derive(Debug)]
@@ -22,6 +12,6 @@ pub struct Renegotiation {
     pub stream: Negotiated,
     /// Where the signalling comes from.
     pub signalling: Option<IpAddr>,
-    /// Coders, where the codec or what the far end wants of it is another.
+    /// Coders, where the codec or what the far end wants of it has changed.
     pub coders: Option<Box<Coders>>,
 }

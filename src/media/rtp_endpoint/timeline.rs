@@ -4,7 +4,7 @@ use crate::codec::Codec;
 use crate::rtp::clock::G722Clock;
 
 /// Units of the timeline in a second: a whole multiple of every clock and sampling rate.
-pub(in crate::media) const RATE: u32 = 48_000;
+pub(super) const RATE: u32 = 48_000;
 /// Units in 10 ms, of which packets are made.
 const STEP: i64 = RATE as i64 / 100;
 
@@ -19,7 +19,7 @@ struct Placed {
 
 /// The timeline of a stream.
 #[derive(Debug)]
-pub(in crate::media) struct Timeline {
+pub(super) struct Timeline {
     g722: G722Clock,
     /// The codec that came last, and the clock of its timestamps.
     codec: Codec,
@@ -29,35 +29,35 @@ pub(in crate::media) struct Timeline {
 
 impl Timeline {
     /// For a stream that begins with this codec.
-    pub(in crate::media) fn new(codec: Codec) -> Self {
+    pub(super) fn new(codec: Codec) -> Self {
         Self { g722: G722Clock::default(), codec, clock: codec.clock(), last: None }
     }
 
     /// G.722 was described with this clock, Hz.
-    pub(in crate::media) fn describe_clock(&mut self, clock: u32) {
+    pub(super) fn describe_clock(&mut self, clock: u32) {
         self.g722 = G722Clock::described(clock);
         self.clock = self.clock(self.codec);
     }
 
     /// Clock of the timestamps of a codec, Hz.
-    pub(in crate::media) fn clock(&self, codec: Codec) -> u32 {
+    pub(super) fn clock(&self, codec: Codec) -> u32 {
         if codec == Codec::G722 { self.g722.hz() } else { codec.clock() }
     }
 
     /// Another stream begins.
-    pub(in crate::media) fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         self.last = None;
         self.g722.restart();
     }
 
     /// The place of the packet that came last.
-    pub(in crate::media) fn last(&self) -> i64 {
+    pub(super) fn last(&self) -> i64 {
         self.last.map_or(0, |l| l.at)
     }
 
     /// The place of a packet, by its extended sequence number and timestamp; `audio` is its codec and length in bytes.
     /// Events and noise count as the audio before them does.
-    pub(in crate::media) fn place(
+    pub(super) fn place(
         &mut self,
         sequence: u64,
         timestamp: u32,
