@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use branchline::io::media_memory::MediaAllocator;
+use branchline::io::media::media_memory::MediaAllocator;
 
 #[global_allocator]
 static ALLOCATOR: MediaAllocator = MediaAllocator;

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use branchline::io::recv_batch;
+use branchline::io::media::recv_batch;
 use branchline::media::rtp_endpoint::transport::Batch;
 use branchline::rtp::packet::header;
 

@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use branchline::config::Config;
-use branchline::io::media_thread::pace;
-use branchline::io::rtp_ports::{Pair, PortPool};
+use branchline::io::media::media_thread::pace;
+use branchline::io::media::rtp_ports::{Pair, PortPool};
 use branchline::media::rtp_endpoint::transport::{Batch, MediaTransport as _};
 
 use crate::far_end::{Calls, Generator, LEGS, LOCAL, gateway, media_port};

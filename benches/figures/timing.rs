@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use branchline::codec::Codec;
 use branchline::codec::opus::Wishes;
-use branchline::io::media_thread::pace;
-use branchline::io::recv_batch;
+use branchline::io::media::media_thread::pace;
+use branchline::io::media::recv_batch;
 use branchline::media::endpoint::Endpoint;
 use branchline::media::engine::{Engine, Sizes};
 use branchline::media::messages::EngineCommand;

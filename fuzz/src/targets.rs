@@ -7,7 +7,7 @@ use branchline::api::http::head::{Verdict, judge};
 use branchline::base::rng::Rng;
 use branchline::codec::Codec;
 use branchline::codec::coder::Decoder;
-use branchline::io::sound::examine;
+use branchline::io::sound::decode::examine;
 use branchline::media::rtp_endpoint::playout::Playout;
 use branchline::rtp::event_receiver::EventReceiver;
 use branchline::rtp::lock::{Content, SourceLock};

@@ -13,7 +13,7 @@ use super::http::head::Head;
 use super::http::origin;
 use super::http::reply::Reply;
 use super::{openapi, routes};
-use crate::io::process;
+use crate::io::system::process;
 
 /// A request that has passed the checks its head decides, waiting for its body.
 pub struct Admitted<'h> {

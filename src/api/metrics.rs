@@ -9,8 +9,8 @@ use super::app::App;
 use super::endpoint::{Access, Endpoint, Plain, endpoint};
 use super::http::reply::Reply;
 use crate::gateway::counters::{BUCKETS, Histogram, Numbers, Summary};
-use crate::io::clock;
-use crate::io::process::Process;
+use crate::io::system::clock;
+use crate::io::system::process::Process;
 
 pub(super) static ENDPOINTS: &[Endpoint] = &[Endpoint {
     access: Access::Open,

@@ -12,7 +12,7 @@ use super::patterns;
 use crate::dsp::tone::TONES;
 use crate::gateway::owner::Owner;
 use crate::gateway::playback::{Sound, VOLUMES, tone};
-use crate::io::sound::Bare;
+use crate::io::sound::decode::Bare;
 
 const PLAY: &[Answer] = &[ok::<Playing>(), BAD, NOT_FOUND, CONFLICT, FULL];
 const VOLUME: &[Answer] = &[DONE, BAD, NOT_FOUND];

@@ -17,11 +17,11 @@ use super::http::error::ApiError;
 use super::http::reply::{FilePart, Reply, timestamp};
 use crate::base::time::Utc;
 use crate::deliver::uploads::View;
-use crate::io::clock;
-use crate::io::outbox_rows::{Op as Change, RecordingRow};
-use crate::io::tracks::remove_recording;
-use crate::io::wav_repair;
-use crate::io::workers::{FILES, WorkError};
+use crate::io::outbox::rows::{Op as Change, RecordingRow};
+use crate::io::recording::track_merge::remove_recording;
+use crate::io::system::clock;
+use crate::io::system::workers::{FILES, WorkError};
+use crate::io::wav::repair;
 
 const NO_RECORDING: Answer = error(404, "No such recording");
 
@@ -149,7 +149,9 @@ fn view(app: &App, r: RecordingRow) -> RecordingView {
 /// Asks the outbox; 503 when it cannot be asked now.
 async fn ask<T: Send + 'static>(
     app: &App,
-    f: impl FnOnce(&crate::io::outbox_store::Store) -> Result<T, crate::io::outbox_fault::Fault> + Send + 'static,
+    f: impl FnOnce(&crate::io::outbox::store::Store) -> Result<T, crate::io::outbox::fault::Fault>
+    + Send
+    + 'static,
 ) -> Result<T, ApiError> {
     match app.shell.ask_outbox(move |store| f(store)).await {
         Some(Ok(found)) => Ok(found),
@@ -161,7 +163,7 @@ async fn ask<T: Send + 'static>(
 /// Of one that is still running the file itself tells how far it is.
 fn up_to_date(mut row: RecordingRow) -> RecordingRow {
     if row.state == "recording"
-        && let Ok(facts) = wav_repair::examine(row.file.as_ref())
+        && let Ok(facts) = repair::examine(row.file.as_ref())
     {
         (row.bytes, row.duration_ms) = (facts.bytes, facts.duration_ms);
         (row.sample_rate, row.channels) = (facts.sample_rate, facts.channels);

@@ -19,8 +19,9 @@ use crate::gateway::playback::{Sound, tone};
 use crate::gateway::recording::Wanted;
 use crate::gateway::replies::{self, Handle};
 use crate::gateway::self_test::Begun;
-use crate::io::workers::FILES;
-use crate::io::{clock, timer};
+use crate::io::system::clock;
+use crate::io::system::timer;
+use crate::io::system::workers::FILES;
 use crate::media::command::Quality;
 
 pub(super) static ENDPOINTS: &[Endpoint] = &[

@@ -19,9 +19,9 @@ use super::http::error::ApiError;
 use super::http::head::Head;
 use super::http::reply::Reply;
 use super::http::{origin, response};
-use crate::io::clock;
-use crate::io::executor::Executor;
-use crate::io::tcp::{Listener, Stream};
+use crate::io::net::tcp::{Listener, Stream};
+use crate::io::system::clock;
+use crate::io::system::executor::Executor;
 
 /// Connections from addresses that are not allowed that are told so at once; further ones are closed without a word.
 const MAX_TURNED_AWAY: usize = 8;

@@ -7,9 +7,9 @@ use super::answer::{FULL, ok};
 use super::call::{Call, Outcome};
 use super::endpoint::{Endpoint, PlainAsync, endpoint};
 use super::http::error::ApiError;
-use crate::io::disk;
-use crate::io::process::Process;
-use crate::io::workers::FILES;
+use crate::io::system::disk;
+use crate::io::system::process::Process;
+use crate::io::system::workers::FILES;
 
 pub(super) static ENDPOINTS: &[Endpoint] = &[endpoint(
     "GET",

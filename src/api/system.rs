@@ -12,8 +12,8 @@ use super::call::{Call, Outcome};
 use super::endpoint::{Access, Endpoint, Plain, endpoint};
 use super::http::error::ApiError;
 use super::http::reply::Reply;
-use crate::io::media_memory;
-use crate::io::process::Process;
+use crate::io::media::media_memory;
+use crate::io::system::process::Process;
 
 pub(super) static ENDPOINTS: &[Endpoint] = &[
     Endpoint {

@@ -12,7 +12,7 @@ use super::patterns;
 use crate::base::secret::Secret;
 use crate::deliver::events::shown_url;
 use crate::gateway::events::Webhook;
-use crate::io::clock;
+use crate::io::system::clock;
 
 pub(super) static ENDPOINTS: &[Endpoint] = &[endpoint(
     "GET",

@@ -61,7 +61,7 @@ fn list<T: ToString>(all: &[T]) -> String {
 mod tests {
     use super::*;
     use crate::config::{Sources, load};
-    use crate::io::media_plan::MediaPlan;
+    use crate::io::media::media_plan::MediaPlan;
 
     #[test]
     fn it_says_what_is_open_to_whom() {

@@ -6,7 +6,7 @@ use super::configuration::Files;
 use super::output::say;
 use crate::config::board::BOARDS;
 use crate::config::profile::for_model;
-use crate::io::machine;
+use crate::io::system::machine;
 
 /// Prints the table.
 pub fn run(files: &Files) {

@@ -10,7 +10,7 @@ use super::client::Client;
 use super::configuration::Files;
 use super::failure::{FAILED, Failure};
 use super::output::{say, say_error};
-use crate::io::clock;
+use crate::io::system::clock;
 
 /// How often is looked whether it is answered.
 const LOOK: Duration = Duration::from_millis(100);

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::config::board::AUTO;
 use crate::config::{self, Config, Machine, Sources, load, profile};
-use crate::io::{machine, secrets};
+use crate::io::system::machine;
+use crate::io::system::secrets;
 
 /// Where the configuration is, unless an argument says so.
 const SYSTEM_FILE: &str = "/etc/branchline/branchline.toml";

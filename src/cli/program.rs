@@ -10,7 +10,7 @@ use super::failure::{Failure, USAGE};
 use super::output::{say, say_error};
 use super::{arguments, boards, call, configuration, outbox, self_test, service, status};
 use crate::config::settings;
-use crate::io::media_thread;
+use crate::io::media::media_thread;
 
 /// Does what the arguments say.
 #[must_use]

@@ -20,7 +20,7 @@ use super::service::WITH_PARENT;
 use crate::api::self_test::{SelfTestView, StepView};
 use crate::base::rng::Rng;
 use crate::config::Config;
-use crate::io::clock;
+use crate::io::system::clock;
 
 /// Longest that a gateway of our own takes to start.
 const START: Duration = Duration::from_secs(20);

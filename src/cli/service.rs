@@ -16,29 +16,37 @@ use crate::deliver::events::Destination;
 use crate::gateway::Gateway;
 use crate::gateway::events::Event;
 use crate::hook;
-use crate::io::clock;
-use crate::io::feeder::Feeder;
-use crate::io::fetch::Sounds;
-use crate::io::http_client::Rules;
-use crate::io::log::Faults;
-use crate::io::media_plan::MediaPlan;
-use crate::io::media_thread::{self, MediaThread};
+use crate::io::media::media_plan::MediaPlan;
+use crate::io::media::media_thread::{self, MediaThread};
+use crate::io::media::rtp_ports::PortPool;
 use crate::io::memory_bound::MemoryBound;
-use crate::io::outbox::{Limits as OutboxLimits, MAX_IN_MEMORY, News, Outbox};
-use crate::io::outbox_fault;
-use crate::io::outbox_judge::Known;
-use crate::io::outbox_rows::RecordingRow;
-use crate::io::outbox_store::Store;
-use crate::io::recorder::Recorder;
-use crate::io::recovery::recover;
-use crate::io::rtp_ports::PortPool;
-use crate::io::sd_notify::ServiceManager;
+use crate::io::net::http_client::Rules;
+use crate::io::net::tcp::Listener;
+use crate::io::net::tls::Tls;
+use crate::io::outbox::fault;
+use crate::io::outbox::judge::Known;
+use crate::io::outbox::rows::RecordingRow;
+use crate::io::outbox::store::Store;
+use crate::io::outbox::thread::{Limits as OutboxLimits, MAX_IN_MEMORY, News, Outbox};
+use crate::io::recording::recorder::Recorder;
+use crate::io::recording::recovery::recover;
 use crate::io::shell::{Parts, Shell};
-use crate::io::signals::{Asked, Listening};
-use crate::io::{
-    executor::Executor, free_memory, log as logging, machine, process, signals, sip, sip_stream,
-    state::State, tcp::Listener, tls::Tls, workers,
-};
+use crate::io::sip::bind;
+use crate::io::sip::stream;
+use crate::io::sound::feeder::Feeder;
+use crate::io::sound::fetch::Sounds;
+use crate::io::state::directory::State;
+use crate::io::system::clock;
+use crate::io::system::executor::Executor;
+use crate::io::system::free_memory;
+use crate::io::system::log as logging;
+use crate::io::system::log::Faults;
+use crate::io::system::machine;
+use crate::io::system::process;
+use crate::io::system::sd_notify::ServiceManager;
+use crate::io::system::signals;
+use crate::io::system::signals::{Asked, Listening};
+use crate::io::system::workers;
 use crate::sip::locals::Locals;
 use crate::sip::target::Transport;
 use crate::upload;
@@ -132,7 +140,7 @@ pub fn run(mut loaded: Loaded, files: &Files) -> Result<(), String> {
     let http =
         Listener::bind(config.http.listen).map_err(|e| format!("http.listen {}: {e}", config.http.listen))?;
     let http_at = http.local_addr().map_err(|e| format!("http.listen: {e}"))?;
-    let sip = sip::bind(&config.sip)?;
+    let sip = bind::bind(&config.sip)?;
     let sip_at = sip.bound;
     let config = Rc::new(config);
     let tls = Tls::new(&config.sip.tls)?;
@@ -170,7 +178,7 @@ pub fn run(mut loaded: Loaded, files: &Files) -> Result<(), String> {
     }
     let streams = sip.tcp.into_iter().map(|l| (l, Transport::Tcp));
     for (listener, transport) in streams.chain(sip.tls.into_iter().map(|l| (l, Transport::Tls))) {
-        executor.spawn(sip_stream::run(Rc::clone(&shell), listener, transport));
+        executor.spawn(stream::run(Rc::clone(&shell), listener, transport));
     }
     executor.spawn(Rc::clone(&shell).run_outbox(kept_outbox.news));
     shell.restore_targets(&kept_outbox.waiting);
@@ -291,7 +299,7 @@ impl KeptOutbox {
         let now = clock::now();
         let read = |store: &mut Store| {
             let found = recover(store, config, now.utc)?;
-            Ok::<_, outbox_fault::Fault>((found, store.next_row()?, store.targets()?))
+            Ok::<_, fault::Fault>((found, store.next_row()?, store.targets()?))
         };
         let (url, secret) = (config.webhook.url.clone(), config.webhook.secret.reveal().to_owned());
         let known = Known {
@@ -328,7 +336,7 @@ fn feeder(config: &Config, state: &State, prompts: Option<PathBuf>) -> std::io::
 }
 
 /// Addresses for media: what is bound, and what is given as ours.
-fn families(config: &Config, sip: &sip::Sockets) -> Vec<(IpAddr, IpAddr)> {
+fn families(config: &Config, sip: &bind::Sockets) -> Vec<(IpAddr, IpAddr)> {
     let bound = config.sip.listen_ip.unwrap_or(config.sip.bind_ip);
     let ours = [sip.locals.v4, sip.locals.v6].into_iter().flatten();
     let mut out = Vec::new();

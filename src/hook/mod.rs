@@ -9,10 +9,10 @@ use sha2::Sha256;
 use crate::base::hex::hex;
 use crate::deliver::events::Job;
 use crate::deliver::failure::{Failure, retry_after};
-use crate::io::clock;
-use crate::io::http_client::{HttpClient, Rules};
+use crate::io::net::http_client::{HttpClient, Rules};
 use crate::io::shell::Shell;
-use crate::io::workers::HOOKS;
+use crate::io::system::clock;
+use crate::io::system::workers::HOOKS;
 
 /// Connect, headers and body of one try together.
 const PATIENCE: Duration = Duration::from_secs(10);

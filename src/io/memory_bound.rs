@@ -1,9 +1,9 @@
 //! The most memory that the process takes, by kind: the media memory exactly, all else as its bounds say.
 
-use super::connections::MAX_CONNECTIONS;
-use super::media_plan::MediaPlan;
-use super::media_thread;
 use crate::config::Config;
+use crate::io::media::media_plan::MediaPlan;
+use crate::io::media::media_thread;
+use crate::io::sip::connections::MAX_CONNECTIONS;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;

@@ -13,26 +13,8 @@ use std::time::{Duration, Instant};
 use async_channel::{Receiver, Sender};
 use smol::lock::Semaphore;
 
-use super::connections::Connections;
-use super::dns::Dns;
-use super::executor::Executor;
-use super::feeder::Feeder;
-use super::handshakes::Handshakes;
-use super::http_client::{HttpClient, Rules};
-use super::log::Faults;
-use super::mailroom::Mailroom;
-use super::media_thread::{Bell, MediaThread, Pulse};
 use super::memory_bound::MemoryBound;
-use super::outbox::Outbox;
 use super::pending_replies::PendingReplies;
-use super::recorder::{Note, Recorder};
-use super::rtp_ports::{PortPool, STOCK};
-use super::sip_stream;
-use super::state::State;
-use super::tls::Tls;
-use super::udp::Udp;
-use super::uploads::Uploading;
-use super::{clock, kernel_drops, timer};
 use crate::base::rng::Rng;
 use crate::base::time::Now;
 use crate::config::{Config, TrunkFields};
@@ -42,6 +24,26 @@ use crate::gateway::commands::{AccountCommands, AudioCommands, LegCommands, Room
 use crate::gateway::replies::{Handle, Reply};
 use crate::gateway::work::{WorkId, WorkResult};
 use crate::gateway::{Gateway, GatewayError, View};
+use crate::io::events::pipeline::Mailroom;
+use crate::io::media::media_thread::{Bell, MediaThread, Pulse};
+use crate::io::media::rtp_ports::{PortPool, STOCK};
+use crate::io::net::dns::Dns;
+use crate::io::net::http_client::{HttpClient, Rules};
+use crate::io::net::kernel_drops;
+use crate::io::net::tls::Tls;
+use crate::io::outbox::thread::Outbox;
+use crate::io::recording::recorder::{Note, Recorder};
+use crate::io::recording::uploads::Uploading;
+use crate::io::sip::connections::Connections;
+use crate::io::sip::handshakes::Handshakes;
+use crate::io::sip::stream;
+use crate::io::sip::udp::Udp;
+use crate::io::sound::feeder::Feeder;
+use crate::io::state::directory::State;
+use crate::io::system::clock;
+use crate::io::system::executor::Executor;
+use crate::io::system::log::Faults;
+use crate::io::system::timer;
 use crate::sip::target::{Target, Transport};
 use crate::sip::transactions::Transmit;
 
@@ -474,7 +476,7 @@ impl Shell {
 
     fn transmit(self: &Rc<Self>, t: Transmit) {
         match t.target.transport {
-            Transport::Tcp | Transport::Tls => sip_stream::send(self, t.target, t.bytes),
+            Transport::Tcp | Transport::Tls => stream::send(self, t.target, t.bytes),
             Transport::Udp => {
                 let family =
                     |u: &&Rc<Udp>| u.local_addr().is_ok_and(|a| a.is_ipv4() == t.target.addr.is_ipv4());

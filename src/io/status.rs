@@ -1,8 +1,8 @@
 //! What the gateway is doing, in few numbers: for the service manager and the operator.
 
-use super::log::Remembered;
 use super::shell::Shell;
 use crate::base::counted::counted;
+use crate::io::system::log::Remembered;
 
 /// The numbers of a moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

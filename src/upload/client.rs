@@ -23,10 +23,10 @@ use crate::base::hex::hex;
 use crate::config::{Place, S3};
 use crate::deliver::failure::Failure;
 use crate::deliver::uploads::Job;
-use crate::io::clock;
-use crate::io::http_client::{Rules, upload_agent};
-use crate::io::outbox_rows::RecordingRow;
-use crate::io::uploads::Flight;
+use crate::io::net::http_client::{Rules, upload_agent};
+use crate::io::outbox::rows::RecordingRow;
+use crate::io::recording::uploads::Flight;
+use crate::io::system::clock;
 
 /// Files larger than this go in parts, bytes.
 const WHOLE: u64 = 16 * 1024 * 1024;

@@ -13,7 +13,7 @@ use ureq::unversioned::transport::DefaultConnector;
 
 use super::sigv4::Keys;
 use crate::base::time::Utc;
-use crate::io::http_names::Names;
+use crate::io::net::http_names::Names;
 
 /// Longest one question to a metadata service may take: it is near, or not there.
 const PATIENCE: Duration = Duration::from_secs(2);

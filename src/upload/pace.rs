@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use smol::lock::Mutex;
 
-use crate::io::clock;
-use crate::io::uploads::Flight;
+use crate::io::recording::uploads::Flight;
+use crate::io::system::clock;
 
 /// Bytes that are let through at once; fewer where the limit is low, so that no server thinks the line dead.
 const PIECE: usize = 8 * 1024;

@@ -11,7 +11,7 @@ use super::answer::{Answer, bare};
 use super::sigv4::{Keys, Unsigned, sign};
 use super::way::Way;
 use crate::base::time::Utc;
-use crate::io::clock;
+use crate::io::system::clock;
 
 /// Longest answer that is read, bytes.
 const MAX_ANSWER: u64 = 1024 * 1024;

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use super::client::{Client, Fault, Task};
 use crate::deliver::uploads::Job;
-use crate::io::http_client::Rules;
-use crate::io::outbox_rows::{Op, RecordingRow};
+use crate::io::net::http_client::Rules;
+use crate::io::outbox::rows::{Op, RecordingRow};
+use crate::io::recording::uploads::Outcome;
 use crate::io::shell::Shell;
-use crate::io::uploads::Outcome;
-use crate::io::workers::UPLOADS;
+use crate::io::system::workers::UPLOADS;
 
 /// Names of uploads in parts that wait to be written down at most.
 const MAX_NOTES: usize = 256;

@@ -78,16 +78,16 @@ fn every_module_of_the_list_is_known() {
 fn planted_upward_imports_are_found() {
     let plants = [
         "use crate::api::routes;",
-        "pub use crate::io::clock::now;",
+        "pub use crate::io::system::clock::now;",
         "use crate::{base::ids, gateway::leg as l};",
         "use crate::{\n    base::{ids, rng},\n    io,\n};",
         "fn f() { let x = crate :: api :: f(); }",
         "use super::super::api::head;",
-        "use super::super::{base::ids, io::tcp};",
-        "const Q: char = '\"'; use crate::io::tcp; // \"",
+        "use super::super::{base::ids, io::net::tcp};",
+        "const Q: char = '\"'; use crate::io::net::tcp; // \"",
         "fn f<'a>(x: &'a str) { crate::media::go(x) }",
         "fn f() { log::info!(\"{}\", crate::api::f()) }",
-        "#[cfg(test)] mod tests { use crate::io::tcp; }",
+        "#[cfg(test)] mod tests { use crate::io::net::tcp; }",
     ];
     for plant in plants {
         assert_eq!(violations(&File::parse("src/sip/planted.rs", plant)).len(), 1, "{plant}");

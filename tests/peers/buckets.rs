@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use branchline::base::rng::Rng;
 use branchline::config::{Place, S3};
-use branchline::io::event_ops::base_name;
-use branchline::io::outbox_judge::Known;
-use branchline::io::outbox_rows::{Op, RecordingRow, UPLOADING};
-use branchline::io::outbox_store::Store;
+use branchline::io::events::outbox_ops::base_name;
+use branchline::io::outbox::judge::Known;
+use branchline::io::outbox::rows::{Op, RecordingRow, UPLOADING};
+use branchline::io::outbox::store::Store;
 use serde_json::{Value, json};
 
 use crate::caller::{Caller, packet};

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use branchline::base::rng::Rng;
-use branchline::io::outbox_judge::Known;
-use branchline::io::outbox_store::Store;
+use branchline::io::outbox::judge::Known;
+use branchline::io::outbox::store::Store;
 use serde_json::{Value, json};
 
 use crate::common::{Gateway, Reply, of_process, request};

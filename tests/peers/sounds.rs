@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::office::{Office, done};
 use branchline::dsp::resample::Resampler;
-use branchline::io::wav_reader::WavReader;
+use branchline::io::wav::reader::WavReader;
 
 use crate::phone::{Phone, rms, write_voice};
 

@@ -147,7 +147,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::io::clock;
+    use crate::io::system::clock;
 
     fn ip(n: u8) -> IpAddr {
         IpAddr::from([192, 0, 2, n])

@@ -16,8 +16,9 @@ use super::clients::{ClientId, Clients, Entry, MAX_CONNECTIONS};
 use super::error::{ApiError, MAX_BODY};
 use super::head::{Head, Verdict, judge};
 use super::reply::Reply;
-use crate::io::tcp::Stream;
-use crate::io::{clock, timer};
+use crate::io::net::tcp::Stream;
+use crate::io::system::clock;
+use crate::io::system::timer;
 
 /// Marker of the executor picoserve runs on.
 pub struct Smol;

@@ -11,8 +11,8 @@ use picoserve::response::{
 };
 
 use super::reply::{FilePart, Reply};
-use crate::io::timer;
-use crate::io::workers::FILES;
+use crate::io::system::timer;
+use crate::io::system::workers::FILES;
 
 /// Writes a reply; without its body where only the head was asked for.
 pub async fn write<R: Read, W: ResponseWriter<Error = R::Error>>(

@@ -1,0 +1,4 @@
+//! Events on their way from the gateway through the outbox to webhooks.
+
+pub mod outbox_ops;
+pub mod pipeline;

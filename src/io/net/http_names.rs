@@ -1,0 +1,58 @@
+//! Addresses of the servers that we make HTTP requests to, looked up by threads that are there for it, within a time limit.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::Duration;
+
+use ureq::Error;
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::NextTimeout;
+
+use crate::io::system::workers::NAMES;
+
+/// Addresses tried at most.
+const MAX_ADDRESSES: usize = 16;
+/// Longest look-up where nothing else limits it.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Asks the system. The resolver that comes with the client makes a thread for each question, and brings the process down
+/// where it can have none.
+#[derive(Debug, Default)]
+pub struct Names;
+
+impl Resolver for Names {
+    fn resolve(&self, uri: &Uri, _: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        let bad = || Error::BadUri(uri.to_string());
+        let authority = uri.authority().ok_or_else(bad)?;
+        let at = DefaultResolver::host_and_port(uri.scheme().ok_or_else(bad)?, authority).ok_or_else(bad)?;
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let found = match host.parse::<IpAddr>() {
+            Ok(_) => at.to_socket_addrs()?.collect(),
+            Err(_) => ask(at, &timeout)?,
+        };
+        if found.is_empty() {
+            return Err(Error::HostNotFound);
+        }
+        let mut out = self.empty();
+        found.into_iter().take(MAX_ADDRESSES).for_each(|a| out.push(a));
+        Ok(out)
+    }
+}
+
+fn ask(at: String, timeout: &NextTimeout) -> Result<Vec<SocketAddr>, Error> {
+    let (tell, answer) = sync_channel(1);
+    let look_up = move || {
+        let found = at.to_socket_addrs().map(Iterator::collect::<Vec<_>>);
+        // Nobody waits any more: so be it.
+        let _told = tell.try_send(found);
+    };
+    NAMES.submit(look_up).map_err(|e| Error::Io(e.into()))?;
+    let limit = if timeout.after.is_not_happening() { LONGEST } else { *timeout.after };
+    match answer.recv_timeout(limit) {
+        Ok(found) => Ok(found?),
+        Err(RecvTimeoutError::Timeout) => Err(Error::Timeout(timeout.reason)),
+        Err(RecvTimeoutError::Disconnected) => Err(Error::HostNotFound),
+    }
+}

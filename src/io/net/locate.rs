@@ -1,0 +1,84 @@
+//! From a URI's host to the servers behind it (RFC 3263), best first: drives `sip::locator` with the resolver's answers.
+
+use super::dns::Dns;
+use super::race::Race;
+use crate::config::Sip;
+use crate::io::system::clock;
+use crate::io::system::timer;
+use crate::sip::locator::{Families, Locator, Verdict};
+use crate::sip::resolver::Question;
+use crate::sip::target::{NextHop, Target};
+use crate::wire::Host;
+use crate::wire::dns::Record;
+
+/// A server, and the name its certificate has to carry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Where it is.
+    pub target: Target,
+    /// Host of the URI that led there (RFC 5922 §7.1), not what DNS made of it.
+    pub name: String,
+}
+
+/// The address families in which SIP is spoken.
+#[must_use]
+pub fn families(sip: &Sip) -> Families {
+    Families { v4: sip.bind_ip.is_ipv4(), v6: sip.bind_ip.is_ipv6() || sip.bind_ip6.is_some() }
+}
+
+/// What came of a look-up.
+#[derive(Debug, Default)]
+pub struct Located<'a> {
+    /// The servers, best first; none when the name is not known.
+    pub places: Vec<Place>,
+    /// The questions that nobody waited for to the end.
+    pub rest: Rest<'a>,
+}
+
+/// Questions without an answer so far. Once they have one, or have none, that is remembered, and the next look-up does
+/// not wait for the same again.
+pub type Rest<'a> = Race<'a, (Question, Vec<Record>)>;
+
+/// The servers of a hop. `whole`: all that can be found; else what there is to go on with.
+pub async fn locate<'a>(dns: &'a Dns, families: Families, hop: &NextHop, whole: bool) -> Located<'a> {
+    let (targets, name, rest) = match &hop.host {
+        Host::Ip(ip) => (vec![hop.at(*ip)], ip.to_string(), Race::default()),
+        Host::Name(name) => {
+            let (targets, rest) = locate_name(dns, families, (hop, name), whole).await;
+            (targets, name.clone(), rest)
+        }
+    };
+    let places = targets.into_iter().map(|target| Place { target, name: name.clone() }).collect();
+    Located { places, rest }
+}
+
+async fn locate_name<'a>(
+    dns: &'a Dns,
+    families: Families,
+    (hop, name): (&NextHop, &str),
+    whole: bool,
+) -> (Vec<Target>, Rest<'a>) {
+    let mut locator = Locator::new(clock::now().mono, hop.clone(), name, families, dns.fork());
+    locator.want_all(whole);
+    let mut asked = Race::default();
+    loop {
+        let verdict = locator.verdict(clock::now().mono);
+        for question in locator.questions() {
+            asked.add(async move {
+                let records = dns.look_up(question.clone()).await;
+                (question, records)
+            });
+        }
+        let until = match verdict {
+            Verdict::Done(targets) => return (targets, asked),
+            Verdict::Wait(until) => until,
+        };
+        let came = smol::future::or(async { Some(asked.next().await) }, async {
+            timer::sleep_until(until).await;
+            None
+        });
+        if let Some((question, records)) = came.await {
+            locator.answered(clock::now().mono, question, records);
+        }
+    }
+}

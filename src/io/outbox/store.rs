@@ -1,0 +1,184 @@
+//! What must outlive the process, in an SQLite file: events not yet delivered, legs alive, recordings. Written through the
+//! page cache, in write-ahead mode, by the one thread that holds it.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+
+use rusqlite::Connection;
+
+use super::fault::{Fault, is_damage, text, unreadable};
+use super::judge::Known;
+use super::rows::{Op, ROW, Targets, apply};
+use crate::deliver::share::{Holding, Origin, to_give_up};
+
+/// File of the outbox in the state directory.
+pub const FILE: &str = "outbox.db";
+/// Part of the room that is cleared at once where there is no more: it is then looked at seldom.
+const CLEARED: u64 = 16;
+
+/// How a time changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewTime {
+    /// By so much.
+    Later,
+    /// To this.
+    At,
+}
+
+/// The open file.
+#[derive(Debug)]
+pub struct Store {
+    pub(super) db: Connection,
+    pub(super) path: PathBuf,
+    in_memory: bool,
+    /// Bytes of the events held, about.
+    held: u64,
+    targets: Targets,
+    /// What is known beside the file.
+    pub(super) setting: Known,
+    /// Damage that was met.
+    damaged: RefCell<Option<Fault>>,
+}
+
+impl Store {
+    pub(super) fn of(db: Connection, path: PathBuf, setting: Known, in_memory: bool, held: u64) -> Self {
+        let (targets, damaged) = (Targets::default(), RefCell::default());
+        Self { db, path, in_memory, held, targets, setting, damaged }
+    }
+
+    /// Takes note of damage, for [`Self::take_damage`].
+    pub(super) fn noted<T>(&self, outcome: Result<T, Fault>) -> Result<T, Fault> {
+        outcome.inspect_err(|e| {
+            if is_damage(e) {
+                *self.damaged.borrow_mut() = Some(unreadable(&text(e)));
+            }
+        })
+    }
+
+    /// Damage that was met since it was last asked: [`Self::renew`] mends it.
+    #[must_use]
+    pub fn take_damage(&self) -> Option<Fault> {
+        self.damaged.borrow_mut().take()
+    }
+
+    /// Nothing of it outlives the process.
+    #[must_use]
+    pub fn is_in_memory(&self) -> bool {
+        self.in_memory
+    }
+
+    /// It takes nothing from now on, or all again.
+    #[cfg(test)]
+    pub(in crate::io) fn set_refusing(&self, yes: bool) {
+        self.db.pragma_update(None, "query_only", yes).unwrap();
+    }
+
+    /// The file whose content has to reach the disk for all that was written to be safe; none in memory.
+    #[must_use]
+    pub fn log_file(&self) -> Option<PathBuf> {
+        (!self.in_memory).then(|| PathBuf::from(format!("{}-wal", self.path.display())))
+    }
+
+    /// Bytes of the events held, about.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// Carries out all of it, or nothing.
+    ///
+    /// # Errors
+    /// What SQLite says; then nothing has changed.
+    pub fn apply(&mut self, ops: &[Op]) -> Result<(), Fault> {
+        let done = self.try_apply(ops);
+        if done.is_err() {
+            // Numbers of targets that are undone must not be remembered.
+            self.targets.forget_all();
+        }
+        self.noted(done)
+    }
+
+    fn try_apply(&mut self, ops: &[Op]) -> Result<(), Fault> {
+        let mut held = self.held;
+        let tx = self.db.transaction()?;
+        for op in ops {
+            apply(&tx, &mut self.targets, &mut held, op)?;
+        }
+        self.targets.forget_idle(&tx)?;
+        tx.commit()?;
+        self.held = held;
+        Ok(())
+    }
+
+    /// Makes room: what is older than `before_ms` goes first, then what [`to_give_up`] says. How many were lost.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn prune(&mut self, before_ms: u64, budget: u64) -> Result<u64, Fault> {
+        let done = self.try_prune(before_ms, budget);
+        self.noted(done)
+    }
+
+    fn try_prune(&mut self, before_ms: u64, budget: u64) -> Result<u64, Fault> {
+        let tx = self.db.transaction()?;
+        let mut lost = tx.execute("DELETE FROM event WHERE at < ?1", [before_ms])? as u64;
+        let sum = "SELECT COALESCE(SUM(LENGTH(body) + ?1), 0) FROM event";
+        let mut held = self.held;
+        if lost > 0 {
+            held = tx.query_row(sum, [ROW], |r| r.get(0))?;
+        }
+        if held > budget {
+            let mut ask = tx.prepare_cached("SELECT id, origin, terminal, LENGTH(body) + ?1 FROM event")?;
+            let all = ask.query_map([ROW], |r| {
+                let origin: Option<String> = r.get(1)?;
+                let origin = origin.and_then(|text| Origin::parse(&text)).unwrap_or_default();
+                Ok(Holding { row: r.get(0)?, origin, terminal: r.get(2)?, size: r.get(3)? })
+            })?;
+            let all: Vec<Holding> = all.collect::<Result<_, _>>()?;
+            let mut delete = tx.prepare_cached("DELETE FROM event WHERE id = ?1")?;
+            for row in to_give_up(all, budget - budget / CLEARED) {
+                lost += delete.execute([row])? as u64;
+            }
+            held = tx.query_row(sum, [ROW], |r| r.get(0))?;
+        }
+        if lost > 0 {
+            tx.execute("DELETE FROM target WHERE trusted = 0 AND id NOT IN (SELECT target FROM event)", [])?;
+            self.targets.forget_all();
+        }
+        tx.commit()?;
+        self.held = held;
+        Ok(lost)
+    }
+
+    /// Gives what has a time of `from_ms` to `until_ms` another: one later by `ms`, or `ms` itself.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn date(&mut self, from_ms: u64, until_ms: u64, new: NewTime, ms: u64) -> Result<(), Fault> {
+        let done = self.try_date(from_ms, until_ms, new, ms);
+        self.noted(done)
+    }
+
+    fn try_date(&mut self, from_ms: u64, until_ms: u64, new: NewTime, ms: u64) -> Result<(), Fault> {
+        let all = self.db.transaction()?;
+        let times = [("event", "at"), ("recording", "started"), ("leg", "created"), ("leg", "answered")];
+        for (table, time) in times {
+            let later = if new == NewTime::Later { format!("{time} +") } else { String::new() };
+            let change = format!("UPDATE {table} SET {time} = {later} ?3 WHERE {time} BETWEEN ?1 AND ?2");
+            all.execute(&change, [from_ms, until_ms, ms])?;
+        }
+        all.commit()
+    }
+
+    /// Keeps a value.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn keep_value(&self, key: &str, value: &str) -> Result<(), Fault> {
+        let put = || {
+            let mut put = self.db.prepare_cached("INSERT OR REPLACE INTO meta(key, value) VALUES(?1, ?2)")?;
+            put.execute([key, value]).map(|_| ())
+        };
+        self.noted(put())
+    }
+}

@@ -1,0 +1,485 @@
+//! The thread that holds the outbox. What it is told it commits at once, into the page cache, where it survives the
+//! process; a second thread brings it to the disk at most once a second, where it survives the power too.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::backlog::shrink;
+use super::rows::Op;
+use super::store::{NewTime, Store};
+use super::sync_thread::sync;
+use crate::base::time::{ClockWatch, Now};
+use crate::deliver::events::{Item, Load, TargetId};
+use crate::io::system::clock;
+
+/// Orders that wait at most.
+const MAX_ORDERS: usize = 4096;
+/// Orders carried out in one transaction at most.
+const MAX_BATCH: usize = 256;
+/// Changes that wait for a disk that takes none; past it those of non-terminal events are dropped.
+const MAX_BACKLOG: usize = 16_384;
+/// How often a disk that failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// Least time between two replacements of a damaged outbox.
+const MEND: Duration = Duration::from_secs(60);
+/// Bytes of events that wait in memory at most, where the disk takes no outbox.
+pub const MAX_IN_MEMORY: u64 = 8 << 20;
+/// How often events that are too old are looked for, and that legs are alive is noted.
+const PRUNE: Duration = Duration::from_secs(60);
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// 2026-01-01, Unix milliseconds: no clock that is right says less.
+const FIRST_RELEASE_MS: u64 = 1_767_225_600_000;
+/// Settings of the clock that are remembered.
+const MAX_SET: usize = 16;
+
+/// What was alive when the process last noted it, ms since 1970.
+pub const ALIVE: &str = "alive_ms";
+
+/// News from the outbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// All events up to this row are committed; or, where the disk takes nothing, may go out without.
+    Committed {
+        /// The last of them.
+        upto: u64,
+        /// They survive the process.
+        durable: bool,
+    },
+    /// These are committed now, too, which went out without.
+    Recovered(BTreeSet<u64>),
+    /// What was asked for.
+    Loaded {
+        /// Whose events.
+        target: TargetId,
+        /// The events.
+        items: Vec<Item>,
+        /// How many more there are.
+        left: u64,
+    },
+    /// What was asked for cannot be read; it is there still.
+    NotLoaded(TargetId),
+    /// So many events were lost: too old, or no room for more.
+    Lost(u64),
+}
+
+/// How much may be kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of events.
+    pub budget: u64,
+    /// Age of events.
+    pub age: Duration,
+}
+
+type Question = Box<dyn FnOnce(&mut Store) + Send>;
+
+enum Order {
+    Apply(Vec<Op>),
+    Load(Load),
+    Ask(Question),
+}
+
+/// The control thread's end.
+#[derive(Debug)]
+pub struct Outbox {
+    orders: Option<SyncSender<Order>>,
+    handle: Option<thread::JoinHandle<()>>,
+    news: async_channel::Sender<News>,
+}
+
+impl Outbox {
+    /// Starts the threads; their news come out of `news`. What this run has noted already has the time `now` or a later one.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn start(
+        store: Store,
+        limits: Limits,
+        news: async_channel::Sender<News>,
+        now: Now,
+    ) -> std::io::Result<Self> {
+        let (orders, take) = sync_channel(MAX_ORDERS);
+        let told = news.clone();
+        let log = store.log_file();
+        let (dirty, wakes) = sync_channel(1);
+        let syncs = thread::Builder::new()
+            .name("outbox-sync".to_owned())
+            .spawn(move || sync(log.as_deref(), &wakes))?;
+        let body = move || {
+            let mut keeper = Keeper {
+                store,
+                limits,
+                news,
+                backlog: VecDeque::new(),
+                retry_at: None,
+                mended_at: None,
+                upto: 0,
+                clock: ClockWatch::new(now),
+                born_ms: now.utc.millis(),
+                set: Vec::new(),
+            };
+            keeper.run(&take, &dirty);
+            drop(dirty);
+            if syncs.join().is_err() {
+                log::error!("the thread that syncs the outbox had failed");
+            }
+        };
+        let handle = thread::Builder::new().name("outbox".to_owned()).spawn(body)?;
+        Ok(Self { orders: Some(orders), handle: Some(handle), news: told })
+    }
+
+    fn send(&self, order: Order) -> Result<(), Order> {
+        let Some(orders) = &self.orders else { return Err(order) };
+        orders.try_send(order).map_err(|e| match e {
+            std::sync::mpsc::TrySendError::Full(order)
+            | std::sync::mpsc::TrySendError::Disconnected(order) => order,
+        })
+    }
+
+    /// Passes changes on; gives them back when too many wait.
+    ///
+    /// # Errors
+    /// The changes.
+    pub fn apply(&self, ops: Vec<Op>) -> Result<(), Vec<Op>> {
+        match self.send(Order::Apply(ops)) {
+            Err(Order::Apply(ops)) => Err(ops),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Asks for events; false when too many wait.
+    #[must_use]
+    pub fn load(&self, load: Load) -> bool {
+        self.send(Order::Load(load)).is_ok()
+    }
+
+    /// Asks something; the answer comes when all that was told before is committed. `None`: it cannot be asked now.
+    pub fn ask<T: Send + 'static, F: FnOnce(&mut Store) -> T + Send + 'static>(
+        &self,
+        f: F,
+    ) -> impl Future<Output = Option<T>> + use<T, F> {
+        let (tell, answer) = async_channel::bounded(1);
+        let question = move |store: &mut Store| {
+            // Nobody waits any more: so be it.
+            let _told = tell.try_send(f(store));
+        };
+        let sent = self.send(Order::Ask(Box::new(question)));
+        async move {
+            sent.ok()?;
+            answer.recv().await.ok()
+        }
+    }
+
+    /// Commits and syncs all that was told, and ends the threads; their news are not taken any more.
+    pub fn stop(&mut self) {
+        self.news.close();
+        self.orders = None;
+        if let Some(handle) = self.handle.take()
+            && handle.join().is_err()
+        {
+            log::error!("the outbox thread had failed");
+        }
+    }
+}
+
+struct Keeper {
+    store: Store,
+    limits: Limits,
+    news: async_channel::Sender<News>,
+    /// Changes that the disk did not take.
+    backlog: VecDeque<Op>,
+    /// The disk failed: when it is tried again.
+    retry_at: Option<Instant>,
+    /// When a damaged outbox was last replaced.
+    mended_at: Option<Instant>,
+    /// The last row of an event seen.
+    upto: u64,
+    clock: ClockWatch,
+    /// When this run began, by its clock.
+    born_ms: u64,
+    /// From when to when times were wrong, and by how much: what is noted later may still have such a time.
+    set: Vec<(u64, u64, u64)>,
+}
+
+impl Keeper {
+    fn run(&mut self, orders: &Receiver<Order>, dirty: &SyncSender<()>) {
+        let mut prune_at = clock::now().mono;
+        let mut beat_at = prune_at;
+        let mut running = true;
+        self.date_undated(clock::now().utc.millis());
+        while running {
+            let now = clock::now().mono;
+            let next = self.retry_at.unwrap_or_else(|| prune_at.min(beat_at));
+            let mut waiting: Vec<Order> = Vec::new();
+            match orders.recv_timeout(next.saturating_duration_since(now)) {
+                Ok(order) => waiting.push(order),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => running = false,
+            }
+            while waiting.len() < MAX_BATCH {
+                match orders.try_recv() {
+                    Ok(order) => waiting.push(order),
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+                }
+            }
+            if !running {
+                self.retry_at = self.retry_at.map(|_| now);
+            }
+            self.carry_out(waiting, dirty);
+            let now = clock::now();
+            if now.mono >= prune_at {
+                prune_at = now.mono + PRUNE;
+                self.prune(now.utc.millis());
+            }
+            if now.mono >= beat_at {
+                beat_at = now.mono + HEARTBEAT;
+                self.note_alive(now.utc.millis());
+            }
+        }
+    }
+
+    fn carry_out(&mut self, orders: Vec<Order>, dirty: &SyncSender<()>) {
+        let mut questions = Vec::new();
+        for order in orders {
+            match order {
+                Order::Apply(mut ops) => {
+                    ops.iter_mut().for_each(|op| op.set_times(&self.set));
+                    self.backlog.extend(ops);
+                }
+                Order::Load(load) => questions.push(Err(load)),
+                Order::Ask(question) => questions.push(Ok(question)),
+            }
+        }
+        self.follow_clock(clock::now());
+        self.commit(dirty);
+        for question in questions {
+            match question {
+                Ok(question) => question(&mut self.store),
+                Err(load) => self.load(&load),
+            }
+        }
+        self.mend();
+    }
+
+    /// Puts a new outbox in place of one that turned out to be damaged. What was asked of it meanwhile is asked again.
+    fn mend(&mut self) {
+        let now = clock::now().mono;
+        let Some(fault) = self.store.take_damage() else { return };
+        if self.mended_at.is_some_and(|at| now < at + MEND) {
+            return;
+        }
+        self.mended_at = Some(now);
+        match self.store.renew(fault) {
+            Ok(()) => self.retry_at = self.retry_at.map(|_| now),
+            Err(e) => {
+                log::error!(error = e; "the damaged outbox cannot be replaced: events are kept in memory")
+            }
+        }
+        if self.store.is_in_memory() {
+            self.limits.budget = self.limits.budget.min(MAX_IN_MEMORY);
+        }
+    }
+
+    fn commit(&mut self, dirty: &SyncSender<()>) {
+        if self.backlog.is_empty() {
+            return;
+        }
+        let upto = self.rows().max().unwrap_or(0).max(self.upto);
+        let now = clock::now().mono;
+        let durable = self.retry_at.is_none_or(|at| now >= at) && self.write(now, dirty);
+        if !durable {
+            shrink(&mut self.backlog, MAX_BACKLOG);
+        }
+        if upto > self.upto {
+            self.upto = upto;
+            self.tell(News::Committed { upto, durable });
+        }
+        if self.store.held() > self.limits.budget {
+            self.prune(clock::now().utc.millis());
+        }
+    }
+
+    /// Events in the backlog.
+    fn rows(&self) -> impl Iterator<Item = u64> {
+        let row = |op: &Op| if let Op::Event { item, .. } = op { Some(item.row) } else { None };
+        self.backlog.iter().filter_map(row)
+    }
+
+    /// Writes the backlog; false when the disk does not take it.
+    fn write(&mut self, now: Instant, dirty: &SyncSender<()>) -> bool {
+        if let Err(e) = self.store.apply(self.backlog.make_contiguous()) {
+            if self.retry_at.is_none() {
+                log::error!(error:% = e; "the outbox cannot be written: events are kept in memory");
+            }
+            self.retry_at = Some(now + RETRY);
+            return false;
+        }
+        if self.retry_at.take().is_some() {
+            log::info!("the outbox can be written again");
+            let told = self.upto;
+            let late: BTreeSet<u64> = self.rows().filter(|row| *row <= told).collect();
+            self.tell(News::Recovered(late));
+        }
+        self.backlog.clear();
+        // A sync that is due already covers this.
+        let _due = dirty.try_send(());
+        true
+    }
+
+    fn load(&mut self, load: &Load) {
+        let target = load.target;
+        match self.store.load(&load.destination, load.after, load.most) {
+            Ok((items, left)) => self.tell(News::Loaded { target, items, left }),
+            Err(e) => {
+                log::error!(error:% = e; "the outbox cannot be read");
+                self.tell(News::NotLoaded(target));
+            }
+        }
+    }
+
+    /// What was noted in this run before its clock was set is not as old as it then seems.
+    fn follow_clock(&mut self, now: Now) {
+        self.born_ms = self.born_ms.min(now.utc.millis());
+        let Some((step, expected)) = self.clock.set_forward(now) else { return };
+        let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+        log::info!(seconds = step.as_secs(); "the clock was set forward: ages are kept");
+        // Nothing from after the step has a time as early.
+        let until = expected.millis() + 1000;
+        if let Err(e) = self.store.date(self.born_ms, until, NewTime::Later, ms(step)) {
+            log::error!(error:% = e; "the outbox does not take the new time");
+        }
+        let set = (self.born_ms, until, ms(step));
+        self.backlog.iter_mut().for_each(|op| op.set_times(&[set]));
+        if self.set.len() < MAX_SET {
+            self.set.push(set);
+        }
+        self.born_ms = self.born_ms.saturating_add(ms(step));
+        self.date_undated(now.utc.millis());
+    }
+
+    /// What was noted at a time before any release of this program was noted by a run that had no clock: its age begins
+    /// about now.
+    fn date_undated(&mut self, now_ms: u64) {
+        if now_ms > FIRST_RELEASE_MS
+            && let Err(e) = self.store.date(0, FIRST_RELEASE_MS, NewTime::At, now_ms)
+        {
+            log::error!(error:% = e; "the outbox cannot be tidied");
+        }
+    }
+
+    fn prune(&mut self, now_ms: u64) {
+        let age = u64::try_from(self.limits.age.as_millis()).unwrap_or(u64::MAX);
+        match self.store.prune(now_ms.saturating_sub(age), self.limits.budget) {
+            Ok(0) => {}
+            Ok(lost) => {
+                log::warn!(events = lost; "events are lost: too old, or no room for more in the outbox");
+                self.tell(News::Lost(lost));
+            }
+            Err(e) => log::error!(error:% = e; "the outbox cannot be tidied"),
+        }
+    }
+
+    /// So that the end of legs that a crash cuts is known to within [`HEARTBEAT`].
+    fn note_alive(&mut self, now_ms: u64) {
+        let any = self.store.legs().is_ok_and(|legs| !legs.is_empty());
+        if any && let Err(e) = self.store.keep_value(ALIVE, &now_ms.to_string()) {
+            log::debug!(error:% = e; "the outbox does not take the time");
+        }
+    }
+
+    fn tell(&self, news: News) {
+        // The receiver lives as long as the gateway.
+        if self.news.send_blocking(news).is_err() {
+            log::debug!("the outbox's news are not taken");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::time::Utc;
+    use crate::io::outbox::judge::Known;
+    use crate::io::outbox::rows::{LegRow, RecordingRow};
+
+    #[test]
+    fn the_clock_is_set_once_for_what_waits_for_the_disk() {
+        let dir = std::env::temp_dir().join(format!("branchline-waits-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let (news, _told) = async_channel::unbounded();
+        let (dirty, _wakes) = sync_channel(1);
+        let now = clock::now();
+        // The run began an hour before; its clock is now set ten minutes forward.
+        let (hour, step) = (Duration::from_secs(3600), Duration::from_secs(600));
+        let began = Now { mono: now.mono, utc: Utc(now.utc.0 - hour) };
+        let mut keeper = Keeper {
+            store: Store::open(&dir, Known::default()).unwrap(),
+            limits: Limits { budget: 1 << 20, age: hour },
+            news,
+            backlog: VecDeque::new(),
+            retry_at: None,
+            mended_at: None,
+            upto: 0,
+            clock: ClockWatch::new(now),
+            born_ms: began.utc.millis(),
+            set: Vec::new(),
+        };
+        let leg = |id: &str| {
+            let created_ms = began.utc.millis() + 1000;
+            Op::Leg(LegRow { id: id.to_owned(), created_ms, ..LegRow::default() })
+        };
+        keeper.store.set_refusing(true);
+        keeper.carry_out(vec![Order::Apply(vec![leg("early")])], &dirty);
+        keeper.follow_clock(Now { mono: now.mono, utc: Utc(now.utc.0 + step) });
+        for _ in 0..3 {
+            keeper.retry_at = None;
+            keeper.carry_out(Vec::new(), &dirty);
+        }
+        keeper.store.set_refusing(false);
+        keeper.retry_at = None;
+        keeper.carry_out(vec![Order::Apply(vec![leg("late")])], &dirty);
+        let created: Vec<u64> = keeper.store.legs().unwrap().iter().map(|l| l.created_ms).collect();
+        let want = (began.utc.0 + step).as_millis() as u64 + 1000;
+        // Time passes here too: less than a step.
+        assert!(
+            created.len() == 2 && created.iter().all(|c| c.abs_diff(want) < 60_000),
+            "{created:?}: {want}"
+        );
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn what_was_noted_before_the_clock_was_set_is_not_old() {
+        let dir = std::env::temp_dir().join(format!("branchline-clock-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let mut store = Store::open(&dir, Known::default()).unwrap();
+        let recording = |id: &str, started_ms| {
+            let row = RecordingRow {
+                id: id.to_owned(),
+                state: "done".to_owned(),
+                started_ms,
+                ..Default::default()
+            };
+            Op::Recording(Box::new(row))
+        };
+        let leg =
+            LegRow { id: "l".to_owned(), created_ms: 5000, answered_ms: Some(6000), ..LegRow::default() };
+        let mut late = recording("d", 5000);
+        late.set_times(&[(4000, 7000, 10_000), (14_000, 17_000, 100_000)]);
+        let Op::Recording(row) = late else { panic!("a recording") };
+        assert_eq!(row.started_ms, 115_000, "what is noted late, after the clock was set twice");
+        // One of an earlier run, one of this one, and one of after the clock was set.
+        let now = 1_776_330_000_000u64;
+        let rows = [recording("a", 100), recording("b", 5000), recording("c", now + 1000), Op::Leg(leg)];
+        store.apply(&rows).unwrap();
+        store.date(4000, 7000, NewTime::Later, now - 7000).unwrap();
+        store.date(0, FIRST_RELEASE_MS, NewTime::At, now).unwrap();
+        let started = |id: &str| store.recording(id).unwrap().unwrap().started_ms;
+        assert_eq!((started("a"), started("b"), started("c")), (now, now - 2000, now + 1000));
+        let leg = store.legs().unwrap().remove(0);
+        assert_eq!((leg.created_ms, leg.answered_ms), (now - 2000, Some(now - 1000)));
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+}

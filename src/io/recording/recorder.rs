@@ -1,0 +1,401 @@
+//! The recorder thread: takes frames from rings, writes WAV files whose header is valid at all times.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use super::sync_thread::{Synced, Syncer};
+use crate::dsp::frame_len;
+use crate::dsp::resample::Resampler;
+use crate::gateway::work::{WorkId, Written};
+use crate::io::media::media_memory::within;
+use crate::io::system::clock;
+use crate::io::system::disk;
+use crate::io::wav::file::WavFile;
+use crate::io::wav::repair::{Facts, HEADER, examine, repair};
+use crate::media::command::RecordSlot;
+use crate::media::record::Shared;
+
+/// How much sound a ring holds, frames: 2 s, and 1 s of what comes at higher rates than 16 kHz.
+const RING_FRAMES: usize = 100;
+/// How often rings are emptied.
+const ROUND: Duration = Duration::from_millis(200);
+/// How often a file's header is brought up to date: a killed process loses this much at most.
+const FLUSH: Duration = Duration::from_millis(750);
+/// How often a file is brought to the disk: a power cut loses this much at most, and what a sync takes.
+const SYNC: Duration = Duration::from_millis(1500);
+/// How often the room on the disk is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Samples that the ring of a recording holds, whole frames of all channels.
+#[must_use]
+pub fn ring_samples(rate: u32, channels: u16) -> usize {
+    let frames = if rate > 16_000 { RING_FRAMES / 2 } else { RING_FRAMES };
+    frame_len(rate) * usize::from(channels) * frames
+}
+
+/// A recording to make.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Goes back when the file is there.
+    pub work: WorkId,
+    /// The recording.
+    pub record: RecordSlot,
+    /// Path of the file.
+    pub file: String,
+    /// Rate of what comes in, Hz.
+    pub input_rate: u32,
+    /// Rate of the file, Hz.
+    pub file_rate: u32,
+    /// 1 or 2.
+    pub channels: u16,
+}
+
+/// News that wait for each recording at most: that it is open, that it is closed, and as much again.
+const NOTES_EACH: usize = 4;
+
+/// News from the recorder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// The file is there, or why not.
+    Opened(WorkId, Result<(), String>),
+    /// The file is complete; why it ended early, if it did, and what it holds.
+    Closed(RecordSlot, Option<String>, Written),
+}
+
+struct Order(Job, Consumer<i16>, Arc<Shared>);
+
+/// The control thread's end.
+#[derive(Debug)]
+pub struct Recorder {
+    orders: Option<SyncSender<Order>>,
+    handle: Option<thread::JoinHandle<()>>,
+}
+
+impl Recorder {
+    /// Starts the threads for at most so many recordings at once, and what their news come out of. Recordings end, and none
+    /// begin, while less than `min_free` bytes are free on their disk.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn start(recordings: usize, min_free: u64) -> std::io::Result<(Self, async_channel::Receiver<Note>)> {
+        let (orders, take) = sync_channel(1024);
+        let (notes, news) = async_channel::bounded(NOTES_EACH.saturating_mul(recordings.max(1)));
+        let syncer = Syncer::start(recordings, notes.clone())?;
+        let synced = clock::now().mono;
+        let body =
+            move || Keeper { notes, syncer, min_free, open: Vec::new(), looked: None, synced }.run(&take);
+        let handle = thread::Builder::new().name("recorder".to_owned()).spawn(body)?;
+        Ok((Self { orders: Some(orders), handle: Some(handle) }, news))
+    }
+
+    /// Starts a recording; the ring for the media thread. `None` when too many wait.
+    pub fn open(&self, job: Job) -> Option<(Producer<i16>, Arc<Shared>)> {
+        let samples = ring_samples(job.input_rate, job.channels);
+        let ((producer, consumer), shared) =
+            within(|| (RingBuffer::new(samples), Arc::new(Shared::default())));
+        self.orders.as_ref()?.try_send(Order(job, consumer, Arc::clone(&shared))).ok()?;
+        Some((producer, shared))
+    }
+
+    /// Finishes all files and ends the thread.
+    pub fn stop(&mut self) {
+        self.orders = None;
+        if let Some(handle) = self.handle.take()
+            && handle.join().is_err()
+        {
+            log::error!("the recorder thread had failed");
+        }
+    }
+}
+
+struct Open {
+    job: Job,
+    ring: Consumer<i16>,
+    shared: Arc<Shared>,
+    writer: WavFile,
+    /// The same file, to be synced.
+    file: Arc<Synced>,
+    resamplers: Vec<Option<Resampler>>,
+    /// A frame of nothing, as it comes out of the ring.
+    silence: Vec<i16>,
+    scratch: Scratch,
+    flushed: Instant,
+}
+
+impl std::fmt::Debug for Order {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+struct Keeper {
+    notes: async_channel::Sender<Note>,
+    syncer: Syncer,
+    min_free: u64,
+    open: Vec<Open>,
+    looked: Option<Instant>,
+    /// When all were brought to the disk, or asked to be.
+    synced: Instant,
+}
+
+impl Keeper {
+    fn tell(&self, note: Note) {
+        // The receiver lives as long as the gateway; without it nobody wants to know.
+        if self.notes.try_send(note).is_err() {
+            log::error!("the recorder's news are not taken");
+        }
+    }
+
+    fn run(mut self, orders: &Receiver<Order>) {
+        let mut running = true;
+        let mut next_round = clock::now().mono + ROUND;
+        while running || !self.open.is_empty() {
+            let now = clock::now().mono;
+            let wait = if self.open.is_empty() {
+                Duration::from_secs(3600)
+            } else {
+                next_round.saturating_duration_since(now)
+            };
+            match orders.recv_timeout(wait) {
+                Ok(Order(job, ring, shared)) => {
+                    let work = job.work;
+                    let made = create(job, ring, shared, self.min_free);
+                    self.tell(Note::Opened(work, made.as_ref().map(|_| ()).map_err(String::clone)));
+                    self.open.extend(made);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => running = false,
+            }
+            // However many orders come, the rings are emptied in time.
+            let now = clock::now().mono;
+            if now >= next_round || !running {
+                next_round = now + ROUND;
+                self.round(now, running);
+            }
+        }
+        self.syncer.stop();
+    }
+
+    fn round(&mut self, now: Instant, running: bool) {
+        let full = self.is_full(now);
+        // All together: the disk then has one thing to do instead of many.
+        let sync = now.saturating_duration_since(self.synced) >= SYNC;
+        for mut o in std::mem::take(&mut self.open) {
+            match o.step(now, running, sync, full.as_deref()) {
+                Ok(true) => self.open.push(o),
+                Ok(false) => self.finish(o),
+                Err(e) => self.break_off(o, e),
+            }
+        }
+        if sync {
+            self.synced = now;
+            // Where the last round of syncs still goes on, these are caught up with the next.
+            self.syncer.sync(self.open.iter().map(|o| Arc::clone(&o.file)).collect());
+        }
+    }
+
+    /// Why no recording may go on, if so.
+    fn is_full(&mut self, now: Instant) -> Option<String> {
+        if self.looked.is_some_and(|at| now.saturating_duration_since(at) < LOOK) {
+            return None;
+        }
+        self.looked = Some(now);
+        let o = self.open.first()?;
+        room_for(Path::new(&o.job.file), self.min_free).err()
+    }
+
+    fn finish(&self, mut o: Open) {
+        let frames = o.writer.frames();
+        let (record, rate, channels) = (o.job.record, o.job.file_rate, o.job.channels);
+        if let Err(e) = o.writer.flush() {
+            return self.break_off(o, e.to_string());
+        }
+        let facts = Written {
+            bytes: HEADER + frames * u64::from(channels) * 2,
+            duration_ms: frames * 1000 / u64::from(rate.max(1)),
+            sample_rate: rate,
+            channels,
+            began: o.shared.began.load(Ordering::Acquire),
+        };
+        self.syncer.close(o.file, Note::Closed(record, None, facts));
+    }
+
+    /// The disk takes no more: what was written is kept, and the header put right for as much as there is.
+    fn break_off(&self, mut o: Open, why: String) {
+        log::error!(error = why; "a recording ends: the disk refuses it");
+        let (record, name, file) = (o.job.record, o.job.file.clone(), Arc::clone(&o.file));
+        let began = o.shared.began.load(Ordering::Acquire);
+        // Where the disk still takes something, as when it is only nearly full, nothing is lost.
+        let _last_try = o.writer.flush();
+        drop(o);
+        // A disk that takes nothing does not take a better header either.
+        let held = repair(Path::new(&name)).or_else(|_| examine(Path::new(&name)));
+        let written = held.map_or_else(|_| Written::default(), |facts| written(facts, began));
+        self.syncer.close(file, Note::Closed(record, Some(why), written));
+    }
+}
+
+/// Whether there is room for a file, and why not.
+pub(super) fn room_for(file: &Path, min_free: u64) -> Result<(), String> {
+    let dir = file.parent().unwrap_or(file);
+    let Some(free) = disk::free(dir) else { return Ok(()) };
+    if free >= min_free {
+        return Ok(());
+    }
+    let mb = |bytes: u64| bytes >> 20;
+    Err(format!(
+        "the disk is full: {} MB are free, {} are left alone (recording.min_free_mb)",
+        mb(free),
+        mb(min_free)
+    ))
+}
+
+fn create(job: Job, ring: Consumer<i16>, shared: Arc<Shared>, min_free: u64) -> Result<Open, String> {
+    let path = Path::new(&job.file);
+    if let Some(dir) = path.parent() {
+        disk::make_directory(dir).map_err(|e| e.to_string())?;
+    }
+    room_for(path, min_free)?;
+    let writer = WavFile::create(path, job.file_rate, job.channels).map_err(|e| e.to_string())?;
+    let file = Arc::new(Synced::new(writer.try_clone().map_err(|e| e.to_string())?, path));
+    let resamplers = (0..job.channels).map(|_| Resampler::new(job.input_rate, job.file_rate)).collect();
+    let silence = vec![0; frame_len(job.input_rate) * usize::from(job.channels)];
+    let scratch = Scratch::new(frame_len(job.file_rate));
+    Ok(Open { job, ring, shared, writer, file, resamplers, silence, scratch, flushed: clock::now().mono })
+}
+
+impl Open {
+    /// Writes what has come; before a `sync` all of it. False when it is over.
+    fn step(&mut self, now: Instant, running: bool, sync: bool, full: Option<&str>) -> Result<bool, String> {
+        // Asked before the ring is emptied: what was put in before the end is then written.
+        let ended = self.shared.ended.load(Ordering::Acquire) || !running;
+        self.drain().map_err(|e| e.to_string())?;
+        if let Some(why) = full {
+            return Err(why.to_owned());
+        }
+        if let Some(why) = self.file.failure() {
+            return Err(why);
+        }
+        if ended {
+            return Ok(false);
+        }
+        if sync || now.saturating_duration_since(self.flushed) >= FLUSH {
+            self.flushed = now;
+            self.writer.flush().map_err(|e| e.to_string())?;
+        }
+        Ok(true)
+    }
+
+    fn drain(&mut self) -> std::io::Result<()> {
+        let n = self.silence.len();
+        while self.ring.slots() >= n {
+            let Ok(chunk) = self.ring.read_chunk(n) else { break };
+            // The ring holds whole frames, so that none lies across its end.
+            let (frame, _) = chunk.as_slices();
+            self.scratch.write(frame, &mut self.resamplers, &mut self.writer)?;
+            chunk.commit_all();
+        }
+        // Frames there was no room for: the timeline goes on in silence.
+        for _ in 0..self.shared.dropped.swap(0, Ordering::AcqRel) {
+            self.scratch.write(&self.silence, &mut self.resamplers, &mut self.writer)?;
+        }
+        Ok(())
+    }
+}
+
+fn written(f: Facts, began: u32) -> Written {
+    Written {
+        bytes: f.bytes,
+        duration_ms: f.duration_ms,
+        sample_rate: f.sample_rate,
+        channels: f.channels,
+        began,
+    }
+}
+
+/// Room for both channels of a frame at the file's rate, used again and again.
+struct Scratch {
+    left: Vec<i16>,
+    right: Vec<i16>,
+}
+
+impl Scratch {
+    fn new(samples: usize) -> Self {
+        Self { left: vec![0; samples], right: vec![0; samples] }
+    }
+
+    /// Writes a frame, the left channel before the right, at the rate that the file wants.
+    fn write(
+        &mut self,
+        frame: &[i16],
+        resamplers: &mut [Option<Resampler>],
+        to: &mut WavFile,
+    ) -> std::io::Result<()> {
+        let (left, right) = match resamplers.len() {
+            2 => frame.split_at(frame.len() / 2),
+            _ => (frame, &[][..]),
+        };
+        match resamplers {
+            [Some(only)] => {
+                only.process(left, &mut self.left);
+                to.append(&self.left, None)
+            }
+            [Some(first), Some(second)] => {
+                first.process(left, &mut self.left);
+                second.process(right, &mut self.right);
+                to.append(&self.left, Some(&self.right))
+            }
+            [_, _] => to.append(left, Some(right)),
+            _ => to.append(left, None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recording_is_readable_while_it_runs_and_whole_at_the_end() {
+        let dir = std::env::temp_dir().join(format!("branchline-rec-{}", std::process::id()));
+        let file = dir.join("a.wav").to_string_lossy().into_owned();
+        let (mut recorder, news) = Recorder::start(4, 0).unwrap();
+        let job =
+            Job { work: 7, record: 3, file: file.clone(), input_rate: 8000, file_rate: 16_000, channels: 2 };
+        let (mut ring, shared) = recorder.open(job.clone()).unwrap();
+        assert_eq!(news.recv_blocking(), Ok(Note::Opened(7, Ok(()))));
+        assert_eq!(hound::WavReader::open(&file).unwrap().len(), 0);
+        for i in 0..50 {
+            ring.push_entire_slice(&[1000 + i; 160]).unwrap();
+            ring.push_entire_slice(&[-2000; 160]).unwrap();
+        }
+        shared.dropped.store(10, Ordering::Release);
+        shared.ended.store(true, Ordering::Release);
+        let whole = Written {
+            bytes: 44 + 60 * 320 * 4,
+            duration_ms: 1200,
+            sample_rate: 16_000,
+            channels: 2,
+            began: 0,
+        };
+        assert_eq!(news.recv_blocking(), Ok(Note::Closed(3, None, whole)));
+        assert_eq!(std::fs::metadata(&file).unwrap().len(), whole.bytes);
+        let mut reader = hound::WavReader::open(&file).unwrap();
+        assert_eq!(
+            (reader.spec().sample_rate, reader.spec().channels, reader.duration()),
+            (16_000, 2, 60 * 320)
+        );
+        let samples: Vec<i16> = reader.samples().map(Result::unwrap).collect();
+        assert!((samples[10_001] + 2000).abs() < 20 && samples[2 * 55 * 320 + 1] == 0);
+        let (_ring, _) = recorder.open(Job { work: 8, ..job }).unwrap();
+        assert!(matches!(news.recv_blocking(), Ok(Note::Opened(8, Err(_)))), "a file is never written over");
+        recorder.stop();
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+}

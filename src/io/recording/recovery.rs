@@ -1,0 +1,274 @@
+//! After a crash or a power cut: recordings are made whole and told of, and every leg that was alive gets the last event it
+//! is owed, once.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::rc::Rc;
+
+use sha2::{Digest as _, Sha256};
+
+use super::track_merge::{are_left, save};
+use crate::base::time::Utc;
+use crate::config::Config;
+use crate::deliver::share::Origin;
+use crate::gateway::events::{CallRecord, Event, EventBody, LegDisconnected, RecordingFinished};
+use crate::io::events::outbox_ops::{changes, destination, hook_of, item};
+use crate::io::outbox::fault::{Fault, disk_refuses};
+use crate::io::outbox::rows::{LegRow, Op, RecordingRow};
+use crate::io::outbox::store::Store;
+use crate::io::outbox::thread::ALIVE;
+use crate::io::shell::Shell;
+use crate::io::system::clock;
+use crate::io::system::workers::{FILES, WorkError};
+use crate::io::wav::repair::{Facts, examine, repair};
+
+/// Numbers that are left out of a leg's events after the machine itself went down: some that were told may be
+/// forgotten, and none may be used twice.
+const JUMP: u64 = 1000;
+/// Name of the boot in which the outbox was last written.
+const BOOT: &str = "boot";
+/// Recordings repaired at one start at most.
+const MAX_RECORDINGS: usize = 100_000;
+
+/// What was found.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// Legs that were alive.
+    pub legs: usize,
+    /// Recordings that were running.
+    pub recordings: usize,
+    /// Of these, recordings whose tracks are still to be put together, which takes its time.
+    pub tracks: Vec<RecordingRow>,
+    /// What the disk does not take now: it is to be told as if it had just happened.
+    pub untold: Vec<Event>,
+}
+
+/// Tells the outbox the end of all that was alive. Carried out whole or not at all: after another crash it begins anew.
+/// A disk that takes nothing (full, read-only) does not keep the gateway from its calls: `untold` has the events then.
+///
+/// # Errors
+/// The outbox cannot be read.
+pub fn recover(store: &mut Store, config: &Config, now: Utc) -> Result<Found, Fault> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let same_boot = store.value(BOOT)?.is_none_or(|b| is_same_boot(&b, &boot));
+    let alive_ms = store.value(ALIVE)?.and_then(|v| v.parse().ok()).unwrap_or(0);
+    let legs = store.legs()?;
+    let recordings = store.recordings(Some("recording"), MAX_RECORDINGS)?;
+    let count = recordings.len();
+    let (tracks, recordings): (Vec<_>, Vec<_>) = recordings.into_iter().partition(|r| are_left(&r.file));
+    let mut found = Found { legs: legs.len(), recordings: count, tracks, untold: Vec::new() };
+    let mut legs: BTreeMap<String, LegRow> = legs.into_iter().map(|l| (l.id.clone(), l)).collect();
+    if !same_boot {
+        legs.values_mut().for_each(|l| l.seq += JUMP);
+    }
+    let mut events = Vec::new();
+    for recording in &recordings {
+        let leg = recording.leg.as_ref().and_then(|id| legs.get_mut(id));
+        let body = remains_of(recording, look(&recording.file));
+        events.push(finished(recording, body, leg, now));
+    }
+    events.extend(legs.values_mut().map(|leg| disconnected(leg, alive_ms, now)));
+    let ops = told(&events, config, store.next_row()?);
+    match store.apply(&ops) {
+        Err(e) if disk_refuses(&e) => {
+            log::error!(error:% = e; "the outbox cannot be written: what the last run left is told from memory");
+            found.untold = events;
+        }
+        done => done?,
+    }
+    match store.keep_value(BOOT, &boot) {
+        // The next start takes this one's legs for those of another boot: their numbers jump, and no harm is done.
+        Err(e) if disk_refuses(&e) => {}
+        done => done?,
+    }
+    Ok(found)
+}
+
+/// True where the outbox was last written in this boot of the machine. A service that may not see the name of its boot
+/// (`ProcSubset=pid`) takes each start for one after a power cut: numbers jump, and none is used twice.
+fn is_same_boot(noted: &str, this: &str) -> bool {
+    !this.is_empty() && noted == this
+}
+
+/// What the outbox is told of these events, the first of which has the number `row`.
+fn told(events: &[Event], config: &Config, mut row: u64) -> Vec<Op> {
+    let mut ops = Vec::new();
+    for event in events {
+        ops.extend(changes(event));
+        if let Some(to) = destination(config, event) {
+            ops.push(Op::Event { to, item: item(config, event, row), at_ms: event.at.millis() });
+            row += 1;
+        }
+    }
+    ops
+}
+
+/// What is left of a recording: what can be told of its file, and why that is not as it should be.
+struct Remains {
+    facts: Option<Facts>,
+    error: Option<String>,
+}
+
+/// Puts a file right and brings it to the disk. One on a disk that takes nothing is told of as it is.
+fn look(file: &str) -> Remains {
+    let path = Path::new(file);
+    let sync = || File::open(path).and_then(|f| f.sync_all()).map_err(|e| e.to_string());
+    match repair(path) {
+        Ok(facts) => Remains { facts: Some(facts), error: sync().err() },
+        Err(why) => Remains { facts: examine(path).ok(), error: Some(why) },
+    }
+}
+
+/// The same for the same terminal event, however often it has to be told because the disk does not take it; over reboots too,
+/// where its number jumps. A leg and a recording have one such event each.
+fn event_id(kind: &str, of: &str) -> String {
+    let digest = Sha256::digest(format!("{kind} {of}"));
+    let mut bytes = [0u8; 16];
+    bytes.iter_mut().zip(digest.iter()).for_each(|(b, d)| *b = *d);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
+}
+
+/// What there is to tell of a recording that was cut.
+fn remains_of(recording: &RecordingRow, remains: Remains) -> RecordingFinished {
+    let mut body = RecordingFinished {
+        file: recording.file.clone(),
+        recovered: true,
+        started_at: Utc::from_millis(recording.started_ms).rfc3339(),
+        error: remains.error.map(|e| format!("the recording could not be recovered: {e}").into()),
+        ..RecordingFinished::default()
+    };
+    if let Some(facts) = remains.facts {
+        body.bytes = Some(facts.bytes);
+        body.duration_ms = Some(facts.duration_ms);
+        body.sample_rate = Some(facts.sample_rate);
+        body.channel_count = Some(facts.channels);
+    }
+    body
+}
+
+fn finished(recording: &RecordingRow, body: RecordingFinished, leg: Option<&mut LegRow>, now: Utc) -> Event {
+    let webhook = leg.as_ref().map_or_else(|| hook_of(&recording.hook), |l| hook_of(&l.hook));
+    let leg_seq = leg.map(|l| {
+        l.seq += 1;
+        l.seq
+    });
+    let body = EventBody::RecordingFinished(body);
+    Event {
+        at: now,
+        event_id: event_id(body.kind(), &recording.id),
+        leg_id: recording.leg.clone(),
+        leg_seq,
+        room_id: recording.room.clone(),
+        body,
+        webhook,
+        origin: Origin::Own,
+        upload: recording.upload.clone(),
+    }
+}
+
+impl Shell {
+    /// Puts together what a crash has left of multi-channel recordings, one after the other, and tells of it.
+    pub async fn save_tracks(self: Rc<Self>, recordings: Vec<RecordingRow>) {
+        for recording in recordings {
+            let (file, min_free) = (recording.file.clone(), self.min_free());
+            let looked = FILES.run(move || {
+                let remains = look(&file);
+                // If the mix is lost, what each of them said is not.
+                let (rate, ms) = remains.facts.map_or((0, 0), |f| (f.sample_rate, f.duration_ms));
+                (remains, save(&file, rate, ms, min_free))
+            });
+            let none = |e: WorkError| {
+                let why = e.to_string();
+                (Remains { facts: None, error: Some(why.clone()) }, Err(why))
+            };
+            let (remains, saved) = looked.await.unwrap_or_else(none);
+            let mut body = remains_of(&recording, remains);
+            match saved {
+                Ok(saved) => {
+                    body.channels = Some(saved.table());
+                    body.multi_channel_duration_ms = Some(saved.duration_ms);
+                    body.multi_channel_bytes = Some(saved.bytes);
+                    body.multi_channel_file = Some(saved.file);
+                }
+                Err(e) => body.multi_channel_error = Some(e.into()),
+            }
+            let event = finished(&recording, body, None, clock::now().utc);
+            self.publish(&event);
+            self.settle_tracks(&event);
+            self.post();
+        }
+        self.retry_tracks().await;
+    }
+}
+
+fn disconnected(leg: &mut LegRow, alive_ms: u64, now: Utc) -> Event {
+    leg.seq += 1;
+    // It lived at least until its last sign of life, and at most until now.
+    let end = alive_ms.clamp(leg.created_ms, now.millis().max(leg.created_ms));
+    let seconds = |from: u64| (end.saturating_sub(from) as f64 / 10.0).round() / 100.0;
+    let cdr = CallRecord {
+        reason: "gateway_restart".into(),
+        duration_total: seconds(leg.created_ms),
+        duration_answered: leg.answered_ms.map_or(0.0, seconds),
+    };
+    let body = EventBody::LegDisconnected(LegDisconnected { cdr, quality: None });
+    Event {
+        at: now,
+        event_id: event_id(body.kind(), &leg.id),
+        leg_id: Some(leg.id.clone()),
+        leg_seq: Some(leg.seq),
+        room_id: None,
+        body,
+        webhook: hook_of(&leg.hook),
+        origin: Origin::Own,
+        upload: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::outbox::judge::Known;
+
+    #[test]
+    fn a_boot_without_a_name_is_another_one() {
+        assert!(is_same_boot("a", "a") && !is_same_boot("a", "b"));
+        assert!(!is_same_boot("", "") && !is_same_boot("", "a") && !is_same_boot("a", ""));
+    }
+
+    #[test]
+    fn terminal_events_that_the_disk_does_not_take_keep_their_ids_over_reboots() {
+        let dir = std::env::temp_dir().join(format!("branchline-again-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let mut store = Store::open(&dir, Known::default()).unwrap();
+        let file = dir.join("r.wav").to_str().unwrap().to_owned();
+        std::fs::write(&file, "no sound").unwrap();
+        let leg = LegRow { id: "l".into(), seq: 3, created_ms: 1, ..LegRow::default() };
+        let row = RecordingRow {
+            id: "r.wav".into(),
+            file,
+            leg: Some("l".into()),
+            state: "recording".into(),
+            ..RecordingRow::default()
+        };
+        store.apply(&[Op::Leg(leg), Op::Recording(Box::new(row))]).unwrap();
+        let config = crate::config::load(&crate::config::Sources { file: None, env: &[] }).unwrap();
+        let now = Utc::from_millis(1_800_000_000_000);
+        let mut told = |boot: &str| {
+            store.set_refusing(false);
+            store.keep_value(BOOT, boot).unwrap();
+            store.set_refusing(true);
+            recover(&mut store, &config, now).unwrap().untold
+        };
+        let this = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        let (first, again, rebooted) = (told(&this), told(&this), told("another"));
+        let ids = |events: &[Event]| events.iter().map(|e| e.event_id.clone()).collect::<Vec<_>>();
+        let numbers = |events: &[Event]| events.iter().map(|e| e.leg_seq.unwrap()).collect::<Vec<_>>();
+        assert_eq!((ids(&again), ids(&rebooted)), (ids(&first), ids(&first)));
+        assert_ne!(first[0].event_id, first[1].event_id);
+        assert_eq!((numbers(&first), numbers(&rebooted)), (vec![4, 5], vec![1004, 1005]));
+        assert!(first[0].to_json("")["error"].is_string(), "it is no recording");
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+}

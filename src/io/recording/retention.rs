@@ -1,0 +1,119 @@
+//! How long recordings are kept: by age, and by the room they take together. Never one that is still running, or still
+//! to be uploaded.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::track_merge::{are_left, remove_file, remove_recording};
+use crate::io::outbox::rows::{Op, RecordingRow, UPLOADING};
+use crate::io::shell::Shell;
+use crate::io::system::clock;
+use crate::io::system::timer;
+use crate::io::system::workers::FILES;
+
+/// How often it is looked at.
+const ROUND: Duration = Duration::from_secs(600);
+/// The first time, after the start.
+const FIRST: Duration = Duration::from_secs(5);
+/// Uploaded recordings that are remembered.
+const MAX_UPLOADED: usize = 10_000;
+
+impl Shell {
+    /// Deletes recordings whose time is over, until the program ends.
+    pub async fn run_retention(self: Rc<Self>) {
+        let settings = self.settings();
+        let (days, mb) = (settings.recording.keep_days, settings.recording.max_mb);
+        timer::sleep(FIRST).await;
+        let mut first = true;
+        loop {
+            self.clear_uploaded(first).await;
+            // At the start it has been looked for both.
+            if !std::mem::take(&mut first) {
+                self.retry_tracks().await;
+                Rc::clone(&self).restore_uploads().await;
+            }
+            if let Some(Ok(rows)) = self.ask_outbox(|store| store.ended_recordings()).await {
+                let over = over(&rows, clock::now().utc.millis(), days, u64::from(mb) << 20);
+                let gone = FILES.run(move || over.into_iter().filter(remove).collect::<Vec<_>>()).await;
+                let gone = gone.unwrap_or_default();
+                if !gone.is_empty() {
+                    log::info!(recordings = gone.len(); "recordings are deleted: too old, or no room for more");
+                }
+                gone.into_iter().for_each(|r| self.keep(Op::RecordingGone(r.id)));
+            }
+            timer::sleep(ROUND).await;
+        }
+    }
+
+    /// Forgets the oldest of the uploaded recordings; the first time it deletes what files of them a crash has left here.
+    async fn clear_uploaded(&self, first: bool) {
+        let Some(Ok(rows)) = self.ask_outbox(|store| store.uploaded_recordings()).await else { return };
+        let over = rows.get(MAX_UPLOADED..).unwrap_or_default().to_vec();
+        // Tracks that could not be put together yet need their row.
+        let free = |r: &RecordingRow| !are_left(&r.file);
+        let free = FILES.run(move || over.into_iter().filter(free).collect::<Vec<RecordingRow>>()).await;
+        let Ok(over) = free else { return };
+        let looked_at = if first { rows } else { over.clone() };
+        // The recording alone: tracks that could not be put together are nowhere else.
+        let clear = |r: &RecordingRow| {
+            if let Err(e) = remove_file(&r.file) {
+                log::warn!(error:% = e; "the file of an uploaded recording cannot be deleted");
+            }
+        };
+        if FILES.run(move || looked_at.iter().for_each(clear)).await.is_err() {
+            return;
+        }
+        over.into_iter().for_each(|r| self.keep(Op::RecordingGone(r.id)));
+    }
+}
+
+/// True when the file is gone.
+fn remove(row: &RecordingRow) -> bool {
+    match remove_recording(&row.file) {
+        Ok(()) => true,
+        Err(e) => {
+            log::warn!(error:% = e; "a recording cannot be deleted");
+            false
+        }
+    }
+}
+
+/// Which of the recordings, the oldest first, are to go.
+fn over(rows: &[RecordingRow], now_ms: u64, keep_days: u32, max_bytes: u64) -> Vec<RecordingRow> {
+    let oldest = if keep_days == 0 { 0 } else { now_ms.saturating_sub(u64::from(keep_days) * 86_400_000) };
+    let mut total: u64 = rows.iter().map(|r| r.bytes).sum();
+    let mut out = Vec::new();
+    for r in rows.iter().filter(|r| r.state != UPLOADING) {
+        if r.started_ms < oldest || (max_bytes > 0 && total > max_bytes) {
+            total -= r.bytes;
+            out.push(r.clone());
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_go_first_and_only_as_many_as_must() {
+        let row = |id: &str, started_ms: u64, bytes: u64| RecordingRow {
+            id: id.to_owned(),
+            started_ms,
+            bytes,
+            ..RecordingRow::default()
+        };
+        let day = 86_400_000;
+        let rows = [row("a", day, 10), row("b", 2 * day, 10), row("c", 5 * day, 30), row("d", 6 * day, 5)];
+        let ids = |days, bytes| -> Vec<String> {
+            over(&rows, 6 * day, days, bytes).into_iter().map(|r| r.id).collect()
+        };
+        assert_eq!(ids(0, 0), [""; 0]);
+        assert_eq!(ids(2, 0), ["a", "b"]);
+        assert_eq!(ids(0, 55), [""; 0]);
+        assert_eq!(ids(0, 50), ["a"]);
+        assert_eq!(ids(0, 5), ["a", "b", "c"]);
+        assert_eq!(ids(1, 5), ["a", "b", "c"]);
+    }
+}

@@ -1,0 +1,175 @@
+//! Brings recordings to the disk, on a thread of its own: a slow disk keeps nobody waiting who has rings to empty.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread;
+
+use super::recorder::Note;
+use super::syncfs::sync_disk_of;
+
+/// File systems whose `syncfs` does what it says: ext2 to ext4, XFS, Btrfs, F2FS.
+const LOCAL: [u32; 4] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010];
+/// Files of one disk from which all of the disk is synced at once: one entry of its journal instead of one for each.
+const MANY: usize = 4;
+
+/// What waits for each recording at most: a round of syncs that it is in, and its being closed.
+const WAITING_EACH: usize = 2;
+
+/// A file that is synced now and then.
+#[derive(Debug)]
+pub(super) struct Synced {
+    file: File,
+    dir: PathBuf,
+    /// Number of its disk, where all of that can be synced at once.
+    disk: Option<u64>,
+    /// Its name has reached the disk.
+    named: AtomicBool,
+    /// It waits for its turn.
+    waits: AtomicBool,
+    failure: OnceLock<String>,
+}
+
+impl Synced {
+    /// The file at `path`.
+    pub(super) fn new(file: File, path: &Path) -> Self {
+        let dir = path.parent().unwrap_or(path).to_owned();
+        // Others, those of networks and of programs above all, may promise more than they do.
+        let whole = rustix::fs::fstatfs(&file).is_ok_and(|fs| LOCAL.contains(&(fs.f_type as u32)));
+        let disk = file.metadata().ok().filter(|_| whole).map(|m| m.dev());
+        Self {
+            file,
+            dir,
+            disk,
+            named: AtomicBool::new(false),
+            waits: AtomicBool::new(false),
+            failure: OnceLock::new(),
+        }
+    }
+
+    /// Why the disk did not take it, if so.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.failure.get().cloned()
+    }
+
+    fn sync(&self) {
+        self.waits.store(false, Ordering::Release);
+        let mut done = self.file.sync_data();
+        if done.is_ok() && !self.named.load(Ordering::Acquire) {
+            done = File::open(&self.dir).and_then(|d| d.sync_all());
+            self.named.store(done.is_ok(), Ordering::Release);
+        }
+        if let Err(e) = done {
+            // Only the first failure is told.
+            let _told = self.failure.set(e.to_string());
+        }
+    }
+}
+
+enum Order {
+    Sync(Vec<Arc<Synced>>),
+    Close(Arc<Synced>, Note),
+}
+
+/// The recorder's end.
+#[derive(Debug)]
+pub(super) struct Syncer {
+    orders: Option<SyncSender<Order>>,
+    handle: Option<thread::JoinHandle<()>>,
+    notes: async_channel::Sender<Note>,
+}
+
+impl Syncer {
+    /// Starts the thread for at most so many recordings at once; those that are closed are told of in `notes` once they are
+    /// on the disk.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub(super) fn start(recordings: usize, notes: async_channel::Sender<Note>) -> std::io::Result<Self> {
+        let (orders, take) = sync_channel(WAITING_EACH.saturating_mul(recordings.max(1)));
+        let tell = notes.clone();
+        let handle =
+            thread::Builder::new().name("recorder-sync".to_owned()).spawn(move || run(&take, &tell))?;
+        Ok(Self { orders: Some(orders), handle: Some(handle), notes })
+    }
+
+    /// Brings files to the disk; those that wait already are left out.
+    pub(super) fn sync(&self, files: Vec<Arc<Synced>>) {
+        let files: Vec<_> = files.into_iter().filter(|f| !f.waits.swap(true, Ordering::AcqRel)).collect();
+        if let (Some(orders), false) = (&self.orders, files.is_empty())
+            && let Err(e) = orders.try_send(Order::Sync(files))
+        {
+            log::warn!("the disk is too slow to be synced in time");
+            let (TrySendError::Full(order) | TrySendError::Disconnected(order)) = e;
+            if let Order::Sync(files) = order {
+                files.iter().for_each(|f| f.waits.store(false, Ordering::Release));
+            }
+        }
+    }
+
+    /// Brings a file to the disk that is complete, and tells of it then.
+    pub(super) fn close(&self, file: Arc<Synced>, note: Note) {
+        let Some(orders) = &self.orders else { return };
+        if let Err(e) = orders.try_send(Order::Close(file, note)) {
+            let (TrySendError::Full(order) | TrySendError::Disconnected(order)) = e;
+            if let Order::Close(_, note) = order {
+                tell(&self.notes, note);
+            }
+        }
+    }
+
+    /// Waits until everything is on the disk, and ends the thread.
+    pub(super) fn stop(&mut self) {
+        self.orders = None;
+        if let Some(handle) = self.handle.take()
+            && handle.join().is_err()
+        {
+            log::error!("the thread that syncs recordings had failed");
+        }
+    }
+}
+
+/// Brings files to the disk, those of one disk together.
+fn sync_all(mut files: Vec<Arc<Synced>>) {
+    files.sort_by_key(|f| f.disk);
+    for same in files.chunk_by(|a, b| a.disk == b.disk && a.disk.is_some()) {
+        // What comes while it is at work is for the next round.
+        same.iter().for_each(|f| f.waits.store(false, Ordering::Release));
+        let first = same.first().filter(|_| same.len() >= MANY);
+        if first.is_some_and(|f| sync_disk_of(&f.file).is_ok()) {
+            // The names of files are on the disk as well.
+            same.iter().for_each(|f| f.named.store(true, Ordering::Release));
+        } else {
+            // One by one they tell whose disk it was that failed.
+            same.iter().for_each(|f| f.sync());
+        }
+    }
+}
+
+fn run(orders: &Receiver<Order>, notes: &async_channel::Sender<Note>) {
+    while let Ok(order) = orders.recv() {
+        match order {
+            Order::Sync(files) => sync_all(files),
+            Order::Close(file, note) => {
+                file.sync();
+                let note = match (note, file.failure()) {
+                    (Note::Closed(record, None, written), Some(why)) => {
+                        Note::Closed(record, Some(why), written)
+                    }
+                    (note, _) => note,
+                };
+                tell(notes, note);
+            }
+        }
+    }
+}
+
+fn tell(notes: &async_channel::Sender<Note>, note: Note) {
+    if notes.try_send(note).is_err() {
+        log::error!("the recorder's news are not taken");
+    }
+}

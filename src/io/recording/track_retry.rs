@@ -1,0 +1,132 @@
+//! What becomes of tracks when their recording is over: they go when what was made of them is safe, and where nothing could
+//! be made of them, it is tried again.
+
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::track_merge::{Saved, remove_tracks, save};
+use crate::base::time::Utc;
+use crate::deliver::share::Origin;
+use crate::gateway::events::{Event, EventBody, RecordingFinished};
+use crate::gateway::recording::{dir_of, merged_file};
+use crate::io::events::outbox_ops::{base_name, hook_of};
+use crate::io::outbox::rows::Op;
+use crate::io::shell::Shell;
+use crate::io::system::clock;
+use crate::io::system::timer;
+use crate::io::system::workers::FILES;
+
+/// How long tracks are kept after the outbox has been told of what was made of them: until that is on the disk.
+const SETTLED: Duration = Duration::from_secs(3);
+
+impl Shell {
+    /// Free space that recordings leave alone, bytes.
+    pub(in crate::io) fn min_free(&self) -> u64 {
+        u64::from(self.settings().recording.min_free_mb) << 20
+    }
+
+    /// Deletes tracks when the outbox knows what was made of them, and has had the time to bring it to the disk.
+    pub(in crate::io) fn settle_tracks(self: &Rc<Self>, event: &Event) {
+        let EventBody::RecordingFinished(body) = &event.body else { return };
+        let Some(merged) = body.multi_channel_file.clone() else { return };
+        let mix = body.file.clone();
+        let shell = Rc::clone(self);
+        self.spawn(async move {
+            // Where the outbox cannot tell, they stay for the next time that it is looked for them.
+            shell.drop_tracks(&mix, &merged).await;
+        });
+    }
+
+    /// Deletes tracks if the outbox knows what was made of them.
+    async fn drop_tracks(self: &Rc<Self>, mix: &str, merged: &str) {
+        let id = base_name(merged);
+        if let Some(Ok(Some(_))) = self.ask_outbox(move |store| store.recording(&id)).await {
+            timer::sleep(SETTLED).await;
+            let dir = dir_of(mix);
+            // Where there is no thread for it, they go the next time that it is looked for them.
+            if FILES.run(move || remove_tracks(Path::new(&dir))).await.is_ok() {
+                self.keep(Op::ForgetKeys(base_name(mix)));
+            }
+        }
+    }
+
+    /// Tries once more to put tracks together that could not be when their recording ended: the disk was full, perhaps.
+    pub(in crate::io) async fn retry_tracks(self: &Rc<Self>) {
+        if self.retrying.replace(true) {
+            return;
+        }
+        self.look_for_tracks().await;
+        self.retrying.set(false);
+    }
+
+    async fn look_for_tracks(self: &Rc<Self>) {
+        let dir = self.settings().recording_dir();
+        for mix in FILES.run(move || left_in(&dir)).await.unwrap_or_default() {
+            let ids = (base_name(&mix), base_name(&merged_file(&mix)));
+            let rows = self.ask_outbox(move |store| (store.recording(&ids.0), store.recording(&ids.1))).await;
+            let row = match rows {
+                Some((Ok(Some(row)), Ok(None))) if row.state != "recording" => row,
+                Some((Ok(_), Ok(Some(merged)))) => {
+                    self.drop_tracks(&mix, &merged.file).await;
+                    continue;
+                }
+                _ => continue,
+            };
+            let (min_free, file) = (self.min_free(), mix.clone());
+            let _turn = self.merges.acquire().await;
+            let save = FILES.run(move || save(&file, row.sample_rate, row.duration_ms, min_free));
+            match save.await.unwrap_or_else(|e| Err(e.to_string())) {
+                Ok(saved) => self.tell_saved(&mix, saved).await,
+                Err(e) => log::debug!(error = e; "tracks cannot be put together yet"),
+            }
+        }
+    }
+
+    /// Tells of a file that was made of tracks long after their recording.
+    async fn tell_saved(self: &Rc<Self>, mix: &str, saved: Saved) {
+        let id = base_name(mix);
+        let row = match self.ask_outbox(move |store| store.recording(&id)).await {
+            Some(Ok(Some(row))) => row,
+            Some(Ok(None)) => {
+                // It was deleted meanwhile, and so is what was made of it.
+                let gone = FILES.run(move || std::fs::remove_file(saved.file)).await;
+                return gone
+                    .unwrap_or_else(|e| Err(e.into()))
+                    .unwrap_or_else(|e| log::warn!(error:% = e; "a deleted recording cannot be removed"));
+            }
+            Some(Err(_)) | None => return,
+        };
+        let body = RecordingFinished {
+            file: saved.file.clone(),
+            recovered: true,
+            started_at: Utc::from_millis(row.started_ms).rfc3339(),
+            bytes: Some(saved.bytes),
+            duration_ms: Some(saved.duration_ms),
+            sample_rate: Some(saved.sample_rate),
+            channel_count: u16::try_from(saved.channels).ok(),
+            channels: Some(saved.table()),
+            ..RecordingFinished::default()
+        };
+        self.publish(&Event {
+            at: clock::now().utc,
+            event_id: self.rng.borrow_mut().uuid(),
+            leg_id: None,
+            leg_seq: None,
+            room_id: row.room,
+            body: EventBody::RecordingFinished(body),
+            webhook: hook_of(&row.hook),
+            origin: Origin::Own,
+            upload: row.upload,
+        });
+        self.post();
+        self.drop_tracks(mix, &saved.file).await;
+    }
+}
+
+/// Recordings whose tracks are still in this directory.
+fn left_in(dir: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    let paths = entries.filter_map(|e| e.ok()?.path().to_str().map(str::to_owned));
+    paths.filter_map(|p| Some(format!("{}.wav", p.strip_suffix(".tracks")?))).collect()
+}

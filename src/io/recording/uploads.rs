@@ -1,0 +1,321 @@
+//! The way of a recording into its bucket, as the control thread sees it: from the queues to the client, and back into the
+//! outbox; the file goes only when the outbox knows where the recording is.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_channel::{Receiver, Sender};
+
+use super::track_merge::{are_left, remove_file};
+use crate::base::rng::Rng;
+use crate::config::Place;
+use crate::deliver::failure::Failure;
+use crate::deliver::share::Origin;
+use crate::deliver::uploads::{Counts, Job, Uploads, View};
+use crate::gateway::events::{Event, EventBody, RecordingUploadFailed, RecordingUploaded};
+use crate::io::events::outbox_ops::hook_of;
+use crate::io::outbox::rows::{Op, RecordingRow, UPLOADED, UPLOADING};
+use crate::io::shell::Shell;
+use crate::io::system::clock;
+use crate::io::system::timer;
+use crate::io::system::workers::FILES;
+
+/// How long the outbox is left alone that could not be asked.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What came of a try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The recording is in its bucket, verified.
+    Uploaded,
+    /// It is to be tried again; why, and when not before.
+    Failed(Failure),
+    /// It could not be tried, which is not the fault of where it goes: again after so long.
+    PutOff(String, Duration),
+    /// It never will be; why.
+    Lost(String),
+    /// It is wanted no more.
+    Deleted,
+}
+
+/// How far an upload is, and whether it is still wanted.
+#[derive(Debug, Default)]
+pub struct Flight {
+    /// Set when it is to be given up.
+    pub cancelled: AtomicBool,
+    /// Bytes of the recording that are on their way or there.
+    pub sent: AtomicU64,
+    /// Bytes of the recording.
+    pub bytes: AtomicU64,
+}
+
+/// Uploads that wait or are under way.
+#[derive(Debug)]
+pub(in crate::io) struct Uploading {
+    queues: RefCell<Uploads>,
+    /// Those under way, and how to give them up.
+    flying: RefCell<BTreeMap<String, Arc<Flight>>>,
+    /// API calls that wait for an upload.
+    waiting: RefCell<Vec<(String, Sender<()>)>>,
+    /// Wakes the client when there is something to upload.
+    wake: (Sender<()>, Receiver<()>),
+}
+
+impl Uploading {
+    pub(in crate::io) fn new(rng: Rng) -> Self {
+        Self {
+            queues: RefCell::new(Uploads::new(rng)),
+            flying: RefCell::default(),
+            waiting: RefCell::default(),
+            wake: async_channel::bounded(1),
+        }
+    }
+
+    /// A change that the outbox is told: perhaps a recording is to be uploaded.
+    pub(in crate::io) fn note(&self, op: &Op) {
+        let Op::Recording(row) = op else { return };
+        if let (UPLOADING, Some(place)) = (row.state.as_str(), &row.upload) {
+            self.queues.borrow_mut().push(place, row.id.clone());
+            let _woken = self.wake.0.try_send(());
+        }
+    }
+}
+
+impl RecordingRow {
+    /// True when it is over and waits for its upload.
+    #[must_use]
+    pub fn is_to_upload(&self) -> bool {
+        self.state == UPLOADING && self.upload.is_some()
+    }
+}
+
+impl Shell {
+    /// The next upload to carry out, until `None`.
+    #[must_use]
+    pub fn next_upload(&self) -> Option<Job> {
+        self.uploading.queues.borrow_mut().poll(clock::now().mono)
+    }
+
+    /// Waits until there may be something to upload.
+    pub async fn upload_due(self: &Rc<Self>) {
+        self.mind_uploads();
+        let next = self.uploading.queues.borrow().poll_timeout(clock::now().mono);
+        let word = async {
+            // The sender lives as long as the shell.
+            let _word = self.uploading.wake.1.recv().await;
+        };
+        smol::future::or(timer::sleep_until(next), word).await;
+    }
+
+    /// Asks the outbox what the queues want of it.
+    fn mind_uploads(self: &Rc<Self>) {
+        loop {
+            let load = self.uploading.queues.borrow_mut().poll_load();
+            let Some(load) = load else { break };
+            let place = Arc::clone(&load.place);
+            let asked = self.ask_outbox(move |store| store.to_upload(&place, load.most));
+            let shell = Rc::clone(self);
+            self.spawn(async move {
+                if let Some(Ok(ids)) = asked.await {
+                    shell.uploading.queues.borrow_mut().handle_loaded(load.place_id, ids, load.most);
+                } else {
+                    timer::sleep(ASK_AGAIN).await;
+                    shell.uploading.queues.borrow_mut().handle_not_loaded(load.place_id);
+                }
+                let _woken = shell.uploading.wake.0.try_send(());
+            });
+        }
+        if self.uploading.queues.borrow_mut().poll_revive() {
+            let shell = Rc::clone(self);
+            self.spawn(async move { shell.restore_uploads().await });
+        }
+    }
+
+    /// Looks in the outbox for recordings that wait for their upload.
+    pub async fn restore_uploads(self: Rc<Self>) {
+        match self.ask_outbox(|store| store.upload_places()).await {
+            Some(Ok(places)) => {
+                let mut queues = self.uploading.queues.borrow_mut();
+                places.into_iter().for_each(|p| queues.restore(&Arc::new(p)));
+            }
+            Some(Err(e)) => log::error!(error:% = e; "the outbox cannot be read: uploads wait"),
+            None => log::warn!("the outbox is busy: uploads wait"),
+        }
+        let _woken = self.uploading.wake.0.try_send(());
+    }
+
+    /// An upload begins.
+    #[must_use]
+    pub fn begin_upload(&self, id: &str) -> Arc<Flight> {
+        let flight = Arc::new(Flight::default());
+        self.uploading.flying.borrow_mut().insert(id.to_owned(), Arc::clone(&flight));
+        flight
+    }
+
+    /// The uploads under way: recording, bytes that are sent, bytes of all.
+    #[must_use]
+    pub fn flying_uploads(&self) -> Vec<(String, u64, u64)> {
+        let flying = self.uploading.flying.borrow();
+        let bytes = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        flying.iter().map(|(id, f)| (id.clone(), bytes(&f.sent), bytes(&f.bytes))).collect()
+    }
+
+    /// What came of an upload.
+    pub async fn end_upload(self: &Rc<Self>, job: &Job, outcome: Outcome) {
+        self.uploading.flying.borrow_mut().remove(&job.id);
+        let now = clock::now();
+        let (place_id, id) = (job.place_id, job.id.as_str());
+        match outcome {
+            Outcome::Uploaded => {
+                self.tell_uploaded(job).await;
+                self.uploading.queues.borrow_mut().handle_done(place_id, id, true);
+            }
+            Outcome::Lost(why) => {
+                self.tell_lost(id, &why).await;
+                self.uploading.queues.borrow_mut().handle_done(place_id, id, false);
+            }
+            Outcome::Deleted => self.uploading.queues.borrow_mut().handle_done(place_id, id, false),
+            Outcome::PutOff(why, wait) => {
+                log::warn!(recording = id, error = why; "a recording cannot be uploaded now");
+                self.uploading.queues.borrow_mut().handle_put_off(now.mono, place_id, id, wait);
+            }
+            Outcome::Failed(failure) => {
+                let why = failure.why.clone();
+                log::debug!(recording = id, error = why; "upload failed");
+                let mut queues = self.uploading.queues.borrow_mut();
+                if queues.handle_failed(now.mono, place_id, id, failure) {
+                    log::warn!(place:? = job.place, error = why; "uploads fail: they are tried again until they succeed");
+                }
+            }
+        }
+        let _woken = self.uploading.wake.0.try_send(());
+    }
+
+    /// Tells that a recording is in its bucket; when the outbox knows it, the file goes.
+    async fn tell_uploaded(self: &Rc<Self>, job: &Job) {
+        let Some(row) = self.row_to_upload(&job.id).await else { return };
+        let location = job.place.location(&row.id);
+        let body = RecordingUploaded {
+            file: location,
+            local_file: row.file.clone(),
+            bytes: row.bytes,
+            duration_ms: row.duration_ms,
+        };
+        self.tell_of_upload(EventBody::RecordingUploaded(body), &row);
+        let known = loop {
+            match self.row(&row.id).await {
+                Some(Some(now)) if now.state == UPLOADED => break true,
+                Some(None) => break false,
+                // The disk does not take it: the file stays until it does.
+                _ => timer::sleep(ASK_AGAIN).await,
+            }
+        };
+        if known {
+            let path = row.file.clone();
+            let removed = FILES.run(move || (remove_file(&path), are_left(&path))).await;
+            let (removed, left) = removed.unwrap_or_else(|e| (Err(e.into()), true));
+            if let Err(e) = removed {
+                log::warn!(error:% = e; "the file of an uploaded recording cannot be deleted");
+            }
+            if !left {
+                self.keep(Op::ForgetKeys(row.id.clone()));
+            }
+        }
+        self.tell_waiting(&row.id);
+    }
+
+    /// API calls that wait for this upload wait no longer.
+    fn tell_waiting(&self, of: &str) {
+        self.uploading.waiting.borrow_mut().retain(|(id, tell)| id != of || tell.try_send(()).is_err());
+    }
+
+    async fn tell_lost(self: &Rc<Self>, id: &str, why: &str) {
+        let Some(row) = self.row_to_upload(id).await else { return };
+        log::error!(recording = id, error = why; "a recording will never be uploaded");
+        let body = RecordingUploadFailed { file: row.file.clone(), error: why.into() };
+        self.tell_of_upload(EventBody::RecordingUploadFailed(body), &row);
+        self.tell_waiting(&row.id);
+    }
+
+    fn tell_of_upload(&self, body: EventBody, row: &RecordingRow) {
+        self.publish(&Event {
+            at: clock::now().utc,
+            event_id: self.rng.borrow_mut().uuid(),
+            leg_id: row.leg.clone(),
+            // The leg may be gone, and its numbers with it.
+            leg_seq: None,
+            room_id: row.room.clone(),
+            body,
+            webhook: hook_of(&row.hook),
+            origin: Origin::Own,
+            upload: row.upload.clone(),
+        });
+        self.post();
+    }
+
+    /// A recording as the outbox has it; `None`: that cannot be asked now.
+    async fn row(&self, id: &str) -> Option<Option<RecordingRow>> {
+        let id = id.to_owned();
+        self.ask_outbox(move |store| store.recording(&id)).await?.ok()
+    }
+
+    /// A recording that still waits for its upload.
+    async fn row_to_upload(&self, id: &str) -> Option<RecordingRow> {
+        loop {
+            match self.row(id).await {
+                Some(row) => return row.filter(RecordingRow::is_to_upload),
+                None => timer::sleep(ASK_AGAIN).await,
+            }
+        }
+    }
+
+    /// Waits until a recording is uploaded, no longer than the settings say; where it is then.
+    pub async fn wait_for_upload(&self, id: &str) -> Option<String> {
+        let wait = Duration::from_secs(self.settings().s3.wait_s.into());
+        let (tell, told) = async_channel::bounded(1);
+        self.uploading.waiting.borrow_mut().push((id.to_owned(), tell));
+        let uploaded = async {
+            // It may have been quicker than we were.
+            let before = self.row(id).await.flatten().and_then(|r| r.location);
+            if before.is_some() {
+                return before;
+            }
+            told.recv().await.ok()?;
+            self.row(id).await.flatten().and_then(|r| r.location)
+        };
+        let location = timer::within(wait, uploaded).await.flatten();
+        told.close();
+        self.uploading.waiting.borrow_mut().retain(|(_, tell)| !tell.is_closed());
+        location
+    }
+
+    /// A recording is deleted: its upload is given up.
+    pub fn give_up_upload(&self, id: &str, place: &Arc<Place>) {
+        if let Some(flight) = self.uploading.flying.borrow().get(id) {
+            flight.cancelled.store(true, Ordering::Release);
+        }
+        self.uploading.queues.borrow_mut().forget(place, id);
+    }
+
+    /// How uploads to a place are doing.
+    #[must_use]
+    pub fn uploads_to(&self, place: &Place) -> View {
+        self.uploading.queues.borrow().view(place)
+    }
+
+    /// Recordings in memory that wait for their upload.
+    #[must_use]
+    pub fn uploads_in_memory(&self) -> usize {
+        self.uploading.queues.borrow().in_memory().1
+    }
+
+    /// Counters of uploads.
+    #[must_use]
+    pub fn upload_counts(&self) -> Counts {
+        self.uploading.queues.borrow().counts()
+    }
+}

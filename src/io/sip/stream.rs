@@ -1,0 +1,288 @@
+//! SIP over TCP and TLS: accepted and opened connections, framing, keep-alives, bounded sending.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use futures_rustls::TlsAcceptor;
+use rustls_pki_types::ServerName;
+use smol::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
+
+use super::connections::{Caller, Opening, Queue};
+use super::handshakes::timed;
+use crate::base::pool::Standing;
+use crate::base::source::Source;
+use crate::io::net::tcp::{Listener, Stream};
+use crate::io::shell::Shell;
+use crate::io::system::clock;
+use crate::io::system::seldom::Seldom;
+use crate::io::system::timer;
+use crate::sip::Bytes;
+use crate::sip::target::{ConnId, Target, Transport};
+use crate::wire::stream::{Frame, next_frame};
+
+/// A connection on which nothing comes for this long is closed: no registration lasts longer.
+const IDLE: Duration = Duration::from_secs(3700);
+/// A new connection has to say something within this time.
+const FIRST_WORD: Duration = Duration::from_secs(32);
+/// TCP and TLS have this long to come up: less than a silent server has, so that UDP gets its turn after it.
+const CONNECT: Duration = Duration::from_secs(3);
+/// What was sent is acknowledged within this time, or the connection is gone: sooner than a request gives up (timers B and
+/// F, 32 s, RFC 3261 §17.1), so that it goes another way in time, and a dead connection is not taken for a silent far end.
+const UNHEARD: Duration = Duration::from_secs(20);
+/// On connections that stay silent for this long a CRLF keeps the routers' memory fresh (RFC 5626 §4.4.1).
+const KEEP_ALIVE: Duration = Duration::from_secs(100);
+/// A far end that has answered keep-alives before and does not within this time is gone (RFC 5626 §4.4.1).
+const PONG: Duration = Duration::from_secs(10);
+
+trait ReadWrite: AsyncRead + AsyncWrite {}
+impl<T: AsyncRead + AsyncWrite> ReadWrite for T {}
+type Io = std::pin::Pin<Box<dyn ReadWrite>>;
+
+/// Accepts connections until the program ends.
+pub async fn run(shell: Rc<Shell>, listener: Listener, transport: Transport) {
+    let mut refused = Seldom::default();
+    loop {
+        let (stream, addr) = listener.accept().await;
+        let peer = Target { transport, addr, conn: None };
+        if !shell.call(|gateway, now| gateway.may_connect(now, peer)) {
+            continue;
+        }
+        let now = clock::now().mono;
+        let place = shell.look(|view| {
+            let sources = view.sources();
+            let caller = Caller { standing: sources.standing(peer), foreign: !sources.accepts(peer) };
+            let in_use = |peer: &Target| sources.uses(peer);
+            shell.connections().borrow_mut().accept(now, peer, caller, in_use)
+        });
+        let Some((id, queue)) = place else {
+            if let Some(times) = refused.note(now) {
+                log::warn!(source:% = addr.ip(), times; "sip connections refused: their source, or all like it, have their share");
+            }
+            continue;
+        };
+        let peer = Target { conn: Some(id), ..peer };
+        shell.spawn(accepted(Rc::clone(&shell), stream, peer, queue));
+    }
+}
+
+async fn accepted(shell: Rc<Shell>, stream: Stream, peer: Target, queue: Queue) {
+    stream.set_user_timeout(UNHEARD);
+    let io: Option<Io> = match (peer.transport, shell.tls().acceptor()) {
+        (Transport::Tls, Some(acceptor)) => handshake(&shell, acceptor, stream, peer).await,
+        (Transport::Tls, None) => None,
+        (Transport::Tcp | Transport::Udp, _) => Some(Box::pin(stream.into_inner())),
+    };
+    match io {
+        Some(io) => serve(shell, io, peer, queue).await,
+        None => close(&shell, peer, false),
+    }
+}
+
+/// TLS with who has connected, as far as its source has processor time left.
+async fn handshake(shell: &Shell, acceptor: &TlsAcceptor, stream: Stream, peer: Target) -> Option<Io> {
+    let source = Source::of(peer.addr.ip());
+    let known = shell.look(|view| view.sources().standing(peer)) != Standing::Stranger;
+    if !shell.handshakes.borrow_mut().admit(clock::now().mono, source, known) {
+        return None;
+    }
+    let (mut used, accept) = (Duration::ZERO, acceptor.accept(stream.into_inner()));
+    let outcome = timer::within(CONNECT, timed(accept, &mut used)).await;
+    shell.handshakes.borrow_mut().charge(clock::now().mono, source, known, used);
+    match outcome? {
+        Ok(tls) => Some(Box::pin(tls)),
+        Err(e) => {
+            log::debug!(error:% = e; "a TLS handshake failed");
+            None
+        }
+    }
+}
+
+/// Sends on an open connection to the target, or opens one.
+pub fn send(shell: &Rc<Shell>, target: Target, bytes: Bytes) {
+    let now = clock::now().mono;
+    let opening = shell.look(|view| {
+        let in_use = |peer: &Target| view.sources().uses(peer);
+        shell.connections().borrow_mut().send(now, target, bytes, in_use)
+    });
+    match opening {
+        Opening::No => {}
+        Opening::Yes { peer, queue, name, lax } => {
+            shell.spawn(connect(Rc::clone(shell), peer, queue, name, lax));
+        }
+        Opening::Full => shell.unreachable(target, true, false),
+    }
+}
+
+async fn connect(shell: Rc<Shell>, peer: Target, queue: Queue, name: String, lax: bool) {
+    match timer::within(CONNECT, open(&shell, peer, name, lax)).await {
+        Some(Ok(io)) => serve(shell, io, peer, queue).await,
+        Some(Err(e)) => {
+            log::info!(error:% = e, transport = peer.transport.as_str(); "a sip connection cannot be opened");
+            close(&shell, peer, false);
+        }
+        None => close(&shell, peer, false),
+    }
+}
+
+async fn open(shell: &Shell, peer: Target, name: String, lax: bool) -> std::io::Result<Io> {
+    let stream = Stream::connect(peer.addr).await?;
+    stream.set_user_timeout(UNHEARD);
+    let stream = stream.into_inner();
+    if peer.transport != Transport::Tls {
+        return Ok(Box::pin(stream));
+    }
+    let name = ServerName::try_from(name).map_err(std::io::Error::other)?;
+    Ok(Box::pin(shell.tls().connector(lax).connect(name, stream).await?))
+}
+
+/// A connection is no more; `open`: it was open.
+fn close(shell: &Rc<Shell>, peer: Target, open: bool) {
+    let again = peer.conn.is_some_and(|id| shell.connections().borrow_mut().close(id));
+    shell.unreachable(peer, again, open);
+}
+
+async fn serve(shell: Rc<Shell>, io: Io, peer: Target, queue: Queue) {
+    let (mut reader, mut writer) = smol::io::split(io);
+    let heard = Heard::default();
+    let write = write(&mut writer, &queue, &heard);
+    let given_up = async {
+        // The sender lives as long as the connection is listed.
+        let _word = queue.given_up.recv().await;
+    };
+    smol::future::or(smol::future::or(read(&shell, &mut reader, peer, &heard), write), given_up).await;
+    close(&shell, peer, true);
+    close_gently(reader, writer).await;
+}
+
+/// What has come on a connection.
+#[derive(Debug, Default)]
+struct Heard {
+    /// When something came last.
+    last: Cell<Option<Instant>>,
+    /// Our keep-alives are answered here.
+    answers_pings: Cell<bool>,
+    /// When we last asked, if nothing has come since.
+    asked: Cell<Option<Instant>>,
+}
+
+impl Heard {
+    fn note(&self, now: Instant, bytes: &[u8]) {
+        self.last.set(Some(now));
+        // A far end's own keep-alive may look the same.
+        if self.asked.take().is_some() && bytes == b"\r\n" {
+            self.answers_pings.set(true);
+        }
+    }
+
+    /// True when a far end that answers keep-alives has not answered this one.
+    fn is_dead(&self, asked: Instant) -> bool {
+        self.answers_pings.get() && self.last.get().is_none_or(|at| at < asked)
+    }
+}
+
+async fn write(writer: &mut WriteHalf<Io>, queue: &Queue, heard: &Heard) {
+    let mut asked: Option<Instant> = None;
+    loop {
+        let wait = if asked.is_some() { PONG } else { KEEP_ALIVE };
+        let silence = async {
+            timer::sleep(wait).await;
+            None
+        };
+        let next = async { Some(queue.outgoing.recv().await.ok()) };
+        let bytes = match (smol::future::or(next, silence).await, asked.take()) {
+            (Some(Some(bytes)), _) => bytes,
+            (Some(None), _) => return,
+            (None, Some(at)) if heard.is_dead(at) => return,
+            (None, Some(_)) => continue,
+            (None, None) => {
+                let now = clock::now().mono;
+                heard.asked.set(Some(now));
+                asked = Some(now);
+                Bytes::from(b"\r\n\r\n".as_slice())
+            }
+        };
+        if writer.write_all(&bytes).await.is_err() || writer.flush().await.is_err() {
+            return;
+        }
+        queue.wrote(bytes.len());
+    }
+}
+
+/// Ends our side, then reads for a moment what is still on its way, so that the far end sees the last message.
+async fn close_gently(mut reader: ReadHalf<Io>, mut writer: WriteHalf<Io>) {
+    let drain = async {
+        if writer.close().await.is_err() {
+            return;
+        }
+        let mut sink = [0u8; 4096];
+        for _ in 0..256 {
+            if !matches!(reader.read(&mut sink).await, Ok(n) if n > 0) {
+                return;
+            }
+        }
+    };
+    // Whether it ended by itself or by the clock makes no difference.
+    let _ended = timer::within(Duration::from_secs(1), drain).await;
+}
+
+async fn read(shell: &Rc<Shell>, reader: &mut ReadHalf<Io>, source: Target, heard: &Heard) {
+    let mut pending: Vec<u8> = Vec::new();
+    let mut chunk = vec![0u8; 8192];
+    // Until it has said something of use, and as long as it is a stranger's, its time is short, however it is spent.
+    let mut until = clock::now().mono + FIRST_WORD;
+    let mut spoke = false;
+    loop {
+        match next_frame(&pending) {
+            Frame::More => {
+                let known = spoke && shell.look(|view| view.sources().knows(source));
+                let now = clock::now().mono;
+                let patience = if known { IDLE } else { until.saturating_duration_since(now) };
+                let Some(Ok(n)) = timer::within(patience, reader.read(&mut chunk)).await else { return };
+                if known {
+                    // Whoever was known has the time of a stranger again: the last replies of a call are still to come.
+                    until = clock::now().mono + FIRST_WORD;
+                }
+                if n == 0 || !shell.call(|gateway, now| gateway.may_send(now, source, n)) {
+                    return;
+                }
+                let fresh = chunk.get(..n).unwrap_or_default();
+                let now = clock::now().mono;
+                heard.note(now, fresh);
+                source.conn.into_iter().for_each(|id| shell.connections().borrow_mut().heard(id, now));
+                pending.extend_from_slice(fresh);
+                // Whoever sends without end leaves time to others.
+                smol::future::yield_now().await;
+            }
+            Frame::Message(n) => {
+                spoke = true;
+                let message: Vec<u8> = pending.drain(..n).collect();
+                shell.message(source, &message);
+                smol::future::yield_now().await;
+            }
+            Frame::Ping(n) => {
+                spoke = true;
+                pending.drain(..n);
+                send(shell, source, Bytes::from(b"\r\n".as_slice()));
+            }
+            Frame::Skip(n) => {
+                pending.drain(..n);
+            }
+            Frame::Broken(n) => {
+                // The head may still be good enough for a 400; then the connection is of no more use.
+                shell.call(|g, now| g.handle_broken(now, source, pending.get(..n).unwrap_or_default()));
+                return written(shell, source.conn).await;
+            }
+        }
+    }
+}
+
+/// Waits a moment until what is queued for a connection is on its way.
+async fn written(shell: &Shell, id: Option<ConnId>) {
+    let waiting = async {
+        while id.is_some_and(|id| shell.connections().borrow().waits(id)) {
+            timer::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let _sent = timer::within(Duration::from_secs(1), waiting).await;
+}

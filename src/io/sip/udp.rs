@@ -1,0 +1,76 @@
+//! SIP over UDP.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::rc::Rc;
+
+use async_io::Async;
+use socket2::SockRef;
+
+use crate::io::net::kernel_drops;
+use crate::io::net::sockets;
+use crate::io::shell::Shell;
+use crate::sip::target::{Target, Transport};
+use crate::wire::MAX_MESSAGE;
+
+/// Bytes that the kernel is asked to keep for us while we are busy.
+const RECEIVE_BUFFER: usize = 1 << 20;
+
+/// A bound SIP socket.
+#[derive(Debug)]
+pub struct Udp(Async<UdpSocket>);
+
+impl Udp {
+    /// Binds `addr`.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn bind(addr: SocketAddr) -> io::Result<Self> {
+        let socket = sockets::udp(addr)?;
+        // As far as net.core.rmem_max allows.
+        if let Err(e) = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER) {
+            log::debug!(error:% = e; "the receive buffer stays as it is");
+        }
+        Async::new_nonblocking(socket).map(Self)
+    }
+
+    /// The address in use.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.get_ref().local_addr()
+    }
+
+    /// The number under which the kernel lists the socket.
+    #[must_use]
+    pub fn inode(&self) -> Option<u64> {
+        kernel_drops::inode(self.0.get_ref())
+    }
+
+    /// Sends one datagram; what the kernel has no room for is lost, as on any network.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn send(&self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+        self.0.get_ref().send_to(bytes, to).map(|_| ())
+    }
+
+    /// Takes datagrams for the shell until the program ends.
+    pub async fn run(self: Rc<Self>, shell: Rc<Shell>) {
+        let mut buffer = vec![0u8; MAX_MESSAGE];
+        loop {
+            match self.0.recv_from(&mut buffer).await {
+                Ok((n, from)) => {
+                    let source = Target { transport: Transport::Udp, addr: from, conn: None };
+                    let bytes = buffer.get(..n).unwrap_or_default();
+                    shell.message(source, bytes);
+                }
+                // An ICMP error of an earlier send; the socket is fine.
+                Err(e) => log::debug!(error:% = e; "udp receive"),
+            }
+            // Other tasks get their turn even under a flood.
+            smol::future::yield_now().await;
+        }
+    }
+}

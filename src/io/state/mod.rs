@@ -1,0 +1,4 @@
+//! The state directory and its damaged files.
+
+pub mod damage;
+pub mod directory;

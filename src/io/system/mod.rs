@@ -1,0 +1,15 @@
+//! Clock, timers, threads, log, signals and what the operating system says of the machine.
+
+pub mod clock;
+pub mod disk;
+pub mod executor;
+pub mod free_memory;
+pub mod log;
+pub mod machine;
+pub mod process;
+pub mod sd_notify;
+pub mod secrets;
+pub mod seldom;
+pub mod signals;
+pub mod timer;
+pub mod workers;

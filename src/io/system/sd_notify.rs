@@ -1,0 +1,192 @@
+//! What systemd is told (sd_notify(3)): that the gateway is ready, reloads or stops, what it is doing, and that it is alive.
+//!
+//! One datagram a message. The socket does not block: a service manager that is busy holds up no call. Changes of state that
+//! it does not take now are kept and sent again; signs of life and the status are not, as newer ones follow.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::timer;
+use crate::gateway::Gateway;
+use crate::io::shell::Shell;
+
+/// How often the status is looked at where no watchdog waits for a sign of life.
+const STATUS: Duration = Duration::from_secs(5);
+/// How soon a message that was not taken is sent again.
+const AGAIN: Duration = Duration::from_millis(50);
+/// Messages that are kept; past it the oldest is lost.
+const MAX_KEPT: usize = 8;
+/// What stopping takes beside the time that calls have to end.
+const GOODBYE: Duration = Duration::from_secs(20);
+
+/// The service manager, if there is one that listens.
+#[derive(Debug)]
+pub struct ServiceManager {
+    socket: Option<(UnixDatagram, SocketAddr)>,
+    /// Time without a sign of life after which the service is ended.
+    watchdog: Option<Duration>,
+    /// Not taken yet, in order.
+    kept: RefCell<VecDeque<String>>,
+}
+
+impl ServiceManager {
+    /// As the environment says (`NOTIFY_SOCKET`, `WATCHDOG_USEC`, `WATCHDOG_PID`).
+    #[must_use]
+    pub fn from_env() -> Self {
+        let var = |name: &str| std::env::var(name).ok();
+        let number = |name: &str| var(name).and_then(|v| v.parse::<u64>().ok());
+        // Of another process, should this one have been started by it.
+        let ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+        let watchdog = number("WATCHDOG_USEC").filter(|us| ours && *us > 0).map(Duration::from_micros);
+        Self { socket: var("NOTIFY_SOCKET").and_then(|at| open(&at)), watchdog, kept: RefCell::default() }
+    }
+
+    /// Sockets are bound and the configuration is applied.
+    pub fn ready(&self) {
+        self.send_surely("READY=1");
+    }
+
+    /// The configuration is read again; [`Self::ready`] ends it.
+    pub fn reloading(&self) {
+        let t = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let us = i128::from(t.tv_sec) * 1_000_000 + i128::from(t.tv_nsec) / 1000;
+        self.send_surely(&format!("RELOADING=1\nMONOTONIC_USEC={us}"));
+    }
+
+    /// The gateway stops, once the calls that run have had `drain` to end.
+    pub fn stopping(&self, drain: Duration) {
+        let us = (drain + GOODBYE).as_micros();
+        self.send_surely(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={us}"));
+    }
+
+    /// What it is doing, in one line.
+    pub fn status(&self, text: &str) {
+        let _taken = self.send(&format!("STATUS={}", text.replace('\n', " ")));
+    }
+
+    /// Sends signs of life as long as both the control thread and the media thread go on, and the status when it changes.
+    pub async fn watch(self: Rc<Self>, shell: Rc<Shell>) {
+        if self.socket.is_none() {
+            return;
+        }
+        // Four times in the time that there is: one that comes late is no reason to end calls.
+        let every = self.watchdog.map_or(STATUS, |w| (w / 4).min(STATUS));
+        let pulse = shell.pulse();
+        let (mut ticks, mut said) = (pulse.ticks.load(Ordering::Acquire), String::new());
+        loop {
+            timer::sleep(if self.kept.borrow().is_empty() { every } else { AGAIN }).await;
+            if !self.send_kept() {
+                // A sign of life would not be taken either.
+                continue;
+            }
+            // This task has its turn only while the control thread goes on.
+            shell.call(Gateway::handle_timeout);
+            let now = pulse.ticks.load(Ordering::Acquire);
+            if now != std::mem::replace(&mut ticks, now) && self.watchdog.is_some() {
+                let _taken = self.send("WATCHDOG=1");
+            }
+            let status = shell.status_line();
+            if status != said {
+                self.status(&status);
+                said = status;
+            }
+        }
+    }
+
+    /// Sends a message that must not be lost, after those that wait.
+    fn send_surely(&self, message: &str) {
+        let mut kept = self.kept.borrow_mut();
+        if kept.len() == MAX_KEPT {
+            kept.pop_front();
+        }
+        kept.push_back(message.to_owned());
+        drop(kept);
+        let _all_taken = self.send_kept();
+    }
+
+    /// Sends what waits; true when nothing waits any more.
+    fn send_kept(&self) -> bool {
+        let mut kept = self.kept.borrow_mut();
+        while kept.front().is_some_and(|message| self.send(message)) {
+            kept.pop_front();
+        }
+        kept.is_empty()
+    }
+
+    /// False where the service manager's queue is full.
+    fn send(&self, message: &str) -> bool {
+        let Some((socket, to)) = &self.socket else { return true };
+        let Err(e) = socket.send_to_addr(message.as_bytes(), to) else { return true };
+        log::debug!(error:% = e; "the service manager does not take a message");
+        e.kind() != ErrorKind::WouldBlock
+    }
+}
+
+fn open(at: &str) -> Option<(UnixDatagram, SocketAddr)> {
+    let address = match at.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(at),
+    };
+    let opened = address.and_then(|address| {
+        let socket = UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?;
+        Ok((socket, address))
+    });
+    opened.inspect_err(|e| log::warn!(error:% = e; "NOTIFY_SOCKET cannot be used")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_go_to_the_socket_of_either_kind() {
+        let name = format!("branchline-notify-{}", std::process::id());
+        let path = std::env::temp_dir().join(&name);
+        let by_path = UnixDatagram::bind(&path).unwrap();
+        let by_name =
+            UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name.as_bytes()).unwrap()).unwrap();
+        for (listens, at) in [(by_path, path.to_str().unwrap().to_owned()), (by_name, format!("@{name}"))] {
+            let manager = ServiceManager { socket: open(&at), watchdog: None, kept: RefCell::default() };
+            manager.status("two\nlines");
+            manager.stopping(Duration::from_secs(30));
+            let mut bytes = [0; 128];
+            let mut next = || {
+                let n = listens.recv(&mut bytes).unwrap();
+                String::from_utf8(bytes[..n].to_vec()).unwrap()
+            };
+            assert_eq!(next(), "STATUS=two lines");
+            assert_eq!(next(), "STOPPING=1\nEXTEND_TIMEOUT_USEC=50000000");
+        }
+        std::fs::remove_file(path).unwrap();
+        // Nobody listens any more: nothing happens.
+        ServiceManager { socket: open("/nowhere"), watchdog: None, kept: RefCell::default() }.ready();
+    }
+
+    #[test]
+    fn changes_of_state_outlast_a_full_queue() {
+        let name = format!("branchline-notify-full-{}", std::process::id());
+        let listens =
+            UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name.as_bytes()).unwrap()).unwrap();
+        let manager =
+            ServiceManager { socket: open(&format!("@{name}")), watchdog: None, kept: RefCell::default() };
+        while manager.send("WATCHDOG=1") {}
+        manager.ready();
+        manager.stopping(Duration::ZERO);
+        listens.set_nonblocking(true).unwrap();
+        let mut bytes = [0; 64];
+        let mut heard = Vec::new();
+        while let Ok(n) = listens.recv(&mut bytes) {
+            heard.push(String::from_utf8(bytes[..n].to_vec()).unwrap());
+            let _all_taken = manager.send_kept();
+        }
+        heard.retain(|m| m != "WATCHDOG=1");
+        assert_eq!(heard, ["READY=1", "STOPPING=1\nEXTEND_TIMEOUT_USEC=20000000"]);
+    }
+}
