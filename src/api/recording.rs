@@ -18,8 +18,8 @@ use crate::config::s3::{Wish, address_of};
 use crate::gateway::owner::Owner;
 use crate::gateway::recording::{Paused, Wanted};
 use crate::gateway::replies;
-use crate::io::events::outbox_ops::base_name;
 use crate::io::net::http_client::Rules;
+use crate::io::outbox::rows::base_name;
 
 const RECORD: &[Answer] = &[ok::<Recording>(), BAD, NOT_FOUND, CONFLICT, FAILED, FULL];
 const STOP_RECORD: &[Answer] = &[ok::<Recording>(), NOT_FOUND, FAILED];

@@ -32,7 +32,8 @@ use crate::io::net::http_client::{HttpClient, Rules};
 use crate::io::net::kernel_drops;
 use crate::io::net::tls::Tls;
 use crate::io::outbox::thread::Outbox;
-use crate::io::recording::recorder::{Note, Recorder};
+use crate::io::recording::recorder::Recorder;
+use crate::io::recording::recorder_event::RecorderEvent;
 use crate::io::recording::uploads::Uploading;
 use crate::io::sip::connections::Connections;
 use crate::io::sip::handshakes::Handshakes;
@@ -382,11 +383,11 @@ impl Shell {
     }
 
     /// Takes news from the recorder until the program ends.
-    pub async fn run_recorder(self: Rc<Self>, notes: Receiver<Note>) {
-        while let Ok(note) = notes.recv().await {
-            match note {
-                Note::Opened(id, outcome) => self.done(id, WorkResult::RecordingOpened(outcome)),
-                Note::Closed(record, error, written) => {
+    pub async fn run_recorder(self: Rc<Self>, events: Receiver<RecorderEvent>) {
+        while let Ok(event) = events.recv().await {
+            match event {
+                RecorderEvent::Opened(id, outcome) => self.done(id, WorkResult::RecordingOpened(outcome)),
+                RecorderEvent::Closed(record, error, written) => {
                     self.call(|gateway, now| gateway.handle_recording_closed(now, record, error, written));
                 }
             }

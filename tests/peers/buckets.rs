@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use branchline::base::rng::Rng;
 use branchline::config::{Place, S3};
-use branchline::io::events::outbox_ops::base_name;
 use branchline::io::outbox::judge::Known;
-use branchline::io::outbox::rows::{Op, RecordingRow, UPLOADING};
+use branchline::io::outbox::rows::{Op, RecordingRow, UPLOADING, base_name};
 use branchline::io::outbox::store::Store;
 use serde_json::{Value, json};
 

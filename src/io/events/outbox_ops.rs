@@ -6,7 +6,7 @@ use crate::base::time::Utc;
 use crate::config::Config;
 use crate::deliver::events::{Destination, Item};
 use crate::gateway::events::{Event, EventBody, RecordingFinished, Webhook};
-use crate::io::outbox::rows::{LegRow, Op, RecordingRow, UPLOADING};
+use crate::io::outbox::rows::{LegRow, Op, RecordingRow, UPLOADING, base_name};
 use crate::io::wav::repair::HEADER;
 
 /// Where an event goes: to its own webhook, else the global one, else nowhere.
@@ -135,10 +135,4 @@ fn merged(body: &RecordingFinished, mix: &RecordingRow) -> Option<RecordingRow> 
         duration_ms: body.multi_channel_duration_ms.unwrap_or(mix.duration_ms),
         ..mix.clone()
     })
-}
-
-/// The last part of a path.
-#[must_use]
-pub fn base_name(file: &str) -> String {
-    file.rsplit('/').next().unwrap_or_default().to_owned()
 }

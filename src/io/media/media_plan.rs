@@ -9,8 +9,8 @@ use super::media_memory::{PIECE, measure};
 use super::rtp_ports::Pair;
 use crate::codec::Codec;
 use crate::config::Config;
+use crate::dsp::frame_len;
 use crate::dsp::resample::Resampler;
-use crate::io::recording::recorder::ring_samples;
 use crate::media::amd::{Amd, Parameters};
 use crate::media::converters::Converters;
 use crate::media::party::Party;
@@ -22,6 +22,8 @@ use crate::media::rtp_endpoint::renegotiation::Renegotiation;
 use crate::media::rtp_endpoint::sender::Digits;
 use crate::sdp::{Description, Local, Negotiated, accept};
 
+/// How much sound a ring holds, frames: 2 s, and 1 s of what comes at higher rates than 16 kHz.
+const RING_FRAMES: usize = 100;
 /// Rates of legs and rooms, Hz.
 const RATES: [u32; 3] = [8000, 16_000, 48_000];
 /// Highest rate of what is played, Hz.
@@ -121,6 +123,13 @@ fn agreed(first: Codec, codecs: &[Codec]) -> Option<Negotiated> {
     let at = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
     let answer = Description::parse(text.as_bytes()).ok()?;
     accept(&answer, &Local::at(at, 4000), codecs, true, at).ok()
+}
+
+/// Samples that the ring of a recording holds, whole frames of all channels.
+#[must_use]
+pub fn ring_samples(rate: u32, channels: u16) -> usize {
+    let frames = if rate > 16_000 { RING_FRAMES / 2 } else { RING_FRAMES };
+    frame_len(rate) * usize::from(channels) * frames
 }
 
 #[cfg(test)]

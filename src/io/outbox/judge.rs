@@ -8,11 +8,10 @@ use rusqlite::Row;
 use rusqlite::types::ValueRef;
 use serde::de::IgnoredAny;
 
-use super::rows::{LegRow, RecordingRow, UPLOADED, UPLOADING};
+use super::rows::{LegRow, RecordingRow, UPLOADED, UPLOADING, base_name};
 use crate::base::time::Utc;
 use crate::deliver::events::{Destination, Item};
 use crate::deliver::share::Origin;
-use crate::io::events::outbox_ops::base_name;
 use crate::io::state::damage::Damage;
 use crate::io::wav::repair::examine;
 

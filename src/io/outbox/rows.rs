@@ -97,6 +97,12 @@ pub struct LegRow {
     pub hook: Option<(String, String)>,
 }
 
+/// The last part of a path: what a recording is known by.
+#[must_use]
+pub fn base_name(file: &str) -> String {
+    file.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
 /// State of a recording that is over and waits for its upload.
 pub const UPLOADING: &str = "uploading";
 /// State of a recording that is in its bucket, and here no more.

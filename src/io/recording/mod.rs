@@ -1,6 +1,7 @@
 //! Recordings: written, synced, merged, recovered, uploaded, deleted.
 
 pub mod recorder;
+pub mod recorder_event;
 pub mod recovery;
 pub mod retention;
 mod sync_thread;

@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use super::recorder_event::RecorderEvent;
 use super::sync_thread::{Synced, Syncer};
 use crate::dsp::frame_len;
 use crate::dsp::resample::Resampler;
 use crate::gateway::work::{WorkId, Written};
 use crate::io::media::media_memory::within;
+use crate::io::media::media_plan::ring_samples;
 use crate::io::system::clock;
 use crate::io::system::disk;
 use crate::io::wav::file::WavFile;
@@ -21,8 +23,6 @@ use crate::io::wav::repair::{Facts, HEADER, examine, repair};
 use crate::media::command::RecordSlot;
 use crate::media::record::Shared;
 
-/// How much sound a ring holds, frames: 2 s, and 1 s of what comes at higher rates than 16 kHz.
-const RING_FRAMES: usize = 100;
 /// How often rings are emptied.
 const ROUND: Duration = Duration::from_millis(200);
 /// How often a file's header is brought up to date: a killed process loses this much at most.
@@ -31,13 +31,6 @@ const FLUSH: Duration = Duration::from_millis(750);
 const SYNC: Duration = Duration::from_millis(1500);
 /// How often the room on the disk is looked at.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// Samples that the ring of a recording holds, whole frames of all channels.
-#[must_use]
-pub fn ring_samples(rate: u32, channels: u16) -> usize {
-    let frames = if rate > 16_000 { RING_FRAMES / 2 } else { RING_FRAMES };
-    frame_len(rate) * usize::from(channels) * frames
-}
 
 /// A recording to make.
 #[derive(Debug, Clone)]
@@ -56,17 +49,8 @@ pub struct Job {
     pub channels: u16,
 }
 
-/// News that wait for each recording at most: that it is open, that it is closed, and as much again.
-const NOTES_EACH: usize = 4;
-
-/// News from the recorder.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Note {
-    /// The file is there, or why not.
-    Opened(WorkId, Result<(), String>),
-    /// The file is complete; why it ended early, if it did, and what it holds.
-    Closed(RecordSlot, Option<String>, Written),
-}
+/// Events that wait for each recording at most: that it is open, that it is closed, and as much again.
+const EVENTS_EACH: usize = 4;
 
 struct Order(Job, Consumer<i16>, Arc<Shared>);
 
@@ -83,9 +67,12 @@ impl Recorder {
     ///
     /// # Errors
     /// What the operating system says.
-    pub fn start(recordings: usize, min_free: u64) -> std::io::Result<(Self, async_channel::Receiver<Note>)> {
+    pub fn start(
+        recordings: usize,
+        min_free: u64,
+    ) -> std::io::Result<(Self, async_channel::Receiver<RecorderEvent>)> {
         let (orders, take) = sync_channel(1024);
-        let (notes, news) = async_channel::bounded(NOTES_EACH.saturating_mul(recordings.max(1)));
+        let (notes, news) = async_channel::bounded(EVENTS_EACH.saturating_mul(recordings.max(1)));
         let syncer = Syncer::start(recordings, notes.clone())?;
         let synced = clock::now().mono;
         let body =
@@ -135,7 +122,7 @@ impl std::fmt::Debug for Order {
 }
 
 struct Keeper {
-    notes: async_channel::Sender<Note>,
+    notes: async_channel::Sender<RecorderEvent>,
     syncer: Syncer,
     min_free: u64,
     open: Vec<Open>,
@@ -145,7 +132,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn tell(&self, note: Note) {
+    fn tell(&self, note: RecorderEvent) {
         // The receiver lives as long as the gateway; without it nobody wants to know.
         if self.notes.try_send(note).is_err() {
             log::error!("the recorder's news are not taken");
@@ -166,7 +153,7 @@ impl Keeper {
                 Ok(Order(job, ring, shared)) => {
                     let work = job.work;
                     let made = create(job, ring, shared, self.min_free);
-                    self.tell(Note::Opened(work, made.as_ref().map(|_| ()).map_err(String::clone)));
+                    self.tell(RecorderEvent::Opened(work, made.as_ref().map(|_| ()).map_err(String::clone)));
                     self.open.extend(made);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -223,7 +210,7 @@ impl Keeper {
             channels,
             began: o.shared.began.load(Ordering::Acquire),
         };
-        self.syncer.close(o.file, Note::Closed(record, None, facts));
+        self.syncer.close(o.file, RecorderEvent::Closed(record, None, facts));
     }
 
     /// The disk takes no more: what was written is kept, and the header put right for as much as there is.
@@ -237,7 +224,7 @@ impl Keeper {
         // A disk that takes nothing does not take a better header either.
         let held = repair(Path::new(&name)).or_else(|_| examine(Path::new(&name)));
         let written = held.map_or_else(|_| Written::default(), |facts| written(facts, began));
-        self.syncer.close(file, Note::Closed(record, Some(why), written));
+        self.syncer.close(file, RecorderEvent::Closed(record, Some(why), written));
     }
 }
 
@@ -369,7 +356,7 @@ mod tests {
         let job =
             Job { work: 7, record: 3, file: file.clone(), input_rate: 8000, file_rate: 16_000, channels: 2 };
         let (mut ring, shared) = recorder.open(job.clone()).unwrap();
-        assert_eq!(news.recv_blocking(), Ok(Note::Opened(7, Ok(()))));
+        assert_eq!(news.recv_blocking(), Ok(RecorderEvent::Opened(7, Ok(()))));
         assert_eq!(hound::WavReader::open(&file).unwrap().len(), 0);
         for i in 0..50 {
             ring.push_entire_slice(&[1000 + i; 160]).unwrap();
@@ -384,7 +371,7 @@ mod tests {
             channels: 2,
             began: 0,
         };
-        assert_eq!(news.recv_blocking(), Ok(Note::Closed(3, None, whole)));
+        assert_eq!(news.recv_blocking(), Ok(RecorderEvent::Closed(3, None, whole)));
         assert_eq!(std::fs::metadata(&file).unwrap().len(), whole.bytes);
         let mut reader = hound::WavReader::open(&file).unwrap();
         assert_eq!(
@@ -394,7 +381,10 @@ mod tests {
         let samples: Vec<i16> = reader.samples().map(Result::unwrap).collect();
         assert!((samples[10_001] + 2000).abs() < 20 && samples[2 * 55 * 320 + 1] == 0);
         let (_ring, _) = recorder.open(Job { work: 8, ..job }).unwrap();
-        assert!(matches!(news.recv_blocking(), Ok(Note::Opened(8, Err(_)))), "a file is never written over");
+        assert!(
+            matches!(news.recv_blocking(), Ok(RecorderEvent::Opened(8, Err(_)))),
+            "a file is never written over"
+        );
         recorder.stop();
         std::fs::remove_dir_all(dir).unwrap();
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 
-use super::recorder::Note;
+use super::recorder_event::RecorderEvent;
 use super::syncfs::sync_disk_of;
 
 /// File systems whose `syncfs` does what it says: ext2 to ext4, XFS, Btrfs, F2FS.
@@ -72,7 +72,7 @@ impl Synced {
 
 enum Order {
     Sync(Vec<Arc<Synced>>),
-    Close(Arc<Synced>, Note),
+    Close(Arc<Synced>, RecorderEvent),
 }
 
 /// The recorder's end.
@@ -80,7 +80,7 @@ enum Order {
 pub(super) struct Syncer {
     orders: Option<SyncSender<Order>>,
     handle: Option<thread::JoinHandle<()>>,
-    notes: async_channel::Sender<Note>,
+    notes: async_channel::Sender<RecorderEvent>,
 }
 
 impl Syncer {
@@ -89,7 +89,10 @@ impl Syncer {
     ///
     /// # Errors
     /// What the operating system says.
-    pub(super) fn start(recordings: usize, notes: async_channel::Sender<Note>) -> std::io::Result<Self> {
+    pub(super) fn start(
+        recordings: usize,
+        notes: async_channel::Sender<RecorderEvent>,
+    ) -> std::io::Result<Self> {
         let (orders, take) = sync_channel(WAITING_EACH.saturating_mul(recordings.max(1)));
         let tell = notes.clone();
         let handle =
@@ -112,7 +115,7 @@ impl Syncer {
     }
 
     /// Brings a file to the disk that is complete, and tells of it then.
-    pub(super) fn close(&self, file: Arc<Synced>, note: Note) {
+    pub(super) fn close(&self, file: Arc<Synced>, note: RecorderEvent) {
         let Some(orders) = &self.orders else { return };
         if let Err(e) = orders.try_send(Order::Close(file, note)) {
             let (TrySendError::Full(order) | TrySendError::Disconnected(order)) = e;
@@ -150,15 +153,15 @@ fn sync_all(mut files: Vec<Arc<Synced>>) {
     }
 }
 
-fn run(orders: &Receiver<Order>, notes: &async_channel::Sender<Note>) {
+fn run(orders: &Receiver<Order>, notes: &async_channel::Sender<RecorderEvent>) {
     while let Ok(order) = orders.recv() {
         match order {
             Order::Sync(files) => sync_all(files),
             Order::Close(file, note) => {
                 file.sync();
                 let note = match (note, file.failure()) {
-                    (Note::Closed(record, None, written), Some(why)) => {
-                        Note::Closed(record, Some(why), written)
+                    (RecorderEvent::Closed(record, None, written), Some(why)) => {
+                        RecorderEvent::Closed(record, Some(why), written)
                     }
                     (note, _) => note,
                 };
@@ -168,7 +171,7 @@ fn run(orders: &Receiver<Order>, notes: &async_channel::Sender<Note>) {
     }
 }
 
-fn tell(notes: &async_channel::Sender<Note>, note: Note) {
+fn tell(notes: &async_channel::Sender<RecorderEvent>, note: RecorderEvent) {
     if notes.try_send(note).is_err() {
         log::error!("the recorder's news are not taken");
     }
