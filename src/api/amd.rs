@@ -81,8 +81,8 @@ pub(super) fn parameters(given: &DetectMachine) -> Result<Parameters, ApiError> 
 
 /// `POST /legs/{id}/amd`.
 fn start(call: Call<'_>, body: DetectMachine) -> Outcome {
-    call.app.shell.look(|view| view.leg(call.id()))?;
+    call.app.driver.look(|view| view.leg(call.id()))?;
     let parameters = parameters(&body)?;
-    call.app.shell.legs(|l| l.detect_machine(call.id(), parameters))?;
+    call.app.driver.legs(|l| l.detect_machine(call.id(), parameters))?;
     Ok(call.done("started"))
 }

@@ -104,38 +104,38 @@ fn required_target(schema: &mut schemars::Schema) {
 
 /// `POST /legs/{id}/answer`.
 fn answer(call: Call<'_>) -> Outcome {
-    call.app.shell.legs(|l| l.answer(call.id()))?;
+    call.app.driver.legs(|l| l.answer(call.id()))?;
     Ok(call.done("answering"))
 }
 
 /// `POST /legs/{id}/early-media`.
 fn early_media(call: Call<'_>) -> Outcome {
-    call.app.shell.legs(|l| l.early_media(call.id()))?;
+    call.app.driver.legs(|l| l.early_media(call.id()))?;
     Ok(call.done("early_media"))
 }
 
 /// `POST /legs/{id}/ring`.
 fn ring(call: Call<'_>) -> Outcome {
-    call.app.shell.legs(|l| l.ring(call.id()))?;
+    call.app.driver.legs(|l| l.ring(call.id()))?;
     Ok(call.accepted("ringing"))
 }
 
 /// `POST|DELETE /legs/{id}/mute`.
 fn mute(call: Call<'_>, on: bool) -> Outcome {
-    call.app.shell.legs(|l| l.mute(call.id(), on))?;
+    call.app.driver.legs(|l| l.mute(call.id(), on))?;
     Ok(call.done(if on { "muted" } else { "unmuted" }))
 }
 
 /// `POST|DELETE /legs/{id}/deaf`.
 fn deaf(call: Call<'_>, on: bool) -> Outcome {
-    call.app.shell.legs(|l| l.deafen(call.id(), on))?;
+    call.app.driver.legs(|l| l.deafen(call.id(), on))?;
     Ok(call.done(if on { "deaf" } else { "undeaf" }))
 }
 
 /// `POST|DELETE /legs/{id}/hold`: done when the far end has agreed.
 async fn hold(call: Call<'_>, on: bool) -> Outcome {
-    let handle = call.app.shell.legs(|l| l.hold(call.id(), on))?;
-    call.app.shell.reply(handle).await?;
+    let handle = call.app.driver.legs(|l| l.hold(call.id(), on))?;
+    call.app.driver.reply(handle).await?;
     Ok(call.done(if on { "held" } else { "resumed" }))
 }
 
@@ -144,6 +144,6 @@ fn transfer(call: Call<'_>, body: Transfer) -> Outcome {
     patterns::SIP_URI.check("target", &body.target)?;
     let target = Uri::parse(&body.target).map_err(|e| ApiError::BadRequest(format!("target: {e}")))?;
     let replaces = body.replaces_leg_id.as_deref().filter(|r| !r.is_empty());
-    call.app.shell.legs(|l| l.transfer(call.id(), target, replaces))?;
+    call.app.driver.legs(|l| l.transfer(call.id(), target, replaces))?;
     Ok(call.accepted("transfer_initiated"))
 }

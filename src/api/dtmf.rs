@@ -48,14 +48,14 @@ fn required_digits(schema: &mut schemars::Schema) {
 
 /// `POST /legs/{id}/dtmf`.
 fn send(call: Call<'_>, body: SendDtmf) -> Outcome {
-    call.app.shell.look(|view| view.leg(call.id()))?;
+    call.app.driver.look(|view| view.leg(call.id()))?;
     patterns::DIGITS.check("digits", &body.digits)?;
-    call.app.shell.legs(|l| l.send_digits(call.id(), &body.digits))?;
+    call.app.driver.legs(|l| l.send_digits(call.id(), &body.digits))?;
     Ok(call.done("sent"))
 }
 
 /// `POST /legs/{id}/dtmf/accept` and `…/reject`.
 fn accept(call: Call<'_>, on: bool) -> Outcome {
-    call.app.shell.legs(|l| l.accept_dtmf(call.id(), on))?;
+    call.app.driver.legs(|l| l.accept_dtmf(call.id(), on))?;
     Ok(call.done(if on { "dtmf_accepting" } else { "dtmf_rejecting" }))
 }

@@ -138,19 +138,19 @@ pub struct DeleteLeg {
 
 /// `GET /legs`.
 fn list(call: Call<'_>) -> Reply {
-    Reply::json(200, &call.app.shell.look(|view| view.legs()))
+    Reply::json(200, &call.app.driver.look(|view| view.legs()))
 }
 
 /// `GET /legs/{id}`.
 fn one(call: Call<'_>) -> Outcome {
-    let leg = call.app.shell.look(|view| view.leg(call.id()))?;
+    let leg = call.app.driver.look(|view| view.leg(call.id()))?;
     Ok(call.object(200, leg))
 }
 
 /// `POST /legs`.
 fn create(call: Call<'_>, body: CreateLeg) -> Outcome {
     let wanted = originate(call.app, body)?;
-    let leg = call.app.shell.legs(|l| l.originate(wanted))?;
+    let leg = call.app.driver.legs(|l| l.originate(wanted))?;
     Ok(call.object(201, leg))
 }
 
@@ -234,6 +234,6 @@ fn codecs(app: &App, names: Vec<String>) -> Result<Vec<crate::codec::Codec>, Api
 
 /// `DELETE /legs/{id}`.
 fn hang_up(call: Call<'_>, body: DeleteLeg) -> Outcome {
-    call.app.shell.legs(|l| l.hang_up(call.id(), body.reason.as_deref()))?;
+    call.app.driver.legs(|l| l.hang_up(call.id(), body.reason.as_deref()))?;
     Ok(call.done("hung_up"))
 }

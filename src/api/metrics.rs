@@ -25,10 +25,10 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[Endpoint {
 
 /// `GET /metrics`.
 fn metrics(app: &App) -> Reply {
-    let n = app.shell.look(|view| view.numbers());
-    let events = app.shell.event_counts();
+    let n = app.driver.look(|view| view.numbers());
+    let events = app.driver.events().counts();
     let mut m = Metrics(String::new());
-    m.one("branchline_uptime_seconds", "gauge", "Seconds since the start.", app.shell.uptime().as_secs());
+    m.one("branchline_uptime_seconds", "gauge", "Seconds since the start.", app.driver.uptime().as_secs());
     m.one("voiceblender_active_legs", "gauge", "Legs that have not ended.", n.legs.into());
     m.one("voiceblender_active_rooms", "gauge", "Rooms.", n.rooms.into());
     places(&mut m, app);
@@ -63,7 +63,7 @@ fn metrics(app: &App) -> Reply {
     };
     let told = outcomes(events.delivered, events.failed);
     m.many("voiceblender_webhook_deliveries_total", "counter", "Deliveries by outcome.", told);
-    let uploads = app.shell.upload_counts();
+    let uploads = app.driver.uploads().counts();
     let tried = outcomes(uploads.done, uploads.failed);
     m.many("branchline_uploads_total", "counter", "Tries to upload recordings.", tried);
     m.one("branchline_webhook_waiting", "gauge", "Events that wait for delivery.", events.waiting);
@@ -97,7 +97,7 @@ fn metrics(app: &App) -> Reply {
     signalling(&mut m, &n);
     let help =
         "Datagrams for the SIP port that the kernel dropped, as they came faster than they were taken.";
-    m.one("branchline_sip_udp_dropped_total", "counter", help, app.shell.sip_datagrams_dropped());
+    m.one("branchline_sip_udp_dropped_total", "counter", help, app.driver.sip_datagrams_dropped());
     threads(&mut m, app);
     Reply::text("text/plain; version=0.0.4", m.0)
 }
@@ -137,7 +137,7 @@ fn media_of_calls(m: &mut Metrics, n: &Numbers) {
 
 /// Connections, and those that found no place or made room.
 fn places(m: &mut Metrics, app: &App) {
-    let (connections, refused) = (app.shell.connections().borrow(), app.shell.handshakes_refused());
+    let (connections, refused) = (app.driver.connections().borrow(), app.driver.handshakes_refused());
     let (full, gave_way) = connections.turned_away();
     let sip = "branchline_sip_connections";
     m.one(sip, "gauge", "SIP connections open, over TCP and TLS.", connections.len() as u64);
@@ -189,7 +189,7 @@ fn signalling(m: &mut Metrics, n: &Numbers) {
 
 /// The media thread and the process.
 fn threads(m: &mut Metrics, app: &App) {
-    let pulse = app.shell.pulse();
+    let pulse = app.driver.pulse();
     m.one(
         "branchline_media_ticks_total",
         "counter",
@@ -209,13 +209,13 @@ fn threads(m: &mut Metrics, app: &App) {
         pulse.skipped.load(Ordering::Relaxed),
     );
     let help = "Tasks of the control thread that are not done.";
-    m.one("branchline_tasks", "gauge", help, app.shell.tasks());
+    m.one("branchline_tasks", "gauge", help, app.driver.tasks());
     let process = Process::read();
     m.decimal("process_cpu_seconds_total", "counter", "User and system time.", process.cpu_seconds);
     m.one("process_resident_memory_bytes", "gauge", "Resident memory.", process.resident);
     m.one("process_open_fds", "gauge", "Open descriptors.", process.open_fds);
     m.one("process_max_fds", "gauge", "Largest number of descriptors.", process.max_fds);
-    let began = clock::now().utc.0.as_secs_f64() - app.shell.uptime().as_secs_f64();
+    let began = clock::now().utc.0.as_secs_f64() - app.driver.uptime().as_secs_f64();
     m.decimal("process_start_time_seconds", "gauge", "Start, seconds since 1970.", began);
 }
 

@@ -128,7 +128,7 @@ fn play(call: Call<'_>, owner: Owner<'_>, body: Play) -> Outcome {
         (Some(_), Some(_)) => return Err(ApiError::BadRequest("url and tone exclude each other".to_owned())),
         (None, None) => return Err(ApiError::BadRequest("url or tone is needed".to_owned())),
     };
-    let playback_id = call.app.shell.audio(|a| a.play(owner, sound, volume))?;
+    let playback_id = call.app.driver.audio(|a| a.play(owner, sound, volume))?;
     Ok(call.object(200, Playing { playback_id, status: "playing" }))
 }
 
@@ -151,7 +151,7 @@ fn volume(given: Option<i64>) -> Result<i8, ApiError> {
 
 /// The leg or room is there.
 pub(super) fn exists(app: &App, owner: Owner<'_>) -> Result<(), ApiError> {
-    app.shell.look(|view| match owner {
+    app.driver.look(|view| match owner {
         Owner::Leg(id) => view.leg(id).map(|_| ()),
         Owner::Room(id) => view.room(id).map(|_| ()),
     })?;
@@ -162,12 +162,12 @@ pub(super) fn exists(app: &App, owner: Owner<'_>) -> Result<(), ApiError> {
 fn set_volume(call: Call<'_>, owner: Owner<'_>, body: Volume) -> Outcome {
     exists(call.app, owner)?;
     let volume = volume(body.volume)?;
-    call.app.shell.audio(|a| a.set_volume(owner, call.second_id(), volume))?;
+    call.app.driver.audio(|a| a.set_volume(owner, call.second_id(), volume))?;
     Ok(call.done("ok"))
 }
 
 /// `DELETE …/play/{playback_id}`.
 fn stop(call: Call<'_>, owner: Owner<'_>) -> Outcome {
-    call.app.shell.audio(|a| a.stop_play(owner, call.second_id()))?;
+    call.app.driver.audio(|a| a.stop_play(owner, call.second_id()))?;
     Ok(call.done("stopped"))
 }

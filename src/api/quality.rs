@@ -36,7 +36,7 @@ impl From<&Quality> for QualityView {
 
 /// `GET /legs/{id}/quality`.
 async fn quality(call: Call<'_>) -> Outcome {
-    let handle = call.app.shell.legs(|l| l.ask_quality(call.id()))?;
-    let quality = call.app.shell.reply(handle).await?.quality().ok_or_else(ApiError::mismatched_reply)?;
+    let handle = call.app.driver.legs(|l| l.ask_quality(call.id()))?;
+    let quality = call.app.driver.reply(handle).await?.quality().ok_or_else(ApiError::mismatched_reply)?;
     Ok(call.object(200, QualityView::from(&quality)))
 }

@@ -138,8 +138,8 @@ async fn record(call: Call<'_>, owner: Owner<'_>, body: Record) -> Outcome {
     let upload = place(app, &body)?;
     let multi_channel = body.multi_channel == Some(true) && matches!(owner, Owner::Room(_));
     let wanted = Wanted { upload, multi_channel };
-    let handle = app.shell.audio(|a| a.record(owner, wanted))?;
-    finish(call, app.shell.reply(handle).await?, "recording")
+    let handle = app.driver.audio(|a| a.record(owner, wanted))?;
+    finish(call, app.driver.reply(handle).await?, "recording")
 }
 
 /// Where a recording is to be uploaded to; `None`: it stays.
@@ -178,15 +178,15 @@ fn place(app: &App, body: &Record) -> Result<Option<Arc<Place>>, ApiError> {
 /// `DELETE …/record`. The reply waits some seconds for the upload, if there is one.
 async fn stop(call: Call<'_>, owner: Owner<'_>) -> Outcome {
     let app = call.app;
-    let merging = app.shell.look(|view| view.multi_channel_recording(owner));
-    let handle = app.shell.audio(|a| a.stop_recording(owner))?;
+    let merging = app.driver.look(|view| view.multi_channel_recording(owner));
+    let handle = app.driver.audio(|a| a.stop_recording(owner))?;
     let mut outcome = match merging {
-        Some(file) => match app.shell.reply_within(handle, PATIENCE).await {
+        Some(file) => match app.driver.reply_within(handle, PATIENCE).await {
             Some(outcome) => outcome?,
             // Its tracks are still being put together; the event tells of them.
             None => replies::Reply::Recorded { file, upload: false, began: 0, merged: None },
         },
-        None => app.shell.reply(handle).await?,
+        None => app.driver.reply(handle).await?,
     };
     if let replies::Reply::Recorded { file, upload: true, merged, .. } = &mut outcome {
         let first = place_of(app, file);
@@ -202,7 +202,7 @@ async fn stop(call: Call<'_>, owner: Owner<'_>) -> Outcome {
 
 /// Waits a while for the upload of a file; if it is done, `file` is where it is.
 async fn place_of(app: &App, file: &mut String) {
-    if let Some(location) = app.shell.wait_for_upload(&base_name(file)).await {
+    if let Some(location) = app.driver.uploads().wait_for(&base_name(file)).await {
         *file = location;
     }
 }
@@ -215,7 +215,7 @@ fn finish(call: Call<'_>, outcome: replies::Reply, status: &'static str) -> Outc
 
 /// `POST …/record/pause` and `…/resume`.
 fn pause(call: Call<'_>, owner: Owner<'_>, on: bool) -> Outcome {
-    let outcome = call.app.shell.audio(|a| a.pause_recording(owner, on))?;
+    let outcome = call.app.driver.audio(|a| a.pause_recording(owner, on))?;
     Ok(call.done(match (outcome, on) {
         (Paused::Changed, true) => "paused",
         (Paused::Changed, false) => "resumed",

@@ -122,7 +122,7 @@ pub struct UploadView {
 fn view(app: &App, r: RecordingRow) -> RecordingView {
     let upload = r.upload.as_ref().map(|place| {
         let now = clock::now();
-        let how = if r.location.is_some() { View::default() } else { app.shell.uploads_to(place) };
+        let how = if r.location.is_some() { View::default() } else { app.driver.uploads().view(place) };
         let next_try = how.next_try.filter(|_| r.is_to_upload());
         UploadView {
             location: r.location.clone().unwrap_or_else(|| place.location(&r.id)),
@@ -153,7 +153,7 @@ async fn ask<T: Send + 'static>(
     + Send
     + 'static,
 ) -> Result<T, ApiError> {
-    match app.shell.ask_outbox(move |store| f(store)).await {
+    match app.driver.events().ask_outbox(move |store| f(store)).await {
         Some(Ok(found)) => Ok(found),
         Some(Err(e)) => Err(ApiError::Unavailable(format!("the list of recordings cannot be read: {e}"))),
         None => Err(ApiError::Unavailable("too much waits for the outbox".to_owned())),
@@ -264,8 +264,8 @@ async fn delete(call: Call<'_>) -> Outcome {
         return Err(ApiError::Internal(format!("the file cannot be removed: {e}")));
     }
     if let Some(place) = &row.upload {
-        app.shell.give_up_upload(&row.id, place);
+        app.driver.uploads().give_up(&row.id, place);
     }
-    app.shell.keep(Change::RecordingGone(row.id));
+    app.driver.events().store(Change::RecordingGone(row.id));
     Ok(call.done("deleted"))
 }

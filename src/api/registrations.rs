@@ -37,13 +37,13 @@ pub struct Bindings {
 
 /// `GET /sip/registrations`.
 fn list(call: Call<'_>) -> Reply {
-    call.object(200, Bindings { bindings: call.app.shell.look(|view| view.registrations()) })
+    call.object(200, Bindings { bindings: call.app.driver.look(|view| view.registrations()) })
 }
 
 /// `DELETE /sip/registrations/{aor}`, with `contact` in the query for one contact.
 fn remove(call: Call<'_>) -> Outcome {
     let contact = call.query.unwrap_or_default().split('&').find_map(|p| p.strip_prefix("contact="));
     let contact = contact.map(|c| percent_decode_str(c).decode_utf8_lossy().into_owned());
-    call.app.shell.accounts(|a| a.remove_registration(call.id(), contact.as_deref()))?;
+    call.app.driver.accounts(|a| a.remove_registration(call.id(), contact.as_deref()))?;
     Ok(Reply::empty())
 }

@@ -92,12 +92,12 @@ pub struct JoinedView {
 
 /// `GET /rooms`.
 fn list(call: Call<'_>) -> Reply {
-    Reply::json(200, &call.app.shell.look(|view| view.rooms()))
+    Reply::json(200, &call.app.driver.look(|view| view.rooms()))
 }
 
 /// `GET /rooms/{id}`.
 fn one(call: Call<'_>) -> Outcome {
-    let room = call.app.shell.look(|view| view.room(call.id()))?;
+    let room = call.app.driver.look(|view| view.room(call.id()))?;
     Ok(call.object(200, room))
 }
 
@@ -105,13 +105,13 @@ fn one(call: Call<'_>) -> Outcome {
 fn create(call: Call<'_>, body: CreateRoom) -> Outcome {
     patterns::ROOM_ID.check("id", body.id.as_deref().unwrap_or_default())?;
     let hook = hook(body.webhook_url, body.webhook_secret)?;
-    let room = call.app.shell.rooms(|r| r.create(body.id, body.sample_rate, hook))?;
+    let room = call.app.driver.rooms(|r| r.create(body.id, body.sample_rate, hook))?;
     Ok(call.object(201, room))
 }
 
 /// `DELETE /rooms/{id}`.
 fn delete(call: Call<'_>) -> Outcome {
-    call.app.shell.rooms(|r| r.delete(call.id()))?;
+    call.app.driver.rooms(|r| r.delete(call.id()))?;
     Ok(call.done("deleted"))
 }
 
@@ -120,9 +120,9 @@ async fn add(call: Call<'_>, body: AddLeg) -> Outcome {
     let (app, id) = (call.app, call.id());
     patterns::ROOM_ID.check("room id", id)?;
     let flags = JoinFlags { mute: body.mute, deaf: body.deaf, accept_dtmf: body.accept_dtmf };
-    let joined = match app.shell.rooms(|r| r.add_leg(id, &body.leg_id, flags))? {
+    let joined = match app.driver.rooms(|r| r.add_leg(id, &body.leg_id, flags))? {
         Ok(joined) => joined,
-        Err(handle) => match app.shell.reply(handle).await? {
+        Err(handle) => match app.driver.reply(handle).await? {
             replies::Reply::Joined(joined) => joined,
             replies::Reply::Recording(_)
             | replies::Reply::Recorded { .. }
@@ -139,6 +139,6 @@ async fn add(call: Call<'_>, body: AddLeg) -> Outcome {
 
 /// `DELETE /rooms/{id}/legs/{leg_id}`.
 fn remove(call: Call<'_>) -> Outcome {
-    call.app.shell.rooms(|r| r.remove_leg(call.id(), call.second_id()))?;
+    call.app.driver.rooms(|r| r.remove_leg(call.id(), call.second_id()))?;
     Ok(call.done("removed"))
 }

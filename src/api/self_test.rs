@@ -114,7 +114,7 @@ fn step(call: Call<'_>) -> Reply {
 /// `POST /v1/self-test`.
 async fn self_test(call: Call<'_>) -> Outcome {
     let app = call.app;
-    let begun = app.shell.legs(|l| l.begin_self_test())?;
+    let begun = app.driver.legs(|l| l.begin_self_test())?;
     let test = Test { app, begun, files: RefCell::default(), opening: Cell::default() };
     let done = timer::within(LIMIT, test.run()).await;
     drop(test);
@@ -140,14 +140,14 @@ struct Test<'a> {
 impl Drop for Test<'_> {
     fn drop(&mut self) {
         self.app.self_test_step.set("");
-        self.app.shell.legs(|l| l.end_self_test(&self.begun));
+        self.app.driver.legs(|l| l.end_self_test(&self.begun));
         // It may be gone.
-        let _deleted = self.app.shell.rooms(|r| r.delete(&self.begun.room));
+        let _deleted = self.app.driver.rooms(|r| r.delete(&self.begun.room));
         remove(self.files.take());
         if let Some(handle) = self.opening.take() {
-            let shell = Rc::clone(&self.app.shell);
-            self.app.shell.spawn(async move {
-                if let Ok(replies::Reply::Recording(file)) = shell.reply(handle).await {
+            let driver = Rc::clone(&self.app.driver);
+            self.app.driver.spawn(async move {
+                if let Ok(replies::Reply::Recording(file)) = driver.reply(handle).await {
                     remove(vec![file]);
                 }
             });
@@ -174,9 +174,9 @@ impl Test<'_> {
     }
 
     async fn run(&self) -> Result<SelfTestView, ApiError> {
-        let shell = &self.app.shell;
+        let driver = &self.app.driver;
         let started = clock::now().mono;
-        let late = || shell.pulse().late.load(std::sync::atomic::Ordering::Relaxed);
+        let late = || driver.pulse().late.load(std::sync::atomic::Ordering::Relaxed);
         let late_before = late();
         self.say("placing a call");
         let answerer = self.connected(started).await?;
@@ -184,24 +184,24 @@ impl Test<'_> {
 
         self.say("a tone through SRTP, mixer and recorder");
         let (caller, room) = (self.begun.caller.as_str(), self.begun.room.as_str());
-        shell.rooms(|r| r.create(Some(room.to_owned()), None, None))?;
-        shell.rooms(|r| r.add_leg(room, &answerer, Default::default()))?.ok();
+        driver.rooms(|r| r.create(Some(room.to_owned()), None, None))?;
+        driver.rooms(|r| r.add_leg(room, &answerer, Default::default()))?.ok();
         let wanted = || Wanted { upload: None, multi_channel: false };
         for owner in [Owner::Leg(caller), Owner::Room(room)] {
-            let handle = shell.audio(|a| a.record(owner, wanted()))?;
+            let handle = driver.audio(|a| a.record(owner, wanted()))?;
             self.opening.set(Some(handle));
-            if let replies::Reply::Recording(file) = shell.reply(handle).await? {
+            if let replies::Reply::Recording(file) = driver.reply(handle).await? {
                 self.files.borrow_mut().push(file);
             }
             self.opening.set(None);
         }
         timer::sleep(BEFORE).await;
         let sound = Sound::Tone(tone("us_dial")?);
-        shell.audio(|a| a.play(Owner::Leg(caller), sound, 0))?;
+        driver.audio(|a| a.play(Owner::Leg(caller), sound, 0))?;
         timer::sleep(TONE).await;
         let quality = self.quality(&answerer).await?;
-        let heard = self.recorded(shell.audio(|a| a.stop_recording(Owner::Room(room)))?).await?;
-        let sent = self.recorded(shell.audio(|a| a.stop_recording(Owner::Leg(caller)))?).await?;
+        let heard = self.recorded(driver.audio(|a| a.stop_recording(Owner::Room(room)))?).await?;
+        let sent = self.recorded(driver.audio(|a| a.stop_recording(Owner::Leg(caller)))?).await?;
 
         self.say("reading the recording");
         let measured = FILES.run(move || measure(&sent, &heard)).await;
@@ -213,7 +213,7 @@ impl Test<'_> {
     /// The leg that answers, once both are up.
     async fn connected(&self, started: Instant) -> Result<String, ApiError> {
         loop {
-            if let Some(leg) = self.app.shell.look(|view| view.self_test_answerer(&self.begun)) {
+            if let Some(leg) = self.app.driver.look(|view| view.self_test_answerer(&self.begun)) {
                 return Ok(leg);
             }
             if clock::now().mono.saturating_duration_since(started) > SETUP {
@@ -224,12 +224,12 @@ impl Test<'_> {
     }
 
     async fn quality(&self, leg: &str) -> Result<Quality, ApiError> {
-        let handle = self.app.shell.legs(|l| l.ask_quality(leg))?;
-        self.app.shell.reply(handle).await?.quality().ok_or_else(ApiError::mismatched_reply)
+        let handle = self.app.driver.legs(|l| l.ask_quality(leg))?;
+        self.app.driver.reply(handle).await?.quality().ok_or_else(ApiError::mismatched_reply)
     }
 
     async fn recorded(&self, handle: Handle) -> Result<Recorded, ApiError> {
-        if let replies::Reply::Recorded { file, began, .. } = self.app.shell.reply(handle).await? {
+        if let replies::Reply::Recorded { file, began, .. } = self.app.driver.reply(handle).await? {
             Ok(Recorded { file, began })
         } else {
             Err(ApiError::mismatched_reply())

@@ -109,8 +109,8 @@ pub struct FaultView {
 
 /// `GET /v1/status`.
 async fn status(call: Call<'_>) -> Outcome {
-    let shell = &call.app.shell;
-    let (summary, config) = (shell.summary(), call.app.config());
+    let driver = &call.app.driver;
+    let (summary, config) = (driver.summary(), call.app.config());
     let dir = config.recording_dir();
     // A disk that hangs holds up this reply and no call.
     let free = FILES
@@ -122,37 +122,37 @@ async fn status(call: Call<'_>) -> Outcome {
         free_bytes,
         reserved_bytes: u64::from(config.recording.min_free_mb) << 20,
     });
-    let trunks = shell.look(|view| view.trunks().views()).into_iter().map(|t| TrunkState {
+    let trunks = driver.look(|view| view.trunks().views()).into_iter().map(|t| TrunkState {
         id: t.id,
         status: t.status.to_owned(),
         last_error: t.last_error,
     });
-    let uploads = shell.flying_uploads().into_iter();
+    let uploads = driver.uploads().under_way().into_iter();
     let uploads = uploads.map(|(recording, sent_bytes, bytes)| UploadState { recording, sent_bytes, bytes });
-    let faults = shell.faults().into_iter().map(|f| FaultView {
+    let faults = driver.faults().into_iter().map(|f| FaultView {
         at: f.at.rfc3339(),
         level: f.level.as_str().to_ascii_lowercase(),
         text: f.text,
     });
-    let state = match (summary.stopping, shell.standing_still(), shell.is_damaged()) {
+    let state = match (summary.stopping, driver.standing_still(), driver.is_damaged()) {
         (true, _, _) => "stopping",
         (false, Some(_), _) => "stalled",
         (false, None, true) => "damaged",
         (false, None, false) => "ok",
     };
-    let pulse = shell.pulse();
+    let pulse = driver.pulse();
     let count = |n: &std::sync::atomic::AtomicU64| n.load(std::sync::atomic::Ordering::Relaxed);
     let body = StatusView {
         state: state.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        uptime_s: shell.uptime().as_secs(),
+        uptime_s: driver.uptime().as_secs(),
         board: config.board.clone(),
         legs: summary.legs,
         rooms: summary.rooms,
         trunks: trunks.collect(),
         phones: summary.phones,
         events_waiting: summary.events,
-        webhooks_failing: shell.webhooks().iter().filter(|t| t.failures > 0).count(),
+        webhooks_failing: driver.events().targets().iter().filter(|t| t.failures > 0).count(),
         uploads_waiting: summary.uploads,
         uploads: uploads.collect(),
         disk,

@@ -112,20 +112,20 @@ pub struct Memory {
 /// `GET /health`.
 fn health(call: Call<'_>) -> Outcome {
     let app = call.app;
-    if let Some(why) = app.shell.standing_still() {
+    if let Some(why) = app.driver.standing_still() {
         return Err(ApiError::Unavailable(why));
     }
     let body = Health {
         status: "ok",
-        state: if app.shell.is_damaged() { "damaged" } else { "ok" },
+        state: if app.driver.is_damaged() { "damaged" } else { "ok" },
         version: env!("CARGO_PKG_VERSION"),
-        uptime_s: app.shell.uptime().as_secs(),
+        uptime_s: app.driver.uptime().as_secs(),
     };
     Ok(call.object(200, body))
 }
 
 fn memory(app: &App) -> Memory {
-    let bound = app.shell.memory_bound();
+    let bound = app.driver.memory_bound();
     let media = media_memory::usage();
     let bytes = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
     Memory {
@@ -143,13 +143,13 @@ fn capacity(call: Call<'_>) -> Reply {
     let app = call.app;
     let config = app.config();
     let limits = &config.limits;
-    let n = app.shell.look(|view| view.numbers());
+    let n = app.driver.look(|view| view.numbers());
     let body = Capacity {
         // A leg that has ended holds its place until its media has let go.
         legs: Use { used: n.legs.max(n.media), max: limits.legs },
         opus_legs: Use { used: n.opus, max: limits.opus_legs },
         rooms: Use { used: n.rooms, max: limits.rooms },
-        rtp_ports: Use { used: n.ports, max: app.shell.rtp_capacity() },
+        rtp_ports: Use { used: n.ports, max: app.driver.rtp_capacity() },
         playbacks: Use { used: n.playbacks, max: limits.playbacks },
         recordings: Use { used: n.recordings, max: limits.recordings },
         memory: memory(app),

@@ -211,7 +211,7 @@ async fn add(call: Call<'_>, body: AddTrunk) -> Outcome {
         ("ip_ip", _, None) => return bad("ip_ip: an object is expected beside this type"),
         _ => {}
     }
-    let trunk = call.app.shell.accounts(|a| a.add_trunk(fields))?;
+    let trunk = call.app.driver.accounts(|a| a.add_trunk(fields))?;
     written(call.app).await?;
     let added = Added { id: trunk.id, kind: trunk.kind, status: trunk.status };
     Ok(call.object(202, added))
@@ -221,23 +221,23 @@ async fn add(call: Call<'_>, body: AddTrunk) -> Outcome {
 async fn written(app: &App) -> Result<(), ApiError> {
     let failed =
         |e| ApiError::Internal(format!("done, but not written down, and lost at the next start: {e}"));
-    app.shell.keep_trunks().await.map_err(failed)
+    app.driver.keep_trunks().await.map_err(failed)
 }
 
 /// `GET /sip/trunks`.
 fn list(call: Call<'_>) -> Reply {
-    call.object(200, Trunks { trunks: call.app.shell.look(|view| view.trunks().views()) })
+    call.object(200, Trunks { trunks: call.app.driver.look(|view| view.trunks().views()) })
 }
 
 /// `GET /sip/trunks/{id}`.
 fn one(call: Call<'_>) -> Outcome {
-    let trunk = call.app.shell.look(|view| view.trunks().view_of(call.id()))?;
+    let trunk = call.app.driver.look(|view| view.trunks().view_of(call.id()))?;
     Ok(call.object(200, trunk))
 }
 
 /// `DELETE /sip/trunks/{id}`.
 async fn remove(call: Call<'_>) -> Outcome {
-    call.app.shell.accounts(|a| a.remove_trunk(call.id()))?;
+    call.app.driver.accounts(|a| a.remove_trunk(call.id()))?;
     written(call.app).await?;
     Ok(call.object(202, Status { status: "unregistering" }))
 }

@@ -55,8 +55,9 @@ fn list(call: Call<'_>) -> Reply {
     let app = call.app;
     let now = clock::now();
     let mut webhooks: Vec<WebhookView> = app
-        .shell
-        .webhooks()
+        .driver
+        .events()
+        .targets()
         .into_iter()
         .map(|t| WebhookView {
             url: shown_url(&t.destination.url),

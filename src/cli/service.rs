@@ -16,6 +16,7 @@ use crate::deliver::events::Destination;
 use crate::gateway::Gateway;
 use crate::gateway::events::Event;
 use crate::hook;
+use crate::io::driver::{Driver, Parts};
 use crate::io::media::media_plan::MediaPlan;
 use crate::io::media::media_thread::{self, MediaThread};
 use crate::io::media::rtp_ports::PortPool;
@@ -30,7 +31,6 @@ use crate::io::outbox::store::Store;
 use crate::io::outbox::thread::{Limits as OutboxLimits, MAX_IN_MEMORY, News, Outbox};
 use crate::io::recording::recorder::Recorder;
 use crate::io::recording::recovery::recover;
-use crate::io::shell::{Parts, Shell};
 use crate::io::sip::bind;
 use crate::io::sip::stream;
 use crate::io::sound::feeder::Feeder;
@@ -170,71 +170,72 @@ pub fn run(mut loaded: Loaded, files: &Files) -> Result<(), String> {
         faults,
         rng,
     };
-    let shell = Rc::new(Shell::new(parts));
-    shell.stock_ports();
-    shell.accounts(|a| a.restore_trunks(kept));
+    let driver = Rc::new(Driver::new(parts));
+    driver.stock_ports();
+    driver.accounts(|a| a.restore_trunks(kept));
     for udp in sip.udp {
-        executor.spawn(udp.run(Rc::clone(&shell)));
+        executor.spawn(udp.run(Rc::clone(&driver)));
     }
     let streams = sip.tcp.into_iter().map(|l| (l, Transport::Tcp));
     for (listener, transport) in streams.chain(sip.tls.into_iter().map(|l| (l, Transport::Tls))) {
-        executor.spawn(stream::run(Rc::clone(&shell), listener, transport));
+        executor.spawn(stream::run(Rc::clone(&driver), listener, transport));
     }
-    executor.spawn(Rc::clone(&shell).run_outbox(kept_outbox.news));
-    shell.restore_targets(&kept_outbox.waiting);
-    shell.tell_late(&kept_outbox.untold);
-    executor.spawn(Rc::clone(&shell).run_media(bell));
-    executor.spawn(Rc::clone(&shell).run_recorder(recorder_news));
-    executor.spawn(hook::run(Rc::clone(&shell), Rules::new(&config)));
-    mind_recordings(&executor, &shell, kept_outbox.tracks);
-    executor.spawn(Rc::clone(&shell).run_timers());
+    let events = driver.events();
+    executor.spawn(Rc::clone(events).run(kept_outbox.news));
+    events.restore_targets(&kept_outbox.waiting);
+    events.publish_late(&kept_outbox.untold);
+    executor.spawn(Rc::clone(&driver).run_media(bell));
+    executor.spawn(Rc::clone(&driver).run_recorder(recorder_news));
+    executor.spawn(hook::run(Rc::clone(&executor), Rc::clone(events), Rules::new(&config)));
+    mind_recordings(&executor, &driver, kept_outbox.tracks);
+    executor.spawn(Rc::clone(&driver).run_timers());
     executor.spawn(free_memory::run());
     let instance_id: Rc<str> = Rc::from(config.instance_id.as_str());
-    let app = Rc::new(App::new(Rc::clone(&instance_id), Rc::clone(&shell)));
+    let app = Rc::new(App::new(Rc::clone(&instance_id), Rc::clone(&driver)));
     executor.spawn(server::run(Rc::clone(&executor), app, http));
     // Behind all that the start itself maps, which would wait for it.
     let held = media_thread::hold_memory().map_err(|e| format!("memory thread: {e}"))?;
     tell_ports(&state, http_at, &sip.locals, sip_at).map_err(|e| format!("state_dir {dir}: {e}"))?;
     // Requests are answered meanwhile.
     let _held = executor.block_on(held.recv());
-    banner::lines(&shell.settings(), http_at, &sip.locals, &shell.memory_bound())
+    banner::lines(&driver.settings(), http_at, &sip.locals, &driver.memory_bound())
         .iter()
         .for_each(|line| log::info!("{line}"));
     log::info!(version = env!("CARGO_PKG_VERSION"), instance_id = &*instance_id, http:% = http_at, sip:% = sip_at; "ready");
-    manager.status(&shell.status_line());
+    manager.status(&driver.status_line());
     manager.ready();
-    executor.spawn(Rc::clone(&manager).watch(Rc::clone(&shell)));
-    executor.block_on(live(&shell, &manager, &mut signals, files));
+    executor.spawn(Rc::clone(&manager).watch(Rc::clone(&driver)));
+    executor.block_on(live(&driver, &manager, &mut signals, files));
     state.remove("listen.json");
     Ok(())
 }
 
 /// Waits for signals, and carries out what they ask for.
-async fn live(shell: &Rc<Shell>, manager: &ServiceManager, signals: &mut Listening, files: &Files) {
+async fn live(driver: &Rc<Driver>, manager: &ServiceManager, signals: &mut Listening, files: &Files) {
     let signal = loop {
         match signals.next().await {
-            Asked::Reload => reload(shell, manager, files),
+            Asked::Reload => reload(driver, manager, files),
             Asked::Stop(signal) => break signal,
         }
     };
     log::info!(signal = signal; "stopping");
-    manager.stopping(Duration::from_secs(shell.settings().sip.drain_s.into()));
+    manager.stopping(Duration::from_secs(driver.settings().sip.drain_s.into()));
     let again = async {
         let signal = signals.stop().await;
         log::info!(signal = signal; "stopping at once");
     };
-    smol::future::or(shell.drain(), again).await;
-    shell.stop().await;
+    smol::future::or(driver.drain(), again).await;
+    driver.stop().await;
 }
 
 /// Reads the configuration again and takes over what can change while calls run. What is wrong with it is said, and nothing
 /// changes then.
-fn reload(shell: &Rc<Shell>, manager: &ServiceManager, files: &Files) {
+fn reload(driver: &Rc<Driver>, manager: &ServiceManager, files: &Files) {
     manager.reloading();
-    match read_again(shell, files) {
+    match read_again(driver, files) {
         Ok((config, tls, left)) => {
             logging::set_level(config.log.level);
-            let changed = shell.reload(Rc::new(config), tls);
+            let changed = driver.reload(Rc::new(config), tls);
             log::info!(
                 trunks_added = changed.trunks_added, trunks_changed = changed.trunks_changed,
                 trunks_removed = changed.trunks_removed, users_changed = changed.users_changed,
@@ -253,8 +254,8 @@ fn reload(shell: &Rc<Shell>, manager: &ServiceManager, files: &Files) {
     manager.ready();
 }
 
-fn read_again(shell: &Shell, files: &Files) -> Result<(Config, Tls, Vec<&'static str>), String> {
-    let running = shell.settings();
+fn read_again(driver: &Driver, files: &Files) -> Result<(Config, Tls, Vec<&'static str>), String> {
+    let running = driver.settings();
     let mut loaded = files.load()?;
     if loaded.config.instance_id.is_empty() {
         loaded.config.instance_id.clone_from(&running.instance_id);
@@ -277,11 +278,14 @@ fn tell_ports(state: &State, http: SocketAddr, sip: &Locals, bound: SocketAddr) 
 }
 
 /// What is done with recordings that are over: saved after a crash, uploaded, deleted in time.
-fn mind_recordings(executor: &Executor, shell: &Rc<Shell>, cut: Vec<RecordingRow>) {
-    executor.spawn(Rc::clone(shell).save_tracks(cut));
-    executor.spawn(Rc::clone(shell).run_retention());
-    executor.spawn(Rc::clone(shell).restore_uploads());
-    executor.spawn(upload::run(Rc::clone(shell), Rules::new(&shell.settings())));
+fn mind_recordings(executor: &Rc<Executor>, driver: &Rc<Driver>, cut: Vec<RecordingRow>) {
+    executor.spawn(Rc::clone(driver).save_tracks(cut));
+    executor.spawn(Rc::clone(driver).run_retention());
+    executor.spawn(Rc::clone(driver.uploads()).restore());
+    let settings = driver.settings();
+    let (uploads, events) = (Rc::clone(driver.uploads()), Rc::clone(driver.events()));
+    let rules = Rules::new(&settings);
+    executor.spawn(upload::run(Rc::clone(executor), uploads, events, settings.s3.clone(), rules));
 }
 
 /// What earlier lives left in the outbox, and the outbox at work.

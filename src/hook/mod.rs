@@ -9,28 +9,29 @@ use sha2::Sha256;
 use crate::base::hex::hex;
 use crate::deliver::events::Job;
 use crate::deliver::failure::{Failure, retry_after};
+use crate::io::events::pipeline::EventPipeline;
 use crate::io::net::http_client::{HttpClient, Rules};
-use crate::io::shell::Shell;
 use crate::io::system::clock;
+use crate::io::system::executor::Executor;
 use crate::io::system::workers::HOOKS;
 
 /// Connect, headers and body of one try together.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Delivers events until the program ends.
-pub async fn run(shell: Rc<Shell>, rules: Rules) {
+pub async fn run(executor: Rc<Executor>, events: Rc<EventPipeline>, rules: Rules) {
     let client = HttpClient::new(&rules, PATIENCE);
     loop {
-        while let Some(job) = shell.next_delivery() {
-            let (done, client) = (Rc::clone(&shell), client.clone());
-            shell.spawn(async move {
+        while let Some(job) = events.next_delivery() {
+            let (done, client) = (Rc::clone(&events), client.clone());
+            executor.spawn(async move {
                 let (target, row) = (job.target, job.item.row);
                 let outcome = HOOKS.run(move || post(&client, &job)).await;
                 let outcome = outcome.unwrap_or_else(|e| Err(e.to_string().into()));
                 done.delivered(target, row, outcome);
             });
         }
-        shell.delivery_due().await;
+        events.delivery_due().await;
     }
 }
 

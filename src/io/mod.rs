@@ -1,5 +1,6 @@
 //! Rank 5: the only module with sockets, clocks, threads and files.
 
+pub mod driver;
 pub mod events;
 pub mod media;
 pub mod memory_bound;
@@ -7,7 +8,6 @@ pub mod net;
 pub mod outbox;
 mod pending_replies;
 pub mod recording;
-pub mod shell;
 pub mod sip;
 pub mod sound;
 pub mod state;

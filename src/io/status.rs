@@ -1,6 +1,6 @@
 //! What the gateway is doing, in few numbers: for the service manager and the operator.
 
-use super::shell::Shell;
+use super::driver::Driver;
 use crate::base::counted::counted;
 use crate::io::system::log::Remembered;
 
@@ -23,7 +23,7 @@ pub struct Summary {
     pub stopping: bool,
 }
 
-impl Shell {
+impl Driver {
     /// The numbers of this moment.
     #[must_use]
     pub fn summary(&self) -> Summary {
@@ -33,8 +33,8 @@ impl Shell {
             rooms: numbers.rooms,
             trunks: self.look(|view| view.trunks().counts()),
             phones: self.look(|view| view.registered_contacts()),
-            events: self.event_counts().waiting,
-            uploads: self.uploads_in_memory() as u64,
+            events: self.events().counts().waiting,
+            uploads: self.uploads().in_memory() as u64,
             stopping: self.look(|view| view.is_stopping()),
         }
     }

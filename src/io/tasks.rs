@@ -1,10 +1,10 @@
-//! What the gateway asks the shell to do and wants to hear back about: look-ups, fetches, files.
+//! What the gateway asks the driver to do and wants to hear back about: look-ups, fetches, files.
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::shell::Shell;
+use super::driver::Driver;
 use crate::gateway::work::{Work, WorkId, WorkResult};
 use crate::io::net::locate::{families, locate};
 use crate::io::recording::recorder::Job as RecorderJob;
@@ -16,19 +16,19 @@ use crate::io::system::workers::{FILES, SOUNDS};
 use crate::media::command::PlaySlot;
 use crate::sip::target::NextHop;
 
-impl Shell {
+impl Driver {
     /// Starts a piece of work; its result comes back as one of the gateway's inputs.
     pub(super) fn start(self: &Rc<Self>, work: Work) {
-        let shell = Rc::clone(self);
+        let driver = Rc::clone(self);
         match work {
             Work::Locate { id, hop, lax, whole } => {
-                self.spawn(async move { shell.locate(id, &hop, lax, whole).await });
+                self.spawn(async move { driver.locate(id, &hop, lax, whole).await });
             }
             Work::KeepTrunks(trunks) => {
                 // The newest counts, whichever task gets to write first.
                 *self.trunks.borrow_mut() = Some(trunks);
                 self.spawn(async move {
-                    if let Err(e) = shell.keep_trunks().await {
+                    if let Err(e) = driver.keep_trunks().await {
                         log::error!(error = e; "the trunks cannot be written down: the next start will not know them");
                     }
                 });
@@ -38,7 +38,7 @@ impl Shell {
                 self.fetching.borrow_mut().insert(id, Arc::clone(&given_up));
                 let (name, bare) = (id.to_string(), bare.map(|rate| Bare { rate }));
                 let wanted = Wanted { url, name, rate, repeat, bare, given_up };
-                self.spawn(async move { shell.fetch(id, play, wanted).await });
+                self.spawn(async move { driver.fetch(id, play, wanted).await });
             }
             Work::GiveUp(id) => {
                 if let Some(flag) = self.fetching.borrow_mut().remove(&id) {
@@ -46,10 +46,10 @@ impl Shell {
                 }
             }
             Work::Merge(id, order) => self.spawn(async move {
-                let _turn = shell.merges.acquire().await;
-                let min_free = shell.min_free();
+                let _turn = driver.merges.acquire().await;
+                let min_free = driver.min_free();
                 let merged = FILES.run(move || merge(&order, min_free)).await;
-                shell.done(id, WorkResult::Merged(merged.unwrap_or_else(|e| Err(e.to_string()))));
+                driver.done(id, WorkResult::Merged(merged.unwrap_or_else(|e| Err(e.to_string()))));
             }),
             Work::OpenRecording { id, record, file, input_rate, file_rate, channels } => {
                 let job = RecorderJob { work: id, record, file, input_rate, file_rate, channels };
@@ -58,7 +58,7 @@ impl Shell {
                     Some((ring, shared)) => self.media.borrow_mut().offer_recorder(record, ring, shared),
                     None => {
                         let busy = Err("the recorder is overloaded".to_owned());
-                        self.spawn(async move { shell.done(id, WorkResult::RecordingOpened(busy)) });
+                        self.spawn(async move { driver.done(id, WorkResult::RecordingOpened(busy)) });
                     }
                 }
             }

@@ -4,14 +4,17 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::client::{Client, Fault, Task};
+use crate::config::S3;
 use crate::deliver::uploads::Job;
+use crate::io::events::pipeline::EventPipeline;
 use crate::io::net::http_client::Rules;
 use crate::io::outbox::rows::{Op, RecordingRow};
-use crate::io::recording::uploads::Outcome;
-use crate::io::shell::Shell;
+use crate::io::recording::uploads::{Outcome, Uploads};
+use crate::io::system::clock;
+use crate::io::system::executor::Executor;
 use crate::io::system::workers::UPLOADS;
 
 /// Names of uploads in parts that wait to be written down at most.
@@ -22,46 +25,65 @@ const SOON: Duration = Duration::from_secs(5);
 /// How long after the start of the gateway a disk may come back.
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
 
+/// What carries out the uploads that are due.
+#[derive(Debug)]
+struct Uploader {
+    uploads: Rc<Uploads>,
+    events: Rc<EventPipeline>,
+    client: Arc<Client>,
+    started: Instant,
+}
+
 /// Uploads recordings until the program ends.
-pub async fn run(shell: Rc<Shell>, rules: Rules) {
+pub async fn run(
+    executor: Rc<Executor>,
+    uploads: Rc<Uploads>,
+    events: Rc<EventPipeline>,
+    settings: S3,
+    rules: Rules,
+) {
     let (tell, notes) = async_channel::bounded(MAX_NOTES);
-    let client = Arc::new(Client::new(&shell.settings().s3, &rules, tell));
-    let told = Rc::clone(&shell);
-    shell.spawn(async move {
+    let client = Arc::new(Client::new(&settings, &rules, tell));
+    let parts = Rc::clone(&events);
+    executor.spawn(async move {
         while let Ok((id, upload_id)) = notes.recv().await {
-            told.keep(Op::Multipart(id, upload_id));
+            parts.store(Op::Multipart(id, upload_id));
         }
     });
+    let uploader = Rc::new(Uploader { uploads, events, client, started: clock::now().mono });
     loop {
-        while let Some(job) = shell.next_upload() {
-            let (at, client) = (Rc::clone(&shell), Arc::clone(&client));
-            shell.spawn(async move { upload(&at, client, job).await });
+        while let Some(job) = uploader.uploads.next() {
+            let uploader = Rc::clone(&uploader);
+            executor.spawn(async move { uploader.upload(job).await });
         }
-        shell.upload_due().await;
+        uploader.uploads.due().await;
     }
 }
 
-/// One try.
-async fn upload(shell: &Rc<Shell>, client: Arc<Client>, job: Job) {
-    let flight = shell.begin_upload(&job.id);
-    let id = job.id.clone();
-    let outcome = match shell.ask_outbox(move |store| store.recording(&id)).await {
-        Some(Ok(Some(row))) if row.is_to_upload() => {
-            flight.bytes.store(row.bytes, Ordering::Relaxed);
-            let task = Task { job: job.clone(), row, flight: Arc::clone(&flight) };
-            let uptime = shell.uptime();
-            let tried = UPLOADS.run(move || outcome(client.upload(&task), &task, uptime)).await;
-            tried.unwrap_or_else(|e| again(&e.to_string()))
-        }
-        // What the outbox could not write yet still stands there as it was.
-        Some(Ok(Some(row))) if row.state == "recording" => again("the outbox does not know of it yet"),
-        Some(Ok(None)) if !flight.cancelled.load(Ordering::Acquire) => {
-            again("the outbox does not know of it yet")
-        }
-        Some(Ok(_)) => Outcome::Deleted,
-        Some(Err(_)) | None => again("the outbox cannot be asked"),
-    };
-    shell.end_upload(&job, outcome).await;
+impl Uploader {
+    /// One try.
+    async fn upload(&self, job: Job) {
+        let flight = self.uploads.begin(&job.id);
+        let id = job.id.clone();
+        let outcome = match self.events.ask_outbox(move |store| store.recording(&id)).await {
+            Some(Ok(Some(row))) if row.is_to_upload() => {
+                flight.bytes.store(row.bytes, Ordering::Relaxed);
+                let task = Task { job: job.clone(), row, flight: Arc::clone(&flight) };
+                let uptime = clock::now().mono.saturating_duration_since(self.started);
+                let client = Arc::clone(&self.client);
+                let tried = UPLOADS.run(move || outcome(client.upload(&task), &task, uptime)).await;
+                tried.unwrap_or_else(|e| again(&e.to_string()))
+            }
+            // What the outbox could not write yet still stands there as it was.
+            Some(Ok(Some(row))) if row.state == "recording" => again("the outbox does not know of it yet"),
+            Some(Ok(None)) if !flight.cancelled.load(Ordering::Acquire) => {
+                again("the outbox does not know of it yet")
+            }
+            Some(Ok(_)) => Outcome::Deleted,
+            Some(Err(_)) | None => again("the outbox cannot be asked"),
+        };
+        self.uploads.end(&job, outcome).await;
+    }
 }
 
 fn again(why: &str) -> Outcome {

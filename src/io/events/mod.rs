@@ -2,3 +2,4 @@
 
 pub mod outbox_ops;
 pub mod pipeline;
+pub mod upload_queue;

@@ -1,56 +1,56 @@
-//! The way of an event: from the gateway into the outbox, from there into the queues, from there to its target. It goes out
-//! only when the outbox has it, so that no number is told that a crash could take back.
+//! The way of an event: from the gateway into the outbox, from there into the delivery queues, from there to its target. It is
+//! delivered only once the outbox has committed it, so that no event number is reported that a crash could take back.
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use async_channel::Receiver;
+use async_channel::{Receiver, Sender};
 
 use super::outbox_ops::{changes, destination, item};
-use crate::deliver::events::{Destination, Item, Job, TargetId, TargetView};
+use super::upload_queue::UploadQueue;
+use crate::base::rng::Rng;
+use crate::deliver::events::{Counts, Destination, EventQueues, Item, Job, TargetId, TargetView};
 use crate::deliver::failure::Failure;
 use crate::gateway::events::Event;
 use crate::io::outbox::rows::Op;
 use crate::io::outbox::store::Store;
-use crate::io::outbox::thread::News;
-use crate::io::shell::Shell;
+use crate::io::outbox::thread::{News, Outbox};
 use crate::io::system::clock;
+use crate::io::system::executor::Executor;
+use crate::io::system::settings::Settings;
 use crate::io::system::timer;
 
-/// Events that wait for the outbox at most; past it they go out without.
+/// Events that wait for their commit at most; past it they are delivered without.
 const MAX_PENDING: usize = 8192;
 /// Changes that wait for a full outbox at most.
 const MAX_UNSENT: usize = 16_384;
 
-/// How long the outbox is left alone that could not be asked.
+/// How long the outbox is left alone after it could not be asked.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What is between the gateway and the outbox.
 #[derive(Debug)]
-pub struct Mailroom {
+struct Waiting {
     next_row: u64,
-    /// Changes that the outbox is to be told.
+    /// Changes that the outbox has not been handed yet.
     unsent: Vec<Op>,
     /// Events that it is about to commit.
     pending: VecDeque<(Destination, Item)>,
-    /// Of these, events that it will never be told of.
-    untold: BTreeSet<u64>,
+    /// Of these, the events that stay in memory alone.
+    unstored: BTreeSet<u64>,
 }
 
-impl Mailroom {
-    /// An empty one; the first event has this number.
-    #[must_use]
-    pub fn new(next_row: u64) -> Self {
-        Self { next_row, unsent: Vec::new(), pending: VecDeque::new(), untold: BTreeSet::new() }
-    }
-
-    /// Events up to this row are committed (`durable`), or may go out without.
+impl Waiting {
+    /// Events up to this row are committed (`durable`), or may be delivered without.
     fn take(&mut self, upto: u64, durable: bool) -> Vec<(Destination, Item)> {
         let count = self.pending.iter().take_while(|(_, i)| i.row <= upto).count();
-        let untold = &mut self.untold;
+        let unstored = &mut self.unstored;
         let taken = self.pending.drain(..count);
-        taken.map(|(to, item)| (to, Item { stored: durable && !untold.remove(&item.row), ..item })).collect()
+        taken
+            .map(|(to, item)| (to, Item { stored: durable && !unstored.remove(&item.row), ..item }))
+            .collect()
     }
 
     /// Too much waits for the outbox: non-terminal events stay in memory alone.
@@ -58,80 +58,126 @@ impl Mailroom {
         if self.unsent.len() <= MAX_UNSENT {
             return;
         }
-        let untold = &mut self.untold;
+        let unstored = &mut self.unstored;
         let pending = self.pending.front().map_or(u64::MAX, |(_, i)| i.row);
         self.unsent.retain(|op| {
             let Op::Event { item, .. } = op else { return true };
             if !item.terminal && item.row >= pending {
-                untold.insert(item.row);
+                unstored.insert(item.row);
             }
             item.terminal
         });
     }
 }
 
-impl Shell {
-    /// An event of the gateway.
-    pub(in crate::io) fn publish(&self, event: &Event) {
+/// Events between the gateway, the outbox and their targets.
+#[derive(Debug)]
+pub struct EventPipeline {
+    executor: Rc<Executor>,
+    settings: Settings,
+    outbox: RefCell<Outbox>,
+    waiting: RefCell<Waiting>,
+    queues: RefCell<EventQueues>,
+    /// Recordings that are to be uploaded are noted here.
+    uploads: Rc<UploadQueue>,
+    /// For the ids of events that do not come from the gateway.
+    rng: RefCell<Rng>,
+    /// Wakes the webhook client when there is something to deliver.
+    wake: (Sender<()>, Receiver<()>),
+}
+
+impl EventPipeline {
+    /// One without events; the first gets the number `next_row`.
+    #[must_use]
+    pub fn new(
+        executor: Rc<Executor>,
+        settings: Settings,
+        outbox: Outbox,
+        next_row: u64,
+        uploads: Rc<UploadQueue>,
+        mut rng: Rng,
+    ) -> Self {
+        let waiting =
+            Waiting { next_row, unsent: Vec::new(), pending: VecDeque::new(), unstored: BTreeSet::new() };
+        Self {
+            executor,
+            settings,
+            outbox: RefCell::new(outbox),
+            waiting: RefCell::new(waiting),
+            queues: RefCell::new(EventQueues::new(rng.fork())),
+            uploads,
+            rng: RefCell::new(rng),
+            wake: async_channel::bounded(1),
+        }
+    }
+
+    /// An event happened. It goes to the outbox with the next [`Self::flush`].
+    pub fn publish(&self, event: &Event) {
         let changes = changes(event);
-        changes.iter().for_each(|op| self.uploading.note(op));
-        let mut room = self.mailroom.borrow_mut();
-        room.unsent.extend(changes);
-        let settings = self.settings();
+        changes.iter().for_each(|op| self.uploads.note(op));
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.unsent.extend(changes);
+        let settings = self.settings.current();
         let Some(to) = destination(&settings, event) else { return };
-        let item = item(&settings, event, room.next_row);
-        room.next_row += 1;
-        room.unsent.push(Op::Event { to: to.clone(), item: item.clone(), at_ms: event.at.millis() });
-        room.pending.push_back((to, item));
-        if room.pending.len() > MAX_PENDING
-            && let Some((to, item)) = room.pending.pop_front()
+        let item = item(&settings, event, waiting.next_row);
+        waiting.next_row += 1;
+        waiting.unsent.push(Op::Event { to: to.clone(), item: item.clone(), at_ms: event.at.millis() });
+        waiting.pending.push_back((to, item));
+        if waiting.pending.len() > MAX_PENDING
+            && let Some((to, item)) = waiting.pending.pop_front()
         {
-            // The outbox has stood still for long: better told than kept.
-            room.untold.remove(&item.row);
+            // The outbox has not committed for long: delivery without it is better than none.
+            waiting.unstored.remove(&item.row);
             self.queues.borrow_mut().push(&to, item);
         }
     }
 
-    /// Events of an earlier run that the outbox could not take, as if they had just happened.
-    pub fn tell_late(&self, events: &[Event]) {
+    /// Events of an earlier run that the outbox could not store, as if they had just happened.
+    pub fn publish_late(&self, events: &[Event]) {
         events.iter().for_each(|e| self.publish(e));
-        self.post();
+        self.flush();
     }
 
-    /// Tells the outbox what has changed.
-    pub(in crate::io) fn post(&self) {
-        let mut room = self.mailroom.borrow_mut();
-        if room.unsent.is_empty() {
+    /// An id for an event that does not come from the gateway.
+    #[must_use]
+    pub fn event_id(&self) -> String {
+        self.rng.borrow_mut().uuid()
+    }
+
+    /// Hands the outbox what has changed.
+    pub fn flush(&self) {
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.unsent.is_empty() {
             return;
         }
-        let ops = std::mem::take(&mut room.unsent);
+        let ops = std::mem::take(&mut waiting.unsent);
         if let Err(ops) = self.outbox.borrow().apply(ops) {
-            room.unsent = ops;
-            room.bound_unsent();
+            waiting.unsent = ops;
+            waiting.bound_unsent();
         }
     }
 
-    /// Asks the outbox something, behind all that it was told before; `None` when it cannot be asked.
+    /// Asks the outbox something, behind all that it was handed before; `None` when it cannot be asked.
     pub fn ask_outbox<T: Send + 'static, F: FnOnce(&mut Store) -> T + Send + 'static>(
         &self,
         f: F,
     ) -> impl Future<Output = Option<T>> + use<T, F> {
-        self.post();
+        self.flush();
         self.outbox.borrow().ask(f)
     }
 
-    /// Tells the outbox of a change that no event tells of.
-    pub fn keep(&self, op: Op) {
-        self.mailroom.borrow_mut().unsent.push(op);
-        self.post();
+    /// Hands the outbox a change that is in no event.
+    pub fn store(&self, op: Op) {
+        self.waiting.borrow_mut().unsent.push(op);
+        self.flush();
     }
 
-    /// Takes the news of the outbox until the program ends.
-    pub async fn run_outbox(self: Rc<Self>, news: Receiver<News>) {
+    /// Takes the reports of the outbox until the program ends.
+    pub async fn run(self: Rc<Self>, news: Receiver<News>) {
         while let Ok(news) = news.recv().await {
             match news {
                 News::Committed { upto, durable } => {
-                    let committed = self.mailroom.borrow_mut().take(upto, durable);
+                    let committed = self.waiting.borrow_mut().take(upto, durable);
                     let mut queues = self.queues.borrow_mut();
                     committed.into_iter().for_each(|(to, item)| queues.push(&to, item));
                 }
@@ -142,16 +188,16 @@ impl Shell {
                 News::NotLoaded(target) => self.load_later(target),
                 News::Lost(count) => self.queues.borrow_mut().note_lost(count),
             }
-            self.mind_queues();
+            self.poll_queues();
         }
     }
 
-    /// Asks the outbox what the queues want of it, and tells it what it may forget.
-    fn mind_queues(self: &Rc<Self>) {
+    /// Asks the outbox for what the queues want of it, and reports what it may delete.
+    fn poll_queues(self: &Rc<Self>) {
         {
             let mut queues = self.queues.borrow_mut();
-            let mut room = self.mailroom.borrow_mut();
-            room.unsent.extend(std::iter::from_fn(|| queues.poll_finished()).map(Op::Done));
+            let mut waiting = self.waiting.borrow_mut();
+            waiting.unsent.extend(std::iter::from_fn(|| queues.poll_finished()).map(Op::Done));
             while let Some(load) = queues.poll_load() {
                 let target = load.target;
                 if !self.outbox.borrow().load(load) {
@@ -160,24 +206,24 @@ impl Shell {
                 }
             }
         }
-        self.post();
-        let _woken = self.mail.0.try_send(());
+        self.flush();
+        let _woken = self.wake.0.try_send(());
     }
 
     /// The outbox could not be asked; perhaps it can in a moment.
     fn load_later(self: &Rc<Self>, target: TargetId) {
-        let shell = Rc::clone(self);
-        self.spawn(async move {
+        let events = Rc::clone(self);
+        self.executor.spawn(async move {
             timer::sleep(ASK_AGAIN).await;
-            shell.queues.borrow_mut().handle_not_loaded(target);
-            shell.mind_queues();
+            events.queues.borrow_mut().handle_not_loaded(target);
+            events.poll_queues();
         });
     }
 
-    /// The targets that events wait for since earlier lives.
+    /// The targets that events of earlier runs wait for.
     pub fn restore_targets(self: &Rc<Self>, targets: &[(Destination, u64)]) {
         targets.iter().for_each(|(to, count)| self.queues.borrow_mut().restore(to, *count));
-        self.mind_queues();
+        self.poll_queues();
     }
 
     /// The next webhook delivery to carry out, until `None`.
@@ -186,19 +232,19 @@ impl Shell {
         self.queues.borrow_mut().poll(clock::now().mono)
     }
 
-    /// What came of a delivery.
+    /// The outcome of a delivery.
     pub fn delivered(self: &Rc<Self>, target: TargetId, row: u64, outcome: Result<(), Failure>) {
         self.queues.borrow_mut().handle_outcome(clock::now().mono, target, row, outcome);
-        self.mind_queues();
+        self.poll_queues();
         if self.queues.borrow_mut().poll_revive() {
-            let shell = Rc::clone(self);
-            self.spawn(async move {
-                let asked = shell.outbox.borrow().ask(|store| store.targets());
+            let events = Rc::clone(self);
+            self.executor.spawn(async move {
+                let asked = events.outbox.borrow().ask(|store| store.targets());
                 let answer = asked.await;
                 if let Some(Ok(targets)) = &answer {
-                    shell.restore_targets(targets);
+                    events.restore_targets(targets);
                 }
-                shell.queues.borrow_mut().handle_revived(!matches!(answer, Some(Ok(_))));
+                events.queues.borrow_mut().handle_revived(!matches!(answer, Some(Ok(_))));
             });
         }
     }
@@ -206,22 +252,34 @@ impl Shell {
     /// Waits until there may be something to deliver.
     pub async fn delivery_due(&self) {
         let next = self.queues.borrow().poll_timeout();
-        let word = async {
-            // The sender lives as long as the shell.
-            let _word = self.mail.1.recv().await;
+        let woken = async {
+            // The sender lives as long as the pipeline.
+            let _woken = self.wake.1.recv().await;
         };
-        smol::future::or(timer::sleep_until(next), word).await;
+        smol::future::or(timer::sleep_until(next), woken).await;
     }
 
     /// True when every event has reached its target.
     #[must_use]
-    pub fn is_told(&self) -> bool {
-        self.queues.borrow().is_empty() && self.mailroom.borrow().pending.is_empty()
+    pub fn is_empty(&self) -> bool {
+        self.queues.borrow().is_empty() && self.waiting.borrow().pending.is_empty()
     }
 
-    /// How delivery goes, target by target.
+    /// The state of delivery, target by target.
     #[must_use]
-    pub fn webhooks(&self) -> Vec<TargetView> {
+    pub fn targets(&self) -> Vec<TargetView> {
         self.queues.borrow().view()
+    }
+
+    /// Counters of the delivery queues.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.queues.borrow().counts()
+    }
+
+    /// Hands the outbox what is left, and ends its thread.
+    pub fn stop(&self) {
+        self.flush();
+        self.outbox.borrow_mut().stop();
     }
 }

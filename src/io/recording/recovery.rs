@@ -13,12 +13,12 @@ use crate::base::time::Utc;
 use crate::config::Config;
 use crate::deliver::share::Origin;
 use crate::gateway::events::{CallRecord, Event, EventBody, LegDisconnected, RecordingFinished};
+use crate::io::driver::Driver;
 use crate::io::events::outbox_ops::{changes, destination, hook_of, item};
 use crate::io::outbox::fault::{Fault, disk_refuses};
 use crate::io::outbox::rows::{LegRow, Op, RecordingRow};
 use crate::io::outbox::store::Store;
 use crate::io::outbox::thread::ALIVE;
-use crate::io::shell::Shell;
 use crate::io::system::clock;
 use crate::io::system::workers::{FILES, WorkError};
 use crate::io::wav::repair::{Facts, examine, repair};
@@ -167,7 +167,7 @@ fn finished(recording: &RecordingRow, body: RecordingFinished, leg: Option<&mut 
     }
 }
 
-impl Shell {
+impl Driver {
     /// Puts together what a crash has left of multi-channel recordings, one after the other, and tells of it.
     pub async fn save_tracks(self: Rc<Self>, recordings: Vec<RecordingRow>) {
         for recording in recordings {
@@ -194,9 +194,9 @@ impl Shell {
                 Err(e) => body.multi_channel_error = Some(e.into()),
             }
             let event = finished(&recording, body, None, clock::now().utc);
-            self.publish(&event);
+            self.events().publish(&event);
             self.settle_tracks(&event);
-            self.post();
+            self.events().flush();
         }
         self.retry_tracks().await;
     }

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::track_merge::{are_left, remove_file, remove_recording};
+use crate::io::driver::Driver;
 use crate::io::outbox::rows::{Op, RecordingRow, UPLOADING};
-use crate::io::shell::Shell;
 use crate::io::system::clock;
 use crate::io::system::timer;
 use crate::io::system::workers::FILES;
@@ -18,7 +18,7 @@ const FIRST: Duration = Duration::from_secs(5);
 /// Uploaded recordings that are remembered.
 const MAX_UPLOADED: usize = 10_000;
 
-impl Shell {
+impl Driver {
     /// Deletes recordings whose time is over, until the program ends.
     pub async fn run_retention(self: Rc<Self>) {
         let settings = self.settings();
@@ -30,16 +30,16 @@ impl Shell {
             // At the start it has been looked for both.
             if !std::mem::take(&mut first) {
                 self.retry_tracks().await;
-                Rc::clone(&self).restore_uploads().await;
+                Rc::clone(self.uploads()).restore().await;
             }
-            if let Some(Ok(rows)) = self.ask_outbox(|store| store.ended_recordings()).await {
+            if let Some(Ok(rows)) = self.events().ask_outbox(|store| store.ended_recordings()).await {
                 let over = over(&rows, clock::now().utc.millis(), days, u64::from(mb) << 20);
                 let gone = FILES.run(move || over.into_iter().filter(remove).collect::<Vec<_>>()).await;
                 let gone = gone.unwrap_or_default();
                 if !gone.is_empty() {
                     log::info!(recordings = gone.len(); "recordings are deleted: too old, or no room for more");
                 }
-                gone.into_iter().for_each(|r| self.keep(Op::RecordingGone(r.id)));
+                gone.into_iter().for_each(|r| self.events().store(Op::RecordingGone(r.id)));
             }
             timer::sleep(ROUND).await;
         }
@@ -47,7 +47,9 @@ impl Shell {
 
     /// Forgets the oldest of the uploaded recordings; the first time it deletes what files of them a crash has left here.
     async fn clear_uploaded(&self, first: bool) {
-        let Some(Ok(rows)) = self.ask_outbox(|store| store.uploaded_recordings()).await else { return };
+        let Some(Ok(rows)) = self.events().ask_outbox(|store| store.uploaded_recordings()).await else {
+            return;
+        };
         let over = rows.get(MAX_UPLOADED..).unwrap_or_default().to_vec();
         // Tracks that could not be put together yet need their row.
         let free = |r: &RecordingRow| !are_left(&r.file);
@@ -63,7 +65,7 @@ impl Shell {
         if FILES.run(move || looked_at.iter().for_each(clear)).await.is_err() {
             return;
         }
-        over.into_iter().for_each(|r| self.keep(Op::RecordingGone(r.id)));
+        over.into_iter().for_each(|r| self.events().store(Op::RecordingGone(r.id)));
     }
 }
 

@@ -10,9 +10,9 @@ use crate::base::time::Utc;
 use crate::deliver::share::Origin;
 use crate::gateway::events::{Event, EventBody, RecordingFinished};
 use crate::gateway::recording::{dir_of, merged_file};
+use crate::io::driver::Driver;
 use crate::io::events::outbox_ops::hook_of;
 use crate::io::outbox::rows::{Op, base_name};
-use crate::io::shell::Shell;
 use crate::io::system::clock;
 use crate::io::system::timer;
 use crate::io::system::workers::FILES;
@@ -20,7 +20,7 @@ use crate::io::system::workers::FILES;
 /// How long tracks are kept after the outbox has been told of what was made of them: until that is on the disk.
 const SETTLED: Duration = Duration::from_secs(3);
 
-impl Shell {
+impl Driver {
     /// Free space that recordings leave alone, bytes.
     pub(in crate::io) fn min_free(&self) -> u64 {
         u64::from(self.settings().recording.min_free_mb) << 20
@@ -31,22 +31,22 @@ impl Shell {
         let EventBody::RecordingFinished(body) = &event.body else { return };
         let Some(merged) = body.multi_channel_file.clone() else { return };
         let mix = body.file.clone();
-        let shell = Rc::clone(self);
+        let driver = Rc::clone(self);
         self.spawn(async move {
             // Where the outbox cannot tell, they stay for the next time that it is looked for them.
-            shell.drop_tracks(&mix, &merged).await;
+            driver.drop_tracks(&mix, &merged).await;
         });
     }
 
     /// Deletes tracks if the outbox knows what was made of them.
     async fn drop_tracks(self: &Rc<Self>, mix: &str, merged: &str) {
         let id = base_name(merged);
-        if let Some(Ok(Some(_))) = self.ask_outbox(move |store| store.recording(&id)).await {
+        if let Some(Ok(Some(_))) = self.events().ask_outbox(move |store| store.recording(&id)).await {
             timer::sleep(SETTLED).await;
             let dir = dir_of(mix);
             // Where there is no thread for it, they go the next time that it is looked for them.
             if FILES.run(move || remove_tracks(Path::new(&dir))).await.is_ok() {
-                self.keep(Op::ForgetKeys(base_name(mix)));
+                self.events().store(Op::ForgetKeys(base_name(mix)));
             }
         }
     }
@@ -64,7 +64,10 @@ impl Shell {
         let dir = self.settings().recording_dir();
         for mix in FILES.run(move || left_in(&dir)).await.unwrap_or_default() {
             let ids = (base_name(&mix), base_name(&merged_file(&mix)));
-            let rows = self.ask_outbox(move |store| (store.recording(&ids.0), store.recording(&ids.1))).await;
+            let rows = self
+                .events()
+                .ask_outbox(move |store| (store.recording(&ids.0), store.recording(&ids.1)))
+                .await;
             let row = match rows {
                 Some((Ok(Some(row)), Ok(None))) if row.state != "recording" => row,
                 Some((Ok(_), Ok(Some(merged)))) => {
@@ -86,7 +89,7 @@ impl Shell {
     /// Tells of a file that was made of tracks long after their recording.
     async fn tell_saved(self: &Rc<Self>, mix: &str, saved: Saved) {
         let id = base_name(mix);
-        let row = match self.ask_outbox(move |store| store.recording(&id)).await {
+        let row = match self.events().ask_outbox(move |store| store.recording(&id)).await {
             Some(Ok(Some(row))) => row,
             Some(Ok(None)) => {
                 // It was deleted meanwhile, and so is what was made of it.
@@ -108,9 +111,9 @@ impl Shell {
             channels: Some(saved.table()),
             ..RecordingFinished::default()
         };
-        self.publish(&Event {
+        self.events().publish(&Event {
             at: clock::now().utc,
-            event_id: self.rng.borrow_mut().uuid(),
+            event_id: self.events().event_id(),
             leg_id: None,
             leg_seq: None,
             room_id: row.room,
@@ -119,7 +122,7 @@ impl Shell {
             origin: Origin::Own,
             upload: row.upload,
         });
-        self.post();
+        self.events().flush();
         self.drop_tracks(mix, &saved.file).await;
     }
 }

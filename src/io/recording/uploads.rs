@@ -8,19 +8,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_channel::{Receiver, Sender};
+use async_channel::Sender;
 
 use super::track_merge::{are_left, remove_file};
-use crate::base::rng::Rng;
 use crate::config::Place;
 use crate::deliver::failure::Failure;
 use crate::deliver::share::Origin;
-use crate::deliver::uploads::{Counts, Job, Uploads, View};
+use crate::deliver::uploads::{Counts, Job, View};
 use crate::gateway::events::{Event, EventBody, RecordingUploadFailed, RecordingUploaded};
 use crate::io::events::outbox_ops::hook_of;
+use crate::io::events::pipeline::EventPipeline;
+use crate::io::events::upload_queue::UploadQueue;
 use crate::io::outbox::rows::{Op, RecordingRow, UPLOADED, UPLOADING};
-use crate::io::shell::Shell;
 use crate::io::system::clock;
+use crate::io::system::executor::Executor;
+use crate::io::system::settings::Settings;
 use crate::io::system::timer;
 use crate::io::system::workers::FILES;
 
@@ -53,38 +55,6 @@ pub struct Flight {
     pub bytes: AtomicU64,
 }
 
-/// Uploads that wait or are under way.
-#[derive(Debug)]
-pub(in crate::io) struct Uploading {
-    queues: RefCell<Uploads>,
-    /// Those under way, and how to give them up.
-    flying: RefCell<BTreeMap<String, Arc<Flight>>>,
-    /// API calls that wait for an upload.
-    waiting: RefCell<Vec<(String, Sender<()>)>>,
-    /// Wakes the client when there is something to upload.
-    wake: (Sender<()>, Receiver<()>),
-}
-
-impl Uploading {
-    pub(in crate::io) fn new(rng: Rng) -> Self {
-        Self {
-            queues: RefCell::new(Uploads::new(rng)),
-            flying: RefCell::default(),
-            waiting: RefCell::default(),
-            wake: async_channel::bounded(1),
-        }
-    }
-
-    /// A change that the outbox is told: perhaps a recording is to be uploaded.
-    pub(in crate::io) fn note(&self, op: &Op) {
-        let Op::Recording(row) = op else { return };
-        if let (UPLOADING, Some(place)) = (row.state.as_str(), &row.upload) {
-            self.queues.borrow_mut().push(place, row.id.clone());
-            let _woken = self.wake.0.try_send(());
-        }
-    }
-}
-
 impl RecordingRow {
     /// True when it is over and waits for its upload.
     #[must_use]
@@ -93,110 +63,131 @@ impl RecordingRow {
     }
 }
 
-impl Shell {
+/// Uploads that wait or are under way.
+#[derive(Debug)]
+pub struct Uploads {
+    queue: Rc<UploadQueue>,
+    events: Rc<EventPipeline>,
+    settings: Settings,
+    executor: Rc<Executor>,
+    /// Those under way, and how to give them up.
+    flying: RefCell<BTreeMap<String, Arc<Flight>>>,
+    /// API calls that wait for an upload.
+    waiting: RefCell<Vec<(String, Sender<()>)>>,
+}
+
+impl Uploads {
+    /// The uploads of this queue; what becomes of them is published as events.
+    #[must_use]
+    pub fn new(
+        queue: Rc<UploadQueue>,
+        events: Rc<EventPipeline>,
+        settings: Settings,
+        executor: Rc<Executor>,
+    ) -> Self {
+        let (flying, waiting) = (RefCell::default(), RefCell::default());
+        Self { queue, events, settings, executor, flying, waiting }
+    }
+
     /// The next upload to carry out, until `None`.
     #[must_use]
-    pub fn next_upload(&self) -> Option<Job> {
-        self.uploading.queues.borrow_mut().poll(clock::now().mono)
+    pub fn next(&self) -> Option<Job> {
+        self.queue.queues().borrow_mut().poll(clock::now().mono)
     }
 
     /// Waits until there may be something to upload.
-    pub async fn upload_due(self: &Rc<Self>) {
-        self.mind_uploads();
-        let next = self.uploading.queues.borrow().poll_timeout(clock::now().mono);
-        let word = async {
-            // The sender lives as long as the shell.
-            let _word = self.uploading.wake.1.recv().await;
-        };
-        smol::future::or(timer::sleep_until(next), word).await;
+    pub async fn due(self: &Rc<Self>) {
+        self.poll_queue();
+        let next = self.queue.queues().borrow().poll_timeout(clock::now().mono);
+        smol::future::or(timer::sleep_until(next), self.queue.woken()).await;
     }
 
     /// Asks the outbox what the queues want of it.
-    fn mind_uploads(self: &Rc<Self>) {
+    fn poll_queue(self: &Rc<Self>) {
         loop {
-            let load = self.uploading.queues.borrow_mut().poll_load();
+            let load = self.queue.queues().borrow_mut().poll_load();
             let Some(load) = load else { break };
             let place = Arc::clone(&load.place);
-            let asked = self.ask_outbox(move |store| store.to_upload(&place, load.most));
-            let shell = Rc::clone(self);
-            self.spawn(async move {
+            let asked = self.events.ask_outbox(move |store| store.to_upload(&place, load.most));
+            let uploads = Rc::clone(self);
+            self.executor.spawn(async move {
                 if let Some(Ok(ids)) = asked.await {
-                    shell.uploading.queues.borrow_mut().handle_loaded(load.place_id, ids, load.most);
+                    uploads.queue.queues().borrow_mut().handle_loaded(load.place_id, ids, load.most);
                 } else {
                     timer::sleep(ASK_AGAIN).await;
-                    shell.uploading.queues.borrow_mut().handle_not_loaded(load.place_id);
+                    uploads.queue.queues().borrow_mut().handle_not_loaded(load.place_id);
                 }
-                let _woken = shell.uploading.wake.0.try_send(());
+                uploads.queue.wake();
             });
         }
-        if self.uploading.queues.borrow_mut().poll_revive() {
-            let shell = Rc::clone(self);
-            self.spawn(async move { shell.restore_uploads().await });
+        if self.queue.queues().borrow_mut().poll_revive() {
+            let uploads = Rc::clone(self);
+            self.executor.spawn(async move { uploads.restore().await });
         }
     }
 
     /// Looks in the outbox for recordings that wait for their upload.
-    pub async fn restore_uploads(self: Rc<Self>) {
-        match self.ask_outbox(|store| store.upload_places()).await {
+    pub async fn restore(self: Rc<Self>) {
+        match self.events.ask_outbox(|store| store.upload_places()).await {
             Some(Ok(places)) => {
-                let mut queues = self.uploading.queues.borrow_mut();
+                let mut queues = self.queue.queues().borrow_mut();
                 places.into_iter().for_each(|p| queues.restore(&Arc::new(p)));
             }
             Some(Err(e)) => log::error!(error:% = e; "the outbox cannot be read: uploads wait"),
             None => log::warn!("the outbox is busy: uploads wait"),
         }
-        let _woken = self.uploading.wake.0.try_send(());
+        self.queue.wake();
     }
 
     /// An upload begins.
     #[must_use]
-    pub fn begin_upload(&self, id: &str) -> Arc<Flight> {
+    pub fn begin(&self, id: &str) -> Arc<Flight> {
         let flight = Arc::new(Flight::default());
-        self.uploading.flying.borrow_mut().insert(id.to_owned(), Arc::clone(&flight));
+        self.flying.borrow_mut().insert(id.to_owned(), Arc::clone(&flight));
         flight
     }
 
     /// The uploads under way: recording, bytes that are sent, bytes of all.
     #[must_use]
-    pub fn flying_uploads(&self) -> Vec<(String, u64, u64)> {
-        let flying = self.uploading.flying.borrow();
+    pub fn under_way(&self) -> Vec<(String, u64, u64)> {
+        let flying = self.flying.borrow();
         let bytes = |n: &AtomicU64| n.load(Ordering::Relaxed);
         flying.iter().map(|(id, f)| (id.clone(), bytes(&f.sent), bytes(&f.bytes))).collect()
     }
 
     /// What came of an upload.
-    pub async fn end_upload(self: &Rc<Self>, job: &Job, outcome: Outcome) {
-        self.uploading.flying.borrow_mut().remove(&job.id);
+    pub async fn end(self: &Rc<Self>, job: &Job, outcome: Outcome) {
+        self.flying.borrow_mut().remove(&job.id);
         let now = clock::now();
         let (place_id, id) = (job.place_id, job.id.as_str());
         match outcome {
             Outcome::Uploaded => {
-                self.tell_uploaded(job).await;
-                self.uploading.queues.borrow_mut().handle_done(place_id, id, true);
+                self.finish(job).await;
+                self.queue.queues().borrow_mut().handle_done(place_id, id, true);
             }
             Outcome::Lost(why) => {
-                self.tell_lost(id, &why).await;
-                self.uploading.queues.borrow_mut().handle_done(place_id, id, false);
+                self.fail(id, &why).await;
+                self.queue.queues().borrow_mut().handle_done(place_id, id, false);
             }
-            Outcome::Deleted => self.uploading.queues.borrow_mut().handle_done(place_id, id, false),
+            Outcome::Deleted => self.queue.queues().borrow_mut().handle_done(place_id, id, false),
             Outcome::PutOff(why, wait) => {
                 log::warn!(recording = id, error = why; "a recording cannot be uploaded now");
-                self.uploading.queues.borrow_mut().handle_put_off(now.mono, place_id, id, wait);
+                self.queue.queues().borrow_mut().handle_put_off(now.mono, place_id, id, wait);
             }
             Outcome::Failed(failure) => {
                 let why = failure.why.clone();
                 log::debug!(recording = id, error = why; "upload failed");
-                let mut queues = self.uploading.queues.borrow_mut();
+                let mut queues = self.queue.queues().borrow_mut();
                 if queues.handle_failed(now.mono, place_id, id, failure) {
                     log::warn!(place:? = job.place, error = why; "uploads fail: they are tried again until they succeed");
                 }
             }
         }
-        let _woken = self.uploading.wake.0.try_send(());
+        self.queue.wake();
     }
 
     /// Tells that a recording is in its bucket; when the outbox knows it, the file goes.
-    async fn tell_uploaded(self: &Rc<Self>, job: &Job) {
+    async fn finish(self: &Rc<Self>, job: &Job) {
         let Some(row) = self.row_to_upload(&job.id).await else { return };
         let location = job.place.location(&row.id);
         let body = RecordingUploaded {
@@ -205,7 +196,7 @@ impl Shell {
             bytes: row.bytes,
             duration_ms: row.duration_ms,
         };
-        self.tell_of_upload(EventBody::RecordingUploaded(body), &row);
+        self.publish(EventBody::RecordingUploaded(body), &row);
         let known = loop {
             match self.row(&row.id).await {
                 Some(Some(now)) if now.state == UPLOADED => break true,
@@ -222,29 +213,29 @@ impl Shell {
                 log::warn!(error:% = e; "the file of an uploaded recording cannot be deleted");
             }
             if !left {
-                self.keep(Op::ForgetKeys(row.id.clone()));
+                self.events.store(Op::ForgetKeys(row.id.clone()));
             }
         }
-        self.tell_waiting(&row.id);
+        self.notify_waiting(&row.id);
     }
 
     /// API calls that wait for this upload wait no longer.
-    fn tell_waiting(&self, of: &str) {
-        self.uploading.waiting.borrow_mut().retain(|(id, tell)| id != of || tell.try_send(()).is_err());
+    fn notify_waiting(&self, of: &str) {
+        self.waiting.borrow_mut().retain(|(id, tell)| id != of || tell.try_send(()).is_err());
     }
 
-    async fn tell_lost(self: &Rc<Self>, id: &str, why: &str) {
+    async fn fail(self: &Rc<Self>, id: &str, why: &str) {
         let Some(row) = self.row_to_upload(id).await else { return };
         log::error!(recording = id, error = why; "a recording will never be uploaded");
         let body = RecordingUploadFailed { file: row.file.clone(), error: why.into() };
-        self.tell_of_upload(EventBody::RecordingUploadFailed(body), &row);
-        self.tell_waiting(&row.id);
+        self.publish(EventBody::RecordingUploadFailed(body), &row);
+        self.notify_waiting(&row.id);
     }
 
-    fn tell_of_upload(&self, body: EventBody, row: &RecordingRow) {
-        self.publish(&Event {
+    fn publish(&self, body: EventBody, row: &RecordingRow) {
+        self.events.publish(&Event {
             at: clock::now().utc,
-            event_id: self.rng.borrow_mut().uuid(),
+            event_id: self.events.event_id(),
             leg_id: row.leg.clone(),
             // The leg may be gone, and its numbers with it.
             leg_seq: None,
@@ -254,13 +245,13 @@ impl Shell {
             origin: Origin::Own,
             upload: row.upload.clone(),
         });
-        self.post();
+        self.events.flush();
     }
 
     /// A recording as the outbox has it; `None`: that cannot be asked now.
     async fn row(&self, id: &str) -> Option<Option<RecordingRow>> {
         let id = id.to_owned();
-        self.ask_outbox(move |store| store.recording(&id)).await?.ok()
+        self.events.ask_outbox(move |store| store.recording(&id)).await?.ok()
     }
 
     /// A recording that still waits for its upload.
@@ -274,10 +265,10 @@ impl Shell {
     }
 
     /// Waits until a recording is uploaded, no longer than the settings say; where it is then.
-    pub async fn wait_for_upload(&self, id: &str) -> Option<String> {
-        let wait = Duration::from_secs(self.settings().s3.wait_s.into());
+    pub async fn wait_for(&self, id: &str) -> Option<String> {
+        let wait = Duration::from_secs(self.settings.current().s3.wait_s.into());
         let (tell, told) = async_channel::bounded(1);
-        self.uploading.waiting.borrow_mut().push((id.to_owned(), tell));
+        self.waiting.borrow_mut().push((id.to_owned(), tell));
         let uploaded = async {
             // It may have been quicker than we were.
             let before = self.row(id).await.flatten().and_then(|r| r.location);
@@ -289,33 +280,33 @@ impl Shell {
         };
         let location = timer::within(wait, uploaded).await.flatten();
         told.close();
-        self.uploading.waiting.borrow_mut().retain(|(_, tell)| !tell.is_closed());
+        self.waiting.borrow_mut().retain(|(_, tell)| !tell.is_closed());
         location
     }
 
     /// A recording is deleted: its upload is given up.
-    pub fn give_up_upload(&self, id: &str, place: &Arc<Place>) {
-        if let Some(flight) = self.uploading.flying.borrow().get(id) {
+    pub fn give_up(&self, id: &str, place: &Arc<Place>) {
+        if let Some(flight) = self.flying.borrow().get(id) {
             flight.cancelled.store(true, Ordering::Release);
         }
-        self.uploading.queues.borrow_mut().forget(place, id);
+        self.queue.queues().borrow_mut().forget(place, id);
     }
 
     /// How uploads to a place are doing.
     #[must_use]
-    pub fn uploads_to(&self, place: &Place) -> View {
-        self.uploading.queues.borrow().view(place)
+    pub fn view(&self, place: &Place) -> View {
+        self.queue.queues().borrow().view(place)
     }
 
     /// Recordings in memory that wait for their upload.
     #[must_use]
-    pub fn uploads_in_memory(&self) -> usize {
-        self.uploading.queues.borrow().in_memory().1
+    pub fn in_memory(&self) -> usize {
+        self.queue.queues().borrow().in_memory().1
     }
 
     /// Counters of uploads.
     #[must_use]
-    pub fn upload_counts(&self) -> Counts {
-        self.uploading.queues.borrow().counts()
+    pub fn counts(&self) -> Counts {
+        self.queue.queues().borrow().counts()
     }
 }

@@ -12,8 +12,8 @@ use super::connections::{Caller, Opening, Queue};
 use super::handshakes::timed;
 use crate::base::pool::Standing;
 use crate::base::source::Source;
+use crate::io::driver::Driver;
 use crate::io::net::tcp::{Listener, Stream};
-use crate::io::shell::Shell;
 use crate::io::system::clock;
 use crate::io::system::seldom::Seldom;
 use crate::io::system::timer;
@@ -40,20 +40,20 @@ impl<T: AsyncRead + AsyncWrite> ReadWrite for T {}
 type Io = std::pin::Pin<Box<dyn ReadWrite>>;
 
 /// Accepts connections until the program ends.
-pub async fn run(shell: Rc<Shell>, listener: Listener, transport: Transport) {
+pub async fn run(driver: Rc<Driver>, listener: Listener, transport: Transport) {
     let mut refused = Seldom::default();
     loop {
         let (stream, addr) = listener.accept().await;
         let peer = Target { transport, addr, conn: None };
-        if !shell.call(|gateway, now| gateway.may_connect(now, peer)) {
+        if !driver.call(|gateway, now| gateway.may_connect(now, peer)) {
             continue;
         }
         let now = clock::now().mono;
-        let place = shell.look(|view| {
+        let place = driver.look(|view| {
             let sources = view.sources();
             let caller = Caller { standing: sources.standing(peer), foreign: !sources.accepts(peer) };
             let in_use = |peer: &Target| sources.uses(peer);
-            shell.connections().borrow_mut().accept(now, peer, caller, in_use)
+            driver.connections().borrow_mut().accept(now, peer, caller, in_use)
         });
         let Some((id, queue)) = place else {
             if let Some(times) = refused.note(now) {
@@ -62,33 +62,33 @@ pub async fn run(shell: Rc<Shell>, listener: Listener, transport: Transport) {
             continue;
         };
         let peer = Target { conn: Some(id), ..peer };
-        shell.spawn(accepted(Rc::clone(&shell), stream, peer, queue));
+        driver.spawn(accepted(Rc::clone(&driver), stream, peer, queue));
     }
 }
 
-async fn accepted(shell: Rc<Shell>, stream: Stream, peer: Target, queue: Queue) {
+async fn accepted(driver: Rc<Driver>, stream: Stream, peer: Target, queue: Queue) {
     stream.set_user_timeout(UNHEARD);
-    let io: Option<Io> = match (peer.transport, shell.tls().acceptor()) {
-        (Transport::Tls, Some(acceptor)) => handshake(&shell, acceptor, stream, peer).await,
+    let io: Option<Io> = match (peer.transport, driver.tls().acceptor()) {
+        (Transport::Tls, Some(acceptor)) => handshake(&driver, acceptor, stream, peer).await,
         (Transport::Tls, None) => None,
         (Transport::Tcp | Transport::Udp, _) => Some(Box::pin(stream.into_inner())),
     };
     match io {
-        Some(io) => serve(shell, io, peer, queue).await,
-        None => close(&shell, peer, false),
+        Some(io) => serve(driver, io, peer, queue).await,
+        None => close(&driver, peer, false),
     }
 }
 
 /// TLS with who has connected, as far as its source has processor time left.
-async fn handshake(shell: &Shell, acceptor: &TlsAcceptor, stream: Stream, peer: Target) -> Option<Io> {
+async fn handshake(driver: &Driver, acceptor: &TlsAcceptor, stream: Stream, peer: Target) -> Option<Io> {
     let source = Source::of(peer.addr.ip());
-    let known = shell.look(|view| view.sources().standing(peer)) != Standing::Stranger;
-    if !shell.handshakes.borrow_mut().admit(clock::now().mono, source, known) {
+    let known = driver.look(|view| view.sources().standing(peer)) != Standing::Stranger;
+    if !driver.handshakes.borrow_mut().admit(clock::now().mono, source, known) {
         return None;
     }
     let (mut used, accept) = (Duration::ZERO, acceptor.accept(stream.into_inner()));
     let outcome = timer::within(CONNECT, timed(accept, &mut used)).await;
-    shell.handshakes.borrow_mut().charge(clock::now().mono, source, known, used);
+    driver.handshakes.borrow_mut().charge(clock::now().mono, source, known, used);
     match outcome? {
         Ok(tls) => Some(Box::pin(tls)),
         Err(e) => {
@@ -99,33 +99,33 @@ async fn handshake(shell: &Shell, acceptor: &TlsAcceptor, stream: Stream, peer: 
 }
 
 /// Sends on an open connection to the target, or opens one.
-pub fn send(shell: &Rc<Shell>, target: Target, bytes: Bytes) {
+pub fn send(driver: &Rc<Driver>, target: Target, bytes: Bytes) {
     let now = clock::now().mono;
-    let opening = shell.look(|view| {
+    let opening = driver.look(|view| {
         let in_use = |peer: &Target| view.sources().uses(peer);
-        shell.connections().borrow_mut().send(now, target, bytes, in_use)
+        driver.connections().borrow_mut().send(now, target, bytes, in_use)
     });
     match opening {
         Opening::No => {}
         Opening::Yes { peer, queue, name, lax } => {
-            shell.spawn(connect(Rc::clone(shell), peer, queue, name, lax));
+            driver.spawn(connect(Rc::clone(driver), peer, queue, name, lax));
         }
-        Opening::Full => shell.unreachable(target, true, false),
+        Opening::Full => driver.unreachable(target, true, false),
     }
 }
 
-async fn connect(shell: Rc<Shell>, peer: Target, queue: Queue, name: String, lax: bool) {
-    match timer::within(CONNECT, open(&shell, peer, name, lax)).await {
-        Some(Ok(io)) => serve(shell, io, peer, queue).await,
+async fn connect(driver: Rc<Driver>, peer: Target, queue: Queue, name: String, lax: bool) {
+    match timer::within(CONNECT, open(&driver, peer, name, lax)).await {
+        Some(Ok(io)) => serve(driver, io, peer, queue).await,
         Some(Err(e)) => {
             log::info!(error:% = e, transport = peer.transport.as_str(); "a sip connection cannot be opened");
-            close(&shell, peer, false);
+            close(&driver, peer, false);
         }
-        None => close(&shell, peer, false),
+        None => close(&driver, peer, false),
     }
 }
 
-async fn open(shell: &Shell, peer: Target, name: String, lax: bool) -> std::io::Result<Io> {
+async fn open(driver: &Driver, peer: Target, name: String, lax: bool) -> std::io::Result<Io> {
     let stream = Stream::connect(peer.addr).await?;
     stream.set_user_timeout(UNHEARD);
     let stream = stream.into_inner();
@@ -133,16 +133,16 @@ async fn open(shell: &Shell, peer: Target, name: String, lax: bool) -> std::io::
         return Ok(Box::pin(stream));
     }
     let name = ServerName::try_from(name).map_err(std::io::Error::other)?;
-    Ok(Box::pin(shell.tls().connector(lax).connect(name, stream).await?))
+    Ok(Box::pin(driver.tls().connector(lax).connect(name, stream).await?))
 }
 
 /// A connection is no more; `open`: it was open.
-fn close(shell: &Rc<Shell>, peer: Target, open: bool) {
-    let again = peer.conn.is_some_and(|id| shell.connections().borrow_mut().close(id));
-    shell.unreachable(peer, again, open);
+fn close(driver: &Rc<Driver>, peer: Target, open: bool) {
+    let again = peer.conn.is_some_and(|id| driver.connections().borrow_mut().close(id));
+    driver.unreachable(peer, again, open);
 }
 
-async fn serve(shell: Rc<Shell>, io: Io, peer: Target, queue: Queue) {
+async fn serve(driver: Rc<Driver>, io: Io, peer: Target, queue: Queue) {
     let (mut reader, mut writer) = smol::io::split(io);
     let heard = Heard::default();
     let write = write(&mut writer, &queue, &heard);
@@ -150,8 +150,8 @@ async fn serve(shell: Rc<Shell>, io: Io, peer: Target, queue: Queue) {
         // The sender lives as long as the connection is listed.
         let _word = queue.given_up.recv().await;
     };
-    smol::future::or(smol::future::or(read(&shell, &mut reader, peer, &heard), write), given_up).await;
-    close(&shell, peer, true);
+    smol::future::or(smol::future::or(read(&driver, &mut reader, peer, &heard), write), given_up).await;
+    close(&driver, peer, true);
     close_gently(reader, writer).await;
 }
 
@@ -226,7 +226,7 @@ async fn close_gently(mut reader: ReadHalf<Io>, mut writer: WriteHalf<Io>) {
     let _ended = timer::within(Duration::from_secs(1), drain).await;
 }
 
-async fn read(shell: &Rc<Shell>, reader: &mut ReadHalf<Io>, source: Target, heard: &Heard) {
+async fn read(driver: &Rc<Driver>, reader: &mut ReadHalf<Io>, source: Target, heard: &Heard) {
     let mut pending: Vec<u8> = Vec::new();
     let mut chunk = vec![0u8; 8192];
     // Until it has said something of use, and as long as it is a stranger's, its time is short, however it is spent.
@@ -235,7 +235,7 @@ async fn read(shell: &Rc<Shell>, reader: &mut ReadHalf<Io>, source: Target, hear
     loop {
         match next_frame(&pending) {
             Frame::More => {
-                let known = spoke && shell.look(|view| view.sources().knows(source));
+                let known = spoke && driver.look(|view| view.sources().knows(source));
                 let now = clock::now().mono;
                 let patience = if known { IDLE } else { until.saturating_duration_since(now) };
                 let Some(Ok(n)) = timer::within(patience, reader.read(&mut chunk)).await else { return };
@@ -243,13 +243,13 @@ async fn read(shell: &Rc<Shell>, reader: &mut ReadHalf<Io>, source: Target, hear
                     // Whoever was known has the time of a stranger again: the last replies of a call are still to come.
                     until = clock::now().mono + FIRST_WORD;
                 }
-                if n == 0 || !shell.call(|gateway, now| gateway.may_send(now, source, n)) {
+                if n == 0 || !driver.call(|gateway, now| gateway.may_send(now, source, n)) {
                     return;
                 }
                 let fresh = chunk.get(..n).unwrap_or_default();
                 let now = clock::now().mono;
                 heard.note(now, fresh);
-                source.conn.into_iter().for_each(|id| shell.connections().borrow_mut().heard(id, now));
+                source.conn.into_iter().for_each(|id| driver.connections().borrow_mut().heard(id, now));
                 pending.extend_from_slice(fresh);
                 // Whoever sends without end leaves time to others.
                 smol::future::yield_now().await;
@@ -257,30 +257,30 @@ async fn read(shell: &Rc<Shell>, reader: &mut ReadHalf<Io>, source: Target, hear
             Frame::Message(n) => {
                 spoke = true;
                 let message: Vec<u8> = pending.drain(..n).collect();
-                shell.message(source, &message);
+                driver.message(source, &message);
                 smol::future::yield_now().await;
             }
             Frame::Ping(n) => {
                 spoke = true;
                 pending.drain(..n);
-                send(shell, source, Bytes::from(b"\r\n".as_slice()));
+                send(driver, source, Bytes::from(b"\r\n".as_slice()));
             }
             Frame::Skip(n) => {
                 pending.drain(..n);
             }
             Frame::Broken(n) => {
                 // The head may still be good enough for a 400; then the connection is of no more use.
-                shell.call(|g, now| g.handle_broken(now, source, pending.get(..n).unwrap_or_default()));
-                return written(shell, source.conn).await;
+                driver.call(|g, now| g.handle_broken(now, source, pending.get(..n).unwrap_or_default()));
+                return written(driver, source.conn).await;
             }
         }
     }
 }
 
 /// Waits a moment until what is queued for a connection is on its way.
-async fn written(shell: &Shell, id: Option<ConnId>) {
+async fn written(driver: &Driver, id: Option<ConnId>) {
     let waiting = async {
-        while id.is_some_and(|id| shell.connections().borrow().waits(id)) {
+        while id.is_some_and(|id| driver.connections().borrow().waits(id)) {
             timer::sleep(Duration::from_millis(5)).await;
         }
     };

@@ -10,6 +10,7 @@ pub mod process;
 pub mod sd_notify;
 pub mod secrets;
 pub mod seldom;
+pub mod settings;
 pub mod signals;
 pub mod timer;
 pub mod workers;

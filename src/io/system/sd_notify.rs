@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::timer;
 use crate::gateway::Gateway;
-use crate::io::shell::Shell;
+use crate::io::driver::Driver;
 
 /// How often the status is looked at where no watchdog waits for a sign of life.
 const STATUS: Duration = Duration::from_secs(5);
@@ -71,13 +71,13 @@ impl ServiceManager {
     }
 
     /// Sends signs of life as long as both the control thread and the media thread go on, and the status when it changes.
-    pub async fn watch(self: Rc<Self>, shell: Rc<Shell>) {
+    pub async fn watch(self: Rc<Self>, driver: Rc<Driver>) {
         if self.socket.is_none() {
             return;
         }
         // Four times in the time that there is: one that comes late is no reason to end calls.
         let every = self.watchdog.map_or(STATUS, |w| (w / 4).min(STATUS));
-        let pulse = shell.pulse();
+        let pulse = driver.pulse();
         let (mut ticks, mut said) = (pulse.ticks.load(Ordering::Acquire), String::new());
         loop {
             timer::sleep(if self.kept.borrow().is_empty() { every } else { AGAIN }).await;
@@ -86,12 +86,12 @@ impl ServiceManager {
                 continue;
             }
             // This task has its turn only while the control thread goes on.
-            shell.call(Gateway::handle_timeout);
+            driver.call(Gateway::handle_timeout);
             let now = pulse.ticks.load(Ordering::Acquire);
             if now != std::mem::replace(&mut ticks, now) && self.watchdog.is_some() {
                 let _taken = self.send("WATCHDOG=1");
             }
-            let status = shell.status_line();
+            let status = driver.status_line();
             if status != said {
                 self.status(&status);
                 said = status;

@@ -1,5 +1,4 @@
-//! The imperative shell around the gateway: feeds it what sockets, timers and the API bring, and carries
-//! out what it asks for.
+//! Between the sockets and the gateway: feeds the gateway what sockets, timers and the API bring, and carries out what it asks for.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -13,37 +12,32 @@ use std::time::{Duration, Instant};
 use async_channel::{Receiver, Sender};
 use smol::lock::Semaphore;
 
-use super::memory_bound::MemoryBound;
-use super::pending_replies::PendingReplies;
 use crate::base::rng::Rng;
 use crate::base::time::Now;
 use crate::config::{Config, TrunkFields};
-use crate::deliver::events::{Counts, EventQueues};
 use crate::gateway::changed::Changed;
 use crate::gateway::commands::{AccountCommands, AudioCommands, LegCommands, RoomCommands};
 use crate::gateway::replies::{Handle, Reply};
 use crate::gateway::work::{WorkId, WorkResult};
 use crate::gateway::{Gateway, GatewayError, View};
-use crate::io::events::pipeline::Mailroom;
+use crate::io::events::{pipeline::EventPipeline, upload_queue::UploadQueue};
 use crate::io::media::media_thread::{Bell, MediaThread, Pulse};
 use crate::io::media::rtp_ports::{PortPool, STOCK};
+use crate::io::memory_bound::MemoryBound;
 use crate::io::net::dns::Dns;
 use crate::io::net::http_client::{HttpClient, Rules};
 use crate::io::net::kernel_drops;
 use crate::io::net::tls::Tls;
 use crate::io::outbox::thread::Outbox;
-use crate::io::recording::recorder::Recorder;
-use crate::io::recording::recorder_event::RecorderEvent;
-use crate::io::recording::uploads::Uploading;
-use crate::io::sip::connections::Connections;
-use crate::io::sip::handshakes::Handshakes;
-use crate::io::sip::stream;
-use crate::io::sip::udp::Udp;
+use crate::io::pending_replies::PendingReplies;
+use crate::io::recording::{recorder::Recorder, recorder_event::RecorderEvent, uploads::Uploads};
+use crate::io::sip::{connections::Connections, handshakes::Handshakes, stream, udp::Udp};
 use crate::io::sound::feeder::Feeder;
 use crate::io::state::directory::State;
 use crate::io::system::clock;
 use crate::io::system::executor::Executor;
 use crate::io::system::log::Faults;
+use crate::io::system::settings::Settings;
 use crate::io::system::timer;
 use crate::sip::target::{Target, Transport};
 use crate::sip::transactions::Transmit;
@@ -65,54 +59,48 @@ const STANDSTILL: Duration = Duration::from_millis(1000);
 
 /// The running gateway.
 #[derive(Debug)]
-pub struct Shell {
-    pub(super) executor: Rc<Executor>,
-    config: RefCell<Rc<Config>>,
+pub struct Driver {
+    pub(in crate::io) executor: Rc<Executor>,
+    settings: Settings,
     gateway: RefCell<Gateway>,
     udp: Vec<Rc<Udp>>,
-    pub(super) connections: RefCell<Connections>,
+    pub(in crate::io) connections: RefCell<Connections>,
     /// Processor time that TLS handshakes have taken.
-    pub(super) handshakes: RefCell<Handshakes>,
+    pub(in crate::io) handshakes: RefCell<Handshakes>,
     tls: RefCell<Tls>,
-    pub(super) dns: Dns,
-    pub(super) state: State,
+    pub(in crate::io) dns: Dns,
+    pub(in crate::io) state: State,
     /// The trunks to be written down; whose turn it is, and what came of the last try.
-    pub(super) trunks: RefCell<Option<Vec<TrunkFields>>>,
-    pub(super) writing: smol::lock::Mutex<Result<(), String>>,
-    pub(super) media: RefCell<MediaThread>,
+    pub(in crate::io) trunks: RefCell<Option<Vec<TrunkFields>>>,
+    pub(in crate::io) writing: smol::lock::Mutex<Result<(), String>>,
+    pub(in crate::io) media: RefCell<MediaThread>,
     ports: RefCell<PortPool>,
-    pub(super) recorder: RefCell<Recorder>,
-    pub(super) feeder: Feeder,
-    pub(super) sounds: HttpClient,
+    pub(in crate::io) recorder: RefCell<Recorder>,
+    pub(in crate::io) feeder: Feeder,
+    pub(in crate::io) sounds: HttpClient,
     /// Blocking work of each purpose is bounded, so that one cannot take the threads of another.
-    pub(super) look_ups: Semaphore,
+    pub(in crate::io) look_ups: Semaphore,
     /// Turns of what look-ups leave without an answer.
-    pub(super) unheard: Semaphore,
-    pub(super) fetches: Semaphore,
-    pub(super) prompts: Semaphore,
-    pub(super) merges: Semaphore,
+    pub(in crate::io) unheard: Semaphore,
+    pub(in crate::io) fetches: Semaphore,
+    pub(in crate::io) prompts: Semaphore,
+    pub(in crate::io) merges: Semaphore,
     /// Sounds being fetched, and how to give them up.
-    pub(super) fetching: RefCell<BTreeMap<WorkId, Arc<AtomicBool>>>,
-    pub(super) queues: RefCell<EventQueues>,
-    pub(super) outbox: RefCell<Outbox>,
-    pub(super) mailroom: RefCell<Mailroom>,
-    pub(super) uploading: Uploading,
+    pub(in crate::io) fetching: RefCell<BTreeMap<WorkId, Arc<AtomicBool>>>,
+    events: Rc<EventPipeline>,
+    uploads: Rc<Uploads>,
     /// Warnings and errors of the log.
-    pub(super) faults: Faults,
-    /// For the ids of the shell's own events.
-    pub(super) rng: RefCell<Rng>,
+    pub(in crate::io) faults: Faults,
     /// It is looked for tracks that could not be put together.
-    pub(super) retrying: Cell<bool>,
+    pub(in crate::io) retrying: Cell<bool>,
     /// API calls whose reply is still to come.
     waiting: PendingReplies,
     /// Wakes the timer task when the next deadline may have changed.
     wake: (Sender<()>, Receiver<()>),
-    /// Wakes the webhook client when there is something to deliver.
-    pub(super) mail: (Sender<()>, Receiver<()>),
     started: Instant,
 }
 
-/// What a shell is built from.
+/// What a driver is built from.
 #[derive(Debug)]
 pub struct Parts {
     /// Runs its tasks.
@@ -145,12 +133,24 @@ pub struct Parts {
     pub rng: Rng,
 }
 
-impl Shell {
-    /// A shell around `parts`.
+impl Driver {
+    /// A driver around `parts`.
     #[must_use]
     pub fn new(mut parts: Parts) -> Self {
         let rules = Rules::new(&parts.config);
         let dns = Dns::new(parts.config.dns.servers.clone(), parts.rng.fork());
+        let settings = Settings::new(parts.config);
+        let queue = Rc::new(UploadQueue::new(parts.rng.fork()));
+        let events = Rc::new(EventPipeline::new(
+            Rc::clone(&parts.executor),
+            settings.clone(),
+            parts.outbox,
+            parts.next_row,
+            Rc::clone(&queue),
+            parts.rng,
+        ));
+        let executor = Rc::clone(&parts.executor);
+        let uploads = Rc::new(Uploads::new(queue, Rc::clone(&events), settings.clone(), executor));
         Self {
             dns,
             tls: RefCell::new(parts.tls),
@@ -158,7 +158,7 @@ impl Shell {
             trunks: RefCell::default(),
             writing: smol::lock::Mutex::new(Ok(())),
             executor: parts.executor,
-            config: RefCell::new(parts.config),
+            settings,
             gateway: RefCell::new(parts.gateway),
             udp: parts.udp,
             connections: RefCell::default(),
@@ -174,16 +174,12 @@ impl Shell {
             prompts: Semaphore::new(4),
             merges: Semaphore::new(2),
             fetching: RefCell::default(),
-            uploading: Uploading::new(parts.rng.fork()),
-            queues: RefCell::new(EventQueues::new(parts.rng.fork())),
+            events,
+            uploads,
             faults: parts.faults,
-            rng: RefCell::new(parts.rng),
             retrying: Cell::new(false),
-            outbox: RefCell::new(parts.outbox),
-            mailroom: RefCell::new(Mailroom::new(parts.next_row)),
             waiting: PendingReplies::default(),
             wake: async_channel::bounded(1),
-            mail: async_channel::bounded(1),
             started: clock::now().mono,
         }
     }
@@ -220,7 +216,7 @@ impl Shell {
     /// The most memory that the process takes.
     #[must_use]
     pub fn memory_bound(&self) -> MemoryBound {
-        MemoryBound::of(&self.config.borrow(), self.media.borrow().plan())
+        MemoryBound::of(&self.settings.current(), self.media.borrow().plan())
     }
 
     /// How the media thread is doing.
@@ -240,10 +236,16 @@ impl Shell {
         self.ports.borrow().capacity()
     }
 
-    /// Counters of the event queues.
+    /// Events on their way to their targets.
     #[must_use]
-    pub fn event_counts(&self) -> Counts {
-        self.queues.borrow().counts()
+    pub fn events(&self) -> &Rc<EventPipeline> {
+        &self.events
+    }
+
+    /// Uploads of recordings.
+    #[must_use]
+    pub fn uploads(&self) -> &Rc<Uploads> {
+        &self.uploads
     }
 
     /// Waits for a promised reply.
@@ -289,13 +291,13 @@ impl Shell {
     /// Settings in force.
     #[must_use]
     pub fn settings(&self) -> Rc<Config> {
-        Rc::clone(&self.config.borrow())
+        self.settings.current()
     }
 
     /// Goes on with other settings and certificates; open connections keep the certificate that they were opened with.
     pub fn reload(self: &Rc<Self>, config: Rc<Config>, tls: Tls) -> Changed {
         *self.tls.borrow_mut() = tls;
-        *self.config.borrow_mut() = Rc::clone(&config);
+        self.settings.replace(Rc::clone(&config));
         self.call(|gateway, now| gateway.reload(now, config))
     }
 
@@ -341,9 +343,9 @@ impl Shell {
     /// that it had.
     pub fn unreachable(self: &Rc<Self>, target: Target, again: bool, open: bool) {
         // Not from within a call of the gateway: sending may fail while it is being drained.
-        let shell = Rc::clone(self);
+        let driver = Rc::clone(self);
         self.spawn(async move {
-            shell.call(|gateway, now| {
+            driver.call(|gateway, now| {
                 target.conn.filter(|_| !again).into_iter().for_each(|conn| gateway.forget_connection(conn));
                 gateway.handle_unreachable(now, target, open);
             })
@@ -359,7 +361,7 @@ impl Shell {
                 true
             };
             let woken = async {
-                // The sender lives as long as the shell.
+                // The sender lives as long as the driver.
                 let _word = self.wake.1.recv().await;
                 false
             };
@@ -432,17 +434,16 @@ impl Shell {
     pub async fn stop(self: &Rc<Self>) {
         self.call(|gateway, now| gateway.shut_down(now));
         let quiet = async {
-            while !(self.gateway.borrow().is_quiet() && self.is_told()) {
+            while !(self.gateway.borrow().is_quiet() && self.events.is_empty()) {
                 timer::sleep(Duration::from_millis(20)).await;
             }
         };
         if timer::within(GOODBYE, quiet).await.is_none() {
-            log::info!(events = self.event_counts().waiting; "events are left in the outbox");
+            log::info!(events = self.events.counts().waiting; "events are left in the outbox");
         }
         self.media.borrow_mut().stop();
         self.recorder.borrow_mut().stop();
-        self.post();
-        self.outbox.borrow_mut().stop();
+        self.events.stop();
     }
 
     /// Carries out everything the gateway asks for.
@@ -465,10 +466,10 @@ impl Shell {
         loop {
             let event = self.gateway.borrow_mut().poll_event();
             let Some(event) = event else { break };
-            self.publish(&event);
+            self.events.publish(&event);
             self.settle_tracks(&event);
         }
-        self.post();
+        self.events.flush();
         self.waiting.deliver(self.gateway.borrow_mut().replies());
         self.stock_ports();
         // A full channel means that the timer task is about to look anyway.
