@@ -20,6 +20,7 @@
 
 mod allowed;
 mod circles;
+mod guide;
 mod model;
 mod owners;
 mod shape;
