@@ -1,7 +1,8 @@
 //! Branchline: a SIP gateway appliance in one lean process.
 //!
-//! Modules have ranks, ground first; a file may use lower ranks and its own room, never a sibling of
-//! its rank (`tests/layers` enforces it). Ranks 0 to 4 touch no socket, clock, thread or file.
+//! Modules are ranked, lowest first; a file may use modules of lower ranks and of its own folder, never
+//! another module of its rank (`tests/layers` enforces it). Ranks 0 to 4 use no socket, clock, thread or
+//! file.
 //!
 //! | rank | modules |
 //! |---|---|

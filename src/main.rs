@@ -1,4 +1,4 @@
-//! The program.
+//! Entry point of the `branchline` binary.
 
 use std::process::ExitCode;
 

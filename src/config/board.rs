@@ -1,8 +1,8 @@
-//! Board profiles: how much a kind of box can carry. Small data files, not code.
+//! Board profiles: the limits of a kind of hardware, as small data files.
 
-/// The profile in force when none is named.
+/// Default profile.
 pub const GENERIC: &str = "generic";
-/// The profile of the machine's model, as its device tree names it.
+/// Selects the profile by the device-tree model.
 pub const AUTO: &str = "auto";
 
 macro_rules! built_in {
@@ -23,20 +23,20 @@ pub static BOARDS: &[Board] = built_in![
     "x86-fanless"
 ];
 
-/// What the box can carry; reaching a limit has a defined, visible outcome.
+/// Capacity limits of the box; reaching one has a defined, visible outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Call legs alive at once.
+    /// Concurrent call legs.
     pub legs: u32,
-    /// Legs that use Opus at once; further ones get other codecs.
+    /// Concurrent legs that use Opus; further ones get other codecs.
     pub opus_legs: u32,
-    /// Rooms alive at once.
+    /// Concurrent rooms.
     pub rooms: u32,
-    /// Members of one room.
+    /// Members per room.
     pub room_members: u32,
-    /// Playbacks running at once, legs and rooms together.
+    /// Concurrent playbacks, legs and rooms together.
     pub playbacks: u32,
-    /// Recordings running at once, legs and rooms together.
+    /// Concurrent recordings, legs and rooms together.
     pub recordings: u32,
 }
 
@@ -46,12 +46,12 @@ impl Default for Limits {
     }
 }
 
-/// A profile that is built in.
+/// A built-in profile.
 #[derive(Debug, Clone, Copy)]
 pub struct Board {
     /// Name, as `board = "…"` gives it.
     pub name: &'static str,
-    /// The profile.
+    /// Its TOML text.
     pub text: &'static str,
 }
 

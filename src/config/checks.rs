@@ -1,4 +1,4 @@
-//! Settings that do not go together, and those that do and are perhaps not meant.
+//! Checks across settings: conflicts are errors, suspicious combinations are warnings.
 
 use super::s3::Wish;
 use super::sections::{Config, MAX_NAME_SERVERS};
@@ -6,11 +6,11 @@ use super::trunk::{Trunk, TrunkKind};
 use crate::wire::Uri;
 use crate::wire::challenge::Algorithm;
 
-/// Names that an error shows at most of each kind.
+/// Names listed in an error, at most, per kind.
 const SHOWN: usize = 8;
 
 impl Config {
-    /// Rules that concern several settings at once; one message a broken rule.
+    /// Rules that involve several settings; one message per violated rule.
     #[must_use]
     pub fn conflicts(&self) -> Vec<String> {
         let mut out = Vec::new();
@@ -72,7 +72,8 @@ impl Config {
         out
     }
 
-    /// Users that no single challenge can ask: whoever is asked gets the same, lest it tell who is a user.
+    /// Users that cannot share one challenge: everyone gets the same challenge, so that it does not reveal
+    /// which users exist.
     fn users_at_odds(&self) -> Option<String> {
         let cannot = |algorithm| {
             let names = self.sip.users.iter().filter(|u| !u.can_answer(algorithm)).map(|u| u.name.as_str());
@@ -97,14 +98,14 @@ impl Config {
         })
     }
 
-    /// One line for each thing that an operator should know of settings that are right.
+    /// Warnings about valid settings, one line each.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let trusted = |t: &&Trunk| t.fields.trust_webhook && !is_over_a_stream(hop(t));
         let without_effect = |t: &Trunk| {
             format!(
                 "sip.trunk {}: trust_webhook is honoured for calls over TCP or TLS only, since the source of a datagram \
-                 can be made up; the trunk's URI asks for neither (transport=tcp, transport=tls or sips:)",
+                 can be spoofed; the trunk's URI selects neither (transport=tcp, transport=tls or sips:)",
                 t.fields.id
             )
         };
@@ -112,7 +113,7 @@ impl Config {
     }
 }
 
-/// Where the requests of a trunk go first, as the configuration says.
+/// Next hop of a trunk's requests according to the configuration.
 fn hop(trunk: &Trunk) -> &Uri {
     match &trunk.kind {
         TrunkKind::Register(account) => account.outbound_proxy.as_ref().unwrap_or(&account.registrar),

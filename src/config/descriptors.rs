@@ -1,16 +1,17 @@
-//! How many file descriptors the limits need, and what becomes of limits that need more than the process may have.
+//! File descriptors that the limits require, and how limits are lowered if the process may not open that
+//! many.
 
 use super::board::Limits;
 use super::sections::Config;
 
-/// What is open beside calls: SIP connections (256), HTTP connections (80), requests and uploads (32), sockets that wait
-/// for calls (32), files and queues of the process (100).
+/// Descriptors besides calls: SIP connections (256), HTTP connections (80), requests and uploads (32),
+/// sockets reserved for calls (32), files and queues of the process (100).
 const FIXED: u64 = 500;
-/// Two sockets of a leg, and the file of its recording.
+/// Two sockets per leg, and the file of its recording.
 const PER_CALL: u64 = 3;
 
 impl Limits {
-    /// Descriptors that are open when all limits are reached.
+    /// Descriptors open when all limits are reached.
     #[must_use]
     pub fn descriptors(&self) -> u64 {
         FIXED + 2 * u64::from(self.legs) + u64::from(self.recordings) + u64::from(self.playbacks)
@@ -18,11 +19,11 @@ impl Limits {
 }
 
 impl Config {
-    /// Fits the limits to the descriptors that the process may have: a profile's figures are lowered, and the warning is
-    /// returned.
+    /// Fits the limits to the descriptor limit of the process: limits of a profile are lowered, and a warning
+    /// is returned.
     ///
     /// # Errors
-    /// Limits that somebody has set need more, or there are too few for a single call.
+    /// Explicitly set limits require more, or there are too few for a single call.
     pub fn fit_descriptors(&mut self, allowed: u64) -> Result<Option<String>, String> {
         let needed = self.limits.descriptors();
         if needed <= allowed {

@@ -1,23 +1,23 @@
-//! How digits are sent.
+//! DTMF transmission modes.
 
 use super::value::{Raw, Value, named, show_named};
 
-/// How digits are sent to a far end.
+/// How DTMF digits are sent to a far end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DtmfMode {
-    /// As events of RFC 4733 where the far end takes them, else as tones in the sound.
+    /// RFC 4733 events if the far end accepts them, otherwise in-band tones.
     Auto,
-    /// As events of RFC 4733, or not at all.
+    /// RFC 4733 events only.
     Rfc4733,
     /// By SIP INFO (`application/dtmf-relay`).
     Info,
-    /// As tones in the sound, whatever was agreed.
+    /// In-band tones, regardless of the negotiation.
     Inband,
 }
 
 impl DtmfMode {
-    /// All of them, by name.
+    /// All modes by name.
     pub const ALL: [(&'static str, Self); 4] =
         [("auto", Self::Auto), ("rfc4733", Self::Rfc4733), ("info", Self::Info), ("inband", Self::Inband)];
 }

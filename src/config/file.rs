@@ -1,4 +1,4 @@
-//! One TOML file into a [`Config`]: every setting by the table of [`settings`], faults with their lines.
+//! Reads one TOML file into a [`Config`] using the table of [`settings`]; errors carry line numbers.
 
 use std::fmt;
 
@@ -11,12 +11,12 @@ use super::settings::{self, SETTINGS};
 use super::trunk::{TrunkFields, User};
 use super::value::Raw;
 
-/// One thing that is wrong, and where.
+/// One configuration error and its location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// `file:line`, or the name of an environment variable.
     pub place: String,
-    /// What is wrong and what is allowed.
+    /// What is wrong, and what is allowed.
     pub what: String,
 }
 
@@ -26,21 +26,21 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What kind of file it is.
+/// Kind of a configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// The operator's.
+    /// The operator's configuration.
     Settings,
-    /// A board profile: its section `[profile]` holds no settings.
+    /// A board profile: its section `[profile]` contains no settings.
     Profile,
 }
 
-/// The line that a byte stands in, from 1.
+/// Line number of a byte offset, from 1.
 pub(super) fn line_of(text: &str, at: usize) -> usize {
     text.as_bytes().iter().take(at).filter(|b| **b == b'\n').count() + 1
 }
 
-/// Takes over the settings of a file; the keys that stand in it.
+/// Applies the settings of a file; returns the keys it contains.
 pub(super) fn apply(
     config: &mut Config,
     file: Option<(&str, &str)>,
@@ -91,7 +91,7 @@ fn unknown(key: &str) -> String {
     }
 }
 
-/// Every leaf of the file with the byte it starts at and its dotted key.
+/// Every leaf of the file with its byte offset and dotted key.
 fn flatten<'t>(
     prefix: &str,
     table: &DeTable<'t>,
@@ -113,10 +113,10 @@ fn flatten<'t>(
     }
 }
 
-/// Lists of tables.
+/// Arrays of tables.
 const LISTS: [&str; 2] = ["sip.trunk", "sip.user"];
 
-/// Adds one table of a list; the byte where it is wrong, if that is known, and what is wrong.
+/// Adds one entry of an array of tables; the error carries its byte offset, if known.
 fn add_entry(
     config: &mut Config,
     key: &str,

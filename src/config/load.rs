@@ -1,4 +1,5 @@
-//! Board profile, file, environment and command line into one [`Config`], reporting all faults at once.
+//! Merges board profile, file, environment and command line into one [`Config`], reporting all errors at
+//! once.
 
 use super::board::{self, AUTO, GENERIC};
 use super::file::{self, Fault, Kind};
@@ -7,25 +8,25 @@ use super::sections::Config;
 use super::settings::SETTINGS;
 use super::value::Raw;
 
-/// Where a configuration comes from, as text: reading files and the environment is the caller's job.
+/// Configuration sources as text: the caller reads files and the environment.
 #[derive(Debug, Default)]
 pub struct Sources<'a> {
-    /// Name and text of the file, if there is one.
+    /// Name and text of the file, if any.
     pub file: Option<(&'a str, &'a str)>,
     /// Environment variables.
     pub env: &'a [(String, String)],
 }
 
-/// What the machine adds to the sources.
+/// Machine-specific inputs.
 #[derive(Debug, Default)]
 pub struct Machine<'a> {
-    /// How its device tree names it.
+    /// Model named by the device tree.
     pub model: Option<&'a str>,
-    /// Text of the profile, where the board is named by a path.
+    /// Text of the profile if the board is named by a path.
     pub profile: Option<&'a str>,
 }
 
-/// The board that the sources name: a name, [`AUTO`], or a path, which has a slash.
+/// The board named by the sources: a name, [`AUTO`], or a path (contains a slash).
 #[must_use]
 pub fn board_named_by(sources: &Sources<'_>) -> String {
     let mut named = Config::default();
@@ -35,7 +36,7 @@ pub fn board_named_by(sources: &Sources<'_>) -> String {
     named.board
 }
 
-/// Builds the configuration without looking at the machine.
+/// Builds the configuration without machine-specific inputs.
 ///
 /// # Errors
 /// As [`load_on`].
@@ -45,12 +46,12 @@ pub fn load(sources: &Sources<'_>) -> Result<Config, Vec<Fault>> {
 
 /// Builds the configuration. Precedence, highest first: environment, file, board profile, default.
 ///
-/// # Errors
+/// All errors of all sources, in the order of the sources.
 /// Every fault of every source, in the order of the sources.
 pub fn load_on(sources: &Sources<'_>, machine: &Machine<'_>) -> Result<Config, Vec<Fault>> {
     let mut faults = Vec::new();
     let mut config = Config::default();
-    // The board is named by the same sources whose other settings override it: find the name first.
+    // The board's settings are overridden by the sources that name it, so find the name first.
     let board = apply_board(&mut config, board_named_by(sources), machine, &mut faults);
     file::apply(&mut config, sources.file, Kind::Settings, &mut faults);
     apply_env(&mut config, sources.env, &mut faults);
@@ -62,7 +63,7 @@ pub fn load_on(sources: &Sources<'_>, machine: &Machine<'_>) -> Result<Config, V
     if faults.is_empty() { Ok(config) } else { Err(faults) }
 }
 
-/// Takes over the profile of the board; its name.
+/// Applies the board profile; returns its name.
 fn apply_board(config: &mut Config, named: String, machine: &Machine<'_>, faults: &mut Vec<Fault>) -> String {
     if let Some(text) = machine.profile.filter(|_| named.contains('/')) {
         profile::apply(config, &named, text, faults);

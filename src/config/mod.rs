@@ -1,5 +1,5 @@
-//! The configuration: its sections with their types and defaults, one table of keys in [`settings`], files and environment
-//! in [`load`].
+//! The configuration: sections with types and defaults, the table of keys in [`settings`], parsing of files
+//! and environment in [`load`].
 
 pub mod board;
 mod checks;

@@ -1,4 +1,4 @@
-//! Networks that are not the Internet.
+//! Local and private networks.
 
 use std::net::IpAddr;
 
@@ -16,7 +16,7 @@ pub(super) const HOME_NETWORKS: &[&str] = &[
     "fe80::/10",
 ];
 
-/// True for this machine, and for addresses that are not routed on the Internet.
+/// True for loopback and addresses that are not routed on the Internet.
 #[must_use]
 pub fn is_of_site(ip: IpAddr) -> bool {
     nets(HOME_NETWORKS).iter().any(|n| n.contains(&ip.to_canonical()))

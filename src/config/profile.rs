@@ -1,4 +1,4 @@
-//! The text of a board profile: what it says of the box, and the settings it gives.
+//! Text of a board profile: description of the hardware, and its settings.
 
 use serde::Deserialize;
 
@@ -7,7 +7,7 @@ use super::file::{self, Fault};
 use super::sections::Config;
 use super::settings::SETTINGS;
 
-/// Settings that a profile has to give.
+/// Settings that a profile must contain.
 const GIVEN: [&str; 8] = [
     "limits.legs",
     "limits.opus_legs",
@@ -18,45 +18,45 @@ const GIVEN: [&str; 8] = [
     "outbox.max_mb",
     "rtp.realtime_priority",
 ];
-/// Settings that it may give beside.
+/// Settings that it may contain in addition.
 const MAY: [&str; 2] = ["rtp.media_core", "rtp.opus_complexity"];
 
-/// What a profile says of the box: its section `[profile]`.
+/// Description of the hardware, section `[profile]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     /// The box in one line.
     pub about: String,
-    /// How the models that the device tree may name begin.
+    /// Prefixes of the device-tree models.
     #[serde(default)]
     pub models: Vec<String>,
     /// Memory of the smallest such box, MB.
     pub memory_mb: u32,
-    /// Where its figures come from.
+    /// Origin of its figures.
     pub figures: Figures,
-    /// What was measured, and what was read elsewhere, one line each.
+    /// Measurements and external sources, one line each.
     pub sources: Vec<String>,
-    /// Sessions of speech recognition, synthesis and agents at once.
+    /// Concurrent sessions of speech recognition, synthesis and agents.
     pub speech_sessions: u32,
-    /// Room for prompts that were synthesized, MB.
+    /// Cache for synthesized prompts, MB.
     pub prompt_cache_mb: u32,
-    /// Sound devices that such a box has, or usually is given.
+    /// Sound devices that such a box has, or is usually equipped with.
     #[serde(default)]
     pub audio: Vec<Audio>,
 }
 
-/// How sure the figures of a profile are.
+/// Reliability of a profile's figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Figures {
-    /// On such a machine.
+    /// Measured on such a machine.
     Measured,
-    /// On another machine, and multiplied by the published ratio of the cores.
+    /// Measured on another machine and scaled by the published ratio of the cores.
     Projected,
 }
 
 impl Figures {
-    /// As it stands in the file.
+    /// The name used in the file.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -70,9 +70,9 @@ impl Figures {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Audio {
-    /// Its name in ALSA.
+    /// ALSA device name.
     pub device: String,
-    /// Sampling rates that it takes, Hz.
+    /// Supported sampling rates, Hz.
     pub rates: Vec<u32>,
 }
 
@@ -82,23 +82,23 @@ struct Head {
 }
 
 impl Board {
-    /// What it says of the box; `None` never happens with what is built in, as a test reads it all.
+    /// Its description; never `None` for built-in profiles, which a test parses.
     #[must_use]
     pub fn profile(&self) -> Option<Profile> {
         read(self.text).ok()
     }
 
-    /// The configuration that it leads to where nothing else is said.
+    /// The configuration that results from it alone.
     #[must_use]
     pub fn defaults(&self) -> Config {
         let mut config = Config::default();
-        // Built-in profiles have no faults: a test reads them all.
+        // Built-in profiles have no errors: a test parses them all.
         apply(&mut config, self.name, self.text, &mut Vec::new());
         config
     }
 }
 
-/// The built-in profile of a machine whose device tree names it `model`.
+/// The built-in profile for the device-tree model `model`.
 #[must_use]
 pub fn for_model(model: &str) -> Option<Board> {
     let is_it = |b: &&Board| {
@@ -111,7 +111,7 @@ fn read(text: &str) -> Result<Profile, toml::de::Error> {
     toml::from_str::<Head>(text).map(|head| head.profile)
 }
 
-/// Takes over what a profile gives. It is whole or a fault: a half-written one would leave limits of another box.
+/// Applies a profile. An incomplete one is an error: it would leave limits of another box in place.
 pub(super) fn apply(config: &mut Config, name: &str, text: &str, faults: &mut Vec<Fault>) {
     let before = faults.len();
     let found = file::apply(config, Some((name, text)), file::Kind::Profile, faults);

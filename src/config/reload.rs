@@ -1,9 +1,9 @@
-//! What of a configuration changes while calls run, and what needs a restart.
+//! Which settings a reload applies while calls are active, and which need a restart.
 
 use super::sections::Config;
 use super::settings::{SETTINGS, Setting};
 
-/// Settings that a reload takes over, beside the lists of trunks and users.
+/// Settings that a reload applies, besides the lists of trunks and users.
 const RELOADABLE: [&str; 10] = [
     "http.tokens",
     "http.token_file",
@@ -17,25 +17,26 @@ const RELOADABLE: [&str; 10] = [
     "log.level",
 ];
 
-/// What a reload leads to.
+/// Result of a reload.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reloaded {
-    /// The configuration to go on with.
+    /// The configuration to continue with.
     pub config: Config,
-    /// Settings that differ from the running ones and stay as they are until a restart.
+    /// Changed settings that take effect after a restart only.
     pub left: Vec<&'static str>,
 }
 
 impl Reloaded {
-    /// The running configuration with what can be taken over from `new`: trunks, users, and the settings named above.
+    /// The running configuration with everything reloadable taken from `new`: trunks, users, and the settings
+    /// listed above.
     ///
     /// # Errors
-    /// What is taken over does not go together with what stays, one message a broken rule.
+    /// Conflicts between applied and remaining settings, one message per violated rule.
     pub fn of(running: &Config, new: &Config) -> Result<Self, Vec<String>> {
         let mut config = running.clone();
         config.sip.trunks.clone_from(&new.sip.trunks);
         config.sip.users.clone_from(&new.sip.users);
-        // Without a certificate at the start there is no socket for TLS, and the socket stays where there was one.
+        // The TLS socket is opened at startup only, if there is a certificate, and stays open after that.
         let same_socket = running.sip.tls.cert.is_empty() == new.sip.tls.cert.is_empty();
         let takes =
             |s: &Setting| RELOADABLE.contains(&s.key) && (same_socket || !s.key.starts_with("sip.tls."));
@@ -79,7 +80,7 @@ mod tests {
     #[test]
     fn a_reload_never_opens_the_api() {
         let old = read("[http]\ntokens = [\"a\"]\nlisten = \"10.0.0.1:80\"\n");
-        // Good by itself, but the socket stays where it is.
+        // Valid by itself, but the socket stays open.
         let faults = Reloaded::of(&old, &read("")).unwrap_err();
         assert!(faults[0].contains("nothing guards the API"), "{faults:?}");
     }

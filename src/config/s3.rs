@@ -1,4 +1,4 @@
-//! `[s3]`: where recordings are uploaded to, and what a request may say of it.
+//! `[s3]`: destination of recording uploads, and overrides of it in requests.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,26 +10,26 @@ use super::value::{Raw, Value, named, show_named};
 use crate::base::secret::Secret;
 use crate::wire::uri::{Host, host_port_of};
 
-/// Longest prefix, bytes; with the name of a file it stays below the 1,024 that S3 allows a key.
+/// Longest prefix, bytes; with the file name it stays below the S3 limit of 1,024 per key.
 const MAX_PREFIX: usize = 900;
-/// Longest key of either kind, characters.
+/// Longest access or secret key, characters.
 const MAX_CREDENTIAL: usize = 256;
-/// Region where none is named.
+/// Default region.
 pub const REGION: &str = "us-east-1";
 
-/// How a bucket is named in a request.
+/// Bucket addressing in requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
-    /// By host at Amazon's own servers, by path at others.
+    /// Virtual-hosted at Amazon, path at other servers.
     Auto,
-    /// First part of the path.
+    /// Path style: first part of the path.
     Path,
-    /// First part of the host's name.
+    /// Virtual-hosted style: first part of the host name.
     Virtual,
 }
 
 impl Style {
-    /// All of them, by name.
+    /// All styles by name.
     pub const ALL: [(&'static str, Self); 3] =
         [("auto", Self::Auto), ("path", Self::Path), ("virtual", Self::Virtual)];
 }
@@ -46,27 +46,27 @@ impl Value for Style {
 /// `[s3]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct S3 {
-    /// Bucket of requests that name none; empty: they have to.
+    /// Default bucket; empty: every request must name one.
     pub bucket: String,
     /// Region.
     pub region: String,
-    /// Server, as `https://minio.example:9000`; empty: Amazon's.
+    /// Server, e.g. `https://minio.example:9000`; empty: Amazon S3.
     pub endpoint: String,
-    /// What keys begin with.
+    /// Prefix of object keys.
     pub prefix: String,
-    /// Access key; empty: the usual places are searched.
+    /// Access key; empty: the credential chain is searched.
     pub access_key: Secret,
-    /// Its secret.
+    /// Secret key.
     pub secret_key: Secret,
-    /// File that holds the secret.
+    /// File with the secret key.
     pub secret_key_file: String,
-    /// How buckets are named.
+    /// Bucket addressing.
     pub style: Style,
-    /// Public servers may be sent recordings unencrypted.
+    /// Allow unencrypted uploads to public servers.
     pub allow_http: bool,
     /// Longest time that the end of a recording waits for its upload, seconds.
     pub wait_s: u32,
-    /// What all uploads together may take, kbit/s; 0: no limit.
+    /// Bandwidth limit of all uploads together, kbit/s; 0: unlimited.
     pub max_kbit_s: u32,
 }
 
@@ -88,7 +88,7 @@ impl Default for S3 {
     }
 }
 
-/// What a request says; empty: nothing.
+/// Upload fields of an API request; empty: not given.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Wish<'a> {
     /// Bucket.
@@ -97,32 +97,32 @@ pub struct Wish<'a> {
     pub region: &'a str,
     /// Server.
     pub endpoint: &'a str,
-    /// What the key begins with.
+    /// Key prefix.
     pub prefix: &'a str,
     /// Access key.
     pub access_key: &'a str,
-    /// Its secret.
+    /// Secret key.
     pub secret_key: &'a str,
 }
 
-/// Where one recording goes.
+/// Destination of one recording.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
     /// Bucket.
     pub bucket: String,
     /// Region.
     pub region: String,
-    /// Server; empty: Amazon's.
+    /// Server; empty: Amazon S3.
     pub endpoint: String,
-    /// What the key begins with.
+    /// Key prefix.
     pub prefix: String,
-    /// Access key and secret of the request; `None`: those of this gateway.
+    /// Access key and secret key of the request; `None`: those of this gateway.
     pub keys: Option<(String, String)>,
-    /// The operator named the server: it may be anywhere.
+    /// Server configured by the operator: may have any address.
     pub trusted: bool,
 }
 
-/// The error of a request that names a server and no keys for it.
+/// Error for a request that names a server without keys for it.
 const KEYS_NEEDED: &str = "s3_endpoint: s3_access_key and s3_secret_key are needed for this server: those of the \
                            gateway go to the configured endpoint and, over https, to Amazon's S3 only";
 
@@ -133,19 +133,19 @@ impl fmt::Debug for Place {
 }
 
 impl Place {
-    /// The key of a file.
+    /// Object key of a file.
     #[must_use]
     pub fn key(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
 
-    /// True where the keys of this gateway may be shown: at the server that the operator named, and at Amazon's own.
+    /// True if the gateway's own keys may be sent: to the configured server and to Amazon S3.
     #[must_use]
     pub fn may_use_own_keys(&self) -> bool {
         self.trusted || is_amazon(&self.endpoint)
     }
 
-    /// The location of a file, as it is told.
+    /// Location of a file as reported by the API.
     #[must_use]
     pub fn location(&self, name: &str) -> String {
         format!("s3://{}/{}", self.bucket, self.key(name))
@@ -153,10 +153,10 @@ impl Place {
 }
 
 impl S3 {
-    /// Where a recording goes whose request says this: each field of it overrides the setting of that name.
+    /// Destination of a recording with this request: each field overrides the setting of the same name.
     ///
     /// # Errors
-    /// The field, what is wrong with it, and what is allowed.
+    /// Field, problem and allowed values.
     pub fn place(&self, wish: &Wish<'_>) -> Result<Place, String> {
         let keys = match (wish.access_key, wish.secret_key) {
             ("", "") => None,
@@ -195,19 +195,20 @@ impl S3 {
         Ok(place)
     }
 
-    /// True when requests for this place name the bucket in the path.
+    /// True if requests for this destination use path-style addressing.
     #[must_use]
     pub fn by_path(&self, place: &Place) -> bool {
         match self.style {
             Style::Path => true,
             Style::Virtual => false,
-            // A certificate for *.s3.… covers no name with further dots.
+            // A certificate for *.s3.… does not cover names with further dots.
             Style::Auto => !place.endpoint.is_empty() || place.bucket.contains('.'),
         }
     }
 }
 
-/// True for two ways to write one server: scheme and host in any case, a usual port, a slash at the end.
+/// True if both URLs name the same server: scheme and host case-insensitive, default port and trailing slash
+/// ignored.
 fn is_same_server(a: &str, b: &str) -> bool {
     let plain = |url: &str| {
         let url = url.trim_end_matches('/').to_ascii_lowercase();
@@ -217,7 +218,7 @@ fn is_same_server(a: &str, b: &str) -> bool {
     plain(a) == plain(b)
 }
 
-/// True for the servers of Amazon's S3 over https, as `https://s3.eu-west-1.amazonaws.com`. Other names under
+/// True for Amazon S3 servers over https, e.g. `https://s3.eu-west-1.amazonaws.com`. Other names under
 /// `amazonaws.com` belong to its customers.
 fn is_amazon(endpoint: &str) -> bool {
     let lower = endpoint.to_ascii_lowercase();
@@ -245,12 +246,12 @@ fn is_amazon(endpoint: &str) -> bool {
         }
 }
 
-/// True for plain HTTP to an address that is not of this site. Names are judged when they are looked up.
+/// True for plain HTTP to a public address. Names are checked when they are resolved.
 fn is_open_to_the_public(endpoint: &str) -> bool {
     endpoint.starts_with("http://") && address_of(endpoint).is_some_and(|ip| !is_of_site(ip))
 }
 
-/// The address that a server's URL names, if it names no host.
+/// The IP address of a server URL, if its host is one.
 #[must_use]
 pub fn address_of(endpoint: &str) -> Option<IpAddr> {
     let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
@@ -260,10 +261,10 @@ pub fn address_of(endpoint: &str) -> Option<IpAddr> {
     }
 }
 
-/// The rule for buckets; other servers than Amazon's allow capitals and underscores.
+/// Checks a bucket name; other servers than Amazon's allow capitals and underscores.
 ///
 /// # Errors
-/// What is allowed.
+/// The allowed format.
 pub fn bucket(name: &str) -> Result<(), String> {
     let inner = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     let ends = [name.bytes().next(), name.bytes().last()];
@@ -276,19 +277,19 @@ pub fn bucket(name: &str) -> Result<(), String> {
     if good { Ok(()) } else { Err(why.to_owned()) }
 }
 
-/// The rule for regions.
+/// Checks a region name.
 ///
 /// # Errors
-/// What is allowed.
+/// The allowed format.
 pub fn region(name: &str) -> Result<(), String> {
     let good = (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     if good { Ok(()) } else { Err("1 to 64 letters, digits and hyphens are allowed".to_owned()) }
 }
 
-/// The rule for prefixes: no way out of them, for whoever makes paths of them.
+/// Checks a prefix: no path traversal, in case the key is used as a path.
 ///
 /// # Errors
-/// What is allowed.
+/// The allowed format.
 pub fn prefix(text: &str) -> Result<(), String> {
     if text.len() > MAX_PREFIX {
         return Err(format!("{} bytes are too many: {MAX_PREFIX} are allowed", text.len()));
@@ -305,10 +306,10 @@ pub fn prefix(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The rule for servers; empty: Amazon's.
+/// Checks a server URL; empty: Amazon S3.
 ///
 /// # Errors
-/// What is allowed.
+/// The allowed format.
 pub fn endpoint(url: &str) -> Result<(), String> {
     if url.is_empty() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The configuration: its sections, their types and defaults.
+//! Sections of the configuration with types and defaults.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -15,16 +15,16 @@ use crate::base::secret::Secret;
 use crate::codec::Codec;
 use crate::wire::crypto::Srtp;
 
-/// Everything an operator can set. Built only by [`load()`](super::load()), so every value has passed its checks.
+/// All settings. Built only by [`load()`](super::load()), so every value has been validated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Name of the board profile in force.
+    /// Name of the active board profile.
     pub board: String,
-    /// Where the gateway keeps what must survive a restart.
+    /// Directory for persistent state.
     pub state_dir: PathBuf,
-    /// Name of this gateway in replies and events; empty: made once and kept in the state directory.
+    /// Name of this gateway in responses and events; empty: generated once and stored in the state directory.
     pub instance_id: String,
-    /// REST interface.
+    /// REST API.
     pub http: Http,
     /// SIP.
     pub sip: Sip,
@@ -34,9 +34,9 @@ pub struct Config {
     pub rtp: Rtp,
     /// Rooms.
     pub rooms: Rooms,
-    /// Prompts.
+    /// Sound files.
     pub prompts: Prompts,
-    /// What outlives a restart.
+    /// Event queue that survives restarts.
     pub outbox: Outbox,
     /// Recordings.
     pub recording: Recording,
@@ -46,100 +46,100 @@ pub struct Config {
     pub events: Events,
     /// The global webhook.
     pub webhook: Webhook,
-    /// Addresses that URLs of API clients may lead to beyond the public ones.
+    /// Non-public networks that URLs of API clients may point to.
     pub security: Security,
     /// Log output.
     pub log: Log,
-    /// What the box can carry; from the board profile, each limit can be overridden.
+    /// Capacity limits: from the board profile, each can be overridden.
     pub limits: board::Limits,
-    /// The limits as the board profile gives them.
+    /// Limits of the board profile, without overrides.
     pub profile_limits: board::Limits,
 }
 
-/// REST interface.
+/// REST API.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Http {
     /// Address the API listens on; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Bearer tokens; any one of them opens the API. Empty: no token needed.
+    /// Bearer tokens; any one of them grants access. Empty: no token required.
     pub tokens: Vec<Secret>,
-    /// File with further tokens, one a line; empty: none.
+    /// File with further tokens, one per line; empty: none.
     pub token_file: String,
     /// Client networks that may connect; empty: all.
     pub allowed_ips: Vec<IpNet>,
-    /// The operator trusts the LAN: listening beyond loopback without token or allow-list is meant.
+    /// The LAN is trusted: the API may listen beyond loopback without tokens or allow-list.
     pub trust_lan: bool,
-    /// Web origins that may call the API from a browser; empty: none but the API's own.
+    /// Web origins that may call the API from a browser; empty: only the API's own.
     pub cors_origins: Vec<String>,
-    /// Names in `Host` that are answered without tokens, beside addresses, `localhost` and the machine's own name.
+    /// Names accepted in `Host` without tokens, besides addresses, `localhost` and the machine's own name.
     pub hosts: Vec<String>,
 }
 
 /// SIP.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sip {
-    /// Our address in Via, Contact and SDP, and the one that is bound; unspecified: all are bound and
-    /// the address of the default route is given as ours.
+    /// Our address: bound, and announced in Via, Contact and SDP; unspecified: binds all interfaces and
+    /// announces the address of the default route.
     pub bind_ip: IpAddr,
-    /// The same for IPv6 beside an IPv4 address; `None`: no second family.
+    /// IPv6 address beside an IPv4 `bind_ip`; `None`: one family only.
     pub bind_ip6: Option<IpAddr>,
-    /// Address that is bound, where it differs from the one we give as ours.
+    /// Address to bind if it differs from the announced one.
     pub listen_ip: Option<IpAddr>,
-    /// Port of UDP and TCP; 0 takes a free one.
+    /// Port of UDP and TCP; 0: any free port.
     pub port: u16,
     /// Our name: user part and display name of From, `User-Agent`, `Warning`.
     pub host: String,
-    /// Networks whose calls are taken.
+    /// Networks from which requests are accepted.
     pub accept_from: Vec<IpNet>,
-    /// What a router in front of us turns our address into; `None`: nothing does, or nobody beyond it is called.
+    /// Public address if the gateway is behind NAT; `None`: no NAT, or no calls beyond it.
     pub external_ip: Option<IpAddr>,
-    /// Requests in a dialog go back the way it came, whatever Contact says.
+    /// Send in-dialog requests to the source address of the call instead of its Contact.
     pub source_socket: bool,
-    /// Send 180 as soon as a call comes in.
+    /// Send 180 as soon as a call arrives.
     pub auto_ringing: bool,
-    /// Longest time an inbound call rings, seconds.
+    /// Longest ringing time of an inbound call, seconds.
     pub ring_timeout_s: u32,
-    /// Time that running calls have to end after SIGTERM, seconds.
+    /// Time that active calls have to end after SIGTERM, seconds.
     pub drain_s: u32,
-    /// Length of a session that our calls ask for, seconds; 0: none is asked for.
+    /// Session interval our calls request, seconds; 0: none.
     pub session_expires_s: u32,
-    /// Carry out transfers that far ends ask for.
+    /// Carry out transfers requested by far ends (REFER).
     pub refer_auto_dial: bool,
-    /// Longest time an API call waits for the far end's answer, seconds.
+    /// Longest time an API request waits for the far end's response, seconds.
     pub api_wait_s: u32,
-    /// Codecs offered and answered, best first.
+    /// Codecs offered and accepted, in order of preference.
     pub codecs: Vec<Codec>,
     /// SIP over TLS.
     pub tls: Tls,
-    /// Encryption of media where a trunk does not say.
+    /// Media encryption where a trunk does not override it.
     pub srtp: Srtp,
-    /// Offer media keys over UDP and TCP too, where everybody on the way can read them.
+    /// Offer SRTP keys over UDP and TCP too, where anyone on the path can read them.
     pub srtp_keys_in_clear: bool,
-    /// How digits are sent where a trunk does not say.
+    /// DTMF mode where a trunk does not override it.
     pub dtmf: DtmfMode,
-    /// Domains whose users are ours, first the one that addresses are written with.
+    /// Our SIP domains; the first one is used when writing addresses.
     pub domains: Vec<String>,
-    /// Which algorithm our challenges name first.
+    /// Digest algorithm listed first in our challenges.
     pub digest_order: DigestOrder,
-    /// What our challenges say the password is for; empty: the first domain, or our name.
+    /// Digest realm; empty: the first domain, or our name.
     pub realm: String,
-    /// Trunks of the file.
+    /// Trunks of the configuration file.
     pub trunks: Vec<Trunk>,
     /// Phones that may register.
     pub users: Vec<User>,
 }
 
-/// Which algorithm stands first in our challenges: many phones look at the first one only (RFC 8760 §2.4).
+/// Order of digest algorithms in our challenges: many phones evaluate only the first one (RFC 8760 §2.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DigestOrder {
-    /// The better one.
+    /// SHA-256 first.
     Sha256First,
-    /// For phones that know MD5 only, and look no further.
+    /// MD5 first, for phones that support only MD5 and ignore further challenges.
     Md5First,
 }
 
 impl DigestOrder {
-    /// All, by name.
+    /// All orders by name.
     pub const ALL: [(&'static str, Self); 2] =
         [("sha256_first", Self::Sha256First), ("md5_first", Self::Md5First)];
 }
@@ -156,51 +156,51 @@ impl Value for DigestOrder {
 /// SIP over TLS; PEM files.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tls {
-    /// Port that is listened on where there is a certificate.
+    /// Port to listen on if there is a certificate.
     pub port: u16,
-    /// Our certificate and what leads to its root; empty: TLS is only called with, not listened on.
+    /// Our certificate chain; empty: TLS for outgoing connections only.
     pub cert: String,
-    /// Its key.
+    /// Private key of the certificate.
     pub key: String,
-    /// Authorities that are trusted beside the public ones; empty: none.
+    /// CA certificates trusted in addition to the public ones; empty: none.
     pub ca: String,
-    /// Authorities of the certificates that callers have to show; empty: they need none.
+    /// CA certificates for client certificates; empty: none required.
     pub client_ca: String,
-    /// A certificate for `*.example.net` is good for all names one label longer.
+    /// Accept a wildcard certificate `*.example.net` for names one label longer.
     pub allow_wildcard: bool,
 }
 
-/// Name servers of the configuration, at most: more would only make a name that nobody knows slower.
+/// Most name servers in the configuration: more would only delay failing look-ups.
 pub const MAX_NAME_SERVERS: usize = 8;
 
-/// Domain name service.
+/// DNS.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dns {
-    /// Servers to ask, at most [`MAX_NAME_SERVERS`]; empty: those of the system.
+    /// Servers to query, at most [`MAX_NAME_SERVERS`]; empty: those of the system.
     pub servers: Vec<SocketAddr>,
 }
 
 /// Media.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rtp {
-    /// First port of the range RTP and RTCP use; 0 with `port_max` 0: any free ports.
+    /// First port of the RTP and RTCP range; 0 with `port_max` 0: any free ports.
     pub port_min: u16,
     /// Last port of the range.
     pub port_max: u16,
-    /// A leg ends when nothing came for this long, seconds.
+    /// A leg ends when no RTP was received for this long, seconds.
     pub timeout_s: u32,
-    /// SCHED_FIFO priority of the media thread, where the system allows it; 0: none.
+    /// SCHED_FIFO priority of the media thread, if permitted by the system; 0: none.
     pub realtime_priority: u32,
-    /// Processor that the media thread keeps to, from 0; `None`: any.
+    /// CPU that the media thread is pinned to, from 0; `None`: any.
     pub media_core: Option<u32>,
-    /// How hard the Opus encoder tries, 0 to 10.
+    /// Opus encoder complexity, 0 to 10.
     pub opus_complexity: u32,
 }
 
-/// `[outbox]`: events that wait for a target that is away.
+/// `[outbox]`: events waiting for an unreachable destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outbox {
-    /// Room for them, MB.
+    /// Space for them, MB.
     pub max_mb: u32,
     /// How long they are kept, hours.
     pub keep_h: u32,
@@ -209,16 +209,16 @@ pub struct Outbox {
 /// Rooms.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rooms {
-    /// Sampling rate of rooms that name none, Hz.
+    /// Default sampling rate, Hz.
     pub sample_rate: u32,
-    /// A faint noise while nobody in a room says anything.
+    /// Comfort noise while a room is silent.
     pub comfort_noise: bool,
 }
 
-/// Prompts.
+/// Sound files.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prompts {
-    /// Directory of the sounds that can be played by name; empty: there are none.
+    /// Directory of sound files that can be played by name; empty: none.
     pub dir: String,
 }
 
@@ -227,49 +227,49 @@ pub struct Prompts {
 pub struct Recording {
     /// Directory of the files; empty: `recordings` in the state directory.
     pub dir: String,
-    /// Free space that recordings leave alone, MB.
+    /// Free disk space that recordings must leave, MB.
     pub min_free_mb: u32,
-    /// Days that recordings are kept; 0: for ever.
+    /// Days that recordings are kept; 0: forever.
     pub keep_days: u32,
-    /// Room that recordings may take, MB; 0: as much as there is.
+    /// Space for all recordings, MB; 0: unlimited.
     pub max_mb: u32,
 }
 
 /// The global webhook.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Webhook {
-    /// Where events go that have no webhook of their own; empty: nowhere.
+    /// Destination of events without their own webhook; empty: none.
     pub url: String,
     /// Signing secret; empty: not signed.
     pub secret: Secret,
-    /// File that holds the secret instead; empty: none.
+    /// File with the secret instead; empty: none.
     pub secret_file: String,
 }
 
-/// Safety of what API clients name.
+/// Restrictions on URLs of API clients.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Security {
-    /// Networks that URLs of API clients may lead to although they are not public.
+    /// Non-public networks that URLs of API clients may point to.
     pub url_allow: Vec<IpNet>,
 }
 
 /// Events.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Events {
-    /// Type of the event of a received digit.
+    /// Event type of a received DTMF digit.
     pub dtmf_type: String,
-    /// Events when somebody begins to speak and when he stops.
+    /// Send events when a party starts and stops speaking.
     pub speaking: bool,
 }
 
 /// Log output.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Log {
-    /// Least level that is written.
+    /// Minimum level written.
     pub level: log::LevelFilter,
 }
 
-/// Names a received digit's event can have: the specification's, and the reference product's.
+/// Allowed event types of a received digit: the specification's, and the reference product's.
 pub const DTMF_TYPES: [&str; 2] = ["leg.dtmf", "dtmf.received"];
 
 impl Default for Config {
@@ -354,7 +354,7 @@ impl Config {
         }
     }
 
-    /// What our challenges say the password is for.
+    /// Digest realm of our challenges.
     #[must_use]
     pub fn realm(&self) -> &str {
         let domain = self.sip.domains.first().unwrap_or(&self.sip.host);

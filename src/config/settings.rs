@@ -1,4 +1,4 @@
-//! The one table of settings: key, environment variable, range, and where each lives in [`Config`].
+//! The table of settings: key, environment variables, range, and field of [`Config`].
 
 use super::s3;
 use super::sections::{Config, DTMF_TYPES};
@@ -8,15 +8,15 @@ use super::value::{Raw, Value};
 pub struct Setting {
     /// Dotted key in the file, as `http.listen`.
     pub key: &'static str,
-    /// Environment variables that set it, the first that is present and not empty wins.
+    /// Environment variables that set it; the first one present and not empty wins.
     pub env: &'static [&'static str],
-    /// Reads a value into the configuration, or says what was expected.
+    /// Parses a value into the configuration, or returns what was expected.
     pub set: fn(&mut Config, &Raw) -> Result<(), String>,
-    /// The value in force, as TOML; of secrets, whether there are any.
+    /// The effective value as TOML; of secrets, only whether one is set.
     pub show: fn(&Config) -> String,
-    /// True where both configurations have the same value, secrets included.
+    /// True if both configurations have the same value, secrets included.
     pub same: fn(&Config, &Config) -> bool,
-    /// Takes the value over from another configuration.
+    /// Copies the value from another configuration.
     pub copy: fn(&mut Config, &Config),
 }
 
@@ -72,7 +72,7 @@ fn domain(name: &str) -> Result<(), String> {
         .ok_or(format!("\"{name}\" is not a domain, as \"branch.example\" or \"192.168.1.10\""))
 }
 
-/// As browsers write it, or it would never be found (RFC 6454 §6.2).
+/// The form browsers send, otherwise it would never match (RFC 6454 §6.2).
 fn origin(text: &str) -> Result<(), String> {
     let plain =
         |at: &str| !at.is_empty() && at.bytes().all(|b| b.is_ascii_graphic() && !b"/?#@*,".contains(&b));
@@ -102,7 +102,7 @@ fn hook_url(url: &str) -> Result<(), String> {
     if url.is_empty() || url.starts_with("http://") || url.starts_with("https://") {
         return Ok(());
     }
-    Err("it does not start with http:// or https://".to_owned())
+    Err("must start with http:// or https://".to_owned())
 }
 
 fn session_length(seconds: u32) -> Result<(), String> {
@@ -119,7 +119,7 @@ fn room_rate(rate: &u32) -> Result<(), String> {
     Err(format!("{rate} is not one of 8000, 16000, 48000"))
 }
 
-/// As many as the kernel's mask of processors has.
+/// CPU number, up to the size of the kernel's CPU mask.
 fn core(core: &Option<u32>) -> Result<(), String> {
     core.map_or(Ok(()), |core| in_range(&core, &(0..=1023)))
 }
@@ -131,7 +131,7 @@ fn in_range<T: PartialOrd + std::fmt::Display>(v: &T, r: &std::ops::RangeInclusi
     Err(format!("{v} is out of range: {} to {} is allowed", r.start(), r.end()))
 }
 
-/// Every setting, in the order of the shipped file.
+/// All settings, in the order of the shipped file.
 pub static SETTINGS: &[Setting] = &[
     setting!("board", ["BOARD"], board),
     setting!("state_dir", ["STATE_DIR", "STATE_DIRECTORY"], state_dir),
@@ -212,26 +212,26 @@ pub static SETTINGS: &[Setting] = &[
     setting!("limits.recordings", [], limits.recordings, 1..=2048),
 ];
 
-/// The setting named `key`.
+/// The setting with key `key`.
 #[must_use]
 pub fn find(key: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|s| s.key == key)
 }
 
-/// The known key nearest to a mistyped one, if any is near enough to be what was meant.
+/// The known key closest to a mistyped one, if close enough.
 #[must_use]
 pub fn nearest(key: &str) -> Option<&'static str> {
     let last = |k: &str| k.rsplit('.').next().unwrap_or_default().to_owned();
     let near = |known: &str| {
         let whole = strsim::damerau_levenshtein(key, known);
-        // The right name under the wrong section is near too.
+        // The right name in the wrong section also counts as close.
         if last(key) == last(known) { whole.min(1) } else { whole }
     };
     let best = SETTINGS.iter().map(|s| (near(s.key), s.key)).min()?;
     (best.0 <= key.len().div_ceil(3)).then_some(best.1)
 }
 
-/// `key = value` lines of the configuration in force, without secrets.
+/// The effective configuration as `key = value` lines, without secrets.
 #[must_use]
 pub fn print(config: &Config) -> String {
     let line = |s: &Setting| format!("{} = {}\n", s.key, (s.show)(config));

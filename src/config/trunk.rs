@@ -1,4 +1,4 @@
-//! Trunks and users: what the file's `[[sip.trunk]]` and `[[sip.user]]`, and the API, say of them.
+//! Trunks and users, as given in `[[sip.trunk]]`, `[[sip.user]]` and the API.
 
 use std::fmt;
 
@@ -12,63 +12,62 @@ use crate::wire::Uri;
 use crate::wire::challenge::Algorithm;
 use crate::wire::crypto::Srtp;
 
-/// Longest registration asked for, seconds.
+/// Longest registration interval, seconds.
 const LONGEST: u32 = 86_400;
-/// Shortest registration asked for, seconds.
+/// Shortest registration interval, seconds.
 const SHORTEST: u32 = 60;
 const USUAL: u32 = 3600;
-/// Most networks of `rtp_from`.
+/// Most networks in `rtp_from`.
 pub const MAX_RTP_FROM: usize = 16;
 
-/// A trunk as it is written down, in the file, in a request or in the state directory. Debug output hides the
-/// password.
+/// A trunk as written in the file, a request or the state directory. Debug output hides the password.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrunkFields {
-    /// Its name.
+    /// Its id.
     pub id: String,
     /// `sip_register` or `ip_ip`.
     #[serde(rename = "type")]
     pub kind: String,
     /// The application it belongs to.
     pub app_id: String,
-    /// Where to register.
+    /// Registrar URI.
     pub registrar_uri: String,
-    /// The address that is registered, as `sip:100@example.net`.
+    /// Address of record, e.g. `sip:100@example.net`.
     pub aor: String,
-    /// Name for challenges; empty: the user part of `aor`.
+    /// Digest user name; empty: the user part of `aor`.
     pub username: String,
-    /// Password for challenges.
+    /// Digest password.
     #[serde(serialize_with = "keep")]
     pub password: Secret,
-    /// File that holds the password instead.
+    /// File with the password instead.
     pub password_file: String,
-    /// Where requests go first; empty: to the registrar.
+    /// Next hop of requests; empty: the registrar.
     pub outbound_proxy: String,
     /// User part of the Contact; empty: that of `aor`.
     pub contact_user: String,
-    /// Registration asked for, seconds; 0: 3600.
+    /// Registration interval requested, seconds; 0: 3600.
     pub expires_seconds: u32,
-    /// Over TLS, take any certificate.
+    /// Over TLS, accept any certificate.
     pub tls_insecure_skip_verify: bool,
-    /// The peer of an `ip_ip` trunk, as `sip:pbx.example.net:5070`.
+    /// Peer of an `ip_ip` trunk, e.g. `sip:pbx.example.net:5070`.
     pub peer_uri: String,
-    /// Encryption of media; `None`: as `sip.srtp` says.
+    /// Media encryption; `None`: `sip.srtp` applies.
     pub srtp: Option<Srtp>,
-    /// How digits are sent; `None`: as `sip.dtmf` says.
+    /// DTMF mode; `None`: `sip.dtmf` applies.
     pub dtmf: Option<DtmfMode>,
-    /// Addresses and networks that RTP of its calls may come from beside the address that the far end describes; at
+    /// Further addresses and networks accepted as RTP sources, besides the address in the far end's SDP; at
     /// most [`MAX_RTP_FROM`].
     pub rtp_from: Vec<String>,
-    /// RTP of its calls may come from any address: the first source of 25 good packets in a row is taken, and ours goes
-    /// there.
+    /// Symmetric RTP: accept RTP from any address; the first source that sends 25 valid packets in a row is
+    /// latched, and our RTP goes there.
     pub rtp_symmetric: bool,
-    /// Its share of the legs, transactions and connections, percent, 1 to 100; `None`: that of a known source. Only the
-    /// file can say so.
+    /// Its share of legs, transactions and connections, percent, 1 to 100; `None`: that of a known source.
+    /// Settable in the file only.
     pub share_percent: Option<u8>,
-    /// `X-Webhook-URL` of its calls is honoured. Only the file can say so.
+    /// `X-Webhook-URL` of its calls is honoured. Settable in the file only.
     pub trust_webhook: bool,
-    /// Transfers that its far ends ask for may use accounts. Only the file can say so.
+    /// Transfers requested by its far ends may use accounts. Settable in the file only.
     pub allow_refer: bool,
 }
 
@@ -78,48 +77,48 @@ impl fmt::Debug for TrunkFields {
     }
 }
 
-/// A trunk whose values have passed their checks.
+/// A validated trunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trunk {
-    /// What was written down.
+    /// The fields as written.
     pub fields: TrunkFields,
-    /// What it is.
+    /// Type of trunk.
     pub kind: TrunkKind,
-    /// Networks of `rtp_from`.
+    /// Parsed networks of `rtp_from`.
     pub rtp_from: Vec<IpNet>,
 }
 
-/// What a trunk is.
+/// Type of trunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TrunkKind {
-    /// An account at a provider or PBX, which we register.
+    /// Account at a provider or PBX, where we register.
     Register(Box<Account>),
-    /// A peer known by its address.
+    /// Peer identified by its address.
     Peer(Uri),
 }
 
-/// An account.
+/// An account at a registrar.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// Where to register.
+    /// Registrar URI.
     pub registrar: Uri,
-    /// What is registered.
+    /// Address of record.
     pub aor: Uri,
-    /// Name for challenges.
+    /// Digest user name.
     pub username: String,
-    /// Where requests go first.
+    /// Next hop of requests.
     pub outbound_proxy: Option<Uri>,
     /// User part of our Contact.
     pub contact_user: String,
-    /// Registration asked for, seconds.
+    /// Registration interval requested, seconds.
     pub expires: u32,
 }
 
 impl TrunkFields {
-    /// Checks the values.
+    /// Validates the fields.
     ///
     /// # Errors
-    /// The field, what is wrong with it and what is allowed.
+    /// Field, problem and allowed values.
     pub fn check(self) -> Result<Trunk, String> {
         let kind = match self.kind.as_str() {
             "sip_register" => TrunkKind::Register(Box::new(self.account()?)),
@@ -176,7 +175,7 @@ impl TrunkFields {
     }
 }
 
-/// A network that does not hold everybody.
+/// Parses a network; refuses one that contains every address.
 fn rtp_network(text: &str) -> Result<IpNet, String> {
     let shown = text.chars().take(64).collect::<String>().escape_default().to_string();
     let net = parse_net(text.trim()).ok_or(format!(
@@ -213,19 +212,19 @@ fn uri(name: &str, text: &str) -> Result<Uri, String> {
     }
 }
 
-/// A phone's account, as the file says. Debug output hides what is secret.
+/// A phone's account from the configuration file. Debug output hides secrets.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct User {
-    /// User part of its address, and its name for challenges.
+    /// User part of its address, and digest user name.
     pub name: String,
     /// Password.
     pub password: Secret,
-    /// File that holds the password instead.
+    /// File with the password instead.
     pub password_file: String,
     /// MD5 of `name:realm:password`, hexadecimal, instead of the password.
     pub ha1: Secret,
-    /// SHA-256 of the same.
+    /// SHA-256 of `name:realm:password`, hexadecimal, instead of the password.
     pub ha1_sha256: Secret,
     /// The application it belongs to.
     pub app_id: String,
@@ -238,7 +237,7 @@ impl fmt::Debug for User {
 }
 
 impl User {
-    /// True when its password, or what is kept of it, answers challenges of this algorithm.
+    /// True if its password or hash can answer challenges of this algorithm.
     #[must_use]
     pub fn can_answer(&self, algorithm: Algorithm) -> bool {
         let kept = match algorithm {
@@ -248,10 +247,10 @@ impl User {
         !(self.password.is_empty() && self.password_file.is_empty() && kept.is_empty())
     }
 
-    /// Checks the values.
+    /// Validates the fields.
     ///
     /// # Errors
-    /// The field, what is wrong with it and what is allowed.
+    /// Field, problem and allowed values.
     pub fn check(self) -> Result<Self, String> {
         if self.name.is_empty() || self.name.len() > 64 || !self.name.bytes().all(is_user_byte) {
             return Err("name: 1 to 64 letters, digits and -_.!~*'()&=+$ are expected".to_owned());

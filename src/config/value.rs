@@ -1,4 +1,4 @@
-//! How one setting is read from TOML or from an environment variable, and how it is written back.
+//! Parsing of one setting from TOML or an environment variable, and formatting as TOML.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -9,10 +9,10 @@ use crate::base::secret::{EXPECTED, Secret};
 use crate::codec::{Codec, KNOWN};
 use crate::wire::crypto::Srtp;
 
-/// A value as its source gives it.
+/// A value in the form of its source.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Raw {
-    /// From the environment: text whatever the type.
+    /// From the environment: text for every type.
     Text(String),
     /// A TOML string.
     Str(String),
@@ -22,7 +22,7 @@ pub enum Raw {
     Bool(bool),
     /// A TOML array of strings.
     List(Vec<String>),
-    /// A TOML value no setting can take; its type's name.
+    /// A TOML value of a type that no setting has; its type name.
     Other(String),
 }
 
@@ -39,11 +39,11 @@ impl Raw {
     }
 }
 
-/// A type a setting can have.
+/// A type of settings.
 pub trait Value: Sized {
-    /// Reads the value, or says what was expected.
+    /// Parses the value, or returns what was expected.
     fn read(raw: &Raw) -> Result<Self, String>;
-    /// Writes the value as TOML.
+    /// Formats the value as TOML.
     fn show(&self) -> String;
 }
 
@@ -58,13 +58,13 @@ fn text<'a>(raw: &'a Raw, wanted: &str) -> Result<&'a str, String> {
     }
 }
 
-/// The one of some values that is named.
+/// The value of `all` that is named.
 pub(super) fn named<T: Copy>(raw: &Raw, all: &[(&str, T)], wanted: &str) -> Result<T, String> {
     let name = text(raw, wanted)?;
     all.iter().find(|(n, _)| *n == name).map(|(_, v)| *v).ok_or_else(|| raw.wrong(wanted))
 }
 
-/// The name of one of some values.
+/// The name of a value in `all`.
 pub(super) fn show_named<T: PartialEq>(value: &T, all: &[(&str, T)]) -> String {
     quoted(all.iter().find(|(_, v)| v == value).map_or("", |(n, _)| n))
 }
@@ -218,9 +218,9 @@ impl Value for Vec<String> {
     }
 }
 
-/// What is shown of a secret that is set.
+/// Shown instead of a secret.
 const HIDDEN: &str = "\"<hidden>\"";
-/// What every error says of a secret that cannot be one.
+/// Error for an unusable secret.
 const NO_CONTROL: &str = "control characters are not allowed (the value is not shown)";
 
 impl Value for Secret {
@@ -305,19 +305,19 @@ impl Value for log::LevelFilter {
     }
 }
 
-/// A network, or a single address as the network that holds only it.
+/// Parses a network, or a single address as a network of one address.
 #[must_use]
 pub fn parse_net(s: &str) -> Option<IpNet> {
     s.parse().ok().or_else(|| s.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
-/// Networks known to be well-formed, for defaults.
+/// Networks from literals known to be valid, for defaults.
 #[must_use]
 pub fn nets(texts: &[&str]) -> Vec<IpNet> {
     texts.iter().filter_map(|t| parse_net(t)).collect()
 }
 
-/// Characters of a host-like name.
+/// Characters allowed in a host-like name.
 #[must_use]
 pub fn is_name_byte(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"-._".contains(&b)
