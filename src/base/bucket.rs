@@ -1,18 +1,18 @@
-//! Token buckets, and maps that forget what is oldest: what limits how much a source may ask, and how many are remembered.
+//! Token buckets for rate limits, and maps of bounded size that evict their oldest entry.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// How much a bucket holds, and how fast it fills.
+/// Capacity and refill interval of a bucket.
 #[derive(Debug, Clone, Copy)]
 pub struct Rule {
-    /// All that it holds.
+    /// Capacity, tokens.
     pub most: f64,
-    /// Seconds in which one more comes.
+    /// Seconds per refilled token.
     pub each: f64,
 }
 
-/// A bucket that fills with time. What takes more than is left leaves it below 0.
+/// A token bucket that refills with time. Taking more than is left makes the balance negative.
 #[derive(Debug, Clone, Copy)]
 pub struct Bucket {
     left: f64,
@@ -20,32 +20,32 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// A full one.
+    /// A full bucket.
     #[must_use]
     pub fn full(rule: Rule, now: Instant) -> Self {
         Self { left: rule.most, at: now }
     }
 
-    /// What is left.
+    /// Tokens left at `now`; may be negative.
     #[must_use]
     pub fn left(&self, rule: Rule, now: Instant) -> f64 {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         (self.left + passed / rule.each).min(rule.most)
     }
 
-    /// Takes so much, whatever is left.
+    /// Takes `amount` tokens, even if fewer are left.
     pub fn take(&mut self, rule: Rule, now: Instant, amount: f64) {
         *self = Self { left: self.left(rule, now) - amount, at: now };
     }
 
-    /// When it was taken from last, or made.
+    /// When tokens were last taken, or the bucket was created.
     #[must_use]
     pub fn used_at(&self) -> Instant {
         self.at
     }
 }
 
-/// Makes room for one more in a map of at most `most`: the entry of the least age is forgotten, and returned.
+/// Makes space for one more entry in a map of at most `most`: evicts and returns the oldest entry.
 pub fn forget_oldest<K: Ord + Clone, V, A: Ord>(
     map: &mut BTreeMap<K, V>,
     most: usize,

@@ -1,4 +1,4 @@
-//! Numbers of things, in words of people.
+//! Counts with their noun, for log and error messages.
 
 /// `1 leg`, `2 legs`.
 #[must_use]

@@ -1,4 +1,4 @@
-//! The next wake-up of many machines, without asking each of them.
+//! An ordered set of deadlines: finds the next wake-up of many state machines without polling each of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -45,7 +45,7 @@ impl<K: Ord + Copy> Deadlines<K> {
         self.by_time.iter().map(|(_, key)| *key)
     }
 
-    /// Takes one key whose deadline is at or before `now`.
+    /// Removes and returns one key whose deadline is at or before `now`.
     pub fn pop_due(&mut self, now: Instant) -> Option<K> {
         let (at, key) = self.next()?;
         if at > now {
@@ -55,13 +55,13 @@ impl<K: Ord + Copy> Deadlines<K> {
         Some(key)
     }
 
-    /// How many keys wait.
+    /// Number of deadlines.
     #[must_use]
     pub fn len(&self) -> usize {
         self.by_key.len()
     }
 
-    /// True when nothing waits.
+    /// True without any deadline.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by_key.is_empty()

@@ -1,4 +1,4 @@
-//! Bytes as text.
+//! Hexadecimal encoding.
 
 /// Lower-case hex.
 #[must_use]

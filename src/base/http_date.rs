@@ -1,4 +1,4 @@
-//! Dates of HTTP (RFC 9110 §5.6.7): written in the one form, read in all three.
+//! HTTP dates (RFC 9110 §5.6.7): written as IMF-fixdate, read in all three formats.
 
 use std::time::Duration;
 
@@ -8,12 +8,13 @@ const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const DAY: u64 = 86_400;
-/// Last second that has four digits of year.
+/// Last second with a four-digit year.
 const LAST: u64 = 253_402_300_799;
-/// 2025-01-01: this program is younger. A clock that says less was never set since the box was switched on.
+/// 2025-01-01, before the first release: an earlier clock has not been set since power-on.
 const CLOCK_EPOCH: u64 = 1_735_689_600;
 
-/// A `Date` field of now; `None` while the clock was never set, when a server must not send one (RFC 9110 §6.6.1).
+/// The `Date` header value of `now`; `None` while the clock is not set, when a server must not send one (RFC
+/// 9110 §6.6.1).
 #[must_use]
 pub fn date_field(now: Utc) -> Option<String> {
     (now.secs() >= CLOCK_EPOCH).then(|| imf_fixdate(now))
@@ -27,14 +28,15 @@ pub fn imf_fixdate(at: Utc) -> String {
     let name = |names: &[&'static str], at: u64| {
         usize::try_from(at).ok().and_then(|at| names.get(at).copied()).unwrap_or_default()
     };
-    // The first of January 1970 was a Thursday.
+    // 1 January 1970 was a Thursday.
     let weekday = name(&DAYS, (secs / DAY + 4) % 7);
     let (hour, minute, second) = (secs % DAY / 3600, secs / 60 % 60, secs % 60);
     let month = name(&MONTHS, month - 1);
     format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
 }
 
-/// Reads IMF-fixdate, RFC 850's form (two digits of year, which are at most 50 years ahead of `now`) and that of asctime.
+/// Parses IMF-fixdate, the RFC 850 format (two-digit years at most 50 years ahead of `now`) and the asctime
+/// format.
 #[must_use]
 pub fn parse(text: &str, now: Utc) -> Option<Utc> {
     let words: Vec<&str> = text.split_ascii_whitespace().take(7).collect();
@@ -54,13 +56,14 @@ pub fn parse(text: &str, now: Utc) -> Option<Utc> {
     if day == 0 || hour > 23 || minute > 59 {
         return None;
     }
-    // Only RFC 850 has words that are four.
+    // Only the RFC 850 format has four words.
     let year = if words.len() == 4 { full_year(year, now) } else { year };
     let days = days_of(year, month, day)?;
     Some(Utc(Duration::from_secs(days * DAY + hour * 3600 + minute * 60 + second)))
 }
 
-/// Two digits that seem to be more than 50 years ahead are of the century before (RFC 9110 §5.6.7).
+/// A two-digit year that appears more than 50 years in the future belongs to the previous century (RFC 9110
+/// §5.6.7).
 fn full_year(short: u64, now: Utc) -> u64 {
     let this = civil(now.secs().min(LAST) / DAY).0;
     let year = this - this % 100 + short;
@@ -72,7 +75,7 @@ fn number(text: &str, most: u64) -> Option<u64> {
     digits.then(|| text.parse().ok()).flatten().filter(|n| *n <= most)
 }
 
-/// Year, month and day of a number of days since 1970, in the Gregorian calendar counted from March on.
+/// Year, month and day of a number of days since 1970; Gregorian calendar, years counted from March.
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, of_era) = (days / 146_097, days % 146_097);
@@ -83,7 +86,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (year + era * 400 + u64::from(month <= 2), month, of_year - (153 * march + 2) / 5 + 1)
 }
 
-/// Days since 1970; `None` before, and for a day that the month does not have.
+/// Days since 1970; `None` for earlier dates and for days that the month does not have.
 fn days_of(year: u64, month: u64, day: u64) -> Option<u64> {
     let from_march = if month > 2 { year } else { year.checked_sub(1)? };
     let (era, of_era) = (from_march / 400, from_march % 400);

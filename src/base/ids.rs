@@ -1,9 +1,9 @@
-//! Generational ids: one owner holds the values, everybody else holds ids, and a stale id finds nothing.
+//! Generational ids: the owner stores the values, everyone else holds ids; a stale id resolves to nothing.
 
 use std::fmt;
 use std::marker::PhantomData;
 
-/// Names a value of a [`Table`] for as long as it lives.
+/// Identifies a value of a [`Table`] for as long as it lives.
 pub struct Id<T> {
     slot: u32,
     gen_: u32,
@@ -38,8 +38,8 @@ impl<T> fmt::Debug for Id<T> {
     }
 }
 
-/// The one owner of all `T`, at most `cap` of them. Memory of a value goes when it is removed, a slot of few bytes stays. Ids
-/// are of another type where those who hold them need not know `T`.
+/// Owner of all values `T`, at most `cap`. Removing a value frees its memory; only a slot of a few bytes
+/// remains. `K` is a separate id type for holders that must not depend on `T`.
 #[derive(Debug)]
 pub struct Table<T, K = T> {
     slots: Vec<(u32, Option<Box<T>>)>,
@@ -55,7 +55,7 @@ impl<T, K> Table<T, K> {
         Self { slots: Vec::new(), free: Vec::new(), cap, of: PhantomData }
     }
 
-    /// Stores `v`, or gives it back when full.
+    /// Stores `v`, or returns it if the table is full.
     pub fn insert(&mut self, v: T) -> Result<Id<K>, T> {
         match self.reserve() {
             Some(id) => {
@@ -66,7 +66,7 @@ impl<T, K> Table<T, K> {
         }
     }
 
-    /// Stores what `make` makes of its id; `None` when full.
+    /// Stores the value that `make` builds from its id; `None` if the table is full.
     pub fn insert_with(&mut self, make: impl FnOnce(Id<K>) -> T) -> Option<Id<K>> {
         let id = self.reserve()?;
         self.store(id, make(id));
@@ -117,13 +117,13 @@ impl<T, K> Table<T, K> {
             .filter_map(|(slot, (gen_, v))| Some((Id { slot, gen_: *gen_, of: PhantomData }, v.as_deref()?)))
     }
 
-    /// How many values live.
+    /// Number of live values.
     #[must_use]
     pub fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
 
-    /// True when no value lives.
+    /// True without live values.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -1,4 +1,4 @@
-//! Rank 0: what every layer stands on. No protocol, no I/O.
+//! Rank 0: types shared by all layers. No protocol, no I/O.
 
 pub mod bucket;
 pub mod counted;

@@ -1,8 +1,8 @@
-//! Kinds of addresses.
+//! Classification of IP addresses.
 
 use std::net::IpAddr;
 
-/// True for addresses that mean nothing beyond their own network: private, link-local, loopback, unspecified
+/// True for addresses without meaning outside their own network: private, link-local, loopback, unspecified
 /// (RFC 1918, RFC 4193, RFC 3927).
 #[must_use]
 pub fn is_private(ip: IpAddr) -> bool {

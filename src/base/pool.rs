@@ -1,32 +1,33 @@
-//! A bounded pool that many sources share, so that none of them can take it away from the others: each source has a
-//! share, strangers together leave a part to those who are known, and all of these leave a reserve to what exists already.
+//! A bounded pool shared by many sources, with quotas so that no source can exhaust it: each source has a
+//! share, unknown sources together leave a part to known ones, and both leave a reserve for established
+//! calls.
 
 use std::collections::BTreeMap;
 
 use super::source::Source;
 
-/// Who asks for places of a pool.
+/// Class of a source that requests places of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// Nobody that we know. Source addresses of datagrams can be forged, so that there may be any number of these.
+    /// Unknown source. UDP source addresses can be spoofed, so there may be any number of these.
     Stranger,
-    /// A source with registered phones or trunks behind it: it has one share more for each.
+    /// A source with registered phones or trunks: one additional share for each of them.
     Known {
-        /// Phones and trunks.
+        /// Number of phones and trunks.
         members: usize,
     },
-    /// A trunk with a share of its own, percent of the pool.
+    /// A trunk with its own share, percent of the pool.
     Trunk {
         /// 1 to 100.
         percent: usize,
     },
-    /// Part of something that exists: a request in a dialog.
+    /// Part of an established dialog, e.g. an in-dialog request.
     Established,
-    /// Ours: nobody's share.
+    /// Our own requests: not charged to any share.
     Own,
 }
 
-/// Places that are held. They go back to the pool they were taken from.
+/// Places taken from a pool. They must be released to the same pool.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "places that are not released are lost"]
 pub struct Held {
@@ -46,13 +47,13 @@ impl Standing {
 }
 
 impl Held {
-    /// True for places of a stranger.
+    /// True for places of an unknown source.
     #[must_use]
     pub fn is_a_strangers(&self) -> bool {
         self.class == Class::Stranger
     }
 
-    /// Whose places they are.
+    /// The source that holds the places.
     #[must_use]
     pub fn source(&self) -> Source {
         self.source
@@ -66,22 +67,23 @@ enum Class {
     Reserve,
 }
 
-/// Sizes of a pool, in places (which may be bytes).
+/// Limits of a pool, in places (which may be bytes).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sizes {
-    /// All places.
+    /// Total places.
     pub all: usize,
-    /// What strangers and known sources may hold together; the rest is for what exists already and for ourselves.
+    /// Limit for unknown and known sources together; the rest is reserved for established calls and for
+    /// ourselves.
     pub outside: usize,
-    /// What strangers may hold together.
+    /// Limit for all unknown sources together.
     pub strangers: usize,
-    /// What one stranger may hold.
+    /// Limit for one unknown source.
     pub share: usize,
 }
 
 impl Sizes {
-    /// The sizes of a pool of so many places where nothing else is wanted: a quarter is the share of one source, an
-    /// eighth is left to known sources, and another to what exists already.
+    /// Default limits of a pool of this size: one source may hold a quarter, an eighth is reserved for known
+    /// sources, and another eighth for established calls.
     #[must_use]
     pub fn of(all: usize) -> Self {
         let eighth = all / 8;
@@ -95,21 +97,21 @@ impl Sizes {
     }
 }
 
-/// What of a pool is in use when somebody asks for more.
+/// Usage of a pool when more is requested.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// By everybody.
+    /// By all.
     pub all: usize,
-    /// By strangers and known sources.
+    /// By unknown and known sources.
     pub outside: usize,
-    /// By strangers.
+    /// By unknown sources.
     pub strangers: usize,
-    /// By the source that asks.
+    /// By the requesting source.
     pub source: usize,
 }
 
 impl Usage {
-    /// Counts places that are in use; `mine`: by the source that asks.
+    /// Adds places in use; `mine`: held by the requesting source.
     pub fn add(&mut self, standing: Standing, places: usize, mine: bool) {
         self.count(standing.class(), places);
         self.source += if mine { places } else { 0 };
@@ -133,7 +135,7 @@ impl Usage {
 }
 
 impl Sizes {
-    /// True when so many places more may be given.
+    /// True if this many more places may be taken.
     #[must_use]
     pub fn admit(&self, usage: &Usage, standing: Standing, places: usize) -> bool {
         let within = |used: usize, most: usize| used.saturating_add(places) <= most;
@@ -144,7 +146,7 @@ impl Sizes {
             && (class != Class::Stranger || within(usage.strangers, self.strangers))
     }
 
-    /// The most that one source of this standing may hold.
+    /// Limit for one source of this class.
     #[must_use]
     pub fn share_of(&self, standing: Standing) -> usize {
         match standing {
@@ -162,7 +164,7 @@ impl Sizes {
 pub struct Pool {
     sizes: Sizes,
     usage: Usage,
-    /// Only sources that hold something, so that there are never more of them than places.
+    /// Only sources that hold places, so the map is never larger than the pool.
     sources: BTreeMap<Source, usize>,
     refused: u64,
 }
@@ -174,21 +176,21 @@ impl Pool {
         Self { sizes, usage: Usage::default(), sources: BTreeMap::new(), refused: 0 }
     }
 
-    /// Takes places for a source; `None`, which is counted, where its share or the part of its kind is used up.
+    /// Takes places for a source; `None` (counted) if its share or the limit of its class is exhausted.
     pub fn take(&mut self, source: Source, standing: Standing, places: usize) -> Option<Held> {
         let fits = self.fits(source, standing, places);
         self.refused += u64::from(!fits);
         fits.then(|| self.hold(source, standing.class(), places))
     }
 
-    /// True when [`Self::take`] would find room.
+    /// True if [`Self::take`] would succeed.
     #[must_use]
     pub fn fits(&self, source: Source, standing: Standing, places: usize) -> bool {
         let usage = Usage { source: self.held_by(source), ..self.usage };
         self.sizes.admit(&usage, standing, places)
     }
 
-    /// True when the source has used up its own share, whatever the others hold.
+    /// True if the source has exhausted its own share, whatever the others hold.
     #[must_use]
     pub fn share_is_used(&self, source: Source, standing: Standing, places: usize) -> bool {
         self.held_by(source).saturating_add(places) > self.sizes.share_of(standing)
@@ -200,14 +202,14 @@ impl Pool {
         Held { source, class, places }
     }
 
-    /// Changes how many places are held, even past a limit: for what cannot be refused any more.
+    /// Changes the number of places held, even beyond a limit: for growth that can no longer be refused.
     pub fn resize(&mut self, held: Held, places: usize) -> Held {
         let Held { source, class, .. } = held;
         self.release(held);
         self.hold(source, class, places)
     }
 
-    /// Gives places back.
+    /// Returns places to the pool.
     pub fn release(&mut self, held: Held) {
         let Held { source, class, places } = held;
         self.usage.discount(class, places);
@@ -225,13 +227,13 @@ impl Pool {
         self.sources.get(&source).copied().unwrap_or_default()
     }
 
-    /// Places in use.
+    /// Total places in use.
     #[must_use]
     pub fn used(&self) -> usize {
         self.usage.all
     }
 
-    /// How often nothing was given.
+    /// Number of refused requests.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused

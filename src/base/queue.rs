@@ -1,4 +1,4 @@
-//! Queues that have a size, say in their name what they do when full, and count it.
+//! Bounded queues, named after what they do when full; they count what they drop or refuse.
 
 use std::collections::VecDeque;
 
@@ -17,7 +17,7 @@ impl<T> DropOldest<T> {
         Self { q: VecDeque::new(), cap: cap.max(1), dropped: 0 }
     }
 
-    /// Appends `v`; a full queue loses its oldest entry, which is returned.
+    /// Appends `v`; a full queue drops and returns its oldest entry.
     pub fn push(&mut self, v: T) -> Option<T> {
         let lost = if self.q.len() >= self.cap { self.q.pop_front() } else { None };
         self.dropped += u64::from(lost.is_some());
@@ -25,24 +25,24 @@ impl<T> DropOldest<T> {
         lost
     }
 
-    /// Takes the oldest entry.
+    /// Removes and returns the oldest entry.
     pub fn pop(&mut self) -> Option<T> {
         self.q.pop_front()
     }
 
-    /// Entries waiting.
+    /// Number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
         self.q.len()
     }
 
-    /// True when nothing waits.
+    /// True without entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.q.is_empty()
     }
 
-    /// Entries lost so far, for `/metrics`.
+    /// Entries dropped so far, for `/metrics`.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped
@@ -64,7 +64,7 @@ impl<T> Reject<T> {
         Self { q: VecDeque::new(), cap: cap.max(1), refused: 0 }
     }
 
-    /// Appends `v`, or gives it back when full.
+    /// Appends `v`, or returns it if the queue is full.
     pub fn push(&mut self, v: T) -> Result<(), T> {
         if self.q.len() >= self.cap {
             self.refused += 1;
@@ -74,7 +74,7 @@ impl<T> Reject<T> {
         Ok(())
     }
 
-    /// Takes the oldest entry.
+    /// Removes and returns the oldest entry.
     pub fn pop(&mut self) -> Option<T> {
         self.q.pop_front()
     }

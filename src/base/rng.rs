@@ -1,4 +1,4 @@
-//! One random generator, seeded by the operating system in the appliance and by a number in tests.
+//! The random generator: seeded by the operating system in production, by a number in tests.
 
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng};
@@ -14,7 +14,7 @@ impl Rng {
         Self(ChaCha12Rng::seed_from_u64(seed))
     }
 
-    /// A generator seeded by the operating system; `None` when it has no randomness to give.
+    /// A generator seeded by the operating system; `None` if the system cannot provide randomness.
     #[must_use]
     pub fn from_os() -> Option<Self> {
         let mut seed = [0u8; 32];
@@ -22,7 +22,7 @@ impl Rng {
         Some(Self(ChaCha12Rng::from_seed(seed)))
     }
 
-    /// An independent generator, so that two owners never share one stream.
+    /// Derives an independent generator, so that two owners never share a stream.
     #[must_use]
     pub fn fork(&mut self) -> Self {
         let mut seed = [0u8; 32];

@@ -1,37 +1,37 @@
-//! Passwords, keys and tokens: text that stands in no log, no error and no debug output, whatever was wrong with it.
+//! Passwords, keys and tokens: a string type that never appears in logs, errors or debug output.
 
 use std::fmt;
 
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serializer};
 
-/// What every error says of a secret that is none.
+/// Error for a secret of the wrong type.
 pub const EXPECTED: &str = "expected a string (the value is not shown)";
 
-/// A secret. What it is has to be asked for by name.
+/// A secret. Reading it requires an explicit call of [`Self::reveal`].
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The text itself.
+    /// The secret as text.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// The text itself, for good.
+    /// The secret as text, by value.
     #[must_use]
     pub fn into_revealed(self) -> String {
         self.0
     }
 
-    /// True where there is none.
+    /// True if empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// True when it has control characters, which no protocol can carry.
+    /// True if it contains control characters, which no protocol can carry.
     #[must_use]
     pub fn has_control(&self) -> bool {
         self.0.chars().any(|c| c.is_ascii_control())
@@ -56,7 +56,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Writes a secret where it is to be kept: only what names this function does.
+/// Serializes the secret in plain text, for storage.
 ///
 /// # Errors
 /// Those of the serializer.
@@ -66,12 +66,12 @@ pub fn keep<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::E
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Asked for a string, a reader of JSON names what it has instead by itself.
+        // `deserialize_str` would quote the offending value in the error.
         deserializer.deserialize_any(Reader)
     }
 }
 
-/// The errors of serde's own types show what came instead.
+/// Replaces serde's string visitor, whose errors quote the value.
 struct Reader;
 
 macro_rules! refuse {

@@ -1,13 +1,13 @@
-//! Who something comes from, as far as an address tells it.
+//! Source identity of network traffic, by address.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// What counts as one source: an IPv4 address, or an IPv6 network of 64 bits, which one host may use as a whole.
+/// A traffic source: an IPv4 address, or an IPv6 /64, which a single host may use as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Source(IpAddr);
 
 impl Source {
-    /// The source that an address belongs to.
+    /// The source to which an address belongs.
     #[must_use]
     pub fn of(ip: IpAddr) -> Self {
         match ip.to_canonical() {
@@ -19,7 +19,7 @@ impl Source {
         }
     }
 
-    /// Its address; of an IPv6 network the first one.
+    /// Its address; for an IPv6 network its first address.
     #[must_use]
     pub fn ip(self) -> IpAddr {
         self.0

@@ -1,8 +1,8 @@
-//! The two clocks every core function is handed: monotonic for timers, UTC for timestamps.
+//! The two clocks passed to every core function: monotonic for timers, UTC for timestamps.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// One reading of both clocks, taken together by the shell.
+/// A reading of both clocks, taken together by the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
     /// Monotonic time: timers and durations.
@@ -12,21 +12,22 @@ pub struct Now {
 }
 
 impl Now {
-    /// The reading `d` later on both clocks, as virtual-time tests need it.
+    /// The reading `d` later on both clocks, for tests in virtual time.
     #[must_use]
     pub fn after(self, d: Duration) -> Self {
         Self { mono: self.mono + d, utc: Utc(self.utc.0.saturating_add(d)) }
     }
 }
 
-/// Tells when the wall clock was set: boxes without a battery begin somewhere in the past, and learn the time later.
+/// Detects when the wall clock is set: boxes without an RTC battery boot with an old time and get the correct
+/// one later.
 #[derive(Debug, Clone, Copy)]
 pub struct ClockWatch {
     last: Now,
 }
 
 impl ClockWatch {
-    /// A smaller step is none: clocks are pulled right by that much all the time.
+    /// Smaller steps are ignored: NTP corrects clocks by such amounts all the time.
     const STEP: Duration = Duration::from_secs(60);
 
     /// Watches from `now` on.
@@ -35,7 +36,7 @@ impl ClockWatch {
         Self { last: now }
     }
 
-    /// By how much the clock was set forward since it was last looked at, if it was, and what it would say else.
+    /// If the clock was set forward since the last call: by how much, and the time it would show otherwise.
     pub fn set_forward(&mut self, now: Now) -> Option<(Duration, Utc)> {
         let passed = now.mono.saturating_duration_since(self.last.mono);
         let expected = Utc(self.last.utc.0.saturating_add(passed));
@@ -68,7 +69,7 @@ impl Utc {
         Self(Duration::from_millis(ms))
     }
 
-    /// Reads RFC 3339 as [`Self::rfc3339`] writes it.
+    /// Parses RFC 3339 as written by [`Self::rfc3339`].
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let time = humantime::parse_rfc3339(text).ok()?;
@@ -83,7 +84,7 @@ impl Utc {
         format!("{trimmed}Z")
     }
 
-    /// `YYYYMMDD_HHMMSS`, as recording names carry it.
+    /// `YYYYMMDD_HHMMSS`, as used in recording names.
     #[must_use]
     pub fn compact(self) -> String {
         let full = humantime::format_rfc3339_seconds(self.system_time()).to_string();
@@ -91,7 +92,7 @@ impl Utc {
     }
 
     fn system_time(self) -> SystemTime {
-        // humantime refuses years past 9999: a clock that far off is shown as its last second.
+        // humantime rejects years beyond 9999: such a time is clamped to the last representable second.
         UNIX_EPOCH + self.0.min(Duration::from_secs(253_402_300_799))
     }
 }
