@@ -1,10 +1,11 @@
-//! Waiting times between tries: 1, 2, 4 … s, each ± 20 %.
+//! Retry back-off: 1, 2, 4 … s, each ± 20 %.
 
 use std::time::Duration;
 
 use crate::base::rng::Rng;
 
-/// How long to wait after this many failures in a row (at least one); `longest`, less than an hour, is the longest.
+/// Delay after this many consecutive failures (at least one), at most `longest`, which must be less than an
+/// hour.
 pub fn delay(failures: u32, longest: Duration, rng: &mut Rng) -> Duration {
     let longest = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
     let exact = 1000u64.checked_shl(failures.saturating_sub(1).min(16)).unwrap_or(longest).min(longest);

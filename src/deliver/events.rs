@@ -1,5 +1,5 @@
-//! Queues of events, one a target: none of them delays another, and a dead one costs next to nothing. What the outbox
-//! holds is asked for piece by piece.
+//! Event delivery queues, one per target: targets do not delay each other, and an unreachable one costs
+//! little. Events beyond the in-memory window are loaded from the outbox in pieces.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -10,32 +10,33 @@ pub use super::queue::Item;
 use super::queue::Queue;
 use crate::base::rng::Rng;
 
-/// Where events go.
+/// Destination of events.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Destination {
     /// URL.
     pub url: String,
     /// Signing secret; empty: not signed.
     pub secret: String,
-    /// The operator named it: it may lead anywhere.
+    /// Configured by the operator: may have any address.
     pub trusted: bool,
 }
 
-/// Targets in memory at once; past it the worst is left to the outbox until there is room again.
+/// Targets in memory; beyond it the one with the most failures is left to the outbox until there is space
+/// again.
 pub const MAX_TARGETS: usize = 1024;
-/// Deliveries under way at once.
+/// Concurrent deliveries.
 pub const MAX_IN_FLIGHT: usize = 8;
-/// Of these, deliveries to one target, all of different legs.
+/// Concurrent deliveries to one target, all of different legs.
 pub const MAX_OF_TARGET: usize = 4;
-/// Of these, deliveries to servers that failed last time.
+/// Concurrent deliveries to servers whose last delivery failed.
 pub const MAX_DOUBTFUL: usize = 2;
 /// Servers whose failures are remembered.
 const MAX_DOUBTS: usize = 1024;
 
-/// Longest wait between two tries of a server.
+/// Longest back-off delay.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Names a target.
+/// Identifies a target.
 pub type TargetId = u64;
 
 #[derive(Debug)]
@@ -43,7 +44,7 @@ struct Target {
     destination: Destination,
     queue: Queue,
     not_before: Option<Instant>,
-    /// The server does not want to be asked before.
+    /// Earliest next try according to the server's `Retry-After`.
     held: Option<Instant>,
     last_error: Option<String>,
     dropped: u64,
@@ -55,7 +56,7 @@ impl Target {
     }
 }
 
-/// What is under way.
+/// Deliveries in flight.
 #[derive(Debug, Clone, Copy)]
 struct Room {
     flying: usize,
@@ -63,7 +64,7 @@ struct Room {
 }
 
 impl Room {
-    /// True when one more delivery may start, to a server with this many failures behind it.
+    /// True if another delivery may start, to a server with this many consecutive failures.
     fn allows(self, failures: u32) -> bool {
         self.flying < MAX_IN_FLIGHT && (failures == 0 || self.doubtful < MAX_DOUBTFUL)
     }
@@ -76,7 +77,7 @@ fn authority(url: &str) -> &str {
     url.get(..end).unwrap_or(url)
 }
 
-/// A URL as it may be shown: without a query or a user, which may hold secrets.
+/// A URL for logs and views: without query and user, which may contain secrets.
 #[must_use]
 pub fn shown_url(url: &str) -> String {
     let plain = url.split(['?', '#']).next().unwrap_or_default();
@@ -88,58 +89,58 @@ pub fn shown_url(url: &str) -> String {
 /// One delivery to carry out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
-    /// Goes back with the outcome.
+    /// Returned with the outcome.
     pub target: TargetId,
-    /// Where to.
+    /// Destination.
     pub destination: Destination,
-    /// What.
+    /// The event.
     pub item: Item,
 }
 
-/// Events that the outbox should be asked for.
+/// A request to load events from the outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Load {
-    /// Goes back with what it had.
+    /// Returned with the answer.
     pub target: TargetId,
-    /// Whose events.
+    /// Destination of the events.
     pub destination: Destination,
-    /// Those behind this row.
+    /// Only rows after this one.
     pub after: u64,
-    /// So many at most.
+    /// Most events to load.
     pub most: usize,
 }
 
 /// Counters of all queues.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Events accepted.
+    /// Accepted events.
     pub enqueued: u64,
-    /// Events delivered.
+    /// Delivered events.
     pub delivered: u64,
-    /// Tries that failed.
+    /// Failed tries.
     pub failed: u64,
-    /// Events lost.
+    /// Dropped events.
     pub dropped: u64,
-    /// Events waiting.
+    /// Waiting events.
     pub waiting: u64,
-    /// Of these, events that only memory has.
+    /// Waiting events that are not in the outbox.
     pub volatile: u64,
 }
 
-/// How delivery to a target goes.
+/// Delivery state of a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetView {
-    /// Where its events go.
+    /// Destination.
     pub destination: Destination,
-    /// Events that wait or are on their way.
+    /// Events waiting or in flight.
     pub queued: u64,
-    /// Failures in a row of its server.
+    /// Consecutive failures of its server.
     pub failures: u32,
-    /// Why the last try failed; `None`: it did not.
+    /// Error of the last try; `None` if it succeeded.
     pub last_error: Option<String>,
-    /// When it is tried again.
+    /// Time of the next try.
     pub next_try: Option<Instant>,
-    /// Events of it that were lost.
+    /// Dropped events.
     pub dropped: u64,
 }
 
@@ -148,18 +149,18 @@ pub struct TargetView {
 pub struct EventQueues {
     targets: BTreeMap<TargetId, Target>,
     names: BTreeMap<Destination, TargetId>,
-    /// Failures in a row by server.
+    /// Consecutive failures by server.
     doubts: BTreeMap<String, u32>,
-    /// Targets that want to be left alone.
+    /// Targets with a pending `Retry-After`.
     held: Held<Destination>,
     next: TargetId,
-    /// Where the search for the next job goes on, so that all get their turn.
+    /// Last served target: the round-robin search continues after it.
     turn: TargetId,
-    /// Targets were left to the outbox.
+    /// Some targets were left to the outbox.
     parked: bool,
-    /// The outbox is being asked for them.
+    /// The outbox is being queried for them.
     reviving: bool,
-    /// Rows that the outbox may forget.
+    /// Rows to delete from the outbox.
     finished: VecDeque<u64>,
     rng: Rng,
     counts: Counts,
@@ -192,12 +193,12 @@ impl EventQueues {
         if let Some(lost) = target.queue.push(item) {
             target.dropped += 1;
             self.counts.dropped += 1;
-            // The outbox may still be about to take it.
+            // The outbox may be about to store it.
             self.finished.push_back(lost.row);
         }
     }
 
-    /// The outbox has so many events for this target, from earlier times.
+    /// The outbox holds `count` events for this target from an earlier run.
     pub fn restore(&mut self, to: &Destination, count: u64) {
         if self.find(to).is_some() || count == 0 {
             return;
@@ -220,7 +221,7 @@ impl EventQueues {
         if self.targets.len() >= MAX_TARGETS {
             self.park_worst();
         }
-        // Events of it may be in the outbox: what it has is asked for, this one among it.
+        // The outbox may hold events for it: load them, this one included.
         self.add(to, u64::from(self.parked || self.reviving))
     }
 
@@ -240,7 +241,7 @@ impl EventQueues {
         self.next
     }
 
-    /// Makes room: the target whose server has failed most often is left to the outbox.
+    /// Evicts the target whose server has the most failures; its stored events stay in the outbox.
     fn park_worst(&mut self) {
         let failures = |t: &Target| self.failures(&t.destination);
         let idle = self.targets.iter().filter(|(_, t)| t.queue.flying() == 0 && !t.destination.trusted);
@@ -251,8 +252,8 @@ impl EventQueues {
         }
     }
 
-    /// True, once, when targets that were left to the outbox may come back: [`Self::restore`] should be called with
-    /// all that it has.
+    /// True, once, if evicted targets may return: [`Self::restore`] should be called with the targets of the
+    /// outbox.
     pub fn poll_revive(&mut self) -> bool {
         let now = self.parked && !self.reviving && self.targets.len() < MAX_TARGETS / 2;
         self.parked &= !now;
@@ -260,25 +261,25 @@ impl EventQueues {
         now
     }
 
-    /// What [`Self::poll_revive`] asked for is done, or `failed`: then it asks again.
+    /// The request of [`Self::poll_revive`] is complete, or `failed`: then it is repeated.
     pub fn handle_revived(&mut self, failed: bool) {
         self.reviving = false;
         self.parked |= failed;
     }
 
-    /// Failures in a row of a destination's server: doubt is about the machine, not about one URL of it.
+    /// Consecutive failures of a destination's server: failures are counted per server, not per URL.
     fn failures(&self, to: &Destination) -> u32 {
         self.doubts.get(authority(&to.url)).copied().unwrap_or(0)
     }
 
-    /// True when a target has something to deliver and may try.
+    /// True if a target has an event to deliver and may try.
     fn may_try(&self, t: &Target, room: Room) -> bool {
         let failures = self.failures(&t.destination);
         let most = if failures == 0 { MAX_OF_TARGET } else { 1 };
         room.allows(failures) && t.queue.flying() < most && t.queue.is_ready()
     }
 
-    /// The next delivery to carry out at `now`, until `None`.
+    /// The next delivery to carry out at `now`; call until `None`.
     pub fn poll(&mut self, now: Instant) -> Option<Job> {
         let turn = self.turn;
         let room = self.room();
@@ -286,7 +287,7 @@ impl EventQueues {
         let in_turn = || self.targets.range(turn + 1..).chain(self.targets.range(..=turn));
         let candidates: Vec<TargetId> = in_turn().filter(|(_, t)| due(t)).map(|(id, _)| *id).collect();
         for id in candidates {
-            // Everything that is ready may wait for earlier events of its leg.
+            // All ready events may be waiting for earlier events of their legs.
             if let Some(target) = self.targets.get_mut(&id)
                 && let Some(item) = target.queue.next()
             {
@@ -298,7 +299,7 @@ impl EventQueues {
         None
     }
 
-    /// The next question for the outbox, until `None`. A target that has to wait needs nothing yet.
+    /// The next request to the outbox; call until `None`. Targets in back-off load nothing yet.
     pub fn poll_load(&mut self) -> Option<Load> {
         let doubts = &self.doubts;
         self.targets.iter_mut().find_map(|(id, t)| {
@@ -308,7 +309,7 @@ impl EventQueues {
         })
     }
 
-    /// What the outbox had, and how much more it has behind that.
+    /// Result of a [`Load`]: the events, and how many more the outbox holds after them.
     pub fn handle_loaded(&mut self, id: TargetId, items: Vec<Item>, left: u64) {
         if let Some(target) = self.targets.get_mut(&id) {
             target.queue.loaded(items, left);
@@ -316,19 +317,19 @@ impl EventQueues {
         self.forget_if_done(id);
     }
 
-    /// The outbox has these rows now, which it could not take when they were queued.
+    /// The outbox has now stored these rows, which it could not store when they were queued.
     pub fn handle_stored(&mut self, rows: &BTreeSet<u64>) {
         self.targets.values_mut().for_each(|t| t.queue.stored(rows));
     }
 
-    /// The outbox could not be asked for what [`Self::poll_load`] wanted, which is then wanted again.
+    /// A [`Load`] failed; it will be requested again.
     pub fn handle_not_loaded(&mut self, id: TargetId) {
         if let Some(target) = self.targets.get_mut(&id) {
             target.queue.not_loaded();
         }
     }
 
-    /// A row that the outbox may forget, until `None`.
+    /// The next row to delete from the outbox; call until `None`.
     pub fn poll_finished(&mut self) -> Option<u64> {
         self.finished.pop_front()
     }
@@ -341,7 +342,7 @@ impl EventQueues {
         }
     }
 
-    /// What came of a delivery: why it failed, if it did.
+    /// Outcome of a delivery.
     pub fn handle_outcome(&mut self, now: Instant, id: TargetId, row: u64, outcome: Result<(), Failure>) {
         let Some(target) = self.targets.get_mut(&id) else { return };
         let server = authority(&target.destination.url).to_owned();
@@ -357,10 +358,10 @@ impl EventQueues {
                 target.queue.failed(row);
                 target.last_error = Some(failure.why);
                 if let Some(wait) = failure.wait {
-                    // It stands though others that were under way are taken.
+                    // Kept even if other deliveries in flight succeed.
                     target.held = Some(self.held.hold(now, &target.destination, wait));
                 }
-                // Several that were under way when a server went down are one failure.
+                // Several deliveries failing together when a server goes down count as one failure.
                 if target.not_before.is_none_or(|at| at <= now) {
                     if self.doubts.len() >= MAX_DOUBTS {
                         self.doubts.pop_first();
@@ -387,13 +388,13 @@ impl EventQueues {
         Some(target)
     }
 
-    /// So many events were lost in the outbox: too old, or no room.
+    /// `count` events were dropped in the outbox: too old, or no space.
     pub fn note_lost(&mut self, count: u64) {
         self.counts.dropped += count;
     }
 
-    /// When to call [`Self::poll`] next, if a target waits for its next try and may have it then. Where
-    /// what is under way leaves no room, the next outcome is the time to ask again.
+    /// When to call [`Self::poll`] next, if a target waits for its next try and would be allowed to start it.
+    /// If the limits of deliveries in flight prevent it, poll again after the next outcome.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let room = self.room();
@@ -401,7 +402,7 @@ impl EventQueues {
         waits.filter_map(Target::due_at).min()
     }
 
-    /// True when nothing waits.
+    /// True without waiting events.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.targets.is_empty()
@@ -414,7 +415,7 @@ impl EventQueues {
         Counts { waiting: sum(Queue::len), volatile: sum(Queue::volatile), ..self.counts }
     }
 
-    /// How delivery goes, target by target.
+    /// Delivery state of all targets.
     #[must_use]
     pub fn view(&self) -> Vec<TargetView> {
         let one = |t: &Target| TargetView {

@@ -1,4 +1,4 @@
-//! The queues of events in virtual time, with an outbox that is a list.
+//! Event delivery queues in virtual time, with a simple in-memory outbox.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::super::queue::{MAX_TAIL, WINDOW};
 use super::*;
 use crate::deliver::share::Origin;
 
-/// Events that only memory has, of one target, at most.
+/// Most events in memory per target that are not in the outbox.
 const QUEUED: usize = WINDOW + MAX_TAIL;
 
 fn told(ok: bool) -> Result<(), Failure> {
@@ -43,7 +43,7 @@ fn a_dead_target_delays_nobody_and_keeps_its_order() {
         let (mut good, mut dead, mut tries) = (Vec::new(), Vec::new(), 0);
         while now < end && !q.is_empty() {
             while let Some(job) = q.poll(now) {
-                // One try in ten is lost anyway.
+                // One try in ten fails anyway.
                 let lost = rng.chance(10);
                 let ok = !lost && (job.destination.url == "good" || now >= back);
                 if job.destination.url == "dead" && now < back {
@@ -138,7 +138,7 @@ fn what_is_under_way_is_bounded() {
     assert!(again <= MAX_DOUBTFUL, "{again}");
 }
 
-/// What an outbox would be: rows by target.
+/// A simulated outbox: rows by target.
 #[derive(Default)]
 struct Outbox(BTreeMap<u64, (Destination, Item)>);
 
@@ -147,7 +147,7 @@ impl Outbox {
         self.0.insert(item.row, (to.clone(), item.clone()));
     }
 
-    /// Answers all questions and forgets what it may.
+    /// Answers all load requests and deletes finished rows.
     fn serve(&mut self, q: &mut EventQueues) {
         while let Some(row) = q.poll_finished() {
             self.0.remove(&row);
@@ -227,7 +227,7 @@ fn legs_of_one_target_do_not_wait_for_each_other_but_keep_their_order() {
     q.handle_outcome(now, jobs[1].target, 2, told(true));
     assert_eq!(q.poll(now).map(|j| j.item.row), Some(5), "the next of that leg");
     assert!(q.poll(now).is_none());
-    // It fails: all wait, and one is tried again.
+    // The delivery fails: all wait, and only one is retried.
     for row in [1, 3, 5] {
         q.handle_outcome(now, jobs[0].target, row, told(false));
     }
@@ -319,21 +319,21 @@ fn a_target_is_left_alone_for_as_long_as_it_asks_and_delays_no_other() {
     let flying: Vec<Job> = std::iter::from_fn(|| q.poll(start)).collect();
     assert_eq!(flying.len(), 3);
     let [first, second, third] = &flying[..] else { panic!() };
-    // The second is asked for a shorter time, the third is taken: the longest wait stands.
+    // The second asks for a shorter wait, the third succeeds: the longest wait applies.
     q.handle_outcome(start, first.target, first.item.row, asked(300));
     q.handle_outcome(start, second.target, second.item.row, asked(5));
     q.handle_outcome(start, third.target, third.item.row, Ok(()));
     let at = |secs: u64| start + Duration::from_secs(secs);
     assert_eq!((q.poll(at(299)), q.poll_timeout()), (None, Some(at(300))));
     assert_eq!(q.view()[0].next_try, Some(at(300)));
-    // Another target of the same server was not meant.
+    // Another target of the same server is not affected.
     q.push(&good, item(9, false));
     let job = q.poll(at(100)).unwrap();
     assert_eq!(job.destination, good);
     q.handle_outcome(at(100), job.target, job.item.row, Ok(()));
     let again: Vec<Job> = std::iter::from_fn(|| q.poll(at(300))).collect();
     assert_eq!(again.len(), 2);
-    // Taken at last: the next one goes at once.
+    // Delivered at last: the next one goes out at once.
     again.iter().for_each(|j| q.handle_outcome(at(301), j.target, j.item.row, Ok(())));
     q.push(&busy, item(10, false));
     assert!(q.poll(at(301)).is_some());
@@ -348,7 +348,7 @@ fn a_wait_is_kept_though_the_target_is_forgotten_meanwhile_and_a_short_one_short
     q.push(&busy, item(0, false));
     let job = q.poll(start).unwrap();
     q.handle_outcome(start, job.target, job.item.row, asked(600));
-    // Others crowd it out.
+    // Other targets evict it.
     for n in 1..=MAX_TARGETS {
         q.push(&Destination { trusted: false, ..to(&format!("http://h{n}/")) }, item(n, false));
     }

@@ -1,4 +1,4 @@
-//! Why a try failed, and for how long its server wants to be left alone (`Retry-After`, RFC 9110 §10.2.3).
+//! Delivery failures, and the wait that a server requests (`Retry-After`, RFC 9110 §10.2.3).
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 use crate::base::http_date;
 use crate::base::time::Utc;
 
-/// Longest wait that a server may ask for.
+/// Longest wait that a server may request.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(600);
-/// Waits that are remembered of those that nothing is queued for.
+/// Most remembered waits.
 const MAX_HELD: usize = 1024;
 
-/// A try that failed.
+/// A failed try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// For people.
+    /// Error text.
     pub why: String,
-    /// The server does not want to be asked before, at most [`LONGEST_WAIT`].
+    /// Wait requested by the server, at most [`LONGEST_WAIT`].
     pub wait: Option<Duration>,
 }
 
@@ -26,8 +26,8 @@ impl From<String> for Failure {
     }
 }
 
-/// How long to wait after an answer: of `429` and `503` alone, seconds or a date, which is by the server's own clock if it
-/// says what that shows (`date`), else by `now`.
+/// Wait requested by a response: only `429` and `503` count; seconds or a date, which is relative to the
+/// server's own clock (`date`) if given, otherwise to `now`.
 #[must_use]
 pub fn retry_after(status: u16, field: Option<&str>, date: Option<&str>, now: Utc) -> Option<Duration> {
     let field = field.filter(|_| matches!(status, 429 | 503))?.trim();
@@ -40,7 +40,7 @@ pub fn retry_after(status: u16, field: Option<&str>, date: Option<&str>, now: Ut
     Some(at.0.saturating_sub(there.0).min(LONGEST_WAIT))
 }
 
-/// Until when each of them is to be left alone, whether or not something is queued for it.
+/// End of the requested wait by key, even while nothing is queued for it.
 #[derive(Debug)]
 pub struct Held<K>(BTreeMap<K, Instant>);
 
@@ -51,12 +51,12 @@ impl<K> Default for Held<K> {
 }
 
 impl<K: Ord + Clone> Held<K> {
-    /// Leaves `key` alone for `wait`; the longest wait counts. The time it ends.
+    /// Delays `key` by `wait` unless a longer wait is pending. Returns the end of the wait.
     pub fn hold(&mut self, now: Instant, key: &K, wait: Duration) -> Instant {
         self.0.retain(|_, at| *at > now);
         let until = (now + wait).max(self.until(key).unwrap_or(now));
         if self.0.len() >= MAX_HELD && !self.0.contains_key(key) {
-            // What ends first would be forgotten first anyway.
+            // Evict the wait that ends first.
             let first = self.0.iter().min_by_key(|(_, at)| **at).map(|(k, _)| k.clone());
             first.and_then(|k| self.0.remove(&k));
         }
@@ -64,7 +64,7 @@ impl<K: Ord + Clone> Held<K> {
         until
     }
 
-    /// Until when `key` is left alone; it may be over.
+    /// End of the wait of `key`; may be in the past.
     #[must_use]
     pub fn until(&self, key: &K) -> Option<Instant> {
         self.0.get(key).copied()
@@ -89,7 +89,7 @@ mod tests {
             (503, "Sun Nov  6 08:50:37 1994", None, Some(60)),
             (503, "Sun, 06 Nov 1994 18:49:37 GMT", None, Some(600)),
             (503, "Sun, 06 Nov 1994 08:00:00 GMT", None, Some(0)),
-            // Its clock is an hour behind ours.
+            // The server's clock is an hour behind ours.
             (429, "Sun, 06 Nov 1994 07:50:07 GMT", Some("Sun, 06 Nov 1994 07:49:37 GMT"), Some(30)),
             (503, "Sun, 06 Nov 1994 08:50:37 GMT", Some("today"), Some(60)),
             (500, "120", None, None),

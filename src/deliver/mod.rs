@@ -1,4 +1,4 @@
-//! Rank 3: which event and which recording goes where, in what order, and when to try again. Pure: time is an argument.
+//! Rank 3: delivery of events and recordings: destinations, order and retries. No I/O: time is an argument.
 
 pub mod backoff;
 pub mod events;

@@ -1,33 +1,33 @@
-//! The events of one target: the next few in memory, the rest in the outbox. In order for each leg; those of different
-//! legs may overtake each other.
+//! Event queue of one target: the next few in memory, the rest in the outbox. In order per leg; events of
+//! different legs may overtake each other.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::share::{Holding, Origin, to_give_up};
 
-/// An event on its way.
+/// An event to deliver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// Its place in the outbox; later events have larger ones.
+    /// Row in the outbox; increases with each event.
     pub row: u64,
-    /// The leg it is about: events of one leg stay in order.
+    /// The leg it belongs to: events of one leg stay in order.
     pub leg: Option<Arc<str>>,
-    /// Goes into `X-Event-Id`.
+    /// Value of `X-Event-Id`.
     pub event_id: String,
-    /// The body, byte for byte the same at every try.
+    /// The body, identical at every try.
     pub body: Arc<[u8]>,
-    /// The last event of a leg or recording: dropped only when nothing else is left to drop.
+    /// Terminal event of a leg or recording: dropped only if nothing else is left to drop.
     pub terminal: bool,
-    /// Whose doing it is: where there is no room for all, who has most gives way.
+    /// Its origin, for fair dropping: the origin with the most events loses first.
     pub origin: Origin,
-    /// The outbox has it.
+    /// Stored in the outbox.
     pub stored: bool,
 }
 
-/// Events held in memory of those that the outbox has.
+/// Stored events held in memory.
 pub const WINDOW: usize = 32;
-/// Events held in memory because the outbox could not take them, or to keep their order behind such.
+/// Events held in memory because the outbox could not store them, or to keep their order after such events.
 pub const MAX_TAIL: usize = 1000;
 
 #[derive(Debug)]
@@ -36,30 +36,30 @@ struct Entry {
     flying: bool,
 }
 
-/// The queue of one target: `head`, then those that only the outbox has, then `tail`.
+/// Queue of one target: `head`, then events held by the outbox only, then `tail`.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     head: VecDeque<Entry>,
-    /// Events behind the head that the outbox alone has.
+    /// Events after the head that only the outbox holds.
     beyond: u64,
     tail: VecDeque<Item>,
-    /// The largest row that has been in the head.
+    /// Largest row that has been in the head.
     loaded: u64,
     loading: bool,
-    /// Events that came while the outbox was being asked: it may not have counted them.
+    /// Events that arrived during a load: the outbox may not have counted them.
     meanwhile: u64,
 }
 
 impl Queue {
-    /// A queue of which the outbox has some events already.
+    /// A queue for which the outbox already holds `count` events.
     pub(super) fn with_stored(count: u64) -> Self {
         Self { beyond: count, ..Self::default() }
     }
 
-    /// Takes an event; gives back the one that is dropped for it.
+    /// Appends an event; returns the one dropped in exchange.
     pub(super) fn push(&mut self, item: Item) -> Option<Item> {
         if item.stored && item.row <= self.loaded {
-            // The outbox has told of it already.
+            // Already counted in the outbox.
             return None;
         }
         let straight = self.beyond == 0 && self.tail.is_empty();
@@ -77,7 +77,8 @@ impl Queue {
         if self.leave_tail() {
             return None;
         }
-        // Of those in memory alone; one that is on its way may be there already.
+        // Candidates for dropping: only events not in the outbox; one in flight may have been delivered
+        // already.
         let head = self.head.iter().filter(|e| !e.flying).map(|e| &e.item);
         let alone = || head.clone().chain(&self.tail).filter(|i| !i.stored);
         let size = |i: &Item| i.body.len() as u64 + 1;
@@ -92,7 +93,7 @@ impl Queue {
         self.tail.remove(at)
     }
 
-    /// Leaves the tail to the outbox when that has all of it; false when it has not.
+    /// Drops the tail from memory if the outbox holds all of it; returns whether it did.
     fn leave_tail(&mut self) -> bool {
         let whole = self.tail.iter().all(|i| i.stored);
         if whole {
@@ -102,7 +103,7 @@ impl Queue {
         whole
     }
 
-    /// The outbox has these now, too, which memory alone had; an answer that is on its way has counted them.
+    /// The outbox has now stored these rows; a pending load has already counted them.
     pub(super) fn stored(&mut self, rows: &BTreeSet<u64>) {
         for entry in self.head.iter_mut().filter(|e| rows.contains(&e.item.row)) {
             entry.item.stored = true;
@@ -119,7 +120,7 @@ impl Queue {
         self.head.push_back(Entry { item, flying: false });
     }
 
-    /// The next event to deliver: the first of a leg none of whose events is on its way.
+    /// The next event to deliver: the first event of a leg without an event in flight.
     pub(super) fn next(&mut self) -> Option<Item> {
         if self.head.is_empty() && self.beyond == 0 {
             while self.head.len() < WINDOW
@@ -141,15 +142,15 @@ impl Queue {
         Some(entry.item.clone())
     }
 
-    /// An event has arrived; it is no more.
+    /// An event was delivered; it is removed.
     pub(super) fn done(&mut self, row: u64) {
         self.head.retain(|e| e.item.row != row);
     }
 
-    /// An event has not arrived; while its target fails, memory holds only what is tried next.
+    /// A delivery failed; while its target fails, memory holds only the event to be tried next.
     pub(super) fn failed(&mut self, row: u64) {
         self.head.iter_mut().filter(|e| e.item.row == row).for_each(|e| e.flying = false);
-        // An answer that is on its way begins behind what the head holds now.
+        // A pending load starts after the current head.
         while !self.loading
             && self.head.len() > 1
             && self.head.back().is_some_and(|e| !e.flying && e.item.stored)
@@ -161,8 +162,8 @@ impl Queue {
         }
     }
 
-    /// What the outbox should be asked for: events behind this row, so many. While its target is `failing`, no more than
-    /// the one to try.
+    /// The next load request: events after this row, and how many. While the target is `failing`, only the
+    /// one to retry.
     pub(super) fn wants(&mut self, failing: bool) -> Option<(u64, usize)> {
         let (few, most) = if failing { (0, 1) } else { (WINDOW / 4, WINDOW - self.head.len().min(WINDOW)) };
         if self.loading || self.beyond == 0 || self.head.len() > few {
@@ -172,15 +173,15 @@ impl Queue {
         Some((self.loaded, most))
     }
 
-    /// The outbox could not be asked: what was believed of it stays so.
+    /// A load failed: the counters stay unchanged.
     pub(super) fn not_loaded(&mut self) {
         self.loading = false;
     }
 
-    /// What the outbox had; it has `left` more behind that.
+    /// Result of a load; the outbox holds `left` more after it.
     pub(super) fn loaded(&mut self, items: Vec<Item>, left: u64) {
         self.loading = false;
-        // Of the tail, too, the outbox has some.
+        // The outbox also holds part of the tail.
         let tail = || self.tail.iter().filter(|i| i.stored);
         let end = tail().map(|i| i.row).min().unwrap_or(u64::MAX);
         let behind = tail().count() as u64;
@@ -189,7 +190,7 @@ impl Queue {
         self.beyond = (left + self.meanwhile).saturating_sub(behind);
     }
 
-    /// Events that wait or are on their way.
+    /// Events waiting or in flight.
     pub(super) fn len(&self) -> u64 {
         self.head.len() as u64 + self.beyond + self.tail.len() as u64
     }
@@ -198,12 +199,12 @@ impl Queue {
         self.len() == 0
     }
 
-    /// Events on their way.
+    /// Events in flight.
     pub(super) fn flying(&self) -> usize {
         self.head.iter().filter(|e| e.flying).count()
     }
 
-    /// True when something can be delivered now.
+    /// True if an event can be delivered now.
     pub(super) fn is_ready(&self) -> bool {
         self.head.iter().any(|e| !e.flying)
             || (self.head.is_empty() && self.beyond == 0 && !self.tail.is_empty())
@@ -215,7 +216,7 @@ impl Queue {
         self.head.len() + self.tail.len()
     }
 
-    /// Events that only memory has.
+    /// Events that are not in the outbox.
     pub(super) fn volatile(&self) -> u64 {
         let head = self.head.iter().filter(|e| !e.item.stored).count();
         (head + self.tail.iter().filter(|i| !i.stored).count()) as u64
@@ -274,7 +275,7 @@ mod tests {
         }
         assert_eq!((queue.in_memory(), queue.volatile()), (100, 100));
         let first = queue.next().unwrap().row;
-        // The disk takes them all, but for one that was given up.
+        // The outbox stores all but one, which was dropped.
         queue.stored(&(1..=100).filter(|row| *row != 50).collect());
         assert_eq!(queue.volatile(), 1);
         queue.done(first);

@@ -1,5 +1,5 @@
-//! Which events are given up where there is no room for all: those of whoever has the most, so that no caller's flood takes
-//! the events of other calls away.
+//! Fair dropping of events when space runs out: the origin with the most events loses first, so that one
+//! caller's flood does not displace the events of other calls.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,20 +8,20 @@ use std::net::IpAddr;
 
 use crate::base::source::Source;
 
-/// Whose doing an event is.
+/// Origin of an event.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
-    /// The gateway's own, or its API's.
+    /// The gateway or its API.
     #[default]
     Own,
-    /// A trunk or a phone that has proved who it is.
+    /// An authenticated trunk or phone.
     Known(Source),
-    /// Anybody else. Their addresses may be forged, so that all of them together have a share.
+    /// An unknown source. Addresses can be spoofed, so all unknown sources together have a share.
     Stranger(Source),
 }
 
 impl Origin {
-    /// As [`fmt::Display`] writes it; `None` for anything else.
+    /// Parses the format of [`fmt::Display`].
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let source = |ip: &str| ip.parse::<IpAddr>().ok().map(Source::of);
@@ -48,25 +48,25 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One event that is held.
+/// One stored event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holding {
-    /// Its place, in order of age.
+    /// Row, in order of age.
     pub row: u64,
-    /// Whose doing it is.
+    /// Origin.
     pub origin: Origin,
-    /// The last event of a leg or recording.
+    /// Terminal event of a leg or recording.
     pub terminal: bool,
-    /// What it takes of the room.
+    /// Space it occupies.
     pub size: u64,
 }
 
-/// Part of the room that one origin may take before its terminal events go, too.
+/// Fraction of the space (1/4) that one origin may hold before its terminal events are dropped, too.
 const SHARE: u64 = 4;
-/// Part of the room that all strangers together may take before they are first to give way.
+/// Fraction of the space (1/2) that all unknown sources together may hold before they lose events first.
 const STRANGERS: u64 = 2;
 
-/// What one origin holds: the rows of its events and their sizes, the oldest last.
+/// Events of one origin: rows and sizes, the oldest last.
 #[derive(Debug, Default)]
 struct Part {
     size: u64,
@@ -75,14 +75,14 @@ struct Part {
 }
 
 impl Part {
-    /// Removes the oldest non-terminal event, else the oldest: its row and size.
+    /// Removes the oldest non-terminal event, otherwise the oldest: row and size.
     fn give_up(&mut self) -> Option<(u64, u64)> {
         let given = self.non_terminal.pop().or_else(|| self.terminal.pop())?;
         self.size = self.size.saturating_sub(given.1);
         Some(given)
     }
 
-    /// Where it stands in a ranking by size; of equal ones who has the oldest event is the greater.
+    /// Rank by size; on a tie the origin with the oldest event ranks higher.
     fn rank(&self, origin: Origin) -> Option<Rank> {
         let oldest = self.non_terminal.last().or(self.terminal.last())?;
         Some((self.size, Reverse(oldest.0), origin))
@@ -91,12 +91,12 @@ impl Part {
 
 type Rank = (u64, Reverse<u64>, Origin);
 
-/// Origins by what they hold, the greatest last.
+/// Origins ranked by the space they hold, the largest last.
 #[derive(Debug, Default)]
 struct Ranking {
-    /// Those that have non-terminal events.
+    /// Origins with non-terminal events.
     non_terminal: BTreeSet<Rank>,
-    /// Those that have terminal events only.
+    /// Origins with terminal events only.
     terminal: BTreeSet<Rank>,
 }
 
@@ -110,15 +110,16 @@ impl Ranking {
         let _ = self.non_terminal.remove(rank) || self.terminal.remove(rank);
     }
 
-    /// The greatest; one with terminal events only where it holds more than `share`.
+    /// The largest origin; one with terminal events only if it holds more than `share`.
     fn over(&self, share: u64) -> Option<&Rank> {
         self.non_terminal.last().max(self.terminal.last().filter(|r| r.0 > share))
     }
 }
 
-/// The rows to give up so that the rest takes at most `room`: one by one the oldest non-terminal event of whoever holds
-/// most. Strangers give way first while all of them together hold more than half of the room. Terminal events go where
-/// their origin has nothing else and holds more than its share, a quarter; else only when nothing else is left.
+/// The rows to drop so that the rest takes at most `room`: one by one the oldest non-terminal event of the
+/// origin that holds most. Unknown sources lose first while all of them together hold more than half of the
+/// space. Terminal events are dropped if their origin has nothing else and holds more than its share, a
+/// quarter; otherwise only if nothing else is left.
 #[must_use]
 pub fn to_give_up(held: impl IntoIterator<Item = Holding>, room: u64) -> Vec<u64> {
     let mut parts: BTreeMap<Origin, Part> = BTreeMap::new();
@@ -145,7 +146,7 @@ pub fn to_give_up(held: impl IntoIterator<Item = Holding>, room: u64) -> Vec<u64
         } else {
             strangers.over(share).max(others.over(share))
         };
-        // Then, within their shares: whoever has non-terminal events, and whoever has any.
+        // Then, within their shares: origins with non-terminal events, and last any origin.
         let chosen = first
             .or_else(|| strangers.non_terminal.last().max(others.non_terminal.last()))
             .or_else(|| strangers.terminal.last().filter(|_| of_strangers > room / STRANGERS))
@@ -214,7 +215,7 @@ mod tests {
         assert_eq!(to_give_up(rows(), 6), [5, 1]);
         assert_eq!(to_give_up(rows(), 0).len(), 8);
         assert_eq!(to_give_up(rows(), 8), [0u64; 0]);
-        // A flood of calls that end at once pushes nobody else's events out.
+        // A flood of short calls does not displace events of others.
         let flood = (1..=100).map(|row| held(row, if row <= 20 { known(1) } else { stranger(1) }, row > 20));
         assert!(to_give_up(flood, 50).iter().all(|row| *row > 20));
     }

@@ -1,5 +1,5 @@
-//! Recordings that wait to be uploaded, by where they go: none of the places delays another, and a dead one costs next to
-//! nothing. The next few of each are in memory, the rest in the outbox.
+//! Upload queues of recordings, by destination: destinations do not delay each other, and an unreachable one
+//! costs little. The next few of each are in memory, the rest in the outbox.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -10,69 +10,70 @@ use super::failure::{Failure, Held};
 use crate::base::rng::Rng;
 use crate::config::Place;
 
-/// Recordings of one place in memory.
+/// Recordings of one destination in memory.
 pub const WINDOW: usize = 32;
-/// Places in memory; recordings of others wait in the outbox until there is room.
+/// Destinations in memory; recordings of others wait in the outbox until there is space.
 pub const MAX_PLACES: usize = 64;
-/// Uploads under way at once.
+/// Concurrent uploads.
 pub const MAX_IN_FLIGHT: usize = 6;
-/// Of these, uploads to one place.
+/// Concurrent uploads to one destination.
 pub const MAX_OF_PLACE: usize = 2;
-/// Of these, uploads to places that failed last time, or have never taken one.
+/// Concurrent uploads to doubtful destinations: the last upload failed, or none ever succeeded.
 pub const MAX_DOUBTFUL: usize = 3;
-/// An upload to such a place that goes on for longer keeps no other of its kind waiting.
+/// An upload to a failing destination that has been running for this long no longer blocks others of its
+/// kind.
 const PROMISING: Duration = Duration::from_secs(60);
-/// Recordings of one place that are put off at most; past it the rest of them waits in the outbox.
+/// Most postponed recordings of one destination; beyond it the rest waits in the outbox.
 const MAX_PUT_OFF: usize = 1024;
-/// Failures in a row after which it counts no more that a place has taken uploads before.
+/// Consecutive failures after which a destination no longer counts as proven.
 const UNPROVEN: u32 = 3;
-/// Longest wait between two tries.
+/// Longest back-off delay.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// Names a place.
+/// Identifies a destination.
 pub type PlaceId = u64;
 
 /// One upload to carry out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
-    /// Goes back with the outcome.
+    /// Returned with the outcome.
     pub place_id: PlaceId,
-    /// Where to.
+    /// Destination.
     pub place: Arc<Place>,
     /// The recording.
     pub id: String,
-    /// Failures in a row of this place.
+    /// Consecutive failures of this destination.
     pub failures: u32,
 }
 
-/// Recordings that the outbox should be asked for: the oldest that are not uploaded.
+/// A request to load recordings from the outbox: the oldest not yet uploaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Load {
-    /// Goes back with the answer.
+    /// Returned with the answer.
     pub place_id: PlaceId,
-    /// Whose recordings.
+    /// Destination of the recordings.
     pub place: Arc<Place>,
-    /// So many at most.
+    /// Most recordings to load.
     pub most: usize,
 }
 
-/// How a place is doing.
+/// Upload state of a destination.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct View {
-    /// Failures in a row.
+    /// Consecutive failures.
     pub failures: u32,
-    /// Why the last try failed.
+    /// Error of the last try.
     pub last_error: Option<String>,
-    /// When the next one is.
+    /// Time of the next try.
     pub next_try: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Entry {
     id: String,
-    /// On its way, since when.
+    /// Start time of the upload in flight.
     flying: Option<Instant>,
-    /// It is its own fault that it is not uploaded: when it is tried again.
+    /// Postponed because of the recording itself: time of the next try.
     not_before: Option<Instant>,
 }
 
@@ -90,17 +91,17 @@ impl Entry {
 struct Group {
     place: Arc<Place>,
     entries: VecDeque<Entry>,
-    /// The outbox has, or may have, further ones.
+    /// The outbox holds, or may hold, further ones.
     more: bool,
     loading: bool,
-    /// Further ones came while the outbox was being asked.
+    /// Further ones arrived during a load.
     meanwhile: bool,
     failures: u32,
     not_before: Option<Instant>,
-    /// The server does not want to be asked before.
+    /// Earliest next try according to the server's `Retry-After`.
     held: Option<Instant>,
     last_error: Option<String>,
-    /// It has taken an upload not long ago.
+    /// An upload has succeeded recently.
     proven: bool,
 }
 
@@ -117,12 +118,12 @@ impl Group {
         self.entries.is_empty() && !self.more && !self.loading
     }
 
-    /// Recordings that wait for their turn, not for better times.
+    /// Recordings that are ready, i.e. not postponed.
     fn fresh(&self) -> usize {
         self.entries.iter().filter(|e| e.not_before.is_none()).count()
     }
 
-    /// When something of it can be uploaded, seen from this place alone.
+    /// When one of its recordings can be uploaded, ignoring global limits.
     fn ready_at(&self, now: Instant) -> Option<Instant> {
         if self.flying() >= MAX_OF_PLACE || (self.failures > 0 && self.flying() > 0) {
             return None;
@@ -133,17 +134,17 @@ impl Group {
     }
 }
 
-/// What is under way.
+/// Uploads in flight.
 #[derive(Debug, Clone, Copy)]
 struct Room {
     flying: usize,
     doubtful: usize,
-    /// One to a place in doubt has just begun: whether that is worth anything will soon be known.
+    /// Start of the latest upload to a failing destination: its outcome is awaited before another one starts.
     on_trial: Option<Instant>,
 }
 
 impl Room {
-    /// When one more upload may begin, to this place.
+    /// When another upload to this destination may start; `None` if not now.
     fn allows_at(self, now: Instant, to: &Group) -> Option<Instant> {
         if self.flying >= MAX_IN_FLIGHT || (to.is_doubtful() && self.doubtful >= MAX_DOUBTFUL) {
             return None;
@@ -156,32 +157,32 @@ impl Room {
 /// Counters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Uploads that are done.
+    /// Finished uploads.
     pub done: u64,
-    /// Tries that failed.
+    /// Failed tries.
     pub failed: u64,
 }
 
-/// The queues of all places.
+/// The queues of all destinations.
 #[derive(Debug)]
 pub struct Uploads {
     groups: BTreeMap<PlaceId, Group>,
     ids: BTreeMap<Arc<Place>, PlaceId>,
     next_id: PlaceId,
-    /// The place that was served last: the next one comes first.
+    /// Destination served last: the round-robin search continues after it.
     served: PlaceId,
-    /// The outbox has recordings of places that there was no room for.
+    /// The outbox holds recordings of destinations that did not fit into memory.
     parked: bool,
-    /// Places that want to be left alone.
+    /// Destinations with a pending `Retry-After`.
     held: Held<Arc<Place>>,
-    /// Places that took the last uploads.
+    /// Destinations whose recent uploads succeeded.
     proven: VecDeque<Arc<Place>>,
     counts: Counts,
     rng: Rng,
 }
 
 impl Uploads {
-    /// No recordings.
+    /// No recordings yet.
     #[must_use]
     pub fn new(rng: Rng) -> Self {
         Self {
@@ -224,7 +225,8 @@ impl Uploads {
         Some(self.groups.entry(id).or_insert_with(fresh))
     }
 
-    /// Leaves the place that has failed most often to the outbox; or, for one that is proven, any that is not.
+    /// Evicts the destination with the most failures; in favour of a `proven` one, also one without failures
+    /// that is not proven.
     fn evict(&mut self, proven: bool) -> Option<()> {
         let idle = |g: &Group| g.flying() == 0 && (g.failures > 0 || (proven && !g.proven));
         let idle = self.groups.iter().filter(|(_, g)| idle(g));
@@ -234,7 +236,7 @@ impl Uploads {
         Some(())
     }
 
-    /// A recording is to be uploaded; the outbox has it.
+    /// Adds a recording that the outbox has stored.
     pub fn push(&mut self, place: &Arc<Place>, id: String) {
         let Some(group) = self.group(place) else { return };
         if group.fresh() < WINDOW && !group.more && !group.loading {
@@ -245,7 +247,7 @@ impl Uploads {
         }
     }
 
-    /// The outbox may have recordings for this place.
+    /// The outbox may hold recordings for this destination.
     pub fn restore(&mut self, place: &Arc<Place>) {
         if let Some(group) = self.group(place) {
             group.more = true;
@@ -253,14 +255,14 @@ impl Uploads {
         }
     }
 
-    /// True once when the outbox should be asked for places that there was no room for.
+    /// True once when the outbox should be queried for destinations that did not fit into memory.
     pub fn poll_revive(&mut self) -> bool {
         let due = self.parked && self.groups.len() <= MAX_PLACES / 2;
         self.parked &= !due;
         due
     }
 
-    /// What the outbox should be asked for, until `None`.
+    /// The next request to the outbox; call until `None`.
     pub fn poll_load(&mut self) -> Option<Load> {
         let wants = |g: &Group| {
             g.more && !g.loading && g.fresh() <= WINDOW / 4 && g.entries.len() < WINDOW + MAX_PUT_OFF
@@ -272,7 +274,7 @@ impl Uploads {
         Some(Load { place_id: *place_id, place: Arc::clone(&group.place), most })
     }
 
-    /// What the outbox had: `ids`, the oldest first; `most` of them if there are more.
+    /// Result of a load: `ids`, the oldest first; exactly `most` if there are more.
     pub fn handle_loaded(&mut self, place_id: PlaceId, ids: Vec<String>, most: usize) {
         let Some(group) = self.groups.get_mut(&place_id) else { return };
         group.loading = false;
@@ -290,14 +292,14 @@ impl Uploads {
         self.drop_idle(place_id);
     }
 
-    /// The outbox could not be asked.
+    /// A load failed.
     pub fn handle_not_loaded(&mut self, place_id: PlaceId) {
         if let Some(group) = self.groups.get_mut(&place_id) {
             group.loading = false;
         }
     }
 
-    /// The next upload to carry out, until `None`.
+    /// The next upload to carry out; call until `None`.
     pub fn poll(&mut self, now: Instant) -> Option<Job> {
         let room = self.room();
         let may = |g: &Group| {
@@ -331,7 +333,7 @@ impl Uploads {
         }
     }
 
-    /// An upload is done, or never will be.
+    /// An upload has succeeded, or has failed permanently.
     pub fn handle_done(&mut self, place_id: PlaceId, id: &str, uploaded: bool) {
         self.counts.done += u64::from(uploaded);
         let Some(group) = self.groups.get_mut(&place_id) else { return };
@@ -348,7 +350,8 @@ impl Uploads {
         self.drop_idle(place_id);
     }
 
-    /// An upload has failed; the others of its place have their turn first. True when the place did well before.
+    /// An upload has failed; the other recordings of its destination are tried first. True if the destination
+    /// worked before.
     pub fn handle_failed(&mut self, now: Instant, place_id: PlaceId, id: &str, failure: Failure) -> bool {
         self.counts.failed += 1;
         let Some(group) = self.groups.get_mut(&place_id) else { return false };
@@ -356,7 +359,7 @@ impl Uploads {
         group.not_before = Some(now + backoff::delay(group.failures, LONGEST, &mut self.rng));
         group.last_error = Some(failure.why);
         if let Some(wait) = failure.wait {
-            // It stands though another that was under way succeeds.
+            // Kept even if another upload in flight succeeds.
             group.held = Some(self.held.hold(now, &group.place, wait));
         }
         if group.failures >= UNPROVEN {
@@ -371,7 +374,7 @@ impl Uploads {
         group.failures == 1
     }
 
-    /// An upload could not be tried, which is not the fault of its place: its turn comes again after `wait`.
+    /// An upload could not be tried for a reason other than its destination: it is retried after `wait`.
     pub fn handle_put_off(&mut self, now: Instant, place_id: PlaceId, id: &str, wait: Duration) {
         self.counts.failed += 1;
         let Some(group) = self.groups.get_mut(&place_id) else { return };
@@ -380,7 +383,7 @@ impl Uploads {
         }
     }
 
-    /// A recording is deleted; one that is on its way comes back as done or failed.
+    /// A recording was deleted; if it is in flight, its outcome is still reported.
     pub fn forget(&mut self, place: &Arc<Place>, id: &str) {
         let Some(place_id) = self.ids.get(place).copied() else { return };
         if let Some(group) = self.groups.get_mut(&place_id) {
@@ -397,7 +400,7 @@ impl Uploads {
         }
     }
 
-    /// When [`Self::poll`] is worth calling again though nothing has happened, seen from `now`.
+    /// When to call [`Self::poll`] next if nothing else happens.
     #[must_use]
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let room = self.room();
@@ -405,7 +408,7 @@ impl Uploads {
         self.groups.values().filter_map(due).min()
     }
 
-    /// How a place is doing.
+    /// Upload state of a destination.
     #[must_use]
     pub fn view(&self, place: &Place) -> View {
         let group = self.ids.get(place).and_then(|id| self.groups.get(id));
@@ -422,7 +425,7 @@ impl Uploads {
         self.counts
     }
 
-    /// Places in memory, and recordings.
+    /// Number of destinations in memory, and of recordings.
     #[must_use]
     pub fn in_memory(&self) -> (usize, usize) {
         (self.groups.len(), self.groups.values().map(|g| g.entries.len()).sum())

@@ -1,4 +1,4 @@
-//! The queues of uploads in virtual time, with an outbox that is a list.
+//! Upload queues in virtual time, with a simple in-memory outbox.
 
 use super::*;
 
@@ -18,7 +18,7 @@ fn place(bucket: &str) -> Arc<Place> {
     })
 }
 
-/// What the outbox holds, and how often each upload was tried and done.
+/// Contents of the outbox, and how often each upload was tried and finished.
 #[derive(Default)]
 struct World {
     waiting: BTreeMap<Arc<Place>, Vec<String>>,
@@ -32,7 +32,7 @@ impl World {
         q.push(to, id);
     }
 
-    /// Answers what is asked and starts what can start.
+    /// Answers load requests and starts the uploads that are due.
     fn step(&mut self, q: &mut Uploads, now: Instant) -> Vec<Job> {
         if q.poll_revive() {
             let places: Vec<_> =
@@ -44,7 +44,7 @@ impl World {
             q.handle_loaded(load.place_id, ids.into_iter().take(load.most).collect(), load.most);
         }
         let jobs = std::iter::from_fn(|| q.poll(now)).collect();
-        // Whoever waits for the time it names really waits.
+        // The announced time of the next poll is in the future.
         assert!(q.poll_timeout(now).is_none_or(|at| at > now));
         jobs
     }
@@ -86,7 +86,7 @@ fn a_place_that_is_dead_for_three_days_delays_nobody_costs_little_and_loses_noth
             flying = still;
             over.iter().for_each(|(_, job)| world.end(&mut q, now, job, *job.place != *dead || at >= outage));
             for job in world.step(&mut q, now) {
-                // A dead server takes its time.
+                // An unreachable server takes 30 s to fail.
                 let takes = if *job.place == *dead && at < outage { 30 } else { 2 + u64::from(rng.below(5)) };
                 flying.push((at + Duration::from_secs(takes), job));
             }
@@ -101,7 +101,7 @@ fn a_place_that_is_dead_for_three_days_delays_nobody_costs_little_and_loses_noth
         assert_eq!(world.done.len(), 2 * calls, "all of them arrive");
         assert!(world.done.values().all(|n| *n == 1), "and each once");
         let tries = world.tries["dead"] - calls as u64;
-        // A try at least every ten minutes and a fifth, and not many more.
+        // About one try per ten minutes (± 20 %).
         assert!((72 * 5..72 * 8).contains(&tries), "{tries}");
         assert_eq!((q.in_memory(), q.counts().done), ((0, 0), 2 * calls as u64));
     }
@@ -145,7 +145,7 @@ fn one_that_fails_lets_the_others_of_its_place_go_first() {
     }
     assert!(now - start < Duration::from_secs(60), "{:?}", now - start);
     assert_eq!(q.view(&to).last_error.as_deref(), Some("it is dead"));
-    // A deleted one is tried no more; what was on its way comes back without harm.
+    // A deleted recording is not retried; the one in flight is reported without harm.
     q.forget(&to, "000");
     world.waiting.clear();
     assert!(world.step(&mut q, now + LONGEST * 2).is_empty());
@@ -172,7 +172,7 @@ fn dead_places_without_number_leave_room_for_one_that_is_well() {
             world.add(&mut q, &good, format!("g{step}"));
         }
         if step % 100 == 0 {
-            // As it is done from time to time.
+            // The periodic revival.
             let waiting: Vec<_> = world.waiting.keys().cloned().collect();
             waiting.iter().for_each(|p| q.restore(p));
         }
@@ -229,7 +229,7 @@ fn a_place_is_left_alone_for_as_long_as_it_asks() {
     (0..4).for_each(|n| world.add(&mut q, &busy, format!("{n}")));
     let jobs = world.step(&mut q, start);
     let [first, second] = &jobs[..] else { panic!("{jobs:?}") };
-    // Of two that are under way one is refused, the other taken: the wait stands.
+    // Of two in flight one is rejected, the other succeeds: the wait applies.
     q.handle_failed(start, first.place_id, &first.id, slow_down(120));
     world.end(&mut q, start, second, true);
     assert_eq!(q.view(&busy).next_try, Some(at(120)));
@@ -241,7 +241,7 @@ fn a_place_is_left_alone_for_as_long_as_it_asks() {
     assert!(world.step(&mut q, at(119)).is_empty());
     let jobs = world.step(&mut q, at(120));
     assert!(!jobs.is_empty());
-    // Its recordings are deleted: the wait is remembered for the next one.
+    // Its recordings are deleted: the wait is still applied to the next one.
     for j in &jobs {
         q.handle_failed(at(120), j.place_id, &j.id, slow_down(600));
     }

@@ -1,4 +1,4 @@
-//! Rank 6: the webhook client. It only does the I/O that the event queues ask for.
+//! Rank 6: the webhook client. Performs the I/O that the event queues request.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::io::system::clock;
 use crate::io::system::executor::Executor;
 use crate::io::system::workers::HOOKS;
 
-/// Connect, headers and body of one try together.
+/// Time-out of one try: connect, headers and body together.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Delivers events until the program ends.
@@ -35,7 +35,7 @@ pub async fn run(executor: Rc<Executor>, events: Rc<EventPipeline>, rules: Rules
     }
 }
 
-/// One try; why the target did not take it, if so.
+/// One try.
 fn post(client: &HttpClient, job: &Job) -> Result<(), Failure> {
     let mut request = client
         .agent(job.destination.trusted)
@@ -53,7 +53,7 @@ fn post(client: &HttpClient, job: &Job) -> Result<(), Failure> {
     }
     match request.send(&job.item.body[..]) {
         Ok(mut reply) if reply.status().is_success() => {
-            // Read to its end, so that the connection can be used again; what it says is of no interest.
+            // Read to the end so that the connection can be reused; the content is ignored.
             let _said = reply.body_mut().with_config().limit(64 * 1024).read_to_vec();
             Ok(())
         }
@@ -73,7 +73,7 @@ fn post(client: &HttpClient, job: &Job) -> Result<(), Failure> {
 
 /// Lower-case hex of HMAC-SHA256.
 fn sign(secret: &[u8], body: &[u8]) -> String {
-    // HMAC takes keys of any length.
+    // HMAC accepts keys of any length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else { return String::new() };
     mac.update(body);
     hex(&mac.finalize().into_bytes())

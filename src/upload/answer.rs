@@ -1,20 +1,20 @@
-//! What S3 says: in its head, and in XML.
+//! Responses of S3 servers: headers and XML.
 
 use serde::Deserialize;
 
 use crate::deliver::events::shown_url;
 
-/// Longest error that is passed on, characters.
+/// Longest error text passed on, characters.
 const MAX_ERROR: usize = 200;
 
-/// What a server has said.
+/// A server's response.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
-    /// Digest of the object.
+    /// ETag of the object.
     pub etag: Option<String>,
-    /// Size of the object; only of `HEAD`.
+    /// Size of the object; only for `HEAD`.
     pub length: Option<u64>,
     /// `Location`.
     pub location: Option<String>,
@@ -28,30 +28,30 @@ pub struct Answer {
     pub text: String,
 }
 
-/// An error.
+/// An S3 error.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename = "Error", rename_all = "PascalCase", default)]
 pub struct Refusal {
-    /// Its name, as `NoSuchBucket`.
+    /// Error code, e.g. `NoSuchBucket`.
     pub code: String,
-    /// For people.
+    /// Error message.
     pub message: String,
-    /// Region of the bucket, where that is what is wrong.
+    /// Region of the bucket, if the error is about that.
     pub region: String,
-    /// Host of the bucket, where that is what is wrong.
+    /// Endpoint of the bucket, if the error is about that.
     pub endpoint: String,
 }
 
-/// A part that is there.
+/// An uploaded part.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Part {
-    /// From 1.
+    /// Part number, from 1.
     pub part_number: u32,
-    /// Its digest.
+    /// Its ETag.
     #[serde(rename = "ETag")]
     pub etag: String,
-    /// Bytes.
+    /// Size, bytes.
     pub size: u64,
 }
 
@@ -76,28 +76,28 @@ struct Completed {
     etag: Option<String>,
 }
 
-/// The error that a text tells of, if it does.
+/// The error in a response body, if any.
 #[must_use]
 pub fn refusal(text: &str) -> Option<Refusal> {
-    // Blanks keep the line alive until the server knows, and may stand before everything else.
+    // S3 may send white space to keep the connection alive before the XML.
     let refusal: Refusal = text.contains("<Error").then(|| quick_xml::de::from_str(text.trim()).ok())??;
     (!refusal.code.is_empty()).then_some(refusal)
 }
 
-/// The name of an upload in parts that has begun.
+/// The id of a started multipart upload.
 #[must_use]
 pub fn upload_id(text: &str) -> Option<String> {
     let found: Initiated = quick_xml::de::from_str(text).ok()?;
     Some(found.upload_id).filter(|id| !id.is_empty() && id.len() <= 2048)
 }
 
-/// The parts that are there.
+/// The parts the server lists.
 #[must_use]
 pub fn parts(text: &str) -> Option<Vec<Part>> {
     quick_xml::de::from_str::<Parts>(text).ok().map(|p| p.parts)
 }
 
-/// The digest of an object that was made of parts, if it says one; `None`: this is not the whole of such an answer.
+/// The ETag of a completed multipart upload, if given; the outer `None`: the response is incomplete.
 #[must_use]
 pub fn completed(text: &str) -> Option<Option<String>> {
     let said = text.contains("<CompleteMultipartUploadResult");
@@ -105,7 +105,7 @@ pub fn completed(text: &str) -> Option<Option<String>> {
     Some(told.etag.map(|etag| bare(&etag)).filter(|etag| !etag.is_empty()))
 }
 
-/// The order to make an object of parts, by their digests.
+/// The CompleteMultipartUpload request for these ETags.
 #[must_use]
 pub fn complete_order(etags: &[String]) -> String {
     let part = |(at, etag): (usize, &String)| {
@@ -117,13 +117,13 @@ pub fn complete_order(etags: &[String]) -> String {
     )
 }
 
-/// A digest without its quotes; only letters, digits and hyphens are left of it.
+/// An ETag without quotes; anything but letters, digits and hyphens is removed.
 #[must_use]
 pub fn bare(etag: &str) -> String {
     etag.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(128).collect()
 }
 
-/// What a server that refused has said, for people.
+/// Error text for a response.
 #[must_use]
 pub fn explain(told: &Answer) -> String {
     let status = told.status;

@@ -1,4 +1,5 @@
-//! The way of one recording into its bucket: whole, or in parts that a restart goes on with; believed only when verified.
+//! Uploads one recording to its bucket: in one request, or as a multipart upload that survives restarts;
+//! verified at the end.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -28,32 +29,32 @@ use crate::io::outbox::rows::RecordingRow;
 use crate::io::recording::uploads::Flight;
 use crate::io::system::clock;
 
-/// Files larger than this go in parts, bytes.
+/// Files larger than this are sent as multipart uploads, bytes.
 const WHOLE: u64 = 16 * 1024 * 1024;
-/// Size of a part, bytes; the last may be smaller.
+/// Part size, bytes; the last part may be smaller.
 const PART: u64 = 8 * 1024 * 1024;
-/// Slowest line that an upload is made for at first, bytes/s.
+/// Lowest bandwidth assumed for the first time-out, bytes/s.
 const SLOWEST: u64 = 8 * 1024;
 
-/// Why an upload is not done.
+/// Why an upload failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// It may be later.
+    /// Temporary failure.
     #[error("{}", .0.why)]
     Later(Failure),
-    /// It may be later, and others need not wait for it: the file cannot be read.
+    /// Temporary failure of this recording only, others need not wait: the file cannot be read.
     #[error("{0}")]
     Local(String),
-    /// The server knows nothing of the upload in parts, or has other parts.
+    /// The server does not know the multipart upload, or has other parts.
     #[error("{0}")]
     Anew(String),
-    /// It never will be.
+    /// Permanent failure.
     #[error("{0}")]
     Never(String),
-    /// The file is not there, and nothing shows that the object is.
+    /// The file is missing, and the object is not known to exist.
     #[error("{0}")]
     Lost(&'static str),
-    /// Nobody wants it any more.
+    /// Cancelled: the recording was deleted.
     #[error("the recording is deleted")]
     Cancelled,
 }
@@ -65,11 +66,11 @@ pub struct Task {
     pub job: Job,
     /// From the outbox.
     pub row: RecordingRow,
-    /// How far it is, and whether it is deleted meanwhile.
+    /// Progress, and the cancellation flag.
     pub flight: Arc<Flight>,
 }
 
-/// An upload in parts, to be written down: the recording, and its name if it has one.
+/// Id of a multipart upload to be stored: the recording, and the id, if any.
 pub type Note = (String, Option<String>);
 
 /// Uploads.
@@ -83,14 +84,14 @@ pub struct Client {
     notes: Sender<Note>,
 }
 
-/// What is sent.
+/// Request body.
 enum Load<'a> {
     Nothing,
     Text(&'a str),
     Sound(&'a File, &'a Piece),
 }
 
-/// Part of a file, and its digests.
+/// Part of a file with its hashes.
 struct Piece {
     from: u64,
     len: u64,
@@ -98,19 +99,19 @@ struct Piece {
     md5: [u8; 16],
 }
 
-/// What all requests of an upload have in common.
+/// State common to all requests of an upload.
 struct Course<'a> {
     client: &'a Client,
     task: &'a Task,
     way: RefCell<Way>,
     keys: Keys,
     key: String,
-    /// Name of the upload in parts.
+    /// Id of the multipart upload.
     name: RefCell<Option<String>>,
 }
 
 impl Client {
-    /// A client; names of uploads in parts go into `notes`.
+    /// A client; ids of multipart uploads are sent to `notes`.
     #[must_use]
     pub fn new(settings: &S3, rules: &Rules, notes: Sender<Note>) -> Self {
         Self {
@@ -123,10 +124,10 @@ impl Client {
         }
     }
 
-    /// Uploads a recording. It blocks until it is done.
+    /// Uploads a recording. Blocks until done.
     ///
     /// # Errors
-    /// It is not known to be there, whole.
+    /// The object is not known to be stored completely.
     pub fn upload(&self, task: &Task) -> Result<(), Fault> {
         let place = &task.job.place;
         let course = Course {
@@ -150,7 +151,7 @@ impl Client {
         let own = [&s3.access_key, &s3.secret_key].map(|key| key.reveal().to_owned());
         let own = (!s3.access_key.is_empty()).then(|| own.into());
         if place.keys.is_none() && !place.may_use_own_keys() {
-            // Of a recording that an earlier version took.
+            // A recording stored by an earlier version.
             let what = format!("the server {} was named without keys for it", place.endpoint);
             return Err(Fault::Never(what));
         }
@@ -172,7 +173,7 @@ impl Course<'_> {
         if len > WHOLE { self.in_parts(&mut file, len) } else { self.whole(&mut file, len) }
     }
 
-    /// Sends a request, once more for each thing that the answers correct.
+    /// Sends a request; repeats it once for each correction that the response requires.
     fn send(&self, method: &'static str, query: &[(&str, &str)], load: &Load<'_>) -> Result<Answer, Fault> {
         loop {
             let told = self.send_once(method, query, load)?;
@@ -211,7 +212,7 @@ impl Course<'_> {
         told.map_err(later)
     }
 
-    /// A request without a body, or with a text.
+    /// A request without body or with a text body.
     fn ask(&self, method: &'static str, query: &[(&str, &str)], text: Option<&str>) -> Result<Answer, Fault> {
         self.send(method, query, &text.map_or(Load::Nothing, Load::Text))
     }
@@ -220,7 +221,7 @@ impl Course<'_> {
         good(self.send("PUT", query, &Load::Sound(file, piece))?)
     }
 
-    /// How long a body may take: as at [`SLOWEST`], and longer after failures, should the line really be that slow.
+    /// Time-out of a body: at [`SLOWEST`], longer after failures, in case the line really is that slow.
     fn patience(&self, len: u64) -> Duration {
         let limit = u64::from(self.client.settings.max_kbit_s) * 1000 / 8 / 8;
         let rate = if limit == 0 { SLOWEST } else { limit.min(SLOWEST) };
@@ -234,12 +235,12 @@ impl Course<'_> {
         self.verify(told.as_deref(), &hex(&piece.md5), len)
     }
 
-    /// Nothing of it is hashed before the server has answered: of a dead one the file need not be read.
+    /// Nothing is hashed before the server has responded: if it is unreachable, the file need not be read.
     fn in_parts(&self, file: &mut File, len: u64) -> Result<(), Fault> {
         let (name, there) = match &self.task.row.upload_id {
             Some(name) => match self.parts(name) {
                 Ok(there) => (name.clone(), there),
-                // Perhaps the last answer of an earlier try was never heard.
+                // The response to the completion in an earlier try may have been lost.
                 Err(Fault::Anew(_)) if self.is_complete(file, len)? => return Ok(()),
                 Err(Fault::Anew(_)) => (self.begin()?, Vec::new()),
                 Err(e) => return Err(e),
@@ -261,7 +262,7 @@ impl Course<'_> {
             let query = [("partNumber", number.as_str()), ("uploadId", name.as_str())];
             let told = self.forgotten(self.put(file, &query, &piece))?;
             guessed |= told.etag.is_none();
-            // Where it is not told, it is most likely this one.
+            // If the ETag is not given, it most likely is the MD5.
             etags.push(told.etag.unwrap_or(md5));
         }
         if guessed {
@@ -274,7 +275,7 @@ impl Course<'_> {
         self.verify(self.forgotten(told)?.as_deref(), &combined(&digests), len)
     }
 
-    /// Digests of the parts as the server lists them, where it does.
+    /// Completes missing ETags from the server's list of parts, if it has one.
     fn look_up(&self, name: &str, etags: &mut [String]) -> Result<(), Fault> {
         for part in self.parts(name)? {
             let at = usize::try_from(part.part_number).ok().and_then(|n| n.checked_sub(1));
@@ -285,14 +286,14 @@ impl Course<'_> {
         Ok(())
     }
 
-    /// Has an object made of the parts; its digest, if that is told. Only the whole answer shows whether it was made.
+    /// Completes the multipart upload; returns the ETag, if given. Only a complete response proves success.
     fn complete(&self, name: &str, etags: &[String]) -> Result<Option<String>, Fault> {
         let order = answer::complete_order(etags);
         let told = good(self.ask("POST", &[("uploadId", name)], Some(&order))?)?;
         answer::completed(&told.text).ok_or_else(|| strange(&told))
     }
 
-    /// True when the object is there, made of the parts of this file.
+    /// True if the object exists and consists of the parts of this file.
     fn is_complete(&self, file: &mut File, len: u64) -> Result<bool, Fault> {
         let digest = |(from, size)| self.digests(file, from, size).map(|p| p.md5);
         let digests: Vec<[u8; 16]> = parts_of(len).map(digest).collect::<Result<_, _>>()?;
@@ -301,7 +302,7 @@ impl Course<'_> {
         Ok(same && (200..300).contains(&there.status))
     }
 
-    /// Begins an upload in parts, and has its name written down.
+    /// Starts a multipart upload and stores its id.
     fn begin(&self) -> Result<String, Fault> {
         let told = good(self.ask("POST", &[("uploads", "")], None)?)?;
         let name = answer::upload_id(&told.text).ok_or_else(|| strange(&told))?;
@@ -309,10 +310,10 @@ impl Course<'_> {
         Ok(name)
     }
 
-    /// An upload in parts that the server has forgotten is begun anew next time.
+    /// If the server has forgotten the multipart upload, the next try starts a new one.
     fn forgotten<T>(&self, told: Result<T, Fault>) -> Result<T, Fault> {
         if matches!(told, Err(Fault::Anew(_))) {
-            // It may be there still, with parts that do not fit.
+            // It may still exist with parts that do not match.
             self.abort();
             self.note(None);
         }
@@ -327,19 +328,19 @@ impl Course<'_> {
         }
     }
 
-    /// The parts that are there.
+    /// The parts already uploaded.
     fn parts(&self, name: &str) -> Result<Vec<answer::Part>, Fault> {
         let told = self.ask("GET", &[("uploadId", name)], None)?;
         let refused = matches!(told.status, 400..=499 | 501);
         let told = match good(told) {
-            // Whoever may only put may not ask: then all of them are sent once more.
+            // Without permission to list parts, all are sent again.
             Err(Fault::Later(_) | Fault::Never(_)) if refused => return Ok(Vec::new()),
             told => told?,
         };
         answer::parts(&told.text).ok_or_else(|| strange(&told))
     }
 
-    /// Takes back an upload in parts that nobody wants.
+    /// Aborts a multipart upload that is no longer needed.
     fn abort(&self) {
         let name = self.name.borrow().clone();
         let Some(name) = name else { return };
@@ -348,8 +349,9 @@ impl Course<'_> {
         }
     }
 
-    /// Makes sure that the object is what the file is. The server has taken every byte of it with a signed SHA-256, and named
-    /// a digest: by that, or, where it makes another one, by its size, which not everybody may ask for.
+    /// Verifies that the object equals the file. The server has accepted every byte with a signed SHA-256 and
+    /// returned an ETag: that is compared, or, if the server computes ETags differently, the size, which
+    /// requires read permission.
     fn verify(&self, told: Option<&str>, wanted: &str, len: u64) -> Result<(), Fault> {
         if told == Some(wanted) {
             return Ok(());
@@ -364,14 +366,14 @@ impl Course<'_> {
             },
             Ok(there) if there.status == 404 => Err(other()),
             Ok(there) if matches!(there.status, 403 | 405 | 501) => Ok(()),
-            // An object that has a digest is there, whether it can be asked for now or not.
+            // An object with an ETag exists, whether or not it can be queried now.
             _ if told.is_some() => Ok(()),
             Ok(there) => Err(later(answer::explain(&there))),
             Err(e) => Err(e),
         }
     }
 
-    /// The file is gone: perhaps because it was uploaded, and a power cut came before that was written down.
+    /// The file is missing: perhaps it was uploaded, and the power failed before that was stored.
     fn find_lost(&self) -> Result<(), Fault> {
         let there = self.ask("HEAD", &[], None)?;
         match there.status {
@@ -407,12 +409,12 @@ impl Course<'_> {
     }
 }
 
-/// Where each part of a file begins, and its size, bytes.
+/// Offset and size of each part, bytes.
 fn parts_of(len: u64) -> impl Iterator<Item = (u64, u64)> {
     (0..len.div_ceil(PART)).map(move |n| (n * PART, PART.min(len - n * PART)))
 }
 
-/// The digest that an object made of parts has, by those of the parts.
+/// The S3 ETag of an object consisting of these parts.
 fn combined(parts: &[[u8; 16]]) -> String {
     let mut md5 = Md5::new();
     parts.iter().for_each(|p| md5.update(p));
@@ -431,7 +433,7 @@ fn strange(told: &Answer) -> Fault {
     later(answer::explain(told))
 }
 
-/// An answer that is no refusal.
+/// Returns the response unless it is an error.
 fn good(told: Answer) -> Result<Answer, Fault> {
     match judge(&told, clock::now().utc) {
         Verdict::Done => Ok(told),

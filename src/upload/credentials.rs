@@ -1,5 +1,5 @@
-//! Whose keys sign where a request names none: those of the environment, of the shared files, of the container's or the
-//! machine's role, in this order, as the AWS tools look for them.
+//! Credential chain for requests without keys of their own: environment, shared files, container role,
+//! instance role, in the order of the AWS tools.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -15,30 +15,30 @@ use super::sigv4::Keys;
 use crate::base::time::Utc;
 use crate::io::net::http_names::Names;
 
-/// Longest one question to a metadata service may take: it is near, or not there.
+/// Time-out of one request to a metadata service: it is local, or missing.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Lent keys are renewed so long before they end.
+/// Temporary credentials are renewed this long before they expire.
 const MARGIN: Duration = Duration::from_secs(300);
-/// Largest answer of a metadata service, bytes.
+/// Largest response of a metadata service, bytes.
 const MAX_ANSWER: u64 = 64 * 1024;
-/// Where containers ask for their role.
+/// Metadata service for containers.
 const CONTAINER: &str = "http://169.254.170.2";
-/// Where machines ask for their role.
+/// Metadata service for instances.
 const INSTANCE: &str = "http://169.254.169.254";
-/// Addresses beside loopback that a container's role may be asked of without encryption.
+/// Addresses besides loopback to which the container role may be requested unencrypted.
 const NEAR: [&str; 3] = ["169.254.170.2", "169.254.170.23", "fd00:ec2::23"];
 
-/// The environment.
+/// Access to environment variables.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Keys, and when they end.
+/// Credentials and their expiry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Lent {
     keys: Keys,
     until: Option<Utc>,
 }
 
-/// Finds keys and keeps those that are lent until they end.
+/// Finds credentials and caches temporary ones until they expire.
 #[derive(Debug)]
 pub struct Chain {
     agent: Agent,
@@ -58,10 +58,10 @@ impl Default for Chain {
 }
 
 impl Chain {
-    /// The keys to sign with at `now`. It may block for some seconds.
+    /// The credentials to sign with at `now`. May block for some seconds.
     ///
     /// # Errors
-    /// Nothing has any, or what was found cannot be used: where, and why.
+    /// No credentials found, or those found are unusable: where, and why.
     pub fn keys(&self, now: Utc, env: Env<'_>) -> Result<Keys, String> {
         let mut kept = self.kept.lock_blocking();
         let fresh = |lent: &&Lent| lent.until.is_some_and(|until| now.0 + MARGIN < until.0);
@@ -94,7 +94,7 @@ impl Chain {
         })
     }
 
-    /// The role of the container, where the environment says how to ask for it.
+    /// The container role, if the environment says how to request it.
     fn of_container(&self, env: Env<'_>) -> Result<Option<Lent>, String> {
         let url = match (
             env("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"),
@@ -121,7 +121,7 @@ impl Chain {
         lent(&answer).map(Some).map_err(|e| format!("the container's role: {e}"))
     }
 
-    /// The role of the machine (IMDSv2).
+    /// The instance role (IMDSv2).
     fn of_instance(&self, env: Env<'_>) -> Result<Lent, String> {
         let base = env("AWS_EC2_METADATA_SERVICE_ENDPOINT").unwrap_or_else(|| INSTANCE.to_owned());
         let base = base.trim_end_matches('/');
@@ -156,7 +156,7 @@ fn text(mut reply: ureq::http::Response<ureq::Body>) -> Result<String, String> {
     String::from_utf8(body).map_err(|_| "it answered with something else than text".to_owned())
 }
 
-/// Keys may travel in the clear only where nobody listens.
+/// Credentials may be sent unencrypted only on this host and link-local.
 fn is_near_or_encrypted(url: &str) -> bool {
     let Ok(uri) = url.parse::<Uri>() else { return false };
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
@@ -168,7 +168,7 @@ fn is_near_or_encrypted(url: &str) -> bool {
     }
 }
 
-/// What metadata services answer.
+/// Response of a metadata service.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Answer {
@@ -181,7 +181,7 @@ struct Answer {
 }
 
 fn lent(answer: &str) -> Result<Lent, String> {
-    // What it says may hold secrets: not even an error repeats it.
+    // The response may contain secrets: errors must not quote it.
     let answer: Answer =
         serde_json::from_str(answer).map_err(|_| "it answered with something else than keys")?;
     if answer.access_key_id.is_empty() || answer.secret_access_key.is_empty() {
@@ -218,7 +218,7 @@ fn of_environment(env: Env<'_>) -> Result<Option<Keys>, String> {
     pair("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", keys.0, keys.1, env("AWS_SESSION_TOKEN"))
 }
 
-/// The files that the AWS tools share.
+/// The shared files of the AWS tools.
 fn of_files(env: Env<'_>) -> Result<Option<Keys>, String> {
     let profile = env("AWS_PROFILE").filter(|p| !p.is_empty());
     let name = profile.as_deref().unwrap_or("default");
@@ -237,7 +237,7 @@ fn of_files(env: Env<'_>) -> Result<Option<Keys>, String> {
         let Some(path) = path else { continue };
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
-            // A home that may not be looked into is no home.
+            // Without AWS_PROFILE, an unreadable home directory is skipped.
             Err(_) if named.is_none() => continue,
             Err(e) => return Err(format!("{}: {e}", path.display())),
         };
@@ -253,7 +253,7 @@ fn of_files(env: Env<'_>) -> Result<Option<Keys>, String> {
     }
 }
 
-/// One value of a file of sections.
+/// One value of an INI file.
 fn value_of(text: &str, section: &str, key: &str) -> Option<String> {
     let mut inside = false;
     for line in text.lines().map(str::trim) {
@@ -286,7 +286,7 @@ mod tests {
         Chain::default().keys(now(), &|name| map.get(name).map(|v| (*v).to_owned()))
     }
 
-    /// A metadata service: answers so many requests, each by its line and headers.
+    /// A metadata service: answers `count` requests, each by its request line and headers.
     fn service(count: usize, answer: fn(&str, &str) -> String) -> (String, std::thread::JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = format!("http://{}", listener.local_addr().unwrap());
@@ -382,7 +382,7 @@ mod tests {
             let found = chain.keys(Utc(now().0 + Duration::from_secs(hours * 3600)), &env).unwrap();
             assert_eq!(found.secret_key, "SR");
         }
-        // Four minutes before it ends it is renewed.
+        // It is renewed four minutes before it expires.
         chain.keys(Utc(now().0 + Duration::from_secs(6 * 3600 - 240)), &env).unwrap();
         serving.join().unwrap();
     }

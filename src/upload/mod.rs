@@ -1,4 +1,4 @@
-//! Rank 6: the S3 client. It only does the I/O that the queues of uploads ask for.
+//! Rank 6: the S3 client. Performs the I/O that the upload queues request.
 
 pub mod answer;
 pub mod client;

@@ -1,4 +1,5 @@
-//! How fast uploads may go, all together, so that calls have the line; and how one is given up half-way.
+//! Bandwidth limit of all uploads together, so that calls keep their bandwidth; and cancellation of an upload
+//! in progress.
 
 use std::io::{Error, Read, Take};
 use std::sync::atomic::Ordering;
@@ -10,16 +11,16 @@ use smol::lock::Mutex;
 use crate::io::recording::uploads::Flight;
 use crate::io::system::clock;
 
-/// Bytes that are let through at once; fewer where the limit is low, so that no server thinks the line dead.
+/// Bytes sent in one piece; fewer at low limits, so that servers do not time out.
 const PIECE: usize = 8 * 1024;
 const LEAST_PIECE: usize = 256;
 
-/// The limit that all uploads share.
+/// The limit shared by all uploads.
 #[derive(Debug)]
 pub struct Pace {
-    /// Time that a byte takes, ns; 0: no limit.
+    /// Time per byte, ns; 0: no limit.
     ns_per_byte: u64,
-    /// When the next piece may go.
+    /// When the next piece may be sent.
     next: Mutex<Option<Instant>>,
     piece: usize,
 }
@@ -36,7 +37,7 @@ impl Pace {
         Self { ns_per_byte, next: Mutex::new(None), piece }
     }
 
-    /// When so many bytes may go, seen from `now`.
+    /// Reserves time for `bytes` bytes: when they may be sent.
     fn turn(&self, now: Instant, bytes: usize) -> Instant {
         let mut next = self.next.lock_blocking();
         let at = next.map_or(now, |n| n.max(now));
@@ -59,14 +60,14 @@ impl Pace {
     }
 }
 
-/// A file that is read no faster than allowed, and not to its end once nobody wants it any more.
+/// A reader limited by [`Pace`] that fails once the upload is cancelled.
 #[derive(Debug)]
 pub struct Paced<'a, R> {
-    /// What is read.
+    /// The source.
     pub inner: Take<R>,
-    /// How fast.
+    /// The bandwidth limit.
     pub pace: &'a Pace,
-    /// How far it is, and whether anybody wants it still.
+    /// Progress, and the cancellation flag.
     pub flight: &'a Flight,
 }
 
@@ -93,7 +94,7 @@ mod tests {
         let start = clock::now().mono;
         let at: Vec<_> = (0..4).map(|_| pace.turn(start, 5000) - start).collect();
         assert_eq!(at, [0, 500, 1000, 1500].map(Duration::from_millis));
-        // Time that nobody used is not saved up.
+        // Unused bandwidth does not accumulate.
         let late = start + Duration::from_secs(60);
         assert_eq!(pace.turn(late, 5000), late);
         assert_eq!(pace.turn(late, 5000), late + Duration::from_millis(500));

@@ -1,4 +1,4 @@
-//! One signed request.
+//! One signed HTTP request.
 
 use std::io::Read;
 use std::time::Duration;
@@ -13,16 +13,16 @@ use super::way::Way;
 use crate::base::time::Utc;
 use crate::io::system::clock;
 
-/// Longest answer that is read, bytes.
+/// Longest response read, bytes.
 const MAX_ANSWER: u64 = 1024 * 1024;
 
-/// What is sent.
+/// Request body.
 pub enum Content<'a> {
-    /// Nothing.
+    /// Empty.
     Nothing,
-    /// A text.
+    /// Text.
     Text(&'a str),
-    /// So many bytes of a reader, with this SHA-256, which may take so long.
+    /// This many bytes of a reader, with this SHA-256, and a time-out.
     Sound(&'a mut dyn Read, u64, [u8; 32], Duration),
 }
 
@@ -30,18 +30,18 @@ pub enum Content<'a> {
 pub struct Request<'a> {
     /// `GET`, `PUT` and so on.
     pub method: &'static str,
-    /// Key of the object.
+    /// Object key.
     pub key: &'a str,
-    /// Query.
+    /// Query parameters, not encoded.
     pub query: &'a [(&'a str, &'a str)],
     /// Body.
     pub content: Content<'a>,
 }
 
-/// Carries a request out.
+/// Carries out a request.
 ///
 /// # Errors
-/// The server cannot be reached, or does not answer.
+/// The server is unreachable or does not respond.
 pub fn send(agent: &Agent, way: &Way, keys: &Keys, request: Request<'_>) -> Result<Answer, String> {
     let (length, digest) = match &request.content {
         Content::Nothing => (0, Sha256::digest([]).into()),
@@ -73,7 +73,7 @@ pub fn send(agent: &Agent, way: &Way, keys: &Keys, request: Request<'_>) -> Resu
         out = out.header("content-type", kind).header("content-length", length);
     }
     if sound && way.expect {
-        // Who refuses the request is not sent the sound.
+        // If the server rejects the request, the body is not sent.
         out = out.header("expect", "100-continue");
     }
     let reply = match request.content {
@@ -106,7 +106,7 @@ fn answer(mut reply: Response<Body>) -> Result<Answer, String> {
     Ok(Answer { text, ..told })
 }
 
-/// A time as signatures have it.
+/// Time stamp as used in signatures.
 fn stamp(at: Utc) -> String {
     format!("{}Z", at.compact().replace('_', "T"))
 }

@@ -1,29 +1,29 @@
-//! Where the requests of an upload go: the server of its bucket, and those that it may lead to.
+//! Server of a bucket, and the redirects it may cause.
 
 use percent_encoding::percent_decode_str;
 
 use crate::config::{Place, S3};
 
-/// Where the requests of a place go.
+/// The server for requests to a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// `https://host:port`.
     pub(super) base: String,
-    /// `host:port`, as `Host` names it.
+    /// `host:port` as in `Host`.
     pub(super) host: String,
-    /// What paths begin with: `/`, or the bucket.
+    /// Prefix of paths: `/`, or the bucket.
     pub(super) root: String,
 }
 
 impl Server {
-    /// The server of a place.
+    /// The server of a destination.
     #[must_use]
     pub fn of(place: &Place, settings: &S3) -> Self {
         let end = if place.region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
         let amazon = format!("https://s3.{}.{end}", place.region);
         let url = if place.endpoint.is_empty() { &amazon } else { &place.endpoint };
         let (scheme, host) = url.split_once("://").unwrap_or(("https", url));
-        // As `Host` has it: without the port that goes without saying.
+        // As in `Host`: without the default port.
         let default = if scheme == "http" { ":80" } else { ":443" };
         let host = host.trim_end_matches('/');
         let host = host.strip_suffix(default).unwrap_or(host);
@@ -35,14 +35,14 @@ impl Server {
         Self { base: format!("{scheme}://{host}"), host, root }
     }
 
-    /// The URL of an object, not encoded.
+    /// URL of an object, not encoded.
     #[must_use]
     pub fn url(&self, key: &str) -> String {
         format!("{}{}{key}", self.base, self.root)
     }
 
-    /// The server that a `Location` for this key leads to; `None`: the line would no longer be encrypted, or it is not one for
-    /// this key.
+    /// The server to which a `Location` for this key redirects; `None` if the connection would no longer be
+    /// encrypted, or it is for another key.
     #[must_use]
     pub fn led_to(&self, location: &str, key: &str) -> Option<Self> {
         let own = self.base.split_once("://")?;
@@ -60,7 +60,7 @@ impl Server {
         self.beside(&scheme, host, root)
     }
 
-    /// The server that an error names as the bucket's: a host alone.
+    /// The server that an error names as the bucket's endpoint: a host name only.
     #[must_use]
     pub fn led_by(&self, endpoint: &str, bucket: &str) -> Option<Self> {
         let scheme = self.base.split_once("://")?.0;

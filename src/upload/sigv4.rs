@@ -1,4 +1,4 @@
-//! Signatures of requests to S3 (AWS Signature Version 4, in the `Authorization` header).
+//! AWS Signature Version 4, in the `Authorization` header.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -6,17 +6,17 @@ use sha2::{Digest as _, Sha256};
 
 use crate::base::hex::hex;
 
-/// All but letters, digits and `-_.~` is written as `%XX`.
+/// All characters but letters, digits and `-_.~` are percent-encoded.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// Who signs.
+/// Credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Keys {
-    /// Name of the secret.
+    /// Access key id.
     pub access_key: String,
-    /// The secret.
+    /// Secret key.
     pub secret_key: String,
-    /// Goes with keys that are lent for a while.
+    /// Session token of temporary credentials.
     pub session_token: Option<String>,
 }
 
@@ -26,33 +26,33 @@ impl std::fmt::Debug for Keys {
     }
 }
 
-/// A request to be signed.
+/// A request to sign.
 #[derive(Debug, Clone)]
 pub struct Unsigned<'a> {
     /// `GET`, `PUT` and so on.
     pub method: &'a str,
-    /// Host, and port where it is not the scheme's own, as the request will name it.
+    /// Host, and port unless it is the scheme's default, as in `Host`.
     pub host: &'a str,
-    /// Path as it is meant, not yet encoded, with its first slash.
+    /// Path, not encoded, with its leading slash.
     pub path: &'a str,
-    /// Names and values of the query, not yet encoded.
+    /// Query parameters, not encoded.
     pub query: &'a [(&'a str, &'a str)],
-    /// Headers that are signed beside those of the signature: lower-case names, values without outer spaces.
+    /// Headers to sign in addition to those of the signature: lower-case names, trimmed values.
     pub headers: &'a [(&'a str, &'a str)],
     /// SHA-256 of the body.
     pub body: [u8; 32],
 }
 
-/// What a signed request carries.
+/// Parts of a signed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signed {
-    /// Path and query as they are sent.
+    /// Encoded path and query.
     pub path_and_query: String,
-    /// Headers to send beside those that were given.
+    /// Headers to send in addition to the given ones.
     pub headers: Vec<(&'static str, String)>,
 }
 
-/// Signs a request at a time written as `YYYYMMDDTHHMMSSZ`; servers take it for about 15 minutes.
+/// Signs a request; `time` as `YYYYMMDDTHHMMSSZ`. Servers accept the signature for about 15 minutes.
 #[must_use]
 pub fn sign(request: &Unsigned<'_>, keys: &Keys, region: &str, time: &str) -> Signed {
     let body = hex(&request.body);
@@ -80,7 +80,7 @@ pub fn sign(request: &Unsigned<'_>, keys: &Keys, region: &str, time: &str) -> Si
     Signed { path_and_query, headers }
 }
 
-/// The key of one day, region and service.
+/// Signing key of a day, region and service.
 fn signing_key(secret: &str, day: &str, region: &str) -> [u8; 32] {
     let mut key = mac(format!("AWS4{secret}").as_bytes(), day.as_bytes());
     for part in [region, "s3", "aws4_request"] {
@@ -90,18 +90,18 @@ fn signing_key(secret: &str, day: &str, region: &str) -> [u8; 32] {
 }
 
 fn mac(key: &[u8], text: &[u8]) -> [u8; 32] {
-    // HMAC takes keys of any length.
+    // HMAC accepts keys of any length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return [0; 32] };
     mac.update(text);
     mac.finalize().into_bytes().into()
 }
 
-/// S3 encodes a path once, and leaves its slashes.
+/// S3 encodes paths once, keeping slashes.
 fn encode_path(path: &str) -> String {
     path.split('/').map(encode).collect::<Vec<_>>().join("/")
 }
 
-/// The query in the order of its encoded names.
+/// The query sorted by encoded names.
 fn encode_query(query: &[(&str, &str)]) -> String {
     let mut pairs: Vec<String> = query.iter().map(|(k, v)| format!("{}={}", encode(k), encode(v))).collect();
     pairs.sort_unstable();

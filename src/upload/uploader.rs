@@ -1,4 +1,4 @@
-//! Takes the uploads that are due, one try each, and tells the queues how it went.
+//! Runs due uploads, one try each, and reports the outcome to the queues.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -17,12 +17,12 @@ use crate::io::system::clock;
 use crate::io::system::executor::Executor;
 use crate::io::system::workers::UPLOADS;
 
-/// Names of uploads in parts that wait to be written down at most.
+/// Multipart upload ids waiting to be stored, at most.
 const MAX_NOTES: usize = 256;
-/// How long a recording waits that cannot be read, and one that the outbox does not tell of.
+/// Delay for a recording that cannot be read or is not yet in the outbox.
 const LATER: Duration = Duration::from_secs(600);
 const SOON: Duration = Duration::from_secs(5);
-/// How long after the start of the gateway a disk may come back.
+/// How long after startup a missing disk may still be mounted.
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
 
 /// What carries out the uploads that are due.
@@ -102,7 +102,7 @@ fn outcome(result: Result<(), Fault>, task: &Task, uptime: Duration) -> Outcome 
     }
 }
 
-/// False when the directory of a file is missing or empty: its disk may come back.
+/// False if the directory of a file is missing or empty: its disk may be mounted later.
 fn is_mounted(row: &RecordingRow) -> bool {
     let dir = Path::new(&row.file).parent();
     dir.and_then(|d| std::fs::read_dir(d).ok()).is_some_and(|mut entries| entries.next().is_some())

@@ -1,24 +1,25 @@
-//! What an answer of an S3 server comes to: done, later with back-off, or never with the reason. The one table of it.
+//! Classification of S3 responses: success, temporary failure with back-off, or permanent failure with its
+//! reason.
 
 use super::answer::{self, Answer};
 use crate::base::time::Utc;
 use crate::deliver::failure::{Failure, retry_after};
 
-/// What an answer comes to.
+/// Classification of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// The server did what it was asked.
+    /// Success.
     Done,
-    /// Not now; why, and how long it wants to be left alone.
+    /// Temporary failure, with the wait the server requests.
     Later(Failure),
-    /// Later, with a new upload in parts: of this one the server does not have all.
+    /// Retry with a new multipart upload: the server does not have all parts of this one.
     Anew(String),
-    /// The same request will always be refused; why.
+    /// Permanent failure: the same request will always be rejected; why.
     Never(String),
 }
 
-/// Errors that say of the request itself that it cannot be carried out. All others may pass, or somebody may see to them:
-/// keys, rights, buckets, quotas, load.
+/// Errors that mean the request itself is invalid. All others may be temporary or fixed by somebody: keys,
+/// permissions, buckets, quotas, load.
 const NEVER: &[&str] = &[
     "EntityTooLarge",
     "EntityTooSmall",
@@ -38,11 +39,11 @@ const NEVER: &[&str] = &[
     "XMinioInvalidObjectName",
 ];
 
-/// Errors of an upload in parts that the server has forgotten, or has other parts of.
+/// Errors of a multipart upload that the server has forgotten, or whose parts differ.
 const ANEW: &[&str] = &["InvalidPart", "InvalidPartOrder", "NoSuchUpload"];
 
-/// Judges an answer at `now`: first by the error it names, which may come with a 200 (a server that has begun to answer before
-/// it knew), then by its status.
+/// Classifies a response at `now`: first by its error code, which may come with a 200 (the server had to
+/// respond before it knew the outcome), then by its status.
 #[must_use]
 pub fn judge(told: &Answer, now: Utc) -> Verdict {
     let refusal = answer::refusal(&told.text);
@@ -55,9 +56,9 @@ pub fn judge(told: &Answer, now: Utc) -> Verdict {
         (Some(r), _) if ANEW.contains(&r.code.as_str()) => Verdict::Anew(why()),
         (Some(r), _) if NEVER.contains(&r.code.as_str()) => Verdict::Never(why()),
         (None, 200..=299) => Verdict::Done,
-        // Whoever has said it, method, length or address of the request will not become others.
+        // Method, length and address of the request will not change, whatever server or proxy said it.
         (_, 405 | 411 | 413 | 414 | 431 | 501 | 505) => Verdict::Never(why()),
-        // A redirection that could not be followed may be of a network that wants somebody to log in.
+        // A redirect that cannot be followed may come from a captive portal.
         _ => later(),
     }
 }

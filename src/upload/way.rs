@@ -1,4 +1,4 @@
-//! How the requests of one upload are sent, and what its server's answers change of it: each thing once.
+//! Parameters of the requests of one upload, corrected by the server's responses, each at most once.
 
 use std::time::Duration;
 
@@ -8,26 +8,26 @@ use crate::base::http_date;
 use crate::base::time::Utc;
 use crate::config::{Place, S3};
 
-/// A server's clock that differs by less than this is no reason to refuse a signature.
+/// Clock differences below this do not cause rejected signatures.
 const SKEW: Duration = Duration::from_secs(300);
 
-/// How requests are sent.
+/// Request parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Way {
-    /// Where to.
+    /// The server.
     pub server: Server,
-    /// Region they are signed for.
+    /// Region to sign for.
     pub region: String,
-    /// The server is asked whether it wants a body before that is sent.
+    /// Send `Expect: 100-continue`.
     pub expect: bool,
-    /// The server's time, and ours when it said it.
+    /// The server's time, and ours when it was received.
     clock: Option<(Utc, Utc)>,
     regioned: bool,
     redirected: bool,
 }
 
 impl Way {
-    /// The way that the settings name.
+    /// The parameters according to the settings.
     #[must_use]
     pub fn new(place: &Place, settings: &S3) -> Self {
         Self {
@@ -40,22 +40,22 @@ impl Way {
         }
     }
 
-    /// The time that requests are signed with.
+    /// The time to sign requests with.
     #[must_use]
     pub fn time(&self, now: Utc) -> Utc {
         self.clock.map_or(now, |(there, here)| Utc(there.0.saturating_add(now.0.saturating_sub(here.0))))
     }
 
-    /// Learns from an answer at `now`. True: the same request is to be sent once more.
+    /// Learns from a response received at `now`. True: the same request is to be sent again.
     pub fn correct(&mut self, told: &Answer, place: &Place, settings: &S3, key: &str, now: Utc) -> bool {
         if told.status == 417 && self.expect {
-            // It only says that somebody on the way does not know expectations (RFC 9110 §10.1.1).
+            // Only means that a hop does not support expectations (RFC 9110 §10.1.1).
             self.expect = false;
             return true;
         }
         let refusal = answer::refusal(&told.text);
         let says = |code: &str| refusal.as_ref().is_some_and(|r| r.code == code);
-        // An answer to HEAD does not name its error.
+        // A response to HEAD does not contain the error code.
         if (says("RequestTimeTooSkewed")
             || says("RequestExpired")
             || (refusal.is_none() && told.status == 403))
@@ -153,7 +153,7 @@ mod tests {
             date: Some(date.to_owned()),
             ..told(403, "<Code>RequestTimeTooSkewed</Code><Message>m</Message>")
         };
-        // Two hours ahead of us, 40 years behind us; an answer to HEAD.
+        // Two hours ahead of us, 40 years behind us; a response to HEAD.
         for (answer, secs) in [
             (skewed("Thu, 16 Apr 2026 11:00:00 GMT"), NOW / 1000 + 7200),
             (skewed("Sun, 06 Nov 1994 08:49:37 GMT"), 784_111_777),
@@ -179,7 +179,7 @@ mod tests {
     fn a_region_that_is_named_is_the_region() {
         let malformed =
             "<Code>AuthorizationHeaderMalformed</Code><Message>m</Message><Region>eu-west-1</Region>";
-        // By a server of another make: signed anew, at the same address.
+        // Another S3 implementation: signed again, same address.
         let mut t = Trip::to("https://m:9000");
         assert!(t.hears(&told(400, malformed)));
         assert_eq!(
@@ -187,7 +187,7 @@ mod tests {
             ("eu-west-1", "https://m:9000/branch/calls/a b.wav")
         );
         assert!(!t.hears(&told(400, &malformed.replace("eu-west-1", "eu-west-2"))), "once");
-        // By Amazon: in the body, or in a header where there is no body.
+        // Amazon: in the body, or in a header if there is no body.
         let header = Answer { region: Some("eu-west-1".to_owned()), ..told(301, "") };
         for answer in [told(400, malformed), header] {
             let mut t = Trip::to("");
