@@ -8,24 +8,24 @@ use super::{Bytes, Output, T1, T2, T4, TIMEOUT};
 
 #[derive(Debug)]
 enum State {
-    /// E retransmits (never on a reliable transport), F gives up.
+    /// Timer E retransmits (never on a reliable transport), F times out.
     Trying {
         e: Option<(Instant, Duration)>,
         f: Instant,
     },
-    /// The same after a provisional response: E at T2.
+    /// As `Trying`, after a provisional response: E runs at T2.
     Proceeding {
         e: Option<Instant>,
         f: Instant,
     },
-    /// K absorbs copies of the final response.
+    /// Timer K absorbs retransmissions of the final response.
     Completed {
         k: Instant,
     },
     Terminated,
 }
 
-/// A request other than INVITE and ACK, until its final response.
+/// Client transaction of a request other than INVITE and ACK.
 #[derive(Debug)]
 pub struct Client {
     state: State,
@@ -43,7 +43,7 @@ impl Client {
         Self { state: State::Trying { e, f: now + TIMEOUT }, reliable, request, out }
     }
 
-    /// Takes a response; true when it is news for the user.
+    /// Handles a response; true if it must be passed to the transaction user.
     pub fn handle_response(&mut self, now: Instant, code: u16) -> bool {
         match self.state {
             State::Trying { f, .. } if code < 200 => {
@@ -61,7 +61,7 @@ impl Client {
         }
     }
 
-    /// The transport cannot deliver: over at once.
+    /// Transport error: terminates at once.
     pub fn fail(&mut self) {
         self.state = State::Terminated;
     }

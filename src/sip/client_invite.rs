@@ -9,40 +9,40 @@ use crate::wire::Draft;
 
 #[derive(Debug)]
 enum State {
-    /// A retransmits (never on a reliable transport), B gives up.
+    /// Timer A retransmits (never on a reliable transport), B times out.
     Calling {
         a: Option<(Instant, Duration)>,
         b: Instant,
     },
-    /// A provisional response came; `cancelled` is when to give up after a CANCEL (§9.1).
+    /// A provisional response was received; `cancelled`: time-out after a CANCEL (§9.1).
     Proceeding {
         cancelled: Option<Instant>,
     },
-    /// A final error came; D answers its copies with the ACK.
+    /// A final error was received; timer D absorbs its retransmissions and answers them with the ACK.
     Completed {
         ack: Bytes,
         d: Instant,
     },
-    /// A 2xx came; until M further ones, from forks, may come.
+    /// A 2xx was received; until timer M, further ones from forks may follow.
     Accepted {
         m: Instant,
     },
     Terminated,
 }
 
-/// An INVITE, until its final response and the copies of it.
+/// Client transaction of an INVITE.
 #[derive(Debug)]
 pub struct ClientInvite {
     state: State,
     reliable: bool,
     request: Bytes,
-    /// The ACK to a final error, but for its To (§17.1.1.3).
+    /// The ACK to a final error, without its To (§17.1.1.3).
     ack: Draft,
     out: VecDeque<Output>,
 }
 
 impl ClientInvite {
-    /// Sends the INVITE; `ack` is the ACK to a final error, complete but for To.
+    /// Sends the INVITE; `ack` is the ACK to a final error, complete except for To.
     #[must_use]
     pub fn new(now: Instant, reliable: bool, request: Bytes, ack: Draft) -> Self {
         let a = (!reliable).then_some((now + T1, T1));
@@ -50,8 +50,8 @@ impl ClientInvite {
         Self { state: State::Calling { a, b: now + TIMEOUT }, reliable, request, ack, out }
     }
 
-    /// Takes a response with its To; true when it is news for the user. Every 2xx is: the user tells
-    /// forks from copies.
+    /// Handles a response with its To; true if it must be passed to the transaction user. Every 2xx is: the
+    /// user distinguishes forks from retransmissions.
     pub fn handle_response(&mut self, now: Instant, code: u16, to: &str) -> bool {
         match &self.state {
             State::Calling { .. } if code < 200 => {
@@ -83,20 +83,20 @@ impl ClientInvite {
         }
     }
 
-    /// True once a provisional response came and none that is final: only then may a CANCEL go out.
+    /// True after a provisional and before a final response: only then may a CANCEL be sent.
     #[must_use]
     pub fn can_cancel(&self) -> bool {
         matches!(self.state, State::Proceeding { .. })
     }
 
-    /// A CANCEL has been sent: without a final response in 32 s the transaction is over.
+    /// A CANCEL was sent: without a final response within 32 s the transaction terminates.
     pub fn cancelled(&mut self, now: Instant) {
         if let State::Proceeding { cancelled } = &mut self.state {
             *cancelled = Some(now + TIMEOUT);
         }
     }
 
-    /// The transport cannot deliver: over at once.
+    /// Transport error: terminates at once.
     pub fn fail(&mut self) {
         self.state = State::Terminated;
     }

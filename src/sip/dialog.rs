@@ -9,28 +9,28 @@ pub struct Dialog {
     pub call_id: String,
     /// From of our requests, with our tag.
     pub local: NameAddr,
-    /// To of our requests, with the far end's tag if it gave one.
+    /// To of our requests, with the far end's tag, if any.
     pub remote: NameAddr,
     /// CSeq number of our last request.
     pub local_seq: u32,
     /// CSeq number of the far end's last request.
     pub remote_seq: Option<u32>,
-    /// Where requests go in the end.
+    /// Remote target URI.
     pub remote_target: Uri,
-    /// Proxies in between, nearest first.
+    /// Route set, nearest proxy first.
     pub route_set: Vec<NameAddr>,
-    /// Where requests go whatever the remote target says, unless proxies are in between: the way that a phone
-    /// behind a router has opened.
+    /// Overrides the remote target unless there is a route set: the NAT binding opened by a phone behind a
+    /// router.
     pub pinned: Option<Uri>,
 }
 
-/// Why a request does not fit its dialog.
+/// The CSeq of a request is lower than expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutOfOrder;
 
 impl Dialog {
-    /// The dialog an INVITE to us makes (§12.1.1); `tag` is ours. Peers of RFC 2543 may leave Contact out:
-    /// then From says where they are.
+    /// The dialog created by an INVITE received (§12.1.1); `tag` is ours. RFC 2543 peers may omit Contact:
+    /// then From is used as remote target.
     ///
     /// # Errors
     /// A malformed Record-Route.
@@ -50,7 +50,7 @@ impl Dialog {
         })
     }
 
-    /// The dialog a response to our INVITE makes (§12.1.2). `asked` stands in for a missing Contact.
+    /// The dialog created by a response to our INVITE (§12.1.2). `asked` replaces a missing Contact.
     ///
     /// # Errors
     /// A malformed Record-Route.
@@ -76,16 +76,16 @@ impl Dialog {
         self.local.tag().unwrap_or_default()
     }
 
-    /// True when `request` came from the far end of this dialog.
+    /// True if `request` was sent by the far end of this dialog.
     #[must_use]
     pub fn is_from_peer(&self, request: &Request) -> bool {
         request.common.from.tag().unwrap_or_default() == self.remote.tag().unwrap_or_default()
     }
 
-    /// Notes the sequence number of a request in the dialog (§12.2.2).
+    /// Records the CSeq number of an in-dialog request (§12.2.2).
     ///
     /// # Errors
-    /// It is lower than one seen before.
+    /// The CSeq is lower than a previous one.
     pub fn handle_request(&mut self, request: &Request) -> Result<(), OutOfOrder> {
         if self.remote_seq.is_some_and(|seen| request.common.cseq <= seen) {
             return Err(OutOfOrder);
@@ -94,15 +94,15 @@ impl Dialog {
         Ok(())
     }
 
-    /// A target refresh: the far end's new Contact counts from now on (§12.2).
+    /// Target refresh: the Contact replaces the remote target (§12.2).
     pub fn refresh_target(&mut self, contacts: &[NameAddr]) {
         if let Some(contact) = contacts.first() {
             self.remote_target = contact.uri.clone();
         }
     }
 
-    /// A request in the dialog (§12.2.1.1) and the URI of its next hop. ACK takes the number of its
-    /// INVITE, all others a new one.
+    /// An in-dialog request (§12.2.1.1) and the URI of its next hop. ACK uses the number of its INVITE, all
+    /// others a new one.
     pub fn request(&mut self, method: &Method) -> (Draft, Uri) {
         if *method != Method::Ack {
             self.local_seq += 1;
@@ -110,7 +110,7 @@ impl Dialog {
         self.numbered(method, self.local_seq)
     }
 
-    /// The ACK to the 2xx that answered our INVITE of number `cseq`.
+    /// The ACK to the 2xx response to our INVITE with number `cseq`.
     #[must_use]
     pub fn ack(&self, cseq: u32) -> (Draft, Uri) {
         self.numbered(&Method::Ack, cseq)
@@ -130,12 +130,12 @@ impl Dialog {
         (draft, hop)
     }
 
-    /// The far end, known by where it sends from and not by its Contact, sends from there now.
+    /// A far end reached by its source address instead of its Contact now sends from another address.
     pub fn move_pin(&mut self, to: Option<Uri>) {
         self.pinned = self.pinned.take().and(to);
     }
 
-    /// True when its requests leave by a SIPS URI, so that our Contact in them has to be one (RFC 3261 §8.1.1.8).
+    /// True if its requests are sent to a SIPS URI, so that our Contact must be one, too (RFC 3261 §8.1.1.8).
     #[must_use]
     pub fn is_secure(&self) -> bool {
         self.remote_target.is_secure() || self.route_set.first().is_some_and(|r| r.uri.is_secure())
@@ -147,8 +147,8 @@ impl Dialog {
         self.route_set.first().map_or(&self.remote_target, |r| &r.uri)
     }
 
-    /// Request-URI, Route and next hop: loose routers are listed, a strict one takes the Request-URI's
-    /// place (§12.2.1.1).
+    /// Request-URI, Route and next hop: loose routers are listed in Route, a strict router replaces the
+    /// Request-URI (§12.2.1.1).
     fn route(&self) -> (Uri, Vec<NameAddr>, Uri) {
         let Some(first) = self.route_set.first() else {
             let hop = self.pinned.as_ref().unwrap_or(&self.remote_target);
@@ -199,7 +199,7 @@ mod tests {
     fn a_phone_that_moves_is_followed() {
         let mut d = Dialog::uas(&invite(""), "ours").unwrap();
         let at = |text: &str| Uri::parse(text).ok();
-        // Known by its Contact: where it sends from does not matter.
+        // Reached by its Contact: the source address does not matter.
         d.move_pin(at("sip:9.9.9.9:1"));
         assert_eq!(d.request(&Method::Bye).1.to_string(), "sip:a@1.2.3.4:5070");
         d.pinned = at("sip:9.9.9.9:1");

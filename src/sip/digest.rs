@@ -1,4 +1,4 @@
-//! Answers to digest challenges (RFC 3261 §22.4, RFC 7616 §3.4, RFC 8760), and the credentials they need.
+//! Digest authentication as a client (RFC 3261 §22.4, RFC 7616 §3.4, RFC 8760).
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ use crate::base::hex::hex;
 use crate::wire::authorization::Authorization;
 use crate::wire::challenge::{Algorithm, Challenge};
 
-/// Most challenges of one request that are answered: far end and proxies on the way.
+/// Most realms answered per request: far end and proxies.
 const MAX_REALMS: usize = 4;
-/// Challenges in a row that are answered: each realm once, and a nonce or two that were too old.
+/// Most consecutive challenges answered: each realm once, plus a stale nonce or two.
 const MAX_ROUNDS: u8 = 6;
 
-/// A name and its password. Debug output hides the password.
+/// User name and password. Debug output hides the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// User name.
@@ -29,35 +29,35 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// A challenge that is being answered.
+/// A challenge and its use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Answered {
     challenge: Challenge,
-    /// Answers made with its nonce.
+    /// Nonce count: requests sent with its nonce.
     count: u32,
-    /// The password was right for a request before.
+    /// The password was accepted for an earlier request.
     proven: bool,
 }
 
-/// Credentials, and the challenges that they have answered so far: one for each realm.
+/// Credentials and the answered challenges, one per realm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authentication {
     credentials: Credentials,
     realms: Vec<Answered>,
-    /// Challenges since a request came through.
+    /// Challenges since a request was accepted.
     rounds: u8,
 }
 
 impl Authentication {
-    /// Nothing has been challenged yet.
+    /// Without challenges.
     #[must_use]
     pub fn new(credentials: Credentials) -> Self {
         Self { credentials, realms: Vec::new(), rounds: 0 }
     }
 
-    /// Takes the challenges of a 401 or 407; true when trying again makes sense: a realm that has not been
-    /// answered, or a nonce from an earlier request that the server takes no more, whether it says stale or
-    /// not. Of several for one realm the first counts (RFC 8760 §2.4).
+    /// Handles the challenges of a 401 or 407; true if retrying makes sense: for a new realm, or a nonce of
+    /// an earlier request that the server no longer accepts, whether it says stale or not. The first of
+    /// several challenges per realm is used (RFC 8760 §2.4).
     pub fn challenged(&mut self, challenges: Vec<Challenge>) -> bool {
         self.rounds = self.rounds.saturating_add(1);
         if self.rounds > MAX_ROUNDS {
@@ -77,7 +77,7 @@ impl Authentication {
                 Some(old) if (c.stale || old.proven || old.count > 1) && old.challenge.nonce != c.nonce => {
                     *old = Answered { challenge: c, count: 0, proven: false };
                 }
-                // The same password again would be refused again; and there is an end to proxies.
+                // The same password would be rejected again; and the number of realms is limited.
                 Some(_) => return false,
                 None if full => return false,
                 None => self.realms.push(Answered { challenge: c, count: 0, proven: false }),
@@ -87,7 +87,7 @@ impl Authentication {
         news
     }
 
-    /// A request has come through: from here on challenges count anew.
+    /// A request was accepted: resets the limits on challenges.
     pub fn passed(&mut self) {
         self.rounds = 0;
         for answered in &mut self.realms {
@@ -95,11 +95,11 @@ impl Authentication {
         }
     }
 
-    /// Takes the nonce that a server wants to see next (RFC 7616 §3.5, RFC 7615 §3). Which of several realms it is for
-    /// is not said: then it is left alone, and the next challenge tells.
+    /// Stores the next nonce announced by a server (RFC 7616 §3.5, RFC 7615 §3). With several realms it is
+    /// unclear which one it belongs to: then it is ignored.
     pub fn next_nonce(&mut self, proxy: bool, nonce: &str) {
         let mut of_kind = self.realms.iter_mut().filter(|a| a.challenge.proxy == proxy && a.count > 0);
-        // The same response sent again must not begin the count anew.
+        // A retransmitted response must not reset the nonce count.
         if let (Some(answered), None) = (of_kind.next(), of_kind.next())
             && answered.challenge.nonce != nonce
         {
@@ -109,13 +109,13 @@ impl Authentication {
         }
     }
 
-    /// Everything begins anew: the server may have changed its mind.
+    /// Forgets all challenges.
     pub fn restart(&mut self) {
         self.realms.clear();
         self.rounds = 0;
     }
 
-    /// The header fields that authenticate a request: name and value.
+    /// Authentication headers of a request: name and value.
     pub fn headers(&mut self, method: &str, uri: &str, cnonce: &str) -> Vec<(&'static str, String)> {
         let credentials = &self.credentials;
         let answer = |a: &mut Answered| {
@@ -127,7 +127,7 @@ impl Authentication {
     }
 }
 
-/// The value of `Authorization` for one challenge.
+/// `Authorization` value for a challenge.
 fn answer(c: &Challenge, who: &Credentials, method: &str, uri: &str, cnonce: &str, count: u32) -> String {
     let ha1 = hash(c.algorithm, &format!("{}:{}:{}", who.username, unquoted(&c.realm), who.password));
     let response = response(c, &ha1, method, uri, cnonce, count);
@@ -158,7 +158,7 @@ fn response(c: &Challenge, ha1: &str, method: &str, uri: &str, cnonce: &str, cou
     hash(c.algorithm, &text)
 }
 
-/// The response that an answer to a challenge should have, by the HA1 of its user (RFC 7616 §3.4.1).
+/// The expected response to a challenge, from the user's HA1 (RFC 7616 §3.4.1).
 #[must_use]
 pub fn expected(ha1: &str, method: &str, a: &Authorization) -> String {
     let ha2 = hash(a.algorithm, &format!("{method}:{}", a.uri));
@@ -169,7 +169,7 @@ pub fn expected(ha1: &str, method: &str, a: &Authorization) -> String {
     hash(a.algorithm, &text)
 }
 
-/// A quoted string without its escapes, as it is hashed.
+/// A quoted string without escapes, as it is hashed.
 pub(super) fn unquoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut escaped = false;
@@ -283,17 +283,17 @@ mod tests {
         assert!(answer.contains("nonce=\"n2\"") && answer.contains("nc=00000001"), "{answer}");
         a.next_nonce(false, "n2");
         assert!(first(&mut a).contains("nc=00000002"), "the same response once more");
-        // It was not taken: the password is right all the same.
+        // It was rejected as stale: the password is right all the same.
         assert!(a.challenged(vec![Challenge { nonce: "n3".into(), ..c.clone() }]));
         assert!(first(&mut a).contains("nonce=\"n3\""));
         assert!(!a.challenged(vec![Challenge { nonce: "n4".into(), ..c.clone() }]), "now it is wrong");
-        // One used up once, after a request that came through.
+        // A used-up nonce, after an accepted request.
         let mut a = Authentication::new(Credentials { username: "u".into(), password: "p".into() });
         assert!(a.challenged(vec![c.clone()]));
         first(&mut a);
         a.passed();
         assert!(a.challenged(vec![Challenge { nonce: "n2".into(), ..c.clone() }]));
-        // With two realms nobody knows whose it is.
+        // With two realms it is unclear which one it belongs to.
         assert!(a.challenged(vec![Challenge { realm: "other".into(), ..c }]));
         let before = a.headers("INVITE", "sip:x", "c");
         a.next_nonce(false, "n5");

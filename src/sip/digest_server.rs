@@ -1,5 +1,5 @@
-//! Challenges of ours, and whether an answer to one is right (RFC 7616 §3.3, §3.4, RFC 8760). Nonces carry their
-//! time and a signature, so that nothing is kept for those who are only asked.
+//! Digest authentication as a server (RFC 7616 §3.3, §3.4, RFC 8760). Nonces carry a signed time stamp, so
+//! challenges need no state.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,15 +15,15 @@ use crate::base::rng::Rng;
 use crate::wire::authorization::Authorization;
 use crate::wire::challenge::Algorithm;
 
-/// A nonce is good for this long.
+/// Lifetime of a nonce.
 const LIFETIME: Duration = Duration::from_secs(120);
-/// Nonces in use whose counts are remembered; past it the oldest has to be asked for anew.
+/// Nonces whose counts are remembered; beyond it the oldest becomes stale.
 const MAX_COUNTS: usize = 1024;
 
-/// Hex digits of a nonce before its signature: a salt, and the sealed time.
+/// Hex digits of a nonce before its signature: salt and encrypted time.
 const MADE: usize = 32;
 
-/// What is kept of a user's password: HA1 (RFC 7616 §3.4.2) for each algorithm. Debug output hides it.
+/// Stored HA1 of a user (RFC 7616 §3.4.2) per algorithm. Debug output hides it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Verifier {
     /// Empty: none.
@@ -39,7 +39,7 @@ impl fmt::Debug for Verifier {
 }
 
 impl Verifier {
-    /// Of a password, or of hashes that were made of it, in hex; what is empty is not known.
+    /// From a password, or from its hashes in hex; empty values are unknown.
     #[must_use]
     pub fn new(user: &str, realm: &str, password: &str, ha1: &str, ha1_sha256: &str) -> Self {
         let made = |kept: &str, algorithm| match (kept, password) {
@@ -59,36 +59,36 @@ impl Verifier {
     }
 }
 
-/// What an answer is worth.
+/// Result of checking an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is right.
+    /// Correct.
     Good,
-    /// It is right, but its nonce is too old or was used before: asked again, it will do.
+    /// Correct, but the nonce is too old or was used before: challenge again with `stale=true`.
     Late,
-    /// Its nonce is not one of ours for this address: asked again, it may do.
+    /// The nonce was not issued by us for this address: challenge again.
     Foreign,
-    /// Name or password are wrong.
+    /// Wrong user name or password.
     Wrong,
 }
 
-/// Makes challenges and judges their answers.
+/// Issues challenges and verifies answers.
 #[derive(Debug)]
 pub struct DigestServer {
     hash: KeyedHash,
     rng: Rng,
-    /// Stands for the passwords of users that there are not.
+    /// Used instead of the verifier of unknown users.
     nobody: Verifier,
-    /// Times are counted from here.
+    /// Origin of nonce times.
     epoch: Option<Instant>,
-    /// The last count of each nonce in use, and when it was made.
+    /// Last count of each nonce in use, and its time of issue.
     counts: BTreeMap<String, (u64, u32)>,
-    /// The youngest nonce whose count was forgotten to make room.
+    /// Time of the latest nonce whose count was evicted.
     forgotten: Option<u64>,
 }
 
 impl DigestServer {
-    /// A server with a key of its own.
+    /// A server with a random key.
     #[must_use]
     pub fn new(rng: &mut Rng) -> Self {
         let hash = KeyedHash::new(rng);
@@ -96,7 +96,7 @@ impl DigestServer {
         Self { hash, rng: rng.fork(), nobody, epoch: None, counts: BTreeMap::new(), forgotten: None }
     }
 
-    /// The values of `WWW-Authenticate`, one for each algorithm, in this order (RFC 8760 §2.4).
+    /// `WWW-Authenticate` values, one per algorithm, in the given order (RFC 8760 §2.4).
     #[must_use]
     pub fn challenges(
         &mut self,
@@ -117,7 +117,8 @@ impl DigestServer {
             .collect()
     }
 
-    /// Its time is sealed, and nothing in it counts: a nonce tells nobody how long we run, nor how many are asked.
+    /// The time is encrypted and there is no counter: a nonce does not reveal uptime or the number of
+    /// challenges.
     fn nonce(&mut self, now: Instant, from: IpAddr) -> String {
         let at = self.seconds(now);
         let salt = self.rng.token();
@@ -126,8 +127,8 @@ impl DigestServer {
         format!("{made}{}", self.sign(&made, from))
     }
 
-    /// Judges an answer to a challenge of ours by what is kept of its user's password. Without that, or for an
-    /// algorithm that it is not kept for, the work is the same, so that time does not tell who is known.
+    /// Verifies an answer to one of our challenges against the user's verifier. Unknown users and algorithms
+    /// take the same time, so that timing does not reveal which users exist.
     pub fn judge(
         &mut self,
         now: Instant,
@@ -140,7 +141,7 @@ impl DigestServer {
         let ha1 = known.or(self.nobody.ha1(answer.algorithm)).unwrap_or_default();
         let want = expected(ha1, method, answer);
         let right = bool::from(want.as_bytes().ct_eq(answer.response.as_bytes()));
-        // A nonce of an earlier life of ours, or from before the phone's address changed: asked anew, it will do.
+        // From before a restart or a change of the phone's address: challenge again.
         let Some(at) = self.made_at(from, &answer.nonce) else { return Verdict::Foreign };
         if known.is_none() || !right {
             return Verdict::Wrong;
@@ -151,9 +152,9 @@ impl DigestServer {
         self.count(&answer.nonce, at, answer.qop.as_ref().map_or(1, |(_, nc)| *nc))
     }
 
-    /// A count that was there before is a copy of an answer, made by whoever listened.
+    /// A count that is not higher than the last one is a replay.
     fn count(&mut self, nonce: &str, at: u64, nc: u32) -> Verdict {
-        // Of a nonce whose count had to be forgotten nobody knows which answers are copies.
+        // If the count of this nonce was evicted, replays cannot be detected.
         let unknown = !self.counts.contains_key(nonce);
         if self.counts.get(nonce).is_some_and(|(_, last)| nc <= *last)
             || (unknown && self.forgotten.is_some_and(|until| at <= until))
@@ -168,7 +169,7 @@ impl DigestServer {
         Verdict::Good
     }
 
-    /// Forgets the counts of nonces that are too old anyway.
+    /// Removes the counts of expired nonces.
     pub fn tidy(&mut self, now: Instant) {
         let now = self.seconds(now);
         self.counts.retain(|_, (at, _)| at.saturating_add(LIFETIME.as_secs()) >= now);
@@ -178,7 +179,7 @@ impl DigestServer {
         now.saturating_duration_since(*self.epoch.get_or_insert(now)).as_secs()
     }
 
-    /// When a nonce was made, if it is ours and was made for this address.
+    /// Time of issue of a nonce, if we issued it for this address.
     fn made_at(&self, from: IpAddr, nonce: &str) -> Option<u64> {
         let (made, signature) = nonce.split_at_checked(MADE)?;
         let (salt, sealed) = made.split_at_checked(MADE / 2)?;
@@ -292,7 +293,7 @@ mod tests {
             assert_eq!(server.made_at(from, nonce), Some(n as u64 / 2), "{nonce}");
             assert_eq!(nonce.len(), 56);
             assert!(nonce.bytes().all(|b| b.is_ascii_hexdigit()));
-            // No piece of eight bytes comes twice, nor anything that counts up.
+            // No piece of eight bytes occurs twice, and nothing counts up.
             for piece in nonce.as_bytes().chunks(8) {
                 assert!(seen.insert(piece.to_vec()), "{nonce}");
             }

@@ -1,4 +1,4 @@
-//! A hash under a key of our own: what it makes of a request or a time is the same each time, and nobody else can make it.
+//! A hash under a secret key: reproducible for us, unpredictable for everybody else.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
@@ -6,14 +6,14 @@ use sha2::Sha256;
 use crate::base::hex::hex;
 use crate::base::rng::Rng;
 
-/// HMAC-SHA256 (RFC 2104) under a random key of 128 bits.
+/// HMAC-SHA256 (RFC 2104) with a random 128-bit key.
 #[derive(Debug)]
 pub struct KeyedHash {
     key: [u8; 16],
 }
 
 impl KeyedHash {
-    /// Under a key of its own.
+    /// With a new random key.
     #[must_use]
     pub fn new(rng: &mut Rng) -> Self {
         let mut key = [0; 16];

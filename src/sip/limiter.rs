@@ -1,5 +1,5 @@
-//! How much a stranger may ask: token buckets per source, in requests and in bytes (a source is an IPv4 address
-//! or an IPv6 network of 64 bits), and one for all strangers together.
+//! Rate limits of unknown sources: token buckets per source (IPv4 address or IPv6 /64) for requests and
+//! bytes, and one for all unknown sources together.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 use crate::base::bucket::{Bucket, Rule, forget_oldest};
 use crate::base::source::Source;
 
-/// Requests of one source: 10 a second, 30 at once.
+/// Requests of one source: 10/s, burst 30.
 const REQUESTS: Rule = Rule { most: 30.0, each: 1.0 / 10.0 };
-/// Bytes of one source: 20 kB a second, 60 kB at once.
+/// Bytes of one source: 20 kB/s, burst 60 kB.
 const BYTES: Rule = Rule { most: 60_000.0, each: 1.0 / 20_000.0 };
-/// Requests of all strangers together: 200 a second, 400 at once.
+/// Requests of all unknown sources together: 200/s, burst 400.
 const ALL: Rule = Rule { most: 400.0, each: 1.0 / 200.0 };
-/// Sources that are remembered; past it the one that has been silent for longest is forgotten.
+/// Sources remembered; beyond it the least recently active one is evicted.
 const MAX_SOURCES: usize = 2048;
 
-/// How often those are forgotten who have been silent for so long that they might be new.
+/// Interval at which sources with full buckets are removed.
 const TIDY: Duration = Duration::from_secs(10);
 
-/// What one source may ask yet.
+/// Remaining quota of one source.
 #[derive(Debug, Clone, Copy)]
 struct Share {
     requests: Bucket,
@@ -36,11 +36,11 @@ impl Share {
         self.requests.left(REQUESTS, now) >= REQUESTS.most && self.bytes.left(BYTES, now) >= BYTES.most
     }
 
-    /// Takes so many requests with so many bytes, if there is room for both.
+    /// Takes tokens for requests and bytes if both buckets have enough.
     fn take(&mut self, now: Instant, requests: f64, size: usize) -> bool {
         let size = f64::from(u32::try_from(size).unwrap_or(u32::MAX));
         let fits = self.requests.left(REQUESTS, now) >= requests && self.bytes.left(BYTES, now) >= size;
-        // Asking in vain is no silence either.
+        // Refused requests update the time of last use, too.
         let (requests, size) = if fits { (requests, size) } else { (0.0, 0.0) };
         self.requests.take(REQUESTS, now, requests);
         self.bytes.take(BYTES, now, size);
@@ -48,7 +48,7 @@ impl Share {
     }
 }
 
-/// Remembers what strangers asked lately.
+/// Buckets of unknown sources.
 #[derive(Debug, Default)]
 pub struct Limiter {
     sources: BTreeMap<Source, Share>,
@@ -57,7 +57,7 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// True when a request of `size` bytes from a stranger may be looked at.
+    /// True if a request of `size` bytes from an unknown source may be processed.
     pub fn admits(&mut self, now: Instant, from: IpAddr, size: usize) -> bool {
         let key = Source::of(from);
         let all = self.all.get_or_insert_with(|| Bucket::full(ALL, now));
@@ -66,11 +66,11 @@ impl Limiter {
             all.take(ALL, now, if fits { 1.0 } else { 0.0 });
             fits
         };
-        // Who asks too much uses up nobody else's share.
+        // A source beyond its own limit does not use up the common one.
         if let Some(known) = self.sources.get_mut(&key) {
             return known.take(now, 1.0, size) && of_all();
         }
-        // New sources, which can be made up, cost no more than all together may.
+        // New sources, whose addresses may be spoofed, are limited by the common bucket.
         if !of_all() {
             return false;
         }
@@ -81,16 +81,17 @@ impl Limiter {
         admitted
     }
 
-    /// True when a stranger may send `size` bytes more on a connection; the requests in them count apart.
+    /// True if an unknown source may send `size` more bytes on a connection; the requests in them are counted
+    /// separately.
     pub fn admits_bytes(&mut self, now: Instant, from: IpAddr, size: usize) -> bool {
         match self.sources.get_mut(&Source::of(from)) {
             Some(known) => known.take(now, 0.0, size),
-            // Whoever has a connection was admitted when it was opened.
+            // The source was admitted when the connection was opened.
             None => self.admits(now, from, size),
         }
     }
 
-    /// Forgets sources that have all of their share again; it may be called at any time.
+    /// Removes sources whose buckets are full again.
     pub fn tidy(&mut self, now: Instant) {
         if self.tidied.is_none_or(|at| at + TIDY <= now) {
             self.tidied = Some(now);
@@ -98,13 +99,13 @@ impl Limiter {
         }
     }
 
-    /// Sources remembered.
+    /// Number of sources remembered.
     #[must_use]
     pub fn len(&self) -> usize {
         self.sources.len()
     }
 
-    /// True when nobody is remembered.
+    /// True without sources.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.sources.is_empty()

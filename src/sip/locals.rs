@@ -1,25 +1,25 @@
-//! The addresses we give as our own.
+//! Our own announced addresses.
 
 use std::net::{IpAddr, SocketAddr};
 
 use super::target::{Target, Transport};
 use crate::base::net::is_private;
 
-/// The addresses we give as our own, by family.
+/// Our announced addresses, by family.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Locals {
     /// IPv4 address and SIP port.
     pub v4: Option<SocketAddr>,
     /// IPv6 address and SIP port.
     pub v6: Option<SocketAddr>,
-    /// Port of SIP over TLS, where it is listened on.
+    /// Port of SIP over TLS, if listening.
     pub tls_port: Option<u16>,
-    /// What a router in front of us turns our IPv4 address into; given to far ends beyond it.
+    /// Public IPv4 address in front of NAT; announced to far ends outside.
     pub external: Option<IpAddr>,
 }
 
 impl Locals {
-    /// Our address as the far end at `target` should see it: of its family where we have one.
+    /// Our address as seen by the far end at `target`: of its family, if we have one.
     #[must_use]
     pub fn for_target(&self, target: Target) -> Option<SocketAddr> {
         let mut ours = self.for_peer(target.addr.ip())?;
@@ -29,14 +29,14 @@ impl Locals {
         Some(ours)
     }
 
-    /// Our address and the port of UDP and TCP as `peer` should see them.
+    /// Our address and UDP/TCP port as seen by `peer`.
     #[must_use]
     pub fn for_peer(&self, peer: IpAddr) -> Option<SocketAddr> {
         let ours = if peer.is_ipv4() { self.v4.or(self.v6) } else { self.v6.or(self.v4) }?;
         Some(SocketAddr::new(self.seen_by(ours.ip(), peer), ours.port()))
     }
 
-    /// An address of ours as `peer` sees it.
+    /// One of our addresses as seen by `peer`.
     #[must_use]
     pub fn seen_by(&self, ours: IpAddr, peer: IpAddr) -> IpAddr {
         match self.external {

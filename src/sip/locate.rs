@@ -1,16 +1,16 @@
-//! Where a URI leads (RFC 3263 §4): which services to ask DNS for, and in which order its answers are tried.
+//! Server location rules (RFC 3263 §4): services to query in DNS, and the order of the results.
 
 use super::target::{NextHop, Transport};
 use crate::base::rng::Rng;
 use crate::wire::dns::{Naptr, Srv};
 
-/// Targets of one request that are tried at most.
+/// Most targets tried per request.
 pub const MAX_TARGETS: usize = 8;
 
-/// A service to look up: its transport and the name of its SRV records.
+/// A service to query: its transport and the name of its SRV records.
 pub type Service = (Transport, String);
 
-/// The services that the rules of a domain lead to, best first; a secure hop takes TLS only.
+/// Services from the NAPTR records of a domain, best first; a secure hop uses TLS only.
 #[must_use]
 pub fn services(hop: &NextHop, mut rules: Vec<Naptr>) -> Vec<Service> {
     rules.sort_by_key(|r| (r.order, r.preference));
@@ -27,7 +27,7 @@ pub fn services(hop: &NextHop, mut rules: Vec<Naptr>) -> Vec<Service> {
     rules.iter().filter_map(usable).take(MAX_TARGETS).collect()
 }
 
-/// The services to look up where there are no rules, best first.
+/// Services to query without NAPTR records, best first.
 #[must_use]
 pub fn usual_services(hop: &NextHop, host: &str) -> Vec<Service> {
     let all = [(Transport::Udp, "_sip._udp"), (Transport::Tcp, "_sip._tcp"), (Transport::Tls, "_sips._tcp")];
@@ -38,7 +38,7 @@ pub fn usual_services(hop: &NextHop, host: &str) -> Vec<Service> {
         .collect()
 }
 
-/// True when a hop may use this transport.
+/// True if a hop may use this transport.
 fn takes(hop: &NextHop, transport: Transport) -> bool {
     match hop.transport {
         Some(wanted) => wanted == transport,
@@ -46,8 +46,7 @@ fn takes(hop: &NextHop, transport: Transport) -> bool {
     }
 }
 
-/// Servers in the order they are tried: by priority, and by chance according to their weights among those of
-/// one priority (RFC 2782).
+/// Servers in the order to try them: by priority, then randomly by weight (RFC 2782).
 #[must_use]
 pub fn order(mut servers: Vec<Srv>, rng: &mut Rng) -> Vec<Srv> {
     servers.sort_by_key(|s| (s.priority, s.weight));

@@ -1,8 +1,8 @@
-//! From a URI's host to the servers behind it (RFC 3263 §4), without sockets: which questions are open, and what the
-//! answers so far amount to.
+//! Locates the servers of a URI's host (RFC 3263 §4), sans-IO: pending DNS queries, and the result of the
+//! responses so far.
 //!
-//! All questions that may matter are asked side by side. Whoever has something to go on with waits for the rest only
-//! for a while (RFC 8305 §3): some name servers never answer one kind of question.
+//! All potentially relevant queries run in parallel. With a usable result, the rest is awaited for a short
+//! time only (RFC 8305 §3): some name servers never respond to certain record types.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -14,17 +14,17 @@ use super::target::{NextHop, Target};
 use crate::base::rng::Rng;
 use crate::wire::dns::{Kind, Naptr, Record, Srv};
 
-/// Wait for the addresses of the other family when there are some of one (RFC 8305 §3 has 50 ms for hosts that race
-/// connections; a call waits for nothing else).
+/// Time to wait for the other address family if one has been resolved (RFC 8305 §3 uses 50 ms for hosts that
+/// race connections; a call waits for nothing else).
 const OTHER_FAMILY: Duration = Duration::from_millis(200);
-/// Wait for better servers when there are some. Longer than it takes to ask a second time.
+/// Time to wait for preferred servers if others are known. Longer than a query with one retry.
 const BETTER: Duration = Duration::from_millis(1500);
-/// Longest look-up. Each question has its own, shorter limits; this one ends chains of them.
+/// Longest look-up. Each query has its own, shorter time-outs; this one ends chains of them.
 const LONGEST: Duration = Duration::from_secs(24);
-/// Questions of one look-up.
+/// Most queries of one look-up.
 const MAX_QUESTIONS: usize = 24;
 
-/// The address families that the box has.
+/// Address families available on this box.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Families {
     /// IPv4.
@@ -33,33 +33,33 @@ pub struct Families {
     pub v6: bool,
 }
 
-/// What the answers amount to.
+/// Result so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// These servers, best first; none: the name is not known, or says that it has no SIP.
+    /// These targets, best first; none: the name does not exist, or does not offer SIP.
     Done(Vec<Target>),
-    /// More answers are needed, or the time, if there is one, has to come.
+    /// More responses are needed, at most until this time, if given.
     Wait(Option<Instant>),
 }
 
 #[derive(Debug)]
 enum Known {
     Asked,
-    /// When it came, and what; the servers of a service in the order they are tried.
+    /// Time of arrival and records; SRV records in the order to try them.
     Came(Instant, Vec<Record>),
 }
 
-/// What is known of some part of it.
+/// Partial result.
 #[derive(Debug, Default)]
 struct Found {
     targets: Vec<Target>,
-    /// When the first of them was there.
+    /// Arrival of the first target.
     since: Option<Instant>,
-    /// An answer is missing.
+    /// A response is missing.
     waiting: bool,
-    /// If so, when it is not waited for any more.
+    /// How long to wait for it.
     until: Option<Instant>,
-    /// A service is decidedly not offered (RFC 2782: the target is the root).
+    /// A service is explicitly not offered (RFC 2782: the target is the root).
     no: bool,
 }
 
@@ -69,7 +69,7 @@ impl Found {
         self.waiting = true;
     }
 
-    /// True when it is what it will be.
+    /// True if the result is final.
     fn is_settled(&self, now: Instant, whole: bool) -> bool {
         !self.waiting || (!whole && self.limit().is_some_and(|at| at <= now))
     }
@@ -85,19 +85,19 @@ impl Found {
 pub struct Locator {
     hop: NextHop,
     name: String,
-    /// SRV and NAPTR records may lead away from the name.
+    /// Query SRV and NAPTR records.
     services: bool,
     families: Families,
     rng: Rng,
     began: Instant,
-    /// All answers are waited for.
+    /// Wait for all responses.
     whole: bool,
     known: BTreeMap<Question, Known>,
     fresh: Vec<Question>,
 }
 
 impl Locator {
-    /// The look-up of a hop whose host is `name`.
+    /// Starts the look-up of a hop with host `name`.
     #[must_use]
     pub fn new(now: Instant, hop: NextHop, name: &str, families: Families, rng: Rng) -> Self {
         let services = hop.port.is_none() && !is_local(name);
@@ -114,12 +114,12 @@ impl Locator {
         }
     }
 
-    /// With `whole`, what is good enough to go on with is not: every answer is waited for.
+    /// With `whole`, all responses are awaited instead of the first usable result.
     pub fn want_all(&mut self, whole: bool) {
         self.whole = whole;
     }
 
-    /// What is known now. New questions are in [`Self::questions`] afterwards.
+    /// The result so far. It may add new queries, see [`Self::questions`].
     pub fn verdict(&mut self, now: Instant) -> Verdict {
         let addresses = self.addresses_of_name();
         let (rules, usual) =
@@ -130,7 +130,7 @@ impl Locator {
             Verdict::Wait(at.filter(|_| !self.whole).map_or(Some(end), |at| Some(at.min(end))))
         };
         let enough = |found: &Found| over || found.is_settled(now, self.whole);
-        // Rules come first, but the usual names are good enough when those take too long.
+        // NAPTR results are preferred, but the default SRV names are used if those take too long.
         if !rules.targets.is_empty() {
             return if enough(&rules) { Verdict::Done(rules.targets) } else { wait(rules.limit()) };
         }
@@ -151,12 +151,12 @@ impl Locator {
         if enough(&addresses) { Verdict::Done(addresses.targets) } else { wait(addresses.limit()) }
     }
 
-    /// The questions that have come up since the last time.
+    /// New queries since the last call.
     pub fn questions(&mut self) -> Vec<Question> {
         std::mem::take(&mut self.fresh)
     }
 
-    /// The answer to a question; empty also when nobody could tell.
+    /// The response to a query; empty also if no server could answer.
     pub fn answered(&mut self, now: Instant, question: Question, records: Vec<Record>) {
         let records = if question.1 == Kind::Srv {
             let servers = records.into_iter().filter_map(|r| match r {
@@ -170,7 +170,7 @@ impl Locator {
         self.known.insert(question, Known::Came(now, records));
     }
 
-    /// What came of a question and when; `None`: nothing yet.
+    /// The response to a query and its arrival; `None`: pending.
     fn ask(&mut self, name: &str, kind: Kind) -> Option<(Instant, Vec<Record>)> {
         let question = question(name, kind);
         match self.known.get(&question) {
@@ -216,7 +216,7 @@ impl Locator {
         self.servers(&found)
     }
 
-    /// The servers of the first service, then those of the others.
+    /// The targets of the first service, then those of the others.
     fn servers(&mut self, services: &[Service]) -> Found {
         let mut out = Found::default();
         for (transport, name) in services {
@@ -276,8 +276,8 @@ impl Locator {
     }
 }
 
-/// True for names of the own machine, of its network and of multicast DNS: the system knows them, and they have no
-/// services.
+/// True for names of this machine, its network and multicast DNS: resolved by the system, without SRV
+/// records.
 #[must_use]
 pub fn is_local(name: &str) -> bool {
     let name = name.trim_end_matches('.').to_ascii_lowercase();

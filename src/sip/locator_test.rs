@@ -1,4 +1,4 @@
-//! Look-ups of SIP hosts over name servers that misbehave, in virtual time.
+//! SIP server look-ups with misbehaving name servers, in virtual time.
 
 use std::time::Duration;
 
@@ -52,14 +52,14 @@ fn addresses_that_are_never_told_cost_a_moment_however_many_servers_there_are() 
         assert_eq!(net.locate(&sip, V4), (servers(n), 40), "{:?}", net.log);
         assert!(net.log.iter().all(|l| !l.contains("Aaaa")), "nobody has IPv6 here: {:?}", net.log);
     }
-    // The other way about, and a name without services.
+    // Vice versa, and a name without SRV records.
     let mut net = Network::of(&[Odd::Ignores(Kind::A)]);
     net.has("h.example", Kind::Aaaa, vec![aaaa(9)]);
     assert_eq!(net.locate(&hop("sip:h.example:5080"), BOTH), (vec!["Udp [fd00::9]:5080".to_owned()], 220));
     let mut net = Network::of(&[Odd::Ignores(Kind::Aaaa)]);
     net.has("h.example", Kind::A, vec![a(9)]);
     assert_eq!(net.locate(&hop("sip:h.example"), BOTH), (vec!["Udp 127.0.0.9:5060".to_owned()], 220));
-    // Both told: IPv4 first, without a wait; and one family told to be empty is waited for no longer.
+    // Both resolved: IPv4 first, without waiting; and a family known to be empty is not waited for.
     let mut net = Network::of(&[Odd::Good]);
     net.has("h.example", Kind::A, vec![a(9)]);
     net.has("h.example", Kind::Aaaa, vec![aaaa(9)]);
@@ -220,7 +220,7 @@ fn what_was_known_stays_usable_while_all_servers_are_down() {
     net.servers.iter_mut().for_each(|s| s.1 = Odd::Good);
     net.now += Duration::from_secs(11);
     assert_eq!(net.locate(&sip, V4).0, servers(2));
-    // A server that says "no" is believed.
+    // A negative response is believed.
     net.zone.clear();
     net.now += Duration::from_secs(61);
     assert_eq!(net.locate(&sip, V4).0, Vec::<String>::new());

@@ -1,33 +1,33 @@
-//! What the four transaction machines of RFC 3261 §17 have in common.
+//! Common interface of the four transaction state machines of RFC 3261 §17.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A message as it goes out; kept for retransmission without copying.
+/// A serialized message; shared, so that retransmissions need no copy.
 pub type Bytes = Arc<[u8]>;
 
-/// What a transaction machine wants done.
+/// Output of a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// Send these bytes where the transaction sends.
+    /// Send these bytes to the transaction's peer.
     Transmit(Bytes),
-    /// A client transaction got no final response in time (timers B, F, or after CANCEL).
+    /// No final response in time (timers B, F, or after CANCEL).
     TimedOut,
-    /// No ACK came for a final response (timers H, L).
+    /// No ACK to a final response (timers H, L).
     AckMissing,
 }
 
-/// A transaction on its way: fed by its own methods, driven and drained by these.
+/// A transaction state machine: events enter by its own methods, timers and outputs by these.
 pub(super) trait Machine {
-    /// Fires what is due at `now`.
+    /// Fires timers due at `now`.
     fn handle_timeout(&mut self, now: Instant);
 
     /// The next output, until `None`.
     fn poll(&mut self) -> Option<Output>;
 
-    /// When to call [`Self::handle_timeout`] next, and which timer it is; `None` when none runs.
+    /// When to call [`Self::handle_timeout`] next, and the name of the timer; `None` without running timers.
     fn poll_timeout(&self) -> Option<(Instant, &'static str)>;
 
-    /// True when nothing more can come of it.
+    /// True once the transaction has terminated.
     fn is_terminated(&self) -> bool;
 }

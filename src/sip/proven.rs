@@ -1,23 +1,23 @@
-//! Sources that have acknowledged something of ours, so that their address is no forged one.
+//! Sources that have acknowledged one of our messages, so that their address is not spoofed.
 
 use std::collections::BTreeMap;
 
 use crate::base::bucket::forget_oldest;
 use crate::base::source::Source;
 
-/// Sources that are remembered; past it the one that was heard of longest ago is forgotten.
+/// Sources remembered; beyond it the least recently seen one is evicted.
 const MAX_SOURCES: usize = 2048;
 
-/// Remembers whose addresses are real.
+/// Sources with verified addresses.
 #[derive(Debug, Default)]
 pub struct Proven {
-    /// When it was heard of last, in acknowledgements.
+    /// Order of the last acknowledgement.
     sources: BTreeMap<Source, u64>,
     count: u64,
 }
 
 impl Proven {
-    /// A source has sent what only who has seen a response of ours can know.
+    /// The source sent something that requires having received our response.
     pub fn note(&mut self, source: Source) {
         self.count += 1;
         if !self.sources.contains_key(&source) {
@@ -26,7 +26,7 @@ impl Proven {
         self.sources.insert(source, self.count);
     }
 
-    /// True for a source that has acknowledged something.
+    /// True if the source has acknowledged a message.
     #[must_use]
     pub fn contains(&self, source: Source) -> bool {
         self.sources.contains_key(&source)

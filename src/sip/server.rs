@@ -8,9 +8,9 @@ use super::{Bytes, Output, TIMEOUT};
 
 #[derive(Debug)]
 enum State {
-    /// Nothing has been answered; RFC 4320 wants no early provisional response.
+    /// No response yet; RFC 4320 forbids an early provisional response.
     Trying,
-    /// A final response was sent; J repeats it for copies of the request.
+    /// A final response was sent; until timer J it is repeated for retransmitted requests.
     Completed {
         response: Bytes,
         j: Instant,
@@ -18,7 +18,7 @@ enum State {
     Terminated,
 }
 
-/// A request other than INVITE and ACK that we answer.
+/// Server transaction of a request other than INVITE and ACK.
 #[derive(Debug)]
 pub struct Server {
     state: State,
@@ -27,13 +27,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// A request has come.
+    /// Starts with the received request.
     #[must_use]
     pub fn new(reliable: bool) -> Self {
         Self { state: State::Trying, reliable, out: VecDeque::new() }
     }
 
-    /// Sends the final response; the first one counts.
+    /// Sends the final response; only the first call counts.
     pub fn respond(&mut self, now: Instant, response: Bytes) {
         if matches!(self.state, State::Trying) {
             self.out.push_back(Output::Transmit(Bytes::clone(&response)));
@@ -42,7 +42,7 @@ impl Server {
         }
     }
 
-    /// A copy of the request has come.
+    /// Handles a retransmission of the request.
     pub fn handle_request(&mut self) {
         match &self.state {
             State::Completed { response, .. } => self.out.push_back(Output::Transmit(Bytes::clone(response))),

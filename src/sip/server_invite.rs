@@ -1,7 +1,7 @@
 //! INVITE server transaction (RFC 3261 §17.2.1 with RFC 6026's Accepted state).
 //!
-//! The retransmission of the 2xx, which RFC 3261 §13.3.1.4 gives to the user above, is done here too: it
-//! is one more timer of the same exchange.
+//! Retransmission of the 2xx, which RFC 3261 §13.3.1.4 assigns to the transaction user, is done here too, as
+//! one more timer of the same exchange.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -12,24 +12,26 @@ use crate::wire::Draft;
 
 #[derive(Debug)]
 enum State {
-    /// The last provisional response is repeated for copies of the INVITE; M minutes of ringing are the user's.
+    /// Retransmitted INVITEs are answered with the last provisional response, which is also repeated every
+    /// minute.
     Proceeding {
         provisional: Bytes,
         refresh: Instant,
     },
-    /// A final error was sent: G repeats it until the ACK, H gives up.
+    /// A final error was sent: timer G retransmits it until the ACK, H times out.
     Completed {
         response: Bytes,
         g: Option<(Instant, Duration)>,
-        /// Repetitions by G that are left; `None`: until H.
+        /// Retransmissions left for timer G; `None`: until H.
         left: Option<u8>,
         h: Instant,
     },
-    /// The ACK to the error came; I absorbs its copies.
+    /// The ACK to the error was received; timer I absorbs its retransmissions.
     Confirmed {
         i: Instant,
     },
-    /// A 2xx was sent: it is repeated until the ACK (`g` gone), L ends the transaction either way.
+    /// A 2xx was sent: retransmitted until the ACK (then `g` is unset); timer L ends the transaction either
+    /// way.
     Accepted {
         response: Bytes,
         g: Option<(Instant, Duration)>,
@@ -38,21 +40,22 @@ enum State {
     Terminated,
 }
 
-/// RFC 3261 §13.3.1.1: a provisional response at least every minute, or proxies give up.
+/// RFC 3261 §13.3.1.1: proxies time out without a provisional response every minute.
 const REFRESH: Duration = Duration::from_secs(60);
 
-/// An INVITE that we answer.
+/// Server transaction of an INVITE.
 #[derive(Debug)]
 pub struct ServerInvite {
     state: State,
     reliable: bool,
-    /// The 100 and when it was first sent, where its Timestamp has to tell how much later it is repeated.
+    /// The 100 and its time of sending, if its Timestamp has to include the delay when repeated.
     trying: Option<(Draft, Instant)>,
     out: VecDeque<Output>,
 }
 
 impl ServerInvite {
-    /// An INVITE has come; `trying` is the 100 that goes out at once, with the Timestamp of the INVITE if it has one.
+    /// Starts with the received INVITE; `trying` is the 100 to send at once, with the Timestamp of the
+    /// INVITE, if any.
     #[must_use]
     pub fn new(now: Instant, reliable: bool, trying: Draft) -> Self {
         let provisional = Bytes::from(trying.to_bytes());
@@ -61,7 +64,7 @@ impl ServerInvite {
         Self { state: State::Proceeding { provisional, refresh: now + REFRESH }, reliable, trying, out }
     }
 
-    /// Sends a 101–199.
+    /// Sends a 101–199 response.
     pub fn provisional(&mut self, now: Instant, response: Bytes) {
         if let State::Proceeding { provisional, refresh } = &mut self.state {
             self.out.push_back(Output::Transmit(Bytes::clone(&response)));
@@ -71,7 +74,7 @@ impl ServerInvite {
         }
     }
 
-    /// Sends a 2xx.
+    /// Sends a 2xx response.
     pub fn accept(&mut self, now: Instant, response: Bytes) {
         if matches!(self.state, State::Proceeding { .. }) {
             self.out.push_back(Output::Transmit(Bytes::clone(&response)));
@@ -79,7 +82,7 @@ impl ServerInvite {
         }
     }
 
-    /// Sends a 300–699, which is repeated by timer until the ACK, but no more often than `repeats` says.
+    /// Sends a 300–699 response, retransmitted until the ACK, at most `repeats` times.
     pub fn reject(&mut self, now: Instant, response: Bytes, repeats: Option<u8>) {
         if matches!(self.state, State::Proceeding { .. }) {
             self.out.push_back(Output::Transmit(Bytes::clone(&response)));
@@ -88,19 +91,19 @@ impl ServerInvite {
         }
     }
 
-    /// True while no final response has been sent.
+    /// True until a final response is sent.
     #[must_use]
     pub fn is_pending(&self) -> bool {
         matches!(self.state, State::Proceeding { .. })
     }
 
-    /// True once a final error has been sent.
+    /// True once a final error was sent.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         matches!(self.state, State::Completed { .. } | State::Confirmed { .. })
     }
 
-    /// A copy of the INVITE has come.
+    /// Handles a retransmission of the INVITE.
     pub fn handle_request(&mut self) {
         match &self.state {
             State::Proceeding { provisional: r, .. } | State::Completed { response: r, .. } => {
@@ -110,7 +113,7 @@ impl ServerInvite {
         }
     }
 
-    /// The ACK to a final error has come.
+    /// The ACK to a final error was received.
     pub fn handle_ack(&mut self, now: Instant) {
         if matches!(self.state, State::Completed { .. }) {
             let i = if self.reliable { Duration::ZERO } else { T4 };
@@ -118,7 +121,7 @@ impl ServerInvite {
         }
     }
 
-    /// The ACK to the 2xx has come, in the dialog.
+    /// The ACK to the 2xx was received in the dialog.
     pub fn confirm(&mut self) {
         if let State::Accepted { g, .. } = &mut self.state {
             *g = None;
@@ -126,7 +129,7 @@ impl ServerInvite {
     }
 }
 
-/// A 100 that goes out so much later than its request came (RFC 3261 §8.2.6.1): the Timestamp says so.
+/// A 100 sent `by` later than its request arrived: the Timestamp includes the delay (RFC 3261 §8.2.6.1).
 fn late(trying: &Draft, by: Duration) -> Bytes {
     let mut draft = trying.clone();
     let sent = draft.get("Timestamp").and_then(|t| t.split_ascii_whitespace().next()).unwrap_or_default();

@@ -1,33 +1,33 @@
-//! Session timers (RFC 4028): how long a session lasts without a refresh, and who refreshes it.
+//! Session timers (RFC 4028): session interval and refresher.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::wire::headers::Headers;
 
-/// Shortest interval anybody may ask for, seconds (§4).
+/// Smallest interval allowed, seconds (§4).
 pub const MIN_SE: u32 = 90;
 
-/// Who refreshes, by the roles in the transaction that says so.
+/// The refresher, by role in the transaction that negotiates it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refresher {
-    /// Who sent the request.
+    /// The sender of the request.
     Uac,
-    /// Who answered it.
+    /// The sender of the response.
     Uas,
 }
 
 /// The value of `Session-Expires`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionExpires {
-    /// Seconds until the session ends, counted from the last refresh.
+    /// Session interval, seconds from the last refresh.
     pub interval: u32,
-    /// Who refreshes, if it is said.
+    /// The refresher, if given.
     pub refresher: Option<Refresher>,
 }
 
 impl SessionExpires {
-    /// The field of a message; `None` when it is not there or malformed.
+    /// Parses the header of a message; `None` if missing or malformed.
     #[must_use]
     pub fn of(headers: &Headers) -> Option<Self> {
         let mut parts = headers.get("Session-Expires")?.split(';').map(str::trim);
@@ -63,23 +63,23 @@ impl fmt::Display for SessionExpires {
     }
 }
 
-/// True when the sender of a message knows session timers.
+/// True if the sender of a message supports session timers.
 #[must_use]
 pub fn is_supported(headers: &Headers) -> bool {
     headers.has_token("Supported", "timer") || headers.has_token("Require", "timer")
 }
 
-/// What we answer to a request that asks for a session timer (§9): nothing when it does not.
+/// Our answer to a request for a session timer (§9); `None` if it does not request one.
 ///
 /// # Errors
-/// The interval is below what we take (422).
+/// The interval is below our minimum (422).
 pub fn answer(headers: &Headers) -> Result<Option<SessionExpires>, u32> {
     let Some(asked) = SessionExpires::of(headers) else { return Ok(None) };
     let knows = is_supported(headers);
     if asked.interval < MIN_SE && knows {
         return Err(MIN_SE);
     }
-    // Who does not know timers cannot refresh: a proxy on the way has asked.
+    // A peer without timer support cannot refresh: a proxy has requested it.
     let refresher = if knows { asked.refresher.unwrap_or(Refresher::Uac) } else { Refresher::Uas };
     let interval = asked.interval.max(SessionExpires::least(headers));
     Ok(Some(SessionExpires { interval, refresher: Some(refresher) }))
@@ -88,31 +88,31 @@ pub fn answer(headers: &Headers) -> Result<Option<SessionExpires>, u32> {
 /// A session that ends unless it is refreshed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionTimer {
-    /// Seconds from one refresh to the end.
+    /// Seconds from a refresh to the end.
     pub interval: u32,
-    /// The next refresh is ours, then.
+    /// Time of our next refresh, if we are the refresher.
     pub refresh_at: Option<Instant>,
-    /// It ends then.
+    /// End without a refresh.
     pub ends_at: Instant,
 }
 
 impl SessionTimer {
-    /// A session refreshed at `now`; `ours`: we refresh it next.
+    /// A session refreshed at `now`; `ours`: we are the refresher.
     #[must_use]
     pub fn new(interval: u32, ours: bool, now: Instant) -> Self {
         let whole = Duration::from_secs(interval.into());
-        // Who waits for a refresh gives up early, so that the far end still knows the call (§10).
+        // The waiting side ends early, while the far end still knows the call (§10).
         let margin = if ours { Duration::ZERO } else { Duration::from_secs(32).min(whole / 3) };
         Self { interval, refresh_at: ours.then_some(now + whole / 2), ends_at: now + whole - margin }
     }
 
-    /// A refresh of ours has failed at `now`: the next try is halfway to the end.
+    /// Our refresh failed at `now`: the next try is halfway to the end.
     pub fn try_again(&mut self, now: Instant) {
         let half = self.ends_at.saturating_duration_since(now) / 2;
         self.refresh_at = Some(now + half.max(Duration::from_secs(1)));
     }
 
-    /// The next moment something is due.
+    /// The next time something is due.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.refresh_at.map_or(self.ends_at, |at| at.min(self.ends_at))
@@ -140,7 +140,7 @@ mod tests {
             ask(&[("Session-Expires", "90 ; Refresher=UAS"), ("Supported", "timer")]),
             some("90;refresher=uas")
         );
-        // A proxy asked for a phone that knows nothing of it: we refresh.
+        // A proxy requested it for a phone without timer support: we refresh.
         assert_eq!(ask(&[("Session-Expires", "600;refresher=uac")]), some("600;refresher=uas"));
         assert_eq!(ask(&[("Session-Expires", "60")]), some("90;refresher=uas"));
         assert_eq!(ask(&[("Session-Expires", "60"), ("Supported", "timer")]), Err(90));

@@ -1,8 +1,8 @@
-//! Which transaction a message belongs to (RFC 3261 §17.1.3, §17.2.3), RFC 2543 peers included.
+//! Matching of messages to transactions (RFC 3261 §17.1.3, §17.2.3), including RFC 2543 peers.
 
 use crate::wire::{Method, Request};
 
-/// Identifies a server transaction. CANCEL has one of its own beside the INVITE's.
+/// Identifies a server transaction. A CANCEL has its own, besides that of the INVITE.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ServerKey {
     branch: String,
@@ -11,20 +11,20 @@ pub struct ServerKey {
 }
 
 impl ServerKey {
-    /// The key of `request`; an ACK has that of its INVITE.
+    /// The key of `request`; an ACK has the key of its INVITE.
     #[must_use]
     pub fn of(request: &Request) -> Self {
         let method = if request.method == Method::Ack { Method::Invite } else { request.method.clone() };
         Self::with_method(request, method)
     }
 
-    /// The key of the INVITE that a CANCEL is about (§9.2).
+    /// The key of the INVITE to which a CANCEL refers (§9.2).
     #[must_use]
     pub fn of_cancelled(cancel: &Request) -> Self {
         Self::with_method(cancel, Method::Invite)
     }
 
-    /// Bytes of its texts.
+    /// Size of its strings, bytes.
     #[must_use]
     pub fn size(&self) -> usize {
         self.branch.len() + self.sent_by.len()
@@ -35,7 +35,7 @@ impl ServerKey {
         let sent_by = format!("{}:{}", c.via.host, c.via.port.unwrap_or(5060));
         let branch = match c.via.branch() {
             Some(b) => b.to_ascii_lowercase(),
-            // RFC 2543 peers: everything a copy of the request, and its ACK and CANCEL, have in common.
+            // RFC 2543 peers: fields shared by retransmissions, ACK and CANCEL.
             None => {
                 let from = c.from.tag().unwrap_or_default();
                 let branch = c.via.params.get("branch").unwrap_or_default();
@@ -55,7 +55,7 @@ pub struct ClientKey {
     pub method: Method,
 }
 
-/// What copies of one request have in common when they come along several paths (§8.2.2.2).
+/// Fields shared by copies of a request that arrive on several paths (merged requests, §8.2.2.2).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MergeKey {
     from_tag: String,
@@ -65,7 +65,7 @@ pub struct MergeKey {
 }
 
 impl MergeKey {
-    /// The key, for requests outside a dialog only.
+    /// The key; only for requests outside a dialog.
     #[must_use]
     pub fn of(request: &Request) -> Option<Self> {
         let c = &request.common;
@@ -76,7 +76,7 @@ impl MergeKey {
         Some(Self { from_tag, call_id: c.call_id.clone(), cseq: c.cseq, method: request.method.clone() })
     }
 
-    /// Bytes of its texts.
+    /// Size of its strings, bytes.
     #[must_use]
     pub fn size(&self) -> usize {
         self.from_tag.len() + self.call_id.len()

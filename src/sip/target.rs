@@ -1,10 +1,10 @@
-//! Where a message goes: transport, address, and the connection it should use.
+//! Flows: transport, address and connection of a message (RFC 5626), and the next hop of a URI.
 
 use std::net::{IpAddr, SocketAddr};
 
 use crate::wire::uri::{Host, SipUri, Uri};
 
-/// Transports spoken here.
+/// Supported transports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Transport {
     /// Datagrams.
@@ -16,7 +16,7 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// As it stands in Via.
+    /// The name used in Via.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -26,25 +26,25 @@ impl Transport {
         }
     }
 
-    /// As it stands in Via, read.
+    /// Parses the name used in Via.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
         [Self::Udp, Self::Tcp, Self::Tls].into_iter().find(|t| t.as_str().eq_ignore_ascii_case(name))
     }
 
-    /// True where retransmission is the transport's own business.
+    /// True if the transport retransmits by itself.
     #[must_use]
     pub fn is_reliable(self) -> bool {
         matches!(self, Self::Tcp | Self::Tls)
     }
 
-    /// The port where nothing is said (RFC 3261 §19.1.2).
+    /// Default port (RFC 3261 §19.1.2).
     #[must_use]
     pub fn default_port(self) -> u16 {
         if self == Self::Tls { 5061 } else { 5060 }
     }
 
-    /// The URI parameter that asks for it; UDP needs none.
+    /// The URI parameter that selects it; UDP needs none.
     #[must_use]
     pub fn as_param(self) -> &'static str {
         match self {
@@ -55,49 +55,49 @@ impl Transport {
     }
 }
 
-/// Names a TCP connection for as long as it lives; the shell gives them out and never uses one twice.
+/// Identifies a connection for as long as it lives; assigned by the shell and never reused.
 pub type ConnId = u64;
 
-/// Where a message goes, or where it came from.
+/// A flow: where a message is sent to or came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target {
     /// Transport.
     pub transport: Transport,
     /// Address and port of the far end.
     pub addr: SocketAddr,
-    /// The connection to use if it is still open; without one, any open connection to `addr`, or a new one.
+    /// The connection to use while it is open; `None`: any open connection to `addr`, or a new one.
     pub conn: Option<ConnId>,
 }
 
 impl Target {
-    /// A URI that leads there.
+    /// A URI of this address.
     #[must_use]
     pub fn uri(self) -> Option<Uri> {
         Uri::parse(&format!("sip:{}{}", self.addr, self.transport.as_param())).ok()
     }
 }
 
-/// What a URI asks for before any name is looked up (RFC 3263 §4).
+/// The next hop of a URI before DNS resolution (RFC 3263 §4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NextHop {
-    /// `sips:`: TLS on the way to it.
+    /// `sips:`: TLS to the next hop.
     pub secure: bool,
-    /// Transport asked for.
+    /// Explicit transport.
     pub transport: Option<Transport>,
     /// Host.
     pub host: Host,
-    /// Port asked for.
+    /// Explicit port.
     pub port: Option<u16>,
 }
 
 impl NextHop {
-    /// The transport where DNS does not choose one.
+    /// The transport if DNS does not select one.
     #[must_use]
     pub fn usual_transport(&self) -> Transport {
         self.transport.unwrap_or(if self.secure { Transport::Tls } else { Transport::Udp })
     }
 
-    /// The target at an address of the host.
+    /// The flow to an address of the host.
     #[must_use]
     pub fn at(&self, ip: IpAddr) -> Target {
         let transport = self.usual_transport();
@@ -106,20 +106,20 @@ impl NextHop {
     }
 }
 
-/// A URI asks for a transport that is not spoken here.
+/// A URI names an unsupported transport.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("transport {0} is not spoken here; udp, tcp and tls are")]
 pub struct UnknownTransport(String);
 
-/// The next hop a SIP URI names.
+/// The next hop of a SIP URI.
 ///
 /// # Errors
-/// A transport that is not available.
+/// An unsupported transport.
 pub fn next_hop(uri: &SipUri) -> Result<NextHop, UnknownTransport> {
     let asked = uri.params.get("transport").filter(|t| !t.is_empty());
     let transport = match asked.map(|t| (t, Transport::by_name(t))) {
         None => None,
-        // sips asks for TLS on top of whatever stream it names (RFC 3261 §26.2.2).
+        // sips means TLS on top of the given stream transport (RFC 3261 §26.2.2).
         Some((_, Some(Transport::Tcp))) if uri.secure => Some(Transport::Tls),
         Some((_, Some(t))) => Some(t),
         Some((t, None)) => return Err(UnknownTransport(t.to_owned())),
@@ -127,12 +127,12 @@ pub fn next_hop(uri: &SipUri) -> Result<NextHop, UnknownTransport> {
     if uri.secure && transport == Some(Transport::Udp) {
         return Err(UnknownTransport("udp under sips".to_owned()));
     }
-    // maddr takes the place of the host (RFC 3261 §19.1.1).
+    // maddr replaces the host (RFC 3261 §19.1.1).
     let host = match uri.params.get("maddr").and_then(|m| crate::wire::uri::host_port_of(m).ok()) {
         Some((host, None)) => host,
         Some((_, Some(_))) | None => uri.host.clone(),
     };
-    // An IPv4 address mapped into IPv6 is that IPv4 address (RFC 4291 §2.5.5.2, RFC 5118 §4.10).
+    // An IPv4-mapped IPv6 address is treated as IPv4 (RFC 4291 §2.5.5.2, RFC 5118 §4.10).
     let host = if let Host::Ip(ip) = host { Host::Ip(ip.to_canonical()) } else { host };
     Ok(NextHop { secure: uri.secure, transport, host, port: uri.port })
 }

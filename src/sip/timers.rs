@@ -1,4 +1,4 @@
-//! Times of the transaction timers (RFC 3261 table 4).
+//! Transaction timer values (RFC 3261 table 4).
 
 use std::time::Duration;
 
@@ -8,5 +8,5 @@ pub const T1: Duration = Duration::from_millis(500);
 pub const T2: Duration = Duration::from_secs(4);
 /// Longest time a message stays in the network.
 pub const T4: Duration = Duration::from_secs(5);
-/// Timers B, F, H, L, M: how long a transaction waits at all.
+/// Timers B, F, H, L, M: transaction time-out.
 pub const TIMEOUT: Duration = Duration::from_secs(32);

@@ -1,4 +1,4 @@
-//! Drives one transaction machine through its own timers, as its tests need it.
+//! Drives a transaction state machine in virtual time, for tests.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ pub(crate) fn epoch() -> Instant {
     Instant::now()
 }
 
-/// What a machine did; times in milliseconds of virtual time.
+/// Outputs of a state machine; times in milliseconds of virtual time.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     pub(crate) sent: Vec<u128>,
@@ -20,7 +20,7 @@ pub(crate) struct Log {
     pub(crate) end: u128,
 }
 
-/// Runs the machine until it waits for nothing.
+/// Runs the state machine until no timer is left.
 pub(crate) fn run(epoch: Instant, machine: &mut impl Machine) -> Log {
     let mut log = Log::default();
     let mut now = epoch;

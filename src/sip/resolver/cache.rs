@@ -1,4 +1,4 @@
-//! Answers that are remembered, and stale ones for the time in which no name server tells (RFC 8767).
+//! DNS cache; stale answers are used while no name server responds (RFC 8767).
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,19 +7,19 @@ use super::Question;
 use super::query::Outcome;
 use crate::wire::dns::Record;
 
-/// Answers remembered.
+/// Most entries.
 const MAX_ANSWERS: usize = 512;
-/// Longest time a record is remembered, seconds, whatever it says.
+/// Maximum TTL, seconds.
 const LONGEST: u32 = 3600;
-/// Longest time it is remembered that there is nothing, seconds (RFC 2308 §5 lets caches choose).
+/// Maximum TTL of negative answers, seconds (RFC 2308 §5 leaves it to caches).
 const NOTHING: u32 = 30;
-/// How long it is remembered that nobody could tell, so that calls do not wait for dead servers one after another.
+/// Failures are cached this long, so that calls do not wait for dead servers one after another.
 const UNKNOWN: Duration = Duration::from_secs(10);
-/// The same where the servers keep silent about this question, but answer others.
+/// The same if the servers ignore this query but respond to others.
 const IGNORED: Duration = Duration::from_secs(30);
-/// How long an answer may be used after its time while nobody tells a newer one (RFC 8767 §5).
+/// How long after its TTL a stale answer may be used while servers fail (RFC 8767 §5).
 const STALE: Duration = Duration::from_secs(24 * 3600);
-/// How long a stale answer is used before the servers are asked again (RFC 8767 §5).
+/// How long a stale answer is used before the servers are queried again (RFC 8767 §5).
 const STALE_AGAIN: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone)]
@@ -29,23 +29,23 @@ struct Entry {
     records: Vec<Record>,
 }
 
-/// What is known about a question.
+/// Result of a cache look-up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Known {
-    /// The answer; empty: there is nothing, or nobody could tell a moment ago.
+    /// A valid answer; empty: no records, or a recent failure.
     Fresh(Vec<Record>),
-    /// Its time is over, but it is better than nothing.
+    /// Only a stale answer.
     Stale,
-    /// Nothing.
+    /// Not cached.
     No,
 }
 
-/// The cache: bounded, the entry that ends first goes first.
+/// The cache: bounded, evicts the entry that expires first.
 #[derive(Debug, Clone, Default)]
 pub struct Cache(BTreeMap<Question, Entry>);
 
 impl Cache {
-    /// What is known about a question.
+    /// Looks up a query.
     #[must_use]
     pub fn get(&self, now: Instant, question: &Question) -> Known {
         match self.0.get(question) {
@@ -55,8 +55,8 @@ impl Cache {
         }
     }
 
-    /// Remembers what came of a question, and returns the records to use: stale ones if nobody could tell.
-    /// `answering`: the servers do answer other questions.
+    /// Stores the outcome of a query, and returns the records to use: stale ones after a failure.
+    /// `answering`: the servers respond to other queries.
     pub fn put(
         &mut self,
         now: Instant,
@@ -145,7 +145,7 @@ mod tests {
             assert_eq!(cache.get(held - seconds(1), &q), Known::Fresh(vec![]), "{outcome:?}");
             assert_eq!(cache.get(held, &q), then, "{outcome:?}");
         }
-        // It counts more than what was there before, also while nobody can tell.
+        // It replaces the previous answer, also during failures.
         let mut cache = Cache::default();
         cache.put(t0, q.clone(), Outcome::Records(records(1), 0), true);
         cache.put(t0, q.clone(), Outcome::Nothing(Some(0)), true);

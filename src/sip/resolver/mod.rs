@@ -1,5 +1,5 @@
-//! A stub resolver without sockets: one question to several name servers ([`query`]), what is known of those
-//! ([`servers`]) and of the names ([`cache`]), and the system's files ([`system`]).
+//! A sans-IO stub resolver: one query to several name servers ([`query`]), state of the servers
+//! ([`servers`]), the [`cache`], and system configuration ([`system`]).
 
 pub mod cache;
 pub mod query;
@@ -12,10 +12,10 @@ pub(super) mod virtual_servers;
 
 use crate::wire::dns::Kind;
 
-/// A name, lower case and without its last dot, and what is asked about it.
+/// A name (lower case, without final dot) and the record type queried.
 pub type Question = (String, Kind);
 
-/// The question for `kind` of `name`.
+/// The query for `kind` records of `name`.
 #[must_use]
 pub fn question(name: &str, kind: Kind) -> Question {
     (name.trim_end_matches('.').to_ascii_lowercase(), kind)

@@ -1,7 +1,7 @@
-//! One question to several name servers: whom to ask when, with what, and which answer counts.
+//! One query to several name servers: which server to ask when and how, and which response counts.
 //!
-//! Each server has its own time: while one keeps silent the next is asked, and the first may still answer. A server
-//! that cannot tell, or that does not know EDNS, costs the others nothing.
+//! Each server has its own time-out: if one does not respond, the next is queried while the first may still
+//! answer. Servers that fail or do not support EDNS do not delay the others.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -13,14 +13,14 @@ use super::system::Settings;
 use crate::base::rng::Rng;
 use crate::wire::dns::{Answer, Kind, MAX_ALIASES, Record, query};
 
-/// A server that has said nothing for so long is not waited for alone: the next is asked too.
+/// If a server has not responded for this long, the next is queried in parallel.
 const HEDGE: Duration = Duration::from_millis(400);
-/// The same server is asked again after so long.
+/// Retransmission interval for the same server.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Longest time that records from a truncated answer are kept, seconds.
+/// Maximum TTL of records from a truncated response, seconds.
 const PARTIAL: u32 = 30;
 
-/// How a message goes.
+/// Transport of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Over {
     /// As a datagram.
@@ -29,44 +29,44 @@ pub enum Over {
     Tcp,
 }
 
-/// A message that goes out. What comes of it is told by [`Query::answered`] or [`Query::failed`].
+/// A message to send. Its outcome is reported by [`Query::answered`] or [`Query::failed`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sending {
-    /// Its number in this question.
+    /// Number of the message within this query.
     pub number: u32,
-    /// To whom.
+    /// Destination.
     pub server: SocketAddr,
-    /// How.
+    /// Transport.
     pub over: Over,
-    /// The id of the message.
+    /// Message id.
     pub id: u16,
-    /// What is asked.
+    /// The query.
     pub question: Question,
     /// The message.
     pub bytes: Vec<u8>,
 }
 
-/// What came of a question.
+/// Outcome of a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Records, and for how many seconds they hold.
+    /// Records and their TTL, seconds.
     Records(Vec<Record>, u32),
-    /// There are none; seconds that this holds, where a server said it.
+    /// No such records; TTL of the negative answer, if given.
     Nothing(Option<u32>),
-    /// Somebody answered that they cannot tell, or could not be reached.
+    /// Servers responded with errors, or were unreachable.
     Failure,
-    /// Nobody said anything.
+    /// No server responded.
     Silence,
 }
 
-/// What to do next.
+/// Next step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Send this, and ask again what to do.
+    /// Send this, then poll again.
     Send(Sending),
-    /// Nothing until then, or until something comes.
+    /// Wait until then, or for the next response.
     Wait(Instant),
-    /// It is over.
+    /// The query is complete.
     Done(Outcome),
 }
 
@@ -75,12 +75,12 @@ struct Server {
     at: SocketAddr,
     sent: u8,
     last: Option<Instant>,
-    /// Asked without OPT.
+    /// Queried without OPT.
     plain: bool,
-    /// A question with OPT has failed or is without an answer.
+    /// A query with OPT has failed or is unanswered.
     edns_failed: bool,
     tried_tcp: bool,
-    /// It has said all it can say.
+    /// Exhausted: no further attempts.
     out: bool,
 }
 
@@ -100,33 +100,33 @@ struct Attempt {
     until: Instant,
 }
 
-/// One question.
+/// One query.
 #[derive(Debug)]
 pub struct Query {
     name: String,
     kind: Kind,
     patience: Duration,
     attempts: u8,
-    /// Names that led here, and how long that holds, seconds.
+    /// CNAMEs followed so far, and their TTL, seconds.
     seen: Vec<String>,
     held: u32,
     servers: Vec<Server>,
     open: Vec<Attempt>,
     number: u32,
-    /// Asked before all else: without OPT what failed with it, over TCP what did not fit.
+    /// Attempts to make first: without OPT after a failure with it, over TCP after truncation.
     next: VecDeque<(SocketAddr, Over)>,
-    /// When the next server may be asked.
+    /// When the next server may be queried.
     due: Instant,
-    /// When it is over in any case.
+    /// When the query ends in any case.
     limit: Option<Instant>,
     last_resort: Option<Outcome>,
-    /// Some server or the network said that it cannot.
+    /// A server or the network has reported a failure.
     failed: bool,
     done: Option<Outcome>,
 }
 
 impl Query {
-    /// A question to the servers of `settings`. `limit`: how long it may take at all, for who has something else.
+    /// A query to the servers of `settings`. `limit`: time-out if the caller has a usable result already.
     #[must_use]
     pub fn new(
         now: Instant,
@@ -164,7 +164,7 @@ impl Query {
         }
     }
 
-    /// What to do now.
+    /// The next step.
     pub fn poll(&mut self, now: Instant, known: &mut Servers, rng: &mut Rng) -> Step {
         if self.done.is_none() && self.limit.is_some_and(|l| l <= now) {
             self.finish(now, known, None);
@@ -181,7 +181,7 @@ impl Query {
         if let Some(outcome) = &self.done {
             return Step::Done(outcome.clone());
         }
-        // As long as anybody is waited for, all are: late answers count.
+        // While any response is pending, all are awaited: late responses count.
         let last = self.open.iter().map(|a| a.until).max().filter(|last| *last > now);
         match self.next_time().or(last) {
             Some(until) => Step::Wait(self.limit.map_or(until, |l| l.min(until))),
@@ -192,7 +192,7 @@ impl Query {
         }
     }
 
-    /// What a server says to the sending `number`.
+    /// The response to message `number`.
     pub fn answered(&mut self, now: Instant, number: u32, answer: Answer, known: &mut Servers) {
         let Some(attempt) = self.close(number) else { return };
         let Some(at) = self.servers.iter().position(|s| s.at == attempt.server) else { return };
@@ -219,7 +219,7 @@ impl Query {
         }
     }
 
-    /// The sending `number` did not get there, or its connection broke.
+    /// Message `number` could not be delivered, or its connection broke.
     pub fn failed(&mut self, now: Instant, number: u32, known: &mut Servers) {
         let Some(attempt) = self.close(number) else { return };
         known.failed(now, attempt.server);
@@ -233,7 +233,7 @@ impl Query {
     }
 
     fn finish(&mut self, now: Instant, known: &mut Servers, outcome: Option<Outcome>) {
-        // Those for whom somebody else stepped in.
+        // Servers for which another one had to step in.
         let late = self.open.drain(..).filter(|a| now.saturating_duration_since(a.since) >= HEDGE);
         late.for_each(|a| known.failed(now, a.server));
         let last_resort = self.last_resort.take();
@@ -253,12 +253,12 @@ impl Query {
         let next = next.to_ascii_lowercase();
         self.seen.push(std::mem::replace(&mut self.name, next));
         if self.seen.len() > MAX_ALIASES || self.seen.contains(&self.name) {
-            // A circle is one whomever one asks.
+            // A CNAME loop is the same on every server.
             self.open.clear();
             self.done = Some(Outcome::Nothing(None));
             return;
         }
-        // The one that answers goes first, and what is on the way is about the old name.
+        // The server that responded goes first; pending attempts are for the old name.
         self.servers.swap(0, at);
         for server in &mut self.servers {
             (server.sent, server.last, server.out, server.tried_tcp) = (0, None, false, false);
@@ -274,13 +274,13 @@ impl Query {
             self.last_resort = Some(Outcome::Records(records, ttl.min(PARTIAL).min(self.held)));
         }
         let Some(server) = self.servers.get_mut(at) else { return };
-        // There is no more to be had from it than over TCP.
+        // Nothing more to expect from it, except over TCP.
         server.out = true;
         if over == Over::Udp && !server.tried_tcp {
             server.tried_tcp = true;
             self.next.push_back((server.at, Over::Tcp));
         }
-        // The others meanwhile, if the connection takes long or does not come about.
+        // Query the others meanwhile, in case the connection is slow or fails.
         self.due = now + HEDGE;
     }
 
@@ -294,13 +294,13 @@ impl Query {
         }
         known.failed(now, attempt.server);
         self.failed = true;
-        // The same question to the same server, without OPT, may still be on the way.
+        // The same query to the same server, without OPT, may still be pending.
         if !self.open.iter().any(|a| a.server == attempt.server) {
             self.rule_out(now, at);
         }
     }
 
-    /// The server to ask now.
+    /// The next server to query.
     fn choose(&mut self, now: Instant) -> Option<(SocketAddr, Over)> {
         if let Some(next) = self.next.pop_front() {
             return Some(next);
@@ -311,7 +311,7 @@ impl Query {
         let attempts = self.attempts;
         let ready = |s: &&mut Server| s.again(attempts).is_some_and(|at| at.is_none_or(|at| at <= now));
         let server = self.servers.iter_mut().filter(ready).min_by_key(|s| s.sent)?;
-        // With OPT it did not answer so far: maybe for that reason.
+        // No response to queries with OPT so far: maybe for that reason.
         let unheard = server.sent > 0 && !server.plain;
         server.sent += 1;
         server.last = Some(now);
@@ -344,7 +344,7 @@ impl Query {
         Some(Sending { number: self.number, server, over, id, question, bytes })
     }
 
-    /// When the next server is asked if nothing comes.
+    /// When the next server is queried if nothing arrives.
     fn next_time(&self) -> Option<Instant> {
         let times = self.servers.iter().filter_map(|s| s.again(self.attempts));
         times.map(|at| at.map_or(self.due, |at| at.max(self.due))).min()

@@ -1,4 +1,4 @@
-//! One question to servers that misbehave, alone and beside good ones.
+//! Queries to misbehaving servers, alone and beside working ones.
 
 use std::time::Duration;
 
@@ -103,7 +103,7 @@ fn a_server_without_edns_is_remembered_for_a_while() {
         net.ask("pbx.example", Kind::Srv, None);
         assert_eq!(net.log[0], "0 1 u+ Srv pbx.example", "{odd:?}");
     }
-    // Who has just understood it does not lose it by silence.
+    // A server known to support EDNS is not marked as plain for being silent.
     let mut net = network(&[Odd::Ignores(Kind::Srv)]);
     net.ask("pbx.example", Kind::A, None);
     net.ask("pbx.example", Kind::Srv, None);

@@ -1,36 +1,36 @@
-//! What experience teaches about each name server: whether it knows EDNS, whether it answers.
+//! State of each name server: EDNS support, and availability.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// Servers remembered.
+/// Most servers remembered.
 const MAX_SERVERS: usize = 32;
-/// How long a server is asked without OPT that has answered only so (RFC 6891 §7).
+/// How long a server that responded only without OPT is queried without it (RFC 6891 §7).
 const PLAIN: Duration = Duration::from_secs(900);
-/// Failures in a row after which a server is asked last.
+/// Consecutive failures after which a server is queried last.
 const FAILURES: u8 = 2;
-/// How long it is asked last, or counts as one that answers.
+/// How long a failing server is queried last, and a responding one counts as available.
 const MEMORY: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Note {
-    /// Asked without OPT until then.
+    /// Query without OPT until then.
     plain: Option<Instant>,
-    /// When it last answered a question with OPT.
+    /// Last response to a query with OPT.
     edns: Option<Instant>,
-    /// Failures in a row.
+    /// Consecutive failures.
     failures: u8,
     failed: Option<Instant>,
     answered: Option<Instant>,
 }
 
-/// What is known of the name servers.
+/// State of all name servers.
 #[derive(Debug, Clone, Default)]
 pub struct Servers(BTreeMap<SocketAddr, Note>);
 
 impl Servers {
-    /// The servers in the order they are asked: those that failed lately come last.
+    /// The servers in query order: recently failed ones last.
     #[must_use]
     pub fn order(&self, now: Instant, servers: &[SocketAddr]) -> Vec<SocketAddr> {
         let mut out = servers.to_vec();
@@ -38,25 +38,25 @@ impl Servers {
         out
     }
 
-    /// True when a server is to be asked without OPT.
+    /// True if a server must be queried without OPT.
     #[must_use]
     pub fn is_plain(&self, now: Instant, server: SocketAddr) -> bool {
         self.0.get(&server).is_some_and(|n| n.plain.is_some_and(|until| now < until))
     }
 
-    /// True when a server has understood OPT lately, so that silence has another reason.
+    /// True if a server has recently responded to OPT, so that silence has another cause.
     #[must_use]
     pub fn knows_edns(&self, now: Instant, server: SocketAddr) -> bool {
         self.0.get(&server).is_some_and(|n| recent(n.edns, now))
     }
 
-    /// True when some server has answered lately: what stays without an answer is then the question's fault.
+    /// True if some server has responded recently: an unanswered query is then due to the query itself.
     #[must_use]
     pub fn any_answers(&self, now: Instant) -> bool {
         self.0.values().any(|n| recent(n.answered, now))
     }
 
-    /// A server has answered, to a question with OPT or without.
+    /// A server has responded to a query with or without OPT.
     pub fn answered(&mut self, now: Instant, server: SocketAddr, edns: bool) {
         let note = self.note(server);
         (note.failures, note.answered) = (0, Some(now));
@@ -65,13 +65,13 @@ impl Servers {
         }
     }
 
-    /// A server has answered without OPT what it did not with it.
+    /// A server has responded without OPT to what it ignored with it.
     pub fn needs_plain(&mut self, now: Instant, server: SocketAddr) {
         let note = self.note(server);
         (note.edns, note.plain) = (None, Some(now + PLAIN));
     }
 
-    /// A server did not answer, or could not tell.
+    /// A server did not respond, or returned an error.
     pub fn failed(&mut self, now: Instant, server: SocketAddr) {
         let note = self.note(server);
         (note.failures, note.failed) = (note.failures.saturating_add(1), Some(now));

@@ -5,31 +5,31 @@ use std::time::Duration;
 
 use crate::wire::dns::same;
 
-/// Name servers of a `resolv.conf` that count.
+/// Most name servers used from `resolv.conf`.
 const SYSTEM_SERVERS: usize = 3;
 const PORT: u16 = 53;
 
-/// Whom to ask, and how patiently.
+/// Name servers and time-outs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The name servers, best first.
+    /// Name servers, best first.
     pub servers: Vec<SocketAddr>,
-    /// How long the last message is waited for, 1 to 5 s.
+    /// Time-out of the last message, 1 to 5 s.
     pub patience: Duration,
-    /// How often each is asked, 2 to 5: once is not enough for those that drop questions with EDNS.
+    /// Attempts per server, 2 to 5: at least two because some servers drop queries with EDNS.
     pub attempts: u8,
 }
 
 impl Settings {
-    /// Those servers, with the usual patience.
+    /// These servers with default time-outs.
     #[must_use]
     pub fn of(servers: Vec<SocketAddr>) -> Self {
         Self { servers, patience: Duration::from_millis(2500), attempts: 2 }
     }
 
-    /// What a `resolv.conf` says. Of its options `timeout` and `attempts` count; search domains do not, since names
-    /// in URIs are whole. Without servers: the one at 127.0.0.1. `interface`: the number of a network interface,
-    /// for link-local servers as `fe80::1%eth0`.
+    /// Parses `resolv.conf`. Of its options, `timeout` and `attempts` are used; search domains are not, since
+    /// names in URIs are fully qualified. Without servers: 127.0.0.1. `interface` maps an interface name to
+    /// its index, for link-local servers such as `fe80::1%eth0`.
     #[must_use]
     pub fn of_resolv_conf(text: &str, interface: impl Fn(&str) -> Option<u32>) -> Self {
         let mut out = Self::of(Vec::new());
@@ -66,7 +66,7 @@ fn server(word: &str, interface: impl Fn(&str) -> Option<u32>) -> Option<SocketA
     Some(SocketAddrV6::new(ip.parse().ok()?, PORT, 0, scope).into())
 }
 
-/// The addresses that a `hosts` file has for a name.
+/// The addresses of a name in a `hosts` file.
 #[must_use]
 pub fn hosts(text: &str, name: &str) -> Vec<IpAddr> {
     let of_line = |line: &str| {

@@ -1,4 +1,4 @@
-//! Name servers that misbehave, in virtual time: a network for the tests of the resolver and of the locator.
+//! Misbehaving name servers in virtual time, for tests of resolver and locator.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -13,34 +13,34 @@ use crate::sip::locator::{Families, Locator, Verdict};
 use crate::sip::target::{NextHop, Target};
 use crate::wire::dns::{Answer, Kind, Record, Srv};
 
-/// The way there and back.
+/// Round-trip time.
 pub(in crate::sip) const TRIP: Duration = Duration::from_millis(20);
 
-/// What is wrong with a server.
+/// Fault of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::sip) enum Odd {
     Good,
-    /// Answers after so many ms.
+    /// Responds after this many ms.
     Slow(u64),
     Dead,
-    /// ICMP says that nobody is there.
+    /// ICMP port unreachable.
     Unreachable,
     /// FORMERR, NOTIMP, SERVFAIL or BADVERS to OPT.
     NoEdns,
     DropsEdns,
     /// REFUSED, SERVFAIL or a referral, always.
     Lame,
-    /// "There is nothing", without knowing.
+    /// Wrong negative responses.
     Ignorant,
-    /// Never answers questions of this kind.
+    /// Ignores queries of this type.
     Ignores(Kind),
-    /// Never answers questions about this name.
+    /// Ignores queries for this name.
     IgnoresName(&'static str),
-    /// Answers questions about this name after so many ms.
+    /// Responds to queries for this name after this many ms.
     SlowAbout(u64, &'static str),
-    /// UDP is too small; what TCP does.
+    /// Truncates over UDP; behaviour over TCP.
     Small(Tcp),
-    /// The first messages get lost.
+    /// Loses the first messages.
     Loses(usize),
 }
 
@@ -51,13 +51,13 @@ pub(in crate::sip) enum Tcp {
     Silent,
 }
 
-/// Servers, zone, clock and everything on the way.
+/// Servers, zone, clock and messages in flight.
 pub(in crate::sip) struct Network {
     pub(in crate::sip) now: Instant,
     pub(in crate::sip) servers: Vec<(SocketAddr, Odd)>,
     pub(in crate::sip) zone: Vec<(String, Answer, Kind)>,
-    /// What was asked: ms since the last question to the network began, last byte of the server's address, `u` or `t`
-    /// with `+` for EDNS, kind and name.
+    /// Queries received: ms since the start of the query, last byte of the server's address, `u` or `t` with
+    /// `+` for EDNS, type and name.
     pub(in crate::sip) log: Vec<String>,
     pub(in crate::sip) known: Servers,
     cache: Cache,
@@ -100,7 +100,7 @@ impl Network {
         found.map_or(Answer::Nothing { ttl: None, sure: true }, |(_, answer, _)| answer.clone())
     }
 
-    /// When and what a server answers, `None`: a failure of the network.
+    /// When and what a server responds; `None`: network failure.
     fn reply(&mut self, sending: &Sending) -> Option<(Duration, Option<Answer>)> {
         let (edns, udp) = (sending.bytes[11] == 1, sending.over == Over::Udp);
         let ms = (self.now - self.began).as_millis();
@@ -140,7 +140,7 @@ impl Network {
         }
     }
 
-    /// Lets queries go on; what is over comes back, else the time of the next one to do something.
+    /// Advances the queries; returns a completed one, or the time of the next step.
     fn turn(&mut self, queries: &mut Vec<Asking>) -> Result<(Question, Outcome), Instant> {
         let mut next = None;
         for at in 0..queries.len() {
@@ -183,7 +183,7 @@ impl Network {
         }
     }
 
-    /// Asks one question without the cache, and says how many ms it took.
+    /// Makes one query without the cache; returns the time it took, ms.
     pub(in crate::sip) fn ask(&mut self, name: &str, kind: Kind, limit: Option<Duration>) -> (Outcome, u128) {
         (self.began, self.coming) = (self.now, Vec::new());
         self.log.clear();
@@ -198,12 +198,12 @@ impl Network {
         }
     }
 
-    /// Looks a hop up as the shell does, and says how many ms it took.
+    /// Locates a hop as the shell does; returns the time it took, ms.
     pub(in crate::sip) fn locate(&mut self, hop: &NextHop, families: Families) -> (Vec<String>, u128) {
         self.locate_as(hop, families, false)
     }
 
-    /// The same, or all that can be found.
+    /// The same, optionally waiting for all responses.
     pub(in crate::sip) fn locate_as(
         &mut self,
         hop: &NextHop,
@@ -250,7 +250,7 @@ impl Network {
         }
     }
 
-    /// What is not needed any more is still remembered.
+    /// Responses to abandoned queries are still cached.
     fn end(&mut self, mut queries: Vec<Asking>) {
         while !queries.is_empty() {
             match self.turn(&mut queries) {

@@ -1,4 +1,4 @@
-//! The client half of the transaction layer: requests out, responses in.
+//! Client side of the transaction layer: sends requests, receives responses.
 
 use std::time::Instant;
 
@@ -14,13 +14,13 @@ use crate::sip::target::{Target, Transport};
 use crate::wire::via::MAGIC_COOKIE;
 use crate::wire::{Draft, Method, Response};
 
-/// Requests larger than this go over TCP where UDP was asked for, bytes (RFC 3261 §18.1.1).
+/// Larger requests are sent over TCP instead of UDP, bytes (RFC 3261 §18.1.1).
 const MAX_UDP_REQUEST: usize = 1300;
-/// Forks of one INVITE whose ACKs are kept.
+/// Forks of one INVITE whose ACKs are stored.
 const MAX_FORKS: usize = 8;
 
 impl Transactions {
-    /// Sends a request (without Via) and follows it to its final response.
+    /// Sends a request (without Via) in a new client transaction.
     ///
     /// # Errors
     /// [`Overload`].
@@ -88,8 +88,8 @@ impl Transactions {
         Ok(id)
     }
 
-    /// Makes room for a request: of the transactions that only absorb copies of a response, the one that
-    /// would end first ends now.
+    /// Frees a transaction for a new request: terminates the one that only absorbs retransmissions and would
+    /// end first.
     fn forget_lingering(&mut self) {
         let lingers = |id| self.clients.get(id).is_some_and(|tx| tx.machine.lingers());
         let first = self.deadlines.iter().find(|r| matches!(r, Ref::Client(id) if lingers(*id)));
@@ -100,7 +100,8 @@ impl Transactions {
         }
     }
 
-    /// Cancels an INVITE: now if a provisional response came, else when one comes (RFC 3261 §9.1).
+    /// Cancels an INVITE: now if a provisional response was received, otherwise when one arrives (RFC 3261
+    /// §9.1).
     pub fn cancel(&mut self, now: Instant, id: ClientId) {
         let Some(tx) = self.clients.get_mut(id) else { return };
         let ClientMachine::Invite(machine) = &mut tx.machine else { return };
@@ -113,12 +114,12 @@ impl Transactions {
         let mut cancel = tx.sent.derive(&Method::Cancel);
         cancel.push("To", tx.sent.get("To").unwrap_or_default());
         let target = tx.target;
-        // Without room for the CANCEL the INVITE ends by its own clock.
+        // If the CANCEL cannot be sent, the INVITE ends by its own timers.
         let _sent = self.launch(now, &Method::Cancel, cancel.clone(), cancel, target, false);
         self.settle(Ref::Client(id));
     }
 
-    /// Sends the ACK to a 2xx and keeps it for copies of that 2xx.
+    /// Sends the ACK to a 2xx and stores it for retransmissions of that 2xx.
     pub fn ack(&mut self, id: ClientId, fork_tag: &str, draft: &Draft, target: Target) {
         let sent = self.with_via(draft, target);
         let transmit = Transmit { target, bytes: Bytes::from(sent.to_bytes()) };
@@ -130,19 +131,19 @@ impl Transactions {
         self.out.push_back(transmit);
     }
 
-    /// The request of a transaction, as it was sent last.
+    /// The request of a transaction as last sent.
     #[must_use]
     pub fn sent(&self, id: ClientId) -> Option<&Draft> {
         self.clients.get(id).map(|tx| &tx.sent)
     }
 
-    /// Where the request of a transaction went.
+    /// The flow of a transaction's request.
     #[must_use]
     pub fn target_of(&self, id: ClientId) -> Option<Target> {
         self.clients.get(id).map(|tx| tx.target)
     }
 
-    /// Takes a response.
+    /// Handles a response.
     pub fn handle_response(&mut self, now: Instant, response: Box<Response>) {
         let c = &response.common;
         let key = ClientKey {
@@ -175,7 +176,7 @@ impl Transactions {
         self.settle(Ref::Client(id));
     }
 
-    /// A connection to `target` could not be opened, or one that was `open` is lost.
+    /// A connection to `target` could not be opened, or an `open` one was lost.
     pub fn handle_unreachable(&mut self, now: Instant, target: Target, open: bool) {
         let same = |t: &Target| {
             let on_it = t.conn.is_some() && t.conn == target.conn;
@@ -189,8 +190,8 @@ impl Transactions {
         self.note_unanswerable(same);
     }
 
-    /// The operating system did not take a datagram for `target`: it is as good as lost, and repeated like one. Whoever
-    /// waits for its answer hears in the end that it could not be delivered, not that nobody answered.
+    /// The operating system rejected a datagram to `target`: it counts as lost and is retransmitted. If no
+    /// response arrives, the failure is reported as a transport error instead of a timeout.
     pub fn handle_unsent(&mut self, target: Target) {
         let same = |t: &Target| (t.transport, t.addr) == (target.transport, target.addr);
         let hit: Vec<ClientId> =
@@ -201,7 +202,7 @@ impl Transactions {
         self.note_unanswerable(same);
     }
 
-    /// True when a request is not known to have reached the far end.
+    /// True if a request is not known to have reached the far end.
     #[must_use]
     pub fn is_undelivered(&self, id: ClientId) -> bool {
         self.clients.get(id).is_some_and(|tx| tx.undelivered)
@@ -217,7 +218,8 @@ impl Transactions {
             self.relaunch_over_udp(now, id);
             return;
         }
-        // The same request, branch and all, over a new connection: a far end that has got it knows it again.
+        // The same request with the same branch over a new connection: the far end recognizes it as a
+        // retransmission.
         if open && !tx.resent {
             tx.resent = true;
             let transmit = Transmit { target: tx.target, bytes: Bytes::from(tx.sent.to_bytes()) };
@@ -232,7 +234,8 @@ impl Transactions {
         self.settle(Ref::Client(id));
     }
 
-    /// TCP, chosen for the size only, does not work: the same request over UDP under a new branch.
+    /// TCP, chosen only because of the size, does not work: sends the same request over UDP with a new
+    /// branch.
     fn relaunch_over_udp(&mut self, now: Instant, id: ClientId) {
         let Some((draft, target)) = self.clients.get(id).map(|tx| (tx.draft.clone(), tx.target)) else {
             return;

@@ -1,4 +1,4 @@
-//! A client transaction: its machine, and what belongs to it.
+//! A client transaction: its state machine and associated data.
 
 use super::transmit::Transmit;
 use crate::sip::client::Client;
@@ -8,23 +8,23 @@ use crate::sip::table::ClientKey;
 use crate::sip::target::Target;
 use crate::wire::Draft;
 
-/// A client transaction with what belongs to it.
+/// A client transaction with its associated data.
 #[derive(Debug)]
 pub struct ClientTx {
     pub(super) machine: ClientMachine,
     pub(super) key: ClientKey,
     pub(super) target: Target,
-    /// The request without its Via, to send it again another way.
+    /// The request without Via, for resending it over another transport.
     pub(super) draft: Draft,
     pub(super) sent: Draft,
-    /// TCP was our choice because of the size: UDP is tried when it fails.
+    /// TCP was chosen because of the size: fall back to UDP if it fails.
     pub(super) may_fall_back: bool,
     pub(super) cancel_wanted: bool,
-    /// It has been sent again because its connection was lost.
+    /// It was resent because its connection was lost.
     pub(super) resent: bool,
-    /// As far as is known it has not reached the far end, or no response can come the way it went.
+    /// As far as is known it did not reach the far end, or no response can return on its flow.
     pub(super) undelivered: bool,
-    /// ACKs to 2xx responses by the tag of the fork.
+    /// ACKs to 2xx responses, by To tag of the fork.
     pub(super) acks: Vec<(String, Transmit)>,
 }
 
@@ -42,7 +42,7 @@ impl ClientMachine {
         }
     }
 
-    /// The timer that runs.
+    /// The running timer.
     fn timer(&self) -> Option<&'static str> {
         match self {
             Self::Invite(m) => m.poll_timeout(),
@@ -51,12 +51,12 @@ impl ClientMachine {
         .map(|(_, name)| name)
     }
 
-    /// No response has come, nor has time run out.
+    /// True while neither a response nor a timeout has occurred.
     pub(super) fn waits(&self) -> bool {
         matches!(self.timer(), Some("A" | "B" | "E" | "F"))
     }
 
-    /// The final response is in; it only absorbs copies.
+    /// True after the final response, while it only absorbs retransmissions.
     pub(super) fn lingers(&self) -> bool {
         matches!(self.timer(), Some("D" | "K" | "M"))
     }

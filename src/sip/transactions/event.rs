@@ -1,4 +1,4 @@
-//! What comes of transactions, and their names.
+//! Events of the transaction layer, and ids of transactions.
 
 use std::rc::Rc;
 
@@ -8,34 +8,34 @@ use crate::base::ids::Id;
 use crate::sip::target::Target;
 use crate::wire::{Request, Response};
 
-/// Names a client transaction.
+/// Identifies a client transaction.
 pub type ClientId = Id<ClientTx>;
-/// Names a server transaction.
+/// Identifies a server transaction.
 pub type ServerId = Id<ServerTx>;
 
-/// What the user of the transactions has to know.
+/// Events for the transaction user.
 #[derive(Debug)]
 pub enum Event {
-    /// A new request, not ACK nor CANCEL; it wants a final response.
+    /// A new request, neither ACK nor CANCEL; requires a final response.
     Request(ServerId, Rc<Request>, Target),
     /// An ACK to a 2xx.
     Ack(Box<Request>),
-    /// The INVITE has been cancelled (the CANCEL is answered); it wants a 487.
+    /// The INVITE was cancelled (the CANCEL is answered); requires a 487.
     Cancelled(ServerId),
-    /// A response that is news.
+    /// A response that is not a retransmission.
     Response(ClientId, Box<Response>),
     /// No response will come.
     Failed(ClientId, Failure),
-    /// No ACK came for our final response to an INVITE: nobody answered, or the response could not be delivered.
+    /// No ACK to our final response to an INVITE: timeout, or the response could not be delivered.
     AckMissing(ServerId, Failure),
-    /// Nothing more will be heard of this client transaction.
+    /// The client transaction has terminated.
     Gone(ClientId),
 }
 
-/// Why a request failed without a final response.
+/// Reason for a request without final response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// Nobody answered in time.
+    /// No response in time.
     Timeout,
     /// The message could not be delivered.
     Transport,

@@ -1,4 +1,5 @@
-//! The transaction layer: owns all machines, matches messages to them, tells the user what is news.
+//! The transaction layer: owns all transactions, dispatches messages to them, reports events to the
+//! transaction user.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -30,24 +31,24 @@ pub(super) enum Ref {
 /// Numbers for `/metrics`.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Counters {
-    /// Timers that fired, by their letters in RFC 3261 table 4 and RFC 6026: A, E and G repeat a message, B, F
-    /// and H give up.
+    /// Fired timers, by their letters in RFC 3261 table 4 and RFC 6026: A, E and G retransmit, B, F and H
+    /// time out.
     pub timers: BTreeMap<&'static str, u64>,
-    /// Responses that belong to no transaction.
+    /// Responses without a matching transaction.
     pub stray_responses: u64,
-    /// Requests that came along several paths (482).
+    /// Merged requests (482).
     pub merged: u64,
     /// Requests refused because all transactions are in use (503).
     pub overload: u64,
-    /// Client transactions that ended early, as there was no room for another.
+    /// Client transactions terminated early to free space for another.
     pub forgotten: u64,
     /// Malformed requests answered with 4xx or 5xx.
     pub refused: u64,
 }
 
-/// Bytes that the messages of a server transaction may keep, on average: 8 MiB of 8,192.
+/// Average message memory of a server transaction, bytes: 8 MiB for 8,192.
 const BYTES_PER_TRANSACTION: usize = 1024;
-/// At least this much, for messages can have 64 KiB each.
+/// Minimum of the total, since a message can have 64 KiB.
 const MIN_BYTES: usize = 4 * 1024 * 1024;
 
 /// All transactions of a gateway.
@@ -55,14 +56,14 @@ const MIN_BYTES: usize = 4 * 1024 * 1024;
 pub struct Transactions {
     pub(super) clients: Table<ClientTx>,
     pub(super) servers: Table<ServerTx>,
-    /// Places of server transactions, and bytes that they keep.
+    /// Limits of server transactions, and of the bytes they store.
     pub(super) pool: Pool,
     pub(super) bytes: Pool,
-    /// Sources that have acknowledged something of ours.
+    /// Sources with verified addresses.
     pub(super) proven: Proven,
-    /// Makes the To tags of stateless responses.
+    /// Generates To tags of stateless responses.
     pub(super) tags: KeyedHash,
-    /// The request that is being answered without state.
+    /// The request currently being answered statelessly.
     pub(super) stateless: Option<ServerId>,
     pub(super) client_keys: BTreeMap<ClientKey, ClientId>,
     pub(super) server_keys: BTreeMap<Rc<ServerKey>, ServerId>,
@@ -76,9 +77,9 @@ pub struct Transactions {
 }
 
 impl Transactions {
-    /// No transactions yet, and at most `max` of client and of server transactions each. A client
-    /// transaction past it takes the place of one that has its final response. Server transactions are shared out to
-    /// their sources, and so are the bytes that they keep.
+    /// An empty layer for at most `max` client and `max` server transactions. A client transaction beyond
+    /// that replaces one that has its final response. Server transactions and the bytes they store are
+    /// limited per source.
     #[must_use]
     pub fn new(locals: Locals, mut rng: Rng, max: usize) -> Self {
         Self {
@@ -101,7 +102,7 @@ impl Transactions {
         }
     }
 
-    /// Fires every timer that is due at `now`.
+    /// Fires all timers due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(r) = self.deadlines.pop_due(now) {
             if let Some((machine, _)) = machine_of(&mut self.clients, &mut self.servers, r) {
@@ -114,7 +115,7 @@ impl Transactions {
         }
     }
 
-    /// Drains a machine, notes its next deadline, removes it when it is done.
+    /// Collects outputs of a transaction, updates its deadline, removes it once terminated.
     pub(super) fn settle(&mut self, r: Ref) {
         let failure = self.failure_of(r);
         let Some((machine, target)) = machine_of(&mut self.clients, &mut self.servers, r) else { return };
@@ -141,7 +142,7 @@ impl Transactions {
         }
     }
 
-    /// Why a transaction whose time is over has failed.
+    /// Why a transaction has timed out.
     fn failure_of(&self, r: Ref) -> Failure {
         let undelivered = match r {
             Ref::Client(id) => self.clients.get(id).is_some_and(|tx| tx.undelivered),
@@ -150,7 +151,7 @@ impl Transactions {
         if undelivered { Failure::Transport } else { Failure::Timeout }
     }
 
-    /// What was sent last may have arrived, until the shell says otherwise.
+    /// The last message counts as delivered until the shell reports otherwise.
     fn note_sent(&mut self, r: Ref) {
         match r {
             Ref::Client(id) => self.clients.get_mut(id).into_iter().for_each(|tx| tx.undelivered = false),
@@ -190,23 +191,23 @@ impl Transactions {
         }
     }
 
-    /// The next message for the network, until `None`.
+    /// The next message to send; call until `None`.
     #[must_use]
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         self.out.pop_front()
     }
 
-    /// The next event for the user, until `None`.
+    /// The next event; call until `None`.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
-        // What was to be answered at once and was not is forgotten all the same.
+        // A stateless request that was not answered at once is dropped.
         if let Some(id) = self.stateless.take_if(|_| self.events.is_empty()) {
             self.remove(Ref::Server(id));
         }
         self.events.pop_front()
     }
 
-    /// Server transactions and the bytes they keep, as they are shared out.
+    /// Pools of server transactions and of their bytes.
     #[must_use]
     pub fn pools(&self) -> (&Pool, &Pool) {
         (&self.pool, &self.bytes)
@@ -218,19 +219,19 @@ impl Transactions {
         self.deadlines.next().map(|(at, _)| at)
     }
 
-    /// Timers of transactions that run, one of each that has any.
+    /// Running timers, at most one per transaction.
     #[must_use]
     pub fn timers(&self) -> usize {
         self.deadlines.len()
     }
 
-    /// Transactions alive: client and server.
+    /// Live transactions: client and server.
     #[must_use]
     pub fn len(&self) -> (usize, usize) {
         (self.clients.len(), self.servers.len())
     }
 
-    /// True without any transaction.
+    /// True without transactions.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == (0, 0)
@@ -242,7 +243,7 @@ impl Transactions {
         &self.counters
     }
 
-    /// Sends a keep-alive (RFC 5626 §3.5.1); nothing is waited for.
+    /// Sends a keep-alive (RFC 5626 §3.5.1) without waiting for the pong.
     pub fn ping(&mut self, target: Target) {
         self.out.push_back(Transmit { target, bytes: Bytes::from(b"\r\n\r\n".as_slice()) });
     }
@@ -254,7 +255,7 @@ impl Transactions {
     }
 }
 
-/// A transaction's machine, and where it sends.
+/// The state machine of a transaction, and its flow.
 fn machine_of<'a>(
     clients: &'a mut Table<ClientTx>,
     servers: &'a mut Table<ServerTx>,

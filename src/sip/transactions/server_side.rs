@@ -1,4 +1,4 @@
-//! The server half of the transaction layer: requests in, responses out.
+//! Server side of the transaction layer: receives requests, sends responses.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -17,31 +17,32 @@ use crate::sip::table::{MergeKey, ServerKey};
 use crate::sip::target::{Target, Transport};
 use crate::wire::{Draft, ErrorResponse, Method, Request};
 
-/// How a request is taken.
+/// How a request is processed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// As a transaction, on account of its source.
+    /// With a transaction, charged to its source.
     Kept(Standing),
-    /// Without state, since it changes nothing: its response is due at once, and a copy of it is answered anew with the
+    /// Statelessly, since it changes nothing: answered at once; a retransmission is answered again with the
     /// same To tag (RFC 3261 §8.2.7).
     Stateless,
 }
 
-/// Final refusals to a source that has never acknowledged anything are repeated so often by timer: its address may be
-/// forged, and what is repeated hits somebody else. Copies of its request are answered all the same.
+/// Limit of timer retransmissions of final errors to sources that have never acknowledged anything: the
+/// address may be spoofed, and retransmissions would hit the victim. Retransmitted requests are still
+/// answered.
 const UNPROVEN_REPEATS: u8 = 2;
-/// Fields of an INVITE that its responses are made of, and the dialog and session that it makes: it may ring for minutes,
-/// and everything else of it has been read when it came.
+/// INVITE headers needed for its responses, dialog and session. Only these are kept while it rings, which may
+/// take minutes.
 const OF_INVITE: &[&str] =
     &["From", "To", "Record-Route", "Supported", "Require", "Allow", "Expires", "Session-Expires", "Min-SE"];
-/// Bytes of a stateless response's To tag.
+/// Length of To tags of stateless responses, bytes.
 const TAG_BYTES: usize = 8;
-/// Bytes of a transaction beside its message.
+/// Overhead of a transaction besides its message, bytes.
 const OVERHEAD: usize = 512;
 
 impl Transactions {
-    /// The request of a server transaction that has had no final response: of an INVITE without its body and the header
-    /// fields that nothing sent later depends on.
+    /// The request of a server transaction before its final response; for an INVITE without body and without
+    /// headers that are no longer needed.
     #[must_use]
     pub fn request_of(&self, id: ServerId) -> Option<&Request> {
         self.servers.get(id)?.request.as_deref()
@@ -53,19 +54,19 @@ impl Transactions {
         self.servers.get(id).map(|tx| tx.cseq)
     }
 
-    /// Where the responses of a server transaction go.
+    /// The flow of a server transaction's responses.
     #[must_use]
     pub fn peer_of(&self, id: ServerId) -> Option<Target> {
         self.servers.get(id).map(|tx| tx.reply_to)
     }
 
-    /// The tag our responses carry.
+    /// Our To tag.
     #[must_use]
     pub fn tag_of(&self, id: ServerId) -> Option<&str> {
         self.servers.get(id).map(|tx| tx.tag.as_str())
     }
 
-    /// True when a request belongs to a transaction that lives.
+    /// True if a request belongs to a live transaction.
     #[must_use]
     pub fn knows(&self, request: &Request) -> bool {
         let key = if request.method == Method::Cancel {
@@ -76,14 +77,14 @@ impl Transactions {
         self.server_keys.contains_key(&key)
     }
 
-    /// True while the INVITE of this transaction waits for its final response.
+    /// True until the INVITE of this transaction has a final response.
     #[must_use]
     pub fn is_pending(&self, id: ServerId) -> bool {
         let machine = self.servers.get(id).map(|tx| &tx.machine);
         matches!(machine, Some(ServerMachine::Invite(m)) if m.is_pending())
     }
 
-    /// A response to the request of `id` with the fields it must have, for the caller to complete.
+    /// A response to the request of `id` with all mandatory headers, to be completed by the caller.
     #[must_use]
     pub fn draft(&self, id: ServerId, code: u16, reason: &str) -> Option<Draft> {
         let tx = self.servers.get(id)?;
@@ -91,13 +92,13 @@ impl Transactions {
         Some(Draft::response(tx.request.as_deref()?, code, reason, tag))
     }
 
-    /// Sends a response. A second final response to one request is dropped.
+    /// Sends a response. A second final response is dropped.
     pub fn respond(&mut self, now: Instant, id: ServerId, code: u16, draft: &Draft) {
         let Some(tx) = self.servers.get_mut(id) else { return };
         let bytes = Bytes::from(draft.to_bytes());
         if code >= 200 {
             let Some(request) = tx.request.take() else { return };
-            // A refusal of what belongs to nothing leaves nothing behind.
+            // An error outside a dialog leaves no state behind.
             let changed_nothing = code >= 300 && request.common.to.tag().is_none();
             let is_invite = matches!(tx.machine, ServerMachine::Invite(_));
             if tx.held.is_none() || (changed_nothing && !is_invite) {
@@ -124,8 +125,8 @@ impl Transactions {
         self.settle(Ref::Server(id));
     }
 
-    /// The far end of a transaction has sent something along `source`: a connection opened anew takes the place of the
-    /// one that its request came along (RFC 3261 §18.2.2).
+    /// The far end of a transaction has sent something on `source`: a new connection replaces the one its
+    /// request arrived on (RFC 3261 §18.2.2).
     pub fn answer_along(&mut self, id: ServerId, source: Target) {
         let Some(tx) = self.servers.get_mut(id) else { return };
         let same = tx.reply_to.transport == source.transport && tx.reply_to.addr.ip() == source.addr.ip();
@@ -134,7 +135,7 @@ impl Transactions {
         }
     }
 
-    /// Responses that go to where nothing can be delivered.
+    /// Marks transactions whose responses cannot be delivered.
     pub(super) fn note_unanswerable(&mut self, same: impl Fn(&Target) -> bool) {
         let hit: Vec<ServerId> =
             self.servers.iter().filter(|(_, tx)| same(&tx.reply_to)).map(|(id, _)| id).collect();
@@ -143,7 +144,7 @@ impl Transactions {
         }
     }
 
-    /// The ACK to the 2xx of `id` has come.
+    /// The ACK to the 2xx of `id` was received.
     pub fn confirm(&mut self, id: ServerId) {
         if let Some(ServerTx { machine: ServerMachine::Invite(m), reply_to, .. }) = self.servers.get_mut(id) {
             m.confirm();
@@ -152,13 +153,13 @@ impl Transactions {
         self.settle(Ref::Server(id));
     }
 
-    /// Answers a request without keeping anything of it.
+    /// Answers a request statelessly.
     pub fn reply_stateless(&mut self, draft: &Draft, request: &Request, source: Target) {
         let target = reply_target(request, source);
         self.out.push_back(Transmit { target, bytes: Bytes::from(draft.to_bytes()) });
     }
 
-    /// Sends the refusal of a malformed request, and keeps nothing of it.
+    /// Sends the error response to a malformed request, statelessly.
     pub fn refuse(&mut self, mut answer: ErrorResponse, source: Target) {
         self.counters.refused += 1;
         if let Some(to) = answer.draft.get("To").filter(|to| !to.to_ascii_lowercase().contains("tag")) {
@@ -174,7 +175,7 @@ impl Transactions {
         self.out.push_back(Transmit { target, bytes: Bytes::from(answer.draft.to_bytes()) });
     }
 
-    /// The To tag of stateless responses to a request: the same for its copies.
+    /// To tag of stateless responses to a request: the same for its retransmissions.
     #[must_use]
     pub fn stateless_tag(&self, request: &Request) -> String {
         let c = &request.common;
@@ -183,8 +184,8 @@ impl Transactions {
         self.tags.hex_of(&[branch, c.from.tag().unwrap_or_default(), &c.call_id, &cseq, &method], TAG_BYTES)
     }
 
-    /// Takes a request whose first Via has been stamped with `source`. One that repeats what is known, an ACK or a CANCEL
-    /// needs no place of its own.
+    /// Handles a request whose top Via has been stamped with `source`. Retransmissions, ACK and CANCEL do not
+    /// take a place of the pool.
     pub fn handle_request(
         &mut self,
         now: Instant,
@@ -214,7 +215,7 @@ impl Transactions {
             m.handle_ack(now);
             return self.settle(Ref::Server(id));
         }
-        // To a 2xx it is the dialog's business.
+        // The ACK to a 2xx is handled by the dialog.
         self.events.push_back(Event::Ack(request));
     }
 
@@ -261,7 +262,7 @@ impl Transactions {
         };
         let standing = match admission {
             Admission::Kept(standing) => Some(standing),
-            // An INVITE is never without state, for what answers it comes later.
+            // An INVITE is never stateless, since its final response comes later.
             Admission::Stateless if request.method == Method::Invite => Some(Standing::Stranger),
             Admission::Stateless => None,
         };
@@ -297,7 +298,7 @@ impl Transactions {
         let (key, merge) = (tx.key.clone(), tx.merge.clone());
         let id = match self.servers.insert(tx) {
             Ok(id) => id,
-            // The table has room for all that the pool gives, and one more.
+            // The table has capacity for the whole pool plus one.
             Err(mut tx) => {
                 self.release(tx.held.take());
                 return self.overloaded(&request, source);
@@ -326,7 +327,7 @@ impl Transactions {
         }
     }
 
-    /// There is no room for a request of this source: 503, without state.
+    /// No capacity for a request of this source: stateless 503.
     fn overloaded(&mut self, request: &Request, source: Target) {
         self.counters.overload += 1;
         let tag = self.stateless_tag(request);
@@ -336,11 +337,11 @@ impl Transactions {
     }
 }
 
-/// Where responses go: over UDP by the Via, on a stream back along it.
+/// Where responses are sent: over UDP according to the Via, on a stream back on its connection.
 fn reply_target(request: &Request, source: Target) -> Target {
     match source.transport {
         Transport::Udp => Target { addr: request.common.via.reply_to(source.addr), ..source },
-        // Should the connection be gone, a new one goes to where the peer says it listens (§18.2.2).
+        // If the connection is gone, a new one goes to the sent-by port (§18.2.2).
         Transport::Tcp | Transport::Tls => {
             let port = request.common.via.port.unwrap_or(source.transport.default_port());
             Target { addr: SocketAddr::new(source.addr.ip(), port), ..source }

@@ -1,4 +1,4 @@
-//! A server transaction: its machine, and what belongs to it.
+//! A server transaction: its state machine and associated data.
 
 use std::rc::Rc;
 
@@ -10,30 +10,30 @@ use crate::sip::table::{MergeKey, ServerKey};
 use crate::sip::target::Target;
 use crate::wire::Request;
 
-/// A response that is repeated so often after the last failure has found its way, as far as is known. A connection that
-/// nobody refuses or accepts takes a few seconds to fail, and repetitions are at most 4 s apart.
+/// A response counts as delivered after this many retransmissions without failure. A connection attempt
+/// without reply takes a few seconds to fail, and retransmissions are at most 4 s apart.
 const FOUND_ITS_WAY: u8 = 3;
 
-/// A server transaction with what belongs to it.
+/// A server transaction with its associated data.
 #[derive(Debug)]
 pub struct ServerTx {
     pub(super) machine: ServerMachine,
-    /// What copies of the request are found by; nothing where none are expected.
+    /// Key for matching retransmissions; `None` if none are expected.
     pub(super) key: Option<Rc<ServerKey>>,
     pub(super) merge: Option<Rc<MergeKey>>,
-    /// The request, until its final response: what is left is the response. Of an INVITE, what that is made of alone.
+    /// The request, until its final response. Of an INVITE, only the headers needed for responses.
     pub(super) request: Option<Rc<Request>>,
     pub(super) cseq: u32,
-    /// Tag of all our responses.
+    /// To tag of all our responses.
     pub(super) tag: String,
     pub(super) reply_to: Target,
-    /// Its places in the pools; nothing for what is over with its response.
+    /// Its places in the pools; `None` once it is only retransmitting its response.
     pub(super) held: Option<Places>,
-    /// Messages sent since one could not be delivered, if that was ever so.
+    /// Messages sent since the last delivery failure, if there was one.
     pub(super) failing: Option<u8>,
 }
 
-/// What a transaction holds of the pools.
+/// A transaction's share of the pools.
 #[derive(Debug)]
 pub(super) struct Places {
     pub(super) transaction: Held,
@@ -56,12 +56,12 @@ impl ServerMachine {
 }
 
 impl ServerTx {
-    /// Bytes of what it is found by.
+    /// Size of its keys, bytes.
     pub(super) fn keys(&self) -> usize {
         self.key.as_ref().map_or(0, |k| k.size()) + self.merge.as_ref().map_or(0, |m| m.size())
     }
 
-    /// True when its response could not be delivered of late.
+    /// True if its response could recently not be delivered.
     pub(super) fn is_unanswerable(&self) -> bool {
         self.failing.is_some_and(|since| since < FOUND_ITS_WAY)
     }

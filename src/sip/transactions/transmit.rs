@@ -1,4 +1,4 @@
-//! What the transactions send.
+//! Outgoing messages of the transaction layer.
 
 use crate::sip::Bytes;
 use crate::sip::target::Target;
@@ -6,7 +6,7 @@ use crate::sip::target::Target;
 /// A message for the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transmit {
-    /// Where to.
+    /// Destination.
     pub target: Target,
     /// The message.
     pub bytes: Bytes,
