@@ -1,4 +1,4 @@
-//! Accounts: the trunks, and the phones of the branch. Through which one a call goes or comes, and what it may cost.
+//! Accounts: trunks and the branch's phones; which one a call uses, and whether it may incur charges.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -22,7 +22,7 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// No trunk and no phone yet.
+    /// Without trunks and phones.
     #[must_use]
     pub fn new(config: &Config, rng: &mut Rng) -> Self {
         Self { trunks: Trunks::default(), registrar: Registrar::new(config, rng) }
@@ -34,7 +34,7 @@ impl Accounts {
         &self.trunks
     }
 
-    /// The same, to change them.
+    /// The trunks, mutable.
     pub fn trunks_mut(&mut self) -> &mut Trunks {
         &mut self.trunks
     }
@@ -45,12 +45,12 @@ impl Accounts {
         &self.registrar
     }
 
-    /// The same, to change it.
+    /// The registrar, mutable.
     pub fn registrar_mut(&mut self) -> &mut Registrar {
         &mut self.registrar
     }
 
-    /// Goes on with the settings of `ctx`, which were `old` before.
+    /// Applies the configuration in `ctx` after a reload; `old` is the previous one.
     pub fn reload(&mut self, ctx: &mut Context, now: Now, old: &Rc<Config>) -> Changed {
         let mut changed = Changed::default();
         self.registrar.reload(ctx, now, old, &mut changed);
@@ -58,7 +58,7 @@ impl Accounts {
         changed
     }
 
-    /// Fires what is due.
+    /// Handles timeouts.
     pub fn handle_timeout(&mut self, ctx: &mut Context, now: Now) {
         self.trunks.handle_timeout(ctx, now);
         self.registrar.handle_timeout(ctx, now);
@@ -70,22 +70,22 @@ impl Accounts {
         [self.trunks.poll_timeout(), self.registrar.poll_timeout()].into_iter().flatten().min()
     }
 
-    /// True where a transfer that the far end of this call asks for may cost what an account pays: of users of ours, and
-    /// of trunks that the operator lets.
+    /// True if transfers requested by the far end of this call may use accounts: for our own users, and for
+    /// trunks with `allow_refer`.
     #[must_use]
     pub fn may_spend(&self, call: &SipCall) -> bool {
         call.user().is_some() || self.trunks.allows_refer(call.terms().trunk)
     }
 
-    /// True for what a trunk serves, unless it is a user of ours.
+    /// True if a trunk serves the URI and it is not one of our users.
     #[must_use]
     pub fn is_served_by_trunk(&self, ctx: &Context, uri: &Uri) -> bool {
         self.registrar.bindings_of(ctx, uri).is_none()
             && uri.sip().is_some_and(|u| self.trunks.serve_host(&u.host))
     }
 
-    /// Who is said to have asked for a transfer (RFC 3892 §3): the user of ours who did; else whom the REFER names,
-    /// unless that is a user of ours.
+    /// `Referred-By` for a transfer (RFC 3892 §3): our user that requested it; otherwise the value in the
+    /// REFER, unless that claims to be one of our users.
     #[must_use]
     pub fn referred_by(&self, ctx: &Context, user: Option<&str>, request: &Request) -> Option<String> {
         if let Some(user) = user {
@@ -98,7 +98,7 @@ impl Accounts {
         (!pretends).then(|| by.to_owned())
     }
 
-    /// Where requests of a call along this flow go, if a phone of ours has registered along it.
+    /// URI for requests of a call on this flow, if one of our phones has registered over it.
     #[must_use]
     pub fn registered_along(&self, flow: &Target) -> Option<Uri> {
         let same = |f: &Target| (f.transport, f.addr) == (flow.transport, flow.addr);

@@ -1,9 +1,9 @@
-//! What answering-machine detection has found, as events tell it.
+//! Events of answering-machine detection.
 
 use super::events::{AmdBeep, AmdResult, EventBody};
 use crate::media::amd::News;
 
-/// Who answered, or that the beep was heard.
+/// The event for a detection result or beep.
 #[must_use]
 pub fn event_of(news: News) -> EventBody {
     match news {

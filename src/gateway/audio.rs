@@ -1,4 +1,4 @@
-//! What is heard and recorded: rooms, and the playbacks and recordings of legs and rooms.
+//! Audio of legs and rooms: rooms, playbacks and recordings.
 
 use super::context::Context;
 use super::error::GatewayError;
@@ -24,19 +24,19 @@ pub struct Audio {
     recordings: Recordings,
 }
 
-/// What a room or a recording means for others.
+/// Events that concern other parts.
 #[derive(Debug)]
 pub enum AudioEvent {
-    /// Of a room.
+    /// Room event.
     Room(RoomEvent),
-    /// Of a recording.
+    /// Recording event.
     Recording(RecordingEvent),
-    /// The members of this room have been hung up, so that it can be deleted.
+    /// The members of this room have been hung up: it can be deleted.
     DeletionDue(String),
 }
 
 impl Audio {
-    /// Place for as many as the limits allow.
+    /// Capacity according to the limits.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
         Self {
@@ -52,7 +52,7 @@ impl Audio {
         &self.rooms
     }
 
-    /// The same, to change them.
+    /// The rooms, mutable.
     pub fn rooms_mut(&mut self) -> &mut Rooms {
         &mut self.rooms
     }
@@ -63,7 +63,7 @@ impl Audio {
         &self.playbacks
     }
 
-    /// The same, to change them.
+    /// The playbacks, mutable.
     pub fn playbacks_mut(&mut self) -> &mut Playbacks {
         &mut self.playbacks
     }
@@ -74,15 +74,15 @@ impl Audio {
         &self.recordings
     }
 
-    /// The same, to change them.
+    /// The recordings, mutable.
     pub fn recordings_mut(&mut self) -> &mut Recordings {
         &mut self.recordings
     }
 
-    /// A leg or room as the owner of playbacks and recordings.
+    /// The media of a leg or room for a playback or recording.
     ///
     /// # Errors
-    /// No such leg or room (404), no media or nobody in the room (409).
+    /// No such leg or room (404); no media, or an empty room (409).
     pub fn owner(&self, ctx: &Context, legs: &Legs, owner: Owner<'_>) -> Result<MediaOwner, GatewayError> {
         match owner {
             Owner::Leg(name) => {
@@ -100,7 +100,7 @@ impl Audio {
         }
     }
 
-    /// The place in the engine of a leg or room, if it has one.
+    /// The slot of a leg or room in the engine, if it has one.
     #[must_use]
     pub fn target_of(&self, legs: &Legs, owner: Owner<'_>) -> Option<AudioTarget> {
         match owner {
@@ -109,33 +109,33 @@ impl Audio {
         }
     }
 
-    /// A leg has media: it joins the room that it was to join.
+    /// A leg now has media: it joins the room it was waiting for.
     pub fn join_waiting(&mut self, ctx: &mut Context, now: Now, member: Option<&Member>) {
         if let Some(member) = member {
             self.rooms.join_waiting(ctx, now, member);
         }
     }
 
-    /// A leg with media joins this room, in the place of another.
+    /// A leg with media joins this room in place of another leg.
     pub fn join_or_create(&mut self, ctx: &mut Context, now: Now, member: Option<&Member>, room: &str) {
         if let Some(member) = member {
             self.rooms.join_or_create(ctx, now, member, room);
         }
     }
 
-    /// Stops every playback and the recording of a leg or room that ends.
+    /// Stops all playbacks and recordings of a leg or room that ends.
     fn stop_all_of(&mut self, ctx: &mut Context, now: Now, target: AudioTarget) {
         self.playbacks.stop_all_of(ctx, now, target);
         self.recordings.stop_of(ctx, target);
     }
 
-    /// True while a playback or recording there owes its last event.
+    /// True while a playback or recording of it still has to send its terminal event.
     #[must_use]
     pub fn has_unfinished(&self, target: AudioTarget) -> bool {
         self.playbacks.has_any_of(target) || self.recordings.has_any_of(target)
     }
 
-    /// The signalling of a leg is over: it leaves its room, and its media, in this place of the engine, ends.
+    /// The signalling of a leg has ended: it leaves its room, and its media in this slot is closed.
     pub fn leg_ended(&mut self, ctx: &mut Context, now: Now, id: LegId, slot: Option<Slot>) {
         self.rooms.leg_ended(ctx, now, id);
         if let Some(slot) = slot {
@@ -144,7 +144,7 @@ impl Audio {
         }
     }
 
-    /// A leg is no more, whose place in the engine this was: a recording that is not on the disk yet lives on without it.
+    /// A leg in this slot was removed: a recording not yet on disk continues without it.
     pub fn leg_gone(&mut self, slot: Slot, leg: &Subject) {
         self.recordings.outlive(slot, leg);
     }
@@ -155,7 +155,7 @@ impl Audio {
         let _known = self.rooms.delete(ctx, now, room);
     }
 
-    /// A playback is over; whose it was.
+    /// A playback has ended; returns its target.
     pub fn handle_played(
         &mut self,
         ctx: &mut Context,
@@ -166,7 +166,7 @@ impl Audio {
         self.playbacks.handle_played(ctx, now, play, played_ms, over)
     }
 
-    /// Takes the result of a piece of work.
+    /// Handles the result of a work item.
     pub fn handle_work(&mut self, ctx: &mut Context, now: Now, id: WorkId, result: WorkResult) {
         match result {
             WorkResult::Fetched(outcome) => self.playbacks.handle_fetched(ctx, now, id, outcome),
@@ -176,7 +176,7 @@ impl Audio {
         }
     }
 
-    /// The recorder has closed a recording's file.
+    /// The recorder has closed the file of a recording.
     pub fn handle_closed(
         &mut self,
         ctx: &mut Context,
@@ -187,7 +187,7 @@ impl Audio {
         self.recordings.handle_closed(ctx, now, record, error, written);
     }
 
-    /// What others have to do, until `None`.
+    /// The next event for other parts; call until `None`.
     pub fn poll_event(&mut self) -> Option<AudioEvent> {
         if let Some(event) = self.rooms.poll_event() {
             return Some(AudioEvent::Room(event));
@@ -196,7 +196,7 @@ impl Audio {
         recording.or_else(|| self.rooms.poll_deletion().map(AudioEvent::DeletionDue))
     }
 
-    /// Where nothing may be played or recorded any more: the leg or room that it may have waited for.
+    /// Handles an event; returns the target where nothing is played or recorded any more.
     pub fn handle_event(
         &mut self,
         ctx: &mut Context,
@@ -227,8 +227,8 @@ impl Audio {
         None
     }
 
-    /// A playback or recording has ended, or a room is deleted. With the last of them the place of a deleted room is free;
-    /// that of a leg is returned.
+    /// A playback or recording has ended, or a room was deleted. After the last of them the slot of a deleted
+    /// room is freed; that of a leg is returned.
     pub fn release(&mut self, target: AudioTarget) -> Option<Slot> {
         if self.has_unfinished(target) {
             return None;
@@ -243,7 +243,7 @@ impl Audio {
         }
     }
 
-    /// True when nothing is left of what legs and deleted rooms had.
+    /// True if nothing of legs and deleted rooms is left.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.rooms.is_idle() && self.playbacks.is_empty() && self.recordings.is_empty()

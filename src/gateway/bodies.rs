@@ -1,4 +1,4 @@
-//! What the bodies of messages hold for a call: an offer or answer, what is only named, what cannot be taken.
+//! Message bodies: session descriptions, bodies reported to the application, and unsupported ones.
 
 use super::capabilities::ACCEPT;
 use super::events::{OtherBody, Text};
@@ -7,8 +7,8 @@ use crate::wire::body::is_encoded;
 use crate::wire::message::Common;
 use crate::wire::{Body, Request};
 
-/// What an application gets to know of though the gateway makes no use of it: parts of the telephone network's
-/// signalling (RFC 3204), locations (RFC 6442), what is recorded (RFC 7866).
+/// Types reported to the application but not used by the gateway: ISUP/QSIG (RFC 3204), locations (RFC 6442),
+/// recording metadata (RFC 7866).
 const NAMED: [&str; 5] = [
     "application/isup",
     "application/qsig",
@@ -16,7 +16,7 @@ const NAMED: [&str; 5] = [
     "application/rs-metadata",
     "application/rs-metadata+xml",
 ];
-/// Data of emergency calls (RFC 7852).
+/// Emergency call data (RFC 7852).
 const EMERGENCY: &str = "application/emergencycalldata.";
 
 fn is_known(media_type: &str) -> bool {
@@ -24,17 +24,17 @@ fn is_known(media_type: &str) -> bool {
     used || NAMED.contains(&media_type) || media_type.starts_with(EMERGENCY)
 }
 
-/// The offer in a request; `None` when it has none.
+/// The SDP offer in a request; `None` without one.
 pub(super) fn offer_of(request: &Request, able: &Able<'_>) -> Result<Option<Description>, SdpError> {
     description(&request.common, "", |sdp| Description::parse_for(sdp, able))
 }
 
-/// The answer in a response or an ACK; `None` when it has none. Some leave out what their body is.
+/// The SDP answer in a response or ACK; `None` without one. A missing Content-Type is tolerated.
 pub(super) fn answer_of(message: &Common) -> Result<Option<Description>, SdpError> {
     description(message, "application/sdp", Description::parse)
 }
 
-/// The best session description that can be read; what is wrong with the best one when none can.
+/// The best readable session description; if none is, the error of the best one.
 fn description(
     message: &Common,
     media_type: &str,
@@ -51,8 +51,8 @@ fn description(
     wrong.map_or(Ok(None), Err)
 }
 
-/// Why the body of a request that may make or change a session cannot be taken (RFC 3261 §8.2.3, RFC 5621), or our
-/// answer could not be.
+/// Error response if the body of a request that may change a session is unsupported (RFC 3261 §8.2.3, RFC
+/// 5621), or our answer would not be acceptable.
 pub(super) fn refusal_of_body(request: &Request) -> Option<(u16, &'static str)> {
     const UNSUPPORTED: Option<(u16, &str)> = Some((415, "Unsupported Media Type"));
     let c = &request.common;
@@ -61,7 +61,7 @@ pub(super) fn refusal_of_body(request: &Request) -> Option<(u16, &'static str)> 
     }
     match Body::of(c, "") {
         Ok(None) => {}
-        // All that there is has to be understood, unless it says that it need not be (RFC 3261 §20.11).
+        // Every part must be understood unless marked as optional (RFC 3261 §20.11).
         Ok(Some(Body::Part(part))) if part.required != Some(false) && !is_known(&part.media_type) => {
             return UNSUPPORTED;
         }
@@ -86,7 +86,7 @@ pub(super) fn refusal_of_body(request: &Request) -> Option<(u16, &'static str)> 
     None
 }
 
-/// The parts of a request that do not describe the session, for whoever is told of the call; never what is in them.
+/// Bodies of a request other than the session description, for events: types and sizes only.
 pub(super) fn other_bodies(request: &Request) -> Vec<OtherBody> {
     let Ok(Some(body)) = Body::of(&request.common, "") else { return Vec::new() };
     let others = body.leaves().into_iter().filter(|p| !p.is_session());

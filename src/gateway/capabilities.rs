@@ -1,9 +1,9 @@
-//! What the gateway can do, as its messages say it.
+//! Capabilities announced in our messages.
 
-/// Methods the gateway takes.
+/// Supported methods.
 pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, REFER, NOTIFY, UPDATE, PRACK";
-/// Media types the gateway makes use of.
+/// Supported media types.
 pub const ACCEPT: &str = "application/sdp, multipart/mixed, multipart/alternative, application/dtmf-relay, \
                           application/dtmf, message/sipfrag";
-/// Extensions the gateway knows.
+/// Supported extensions.
 pub const SUPPORTED: &str = "replaces, timer, 100rel";

@@ -1,16 +1,16 @@
-//! What another configuration has changed.
+//! Changes made by a configuration reload.
 
-/// What a reload has changed, for the log.
+/// Changes made by a reload, for the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Changed {
-    /// Trunks of the file that are new, or another account or peer than before.
+    /// Trunks of the file that are new, or now have another account or peer.
     pub trunks_added: usize,
-    /// Trunks of the file whose settings differ.
+    /// Trunks of the file with changed settings.
     pub trunks_changed: usize,
-    /// Trunks that the file has no more.
+    /// Trunks no longer in the file.
     pub trunks_removed: usize,
-    /// Users that are new or whose settings differ.
+    /// Users that are new or have changed settings.
     pub users_changed: usize,
-    /// Users that the file has no more; their phones are forgotten.
+    /// Users no longer in the file; their phones are unregistered.
     pub users_removed: usize,
 }

@@ -1,4 +1,4 @@
-//! What the API asks of the gateway, already read and checked as far as one value alone can be.
+//! Parameters of API commands, parsed and validated individually.
 
 use super::events::Webhook;
 use crate::codec::Codec;
@@ -9,15 +9,15 @@ use crate::wire::Uri;
 /// A call to place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Originate {
-    /// Whom to call.
+    /// Request-URI.
     pub uri: Uri,
     /// User part of From; empty: our own name.
     pub from: String,
     /// `Privacy` header; empty: none.
     pub privacy: String,
-    /// Seconds to wait for an answer; 0: as long as it rings.
+    /// Longest ringing time, seconds; 0: unlimited.
     pub ring_timeout: u32,
-    /// Longest time from the answer on, seconds; 0: no limit.
+    /// Longest duration after the answer, seconds; 0: unlimited.
     pub max_duration: u32,
     /// Codecs to offer, best first.
     pub codecs: Vec<Codec>,
@@ -25,17 +25,17 @@ pub struct Originate {
     pub headers: Vec<(String, String)>,
     /// Room to join once there is media; empty: none.
     pub room_id: String,
-    /// Takes digits that others of its room send.
+    /// Receives digits sent by other members of its room.
     pub accept_dtmf: bool,
-    /// For who challenges the call.
+    /// Credentials for challenges.
     pub auth: Option<Credentials>,
-    /// Answering-machine detection, from the answer on.
+    /// Answering-machine detection, started when answered.
     pub amd: Option<Parameters>,
     /// Its own webhook.
     pub webhook: Option<Webhook>,
 }
 
-/// Codecs by name, those built in, in the order given.
+/// Built-in codecs by name, in the given order.
 #[must_use]
 pub fn codecs_by_name(names: &[String]) -> Vec<Codec> {
     let mut out = Vec::new();
@@ -47,7 +47,7 @@ pub fn codecs_by_name(names: &[String]) -> Vec<Codec> {
     out
 }
 
-/// Headers that form the dialog, the body or the transaction: never the API's to set.
+/// Headers of dialog, body or transaction, which the API cannot set.
 const OURS: &[&str] = &[
     "Via",
     "From",
@@ -76,10 +76,10 @@ const OURS: &[&str] = &[
     "Privacy",
 ];
 
-/// Checks a header the API wants in an INVITE.
+/// Checks a custom header of an INVITE.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The problem.
 pub fn check_header(name: &str, value: &str) -> Result<(), String> {
     if name.is_empty() || !name.bytes().all(crate::wire::params::is_token) {
         return Err(format!("headers: \"{}\" is not a header name", name.escape_default()));

@@ -1,4 +1,4 @@
-//! What every part of the core is handed.
+//! Context shared by all parts of the core.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -17,44 +17,44 @@ use crate::media::command::Command;
 use crate::sip::locals::Locals;
 use crate::sip::transactions::Transactions;
 
-/// Transactions outlive their calls by up to 37 s, so that short calls need many.
+/// Transactions outlive their calls by up to 37 s, so short calls need many.
 const TRANSACTIONS_PER_LEG: usize = 32;
 const MIN_TRANSACTIONS: usize = 1024;
 
-/// What every part of the core is handed: settings, randomness, the SIP transactions, the stock of sockets, counters, and the
-/// queues of what goes out. It decides nothing.
+/// Context shared by all parts of the core: settings, random generator, SIP transactions, free sockets,
+/// counters, and output queues. Contains no logic.
 #[derive(Debug)]
 pub struct Context {
-    /// Settings; another set after a reload.
+    /// Settings; replaced by a reload.
     pub config: Rc<Config>,
-    /// Randomness: ids, tags, keys, spread of waiting times.
+    /// Random generator: ids, tags, keys, jitter of timers.
     pub rng: Rng,
-    /// SIP transactions, both ways.
+    /// SIP transactions, client and server.
     pub sip: Transactions,
-    /// Sockets for media.
+    /// Free sockets for media.
     pub ports: Ports,
     /// Counters for `/metrics`.
     pub counters: Counters,
-    /// Events for the world.
+    /// Events for the API's clients.
     pub events: Publisher,
     /// Commands for the media engine.
     pub media: VecDeque<Command>,
-    /// What has become of calls, for the core to map to the other parts.
+    /// Events of calls, dispatched by the core to other parts.
     pub call_events: VecDeque<(LegId, CallEvent)>,
-    /// Places of legs that use Opus.
+    /// Capacity of Opus legs.
     pub opus: OpusPlaces,
-    /// What `io` is asked to do.
+    /// Work requested from `io`.
     pub io: IoRequests,
-    /// Replies to API calls that had to wait.
+    /// Replies to API requests that had to wait.
     pub replies: Replies,
-    /// Our requests on their way.
+    /// Our pending requests.
     pub requests: Requests,
-    /// The gateway stops: no new calls.
+    /// The gateway is stopping: no new calls.
     pub stopping: bool,
 }
 
 impl Context {
-    /// Nothing waits yet; the gateway is known to the network under `locals`.
+    /// Empty queues; the gateway announces the addresses in `locals`.
     #[must_use]
     pub fn new(config: Rc<Config>, locals: Locals, mut rng: Rng) -> Self {
         let legs = usize::try_from(config.limits.legs).unwrap_or(usize::MAX);
@@ -76,7 +76,7 @@ impl Context {
         }
     }
 
-    /// True when no transaction, request or event of a call is left.
+    /// True if no transaction, request or event of a call is left.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.sip.is_empty() && self.requests.is_empty() && self.call_events.is_empty()

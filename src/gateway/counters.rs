@@ -5,64 +5,64 @@ use std::collections::BTreeMap;
 use crate::media::command::Quality;
 use crate::sip::transactions;
 
-/// The gateway in numbers.
+/// Current figures of the gateway.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Numbers {
-    /// Legs that have not ended.
+    /// Live legs.
     pub legs: u32,
-    /// Legs that use Opus, or may.
+    /// Legs that use or may use Opus.
     pub opus: u32,
-    /// Media places in use.
+    /// Media slots in use.
     pub media: u32,
-    /// Rooms.
+    /// Rooms in use.
     pub rooms: u32,
     /// Playbacks running or being fetched.
     pub playbacks: u32,
     /// Recordings running, being opened or closed.
     pub recordings: u32,
-    /// Socket pairs that legs hold.
+    /// Socket pairs held by legs.
     pub ports: u32,
-    /// SIP transactions alive: client, server.
+    /// Live SIP transactions: client, server.
     pub transactions: (usize, usize),
-    /// Timers that run: of legs and of transactions.
+    /// Running timers of legs and transactions.
     pub timers: usize,
-    /// Bytes that server transactions keep.
+    /// Memory of server transactions, bytes.
     pub transaction_bytes: usize,
-    /// What the transactions dropped, refused or did not know.
+    /// Counters of the transaction layer.
     pub sip: transactions::Counters,
-    /// What calls and their messages have come to since the start.
+    /// Counters since startup.
     pub counters: Counters,
 }
 
-/// What is counted from the start on.
+/// Counters since startup.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Counters {
-    /// Messages, and what was dropped or refused.
+    /// Messages, and drops and refusals.
     pub signalling: SignallingCounters,
     /// Calls and their media.
     pub calls: CallTotals,
 }
 
-/// Messages, and what was dropped or refused.
+/// Messages, and drops and refusals.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SignallingCounters {
-    /// Datagrams and frames that are no SIP message.
+    /// Datagrams and frames that are not SIP messages.
     pub malformed: u64,
-    /// Messages of unknown sources that asked too much, dropped unread.
+    /// Messages of unknown sources dropped by the rate limit.
     pub rate_limited: u64,
-    /// Answers to our challenges with a wrong name or password.
+    /// Wrong user names or passwords in responses to our challenges.
     pub wrong_passwords: u64,
-    /// Calls refused since their source, or all of its kind, had as many legs as they may have.
+    /// Calls refused because of the quota of the source or its class.
     pub calls_over_share: u64,
-    /// Requests whose credentials were not looked at, since too many were wrong.
+    /// Requests refused without checking credentials, after too many wrong ones.
     pub guesses_refused: u64,
-    /// Calls that went on to another server, as one did not answer or had no room.
+    /// Calls retried at another server after a failure or 503.
     pub failovers: u64,
-    /// Digits that a far end did not take by INFO, or that waited for it when it put us on hold.
+    /// Digits not accepted by the far end by INFO, or pending when it put us on hold.
     pub info_digits_dropped: u64,
-    /// Requests of unknown sources that were dropped.
+    /// Dropped requests of unknown sources.
     pub strangers: u64,
-    /// Calls refused before they became legs, by status code.
+    /// Calls refused before a leg was created, by status code.
     pub refused: BTreeMap<u16, u64>,
 }
 
@@ -77,22 +77,22 @@ pub struct CallTotals {
     quality: [Summary; 4],
 }
 
-/// Upper bounds of the histogram's buckets, seconds.
+/// Upper bounds of the histogram buckets, seconds.
 pub const BUCKETS: [u32; 9] = [5, 15, 30, 60, 120, 300, 600, 1800, 3600];
 
-/// Lengths of calls.
+/// Histogram of call durations.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Histogram {
-    /// Calls at most as long as each of [`BUCKETS`].
+    /// Calls of at most the duration of each of [`BUCKETS`].
     buckets: [u64; 9],
-    /// All calls.
+    /// Number of calls.
     count: u64,
-    /// Their lengths together, seconds.
+    /// Total duration, seconds.
     sum: f64,
 }
 
 impl Histogram {
-    /// Adds a call; one of no length is none.
+    /// Adds a call; zero duration is not counted.
     pub fn add(&mut self, seconds: f64) {
         if seconds <= 0.0 {
             return;
@@ -104,25 +104,25 @@ impl Histogram {
         self.sum += seconds;
     }
 
-    /// Calls at most as long as each of [`BUCKETS`].
+    /// Cumulative bucket counts, see [`BUCKETS`].
     #[must_use]
     pub fn buckets(&self) -> [u64; 9] {
         self.buckets
     }
 
-    /// How many calls, and their lengths together, seconds.
+    /// Number of calls, and total duration in seconds.
     #[must_use]
     pub fn count_and_sum(&self) -> (u64, f64) {
         (self.count, self.sum)
     }
 }
 
-/// How many there were, and what they make together.
+/// Count and sum of a value.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Summary {
-    /// How many.
+    /// Count.
     count: u64,
-    /// Their sum.
+    /// Sum.
     sum: f64,
 }
 
@@ -132,7 +132,7 @@ impl Summary {
         self.sum += value;
     }
 
-    /// How many there were, and their sum.
+    /// Count and sum.
     #[must_use]
     pub fn count_and_sum(&self) -> (u64, f64) {
         (self.count, self.sum)
@@ -140,12 +140,12 @@ impl Summary {
 }
 
 impl CallTotals {
-    /// A leg of this type has reached a state: `ringing`, `connected`, `disconnected`.
+    /// A leg of this type reached a state: `ringing`, `connected`, `disconnected`.
     pub fn note_state(&mut self, kind: &'static str, state: &'static str) {
         *self.reached.entry((kind, state)).or_default() += 1;
     }
 
-    /// A leg of this type has ended for this reason; its length in seconds, whole and from the answer on.
+    /// A leg of this type ended for this reason; duration in seconds, total and since the answer.
     pub fn note_end(&mut self, kind: &'static str, reason: String, total: f64, answered: f64) {
         self.note_state(kind, "disconnected");
         self.total.entry(kind).or_default().add(total);
@@ -153,7 +153,7 @@ impl CallTotals {
         *self.reasons.entry((kind, reason)).or_default() += 1;
     }
 
-    /// Counts how well the media of a leg travelled that has ended.
+    /// Adds the media figures of an ended leg.
     pub fn note_quality(&mut self, q: &Quality) {
         self.media.add(q);
         if q.received < 2 {
@@ -172,31 +172,31 @@ impl CallTotals {
         &self.reached
     }
 
-    /// Lengths of calls from the answer on, by type.
+    /// Durations since the answer, by type.
     #[must_use]
     pub fn answered(&self) -> &BTreeMap<&'static str, Histogram> {
         &self.answered
     }
 
-    /// Lengths of calls from the beginning on, by type.
+    /// Total durations, by type.
     #[must_use]
     pub fn total(&self) -> &BTreeMap<&'static str, Histogram> {
         &self.total
     }
 
-    /// Legs that ended, by type and reason.
+    /// Ended legs by type and reason.
     #[must_use]
     pub fn reasons(&self) -> &BTreeMap<(&'static str, String), u64> {
         &self.reasons
     }
 
-    /// Media of the legs that have ended, together.
+    /// Sum of media figures of ended legs.
     #[must_use]
     pub fn media(&self) -> &Quality {
         &self.media
     }
 
-    /// Mean opinion score, jitter (ms), round trip (ms) and clock drift (ppm, without its sign) of legs that ended.
+    /// Mean opinion score, jitter (ms), round-trip time (ms) and clock drift (ppm, absolute) of ended legs.
     #[must_use]
     pub fn quality(&self) -> &[Summary; 4] {
         &self.quality

@@ -1,4 +1,4 @@
-//! SIP messages on their way to the part that they are for.
+//! Dispatch of SIP messages to the responsible parts.
 
 use super::calls::{Calls, Surroundings};
 use super::capabilities::SUPPORTED;
@@ -10,7 +10,7 @@ use crate::sip::target::Target;
 use crate::sip::transactions::{ClientId, Event, Failure, ServerId};
 use crate::wire::{Method, Request, Response, Uri};
 
-/// What the transactions report.
+/// Handles an event of the transaction layer.
 pub(super) fn handle_event(calls: &mut Calls, env: &mut Surroundings<'_>, event: Event) {
     match event {
         Event::Request(tx, request, source) => handle_request(calls, env, tx, &request, source),
@@ -23,7 +23,7 @@ pub(super) fn handle_event(calls: &mut Calls, env: &mut Surroundings<'_>, event:
     }
 }
 
-/// Sends a request of ours to the best of the addresses that were found.
+/// Sends one of our requests to the best located target.
 pub(super) fn transmit(
     calls: &mut Calls,
     env: &mut Surroundings<'_>,
@@ -64,7 +64,7 @@ fn handle_request(
     }
 }
 
-/// A response to a request of ours that somebody waits for.
+/// Dispatches a response to the sender of its request.
 fn handle_response(calls: &mut Calls, env: &mut Surroundings<'_>, tx: ClientId, response: &Response) {
     requests::bye_answered(env.ctx, tx, response);
     match env.ctx.requests.context_of(tx) {
@@ -79,7 +79,7 @@ fn handle_response(calls: &mut Calls, env: &mut Surroundings<'_>, tx: ClientId, 
     }
 }
 
-/// No response will come to a request of ours.
+/// Dispatches the failure of one of our requests.
 fn handle_failure(calls: &mut Calls, env: &mut Surroundings<'_>, tx: ClientId, failure: Failure) {
     env.ctx.requests.take_bye(tx);
     match env.ctx.requests.forget(tx) {
@@ -91,7 +91,7 @@ fn handle_failure(calls: &mut Calls, env: &mut Surroundings<'_>, tx: ClientId, f
     }
 }
 
-/// Whose a request is.
+/// Recipient of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Recipient {
     /// The call of its dialog.
@@ -102,7 +102,7 @@ enum Recipient {
     Registrar,
 }
 
-/// Whose a request is; `None`: it is answered.
+/// Recipient of a request; `None` if it was answered here.
 fn recipient_of(ctx: &mut Context, now: Now, tx: ServerId, request: &Request) -> Option<Recipient> {
     if matches!(request.uri, Uri::Other(_)) {
         refusal::refuse(ctx, now, tx, 416, "Unsupported URI Scheme");

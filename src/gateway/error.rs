@@ -1,18 +1,18 @@
-//! Why the gateway does not do what it is asked.
+//! Errors of gateway commands.
 
-/// A verb that was not carried out; the text says what was wrong and what is allowed.
+/// A command that was not carried out; the text states the problem and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GatewayError {
     /// No such leg, room, playback or recording.
     #[error("{0}")]
     NotFound(&'static str),
-    /// A value that cannot be used.
+    /// Invalid value.
     #[error("{0}")]
     Invalid(String),
-    /// Not in this state.
+    /// Not possible in the current state.
     #[error("{0}")]
     Conflict(String),
-    /// It was tried and failed.
+    /// Tried and failed.
     #[error("{0}")]
     Failed(String),
     /// A limit is reached, or the gateway is stopping.
@@ -21,6 +21,6 @@ pub enum GatewayError {
 }
 
 impl GatewayError {
-    /// No leg of this name, or it has ended.
+    /// No leg with this id, or it has ended.
     pub const NO_LEG: Self = Self::NotFound("leg not found");
 }

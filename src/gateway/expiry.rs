@@ -1,24 +1,24 @@
-//! How long a call may ring: by our settings, by who calls, and by the Expires of its INVITE (RFC 3261 §13.3.1).
+//! Ringing time limits: settings, the caller, and Expires of the INVITE (RFC 3261 §13.3.1).
 
 use std::time::Duration;
 
 use crate::wire::Request;
 use crate::wire::headers::same;
 
-/// An `Expires` in seconds; what is none (a date, as in RFC 2543) is as good as left out.
+/// `Expires` in seconds; other formats (a date, as in RFC 2543) are ignored.
 fn seconds(value: &str) -> Option<u32> {
     let value = value.trim();
     value.parse().ok().filter(|_| value.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// How long an outbound call may ring, seconds: `limit` (0: no limit), or for as long as its INVITE is good.
+/// Ringing time limit of an outbound call: `limit` seconds (0: none) or the Expires of its INVITE.
 pub(super) fn outbound_limit(limit: u32, headers: &[(String, String)]) -> Option<Duration> {
     let expires = headers.iter().find(|(n, _)| same(n, "Expires")).and_then(|(_, v)| seconds(v));
     let limit = Some(limit).filter(|s| *s > 0);
     limit.into_iter().chain(expires).min().map(|s| Duration::from_secs(s.into()))
 }
 
-/// How long an inbound call may ring, `ours` seconds or less, and the final response when that is over.
+/// Ringing time limit of an inbound call, at most `ours` seconds, and the final response when it expires.
 pub(super) fn inbound_limit(ours: u32, request: &Request) -> (Duration, u16) {
     let (limit, code) = match request.common.headers.get("Expires").and_then(seconds) {
         Some(theirs) if theirs <= ours => (theirs, 487),

@@ -1,18 +1,18 @@
-//! What every part knows of a leg: its id, and which end placed the call.
+//! Leg id, and call direction.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::base::ids::Id;
 
-/// What ids of legs are of.
+/// Marker type of leg ids.
 #[derive(Debug)]
 pub enum LegKey {}
 
-/// Names a leg inside the gateway.
+/// Identifies a leg inside the gateway.
 pub type LegId = Id<LegKey>;
 
-/// Which end placed the call.
+/// Call direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "LegType")]
@@ -24,7 +24,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// As the API names it.
+    /// The name used by the API.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! A leg as the API shows it.
+//! Representation of a leg in the API.
 
 use std::collections::BTreeMap;
 
@@ -19,11 +19,11 @@ pub struct LegView {
     /// The room the leg is in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub room_id: Option<String>,
-    /// Others do not hear it.
+    /// Other members do not hear the leg.
     pub muted: bool,
-    /// It hears nobody.
+    /// The leg does not hear other members.
     pub deaf: bool,
-    /// It takes digits that others of its room send.
+    /// The leg receives digits sent by other members of its room.
     pub accept_dtmf: bool,
     /// The call is on hold.
     pub held: bool,

@@ -1,16 +1,16 @@
-//! A leg with media, as rooms and their recordings see it.
+//! A leg with media as a room member.
 
 use super::leg_id::LegId;
 use crate::media::command::Slot;
 
-/// A leg with media, as rooms and their recordings see it.
+/// A leg with media as a room member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// The leg.
     pub leg: LegId,
     /// Its UUID.
     pub name: String,
-    /// Its place in the engine.
+    /// Its slot in the engine.
     pub slot: Slot,
     /// Sampling rate of its media, Hz.
     pub rate: u32,

@@ -1,7 +1,7 @@
-//! Rank 4: the gateway itself, pure: it owns every leg, room, transaction and dialog, opens no socket,
-//! reads no clock and spawns nothing. The shell feeds it and drains it.
+//! Rank 4: the gateway core, sans-IO: owns all legs, rooms, transactions and dialogs; uses no sockets, clocks
+//! or threads. The shell passes events in and fetches outputs.
 //!
-//! [`Gateway`] alone knows all parts, and maps what one reports to calls on another.
+//! Only [`Gateway`] knows all parts; it translates events of one part into calls of another.
 
 pub mod accounts;
 pub mod admission;
@@ -81,7 +81,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway with these settings, known to the network under `locals`.
+    /// A gateway with these settings that announces the addresses in `locals`.
     #[must_use]
     pub fn new(config: Rc<Config>, locals: Locals, mut rng: Rng) -> Self {
         let accounts = Accounts::new(&config, &mut rng);
@@ -89,13 +89,13 @@ impl Gateway {
         Self { ctx: Context::new(config, locals, rng), calls, accounts, audio, gate: Gate::default() }
     }
 
-    /// What can be asked of it.
+    /// Read access.
     #[must_use]
     pub fn view(&self) -> View<'_> {
         View { ctx: &self.ctx, calls: &self.calls, accounts: &self.accounts, audio: &self.audio }
     }
 
-    /// Has something done to legs, and handles what follows.
+    /// Executes commands on legs and processes the consequences.
     pub fn legs<T>(&mut self, now: Now, work: impl FnOnce(&mut LegCommands<'_>) -> T) -> T {
         let Self { ctx, calls, accounts, audio, .. } = self;
         let done = work(&mut LegCommands::new(now, ctx, calls, accounts, audio));
@@ -127,8 +127,8 @@ impl Gateway {
         done
     }
 
-    /// Goes on with `config`, which differs from the present one in trunks, users and what others read of it. Trunks that
-    /// the API made stay; those of the file that are gone are unregistered, and calls through them go on.
+    /// Applies a new configuration after a reload. Trunks created by the API remain; trunks removed from the
+    /// file are unregistered, and their calls continue.
     pub fn reload(&mut self, now: Now, config: Rc<Config>) -> Changed {
         let old = std::mem::replace(&mut self.ctx.config, config);
         let changed = self.accounts.reload(&mut self.ctx, now, &old);
@@ -136,25 +136,25 @@ impl Gateway {
         changed
     }
 
-    /// New calls, of whatever side, get 503 from now on; those that run go on.
+    /// New calls, in both directions, are refused with 503 from now on; active calls continue.
     pub fn refuse_new_calls(&mut self) {
         self.ctx.stopping = true;
     }
 
-    /// Ends every leg because the gateway stops; new calls get 503 from now on.
+    /// Ends all legs because the gateway is stopping; new calls are refused with 503.
     pub fn shut_down(&mut self, now: Now) {
         self.refuse_new_calls();
         let all: Vec<LegId> = self.calls.legs().live().map(|(_, id)| id).collect();
         for id in all {
             self.calls.hang_up(&mut self.ctx, now, id, "shutdown", Some(503));
-            // The BYEs go out while we are still registered: some servers take none from strangers.
+            // Send the BYEs before unregistering: some servers reject them from unregistered addresses.
             self.drain(now);
         }
         self.accounts.trunks_mut().unregister_all(&mut self.ctx, now);
         self.drain(now);
     }
 
-    /// Takes one SIP message: a datagram, or a frame of a stream.
+    /// Handles one SIP message: a datagram, or a frame of a stream.
     pub fn handle_message(&mut self, now: Now, source: Target, bytes: &[u8]) {
         let parts = (&mut self.ctx, &mut self.accounts, &self.calls);
         self.gate.handle_message(parts, now, source, bytes);
@@ -162,45 +162,45 @@ impl Gateway {
         self.accounts.registrar_mut().forget_authenticated();
     }
 
-    /// Takes the head of a stream message whose end cannot be told: at most a refusal comes of it.
+    /// Handles the head of a stream message without usable framing: answered with an error at most.
     pub fn handle_broken(&mut self, now: Now, source: Target, head: &[u8]) {
         self.gate.handle_broken((&mut self.ctx, &self.accounts, &self.calls), source, head);
         self.drain(now);
     }
 
-    /// True when a connection from there may be opened now.
+    /// True if a connection from there may be accepted now.
     pub fn may_connect(&mut self, now: Now, source: Target) -> bool {
         self.gate.may_connect((&mut self.ctx, &self.accounts, &self.calls), now, source)
     }
 
-    /// True when this many bytes more may come on a connection.
+    /// True if this many more bytes may be received on a connection.
     pub fn may_send(&mut self, now: Now, source: Target, size: usize) -> bool {
         self.gate.may_send((&mut self.ctx, &self.accounts, &self.calls), now, source, size)
     }
 
-    /// A connection to `target` could not be opened, or one that was `open` is lost.
+    /// A connection to `target` could not be opened, or an `open` one was lost.
     pub fn handle_unreachable(&mut self, now: Now, target: Target, open: bool) {
         self.ctx.sip.handle_unreachable(now.mono, target, open);
         self.accounts.trunks_mut().handle_connection_lost(&mut self.ctx, now, target);
         self.drain(now);
     }
 
-    /// A connection that is gone does not lead there again.
+    /// A connection was closed; its id is no longer valid.
     pub fn forget_connection(&mut self, gone: ConnId) {
         self.calls.forget_connection(&mut self.ctx, gone);
     }
 
-    /// The operating system did not take a datagram for `target` (RFC 3261 §18.4).
+    /// The operating system rejected a datagram to `target` (RFC 3261 §18.4).
     pub fn handle_unsent(&mut self, target: Target) {
         self.ctx.sip.handle_unsent(target);
     }
 
-    /// The stock of bound socket pairs, which the shell keeps filled.
+    /// Free socket pairs, replenished by the shell.
     pub fn ports(&mut self) -> &mut Ports {
         &mut self.ctx.ports
     }
 
-    /// Takes news from the media engine.
+    /// Handles an event of the media engine.
     pub fn handle_media(&mut self, now: Now, event: MediaEvent) {
         if let MediaEvent::Closed { slot, quality } = event {
             let ended = self.calls.media_closed(&mut self.ctx, slot, quality);
@@ -216,7 +216,7 @@ impl Gateway {
         self.drain(now);
     }
 
-    /// Takes the result of a piece of work.
+    /// Handles the result of a work item.
     pub fn handle_work(&mut self, now: Now, id: WorkId, result: WorkResult) {
         if let WorkResult::Located(targets) = result {
             self.ctx.requests.handle_located(&self.ctx.sip.locals(), id, targets);
@@ -226,7 +226,7 @@ impl Gateway {
         self.drain(now);
     }
 
-    /// The recorder has closed a recording's file.
+    /// The recorder has closed the file of a recording.
     pub fn handle_recording_closed(
         &mut self,
         now: Now,
@@ -238,7 +238,7 @@ impl Gateway {
         self.drain(now);
     }
 
-    /// Fires everything that is due at `now`.
+    /// Handles all timeouts due at `now`.
     pub fn handle_timeout(&mut self, now: Now) {
         self.ctx.sip.handle_timeout(now.mono);
         self.drain(now);
@@ -246,7 +246,7 @@ impl Gateway {
             if let Some(over) = self.calls.handle_due(&mut self.ctx, now, id) {
                 self.finish(now, over);
             }
-            // What it reports may concern the next one.
+            // Its events may affect the next part.
             self.drain(now);
         }
         self.calls.handle_timeout(&mut self.ctx, now);
@@ -255,8 +255,8 @@ impl Gateway {
         self.drain(now);
     }
 
-    /// Handles what the transactions and the parts have to say, and sends the requests whose addresses are known, until there
-    /// is no more of any.
+    /// Processes events of the transactions and of all parts, and sends requests whose targets are located,
+    /// until nothing is pending.
     fn drain(&mut self, now: Now) {
         loop {
             if let Some((id, event)) = self.ctx.call_events.pop_front() {
@@ -293,13 +293,13 @@ impl Gateway {
         }
     }
 
-    /// Has the calls do something that takes other parts too.
+    /// Executes an operation on the calls that needs other parts, too.
     fn on_calls<T>(&mut self, now: Now, work: impl FnOnce(&mut Calls, &mut Surroundings<'_>) -> T) -> T {
         let Self { ctx, calls, accounts, audio, .. } = self;
         work(calls, &mut Surroundings { now, ctx, accounts, rooms: audio.rooms() })
     }
 
-    /// Nothing plays or records there any more: if that was the last thing that an ended leg waited for, it is over.
+    /// Nothing is played or recorded there any more: an ended leg that was waiting only for that is finished.
     fn audio_over(&mut self, now: Now, target: Option<AudioTarget>) {
         let slot = target.and_then(|target| self.audio.release(target));
         if let Some(id) = slot.and_then(|slot| self.calls.ended_at(slot)) {
@@ -307,7 +307,7 @@ impl Gateway {
         }
     }
 
-    /// A leg has ended and waits for nothing any more.
+    /// An ended leg that is not waiting for anything any more.
     fn finish(&mut self, now: Now, id: LegId) {
         let slot = self.calls.legs().get(id).and_then(|l| l.media().slot());
         if let (Some(slot), Some(leg)) = (slot, self.ctx.events.leg(id)) {
@@ -316,13 +316,13 @@ impl Gateway {
         self.calls.finish(&mut self.ctx, now, id);
     }
 
-    /// The next message for the network, until `None`.
+    /// The next message to send; call until `None`.
     #[must_use]
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         self.ctx.sip.poll_transmit()
     }
 
-    /// The next event for the world, until `None`.
+    /// The next event for API clients; call until `None`.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
         loop {
@@ -333,19 +333,19 @@ impl Gateway {
         }
     }
 
-    /// The next order for the media engine, until `None`.
+    /// The next command for the media engine; call until `None`.
     #[must_use]
     pub fn poll_media(&mut self) -> Option<Command> {
         self.ctx.media.pop_front()
     }
 
-    /// The next piece of work for the shell, until `None`.
+    /// The next work item for the shell; call until `None`.
     #[must_use]
     pub fn poll_work(&mut self) -> Option<Work> {
         self.ctx.io.poll()
     }
 
-    /// Replies to calls of the API that had to wait.
+    /// Replies to API requests that had to wait.
     pub fn replies(&mut self) -> &mut Replies {
         &mut self.ctx.replies
     }
@@ -357,7 +357,7 @@ impl Gateway {
         all.into_iter().flatten().min()
     }
 
-    /// True when every leg has had its terminal event; transactions may still be dying away.
+    /// True once every leg has had its terminal event; transactions may still be running.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         self.calls.legs().are_gone()
@@ -366,7 +366,7 @@ impl Gateway {
             && !self.accounts.trunks().is_unregistering()
     }
 
-    /// True when nothing is left of any call: no leg, transaction, timer or work.
+    /// True if nothing of any call is left: no leg, transaction, timer or work item.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.ctx.is_idle() && self.calls.is_idle() && self.audio.is_idle()

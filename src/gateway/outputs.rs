@@ -1,4 +1,5 @@
-//! What goes out of the core beside messages, events and media commands: requests to `io`, and replies to the API.
+//! Outputs of the core besides messages, events and media commands: work items for `io`, and replies to the
+//! API.
 
 use std::collections::VecDeque;
 
@@ -6,12 +7,12 @@ use super::error::GatewayError;
 use super::replies::{Handle, Reply};
 use super::work::{Work, WorkId};
 
-/// Most pieces of work waiting for the shell; past it they fail at once.
+/// Most pending work items; further ones fail at once.
 const MAX_WORK: usize = 4096;
-/// Replies kept for callers that have gone; the oldest are dropped.
+/// Most replies kept for callers that have not claimed them; the oldest are dropped.
 const MAX_EARLY: usize = 64;
 
-/// What `io` is asked to do.
+/// Work items for `io`.
 #[derive(Debug, Default)]
 pub struct IoRequests {
     waiting: VecDeque<Work>,
@@ -19,7 +20,7 @@ pub struct IoRequests {
 }
 
 impl IoRequests {
-    /// Asks for something; `None` when too much waits already.
+    /// Queues a work item; `None` if the queue is full.
     pub fn start(&mut self, make: impl FnOnce(WorkId) -> Work) -> Option<WorkId> {
         if self.waiting.len() >= MAX_WORK {
             return None;
@@ -29,18 +30,18 @@ impl IoRequests {
         Some(self.last)
     }
 
-    /// Gives up what was asked for before: that it is not wanted any more is always told.
+    /// Cancels an earlier work item; never fails.
     pub fn cancel(&mut self, id: WorkId) {
         self.waiting.push_back(Work::GiveUp(id));
     }
 
-    /// The next one, until `None`.
+    /// The next work item; call until `None`.
     pub fn poll(&mut self) -> Option<Work> {
         self.waiting.pop_front()
     }
 }
 
-/// Replies to API calls whose outcome had to be waited for.
+/// Deferred replies to API requests.
 #[derive(Debug, Default)]
 pub struct Replies {
     ready: VecDeque<(Handle, Result<Reply, GatewayError>)>,
@@ -48,18 +49,18 @@ pub struct Replies {
 }
 
 impl Replies {
-    /// Promises a reply.
+    /// Creates a handle for a deferred reply.
     pub fn expect(&mut self) -> Handle {
         self.last += 1;
         self.last
     }
 
-    /// Keeps the promise.
+    /// Sends the reply for a handle.
     pub fn send(&mut self, handle: Handle, outcome: Result<Reply, GatewayError>) {
         self.ready.push_back((handle, outcome));
     }
 
-    /// Keeps replies nobody waits for yet; the oldest of more than 64 are dropped.
+    /// Keeps replies that were not claimed yet; beyond 64 the oldest are dropped.
     pub fn keep(&mut self, early: Vec<(Handle, Result<Reply, GatewayError>)>) {
         self.ready.extend(early);
         while self.ready.len() > MAX_EARLY {
@@ -67,7 +68,7 @@ impl Replies {
         }
     }
 
-    /// The next one, until `None`.
+    /// The next reply; call until `None`.
     pub fn poll(&mut self) -> Option<(Handle, Result<Reply, GatewayError>)> {
         self.ready.pop_front()
     }

@@ -1,24 +1,24 @@
-//! The leg or room that a playback or recording belongs to.
+//! The leg or room to which a playback or recording belongs.
 
 use super::events::About;
 use crate::media::command::AudioTarget;
 
-/// The leg or room of a playback or recording, as the API names it.
+/// The leg or room of a playback or recording, by its API id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner<'a> {
-    /// The leg of this id.
+    /// Leg id.
     Leg(&'a str),
-    /// The room of this id.
+    /// Room id.
     Room(&'a str),
 }
 
-/// The same with media: where it is in the engine, and what its events are about.
+/// The owner with its media: slot in the engine, and subject of events.
 #[derive(Debug, Clone)]
 pub struct MediaOwner {
-    /// Its place in the engine.
+    /// Slot in the engine.
     pub target: AudioTarget,
     /// Sampling rate of its media, Hz.
     pub rate: u32,
-    /// What events of its playbacks and recordings are about.
+    /// Subject of the events of its playbacks and recordings.
     pub about: About,
 }

@@ -1,54 +1,54 @@
-//! The stock of socket pairs that the shell holds ready for media.
+//! Socket pairs prepared by the shell for media.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use crate::media::command::PortId;
 
-/// A bound RTP/RTCP socket pair, as the gateway knows it.
+/// A bound RTP/RTCP socket pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Port {
-    /// Its name.
+    /// Its id.
     pub id: PortId,
-    /// Our address as the far end should use it.
+    /// Our address as announced to the far end.
     pub address: IpAddr,
-    /// RTP port; RTCP is the next one.
+    /// RTP port; RTCP uses the next one.
     pub port: u16,
 }
 
-/// Socket pairs that are free.
+/// Free socket pairs.
 #[derive(Debug, Default)]
 pub struct Ports {
     stock: VecDeque<Port>,
 }
 
 impl Ports {
-    /// Adds a pair to the stock.
+    /// Adds a pair.
     pub fn add(&mut self, port: Port) {
         self.stock.push_back(port);
     }
 
-    /// Takes back what a leg had, if it had one.
+    /// Returns the pair of a leg, if it had one.
     pub fn give_back(&mut self, port: Option<Port>) {
         if let Some(port) = port {
             self.add(port);
         }
     }
 
-    /// Takes a pair of the family of `peer`, or any if the family makes no difference.
+    /// Takes a pair of the address family of `peer`, or of any.
     pub fn take(&mut self, peer: Option<IpAddr>) -> Option<Port> {
         let fits = |p: &Port| peer.is_none_or(|ip| ip.is_ipv4() == p.address.is_ipv4());
         let at = self.stock.iter().position(fits)?;
         self.stock.remove(at)
     }
 
-    /// Pairs in stock whose address is this.
+    /// Number of free pairs with this address.
     #[must_use]
     pub fn stock(&self, address: IpAddr) -> usize {
         self.stock.iter().filter(|p| p.address == address).count()
     }
 
-    /// True when there is none at all.
+    /// True without free pairs.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.stock.is_empty()

@@ -1,4 +1,4 @@
-//! What we answer to requests without a part of their own having its say: refusals, and plain responses.
+//! Common responses to requests: errors, and plain success.
 
 use super::capabilities::{ACCEPT, ALLOW, SUPPORTED};
 use super::context::Context;
@@ -9,10 +9,10 @@ use crate::sip::target::{Target, Transport};
 use crate::sip::transactions::ServerId;
 use crate::wire::{Draft, Request};
 
-/// Reason phrase of the refusal of credentials that were not looked at.
+/// Reason phrase if credentials were not checked after too many wrong ones.
 pub const TOO_MANY: &str = "Too Many Wrong Passwords";
 
-/// A response with these header fields and no body.
+/// Sends a response with these header fields and without body.
 pub fn respond_with(
     ctx: &mut Context,
     now: Now,
@@ -26,7 +26,7 @@ pub fn respond_with(
     ctx.sip.respond(now.mono, tx, code, &draft);
 }
 
-/// The same, counted among the refusals.
+/// The same, counted as refusal.
 fn refuse_with(
     ctx: &mut Context,
     now: Now,
@@ -39,7 +39,7 @@ fn refuse_with(
     respond_with(ctx, now, tx, code, reason, fields);
 }
 
-/// Refuses a request of someone unknown from memory of nothing, with these header fields.
+/// Refuses a request of an unknown source statelessly, with these header fields.
 pub fn refuse_stateless(
     ctx: &mut Context,
     request: &Request,
@@ -54,13 +54,13 @@ pub fn refuse_stateless(
     ctx.sip.reply_stateless(&draft, request, source);
 }
 
-/// Counts and refuses a call before it becomes a leg.
+/// Refuses a call before a leg is created, and counts it.
 pub fn refuse(ctx: &mut Context, now: Now, tx: ServerId, code: u16, reason: &str) {
     let wait = [("Retry-After", "5".to_owned())];
     refuse_with(ctx, now, tx, code, reason, if code == 503 { &wait } else { &[] });
 }
 
-/// Refuses a session description that cannot be used, saying why (RFC 3261 §20.43).
+/// Refuses an unusable session description with a Warning (RFC 3261 §20.43).
 pub fn refuse_sdp(ctx: &mut Context, now: Now, tx: ServerId, e: &SdpError) {
     let (code, reason, warning) = match e {
         SdpError::Malformed | SdpError::NotAnAnswer => (400, "Bad Request", 399),
@@ -76,7 +76,7 @@ pub fn refuse_sdp(ctx: &mut Context, now: Now, tx: ServerId, e: &SdpError) {
     refuse_with(ctx, now, tx, code, reason, &[("Warning", warning)]);
 }
 
-/// A response without a body; one that succeeds says where we are.
+/// Sends a response without body; a successful one contains our Contact.
 pub fn respond(ctx: &mut Context, now: Now, tx: ServerId, code: u16, reason: &str) {
     let Some(mut draft) = ctx.sip.draft(tx, code, reason) else { return };
     if (101..300).contains(&code) {
@@ -85,7 +85,7 @@ pub fn respond(ctx: &mut Context, now: Now, tx: ServerId, code: u16, reason: &st
     ctx.sip.respond(now.mono, tx, code, &draft);
 }
 
-/// The reason phrase of a refusal that we send.
+/// Reason phrase for a status code that we send.
 #[must_use]
 pub fn phrase(code: u16) -> &'static str {
     match code {
@@ -100,7 +100,7 @@ pub fn phrase(code: u16) -> &'static str {
     }
 }
 
-/// Contact, and the proxies' Record-Route, of a response that makes a dialog (RFC 3261 §12.1.1).
+/// Adds Contact, and Record-Route of the request, to a dialog-creating response (RFC 3261 §12.1.1).
 pub fn add_contact(ctx: &Context, draft: &mut Draft, tx: ServerId) {
     let Some(request) = ctx.sip.request_of(tx) else { return };
     for value in request.common.headers.all("Record-Route") {
@@ -113,33 +113,33 @@ pub fn add_contact(ctx: &Context, draft: &mut Draft, tx: ServerId) {
     draft.push("Supported", SUPPORTED);
 }
 
-/// Our Contact as the far end at `peer` should use it: `secure` where it is reached by a SIPS URI, so that it
-/// must not come back by anything less (RFC 3261 §8.1.1.8, §12.1.1).
+/// Our Contact for the far end at `peer`: a SIPS URI with `secure`, so that requests come back secured as
+/// well (RFC 3261 §8.1.1.8, §12.1.1).
 pub fn contact(ctx: &Context, peer: Target, secure: bool) -> String {
     let tls = Target { transport: Transport::Tls, ..peer };
-    // Without a port of ours for TLS, who decrypts for us sends to the other.
+    // Without a TLS port of our own, a proxy that terminates TLS sends to the other port.
     let listens = ctx.sip.locals().tls_port.is_some();
     let target = if secure && listens { tls } else { peer };
     let Some(local) = ctx.sip.locals().for_target(target) else { return String::new() };
     if secure { format!("<sips:{local}>") } else { format!("<sip:{local}{}>", peer.transport.as_param()) }
 }
 
-/// Refuses a request for its body, naming what is taken instead (RFC 3261 §21.4.13).
+/// Refuses a request because of its body, listing what is accepted (RFC 3261 §21.4.13).
 pub fn refuse_body(ctx: &mut Context, now: Now, tx: ServerId, code: u16, reason: &str) {
     let taken = [("Accept", ACCEPT.to_owned())];
     refuse_with(ctx, now, tx, code, reason, if code == 400 { &[] } else { &taken });
 }
 
-/// Refuses a session that is too short (RFC 4028 §9).
+/// Refuses a session interval that is too short (RFC 4028 §9).
 pub fn refuse_short_session(ctx: &mut Context, now: Now, tx: ServerId, least: u32) {
     let least = [("Min-SE", least.to_string())];
     refuse_with(ctx, now, tx, 422, "Session Interval Too Small", &least);
 }
 
-/// Refuses a method, naming those that are allowed (RFC 3261 §21.4.6).
+/// Refuses a method, listing the allowed ones (RFC 3261 §21.4.6).
 pub fn not_allowed(ctx: &mut Context, now: Now, tx: ServerId, code: u16, reason: &str) {
     let Some(request) = ctx.sip.request_of(tx) else { return };
-    // What is refused is not allowed, and nobody may ask for a transfer outside of a call.
+    // Do not list the refused method, nor REFER outside a dialog.
     let outside = request.common.to.tag().is_none();
     let refused = |m: &str| request.method.to_string() == m || (outside && m == "REFER");
     let allowed: Vec<&str> = ALLOW.split(", ").filter(|m| !refused(m)).collect();
@@ -147,27 +147,28 @@ pub fn not_allowed(ctx: &mut Context, now: Now, tx: ServerId, code: u16, reason:
     respond_with(ctx, now, tx, code, reason, &[("Allow", allowed)]);
 }
 
-/// Refuses extensions that a request insists on (RFC 3261 §21.4.15).
+/// Refuses unsupported required extensions (RFC 3261 §21.4.15).
 pub fn bad_extension(ctx: &mut Context, now: Now, tx: ServerId, options: &str) {
     refuse_with(ctx, now, tx, 420, "Bad Extension", &[("Unsupported", options.to_owned())]);
 }
 
-/// Refuses credentials that were not looked at. Not with 503, after which proxies leave us alone for everybody.
+/// Refuses credentials without checking them. Not with 503, after which proxies would stop sending any
+/// requests.
 pub fn refuse_guess(ctx: &mut Context, now: Now, tx: ServerId) {
     refuse_with(ctx, now, tx, 500, TOO_MANY, &[("Retry-After", WAIT_SECONDS.to_string())]);
 }
 
-/// Refuses a registration that is too short, naming the shortest, s (RFC 3261 §10.3 step 7).
+/// Refuses a registration interval that is too short, with the minimum in s (RFC 3261 §10.3 step 7).
 pub fn too_brief(ctx: &mut Context, now: Now, tx: ServerId, shortest: u32) {
     respond_with(ctx, now, tx, 423, "Interval Too Brief", &[("Min-Expires", shortest.to_string())]);
 }
 
-/// Other packages are not known here.
+/// Refuses an unsupported event package.
 pub fn bad_event(ctx: &mut Context, now: Now, tx: ServerId) {
     respond_with(ctx, now, tx, 489, "Bad Event", &[("Allow-Events", "refer".to_owned())]);
 }
 
-/// OPTIONS: what we can do (RFC 3261 §11.2).
+/// Answers OPTIONS with our capabilities (RFC 3261 §11.2).
 pub fn answer_options(ctx: &mut Context, now: Now, tx: ServerId) {
     let able = [("Allow", ALLOW), ("Accept", ACCEPT), ("Supported", SUPPORTED), ("Allow-Events", "refer")];
     respond_with(ctx, now, tx, 200, "OK", &able.map(|(name, value)| (name, value.to_owned())));

@@ -1,44 +1,44 @@
-//! Answers to API calls whose outcome needs somebody else: the far end, the disk.
+//! Deferred replies to API requests that depend on the far end or the disk.
 
 use super::recording::Merged;
 use super::rooms::Joined;
 use crate::media::command::Quality;
 
-/// Names a reply that is still to come.
+/// Identifies a pending reply.
 pub type Handle = u64;
 
-/// A reply that has come.
+/// A deferred reply.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
-    /// A leg is in its room.
+    /// A leg has joined its room.
     Joined(Joined),
-    /// The far end has agreed to a hold or resume.
+    /// The far end has accepted a hold or resume.
     Changed,
-    /// A recording has begun, into this file.
+    /// A recording was started with this file.
     Recording(String),
-    /// A recording is finished.
+    /// A recording is complete.
     Recorded {
-        /// Its file.
+        /// Path of the file.
         file: String,
-        /// It is uploaded now.
+        /// Its upload has been queued.
         upload: bool,
-        /// Tick of the media thread in which it began, its lower 32 bits.
+        /// Tick of the media thread in which it started, lower 32 bits.
         began: u32,
-        /// Its channels, one a leg, if that was wanted.
+        /// Its multi-channel file, if requested.
         merged: Option<Merged>,
     },
-    /// How well the media of a leg travels.
+    /// Media quality of a leg.
     Quality(Box<Quality>),
 }
 
 impl Reply {
-    /// How the media of a leg travels, if that was asked.
+    /// The media quality, if this is such a reply.
     #[must_use]
     pub fn quality(self) -> Option<Quality> {
         if let Self::Quality(quality) = self { Some(*quality) } else { None }
     }
 
-    /// The file of a recording and its tracks, if it was one that was begun or ended.
+    /// File and multi-channel file of a recording that was started or ended.
     #[must_use]
     pub fn recording(self) -> Option<(String, Option<Merged>)> {
         match self {

@@ -1,4 +1,5 @@
-//! A call of the gateway to itself: through its own socket, encrypted, answered at once, and told of by no event.
+//! Self-test call of the gateway to itself over its own sockets, encrypted, answered automatically, without
+//! events.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,26 +12,26 @@ use crate::codec::Codec;
 use crate::config::Config;
 use crate::wire::{Method, Request, Uri};
 
-/// Legs and rooms of tests that are remembered: their last events come after them.
+/// Legs and rooms of tests that are remembered, since their terminal events arrive later.
 const MAX_NAMES: usize = 64;
-/// It may ring for so long, s.
+/// Ringing time limit, s.
 const RINGS: u32 = 3;
-/// It ends by itself after so long, s.
+/// Maximum duration, s.
 const LASTS: u32 = 10;
 
-/// The test that runs, and what belonged to the last ones.
+/// The running test, and names of earlier ones.
 #[derive(Debug, Default)]
 pub struct SelfTests {
-    /// Whom its call is for: nobody else knows that name.
+    /// Secret user part of the called address.
     user: Option<String>,
     names: VecDeque<String>,
 }
 
 impl SelfTests {
-    /// Begins a test: the call to place. The one that answers comes by itself.
+    /// Starts a test; returns the call to place. The answering leg arrives over the network.
     ///
     /// # Errors
-    /// One runs already (409); SIP has no address (503).
+    /// A test is already running (409); SIP has no address (503).
     pub fn begin(&mut self, ctx: &mut Context) -> Result<Originate, GatewayError> {
         if self.user.is_some() {
             return Err(GatewayError::Conflict("a self-test runs already".to_owned()));
@@ -61,31 +62,31 @@ impl SelfTests {
         })
     }
 
-    /// The call is placed: what the test goes on with.
+    /// The call was placed: returns the data for the rest of the test.
     pub fn begun(&mut self, ctx: &mut Context, caller: String) -> Begun {
         let room = format!("self-test-{}", ctx.rng.token());
         self.add(room.clone());
         Begun { caller, room }
     }
 
-    /// The test is over, and the next one may begin.
+    /// The test has ended; the next one may start.
     pub fn end(&mut self) {
         self.user = None;
     }
 
-    /// True for the call of the test that runs.
+    /// True for the INVITE of the running test.
     #[must_use]
     pub fn is_call(&self, request: &Request) -> bool {
         request.method == Method::Invite && self.calls(&request.uri)
     }
 
-    /// True for the address that the test that runs calls.
+    /// True for the address called by the running test.
     #[must_use]
     pub fn calls(&self, uri: &Uri) -> bool {
         self.user.as_deref().is_some_and(|user| uri.user() == user)
     }
 
-    /// A leg or room of the test that runs.
+    /// Records a leg or room of the running test.
     pub fn add(&mut self, name: String) {
         if self.names.len() >= MAX_NAMES {
             self.names.pop_front();
@@ -99,23 +100,24 @@ impl SelfTests {
         self.names.iter().any(|n| n == name)
     }
 
-    /// True for events that tell of nothing but a test.
+    /// True for events that concern only a test.
     #[must_use]
     pub fn is_told_of_by(&self, event: &Event) -> bool {
         [&event.leg_id, &event.room_id].into_iter().flatten().any(|name| self.covers(name))
     }
 }
 
-/// The legs and the room of a test.
+/// Legs and room of a test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Begun {
-    /// The leg that calls.
+    /// The calling leg.
     pub caller: String,
-    /// A name for a room.
+    /// Name for the room.
     pub room: String,
 }
 
-/// The address that is bound, where it is another than the one we give as ours, which may lead to the router and not back.
+/// The bound address, if it differs from the announced one, which may belong to a NAT router without
+/// hairpinning.
 pub(super) fn bound_address(config: &Config) -> Option<IpAddr> {
     let bound = config.sip.listen_ip?;
     Some(match bound {
@@ -125,7 +127,7 @@ pub(super) fn bound_address(config: &Config) -> Option<IpAddr> {
     })
 }
 
-/// A codec that costs little, of those that are configured.
+/// A cheap codec among the configured ones.
 fn plain_codec(configured: &[Codec]) -> Vec<Codec> {
     let plain = configured.iter().rev().find(|c| **c != Codec::Opus).or(configured.first());
     plain.copied().into_iter().collect()

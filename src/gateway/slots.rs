@@ -1,6 +1,6 @@
-//! Places in the media engine: given out lowest first, taken back when the engine has let go.
+//! Slots in the media engine: lowest first, returned when the engine has released them.
 
-/// Free places of one kind.
+/// Free slots of one kind.
 #[derive(Debug)]
 pub struct Slots {
     free: Vec<u16>,
@@ -8,24 +8,24 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// `n` free places.
+    /// `n` free slots.
     #[must_use]
     pub fn new(n: u32) -> Self {
         let n = u16::try_from(n).unwrap_or(u16::MAX);
         Self { free: (0..n).rev().collect(), all: usize::from(n) }
     }
 
-    /// Takes a place.
+    /// Takes a slot.
     pub fn take(&mut self) -> Option<u16> {
         self.free.pop()
     }
 
-    /// Gives one back.
+    /// Returns a slot.
     pub fn free(&mut self, slot: u16) {
         self.free.push(slot);
     }
 
-    /// Places in use.
+    /// Number of slots in use.
     #[must_use]
     pub fn used(&self) -> u32 {
         u32::try_from(self.all - self.free.len().min(self.all)).unwrap_or(u32::MAX)

@@ -1,4 +1,4 @@
-//! What unit tests of the parts share: a context, legs that exist for events, and what came out.
+//! Helpers for unit tests of the parts: a context, legs, and collected outputs.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ pub(super) fn now() -> Now {
     Now { mono: Instant::now(), utc: Utc(Duration::from_secs(1_800_000_000)) }
 }
 
-/// A context at 192.0.2.1, its settings changed by `change`.
+/// A context at 192.0.2.1 with settings modified by `change`.
 pub(super) fn context(change: impl FnOnce(&mut Config)) -> Context {
     let mut config = Config::default();
     change(&mut config);
@@ -29,7 +29,7 @@ pub(super) fn context(change: impl FnOnce(&mut Config)) -> Context {
     Context::new(Rc::new(config), locals, Rng::from_number(1))
 }
 
-/// Legs with media at 8 kHz in the places 0, 1, …, called `a`, `b`, …
+/// Legs with media at 8 kHz in slots 0, 1, …, named `a`, `b`, …
 pub(super) fn members(ctx: &mut Context, count: usize) -> Vec<Member> {
     let mut ids: Table<(), LegKey> = Table::new(count);
     let legs: Vec<LegId> = (0..count).map(|_| ids.insert(()).expect("a place")).collect();
@@ -41,7 +41,7 @@ pub(super) fn members(ctx: &mut Context, count: usize) -> Vec<Member> {
     (0u16..).zip(legs.into_iter().zip('a'..)).map(member).collect()
 }
 
-/// The events that have come out, each by its type, its leg and its room.
+/// The events published: type, leg and room.
 pub(super) fn events(ctx: &mut Context) -> Vec<String> {
     let text = |e: super::events::Event| {
         let about = [e.leg_id.clone(), e.room_id.clone()].into_iter().flatten();
@@ -50,7 +50,7 @@ pub(super) fn events(ctx: &mut Context) -> Vec<String> {
     std::iter::from_fn(|| ctx.events.poll()).map(text).collect()
 }
 
-/// What `io` has been asked to do, with the ids of what it answers.
+/// The work items requested, with their ids.
 pub(super) fn work(ctx: &mut Context) -> Vec<(WorkId, Work)> {
     let id = |w: &Work| match w {
         Work::Locate { id, .. } | Work::Fetch { id, .. } | Work::OpenRecording { id, .. } => *id,

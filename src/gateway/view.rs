@@ -1,4 +1,4 @@
-//! The gateway as others see it, without changing anything.
+//! Read-only view of the gateway.
 
 use super::accounts::Accounts;
 use super::admission::Sources;
@@ -15,7 +15,7 @@ use super::rooms::RoomView;
 use super::self_test::Begun;
 use super::trunks::Trunks;
 
-/// What can be asked of the gateway.
+/// Read-only queries.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
     pub(in crate::gateway) ctx: &'a Context,
@@ -25,7 +25,7 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// What is known of where messages come from.
+    /// Classification of message sources.
     #[must_use]
     pub fn sources(&self) -> Sources<'a> {
         Sources::new(self.ctx, self.accounts, self.calls.legs())
@@ -79,14 +79,14 @@ impl<'a> View<'a> {
         self.accounts.registrar().contacts()
     }
 
-    /// File of the recording that runs there, if it has tracks.
+    /// File of the running recording there, if it is multi-channel.
     #[must_use]
     pub fn multi_channel_recording(&self, owner: Owner<'_>) -> Option<String> {
         let target = self.audio.target_of(self.calls.legs(), owner)?;
         self.audio.recordings().multi_channel_file(target)
     }
 
-    /// The leg that has answered the test's call, once both are connected.
+    /// The answering leg of the self-test, once both are connected.
     #[must_use]
     pub fn self_test_answerer(&self, begun: &Begun) -> Option<String> {
         let legs = self.calls.legs();
@@ -99,19 +99,19 @@ impl<'a> View<'a> {
         both.any(|(name, _)| calls(name)).then(|| answerer.0.to_owned())
     }
 
-    /// True once the gateway has been told to stop.
+    /// True once the gateway is stopping.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.ctx.stopping
     }
 
-    /// True when no call is left.
+    /// True without calls.
     #[must_use]
     pub fn is_without_calls(&self) -> bool {
         self.calls.legs().live_count() == 0
     }
 
-    /// Numbers for `/metrics` and `/v1/capacity`.
+    /// Figures for `/metrics` and `/v1/capacity`.
     #[must_use]
     pub fn numbers(&self) -> Numbers {
         let (ctx, legs) = (self.ctx, self.calls.legs());

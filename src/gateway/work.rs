@@ -1,116 +1,116 @@
-//! What the shell does on the gateway's behalf and reports back.
+//! Work items executed by the shell, and their results.
 
 use crate::config::TrunkFields;
 use crate::media::command::{PlaySlot, RecordSlot};
 use crate::sip::target::{NextHop, Target};
 
-/// Names one piece of work.
+/// Identifies a work item.
 pub type WorkId = u64;
 
-/// A piece of work.
+/// A work item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Work {
-    /// Find out where a name leads (RFC 3263).
+    /// Locate the servers of a host (RFC 3263).
     Locate {
-        /// Goes back with the result.
+        /// Returned with the result.
         id: WorkId,
-        /// The name, and what a URI says beside it.
+        /// Host, transport and port of the URI.
         hop: NextHop,
-        /// Over TLS, any certificate will do.
+        /// Over TLS, accept any certificate.
         lax: bool,
-        /// Wait for all there is to know, since nobody waits for this.
+        /// Wait for all DNS responses; no call is waiting for this.
         whole: bool,
     },
-    /// Write the trunks down that the API made; they hold passwords.
+    /// Store the trunks created by the API; they contain passwords.
     KeepTrunks(Vec<TrunkFields>),
-    /// Fetch a sound and get ready to feed it to a playback.
+    /// Download a sound and prepare it for a playback.
     Fetch {
-        /// Goes back with the result.
+        /// Returned with the result.
         id: WorkId,
         /// The playback.
         play: PlaySlot,
-        /// Where from.
+        /// Source.
         url: String,
-        /// Rate the playback wants, Hz.
+        /// Sampling rate of the playback, Hz.
         rate: u32,
-        /// How often; 0: for ever.
+        /// Number of repetitions; 0: endless.
         repeat: u32,
-        /// It holds bare samples at this rate, Hz.
+        /// The sound is headerless PCM at this rate, Hz.
         bare: Option<u32>,
     },
-    /// What is being fetched is not wanted any more.
+    /// Cancel a download.
     GiveUp(WorkId),
-    /// Make a recording's file.
+    /// Create the file of a recording.
     OpenRecording {
-        /// Goes back with the result.
+        /// Returned with the result.
         id: WorkId,
         /// The recording.
         record: RecordSlot,
         /// Its path.
         file: String,
-        /// Rate of what comes in, Hz.
+        /// Sampling rate of the input, Hz.
         input_rate: u32,
-        /// Rate of the file, Hz.
+        /// Sampling rate of the file, Hz.
         file_rate: u32,
         /// 1 or 2.
         channels: u16,
     },
-    /// Put the tracks of a recording together.
+    /// Merge the tracks of a recording.
     Merge(WorkId, Box<Merge>),
 }
 
-/// The tracks of a recording, and what is to become of them.
+/// The tracks of a recording, and the file to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merge {
-    /// The file to make.
+    /// The file to create.
     pub file: String,
-    /// Its channels.
+    /// Number of channels.
     pub channels: usize,
-    /// Rate of all of them, Hz.
+    /// Sampling rate of all files, Hz.
     pub rate: u32,
-    /// Tick in which the recording began; 0: it holds nothing.
+    /// Tick in which the recording started; 0: it is empty.
     pub began: u32,
-    /// Length of the recording, ms.
+    /// Duration of the recording, ms.
     pub duration_ms: u64,
     /// The tracks.
     pub pieces: Vec<Piece>,
 }
 
-/// A track that is over.
+/// A finished track.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
-    /// Its file.
+    /// Path of the file.
     pub file: String,
     /// Its channel, from 0.
     pub channel: usize,
-    /// Tick in which it began; 0: it holds nothing.
+    /// Tick in which it started; 0: it is empty.
     pub began: u32,
 }
 
-/// What came of it.
+/// Result of a work item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WorkResult {
-    /// The targets, best first; none when the name is not known.
+    /// Targets, best first; empty if the name cannot be resolved.
     Located(Vec<Target>),
-    /// The sound is ready, or why not.
+    /// The sound is ready, or an error.
     Fetched(Result<(), String>),
-    /// The file is there, or why not.
+    /// The file is open, or an error.
     RecordingOpened(Result<(), String>),
-    /// The tracks are together in a file of this size, or why not.
+    /// The merged file has this size, or an error.
     Merged(Result<u64, String>),
 }
 
-/// What a recording's file holds when it is closed.
+/// Content of a recording's file when it is closed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Written {
     /// Size of the file, bytes.
     pub bytes: u64,
-    /// Length of the sound, ms.
+    /// Duration, ms.
     pub duration_ms: u64,
     /// Sampling rate, Hz.
     pub sample_rate: u32,
-    /// Channels.
+    /// Number of channels.
     pub channels: u16,
-    /// Tick of the media thread in which it began; 0: that is not known, or it holds nothing.
+    /// Tick of the media thread in which it started; 0: unknown, or empty.
     pub began: u32,
 }

@@ -1,4 +1,4 @@
-//! How many calls one source may have: legs are shared out, so that nobody's unanswered calls keep others from calling.
+//! Limits of calls per source, so that unanswered calls of one source do not block others.
 
 use std::net::IpAddr;
 
@@ -6,23 +6,24 @@ use crate::base::pool::{Sizes, Standing, Usage};
 use crate::base::source::Source;
 use crate::gateway::legs::Legs;
 
-/// Fewest unanswered calls that one source may have, where a profile has few legs.
+/// Minimum limit of unanswered calls per source, for profiles with few legs.
 const MIN_SHARE: usize = 2;
 
-/// Legs of a gateway with so many: an eighth is left to outbound calls, trunks and registered phones, half of that to
-/// outbound calls. Answered calls have no share per source, since who answers them decides.
+/// Limits of all legs: an eighth is reserved for outbound calls, trunks and registered phones, half of that
+/// for outbound calls only. Answered calls are not limited per source, since the answering side controls
+/// them.
 fn leg_sizes(all: usize) -> Sizes {
     let strangers = all.saturating_sub(all / 8);
     Sizes { all, outside: all.saturating_sub(all / 16), strangers, share: strangers }
 }
 
-/// Unanswered inbound legs: a quarter for each source, half for all strangers together.
+/// Limits of unanswered inbound legs: a quarter per source, half for all unknown sources together.
 fn unanswered_sizes(all: usize) -> Sizes {
     let outside = (all.saturating_mul(3) / 4).max(MIN_SHARE);
     Sizes { all, outside, strangers: (all / 2).max(MIN_SHARE), share: (all / 4).max(MIN_SHARE) }
 }
 
-/// True when a call from this address finds one of `all` legs free that it may have.
+/// True if a call from this address may take one of `all` legs.
 pub(super) fn admits(all_legs: &Legs, all: usize, ip: IpAddr, standing: Standing) -> bool {
     let source = Source::of(ip);
     let (mut legs, mut unanswered) = (Usage::default(), Usage::default());

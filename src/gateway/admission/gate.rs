@@ -1,4 +1,4 @@
-//! Messages as they come from the network: who may be heard is judged before any part sees them.
+//! Admission of received messages, before they reach any other part.
 
 use std::time::Instant;
 
@@ -12,14 +12,14 @@ use crate::sip::limiter::Limiter;
 use crate::sip::target::Target;
 use crate::wire::{Message, Method, Refusal, parse};
 
-/// Unknown sources, and how much they have asked.
+/// Rate limits of unknown sources.
 #[derive(Debug, Default)]
 pub struct Gate {
     limiter: Limiter,
 }
 
 impl Gate {
-    /// Takes one SIP message: a datagram, or a frame of a stream. What is admitted goes to the transactions.
+    /// Handles one SIP message (datagram or stream frame); admitted ones are passed to the transactions.
     pub fn handle_message(
         &mut self,
         (ctx, accounts, calls): (&mut Context, &mut Accounts, &Calls),
@@ -27,11 +27,11 @@ impl Gate {
         source: Target,
         bytes: &[u8],
     ) {
-        // Keep-alives of phones (RFC 5626 §3.5.1): over UDP they only hold routers' mappings open.
+        // Keep-alives (RFC 5626 §3.5.1): over UDP they only refresh NAT bindings.
         if bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | 0)) {
             return;
         }
-        // What comes on a connection was counted as it was read.
+        // Bytes of connections were counted when they were read.
         let size = if source.transport.is_reliable() { 0 } else { bytes.len() };
         let sources = Sources::new(ctx, accounts, calls.legs());
         if !sources.knows(source) && !self.limiter.admits(now.mono, source.addr.ip(), size) {
@@ -53,7 +53,7 @@ impl Gate {
         }
     }
 
-    /// Takes the head of a stream message whose end cannot be told: at most a refusal comes of it.
+    /// Handles the head of a stream message without usable framing: answered with an error at most.
     pub fn handle_broken(
         &self,
         (ctx, accounts, calls): (&mut Context, &Accounts, &Calls),
@@ -73,8 +73,8 @@ impl Gate {
         }
     }
 
-    /// True when a connection from there may be opened now; a stranger's counts as a request, since its handshake is
-    /// work.
+    /// True if a connection from there may be accepted; for an unknown source it counts as a request, since
+    /// its handshake costs CPU time.
     pub fn may_connect(
         &mut self,
         (ctx, accounts, calls): (&mut Context, &Accounts, &Calls),
@@ -88,7 +88,7 @@ impl Gate {
         may
     }
 
-    /// True when this many bytes more may come on a connection.
+    /// True if this many more bytes may be received on a connection.
     pub fn may_send(
         &mut self,
         (ctx, accounts, calls): (&mut Context, &Accounts, &Calls),
@@ -102,7 +102,7 @@ impl Gate {
         may
     }
 
-    /// Forgets sources that have been quiet.
+    /// Removes inactive sources.
     pub fn tidy(&mut self, now: Instant) {
         self.limiter.tidy(now);
     }

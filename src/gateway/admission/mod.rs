@@ -1,4 +1,4 @@
-//! Whose messages are heard, and what each source may have.
+//! Admission control: who may send requests, and the quota of each source.
 
 mod call_shares;
 mod gate;

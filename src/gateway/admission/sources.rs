@@ -1,5 +1,5 @@
-//! Who is heard: networks and trunks that the configuration names, callers who prove who they are, and
-//! everybody in a dialog that exists. Strangers cost next to nothing and learn nothing.
+//! Classification of sources: configured networks and trunks, authenticated callers, and peers of existing
+//! dialogs. Requests of unknown sources are cheap to drop, and get no response.
 
 use std::net::IpAddr;
 
@@ -15,7 +15,7 @@ use crate::sip::target::Target;
 use crate::sip::transactions::Admission;
 use crate::wire::{Method, Request};
 
-/// What the gateway knows of where messages come from.
+/// View of everything known about sources.
 #[derive(Debug, Clone, Copy)]
 pub struct Sources<'a> {
     ctx: &'a Context,
@@ -24,13 +24,13 @@ pub struct Sources<'a> {
 }
 
 impl<'a> Sources<'a> {
-    /// What the settings, trunks, phones and calls say.
+    /// Built from settings, trunks, phones and calls.
     #[must_use]
     pub fn new(ctx: &'a Context, accounts: &'a Accounts, legs: &'a Legs) -> Self {
         Self { ctx, accounts, legs }
     }
 
-    /// True when calls from there are welcome.
+    /// True if calls from there are accepted.
     #[must_use]
     pub fn accepts(&self, source: Target) -> bool {
         let ip = source.addr.ip().to_canonical();
@@ -38,7 +38,7 @@ impl<'a> Sources<'a> {
             || self.accounts.trunks().has_at(source)
     }
 
-    /// True when a connection from there may be opened: to call, to register, or to go on with a call.
+    /// True if a connection from there may be opened: for calls, registration, or an existing call.
     #[must_use]
     pub fn hears(&self, source: Target) -> bool {
         self.accepts(source)
@@ -46,8 +46,8 @@ impl<'a> Sources<'a> {
             || self.is_in_a_call(source.addr.ip())
     }
 
-    /// True for those that may ask as much as they like: from networks of ours, along the way that a phone has
-    /// registered (not others of its address), or in a call with us. How many passwords they may try is another matter.
+    /// True for sources without rate limits: accepted networks, the registered flow of a phone (not others of
+    /// its address), and far ends of calls. Password attempts are limited separately.
     #[must_use]
     pub fn knows(&self, source: Target) -> bool {
         let registered = || self.accounts.registrar().has_along(|flow| *flow == source);
@@ -61,7 +61,7 @@ impl<'a> Sources<'a> {
         self.legs.live().any(|(_, id)| far_end(id) == Some(ip))
     }
 
-    /// Strangers are heard only in dialogs that exist.
+    /// Unknown sources are admitted in existing dialogs only.
     #[must_use]
     pub fn admits(&self, source: Target, request: &Request) -> bool {
         if self.accepts(source) || self.legs.of_request(request).is_some() || self.ctx.sip.knows(request) {
@@ -71,8 +71,8 @@ impl<'a> Sources<'a> {
         c.to.tag().is_some_and(|tag| self.legs.had_dialog(&(c.call_id.clone(), tag.to_owned())))
     }
 
-    /// How a request is taken: what begins or belongs to something has a place, on account of its source; everything
-    /// else changes nothing and gets its answer without state.
+    /// How to process a request: with a transaction, charged to its source, if it starts or belongs to
+    /// something; otherwise statelessly, since it changes nothing.
     #[must_use]
     pub fn admission_of(&self, request: &Request, source: Target) -> Admission {
         let outside = request.common.to.tag().is_none();
@@ -84,7 +84,7 @@ impl<'a> Sources<'a> {
         if begins { Admission::Kept(self.standing(source)) } else { Admission::Stateless }
     }
 
-    /// On whose account a source asks for places: with registered phones or trunks behind it, it is no stranger.
+    /// The class of a source: with registered phones or trunks it is a known one.
     #[must_use]
     pub fn standing(&self, source: Target) -> Standing {
         let (trunks, percent) = self.accounts.trunks().shares_at(source);
@@ -99,7 +99,7 @@ impl<'a> Sources<'a> {
         }
     }
 
-    /// Whose doing it is what a source sends.
+    /// Event origin of a source.
     #[must_use]
     pub fn origin_of(&self, from: Target, trunk: Option<TrunkId>) -> Origin {
         let ip = from.addr.ip();
@@ -109,7 +109,7 @@ impl<'a> Sources<'a> {
         if known { Origin::Known(Source::of(ip)) } else { Origin::Stranger(Source::of(ip)) }
     }
 
-    /// True when a registration or a call runs along a connection.
+    /// True if a registration or call uses a connection.
     #[must_use]
     pub fn uses(&self, connection: &Target) -> bool {
         let same = |flow: &Target| {
@@ -120,7 +120,7 @@ impl<'a> Sources<'a> {
             || self.legs.iter().any(|(_, leg)| leg.call().flow().as_ref().is_some_and(same))
     }
 
-    /// True when a call from this address finds a leg free that it may have.
+    /// True if a call from this address may take a leg.
     #[must_use]
     pub fn admits_call(&self, ip: IpAddr, standing: Standing) -> bool {
         let all = usize::try_from(self.ctx.config.limits.legs).unwrap_or(usize::MAX);

@@ -1,4 +1,4 @@
-//! Who is heard, and what each source may have.
+//! Tests of admission and quotas.
 
 use std::net::IpAddr;
 
@@ -36,7 +36,7 @@ impl Parts {
         Sources::new(&self.ctx, &self.accounts, &self.legs)
     }
 
-    /// A call from there that is over but for its last event.
+    /// An ended call from there whose terminal event is pending.
     fn call_from(&mut self, now: Now, source: Target, name: &str) {
         let terms = self.accounts.trunks().terms_of(&self.ctx, None);
         let make = |id| {

@@ -1,4 +1,4 @@
-//! All calls: the legs, the transfers that far ends ask for, and messages on their way to the call that they belong to.
+//! All calls: legs, transfers requested by far ends, and dispatch of messages to calls.
 
 use std::time::Instant;
 
@@ -31,7 +31,7 @@ pub struct Calls {
 }
 
 impl Calls {
-    /// Place for `most` calls.
+    /// Capacity for `most` calls.
     #[must_use]
     pub fn new(most: u32) -> Self {
         Self {
@@ -48,29 +48,30 @@ impl Calls {
         &self.legs
     }
 
-    /// The same, to change them.
+    /// The legs, mutable.
     pub fn legs_mut(&mut self) -> &mut Legs {
         &mut self.legs
     }
 
-    /// The self-test that runs, and the last ones.
+    /// The running self-test, and recent ones.
     #[must_use]
     pub fn self_tests(&self) -> &SelfTests {
         &self.self_tests
     }
 
-    /// The same, to change them.
+    /// The self-tests, mutable.
     pub fn self_tests_mut(&mut self) -> &mut SelfTests {
         &mut self.self_tests
     }
 
-    /// True when no new leg can be taken: all places are in use (legs that are just ending included), or the gateway stops.
+    /// True if no new leg can be accepted: all are in use (including legs that are ending), or the gateway is
+    /// stopping.
     #[must_use]
     pub fn is_full(&self, ctx: &Context) -> bool {
         ctx.stopping || self.legs.are_full_for(1)
     }
 
-    /// A leg that has media, as rooms see it.
+    /// A leg with media as a room member.
     #[must_use]
     pub fn member(&self, id: LegId) -> Option<Member> {
         let leg = self.legs.get(id)?;
@@ -78,12 +79,12 @@ impl Calls {
         Some(Member { leg: id, name: leg.name().to_owned(), slot, rate })
     }
 
-    /// Ends a leg from our side: CANCEL, a final response (`code`, 480 unless given), or BYE.
+    /// Ends a leg from our side: CANCEL, a final response (`code`, default 480), or BYE.
     pub fn hang_up(&mut self, ctx: &mut Context, now: Now, id: LegId, reason: &str, code: Option<u16>) {
         self.legs.with_call(ctx, id, |call, ctx| call.hang_up(ctx, now, reason, code));
     }
 
-    /// Answers a call; its caller may be a phone of ours, reached along the way that it registered.
+    /// Answers a call; a caller that is one of our phones is reached over its registered flow.
     ///
     /// # Errors
     /// As those of `SipCall::answer`.
@@ -94,7 +95,7 @@ impl Calls {
         answered.unwrap_or(Err(GatewayError::NO_LEG))
     }
 
-    /// A request with a To tag.
+    /// Handles an in-dialog request.
     pub fn handle_in_dialog(
         &mut self,
         env: &mut Surroundings<'_>,
@@ -107,7 +108,7 @@ impl Calls {
             if request.method == Method::Bye
                 && let Some(invite) = env.ctx.requests.owes_bye_to(request)
             {
-                // Both hang up at once: no BYE of ours is needed any more.
+                // Both sides hang up at once: our BYE is no longer needed.
                 env.ctx.sip.confirm(invite);
                 env.ctx.requests.take_owed_bye(invite);
                 return refusal::respond(env.ctx, now, tx, 200, "OK");
@@ -125,20 +126,20 @@ impl Calls {
         }
     }
 
-    /// An ACK to a 2xx of ours.
+    /// Handles an ACK to one of our 2xx responses.
     pub fn handle_ack(&mut self, ctx: &mut Context, now: Now, request: &Request) {
         if let Some(id) = self.legs.of_request(request) {
             self.legs.with_call(ctx, id, |call, ctx| call.handle_ack(ctx, now, request));
         } else if let Some(invite) = ctx.requests.owes_bye_to(request)
             && ctx.sip.cseq_of(invite) == Some(request.common.cseq)
         {
-            // Its leg has ended: now the far end may get its BYE.
+            // Its leg has ended: now the BYE may be sent.
             ctx.sip.confirm(invite);
             requests::send_owed_bye(ctx, invite);
         }
     }
 
-    /// No ACK came in 32 s.
+    /// No ACK was received within 32 s.
     pub fn handle_ack_missing(&mut self, ctx: &mut Context, now: Now, tx: ServerId, why: Failure) {
         requests::send_owed_bye(ctx, tx);
         if let Some(id) = self.legs.of_unacknowledged(tx) {
@@ -146,7 +147,7 @@ impl Calls {
         }
     }
 
-    /// The caller gave up.
+    /// The caller cancelled.
     pub fn handle_cancel(&mut self, ctx: &mut Context, now: Now, tx: ServerId) {
         let id = self.legs.of_incoming(tx);
         refusal::respond(ctx, now, tx, 487, "Request Terminated");
@@ -155,7 +156,7 @@ impl Calls {
         }
     }
 
-    /// A response to a request of a call.
+    /// Handles a response to a request of a call.
     pub fn handle_response(
         &mut self,
         ctx: &mut Context,
@@ -188,7 +189,7 @@ impl Calls {
         }
     }
 
-    /// No response will come to a request of a call.
+    /// A request of a call failed without a final response.
     pub fn handle_failure(
         &mut self,
         ctx: &mut Context,
@@ -217,7 +218,7 @@ impl Calls {
         }
     }
 
-    /// Sends a request of a call to the best of the addresses that were found.
+    /// Sends a request of a call to the best located target.
     pub fn transmit(
         &mut self,
         env: &mut Surroundings<'_>,
@@ -228,7 +229,7 @@ impl Calls {
         let reachable = first.filter(|t| can_reach(env.ctx, *t));
         match request {
             OutboundRequest::Invite(id) => {
-                // The call of a transfer that may cost nothing does not get to a trunk by another name of it.
+                // A transfer without permission to use accounts must not reach a trunk under another name.
                 let barred = |t: &Target| env.accounts.trunks().has_server(t.addr.ip());
                 let most = if self.referrals.may_use_accounts(id) {
                     targets.len()
@@ -266,7 +267,7 @@ impl Calls {
         }
     }
 
-    /// Takes what the media engine says of a leg while its media is open.
+    /// Handles an event of the media engine for a leg with open media.
     pub fn handle_media(&mut self, env: &mut Surroundings<'_>, event: MediaEvent) {
         let now = env.now;
         match event {
@@ -301,30 +302,30 @@ impl Calls {
         }
     }
 
-    /// A connection that is gone, and does not lead there again, must not stand for another server's, whose name its
-    /// certificate has to carry.
+    /// A connection was closed: its id must not be matched with a connection to another server, whose
+    /// certificate carries another name.
     pub fn forget_connection(&mut self, ctx: &mut Context, gone: ConnId) {
         self.legs.forget_connection(ctx, gone);
     }
 
-    /// The next leg whose time has come, until `None`.
+    /// The next leg whose deadline has passed; call until `None`.
     pub fn pop_due(&mut self, now: Instant) -> Option<LegId> {
         self.legs.pop_due(now)
     }
 
-    /// Fires what is due of transfers, and forgets dialogs that ended long ago.
+    /// Handles timeouts of transfers, and forgets dialogs that ended long ago.
     pub fn handle_timeout(&mut self, ctx: &mut Context, now: Now) {
         self.referrals.handle_timeout(ctx, &mut self.legs, now);
         self.legs.forget_recent(now.mono);
     }
 
-    /// When [`Self::pop_due`] or [`Self::handle_timeout`] have something to do next.
+    /// When [`Self::pop_due`] or [`Self::handle_timeout`] should be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         [self.legs.next_deadline(), self.referrals.poll_timeout()].into_iter().flatten().min()
     }
 
-    /// True when nothing is left of any call.
+    /// True if no state of any call is left.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.legs.is_idle() && self.referrals.is_idle() && self.replacements.is_empty()

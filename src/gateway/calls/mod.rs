@@ -1,4 +1,4 @@
-//! Calls: how they come to be, whom their messages reach, and what becomes of them.
+//! Calls: setup, message dispatch, and outcome.
 
 #[expect(clippy::module_inception, reason = "the part itself")]
 mod calls;

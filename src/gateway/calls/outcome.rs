@@ -1,4 +1,4 @@
-//! What becomes of calls: sent on, connected, in the place of others, transferred, over.
+//! Handling of call events: redirected, connected, replaced, transferred, ended.
 
 use std::time::Instant;
 
@@ -22,7 +22,7 @@ use crate::wire::replaces::ReferTo;
 use crate::wire::{Request, Uri};
 
 impl Calls {
-    /// Something has become of a call that concerns calls and their media alone.
+    /// Handles an event of a call that only concerns calls and their media.
     pub fn handle_event(&mut self, env: &mut Surroundings<'_>, id: LegId, event: CallEvent) {
         let now = env.now;
         match event {
@@ -70,7 +70,7 @@ impl Calls {
         }
     }
 
-    /// A 3xx has sent a call of ours on: to phones of a user, to a trunk if it may cost that, or elsewhere.
+    /// A 3xx redirects our call: to a user's phones, to a trunk if accounts may be used, or elsewhere.
     fn redirected(&mut self, env: &mut Surroundings<'_>, id: LegId, next: Uri) {
         let now = env.now;
         let phones = env.accounts.registrar().bindings_of(env.ctx, &next);
@@ -84,10 +84,10 @@ impl Calls {
         });
     }
 
-    /// The leg joins what the one before it was in, as that one was, and that one ends.
+    /// The leg takes over room and flags of the leg it replaces, which then ends.
     fn take_over(&mut self, env: &mut Surroundings<'_>, id: LegId) {
         let Some(last) = self.replacements.take(id) else { return };
-        // One that is ending has left its room; what it was in is known from before.
+        // A leg that is ending has left its room already; use the state recorded before.
         let there = self.legs.get(last.leg).is_some_and(|l| !l.is_ending());
         let now_there = if there { Predecessor::seen(last.leg, &self.legs, env.rooms) } else { None };
         let before = now_there.unwrap_or(last);
@@ -97,18 +97,18 @@ impl Calls {
             leg.set_accepts_dtmf(before.accept_dtmf);
         }
         self.referrals.hand_over(before.leg, id);
-        // First out, then in: the room may be full.
+        // Leave before joining: the room may be full.
         self.hang_up(env.ctx, env.now, before.leg, "replaced", None);
         rejoin(env, id, before.room);
     }
 
-    /// The call of a transfer was answered: it takes the referrer's place.
+    /// The call of a transfer was answered: it replaces the referrer.
     fn referral_answered(&mut self, env: &mut Surroundings<'_>, id: LegId) {
         let now = env.now;
         let answered = self.referrals.answered(env.ctx, &mut self.legs, now, id);
         let Some((referral, told)) = answered else { return };
         let referrer = referral.referrer();
-        // Where the referrer is now; where it was when it asked, if it has gone.
+        // The referrer's current room; if it has ended, the room it was in.
         let there = self.legs.get(referrer).is_some_and(|l| !l.is_ending());
         let room = if there { env.rooms.of_leg(referrer).map(str::to_owned) } else { referral.into_room() };
         rejoin(env, id, room);
@@ -122,7 +122,7 @@ impl Calls {
         }
     }
 
-    /// The referrer knows that its transfer went well, or is not there to be told: its call is over.
+    /// The final NOTIFY about a successful transfer was delivered, or cannot be: the referrer's call ends.
     pub(super) fn referrer_told(&mut self, ctx: &mut Context, now: Now, referrer: Option<LegId>) {
         let Some(id) = referrer else { return };
         self.legs.with_call(ctx, id, |call, ctx| {
@@ -132,8 +132,8 @@ impl Calls {
         });
     }
 
-    /// REFER in a call: declined, or carried out where `sip.refer_auto_dial` is on. Of those who may use no account what
-    /// a trunk serves is declined, and others are called without one.
+    /// Handles REFER: declined, or carried out if `sip.refer_auto_dial` is on. For far ends that may not use
+    /// accounts, targets served by a trunk are declined, and others are called directly.
     pub(super) fn referred(
         &mut self,
         env: &mut Surroundings<'_>,
@@ -193,7 +193,7 @@ impl Calls {
         }
     }
 
-    /// A phone of ours has registered along another way: its calls follow.
+    /// A phone has re-registered over another flow: its calls move to it.
     pub fn flow_moved(&mut self, ctx: &mut Context, from: Target, to: Target) {
         let calls = self.legs.iter().filter(|(_, l)| {
             let call = l.call();
@@ -205,7 +205,7 @@ impl Calls {
         }
     }
 
-    /// A digit of a far end; others of its room hear of it.
+    /// The far end sent a digit; it is forwarded to other members of its room.
     pub(super) fn digit_received(&mut self, env: &mut Surroundings<'_>, id: LegId, path: Path, digit: char) {
         let now = env.now;
         let Some(leg) = self.legs.get_mut(id) else { return };
@@ -222,8 +222,8 @@ impl Calls {
         }
     }
 
-    /// A call is over as far as signalling goes. Its leg leaves every list; its last event follows when its media, which is
-    /// in this place of the engine if it has any, has reported.
+    /// The signalling of a call has ended. Its leg is removed from all indexes; its terminal event follows
+    /// once its media, in the returned slot of the engine, has been closed.
     pub fn ended(&mut self, env: &mut Surroundings<'_>, id: LegId, ended: CallEnded) -> Option<Slot> {
         let now = env.now;
         let leg = self.legs.get_mut(id)?;
@@ -231,7 +231,7 @@ impl Calls {
         leg.media_mut().leg_ended(env.ctx);
         self.replacements.take(id);
         if let Some(successor) = self.replacements.successor_of(id) {
-            // That one knows what this one was in.
+            // The successor takes over its state.
             self.referrals.hand_over(id, successor);
             let seen = Predecessor::seen(id, &self.legs, env.rooms);
             self.replacements.note_last(successor, seen);
@@ -244,7 +244,7 @@ impl Calls {
         slot
     }
 
-    /// The media in this place of the engine is closed; the leg, if that is what its end has waited for.
+    /// The media in this slot of the engine was closed; returns the leg if its end was waiting for that.
     pub fn media_closed(&mut self, ctx: &mut Context, slot: Slot, quality: Quality) -> Option<LegId> {
         ctx.counters.calls.note_quality(&quality);
         if self.legs.release_late(slot) {
@@ -255,14 +255,14 @@ impl Calls {
         self.ended_at(slot)
     }
 
-    /// The leg in this place of the engine, if it has ended and its media is closed.
+    /// The ended leg in this slot, if its media is closed.
     #[must_use]
     pub fn ended_at(&self, slot: Slot) -> Option<LegId> {
         let id = self.legs.at(slot)?;
         self.legs.get(id).is_some_and(|l| l.is_ending() && l.media().is_closed()).then_some(id)
     }
 
-    /// The time has come that a leg has set; the leg, if it has ended and its media has not reported in time.
+    /// A deadline of a leg has passed; returns the leg if it has ended and its media was not closed in time.
     pub fn handle_due(&mut self, ctx: &mut Context, now: Now, id: LegId) -> Option<LegId> {
         if self.legs.get(id).is_some_and(|l| l.is_ending()) {
             return Some(id);
@@ -271,7 +271,7 @@ impl Calls {
         None
     }
 
-    /// `leg.disconnected`, and the leg is no more.
+    /// Publishes `leg.disconnected` and removes the leg.
     pub fn finish(&mut self, ctx: &mut Context, now: Now, id: LegId) {
         let Some(leg) = self.legs.get(id) else { return };
         let Some((reason, at, answered)) = leg.call().end_of() else { return };
@@ -288,7 +288,7 @@ impl Calls {
     }
 }
 
-/// Has a leg join a room that another has been in, unless it was deleted since then; once what is queued is done.
+/// Lets a leg join the room another one was in, unless it was deleted meanwhile; executed after queued work.
 fn rejoin(env: &mut Surroundings<'_>, id: LegId, room: Option<String>) {
     if let Some(room) = room.filter(|r| env.rooms.contains(r)) {
         env.ctx.call_events.push_back((id, CallEvent::RoomWanted(room)));

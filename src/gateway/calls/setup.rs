@@ -1,4 +1,4 @@
-//! Calls as they begin: INVITEs to us, and calls that the API or a transfer asks for.
+//! Call setup: inbound INVITEs, and calls requested by the API or a transfer.
 
 use super::calls::Calls;
 use super::surroundings::Surroundings;
@@ -32,7 +32,7 @@ use crate::wire::crypto::Srtp;
 use crate::wire::{Request, Uri};
 
 impl Calls {
-    /// An INVITE outside any dialog.
+    /// Handles an INVITE outside a dialog.
     pub fn handle_invite(
         &mut self,
         env: &mut Surroundings<'_>,
@@ -107,7 +107,7 @@ impl Calls {
         }
     }
 
-    /// The terms of a call through this trunk; those of a self-test are its own.
+    /// Call settings for this trunk; self-tests have their own.
     fn terms(&self, env: &Surroundings<'_>, trunk: Option<TrunkId>, test: bool) -> CallTerms {
         let terms = env.accounts.trunks().terms_of(env.ctx, trunk);
         if test {
@@ -131,7 +131,7 @@ impl Calls {
         replaces: Option<&Predecessor>,
         sip_headers_truncated: bool,
     ) {
-        // Who has proved to be somebody is that, whatever From says.
+        // An authenticated user name takes precedence over From.
         let proved = caller.user.filter(|_| caller.proved);
         let from = proved.clone().unwrap_or_else(|| request.common.from.uri.user());
         let Some(leg) = self.legs.get(id) else { return };
@@ -150,7 +150,7 @@ impl Calls {
         env.ctx.events.publish(env.now, id, EventBody::LegRinging(body));
     }
 
-    /// Places a call, perhaps one that a transfer asks for.
+    /// Places a call, possibly for a transfer.
     pub fn place(
         &mut self,
         env: &mut Surroundings<'_>,
@@ -184,7 +184,7 @@ impl Calls {
             self.self_tests.add(name.clone());
         }
         let until = outbound_limit(wanted.ring_timeout, &wanted.headers).map(|limit| now.mono + limit);
-        // Whose doing a call of ours is: who asks for a transfer asks for its call, too.
+        // A call placed for a transfer is attributed to the referrer.
         let origin = referral.and_then(|r| env.ctx.events.origin_of(r.referrer())).unwrap_or(Origin::Own);
         let terms = self.terms(env, trunk, test);
         let make = |id| {
@@ -206,10 +206,10 @@ impl Calls {
         Ok((id, shown))
     }
 
-    /// Whether this call can be placed now; the codecs that it offers.
+    /// Checks whether this call can be placed now; returns the codecs to offer.
     ///
     /// # Errors
-    /// A URI that cannot be called (400); no leg, port or place for Opus is left, or the gateway stops (503).
+    /// An unusable URI (400); no leg, port or Opus capacity left, or the gateway is stopping (503).
     pub fn may_place(&self, ctx: &Context, wanted: &Originate) -> Result<Vec<Codec>, GatewayError> {
         let invalid = |why: String| GatewayError::Invalid(format!("uri: {why}"));
         let uri = wanted.uri.sip().ok_or_else(|| invalid("only sip: URIs can be called".to_owned()))?;

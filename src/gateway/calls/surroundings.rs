@@ -1,19 +1,19 @@
-//! What calls are handed beside themselves.
+//! Context for methods of calls.
 
 use crate::base::time::Now;
 use crate::gateway::accounts::Accounts;
 use crate::gateway::context::Context;
 use crate::gateway::rooms::Rooms;
 
-/// The time, and the parts that calls ask or have something done by.
+/// The time, and the parts that calls use.
 #[derive(Debug)]
 pub struct Surroundings<'a> {
     /// The time.
     pub now: Now,
-    /// What every part is handed.
+    /// Context shared by all parts.
     pub ctx: &'a mut Context,
     /// Trunks and phones.
     pub accounts: &'a mut Accounts,
-    /// Rooms, and who is in them.
+    /// Rooms and their members.
     pub rooms: &'a Rooms,
 }

@@ -1,20 +1,20 @@
-//! The X- header fields of an INVITE, which go into `leg.ringing`.
+//! X- header fields of an INVITE, reported in `leg.ringing`.
 
 use serde_json::Value;
 
 use crate::wire::Request;
 
-/// Most X- headers of one INVITE that are kept.
+/// Most X- headers kept per INVITE.
 const MAX_X_HEADERS: usize = 32;
-/// Bytes of them that are kept: they go into an event, of which many may have to wait.
+/// Maximum size of all kept headers: they are part of an event, of which many may be queued.
 const MAX_X_BYTES: usize = 8192;
 
-/// X- headers with their spelling, the last of each name; never those that name a webhook. And whether some are left out, as
-/// there are too many or they are too long.
+/// X- headers as spelled, the last of each name; without webhook headers. The flag is true if some were
+/// dropped because there are too many or they are too long.
 pub(super) fn captured(request: &Request) -> (Vec<(String, String)>, bool) {
     let mut out: Vec<(String, String)> = Vec::new();
     let mut truncated = false;
-    // As they stand in an event.
+    // Size as JSON in the event.
     let size = |(n, v): &(String, String)| {
         Value::from(n.as_str()).to_string().len() + Value::from(v.as_str()).to_string().len() + 2
     };

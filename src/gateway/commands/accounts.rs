@@ -1,4 +1,4 @@
-//! What the API does to trunks and to registrations of phones.
+//! API commands for trunks and phone registrations.
 
 use crate::base::time::Now;
 use crate::config::TrunkFields;
@@ -7,7 +7,7 @@ use crate::gateway::context::Context;
 use crate::gateway::error::GatewayError;
 use crate::gateway::trunks::TrunkView;
 
-/// Commands to trunks and registrations.
+/// Commands for trunks and registrations.
 #[derive(Debug)]
 pub struct AccountCommands<'a> {
     now: Now,
@@ -16,13 +16,14 @@ pub struct AccountCommands<'a> {
 }
 
 impl<'a> AccountCommands<'a> {
-    /// To these parts, now.
+    /// Executes commands on these parts at `now`.
     #[must_use]
     pub fn new(now: Now, ctx: &'a mut Context, accounts: &'a mut Accounts) -> Self {
         Self { now, ctx, accounts }
     }
 
-    /// Takes the trunks of the configuration, and those that the API made in an earlier life; once, at the start.
+    /// Loads the trunks of the configuration, and those created by the API before a restart; once, at
+    /// startup.
     pub fn restore_trunks(&mut self, kept: Vec<TrunkFields>) {
         self.accounts.trunks_mut().restore(self.ctx, self.now, kept);
     }
@@ -30,20 +31,20 @@ impl<'a> AccountCommands<'a> {
     /// `POST /v1/sip/trunks`.
     ///
     /// # Errors
-    /// A value that is not allowed (400), an address that is registered already (409), too many (503).
+    /// An invalid value (400), an address that is already registered (409), too many (503).
     pub fn add_trunk(&mut self, fields: TrunkFields) -> Result<TrunkView, GatewayError> {
         self.accounts.trunks_mut().add(self.ctx, self.now, fields)
     }
 
-    /// `DELETE /v1/sip/trunks/{id}`: unregisters, then forgets it.
+    /// `DELETE /v1/sip/trunks/{id}`: unregisters and removes it.
     ///
     /// # Errors
-    /// No such trunk (404), one of the file (409).
+    /// No such trunk (404), or configured in the file (409).
     pub fn remove_trunk(&mut self, name: &str) -> Result<(), GatewayError> {
         self.accounts.trunks_mut().remove(self.ctx, self.now, name)
     }
 
-    /// `DELETE /v1/sip/registrations/{aor}`, all contacts or one of them.
+    /// `DELETE /v1/sip/registrations/{aor}`: all contacts or one of them.
     ///
     /// # Errors
     /// No such registration.

@@ -1,4 +1,4 @@
-//! What the API does to playbacks and recordings of legs and rooms.
+//! API commands for playbacks and recordings of legs and rooms.
 
 use crate::base::time::Now;
 use crate::gateway::audio::Audio;
@@ -11,7 +11,7 @@ use crate::gateway::playback::Sound;
 use crate::gateway::recording::{Layout, Paused, Wanted};
 use crate::gateway::replies::Handle;
 
-/// Commands to playbacks and recordings.
+/// Commands for playbacks and recordings.
 #[derive(Debug)]
 pub struct AudioCommands<'a> {
     now: Now,
@@ -21,16 +21,16 @@ pub struct AudioCommands<'a> {
 }
 
 impl<'a> AudioCommands<'a> {
-    /// To these parts, now.
+    /// Executes commands on these parts at `now`.
     #[must_use]
     pub fn new(now: Now, ctx: &'a mut Context, legs: &'a Legs, audio: &'a mut Audio) -> Self {
         Self { now, ctx, legs, audio }
     }
 
-    /// `POST …/play`; the playback's id.
+    /// `POST …/play`; returns the playback id.
     ///
     /// # Errors
-    /// No such leg or room (404), no media or nobody in the room (409), no playback is left (503).
+    /// No such leg or room (404); no media, or an empty room (409); limit reached (503).
     pub fn play(&mut self, owner: Owner<'_>, sound: Sound, volume: i8) -> Result<String, GatewayError> {
         let owner = self.audio.owner(self.ctx, self.legs, owner)?;
         self.audio.playbacks_mut().start(self.ctx, self.now, owner, sound, volume)
@@ -45,7 +45,7 @@ impl<'a> AudioCommands<'a> {
         self.audio.playbacks_mut().set_volume(self.ctx, target, id, volume)
     }
 
-    /// `DELETE …/play/{id}`; `playback.finished` follows.
+    /// `DELETE …/play/{id}`; followed by `playback.finished`.
     ///
     /// # Errors
     /// No such playback there.
@@ -54,10 +54,10 @@ impl<'a> AudioCommands<'a> {
         self.audio.playbacks_mut().stop(self.ctx, self.now, target, id)
     }
 
-    /// `POST …/record`; the reply comes when the file is there.
+    /// `POST …/record`; the reply is sent once the file is open.
     ///
     /// # Errors
-    /// No such leg or room (404); no media, nobody in the room, or recording already (409); limits (503).
+    /// No such leg or room (404); no media, an empty room, or already recording (409); limits (503).
     pub fn record(&mut self, owner: Owner<'_>, wanted: Wanted) -> Result<Handle, GatewayError> {
         let media = self.audio.owner(self.ctx, self.legs, owner)?;
         let input_rate = media.rate;
@@ -71,10 +71,10 @@ impl<'a> AudioCommands<'a> {
         self.audio.recordings_mut().start(self.ctx, self.now, media, layout, wanted)
     }
 
-    /// `DELETE …/record`; the reply comes when the file is complete.
+    /// `DELETE …/record`; the reply is sent once the file is complete.
     ///
     /// # Errors
-    /// Nothing is being recorded there.
+    /// No recording in progress.
     pub fn stop_recording(&mut self, owner: Owner<'_>) -> Result<Handle, GatewayError> {
         let target = self.audio.target_of(self.legs, owner);
         self.audio.recordings_mut().stop(self.ctx, target)
@@ -83,7 +83,7 @@ impl<'a> AudioCommands<'a> {
     /// `POST …/record/pause` and `…/resume`.
     ///
     /// # Errors
-    /// Nothing is being recorded there.
+    /// No recording in progress.
     pub fn pause_recording(&mut self, owner: Owner<'_>, on: bool) -> Result<Paused, GatewayError> {
         let target = self.audio.target_of(self.legs, owner);
         self.audio.recordings_mut().pause(self.ctx, self.now, target, on)

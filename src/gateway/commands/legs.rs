@@ -1,4 +1,4 @@
-//! What the API does to legs: found by name, done by the part that they belong to.
+//! API commands for legs.
 
 use crate::base::time::Now;
 use crate::gateway::accounts::Accounts;
@@ -15,7 +15,7 @@ use crate::media::amd::Parameters;
 use crate::wire::Uri;
 use crate::wire::replaces::ReferTo;
 
-/// Reasons of `DELETE /legs/{id}` for an unanswered inbound leg, and their responses.
+/// Reasons of `DELETE /legs/{id}` for an unanswered inbound leg, and their status codes.
 const REJECT_REASONS: &[(&str, u16)] = &[
     ("busy", 486),
     ("declined", 603),
@@ -26,7 +26,7 @@ const REJECT_REASONS: &[(&str, u16)] = &[
     ("server_error", 500),
 ];
 
-/// Commands to legs.
+/// Commands for legs.
 #[derive(Debug)]
 pub struct LegCommands<'a> {
     now: Now,
@@ -37,7 +37,7 @@ pub struct LegCommands<'a> {
 }
 
 impl<'a> LegCommands<'a> {
-    /// To these parts, now.
+    /// Executes commands on these parts at `now`.
     #[must_use]
     pub fn new(
         now: Now,
@@ -52,7 +52,7 @@ impl<'a> LegCommands<'a> {
     /// `POST /legs`.
     ///
     /// # Errors
-    /// No leg, port or room is left (503), a URI that cannot be called (400).
+    /// No leg, port or room left (503), an unusable URI (400).
     pub fn originate(&mut self, wanted: Originate) -> Result<LegView, GatewayError> {
         self.calls.may_place(self.ctx, &wanted)?;
         let room = Some(wanted.room_id.clone()).filter(|room| !room.is_empty());
@@ -69,10 +69,10 @@ impl<'a> LegCommands<'a> {
         Ok(shown)
     }
 
-    /// Begins a self-test: the leg that calls is placed, the one that answers comes by itself.
+    /// Starts a self-test: places the calling leg; the answering leg arrives over the network.
     ///
     /// # Errors
-    /// One runs already (409); there is no room for two legs more, or no address (503).
+    /// A self-test is already running (409); fewer than two legs left, or no address (503).
     pub fn begin_self_test(&mut self) -> Result<Begun, GatewayError> {
         let call = self.calls.self_tests_mut().begin(self.ctx)?;
         let placed = if self.calls.legs().are_full_for(2) {
@@ -91,14 +91,14 @@ impl<'a> LegCommands<'a> {
         }
     }
 
-    /// Hangs up what is left of the test, and lets the next one begin.
+    /// Hangs up the remaining legs of the self-test and allows the next one.
     pub fn end_self_test(&mut self, begun: &Begun) {
         self.calls.self_tests_mut().end();
-        // It may be gone.
+        // It may have ended already.
         let _hung_up = self.hang_up(&begun.caller, None);
     }
 
-    /// `POST /legs/{id}/ring`: 180, where it is not sent by itself.
+    /// `POST /legs/{id}/ring`: sends 180 if that is not automatic.
     ///
     /// # Errors
     /// No such leg (404), not inbound (400), not ringing (409).
@@ -106,7 +106,7 @@ impl<'a> LegCommands<'a> {
         self.calls.legs_mut().command(self.ctx, name, |call, ctx| call.ring(ctx, self.now))
     }
 
-    /// `POST /legs/{id}/early-media`: 183 with our answer, media at once.
+    /// `POST /legs/{id}/early-media`: sends 183 with our answer and opens media.
     ///
     /// # Errors
     /// No such leg (404), not inbound (400), not ringing (409), no offer or codec or port (500).
@@ -114,7 +114,7 @@ impl<'a> LegCommands<'a> {
         self.calls.legs_mut().command(self.ctx, name, |call, ctx| call.early_media(ctx, self.now))
     }
 
-    /// `POST /legs/{id}/answer`. A leg that cannot be answered after all ends with the right response.
+    /// `POST /legs/{id}/answer`. A leg that turns out not to be answerable ends with a suitable response.
     ///
     /// # Errors
     /// No such leg (404), not inbound (400), answered already (409).
@@ -125,10 +125,10 @@ impl<'a> LegCommands<'a> {
         self.calls.answer(&mut env, id)
     }
 
-    /// `POST` and `DELETE /legs/{id}/hold`. The reply comes when the far end has answered.
+    /// `POST` and `DELETE /legs/{id}/hold`. The reply is sent once the far end has responded.
     ///
     /// # Errors
-    /// No such leg (404); not connected, held already or not held, or another change in progress (409).
+    /// No such leg (404); not connected, already held or not held, or another change in progress (409).
     pub fn hold(&mut self, name: &str, on: bool) -> Result<Handle, GatewayError> {
         self.calls.legs_mut().command(self.ctx, name, |call, ctx| call.hold(ctx, self.now, on))
     }
@@ -136,8 +136,8 @@ impl<'a> LegCommands<'a> {
     /// `POST /legs/{id}/transfer`.
     ///
     /// # Errors
-    /// A target that cannot be called (400); no such leg (404); a leg, or one to replace, that is not connected,
-    /// or a transfer in progress (409).
+    /// An unusable target (400); no such leg (404); a leg, or one to replace, that is not connected, or a
+    /// transfer in progress (409).
     pub fn transfer(&mut self, name: &str, target: Uri, replaces: Option<&str>) -> Result<(), GatewayError> {
         let conflict = |why: &str| GatewayError::Conflict(why.to_owned());
         self.calls.legs().by_name(name)?.1.call().may_transfer()?;
@@ -158,11 +158,11 @@ impl<'a> LegCommands<'a> {
             .command(self.ctx, name, |call, ctx| call.transfer(ctx, self.now, target, replaced))
     }
 
-    /// `POST /legs/{id}/dtmf`: queues digits to be sent one after the other.
+    /// `POST /legs/{id}/dtmf`: queues digits.
     ///
     /// # Errors
-    /// No such leg (404); a character that is no digit, or too many (400); no media (500); the far end holds the call, or
-    /// takes no events where nothing else is allowed, or not these (409).
+    /// No such leg (404); an invalid character, or too many digits (400); no media (500); the far end holds
+    /// the call, does not accept the only allowed mode, or not these digits (409).
     pub fn send_digits(&mut self, name: &str, digits: &str) -> Result<(), GatewayError> {
         let (id, leg) = self.calls.legs().by_name(name)?;
         let digits = leg.check_digits(digits)?;
@@ -170,7 +170,7 @@ impl<'a> LegCommands<'a> {
         Ok(())
     }
 
-    /// `POST /legs/{id}/amd`; `amd.result` follows, once.
+    /// `POST /legs/{id}/amd`; followed by one `amd.result`.
     ///
     /// # Errors
     /// No such leg (404), or it is not connected (409).
@@ -183,10 +183,10 @@ impl<'a> LegCommands<'a> {
         Ok(())
     }
 
-    /// `GET /legs/{id}/quality`. The reply comes with the next tick of the media thread.
+    /// `GET /legs/{id}/quality`. The reply is sent at the next tick of the media thread.
     ///
     /// # Errors
-    /// No such leg (404), no media yet (409), too many ask at once (503).
+    /// No such leg (404), no media yet (409), too many pending requests (503).
     pub fn ask_quality(&mut self, name: &str) -> Result<Handle, GatewayError> {
         self.calls.legs_mut().by_name_mut(name)?.1.media_mut().ask_quality(self.ctx)
     }
@@ -194,7 +194,7 @@ impl<'a> LegCommands<'a> {
     /// `DELETE /legs/{id}` with an optional reason.
     ///
     /// # Errors
-    /// No such leg; a reason that is not known, on a leg it would be for.
+    /// No such leg; an unknown reason, if it applies to the leg.
     pub fn hang_up(&mut self, name: &str, reason: Option<&str>) -> Result<(), GatewayError> {
         let (id, leg) = self.calls.legs().by_name(name)?;
         let ringing = leg.call().is_ringing();
@@ -211,7 +211,7 @@ impl<'a> LegCommands<'a> {
         Ok(())
     }
 
-    /// `POST|DELETE /legs/{id}/mute`: others hear the leg no more, or again.
+    /// `POST|DELETE /legs/{id}/mute`: other members stop or resume hearing the leg.
     ///
     /// # Errors
     /// No such leg.
@@ -223,7 +223,7 @@ impl<'a> LegCommands<'a> {
         Ok(())
     }
 
-    /// `POST|DELETE /legs/{id}/deaf`: the leg hears nobody any more, or again.
+    /// `POST|DELETE /legs/{id}/deaf`: the leg stops or resumes hearing others.
     ///
     /// # Errors
     /// No such leg.

@@ -1,4 +1,4 @@
-//! What the API can do, each resource with the parts that it takes.
+//! API commands by resource, each with the parts it operates on.
 
 mod accounts;
 mod audio;

@@ -1,4 +1,4 @@
-//! What the API does to rooms and their members.
+//! API commands for rooms and their members.
 
 use crate::base::time::Now;
 use crate::gateway::accounts::Accounts;
@@ -11,7 +11,7 @@ use crate::gateway::leg_id::LegId;
 use crate::gateway::replies::Handle;
 use crate::gateway::rooms::{JoinFlags, Joined, RoomView};
 
-/// Commands to rooms.
+/// Commands for rooms.
 #[derive(Debug)]
 pub struct RoomCommands<'a> {
     now: Now,
@@ -22,7 +22,7 @@ pub struct RoomCommands<'a> {
 }
 
 impl<'a> RoomCommands<'a> {
-    /// To these parts, now.
+    /// Executes commands on these parts at `now`.
     #[must_use]
     pub fn new(
         now: Now,
@@ -37,7 +37,7 @@ impl<'a> RoomCommands<'a> {
     /// `POST /rooms`.
     ///
     /// # Errors
-    /// The name is taken (409), a rate that is not possible (400), no room is left (503).
+    /// The id is taken (409), an unsupported rate (400), limit reached (503).
     pub fn create(
         &mut self,
         id: Option<String>,
@@ -48,7 +48,7 @@ impl<'a> RoomCommands<'a> {
         self.audio.rooms().view(self.calls.legs(), &id)
     }
 
-    /// `DELETE /rooms/{id}`: its members are hung up, its recordings and playbacks end.
+    /// `DELETE /rooms/{id}`: hangs up its members, ends its recordings and playbacks.
     ///
     /// # Errors
     /// No such room.
@@ -61,11 +61,11 @@ impl<'a> RoomCommands<'a> {
         Ok(())
     }
 
-    /// `POST /rooms/{id}/legs`. A ringing inbound leg is answered first; the reply then comes when it is
+    /// `POST /rooms/{id}/legs`. A ringing inbound leg is answered first; the reply is then sent once it is
     /// connected.
     ///
     /// # Errors
-    /// An unknown leg, one that is there already or has no media (400); limits (503).
+    /// An unknown leg, one that is already there or has no media (400); limits (503).
     pub fn add_leg(
         &mut self,
         room: &str,

@@ -1,4 +1,4 @@
-//! One event, with where it goes.
+//! An event and its destination.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::base::time::Utc;
 use crate::config::Place;
 use crate::deliver::share::Origin;
 
-/// Where events go instead of the global webhook.
+/// A webhook that replaces the global one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
     /// URL.
@@ -24,25 +24,25 @@ pub struct Webhook {
 pub struct Event {
     /// When it happened.
     pub at: Utc,
-    /// Identifies it over retries and channels.
+    /// Unique id, the same in all retries and channels.
     pub event_id: String,
     /// The leg it is about.
     pub leg_id: Option<String>,
-    /// Counts the events of the leg from 1.
+    /// Event number within the leg, from 1.
     pub leg_seq: Option<u64>,
     /// The room it is about.
     pub room_id: Option<String>,
-    /// Its type, and everything particular to that.
+    /// Its type with type-specific fields.
     pub body: EventBody,
     /// Its own webhook; `None`: the global one.
     pub webhook: Option<Webhook>,
-    /// Whose doing it is.
+    /// Origin, for fair dropping.
     pub origin: Origin,
-    /// Of a recording: where it is uploaded to.
+    /// Upload destination of a recording.
     pub upload: Option<Arc<Place>>,
 }
 
-/// The event as it goes out: one flat object.
+/// Serialized form: one flat object.
 #[derive(Serialize)]
 struct Wire<'a> {
     #[serde(flatten)]
@@ -60,13 +60,13 @@ struct Wire<'a> {
 }
 
 impl Event {
-    /// Its type, as `leg.ringing`.
+    /// Type, e.g. `leg.ringing`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         self.body.kind()
     }
 
-    /// The last event of a leg or recording: never dropped before others.
+    /// Terminal event of a leg or recording: dropped last.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
         matches!(
@@ -78,14 +78,14 @@ impl Event {
         )
     }
 
-    /// The event as it goes out.
+    /// The event as JSON.
     #[must_use]
     pub fn to_json(&self, instance_id: &str) -> Value {
-        // None of its maps has keys that are no strings.
+        // None of its maps has non-string keys.
         serde_json::to_value(self.wire(instance_id)).unwrap_or_default()
     }
 
-    /// The same as text.
+    /// The event as JSON text.
     #[must_use]
     pub fn to_text(&self, instance_id: &str) -> String {
         serde_json::to_string(&self.wire(instance_id)).unwrap_or_default()

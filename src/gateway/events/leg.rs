@@ -1,4 +1,4 @@
-//! What events about legs and rooms say.
+//! Bodies of leg and room events.
 
 use std::collections::BTreeMap;
 
@@ -9,49 +9,49 @@ use super::quality::QualityReport;
 use super::text::Text;
 use crate::gateway::leg_id::Kind;
 
-/// Nothing but the type of the event.
+/// No fields besides the type.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Empty {}
 
-/// A call that begins.
+/// A new call.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct LegRinging {
-    /// Who placed it.
+    /// Call direction.
     pub leg_type: Kind,
-    /// Inbound: user part of the caller. Outbound: as the API said.
+    /// Inbound: user part of the caller. Outbound: as given to the API.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<Text>,
-    /// Inbound: user part of whom it is for.
+    /// Inbound: user part of the called address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<Text>,
-    /// Outbound: whom we call.
+    /// Outbound: Request-URI.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uri: Option<Text>,
-    /// Inbound: the caller has proved to be a user of ours.
+    /// Inbound: the caller is authenticated as one of our users.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authenticated: Option<bool>,
-    /// That user.
+    /// The authenticated user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_username: Option<Text>,
-    /// The trunk that it goes through.
+    /// The trunk of the call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trunk_id: Option<String>,
-    /// The leg whose place it takes once it is connected.
+    /// The leg it replaces once it is connected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaces_leg_id: Option<String>,
-    /// Inbound: X- headers of the INVITE. Outbound: headers that the API has added.
+    /// Inbound: X- headers of the INVITE. Outbound: headers added by the API.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub sip_headers: BTreeMap<String, String>,
-    /// There were more X- headers, or longer ones, than are kept.
+    /// Some X- headers were dropped because there were too many or they were too long.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub sip_headers_truncated: bool,
-    /// Bodies of the INVITE beside the session description.
+    /// Bodies of the INVITE other than the session description.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bodies: Vec<OtherBody>,
 }
 
 impl LegRinging {
-    /// A call of this kind, of which nothing else is known.
+    /// A call in this direction without further information.
     #[must_use]
     pub fn of(leg_type: Kind) -> Self {
         Self {
@@ -70,7 +70,7 @@ impl LegRinging {
     }
 }
 
-/// A body of an INVITE that does not describe the session; never what is in it.
+/// A body of an INVITE other than the session description; its content is not included.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct OtherBody {
     /// Media type.
@@ -83,91 +83,91 @@ pub struct OtherBody {
     pub bytes: usize,
 }
 
-/// The leg has come to another state.
+/// State change of a leg.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct LegState {
-    /// Who placed the call.
+    /// Call direction.
     pub leg_type: Kind,
 }
 
-/// A command that was not carried out.
+/// A command that has failed.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct CommandFailed {
     /// `hold` or `unhold`.
     pub command: &'static str,
-    /// Why.
+    /// Reason.
     pub error: Text,
 }
 
-/// A digit of the far end.
+/// A received DTMF digit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Digit {
     /// 0 to 9, `*`, `#`, A to D.
     pub digit: char,
-    /// Counts the digits of the leg from 1.
+    /// Number of the digit within the leg, from 1.
     pub seq: u64,
 }
 
-/// `blind`, or `attended` where another dialog is replaced.
+/// `blind`, or `attended` if another dialog is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TransferKind {
-    /// Without asking the target before.
+    /// The target was not consulted before.
     Blind,
-    /// It replaces a call to the target.
+    /// Replaces a call to the target.
     Attended,
 }
 
 impl TransferKind {
-    /// By whether another dialog is replaced.
+    /// Attended if it replaces another dialog.
     #[must_use]
     pub fn of(replaces: bool) -> Self {
         if replaces { Self::Attended } else { Self::Blind }
     }
 }
 
-/// A transfer that the API asks for.
+/// A transfer requested by the API.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct TransferInitiated {
     /// Blind or attended.
     pub kind: TransferKind,
-    /// Whom the far end is to call.
+    /// URI the far end is to call.
     pub target: Text,
     /// The leg whose call is replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaces_leg_id: Option<String>,
 }
 
-/// A transfer that the far end asks for.
+/// A transfer requested by the far end.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct TransferRequested {
     /// Blind or attended.
     pub kind: TransferKind,
-    /// Whom it wants to be called.
+    /// URI we are asked to call.
     pub target: Text,
-    /// It was refused.
+    /// The request was declined.
     pub declined: bool,
-    /// Call-ID of the call that is to be replaced.
+    /// Call-ID of the call to be replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaces_call_id: Option<Text>,
 }
 
-/// How the call of a transfer goes.
+/// Progress of the call to a transfer target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TransferOutcome {
-    /// Status code of the call.
+    /// Status code of the response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_code: Option<u16>,
-    /// Reason phrase of the call.
+    /// Reason phrase of the response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Text>,
-    /// Why, where no status code says so.
+    /// Error, if there is no status code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Text>,
 }
 
 impl TransferOutcome {
-    /// A failure without a status code.
+    /// A failure without status code.
     #[must_use]
     pub fn failed(error: impl Into<Text>) -> Self {
         Self { status_code: None, reason: None, error: Some(error.into()) }
@@ -177,25 +177,25 @@ impl TransferOutcome {
 /// The end of a leg.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct LegDisconnected {
-    /// Reason and length of the call.
+    /// Reason and duration of the call.
     pub cdr: CallRecord,
-    /// How well its media travelled; without one it had none.
+    /// Media quality; missing if the leg had no media.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quality: Option<QualityReport>,
 }
 
-/// What there is to be known of a call that is over.
+/// Call detail record.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct CallRecord {
     /// Why it ended.
     pub reason: Text,
-    /// From its beginning to its end, s.
+    /// From start to end, s.
     pub duration_total: f64,
-    /// From the answer to its end, s.
+    /// From the answer to the end, s.
     pub duration_answered: f64,
 }
 
-/// Who has answered.
+/// Result of answering-machine detection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AmdResult {
     /// `human`, `machine`, `no_speech` or `not_sure`.
@@ -204,13 +204,13 @@ pub struct AmdResult {
     pub initial_silence_ms: u32,
     /// Length of the greeting, ms.
     pub greeting_duration_ms: u32,
-    /// Length of what was listened to, ms.
+    /// Length of the analysed audio, ms.
     pub total_analysis_ms: u32,
 }
 
-/// A beep.
+/// The beep of an answering machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AmdBeep {
-    /// When it was heard, ms after the result.
+    /// Time of the beep, ms after the result.
     pub beep_ms: u32,
 }

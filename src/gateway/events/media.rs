@@ -1,4 +1,4 @@
-//! What events about playbacks and recordings say.
+//! Bodies of playback and recording events.
 
 use std::collections::BTreeMap;
 
@@ -7,132 +7,132 @@ use serde::Serialize;
 
 use super::text::Text;
 
-/// A playback that begins.
+/// Start of a playback.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PlaybackStarted {
-    /// The playback.
+    /// Playback id.
     pub playback_id: String,
 }
 
-/// A playback that is over.
+/// End of a playback.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PlaybackFinished {
-    /// The playback.
+    /// Playback id.
     pub playback_id: String,
     /// `completed` or `stopped`.
     pub reason: &'static str,
-    /// How much was heard, ms.
+    /// Duration played, ms.
     pub played_ms: u64,
 }
 
-/// A playback that failed.
+/// Failure of a playback.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PlaybackError {
-    /// The playback.
+    /// Playback id.
     pub playback_id: String,
-    /// Why.
+    /// Reason.
     pub error: Text,
-    /// How much was heard, ms, if it had begun.
+    /// Duration played before the failure, ms, if it had started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub played_ms: Option<u64>,
 }
 
-/// A recording that begins.
+/// Start of a recording.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RecordingStarted {
-    /// Its file.
+    /// Path of the file.
     pub file: String,
-    /// When it began.
+    /// Start time.
     pub started_at: String,
 }
 
-/// A recording that pauses or goes on.
+/// Pause or resumption of a recording.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RecordingPause {
     /// Empty.
     pub file: &'static str,
 }
 
-/// Where a leg is heard in a file with one channel a leg.
+/// Channel of a leg in a multi-channel file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ChannelSpan {
     /// Channel, from 0.
     pub channel: usize,
-    /// When it came, ms from the beginning of the recording.
+    /// Time of joining, ms from the start of the recording.
     pub start_ms: u64,
-    /// When it left for the last time, ms from the beginning.
+    /// Time of leaving for the last time, ms from the start.
     pub end_ms: u64,
 }
 
-/// The channels of a file, by the ids of their legs.
+/// Channels of a file, by leg id.
 pub type Channels = BTreeMap<String, ChannelSpan>;
 
-/// A recording that is complete, or what is left of one.
+/// A completed recording, or what could be recovered of it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
 pub struct RecordingFinished {
-    /// Its file.
+    /// Path of the file.
     pub file: String,
-    /// It was put right after a crash or power cut.
+    /// Repaired after a crash or power cut.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub recovered: bool,
-    /// When it began.
+    /// Start time.
     pub started_at: String,
-    /// Size of the file.
+    /// Size of the file, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// Length of the sound, ms.
+    /// Duration, ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
     /// Sampling rate of the file, Hz.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample_rate: Option<u32>,
-    /// Channels of the file.
+    /// Number of channels in the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel_count: Option<u16>,
-    /// Why it ended early.
+    /// Error that ended it early.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Text>,
-    /// The file with one channel a leg, where that was wanted.
+    /// Multi-channel file with one channel per leg, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub multi_channel_file: Option<String>,
-    /// Size of that file.
+    /// Size of that file, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub multi_channel_bytes: Option<u64>,
-    /// Length of that file, ms, where it is another than that of the recording.
+    /// Duration of that file, ms, if it differs from that of the recording.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub multi_channel_duration_ms: Option<u64>,
     /// By leg: `channel`, `start_ms` and `end_ms`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<Channels>,
-    /// Why there is no file with one channel a leg.
+    /// Why there is no multi-channel file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub multi_channel_error: Option<Text>,
-    /// Where the files of the legs are then.
+    /// Directory of the tracks of the legs in that case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tracks: Option<String>,
-    /// Legs that have no channel of their own, or not to the end.
+    /// Legs without a channel, or with an incomplete one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub omitted_legs: Vec<String>,
 }
 
-/// A recording in its bucket.
+/// A recording uploaded to its bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RecordingUploaded {
-    /// Where it is.
+    /// Location in the bucket.
     pub file: String,
-    /// Where it was.
+    /// Former path on the disk.
     pub local_file: String,
-    /// Its size.
+    /// Size, bytes.
     pub bytes: u64,
-    /// Length of the sound, ms.
+    /// Duration, ms.
     pub duration_ms: u64,
 }
 
-/// A recording that will never be in its bucket.
+/// A recording whose upload has failed permanently.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RecordingUploadFailed {
-    /// Its file.
+    /// Path of the file.
     pub file: String,
-    /// Why.
+    /// Reason.
     pub error: Text,
 }

@@ -1,4 +1,4 @@
-//! Everything the gateway tells the world: typed events, and the one place that says where each goes.
+//! Events for API clients: typed bodies, numbering and routing.
 
 mod event;
 mod event_type;

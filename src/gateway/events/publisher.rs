@@ -1,5 +1,5 @@
-//! Where events go and how they are numbered: to the webhook of the leg, else to that of the room it is in when it happens,
-//! else to the global one.
+//! Numbering and routing of events: to the webhook of the leg, otherwise to that of its room at the time,
+//! otherwise to the global one.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use crate::config::Place;
 use crate::deliver::share::Origin;
 use crate::gateway::leg_id::LegId;
 
-/// A leg, as its events see it.
+/// A leg as a source of events.
 #[derive(Debug)]
 struct LegSource {
     /// UUID.
     name: String,
-    /// Events so far.
+    /// Number of events so far.
     seq: u64,
     webhook: Option<Webhook>,
     room: Option<String>,
@@ -25,13 +25,13 @@ struct LegSource {
 }
 
 impl LegSource {
-    /// Where its events go while it is in this room: to its own webhook, else to that of the room.
+    /// Webhook for its events while it is in this room: its own, otherwise the room's.
     fn target(&self, rooms: &BTreeMap<String, Option<Webhook>>, room: Option<&str>) -> Option<Webhook> {
         self.webhook.clone().or_else(|| rooms.get(room?).cloned().flatten())
     }
 }
 
-/// What an event is about that outlives its leg or room: a playback or recording that ends after it.
+/// Subject of events that may outlive its leg or room: for playbacks and recordings that end later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
     leg: Option<String>,
@@ -40,16 +40,16 @@ pub struct Subject {
     origin: Origin,
 }
 
-/// What the events of a playback or recording are about.
+/// Subject of the events of a playback or recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum About {
-    /// A leg that lives: its events are numbered.
+    /// A live leg: its events are numbered.
     Leg(LegId),
-    /// A room, or a leg that is gone.
+    /// A room, or a leg that has ended.
     Subject(Subject),
 }
 
-/// Numbers events, chooses their webhooks, and keeps them until they are fetched.
+/// Numbers events, selects their webhooks, and queues them.
 #[derive(Debug)]
 pub struct Publisher {
     rng: Rng,
@@ -59,23 +59,23 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Nothing to tell yet; `rng` makes the ids of events.
+    /// Without events; `rng` generates event ids.
     #[must_use]
     pub fn new(rng: Rng) -> Self {
         Self { rng, legs: BTreeMap::new(), rooms: BTreeMap::new(), events: VecDeque::new() }
     }
 
-    /// There is a leg, called `name` by the API, with a webhook of its own or none.
+    /// Adds a leg with its API id, webhook and origin.
     pub fn add_leg(&mut self, id: LegId, name: String, webhook: Option<Webhook>, origin: Origin) {
         self.legs.insert(id, LegSource { name, seq: 0, webhook, room: None, origin });
     }
 
-    /// The leg has had its last event.
+    /// The leg has had its terminal event.
     pub fn remove_leg(&mut self, id: LegId) {
         self.legs.remove(&id);
     }
 
-    /// There is a room, with a webhook of its own or none.
+    /// Adds a room with its webhook.
     pub fn add_room(&mut self, name: String, webhook: Option<Webhook>) {
         self.rooms.insert(name, webhook);
     }
@@ -85,21 +85,21 @@ impl Publisher {
         self.rooms.remove(name);
     }
 
-    /// The leg is in this room from now on, or in none.
+    /// The leg is now in this room, or in none.
     pub fn move_leg(&mut self, id: LegId, room: Option<&str>) {
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.room = room.map(str::to_owned);
         }
     }
 
-    /// The leg ends: whatever follows goes where its events go now, though it leaves its room.
+    /// The leg is ending: its webhook is fixed although it leaves its room.
     pub fn end_leg(&mut self, id: LegId) {
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.webhook = leg.target(&self.rooms, leg.room.as_deref());
         }
     }
 
-    /// The UUID of a leg; empty once it is gone.
+    /// The UUID of a leg; empty once it has been removed.
     #[must_use]
     pub fn name_of(&self, id: LegId) -> &str {
         self.legs.get(&id).map(|l| l.name.as_str()).unwrap_or_default()
@@ -111,13 +111,13 @@ impl Publisher {
         self.legs.get(&id)?.webhook.clone()
     }
 
-    /// Whose doing the leg is.
+    /// Origin of the leg.
     #[must_use]
     pub fn origin_of(&self, id: LegId) -> Option<Origin> {
         self.legs.get(&id).map(|l| l.origin)
     }
 
-    /// What events about a leg that is about to go are about; they have no numbers.
+    /// Subject for events of a leg that is about to be removed; they are not numbered.
     #[must_use]
     pub fn leg(&self, id: LegId) -> Option<Subject> {
         let leg = self.legs.get(&id)?;
@@ -129,20 +129,20 @@ impl Publisher {
         })
     }
 
-    /// What events about a room are about, also when it is gone.
+    /// Subject for events of a room, also after its deletion.
     #[must_use]
     pub fn room(&self, name: &str) -> Subject {
         let webhook = self.rooms.get(name).cloned().flatten();
         Subject { leg: None, room: Some(name.to_owned()), webhook, origin: Origin::Own }
     }
 
-    /// Tells of a leg.
+    /// Publishes an event of a leg.
     pub fn publish(&mut self, now: Now, id: LegId, body: EventBody) {
         let Some(event) = self.leg_event(now, id, None, body) else { return };
         self.events.push_back(event);
     }
 
-    /// Tells of a playback, or of a recording and where that is uploaded to, if it is.
+    /// Publishes an event of a playback or recording; `upload`: destination of a recording.
     pub fn publish_of(&mut self, now: Now, about: &About, body: EventBody, upload: Option<Arc<Place>>) {
         match about {
             About::Leg(id) => {
@@ -153,21 +153,21 @@ impl Publisher {
         }
     }
 
-    /// Tells of a leg and the room that it is in, or has just left.
+    /// Publishes an event of a leg with the room it is in or has just left.
     pub fn publish_in_room(&mut self, now: Now, id: LegId, room: &str, body: EventBody) {
         let Some(mut event) = self.leg_event(now, id, Some(room), body) else { return };
         event.room_id = Some(room.to_owned());
         self.events.push_back(event);
     }
 
-    /// Tells of a leg and the room that it is in, if it is in one.
+    /// Publishes an event of a leg with the room it is in, if any.
     pub fn publish_with_room(&mut self, now: Now, id: LegId, body: EventBody) {
         let room_id = self.legs.get(&id).and_then(|l| l.room.clone());
         let Some(event) = self.leg_event(now, id, None, body) else { return };
         self.events.push_back(Event { room_id, ..event });
     }
 
-    /// Tells of something that may have outlived its leg or room.
+    /// Publishes an event whose leg or room may have been removed.
     pub fn publish_about(
         &mut self,
         now: Now,
@@ -181,18 +181,18 @@ impl Publisher {
         self.events.push_back(Event { leg_id, room_id, webhook, upload, ..event });
     }
 
-    /// Tells of something that is no leg's and no room's.
+    /// Publishes an event that belongs to neither leg nor room.
     pub fn publish_global(&mut self, now: Now, body: EventBody, origin: Origin) {
         let event = self.event(now, body, origin);
         self.events.push_back(event);
     }
 
-    /// The next event, until `None`.
+    /// The next event; call until `None`.
     pub fn poll(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
-    /// The next event of a leg, for the webhook of `room` or else of the room that it is in, unless it has one of its own.
+    /// An event of a leg for its own webhook, otherwise for that of `room` or the room it is in.
     fn leg_event(&mut self, now: Now, id: LegId, room: Option<&str>, body: EventBody) -> Option<Event> {
         let leg = self.legs.get_mut(&id)?;
         leg.seq += 1;
@@ -232,7 +232,7 @@ mod tests {
         EventBody::LegDtmf(Digit { digit: '5', seq: 1 })
     }
 
-    /// Where the next event goes, with its number and its room.
+    /// Webhook, number and room of the next event.
     fn told(p: &mut Publisher) -> (String, Option<u64>, Option<String>) {
         let e = p.poll().expect("an event");
         (e.webhook.map_or("global".to_owned(), |w| w.url), e.leg_seq, e.room_id)
@@ -254,7 +254,7 @@ mod tests {
                 assert_eq!(told(&mut p).0, want, "{room:?}");
             }
         }
-        // It has left, and the room is told so.
+        // It has left, and the room's webhook receives the event.
         p.move_leg(plain, None);
         p.publish_in_room(now(), plain, "hall", EventBody::LegLeftRoom(Empty {}));
         assert_eq!(told(&mut p), ("http://room/".to_owned(), Some(4), Some("hall".to_owned())));

@@ -1,32 +1,32 @@
-//! How well the media of a leg travels, as events and the API say it.
+//! Media quality of a leg in events and API.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::media::command::Quality;
 
-/// How well the media of a leg travels.
+/// Media quality of a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct QualityReport {
-    /// Mean opinion score by the E-model (ITU-T G.107), 1 to 4.5; 0: nothing was received yet.
+    /// Mean opinion score by the E-model (ITU-T G.107), 1 to 4.5; 0: no media received yet.
     pub mos_score: f64,
     /// RTP packets received.
     pub rtp_packets_received: u64,
-    /// RTP packets that never came.
+    /// RTP packets lost.
     pub rtp_packets_lost: u64,
     /// Interarrival jitter, ms.
     pub rtp_jitter_ms: f64,
-    /// RTP packets that were not the far end's: neither played nor answered.
+    /// RTP packets from other sources than the far end, ignored.
     pub rtp_packets_foreign: u64,
-    /// Frames of 20 ms made up because nothing came in time.
+    /// 20 ms frames concealed because no packet arrived in time.
     pub concealed: u64,
-    /// Packets that came too late to be played.
+    /// Packets that arrived too late for playout.
     pub late: u64,
-    /// Ticks of the media thread that began over 5 ms late.
+    /// Ticks of the media thread that started more than 5 ms late.
     pub late_ticks: u64,
-    /// Round trip by the far end's reports, ms; null: it sends none.
+    /// Round-trip time from the far end's RTCP, ms; null: it sends none.
     pub rtt_ms: Option<f64>,
-    /// How much faster than ours the far end's clock runs, parts per million.
+    /// Clock drift of the far end relative to ours, parts per million; positive: faster.
     pub drift_ppm: f64,
 }
 

@@ -1,62 +1,62 @@
-//! What events about registrations say: of phones with us, and of our trunks.
+//! Bodies of registration events: phones at our registrar, and our trunks.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::text::Text;
 
-/// A phone and where it is.
+/// A registered phone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Phone {
     /// Address of record.
     pub aor: Text,
-    /// Its Contact.
+    /// Contact URI.
     pub contact: Text,
-    /// Address and port that it is reached at.
+    /// Source address and port.
     pub socket: String,
-    /// What it says that it is.
+    /// User-Agent of the phone.
     pub user_agent: Text,
-    /// When its registration ends.
+    /// Expiry time.
     pub expires_at: String,
 }
 
-/// The account of a trunk.
+/// Account of a trunk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TrunkAccount {
-    /// The trunk.
+    /// Trunk id.
     pub trunk_id: String,
     /// Address of record.
     pub aor: Text,
-    /// Where it registers.
+    /// Registrar URI.
     pub registrar_uri: Text,
     /// The application it belongs to.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub app_id: String,
 }
 
-/// A registration of ours that the registrar has taken.
+/// A successful registration of a trunk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TrunkRegistered {
     /// The trunk.
     #[serde(flatten)]
     pub trunk: TrunkAccount,
-    /// How long it is good for, s.
+    /// Granted registration interval, s.
     pub granted_expires_seconds: u32,
 }
 
-/// A registration of ours that did not work.
+/// A failed registration of a trunk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TrunkRegistrationFailed {
     /// The trunk.
     #[serde(flatten)]
     pub trunk: TrunkAccount,
-    /// Why.
+    /// Reason.
     pub error: Text,
-    /// It is tried again after this time, s.
+    /// Time until the next try, s.
     pub retry_in_seconds: u64,
 }
 
-/// A registration of ours that is over.
+/// End of a trunk's registration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TrunkRegistrationExpired {
     /// The trunk.

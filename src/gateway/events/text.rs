@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Longest text of an event that is not cut, bytes: far ends choose many of them.
+/// Maximum length of texts in events, bytes: many are chosen by far ends.
 const MAX_TEXT: usize = 4096;
 
-/// Text that somebody else may have chosen: what is longer than 4,096 bytes is cut at a character's boundary.
+/// Text from an untrusted source: truncated to 4,096 bytes at a character boundary.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Text(String);

@@ -1,5 +1,5 @@
-//! Which digits a far end takes as telephone events: what its description does not list must not be sent (RFC 4733
-//! §2.5.1.1).
+//! Checks digits against the telephone events that a far end accepts: events not listed in its SDP must not
+//! be sent (RFC 4733 §2.5.1.1).
 
 use crate::gateway::error::GatewayError;
 use crate::rtp::telephone_event::{DIGITS, code_of};
@@ -9,10 +9,10 @@ fn takes(events: &Dtmf, digit: char) -> bool {
     code_of(digit).is_some_and(|code| events.takes(code))
 }
 
-/// Checks that the far end takes all of these digits as events.
+/// Checks that the far end accepts all of these digits as events.
 ///
 /// # Errors
-/// It does not (409); the message says which it takes.
+/// It does not (409); the message lists the accepted ones.
 pub(super) fn check_taken(events: &Dtmf, digits: &str) -> Result<(), GatewayError> {
     let all = || DIGITS.iter().map(|d| char::from(*d));
     let list = |which: &dyn Fn(&char) -> bool| {

@@ -1,5 +1,5 @@
-//! Digits of a leg: those that its far end sends, by INFO, as events or sound in its media, or both at once; and what the API
-//! may send.
+//! DTMF digits of a leg: received by INFO, RFC 4733 events or in-band tones, possibly twice; and validation
+//! of digits sent by the API.
 
 use std::time::{Duration, Instant};
 
@@ -10,33 +10,34 @@ use crate::gateway::events::{Digit, EventBody};
 use crate::gateway::leg_id::LegId;
 use crate::rtp::telephone_event::code_of;
 
-/// How much later the same key may come the other way: sound tells of it when it is pressed, INFO when it is let go.
+/// Time window for the same key on the other path: in-band it is detected when pressed, INFO is sent on
+/// release.
 const ECHO: Duration = Duration::from_secs(2);
-/// Keys that wait for their echo.
+/// Keys remembered for duplicate detection.
 const MAX_KEYS: usize = 16;
-/// Most digits of one request.
+/// Most digits per request.
 const MAX_DIGITS: usize = 64;
 
-/// The ways that a digit can come.
+/// Path on which a digit was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Path {
     /// In an INFO request.
     Info,
-    /// With the media: an event of RFC 4733, or two tones.
+    /// In the media: RFC 4733 event or in-band tones.
     Media,
 }
 
-/// Digits that a far end sends. Some phones are set to send each by INFO and with the media: it counts once.
+/// Received digits. Some phones send each digit by INFO and in the media: it counts once.
 #[derive(Debug, Default)]
 pub(super) struct ReceivedDigits {
     count: u64,
-    /// Keys that came one way and may come the other, too.
+    /// Keys received on one path that may still arrive on the other.
     keys: heapless::Deque<(Instant, Path, char), MAX_KEYS>,
 }
 
 impl ReceivedDigits {
-    /// True unless the key came the other way a moment ago. Each echo is good for one key, so that one pressed twice
-    /// counts twice.
+    /// False if the key was received on the other path a moment ago. Each entry matches one key, so that a
+    /// key pressed twice counts twice.
     pub(super) fn is_news(&mut self, now: Instant, path: Path, digit: char) -> bool {
         while self.keys.front().is_some_and(|(at, ..)| now.saturating_duration_since(*at) > ECHO) {
             self.keys.pop_front();
@@ -53,7 +54,7 @@ impl ReceivedDigits {
         if self.keys.is_full() {
             self.keys.pop_front();
         }
-        // There is room.
+        // There is capacity.
         let _kept = self.keys.push_back((now, path, digit));
         true
     }
@@ -74,7 +75,7 @@ impl ReceivedDigits {
 /// Digits in upper case; spaces and hyphens are skipped.
 ///
 /// # Errors
-/// Nothing left, anything else than `0`–`9 * # A`–`D`, more than 64.
+/// No digits left, characters other than `0`–`9 * # A`–`D`, more than 64 digits.
 pub(super) fn check_digits(text: &str) -> Result<String, GatewayError> {
     let digits: String =
         text.chars().filter(|c| !matches!(c, ' ' | '-')).map(|c| c.to_ascii_uppercase()).collect();
@@ -113,7 +114,7 @@ mod tests {
                 told.push(digit);
             }
         };
-        // Twice 1, each both ways, in either order; and a 2 in between.
+        // Key 1 twice, each on both paths, in either order; and a 2 in between.
         for (ms, path, digit) in [
             (0, Path::Media, '1'),
             (150, Path::Info, '1'),
@@ -126,7 +127,7 @@ mod tests {
         ] {
             press(ms, path, digit);
         }
-        // The same key again and again one way, and much later the other way.
+        // The same key repeatedly on one path, and much later on the other.
         (1000..1300).step_by(10).for_each(|ms| press(ms, Path::Media, '9'));
         press(5000, Path::Info, '9');
         assert_eq!(told, format!("1213{}9", "9".repeat(30)));

@@ -1,4 +1,4 @@
-//! A leg: who it is, its signalling, its media.
+//! A leg: identity, signalling and media.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -17,7 +17,7 @@ use crate::gateway::sip_call::SipCall;
 use crate::media::amd::Parameters;
 use crate::media::command::Slot;
 
-/// How a leg's far end is reached: a new kind of leg is a new variant, and the compiler lists what has to decide.
+/// Signalling of a leg: new kinds of legs are added as variants, and the compiler lists all places to extend.
 #[derive(Debug)]
 pub enum Signalling {
     /// A SIP call.
@@ -27,25 +27,25 @@ pub enum Signalling {
 /// A leg.
 #[derive(Debug)]
 pub struct Leg {
-    /// UUID, as the API and events name it.
+    /// UUID, as used by API and events.
     name: String,
-    /// When it came into being.
+    /// Time of creation.
     created: Now,
-    /// On whose account it is.
+    /// Class of its source, for quotas.
     standing: Standing,
     signalling: Signalling,
     media: LegMedia,
-    /// It takes digits that others of its room send.
+    /// It receives digits sent by other members of its room.
     accept_dtmf: bool,
     digits: ReceivedDigits,
-    /// Answering-machine detection that begins when it is connected.
+    /// Answering-machine detection to start when connected.
     amd: Option<Parameters>,
     /// X- headers of the INVITE.
     sip_headers: Vec<(String, String)>,
 }
 
 impl Leg {
-    /// A leg of this name, for a call that begins.
+    /// A leg for a new call.
     #[must_use]
     pub fn new(name: String, call: SipCall, now: Now) -> Self {
         Self {
@@ -61,31 +61,31 @@ impl Leg {
         }
     }
 
-    /// On the account of its caller, whose INVITE had these X- headers.
+    /// Sets the class of its source, and the X- headers of its INVITE.
     #[must_use]
     pub fn with_caller(self, standing: Standing, sip_headers: Vec<(String, String)>) -> Self {
         Self { standing, sip_headers, ..self }
     }
 
-    /// Takes digits of others or not; listened to for an answering machine from the answer on, if that is wanted.
+    /// Sets digit forwarding, and answering-machine detection to start when answered.
     #[must_use]
     pub fn with_options(self, accept_dtmf: bool, amd: Option<Parameters>) -> Self {
         Self { accept_dtmf, amd, ..self }
     }
 
-    /// UUID, as the API and events name it.
+    /// UUID, as used by API and events.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// When it came into being.
+    /// Time of creation.
     #[must_use]
     pub fn created(&self) -> Now {
         self.created
     }
 
-    /// On whose account it is.
+    /// Class of its source, for quotas.
     #[must_use]
     pub fn standing(&self) -> Standing {
         self.standing
@@ -98,13 +98,13 @@ impl Leg {
         call
     }
 
-    /// The same, to change it.
+    /// Its call, mutable.
     pub(super) fn call_mut(&mut self) -> &mut SipCall {
         let Signalling::Sip(call) = &mut self.signalling;
         call
     }
 
-    /// Which end placed the call.
+    /// Call direction.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.call().kind()
@@ -116,7 +116,7 @@ impl Leg {
         &self.media
     }
 
-    /// The same, to change it.
+    /// Its media, mutable.
     pub fn media_mut(&mut self) -> &mut LegMedia {
         &mut self.media
     }
@@ -127,41 +127,41 @@ impl Leg {
         &self.sip_headers
     }
 
-    /// True when it takes digits that others of its room send.
+    /// True if it receives digits sent by other members of its room.
     #[must_use]
     pub fn accepts_dtmf(&self) -> bool {
         self.accept_dtmf
     }
 
-    /// It takes digits that others of its room send, or no more.
+    /// Enables or disables digits from other members of its room.
     pub fn set_accepts_dtmf(&mut self, on: bool) {
         self.accept_dtmf = on;
     }
 
-    /// Over; its last event may still be to come.
+    /// The call has ended; the terminal event may be pending.
     #[must_use]
     pub fn is_ending(&self) -> bool {
         self.call().is_ending()
     }
 
-    /// The next moment something is due.
+    /// The next time something is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.call().deadline()
     }
 
-    /// True when it has sockets, opened or not.
+    /// True if it holds sockets, whether opened or not.
     #[must_use]
     pub fn holds_port(&self) -> bool {
         self.call().has_port() || self.media.slot().is_some()
     }
 
-    /// Connected: it is listened to.
+    /// Starts analysing its audio once connected (speech activity, answering machine).
     pub fn listen(&self, ctx: &mut Context) {
         self.media.listen(ctx, self.amd.filter(|_| self.kind() == Kind::SipOutbound));
     }
 
-    /// The leg as the API shows it, in this room.
+    /// Representation in the API, with its room.
     #[must_use]
     pub fn view(&self, room: Option<&str>) -> LegView {
         LegView {
@@ -180,7 +180,7 @@ impl Leg {
         }
     }
 
-    /// A digit of the far end has come this way; true when it is published, so that others of the room may hear of it.
+    /// Handles a digit received on `path`; true if it was published, so that it may be forwarded to the room.
     pub fn handle_digit(&mut self, ctx: &mut Context, now: Now, id: LegId, path: Path, digit: char) -> bool {
         let news = self.digits.is_news(now.mono, path, digit) && !self.is_ending();
         if news {
@@ -189,17 +189,17 @@ impl Leg {
         news
     }
 
-    /// True when digits of others of its room are for it: a leg on hold would get them late, in a heap.
+    /// True if digits of other members may be sent to it: a leg on hold would get them late and all at once.
     #[must_use]
     pub fn hears_digits(&self) -> bool {
         self.accept_dtmf && !self.call().is_held_by_us() && self.call().takes_digits()
     }
 
-    /// Checks digits that the API wants to send; what they are.
+    /// Validates digits of an API request; returns them normalized.
     ///
     /// # Errors
-    /// A character that is no digit, or too many (400); no media (500); the far end holds the call, or takes no events where
-    /// nothing else is allowed, or not these (409).
+    /// An invalid character, or too many digits (400); no media (500); the far end holds the call, does not
+    /// accept the only allowed mode, or not these digits (409).
     pub fn check_digits(&self, digits: &str) -> Result<String, GatewayError> {
         let digits = check_digits(digits)?;
         let agreed = self.call().agreement().filter(|_| self.media.slot().is_some());
@@ -222,7 +222,7 @@ impl Leg {
         Ok(digits)
     }
 
-    /// Sends digits the way that is set: as events or tones with the media, or by INFO.
+    /// Sends digits in the configured mode: as events or tones in the media, or by INFO.
     pub(super) fn send_digits(&mut self, ctx: &mut Context, now: Now, digits: &str) {
         let mode = self.call().dtmf_mode();
         if mode == DtmfMode::Info {
@@ -234,13 +234,13 @@ impl Leg {
         }
     }
 
-    /// Its open media follows what is agreed. True when it is to be opened first.
+    /// Applies the negotiated session to its open media. True if the media must be opened first.
     pub(super) fn follow_session(&mut self, ctx: &mut Context) -> bool {
         let Some((stream, signalling)) = self.call().agreement() else { return false };
         !self.is_ending() && !self.media.update(ctx, stream, signalling) && self.call().has_port()
     }
 
-    /// Opens its media in this place of the engine.
+    /// Opens its media in this slot of the engine.
     pub(super) fn open_media(&mut self, ctx: &mut Context, slot: Slot) {
         let beside = self.call().terms().rtp_source.clone();
         let Some((stream, signalling)) = self.call().agreement() else { return };

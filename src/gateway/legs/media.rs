@@ -1,4 +1,4 @@
-//! The media of a leg: its place in the engine, how it is heard, and what is told of it.
+//! Media of a leg: its slot in the engine, flags, and quality figures.
 
 use std::net::IpAddr;
 
@@ -11,45 +11,45 @@ use crate::media::command::{Command, Quality, Slot};
 use crate::rtp::lock::RtpSource;
 use crate::sdp::Negotiated;
 
-/// Callers that may wait for one leg's figures.
+/// Most pending quality requests per leg.
 const MAX_ASKERS: usize = 64;
 
 /// The media of a leg.
 #[derive(Debug, Default)]
 pub struct LegMedia {
-    /// Its place in the engine, once opened.
+    /// Its slot in the engine, once open.
     slot: Option<Slot>,
-    /// Sampling rate, Hz: that of its first codec. 0 before it has any.
+    /// Sampling rate of its first codec, Hz; 0 before negotiation.
     rate: u32,
-    /// Others do not hear it.
+    /// Other members do not hear it.
     muted: bool,
-    /// It hears nobody.
+    /// It does not hear other members.
     deaf: bool,
-    /// Who waits for its figures.
+    /// Pending quality requests.
     askers: Vec<Handle>,
-    /// What it reported at the end; the engine has let go of it.
+    /// Final figures, once the engine has closed it.
     closed: Option<Quality>,
 }
 
-/// What the engine needs to know of the far end.
+/// Far-end parameters for the engine.
 #[derive(Debug, Clone)]
 pub struct FarEnd {
-    /// What is agreed.
+    /// Negotiated session.
     pub stream: Negotiated,
-    /// Address that its signalling comes from.
+    /// Source address of its signalling.
     pub signalling: Option<IpAddr>,
-    /// Where its media may come from beside that.
+    /// Further allowed sources of its RTP.
     pub beside: RtpSource,
 }
 
 impl LegMedia {
-    /// Media that is open in this place.
+    /// Media that is open in this slot.
     #[cfg(test)]
     pub(super) fn in_slot(slot: Slot) -> Self {
         Self { slot: Some(slot), ..Self::default() }
     }
 
-    /// Its place in the engine, once opened.
+    /// Its slot in the engine, once open.
     #[must_use]
     pub fn slot(&self) -> Option<Slot> {
         self.slot
@@ -61,19 +61,19 @@ impl LegMedia {
         self.rate
     }
 
-    /// True when others do not hear it.
+    /// True if other members do not hear it.
     #[must_use]
     pub fn is_muted(&self) -> bool {
         self.muted
     }
 
-    /// True when it hears nobody.
+    /// True if it does not hear other members.
     #[must_use]
     pub fn is_deaf(&self) -> bool {
         self.deaf
     }
 
-    /// Opens it on these sockets in this place of the engine. `ssrc`: ours.
+    /// Opens it on these sockets in this slot. `ssrc`: ours.
     pub fn open(&mut self, ctx: &mut Context, slot: Slot, port: Port, ssrc: u32, far_end: FarEnd) {
         let FarEnd { stream, signalling, beside } = far_end;
         self.slot = Some(slot);
@@ -82,58 +82,58 @@ impl LegMedia {
         ctx.media.push_back(Command::Open { slot, port, stream, signalling, beside, ssrc, muted, deaf });
     }
 
-    /// Tells the engine of another agreement; false when it is not open.
+    /// Passes a changed negotiation to the engine; false if the media is not open.
     pub fn update(&self, ctx: &mut Context, stream: Negotiated, signalling: Option<IpAddr>) -> bool {
         ctx.media.extend(self.slot.map(|slot| Command::Update { slot, stream, signalling }));
         self.slot.is_some()
     }
 
-    /// Cut off from its room by our hold, or no more.
+    /// Disconnects it from its room while we hold the far end, or reconnects it.
     pub fn set_held(&self, ctx: &mut Context, on: bool) {
         ctx.media.extend(self.slot.map(|slot| Command::Hold { slot, on }));
     }
 
-    /// Our answer to the far end is not acknowledged, or now it is.
+    /// Marks whether our answer to the far end still lacks its acknowledgement.
     pub fn set_unproven(&self, ctx: &mut Context, on: bool) {
         ctx.media.extend(self.slot.map(|slot| Command::Unproven { slot, on }));
     }
 
-    /// Sends digits as events, or as tones `in_band`.
+    /// Sends digits as events, or as in-band tones.
     pub fn send_digits(&self, ctx: &mut Context, in_band: bool, digits: &str) {
         let digits = digits.to_owned();
         ctx.media.extend(self.slot.map(|slot| Command::Digits { slot, in_band, digits }));
     }
 
-    /// The engine has let go of it.
+    /// The engine has closed it.
     pub fn handle_closed(&mut self, quality: Quality) {
         self.closed = Some(quality);
     }
 
-    /// True once the engine has let go of it.
+    /// True once the engine has closed it.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.closed.is_some()
     }
 
-    /// What it reported at the end, if enough came to say anything.
+    /// Final figures, if enough was received.
     #[must_use]
     pub fn quality(&self) -> Option<Quality> {
         self.closed.filter(|q| q.received >= 2)
     }
 
-    /// Others hear it no more, or again.
+    /// Mutes it for other members, or unmutes it.
     pub fn set_muted(&mut self, ctx: &mut Context, on: bool) {
         self.muted = on;
         ctx.media.extend(self.slot.map(|slot| Command::Mute { slot, on }));
     }
 
-    /// It hears nobody any more, or again.
+    /// Stops or resumes sending it the audio of other members.
     pub fn set_deaf(&mut self, ctx: &mut Context, on: bool) {
         self.deaf = on;
         ctx.media.extend(self.slot.map(|slot| Command::Deaf { slot, on }));
     }
 
-    /// The call is connected: from now on it is listened to, for an answering machine if that is wished.
+    /// The call is connected: starts speech detection, and answering-machine detection if requested.
     pub fn listen(&self, ctx: &mut Context, amd: Option<Parameters>) {
         if let Some(slot) = self.slot.filter(|_| ctx.config.events.speaking) {
             ctx.media.push_back(Command::Speaking { slot });
@@ -141,15 +141,15 @@ impl LegMedia {
         amd.into_iter().for_each(|parameters| self.detect_machine(ctx, parameters));
     }
 
-    /// Listens for an answering machine; what is heard is told once.
+    /// Starts answering-machine detection; the result is reported once.
     pub fn detect_machine(&self, ctx: &mut Context, parameters: Parameters) {
         ctx.media.extend(self.slot.map(|slot| Command::Amd { slot, parameters }));
     }
 
-    /// Asks how well it travels. The reply comes with the next tick of the media thread.
+    /// Requests its quality figures. The reply is sent at the next tick of the media thread.
     ///
     /// # Errors
-    /// It is not open yet (409), too many ask at once (503).
+    /// Not open yet (409), too many pending requests (503).
     pub fn ask_quality(&mut self, ctx: &mut Context) -> Result<Handle, GatewayError> {
         let slot = self.slot.ok_or_else(|| GatewayError::Conflict("the leg has no media yet".to_owned()))?;
         if self.askers.len() >= MAX_ASKERS {
@@ -161,14 +161,14 @@ impl LegMedia {
         Ok(handle)
     }
 
-    /// Its figures are here.
+    /// The figures have arrived.
     pub fn handle_quality(&mut self, ctx: &mut Context, quality: &Quality) {
         for asker in std::mem::take(&mut self.askers) {
             ctx.replies.send(asker, Ok(Reply::Quality(Box::new(*quality))));
         }
     }
 
-    /// The leg ends: nobody will hear of its figures any more.
+    /// The leg has ended: fails pending requests.
     pub fn leg_ended(&mut self, ctx: &mut Context) {
         for asker in std::mem::take(&mut self.askers) {
             ctx.replies.send(asker, Err(GatewayError::NO_LEG));

@@ -1,4 +1,4 @@
-//! The calls' legs: which there are, and by what each is found.
+//! Legs, and their lookup.
 
 mod digits_taken;
 mod dtmf;

@@ -1,9 +1,10 @@
-//! How many legs use Opus, which costs ten times what the other codecs do: `limits.opus_legs`. Further calls get the others.
+//! Limit of legs with Opus (`limits.opus_legs`), which takes about ten times the CPU of other codecs. Further
+//! calls use others.
 
 use crate::codec::Codec;
 use crate::gateway::error::GatewayError;
 
-/// The places of legs that use Opus.
+/// Capacity for legs with Opus.
 #[derive(Debug, Clone, Copy)]
 pub struct OpusPlaces {
     used: u32,
@@ -11,26 +12,26 @@ pub struct OpusPlaces {
 }
 
 impl OpusPlaces {
-    /// `most` legs may use Opus.
+    /// At most `most` legs may use Opus.
     #[must_use]
     pub fn new(most: u32) -> Self {
         Self { used: 0, most }
     }
 
-    /// Legs that hold a place.
+    /// Legs that use Opus.
     #[must_use]
     pub fn used(self) -> u32 {
         self.used
     }
 
-    /// True when no place is left.
+    /// True if no capacity is left.
     #[must_use]
     pub fn is_full(self) -> bool {
         self.used >= self.most
     }
 
-    /// A leg has a place or not, and is to have one or not. More than there are may be taken: what a far end chooses late
-    /// is not refused.
+    /// Takes or returns the place of a leg. The limit may be exceeded: a late codec choice of a far end is
+    /// not refused.
     pub fn settle(&mut self, has: &mut bool, wants: bool) {
         match (*has, wants) {
             (false, true) => self.used += 1,
@@ -40,17 +41,17 @@ impl OpusPlaces {
         *has = wants;
     }
 
-    /// Which of `codecs` a leg may use now that `has` a place or not.
+    /// The codecs that a leg may use, depending on whether it `has` a place.
     #[must_use]
     pub fn affordable(self, has: bool, codecs: &[Codec]) -> Vec<Codec> {
         let full = self.used.saturating_sub(has.into()) >= self.most;
         codecs.iter().filter(|c| !full || **c != Codec::Opus).copied().collect()
     }
 
-    /// Which of the codecs that are wished for a call of ours can offer now.
+    /// The codecs of `wished` that an outbound call can offer now.
     ///
     /// # Errors
-    /// None: all places of the only codec are taken.
+    /// Opus is the only codec, and no place is left.
     pub fn to_offer(self, wished: &[Codec]) -> Result<Vec<Codec>, GatewayError> {
         let codecs = self.affordable(false, wished);
         if codecs.is_empty() {

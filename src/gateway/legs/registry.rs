@@ -1,4 +1,4 @@
-//! All legs, and what finds one: its UUID, its dialog, its INVITE, its place in the engine, its deadline.
+//! All legs, with lookup by UUID, dialog, INVITE, engine slot and deadline.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
@@ -23,7 +23,7 @@ use crate::wire::Request;
 /// Call-ID and our tag.
 pub(super) type DialogKey = (String, String);
 
-/// Ended dialogs that are remembered.
+/// Ended dialogs remembered.
 const MAX_RECENT: usize = 1024;
 
 /// All legs, at most `limits.legs`.
@@ -31,20 +31,20 @@ const MAX_RECENT: usize = 1024;
 pub struct Legs {
     table: Table<Leg, LegKey>,
     most: usize,
-    /// Legs that have not ended, by their UUID.
+    /// Live legs by UUID.
     names: BTreeMap<String, LegId>,
     dialogs: BTreeMap<DialogKey, LegId>,
-    /// Dialogs that ended a moment ago: their late requests are answered even if they come from far away.
+    /// Dialogs that ended recently: their late requests are answered even from unknown sources.
     recent: VecDeque<(Instant, DialogKey)>,
     slots: BTreeMap<Slot, LegId>,
-    /// Places whose leg has had its terminal event before the engine let go.
+    /// Slots whose leg had its terminal event before the engine closed the media.
     late: BTreeSet<Slot>,
     free: Slots,
     deadlines: Deadlines<LegId>,
 }
 
 impl Legs {
-    /// Place for `most` legs.
+    /// Capacity for `most` legs.
     #[must_use]
     pub fn new(most: u32) -> Self {
         let places = usize::try_from(most).unwrap_or(usize::MAX);
@@ -61,8 +61,7 @@ impl Legs {
         }
     }
 
-    /// Takes in the leg that `make` makes of its id, whose events go to `webhook` if there is one; `None` when there is no
-    /// place.
+    /// Adds the leg that `make` builds from its id, with its webhook; `None` if full.
     pub fn adopt(
         &mut self,
         ctx: &mut Context,
@@ -79,7 +78,7 @@ impl Legs {
         Some(id)
     }
 
-    /// Takes a leg in; `None` when there is no place.
+    /// Adds a leg; `None` if full.
     pub(super) fn insert(&mut self, make: impl FnOnce(LegId) -> Leg) -> Option<LegId> {
         let id = self.table.insert_with(make)?;
         let name = self.name_of(id);
@@ -87,8 +86,8 @@ impl Legs {
         Some(id)
     }
 
-    /// Has something done to the call of a leg, and notes what follows from it: when it is due next, and whether it uses
-    /// Opus. `None`: the leg is no more.
+    /// Executes `work` on the call of a leg, then updates its deadline and its use of Opus. `None`: the leg
+    /// does not exist any more.
     pub fn with_call<T>(
         &mut self,
         ctx: &mut Context,
@@ -102,10 +101,10 @@ impl Legs {
         Some(done)
     }
 
-    /// The same for the call of the leg of this UUID.
+    /// The same for the call of the leg with this UUID.
     ///
     /// # Errors
-    /// No such leg, or it has ended; or what `work` says.
+    /// No such leg, or it has ended; or the error of `work`.
     pub fn command<T>(
         &mut self,
         ctx: &mut Context,
@@ -124,10 +123,10 @@ impl Legs {
         }
     }
 
-    /// The media of a leg is opened on what is agreed, or follows it.
+    /// Opens the media of a leg for the negotiated session, or applies changes to it.
     pub fn follow_session(&mut self, ctx: &mut Context, id: LegId) {
         let opens = self.table.get_mut(id).is_some_and(|leg| leg.follow_session(ctx));
-        // There are as many places as legs.
+        // There are as many slots as legs.
         if let Some(slot) = opens.then(|| self.take_slot(id)).flatten()
             && let Some(leg) = self.table.get_mut(id)
         {
@@ -135,14 +134,14 @@ impl Legs {
         }
     }
 
-    /// Gives a leg a place in the engine.
+    /// Assigns a slot in the engine to a leg.
     pub(super) fn take_slot(&mut self, id: LegId) -> Option<Slot> {
         let slot = self.free.take()?;
         self.slots.insert(slot, id);
         Some(slot)
     }
 
-    /// A connection is gone, and does not lead to any far end again.
+    /// A connection was closed; its id is no longer valid.
     pub fn forget_connection(&mut self, ctx: &mut Context, gone: ConnId) {
         let all: Vec<LegId> = self.names.values().copied().collect();
         for id in all {
@@ -150,40 +149,40 @@ impl Legs {
         }
     }
 
-    /// The leg, unless it is no more.
+    /// The leg, unless it was removed.
     #[must_use]
     pub fn get(&self, id: LegId) -> Option<&Leg> {
         self.table.get(id)
     }
 
-    /// The same, to change it.
+    /// The leg, mutable.
     pub fn get_mut(&mut self, id: LegId) -> Option<&mut Leg> {
         self.table.get_mut(id)
     }
 
-    /// All legs; those that have ended wait for their last event.
+    /// All legs, including ended ones whose terminal event is pending.
     pub fn iter(&self) -> impl Iterator<Item = (LegId, &Leg)> {
         self.table.iter()
     }
 
-    /// UUIDs and ids of the legs that have not ended.
+    /// UUIDs and ids of live legs.
     pub fn live(&self) -> impl Iterator<Item = (&str, LegId)> + Clone {
         self.names.iter().map(|(name, id)| (name.as_str(), *id))
     }
 
-    /// How many legs have not ended.
+    /// Number of live legs.
     #[must_use]
     pub fn live_count(&self) -> usize {
         self.names.len()
     }
 
-    /// True when so many more find no place; those that are just ending have theirs.
+    /// True if `more` legs do not fit; legs that are ending still count.
     #[must_use]
     pub fn are_full_for(&self, more: usize) -> bool {
         self.table.len() + self.late.len() + more > self.most
     }
 
-    /// The leg of this UUID.
+    /// The leg with this UUID.
     ///
     /// # Errors
     /// No such leg, or it has ended.
@@ -191,7 +190,7 @@ impl Legs {
         self.names.get(name).copied().ok_or(GatewayError::NO_LEG)
     }
 
-    /// The same with the leg.
+    /// The leg with this UUID, and its id.
     ///
     /// # Errors
     /// No such leg, or it has ended.
@@ -200,7 +199,7 @@ impl Legs {
         self.get(id).map(|leg| (id, leg)).ok_or(GatewayError::NO_LEG)
     }
 
-    /// The same, to change it.
+    /// The leg with this UUID, mutable.
     ///
     /// # Errors
     /// No such leg, or it has ended.
@@ -215,12 +214,12 @@ impl Legs {
         self.get(id).map(|l| l.name().to_owned()).unwrap_or_default()
     }
 
-    /// Requests with this Call-ID and tag are the leg's.
+    /// Assigns requests with this Call-ID and tag to the leg.
     pub fn add_dialog(&mut self, key: DialogKey, id: LegId) {
         self.dialogs.insert(key, id);
     }
 
-    /// The leg with this Call-ID and tag of ours.
+    /// The leg with this Call-ID and our tag.
     #[must_use]
     pub fn of_dialog(&self, key: &DialogKey) -> Option<LegId> {
         self.dialogs.get(key).copied()
@@ -235,25 +234,25 @@ impl Legs {
         dialog.is_none_or(|d| d.is_from_peer(request)).then_some(id)
     }
 
-    /// The leg of an INVITE that waits for its final response.
+    /// The leg of an INVITE without final response.
     #[must_use]
     pub fn of_incoming(&self, invite: ServerId) -> Option<LegId> {
         self.iter().find(|(_, leg)| leg.call().unanswered() == Some(invite)).map(|(id, _)| id)
     }
 
-    /// The leg of an INVITE whose 2xx waits for its ACK.
+    /// The leg of an INVITE whose 2xx has not been acknowledged.
     #[must_use]
     pub fn of_unacknowledged(&self, invite: ServerId) -> Option<LegId> {
         self.iter().find(|(_, leg)| leg.call().waits_for_ack(invite)).map(|(id, _)| id)
     }
 
-    /// The leg in this place of the engine.
+    /// The leg in this slot of the engine.
     #[must_use]
     pub fn at(&self, slot: Slot) -> Option<LegId> {
         self.slots.get(&slot).copied()
     }
 
-    /// The engine has let go of a place; false when its leg still has use for it.
+    /// The engine has closed the media in a slot; false if its leg still needs the slot.
     pub fn release_late(&mut self, slot: Slot) -> bool {
         let late = self.late.remove(&slot);
         if late {
@@ -262,36 +261,36 @@ impl Legs {
         late
     }
 
-    /// Places of the engine in use.
+    /// Slots of the engine in use.
     #[must_use]
     pub fn slots_used(&self) -> u32 {
         self.free.used()
     }
 
-    /// Notes when a leg wants to be woken next.
+    /// Updates the deadline of a leg.
     pub fn reschedule(&mut self, id: LegId) {
         let at = self.get(id).and_then(Leg::deadline);
         self.deadlines.set(id, at);
     }
 
-    /// The next leg that is to be woken, until `None`.
+    /// The next leg whose deadline has passed; call until `None`.
     pub fn pop_due(&mut self, now: Instant) -> Option<LegId> {
         self.deadlines.pop_due(now)
     }
 
-    /// When the next leg is to be woken.
+    /// The next deadline.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.next().map(|(at, _)| at)
     }
 
-    /// Deadlines that are set.
+    /// Number of deadlines.
     #[must_use]
     pub fn timers(&self) -> usize {
         self.deadlines.len()
     }
 
-    /// The signalling of a leg is over: nothing but its place in the engine finds it any more.
+    /// The signalling of a leg has ended: only its slot in the engine still finds it.
     pub fn end(&mut self, now: Instant, id: LegId) {
         let name = self.name_of(id);
         self.names.remove(&name);
@@ -304,7 +303,7 @@ impl Legs {
         }
     }
 
-    /// The leg is no more. Its place in the engine stays taken until the engine has let go.
+    /// Removes a leg. Its slot stays reserved until the engine has closed the media.
     pub fn remove(&mut self, ctx: &mut Context, id: LegId) -> Option<Leg> {
         self.deadlines.set(id, None);
         let mut leg = self.table.remove(id)?;
@@ -320,26 +319,26 @@ impl Legs {
         Some(leg)
     }
 
-    /// True for a dialog that ended a moment ago.
+    /// True for a dialog that ended recently.
     #[must_use]
     pub fn had_dialog(&self, key: &DialogKey) -> bool {
         self.recent.iter().any(|(_, k)| k == key)
     }
 
-    /// Forgets dialogs that ended so long ago that nothing of theirs comes any more.
+    /// Forgets dialogs that ended so long ago that no more requests can arrive.
     pub fn forget_recent(&mut self, now: Instant) {
         while self.recent.front().is_some_and(|(at, _)| *at + TIMEOUT <= now) {
             self.recent.pop_front();
         }
     }
 
-    /// True when every leg has had its terminal event.
+    /// True if every leg has had its terminal event.
     #[must_use]
     pub fn are_gone(&self) -> bool {
         self.table.is_empty()
     }
 
-    /// True when nothing of any leg is left.
+    /// True if nothing of any leg is left.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.table.is_empty()

@@ -1,4 +1,4 @@
-//! How legs are found, and what keeps their places.
+//! Lookup and removal of legs.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Playbacks from the API's wish to their last event.
+//! Playbacks, from the API request to the terminal event.
 
 use std::collections::BTreeMap;
 
@@ -22,14 +22,14 @@ pub struct Playbacks {
 
 #[derive(Debug)]
 struct Playback {
-    /// `pb-` and eight hex digits.
+    /// Playback id: `pb-` and eight hex digits.
     id: String,
-    /// Who hears it.
+    /// Where it is played.
     target: AudioTarget,
     about: About,
-    /// It has been stopped, and is only waiting for the engine to say so.
+    /// Stopped, waiting for the engine's confirmation.
     stopping: bool,
-    /// The fetch that has to end before it starts.
+    /// The download that has to complete before it starts.
     fetching: Option<WorkId>,
     rate: u32,
     volume: i8,
@@ -46,16 +46,16 @@ impl Playback {
 }
 
 impl Playbacks {
-    /// Room for `most` playbacks.
+    /// Capacity for `most` playbacks.
     #[must_use]
     pub fn new(most: u32) -> Self {
         Self { plays: BTreeMap::new(), slots: Slots::new(most) }
     }
 
-    /// Begins to play, or to fetch what is to be played; the playback's id.
+    /// Starts a playback, or the download of its sound; returns the playback id.
     ///
     /// # Errors
-    /// No playback is left, or too much is being fetched (503).
+    /// Limit reached, or too many downloads (503).
     pub fn start(
         &mut self,
         ctx: &mut Context,
@@ -90,7 +90,7 @@ impl Playbacks {
         Ok(id)
     }
 
-    /// The sound is here, or is not to be had.
+    /// The download has completed or failed.
     pub fn handle_fetched(&mut self, ctx: &mut Context, now: Now, work: WorkId, outcome: Result<(), String>) {
         let found = self.plays.iter_mut().find(|(_, p)| p.fetching == Some(work));
         let Some((slot, playback)) = found else { return };
@@ -152,7 +152,7 @@ impl Playbacks {
         let Some(p) = self.plays.get_mut(&slot) else { return };
         p.stopping = true;
         match p.fetching.take() {
-            // Never heard: it ends as it would have, with nothing played. What is fetched finds no taker.
+            // Never started: finished with nothing played. The download is cancelled.
             Some(work) => {
                 ctx.io.cancel(work);
                 self.handle_played(ctx, now, slot, 0, Over::Stopped);
@@ -171,7 +171,7 @@ impl Playbacks {
         found.map(|(slot, p)| (*slot, p)).ok_or(GatewayError::NotFound("playback not found"))
     }
 
-    /// A playback is over; whose it was.
+    /// A playback has ended; returns its target.
     pub fn handle_played(
         &mut self,
         ctx: &mut Context,
@@ -198,26 +198,26 @@ impl Playbacks {
         Some(playback.target)
     }
 
-    /// Stops every playback of a leg or room that ends.
+    /// Stops all playbacks of a leg or room that ends.
     pub fn stop_all_of(&mut self, ctx: &mut Context, now: Now, target: AudioTarget) {
         let own = self.plays.iter().filter(|(_, p)| p.target == target);
         let own: Vec<PlaySlot> = own.map(|(slot, _)| *slot).collect();
         own.into_iter().for_each(|slot| self.stop_one(ctx, now, slot));
     }
 
-    /// True while a playback there owes its last event.
+    /// True while a playback of it still has to send its terminal event.
     #[must_use]
     pub fn has_any_of(&self, target: AudioTarget) -> bool {
         self.plays.values().any(|p| p.target == target)
     }
 
-    /// Playbacks that run or are being fetched.
+    /// Playbacks running or downloading.
     #[must_use]
     pub fn used(&self) -> u32 {
         self.slots.used()
     }
 
-    /// True when there is none.
+    /// True without playbacks.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.plays.is_empty() && self.slots.used() == 0

@@ -1,4 +1,4 @@
-//! Playbacks by themselves, without calls.
+//! Tests of playbacks without calls.
 
 use super::{Playbacks, Sound, tone};
 use crate::gateway::context::Context;

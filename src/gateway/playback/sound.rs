@@ -1,20 +1,20 @@
-//! What can be played: tones, and sound fetched from URLs.
+//! Sounds that can be played: tones, and audio files from URLs.
 
 use crate::dsp::tone::{TONES, ToneSpec, by_name};
 use crate::gateway::error::GatewayError;
 
-/// What is to be played.
+/// A sound to play.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Sound {
     /// A tone, until it is stopped.
     Tone(ToneSpec),
     /// An audio file.
     File {
-        /// Where it is: an URL, or `file:` and a name in the directory of prompts.
+        /// URL, or `file:` and a name in the prompt directory.
         url: String,
-        /// How often it is played, 0 for ever.
+        /// Number of repetitions; 0: endless.
         repeat: u32,
-        /// It holds bare samples at this rate, Hz.
+        /// Headerless PCM at this rate, Hz.
         bare: Option<u32>,
     },
 }

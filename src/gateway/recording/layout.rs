@@ -1,22 +1,22 @@
-//! What goes into a recording's file.
+//! Audio format of a recording.
 
 use crate::gateway::context::Context;
 use crate::gateway::work::{Work, WorkId};
 use crate::media::command::RecordSlot;
 
-/// The sound of a recording and of its file.
+/// Audio format of a recording's input and file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
-    /// Rate of what comes in, Hz.
+    /// Sampling rate of the input, Hz.
     pub input_rate: u32,
-    /// Rate of the file, Hz.
+    /// Sampling rate of the file, Hz.
     pub file_rate: u32,
     /// 1 or 2.
     pub channels: u16,
 }
 
 impl Layout {
-    /// Asks for a file of this kind; `None` when too much waits for the disk already.
+    /// Requests creation of the file; `None` if too many disk operations are pending.
     pub(super) fn open(self, ctx: &mut Context, record: RecordSlot, file: &str) -> Option<WorkId> {
         let Self { input_rate, file_rate, channels } = self;
         let file = file.to_owned();

@@ -1,23 +1,23 @@
-//! The file that the tracks of a recording are put together in.
+//! Multi-channel file merged from the tracks of a recording.
 
 use crate::gateway::events::Channels;
 
-/// What came of the tracks, for the event and the reply.
+/// Result of merging the tracks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merged {
     /// The file.
     pub file: String,
-    /// Where each leg is heard.
+    /// Channels by leg.
     pub channels: Channels,
 }
 
-/// Directory of a recording's tracks.
+/// Directory of the tracks.
 #[must_use]
 pub fn dir_of(file: &str) -> String {
     format!("{}.tracks", file.strip_suffix(".wav").unwrap_or(file))
 }
 
-/// File of all channels of a recording: `YYYYMMDD_HHMMSS_multichannel_xxxxxxxx.wav`.
+/// File name of the merged tracks: `YYYYMMDD_HHMMSS_multichannel_xxxxxxxx.wav`.
 #[must_use]
 pub fn merged_file(file: &str) -> String {
     let (rest, number) = file.rsplit_once('_').unwrap_or((file, "0.wav"));

@@ -1,4 +1,4 @@
-//! Recordings of legs (stereo) and rooms (mono): started, paused, stopped; the disk is the shell's.
+//! Recordings of legs (stereo) and rooms (mono): start, pause, stop. File access is done by the shell.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::gateway::slots::Slots;
 use crate::gateway::work::{WorkId, Written};
 use crate::media::command::{AudioTarget, Command, RecordSlot, RoomSlot, Slot};
 
-/// All recordings and their tracks, at most `limits.recordings` together.
+/// All recordings and their tracks, together at most `limits.recordings`.
 #[derive(Debug)]
 pub struct Recordings {
     recordings: BTreeMap<RecordSlot, Recording>,
@@ -28,48 +28,48 @@ pub struct Recordings {
     events: VecDeque<RecordingEvent>,
 }
 
-/// What others have to do about a recording.
+/// Events that concern other parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordingEvent {
-    /// One with a channel for each leg has begun in this room: whoever is there is to be handed over.
+    /// A multi-channel recording has started in this room: its current members must be added.
     MembersWanted(RoomSlot),
-    /// One that has just begun there was stopped before its file was made.
+    /// A recording that has just started was stopped before its file was open.
     StopWanted(AudioTarget),
-    /// One there is over, to its last event.
+    /// A recording has ended, including its terminal event.
     Over(AudioTarget),
 }
 
 /// A recording.
 #[derive(Debug)]
 struct Recording {
-    /// What is recorded.
+    /// Leg or room that is recorded.
     target: AudioTarget,
-    /// Its leg or room, which may be gone before it ends.
+    /// Subject of its events; the leg or room may be removed before it ends.
     about: About,
-    /// Its file.
+    /// Path of the file.
     file: String,
-    /// When it began.
+    /// Start time.
     started: Utc,
     state: State,
     paused: bool,
-    /// Where it is uploaded to when it is over.
+    /// Upload destination.
     upload: Option<Arc<Place>>,
-    /// One track a leg beside it.
+    /// Tracks per leg of a multi-channel recording.
     tracks: Option<Tracks>,
 }
 
 impl Recording {
-    /// True while sound goes in.
+    /// True while audio is being recorded.
     fn is_running(&self) -> bool {
         self.state == State::Running
     }
 
-    /// True when all of it is written, and its tracks are put together.
+    /// True when everything is written and its tracks are being merged.
     fn is_merging(&self) -> bool {
         self.tracks.as_ref().is_some_and(Tracks::are_merging)
     }
 
-    /// No more sound goes in; `handle` waits until all of it is written.
+    /// Stops the input; the reply for `handle` is sent once everything is written.
     fn close(&mut self, ctx: &mut Context, record: RecordSlot, handle: Option<Handle>) {
         self.state = State::Closing(handle);
         ctx.media.push_back(Command::StopRecord { record });
@@ -77,47 +77,47 @@ impl Recording {
     }
 }
 
-/// What a recording is to be beside its file.
+/// Options of a recording.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
-    /// Where it is uploaded to when it is over.
+    /// Upload destination.
     pub upload: Option<Arc<Place>>,
-    /// One channel a leg, in a file of their own; of rooms only.
+    /// Also record each leg on its own channel, in a separate file; rooms only.
     pub multi_channel: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
-    /// The file is being made; the API waits. `stop`: it is to be stopped at once.
+    /// The file is being created; the API waits. `stop`: stop as soon as it is open.
     Opening { work: WorkId, handle: Handle, stop: bool },
-    /// Sound goes in.
+    /// Audio is being recorded.
     Running,
-    /// The last of it is being written; the API may wait.
+    /// The end is being written; the API may be waiting.
     Closing(Option<Handle>),
 }
 
-/// What pausing or resuming came to.
+/// Result of pausing or resuming.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Paused {
     /// It changed.
     Changed,
-    /// It was so already.
+    /// It was in this state already.
     Already,
 }
 
 const NO_RECORDING: GatewayError = GatewayError::NotFound("no recording in progress");
 
 impl Recordings {
-    /// Room for `most` recordings.
+    /// Capacity for `most` recordings.
     #[must_use]
     pub fn new(most: u32) -> Self {
         Self { recordings: BTreeMap::new(), slots: Slots::new(most), events: VecDeque::new() }
     }
 
-    /// `POST …/record`; the reply comes when the file is there.
+    /// `POST …/record`; the reply is sent once the file is open.
     ///
     /// # Errors
-    /// Recording already (409); limits (503).
+    /// Already recording (409); limits (503).
     pub fn start(
         &mut self,
         ctx: &mut Context,
@@ -127,7 +127,7 @@ impl Recordings {
         wanted: Wanted,
     ) -> Result<Handle, GatewayError> {
         let MediaOwner { target, about, .. } = owner;
-        // What is being put together does not keep the next one waiting.
+        // A recording whose tracks are being merged does not block the next one.
         if self.recordings.values().any(|r| r.target == target && !r.is_merging()) {
             return Err(GatewayError::Conflict("it is being recorded already".to_owned()));
         }
@@ -158,7 +158,7 @@ impl Recordings {
         Ok(handle)
     }
 
-    /// A file is there, or could not be made.
+    /// A file was created, or could not be.
     pub fn handle_opened(&mut self, ctx: &mut Context, now: Now, work: WorkId, outcome: Result<(), String>) {
         for (of, r) in &mut self.recordings {
             let (of, paused, Some(tracks)) = (*of, r.paused, r.tracks.as_mut()) else { continue };
@@ -180,7 +180,7 @@ impl Recordings {
         r.started = now.utc;
         let body = RecordingStarted { file: r.file.clone(), started_at: now.utc.rfc3339() };
         ctx.media.push_back(Command::Record { record, target: r.target });
-        // A leg that is gone has had its last event but for the end of this.
+        // If the leg was removed meanwhile, only the terminal event follows.
         if !matches!(r.target, AudioTarget::LegInput(_)) {
             ctx.events.publish_of(now, &r.about, EventBody::RecordingStarted(body), r.upload.clone());
         }
@@ -189,16 +189,16 @@ impl Recordings {
             self.events.push_back(RecordingEvent::MembersWanted(room));
         }
         ctx.replies.send(handle, Ok(Reply::Recording(r.file.clone())));
-        // Whoever is there has a track first.
+        // The tracks of current members start first.
         if stop {
             self.events.push_back(RecordingEvent::StopWanted(r.target));
         }
     }
 
-    /// `DELETE …/record`; the reply comes when the file is complete.
+    /// `DELETE …/record`; the reply is sent once the file is complete.
     ///
     /// # Errors
-    /// Nothing is being recorded there.
+    /// No recording in progress.
     pub fn stop(&mut self, ctx: &mut Context, target: Option<AudioTarget>) -> Result<Handle, GatewayError> {
         let (slot, r) = self.running(target).ok_or(NO_RECORDING)?;
         let handle = ctx.replies.expect();
@@ -217,13 +217,13 @@ impl Recordings {
         }
     }
 
-    /// The recording there into which sound goes.
+    /// The recording of a target that is in progress.
     fn running(&mut self, target: Option<AudioTarget>) -> Option<(RecordSlot, &mut Recording)> {
         let running = |r: &Recording| Some(r.target) == target && r.is_running();
         self.recordings.iter_mut().find(|(_, r)| running(r)).map(|(slot, r)| (*slot, r))
     }
 
-    /// The recorder has closed a file: because it was told to, or because the disk failed.
+    /// The recorder has closed a file: on request, or because of a disk error.
     pub fn handle_closed(
         &mut self,
         ctx: &mut Context,
@@ -249,7 +249,7 @@ impl Recordings {
         self.finish(ctx, now, slot, Finished { error, written, ..Finished::default() });
     }
 
-    /// Puts the tracks of a recording together once it and all of them are over.
+    /// Merges the tracks of a recording once all files are closed.
     fn merge_when_over(&mut self, ctx: &mut Context, now: Now, slot: RecordSlot) {
         let tracks = self.recordings.get_mut(&slot).and_then(|r| r.tracks.as_mut());
         if let Some(Err(e)) = tracks.map(|t| t.merge_when_over(ctx)) {
@@ -257,7 +257,7 @@ impl Recordings {
         }
     }
 
-    /// The tracks of a recording are together in a file of so many bytes, or why not.
+    /// The tracks were merged into a file of this size, or merging failed.
     pub fn handle_merged(&mut self, ctx: &mut Context, now: Now, work: WorkId, outcome: Result<u64, String>) {
         let merged = |r: &Recording| r.tracks.as_ref().is_some_and(|t| t.are_merged_by(work));
         if let Some((slot, _)) = self.recordings.iter().find(|(_, r)| merged(r)) {
@@ -272,7 +272,7 @@ impl Recordings {
         }
     }
 
-    /// A leg is in a room: in the recording of it that runs, if it is one with tracks, it has one from now on.
+    /// A leg has joined a room: adds a track if a multi-channel recording is in progress.
     pub fn member_joined(&mut self, ctx: &mut Context, now: Now, room: RoomSlot, member: Member) {
         let tracked =
             self.recordings.values_mut().filter(|r| r.target == AudioTarget::Room(room) && r.is_running());
@@ -282,13 +282,13 @@ impl Recordings {
         }
     }
 
-    /// A leg has left a room, whose recording may have been stopped a moment before.
+    /// A leg has left a room, whose recording may just have been stopped.
     pub fn member_left(&mut self, ctx: &mut Context, now: Now, room: RoomSlot, leg: LegId) {
         let there = self.recordings.values_mut().filter(|r| r.target == AudioTarget::Room(room));
         there.filter_map(|r| r.tracks.as_mut()).for_each(|t| t.leave(ctx, now, leg));
     }
 
-    /// All of a recording is on the disk, or as much as there will be.
+    /// The file of a recording is complete, as far as possible.
     fn finish(&mut self, ctx: &mut Context, now: Now, slot: RecordSlot, finished: Finished) {
         let Finished { error, written, body: of_tracks, merged } = finished;
         let Some(r) = self.recordings.remove(&slot) else { return };
@@ -315,8 +315,8 @@ impl Recordings {
         self.events.push_back(RecordingEvent::Over(r.target));
     }
 
-    /// A leg is over, but the disk has not taken all of its recording: that no longer belongs to the leg's place, which
-    /// will be another's, and its events have no numbers any more.
+    /// A leg was removed before its recording was completely written: the recording no longer belongs to the
+    /// slot, which is reused, and its events are not numbered.
     pub fn outlive(&mut self, slot: Slot, leg: &Subject) {
         for r in self.recordings.values_mut().filter(|r| r.target == AudioTarget::Leg(slot)) {
             r.target = AudioTarget::LegInput(slot);
@@ -324,7 +324,7 @@ impl Recordings {
         }
     }
 
-    /// File of the recording that runs there, if it has tracks.
+    /// File of the recording in progress there, if it is multi-channel.
     #[must_use]
     pub fn multi_channel_file(&self, target: AudioTarget) -> Option<String> {
         let running = |r: &&Recording| r.target == target && r.is_running() && r.tracks.is_some();
@@ -334,7 +334,7 @@ impl Recordings {
     /// `POST …/record/pause` and `…/resume`.
     ///
     /// # Errors
-    /// Nothing is being recorded there.
+    /// No recording in progress.
     pub fn pause(
         &mut self,
         ctx: &mut Context,
@@ -355,24 +355,24 @@ impl Recordings {
         Ok(Paused::Changed)
     }
 
-    /// What others have to do, until `None`.
+    /// The next event for other parts; call until `None`.
     pub fn poll_event(&mut self) -> Option<RecordingEvent> {
         self.events.pop_front()
     }
 
-    /// True while a recording there owes its last event.
+    /// True while a recording there still has to send its terminal event.
     #[must_use]
     pub fn has_any_of(&self, target: AudioTarget) -> bool {
         self.recordings.values().any(|r| r.target == target)
     }
 
-    /// Recordings that run, are being opened or closed.
+    /// Recordings in progress, being opened or closed.
     #[must_use]
     pub fn used(&self) -> u32 {
         self.slots.used()
     }
 
-    /// True when there is none.
+    /// True without recordings.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.recordings.is_empty() && self.slots.used() == 0

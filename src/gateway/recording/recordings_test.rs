@@ -1,4 +1,4 @@
-//! Recordings and their tracks by themselves, without calls or a disk.
+//! Tests of recordings and their tracks without calls and disk.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn of_room(ctx: &mut Context) -> MediaOwner {
     MediaOwner { target: ROOM, rate: 8000, about: About::Subject(ctx.events.room("hall")) }
 }
 
-/// Begins one, and its file is there.
+/// Starts a recording and opens its file.
 fn begun(ctx: &mut Context, recordings: &mut Recordings, owner: MediaOwner, multi_channel: bool) {
     let layout = if multi_channel { MONO } else { STEREO };
     let wanted = Wanted { multi_channel, ..Wanted::default() };
@@ -201,7 +201,7 @@ fn tracks_pause_with_their_recording() {
     begun(&mut ctx, &mut recordings, room, true);
     recordings.member_joined(&mut ctx, now(), 0, legs[0].clone());
     recordings.pause(&mut ctx, now(), Some(ROOM), true).unwrap();
-    // Its file comes while the recording pauses.
+    // Its file is opened while the recording is paused.
     open_all(&mut ctx, &mut recordings);
     assert_eq!(ctx.media.back(), Some(&Command::PauseRecord { record: 1, on: true }));
     recordings.pause(&mut ctx, now(), Some(ROOM), false).unwrap();
@@ -224,7 +224,7 @@ fn a_leg_that_leaves_just_after_the_stop_was_there_until_then() {
     recordings.handle_opened(&mut ctx, begin, open, Ok(()));
     recordings.member_joined(&mut ctx, begin, 0, legs[0].clone());
     open_all(&mut ctx, &mut recordings);
-    // The room is deleted: the recording is stopped, and its members are out.
+    // The room is deleted: the recording is stopped, and its members have left.
     recordings.stop_of(&mut ctx, ROOM);
     recordings.member_left(&mut ctx, begin.after(Duration::from_millis(120)), 0, legs[0].leg);
     for record in [0, 1] {

@@ -1,4 +1,4 @@
-//! Multi-channel recordings of rooms: one track for each stay of a leg, put together when the recording is over.
+//! Multi-channel recordings of rooms: one track per stay of a leg, merged when the recording has ended.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,31 +14,31 @@ use crate::gateway::slots::Slots;
 use crate::gateway::work::{Merge, Piece, Work, WorkId, Written};
 use crate::media::command::{AudioTarget, Command, RecordSlot};
 
-/// Stays of legs in one recording that have tracks; past it they are in the mix alone.
+/// Most tracks of a recording; further stays are only in the mix.
 const MAX_STAYS: u32 = 4096;
 
-/// The tracks of a recording of a room.
+/// The tracks of a room recording.
 #[derive(Debug)]
 pub(super) struct Tracks {
-    /// The recording's file.
+    /// Path of the recording's file.
     file: String,
-    /// Rate of all files, Hz.
+    /// Sampling rate of all files, Hz.
     rate: u32,
-    /// By channel: who is heard there, in the order they came.
+    /// Legs by channel, in order of joining.
     channels: Vec<Channel>,
-    /// Stays that are not over, or whose files are not closed.
+    /// Tracks in progress, or whose files are not closed.
     open: BTreeMap<RecordSlot, Track>,
-    /// Legs that could not be recorded of their own, or not to the end.
+    /// Legs without a track, or with an incomplete one.
     omitted: Vec<String>,
-    /// Those that are over.
+    /// Finished tracks.
     pieces: Vec<Piece>,
-    /// The mix is over: why it ended early, if it did, and what it holds.
+    /// Result of the mix: its error, if it ended early, and its contents.
     mix: Option<(Option<String>, Written)>,
-    /// They are being put together.
+    /// Merging in progress.
     merging: Option<WorkId>,
-    /// When the recording began.
+    /// Start of the recording.
     began: Option<Now>,
-    /// Stays so far.
+    /// Tracks so far.
     stays: u32,
 }
 
@@ -47,7 +47,7 @@ struct Channel {
     id: LegId,
     leg: String,
     start_ms: u64,
-    /// `None`: the leg is there.
+    /// `None`: the leg is still in the room.
     end_ms: Option<u64>,
 }
 
@@ -62,7 +62,7 @@ struct Track {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Its file is being made; `stop`: it is to be stopped at once.
+    /// The file is being created; `stop`: stop as soon as it is open.
     Opening {
         work: WorkId,
         stop: bool,
@@ -85,7 +85,7 @@ impl Track {
 }
 
 impl Tracks {
-    /// The tracks of a recording into `file`, whose rate, Hz, they have too.
+    /// The tracks of a recording into `file` with sampling rate `rate`, Hz.
     pub(super) fn new(file: &str, rate: u32) -> Self {
         Self {
             file: file.to_owned(),
@@ -101,17 +101,17 @@ impl Tracks {
         }
     }
 
-    /// The recording has begun.
+    /// The recording has started.
     pub(super) fn begin(&mut self, now: Now) {
         self.began = Some(now);
     }
 
-    /// True once the recording has begun.
+    /// True once the recording has started.
     pub(super) fn have_begun(&self) -> bool {
         self.began.is_some()
     }
 
-    /// A leg is in the room: it has a track from now on, in a place of `slots` if there is one.
+    /// A leg has joined the room: starts a track if a slot is free.
     pub(super) fn add(&mut self, ctx: &mut Context, now: Now, slots: &mut Slots, member: Member) {
         if self.stays >= MAX_STAYS {
             return self.omit(member.name);
@@ -138,7 +138,8 @@ impl Tracks {
         }
     }
 
-    /// A file is there, or could not be made; false when it is none of these. `paused`: so is the recording.
+    /// A file was created, or could not be; false if it does not belong to these tracks. `paused`: the
+    /// recording is paused.
     pub(super) fn handle_opened(
         &mut self,
         ctx: &mut Context,
@@ -179,18 +180,18 @@ impl Tracks {
         own.for_each(|(record, track)| track.stop(ctx, *record));
     }
 
-    /// The recording ends: so do its tracks.
+    /// The recording ends: stops all tracks.
     pub(super) fn stop_all(&mut self, ctx: &mut Context) {
         self.open.iter_mut().for_each(|(record, track)| track.stop(ctx, *record));
     }
 
-    /// Tracks are silent while their recording pauses.
+    /// Pauses or resumes all tracks with their recording.
     pub(super) fn pause(&self, ctx: &mut Context, on: bool) {
         let running = self.open.iter().filter(|(_, t)| t.state == State::Running);
         ctx.media.extend(running.map(|(record, _)| Command::PauseRecord { record: *record, on }));
     }
 
-    /// The recorder has closed a file; false when it is none of these.
+    /// The recorder has closed a file; false if it does not belong to these tracks.
     pub(super) fn handle_closed(
         &mut self,
         ctx: &mut Context,
@@ -211,15 +212,15 @@ impl Tracks {
         true
     }
 
-    /// The mix is over: why it ended early, if it did, and what it holds.
+    /// The mix has ended: its error, if it ended early, and its contents.
     pub(super) fn mix_over(&mut self, error: Option<String>, written: Written) {
         self.mix = Some((error, written));
     }
 
-    /// Puts the tracks together once the mix and all of them are over.
+    /// Merges the tracks once the mix and all tracks are closed.
     ///
     /// # Errors
-    /// Too much waits for the disk.
+    /// Too many pending disk operations.
     pub(super) fn merge_when_over(&mut self, ctx: &mut Context) -> Result<(), String> {
         let Some((_, mix)) = self.mix.as_ref().filter(|_| self.open.is_empty() && self.merging.is_none())
         else {
@@ -237,17 +238,17 @@ impl Tracks {
         self.merging.map(|_| ()).ok_or_else(|| "too much waits for the disk already".to_owned())
     }
 
-    /// True when they are being put together.
+    /// True while merging.
     pub(super) fn are_merging(&self) -> bool {
         self.merging.is_some()
     }
 
-    /// True when they are being put together by this work.
+    /// True if merged by this work item.
     pub(super) fn are_merged_by(&self, work: WorkId) -> bool {
         self.merging == Some(work)
     }
 
-    /// They are together in a file of so many bytes, or why not: what the recording's last event and its reply say of it.
+    /// The result of merging: data for the terminal event and the reply.
     pub(super) fn finish(self, outcome: Result<u64, String>) -> Finished {
         let (error, mix) = self.mix.unwrap_or_default();
         let mut body = RecordingFinished { omitted_legs: self.omitted, ..RecordingFinished::default() };
@@ -281,7 +282,7 @@ impl Tracks {
         }
     }
 
-    /// The channel of a leg; one that comes back has the one it had.
+    /// The channel of a leg; a returning leg gets its previous channel.
     fn channel_of(&mut self, member: &Member, start_ms: u64) -> usize {
         if let Some(at) = self.channels.iter().position(|c| c.id == member.leg) {
             if let Some(c) = self.channels.get_mut(at) {
@@ -295,20 +296,20 @@ impl Tracks {
     }
 }
 
-/// What a recording has come to.
+/// Result of a recording.
 #[derive(Debug, Default)]
 pub(super) struct Finished {
-    /// Why it ended early, if it did.
+    /// Error that ended it early.
     pub(super) error: Option<String>,
-    /// What its file holds.
+    /// Contents of its file.
     pub(super) written: Written,
-    /// What its tracks add to its last event.
+    /// Fields of its terminal event about the tracks.
     pub(super) body: RecordingFinished,
-    /// Its tracks, if they are together.
+    /// The merged file, if successful.
     pub(super) merged: Option<Merged>,
 }
 
-/// Where each leg is heard.
+/// Channels by leg.
 fn table(channels: &[Channel], total_ms: u64) -> Channels {
     let entry = |(channel, c): (usize, &Channel)| {
         let (start_ms, end_ms) = (c.start_ms.min(total_ms), c.end_ms.unwrap_or(total_ms).min(total_ms));

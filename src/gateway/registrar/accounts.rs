@@ -1,4 +1,4 @@
-//! What is kept of the passwords of the branch's phones, and how they are asked for them.
+//! Verifiers of the branch's phone users, and the algorithms of their challenges.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use crate::config::{Config, DigestOrder, User};
 use crate::sip::digest_server::Verifier;
 use crate::wire::challenge::Algorithm;
 
-/// The users of the configuration.
+/// The configured users.
 #[derive(Debug)]
 pub struct Accounts {
     users: BTreeMap<String, Verifier>,
@@ -14,7 +14,7 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Reads the configuration.
+    /// Built from the configuration.
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let realm = config.realm();
@@ -31,25 +31,25 @@ impl Accounts {
         Self { users: users.iter().map(verifier).collect(), offered }
     }
 
-    /// What challenges ask for: what all users can answer. Whoever is asked gets the same, so that nobody learns from it
-    /// who is a user, and what is kept of the password.
+    /// Digest algorithms that all users can answer. Every challenge lists the same, so that it reveals
+    /// neither which users exist nor how their passwords are stored.
     #[must_use]
     pub fn offered(&self) -> &[Algorithm] {
         &self.offered
     }
 
-    /// True for names of users.
+    /// True for user names.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.users.contains_key(name)
     }
 
-    /// Names of users.
+    /// All user names.
     pub fn names(&self) -> impl Iterator<Item = String> {
         self.users.keys().cloned()
     }
 
-    /// What an answer of this user is judged by; nothing for algorithms that were not asked for.
+    /// Verifier of a user; `None` for algorithms that are not offered.
     #[must_use]
     pub fn verifier(&self, name: &str, algorithm: Algorithm) -> Option<&Verifier> {
         self.users.get(name).filter(|_| self.offered.contains(&algorithm))

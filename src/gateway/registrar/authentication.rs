@@ -1,4 +1,4 @@
-//! Who proves to be a user of ours: passwords, challenges, and how many wrong answers are looked at.
+//! Authentication of the branch's users: passwords, challenges, and protection against password guessing.
 
 use std::time::Instant;
 
@@ -16,30 +16,30 @@ use crate::sip::transactions::ServerId;
 use crate::wire::Request;
 use crate::wire::authorization::Authorization;
 
-/// What credentials are worth.
+/// Result of checking credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Proof {
-    /// They are those of this user.
+    /// Valid credentials of this user.
     Good(String),
-    /// Asked anew, they may do.
+    /// Stale nonce: challenge again.
     Stale,
-    /// Name or password are wrong; nobody learns which.
+    /// Wrong user name or password; the response does not reveal which.
     Wrong,
-    /// Too many were wrong: these were not looked at.
+    /// Not checked, after too many wrong ones.
     Refused,
 }
 
-/// Passwords of the users of the configuration, and the answers to our challenges (RFC 8760).
+/// Verifiers of the configured users, and digest authentication (RFC 8760).
 #[derive(Debug)]
 pub(super) struct Authentication {
     accounts: Accounts,
     digest: DigestServer,
-    /// Wrong passwords.
+    /// Wrong passwords so far.
     guesses: Guesses,
 }
 
 impl Authentication {
-    /// Nobody has been asked yet.
+    /// Without state.
     pub(super) fn new(config: &Config, rng: &mut Rng) -> Self {
         let digest = DigestServer::new(rng);
         let accounts = Accounts::new(config);
@@ -47,23 +47,23 @@ impl Authentication {
         Self { accounts, digest, guesses }
     }
 
-    /// Goes on with the users of this configuration.
+    /// Applies the users of a new configuration.
     pub(super) fn reload(&mut self, config: &Config) {
         self.accounts = Accounts::new(config);
         self.guesses.set_users(self.accounts.names());
     }
 
-    /// True for names of users.
+    /// True for user names.
     pub(super) fn has(&self, name: &str) -> bool {
         self.accounts.has(name)
     }
 
-    /// A user has registered from there: its source and name are trusted more.
+    /// A user has registered from this source: later attempts from there are trusted more.
     pub(super) fn registered(&mut self, now: Now, source: Target, user: &str) {
         self.guesses.registered(now.mono, source.addr.ip(), user);
     }
 
-    /// What the credentials of a request for our realm are worth; `None` when there are none.
+    /// Checks the credentials of a request for our realm; `None` without credentials.
     pub(super) fn judge(
         &mut self,
         ctx: &mut Context,
@@ -79,11 +79,11 @@ impl Authentication {
         let (method, ip) = (request.method.to_string(), source.addr.ip());
         let verifier = self.accounts.verifier(name, answer.algorithm);
         let verdict = self.digest.judge(now.mono, ip, &method, &answer, verifier);
-        // Nothing is said of the password yet.
+        // The nonce is unknown, so the password has not been tried.
         if verdict == Verdict::Foreign {
             return Some(Proof::Stale);
         }
-        // A phone that has registered is known along its own way, for its own name.
+        // A registered phone is not limited on its own flow, for its own name.
         let own = bindings.has_way(name, source);
         let chance = if own { Chance::Open } else { self.guesses.chance(now.mono, ip, name) };
         match (verdict, chance) {
@@ -102,14 +102,14 @@ impl Authentication {
         Some(if chance == Chance::Open { Proof::Wrong } else { Proof::Refused })
     }
 
-    /// Says in the log where wrong passwords come from, once a minute.
+    /// Logs sources of wrong passwords, once a minute.
     pub(super) fn report_guesses(&mut self, now: Now) {
         if let Some(r) = self.guesses.report(now.mono) {
             log::warn!(source:% = r.source, number = r.number, further_sources = r.sources, of_those = r.others; "wrong passwords");
         }
     }
 
-    /// Asks for a password.
+    /// Sends a challenge.
     pub(super) fn challenge(
         &mut self,
         ctx: &mut Context,
@@ -122,7 +122,7 @@ impl Authentication {
         refusal::respond_with(ctx, now, tx, 401, "Unauthorized", &challenges);
     }
 
-    /// Challenges by all algorithms that every user can answer.
+    /// Challenges for all offered algorithms.
     pub(super) fn challenges(
         &mut self,
         ctx: &Context,
@@ -135,7 +135,7 @@ impl Authentication {
         texts.into_iter().map(|text| ("WWW-Authenticate", text)).collect()
     }
 
-    /// Forgets what is over, and says in the log what is due.
+    /// Removes expired state, and logs due reports.
     pub(super) fn handle_timeout(&mut self, now: Now) {
         self.digest.tidy(now.mono);
         self.report_guesses(now);

@@ -1,4 +1,4 @@
-//! Where a phone is, and what a REGISTER asks for.
+//! Contact bindings, and parsing of REGISTER.
 
 use std::time::Instant;
 
@@ -9,17 +9,17 @@ use crate::base::time::Utc;
 use crate::sip::target::Target;
 use crate::wire::{NameAddr, Request, Uri};
 
-/// Contacts of one user; a phone that starts anew under another port takes the place of the oldest.
+/// Contacts per user; beyond that a new contact replaces the oldest.
 pub const MAX_CONTACTS: usize = 5;
-/// Shortest and longest registration, seconds.
+/// Shortest and longest registration interval, seconds.
 pub const EXPIRES: (u32, u32) = (60, 3600);
 
-/// Where a phone is.
+/// A contact binding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Binding {
     pub(super) user: String,
     pub(super) contact: Uri,
-    /// The way its REGISTER came: routers in between let calls through that way only.
+    /// Flow of its REGISTER: NAT routers let calls through on this flow only.
     pub(super) flow: Target,
     pub(super) call_id: String,
     pub(super) cseq: u32,
@@ -31,14 +31,14 @@ pub(super) struct Binding {
     pub(super) until: Instant,
 }
 
-/// The way to a phone of a user.
+/// Route to a user's phone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PhoneRoute {
     /// The user.
     pub user: String,
     /// Its Contact.
     pub contact: Uri,
-    /// The way its REGISTER came.
+    /// Flow of its REGISTER.
     pub flow: Target,
 }
 
@@ -59,19 +59,19 @@ pub struct BindingView {
     pub granted_expires_seconds: u32,
 }
 
-/// What a REGISTER wants for one contact.
+/// Requested binding of one contact.
 pub(super) struct Wish {
     pub(super) contact: Uri,
     pub(super) expires: u32,
 }
 
-/// The contacts of a REGISTER and how long each is wanted; `Ok(None)`: all are to be forgotten.
+/// The contacts of a REGISTER with their expiry; `Ok(None)`: remove all bindings.
 pub(super) fn wishes(request: &Request) -> Result<Option<Vec<Wish>>, (u16, &'static str)> {
     let c = &request.common;
     let number = |v: &str| v.trim().parse::<u32>().unwrap_or(EXPIRES.1);
     let for_all = c.headers.get("Expires").map(number);
     if c.headers.all("Contact").any(|v| v.trim() == "*") {
-        // Alone, and only to forget (RFC 3261 §10.3 step 6).
+        // `*` must be the only contact, with Expires 0 (RFC 3261 §10.3 step 6).
         let alone = c.contacts.is_empty() && for_all == Some(0);
         return if alone { Ok(None) } else { Err((400, "Bad Request: Contact * goes with Expires 0")) };
     }

@@ -1,4 +1,4 @@
-//! Where the phones are that have registered: one binding for each contact (RFC 3261 §10.3).
+//! Location service: one binding per registered contact (RFC 3261 §10.3).
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -14,41 +14,41 @@ use crate::sip::target::Target;
 use crate::sip::transactions::ServerId;
 use crate::wire::{Host, Request, Uri};
 
-/// The phones that have registered.
+/// All bindings.
 #[derive(Debug, Default)]
 pub(super) struct Bindings {
     all: Vec<Binding>,
-    /// Ways along which phones registered, and those along which they do now.
+    /// Flow changes to report: from, to.
     moved: VecDeque<(Target, Target)>,
 }
 
 impl Bindings {
-    /// A phone has registered along another way than before: from where, and where to. Until `None`.
+    /// The next phone that has re-registered over another flow: old and new flow; call until `None`.
     pub(super) fn poll_moved(&mut self) -> Option<(Target, Target)> {
         self.moved.pop_front()
     }
 
-    /// How many there are.
+    /// Number of bindings.
     pub(super) fn len(&self) -> usize {
         self.all.len()
     }
 
-    /// How many phones have registered from this address.
+    /// Number of phones registered from this address.
     pub(super) fn phones_at(&self, ip: IpAddr) -> usize {
         self.all.iter().filter(|b| b.flow.addr.ip().to_canonical() == ip).count()
     }
 
-    /// True when a phone has registered along a way that `same` says.
+    /// True if a phone is registered over a flow that satisfies `same`.
     pub(super) fn has_along(&self, same: impl Fn(&Target) -> bool) -> bool {
         self.all.iter().any(|b| same(&b.flow))
     }
 
-    /// True when a phone of this user has registered along this way.
+    /// True if a phone of this user is registered over this flow.
     pub(super) fn has_way(&self, user: &str, flow: Target) -> bool {
         self.all.iter().any(|b| b.user == user && b.flow == flow)
     }
 
-    /// The user whose phone has registered along this way. Behind a proxy there may be several.
+    /// The user whose phone is registered over this flow. Behind a proxy there may be several.
     pub(super) fn user_along(&self, source: Target, named: &str) -> Option<String> {
         let mut here = self.all.iter().filter(|b| b.flow == source).map(|b| b.user.as_str());
         let first = here.next()?;
@@ -64,9 +64,9 @@ impl Bindings {
         }
     }
 
-    /// A REGISTER that a later one has overtaken: judged for each binding that it would change, of the same Call-ID;
-    /// `None` changes all (RFC 3261 §10.3 steps 6 and 7). A contact that is not bound, as after a phone's restart under
-    /// another port, has not been overtaken, and a mere question is in order always.
+    /// True if a REGISTER arrived out of order: checked per affected binding with the same Call-ID; `None`
+    /// affects all (RFC 3261 §10.3 steps 6 and 7). New contacts, e.g. after a phone's restart with another
+    /// port, and queries are never out of order.
     pub(super) fn is_out_of_order(&self, user: &str, wishes: Option<&[Wish]>, request: &Request) -> bool {
         let c = &request.common;
         let changes = |i: usize, b: &Binding| {
@@ -81,14 +81,15 @@ impl Bindings {
         self.all.iter().enumerate().any(|(i, b)| late(b) && changes(i, b))
     }
 
-    /// Where a contact's binding is kept: written the same if there is one, since several may be equivalent.
+    /// Index of a contact's binding; an identically spelled one is preferred, since several may be
+    /// equivalent.
     pub(super) fn find(&self, user: &str, contact: &Uri) -> Option<usize> {
         let at =
             |same: &dyn Fn(&Uri) -> bool| self.all.iter().position(|b| b.user == user && same(&b.contact));
         at(&|c| c == contact).or_else(|| at(&|c| c.is_same(contact)))
     }
 
-    /// Takes in what a REGISTER that came along `source` asks for one contact.
+    /// Applies one contact of a REGISTER received from `source`.
     pub(super) fn bind(
         &mut self,
         ctx: &mut Context,
@@ -144,7 +145,7 @@ impl Bindings {
         }
     }
 
-    /// Forgets phones of a user.
+    /// Removes bindings of a user.
     pub(super) fn forget(
         &mut self,
         ctx: &mut Context,
@@ -158,7 +159,7 @@ impl Bindings {
         }
     }
 
-    /// 200 with all contacts of a user.
+    /// Sends a 200 with all contacts of a user.
     pub(super) fn respond(&self, ctx: &mut Context, now: Now, tx: ServerId, user: &str) {
         let Some(mut draft) = ctx.sip.draft(tx, 200, "OK") else { return };
         for b in self.all.iter().filter(|b| b.user == user) {
@@ -168,7 +169,7 @@ impl Bindings {
         ctx.sip.respond(now.mono, tx, 200, &draft);
     }
 
-    /// Forgets the phones whose time is over.
+    /// Removes expired bindings.
     pub(super) fn handle_timeout(&mut self, ctx: &mut Context, now: Now) {
         let gone: Vec<Binding> = self.all.extract_if(.., |b| b.until <= now.mono).collect();
         for binding in gone {
@@ -176,12 +177,12 @@ impl Bindings {
         }
     }
 
-    /// When the next one's time is over.
+    /// The next expiry.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.all.iter().map(|b| b.until).min()
     }
 
-    /// The phones of a user; the last to have registered first.
+    /// The phones of a user, latest registration first.
     pub(super) fn routes(&self, user: &str) -> Vec<PhoneRoute> {
         let mut found: Vec<&Binding> = self.all.iter().filter(|b| b.user == user).collect();
         found.sort_by_key(|b| std::cmp::Reverse(b.refreshed));
@@ -190,18 +191,18 @@ impl Bindings {
         found.into_iter().map(route).collect()
     }
 
-    /// True when there is one of this user that `which` says.
+    /// True if a binding of this user satisfies `which`.
     pub(super) fn has(&self, user: &str, which: impl Fn(&Binding) -> bool) -> bool {
         self.all.iter().any(|b| b.user == user && which(b))
     }
 
-    /// All of them, as the API shows them.
+    /// Representation of all bindings in the API.
     pub(super) fn views(&self, ctx: &Context) -> Vec<BindingView> {
         self.all.iter().map(|b| view(ctx, b)).collect()
     }
 }
 
-/// The address of a user of ours.
+/// Address of record of a user.
 pub(super) fn aor_of(ctx: &Context, user: &str) -> String {
     let own = ctx.sip.locals().v4.or(ctx.sip.locals().v6).map(|a| Host::Ip(a.ip()).to_string());
     let domain = ctx.config.sip.domains.first().cloned().or(own).unwrap_or_default();

@@ -1,9 +1,9 @@
-//! How many passwords may be tried: every wrong one is charged to a bucket of its source and to one of its user. Only
-//! answers to a nonce that the source was given count, so that addresses that are made up charge nobody.
+//! Rate limits of password attempts: every wrong password is charged to a bucket of its source and one of its
+//! user. Only answers to a nonce issued to that source count, so that spoofed addresses are not charged.
 //!
-//! The bucket of a user holds only for sources from which that user has not registered, and where it has, it is looked at
-//! whatever others of the source (behind the same router) tried: whoever guesses locks nobody out. All tables are bounded,
-//! and none forgets a bucket before it is full again.
+//! A user's bucket applies only to sources from which that user has not registered; where it has, its
+//! attempts are checked whatever others behind the same NAT tried: guessing cannot lock out users. All tables
+//! are bounded, and no bucket is evicted before it is full again.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -13,28 +13,28 @@ use std::time::{Duration, Instant};
 use crate::base::bucket::{Bucket, Rule};
 use crate::base::source::Source;
 
-/// Wrong passwords of one source (an IPv4 address, or an IPv6 network of 64 bits): 10, then one in 30 s.
+/// Wrong passwords per source (IPv4 address or IPv6 /64): 10, then one per 30 s.
 const SOURCE: Rule = Rule { most: 10.0, each: 30.0 };
-/// Of one user, from all sources where it has not registered: several sources have to try for it to be used up.
+/// Per user, from all sources where it has not registered: it takes several sources to exhaust it.
 const USER: Rule = Rule { most: 30.0, each: 10.0 };
-/// Of all sources for which there is no room.
+/// For all sources beyond the table size together.
 const CROWD: Rule = Rule { most: 100.0, each: 1.0 };
-/// Sources with a bucket that is not full; the others share one.
+/// Sources with a bucket of their own; all others share one.
 const MAX_SOURCES: usize = 4096;
-/// Sources that are remembered of a user; past it the one that has been silent for longest is forgotten.
+/// Sources remembered per user; beyond it the least recently used one is evicted.
 const MAX_HOMES: usize = 8;
-/// Buckets that names share which are nobody's. They have some, lest who is a user be told by who has none.
+/// Buckets shared by unknown user names, so that rate limits do not reveal which users exist.
 const STRANGE_NAMES: usize = 1024;
-/// Sources that a report counts one by one.
+/// Sources counted individually in a report.
 const MAX_REPORTED: usize = 64;
-/// Time between two reports.
+/// Interval of reports.
 const REPORT: Duration = Duration::from_secs(60);
-/// Time between two looks for buckets that are full again, when there is no room.
+/// Interval of searches for full buckets while the table is full.
 const TIDY: Duration = Duration::from_secs(1);
-/// What a refused caller is told to wait.
+/// `Retry-After` of refused attempts, seconds.
 pub const WAIT_SECONDS: u32 = 30;
 
-/// How many more may be tried; nothing was, where there is none.
+/// Remaining attempts; `None`: no wrong ones so far.
 #[derive(Debug, Clone, Copy, Default)]
 struct Tries(Option<Bucket>);
 
@@ -67,40 +67,41 @@ struct Home {
 /// A user at a source from which it has registered.
 #[derive(Debug)]
 struct Stay {
-    /// When last.
+    /// Last registration.
     since: Instant,
     /// Wrong passwords for this user from there.
     bucket: Tries,
 }
 
-/// Whether a password is looked at.
+/// Whether a password may be checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chance {
-    /// It is.
+    /// Checked normally.
     Open,
-    /// It is, but a wrong one is answered as if it were not: who has registered there shall not be told.
+    /// Checked, but a wrong one is answered like an unchecked one, so as not to reveal who has registered
+    /// there.
     Quiet,
-    /// It is not.
+    /// Not checked.
     Closed,
 }
 
 /// Wrong passwords of about a minute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// Where most came from.
+    /// Source of most attempts.
     pub source: IpAddr,
-    /// How many from there.
+    /// Attempts from it.
     pub number: u32,
-    /// Further sources.
+    /// Number of further sources.
     pub sources: usize,
-    /// How many from those, and from sources that were not counted one by one.
+    /// Attempts from those, and from sources not counted individually.
     pub others: u32,
 }
 
-/// Remembers wrong passwords.
+/// Buckets of wrong passwords.
 #[derive(Debug)]
 pub struct Guesses {
-    /// Keeps others from choosing names that share a bucket.
+    /// Hash seed, so that attackers cannot choose names that share a bucket.
     seed: u64,
     sources: BTreeMap<IpAddr, Tries>,
     homes: BTreeMap<IpAddr, Home>,
@@ -131,7 +132,7 @@ impl Guesses {
         }
     }
 
-    /// These are the users now; who stays keeps its bucket.
+    /// Replaces the users; remaining ones keep their buckets.
     pub fn set_users(&mut self, users: impl Iterator<Item = String>) {
         let mut old = std::mem::take(&mut self.users);
         self.users = users.map(|name| (name.clone(), old.remove(&name).unwrap_or_default())).collect();
@@ -140,7 +141,7 @@ impl Guesses {
         self.homes.retain(|_, home| !home.users.is_empty());
     }
 
-    /// Whether a password for this name may be tried from there.
+    /// Whether a password for this name from this source may be checked.
     #[must_use]
     pub fn chance(&self, now: Instant, from: IpAddr, name: &str) -> Chance {
         let from = Source::of(from).ip();
@@ -158,7 +159,7 @@ impl Guesses {
         }
     }
 
-    /// A wrong password came from there, with this name.
+    /// Charges a wrong password for this name to this source.
     pub fn charge(&mut self, now: Instant, from: IpAddr, name: &str) {
         self.count(from);
         let from = Source::of(from).ip();
@@ -182,7 +183,7 @@ impl Guesses {
         }
     }
 
-    /// One was not even looked at.
+    /// Counts an attempt that was not checked.
     pub fn count(&mut self, from: IpAddr) {
         let from = Source::of(from).ip();
         if self.counts.len() < MAX_REPORTED || self.counts.contains_key(&from) {
@@ -193,11 +194,11 @@ impl Guesses {
         }
     }
 
-    /// A user has registered from there: what others guess does not concern it there any more.
+    /// A user has registered from there: attempts of others no longer affect it at this source.
     pub fn registered(&mut self, now: Instant, from: IpAddr, name: &str) {
         let from = Source::of(from).ip();
         let fresh = !self.homes.contains_key(&from);
-        // What was wrong before stays so.
+        // Wrong attempts so far remain charged.
         let bucket = if fresh { self.sources.remove(&from) } else { None };
         let home = self.homes.entry(from).or_default();
         if let Some(bucket) = bucket {
@@ -237,7 +238,7 @@ impl Guesses {
         self.users.get(name).or_else(strange).copied().unwrap_or_default()
     }
 
-    /// Forgets sources whose buckets are full again, once there is no room.
+    /// Removes sources with full buckets while the table is full.
     fn tidy(&mut self, now: Instant) {
         if self.sources.len() >= MAX_SOURCES && self.tidied.is_none_or(|at| at + TIDY <= now) {
             self.tidied = Some(now);
@@ -245,7 +246,7 @@ impl Guesses {
         }
     }
 
-    /// What has come since the last report, once a minute.
+    /// A report of attempts since the last one, once a minute.
     pub fn report(&mut self, now: Instant) -> Option<Report> {
         if self.reported.is_some_and(|at| at + REPORT > now) {
             return None;
@@ -257,19 +258,19 @@ impl Guesses {
         Some(Report { source, number, sources: counts.len() - 1, others: all.saturating_sub(number) })
     }
 
-    /// When there is something to report.
+    /// When a report is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.reported.filter(|_| !self.counts.is_empty()).map(|at| at + REPORT)
     }
 
-    /// Sources that are remembered, of both kinds.
+    /// Number of sources remembered, of both kinds.
     #[must_use]
     pub fn len(&self) -> usize {
         self.sources.len() + self.homes.len()
     }
 
-    /// True when none is.
+    /// True without sources.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -303,7 +304,7 @@ mod tests {
         Guesses::new(7, ["anna", "bea"].into_iter().map(str::to_owned))
     }
 
-    /// How many of so many guesses a second are tried, within so many seconds.
+    /// Number of attempts checked, at this rate, within this many seconds.
     fn tried(g: &mut Guesses, from: impl Fn(u64) -> u32, name: &str, rate: u64, seconds: u64) -> u64 {
         let mut tried = 0;
         for n in 0..rate * seconds {
@@ -346,7 +347,7 @@ mod tests {
         tried(&mut g, |n| n as u32 % 50, "anna", 100, 60);
         let late = epoch() + Duration::from_millis(59_990);
         assert!(g.may_try(late, ip(77), "anna") && !g.may_try(late, ip(78), "anna"));
-        // It has no more than others there, nor for other names.
+        // At this source, other names are limited as everywhere.
         let mut g = guesses();
         g.registered(epoch(), ip(77), "anna");
         assert_eq!(tried(&mut g, |_| 77, "bea", 100, 60), 11);
@@ -355,7 +356,7 @@ mod tests {
             (g.chance(late, ip(77), "anna"), g.chance(late, ip(77), "bea")),
             (Chance::Quiet, Chance::Closed)
         );
-        // Its own name may be tried there as often as others, and not twice as often.
+        // Its own name has its own limit there, and only once.
         for _ in 0..10 {
             assert_eq!(g.chance(late, ip(77), "anna"), Chance::Quiet);
             g.charge(late, ip(77), "anna");

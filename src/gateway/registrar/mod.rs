@@ -1,4 +1,4 @@
-//! The branch's own users: their phones' registrations, and their passwords.
+//! Registrar of the branch's phones, and authentication of its users.
 
 pub mod accounts;
 mod authentication;

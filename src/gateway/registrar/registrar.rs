@@ -1,4 +1,4 @@
-//! REGISTER of the branch's phones (RFC 3261 §10.3): who may, where they are, until when.
+//! Registrar for the branch's phones (RFC 3261 §10.3).
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -19,33 +19,33 @@ use crate::sip::transactions::ServerId;
 use crate::wire::uri::host_port_of;
 use crate::wire::{Host, Method, Request, Uri};
 
-/// Who calls.
+/// Caller of an inbound call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Caller {
-    /// A user of ours: by its password, or since the call came the way that its phone has registered.
+    /// Our user: authenticated by password, or identified by the registered flow of its phone.
     pub user: Option<String>,
-    /// That is beyond doubt before anything was answered: the source of a datagram is not.
+    /// The identity is certain; it is not for a datagram, whose source can be spoofed.
     pub proved: bool,
 }
 
-/// The users of the configuration, the phones that have registered for them, and their passwords.
+/// Configured users, their bindings, and authentication.
 #[derive(Debug)]
 pub struct Registrar {
     bindings: Bindings,
     authentication: Authentication,
-    /// Who has proved to have sent the request being looked at.
+    /// The user authenticated for the request being processed.
     authenticated: Option<String>,
 }
 
 impl Registrar {
-    /// No phone has registered yet.
+    /// Without bindings.
     #[must_use]
     pub fn new(config: &Config, rng: &mut Rng) -> Self {
         let authentication = Authentication::new(config, rng);
         Self { bindings: Bindings::default(), authentication, authenticated: None }
     }
 
-    /// Goes on with the users of the configuration as it is now; phones of those that are gone are forgotten.
+    /// Applies the users of a new configuration; bindings of removed users are deleted.
     pub fn reload(&mut self, ctx: &mut Context, now: Now, old: &Config, changed: &mut Changed) {
         let users = &ctx.config.sip.users;
         changed.users_changed = users.iter().filter(|u| !old.sip.users.contains(u)).count();
@@ -58,46 +58,46 @@ impl Registrar {
         }
     }
 
-    /// A phone has registered along another way than before: from where, and where to. Until `None`.
+    /// The next phone that has re-registered over another flow: old and new flow; call until `None`.
     pub fn poll_moved(&mut self) -> Option<(Target, Target)> {
         self.bindings.poll_moved()
     }
 
-    /// How many phones have registered from this address.
+    /// Number of phones registered from this address.
     #[must_use]
     pub fn phones_at(&self, ip: IpAddr) -> usize {
         self.bindings.phones_at(ip)
     }
 
-    /// True when a phone has registered along a way that `same` says.
+    /// True if a phone is registered over a flow that satisfies `same`.
     #[must_use]
     pub fn has_along(&self, same: impl Fn(&Target) -> bool) -> bool {
         self.bindings.has_along(same)
     }
 
-    /// True for names of users.
+    /// True for user names.
     #[must_use]
     pub fn has_user(&self, name: &str) -> bool {
         self.authentication.has(name)
     }
 
-    /// The request that was looked at is done with.
+    /// The request has been processed.
     pub fn forget_authenticated(&mut self) {
         self.authenticated = None;
     }
 
-    /// True when who has sent the request being looked at has proved to be a user.
+    /// True if the sender of the request being processed is authenticated.
     #[must_use]
     pub fn is_authenticated(&self) -> bool {
         self.authenticated.is_some()
     }
 
-    /// True where phones can register.
+    /// True if phones can register.
     pub fn is_registrar(&self, ctx: &Context) -> bool {
         !ctx.config.sip.users.is_empty()
     }
 
-    /// True for hosts of addresses that are ours: the domains, and our own addresses.
+    /// True for our domains and own addresses.
     pub fn is_our_domain(&self, ctx: &Context, uri: &Uri) -> bool {
         let Some(sip) = uri.sip() else { return false };
         let locals = ctx.sip.locals();
@@ -114,8 +114,8 @@ impl Registrar {
             }
     }
 
-    /// A stranger's request with credentials of a user of ours. One without is challenged where there are
-    /// users, from memory of nothing; else it gets no answer at all.
+    /// Handles a request of an unknown source: true with valid credentials of one of our users. Otherwise it
+    /// is challenged statelessly, or dropped if there are no users.
     pub fn admits_stranger(
         &mut self,
         ctx: &mut Context,
@@ -148,7 +148,7 @@ impl Registrar {
         false
     }
 
-    /// Whose call this is; `None` when it proves to be one user's and says that it is another's.
+    /// The caller of an INVITE; `None` if it is one user and From claims to be another.
     pub fn caller_of(
         &mut self,
         ctx: &mut Context,
@@ -160,7 +160,7 @@ impl Registrar {
         let by_password = self.authenticated.take().or_else(|| {
             match self.authentication.judge(ctx, now, request, source, &self.bindings)? {
                 Proof::Good(user) => Some(user),
-                // Whose networks are accepted may call without a password.
+                // Accepted networks may call without a password.
                 Proof::Stale | Proof::Wrong | Proof::Refused => None,
             }
         });
@@ -171,7 +171,7 @@ impl Registrar {
         (!another).then_some(Caller { user, proved })
     }
 
-    /// A REGISTER.
+    /// Handles REGISTER.
     pub fn handle_register(
         &mut self,
         ctx: &mut Context,
@@ -219,7 +219,7 @@ impl Registrar {
                 if wishes.iter().any(|w| (1..EXPIRES.0).contains(&w.expires)) {
                     return refusal::too_brief(ctx, now, tx, EXPIRES.0);
                 }
-                // New contacts last: they must not push out what the same request keeps.
+                // New contacts last, so that they do not evict those refreshed by the same request.
                 let known = |w: &Wish| w.expires == 0 || self.bindings.find(&user, &w.contact).is_some();
                 let (known, new): (Vec<Wish>, Vec<Wish>) = wishes.into_iter().partition(known);
                 for wish in known.into_iter().chain(new) {
@@ -230,7 +230,7 @@ impl Registrar {
         }
     }
 
-    /// Forgets the phones whose time is over.
+    /// Removes expired bindings.
     pub fn handle_timeout(&mut self, ctx: &mut Context, now: Now) {
         self.authentication.handle_timeout(now);
         self.bindings.handle_timeout(ctx, now);
@@ -242,7 +242,7 @@ impl Registrar {
         self.bindings.deadline().into_iter().chain(self.authentication.deadline()).min()
     }
 
-    /// The phones of `uri`, should it be an address of ours; the last to have registered first.
+    /// The phones of `uri` if it is one of our addresses, latest registration first.
     pub fn bindings_of(&self, ctx: &Context, uri: &Uri) -> Option<Vec<PhoneRoute>> {
         let user = uri.user();
         if !self.has_user(&user) || !self.is_our_domain(ctx, uri) {
@@ -251,7 +251,7 @@ impl Registrar {
         Some(self.bindings.routes(&user))
     }
 
-    /// Contacts of phones that are registered.
+    /// Number of contacts.
     #[must_use]
     pub fn contacts(&self) -> usize {
         self.bindings.len()
@@ -263,7 +263,7 @@ impl Registrar {
         self.bindings.views(ctx)
     }
 
-    /// `DELETE /v1/sip/registrations/{aor}`, all contacts or one of them.
+    /// `DELETE /v1/sip/registrations/{aor}`: all contacts or one of them.
     ///
     /// # Errors
     /// No such registration.
@@ -295,7 +295,7 @@ impl Registrar {
         Ok(())
     }
 
-    /// The address of a user of ours.
+    /// Address of record of a user.
     pub fn aor_of(&self, ctx: &Context, user: &str) -> String {
         aor_of(ctx, user)
     }

@@ -1,4 +1,4 @@
-//! Phones that register, by their passwords and in order.
+//! Registration of phones: authentication and ordering.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::sip::transactions::{Admission, Event};
 use crate::wire::challenge::Challenge;
 use crate::wire::{Message, Response, Uri, parse};
 
-/// A registrar for the users 100 and 101, and a phone that registers.
+/// A registrar with users 100 and 101, and a phone.
 struct Phone {
     ctx: Context,
     registrar: Registrar,
@@ -72,7 +72,7 @@ impl Phone {
         *response
     }
 
-    /// Registers, answering a challenge as phones do; the code at the end.
+    /// Registers, answering a challenge; returns the final status code.
     fn register(&mut self, user: &str, headers: &str) -> u16 {
         self.cseq += 1;
         let response = self.send(user, headers);
@@ -85,7 +85,7 @@ impl Phone {
         response.code
     }
 
-    /// The contacts of user 100, the last to have registered first.
+    /// The contacts of user 100, latest registration first.
     fn contacts(&self) -> Vec<String> {
         let aor = Uri::parse("sip:100@branch.example").unwrap();
         let routes = self.registrar.bindings_of(&self.ctx, &aor).expect("a user of ours");

@@ -1,25 +1,25 @@
-//! BYEs that outlive their leg: what they need of it.
+//! BYE requests that outlive their leg.
 
 use super::client_auth::ClientAuth;
 use crate::sip::dialog::Dialog;
 use crate::sip::target::Target;
 
-/// What a BYE needs of its leg, which may be gone when it is sent or challenged.
+/// Data of a leg for its BYE, which may be sent or challenged after the leg was removed.
 #[derive(Debug, Clone, Default)]
 pub struct Parting {
-    /// The connection or address the dialog came along.
+    /// Flow of the dialog.
     pub flow: Option<Target>,
-    /// Credentials for who challenges it.
+    /// Credentials for challenges.
     pub auth: Option<ClientAuth>,
-    /// Over TLS, any certificate will do.
+    /// Over TLS, accept any certificate.
     pub lax: bool,
 }
 
-/// The BYE that an ended leg owes once the ACK is in (RFC 3261 §15), or one that may be challenged.
+/// A BYE to be sent after the ACK (RFC 3261 §15), or one that may be challenged.
 #[derive(Debug)]
 pub struct Bye {
-    /// The dialog that it ends.
+    /// The dialog it ends.
     pub dialog: Dialog,
-    /// What it needs of its leg.
+    /// Data of its leg.
     pub parting: Parting,
 }

@@ -1,5 +1,5 @@
-//! Challenges to our requests (RFC 3261 §22): answered with the credentials of the leg or account, and only to those whom it
-//! called.
+//! Challenges to our requests (RFC 3261 §22): answered with the credentials of the leg or account, but only
+//! to the server that was called.
 
 use std::net::IpAddr;
 
@@ -8,61 +8,61 @@ use crate::sip::target::Target;
 use crate::wire::challenge::{Challenge, next_nonces};
 use crate::wire::{Draft, Method, Response};
 
-/// Credentials of a leg or an account, and the challenges to them.
+/// Credentials of a leg or account, and the challenges received.
 #[derive(Debug, Clone)]
 pub struct ClientAuth {
     state: Authentication,
-    /// Whom its first request went to: nobody else gets an answer, be it after a redirection.
+    /// The server of the first request: no other server gets credentials, e.g. after a redirection.
     asked: Option<IpAddr>,
 }
 
 impl ClientAuth {
-    /// Nobody has been asked yet.
+    /// Without challenges.
     #[must_use]
     pub fn new(credentials: Credentials) -> Self {
         Self { state: Authentication::new(credentials), asked: None }
     }
 
-    /// Only this server may ask.
+    /// Only this server gets credentials.
     #[must_use]
     pub fn for_server(credentials: Credentials, server: IpAddr) -> Self {
         Self { asked: Some(server), ..Self::new(credentials) }
     }
 
-    /// Another server of those that were called is asked instead.
+    /// The next server of the same name is tried: allow another address.
     pub fn forget_whom(&mut self) {
         self.asked = None;
     }
 
-    /// Adds what a server has asked for before, if it is the one.
+    /// Adds authentication headers for known challenges, if the target is the allowed server.
     pub fn add_to(&mut self, method: &Method, draft: &mut Draft, target: Target, cnonce: &str) {
         if *self.asked.get_or_insert(target.addr.ip()) == target.addr.ip() {
             add_fields(&mut self.state, method, draft, cnonce);
         }
     }
 
-    /// Takes a challenge; true when trying again makes sense.
+    /// Handles a challenge; true if retrying makes sense.
     pub fn takes(&mut self, from: IpAddr, response: &Response) -> bool {
         self.asked == Some(from) && self.takes_any(response)
     }
 
-    /// True when this server is the one that may ask.
+    /// True if this is the allowed server.
     #[must_use]
     pub fn was_asked_by(&self, server: IpAddr) -> bool {
         self.asked == Some(server)
     }
 
-    /// Takes a challenge of whoever was asked; true when trying again makes sense.
+    /// Handles a challenge of any server; true if retrying makes sense.
     pub fn takes_any(&mut self, response: &Response) -> bool {
         matches!(response.code, 401 | 407) && self.state.challenged(Challenge::all(&response.common.headers))
     }
 
-    /// What was challenged before is forgotten.
+    /// Forgets all challenges.
     pub fn restart(&mut self) {
         self.state.restart();
     }
 
-    /// A request has come through to this server.
+    /// A request was accepted by this server.
     pub fn passed(&mut self, from: Option<IpAddr>, response: &Response) {
         self.state.passed();
         if self.asked.is_some() && self.asked == from {

@@ -1,48 +1,48 @@
-//! INVITEs that nobody waits for any more, and the forks that answer them all the same (RFC 3261 §13.2.2.4).
+//! Abandoned INVITEs, and forks that answer them nevertheless (RFC 3261 §13.2.2.4).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::bye::Parting;
 use crate::sip::transactions::ClientId;
 
-/// Forks of one INVITE that are acknowledged and ended.
+/// Most forks of an INVITE that are acknowledged and ended.
 const MAX_FORKS: usize = 16;
 
-/// What late answers to INVITEs need.
+/// State for late answers to INVITEs.
 #[derive(Debug, Default)]
 pub struct Forks {
-    /// Tags of forks that have been ended, by INVITE.
+    /// Tags of forks that were ended, by INVITE.
     ended: BTreeMap<ClientId, Vec<String>>,
-    /// What the BYE to a late answer needs, of INVITEs that nobody waits for.
+    /// Data for the BYE to a late answer, by abandoned INVITE.
     abandoned: BTreeMap<ClientId, Parting>,
-    /// INVITEs to phones, which are reached only the way they registered.
+    /// INVITEs to phones that are reached over their registered flow only.
     pinned: BTreeSet<ClientId>,
 }
 
 impl Forks {
-    /// The INVITE goes to a phone, the way it registered; so does what follows.
+    /// The INVITE is sent over the registered flow of a phone; so are later requests.
     pub fn pin(&mut self, invite: ClientId) {
         self.pinned.insert(invite);
     }
 
-    /// True when the INVITE went to a phone the way it registered.
+    /// True if the INVITE was sent over a registered flow.
     #[must_use]
     pub fn is_pinned(&self, invite: ClientId) -> bool {
         self.pinned.contains(&invite)
     }
 
-    /// Nobody waits for the answer of this INVITE any more.
+    /// Marks an INVITE as abandoned.
     pub fn abandon(&mut self, invite: ClientId, parting: Parting) {
         self.abandoned.insert(invite, parting);
     }
 
-    /// What the BYE to a late answer of an abandoned INVITE needs.
+    /// Data for the BYE to a late answer of an abandoned INVITE.
     #[must_use]
     pub fn parting_of(&self, invite: ClientId) -> Option<&Parting> {
         self.abandoned.get(&invite)
     }
 
-    /// A fork has answered that is to be ended: true the first time, for at most 16 forks of an INVITE.
+    /// A fork to be ended has answered: true the first time, for at most 16 forks per INVITE.
     pub fn end(&mut self, invite: ClientId, tag: String) -> bool {
         let ended = self.ended.entry(invite).or_default();
         let first = !ended.contains(&tag) && ended.len() < MAX_FORKS;
@@ -52,14 +52,14 @@ impl Forks {
         first
     }
 
-    /// No answer to this INVITE can come any more.
+    /// No more answers to this INVITE can arrive.
     pub fn forget(&mut self, invite: ClientId) {
         self.ended.remove(&invite);
         self.abandoned.remove(&invite);
         self.pinned.remove(&invite);
     }
 
-    /// True when nothing is kept.
+    /// True without state.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ended.is_empty() && self.abandoned.is_empty() && self.pinned.is_empty()

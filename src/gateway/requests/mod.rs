@@ -1,4 +1,4 @@
-//! Our requests on their way: from a URI to an address, what each is for, and what outlives the call it was sent for.
+//! Our requests: from URI to target, their purpose, and requests that outlive their call.
 
 mod bye;
 mod client_auth;

@@ -1,10 +1,10 @@
-//! What a NOTIFY of ours is about.
+//! Context of our NOTIFY requests.
 
-/// What a NOTIFY of ours is about.
+/// Context of a NOTIFY.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Notice {
-    /// The REFER.
+    /// CSeq number of the REFER.
     pub number: u32,
-    /// It tells the outcome.
+    /// Final status code that it reports, if any.
     pub outcome: Option<u16>,
 }

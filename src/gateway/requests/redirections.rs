@@ -1,39 +1,38 @@
-//! Where a request was sent on by 3xx responses (RFC 3261 §8.1.3.4): targets not tried yet, those that were, and when
-//! there is an end to it.
+//! Redirection of a request by 3xx responses (RFC 3261 §8.1.3.4): targets to try, targets tried, and limits.
 
 use crate::sip::target::next_hop;
 use crate::wire::{NameAddr, Response, Uri};
 
 /// Redirections followed for one request.
 pub(super) const MAX_FOLLOWED: u8 = 5;
-/// Targets that wait at most, and that are remembered as tried.
+/// Most pending targets, and most tried ones remembered.
 const MAX_TARGETS: usize = 16;
 
 /// The redirections of one request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Redirections {
-    /// Targets not tried yet, best first.
+    /// Targets to try, best first.
     waiting: Vec<Uri>,
-    /// Targets that were tried: none of them is tried again.
+    /// Targets already tried; not tried again.
     tried: Vec<Uri>,
     followed: u8,
 }
 
 impl Redirections {
-    /// Those of a request that goes to `first`.
+    /// For a request to `first`.
     #[must_use]
     pub fn of(first: &Uri) -> Self {
         Self { waiting: Vec::new(), tried: vec![first.clone()], followed: 0 }
     }
 
-    /// True when none was followed.
+    /// True without redirections.
     #[must_use]
     pub fn is_direct(&self) -> bool {
         self.followed == 0
     }
 
-    /// Takes the Contacts of a 3xx, each as the target that it `becomes`, if any; the next one, if there is one and not
-    /// too many were tried.
+    /// Adds the Contacts of a 3xx, mapped by `becomes`; returns the next target, if there is one and the
+    /// limit is not reached.
     pub fn next(&mut self, response: &Response, becomes: impl Fn(&Uri) -> Option<Uri>) -> Option<Uri> {
         let contacts = response.common.contacts.iter();
         let usable = |c: &&NameAddr| c.uri.sip().is_some_and(|u| next_hop(u).is_ok());
@@ -55,13 +54,13 @@ impl Redirections {
     }
 }
 
-/// `q` of a Contact, in thousandths.
+/// `q` value of a Contact, in thousandths.
 fn preference(contact: &NameAddr) -> u32 {
     let q: f32 = contact.params.get("q").and_then(|q| q.parse().ok()).unwrap_or(1.0);
     if q.is_finite() { (q.clamp(0.0, 1.0) * 1000.0) as u32 } else { 0 }
 }
 
-/// A URI as it may stand in a request line: without `?` headers.
+/// A URI for a request line: without `?` headers.
 #[must_use]
 pub fn without_headers(uri: &Uri) -> Uri {
     match uri {

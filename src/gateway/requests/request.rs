@@ -1,4 +1,4 @@
-//! The requests that we send, and what each is for.
+//! Our requests and their purposes.
 
 use super::bye::Bye;
 use super::notice::Notice;
@@ -8,28 +8,28 @@ use crate::sdp::Local;
 use crate::sip::transactions::ClientId;
 use crate::wire::{Draft, Method};
 
-/// A request of ours, with what its sending and its response need.
+/// An outbound request with the data for sending it and handling its response.
 #[derive(Debug)]
 pub enum OutboundRequest {
-    /// The INVITE of an outbound leg, written once the address is known.
+    /// The INVITE of an outbound leg; built once the target is known.
     Invite(LegId),
-    /// A re-INVITE or UPDATE that describes our end so.
+    /// A re-INVITE or UPDATE with this description of our end.
     Change(LegId, Method, Draft, Local),
     /// A REFER.
     Refer(LegId, Draft),
-    /// An INFO with a digit.
+    /// An INFO with a DTMF digit.
     Info(LegId, Draft),
     /// A NOTIFY of a leg.
     Notify(LegId, Notice, Draft),
-    /// A SUBSCRIBE that lets a subscription of ours go on.
+    /// A SUBSCRIBE that extends one of our subscriptions.
     Subscribe(LegId, Draft),
     /// A PRACK.
     Prack(LegId, Draft),
-    /// A BYE, and what answers a challenge to it.
+    /// A BYE, and the data to answer a challenge.
     Bye(Draft, Box<Bye>),
-    /// The REGISTER of a trunk, written once the address is known.
+    /// The REGISTER of a trunk; built once the target is known.
     Register(TrunkId),
-    /// No request: the addresses of a trunk's peer are wanted.
+    /// Not a request: look-up of the addresses of a trunk's peer.
     LookUp(TrunkId),
     /// The ACK to a 2xx of this transaction and fork.
     Ack(ClientId, String, Draft),
@@ -43,25 +43,25 @@ impl OutboundRequest {
     }
 }
 
-/// What a request of ours is for that has been sent: who hears of its response.
+/// Purpose of a request in progress: who handles its response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestContext {
     /// The INVITE of an outbound leg.
     Invite(LegId),
-    /// An INVITE whose leg is gone: a late 2xx is acknowledged and ended.
+    /// An INVITE whose leg was removed: a late 2xx is acknowledged and ended.
     AbandonedInvite,
     /// A re-INVITE or UPDATE of a leg.
     Change(LegId),
-    /// A re-INVITE whose leg is gone: a late 2xx is acknowledged.
+    /// A re-INVITE whose leg was removed: a late 2xx is acknowledged.
     AbandonedChange,
     /// A REFER of a leg.
     Refer(LegId),
-    /// An INFO of a leg, with a digit.
+    /// An INFO of a leg with a DTMF digit.
     Info(LegId),
     /// A REGISTER of a trunk.
     Register(TrunkId),
     /// A PRACK in an early dialog of a leg.
     Prack(LegId),
-    /// A NOTIFY of a subscription to a leg's transfer; with the last one the leg ends when its far end has it.
+    /// A NOTIFY about a leg's transfer; after the final one is delivered, the leg ends.
     Notify(LegId, Notice),
 }

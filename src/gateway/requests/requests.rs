@@ -1,4 +1,4 @@
-//! Requests from the wish to send them until no response can come any more.
+//! Outbound requests, from target resolution until no more responses can arrive.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -14,31 +14,31 @@ use crate::sip::target::{Target, Transport, next_hop};
 use crate::sip::transactions::{ClientId, ServerId};
 use crate::wire::{Host, Request, Uri};
 
-/// A request that waits for an address.
+/// A request waiting for target resolution.
 #[derive(Debug)]
 struct Resolving {
     flow: Option<Target>,
     request: OutboundRequest,
 }
 
-/// Requests from the wish to send them until no response can come any more.
+/// All outbound requests in progress.
 #[derive(Debug, Default)]
 pub struct Requests {
     resolving: BTreeMap<WorkId, Resolving>,
-    /// Those whose addresses are known, best first; none: they cannot be delivered.
+    /// Requests with located targets, best first; none: undeliverable.
     located: VecDeque<(OutboundRequest, Vec<Target>)>,
     sent: BTreeMap<ClientId, RequestContext>,
     /// BYEs that may be challenged.
     byes: BTreeMap<ClientId, Box<Bye>>,
-    /// Dialogs of ended legs that owe a BYE once the ACK is in (RFC 3261 §15).
+    /// BYEs of ended legs that wait for the ACK (RFC 3261 §15).
     pending_byes: BTreeMap<ServerId, Bye>,
     /// INVITEs that may still be answered by forks.
     forks: Forks,
 }
 
 impl Requests {
-    /// Finds out where a request to `to` goes, along `flow` where that is the way its dialog came: it comes out of
-    /// [`Self::poll_located`]. `lax`: over TLS, any certificate will do.
+    /// Resolves the target of a request to `to`; `flow`: the flow of its dialog. The result is returned by
+    /// [`Self::poll_located`]. `lax`: over TLS, accept any certificate.
     pub fn resolve(
         &mut self,
         io: &mut IoRequests,
@@ -48,11 +48,11 @@ impl Requests {
         lax: bool,
     ) {
         let Some(Ok(hop)) = to.sip().map(next_hop) else {
-            // A Contact nobody can dial: the way the dialog came along is all there is.
+            // An unusable Contact: the flow of the dialog is the only target.
             let flow = flow.filter(|_| !matches!(request, OutboundRequest::Invite(_)));
             return self.located.push_back((request, flow.into_iter().collect()));
         };
-        // Names are the shell's to look up, and whose certificate to ask for at an address.
+        // The shell resolves names, and knows whose certificate to expect at an address.
         let known = match &hop.host {
             Host::Ip(ip) => Some(reuse(flow, hop.at(*ip))),
             Host::Name(_) => None,
@@ -60,7 +60,7 @@ impl Requests {
         if let Some(target) = known.filter(|t| t.transport != Transport::Tls || t.conn.is_some()) {
             return self.located.push_back((request, vec![target]));
         }
-        // For the addresses of a peer nobody waits: all there is to know is wanted.
+        // No call waits for the addresses of a peer: get all of them.
         let whole = matches!(request, OutboundRequest::LookUp(_));
         match io.start(|id| Work::Locate { id, hop, lax, whole }) {
             Some(id) => {
@@ -70,21 +70,21 @@ impl Requests {
         }
     }
 
-    /// Sends a request along `flow`, whatever its URI says.
+    /// Sends a request on `flow`, ignoring its URI.
     pub fn resolve_along(&mut self, request: OutboundRequest, flow: Target) {
         self.located.push_back((request, vec![flow]));
     }
 
-    /// A name has been looked up.
+    /// A name was resolved.
     pub fn handle_located(&mut self, locals: &Locals, id: WorkId, mut targets: Vec<Target>) {
         let Some(Resolving { flow, request }) = self.resolving.remove(&id) else { return };
         targets.retain(|t| if t.addr.is_ipv4() { locals.v4.is_some() } else { locals.v6.is_some() });
         targets.iter_mut().for_each(|t| *t = reuse(flow, *t));
-        // In a call the server that answered goes on, be it the second of its name; it does even if the name is
-        // not known any more (RFC 3263 §4.3 chooses anew for each call, not within it).
+        // Within a call the server that answered is kept, even if it is not the first of its name or the name
+        // cannot be resolved any more (RFC 3263 §4.3 selects per call, not within it).
         if let Some(flow) = flow {
             let same = |t: &Target| t.transport == flow.transport && t.addr == flow.addr;
-            // It may have come from another port, along a connection that it has opened.
+            // It may have connected to us from another port.
             let joined = |t: &Target| flow.conn.is_some() && t.conn == flow.conn;
             targets.sort_by_key(|t| (!same(t), !joined(t)));
             if targets.is_empty() {
@@ -94,42 +94,42 @@ impl Requests {
         self.located.push_back((request, targets));
     }
 
-    /// The next request that can be sent, to the best of these targets, until `None`.
+    /// The next request to send, with its targets, best first; call until `None`.
     pub fn poll_located(&mut self) -> Option<(OutboundRequest, Vec<Target>)> {
         self.located.pop_front()
     }
 
-    /// The INVITE, or another offer, of a leg is not sent after all.
+    /// Drops the pending INVITE or offer of a leg.
     pub fn cancel_offer(&mut self, leg: LegId) {
         self.resolving.retain(|_, r| !r.request.offers_for(leg));
         self.located.retain(|(request, _)| !request.offers_for(leg));
     }
 
-    /// A request is on its way.
+    /// A request was sent.
     pub fn sent(&mut self, tx: ClientId, context: RequestContext) {
         self.sent.insert(tx, context);
     }
 
-    /// What a request is for.
+    /// Purpose of a request.
     #[must_use]
     pub fn context_of(&self, tx: ClientId) -> Option<RequestContext> {
         self.sent.get(&tx).copied()
     }
 
-    /// Nobody is to hear of further responses to a request.
+    /// Ignores further responses to a request.
     pub fn forget(&mut self, tx: ClientId) -> Option<RequestContext> {
         self.sent.remove(&tx)
     }
 
-    /// Nobody waits for the answer of an INVITE any more. A fork that answers all the same gets a BYE, for which the
-    /// credentials of the call are kept as long as an answer may come.
+    /// An INVITE is abandoned. A fork that answers nevertheless gets a BYE, for which the credentials of the
+    /// call are kept as long as an answer may arrive.
     pub fn abandon_invite(&mut self, tx: ClientId, parting: Parting) {
         if let Some(RequestContext::Invite(_)) = self.sent.insert(tx, RequestContext::AbandonedInvite) {
             self.forks.abandon(tx, parting);
         }
     }
 
-    /// A leg has ended: of what it has sent, what may still be answered with a 2xx is acknowledged without it.
+    /// A leg has ended: its requests that may still be answered with a 2xx become abandoned ones.
     pub fn leg_ended(&mut self, leg: LegId, parting: &Parting) {
         self.cancel_offer(leg);
         for (tx, context) in &mut self.sent {
@@ -158,12 +158,12 @@ impl Requests {
         &self.forks
     }
 
-    /// The same, to change them.
+    /// The same, mutable.
     pub fn forks_mut(&mut self) -> &mut Forks {
         &mut self.forks
     }
 
-    /// A BYE that may be challenged is on its way.
+    /// A BYE that may be challenged was sent.
     pub fn bye_sent(&mut self, tx: ClientId, bye: Box<Bye>) {
         self.byes.insert(tx, bye);
     }
@@ -173,17 +173,17 @@ impl Requests {
         self.byes.remove(&tx)
     }
 
-    /// An ended leg owes a BYE once the ACK to its 2xx is in.
+    /// Queues a BYE to be sent after the ACK to our 2xx.
     pub fn owe_bye(&mut self, invite: ServerId, bye: Bye) {
         self.pending_byes.insert(invite, bye);
     }
 
-    /// The BYE that the leg of this INVITE owes.
+    /// The queued BYE of this INVITE.
     pub fn take_owed_bye(&mut self, invite: ServerId) -> Option<Bye> {
         self.pending_byes.remove(&invite)
     }
 
-    /// The INVITE of an ended leg whose dialog a request belongs to.
+    /// The INVITE of an ended leg to whose dialog a request belongs.
     #[must_use]
     pub fn owes_bye_to(&self, request: &Request) -> Option<ServerId> {
         let c = &request.common;
@@ -193,20 +193,20 @@ impl Requests {
         self.pending_byes.iter().find(|(_, bye)| same(&bye.dialog)).map(|(invite, _)| *invite)
     }
 
-    /// True while an ended leg owes a BYE.
+    /// True while a BYE is queued.
     #[must_use]
     pub fn owes_byes(&self) -> bool {
         !self.pending_byes.is_empty()
     }
 
-    /// No response to this request can come any more.
+    /// No more responses to this request can arrive.
     pub fn handle_gone(&mut self, tx: ClientId) {
         self.sent.remove(&tx);
         self.byes.remove(&tx);
         self.forks.forget(tx);
     }
 
-    /// True when no request of ours is under way.
+    /// True without outbound requests.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.resolving.is_empty()
@@ -218,7 +218,7 @@ impl Requests {
     }
 }
 
-/// The connection a dialog came along is used again for the same far end; else a new one.
+/// Reuses the connection of the dialog for the same far end; otherwise a new one.
 fn reuse(flow: Option<Target>, target: Target) -> Target {
     let same = |f: &Target| {
         f.transport == target.transport && f.transport.is_reliable() && f.addr.ip() == target.addr.ip()

@@ -1,4 +1,4 @@
-//! Sends our requests to the address that was found, and takes the answers that no leg waits for any more.
+//! Sends our requests to located targets, and handles responses to abandoned ones.
 
 use super::bye::{Bye, Parting};
 use super::request::{OutboundRequest, RequestContext};
@@ -9,11 +9,10 @@ use crate::sip::target::Target;
 use crate::sip::transactions::{ClientId, ServerId};
 use crate::wire::{Draft, Method, Response, Uri};
 
-/// Reliable provisional responses that a fork which is not wanted has sent, at most.
+/// Most reliable provisional responses of an unwanted fork.
 const MAX_PRACKS: u32 = 100;
 
-/// Sends a request to where `to` leads, along `flow` where that is the way its dialog came. `lax`: over TLS, any certificate
-/// will do.
+/// Sends a request to `to`; `flow`: the flow of its dialog. `lax`: over TLS, accept any certificate.
 pub fn send(ctx: &mut Context, to: &Uri, flow: Option<Target>, lax: bool, request: OutboundRequest) {
     match flow.filter(|_| ctx.config.sip.source_socket && !matches!(request, OutboundRequest::Invite(_))) {
         Some(flow) => ctx.requests.resolve_along(request, flow),
@@ -21,14 +20,14 @@ pub fn send(ctx: &mut Context, to: &Uri, flow: Option<Target>, lax: bool, reques
     }
 }
 
-/// True when there is a socket of ours for this address.
+/// True if we have a socket for this address family.
 pub fn can_reach(ctx: &Context, target: Target) -> bool {
     let locals = ctx.sip.locals();
     let family = if target.addr.is_ipv4() { locals.v4 } else { locals.v6 };
     family.is_some() && target.addr.port() != 0
 }
 
-/// Sends a BYE; whom the leg called may challenge it.
+/// Sends a BYE; the server that the leg called may challenge it.
 pub fn send_bye(ctx: &mut Context, dialog: &mut Dialog, parting: Parting) {
     let (mut draft, hop) = dialog.request(&Method::Bye);
     draft.push("User-Agent", ctx.config.sip.host.as_str());
@@ -37,29 +36,29 @@ pub fn send_bye(ctx: &mut Context, dialog: &mut Dialog, parting: Parting) {
     send(ctx, &hop, flow, lax, OutboundRequest::Bye(draft, bye));
 }
 
-/// The BYE that the ended leg of this INVITE owes.
+/// Sends the queued BYE of the ended leg of this INVITE.
 pub fn send_owed_bye(ctx: &mut Context, invite: ServerId) {
     if let Some(Bye { mut dialog, parting }) = ctx.requests.take_owed_bye(invite) {
         send_bye(ctx, &mut dialog, parting);
     }
 }
 
-/// Sends a BYE to an address.
+/// Sends a BYE to a target.
 pub fn transmit_bye(ctx: &mut Context, now: Now, target: Target, mut draft: Draft, mut bye: Box<Bye>) {
-    // Nobody else gets an answer.
+    // No other server gets credentials.
     let known = bye.parting.auth.as_mut().filter(|a| a.was_asked_by(target.addr.ip()));
     let challenged = known.is_some();
     if let Some(auth) = known {
         auth.add_to(&Method::Bye, &mut draft, target, &ctx.rng.token());
     }
-    // Without room for the transaction the far end learns of it by its own timers.
+    // If no transaction is free, the far end ends by its own timers.
     let sent = ctx.sip.request(now.mono, &Method::Bye, draft, target);
     if let (Ok(tx), true) = (sent, challenged) {
         ctx.requests.bye_sent(tx, bye);
     }
 }
 
-/// A response to a BYE that may be challenged.
+/// Handles a response to a BYE that may be challenged.
 pub fn bye_answered(ctx: &mut Context, tx: ClientId, response: &Response) {
     if response.code < 200 {
         return;
@@ -79,7 +78,7 @@ pub fn send_ack(ctx: &mut Context, tx: ClientId, dialog: &Dialog, cseq: u32, par
     send(ctx, &hop, parting.flow, parting.lax, OutboundRequest::Ack(tx, tag, draft));
 }
 
-/// The ACK to a 2xx carries what its INVITE carried (RFC 3261 §22.1).
+/// The ACK to a 2xx has the same credentials as the INVITE (RFC 3261 §22.1).
 fn copy_authorization(ctx: &Context, tx: ClientId, ack: &mut Draft) {
     let Some(sent) = ctx.sip.sent(tx) else { return };
     for name in ["Authorization", "Proxy-Authorization"] {
@@ -89,22 +88,23 @@ fn copy_authorization(ctx: &Context, tx: ClientId, ack: &mut Draft) {
     }
 }
 
-/// Cancels an INVITE that its leg waits for no more.
+/// Cancels an INVITE that its leg has abandoned.
 pub fn abandon_invite(ctx: &mut Context, now: Now, tx: ClientId, parting: Parting) {
     ctx.requests.abandon_invite(tx, parting);
     ctx.sip.cancel(now.mono, tx);
 }
 
-/// A 2xx that no leg wants: acknowledged and ended at once (RFC 3261 §13.2.2.4).
+/// An unwanted 2xx: acknowledged and ended at once (RFC 3261 §13.2.2.4).
 pub fn end_fork(ctx: &mut Context, tx: ClientId, response: &Response, parting: Parting) {
     let tag = response.common.to.tag().unwrap_or_default().to_owned();
-    // Its ACK may still wait for an address when the next copy comes.
+    // Its ACK may still be waiting for target resolution when the 2xx is retransmitted.
     if !ctx.requests.forks_mut().end(tx, tag) {
         return;
     }
     let Ok(mut dialog) = Dialog::uac(response, &response.common.to.uri) else { return };
     let flow = ctx.sip.target_of(tx);
-    // Behind all its PRACKs, whose numbers are not kept here; gaps are allowed (RFC 3261 §12.2.1.1).
+    // Higher than the CSeq of any of its PRACKs, which are not tracked here; gaps are allowed (RFC 3261
+    // §12.2.1.1).
     dialog.local_seq = dialog.local_seq.saturating_add(MAX_PRACKS);
     dialog.pinned = flow.filter(|_| ctx.requests.forks().is_pinned(tx)).and_then(Target::uri);
     let parting = Parting { flow, ..parting };
@@ -112,7 +112,7 @@ pub fn end_fork(ctx: &mut Context, tx: ClientId, response: &Response, parting: P
     send_bye(ctx, &mut dialog, parting);
 }
 
-/// A response to a request whose leg is gone, or waits for it no more.
+/// Handles a response to a request whose leg was removed, or does not wait for it any more.
 pub fn handle_abandoned(ctx: &mut Context, tx: ClientId, context: RequestContext, response: &Response) {
     let accepted = (200..300).contains(&response.code);
     match context {

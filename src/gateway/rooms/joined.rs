@@ -1,22 +1,22 @@
-//! A leg comes into a room.
+//! Options and result of joining a room.
 
-/// What a leg brings into a room.
+/// Options of joining a room.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct JoinFlags {
-    /// Muted or not; `None`: as it is.
+    /// Muted; `None`: unchanged.
     pub mute: Option<bool>,
-    /// Deaf or not; `None`: as it is.
+    /// Deaf; `None`: unchanged.
     pub deaf: Option<bool>,
-    /// Takes digits of others or not; `None`: as it is.
+    /// Receives digits of other members; `None`: unchanged.
     pub accept_dtmf: Option<bool>,
 }
 
-/// What came of adding a leg to a room.
+/// Result of adding a leg to a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Joined {
-    /// It is in.
+    /// It has joined.
     Added,
-    /// It was in another room.
+    /// It was in another room before.
     Moved {
         /// The room it left.
         from: String,

@@ -1,11 +1,11 @@
-//! What the API says and hears of rooms.
+//! Representation of rooms in the API.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::gateway::leg_view::LegView;
 
-/// A room, as every reply that shows one has it.
+/// A room as returned by the API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "Room")]
 pub struct RoomView {
@@ -17,5 +17,5 @@ pub struct RoomView {
     pub participants: Vec<LegView>,
 }
 
-/// Rates a room can have, Hz.
+/// Supported sampling rates, Hz.
 pub const ROOM_RATES: [u32; 3] = [8000, 16_000, 48_000];

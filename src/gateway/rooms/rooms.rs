@@ -1,4 +1,4 @@
-//! Rooms: made by name, joined, left, moved between, deleted.
+//! Rooms: creation, joining, leaving, moving, deletion.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -20,12 +20,12 @@ use crate::media::command::{AudioTarget, Command, RoomSlot};
 #[derive(Debug)]
 pub struct Rooms {
     rooms: BTreeMap<String, Room>,
-    /// The room of each leg that is in one.
+    /// Room by leg.
     of_leg: BTreeMap<LegId, String>,
     slots: Slots,
-    /// Places of deleted rooms that still have a recording or playback to finish.
+    /// Slots of deleted rooms whose recordings or playbacks have not finished.
     closing: BTreeSet<RoomSlot>,
-    /// Legs that are to join a room when they have media.
+    /// Legs that join a room once they have media.
     waiting: Vec<Waiting>,
     events: VecDeque<RoomEvent>,
     /// Rooms whose members are being hung up.
@@ -34,11 +34,11 @@ pub struct Rooms {
 
 #[derive(Debug)]
 struct Room {
-    /// Its place in the engine.
+    /// Its slot in the engine.
     slot: RoomSlot,
     /// Sampling rate, Hz.
     rate: u32,
-    /// Who is in it, in the order they came.
+    /// Members in order of joining.
     members: Vec<LegId>,
 }
 
@@ -46,27 +46,27 @@ struct Room {
 struct Waiting {
     leg: LegId,
     room: String,
-    /// Who waits for it; with none, the room is made again if somebody has deleted it meanwhile.
+    /// Pending reply; without one, a room deleted meanwhile is created again.
     handle: Option<Handle>,
 }
 
-/// What others have to do about a room.
+/// Events that concern other parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RoomEvent {
-    /// A leg is in.
+    /// A leg has joined.
     Joined(RoomSlot, Member),
-    /// A leg is out.
+    /// A leg has left.
     Left(RoomSlot, LegId),
-    /// The last leg is out.
+    /// The last leg has left.
     Emptied(RoomSlot),
-    /// It is deleted; its place is free once [`Rooms::release`] is called.
+    /// The room was deleted; its slot is freed by [`Rooms::release`].
     Deleted(RoomSlot),
 }
 
 const NO_ROOM: GatewayError = GatewayError::NotFound("room not found");
 
 impl Rooms {
-    /// Place for `most` rooms.
+    /// Capacity for `most` rooms.
     #[must_use]
     pub fn new(most: u32) -> Self {
         Self {
@@ -80,10 +80,10 @@ impl Rooms {
         }
     }
 
-    /// `POST /rooms`; the room's name.
+    /// `POST /rooms`; returns the room id.
     ///
     /// # Errors
-    /// The name is taken (409), a rate that is not possible (400), no room is left (503).
+    /// The id is taken (409), an unsupported rate (400), limit reached (503).
     pub fn create(
         &mut self,
         ctx: &mut Context,
@@ -118,7 +118,7 @@ impl Rooms {
         Ok(id)
     }
 
-    /// Makes the room if it is missing.
+    /// Creates the room if it does not exist.
     ///
     /// # Errors
     /// As [`Self::create`].
@@ -129,18 +129,18 @@ impl Rooms {
         self.create(ctx, now, Some(room.to_owned()), None, None).map(|_| ())
     }
 
-    /// True when there is a room of this name.
+    /// True if a room with this id exists.
     #[must_use]
     pub fn contains(&self, room: &str) -> bool {
         self.rooms.contains_key(room)
     }
 
-    /// Names of all rooms.
+    /// Ids of all rooms.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.rooms.keys().map(String::as_str)
     }
 
-    /// Sampling rate, Hz, and who is in the room.
+    /// Sampling rate (Hz) and members.
     ///
     /// # Errors
     /// No such room.
@@ -158,25 +158,25 @@ impl Rooms {
         Ok(RoomView { id: room.to_owned(), sample_rate, participants })
     }
 
-    /// Who is in the room in this place.
+    /// The members of the room in this slot.
     #[must_use]
     pub fn members_at(&self, slot: RoomSlot) -> &[LegId] {
         self.rooms.values().find(|r| r.slot == slot).map(|r| r.members.as_slice()).unwrap_or_default()
     }
 
-    /// The room that a leg is in.
+    /// The room of a leg.
     #[must_use]
     pub fn of_leg(&self, leg: LegId) -> Option<&str> {
         self.of_leg.get(&leg).map(String::as_str)
     }
 
-    /// Sampling rate, Hz, of the room that a leg is in.
+    /// Sampling rate of a leg's room, Hz.
     #[must_use]
     pub fn rate_around(&self, leg: LegId) -> Option<u32> {
         self.rooms.get(self.of_leg(leg)?).map(|r| r.rate)
     }
 
-    /// The room's place in the engine.
+    /// The room's slot in the engine.
     ///
     /// # Errors
     /// No such room.
@@ -184,7 +184,7 @@ impl Rooms {
         self.rooms.get(room).map(|r| AudioTarget::Room(r.slot)).ok_or(NO_ROOM)
     }
 
-    /// The room as the owner of playbacks and recordings.
+    /// The media of a room for playbacks and recordings.
     ///
     /// # Errors
     /// No such room.
@@ -194,7 +194,7 @@ impl Rooms {
         Ok(MediaOwner { target: AudioTarget::Room(r.slot), rate: r.rate, about })
     }
 
-    /// `DELETE /rooms/{id}`, whose members have been hung up.
+    /// `DELETE /rooms/{id}`, after its members have been hung up.
     ///
     /// # Errors
     /// No such room.
@@ -208,24 +208,24 @@ impl Rooms {
         Ok(())
     }
 
-    /// `DELETE /rooms/{id}`, whose members are being hung up: it is deleted once they have left.
+    /// `DELETE /rooms/{id}` while its members are being hung up: deleted once they have left.
     pub fn delete_later(&mut self, room: &str) {
         self.deletions.push_back(room.to_owned());
     }
 
-    /// The next room to delete, once nothing else is left to handle, until `None`.
+    /// The next room to delete, after all other work; call until `None`.
     pub fn poll_deletion(&mut self) -> Option<String> {
         self.deletions.pop_front()
     }
 
-    /// Nothing of a room plays or records any more: if it is deleted, its place is free.
+    /// Nothing is played or recorded in a room any more: if it was deleted, its slot is freed.
     pub fn release(&mut self, slot: RoomSlot) {
         if self.closing.remove(&slot) {
             self.slots.free(slot);
         }
     }
 
-    /// True when one more may join.
+    /// Checks that another leg may join.
     ///
     /// # Errors
     /// It is full (503).
@@ -240,7 +240,7 @@ impl Rooms {
         Ok(())
     }
 
-    /// Puts a leg with media into a room that exists.
+    /// Adds a leg with media to an existing room.
     ///
     /// # Errors
     /// No such room (404), it is full (503).
@@ -271,7 +271,7 @@ impl Rooms {
         Ok(from.map_or(Joined::Added, |from| Joined::Moved { from, to: room.to_owned() }))
     }
 
-    /// Takes a leg out of the room that it is in, if it is in one.
+    /// Removes a leg from its room, if it is in one.
     pub fn leave(&mut self, ctx: &mut Context, now: Now, leg: LegId) {
         let Some(room) = self.of_leg.remove(&leg) else { return };
         ctx.events.move_leg(leg, None);
@@ -303,19 +303,19 @@ impl Rooms {
         Ok(())
     }
 
-    /// The leg joins the room once it has media; who holds `handle` is told.
+    /// Lets the leg join the room once it has media; then replies to `handle`.
     pub fn join_later(&mut self, leg: LegId, room: String, handle: Option<Handle>) {
         self.waiting.push(Waiting { leg, room, handle });
     }
 
-    /// The room that a leg is to join by itself.
+    /// The room that a leg is waiting to join.
     #[must_use]
     pub fn wanted_by(&self, leg: LegId) -> Option<&str> {
         let own = |w: &&Waiting| w.leg == leg && w.handle.is_none();
         self.waiting.iter().find(own).map(|w| w.room.as_str())
     }
 
-    /// The leg has media: it joins the rooms that it was to join.
+    /// The leg now has media: it joins the rooms it was waiting for.
     pub fn join_waiting(&mut self, ctx: &mut Context, now: Now, member: &Member) {
         let due: Vec<Waiting> = self.waiting.extract_if(.., |w| w.leg == member.leg).collect();
         for Waiting { room, handle, .. } in due {
@@ -328,7 +328,7 @@ impl Rooms {
         }
     }
 
-    /// Puts a leg with media into a room, which is made if it is missing.
+    /// Adds a leg with media to a room, which is created if necessary.
     pub fn join_or_create(&mut self, ctx: &mut Context, now: Now, member: &Member, room: &str) {
         let made = self.create_missing(ctx, now, room);
         if let Err(e) = made.and_then(|()| self.join(ctx, now, member, room)) {
@@ -336,7 +336,7 @@ impl Rooms {
         }
     }
 
-    /// The leg is over: it leaves its room, and joins none any more.
+    /// The leg has ended: it leaves its room, and pending joins fail.
     pub fn leg_ended(&mut self, ctx: &mut Context, now: Now, leg: LegId) {
         self.leave(ctx, now, leg);
         let gone = self.waiting.extract_if(.., |w| w.leg == leg);
@@ -346,18 +346,18 @@ impl Rooms {
         }
     }
 
-    /// What others have to do, until `None`.
+    /// The next event for other parts; call until `None`.
     pub fn poll_event(&mut self) -> Option<RoomEvent> {
         self.events.pop_front()
     }
 
-    /// Rooms there are.
+    /// Number of rooms.
     #[must_use]
     pub fn count(&self) -> usize {
         self.rooms.len()
     }
 
-    /// True when nothing of a leg or of a deleted room is left.
+    /// True if nothing of legs or deleted rooms is left.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.closing.is_empty() && self.of_leg.is_empty()

@@ -1,4 +1,4 @@
-//! Rooms by themselves, without calls.
+//! Tests of rooms without calls.
 
 use super::{Joined, RoomEvent, Rooms};
 use crate::gateway::context::Context;

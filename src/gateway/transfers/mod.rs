@@ -1,4 +1,4 @@
-//! Calls in the place of others: transfers that far ends ask for, and INVITEs with Replaces.
+//! Transfers requested by far ends (REFER), and INVITEs with Replaces.
 
 mod originate;
 mod refer_in;

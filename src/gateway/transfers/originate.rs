@@ -1,4 +1,4 @@
-//! The call that a REFER asks for.
+//! The outbound call requested by a REFER.
 
 use crate::codec::Codec;
 use crate::gateway::command::Originate;
@@ -6,7 +6,8 @@ use crate::gateway::events::Webhook;
 use crate::wire::Uri;
 use crate::wire::replaces::ReferTo;
 
-/// The call that a REFER asks for, by whom we are to the referrer (`from`), with its codecs. `by`: who is said to have asked.
+/// Parameters of the call requested by a REFER. `from`: our user towards the referrer; `by`: value of
+/// Referred-By.
 #[must_use]
 pub fn referral_call(
     target: &ReferTo,
@@ -39,7 +40,7 @@ pub fn referral_call(
     }
 }
 
-/// The user part as it stands in a URI, without password.
+/// The user part as written in a URI, without password.
 #[must_use]
 pub fn raw_user(uri: &Uri) -> String {
     let user = uri.sip().and_then(|u| u.user.as_deref()).unwrap_or_default();

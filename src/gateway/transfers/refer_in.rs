@@ -1,5 +1,5 @@
-//! Transfers that far ends ask for: which call was placed for which, and the NOTIFYs that tell how it goes (RFC 3515,
-//! RFC 6665).
+//! Transfers requested by far ends: which call belongs to which transfer, and the NOTIFYs about its progress
+//! (RFC 3515, RFC 6665).
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -17,25 +17,26 @@ use crate::sip::target::Target;
 use crate::sip::transactions::{Failure, ServerId};
 use crate::wire::{Draft, Method, Request};
 
-/// So much longer than its call may ring lasts the subscription to a transfer: the outcome is always told.
+/// The subscription to a transfer outlasts the ringing time limit by this much, so that the outcome is always
+/// reported.
 const BEYOND_RINGING: Duration = Duration::from_secs(60);
 
-/// A call that is placed because another leg is being transferred.
+/// A call placed because another leg is being transferred.
 #[derive(Debug)]
 pub struct Referral {
-    /// The leg whose far end asked.
+    /// The leg whose far end requested it.
     referrer: LegId,
-    /// Room the referrer was in.
+    /// The referrer's room.
     room: Option<String>,
-    /// The call may go through a trunk.
+    /// The call may use a trunk.
     may_use_accounts: bool,
-    /// Who is told how it goes.
+    /// The far end's subscription to its progress.
     subscription: Subscription,
 }
 
 impl Referral {
-    /// That of the REFER with this CSeq number; `named` when the dialog has had another before it. Its call may ring for
-    /// `ring_timeout` seconds.
+    /// For the REFER with this CSeq number; `named` if it is not the first of its dialog. Its call may ring
+    /// for `ring_timeout` seconds.
     #[must_use]
     pub fn new(
         now: Instant,
@@ -49,19 +50,19 @@ impl Referral {
         Self { referrer, room, may_use_accounts, subscription }
     }
 
-    /// The leg whose far end asked.
+    /// The leg whose far end requested it.
     #[must_use]
     pub fn referrer(&self) -> LegId {
         self.referrer
     }
 
-    /// The call may go through a trunk.
+    /// The call may use a trunk.
     #[must_use]
     pub fn may_use_accounts(&self) -> bool {
         self.may_use_accounts
     }
 
-    /// The room that the referrer was in.
+    /// The referrer's room.
     #[must_use]
     pub fn into_room(self) -> Option<String> {
         self.room
@@ -72,43 +73,44 @@ impl Referral {
     }
 }
 
-/// The transfers that far ends have asked for and whose outcome is not known.
+/// Transfers requested by far ends with unknown outcome.
 #[derive(Debug, Default)]
 pub struct Referrals {
-    /// By the leg that was called for it.
+    /// By the leg called for it.
     calls: BTreeMap<LegId, Referral>,
-    /// Dialogs of ended calls in which the outcome is still to be told.
+    /// Dialogs of ended calls in which the outcome still has to be reported.
     outlived: BTreeMap<LegId, Outlived>,
 }
 
 impl Referrals {
-    /// `called` is the call that a transfer asks for.
+    /// `called` is the call for this transfer.
     pub fn add(&mut self, called: LegId, referral: Referral) {
         self.calls.insert(called, referral);
     }
 
-    /// False for the call of a transfer that may cost nothing.
+    /// False for the call of a transfer that may not use accounts.
     #[must_use]
     pub fn may_use_accounts(&self, called: LegId) -> bool {
         self.calls.get(&called).is_none_or(|r| r.may_use_accounts)
     }
 
-    /// A call for this leg's far end is being placed.
+    /// True while a call for this leg's far end is being placed.
     #[must_use]
     pub fn is_referring(&self, legs: &Legs, referrer: LegId) -> bool {
         let inviting = |id: LegId| legs.get(id).is_some_and(|l| l.call().is_inviting());
         self.calls.iter().any(|(called, r)| r.referrer == referrer && inviting(*called))
     }
 
-    /// Who picks up the call of a transfer has answered it.
+    /// The call of a transfer was picked up by another leg.
     pub fn hand_over(&mut self, from: LegId, to: LegId) {
         if let Some(referral) = self.calls.remove(&from) {
             self.calls.insert(to, referral);
         }
     }
 
-    /// A leg ends while the call it asked for is placed: that one is to join what it was in to the last. A subscription of
-    /// its far end lives on in the dialog until the outcome is told: BYE ends the call alone (RFC 5057 §3.2).
+    /// The referrer's leg ends while its call is being placed, which will join the given room. A subscription
+    /// of the far end stays alive in the dialog until the outcome is reported: BYE only ends the call (RFC
+    /// 5057 §3.2).
     pub fn referrer_ended(&mut self, referrer: LegId, room: Option<&str>, dialog: Option<Outlived>) {
         let own = |r: &&mut Referral| r.referrer == referrer;
         if let Some(referral) = self.calls.values_mut().find(own) {
@@ -118,7 +120,7 @@ impl Referrals {
         self.outlived.extend(dialog.filter(|_| subscribed).map(|dialog| (referrer, dialog)));
     }
 
-    /// Tells of a transfer that has just been accepted.
+    /// Sends the first NOTIFY of an accepted transfer.
     pub fn begin(&mut self, ctx: &mut Context, legs: &mut Legs, now: Now, referral: &Referral) {
         self.notify(ctx, legs, referral.referrer, &referral.news(now, None));
     }
@@ -141,7 +143,7 @@ impl Referrals {
         self.notify(ctx, legs, referrer, &news);
     }
 
-    /// The call of a transfer was answered; and whether the referrer is told of it.
+    /// The call of a transfer was answered; returns it, and whether the referrer is notified.
     pub fn answered(
         &mut self,
         ctx: &mut Context,
@@ -156,7 +158,7 @@ impl Referrals {
         Some((referral, told))
     }
 
-    /// The call of a transfer has ended unanswered, with this `refusal` or for that `reason`.
+    /// The call of a transfer has ended unanswered, with this `refusal` or `reason`.
     pub fn over(
         &mut self,
         ctx: &mut Context,
@@ -197,7 +199,7 @@ impl Referrals {
         }
     }
 
-    /// Sends a NOTIFY in the dialog of the referrer; false when there is none any more.
+    /// Sends a NOTIFY in the referrer's dialog; false if there is none any more.
     fn notify(&mut self, ctx: &mut Context, legs: &mut Legs, referrer: LegId, news: &News) -> bool {
         let in_call = legs.with_call(ctx, referrer, |call, ctx| {
             let open = call.open_dialog(ctx);
@@ -213,7 +215,8 @@ impl Referrals {
         true
     }
 
-    /// Sends a NOTIFY to the address that was found. The referrer, when the outcome of a good transfer is told or cannot be.
+    /// Sends a NOTIFY to its target. Returns the referrer once a successful outcome was reported or cannot
+    /// be.
     pub fn transmit(
         &mut self,
         ctx: &mut Context,
@@ -232,8 +235,8 @@ impl Referrals {
         }
     }
 
-    /// What became of a NOTIFY: a final response, or none. The referrer, when the outcome of a good transfer is told: its call
-    /// is over. Who knows of no subscription, or says nothing, has none (RFC 6665 §4.2.2).
+    /// Result of a NOTIFY: final response, or none. Returns the referrer once a successful outcome was
+    /// reported: its call ends. A 481 or a timeout terminates the subscription (RFC 6665 §4.2.2).
     pub fn handle_notified(
         &mut self,
         referrer: LegId,
@@ -258,7 +261,7 @@ impl Referrals {
         self.calls.values_mut().find(|r| r.referrer == referrer && r.subscription.is(id))
     }
 
-    /// SUBSCRIBE in a call: extends, or ends, a subscription that a REFER has made.
+    /// Handles SUBSCRIBE in a call: extends or ends the subscription created by a REFER.
     pub fn handle_subscribe(
         &mut self,
         ctx: &mut Context,
@@ -288,13 +291,13 @@ impl Referrals {
         self.notify(ctx, legs, referrer, &news);
     }
 
-    /// When the next subscription ends by itself.
+    /// The next expiry of a subscription.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.calls.values().filter_map(|r| r.subscription.deadline()).min()
     }
 
-    /// Ends the subscriptions that have come to their end.
+    /// Ends expired subscriptions.
     pub fn handle_timeout(&mut self, ctx: &mut Context, legs: &mut Legs, now: Now) {
         let due = |r: &Referral| r.subscription.deadline().is_some_and(|at| at <= now.mono);
         while let Some(referral) = self.calls.values_mut().find(|r| due(r)) {
@@ -304,7 +307,7 @@ impl Referrals {
         }
     }
 
-    /// True when no outcome is to be told any more.
+    /// True if no outcome remains to be reported.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.calls.is_empty() && self.outlived.is_empty()

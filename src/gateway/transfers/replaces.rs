@@ -1,4 +1,4 @@
-//! Calls that take the place of others: INVITE with Replaces (RFC 3891).
+//! INVITE with Replaces (RFC 3891).
 
 use std::collections::BTreeMap;
 
@@ -8,42 +8,42 @@ use crate::gateway::rooms::Rooms;
 use crate::wire::Request;
 use crate::wire::replaces::Replaces;
 
-/// The leg whose place another takes, and how it was when last seen.
+/// A leg being replaced, and its last known state.
 #[derive(Debug, Clone)]
 pub struct Predecessor {
     /// The leg.
     pub leg: LegId,
-    /// The room that it was in, or was to join.
+    /// Its room, or the room it was waiting to join.
     pub room: Option<String>,
-    /// Others did not hear it.
+    /// Other members did not hear it.
     pub muted: bool,
-    /// It heard nobody.
+    /// It did not hear other members.
     pub deaf: bool,
-    /// It took digits that others of its room send.
+    /// It received digits sent by other members of its room.
     pub accept_dtmf: bool,
 }
 
 impl Predecessor {
-    /// How the leg is now.
+    /// The current state of the leg.
     #[must_use]
     pub fn seen(id: LegId, legs: &Legs, rooms: &Rooms) -> Option<Self> {
         let leg = legs.get(id)?;
-        // A call that is not answered yet joins its room later.
+        // An unanswered call joins its room later.
         let room = rooms.of_leg(id).or_else(|| rooms.wanted_by(id)).map(str::to_owned);
         let (muted, deaf) = (leg.media().is_muted(), leg.media().is_deaf());
         Some(Self { leg: id, room, muted, deaf, accept_dtmf: leg.accepts_dtmf() })
     }
 }
 
-/// The legs that take the place of others once they are connected.
+/// Legs that replace others once they are connected.
 #[derive(Debug, Default)]
 pub struct Replacements(BTreeMap<LegId, Predecessor>);
 
 impl Replacements {
-    /// The leg whose place an INVITE wants; the refusal when there is none that may be replaced (§3).
+    /// The leg to be replaced by an INVITE (§3).
     ///
     /// # Errors
-    /// Code and reason phrase of the refusal.
+    /// Status code and reason phrase if there is none that may be replaced.
     pub fn wanted_by(
         &self,
         request: &Request,
@@ -63,41 +63,41 @@ impl Replacements {
             return Err(if over { (603, "Decline") } else { (481, "Call/Transaction Does Not Exist") });
         };
         if self.successor_of(id).is_some() {
-            // Another call is taking its place already.
+            // It is already being replaced by another call.
             return Err((603, "Decline"));
         }
         let same = call.dialog().is_some_and(|d| d.remote.tag().unwrap_or("0") == wanted.from_tag);
         match () {
             () if same && wanted.early_only => Err((486, "Busy Here")),
-            // Somebody picks up what we make ring elsewhere; what rings here is not another's to take.
+            // Call pickup of an outbound leg that is ringing; inbound ringing legs cannot be replaced.
             () if same || call.rings(&wanted.from_tag) => Ok(Predecessor::seen(id, legs, rooms)),
             () => Err((481, "Call/Transaction Does Not Exist")),
         }
     }
 
-    /// True when no leg takes the place of another.
+    /// True without replacements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// `successor` takes this place once it is connected.
+    /// `successor` replaces this leg once it is connected.
     pub fn add(&mut self, successor: LegId, place: Predecessor) {
         self.0.insert(successor, place);
     }
 
-    /// The place that a leg takes, once.
+    /// Removes and returns the leg to be replaced.
     pub fn take(&mut self, successor: LegId) -> Option<Predecessor> {
         self.0.remove(&successor)
     }
 
-    /// The leg that is about to take this one's place.
+    /// The leg that will replace this one.
     #[must_use]
     pub fn successor_of(&self, leg: LegId) -> Option<LegId> {
         self.0.iter().find(|(_, p)| p.leg == leg).map(|(successor, _)| *successor)
     }
 
-    /// How the leg before was when it ended.
+    /// Records the last state of the leg to be replaced.
     pub fn note_last(&mut self, successor: LegId, seen: Option<Predecessor>) {
         if let (Some(place), Some(seen)) = (self.0.get_mut(&successor), seen) {
             *place = seen;

@@ -1,68 +1,68 @@
-//! A far end's subscription to what becomes of its transfer (RFC 3515 §2.4, RFC 6665). Several REFERs of a dialog are told
-//! apart by `id`, the CSeq number of each.
+//! A far end's subscription to its transfer (RFC 3515 §2.4, RFC 6665). Several REFERs in one dialog are
+//! distinguished by `id`, the CSeq number of each.
 
 use std::time::{Duration, Instant};
 
 use crate::gateway::requests::Notice;
 use crate::wire::{Draft, Request};
 
-/// Longest that a far end's subscription is extended to.
+/// Longest extension of a subscription.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// A far end's subscription to the call that its REFER asks for.
+/// A far end's subscription to the call requested by its REFER.
 #[derive(Debug, Clone)]
 pub(super) struct Subscription {
     /// CSeq number of the REFER.
     number: u32,
-    /// NOTIFYs carry it: it is not that of the dialog's first REFER.
+    /// NOTIFYs carry the `id`: it is not the first REFER of the dialog.
     named: bool,
-    /// It ends then, unless it is extended.
+    /// Expiry, unless extended.
     until: Instant,
-    /// It has ended: nothing more is told.
+    /// Terminated: no more NOTIFYs.
     over: bool,
     /// Status code and reason of the call.
     status: (u16, String),
 }
 
 impl Subscription {
-    /// That of the REFER with this number; `named` when the dialog has had another before it.
+    /// For the REFER with this number; `named` if it is not the first of its dialog.
     pub(super) fn new(number: u32, named: bool, until: Instant) -> Self {
         Self { number, named, until, over: false, status: (100, "Trying".to_owned()) }
     }
 
-    /// Status code of the call, as it was told last.
+    /// Last reported status code of the call.
     pub(super) fn status(&self) -> u16 {
         self.status.0
     }
 
-    /// How the call goes.
+    /// Updates the status of the call.
     pub(super) fn note(&mut self, code: u16, reason: &str) {
         self.status = (code, reason.to_owned());
     }
 
-    /// When it ends by itself.
+    /// Its expiry.
     pub(super) fn deadline(&self) -> Option<Instant> {
         (!self.over).then_some(self.until)
     }
 
-    /// True once nothing more is told.
+    /// True once terminated.
     pub(super) fn is_over(&self) -> bool {
         self.over
     }
 
-    /// Nothing more is told.
+    /// Terminates it.
     pub(super) fn end(&mut self) {
         self.over = true;
     }
 
-    /// True while it lasts and has this `id`.
+    /// True while it is active and has this `id`.
     pub(super) fn is(&self, id: Option<u32>) -> bool {
         !self.over && id.map_or(!self.named, |id| id == self.number)
     }
 
-    /// A SUBSCRIBE asks for so many seconds more; how long it lasts from `now` on. `named`: it carries an `id`.
+    /// Extends it by a SUBSCRIBE; returns its duration from `now`. `named`: the SUBSCRIBE carries an `id`.
     pub(super) fn extend(&mut self, now: Instant, named: bool, asked: Option<u32>) -> Duration {
-        // A subscriber that names it will look for the name.
+        // A subscriber that uses the `id` expects it in NOTIFYs.
         self.named |= named;
         let asked = asked.map(|s| Duration::from_secs(s.into()));
         let left = self.until.saturating_duration_since(now);
@@ -71,7 +71,7 @@ impl Subscription {
         granted
     }
 
-    /// What a NOTIFY says, for the last time where there is a reason for that (RFC 3515 §2.4.4).
+    /// The content of a NOTIFY; the final one with a reason (RFC 3515 §2.4.4).
     pub(super) fn news(&self, now: Instant, over: Option<&str>) -> News {
         let (number, (code, reason)) = (self.number, &self.status);
         let state = match over {
@@ -88,15 +88,15 @@ impl Subscription {
     }
 }
 
-/// What a NOTIFY of a transfer says.
+/// Content of a NOTIFY about a transfer.
 #[derive(Debug)]
 pub(super) struct News {
     event: String,
     state: String,
     body: String,
-    /// What it is about, for its response.
+    /// Context for its response.
     pub(super) notice: Notice,
-    /// No more will come.
+    /// It is the final one.
     pub(super) last: bool,
 }
 
@@ -110,7 +110,7 @@ impl News {
     }
 }
 
-/// Seconds that a SUBSCRIBE asks for, if it says so; `Err` for what is no number.
+/// Expires of a SUBSCRIBE, seconds, if given; `Err` if it is not a number.
 pub(super) fn asked_for(request: &Request) -> Result<Option<u32>, ()> {
     let expires = request.common.headers.get("Expires").map(|e| e.trim().parse::<u32>());
     expires.transpose().map_err(|_| ())

@@ -1,4 +1,4 @@
-//! Trunks: accounts at providers and PBXs, and peers known by address.
+//! Trunks: accounts at providers and PBXs, and peers identified by address.
 
 mod register;
 pub mod registrar_answers;

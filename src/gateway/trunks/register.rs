@@ -1,5 +1,5 @@
-//! REGISTER of our accounts (RFC 3261 §10.2): refreshed before it runs out, tried again with back-off and at the
-//! next server, taken back at the end.
+//! Registration of our accounts (RFC 3261 §10.2): refreshed before expiry, retried with back-off and at
+//! further servers, removed at shutdown.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -20,17 +20,17 @@ use crate::sip::target::{Target, Transport};
 use crate::sip::transactions::ClientId;
 use crate::wire::{Draft, Method, NameAddr, Response, Uri};
 
-/// First wait after a failure, and the longest (RFC 5626 §4.5).
+/// First and longest delay after a failure (RFC 5626 §4.5).
 const BACK_OFF: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(1800));
-/// Longest wait that a server can ask for.
+/// Longest Retry-After that is honoured, seconds.
 const LONGEST_WAIT: u32 = 3600;
-/// Longest registration that a 423 can make us ask for, seconds.
+/// Longest interval that a 423 can make us request, seconds.
 const LONGEST_ASKED: u32 = 86_400;
-/// Routers forget UDP mappings after half a minute of silence (RFC 5626 §4.4.2).
+/// NAT routers drop UDP mappings after about 30 s of silence (RFC 5626 §4.4.2).
 const KEEP_ALIVE: Duration = Duration::from_secs(25);
-/// Wait after a connection was lost, and up to 4 s more: all boxes of a provider come back at once.
+/// Delay after a lost connection, plus up to 4 s at random: all boxes of a provider reconnect at once.
 const RECONNECT: Duration = Duration::from_secs(1);
-/// Taking a registration back may take this long.
+/// Time limit of unregistering.
 const GOODBYE: Duration = Duration::from_secs(32);
 
 impl Trunks {
@@ -38,7 +38,7 @@ impl Trunks {
         self.all.get_mut(&id)?.registration.as_deref_mut()
     }
 
-    /// Does what is due for a registration.
+    /// Executes what is due for a registration.
     pub fn registration_due(&mut self, ctx: &mut Context, now: Now, id: TrunkId) {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now.mono);
         let Some(r) = self.registration(id) else { return };
@@ -71,7 +71,7 @@ impl Trunks {
         }
     }
 
-    /// A connection is gone: whoever registered over it is reached no more, and registers again soon.
+    /// A connection was lost: accounts registered over it are unreachable, and register again soon.
     pub fn handle_connection_lost(&mut self, ctx: &mut Context, now: Now, gone: Target) {
         let wait = RECONNECT + Duration::from_millis(ctx.rng.below(4000).into());
         let all = self.all.values_mut().filter_map(|t| t.registration.as_deref_mut());
@@ -90,7 +90,7 @@ impl Trunks {
     fn send_register(&mut self, ctx: &mut Context, id: TrunkId) {
         if let Some(r) = self.registration(id) {
             r.next_at = None;
-            // What is taken back is where we were sent.
+            // Unregistering uses the redirected server.
             let stays = |e: &Elsewhere| e.is_permanent() || r.status == Status::Unregistering;
             r.elsewhere = r.elsewhere.take().filter(stays);
             r.redirections = Redirections::default();
@@ -109,7 +109,7 @@ impl Trunks {
         ctx.requests.resolve(&mut ctx.io, OutboundRequest::Register(id), &hop, None, lax);
     }
 
-    /// The registrar is elsewhere (RFC 3261 §8.1.3.4); who registers over TLS goes on over TLS.
+    /// The registrar redirects (RFC 3261 §8.1.3.4); a TLS registration stays on TLS.
     fn register_elsewhere(
         &mut self,
         ctx: &mut Context,
@@ -132,19 +132,19 @@ impl Trunks {
             return self.register_failed(ctx, now, id, &why, retry_after(response));
         };
         r.elsewhere = Some(Elsewhere { uri, code: response.code });
-        // What the one has challenged is none of the other's business.
+        // Challenges of one server are not answered at another.
         r.auth.iter_mut().for_each(|a| a.restart());
         self.look_up_registrar(ctx, id);
     }
 
-    /// The servers of a registrar are known.
+    /// The servers of a registrar were located.
     pub fn register_at(&mut self, ctx: &mut Context, now: Now, id: TrunkId, mut targets: Vec<Target>) {
         self.note_addresses(now, id, &targets);
         let Some(r) = self.registration(id) else { return };
         if targets.is_empty() {
             return self.register_failed(ctx, now, id, "the registrar has no address", None);
         }
-        // The one that has us already is asked first: others may not know of it.
+        // The current registrar is tried first: others may not know of the registration.
         if let Some(known) = r.target.and_then(|t| targets.iter().position(|x| x.addr == t.addr)) {
             targets.swap(0, known);
         }
@@ -207,7 +207,7 @@ impl Trunks {
         Some(draft)
     }
 
-    /// The registrar has answered, or never will.
+    /// Handles the response of a registrar, or its absence.
     pub fn register_answered(
         &mut self,
         ctx: &mut Context,
@@ -272,7 +272,7 @@ impl Trunks {
         target: Option<Target>,
         response: &Response,
     ) {
-        // Refreshes of several boxes that lost power together are spread.
+        // Random spread: several boxes may have lost power together.
         let spread = ctx.rng.below(10);
         let Some(r) = self.registration(id) else { return };
         if r.status == Status::Unregistering {
@@ -305,7 +305,7 @@ impl Trunks {
         }
     }
 
-    /// A REGISTER has failed: the next one is due after a while, or when the registrar says.
+    /// A REGISTER has failed: retries after a back-off, or the delay the registrar requests.
     pub fn register_failed(
         &mut self,
         ctx: &mut Context,
@@ -340,7 +340,7 @@ impl Trunks {
         });
     }
 
-    /// Takes a registration back, if there is one to take.
+    /// Unregisters a trunk, if registered.
     pub fn unregister(&mut self, ctx: &mut Context, now: Now, id: TrunkId) {
         let Some(r) = self.registration(id) else { return };
         if r.status == Status::Unregistering {
@@ -357,7 +357,7 @@ impl Trunks {
         match r.target.filter(|_| !pending) {
             Some(target) => self.register(ctx, now, id, target),
             None if pending => {
-                // What is under way would register us again after we are gone.
+                // A pending REGISTER would register us again.
                 let tx = r.tx.take();
                 r.waits = false;
                 if let Some(tx) = tx {
@@ -386,7 +386,7 @@ impl Trunks {
         }
     }
 
-    /// Takes all registrations back, since the gateway stops.
+    /// Unregisters all trunks because the gateway is stopping.
     pub fn unregister_all(&mut self, ctx: &mut Context, now: Now) {
         let all: Vec<TrunkId> = self.all.keys().copied().collect();
         for id in all {
@@ -394,7 +394,7 @@ impl Trunks {
         }
     }
 
-    /// True while a registration is being taken back.
+    /// True while a registration is being removed.
     pub fn is_unregistering(&self) -> bool {
         self.all.values().any(|t| t.registration.as_ref().is_some_and(|r| r.give_up_at.is_some()))
     }

@@ -1,31 +1,32 @@
-//! What registrars answer to our REGISTER: how long it is good for (RFC 3261 §10.2.4), when to come again, where to go.
+//! Responses of registrars: granted interval (RFC 3261 §10.2.4), Retry-After, redirection.
 
 use crate::wire::{NameAddr, Response, Uri};
 
-/// A registration shorter than this cannot be kept up, seconds.
+/// Shortest interval that is practical, seconds.
 pub(super) const SHORTEST_GRANT: u32 = 10;
 
-/// Where a registrar has sent us.
+/// A redirection by a registrar.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Elsewhere {
-    /// Without user and headers.
+    /// URI without user and headers.
     pub(super) uri: Uri,
-    /// The response that said so.
+    /// Status code of the redirection.
     pub(super) code: u16,
 }
 
 impl Elsewhere {
-    /// It is asked first from now on; else the next refresh begins where the account says (RFC 3261 §21.3.2, §21.3.3).
+    /// True if permanent; otherwise the next refresh starts at the configured registrar again (RFC 3261
+    /// §21.3.2, §21.3.3).
     pub(super) fn is_permanent(&self) -> bool {
         self.code == 301
     }
 
-    /// It is a proxy on the way to the same registrar (RFC 3261 §21.3.4).
+    /// True if it is a proxy for the same registrar (RFC 3261 §21.3.4).
     pub(super) fn is_proxy(&self) -> bool {
         self.code == 305
     }
 
-    /// True for URIs that are called over TLS.
+    /// True for URIs that require TLS.
     pub(super) fn is_over_tls(uri: &Uri) -> bool {
         let transport = |u: &crate::wire::uri::SipUri| {
             u.params.get("transport").is_some_and(|t| t.eq_ignore_ascii_case("tls"))
@@ -34,32 +35,32 @@ impl Elsewhere {
     }
 }
 
-/// Seconds that a 200 grants to our contact: said beside it, or for all (RFC 3261 §10.2.4).
+/// Interval granted to our contact, seconds: of the contact, or common to all (RFC 3261 §10.2.4).
 pub(super) fn granted(contact: &str, response: &Response) -> u32 {
     let c = &response.common;
     let number = |v: &str| v.trim().parse::<u32>().ok();
     let ours = Uri::parse(contact).ok();
     let same = |n: &&NameAddr| ours.as_ref().is_some_and(|o| o.is_same(&n.uri));
-    // Some registrars leave out parameters of ours.
+    // Some registrars drop our URI parameters.
     let alike = |n: &&NameAddr| match (n.uri.sip(), ours.as_ref().and_then(Uri::sip)) {
         (Some(a), Some(b)) => a.is_same_address(b),
         _ => false,
     };
     let found = c.contacts.iter().find(same).or_else(|| c.contacts.iter().find(alike));
-    // Routers may have rewritten our contact: then the only one there is ours.
+    // NAT routers may have rewritten our contact: if there is only one, it is ours.
     let found = found.or_else(|| c.contacts.first().filter(|_| c.contacts.len() == 1));
     let beside = found.and_then(|n| n.params.get("expires").and_then(number));
     beside.or_else(|| c.headers.get("Expires").and_then(number)).unwrap_or(SHORTEST_GRANT * 6)
 }
 
-/// Seconds that a server asks us to wait (RFC 3261 §20.33).
+/// `Retry-After`, seconds (RFC 3261 §20.33).
 pub(super) fn retry_after(response: &Response) -> Option<u32> {
     let text = response.common.headers.get("Retry-After")?;
     let digits: String = text.trim().chars().take_while(char::is_ascii_digit).collect();
     digits.parse().ok()
 }
 
-/// A registrar as it stands in a Request-URI: without user, password and headers (RFC 3261 §10.2).
+/// A registrar as Request-URI: without user, password and headers (RFC 3261 §10.2).
 pub(super) fn without_user(registrar: &Uri) -> Uri {
     match registrar {
         Uri::Sip(u) => {

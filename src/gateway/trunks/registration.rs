@@ -1,4 +1,4 @@
-//! A registration of ours, and when something of it is due.
+//! State of a registration, and its deadlines.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::sip::digest::Credentials;
 use crate::sip::target::Target;
 use crate::sip::transactions::ClientId;
 
-/// What all requests of a registration have in common (RFC 3261 §10.2).
+/// Identity common to all requests of a registration (RFC 3261 §10.2).
 #[derive(Debug)]
 pub(super) struct Identity {
     pub(super) call_id: String,
@@ -20,55 +20,55 @@ pub(super) struct Identity {
     pub(super) cseq: u32,
 }
 
-/// What the registrar has granted.
+/// Last grant of the registrar.
 #[derive(Debug, Default)]
 pub(super) struct Grant {
-    /// For so long, seconds.
+    /// Granted interval, seconds.
     pub(super) seconds: u32,
-    /// The registrar forgets us then.
+    /// Expiry at the registrar.
     pub(super) until: Option<Instant>,
     pub(super) registered_at: Option<Utc>,
     pub(super) contact: String,
     pub(super) source: Option<SocketAddr>,
 }
 
-/// A registration of ours.
+/// A registration.
 #[derive(Debug)]
 pub struct Registration {
     pub(super) status: Status,
     pub(super) last_error: String,
     pub(super) identity: Identity,
     pub(super) auth: Option<ClientAuth>,
-    /// The request on its way, or waiting for an address.
+    /// The request in progress, or waiting for target resolution.
     pub(super) tx: Option<ClientId>,
     pub(super) waits: bool,
     /// Servers not tried in this round.
     pub(super) others: Vec<Target>,
-    /// Where the registrar took it.
+    /// The server that accepted it.
     pub(super) target: Option<Target>,
-    /// The registrar has sent us there.
+    /// Redirection by the registrar.
     pub(super) elsewhere: Option<Elsewhere>,
-    /// Where we were sent in this round.
+    /// Redirections in this round.
     pub(super) redirections: Redirections,
-    /// Asked for because a 423 said so, seconds.
+    /// Minimum interval according to a 423, seconds.
     pub(super) at_least: u32,
     pub(super) failures: u32,
-    /// The next REGISTER goes out then.
+    /// Time of the next REGISTER.
     pub(super) due: Option<Instant>,
-    /// It goes out as soon as the present one is answered.
+    /// Register again as soon as the current request is answered.
     pub(super) again: bool,
     pub(super) next_at: Option<Utc>,
     pub(super) keep_alive_at: Option<Instant>,
-    /// What the registrar has granted last.
+    /// Last grant of the registrar.
     pub(super) grant: Grant,
-    /// The trunk goes once it is taken back.
+    /// Remove the trunk once it is unregistered.
     pub(super) removing: bool,
-    /// Taking back is given up then.
+    /// Time limit of unregistering.
     pub(super) give_up_at: Option<Instant>,
 }
 
 impl Registration {
-    /// One that is to be made at once.
+    /// A registration to be made at once.
     #[must_use]
     pub fn new(
         call_id: String,
@@ -100,22 +100,22 @@ impl Registration {
         }
     }
 
-    /// The time to the next REGISTER: none where the settings have changed while this one was on its way.
+    /// Delay until the next REGISTER: none if the settings changed during the current one.
     pub(super) fn wait_or_again(&mut self, wait: Duration) -> Duration {
         if std::mem::take(&mut self.again) { Duration::ZERO } else { wait }
     }
 
-    /// How it stands.
+    /// Its status.
     #[must_use]
     pub fn status(&self) -> Status {
         self.status
     }
 
-    /// Registers at once, with other credentials or by another way.
+    /// Registers again at once, with new credentials or another route.
     pub fn begin_again(&mut self, now: Instant, credentials: Option<Credentials>) {
         self.auth = credentials.map(ClientAuth::new);
         (self.elsewhere, self.failures) = (None, 0);
-        // A REGISTER must not overtake the one before (RFC 3261 §10.2).
+        // A REGISTER must not overtake the previous one (RFC 3261 §10.2).
         self.again = self.tx.is_some() || self.waits;
         if !self.again {
             self.due = Some(now);

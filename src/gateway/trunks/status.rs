@@ -1,22 +1,22 @@
-//! How a registration of ours stands.
+//! Registration status of a trunk.
 
-/// How a registration stands.
+/// Registration status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// Under way for the first time.
+    /// First registration in progress.
     Registering,
-    /// The registrar knows us.
+    /// Registered.
     Active,
-    /// It did not work; it is tried again.
+    /// Failed; it is being retried.
     Failed,
-    /// It ran out before it could be refreshed; it is tried again.
+    /// Expired before it could be refreshed; it is being retried.
     Expired,
-    /// It is being taken back.
+    /// Being unregistered.
     Unregistering,
 }
 
 impl Status {
-    /// As the API shows it.
+    /// The name used by the API.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! What a call's trunk, or the settings where it has none, say of the call: fixed when it begins.
+//! Settings of a call, from its trunk or the global ones; fixed when it starts.
 
 use std::net::IpAddr;
 
@@ -7,19 +7,19 @@ use crate::config::DtmfMode;
 use crate::rtp::lock::RtpSource;
 use crate::wire::crypto::Srtp;
 
-/// The terms of a call; they stay as they were when it began, whatever becomes of its trunk.
+/// Settings of a call; later changes of its trunk do not affect it.
 #[derive(Debug, Clone)]
 pub struct CallTerms {
-    /// The trunk it goes through.
+    /// Its trunk.
     pub trunk: Option<TrunkId>,
-    /// Over TLS, any certificate will do.
+    /// Over TLS, accept any certificate.
     pub lax: bool,
-    /// Whether its media is encrypted.
+    /// Media encryption.
     pub srtp: Srtp,
-    /// How digits are sent.
+    /// DTMF mode.
     pub dtmf: DtmfMode,
-    /// Where RTP may come from beside the described address.
+    /// Further allowed RTP sources besides the address in the SDP.
     pub rtp_source: RtpSource,
-    /// Our address for its media, where it is not the one that others use.
+    /// Our media address, if it differs from the announced one.
     pub home: Option<IpAddr>,
 }

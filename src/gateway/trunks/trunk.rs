@@ -1,4 +1,4 @@
-//! One trunk: its settings, its addresses, its registration, and how the API shows it.
+//! One trunk: settings, addresses, registration, and representation in the API.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use crate::sip::digest::Credentials;
 use crate::sip::target::Transport;
 use crate::wire::Uri;
 
-/// Names a trunk inside the gateway.
+/// Identifies a trunk inside the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TrunkId(pub(super) u32);
 
@@ -22,21 +22,21 @@ pub struct TrunkId(pub(super) u32);
 #[derive(Debug)]
 pub struct Trunk {
     pub(super) settings: Settings,
-    /// It is in the configuration file, so that the API cannot remove it.
+    /// Configured in the file: the API cannot remove it.
     pub(super) from_file: bool,
     pub(super) created: Utc,
-    /// Where its calls come from, and the weakest transport that it is spoken to with there.
+    /// Addresses of its servers, with the weakest transport used with each.
     pub(super) addresses: Vec<(IpAddr, Transport)>,
-    /// Where they came from before: calls may still be on their way from there.
+    /// Previous addresses: calls from there may still be in progress.
     pub(super) before: Vec<(IpAddr, Transport)>,
-    /// Its registration, if it is an account.
+    /// Its registration, for accounts.
     pub(super) registration: Option<Box<Registration>>,
-    /// A peer's addresses are looked up then.
+    /// Next look-up of a peer's addresses.
     pub(super) look_up_at: Option<Instant>,
 }
 
 impl Trunk {
-    /// Its account, if it is one.
+    /// Its account, for accounts.
     #[must_use]
     pub fn account(&self) -> Option<&Account> {
         match &self.settings.kind {
@@ -45,7 +45,7 @@ impl Trunk {
         }
     }
 
-    /// Where its requests go first.
+    /// Next hop of its requests.
     #[must_use]
     pub fn hop(&self) -> &Uri {
         match &self.settings.kind {
@@ -59,24 +59,24 @@ impl Trunk {
         }
     }
 
-    /// Credentials, if it is an account.
+    /// Its credentials, for accounts.
     pub(super) fn credentials(&self) -> Option<Credentials> {
         let username = self.account()?.username.clone();
         let password = self.settings.fields.password.reveal().to_owned();
         (!password.is_empty()).then_some(Credentials { username, password })
     }
 
-    /// How it stands; a peer is always active.
+    /// Its status; a peer is always active.
     pub(super) fn status(&self) -> Status {
         self.registration.as_ref().map_or(Status::Active, |r| r.status())
     }
 
-    /// It is being unregistered, and goes then.
+    /// It is being unregistered and then removed.
     pub(super) fn is_removing(&self) -> bool {
         self.registration.as_ref().is_some_and(|r| r.removing)
     }
 
-    /// True where `settings` are of the same account or peer.
+    /// True if `settings` describe the same account or peer.
     pub(super) fn is_same_account(&self, settings: &Settings) -> bool {
         match (&self.settings.kind, &settings.kind) {
             (TrunkKind::Register(a), TrunkKind::Register(b)) => {
@@ -89,31 +89,31 @@ impl Trunk {
         }
     }
 
-    /// When something of it is due.
+    /// When something is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         [self.look_up_at, self.registration.as_ref().and_then(|r| r.deadline())].into_iter().flatten().min()
     }
 }
 
-/// How a call goes out through a trunk.
+/// Route of an outbound call through a trunk.
 #[derive(Debug, Clone)]
 pub struct TrunkRoute {
     /// The trunk.
     pub trunk: TrunkId,
-    /// Where the INVITE goes first.
+    /// Next hop of the INVITE.
     pub hop: Uri,
-    /// Host of our address there; `None`: our own.
+    /// Host part of our address; `None`: our own.
     pub host: Option<String>,
-    /// Our user there.
+    /// User part of our address.
     pub user: Option<String>,
-    /// Route that the INVITE starts with.
+    /// Send the INVITE with a Route to the next hop.
     pub route: bool,
 }
 
 /// `GET /v1/sip/trunks/{id}`.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct TrunkView {
-    /// Its name.
+    /// Trunk id.
     pub id: String,
     /// `sip_register` or `ip_ip`.
     #[serde(rename = "type")]
@@ -122,18 +122,18 @@ pub struct TrunkView {
     pub app_id: String,
     /// `registering`, `active`, `failed`, `expired` or `unregistering`; a peer is always `active`.
     pub status: &'static str,
-    /// Why it is not active, or why its last refresh failed.
+    /// Last error: why it is not active, or why its last refresh failed.
     pub last_error: String,
-    /// When it was made.
+    /// Creation time.
     pub created_at: String,
-    /// Networks that RTP of its calls may come from beside the described address.
+    /// Further allowed RTP source networks, besides the address in the SDP.
     pub rtp_from: Vec<String>,
-    /// RTP of its calls may come from any address.
+    /// Symmetric RTP: any source address is allowed.
     pub rtp_symmetric: bool,
-    /// The account.
+    /// Account data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sip_register: Option<RegisterView>,
-    /// The peer.
+    /// Peer data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ip_ip: Option<PeerView>,
 }
@@ -164,7 +164,7 @@ pub struct PeerView {
     pub peer_uri: String,
 }
 
-/// A trunk as the API shows it.
+/// Representation of a trunk in the API.
 pub(super) fn view(t: &Trunk) -> TrunkView {
     let fields = &t.settings.fields;
     let r = t.registration.as_deref();

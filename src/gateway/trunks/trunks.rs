@@ -1,4 +1,4 @@
-//! All trunks: made, changed, removed; which call goes through which, and what its settings say.
+//! All trunks: creation, change, removal, and trunk selection of calls.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -22,34 +22,35 @@ use crate::sip::digest::Credentials;
 use crate::sip::target::{Target, Transport, next_hop};
 use crate::wire::{Draft, Host, Uri};
 
-/// Trunks at once, those of the file included.
+/// Most trunks, including those of the file.
 pub const MAX_TRUNKS: usize = 64;
-/// How often the addresses of a peer are looked up again.
+/// Interval of DNS look-ups of a peer.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
-/// The same while nothing is found.
+/// Interval while the look-up fails.
 const LOOK_SOON: Duration = Duration::from_secs(15);
-/// Addresses of one trunk that calls are taken from.
+/// Most addresses per trunk.
 const MAX_ADDRESSES: usize = 16;
 
 const NO_TRUNK: GatewayError = GatewayError::NotFound("trunk not found");
 
-/// All trunks: those of the configuration, and those that the API has made.
+/// All trunks, from the configuration and the API.
 #[derive(Debug, Default)]
 pub struct Trunks {
     pub(super) all: BTreeMap<TrunkId, Trunk>,
-    /// Number of the last one.
+    /// Last id assigned.
     last: u32,
 }
 
 impl Trunks {
-    /// Takes the trunks of the configuration, and those that the API made in an earlier life; once, at the start.
+    /// Loads the trunks of the configuration, and those created by the API before a restart; once, at
+    /// startup.
     pub fn restore(&mut self, ctx: &mut Context, now: Now, kept: Vec<TrunkFields>) {
         let config = std::rc::Rc::clone(&ctx.config);
         for settings in &config.sip.trunks {
             self.insert(ctx, now, settings.clone(), true);
         }
         for mut fields in kept {
-            // Only the file says whom to trust.
+            // Only the file can grant trust.
             (fields.trust_webhook, fields.allow_refer) = (false, false);
             let name = fields.id.clone();
             match fields.check() {
@@ -67,7 +68,7 @@ impl Trunks {
     /// `POST /v1/sip/trunks`.
     ///
     /// # Errors
-    /// A value that is not allowed (400), an address that is registered already (409), too many (503).
+    /// An invalid value (400), an address that is already registered (409), too many (503).
     pub fn add(
         &mut self,
         ctx: &mut Context,
@@ -93,7 +94,7 @@ impl Trunks {
         self.all.get(&id).map(view).ok_or(NO_TRUNK)
     }
 
-    /// Takes a trunk in.
+    /// Adds a trunk.
     pub fn insert(&mut self, ctx: &mut Context, now: Now, settings: Settings, from_file: bool) -> TrunkId {
         self.last += 1;
         let id = TrunkId(self.last);
@@ -131,10 +132,10 @@ impl Trunks {
         self.all.get(&id).map(view).ok_or(NO_TRUNK)
     }
 
-    /// `DELETE /v1/sip/trunks/{id}`: unregisters, then forgets it.
+    /// `DELETE /v1/sip/trunks/{id}`: unregisters and removes it.
     ///
     /// # Errors
-    /// No such trunk (404), one of the file (409).
+    /// No such trunk (404), or configured in the file (409).
     pub fn remove(&mut self, ctx: &mut Context, now: Now, name: &str) -> Result<(), GatewayError> {
         let id = self.by_name(name).ok_or(NO_TRUNK)?;
         let Some(trunk) = self.all.get_mut(&id) else {
@@ -149,7 +150,7 @@ impl Trunks {
         Ok(())
     }
 
-    /// Forgets a trunk, an account once it is unregistered.
+    /// Removes a trunk; an account after it is unregistered.
     pub fn discard(&mut self, ctx: &mut Context, now: Now, id: TrunkId) {
         match self.all.get_mut(&id).map(|t| &mut t.registration) {
             Some(Some(r)) => r.removing = true,
@@ -161,7 +162,7 @@ impl Trunks {
         self.unregister(ctx, now, id);
     }
 
-    /// Has the trunks that the API made written down.
+    /// Requests storage of the trunks created by the API.
     fn save(&mut self, ctx: &mut Context) {
         let ours = |t: &&Trunk| !t.from_file && !t.is_removing();
         let kept: Vec<TrunkFields> =
@@ -169,27 +170,27 @@ impl Trunks {
         ctx.io.start(|_| Work::KeepTrunks(kept));
     }
 
-    /// The trunk that the API calls so.
+    /// The trunk with this API id.
     #[must_use]
     pub fn by_name(&self, name: &str) -> Option<TrunkId> {
         let mut named = self.all.iter().filter(|(_, t)| t.settings.fields.id == name);
-        // One of the same name may be on its way out.
+        // Another one with the same id may be being removed.
         let last = named.next_back()?;
         Some(*last.0)
     }
 
-    /// The settings of the trunk that a call goes through, if it goes through one.
+    /// The settings of a call's trunk, if any.
     pub(super) fn settings_of(&self, id: Option<TrunkId>) -> Option<&Settings> {
         Some(&self.all.get(&id?)?.settings)
     }
 
-    /// How the API calls a trunk.
+    /// API id of a trunk.
     #[must_use]
     pub fn name_of(&self, id: Option<TrunkId>) -> Option<String> {
         self.settings_of(id).map(|t| t.fields.id.clone())
     }
 
-    /// The way of a call: `from` names an account, or `to` a peer.
+    /// Route of an outbound call: `from` selects an account, or `to` a peer.
     pub fn route_for(&self, from: &str, to: &Uri) -> Option<TrunkRoute> {
         let from = from.trim();
         let whole = Uri::parse(from).ok().filter(|u| u.sip().is_some());
@@ -219,17 +220,17 @@ impl Trunks {
                 && t.hop().sip().is_some_and(|p| p.host.is_same(&hop.host) && p.port == hop.port)
         };
         let (id, trunk) = self.all.iter().find(|(_, t)| is_peer(t))?;
-        // The peer's own URI says which transport it likes.
+        // The peer's own URI selects the transport.
         let hop = if hop.params.get("transport").is_some() { to.clone() } else { trunk.hop().clone() };
         Some(TrunkRoute { trunk: *id, hop, host: None, user: None, route: false })
     }
 
-    /// How media of a trunk's calls, or of calls without one, is encrypted.
+    /// Media encryption of calls through this trunk, or without one.
     pub fn srtp_of(&self, ctx: &Context, id: Option<TrunkId>) -> Srtp {
         self.settings_of(id).and_then(|t| t.fields.srtp).unwrap_or(ctx.config.sip.srtp)
     }
 
-    /// The terms of a call that begins now.
+    /// Settings of a call that starts now.
     pub fn terms_of(&self, ctx: &Context, id: Option<TrunkId>) -> CallTerms {
         let settings = self.settings_of(id);
         CallTerms {
@@ -245,20 +246,20 @@ impl Trunks {
         }
     }
 
-    /// Credentials of a trunk that is an account.
+    /// Credentials of an account.
     #[must_use]
     pub fn credentials_of(&self, id: TrunkId) -> Option<Credentials> {
         self.all.get(&id)?.credentials()
     }
 
-    /// Trunks, and those of them that are active.
+    /// Number of trunks, and of active ones.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
         let active = self.all.values().filter(|t| t.status() == Status::Active).count();
         (self.all.len(), active)
     }
 
-    /// Adds the Route that the requests of an account start with.
+    /// Adds the Route header for requests of an account.
     pub fn push_route(draft: &mut Draft, hop: &Uri) {
         if let Some(sip) = hop.sip() {
             let mut hop = Box::new(sip.clone());
@@ -268,7 +269,7 @@ impl Trunks {
         }
     }
 
-    /// Notes where a trunk's calls come from: its servers as they are now, and as they were before that.
+    /// Stores the addresses of a trunk's servers; the previous ones are kept as well.
     pub fn note_addresses(&mut self, now: Now, id: TrunkId, targets: &[Target]) {
         let Some(trunk) = self.all.get_mut(&id) else { return };
         let mut found: Vec<(IpAddr, Transport)> =
@@ -277,14 +278,14 @@ impl Trunks {
         found.dedup_by_key(|(ip, _)| *ip);
         found.truncate(MAX_ADDRESSES);
         if found.is_empty() {
-            // A box may be up before its network is.
+            // At boot the network may not be up yet: retry soon.
             trunk.look_up_at = trunk.look_up_at.map(|at| at.min(now.mono + LOOK_SOON));
         } else if trunk.addresses != found {
             trunk.before = std::mem::replace(&mut trunk.addresses, found);
         }
     }
 
-    /// Does what is due for trunks.
+    /// Executes what is due for trunks.
     pub fn handle_timeout(&mut self, ctx: &mut Context, now: Now) {
         let due: Vec<TrunkId> = self
             .all
@@ -305,7 +306,7 @@ impl Trunks {
     fn look_up_peer(&mut self, ctx: &mut Context, now: Now, id: TrunkId) {
         let Some(trunk) = self.all.get(&id) else { return };
         let (hop, lax) = (trunk.hop().clone(), trunk.settings.fields.tls_insecure_skip_verify);
-        // Where an address stands there is nothing to look up.
+        // A literal address needs no look-up.
         if let Some(Ok(known)) = hop.sip().map(next_hop)
             && let Host::Ip(ip) = known.host
         {
@@ -314,12 +315,12 @@ impl Trunks {
         ctx.requests.resolve(&mut ctx.io, OutboundRequest::LookUp(id), &hop, None, lax);
     }
 
-    /// When a trunk wants to be looked at next.
+    /// When [`Self::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.all.values().filter_map(Trunk::deadline).min()
     }
 
-    /// Publishes what became of a trunk's registration.
+    /// Publishes a change of a trunk's registration.
     pub(super) fn publish(
         &mut self,
         ctx: &mut Context,
@@ -338,8 +339,8 @@ impl Trunks {
         ctx.events.publish_global(now, body(account), Origin::Own);
     }
 
-    /// Goes on with the trunks of the configuration as it is now. Those of the file that are gone are unregistered, and calls
-    /// through them go on.
+    /// Applies the trunks of a new configuration. Those removed from the file are unregistered, and their
+    /// calls continue.
     pub fn reload(&mut self, ctx: &mut Context, now: Now, changed: &mut Changed) {
         let config = std::rc::Rc::clone(&ctx.config);
         let of_file: Vec<(TrunkId, String)> = self
@@ -382,7 +383,7 @@ impl Trunks {
         }
     }
 
-    /// The settings of a trunk are others than `before`, of the same account or peer.
+    /// Applies changed settings of a trunk whose account or peer is the same as `before`.
     fn trunk_changed(&mut self, now: Now, id: TrunkId, before: &Settings) {
         let Some(trunk) = self.all.get_mut(&id) else { return };
         let (old, new) = (&before.fields, &trunk.settings.fields);

@@ -1,5 +1,5 @@
-//! What is believed of a trunk, and what may be done with its account: who is a trunk, which calls may name a webhook,
-//! and for whose transfers an account is used.
+//! Trust in trunks: identification of the sending trunk, webhooks named by calls, and use of accounts by
+//! transfers.
 
 use std::net::IpAddr;
 
@@ -11,8 +11,8 @@ use crate::sip::target::{Target, Transport};
 use crate::wire::{Host, Request, Uri};
 
 impl Trunk {
-    /// True for messages from one of its servers, over the transport that it is spoken to with or a stronger one: who is
-    /// spoken to over TLS is not known by the source of a datagram, which anybody can write.
+    /// True for messages from one of its servers over the configured transport or a stronger one: a peer
+    /// configured with TLS cannot be identified by the source of a datagram, which can be spoofed.
     pub fn is_at(&self, source: Target) -> bool {
         let ip = source.addr.ip().to_canonical();
         self.servers().any(|(at, weakest)| at == ip && source.transport >= weakest)
@@ -22,7 +22,7 @@ impl Trunk {
         self.addresses.iter().chain(&self.before).copied()
     }
 
-    /// True for hosts that lead to it: those of its URIs, and its addresses.
+    /// True for the hosts of its URIs, and its addresses.
     fn is_host(&self, host: &Host) -> bool {
         let named = match &self.settings.kind {
             TrunkKind::Register(a) => vec![Some(&a.registrar), Some(&a.aor), a.outbound_proxy.as_ref()],
@@ -38,7 +38,7 @@ impl Trunk {
 }
 
 impl Trunks {
-    /// The trunk that a request comes from: by its address, and by whom it calls where several share one.
+    /// The trunk that sent a request: by address, and by the called address where several trunks share one.
     pub fn sender_of(&self, source: Target, request: &Request) -> Option<TrunkId> {
         let user = request.uri.user();
         let here = || self.all.iter().filter(|(_, t)| t.is_at(source));
@@ -46,12 +46,13 @@ impl Trunks {
         called.or_else(|| here().next()).map(|(id, _)| *id)
     }
 
-    /// True when a trunk's calls come from there.
+    /// True if a trunk's calls come from there.
     pub fn has_at(&self, source: Target) -> bool {
         self.all.values().any(|t| t.is_at(source))
     }
 
-    /// The webhook of a call, if its INVITE names one and its trunk may: over a transport whose source cannot be made up.
+    /// The webhook named in an INVITE, if its trunk is trusted: only over a transport whose source cannot be
+    /// spoofed.
     pub fn trusted_webhook(&self, id: Option<TrunkId>, source: Target, request: &Request) -> Option<Webhook> {
         if !source.transport.is_reliable() {
             return None;
@@ -62,19 +63,19 @@ impl Trunks {
         Some(Webhook { url, secret: field("X-Webhook-Secret") })
     }
 
-    /// True where the operator lets callers of this trunk spend by transfers.
+    /// True if callers of this trunk may use accounts by transfers.
     #[must_use]
     pub fn allows_refer(&self, id: Option<TrunkId>) -> bool {
         self.settings_of(id).is_some_and(|t| t.fields.allow_refer)
     }
 
-    /// True for hosts that lead to a trunk.
+    /// True for hosts of a trunk.
     #[must_use]
     pub fn serve_host(&self, host: &Host) -> bool {
         self.all.values().any(|t| t.is_host(host))
     }
 
-    /// How many trunks send from there, and the largest of the shares that they have of their own, percent.
+    /// Number of trunks at this source, and the largest of their configured shares, percent.
     #[must_use]
     pub fn shares_at(&self, source: Target) -> (usize, Option<u8>) {
         let here = || self.all.values().filter(|t| t.is_at(source));
