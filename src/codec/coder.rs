@@ -1,15 +1,15 @@
-//! The coders of a stream: one decoder and one encoder with their state, whatever the codec.
+//! Codec state of a stream: one decoder and one encoder, for any codec.
 
 use super::opus::{self, MAX_PACKET, Wishes};
 use super::{Codec, g711, g722};
 
 /// Longest packet we make, ms.
 pub const MAX_PACKET_MS: usize = 60;
-/// Room for the largest payload we make, bytes: 60 ms of G.711 or G.722.
+/// Largest payload produced, bytes: 60 ms of G.711 or G.722.
 pub const MAX_PAYLOAD: usize = 480;
 const _: () = assert!(MAX_PACKET <= MAX_PAYLOAD);
 
-/// Turns payloads into samples.
+/// Decodes payloads into samples.
 #[derive(Debug)]
 pub enum Decoder {
     /// G.711, µ-law.
@@ -23,7 +23,7 @@ pub enum Decoder {
 }
 
 impl Decoder {
-    /// A decoder at the beginning of a stream.
+    /// A decoder for the start of a stream.
     #[must_use]
     pub fn new(codec: Codec) -> Self {
         match codec {
@@ -34,8 +34,8 @@ impl Decoder {
         }
     }
 
-    /// Decodes a payload; how many samples, 0 for what is none. What finds no room in `out` is lost, Opus
-    /// packets as a whole.
+    /// Decodes a payload; returns the number of samples, 0 if invalid. Samples that do not fit into `out` are
+    /// dropped, Opus packets as a whole.
     pub fn decode(&mut self, payload: &[u8], out: &mut [i16]) -> usize {
         match self {
             Self::Ulaw => g711::ulaw_to_samples(payload, out),
@@ -45,8 +45,8 @@ impl Decoder {
         }
     }
 
-    /// Makes up the samples of a lost packet from its successor, if that is here, or from the past. False when
-    /// the codec has no way of its own to do so.
+    /// Reconstructs a lost packet from its successor, if available, or by extrapolation. False if the codec
+    /// has no concealment of its own.
     pub fn conceal(&mut self, successor: &[u8], out: &mut [i16]) -> bool {
         match self {
             Self::Ulaw | Self::Alaw | Self::G722(_) => false,
@@ -59,7 +59,7 @@ impl Decoder {
     }
 }
 
-/// Turns samples into payloads.
+/// Encodes samples into payloads.
 #[derive(Debug)]
 pub enum Encoder {
     /// G.711, µ-law.
@@ -68,11 +68,11 @@ pub enum Encoder {
     Alaw,
     /// G.722.
     G722(Box<g722::Encoder>),
-    /// Opus, and the samples of a packet that is not whole yet.
+    /// Opus, with the samples of an incomplete packet.
     Opus(opus::Encoder, Gathered),
 }
 
-/// Samples of the packet to come.
+/// Samples of an incomplete packet.
 #[derive(Debug, Clone)]
 pub struct Gathered {
     samples: Box<[i16]>,
@@ -87,7 +87,7 @@ impl Default for Gathered {
 }
 
 impl Encoder {
-    /// An encoder at the beginning of a stream. Opus heeds `wishes`, and spends `complexity`, 0 to 10.
+    /// An encoder for the start of a stream. Opus uses `wishes` and `complexity`, 0 to 10.
     #[must_use]
     pub fn new(codec: Codec, wishes: &Wishes, complexity: u8) -> Self {
         match codec {
@@ -98,7 +98,7 @@ impl Encoder {
         }
     }
 
-    /// Encodes samples of a packet; how many bytes of `out` are filled by now.
+    /// Encodes samples of a packet; returns the number of bytes in `out` so far.
     pub fn encode(&mut self, samples: &[i16], out: &mut [u8]) -> usize {
         match self {
             Self::Ulaw => g711::samples_to_ulaw(samples, out),
@@ -112,30 +112,30 @@ impl Encoder {
         }
     }
 
-    /// The packet is whole: what of it was not encoded yet goes to `out`. How many bytes.
+    /// Completes the packet: encodes remaining samples to `out`. Returns the number of bytes.
     pub fn finish(&mut self, out: &mut [u8]) -> usize {
         let Self::Opus(encoder, gathered) = self else { return 0 };
         let len = std::mem::take(&mut gathered.len);
         let made = encoder.encode(gathered.samples.get(..len).unwrap_or_default(), out);
-        // Up to two bytes say nothing that the far end would not make up by itself.
+        // Up to two bytes mean DTX: nothing needs to be sent.
         if made <= 2 { 0 } else { made }
     }
 
-    /// Leaves out what was gathered of a packet.
+    /// Discards the samples of an incomplete packet.
     pub fn abandon(&mut self) {
         if let Self::Opus(_, gathered) = self {
             gathered.len = 0;
         }
     }
 
-    /// The far end loses this share of our packets, per cent.
+    /// Sets the packet loss at the far end, percent.
     pub fn expect_loss(&mut self, percent: u8) {
         if let Self::Opus(encoder, _) = self {
             encoder.expect_loss(percent);
         }
     }
 
-    /// Goes on from where another encoder of the same codec and wishes stands.
+    /// Copies the state of another encoder with the same codec and parameters.
     pub fn copy_from(&mut self, other: &Self) {
         match (self, other) {
             (Self::G722(to), Self::G722(from)) => to.clone_from(from),

@@ -1,38 +1,39 @@
-//! G.711 µ-law and A-law (ITU-T G.711): one byte a sample. A code is sign, segment and step, as a floating-point number
-//! is; so numbers are made and taken apart in that form, many samples at a time, and no table takes up the cache.
+//! G.711 µ-law and A-law (ITU-T G.711): one byte per sample. A code consists of sign, segment and step, like
+//! a floating-point number; conversion uses that format, vectorized and without tables, which would occupy
+//! the cache.
 
 use multiversion::multiversion;
 
-/// µ-law counts magnitudes from here, so that every segment begins at a power of two.
+/// Offset added to µ-law magnitudes, so that every segment starts at a power of two.
 const BIAS: i32 = 0x84;
-/// The largest magnitude that µ-law has a code for.
+/// The largest magnitude with a µ-law code.
 const ULAW_MAX: i32 = 32_635;
-/// Below this, in segment 0, A-law's steps are as large as in the segment above it.
+/// Below this, in segment 0, A-law steps have the size of those in segment 1.
 const FIRST: i32 = 0x100;
-/// A 32-bit floating-point number: its fraction's upper four bits begin here, and the exponent is offset by so much.
+/// Bit position of the upper four fraction bits in a 32-bit float.
 const STEP_BITS: u32 = 19;
 const EXPONENT_BIAS: i32 = 127;
-/// The power of two at which segment 0 begins, as the exponent field of such a number.
+/// Exponent field at the start of segment 0.
 const SEGMENT_0: i32 = EXPONENT_BIAS + 7;
-/// Samples treated together; a frame of every rate is a whole number of them.
+/// Samples processed together; frames of every rate are multiples of this.
 const LANES: usize = 16;
 
-/// Decodes µ-law as far as `out` has room; how many samples.
+/// Decodes µ-law into `out`, as far as it fits; returns the number of samples.
 pub fn ulaw_to_samples(bytes: &[u8], out: &mut [i16]) -> usize {
     each(bytes, out, ulaw_decode)
 }
 
-/// Decodes A-law as far as `out` has room; how many samples.
+/// Decodes A-law into `out`, as far as it fits; returns the number of samples.
 pub fn alaw_to_samples(bytes: &[u8], out: &mut [i16]) -> usize {
     each(bytes, out, alaw_decode)
 }
 
-/// Encodes samples to the nearest µ-law codes as far as `out` has room; how many bytes.
+/// Encodes to the nearest µ-law codes, as far as `out` allows; returns the number of bytes.
 pub fn samples_to_ulaw(samples: &[i16], out: &mut [u8]) -> usize {
     each(samples, out, ulaw_encode)
 }
 
-/// Encodes samples to the nearest A-law codes as far as `out` has room; how many bytes.
+/// Encodes to the nearest A-law codes, as far as `out` allows; returns the number of bytes.
 pub fn samples_to_alaw(samples: &[i16], out: &mut [u8]) -> usize {
     each(samples, out, alaw_encode)
 }
@@ -53,16 +54,16 @@ fn each<A: Copy, B, F: Fn(A) -> B>(from: &[A], to: &mut [B], convert: F) -> usiz
     n
 }
 
-/// The middle of the step that the seven lower bits of a code name, counted from 2^7, the beginning of segment 0.
+/// Center of the step given by the seven lower bits of a code, relative to 2^7, the start of segment 0.
 #[inline(always)]
 fn middle(code: u32) -> i32 {
     let number = f32::from_bits((code << STEP_BITS) + ((SEGMENT_0 as u32) << 23) + (1 << (STEP_BITS - 1)));
-    // Beside 2^23 the fraction counts in ones.
+    // Next to 2^23 the fraction has a resolution of 1.
     const LAST_DIGIT_IS_ONE: f32 = 8_388_608.0;
     ((number + LAST_DIGIT_IS_ONE).to_bits() & 0x007f_ffff) as i32
 }
 
-/// Segment and step of a magnitude from 2^7 on: the inverse of [`middle`].
+/// Segment and step of a magnitude of at least 2^7: the inverse of [`middle`].
 #[inline(always)]
 fn step(magnitude: i32) -> i32 {
     ((magnitude as f32).to_bits() >> STEP_BITS) as i32 - (SEGMENT_0 << 4)
@@ -93,7 +94,7 @@ pub fn alaw_decode(byte: u8) -> i16 {
 #[must_use]
 #[inline(always)]
 pub fn ulaw_encode(sample: i16) -> u8 {
-    // 14 bits count.
+    // 14 significant bits.
     let linear = i32::from(sample) & !3;
     let sign = (linear >> 24) & 0x80;
     let biased = linear.abs().min(ULAW_MAX) + BIAS;
@@ -104,7 +105,7 @@ pub fn ulaw_encode(sample: i16) -> u8 {
 #[must_use]
 #[inline(always)]
 pub fn alaw_encode(sample: i16) -> u8 {
-    // 13 bits count; the negative numbers are mirrored about −½.
+    // 13 significant bits; negative numbers are mirrored at −½.
     let linear = i32::from(sample) & !7;
     let sign = (!linear >> 24) & 0x80;
     let magnitude = linear ^ (linear >> 31);
@@ -125,7 +126,7 @@ mod tests {
         assert_eq!((ulaw_encode(0), alaw_encode(0)), (0xff, 0xd5));
     }
 
-    /// Segments by comparison, as the recommendation's tables list them.
+    /// Segment by comparison, according to the tables of the recommendation.
     fn segment(magnitude: i32) -> u8 {
         (1..8).rev().find(|s| magnitude >= 0x80 << s).unwrap_or(0)
     }
@@ -179,7 +180,7 @@ mod tests {
     #[test]
     fn every_code_survives_a_round_trip() {
         for code in 0..=255u8 {
-            // µ-law has two zeros; the negative one comes back as the positive.
+            // µ-law has two zeros; the negative one is decoded like the positive one.
             let want = if code == 0x7f { 0xff } else { code };
             assert_eq!(ulaw_encode(ulaw_decode(code)), want, "µ {code:#x}");
             assert_eq!(alaw_encode(alaw_decode(code)), code, "A {code:#x}");

@@ -1,8 +1,8 @@
 //! ITU-T G.722 at 64 kbit/s (mode 1): two sub-bands of ADPCM, split and joined by a quadrature mirror
 //! filter. One byte holds two samples at 16 kHz: six bits of the lower band, two of the upper.
 //!
-//! Names and block numbers are those of the recommendation's section 6. Arithmetic is its own: 16-bit
-//! values, saturated where it says so.
+//! Names and block numbers follow section 6 of the recommendation. Arithmetic is 16-bit, saturated where
+//! specified.
 
 /// Decision levels of the lower band's quantizer (table 15).
 const Q6: [i32; 29] = [
@@ -28,7 +28,7 @@ const QM6: [i32; 64] = [
     7192, 6576, 6000, 5456, 4944, 4464, 4008, 3576, 3168, 2776, 2400, 2032, 1688, 1360, 1040, 728, 432, 136,
     -432, -136,
 ];
-/// Half of the symmetric mirror filter (table 11); the other half is the same backwards.
+/// Half of the symmetric mirror filter (table 11).
 const QMF: [i32; 12] = [3, -11, 12, 32, -210, 951, 3876, -805, 362, -156, 53, -11];
 
 fn sat(v: i32) -> i32 {
@@ -48,13 +48,13 @@ struct Band {
     /// Scale factor and its logarithm.
     det: i32,
     nb: i32,
-    /// Reconstructed and partially reconstructed signals before.
+    /// Previous reconstructed and partially reconstructed signals.
     r: [i32; 2],
     p: [i32; 2],
     /// Poles and zeros.
     a: [i32; 2],
     b: [i32; 6],
-    /// Quantized differences before.
+    /// Previous quantized differences.
     d: [i32; 6],
 }
 
@@ -104,7 +104,7 @@ impl Band {
 
     fn adapt_low(&mut self, code4: usize) {
         let d = (self.det * at(&QM4, code4)) >> 15;
-        // The sign of a codeword does not matter to the scale: 0 and 15 are its smallest, then by size.
+        // The scale depends only on the magnitude of a codeword: 0 and 15 are the smallest.
         let size = [0, 1, 2, 3, 4, 5, 6, 7, 1, 2, 3, 4, 5, 6, 7, 0];
         let step = at(&WL, size.get(code4).copied().unwrap_or(0));
         self.scale(step, 18_432, 8);
@@ -143,7 +143,7 @@ impl Band {
     }
 }
 
-/// The last 24 samples of a mirror filter, written twice so that they always lie in one piece.
+/// The last 24 samples of a mirror filter, stored twice so that they are always contiguous.
 #[derive(Debug, Clone)]
 struct Mirror {
     line: [i32; 48],
@@ -155,7 +155,7 @@ impl Mirror {
         Self { line: [0; 48], at: 0 }
     }
 
-    /// Takes two samples; the sums over the odd and the even taps.
+    /// Adds two samples; returns the sums over odd and even taps.
     fn push(&mut self, first: i32, second: i32) -> (i32, i32) {
         for (i, v) in [first, second].into_iter().enumerate() {
             for place in [self.at + i, self.at + i + 24] {
@@ -175,7 +175,7 @@ impl Mirror {
     }
 }
 
-/// The encoder. Copying it copies all that the far end's decoder has followed.
+/// The encoder. A copy contains the complete state that the far end's decoder has followed.
 #[derive(Debug, Clone)]
 pub struct Encoder {
     low: Band,
@@ -190,7 +190,7 @@ impl Default for Encoder {
 }
 
 impl Encoder {
-    /// Encodes pairs of samples at 16 kHz into a byte each; how many bytes.
+    /// Encodes pairs of samples at 16 kHz into one byte each; returns the number of bytes.
     pub fn encode(&mut self, samples: &[i16], out: &mut [u8]) -> usize {
         let pairs = samples.as_chunks::<2>().0;
         for (o, [x, y]) in out.iter_mut().zip(pairs) {
@@ -221,7 +221,7 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// Decodes bytes into pairs of samples at 16 kHz; how many samples.
+    /// Decodes bytes into pairs of samples at 16 kHz; returns the number of samples.
     pub fn decode(&mut self, payload: &[u8], out: &mut [i16]) -> usize {
         let pairs = out.as_chunks_mut::<2>().0;
         let done = payload.len().min(pairs.len()) * 2;
@@ -243,8 +243,8 @@ impl Decoder {
 mod tests {
     use super::*;
 
-    /// A sweep, noise, a square wave, silence and a chord at 16 kHz; what FFmpeg's encoder makes of it, and what its
-    /// decoder makes of that.
+    /// A sweep, noise, a square wave, silence and a chord at 16 kHz; encoded by FFmpeg, and decoded by it
+    /// again.
     const INPUT: &[u8] = include_bytes!("../../tests/vectors/g722_input.raw");
     const CODE: &[u8] = include_bytes!("../../tests/vectors/g722_code.bin");
     const OUTPUT: &[u8] = include_bytes!("../../tests/vectors/g722_output.raw");

@@ -1,4 +1,4 @@
-//! Rank 1: audio codecs. Fixed frames in and out, nothing allocated per frame.
+//! Rank 1: audio codecs. Fixed frames, no allocation per frame.
 
 pub mod coder;
 pub mod g711;
@@ -18,7 +18,7 @@ pub enum Codec {
     Pcma,
 }
 
-/// Codecs the API knows by name, built in or not (decisions: a known one that is not built in is skipped).
+/// Codecs that the API knows by name; known ones that are not built in are skipped.
 pub const KNOWN: &[&str] = &["opus", "G722", "PCMU", "PCMA"];
 
 impl Codec {
@@ -36,13 +36,13 @@ impl Codec {
         }
     }
 
-    /// The codec of an encoding name, whatever its case.
+    /// The codec with this encoding name, case-insensitive.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|c| c.name().eq_ignore_ascii_case(name))
     }
 
-    /// Payload type we offer it under; static ones are fixed by RFC 3551.
+    /// Payload type in our offers; static ones are defined by RFC 3551.
     #[must_use]
     pub fn payload_type(self) -> u8 {
         match self {
@@ -53,7 +53,7 @@ impl Codec {
         }
     }
 
-    /// RTP clock, Hz. That of G.722 is half its sampling rate (RFC 3551 §4.5.2).
+    /// RTP clock rate, Hz. For G.722 it is half the sampling rate (RFC 3551 §4.5.2).
     #[must_use]
     pub fn clock(self) -> u32 {
         match self {
@@ -62,7 +62,8 @@ impl Codec {
         }
     }
 
-    /// True for clocks that an rtpmap may name with it: some products describe G.722 by its sampling rate, 16,000 Hz.
+    /// True for clock rates acceptable in an rtpmap: some products describe G.722 with its sampling rate,
+    /// 16,000 Hz.
     #[must_use]
     pub fn takes_clock(self, clock: u32) -> bool {
         clock == self.clock() || (self == Self::G722 && clock == self.sample_rate())
@@ -78,7 +79,7 @@ impl Codec {
         }
     }
 
-    /// What follows the clock in rtpmap: Opus is always described as stereo (RFC 7587 §7).
+    /// Channel suffix in rtpmap: Opus is always described as stereo (RFC 7587 §7).
     #[must_use]
     pub fn channels(self) -> &'static str {
         match self {
@@ -87,7 +88,7 @@ impl Codec {
         }
     }
 
-    /// Format parameters that we describe it with: what we want to get.
+    /// Format parameters in our descriptions: what we prefer to receive.
     #[must_use]
     pub fn fmtp(self) -> Option<&'static str> {
         match self {
@@ -96,7 +97,7 @@ impl Codec {
         }
     }
 
-    /// The packet length nearest below `ms` that the codec can make.
+    /// The longest packet length that the codec supports, at most `ms`.
     #[must_use]
     pub fn packet_ms(self, ms: u16) -> u16 {
         match (self, ms) {

@@ -1,5 +1,5 @@
-//! Opus (RFC 6716, RFC 7587) by libopus, mono at 48 kHz: the unsafe leaf of the codecs. The states lie in memory
-//! of ours, so that one encoder can go on from where another stands, and nothing is allocated per frame.
+//! Opus (RFC 6716, RFC 7587) using libopus, mono at 48 kHz. Encoder and decoder states are in our own memory,
+//! so that they can be copied, and nothing is allocated per frame.
 #![expect(unsafe_code, reason = "libopus is C; its bindings have no way to copy a state")]
 
 use std::ffi::c_int;
@@ -8,20 +8,20 @@ use opusic_sys as sys;
 
 /// The one sampling rate used, Hz.
 pub const RATE: u32 = 48_000;
-/// Longest packet a decoder may meet: 120 ms in samples.
+/// Longest packet a decoder must handle: 120 ms in samples.
 pub const MAX_SAMPLES: usize = 5760;
-/// Largest packet we make, bytes.
+/// Largest packet produced, bytes.
 pub const MAX_PACKET: usize = 400;
-/// Bit rate where nothing else is wished, bit/s: less than G.711 takes, and enough that single tones keep their level
-/// within 1 dB, which at the 32,000 of full-band speech (RFC 7587 §3.1.1) they do not.
+/// Default bit rate, bit/s: below that of G.711, and high enough that single tones keep their level within 1
+/// dB, unlike at the 32,000 recommended for full-band speech (RFC 7587 §3.1.1).
 pub const DEFAULT_BITRATE: u32 = 48_000;
 
-/// What the far end wants to get (RFC 7587 §6.1).
+/// Format parameters of the far end (RFC 7587 §6.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Wishes {
-    /// It makes use of in-band forward error correction.
+    /// It uses in-band forward error correction.
     pub fec: bool,
-    /// We may send nothing during silence.
+    /// We may use discontinuous transmission.
     pub dtx: bool,
     /// Constant bit rate.
     pub cbr: bool,
@@ -37,7 +37,7 @@ impl Default for Wishes {
     }
 }
 
-/// Bandwidths by the sampling rate that shows them whole, Hz.
+/// Bandwidth by sampling rate, Hz.
 const BANDWIDTHS: [(u32, c_int); 5] = [
     (8000, sys::OPUS_BANDWIDTH_NARROWBAND),
     (12_000, sys::OPUS_BANDWIDTH_MEDIUMBAND),
@@ -46,7 +46,7 @@ const BANDWIDTHS: [(u32, c_int); 5] = [
     (48_000, sys::OPUS_BANDWIDTH_FULLBAND),
 ];
 
-/// A state of libopus, in one piece and without pointers into itself: a copy of its bytes is a copy of it.
+/// A libopus state: contiguous and without internal pointers, so it can be copied bytewise.
 type State = Box<[u64]>;
 
 fn memory(size: c_int) -> State {
@@ -67,10 +67,10 @@ impl std::fmt::Debug for Encoder {
 }
 
 impl Encoder {
-    /// An encoder that heeds `wishes`; `complexity` is 0 to 10.
+    /// An encoder with these parameters; `complexity` is 0 to 10.
     #[must_use]
     pub fn new(wishes: &Wishes, complexity: u8) -> Self {
-        // SAFETY: takes a number, gives a number.
+        // SAFETY: takes and returns plain numbers.
         let mut state = memory(unsafe { sys::opus_encoder_get_size(1) });
         // SAFETY: the memory has the size asked for and the alignment of pointers.
         let done = unsafe {
@@ -95,12 +95,12 @@ impl Encoder {
     }
 
     fn set(&mut self, request: c_int, value: c_int) {
-        // SAFETY: the state was initialised; all these requests take one int by value.
+        // SAFETY: the state is initialized; all these requests take one int by value.
         let done = unsafe { sys::opus_encoder_ctl(self.state.as_mut_ptr().cast(), request, value) };
         debug_assert_eq!(done, sys::OPUS_OK, "request {request}");
     }
 
-    /// The share of packets the far end loses, per cent: what forward error correction is made for.
+    /// Sets the expected packet loss, percent, for forward error correction.
     pub fn expect_loss(&mut self, percent: u8) {
         if self.loss != percent {
             self.loss = percent;
@@ -108,11 +108,11 @@ impl Encoder {
         }
     }
 
-    /// Encodes a packet of 10, 20, 40 or 60 ms; its length in bytes, at most 2 where nothing need be sent
-    /// (discontinuous transmission), 0 when the samples are no such packet.
+    /// Encodes a packet of 10, 20, 40 or 60 ms; returns its length in bytes, at most 2 if nothing needs to be
+    /// sent (discontinuous transmission), 0 for another number of samples.
     pub fn encode(&mut self, samples: &[i16], out: &mut [u8]) -> usize {
         let room = out.len().min(MAX_PACKET) as i32;
-        // SAFETY: the state was initialised; both buffers are as long as said.
+        // SAFETY: the state is initialized; both buffers have the given lengths.
         let len = unsafe {
             sys::opus_encode(
                 self.state.as_mut_ptr().cast(),
@@ -125,7 +125,7 @@ impl Encoder {
         usize::try_from(len).unwrap_or(0)
     }
 
-    /// Goes on from where `other` stands. Both have been made with equal wishes.
+    /// Copies the state of `other`, which must have the same parameters.
     pub fn copy_from(&mut self, other: &Self) {
         if self.state.len() == other.state.len() {
             self.state.copy_from_slice(&other.state);
@@ -147,7 +147,7 @@ impl std::fmt::Debug for Decoder {
 
 impl Default for Decoder {
     fn default() -> Self {
-        // SAFETY: takes a number, gives a number.
+        // SAFETY: takes and returns plain numbers.
         let mut state = memory(unsafe { sys::opus_decoder_get_size(1) });
         // SAFETY: the memory has the size asked for and the alignment of pointers.
         let done = unsafe { sys::opus_decoder_init(state.as_mut_ptr().cast(), RATE as i32, 1) };
@@ -156,16 +156,16 @@ impl Default for Decoder {
     }
 }
 
-/// Samples a packet holds; `None` for what is no Opus packet.
+/// Number of samples in a packet; `None` if it is not a valid Opus packet.
 #[must_use]
 pub fn samples_of(payload: &[u8]) -> Option<usize> {
-    // SAFETY: the payload is as long as said.
+    // SAFETY: the payload has the given length.
     let n = unsafe { sys::opus_packet_get_nb_samples(payload.as_ptr(), payload.len() as i32, RATE as i32) };
     usize::try_from(n).ok().filter(|n| (1..=MAX_SAMPLES).contains(n))
 }
 
 impl Decoder {
-    /// Decodes a packet; how many samples, 0 for what is no Opus packet.
+    /// Decodes a packet; returns the number of samples, 0 if it is invalid.
     pub fn decode(&mut self, payload: &[u8], out: &mut [i16]) -> usize {
         if payload.is_empty() {
             return 0;
@@ -173,19 +173,20 @@ impl Decoder {
         self.run(payload, out, false)
     }
 
-    /// Makes up samples for a lost packet: 2.5 ms or a multiple. How many.
+    /// Extrapolates a lost packet: 2.5 ms or a multiple. Returns the number of samples.
     pub fn conceal(&mut self, out: &mut [i16]) -> usize {
         self.run(&[], out, false)
     }
 
-    /// Takes the samples of a lost packet out of its successor, or makes them up. How many.
+    /// Recovers a lost packet from its successor (FEC), or extrapolates it. Returns the number of samples.
     pub fn recover(&mut self, successor: &[u8], out: &mut [i16]) -> usize {
         self.run(successor, out, !successor.is_empty())
     }
 
     fn run(&mut self, payload: &[u8], out: &mut [i16], fec: bool) -> usize {
         let data = if payload.is_empty() { std::ptr::null() } else { payload.as_ptr() };
-        // SAFETY: the state was initialised; both buffers are as long as said, and no payload is a null pointer.
+        // SAFETY: the state is initialized; both buffers have the given lengths, and an empty payload is a
+        // null pointer as required.
         let n = unsafe {
             sys::opus_decode(
                 self.state.as_mut_ptr().cast(),
@@ -254,7 +255,7 @@ mod tests {
         let (mut with, mut without) = (Decoder::default(), Decoder::default());
         let mut packets = Vec::new();
         for f in 0..40 {
-            // A tone that begins in the lost packet: nobody could make that up.
+            // A tone that starts in the lost packet: it cannot be extrapolated.
             let frame = if f == 30 { tone(400.0, 0, 960) } else { vec![0; 960] };
             let mut p = [0; MAX_PACKET];
             let n = encoder.encode(&frame, &mut p);

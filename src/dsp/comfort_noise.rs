@@ -1,9 +1,9 @@
-//! Noise instead of silence, so that nobody takes the line for dead: a faint one in rooms in which nobody says anything,
-//! and that of a far end which tells how loud it is and sends nothing more (RFC 3389).
+//! Comfort noise, so that the line does not seem dead: faint noise in silent rooms, and noise at the level
+//! signalled by a far end that has stopped sending (RFC 3389).
 
-/// Largest sample of the white noise it is made of.
+/// Peak of the underlying white noise.
 const WHITE: f32 = 4.0;
-/// Weight of each new sample in the two low-passes, and what makes up for their loss.
+/// Weight of new samples in the two low-pass filters, and gain that compensates their loss.
 const ALPHA: f32 = 0.1;
 const GAIN: f32 = 3.5;
 
@@ -16,13 +16,13 @@ pub struct ComfortNoise {
 }
 
 impl ComfortNoise {
-    /// Noise that differs from that of another `seed`.
+    /// Noise that differs for each `seed`.
     #[must_use]
     pub fn new(seed: u32) -> Self {
         Self { state: seed | 1, first: 0.0, second: 0.0 }
     }
 
-    /// Adds noise to a sum.
+    /// Adds noise to a mix.
     pub fn add(&mut self, sum: &mut [i32]) {
         for s in sum {
             let white = next(&mut self.state) * WHITE;
@@ -33,7 +33,7 @@ impl ComfortNoise {
     }
 }
 
-/// A random number of −1 to 1, by Marsaglia's xorshift: quick, and random enough for the ear.
+/// A random number from −1 to 1, by Marsaglia's xorshift: fast and good enough for audio.
 fn next(state: &mut u32) -> f32 {
     *state ^= *state << 13;
     *state ^= *state >> 17;
@@ -41,10 +41,10 @@ fn next(state: &mut u32) -> f32 {
     (*state as i32 as f32) / 2_147_483_648.0
 }
 
-/// What is said to be louder is no silence, dB below overload.
+/// Louder levels are limited to this, dB below overload.
 const LOUDEST: u8 = 30;
 
-/// White noise of a level.
+/// White noise at a given level.
 #[derive(Debug, Clone)]
 pub struct LevelNoise {
     state: u32,
@@ -52,20 +52,20 @@ pub struct LevelNoise {
 }
 
 impl LevelNoise {
-    /// Noise `level` dB below overload, 0 to 127 (RFC 3389 §3.1); the upper bit of the byte means nothing.
+    /// Noise `level` dB below overload, 0 to 127 (RFC 3389 §3.1); the upper bit of the byte is ignored.
     #[must_use]
     pub fn new(level: u8) -> Self {
         let rms = 32_768.0 * 10f32.powf(-f32::from((level & 0x7f).max(LOUDEST)) / 20.0);
-        // Numbers evenly spread up to an amplitude have a root mean square of it over √3.
+        // Uniformly distributed values have a root mean square of peak/√3.
         Self { state: 0x9e37_79b9, amplitude: (rms * 3f32.sqrt()).min(32_767.0) }
     }
 
-    /// The same noise at another level.
+    /// Changes the level.
     pub fn set_level(&mut self, level: u8) {
         self.amplitude = Self::new(level).amplitude;
     }
 
-    /// The next samples of it.
+    /// Generates the next samples.
     pub fn fill(&mut self, out: &mut [i16]) {
         out.fill_with(|| (next(&mut self.state) * self.amplitude).round() as i16);
     }

@@ -1,5 +1,5 @@
-//! What is played where audio is missing: the last pitch period again, fading to silence, and back
-//! without a click. For speech at 8 and 16 kHz.
+//! Packet loss concealment: repeats the last pitch period, fading to silence, with a smooth transition back.
+//! For speech at 8 and 16 kHz.
 
 /// History kept, ms: three of the longest pitch periods.
 const HISTORY_MS: usize = 45;
@@ -11,12 +11,12 @@ pub struct Concealer {
     history: Box<[i16]>,
     oldest: usize,
     rate: u32,
-    /// Period being repeated, samples; 0 outside a gap.
+    /// Pitch period being repeated, samples; 0 outside a gap.
     period: usize,
     phase: usize,
     /// Gain in 32768ths.
     gain: i32,
-    /// Frames concealed in a row.
+    /// Consecutive concealed frames.
     run: u32,
 }
 
@@ -28,7 +28,7 @@ impl Concealer {
         Self { history, oldest: 0, rate, period: 0, phase: 0, gain: 0, run: 0 }
     }
 
-    /// Notes a good frame; the first one after a gap is faded in over what the gap would have gone on with.
+    /// Handles a received frame; the first one after a gap is crossfaded with the concealment.
     pub fn good(&mut self, frame: &mut [i16]) {
         if self.period > 0 {
             let overlap = (self.rate / 250) as usize;
@@ -43,7 +43,7 @@ impl Concealer {
         self.remember(frame);
     }
 
-    /// Makes up a frame.
+    /// Generates a concealed frame.
     pub fn missing(&mut self, frame: &mut [i16]) {
         if self.period == 0 {
             self.history.rotate_left(self.oldest);
@@ -58,8 +58,8 @@ impl Concealer {
         }
     }
 
-    /// The next sample of the repeated period, fading from the first on (by PESQ better than being full for 10 ms), gone
-    /// after 60 ms.
+    /// The next sample of the repeated period, fading from the start (scores better in PESQ than 10 ms at
+    /// full level), silent after 60 ms.
     fn next_sample(&mut self) -> i16 {
         let at = self.history.len() - self.period + self.phase;
         let sample = self.history.get(at).copied().unwrap_or(0);
@@ -70,7 +70,7 @@ impl Concealer {
         out as i16
     }
 
-    /// Where the next `n` samples go, or as many as there are before they go to the beginning.
+    /// Where the next `n` samples are stored, contiguous up to the end of the ring buffer.
     #[must_use]
     pub fn next_to_go(&self, n: usize) -> &[i16] {
         let end = (self.oldest + n).min(self.history.len());
@@ -89,7 +89,7 @@ impl Concealer {
         self.oldest = (self.oldest + n) % self.history.len().max(1);
     }
 
-    /// The lag between 66 and 400 Hz at which the last 10 ms resemble what was before them most.
+    /// The lag, between 66 and 400 Hz, with the best match of the last 10 ms in the history.
     fn pitch(&self) -> usize {
         let (per_ms, end) = ((self.rate / 1000) as usize, self.history.len());
         let window = per_ms * 10;
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     fn voiced(from: usize, n: usize) -> Vec<i16> {
-        // 160 Hz with harmonics: a vowel of sorts, its period a whole number of samples.
+        // 160 Hz with harmonics: vowel-like, with a period of whole samples.
         let at = |i: usize| {
             let t = (from + i) as f64 * 2.0 * std::f64::consts::PI * 160.0 / 8000.0;
             (6000.0 * t.sin() + 3000.0 * (2.0 * t).sin() + 1500.0 * (3.0 * t).cos()) as i16
@@ -142,7 +142,7 @@ mod tests {
             b += f64::from(*y).powi(2);
         }
         assert!(cross / (a * b).sqrt() > 0.95, "{}", cross / (a * b).sqrt());
-        // The way back has no step larger than the vowel itself has.
+        // The transition back has no larger step than the vowel itself.
         let mut next = voiced(1760, 160);
         c.good(&mut next);
         let largest = want.windows(2).map(|w| (i32::from(w[0]) - i32::from(w[1])).abs()).max().unwrap();

@@ -1,7 +1,7 @@
-//! Digits in the sound itself (ITU-T Q.23, Q.24), for far ends that know no telephone-event.
+//! In-band DTMF detection (ITU-T Q.23, Q.24), for far ends without telephone-event.
 //!
-//! Blocks of 12.5 ms: two in a row that hold one frequency of each group, and hardly anything else, are a digit. A tone
-//! of 40 ms always fills two; 23 ms never do.
+//! Blocks of 12.5 ms: two consecutive blocks with one frequency of each group and hardly anything else form a
+//! digit. A tone of 40 ms always fills two; 23 ms never do.
 
 use super::level::{Bank, energy};
 
@@ -11,36 +11,36 @@ const KEYS: [[char; 4]; 4] =
     [['1', '2', '3', 'A'], ['4', '5', '6', 'B'], ['7', '8', '9', 'C'], ['*', '0', '#', 'D']];
 /// Samples of a block at the highest rate, 48 kHz.
 const MAX_BLOCK: usize = 600;
-/// Blocks that make a digit, and that end one.
+/// Consecutive blocks that start a digit, and that end one.
 const BEGIN: u8 = 2;
 const END: u8 = 2;
-/// Share of the energy that the two frequencies have: of two pure sines it is 0.5, off by 1.5 % still 0.41.
+/// Minimum energy share of the two frequencies: two pure sines have 0.5, with 1.5 % deviation 0.41.
 const PURE: f32 = 0.36;
-/// The strongest of a group is this much stronger than the next.
+/// Minimum energy ratio of the strongest frequency of a group to the next.
 const CLEAR: f32 = 5.0;
-/// The high group may be 6 dB louder, the low one 9 dB.
+/// Maximum twist: high group 6 dB louder, low group 9 dB.
 const TWIST_HIGH: f32 = 4.0;
 const TWIST_LOW: f32 = 8.0;
-/// Mean square below which it is no digit: −40 dBFS.
+/// Minimum mean square of a digit: −40 dBFS.
 const QUIET: f32 = 330.0 * 330.0;
 
-/// Listens for digits in one stream.
+/// Detects the digits of one stream.
 #[derive(Debug, Clone)]
 pub struct DtmfDetector {
-    /// The low group, then the high one.
+    /// Low group, then high group.
     bank: Bank<8>,
     block: [i16; MAX_BLOCK],
     len: usize,
     wanted: usize,
     candidate: Option<char>,
     hits: u8,
-    /// The digit that is sounding, told already, and blocks without it.
+    /// The current digit, already reported, and blocks without it.
     told: Option<char>,
     misses: u8,
 }
 
 impl DtmfDetector {
-    /// A detector for sound at `rate` Hz, 8, 16 or 48 kHz.
+    /// A detector for audio at `rate` Hz: 8, 16 or 48 kHz.
     #[must_use]
     pub fn new(rate: u32) -> Self {
         Self {
@@ -55,7 +55,7 @@ impl DtmfDetector {
         }
     }
 
-    /// Takes a frame; the digit that has been recognised in it, once for each press.
+    /// Processes a frame; returns the detected digit, once per key press.
     pub fn frame(&mut self, mut frame: &[i16]) -> Option<char> {
         let mut found = None;
         while !frame.is_empty() {
@@ -90,7 +90,7 @@ impl DtmfDetector {
         key
     }
 
-    /// The key whose two frequencies the block holds, and nothing else.
+    /// The key whose two frequencies the block contains, and nothing else.
     fn key(&self) -> Option<char> {
         let block = self.block.get(..self.wanted)?;
         let all = energy(block);
@@ -111,7 +111,7 @@ fn frequency(i: usize) -> f32 {
     LOW.iter().chain(&HIGH).nth(i).copied().unwrap_or_default()
 }
 
-/// The strongest of a group, if it is clearly so.
+/// The strongest frequency of a group, if it is clearly dominant.
 fn strongest(found: &[f32; 4]) -> Option<(usize, f32)> {
     let (at, most) = found.iter().copied().enumerate().max_by(|a, b| a.1.total_cmp(&b.1))?;
     let next = found.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, e)| *e).fold(0.0, f32::max);
@@ -127,7 +127,8 @@ mod tests {
     struct Press {
         key: char,
         ms: usize,
-        /// Frequencies off by, per cent; high group louder by, dB; noise below the tone, dB.
+        /// Frequency deviation, percent; level of the high group relative to the low, dB; noise below the
+        /// tone, dB.
         off: f64,
         twist: f64,
         snr: f64,

@@ -1,4 +1,4 @@
-//! How loud a frame is, and how much of it is one frequency.
+//! Level of a frame, and energy at single frequencies.
 
 use std::f32::consts::PI;
 
@@ -23,10 +23,10 @@ pub fn energy(frame: &[i16]) -> f32 {
     sums.iter().sum::<f32>() + rest.iter().map(|x| f32::from(*x) * f32::from(*x)).sum::<f32>()
 }
 
-/// True when nothing in a frame is louder than `peak`.
+/// True if no sample exceeds `peak`.
 #[must_use]
 pub fn is_below(frame: &[i16], peak: i16) -> bool {
-    // Mostly the beginning tells.
+    // Usually decided by the first samples.
     frame.chunks(32).all(|part| {
         let mut most = 0u16;
         for x in part {
@@ -36,7 +36,7 @@ pub fn is_below(frame: &[i16], peak: i16) -> bool {
     })
 }
 
-/// Measures one frequency in frames of one rate (Goertzel's algorithm).
+/// Energy at one frequency (Goertzel's algorithm).
 #[derive(Debug, Clone, Copy)]
 pub struct Goertzel {
     turn: f32,
@@ -49,7 +49,7 @@ impl Goertzel {
         Self { turn: 2.0 * (2.0 * PI * freq / rate as f32).cos() }
     }
 
-    /// Energy of the frame at the frequency: half of all there is for a sine of just that.
+    /// Energy of the frame at the frequency: half of the total for a pure sine.
     #[must_use]
     pub fn energy(&self, frame: &[i16]) -> f32 {
         let (mut a, mut b) = (0.0f32, 0.0f32);
@@ -60,7 +60,7 @@ impl Goertzel {
     }
 }
 
-/// Several frequencies measured in one pass: vector units like that.
+/// Several frequencies in one pass, suited to vector units.
 #[derive(Debug, Clone, Copy)]
 pub struct Bank<const N: usize> {
     turns: [f32; N],
@@ -73,7 +73,7 @@ impl<const N: usize> Bank<N> {
         Self { turns: freqs.map(|f| Goertzel::new(f, rate).turn) }
     }
 
-    /// As [`Goertzel::energy`], of each frequency.
+    /// Like [`Goertzel::energy`], for each frequency.
     #[must_use]
     pub fn energies(&self, frame: &[i16]) -> [f32; N] {
         let mut out = [0.0; N];
@@ -82,7 +82,7 @@ impl<const N: usize> Bank<N> {
     }
 }
 
-/// Lanes computed together.
+/// Lanes processed together.
 const LANES: usize = 8;
 
 #[multiversion(targets("x86_64+avx2"))]

@@ -1,17 +1,17 @@
-//! A limiter without memory: straight up to −2.5 dBFS, then bent so that nothing wraps or clips hard.
+//! A memoryless limiter: linear up to −2.5 dBFS, then soft, so that nothing wraps or clips hard.
 
-/// Level from which samples are bent.
+/// Magnitude above which samples are compressed.
 pub const KNEE: i32 = 24_576;
 const ROOM: i32 = 32_767 - KNEE;
 
-/// The sample of a sum, within 16 bits.
+/// Limits a sum to 16 bits.
 #[must_use]
 pub fn soft(sum: i32) -> i16 {
     let magnitude = sum.saturating_abs();
     if magnitude <= KNEE {
         return sum as i16;
     }
-    // x/(x+1) of what is above the knee: slope 1 at the knee, never full scale.
+    // x/(x+1) of the excess: slope 1 at the knee, never full scale.
     let over = i64::from(magnitude - KNEE);
     let bent = KNEE + (over * i64::from(ROOM) / (over + i64::from(ROOM))) as i32;
     (if sum < 0 { -bent } else { bent }) as i16

@@ -1,4 +1,4 @@
-//! Rank 1: sums, rates, tones and what fills a gap. Frames are slices; nothing is allocated per frame.
+//! Rank 1: mixing, resampling, tones, and concealment. Frames are slices; no allocation per frame.
 
 pub mod comfort_noise;
 pub mod conceal;
@@ -17,9 +17,9 @@ pub const FRAME_MS: u32 = 20;
 /// Samples of a frame at the highest rate, 48 kHz.
 pub const MAX_FRAME: usize = 960;
 
-/// Samples treated together; a frame of every rate is a whole number of blocks.
+/// Samples processed together; frames of every rate are multiples of this.
 const BLOCK: usize = 80;
-/// 16-bit samples side by side.
+/// 16-bit samples per vector operation.
 const LANES: usize = 32;
 const _: () = assert!(BLOCK.is_multiple_of(16));
 
@@ -46,7 +46,7 @@ pub fn add(sum: &mut [i32], frame: &[i16]) {
     }
 }
 
-/// Adds a frame to a sum of 16 bits, wrapping; the largest magnitude of the frame.
+/// Adds a frame to a 16-bit mix, wrapping; returns the largest magnitude of the frame.
 #[multiversion(targets("x86_64+avx2"))]
 pub fn add_narrow(sum: &mut [i16], frame: &[i16]) -> i32 {
     let (mut low, mut high) = ([0i16; LANES], [0i16; LANES]);
@@ -60,7 +60,8 @@ pub fn add_narrow(sum: &mut [i16], frame: &[i16]) -> i32 {
     magnitude(low, high)
 }
 
-/// As [`add_narrow`] for two frames at once, which takes little longer than for one; their largest magnitudes together.
+/// Like [`add_narrow`] for two frames, which takes little longer than for one; returns the sum of their
+/// largest magnitudes.
 #[multiversion(targets("x86_64+avx2"))]
 pub fn add_narrow_pair(sum: &mut [i16], first: &[i16], second: &[i16]) -> i32 {
     let (mut low, mut high) = ([0i16; LANES], [0i16; LANES]);
@@ -78,12 +79,12 @@ pub fn add_narrow_pair(sum: &mut [i16], first: &[i16], second: &[i16]) -> i32 {
     magnitude(low, high) + magnitude(low2, high2)
 }
 
-/// The largest magnitude of lanes whose least and greatest values are known.
+/// The largest magnitude, given minimum and maximum per lane.
 #[inline(always)]
 fn magnitude(low: [i16; LANES], high: [i16; LANES]) -> i32 {
     let mut most = 0i16;
     for (l, h) in low.into_iter().zip(high) {
-        // The one value whose negative does not fit is told by being the largest there is.
+        // Magnitude 32768 does not fit: it appears as the maximum, see below.
         most = most.max(h.max(0i16.saturating_sub(l)));
     }
     i32::from(most) + i32::from(most == i16::MAX)
@@ -100,7 +101,7 @@ pub fn subtract(a: &[i16], b: &[i16], out: &mut [i16]) {
     }
 }
 
-/// `out = sum − own`, softly limited: what one listener hears.
+/// `out = sum − own`, softly limited: the mix for one listener.
 pub fn minus_own<T: Copy + Into<i32>>(sum: &[T], own: &[i16], out: &mut [i16]) {
     for ((s, x), o) in sum.iter().zip(own).zip(out) {
         *o = limiter::soft((*s).into() - i32::from(*x));
@@ -114,13 +115,13 @@ pub fn limited<T: Copy + Into<i32>>(sum: &[T], out: &mut [i16]) {
     }
 }
 
-/// The sum in 16 bits; false when a sample of it does not fit.
+/// Converts the mix to 16 bits; false if a sample does not fit.
 #[multiversion(targets("x86_64+avx2"))]
 pub fn narrow(sum: &[i32], out: &mut [i16]) -> bool {
     let mut over = 0u32;
     for (s, o) in sum.as_chunks::<BLOCK>().0.iter().zip(out.as_chunks_mut::<BLOCK>().0) {
         for (s, o) in s.iter().zip(o) {
-            // Moved to begin at zero, a sum of more than 16 bits has one set above them.
+            // After adding an offset, sums beyond 16 bits have a bit set above them.
             over |= s.wrapping_add(0x8000) as u32;
             *o = *s as i16;
         }
@@ -128,8 +129,8 @@ pub fn narrow(sum: &[i32], out: &mut [i16]) -> bool {
     over <= 0xffff
 }
 
-/// As [`minus_own`], many samples at a time, for a sum of 16 bits; false when what is left needs the
-/// limiter after all, and `out` is of no use.
+/// Like [`minus_own`], vectorized for a 16-bit mix; false if the result needs the limiter, and `out` is
+/// invalid.
 #[multiversion(targets("x86_64+avx2"))]
 pub fn quiet_minus_own(sum: &[i16], own: &[i16], out: &mut [i16]) -> bool {
     let (mut low, mut high) = ([0i16; LANES], [0i16; LANES]);
@@ -164,7 +165,7 @@ mod tests {
 
     #[test]
     fn quiet_sums_are_mixed_as_loud_ones_are() {
-        // Too loud: the sum; what is left of it without a loud party; nothing.
+        // Too loud: the mix; the mix without a loud party; neither.
         for (scale, own, quiet) in
             [(40_000, 0, (false, true)), (16_000, 12_000, (true, false)), (9000, 400, (true, true))]
         {

@@ -1,13 +1,13 @@
-//! Frames are fetched into the processor's cache ahead of their use.
+//! Prefetches frames into the CPU cache.
 
-/// Bytes that the processor fetches at once.
+/// Cache line size, bytes.
 const LINE: usize = 64;
 
-/// Payload of a packet of G.711 or G.722, bytes.
+/// Payload size of a G.711 or G.722 packet, bytes.
 pub const TELEPHONE: usize = 160;
 
-/// Reads a value from every cache line of a frame, so that all are fetched at the same time and not one after the other when
-/// they are used: most of what a leg costs is waiting for memory.
+/// Reads a value from every cache line of a frame, so that all lines are fetched in parallel instead of one
+/// after another: most of the cost of a leg is waiting for memory.
 pub fn touch<T: Copy + Into<i64>>(frame: &[T]) -> i64 {
     frame.iter().step_by(LINE / size_of::<T>().max(1)).fold(0, |sum, x| sum ^ (*x).into())
 }

@@ -1,5 +1,5 @@
-//! Rate conversion by 2, 3 and 6 between 8, 16 and 48 kHz: polyphase windowed-sinc filters that keep
-//! their state over frames. Odd rates are converted off the tick.
+//! Resampling by 2, 3 and 6 between 8, 16 and 48 kHz: polyphase windowed-sinc filters that keep their state
+//! across frames. Other rates are converted off the media tick.
 
 use std::f64::consts::PI;
 
@@ -7,29 +7,29 @@ use multiversion::multiversion;
 
 use super::MAX_FRAME;
 
-/// Filter length per unit of the ratio: longer is steeper and later.
+/// Filter length per unit of the ratio: longer is steeper but adds delay.
 const TAPS_PER_PHASE: usize = 26;
 const RATIOS: [usize; 3] = [2, 3, 6];
 
-/// Outputs of one phase computed together, upwards and downwards: as many as keep a vector unit busy and fit its registers.
-/// Frames are whole numbers of them at every rate.
+/// Outputs of one phase computed together, for up- and downsampling: as many as utilize a vector unit and fit
+/// its registers. Frames of every rate are multiples of these.
 const UP: usize = 32;
 const DOWN: usize = 16;
 
-/// A converter between two rates, one a whole multiple of the other.
+/// A converter between two rates, one a multiple of the other.
 #[derive(Debug, Clone)]
 pub struct Resampler {
     from: u32,
     to: u32,
-    /// The low-pass in pieces.
+    /// The low-pass filter, by phase.
     phases: Box<[Phase]>,
-    /// Input, after the last [`TAPS_PER_PHASE`] samples of what came before: upwards one run, downwards
-    /// one for each phase.
+    /// Input, preceded by the last [`TAPS_PER_PHASE`] samples of the previous frame: one plane for
+    /// upsampling, one per phase for downsampling.
     planes: Box<[Plane]>,
 }
 
 impl Resampler {
-    /// A converter; `None` when neither rate is 2, 3 or 6 times the other.
+    /// A converter; `None` unless one rate is 2, 3 or 6 times the other.
     #[must_use]
     pub fn new(from: u32, to: u32) -> Option<Self> {
         let (low, high) = (from.min(to), from.max(to));
@@ -38,7 +38,7 @@ impl Resampler {
             return None;
         }
         let taps = low_pass(ratio);
-        // Filling up with zeros costs level. The filter is symmetric: from either end it is the same.
+        // Zero stuffing reduces the level. The filter is symmetric: its direction does not matter.
         let (gain, planes) = if to > from { (ratio as f32, 1) } else { (1.0, ratio) };
         let phase = |p: usize| {
             let mut run = [0.0; TAPS_PER_PHASE];
@@ -47,7 +47,7 @@ impl Resampler {
             if to > from {
                 run.reverse();
             }
-            // The zeros of the sinc fall on all taps of the phase that its middle belongs to.
+            // In the phase with the center tap all other taps fall on zeros of the sinc.
             let middle = run.iter().position(|t| *t > gain / ratio as f32 * 0.99);
             Phase { taps: run, only: middle.filter(|_| p + 1 == ratio) }
         };
@@ -72,19 +72,19 @@ impl Resampler {
         self.to
     }
 
-    /// Begins anew, as if nothing had been converted.
+    /// Resets the filter state.
     pub fn reset(&mut self) {
         self.planes.iter_mut().for_each(|p| p.fill(0.0));
     }
 
-    /// Goes on from where another converter of the same rates stands.
+    /// Copies the state of another converter with the same rates.
     pub fn copy_from(&mut self, other: &Self) {
         for (to, from) in self.planes.iter_mut().zip(&other.planes) {
             to.iter_mut().zip(from).for_each(|(t, f)| *t = *f);
         }
     }
 
-    /// Converts one frame; `out` must be as long as the same time takes at the output rate.
+    /// Converts one frame; `out` must have the length of the same time at the output rate.
     pub fn process(&mut self, input: &[i16], out: &mut [i16]) {
         let n = input.len().min(MAX_FRAME) / self.planes.len();
         spread(input, &mut self.planes);
@@ -103,13 +103,13 @@ impl Resampler {
 #[derive(Debug, Clone)]
 struct Phase {
     taps: [f32; TAPS_PER_PHASE],
-    /// The one that is not zero, where there is but one.
+    /// Index of the only non-zero tap, if there is just one.
     only: Option<usize>,
 }
 
 type Plane = Box<[f32]>;
 
-/// Puts a frame behind what came before, sample after sample on the planes in turn.
+/// Appends a frame to the history, distributing samples over the planes.
 #[multiversion(targets("x86_64+avx2"))]
 fn spread(input: &[i16], planes: &mut [Plane]) {
     match planes {
@@ -118,7 +118,7 @@ fn spread(input: &[i16], planes: &mut [Plane]) {
                 *b = f32::from(*x);
             }
         }
-        // The common case, written so that the compiler sees two runs side by side.
+        // The common case, written so that the compiler can vectorize it.
         [even, odd] => {
             let rooms = even.iter_mut().skip(TAPS_PER_PHASE).zip(odd.iter_mut().skip(TAPS_PER_PHASE));
             for ((e, o), [x, y]) in rooms.zip(input.as_chunks().0) {
@@ -137,7 +137,7 @@ fn spread(input: &[i16], planes: &mut [Plane]) {
     }
 }
 
-/// Each input sample gives one output of every phase.
+/// Each input sample produces one output of every phase.
 #[multiversion(targets("x86_64+avx2"))]
 fn up(planes: &[Plane], phases: &[Phase], out: &mut [i16]) {
     let Some(plane) = planes.first() else { return };
@@ -148,7 +148,7 @@ fn up(planes: &[Plane], phases: &[Phase], out: &mut [i16]) {
     }
 }
 
-/// The common case, written so that the compiler sees two runs side by side.
+/// The common case, written so that the compiler can vectorize it.
 #[inline(always)]
 fn up_by_two(plane: &[f32], phases: &[Phase], out: &mut [i16]) {
     let [first, second] = phases else { return };
@@ -177,7 +177,7 @@ fn up_by<const N: usize>(plane: &[f32], phases: &[Phase], out: &mut [i16]) {
     }
 }
 
-/// Each output is the sum of what the phases of the input give.
+/// Each output is the sum over all phases of the input.
 #[multiversion(targets("x86_64+avx2"))]
 fn down(planes: &[Plane], phases: &[Phase], out: &mut [i16]) {
     for (block, out) in out.as_chunks_mut::<DOWN>().0.iter_mut().enumerate() {
@@ -189,7 +189,7 @@ fn down(planes: &[Plane], phases: &[Phase], out: &mut [i16]) {
     }
 }
 
-/// Adds the filter's outputs from place `at` on. All lanes go along side by side, which vector units like.
+/// Adds the filter outputs from position `at` on, vectorized over the lanes.
 #[inline(always)]
 fn filter<const N: usize>(plane: &[f32], at: usize, phase: &Phase, mut sums: [f32; N]) -> [f32; N] {
     let span = plane.get(at + 1..at + TAPS_PER_PHASE + N).unwrap_or_default();
@@ -207,8 +207,8 @@ fn filter<const N: usize>(plane: &[f32], at: usize, phase: &Phase, mut sums: [f3
     sums
 }
 
-/// Held within 16 bits and rounded, ties to even: by adding a number so large that its last digit is 1. A loop, since
-/// what maps an array is a function of its own, compiled without the vector unit.
+/// Clamps to 16 bits and rounds, ties to even, by adding a number whose last digit has the value 1. A loop,
+/// since `map` of an array is a function of its own, compiled without the vector unit.
 #[inline(always)]
 fn round<const N: usize>(sums: &[f32; N], out: &mut [i16; N]) {
     const LAST_DIGIT_IS_ONE: f32 = 12_582_912.0;
@@ -217,8 +217,8 @@ fn round<const N: usize>(sums: &[f32; N], out: &mut [i16; N]) {
     }
 }
 
-/// A Kaiser-windowed sinc whose edge is the lower rate's Nyquist frequency: flat up to 0.425 of that rate (3.4 kHz at
-/// 8 kHz), and 60 dB down from 0.575 on (4.6 kHz), so that what is folded back misses the flat part.
+/// A Kaiser-windowed sinc with its edge at the lower rate's Nyquist frequency: flat up to 0.425 of that rate
+/// (3.4 kHz at 8 kHz), −60 dB from 0.575 on (4.6 kHz), so that aliases stay out of the flat part.
 fn low_pass(ratio: usize) -> Vec<f32> {
     let len = TAPS_PER_PHASE * ratio - 1;
     const BETA: f64 = 6.0;
@@ -235,7 +235,7 @@ fn low_pass(ratio: usize) -> Vec<f32> {
     taps.iter().map(|t| (t / total) as f32).collect()
 }
 
-/// Modified Bessel function of order zero, by its series.
+/// Modified Bessel function of order zero, by its power series.
 fn bessel(x: f64) -> f64 {
     let (mut sum, mut term) = (1.0, 1.0);
     for k in 1..32 {
@@ -250,7 +250,7 @@ mod tests {
     use super::*;
     use crate::dsp::frame_len;
 
-    /// Amplitude of `freq` in the second half of what comes out for a tone of amplitude 10000.
+    /// Amplitude of `listen` in the second half of the output for a tone of amplitude 10000.
     fn response(from: u32, to: u32, tone: f64, listen: f64) -> f64 {
         let mut r = Resampler::new(from, to).unwrap();
         let (n, m) = (frame_len(from), frame_len(to));
@@ -290,7 +290,7 @@ mod tests {
                 let tone = low * 0.025 * f64::from(step);
                 let level = decibels(tone, tone);
                 assert!(level.abs() < 0.15, "{from}->{to}: {tone} Hz at {level} dB");
-                // Up: the image of a tone; down: the alias that a tone above the new band makes of it.
+                // Upsampling: the image of a tone; downsampling: the alias of a tone above the new band.
                 let (far, near) = (low - tone, tone);
                 let level = if to > from { decibels(near, far) } else { decibels(far, near) };
                 assert!(level < -60.0, "{from}->{to}: {far} and {near} Hz: {level} dB");

@@ -1,17 +1,17 @@
-//! Makes sound a little shorter or longer: one period of it is left out or said twice, faded over, so that the
-//! pitch stays and nothing clicks.
+//! Time stretching: removes or repeats one pitch period with a crossfade, so that the pitch is kept and
+//! nothing clicks.
 
-/// Shortest and longest piece taken out or put in, in 400ths of a second: 2.5 to 10 ms.
+/// Shortest and longest piece removed or inserted, in 1/400 s: 2.5 to 10 ms.
 const SHORTEST: usize = 1;
 const LONGEST: usize = 4;
-/// Samples looked at for likeness are at least this far apart in time: 8 kHz.
+/// Samples compared are at least this far apart: 8 kHz.
 const LOOK_RATE: u32 = 8000;
-/// Likeness from which two pieces count as periods of one sound.
+/// Correlation from which two pieces count as periods of one sound.
 const ALIKE: f32 = 0.7;
-/// Sum of squares for each sample up to which it is silence: everything is alike then.
+/// Mean square below which it is silence, where everything correlates.
 const SILENT: f32 = 40.0 * 40.0;
 
-/// The piece in whose length the sound resembles itself most, if it does so well enough; `at` is the rate, Hz.
+/// The period with the highest correlation, if sufficient; `at` is the sampling rate, Hz.
 fn period(x: &[i16], at: u32) -> Option<usize> {
     let unit = (at / 400) as usize;
     let step = (at / LOOK_RATE).max(1) as usize;
@@ -38,14 +38,14 @@ fn energy(x: &[i16], step: usize) -> f32 {
     x.iter().step_by(step).map(|s| f32::from(*s) * f32::from(*s)).sum()
 }
 
-/// The sample between two, `share` of `whole` on the way.
+/// Interpolates between two samples, `share` of `whole`.
 fn fade(from: i16, to: i16, share: usize, whole: usize) -> i16 {
     let (s, w) = (share as i32, whole.max(1) as i32);
     ((i32::from(from) * (w - s) + i32::from(to) * s) / w) as i16
 }
 
-/// Leaves out one period at the beginning of `x`; how many samples are left. All of them when the sound does not
-/// repeat itself.
+/// Removes one period at the start of `x`; returns the number of samples left: all if the sound is not
+/// periodic.
 pub fn shorten(x: &mut [i16], rate: u32) -> usize {
     let Some(lag) = period(x, rate) else { return x.len() };
     for i in 0..lag {
@@ -58,13 +58,13 @@ pub fn shorten(x: &mut [i16], rate: u32) -> usize {
     x.len() - lag
 }
 
-/// Says the first period of the first `len` samples of `x` twice; how many there are then. As many as before when
-/// the sound does not repeat itself, or there is no room.
+/// Repeats the first period of the first `len` samples of `x`; returns the new number of samples, unchanged
+/// if the sound is not periodic or `x` is too short.
 pub fn lengthen(x: &mut [i16], len: usize, rate: u32) -> usize {
     let Some(lag) = x.get(..len).and_then(|x| period(x, rate)).filter(|lag| len + lag <= x.len()) else {
         return len;
     };
-    // First the first period, then the second fading into the first, then the second and all else.
+    // The first period, then the second crossfaded with the first, then the second and the rest.
     x.copy_within(lag..len, 2 * lag);
     for i in 0..lag {
         let (Some(from), Some(to)) = (x.get(2 * lag + i).copied(), x.get(i).copied()) else { break };
@@ -109,7 +109,7 @@ mod tests {
             long[..n].copy_from_slice(&whole);
             let more = lengthen(&mut long, n, rate);
             assert!(more > n && largest_step(&long[..more]) <= largest_step(&whole) * 5 / 4, "{rate}");
-            // What comes after goes on as it was.
+            // What follows is unchanged.
             assert_eq!(long[more - 50..more], whole[n - 50..]);
             assert_eq!(short[left - 50..left], whole[n - 50..]);
         }

@@ -1,13 +1,13 @@
-//! Call-progress and DTMF tones: sums of up to two sines in a cadence, with soft edges.
+//! Call-progress and DTMF tones: sums of up to two sines with a cadence and soft edges.
 
 use std::f64::consts::PI;
 
-/// A tone: its frequencies, how it wavers, and when it sounds.
+/// A tone: frequencies, modulation and cadence.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ToneSpec {
     /// Frequencies, Hz; 0: unused.
     pub freqs: [f32; 2],
-    /// Frequency of its amplitude modulation by 100 %, Hz; 0: none.
+    /// Frequency of its 100 % amplitude modulation, Hz; 0: none.
     pub waver: f32,
     /// On and off times, ms; all 0: continuous.
     pub cadence: [u16; 4],
@@ -21,7 +21,7 @@ const fn wavering(freq: u16, waver: u16, cadence: [u16; 4]) -> ToneSpec {
     ToneSpec { freqs: [freq as f32, 0.0], waver: waver as f32, cadence }
 }
 
-/// Tones by name, as ITU-T E.180 lists them; a bare type is the United States'.
+/// Tones by name, according to ITU-T E.180; names without country are those of the United States.
 pub const TONES: &[(&str, ToneSpec)] = &[
     ("us_ringback", tone(440, 480, [2000, 4000, 0, 0])),
     ("us_busy", tone(480, 620, [500, 500, 0, 0])),
@@ -69,7 +69,7 @@ pub const TONES: &[(&str, ToneSpec)] = &[
     ("ru_congestion", tone(425, 0, [175, 175, 0, 0])),
 ];
 
-/// The tone of a name: lower-cased and trimmed, `us_` where no country is given, `uk` for `gb`.
+/// The tone with this name: case-insensitive, trimmed, `us_` if no country is given, `uk` for `gb`.
 #[must_use]
 pub fn by_name(name: &str) -> Option<ToneSpec> {
     let name = name.trim().to_ascii_lowercase();
@@ -91,7 +91,7 @@ pub fn dtmf(digit: char) -> Option<ToneSpec> {
     Some(ToneSpec { freqs: [*LOW.get(at / 4)?, *HIGH.get(at % 4)?], waver: 0.0, cadence: [100, 100, 0, 0] })
 }
 
-/// Peak of all components together.
+/// Peak amplitude of all components together.
 const PEAK: f64 = 23_000.0;
 /// Length of the ramps at cadence edges, ms.
 const RAMP_MS: u32 = 2;
@@ -136,7 +136,7 @@ impl ToneGenerator {
         }
     }
 
-    /// 0 to 1 by where the cadence stands.
+    /// Gain from 0 to 1 according to the cadence.
     fn envelope(&mut self) -> f64 {
         let samples = |ms: u16| u32::from(ms) * (self.rate / 1000);
         let total: u32 = self.spec.cadence.iter().map(|ms| samples(*ms)).sum();
@@ -160,7 +160,7 @@ impl ToneGenerator {
         0.0
     }
 
-    /// Samples of one round of the cadence; 0: continuous.
+    /// Samples per cadence period; 0: continuous.
     #[must_use]
     pub fn round(&self) -> u32 {
         self.spec.cadence.iter().map(|ms| u32::from(*ms) * (self.rate / 1000)).sum()
@@ -194,7 +194,7 @@ mod tests {
         assert!(x.iter().all(|s| s.abs() <= 23_000));
     }
 
-    /// When it sounds, from its samples alone: on and off times in ms.
+    /// On and off times of the samples, ms.
     fn cadence(x: &[i16], rate: usize) -> Vec<usize> {
         let block = rate / 200;
         let loud: Vec<bool> = x.chunks(block).map(|c| c.iter().any(|s| s.abs() > 3000)).collect();

@@ -1,4 +1,4 @@
-//! Addresses of media, as connection lines and attributes have them.
+//! Media addresses in connection lines and attributes.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -7,21 +7,21 @@ use sdp_types::Connection;
 use super::direction::Direction;
 use super::error::SdpError;
 
-/// The address of a connection line; `None` when it is given by name. An IPv4 address mapped into IPv6 is that IPv4
-/// address (RFC 4291 §2.5.5.2), brackets are left out.
+/// The address of a connection line; `None` for a host name. IPv4-mapped IPv6 addresses are converted to IPv4
+/// (RFC 4291 §2.5.5.2), brackets are removed.
 ///
 /// # Errors
-/// Another network than the internet, a multicast group, and what is no address of one host.
+/// A network other than the Internet, a multicast group, or an address that is not that of a host.
 pub fn of(connection: &Connection) -> Result<Option<IpAddr>, SdpError> {
     let network = connection.nettype.as_str();
     if !network.eq_ignore_ascii_case("IN") {
         return Err(SdpError::Network(network.to_owned()));
     }
-    // What follows a slash is a time to live, or a number of addresses.
+    // After a slash: TTL, or number of addresses.
     let text = connection.connection_address.split('/').next().unwrap_or_default().trim();
     match ip(text) {
         Some(ip) if ip.is_multicast() => Err(SdpError::Multicast),
-        // An address without its interface says nothing to others than the host itself.
+        // A link-local address is useless without its interface.
         Some(IpAddr::V6(ip)) if ip.is_unicast_link_local() => Err(SdpError::Address),
         Some(IpAddr::V4(Ipv4Addr::BROADCAST)) => Err(SdpError::Address),
         Some(ip) => Ok(Some(ip)),
@@ -48,7 +48,7 @@ pub fn rtcp(text: Option<&str>, address: Option<IpAddr>) -> Option<SocketAddr> {
     Some(SocketAddr::new(own.or(address)?, port))
 }
 
-/// An unspecified address is hold as RFC 2543 put it: the far end takes nothing.
+/// An unspecified address means hold as in RFC 2543: the far end receives nothing.
 pub fn hold(direction: Direction, address: Option<IpAddr>) -> Direction {
     match direction {
         _ if !address.is_some_and(|ip| ip.is_unspecified()) => direction,

@@ -1,4 +1,4 @@
-//! Our answers (RFC 3264 §6): only what was offered, other streams refused, in their places.
+//! Our answers (RFC 3264 §6): only what was offered, with other streams rejected in their positions.
 
 use std::net::IpAddr;
 
@@ -11,8 +11,8 @@ use super::numbers::Listed;
 use super::offer::{Audio, describe};
 use crate::codec::Codec;
 
-/// Answers `offer` with the first of its codecs that `allowed` holds. `wanted` is the most we want to do;
-/// the offer can only narrow it. `fallback` stands in for an address given by name.
+/// Answers `offer` with the first of its codecs contained in `allowed`. `wanted` is the widest direction; the
+/// offer can only narrow it. `fallback` replaces an address given by host name.
 ///
 /// # Errors
 /// No codec in common, or an address of the wrong family.
@@ -90,7 +90,7 @@ mod tests {
         assert!(text.contains("\r\nm=video 0 RTP/AVP 96\r\nm=audio 4000 RTP/AVP 9 97\r\n"), "{text}");
         assert!(text.contains("a=recvonly\r\n") && !text.contains("rtcp-mux"), "{text}");
         assert!(Description::parse(text.as_bytes()).is_ok());
-        // Every later description of ours has the same lines in the same places.
+        // All later descriptions of ours have the same lines in the same positions.
         let mut ours = local();
         ours.follow(&theirs);
         let lines = "\r\nm=video 0 RTP/AVP 96\r\nm=audio 4000 RTP/AVP ";
@@ -138,7 +138,7 @@ mod tests {
         assert!(
             [96, 100, 101].into_iter().all(|pt| is_event(&m, pt)) && !is_event(&m, 97) && !is_event(&m, 8)
         );
-        // Theirs alone where they have offered; none where there are none.
+        // Only theirs if they have offered some; none otherwise.
         let (_, n) = answer(&theirs, &local(), Codec::ALL, Direction::SendRecv, ip("10.0.0.9")).unwrap();
         assert!(is_event(&n, 96) && !is_event(&n, 101));
         let none = renumbered.replace(" 96\r\na=rtpmap:96 telephone-event/8000", "");
@@ -189,7 +189,7 @@ mod tests {
             assert_eq!(answer.matches("m=audio ").count(), 2, "{answer}");
             assert_eq!(answer.matches("m=audio 0 ").count(), 1, "{answer}");
         }
-        // Where none will do, the first is refused for what it is.
+        // If none is usable, the error is that of the first.
         let none = Description::parse_for(strange.as_bytes(), &able(Srtp::Required));
         assert_eq!(none, Err(SdpError::NoKeys));
     }
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(n.wishes, Wishes { playback_rate: 8000, ..Wishes::default() });
     }
 
-    /// Our offer, the answer of `far` to it, and what each side makes of the other's text.
+    /// Our offer, the answer of `far`, and the result on each side.
     fn exchange(ours: &Local, far: &Local) -> (String, Result<(Negotiated, Negotiated), SdpError>) {
         let mut ours = ours.clone();
         let text = offer(&mut ours, Codec::ALL, Direction::SendRecv);
@@ -240,7 +240,7 @@ mod tests {
         assert_eq!((a.ours, a.theirs, a.tag), (b.theirs, b.ours, b.tag));
         let (text, agreed) = exchange(&keyed(1, Srtp::Required), &keyed(2, Srtp::Optional));
         assert!(text.contains("RTP/SAVP 111 9 0") && agreed.unwrap().0.srtp.is_some(), "{text}");
-        // A later offer of a session has its key again.
+        // A later offer of a session repeats its key.
         let (a, _) = exchange(&keyed(1, Srtp::Optional), &keyed(2, Srtp::Optional)).1.unwrap();
         let again = offer_again(&mut keyed(1, Srtp::Optional), &a, Direction::SendOnly);
         assert_eq!(again.matches("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:").count(), 1, "{again}");

@@ -1,4 +1,4 @@
-//! The parts of a session description that a gateway for audio calls uses.
+//! Session description: the parts used by a gateway for audio calls.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,9 +12,9 @@ use crate::wire::crypto::{Crypto, Srtp};
 pub struct Format {
     /// Payload type.
     pub payload_type: u8,
-    /// Encoding name; from RFC 3551 where the line says nothing.
+    /// Encoding name; from RFC 3551 if there is no rtpmap.
     pub name: String,
-    /// RTP clock, Hz.
+    /// RTP clock rate, Hz.
     pub clock: u32,
     /// Channels.
     pub channels: u8,
@@ -23,22 +23,22 @@ pub struct Format {
 }
 
 impl Format {
-    /// The codec that it names, if it is one of ours.
+    /// Its codec, if supported.
     #[must_use]
     pub fn codec(&self) -> Option<Codec> {
         let codec = Codec::by_name(&self.name)?;
-        // Opus is always described as stereo (RFC 7587 §7); of all others only mono is known here.
+        // Opus is always described as stereo (RFC 7587 §7); all others are supported in mono only.
         let mono = self.channels == 1 || codec == Codec::Opus;
         (mono && codec.takes_clock(self.clock)).then_some(codec)
     }
 }
 
-/// A media line, of whatever kind.
+/// A media line of any kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     /// `audio`, `video`, …
     pub kind: String,
-    /// Port; 0 refuses the stream.
+    /// Port; 0 rejects the stream.
     pub port: u16,
     /// Profile.
     pub proto: String,
@@ -46,42 +46,42 @@ pub struct Line {
     pub formats: String,
 }
 
-/// A session description with the live audio stream that counts: [`Description::parse_for`].
+/// A session description with the selected live audio stream, see [`Description::parse_for`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
-    /// Session id and version of the origin line: what makes two descriptions the same.
+    /// Session id and version of the origin line, which identify a description.
     pub origin: (String, u64),
     /// All media lines, in order.
     pub lines: Vec<Line>,
-    /// Which of them is the audio stream the rest is about.
+    /// Index of the selected audio line.
     pub audio: usize,
-    /// Address of the stream; `None` when it is given by name.
+    /// Address of the stream; `None` for a host name.
     pub address: Option<IpAddr>,
     /// Port of RTP.
     pub port: u16,
-    /// Where RTCP goes, if an attribute says so.
+    /// RTCP address, if given by an attribute.
     pub rtcp: Option<SocketAddr>,
     /// Formats in order of preference.
     pub formats: Vec<Format>,
-    /// Direction as the far end sees it.
+    /// Direction from the far end's point of view.
     pub direction: Direction,
-    /// Packet length the far end wants, ms.
+    /// Packet length the far end prefers, ms.
     pub ptime: Option<u16>,
-    /// Longest packet it takes, ms.
+    /// Longest packet it accepts, ms.
     pub maxptime: Option<u16>,
     /// RTP and RTCP may share a port.
     pub rtcp_mux: bool,
-    /// The profile is one of encrypted streams.
+    /// The profile is a secure one.
     pub secure: bool,
-    /// Keys that we can use, best first.
+    /// Supported keys, best first.
     pub crypto: Vec<Crypto>,
 }
 
 impl Description {
-    /// Whether the stream of an offer is encrypted, when our side may do so.
+    /// Whether the stream of an offer will be encrypted, given our policy.
     ///
     /// # Errors
-    /// It has to be and cannot, or must not be and is.
+    /// Encryption is required but not possible, or offered but not allowed.
     pub fn is_encrypted(&self, srtp: Srtp) -> Result<bool, SdpError> {
         let proto = || self.lines.get(self.audio).map(|l| l.proto.clone()).unwrap_or_default();
         let keys = !self.crypto.is_empty();
@@ -94,7 +94,7 @@ impl Description {
         }
     }
 
-    /// The first of its formats that `allowed` holds, with its codec.
+    /// The first of its formats whose codec is in `allowed`, with the codec.
     pub(super) fn first_common(&self, allowed: &[Codec]) -> Option<(&Format, Codec)> {
         self.formats.iter().find_map(|f| Some((f, f.codec().filter(|c| allowed.contains(c))?)))
     }

@@ -1,6 +1,6 @@
 //! Direction of a stream: who sends, who receives.
 
-/// Direction of a stream, as one end sees it.
+/// Direction of a stream from one end's point of view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// Sends and receives.
@@ -14,7 +14,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// As it stands in an attribute.
+    /// The attribute name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -25,7 +25,7 @@ impl Direction {
         }
     }
 
-    /// Reads an attribute's name.
+    /// Parses an attribute name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         [Self::SendRecv, Self::SendOnly, Self::RecvOnly, Self::Inactive]
@@ -33,7 +33,7 @@ impl Direction {
             .find(|d| d.as_str() == name)
     }
 
-    /// The same stream seen from the other end.
+    /// The direction from the other end's point of view.
     #[must_use]
     pub fn reversed(self) -> Self {
         match self {

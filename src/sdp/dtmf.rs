@@ -1,42 +1,42 @@
-//! Telephone events as agreed (RFC 4733), and which of them the far end takes.
+//! Negotiated telephone events (RFC 4733), and which of them the far end accepts.
 
 use super::description::Format;
 
-/// Name of the format of events.
+/// Encoding name of telephone events.
 pub(super) const EVENT: &str = "telephone-event";
-/// Payload type we offer telephone-event under.
+/// Payload type of telephone-event in our offers.
 pub(super) const DTMF_PAYLOAD_TYPE: u8 = 101;
-/// The same with the clock of Opus.
+/// The same for the clock rate of Opus.
 pub(super) const DTMF_PAYLOAD_TYPE_48K: u8 = 100;
 
-/// Events that stand for digits, codes 0 to 15: what a far end takes that says nothing (RFC 4733 §3).
+/// Events for digits, codes 0 to 15: accepted if the far end gives no list (RFC 4733 §3).
 pub const ALL_DIGITS: u16 = u16::MAX;
 
-/// RFC 4733 as agreed.
+/// Negotiated telephone events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dtmf {
     /// Payload type.
     pub payload_type: u8,
-    /// Clock of its timestamps and durations, Hz.
+    /// Clock rate of timestamps and durations, Hz.
     pub clock: u32,
     /// Event codes 0 to 15 that the far end takes, a bit each.
     pub events: u16,
 }
 
 impl Dtmf {
-    /// Events whose far end takes all digits.
+    /// Events of a far end that accepts all digits.
     #[must_use]
     pub fn new(payload_type: u8, clock: u32) -> Self {
         Self { payload_type, clock, events: ALL_DIGITS }
     }
 
-    /// True when the far end takes the event with this code.
+    /// True if the far end accepts the event with this code.
     #[must_use]
     pub fn takes(&self, code: u8) -> bool {
         self.events & 1u16.unbounded_shl(code.into()) != 0
     }
 
-    /// The format of events that goes with a codec: of its clock if there is one.
+    /// The telephone-event format for a codec, preferably with its clock rate.
     pub(super) fn of(formats: &[Format], clock: u32) -> Option<Self> {
         let events = || formats.iter().filter(|f| f.name.eq_ignore_ascii_case(EVENT));
         let found = events().find(|f| f.clock == clock).or_else(|| events().next())?;
@@ -45,14 +45,14 @@ impl Dtmf {
     }
 }
 
-/// The codes 0 to 15 of a list such as `0-11,16` (RFC 4733 §2.5.1.1); `None` when it is no such list.
+/// Codes 0 to 15 of a list such as `0-11,16` (RFC 4733 §2.5.1.1); `None` if invalid.
 fn codes(list: &str) -> Option<u16> {
     let list = list.trim();
     let list = match list.split_at_checked("events=".len()) {
         Some((name, rest)) if name.eq_ignore_ascii_case("events=") => rest.trim_matches('"'),
         Some(_) | None => list,
     };
-    // Further parameters are none of ours.
+    // Further parameters are ignored.
     let list = list.split(';').next().unwrap_or_default();
     let mut events = 0;
     for range in list.split(',').map(str::trim).filter(|r| !r.is_empty()).take(256) {

@@ -1,6 +1,6 @@
-//! Makes of what phones really send what a strict parser takes, without losing anything we use.
+//! Normalizes real-world session descriptions for the strict parser, keeping everything we use.
 
-/// Most lines of a description that are looked at.
+/// Maximum number of lines.
 const MAX_LINES: usize = 600;
 
 /// The description with one `v`, one `t`, a well-formed `o` and well-formed `m` lines.
@@ -20,11 +20,11 @@ pub fn tidy(body: &[u8]) -> String {
                 target.push_str(&format!("c={}\r\n", value.split_whitespace().collect::<Vec<_>>().join(" ")))
             }
             "a" => target.push_str(&format!("a={value}\r\n")),
-            // Nothing of the rest is used here, and much of it is malformed in the wild.
+            // Other lines are not used here, and often malformed.
             _ => {}
         }
     }
-    // Connections come before attributes in a session, whatever order they were sent in.
+    // Connection lines must precede attributes of the session.
     let (c, rest): (Vec<&str>, Vec<&str>) = session.lines().partition(|l| l.starts_with("c="));
     let mut out = format!("v=0\r\n{origin}\r\ns=-\r\n");
     for line in c.iter().take(1) {
@@ -37,8 +37,8 @@ pub fn tidy(body: &[u8]) -> String {
     out + &media
 }
 
-/// Five fields from the right, so that a user name with a space does no harm; a version that is no
-/// 64-bit number counts as 0.
+/// Takes five fields from the right, in case the user name contains a space; a version that is not a 64-bit
+/// number becomes 0.
 fn tidy_origin(value: &str) -> String {
     let fields: Vec<&str> = value.split_whitespace().collect();
     let at = |back: usize| fields.len().checked_sub(back).and_then(|i| fields.get(i)).copied();
@@ -48,7 +48,7 @@ fn tidy_origin(value: &str) -> String {
     format!("o=- {} {version} IN {family} {address}", at(5).unwrap_or("0"))
 }
 
-/// A port that is no 16-bit number refuses the stream; formats are never missing.
+/// A port that is not a 16-bit number rejects the stream; a missing format list becomes `*`.
 fn tidy_media(value: &str) -> String {
     let mut fields = value.split_whitespace();
     let kind = fields.next().unwrap_or("audio");

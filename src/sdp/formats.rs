@@ -1,15 +1,15 @@
-//! What the payload types of an agreed stream stand for: one look-up for audio, events and comfort noise.
+//! Payload types of a negotiated stream: look-up of audio, events and comfort noise.
 
 use crate::codec::Codec;
 
-/// Most payload types of a stream that are taken: each codec and event clock under the number of either end, and room to
-/// spare.
+/// Most payload types per stream: each codec and event clock with the numbers of both ends, plus reserve.
 const MAX: usize = 16;
 
-/// Payload type of comfort noise beside codecs of a clock of 8,000 Hz (RFC 3389 §4), which some send unasked.
+/// Static payload type of comfort noise for a clock rate of 8,000 Hz (RFC 3389 §4), sent by some without
+/// negotiation.
 const COMFORT_NOISE: u8 = 13;
 
-/// What a payload type stands for.
+/// Meaning of a payload type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning {
     /// Audio of a codec.
@@ -20,12 +20,12 @@ pub enum Meaning {
     Noise,
 }
 
-/// The payload types that may come in a stream. The first meaning of a number counts.
+/// The payload types allowed in a stream. The first meaning of a number counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Formats([Option<(u8, Meaning)>; MAX]);
 
 impl Formats {
-    /// A codec under one number, and events under others.
+    /// A codec with one payload type, and events with others.
     #[must_use]
     pub fn of(codec: Codec, payload_type: u8, events: &[u8]) -> Self {
         let mut new = Self::default();
@@ -35,7 +35,7 @@ impl Formats {
         new
     }
 
-    /// Notes what a number stands for, unless it is known already; what finds no room is not taken.
+    /// Adds a payload type, unless it is known already or the table is full.
     pub fn add(&mut self, payload_type: u8, meaning: Meaning) {
         if self.meaning(payload_type).is_none()
             && let Some(free) = self.0.iter_mut().find(|f| f.is_none())
@@ -44,26 +44,26 @@ impl Formats {
         }
     }
 
-    /// Comfort noise under its usual number, where a codec has the clock for it.
+    /// Adds comfort noise with its static payload type, if a codec has the matching clock rate.
     pub(super) fn add_usual_noise(&mut self) {
         if self.codecs().any(|c| c.clock() == 8000) {
             self.add(COMFORT_NOISE, Meaning::Noise);
         }
     }
 
-    /// What a payload type stands for; `None`: it was not agreed.
+    /// Meaning of a payload type; `None` if it was not negotiated.
     #[must_use]
     pub fn meaning(&self, payload_type: u8) -> Option<Meaning> {
         self.0.iter().flatten().find(|(n, _)| *n == payload_type).map(|(_, m)| *m)
     }
 
-    /// The codecs that may come, each once.
+    /// The codecs that may be received, each once.
     pub fn codecs(&self) -> impl Iterator<Item = Codec> + '_ {
         let comes = |codec| self.0.iter().flatten().any(|(_, m)| *m == Meaning::Audio(codec));
         Codec::ALL.iter().copied().filter(move |c| comes(*c))
     }
 
-    /// The numbers and what they stand for.
+    /// Payload types and their meanings.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u8, Meaning)> + '_ {
         self.0.iter().flatten().copied()
     }

@@ -1,4 +1,4 @@
-//! Our end of a stream, and the frame that a session gives to its descriptions.
+//! Our end of a stream, and the other media lines of our descriptions.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -10,16 +10,16 @@ use crate::wire::crypto::{OurKeys, Srtp};
 
 /// Shortest and longest packet we send, ms.
 pub(super) const PTIME_RANGE: RangeInclusive<u16> = 10..=60;
-/// Packet length we ask for and assume where nothing is said, ms.
+/// Packet length we request, and the default, ms.
 pub(super) const DEFAULT_PTIME: u16 = 20;
 
-/// Our end of a stream. The session id stays for the life of the dialog, the version counts up with
-/// every change (RFC 3264 §8).
+/// Our end of a stream. The session id is constant for the dialog, the version is incremented with every
+/// change (RFC 3264 §8).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Local {
     /// Session id of the origin line.
     pub session_id: u64,
-    /// Version of the origin line; [`Local::next`] counts it up.
+    /// Version of the origin line; incremented by [`Local::next`].
     pub version: u64,
     /// Our address.
     pub address: IpAddr,
@@ -27,18 +27,18 @@ pub struct Local {
     pub port: u16,
     /// The other media lines.
     pub frame: Frame,
-    /// Whether media is encrypted.
+    /// Encryption policy.
     pub srtp: Srtp,
-    /// Our keys; `None`: it is not.
+    /// Our keys; `None`: no encryption.
     pub keys: Option<Box<OurKeys>>,
-    /// Offers of ours have keys.
+    /// Include keys in our offers.
     pub offers_keys: bool,
-    /// What payload types stand for in this session.
+    /// Payload types used in this session.
     pub numbers: Numbers,
 }
 
-/// The media lines of a session beside our audio, refused, each in its place: every later description has them
-/// too (RFC 3264 §8).
+/// The media lines besides our audio, rejected in their positions: all later descriptions must contain them
+/// (RFC 3264 §8).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     /// Lines before the audio line.
@@ -50,15 +50,15 @@ pub struct Frame {
 }
 
 impl Default for Frame {
-    /// Nothing but audio.
+    /// Audio only.
     fn default() -> Self {
         Self::to_offer(Srtp::Off)
     }
 }
 
 impl Frame {
-    /// Of an offer of ours, nothing but audio: where it has to be encrypted the profile says so (RFC 4568 §4.1), in this
-    /// offer and in all of the same call.
+    /// For our offers, audio only: if encryption is required the secure profile is used (RFC 4568 §4.1), in
+    /// this and all later offers of the call.
     #[must_use]
     pub fn to_offer(srtp: Srtp) -> Self {
         let proto = if srtp == Srtp::Required { "RTP/SAVP" } else { "RTP/AVP" };
@@ -67,7 +67,7 @@ impl Frame {
 }
 
 impl Description {
-    /// The frame of its audio.
+    /// The other media lines of an answer to this offer.
     #[must_use]
     pub fn frame(&self) -> Frame {
         let mut frame = Frame::default();
@@ -85,7 +85,7 @@ impl Description {
 }
 
 impl Local {
-    /// An end at this address and port, of a session that begins, without encryption.
+    /// At this address and port, for a new session without encryption.
     #[must_use]
     pub fn at(address: IpAddr, port: u16) -> Self {
         Self {
@@ -101,12 +101,12 @@ impl Local {
         }
     }
 
-    /// The same end, one version on.
+    /// Increments the version.
     pub fn next(&mut self) {
         self.version += 1;
     }
 
-    /// Takes an offer of the far end for the description that later ones of ours go on from.
+    /// Adopts the media lines of the far end's offer for our later descriptions.
     pub fn follow(&mut self, offer: &Description) {
         self.frame = offer.frame();
         self.numbers.note_theirs(&offer.formats);

@@ -1,4 +1,4 @@
-//! What both ends agreed on: all that signalling and media need to know of an audio stream.
+//! Negotiated audio stream: everything signalling and media need.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,65 +12,65 @@ use crate::codec::Codec;
 use crate::codec::opus::{self, DEFAULT_BITRATE, Wishes};
 use crate::wire::crypto::{Crypto, MasterKey, OurKeys, Srtp};
 
-/// An agreed audio stream, from our side.
+/// A negotiated audio stream from our point of view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Negotiated {
-    /// Codec of what we send, and the first that may come.
+    /// Codec we send, and the first one we may receive.
     pub codec: Codec,
-    /// Clock that its rtpmap names, Hz: for G.722 perhaps its sampling rate.
+    /// Clock rate in its rtpmap, Hz: for G.722 possibly its sampling rate.
     pub clock: u32,
-    /// All that may come.
+    /// Payload types we may receive.
     pub formats: Formats,
-    /// What the far end wants of Opus.
+    /// Opus parameters of the far end.
     pub wishes: Wishes,
-    /// Payload type of the codec in what we send.
+    /// Payload type we send.
     pub payload_out: u8,
-    /// Digits as RFC 4733 events.
+    /// RFC 4733 events.
     pub dtmf: Option<Dtmf>,
-    /// Where our RTP goes.
+    /// Destination of our RTP.
     pub rtp: SocketAddr,
-    /// Where our RTCP goes.
+    /// Destination of our RTCP.
     pub rtcp: SocketAddr,
     /// RTP and RTCP share a port.
     pub rtcp_mux: bool,
-    /// Length of the packets we send, ms.
+    /// Length of packets we send, ms.
     pub ptime: u16,
-    /// Direction as we see it.
+    /// Direction from our point of view.
     pub direction: Direction,
-    /// Keys, where media is encrypted.
+    /// SRTP keys, if encrypted.
     pub srtp: Option<Keyed>,
 }
 
 /// The keys of an encrypted stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keyed {
-    /// Tag of the offer's line that was taken.
+    /// Tag of the selected `a=crypto` line of the offer.
     pub tag: u32,
-    /// Key of what we send.
+    /// Key for sending.
     pub ours: MasterKey,
-    /// Key of what we receive.
+    /// Key for receiving.
     pub theirs: MasterKey,
 }
 
 impl Keyed {
-    /// The value of the attribute that names our key.
+    /// Value of the attribute with our key.
     pub(super) fn line(&self) -> String {
         Crypto { tag: self.tag, key: self.ours }.to_string()
     }
 
-    /// Keys of both ends for the first of the far end's lines that goes with ours.
+    /// Keys of both ends for the first of the far end's lines whose suite we have.
     fn first(lines: &[Crypto], ours: &OurKeys) -> Option<Self> {
         lines.iter().find_map(|c| Some(Self { tag: c.tag, ours: ours.of(c.key.suite)?, theirs: c.key }))
     }
 
-    /// What an offer asks for, as far as our side may.
+    /// Keys for an offer, according to our policy.
     pub(super) fn answering(offer: &Description, local: &Local) -> Result<Option<Self>, SdpError> {
         let encrypted = offer.is_encrypted(local.srtp)?;
         let ours = local.keys.as_ref().filter(|_| encrypted);
         Ok(ours.and_then(|ours| Self::first(&offer.crypto, ours)))
     }
 
-    /// What an answer agreed to.
+    /// Keys for an answer.
     fn answered(answer: &Description, local: &Local) -> Result<Option<Self>, SdpError> {
         let found = local.keys.as_ref().and_then(|ours| Self::first(&answer.crypto, ours));
         let needed = answer.secure || local.srtp == Srtp::Required;
@@ -78,11 +78,11 @@ impl Keyed {
     }
 }
 
-/// The stream an answer agrees to, given the codecs we offered. `fallback` stands in for an address
-/// given by name.
+/// The stream negotiated by an answer, given the codecs we offered. `fallback` replaces an address given by
+/// host name.
 ///
 /// # Errors
-/// An answer that refuses the stream or picks nothing we offered.
+/// The answer rejects the stream, or selects nothing we offered.
 pub fn accept(
     answer: &Description,
     local: &Local,
@@ -97,8 +97,8 @@ pub fn accept(
     Ok(Negotiated { srtp, formats: answered(answer, local, offered), ..stream })
 }
 
-/// All that may come after an answer to an offer of ours (RFC 3264 §6.1, §7): every codec of the answer, under the number of
-/// our offer, as it should be, or under that of the answer.
+/// Payload types we may receive after an answer to our offer (RFC 3264 §6.1, §7): every codec of the answer
+/// with the number of our offer, as required, or that of the answer.
 fn answered(answer: &Description, local: &Local, offered: &[Codec]) -> Formats {
     let codec_of = |f: &Format| f.codec().filter(|c| offered.contains(c));
     let mut formats = Formats::default();
@@ -110,7 +110,7 @@ fn answered(answer: &Description, local: &Local, offered: &[Codec]) -> Formats {
     theirs.for_each(|(n, meaning)| formats.add(n, meaning));
     let others = answer.formats.iter().filter_map(|f| Some((f.payload_type, aside(f)?)));
     others.for_each(|(n, meaning)| formats.add(n, meaning));
-    // Then those that were given earlier in the session, and may be in what we have offered.
+    // Then those assigned earlier in the session, which our offer may have contained.
     for codec in codecs() {
         local.numbers.of(codec, false).for_each(|n| formats.add(n, Meaning::Audio(codec)));
     }
@@ -121,7 +121,7 @@ fn answered(answer: &Description, local: &Local, offered: &[Codec]) -> Formats {
     formats
 }
 
-/// All that may come after an answer of ours to an offer: the codec that it takes, and what goes beside it.
+/// Payload types we may receive after our answer: the selected codec, and non-audio formats.
 pub(super) fn answering(offer: &Description, format: &Format, codec: Codec) -> Formats {
     let mut formats = Formats::default();
     formats.add(format.payload_type, Meaning::Audio(codec));
@@ -131,13 +131,13 @@ pub(super) fn answering(offer: &Description, format: &Format, codec: Codec) -> F
     formats
 }
 
-/// What a format stands for that is no audio.
+/// Meaning of a non-audio format.
 fn aside(format: &Format) -> Option<Meaning> {
     let is = |name: &str| format.name.eq_ignore_ascii_case(name);
     if is(EVENT) { Some(Meaning::Event) } else { is("CN").then_some(Meaning::Noise) }
 }
 
-/// What the parameters of a format ask of an Opus encoder (RFC 7587 §6.1).
+/// Opus encoder parameters from a format's fmtp (RFC 7587 §6.1).
 fn wishes(format: &Format) -> Wishes {
     let mut wishes = Wishes::default();
     for parameter in format.fmtp.as_deref().unwrap_or_default().split(';').take(32) {
@@ -161,8 +161,8 @@ fn wishes(format: &Format) -> Wishes {
     wishes
 }
 
-/// What a description of the far end says of the stream, and the format of it that we send. Formats and keys are left to
-/// the caller.
+/// The stream from the far end's description and the format we send. Payload types and keys are set by the
+/// caller.
 pub(super) fn build(
     remote: &Description,
     format: &Format,

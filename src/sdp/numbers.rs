@@ -1,37 +1,37 @@
-//! Payload types of a session: once an end has given a number to a format, it means that in every later offer of ours
-//! (RFC 3264 §8.3.2).
+//! Payload type assignments of a session: once an end has assigned a number to a format, it keeps that
+//! meaning in all our later offers (RFC 3264 §8.3.2).
 
 use super::description::Format;
 use super::dtmf::EVENT;
 use super::formats::{Formats, Meaning};
 use crate::codec::Codec;
 
-/// Numbers that may be given: dynamic ones (RFC 3551 §6), then unassigned ones, without those that could be taken for
+/// Numbers we may assign: dynamic ones (RFC 3551 §6), then unassigned ones, except those that conflict with
 /// RTCP on a shared port (RFC 5761 §4).
 const FREE: [std::ops::RangeInclusive<u8>; 2] = [96..=127, 35..=63];
 
-/// A number and the format that it stands for.
+/// A payload type and its format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Number {
     payload_type: u8,
     /// Encoding name, lower case.
     name: String,
-    /// Clock of its rtpmap, Hz.
+    /// Clock rate in its rtpmap, Hz.
     clock: u32,
-    /// An offer of ours has it.
+    /// Used in our offers.
     ours: bool,
 }
 
-/// The numbers of one session's audio, by either end: at most one entry for each payload type.
+/// The assignments of one session's audio, by both ends: at most one entry per payload type.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Numbers(Vec<Number>);
 
-/// What an offer of ours calls a codec.
+/// A codec in our offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Listed {
     pub(super) codec: Codec,
     pub(super) payload_type: u8,
-    /// Clock of its rtpmap, Hz.
+    /// Clock rate in its rtpmap, Hz.
     pub(super) clock: u32,
 }
 
@@ -45,12 +45,12 @@ impl Numbers {
         }
     }
 
-    /// Notes what a description of the far end calls its formats, those included that we cannot use.
+    /// Records the assignments in the far end's description, including unsupported formats.
     pub(super) fn note_theirs(&mut self, formats: &[Format]) {
         formats.iter().for_each(|f| self.note(f.payload_type, &f.name, f.clock, false));
     }
 
-    /// Notes what is agreed, as far as nothing is known of it.
+    /// Records negotiated assignments, unless known already.
     pub(super) fn note_agreed(&mut self, formats: &Formats, event_clock: u32) {
         for (n, meaning) in formats.iter() {
             if self.0.iter().any(|k| k.payload_type == n) {
@@ -64,8 +64,8 @@ impl Numbers {
         }
     }
 
-    /// A number for a format in an offer of ours: the one it has, else the usual one if that means nothing else, else any
-    /// that is free. `None`: there is none.
+    /// A number for a format in our offer: the assigned one, otherwise the default if unused, otherwise any
+    /// free one. `None`: none is free.
     fn give(&mut self, name: &str, usual: u8, is: impl Fn(u32) -> bool, clock: u32) -> Option<(u8, u32)> {
         let same = |n: &&Number| n.name.eq_ignore_ascii_case(name) && is(n.clock);
         let known = self.0.iter().filter(|n| n.ours).find(same).or_else(|| self.0.iter().find(same));
@@ -81,25 +81,25 @@ impl Numbers {
         Some((number, clock))
     }
 
-    /// The number of a codec in an offer of ours; its clock is as the far end wrote it, if it did.
+    /// The number of a codec in our offer; its clock rate as written by the far end, if known.
     pub(super) fn of_codec(&mut self, codec: Codec) -> Option<Listed> {
         let takes = |clock| codec.takes_clock(clock);
         let (payload_type, clock) = self.give(codec.name(), codec.payload_type(), takes, codec.clock())?;
         Some(Listed { codec, payload_type, clock })
     }
 
-    /// The number of events of a clock in an offer of ours.
+    /// The number of telephone events with this clock rate in our offer.
     pub(super) fn of_events(&mut self, clock: u32, usual: u8) -> Option<(u8, u32)> {
         self.give(EVENT, usual, |c| c == clock, clock)
     }
 
-    /// Numbers of a codec: those of offers of ours, or those that only the far end has used.
+    /// Numbers of a codec: those of our offers, or those used only by the far end.
     pub(super) fn of(&self, codec: Codec, ours: bool) -> impl Iterator<Item = u8> + '_ {
         let is = move |n: &&Number| n.name.eq_ignore_ascii_case(codec.name()) && codec.takes_clock(n.clock);
         self.0.iter().filter(move |n| n.ours == ours).filter(is).map(|n| n.payload_type)
     }
 
-    /// Numbers of events.
+    /// Numbers of telephone events.
     pub(super) fn events(&self) -> impl Iterator<Item = u8> + '_ {
         self.0.iter().filter(|n| n.name == EVENT).map(|n| n.payload_type)
     }
@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(listed(n.of_codec(Codec::Pcmu)), Some((0, 8000)));
         assert_eq!(n.of_events(8000, 101), Some((96, 8000)), "101 is taken");
         assert_eq!(n.of_events(48_000, 100), Some((100, 48_000)));
-        // Again the same, whatever has come in between.
+        // The same again, whatever happened in between.
         n.note_theirs(&[theirs(97, "telephone-event", 8000)]);
         assert_eq!(n.of_events(8000, 101), Some((96, 8000)));
         assert_eq!(n.of(Codec::Opus, true).collect::<Vec<_>>(), [101]);

@@ -1,4 +1,4 @@
-//! Our offers, and the part of a description that is ours in offers and answers alike.
+//! Our offers, and the parts common to our offers and answers.
 
 use std::fmt::Write as _;
 
@@ -9,10 +9,10 @@ use super::negotiated::Negotiated;
 use super::numbers::Listed;
 use crate::codec::Codec;
 
-/// The audio of a description of ours.
+/// The audio part of our description.
 pub(super) struct Audio {
     pub(super) codecs: Vec<Listed>,
-    /// Payload types and clocks of events.
+    /// Payload types and clock rates of telephone events.
     pub(super) events: Vec<(u8, u32)>,
     pub(super) direction: Direction,
     pub(super) rtcp_mux: bool,
@@ -20,7 +20,7 @@ pub(super) struct Audio {
     pub(super) keys: Vec<String>,
 }
 
-/// A description with this audio.
+/// A description with this audio part.
 pub(super) fn describe(local: &Local, frame: &Frame, audio: &Audio) -> String {
     let mut out = local.head();
     out.push_str(&frame.before);
@@ -50,8 +50,8 @@ pub(super) fn describe(local: &Local, frame: &Frame, audio: &Audio) -> String {
     out
 }
 
-/// An offer of `codecs` in their order, with telephone-event for each clock of theirs (RFC 4733 §2.1). Numbers that either
-/// end has used in this session keep their meaning (RFC 3264 §8.3.2).
+/// An offer of `codecs` in order of preference, with telephone-event for each of their clock rates (RFC 4733
+/// §2.1). Numbers used by either end in this session keep their meaning (RFC 3264 §8.3.2).
 #[must_use]
 pub fn offer(local: &mut Local, codecs: &[Codec], direction: Direction) -> String {
     let codecs: Vec<Listed> = codecs.iter().filter_map(|c| local.numbers.of_codec(*c)).collect();
@@ -61,7 +61,7 @@ pub fn offer(local: &mut Local, codecs: &[Codec], direction: Direction) -> Strin
     describe(local, &local.frame, &Audio { codecs, events, direction, rtcp_mux: true, keys })
 }
 
-/// Telephone events to offer: one for each clock of the codecs, and one more that is in use.
+/// Telephone events to offer: one per clock rate of the codecs, and the one in use.
 fn events(local: &mut Local, codecs: &[Listed], in_use: Option<u32>) -> Vec<(u8, u32)> {
     let mut clocks: Vec<u32> = codecs.iter().map(|l| l.codec.clock()).chain(in_use).collect();
     clocks.sort_unstable_by_key(|clock| std::cmp::Reverse(*clock));
@@ -70,7 +70,8 @@ fn events(local: &mut Local, codecs: &[Listed], in_use: Option<u32>) -> Vec<(u8,
     clocks.into_iter().filter_map(|c| local.numbers.of_events(c, usual(c))).collect()
 }
 
-/// An offer inside a session: the codecs that were agreed, the one in use first, under their numbers (RFC 3264 §8.3.2).
+/// An offer within a session: the negotiated codecs with their numbers, the one in use first (RFC 3264
+/// §8.3.2).
 #[must_use]
 pub fn offer_again(local: &mut Local, agreed: &Negotiated, direction: Direction) -> String {
     local.remember(agreed);
@@ -83,7 +84,7 @@ pub fn offer_again(local: &mut Local, agreed: &Negotiated, direction: Direction)
 }
 
 impl Local {
-    /// Remembers the numbers of an agreement before another one takes its place.
+    /// Keeps the numbers of a negotiated stream before it is replaced.
     pub fn remember(&mut self, agreed: &Negotiated) {
         let clock = agreed.dtmf.map_or(agreed.codec.clock(), |d| d.clock);
         self.numbers.note_agreed(&agreed.formats, clock);

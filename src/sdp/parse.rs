@@ -1,4 +1,4 @@
-//! Reads session descriptions, and finds the audio stream that counts.
+//! Parses session descriptions and selects the audio stream.
 
 use std::net::IpAddr;
 
@@ -12,15 +12,15 @@ use super::filter::tidy;
 use crate::codec::Codec;
 use crate::wire::crypto::{Crypto, Srtp};
 
-/// Most live audio lines of a description that are looked at.
+/// Maximum number of live audio lines considered.
 const MAX_STREAMS: usize = 16;
 
-/// What our side can do with an offer.
+/// Our capabilities for answering an offer.
 #[derive(Debug, Clone, Copy)]
 pub struct Able<'a> {
-    /// Whether media is encrypted.
+    /// Encryption policy.
     pub srtp: Srtp,
-    /// Codecs that it may use.
+    /// Codecs that may be used.
     pub codecs: &'a [Codec],
     /// Media over IPv4.
     pub v4: bool,
@@ -31,7 +31,8 @@ pub struct Able<'a> {
 impl Able<'_> {
     fn reaches(&self, address: Option<IpAddr>) -> bool {
         match address {
-            // A name becomes the address that signalling came from; one that is unspecified is none to send to.
+            // A host name is replaced by the source address of the signalling; to an unspecified address
+            // nothing is sent.
             None => true,
             Some(ip) if ip.is_unspecified() => true,
             Some(IpAddr::V4(_)) => self.v4,
@@ -41,24 +42,24 @@ impl Able<'_> {
 }
 
 impl Description {
-    /// Reads a description as it is: of several audio streams the first that can be read counts.
+    /// Parses a description without capabilities: the first readable audio stream is selected.
     ///
     /// # Errors
-    /// Malformed, or without a live audio stream over RTP/AVP or RTP/SAVP.
+    /// Malformed, or without a live audio stream of profile RTP/AVP or RTP/SAVP.
     pub fn parse(body: &[u8]) -> Result<Self, SdpError> {
         Self::read(body, |d| d.is_encrypted(Srtp::Optional).is_ok(), Ok)
     }
 
-    /// Reads an offer: of several audio streams the first that we are able to take counts (RFC 3264 §6), judged by profile,
+    /// Parses an offer: the first audio stream we can accept is selected (RFC 3264 §6), according to profile,
     /// keys, address and codecs.
     ///
     /// # Errors
-    /// Malformed; otherwise what is wrong with the first live audio stream that can be read, where none can be taken.
+    /// Malformed; otherwise the error of the first readable live audio stream, if none is acceptable.
     pub fn parse_for(body: &[u8], able: &Able<'_>) -> Result<Self, SdpError> {
         Self::read(body, |d| d.suits(able).is_ok(), |d| d.suits(able).map(|()| d))
     }
 
-    /// Why the stream cannot be taken.
+    /// Checks whether the stream is acceptable.
     fn suits(&self, able: &Able<'_>) -> Result<(), SdpError> {
         self.is_encrypted(able.srtp)?;
         if !able.reaches(self.address) {
@@ -67,7 +68,7 @@ impl Description {
         self.first_common(able.codecs).map(drop).ok_or(SdpError::NoCodec)
     }
 
-    /// The first live audio stream that is good, or what `otherwise` makes of the first.
+    /// The first acceptable live audio stream, otherwise the result of `otherwise` for the first one.
     fn read(
         body: &[u8],
         is_good: impl Fn(&Self) -> bool,
@@ -124,7 +125,7 @@ impl Description {
     }
 }
 
-/// Profiles of encrypted streams.
+/// Secure profiles.
 const SECURE: [&str; 2] = ["RTP/SAVP", "RTP/SAVPF"];
 
 fn profile(proto: &str) -> bool {
@@ -135,7 +136,7 @@ fn is_secure(media: &Media) -> bool {
     SECURE.iter().any(|p| p.eq_ignore_ascii_case(&media.proto))
 }
 
-/// Keys that we can use.
+/// Supported keys.
 fn keys(media: &Media) -> impl Iterator<Item = Crypto> {
     let lines = media.attributes.iter().filter(|a| a.attribute.eq_ignore_ascii_case("crypto"));
     lines.filter_map(|a| Crypto::parse(a.value.as_deref()?)).take(16)
@@ -155,7 +156,7 @@ fn direction(attributes: &[Attribute]) -> Option<Direction> {
 }
 
 fn formats(media: &Media) -> Vec<Format> {
-    // What an attribute says of a payload type.
+    // Attribute values for a payload type.
     let of = |name: &'static str, pt: u8| {
         let all = media.attributes.iter().filter(move |a| a.attribute.eq_ignore_ascii_case(name));
         all.filter_map(move |a| {
@@ -184,7 +185,7 @@ fn formats(media: &Media) -> Vec<Format> {
     numbers.filter(|pt| *pt < 128).take(64).filter_map(read).collect()
 }
 
-/// Static payload types (RFC 3551 table 4) of the codecs the gateway knows.
+/// Static payload types (RFC 3551 table 4) of supported codecs.
 fn well_known(pt: u8) -> Option<(String, u32, u8)> {
     let name = match pt {
         0 => "PCMU",

@@ -1,4 +1,4 @@
-//! Several codecs, several numbers, several streams: what offers and answers make of more than one of a kind.
+//! Offers and answers with several codecs, payload types or streams.
 
 use std::net::IpAddr;
 
@@ -23,7 +23,7 @@ fn described(media: &str) -> Description {
     Description::parse(format!("{HEAD}{media}").as_bytes()).unwrap()
 }
 
-/// An offer of ours with all codecs, and this answer to it.
+/// Our offer with all codecs, after this answer.
 fn accepted(answer: &str) -> (Local, Negotiated) {
     let mut ours = local();
     let _offer = offer(&mut ours, Codec::ALL, Direction::SendRecv);
@@ -39,7 +39,7 @@ fn taken(offer: &str) -> (String, Negotiated, Local) {
     (text, agreed, ours)
 }
 
-/// What a number means.
+/// Meaning of a payload type.
 fn codec(formats: &Formats, number: u8) -> Option<Codec> {
     if let Some(Meaning::Audio(codec)) = formats.meaning(number) { Some(codec) } else { None }
 }
@@ -64,7 +64,7 @@ fn every_format_of_an_answer_may_come() {
     assert_eq!([101, 100].map(|pt| n.formats.meaning(pt)), [Some(Meaning::Event); 2]);
     assert_eq!([97, 13].map(|pt| n.formats.meaning(pt)), [Some(Meaning::Noise); 2]);
     assert_eq!(n.formats.meaning(18), None, "what we have not offered");
-    // What the answer leaves out may not come.
+    // Codecs missing in the answer must not be received.
     let (_, n) = accepted("m=audio 6000 RTP/AVP 8 0\r\n");
     assert_eq!(
         [8, 0, 9, 111, 101].map(|pt| n.formats.meaning(pt).is_some()),
@@ -74,7 +74,7 @@ fn every_format_of_an_answer_may_come() {
 
 #[test]
 fn a_number_of_ours_goes_before_the_same_of_the_answer() {
-    // The far end gives Opus our number of events, and events our number of Opus.
+    // The far end swaps our numbers of Opus and events.
     let (_, n) = accepted(
         "m=audio 6000 RTP/AVP 101 111\r\na=rtpmap:101 opus/48000/2\r\na=rtpmap:111 telephone-event/48000\r\n",
     );
@@ -92,7 +92,7 @@ fn static_codecs_have_dynamic_numbers_too_and_names_any_case() {
     assert_eq!((n.codec, n.payload_out, line(&text)), (Codec::Pcma, 98, "m=audio 4000 RTP/AVP 98 99"));
     assert_eq!(n.dtmf, Some(Dtmf { events: 0x03ff, ..Dtmf::new(99, 8000) }));
     assert!(text.contains("a=rtpmap:98 PCMA/8000\r\n"), "{text}");
-    // Other rates, and more than one channel, are other codecs.
+    // Other clock rates or more channels mean other codecs.
     for other in ["PCMU/16000", "PCMU/8000/2", "opus/16000", "G722/48000", "PCMA"] {
         let text = format!("{HEAD}m=audio 6000 RTP/AVP 96\r\na=rtpmap:96 {other}\r\n");
         let able = Able { srtp: Srtp::Off, codecs: Codec::ALL, v4: true, v6: true };
@@ -115,7 +115,7 @@ fn g722_by_its_sampling_rate_is_answered_so() {
     assert_eq!((n.codec, n.clock), (Codec::G722, 16_000), "in an answer as well");
 }
 
-/// Payload types above 95 with what a description says of them.
+/// Dynamic payload types with their attributes.
 fn dynamic(text: &str) -> Vec<(u8, String)> {
     let maps = text.lines().filter_map(|l| l.strip_prefix("a=rtpmap:")?.split_once(' '));
     let maps = maps.map(|(n, map)| (n.parse::<u8>().unwrap(), map.to_ascii_lowercase()));
@@ -168,7 +168,7 @@ fn an_offer_in_a_call_has_all_that_was_agreed_and_nothing_else() {
     );
     let hold = offer_again(&mut ours, &n, Direction::SendOnly);
     assert_eq!(line(&hold), "m=audio 4000 RTP/AVP 8 111 100 101", "the one in use first, under our numbers");
-    // And its answer may name another one of them.
+    // Its answer may select another one of them.
     let answer = described("m=audio 6000 RTP/AVP 111\r\na=rtpmap:111 opus/48000/2\r\n");
     let offered: Vec<Codec> = n.formats.codecs().collect();
     let n = accept(&answer, &ours, &offered, true, ip("10.0.0.9")).unwrap();
@@ -196,7 +196,7 @@ fn packets_are_no_longer_than_the_far_end_takes() {
             accepted(&format!("m=audio 6000 RTP/AVP 111\r\na=rtpmap:111 opus/48000\r\n{attributes}"));
         assert_eq!(n.ptime, opus, "{attributes}");
     }
-    // Said of the whole session.
+    // As a session-level attribute.
     let text = HEAD.replace("t=0 0\r\n", "t=0 0\r\na=maxptime:10\r\n") + "m=audio 6000 RTP/AVP 0\r\n";
     let (_, n) = answer(
         &Description::parse(text.as_bytes()).unwrap(),
@@ -233,7 +233,7 @@ fn of_several_audio_lines_the_first_that_can_be_used_is_taken() {
             text.lines().filter(|l| l.starts_with("m=")).map(|l| l.split(' ').nth(1).unwrap()).collect();
         let lines = first.matches("m=").count();
         assert_eq!(ports, [vec!["0"; lines], vec!["4000"]].concat(), "{text}");
-        // The other way round nothing is different but the place.
+        // In the other order only the position differs.
         assert_eq!(take(&format!("{usable}{first}")).unwrap().port, 6002, "{first}");
     }
 }
@@ -268,16 +268,16 @@ fn addresses_come_in_many_forms() {
         );
         Description::parse_for(text.as_bytes(), &able)
     };
-    // Mapped into IPv6 it is still an IPv4 address, and answered as one.
+    // IPv4-mapped IPv6: treated and answered as IPv4.
     let d = media("c=IN IP6 ::ffff:10.0.0.2").unwrap();
     let (text, n) = answer(&d, &local(), Codec::ALL, Direction::SendRecv, ip("10.0.0.9")).unwrap();
     assert!(text.contains("c=IN IP4 10.0.0.1\r\n"), "{text}");
     assert_eq!(n.rtp.to_string(), "10.0.0.2:6000");
-    // A name stands for where the signalling came from.
+    // A host name is replaced by the source of the signalling.
     let d = media("c=IN IP4 phone.example.com").unwrap();
     let (_, n) = answer(&d, &local(), Codec::ALL, Direction::SendRecv, ip("10.0.0.9")).unwrap();
     assert_eq!(n.rtp.to_string(), "10.0.0.9:6000");
-    // Held as RFC 2543 put it, whatever the family.
+    // Hold as in RFC 2543, in both families.
     for held in ["c=IN IP4 0.0.0.0", "c=IN IP6 ::"] {
         let d = media(held).unwrap();
         let (text, n) = answer(&d, &local(), Codec::ALL, Direction::SendRecv, ip("10.0.0.9")).unwrap();
