@@ -1,4 +1,4 @@
-//! A SIP call: how far it is, what the API asks of it, and its end.
+//! A SIP call: state, commands of the API, and its end.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -39,22 +39,22 @@ pub struct SipCall {
     pub(super) phase: Phase,
     pub(super) session: Session,
     pub(super) hold: Hold,
-    /// A hold, resume or refresh of ours that is not done.
+    /// Our hold, resume or refresh in progress.
     pub(super) reinvite: Option<Box<Reinvite>>,
-    /// A re-INVITE of theirs whose 2xx waits for its ACK.
+    /// The far end's re-INVITE whose 2xx has not been acknowledged.
     pub(super) unacknowledged: Option<ServerId>,
-    /// An offer of ours in a 2xx waits for its answer in the ACK with this CSeq.
+    /// CSeq of an INVITE whose 2xx contains our offer: the answer is expected in the ACK.
     pub(super) offer_in_ack: Option<u32>,
-    /// Provisional responses that want a PRACK.
+    /// Reliable provisional responses and their PRACKs.
     pub(super) provisionals: Option<Box<ReliableProvisionals>>,
     pub(super) timer: CallTimer,
     pub(super) refer: ReferOut,
     pub(super) info: InfoDigits,
-    /// Longest time from the answer on, seconds; 0: no limit.
+    /// Longest duration after the answer, seconds; 0: unlimited.
     pub(super) max_duration: u32,
-    /// A REFER has come in its dialog.
+    /// A REFER was received in its dialog.
     was_referred: bool,
-    /// Its far end talks to somebody else now.
+    /// Its far end has been transferred.
     pub(super) transferred: bool,
 }
 
@@ -78,13 +78,14 @@ impl SipCall {
         }
     }
 
-    /// A call of ours that offers these codecs, best first. It ends `max_duration` seconds after its answer; 0: no limit.
+    /// An outbound call that offers these codecs, best first; `max_duration` in seconds after the answer, 0:
+    /// unlimited.
     #[must_use]
     pub fn outbound(peer: Peer, inviting: Inviting, codecs: Vec<Codec>, max_duration: u32) -> Self {
         Self::new(peer, Phase::Inviting(Box::new(inviting)), codecs, max_duration)
     }
 
-    /// A call to us, by this INVITE with this offer; it rings `until` then.
+    /// An inbound call with this INVITE and offer; it rings at most `until`.
     #[must_use]
     pub fn inbound(
         peer: Peer,
@@ -104,13 +105,13 @@ impl SipCall {
         Self::new(peer, Phase::Ending(Box::new(ending)), Vec::new(), 0)
     }
 
-    /// Which end placed it.
+    /// Call direction.
     #[must_use]
     pub fn kind(&self) -> Kind {
         if self.peer.outbound { Kind::SipOutbound } else { Kind::SipInbound }
     }
 
-    /// The state as the API shows it.
+    /// The state shown by the API.
     #[must_use]
     pub fn state(&self) -> &'static str {
         match &self.phase {
@@ -122,7 +123,7 @@ impl SipCall {
         }
     }
 
-    /// Media was on before the answer.
+    /// True if media was opened before the answer.
     #[must_use]
     pub fn is_early(&self) -> bool {
         match &self.phase {
@@ -133,19 +134,19 @@ impl SipCall {
         }
     }
 
-    /// A call of ours that is not answered.
+    /// An unanswered outbound call.
     #[must_use]
     pub fn is_inviting(&self) -> bool {
         matches!(self.phase, Phase::Inviting(_))
     }
 
-    /// A call to us that is not answered.
+    /// An unanswered inbound call.
     #[must_use]
     pub fn is_ringing(&self) -> bool {
         matches!(self.phase, Phase::Ringing(_))
     }
 
-    /// A call to us whose 200 is not acknowledged.
+    /// An inbound call whose 200 has not been acknowledged.
     #[must_use]
     pub fn is_answered(&self) -> bool {
         matches!(self.phase, Phase::Answered(_))
@@ -157,43 +158,43 @@ impl SipCall {
         matches!(self.phase, Phase::Up(_))
     }
 
-    /// Over; the last event of its leg may still be to come.
+    /// The call has ended; the terminal event of its leg may be pending.
     #[must_use]
     pub fn is_ending(&self) -> bool {
         matches!(self.phase, Phase::Ending(_))
     }
 
-    /// On hold by either end, as it was published.
+    /// On hold by either end, as published.
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.is_up() && self.hold.is_on()
     }
 
-    /// We have put the far end on hold.
+    /// On hold by us.
     #[must_use]
     pub fn is_held_by_us(&self) -> bool {
         self.hold.is_ours()
     }
 
-    /// The INVITE of a call to us that is not answered.
+    /// The INVITE of an unanswered inbound call.
     #[must_use]
     pub fn unanswered(&self) -> Option<ServerId> {
         if let Phase::Ringing(ringing) = &self.phase { Some(ringing.tx) } else { None }
     }
 
-    /// True when an INVITE of the far end waits for its ACK.
+    /// True if an INVITE of the far end waits for its ACK.
     #[must_use]
     pub fn waits_for_ack(&self, tx: ServerId) -> bool {
         matches!(&self.phase, Phase::Answered(a) if a.tx == tx) || self.unacknowledged == Some(tx)
     }
 
-    /// True when a call of ours rings in the early dialog with this tag.
+    /// True if an outbound call rings in the early dialog with this tag.
     #[must_use]
     pub fn rings(&self, tag: &str) -> bool {
         matches!(&self.phase, Phase::Inviting(i) if i.rings(tag))
     }
 
-    /// True when it goes, or went, to a phone the way it registered.
+    /// True if it was sent over the registered flow of a phone.
     #[must_use]
     pub fn is_pinned(&self) -> bool {
         match &self.phase {
@@ -203,31 +204,31 @@ impl SipCall {
         }
     }
 
-    /// Why and when it ended, and when it was answered.
+    /// Reason and time of its end, and time of the answer.
     #[must_use]
     pub fn end_of(&self) -> Option<(&str, Instant, Option<Instant>)> {
         if let Phase::Ending(e) = &self.phase { Some((&e.reason, e.at, e.answered)) } else { None }
     }
 
-    /// The connection or address its dialog came along.
+    /// The flow of its dialog.
     #[must_use]
     pub fn flow(&self) -> Option<Target> {
         self.peer.flow
     }
 
-    /// What its trunk, or the settings, say of it.
+    /// Its settings, from its trunk or the global ones.
     #[must_use]
     pub fn terms(&self) -> &CallTerms {
         &self.peer.terms
     }
 
-    /// The user of ours at its far end.
+    /// Our user at its far end.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         self.peer.user.as_deref()
     }
 
-    /// What is agreed, and the address that its signalling comes from.
+    /// The negotiated session, and the source address of its signalling.
     #[must_use]
     pub fn agreement(&self) -> Option<(Negotiated, Option<IpAddr>)> {
         Some((self.session.stream()?, self.peer.ip()))
@@ -239,32 +240,32 @@ impl SipCall {
         self.session.codecs()
     }
 
-    /// The sockets for media that is opened now.
+    /// Takes its sockets for opening the media.
     pub fn open_port(&mut self) -> Option<Port> {
         self.session.open()
     }
 
-    /// True when it has sockets that no media was opened on.
+    /// True if it has sockets on which no media was opened yet.
     #[must_use]
     pub fn has_port(&self) -> bool {
         self.session.has_port()
     }
 
-    /// The far end takes media, and with it digits: it has not put us on hold.
+    /// True if the far end receives media, and with it digits: it does not hold us.
     #[must_use]
     pub fn takes_digits(&self) -> bool {
         self.session.sends()
     }
 
-    /// How digits go to the far end.
+    /// How digits are sent to the far end.
     #[must_use]
     pub fn dtmf_mode(&self) -> DtmfMode {
         let mode = self.peer.terms.dtmf;
-        // An INFO needs a dialog that is confirmed; before that there may be media already.
+        // INFO requires a confirmed dialog; media may be open before that.
         if mode == DtmfMode::Info && self.dialog().is_none() { DtmfMode::Auto } else { mode }
     }
 
-    /// The dialog, once there is one.
+    /// The dialog, if there is one.
     #[must_use]
     pub fn dialog(&self) -> Option<&Dialog> {
         match &self.phase {
@@ -274,7 +275,7 @@ impl SipCall {
         }
     }
 
-    /// The dialog of a connected call, as its far end knows it.
+    /// Replaces value of a connected call from the far end's point of view.
     #[must_use]
     pub fn replaceable(&self) -> Option<Replaces> {
         let Phase::Up(up) = &self.phase else { return None };
@@ -286,7 +287,7 @@ impl SipCall {
         })
     }
 
-    /// To send a request in the dialog of a connected call.
+    /// Access to the dialog of a connected call for sending a request.
     pub fn open_dialog(&mut self, ctx: &Context) -> Option<OpenDialog<'_>> {
         let Phase::Up(up) = &mut self.phase else { return None };
         let contact = self.peer.contact(ctx, up.dialog.is_secure());
@@ -294,17 +295,17 @@ impl SipCall {
         Some(OpenDialog { dialog: &mut up.dialog, flow, lax, contact })
     }
 
-    /// A REFER has come in its dialog: true when another had come before.
+    /// Records a REFER in its dialog; true if it is not the first.
     pub fn note_refer(&mut self) -> bool {
         std::mem::replace(&mut self.was_referred, true)
     }
 
-    /// Its far end talks to somebody else now.
+    /// Marks its far end as transferred.
     pub fn set_transferred(&mut self) {
         self.transferred = true;
     }
 
-    /// True when its far end talks to somebody else now.
+    /// True if its far end has been transferred.
     #[must_use]
     pub fn is_transferred(&self) -> bool {
         self.transferred
@@ -314,7 +315,7 @@ impl SipCall {
         self.phase.dialog_mut()
     }
 
-    /// It uses Opus, or the far end may still choose it: any of its phones, while none has answered.
+    /// True if it uses Opus, or the far end may still choose it: any of its phones while none has answered.
     pub(super) fn holds_opus(&self) -> bool {
         match (&self.phase, self.session.uses_opus()) {
             (Phase::Inviting(_), _) | (Phase::Answered(_) | Phase::Up(_), None) => {
@@ -325,18 +326,18 @@ impl SipCall {
         }
     }
 
-    /// Takes or gives back its place among those that use Opus, after whatever has happened to it.
+    /// Updates its use of Opus capacity after any change.
     pub fn settle_opus(&mut self, ctx: &mut Context) {
         let holds = self.holds_opus();
         self.session.settle_opus(ctx, holds);
     }
 
-    /// Its leg is no more.
+    /// Its leg was removed.
     pub fn release_opus(&mut self, ctx: &mut Context) {
         self.session.settle_opus(ctx, false);
     }
 
-    /// The next moment something is due.
+    /// The next time something is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let phase = match &self.phase {
@@ -354,7 +355,7 @@ impl SipCall {
         own.into_iter().chain([phase, reinvite]).flatten().min()
     }
 
-    /// Does what is due.
+    /// Handles timeouts.
     pub fn handle_timeout(&mut self, ctx: &mut Context, now: Now) {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now.mono);
         let (rings_until, max_until) = match &self.phase {
@@ -409,7 +410,7 @@ impl SipCall {
         }
     }
 
-    /// Its far end is reached along another way now.
+    /// Its far end is now reached over another flow.
     pub fn flow_leads(&mut self, ctx: &mut Context, to: Target) {
         self.peer.flow = Some(to);
         if let Some(dialog) = self.phase.dialog_mut() {
@@ -425,13 +426,13 @@ impl SipCall {
         }
     }
 
-    /// A connection that is gone, and does not lead there again, must not stand for another server's, whose name its
-    /// certificate has to carry.
+    /// A connection was closed: its id must not be matched with a connection to another server, whose
+    /// certificate carries another name.
     pub fn forget_connection(&mut self, gone: u64) {
         self.peer.flow.iter_mut().filter(|f| f.conn == Some(gone)).for_each(|f| f.conn = None);
     }
 
-    /// The far end of the request has moved to where this one came from, and where its Contact says (RFC 3261 §12.2.2).
+    /// The far end's target is updated to the source and Contact of this request (RFC 3261 §12.2.2).
     pub(super) fn follow(&mut self, request: &Request, source: Target) {
         self.peer.flow = Some(source);
         if let Some(dialog) = self.phase.dialog_mut() {
@@ -440,7 +441,7 @@ impl SipCall {
         }
     }
 
-    /// It is connected: the ACK is in (inbound) or out (outbound).
+    /// The call is connected: the ACK was received (inbound) or sent (outbound).
     pub(super) fn connected(&mut self, ctx: &mut Context, now: Now) {
         let leg_type = self.kind();
         ctx.counters.calls.note_state(leg_type.as_str(), "connected");
@@ -450,7 +451,7 @@ impl SipCall {
         self.note_hold(ctx, now);
     }
 
-    /// Tells of a hold that began or ended.
+    /// Publishes the start or end of a hold.
     pub(super) fn note_hold(&mut self, ctx: &mut Context, now: Now) {
         if self.session.stream().is_some() {
             let theirs = !self.session.sends();

@@ -1,4 +1,4 @@
-//! A call from its INVITE to its end, without the rest of the core.
+//! Tests of a call from INVITE to end, without the rest of the core.
 
 use super::testing::{Harness, sdp};
 use crate::gateway::error::GatewayError;

@@ -1,32 +1,32 @@
-//! Changes of a session that cross: which requests of the far end have to wait while something else is not done
-//! (RFC 3261 §14.2, RFC 3311 §5.2, RFC 3262 §5).
+//! Crossing session changes: which requests of the far end must wait while another change is in progress (RFC
+//! 3261 §14.2, RFC 3311 §5.2, RFC 3262 §5).
 //!
-//! An INVITE crosses any INVITE of ours. What UPDATE and PRACK cross is an offer of either end that has no answer, and
-//! only where they bring an offer themselves.
+//! An INVITE conflicts with any INVITE of ours. UPDATE and PRACK conflict with an unanswered offer of either
+//! end, and only if they contain an offer themselves.
 
 use crate::base::time::Now;
 use crate::gateway::context::Context;
 use crate::sip::transactions::ServerId;
 
-/// What is not done of a call's session.
+/// Session changes in progress.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Unfinished {
-    /// An INVITE of ours has no final response: of the call, or of a change.
+    /// Our INVITE has no final response: of the call or of a change.
     pub(super) our_invite: bool,
-    /// Our offer has no answer in the early dialog of the one who asks.
+    /// Our offer has not been answered in the early dialog of the requester.
     pub(super) our_offer: bool,
-    /// An INVITE of theirs has no final response.
+    /// The far end's INVITE has no final response.
     pub(super) their_invite: bool,
-    /// Their offer has no answer.
+    /// The far end's offer has not been answered.
     pub(super) their_offer: bool,
 }
 
 /// The response that makes a request wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wait {
-    /// An offer or INVITE of ours is not done: 491.
+    /// Our offer or INVITE is in progress: 491.
     Ours,
-    /// An offer or INVITE of theirs is not done: 500 with Retry-After.
+    /// The far end's offer or INVITE is in progress: 500 with Retry-After.
     Theirs,
 }
 
@@ -34,7 +34,7 @@ pub(super) enum Wait {
 pub(super) const LONGEST_WAIT: u32 = 10;
 
 impl Unfinished {
-    /// Why an INVITE has to wait.
+    /// Whether, and why, an INVITE must wait.
     pub(super) fn delays_invite(self) -> Option<Wait> {
         match self {
             Self { our_invite: true, .. } => Some(Wait::Ours),
@@ -44,7 +44,7 @@ impl Unfinished {
         }
     }
 
-    /// Why another request with an offer has to wait.
+    /// Whether, and why, another request with an offer must wait.
     pub(super) fn delays_offer(self) -> Option<Wait> {
         match self {
             Self { our_offer: true, .. } => Some(Wait::Ours),
@@ -54,7 +54,7 @@ impl Unfinished {
     }
 }
 
-/// Refuses a request that has to wait.
+/// Refuses a request that must wait.
 pub(super) fn refuse(ctx: &mut Context, now: Now, tx: ServerId, wait: Wait) {
     let (code, reason) = match wait {
         Wait::Ours => (491, "Request Pending"),
@@ -79,7 +79,7 @@ mod tests {
         assert_eq!((ours.delays_invite(), ours.delays_offer()), (Some(Wait::Ours), None));
         let theirs = Unfinished { their_invite: true, ..all };
         assert_eq!((theirs.delays_invite(), theirs.delays_offer()), (Some(Wait::Theirs), None));
-        // Our 2xx has the offer, and its ACK is to come.
+        // Our 2xx contains the offer, and its ACK is pending.
         let offered = Unfinished { our_offer: true, ..all };
         assert_eq!((offered.delays_invite(), offered.delays_offer()), (Some(Wait::Ours), Some(Wait::Ours)));
         let asked = Unfinished { their_offer: true, ..all };

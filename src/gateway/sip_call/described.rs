@@ -1,29 +1,29 @@
-//! What we have told the far end of our media, word for word: the version of the origin line rises when the
-//! description differs from the one before it, and only then (RFC 3264 §8, RFC 4028 §7.4).
+//! The session descriptions we have sent, verbatim: the version in the origin line is incremented if and only
+//! if the description differs from the previous one (RFC 3264 §8, RFC 4028 §7.4).
 
 use crate::sdp::Local;
 
-/// The descriptions of our end of a session.
+/// Our session descriptions.
 #[derive(Debug, Default)]
 pub(super) struct Described {
-    /// The one sent last, be it in an offer that was refused.
+    /// The last one sent, even in an offer that was rejected.
     sent: String,
     /// The one in force.
     agreed: String,
 }
 
 impl Described {
-    /// The first description of a session, as it is sent.
+    /// Records the first description of a session.
     pub(super) fn begin(&mut self, text: &str) {
         text.clone_into(&mut self.sent);
         text.clone_into(&mut self.agreed);
     }
 
-    /// The next description, which `make` writes for our end of the session: under the version that was sent last where
-    /// it says the same, else under the next one.
+    /// The next description, built by `make`: with the version sent last if it is otherwise unchanged, with
+    /// the next version if not.
     ///
     /// # Errors
-    /// Those of `make`; nothing has changed then.
+    /// Those of `make`; the state is unchanged then.
     pub(super) fn next<T, E>(
         &mut self,
         local: &mut Local,
@@ -41,13 +41,13 @@ impl Described {
         Ok(made)
     }
 
-    /// The description in force once more; `None` where none is known.
+    /// The description in force, for repeating it; `None` if there is none.
     pub(super) fn again(&mut self, local: &mut Local) -> Option<String> {
         if self.agreed.is_empty() {
             return None;
         }
         if self.agreed != self.sent {
-            // An offer of ours was refused, under a version of its own.
+            // Our offer was rejected, and has used up a version number.
             local.next();
             self.agreed = under_version(&self.agreed, local.version);
             self.sent.clone_from(&self.agreed);
@@ -55,19 +55,19 @@ impl Described {
         Some(self.agreed.clone())
     }
 
-    /// What was sent last is in force.
+    /// The last description sent is now in force.
     pub(super) fn agree(&mut self) {
         self.agreed.clone_from(&self.sent);
     }
 
-    /// The description that was sent last; empty before the first.
+    /// The last description sent; empty before the first.
     #[must_use]
     pub(super) fn last(&self) -> &str {
         &self.sent
     }
 }
 
-/// A description of ours under another version.
+/// One of our descriptions with another version.
 fn under_version(text: &str, version: u64) -> String {
     let Some((head, origin)) = text.split_once("\r\no=") else { return text.to_owned() };
     let mut fields = origin.splitn(4, ' ');
@@ -113,7 +113,7 @@ mod tests {
         let first = text(&ours, "sendrecv");
         said.begin(&first);
         assert_eq!((said.again(&mut ours), ours.version), (Some(first), 1));
-        // A hold that was refused: its version is used up.
+        // A rejected hold: its version is used up.
         said.next(&mut ours, |l| Ok::<_, ()>((text(l, "sendonly"), ()))).unwrap();
         let third = Local { version: 3, ..local() };
         for _ in 0..2 {

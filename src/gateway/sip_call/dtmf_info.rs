@@ -1,5 +1,5 @@
-//! Digits by INFO (RFC 6086), both ways. Nothing stale is ever sent: a far end that holds the call gets none, neither now nor
-//! when it resumes.
+//! DTMF digits by INFO (RFC 6086), sent and received. Outdated digits are never sent: while the far end holds
+//! the call digits are dropped, not queued.
 
 use std::time::{Duration, Instant};
 
@@ -12,33 +12,33 @@ use crate::sip::dialog::Dialog;
 use crate::sip::transactions::{ClientId, Failure, ServerId};
 use crate::wire::{Body, Method, Request, Response};
 
-/// Most digits that wait to go by INFO.
+/// Most queued digits.
 const MAX_DIGITS: usize = 64;
-/// How long a key sent by INFO is said to be held, and the pause after it.
+/// Key duration announced in INFO, and the pause after it, ms.
 const HELD_MS: u64 = 160;
 const PAUSE_MS: u64 = 40;
-/// Media type of one digit with its length.
+/// Media type with one digit and its duration.
 const RELAY: &str = "application/dtmf-relay";
 
-/// Digits that go to a far end by INFO, one request at a time.
+/// Queue of digits to send by INFO, one request at a time.
 #[derive(Debug, Default)]
 pub(super) struct InfoDigits {
     waiting: heapless::Deque<char, MAX_DIGITS>,
     /// The digit whose INFO has no final response.
     asked: Option<char>,
-    /// The key before this one is over then.
+    /// End of the previous key.
     not_before: Option<Instant>,
 }
 
 impl InfoDigits {
-    /// Digits to send after those that wait; those that find no room are dropped and counted.
+    /// Queues digits; those that do not fit are dropped and counted.
     pub(super) fn push(&mut self, ctx: &mut Context, digits: &str) {
         for digit in digits.chars() {
             ctx.counters.signalling.info_digits_dropped += u64::from(self.waiting.push_back(digit).is_err());
         }
     }
 
-    /// The digit whose turn it is.
+    /// The next digit that may be sent.
     fn next(&mut self, now: Instant) -> Option<char> {
         if self.asked.is_some() || self.not_before.is_some_and(|at| at > now) {
             return None;
@@ -48,26 +48,27 @@ impl InfoDigits {
         Some(digit)
     }
 
-    /// The far end takes none any more: those that wait are dropped and counted.
+    /// The far end holds the call: drops and counts queued digits.
     pub(super) fn clear(&mut self, ctx: &mut Context) {
         ctx.counters.signalling.info_digits_dropped += self.waiting.len() as u64;
         self.waiting.clear();
     }
 
-    /// When the next digit is due, if one waits for nothing but its time.
+    /// When the next digit is due, unless a response is pending.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.not_before.filter(|_| self.asked.is_none() && !self.waiting.is_empty())
     }
 
-    /// Sends the next INFO if its time has come.
+    /// Sends the next INFO if it is due.
     pub(super) fn send_next(&mut self, c: &mut CallContext<'_>, dialog: &mut Dialog) {
         if let Some(digit) = self.next(c.now.mono) {
             send(c, dialog, digit);
         }
     }
 
-    /// The final response to an INFO, or none and why: false when the dialog is no more (RFC 3261 §12.2.1.2). What was not
-    /// taken is dropped: later it would be stale. `dialog`: `None` once the call has ended.
+    /// Handles the response to an INFO, or its absence: false if the dialog does not exist any more (RFC 3261
+    /// §12.2.1.2). Rejected digits are dropped, since they would be outdated later. `dialog`: `None` once the
+    /// call has ended.
     pub(super) fn handle_answer(
         &mut self,
         c: &mut CallContext<'_>,
@@ -110,7 +111,7 @@ fn send(c: &mut CallContext<'_>, dialog: &mut Dialog, digit: char) {
     c.peer.send(c.ctx, &hop, OutboundRequest::Info(c.peer.id, draft));
 }
 
-/// Answers an INFO of the far end; the digit in it, as `application/dtmf-relay` or `application/dtmf`.
+/// Answers an INFO; returns its digit, from `application/dtmf-relay` or `application/dtmf`.
 pub(super) fn digit_of(ctx: &mut Context, now: Now, tx: ServerId, request: &Request) -> Option<char> {
     if request.common.body.is_empty() {
         refusal::respond_with(ctx, now, tx, 200, "OK", &[]);
@@ -129,7 +130,7 @@ pub(super) fn digit_of(ctx: &mut Context, now: Now, tx: ServerId, request: &Requ
     digit
 }
 
-/// `Signal=5` of `application/dtmf-relay`.
+/// Parses `Signal=5` of `application/dtmf-relay`.
 fn relay_digit(text: &str) -> Option<char> {
     let line = text.lines().find_map(|l| {
         let (name, value) = l.split_once('=')?;
@@ -138,7 +139,7 @@ fn relay_digit(text: &str) -> Option<char> {
     plain_digit(line)
 }
 
-/// A single digit; `10` and `11` stand for `*` and `#` in some phones.
+/// Parses a single digit; some phones send `10` and `11` for `*` and `#`.
 fn plain_digit(text: &str) -> Option<char> {
     match text.trim() {
         "10" => Some('*'),

@@ -1,48 +1,48 @@
-//! What a call reports to the core: what others have to know of, or do.
+//! Events of a call for the core.
 
 use super::outlived::Outlived;
 use crate::gateway::leg_id::LegId;
 use crate::sdp::Negotiated;
 use crate::wire::Uri;
 
-/// What has become of a call.
+/// An event of a call.
 #[derive(Debug)]
 pub enum CallEvent {
-    /// Something else is agreed: the media is opened on it, or follows it.
+    /// The negotiated session has changed: the media is opened or updated.
     SessionChanged,
-    /// Nothing is agreed any more: the media is quiet until something is.
+    /// No session is negotiated any more: media is suspended.
     SessionPaused(Negotiated),
-    /// Our answer is not acknowledged, so that nobody has proved to be there; or now it is.
+    /// Whether our answer lacks its acknowledgement, so that the far end's address is not verified.
     Unproven(bool),
-    /// The far end has agreed to our hold, or to its end.
+    /// The far end has accepted our hold or its end.
     HeldByUs(bool),
-    /// Media of a call of ours is on before the answer.
+    /// Media of an outbound call was opened before the answer.
     EarlyMedia,
-    /// A provisional response to our INVITE, of this code and reason.
+    /// A provisional response to our INVITE: code and reason.
     Progressed(u16, String),
-    /// A 3xx has sent the call on.
+    /// A 3xx has redirected the call.
     Redirected(Uri),
-    /// What delayed the answer that the API has asked for is done.
+    /// The answer requested by the API was delayed, and is now possible.
     AnswerDue,
     /// `leg.connected` has been published.
     Connected,
-    /// A digit has come by INFO.
+    /// A digit was received by INFO.
     Digit(char),
-    /// The far end talks to the target of a transfer of ours; the leg that was replaced by it, if any.
+    /// Our transfer was completed; the leg that was replaced by it, if any.
     Transferred(Option<LegId>),
-    /// The leg is to join this room, in the place of another.
+    /// The leg is to join this room in place of another.
     RoomWanted(String),
-    /// It is over.
+    /// The call has ended.
     Ended(Box<CallEnded>),
 }
 
-/// The end of a call.
+/// End of a call.
 #[derive(Debug)]
 pub struct CallEnded {
-    /// Why.
+    /// Reason.
     pub reason: String,
     /// The final response that refused its INVITE.
     pub refusal: Option<(u16, String)>,
-    /// Its dialog, where it had one: subscriptions may outlive the call.
+    /// Its dialog, if it had one: subscriptions may outlive the call.
     pub dialog: Option<Outlived>,
 }

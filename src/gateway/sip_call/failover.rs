@@ -1,38 +1,38 @@
-//! The next server when one does not answer or has no room (RFC 3263 §4.3).
+//! Failover to the next server if one does not respond or is overloaded (RFC 3263 §4.3).
 
 use std::time::{Duration, Instant};
 
 use crate::sip::target::Target;
 
-/// A server from which nothing at all has come for this long is passed over while there are others: sooner
-/// than Timer B, since somebody is waiting with the phone in hand.
+/// A server that has not responded for this long is skipped while there are others: sooner than timer B,
+/// since the caller is waiting.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// Servers of a call that have not been tried.
+/// Servers of a call not tried yet.
 #[derive(Debug, Default)]
 pub(super) struct FailoverList {
     targets: Vec<Target>,
-    /// The next one is tried then, unless the present one says something.
+    /// Time to try the next one, unless the current one responds.
     at: Option<Instant>,
 }
 
 impl FailoverList {
-    /// These are left, best first.
+    /// These servers, best first.
     pub(super) fn new(targets: Vec<Target>) -> Self {
         Self { targets, at: None }
     }
 
-    /// The next one to try.
+    /// The next server to try.
     pub(super) fn take_next(&mut self) -> Option<Target> {
         (!self.targets.is_empty()).then(|| self.targets.remove(0))
     }
 
-    /// One is being tried.
+    /// A server is being tried.
     pub(super) fn begin(&mut self, now: Instant) {
         self.at = (!self.targets.is_empty()).then(|| now + PATIENCE);
     }
 
-    /// The server that is being tried has said something: it is not passed over any more.
+    /// The current server has responded: it is not skipped any more.
     pub(super) fn server_lives(&mut self) {
         self.at = None;
     }
@@ -42,7 +42,7 @@ impl FailoverList {
         self.at
     }
 
-    /// True, once, when the server that is being tried has said nothing for too long.
+    /// True, once, if the current server has not responded in time.
     pub(super) fn is_due(&mut self, now: Instant) -> bool {
         self.at.take_if(|at| *at <= now).is_some()
     }

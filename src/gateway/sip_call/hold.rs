@@ -1,4 +1,4 @@
-//! Hold, by either end (RFC 3264 §8.4), and how long it may last.
+//! Hold by either end (RFC 3264 §8.4), and its time limit.
 
 use std::time::{Duration, Instant};
 
@@ -9,30 +9,30 @@ use crate::gateway::events::{EventBody, LegState};
 use crate::gateway::leg_id::{Kind, LegId};
 use crate::sdp::Direction;
 
-/// Longest hold: the call ends then.
+/// Longest hold: the call ends after it.
 const HOLD_LIMIT: Duration = Duration::from_secs(2 * 3600);
-/// So much longer may the far end hold us, as it may have a limit of its own. That it is gone nothing else would
-/// notice where no session timer runs: RTP is not expected of it.
+/// Additional time if the far end holds us, as it may have a limit of its own. Without a session timer
+/// nothing else would detect that it is gone: no RTP is expected during a hold.
 const THEIRS_LONGER: Duration = Duration::from_secs(60);
 
-/// Hold of a call, by either end.
+/// Hold state of a call.
 #[derive(Debug, Default)]
 pub(super) struct Hold {
-    /// We have put the far end on hold.
+    /// On hold by us.
     ours: bool,
-    /// On hold by either end, as it was published.
+    /// On hold by either end, as published.
     published: bool,
-    /// It ends the call then.
+    /// End of the call if the hold lasts until then.
     until: Option<Instant>,
 }
 
 impl Hold {
-    /// True when we have put the far end on hold.
+    /// True if we hold the far end.
     pub(super) fn is_ours(&self) -> bool {
         self.ours
     }
 
-    /// True when either end holds, as it was published.
+    /// True if either end holds, as published.
     pub(super) fn is_on(&self) -> bool {
         self.published
     }
@@ -40,7 +40,7 @@ impl Hold {
     /// Checks that we may hold (`on`) or resume.
     ///
     /// # Errors
-    /// Held already, not held, or held by the far end alone (409).
+    /// Already held, not held, or held by the far end only (409).
     pub(super) fn may_become(&self, on: bool) -> Result<(), GatewayError> {
         let why = match (on, self.published, self.ours) {
             (true, false, _) | (false, _, true) => return Ok(()),
@@ -56,20 +56,20 @@ impl Hold {
         self.until
     }
 
-    /// The direction that we want for the stream.
+    /// The media direction we want.
     pub(super) fn wanted_direction(&self) -> Direction {
         if self.ours { Direction::SendOnly } else { Direction::SendRecv }
     }
 
-    /// The far end has agreed to our hold, or to its end.
+    /// The far end has accepted our hold or its end.
     pub(super) fn set_ours(&mut self, now: Instant, on: bool) {
         self.ours = on;
-        // Where the far end holds as well, its hold goes on.
+        // If the far end holds as well, its hold continues.
         self.until = self.published.then(|| self.limit(now));
     }
 
-    /// `leg.hold` or `leg.unhold` when the hold of either end differs from what was published. `held_by_them`: the far end
-    /// wants no media of ours.
+    /// Publishes `leg.hold` or `leg.unhold` if the state has changed. `held_by_them`: the far end does not
+    /// want our media.
     pub(super) fn publish(
         &mut self,
         ctx: &mut Context,

@@ -1,5 +1,5 @@
-//! A call of ours until it is answered: its INVITEs, to one server after the other or to several phones at once (RFC 3261
-//! §16.7), and what comes back.
+//! An outbound call until it is answered: INVITEs to one server after another or to several phones at once
+//! (RFC 3261 §16.7), and their responses.
 
 use std::time::Instant;
 
@@ -24,44 +24,44 @@ use crate::sip::target::Target;
 use crate::sip::transactions::{ClientId, Failure};
 use crate::wire::{Method, Request, Response, Uri};
 
-/// A call of ours until it is answered.
+/// An outbound call until it is answered.
 #[derive(Debug)]
 pub struct Inviting {
-    /// The INVITE; `None` while a name is looked up.
+    /// The INVITE; `None` during target resolution.
     tx: Option<ClientId>,
-    /// Further INVITEs, where several phones ring.
+    /// Further INVITEs if several phones ring.
     branches: Vec<ClientId>,
-    /// They go to phones the way they registered; so does what follows.
+    /// They are sent over registered flows; so are later requests.
     pinned: bool,
-    /// Where it was sent on.
+    /// Redirections so far.
     redirections: Redirections,
     /// Servers not tried yet.
     others: FailoverList,
-    /// Times that a longer session was asked for.
+    /// Number of retries with a longer session interval.
     lengthened: u8,
     request: OutRequest,
     /// CSeq number of the last attempt.
     cseq: u32,
     acknowledged: AcknowledgedDialogs,
     dialogs: EarlyDialogs,
-    /// Media is on.
+    /// Media is open.
     early: bool,
-    /// It ends then.
+    /// Ringing time limit.
     until: Option<Instant>,
-    /// The final response that tells most of why it was refused.
+    /// The most informative error response.
     refusal: Option<(u16, String)>,
 }
 
-/// What a call that is not answered yet comes to.
+/// Result of an unanswered call.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// It goes on.
+    /// Still in progress.
     Pending,
-    /// A 2xx has come.
+    /// A 2xx was received.
     Accepted,
-    /// It is to be placed anew there.
+    /// To be placed again at this target.
     Redirected(Uri),
-    /// It is over, for this reason.
+    /// Failed for this reason.
     Failed(String),
 }
 
@@ -72,7 +72,7 @@ impl From<Result<(), &'static str>> for Outcome {
 }
 
 impl Inviting {
-    /// A call that is to be placed; its INVITEs are numbered from `cseq` on. `until`: it rings no longer.
+    /// A call to be placed; INVITEs are numbered from `cseq`. `until`: ringing time limit.
     #[must_use]
     pub fn new(request: OutRequest, cseq: u32, until: Option<Instant>) -> Self {
         Self {
@@ -92,47 +92,47 @@ impl Inviting {
         }
     }
 
-    /// True when this INVITE is one that may still be answered.
+    /// True if this INVITE may still be answered.
     pub(super) fn has(&self, tx: ClientId) -> bool {
         self.tx == Some(tx) || self.branches.contains(&tx)
     }
 
-    /// True when one of them rings in the early dialog with this tag.
+    /// True if one of them rings in the early dialog with this tag.
     pub(super) fn rings(&self, tag: &str) -> bool {
         self.dialogs.with_tag(tag).any(|tx| self.has(tx))
     }
 
-    /// True once our offer is answered in the early dialog of the far end with this tag, for good (RFC 3262 §5).
+    /// True once our offer has a final answer in the early dialog with this tag (RFC 3262 §5).
     pub(super) fn has_answer(&self, tag: Option<&str>) -> bool {
         self.acknowledged.has(tag) && self.dialogs.has_answer(tag)
     }
 
-    /// True once media is on.
+    /// True once media is open.
     pub(super) fn is_early(&self) -> bool {
         self.early
     }
 
-    /// True when it goes to phones the way they registered.
+    /// True if it is sent over registered flows.
     pub(super) fn is_pinned(&self) -> bool {
         self.pinned
     }
 
-    /// When it ends unanswered.
+    /// Ringing time limit.
     pub(super) fn ends_at(&self) -> Option<Instant> {
         self.until
     }
 
-    /// The next moment something is due.
+    /// The next time something is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.until.into_iter().chain(self.others.deadline()).min()
     }
 
-    /// The final response that tells most of why it was refused.
+    /// The most informative error response.
     pub(super) fn take_refusal(&mut self) -> Option<(u16, String)> {
         self.refusal.take()
     }
 
-    /// It is to count as refused with this response.
+    /// Sets the error response to be reported.
     pub(super) fn set_refusal(&mut self, code: u16, reason: &str) {
         self.refusal = Some((code, reason.to_owned()));
     }
@@ -150,13 +150,13 @@ impl Inviting {
         !self.branches.is_empty()
     }
 
-    /// Sends the INVITE after a redirection, by its trunk or to `next`.
+    /// Sends the INVITE after a redirection, over its trunk or to `next`.
     pub(super) fn follow(&self, ctx: &mut Context, peer: &Peer, next: Uri) {
         let hop = self.request.way.as_ref().filter(|w| w.route).map_or(next, |w| w.hop.clone());
         peer.send_invite(ctx, &hop);
     }
 
-    /// Rings all phones of a user; one alone is called like anybody, so that it may send the call elsewhere.
+    /// Rings all phones of a user; a single one is called normally, so that it may redirect the call.
     pub(super) fn call_phones(
         &mut self,
         c: &mut CallContext<'_>,
@@ -174,7 +174,7 @@ impl Inviting {
         if phones.is_empty() { Err("unavailable") } else { Ok(()) }
     }
 
-    /// Calls the best of the servers that were found, and keeps the others.
+    /// Calls the best located server, and keeps the others for failover.
     pub(super) fn call_servers(
         &mut self,
         c: &mut CallContext<'_>,
@@ -186,7 +186,7 @@ impl Inviting {
         self.invite(c, first)
     }
 
-    /// Sends the INVITE to an address.
+    /// Sends the INVITE to a target.
     fn invite(&mut self, c: &mut CallContext<'_>, target: Target) -> Result<(), &'static str> {
         const FAILED: &str = "invite_failed";
         c.peer.flow = Some(target);
@@ -205,7 +205,7 @@ impl Inviting {
         Ok(())
     }
 
-    /// Gives up all INVITEs that may still be answered.
+    /// Abandons all INVITEs that may still be answered.
     pub(super) fn abandon(&mut self, c: &mut CallContext<'_>) {
         let all: Vec<ClientId> = self.all().collect();
         for tx in all {
@@ -213,7 +213,7 @@ impl Inviting {
         }
     }
 
-    /// Gives up the others, since this one was answered.
+    /// Abandons all other INVITEs, since this one was answered.
     fn cancel_branches(&mut self, c: &mut CallContext<'_>, but: ClientId) {
         let others: Vec<ClientId> = self.all().filter(|tx| *tx != but).collect();
         self.branches.clear();
@@ -222,20 +222,20 @@ impl Inviting {
         }
     }
 
-    /// A server has failed, or has no room: whether another one could be called, `None` when there is none.
+    /// A server has failed or is overloaded: result of calling the next one, `None` if there is none.
     fn try_next_server(&mut self, c: &mut CallContext<'_>) -> Option<Result<(), &'static str>> {
-        // What has sounded already stays where it is.
+        // No failover after early media.
         if self.early {
             return None;
         }
         let next = self.others.take_next()?;
-        // While it is known whom the credentials are for.
+        // Before the allowed server of the credentials is reset.
         if let Some(tx) = self.tx.take() {
             requests::abandon_invite(c.ctx, c.now, tx, c.peer.parting());
         }
-        // Its addresses may be of the other family.
+        // The next address may be of the other family.
         c.session.begin_again(c.ctx);
-        // All servers of a name are whom the leg called; those of a redirection are not.
+        // All servers of the called name may get credentials; those of a redirection may not.
         if self.redirections.is_direct() || self.request.way.as_ref().is_some_and(|w| w.route) {
             c.peer.auth.iter_mut().for_each(|a| a.forget_whom());
         }
@@ -244,7 +244,7 @@ impl Inviting {
         Some(self.invite(c, next))
     }
 
-    /// Passes over a server that has said nothing for too long.
+    /// Skips a server that has not responded in time.
     pub(super) fn handle_timeout(&mut self, c: &mut CallContext<'_>) -> Outcome {
         if !self.others.is_due(c.now.mono) {
             return Outcome::Pending;
@@ -252,7 +252,7 @@ impl Inviting {
         self.try_next_server(c).map_or(Outcome::Pending, Outcome::from)
     }
 
-    /// A response to one of the INVITEs.
+    /// Handles a response to one of the INVITEs.
     pub(super) fn handle_response(
         &mut self,
         c: &mut CallContext<'_>,
@@ -304,12 +304,12 @@ impl Inviting {
         if response.code < 400 {
             return self.redirected(c, response);
         }
-        // What an earlier phone said may tell more.
+        // An earlier phone's response may be more informative.
         let said = self.refusal.get_or_insert((response.code, response.reason.clone()));
         Outcome::Failed(reason_of(said.0))
     }
 
-    /// 3xx: the next target, if there is one that can be called and not too many were tried.
+    /// 3xx: continues with the next target, if there is one and the limit is not reached.
     fn redirected(&mut self, c: &mut CallContext<'_>, response: &Response) -> Outcome {
         let Some(next) = self.redirections.next(response, |uri| Some(without_headers(uri))) else {
             self.refusal.get_or_insert((response.code, response.reason.clone()));
@@ -317,7 +317,7 @@ impl Inviting {
         };
         (self.tx, self.pinned, self.others) = (None, false, FailoverList::default());
         self.request.target = next.clone();
-        // Whoever is called now need not be the user whose phone said so.
+        // The new target is not necessarily the user whose phone redirected.
         c.peer.user = None;
         if !self.early {
             c.session.begin_again(c.ctx);
@@ -325,7 +325,7 @@ impl Inviting {
         Outcome::Redirected(next)
     }
 
-    /// No response will come to one of the INVITEs.
+    /// Handles one of the INVITEs failing without final response.
     pub(super) fn handle_failure(
         &mut self,
         c: &mut CallContext<'_>,
@@ -341,17 +341,17 @@ impl Inviting {
         if let Some(tried) = self.try_next_server(c) {
             return tried.into();
         }
-        // One phone's word tells more than another's silence.
+        // A phone's response is more informative than another's silence.
         let said = self.refusal.as_ref().map(|(code, _)| *code);
-        // A timeout counts as a 408 response (RFC 3261 §8.1.3.1).
+        // Treat a timeout as a 408 response (RFC 3261 §8.1.3.1).
         if failure == Failure::Timeout {
             self.refusal.get_or_insert((as_response.0, as_response.1.to_owned()));
         }
         Outcome::Failed(said.map_or("invite_failed".to_owned(), reason_of))
     }
 
-    /// One of several phones has refused the call, or cannot be reached: true while others ring. Declining is for all of
-    /// them.
+    /// One of several phones has refused or is unreachable: true while others ring. A decline (6xx) applies
+    /// to all.
     fn others_ring(&mut self, c: &mut CallContext<'_>, tx: ClientId, (code, reason): (u16, &str)) -> bool {
         if !self.branches.contains(&tx) {
             return false;
@@ -372,7 +372,7 @@ impl Inviting {
         left
     }
 
-    /// True when the same INVITE with more in it may succeed.
+    /// True if the same INVITE with additional headers may succeed.
     fn may_try_again(
         &mut self,
         c: &mut CallContext<'_>,
@@ -386,7 +386,7 @@ impl Inviting {
         }
     }
 
-    /// 422: a longer session is asked for, if that was not what we asked for already (RFC 4028 §7.3).
+    /// 422: retries with a longer session interval, unless already requested (RFC 4028 §7.3).
     fn ask_for_longer(&mut self, timer: &mut CallTimer, response: &Response) -> bool {
         timer.note_least(&response.common.headers);
         let least = SessionExpires::least(&response.common.headers);
@@ -394,7 +394,7 @@ impl Inviting {
         may_lengthen(&mut self.lengthened, asked, least)
     }
 
-    /// The way to whoever says something is the one that counts, where several phones ring.
+    /// If several phones ring, the flow of the responding one is used.
     fn heard_from(&self, c: &mut CallContext<'_>, tx: ClientId) {
         if let Some(target) = c.ctx.sip.target_of(tx).filter(|_| self.is_forked()) {
             c.peer.flow = Some(target);
@@ -402,7 +402,7 @@ impl Inviting {
         }
     }
 
-    /// Remembers whose phone rings.
+    /// Records the early dialog of a ringing phone.
     fn note_early(&mut self, tx: ClientId, response: &Response) {
         self.forget_answered();
         if (101..=198).contains(&response.code)
@@ -412,15 +412,15 @@ impl Inviting {
         }
     }
 
-    /// Forgets the early dialogs of INVITEs that have been answered for good; true when one was heard.
+    /// Removes early dialogs of completed INVITEs; true if one of them was being played.
     fn forget_answered(&mut self) -> bool {
         let (only, branches) = (self.tx, &self.branches);
         self.dialogs.retain(|(tx, _)| only == Some(*tx) || branches.contains(tx))
     }
 
-    /// 101 to 198: with a session description it is the answer of its early dialog, and early media begins.
+    /// 101 to 198: a session description is the answer of its early dialog, and starts early media.
     fn progress(&mut self, c: &mut CallContext<'_>, (tx, response): (ClientId, &Response)) {
-        // 100 makes no dialog.
+        // A 100 creates no dialog.
         if response.code == 100 {
             return;
         }
@@ -443,7 +443,7 @@ impl Inviting {
         self.dialogs.change_answer(request.common.from.tag(), stream);
     }
 
-    /// 199 (RFC 6228): this early dialog is over, though its INVITE is not. What is described in it is no answer.
+    /// 199 (RFC 6228): this early dialog has ended, its INVITE has not. A description in it is not an answer.
     fn early_dialog_over(&mut self, c: &mut CallContext<'_>, tx: ClientId, response: &Response) {
         let tag = response.common.to.tag();
         self.acknowledged.end(tag);
@@ -452,7 +452,7 @@ impl Inviting {
         }
     }
 
-    /// The early media that was heard is over: that of another dialog is heard, or nothing.
+    /// The early media being played has ended: switches to another dialog, or none.
     fn hear_another(&mut self, c: &mut CallContext<'_>) {
         let event = if let Some((tx, stream)) = self.dialogs.hear_next() {
             c.session.agree(stream);
@@ -466,10 +466,10 @@ impl Inviting {
         c.report(event);
     }
 
-    /// A 2xx has come: the dialog that it makes, and whether there is an answer to our offer that can be used, in it or in
-    /// the early dialog that it confirms. One that differs from the early one holds: proxies in the middle of a call make a
-    /// new one. The other INVITEs are given up. `None`: nobody can acknowledge the 2xx; the far end ends the call by its own
-    /// timer.
+    /// A 2xx was received: returns its dialog, and whether there is a usable answer to our offer, in it or in
+    /// the early dialog it confirms. An answer that differs from the early one replaces it: proxies in the
+    /// middle of a call generate new ones. Other INVITEs are abandoned. `None`: the 2xx cannot be
+    /// acknowledged; the far end's timer ends the call.
     pub(super) fn accepted(
         &mut self,
         c: &mut CallContext<'_>,
@@ -485,9 +485,9 @@ impl Inviting {
         Some((dialog, agreed.map(|stream| c.session.agree(stream))))
     }
 
-    /// Why a request of the far end is not heard before it has answered. A callee may not send BYE then (RFC 3261 §15),
-    /// and who does not ring is in no dialog with us: whoever knows the INVITE, as a phone that was rung beside the
-    /// other, must not end or bend the call. A change of the session may have overtaken its ringing, and can wait.
+    /// Error response to a request of the far end before it has answered. A callee may not send BYE (RFC 3261
+    /// §15), and without an early dialog nobody, e.g. another phone that received the INVITE, may end or
+    /// change the call. A session change may have overtaken the ringing response, and can be retried.
     pub(super) fn refusal_of(&self, request: &Request) -> Option<(u16, &'static str)> {
         let rings = || request.common.from.tag().is_some_and(|tag| self.rings(tag));
         let changes = matches!(request.method, Method::Invite | Method::Update);

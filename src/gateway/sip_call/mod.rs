@@ -1,4 +1,4 @@
-//! SIP calls: one owner of all that a call is as far as signalling goes, made of parts that own what is theirs.
+//! SIP call signalling; each part of a call owns its state.
 
 mod call;
 #[cfg(test)]

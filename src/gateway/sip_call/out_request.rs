@@ -1,4 +1,4 @@
-//! The INVITE of a call of ours: what all its attempts have in common, and who it says that it comes from (RFC 3261 §20.20,
+//! The INVITE of an outbound call: data common to all attempts, and the caller's identity (RFC 3261 §20.20,
 //! RFC 3323, RFC 3325).
 
 use std::net::SocketAddr;
@@ -12,34 +12,34 @@ use crate::sip::target::{Target, Transport};
 use crate::wire::headers::same;
 use crate::wire::{Draft, Host, Method, NameAddr, Uri};
 
-/// Who calls, for those who may know (RFC 3325).
+/// Caller identity for trusted peers (RFC 3325).
 const ASSERTED: &str = "P-Asserted-Identity";
 
-/// What every INVITE of an outbound leg has in common.
+/// Data common to all INVITEs of an outbound leg.
 #[derive(Debug, Clone)]
 pub struct OutRequest {
-    /// Whom the API named.
+    /// URI given to the API.
     pub to: Uri,
-    /// Where this attempt goes.
+    /// Request-URI of this attempt.
     pub target: Uri,
-    /// From: a user, or a whole SIP URI; empty: our own name.
+    /// From: user part or SIP URI; empty: our own name.
     pub from: String,
-    /// The trunk it goes through, and how.
+    /// Its trunk and route.
     pub way: Option<TrunkRoute>,
     /// Our tag.
     pub tag: String,
     /// Call-ID.
     pub call_id: String,
-    /// `Privacy`, if not empty.
+    /// `Privacy` header, unless empty.
     pub privacy: String,
-    /// Session interval to ask for, seconds; 0: none.
+    /// Session interval to request, seconds; 0: none.
     pub session: u32,
     /// Further headers.
     pub headers: Vec<(String, String)>,
 }
 
 impl OutRequest {
-    /// The INVITE with this CSeq number and offer, for the far end at `target`.
+    /// The INVITE with this CSeq number and offer for the far end at `target`.
     pub(super) fn draft(&self, ctx: &Context, cseq: u32, target: Target, offer: String) -> Draft {
         let host = ctx.sip.locals().for_peer(target.addr.ip()).unwrap_or(target.addr);
         let ours = host_and_port(host);
@@ -70,7 +70,7 @@ impl OutRequest {
         if !given("User-Agent") {
             draft.push("User-Agent", name.as_str());
         }
-        // Nobody but a trunk is trusted with what is to be hidden (RFC 3325 §7).
+        // Only a trunk is trusted with a hidden identity (RFC 3325 §7).
         if let Some(uri) = identity.filter(|_| !given(ASSERTED) && trusted) {
             draft.push(ASSERTED, format!("<{uri}>"));
         }
@@ -80,7 +80,7 @@ impl OutRequest {
         if self.session > 0 {
             draft.push("Session-Expires", self.session.to_string());
             if self.session > ctx.config.sip.session_expires_s {
-                // A 422 has told us so (RFC 4028 §7.3).
+                // Learned from a 422 (RFC 4028 §7.3).
                 draft.push("Min-SE", self.session.to_string());
             }
         }
@@ -91,13 +91,13 @@ impl OutRequest {
         draft
     }
 
-    /// Only a trunk is told who calls, and to keep it to itself (RFC 3323 §4.1, RFC 3325 §7).
+    /// A hidden identity is sent only to trunks, with a request for privacy (RFC 3323 §4.1, RFC 3325 §7).
     fn hides_identity(&self) -> bool {
         let hides = |p: &str| ["id", "user", "header"].iter().any(|h| p.trim().eq_ignore_ascii_case(h));
         self.privacy.split(';').any(hides)
     }
 
-    /// Our address in a call, where the call says who calls: in the domain of its trunk, else at `ours`.
+    /// Caller identity, if the call has one: in the domain of its trunk, otherwise at `ours`.
     fn identity(&self, ours: &str) -> Option<String> {
         if self.from.is_empty() {
             return None;
@@ -112,7 +112,7 @@ impl OutRequest {
     }
 }
 
-/// An address and port as they stand in a `sip:` URI, which means 5060 where it names none.
+/// Address and port in a `sip:` URI; without a port 5060 applies.
 fn host_and_port(addr: SocketAddr) -> String {
     if addr.port() == Transport::Udp.default_port() {
         Host::Ip(addr.ip()).to_string()

@@ -1,42 +1,42 @@
-//! The dialog of a call, or of one that has ended, for what is told in it beside the call (RFC 5057 §3.2).
+//! Dialogs for requests besides the call, possibly after its end (RFC 5057 §3.2).
 
 use crate::sip::dialog::Dialog;
 use crate::sip::target::Target;
 
-/// The dialog of a call that has ended.
+/// The dialog of an ended call.
 #[derive(Debug)]
 pub struct Outlived {
-    /// The dialog, behind a BYE of ours.
+    /// The dialog, with the CSeq of our BYE.
     dialog: Dialog,
-    /// The way it went.
+    /// Its flow.
     flow: Option<Target>,
-    /// Over TLS, any certificate will do.
+    /// Over TLS, accept any certificate.
     lax: bool,
-    /// Our Contact in it.
+    /// Our Contact.
     contact: String,
 }
 
-/// A dialog that requests can be sent in.
+/// A dialog in which requests can be sent.
 #[derive(Debug)]
 pub struct OpenDialog<'a> {
     /// The dialog.
     pub dialog: &'a mut Dialog,
-    /// The way it goes.
+    /// Its flow.
     pub flow: Option<Target>,
-    /// Over TLS, any certificate will do.
+    /// Over TLS, accept any certificate.
     pub lax: bool,
-    /// Our Contact in it.
+    /// Our Contact.
     pub contact: String,
 }
 
 impl Outlived {
-    /// That of a call whose BYE may be on its way.
+    /// For a call whose BYE may be in progress.
     pub(super) fn new(mut dialog: Dialog, flow: Option<Target>, lax: bool, contact: String) -> Self {
         dialog.local_seq = dialog.local_seq.saturating_add(1);
         Self { dialog, flow, lax, contact }
     }
 
-    /// To send a request in it.
+    /// Access for sending a request.
     pub fn open(&mut self) -> OpenDialog<'_> {
         let (flow, lax, contact) = (self.flow, self.lax, self.contact.clone());
         OpenDialog { dialog: &mut self.dialog, flow, lax, contact }

@@ -1,4 +1,4 @@
-//! What the parts of a call are handed.
+//! Context of the parts of a call.
 
 use super::event::CallEvent;
 use super::peer::Peer;
@@ -8,7 +8,7 @@ use crate::gateway::context::Context;
 use crate::gateway::events::EventBody;
 use crate::sip::dialog::Dialog;
 
-/// What a part of a call is handed: the core's context, the far end, and our session with it.
+/// Context passed to a part of a call: the core's context, the far end, and our session with it.
 pub(super) struct CallContext<'a> {
     pub(super) ctx: &'a mut Context,
     pub(super) now: Now,
@@ -17,12 +17,12 @@ pub(super) struct CallContext<'a> {
 }
 
 impl<'a> CallContext<'a> {
-    /// Handed on to a part of the call of `peer` and `session`.
+    /// Context for a part of the call with `peer` and `session`.
     pub(super) fn new(ctx: &'a mut Context, now: Now, peer: &'a mut Peer, session: &'a mut Session) -> Self {
         Self { ctx, now, peer, session }
     }
 
-    /// Tells the core what has become of the call.
+    /// Reports an event of the call to the core.
     pub(super) fn report(&mut self, event: CallEvent) {
         self.peer.report(self.ctx, event);
     }

@@ -1,4 +1,4 @@
-//! The far end of a call: the way its signalling goes, on what terms, and how its servers' challenges are answered.
+//! The far end of a call: signalling flow, settings, and authentication of our requests.
 
 use std::net::IpAddr;
 
@@ -15,22 +15,22 @@ use crate::wire::{Draft, Method, Response, Uri};
 /// The far end of a call.
 #[derive(Debug)]
 pub struct Peer {
-    /// The leg that the call is.
+    /// The leg of the call.
     pub(super) id: LegId,
     /// We placed the call.
     pub(super) outbound: bool,
-    /// What holds for the call.
+    /// Settings of the call.
     pub(super) terms: CallTerms,
-    /// The connection or address its dialog came along.
+    /// The flow of its dialog.
     pub(super) flow: Option<Target>,
-    /// Credentials for who challenges our requests.
+    /// Credentials for challenges to our requests.
     pub(super) auth: Option<Box<ClientAuth>>,
-    /// The user of ours at the far end: who called us by its password or from its phone, or whose phones we called.
+    /// Our user at the far end: an authenticated or registered caller, or the user whose phones we called.
     pub(super) user: Option<String>,
 }
 
 impl Peer {
-    /// Who has called the leg `id` along `flow`; `user` if it is one of ours.
+    /// The caller of leg `id` on `flow`; `user` if it is one of ours.
     #[must_use]
     pub fn caller(
         id: LegId,
@@ -42,7 +42,7 @@ impl Peer {
         Self { id, outbound: false, terms, flow: Some(flow), auth: auth.map(Box::new), user }
     }
 
-    /// Whom the leg `id` calls.
+    /// The callee of leg `id`.
     #[must_use]
     pub fn called(id: LegId, terms: CallTerms, auth: Option<ClientAuth>) -> Self {
         Self { id, outbound: true, terms, flow: None, auth: auth.map(Box::new), user: None }
@@ -53,32 +53,32 @@ impl Peer {
         ctx.events.name_of(self.id)
     }
 
-    /// Tells the core what has become of the call.
+    /// Reports an event of the call to the core.
     pub(super) fn report(&self, ctx: &mut Context, event: CallEvent) {
         ctx.call_events.push_back((self.id, event));
     }
 
-    /// Address that its signalling comes from.
+    /// Source address of its signalling.
     pub(super) fn ip(&self) -> Option<IpAddr> {
         self.flow.map(|f| f.addr.ip())
     }
 
-    /// Sends a request of the call to where `to` leads, along the way its dialog came.
+    /// Sends a request of the call to `to`, on the flow of its dialog.
     pub(super) fn send(&self, ctx: &mut Context, to: &Uri, request: OutboundRequest) {
         requests::send(ctx, to, self.flow, self.terms.lax, request);
     }
 
-    /// Sends the INVITE of the call to where `to` leads.
+    /// Sends the INVITE of the call to `to`.
     pub(super) fn send_invite(&self, ctx: &mut Context, to: &Uri) {
         requests::send(ctx, to, None, self.terms.lax, OutboundRequest::Invite(self.id));
     }
 
-    /// Our Contact as the far end should use it; `secure` where it is reached by a SIPS URI.
+    /// Our Contact as seen by the far end; `secure` if it is reached by a SIPS URI.
     pub(super) fn contact(&self, ctx: &Context, secure: bool) -> String {
         self.flow.map(|flow| refusal::contact(ctx, flow, secure)).unwrap_or_default()
     }
 
-    /// Adds to a request what its challengers have asked for before.
+    /// Adds authentication for known challenges to a request.
     pub(super) fn authorize(
         &mut self,
         ctx: &mut Context,
@@ -91,14 +91,14 @@ impl Peer {
         }
     }
 
-    /// Takes the challenge of a 401 or 407 to `tx`; true when the request may be tried again.
+    /// Handles the challenge of a 401 or 407 to `tx`; true if the request may be retried.
     pub(super) fn challenged(&mut self, ctx: &Context, tx: ClientId, response: &Response) -> bool {
         let to = ctx.sip.target_of(tx).map(|t| t.addr.ip());
         let (Some(auth), Some(to)) = (&mut self.auth, to) else { return false };
         auth.takes(to, response)
     }
 
-    /// A request has come through.
+    /// A request was accepted.
     pub(super) fn passed(&mut self, ctx: &Context, tx: ClientId, response: &Response) {
         let to = ctx.sip.target_of(tx).map(|t| t.addr.ip());
         if let Some(auth) = &mut self.auth {
@@ -106,13 +106,13 @@ impl Peer {
         }
     }
 
-    /// What a BYE needs that may outlive the leg.
+    /// Data of the call for a BYE that may outlive the leg.
     pub(super) fn parting(&self) -> Parting {
         Parting { flow: self.flow, auth: self.auth.as_deref().cloned(), lax: self.terms.lax }
     }
 
-    /// True when `source` is a connection that the host of the far end has opened anew: where its Contact may not lead to
-    /// it (a router in between), that connection does.
+    /// True if `source` is a new connection from the far end's host: behind NAT its Contact may be
+    /// unreachable, but this connection works.
     pub(super) fn has_reconnected(&self, source: Target) -> bool {
         self.flow.is_some_and(|f| {
             let same_host = (f.transport, f.addr.ip()) == (source.transport, source.addr.ip());

@@ -1,4 +1,4 @@
-//! How far a call is; each phase owns what is valid in it.
+//! Phases of a call; each owns the data valid in it.
 
 use std::time::{Duration, Instant};
 
@@ -8,26 +8,26 @@ use crate::sdp::Description;
 use crate::sip::dialog::Dialog;
 use crate::sip::transactions::ServerId;
 
-/// How long the last event of a leg waits for its media to report.
+/// How long the terminal event of a leg waits for the final media figures.
 const TERMINAL_EVENT_WAIT: Duration = Duration::from_secs(10);
 
-/// How far a call is.
+/// Phase of a call.
 #[derive(Debug)]
 pub(super) enum Phase {
-    /// We call: the INVITE is on its way.
+    /// Outbound: the INVITE is in progress.
     Inviting(Box<Inviting>),
-    /// We are called: nothing final has been answered.
+    /// Inbound: no final response yet.
     Ringing(Box<Ringing>),
-    /// We are called: the 200 is out, the ACK is not in.
+    /// Inbound: the 200 was sent, the ACK is pending.
     Answered(Box<Answered>),
     /// Connected.
     Up(Box<Up>),
-    /// Over; its media has still to report.
+    /// Ended; its media is still being closed.
     Ending(Box<Ending>),
 }
 
 impl Phase {
-    /// The dialog, once there is one.
+    /// The dialog, if there is one.
     pub(super) fn dialog_mut(&mut self) -> Option<&mut Dialog> {
         match self {
             Self::Answered(answered) => Some(&mut answered.dialog),
@@ -60,52 +60,52 @@ impl Phase {
     }
 }
 
-/// A call to us that is not answered.
+/// An unanswered inbound call.
 #[derive(Debug)]
 pub(super) struct Ringing {
     /// The INVITE.
     pub(super) tx: ServerId,
-    /// Its offer, if it had one.
+    /// Its offer, if any.
     pub(super) offer: Option<Description>,
-    /// Media is on.
+    /// Media is open.
     pub(super) early: bool,
-    /// It ends then.
+    /// Ringing time limit.
     pub(super) until: Instant,
 }
 
-/// A call to us whose 200 is not acknowledged.
+/// An inbound call whose 200 has not been acknowledged.
 #[derive(Debug)]
 pub(super) struct Answered {
     /// The INVITE.
     pub(super) tx: ServerId,
     /// The dialog.
     pub(super) dialog: Dialog,
-    /// Media was on before.
+    /// Media was opened before the answer.
     pub(super) early: bool,
     /// When it was answered.
     pub(super) at: Instant,
 }
 
-/// A call that is connected.
+/// A connected call.
 #[derive(Debug)]
 pub(super) struct Up {
     /// The dialog.
     pub(super) dialog: Dialog,
     /// When it was answered.
     pub(super) answered: Instant,
-    /// It ends then, whatever happens.
+    /// Time limit of the call.
     pub(super) max_until: Option<Instant>,
 }
 
 impl Up {
-    /// Answered then; it ends `max_duration` seconds later, 0: no limit.
+    /// Answered at `answered`; ends `max_duration` seconds later, 0: unlimited.
     pub(super) fn new(dialog: Dialog, answered: Instant, max_duration: u32) -> Self {
         let limit = Some(max_duration).filter(|s| *s > 0).map(|s| Duration::from_secs(s.into()));
         Self { dialog, answered, max_until: limit.map(|limit| answered + limit) }
     }
 }
 
-/// A call that is over.
+/// An ended call.
 #[derive(Debug)]
 pub(super) struct Ending {
     /// Why it ended.
@@ -114,12 +114,12 @@ pub(super) struct Ending {
     pub(super) at: Instant,
     /// When it was answered.
     pub(super) answered: Option<Instant>,
-    /// The last event goes out then, whatever has or has not been reported.
+    /// Deadline of the terminal event, even if the final media figures are missing.
     pub(super) latest: Instant,
 }
 
 impl Ending {
-    /// Over now, for `reason`; it was answered then.
+    /// Ends at `at`, for `reason`.
     pub(super) fn new(reason: &str, at: Instant, answered: Option<Instant>) -> Self {
         Self { reason: reason.to_owned(), at, answered, latest: at + TERMINAL_EVENT_WAIT }
     }

@@ -1,4 +1,4 @@
-//! Provisional responses that are acknowledged: 100rel and PRACK (RFC 3262), as the one called and as the caller.
+//! Reliable provisional responses: 100rel and PRACK (RFC 3262), as callee and as caller.
 
 use std::time::{Duration, Instant};
 
@@ -13,20 +13,20 @@ use crate::sip::transactions::{ClientId, ServerId};
 use crate::sip::{T1, TIMEOUT};
 use crate::wire::{Draft, Method, Request, Response, Uri};
 
-/// The reliable provisional responses of an inbound leg.
+/// Reliable provisional responses of an inbound leg.
 #[derive(Debug, Default)]
 pub(super) struct ReliableProvisionals {
     /// RSeq of the last one.
     rseq: u32,
     /// CSeq of the INVITE.
     invite: u32,
-    /// The one that waits for its PRACK.
+    /// The response waiting for its PRACK.
     waiting: Option<Waiting>,
-    /// One that came meanwhile: sent when that one is acknowledged.
+    /// The next response, to be sent after that.
     next: Option<(u16, Draft)>,
-    /// The API has answered the call: done when that one is acknowledged.
+    /// The API has answered the call: to be done after the PRACK.
     answer: bool,
-    /// One of them has answered the offer of the INVITE.
+    /// One of them contained the answer to the offer of the INVITE.
     described: bool,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct ReliableProvisionals {
 struct Waiting {
     code: u16,
     draft: Draft,
-    /// It describes our media: no 2xx may overtake it (§3).
+    /// It contains our description: a 2xx must not overtake it (§3).
     describes: bool,
     again: Instant,
     interval: Duration,
@@ -42,23 +42,23 @@ struct Waiting {
 }
 
 impl ReliableProvisionals {
-    /// A final response has been sent: nothing provisional is repeated any more.
+    /// A final response was sent: stops retransmissions.
     pub(super) fn stop(&mut self) {
         (self.waiting, self.next) = (None, None);
     }
 
-    /// True once one of them has answered the offer of the INVITE.
+    /// True once one of them contained the answer to the offer of the INVITE.
     pub(super) fn has_described(&self) -> bool {
         self.described
     }
 
-    /// The next moment something is due.
+    /// The next time something is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.waiting.as_ref().map(|w| w.again.min(w.give_up))
     }
 
-    /// Sends a provisional response to an INVITE; reliably where the caller insists, or where it describes our media and the
-    /// caller can. `offered`: the INVITE had an offer.
+    /// Sends a provisional response; reliably if the caller requires it, or if it contains our description
+    /// and the caller supports it. `offered`: the INVITE had an offer.
     pub(super) fn send(
         &mut self,
         ctx: &mut Context,
@@ -72,7 +72,7 @@ impl ReliableProvisionals {
         let Some(request) = ctx.sip.request_of(tx) else { return };
         let invite = request.common.cseq;
         let asks = |field: &'static str| request.common.headers.has_token(field, "100rel");
-        // The first reliable response to an INVITE without an offer would have to make one (RFC 3262 §5).
+        // The first reliable response to an INVITE without offer would have to contain one (RFC 3262 §5).
         if asks("Require") && !offered {
             return;
         }
@@ -93,7 +93,7 @@ impl ReliableProvisionals {
         self.waiting = Some(Waiting { code, draft, describes, again, interval: T1, give_up });
     }
 
-    /// Repeats the one that waits when that is due; false when it has never been acknowledged.
+    /// Retransmits the pending response; false if it was never acknowledged.
     pub(super) fn handle_timeout(&mut self, ctx: &mut Context, now: Now, tx: ServerId) -> bool {
         let Some(w) = &mut self.waiting else { return true };
         if w.give_up <= now.mono {
@@ -107,14 +107,14 @@ impl ReliableProvisionals {
         true
     }
 
-    /// True when a 2xx has to wait for a PRACK; [`Self::acknowledged`] tells when it may go.
+    /// True if a 2xx must wait for a PRACK; [`Self::acknowledged`] reports when it may be sent.
     pub(super) fn delays_answer(&mut self) -> bool {
         let waits = self.waiting.as_ref().is_some_and(|w| w.describes);
         self.answer |= waits;
         waits
     }
 
-    /// True for the PRACK of the one that was sent last.
+    /// True for the PRACK of the last response.
     pub(super) fn is_acknowledged_by(&self, prack: &Request) -> bool {
         let mut parts = prack.common.headers.get("RAck").unwrap_or_default().split_ascii_whitespace();
         let number = |text: Option<&str>| text.and_then(|t| t.parse::<u32>().ok());
@@ -122,14 +122,14 @@ impl ReliableProvisionals {
         self.rseq != 0 && rseq == Some(self.rseq) && of == Some(self.invite) && method == Some("INVITE")
     }
 
-    /// The one that waited is acknowledged: whether the call is to be answered now, or which one follows.
+    /// The pending response was acknowledged: whether to answer the call now, and the next response to send.
     pub(super) fn acknowledged(&mut self) -> (bool, Option<(u16, Draft)>) {
         self.waiting = None;
         (std::mem::take(&mut self.answer), self.next.take())
     }
 }
 
-/// The early dialogs of an outbound leg whose provisional responses were acknowledged.
+/// Early dialogs of an outbound leg with acknowledged provisional responses.
 #[derive(Debug, Default)]
 pub(super) struct AcknowledgedDialogs(Vec<Acknowledged>);
 
@@ -138,15 +138,15 @@ struct Acknowledged {
     dialog: Dialog,
     /// RSeq of the last provisional response.
     rseq: u32,
-    /// The PRACK that was sent last.
+    /// The last PRACK sent.
     prack: Option<ClientId>,
-    /// It has ended (RFC 6228); copies of its last response may still come.
+    /// The early dialog has ended (RFC 6228); retransmissions may still arrive.
     over: bool,
 }
 
 impl AcknowledgedDialogs {
-    /// Acknowledges a provisional response that asks for it; false when it is a copy, or came too early (§4). `target`: whom
-    /// the INVITE was for; `pinned`: it goes to phones the way they registered.
+    /// Acknowledges a reliable provisional response; false for a retransmission or one out of order (§4).
+    /// `target`: target of the INVITE; `pinned`: it is sent over registered flows.
     pub(super) fn acknowledge(
         &mut self,
         ctx: &mut Context,
@@ -181,13 +181,13 @@ impl AcknowledgedDialogs {
         true
     }
 
-    /// The PRACK of an early dialog, known by its To, is on its way.
+    /// The PRACK of the early dialog with this To was sent.
     pub(super) fn prack_sent(&mut self, to: &str, tx: ClientId) {
         let early = self.0.iter_mut().find(|e| e.dialog.remote.to_string() == to);
         early.into_iter().for_each(|e| e.prack = Some(tx));
     }
 
-    /// A PRACK could not be delivered: the next copy of the response that it acknowledges gets another.
+    /// A PRACK could not be delivered: the next retransmission of its response gets another one.
     pub(super) fn prack_undelivered(&mut self, which: impl Fn(Option<ClientId>, &str) -> bool) {
         let early = self.0.iter_mut().find(|e| which(e.prack, &e.dialog.remote.to_string()));
         if let Some(early) = early {
@@ -195,18 +195,18 @@ impl AcknowledgedDialogs {
         }
     }
 
-    /// True when provisional responses of the early dialog with this tag were acknowledged.
+    /// True if provisional responses of the early dialog with this tag were acknowledged.
     pub(super) fn has(&self, tag: Option<&str>) -> bool {
         self.of_tag(tag).is_some()
     }
 
-    /// The early dialog with this tag is over: others may take its place.
+    /// The early dialog with this tag has ended: its entry may be reused.
     pub(super) fn end(&mut self, tag: Option<&str>) {
         let mut all = self.0.iter_mut();
         all.find(|e| e.dialog.remote.tag() == tag).into_iter().for_each(|e| e.over = true);
     }
 
-    /// The number of the last request in the early dialog that a 2xx confirms: the next one has to be higher.
+    /// CSeq of the last request in the early dialog that a 2xx confirms: the next one must be higher.
     pub(super) fn last_number(&self, confirmed: &Dialog) -> u32 {
         self.of_tag(confirmed.remote.tag())
             .map_or(confirmed.local_seq, |e| e.dialog.local_seq.max(confirmed.local_seq))
@@ -216,7 +216,7 @@ impl AcknowledgedDialogs {
         self.0.iter().find(|e| e.dialog.remote.tag() == tag)
     }
 
-    /// Makes room for one more; false when all are in use.
+    /// Frees space for another one; false if all are in use.
     fn has_room(&mut self) -> bool {
         if self.0.len() >= MAX_EARLY
             && let Some(over) = self.0.iter().position(|e| e.over)

@@ -1,4 +1,4 @@
-//! Transfers that we ask for: REFER in a call, and what its NOTIFYs say (RFC 3515, RFC 3891, RFC 5589).
+//! Transfers requested by us: REFER in a call, and its NOTIFYs (RFC 3515, RFC 3891, RFC 5589).
 
 use std::time::{Duration, Instant};
 
@@ -14,54 +14,54 @@ use crate::sip::transactions::{ClientId, ServerId};
 use crate::wire::replaces::ReferTo;
 use crate::wire::{Body, Method, Request, Response};
 
-/// Time from the acceptance of a REFER to its outcome.
+/// Time limit from the acceptance of a REFER to its outcome.
 const OUTCOME: Duration = Duration::from_secs(120);
-/// The type of what a NOTIFY tells.
+/// Media type of NOTIFY bodies.
 const SIPFRAG: &str = "message/sipfrag";
 
-/// The transfers of a call that we ask for.
+/// Our transfers of a call.
 #[derive(Debug, Default)]
 pub(super) struct ReferOut {
-    /// The one whose outcome is not known.
+    /// The transfer in progress.
     transfer: Option<Transfer>,
-    /// Our subscriptions to what becomes of them.
+    /// Our subscriptions to their progress.
     subscribed: Subscribed,
 }
 
-/// A transfer whose outcome is not known.
+/// A transfer in progress.
 #[derive(Debug)]
 struct Transfer {
-    /// Whom the far end is to call.
+    /// Refer-To target.
     target: ReferTo,
     /// The REFER, once it has been sent.
     refer: Option<ClientId>,
-    /// CSeq number of the last REFER, which names its subscription.
+    /// CSeq number of the last REFER, which identifies its subscription.
     number: u32,
-    /// The leg whose dialog the target is to replace.
+    /// The leg whose dialog the target replaces.
     replaced: Option<LegId>,
-    /// It has failed then.
+    /// Time limit.
     until: Instant,
-    /// Its subscription ends before that, and is to be extended then.
+    /// When to extend its subscription, if that would expire before the time limit.
     extend_at: Option<Instant>,
 }
 
-/// What a NOTIFY says of a transfer.
+/// Content of a NOTIFY.
 #[derive(Debug, PartialEq, Eq)]
 struct Progress {
     /// Status code and reason of the transferred call.
     status: Option<(u16, String)>,
-    /// No more will come.
+    /// It is the final one.
     last: bool,
 }
 
-/// The far end talks to the target; the leg whose dialog the target has replaced, if any.
+/// The transfer was completed; the leg whose dialog the target has replaced, if any.
 pub(super) struct Completed(pub(super) Option<LegId>);
 
 impl ReferOut {
-    /// Checks that a transfer may begin.
+    /// Checks that a transfer may be started.
     ///
     /// # Errors
-    /// The outcome of one is not known (409).
+    /// Another one is in progress (409).
     pub(super) fn may_begin(&self) -> Result<(), GatewayError> {
         if self.transfer.is_none() {
             return Ok(());
@@ -69,12 +69,12 @@ impl ReferOut {
         Err(GatewayError::Conflict("a transfer of this leg is in progress".to_owned()))
     }
 
-    /// The next moment something is due.
+    /// The next time something is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.transfer.as_ref().map(|t| t.extend_at.map_or(t.until, |at| at.min(t.until)))
     }
 
-    /// Asks the far end to call `target`, in the place of a leg where that is named.
+    /// Sends a REFER to `target`, replacing the call of a leg if given.
     pub(super) fn begin(
         &mut self,
         c: &mut CallContext<'_>,
@@ -98,7 +98,7 @@ impl ReferOut {
         let referred_by = format!("<{}>", dialog.local.uri);
         let contact = c.contact_in(dialog);
         let (mut draft, hop) = dialog.request(&Method::Refer);
-        // The one that was challenged has made no subscription.
+        // The challenged REFER has not created a subscription.
         self.subscribed.end(transfer.number);
         transfer.number = dialog.local_seq;
         self.subscribed.begin(transfer.number);
@@ -109,12 +109,12 @@ impl ReferOut {
         c.peer.send(c.ctx, &hop, OutboundRequest::Refer(c.peer.id, draft));
     }
 
-    /// The REFER is on its way.
+    /// The REFER was sent.
     pub(super) fn sent(&mut self, tx: ClientId) {
         self.transfer.iter_mut().for_each(|t| t.refer = Some(tx));
     }
 
-    /// The final response to our REFER, or none (`Err` says why). `tx` is `None` when it was never sent.
+    /// The final response to our REFER, or its failure. `tx` is `None` if it was never sent.
     pub(super) fn handle_answer(
         &mut self,
         c: &mut CallContext<'_>,
@@ -123,7 +123,7 @@ impl ReferOut {
         outcome: Result<&Response, &str>,
     ) {
         if tx.is_some() && self.transfer.as_ref().map(|t| t.refer) != Some(tx) {
-            // That of an earlier transfer, whose outcome is known.
+            // Of an earlier transfer whose outcome is known.
             return;
         }
         let why = match outcome {
@@ -141,11 +141,12 @@ impl ReferOut {
         self.fail(c, TransferOutcome::failed(why));
     }
 
-    /// No outcome came in time, or its subscription needs to be extended for that.
+    /// The outcome is overdue, or its subscription must be extended.
     pub(super) fn handle_timeout(&mut self, c: &mut CallContext<'_>, dialog: &mut Dialog) {
         let Some(transfer) = &mut self.transfer else { return };
         if transfer.until <= c.now.mono {
-            // What the far end still has to say of it gets 481, which ends it there too (RFC 6665 §4.1.3).
+            // Further NOTIFYs get 481, which terminates the subscription at the far end, too (RFC 6665
+            // §4.1.3).
             self.forget_subscription();
             return self.fail(c, TransferOutcome::failed("timeout"));
         }
@@ -162,21 +163,21 @@ impl ReferOut {
         }
     }
 
-    /// The subscription to the present transfer is over, or has never begun.
+    /// The subscription of the current transfer has ended or was never created.
     fn forget_subscription(&mut self) {
         if let Some(transfer) = &self.transfer {
             self.subscribed.end(transfer.number);
         }
     }
 
-    /// The transfer has failed, if there is one; the leg lives on.
+    /// The transfer in progress, if any, has failed; the leg continues.
     pub(super) fn fail(&mut self, c: &mut CallContext<'_>, outcome: TransferOutcome) {
         if self.transfer.take().is_some() {
             c.publish(EventBody::LegTransferFailed(outcome));
         }
     }
 
-    /// NOTIFY in the call: news of a transfer.
+    /// Handles NOTIFY: progress of a transfer.
     pub(super) fn handle_notify(
         &mut self,
         c: &mut CallContext<'_>,
@@ -196,7 +197,7 @@ impl ReferOut {
             self.subscribed.end(number);
         }
         refusal::respond(c.ctx, c.now, tx, 200, "OK");
-        // That of an earlier transfer may go on for a while after its outcome.
+        // NOTIFYs of an earlier transfer may continue after its outcome.
         let transfer = self.transfer.as_mut().filter(|t| t.number == number)?;
         let ends = state.ends_before(c.now.mono, transfer.until);
         transfer.extend_at = state.extend_at(c.now.mono).filter(|_| ends);
@@ -225,7 +226,7 @@ impl ReferOut {
     }
 }
 
-/// Reads the body of a NOTIFY, a piece of a SIP message (RFC 3420), and whether it is the last.
+/// Parses the body of a NOTIFY, a SIP fragment (RFC 3420), and whether it is the final one.
 fn progress_of(request: &Request, last: bool) -> Progress {
     let c = &request.common;
     let part = Body::of(c, SIPFRAG).ok().flatten().and_then(|b| b.find(&[SIPFRAG]));

@@ -1,17 +1,17 @@
-//! What a final response to our INVITE tells: the disconnect reason, and which of several counts.
+//! Classification of final error responses to our INVITE: disconnect reason, and priority among several.
 
-/// Which of several refusals tells the caller most: declined, busy, then whatever phones say, then silence.
+/// Priority of error responses: declined, busy, other responses of phones, then timeouts.
 pub(super) fn weight(code: u16) -> u16 {
     match code {
         600..=699 => 0,
         486 => 1,
-        // Silence, or a phone that cannot be reached (RFC 3261 §8.1.3.1).
+        // Timeout, or an unreachable phone (RFC 3261 §8.1.3.1).
         408 | 487 | 503 => 3,
         _ => 2,
     }
 }
 
-/// The disconnect reason of a final response to our INVITE.
+/// The disconnect reason for a final response to our INVITE.
 pub(super) fn reason_of(code: u16) -> String {
     let word = match code {
         486 => "busy",

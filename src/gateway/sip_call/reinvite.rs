@@ -1,5 +1,5 @@
-//! Changes of a session that we ask for: hold, resume and refresh by re-INVITE or UPDATE (RFC 3261 §14.1,
-//! RFC 3264 §8.4, RFC 4028 §7.4).
+//! Session changes by us: hold, resume and refresh by re-INVITE or UPDATE (RFC 3261 §14.1, RFC 3264 §8.4, RFC
+//! 4028 §7.4).
 
 use std::time::{Duration, Instant};
 
@@ -16,80 +16,80 @@ use crate::sip::dialog::Dialog;
 use crate::sip::transactions::{ClientId, Failure};
 use crate::wire::{Method, Response};
 
-/// A change that has no final answer by then has failed, and the call with it (RFC 3261 §14.1): timer B.
+/// Without a final response by then, the change and the call have failed (RFC 3261 §14.1): timer B.
 const GIVE_UP: Duration = Duration::from_secs(32);
-/// Why a change has failed that could not be delivered.
+/// Failure reason if a change could not be delivered.
 pub(super) const UNREACHABLE: &str = "the far end cannot be reached";
-/// Time until a change that has to wait for another one is tried again.
+/// Interval at which a delayed change is retried.
 const TURN: Duration = Duration::from_millis(200);
 
 /// A re-INVITE of ours, from the command to its final response.
 #[derive(Debug)]
 pub(super) struct Reinvite {
     purpose: Purpose,
-    /// Whom to tell; nobody once the wait is over.
+    /// Handle of the API request, until it is replied to.
     asker: Option<Handle>,
-    /// The asker is told then that it takes longer.
+    /// Time limit of the API reply; after that an event reports the outcome.
     reply_by: Instant,
-    /// When it was asked for: [`GIVE_UP`] later it is not tried again.
+    /// Time of the request; no retries more than [`GIVE_UP`] later.
     wanted: Instant,
-    /// When the far end was asked last: it has [`GIVE_UP`] to answer.
+    /// Time of the last attempt, which may take [`GIVE_UP`].
     asked: Instant,
-    /// Times that a longer session was asked for.
+    /// Number of retries with a longer session interval.
     lengthened: u8,
-    /// INVITE or UPDATE, as it was asked last.
+    /// Method of the last attempt: INVITE or UPDATE.
     method: Method,
     step: Step,
 }
 
-/// What a re-INVITE is for.
+/// Purpose of a re-INVITE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     Hold,
     Resume,
-    /// The same session again, so that it goes on; by UPDATE where the far end knows it.
+    /// Refresh of the session; by UPDATE if the far end supports it.
     Refresh,
 }
 
 #[derive(Debug)]
 enum Step {
-    /// Another INVITE of this dialog is not done: tried again then.
+    /// Another INVITE of this dialog is in progress: retried at this time.
     Waiting(Instant),
-    /// The address of the far end is being looked up.
+    /// The target is being resolved.
     Addressing,
-    /// The far end has been asked, with this description of our end.
+    /// Sent, with this description of our end.
     Asked(ClientId, Local),
 }
 
-/// What a response, or its absence, means for a re-INVITE.
+/// Effect of a response, or its absence, on a re-INVITE.
 #[derive(Debug)]
 pub(super) enum Verdict {
     /// Nothing yet.
     Pending,
-    /// It is to be asked again now.
+    /// To be sent again now.
     Again,
-    /// The far end has agreed, to our end as described.
+    /// Accepted, with this description of our end.
     Agreed(Local),
-    /// The change has failed, for this reason; the call goes on.
+    /// Failed for this reason; the call continues.
     Failed(String),
-    /// The far end answers no more: the call is over.
+    /// The far end does not respond any more: the call ends.
     Dead,
 }
 
-/// What a re-INVITE is made from beside the session.
+/// Inputs for building a re-INVITE besides the session.
 pub(super) struct Asking<'a> {
     pub(super) dialog: &'a mut Dialog,
     pub(super) timer: &'a CallTimer,
-    /// The direction that we want for the stream as it is.
+    /// The media direction we want.
     pub(super) wanted: Direction,
-    /// An INVITE of the far end is not done.
+    /// An INVITE of the far end is in progress.
     pub(super) busy: bool,
-    /// The call holds a place for Opus.
+    /// The call uses Opus capacity.
     pub(super) holds_opus: bool,
 }
 
 impl Reinvite {
-    /// One that is wanted now, by `asker` until `reply_by`.
+    /// Requested now by `asker`, which gets its reply until `reply_by`.
     pub(super) fn new(purpose: Purpose, now: Instant, asker: Option<(Handle, Instant)>) -> Self {
         Self {
             purpose,
@@ -108,12 +108,12 @@ impl Reinvite {
         self.purpose
     }
 
-    /// When the far end was asked last.
+    /// Time of the last attempt.
     pub(super) fn asked_at(&self) -> Instant {
         self.asked
     }
 
-    /// The next moment something is due.
+    /// The next time something is due.
     pub(super) fn deadline(&self) -> Instant {
         let own = match self.step {
             Step::Waiting(until) => until.min(self.give_up()),
@@ -126,24 +126,24 @@ impl Reinvite {
         if matches!(self.step, Step::Asked(..)) { self.asked + GIVE_UP } else { self.wanted + GIVE_UP }
     }
 
-    /// An INVITE waits for the far end's answer.
+    /// True if an INVITE waits for the far end's response.
     pub(super) fn is_inviting(&self) -> bool {
         matches!(self.step, Step::Asked(..)) && self.method == Method::Invite
     }
 
-    /// An INVITE of ours is on its way.
+    /// True if our INVITE is in progress.
     pub(super) fn is_under_way(&self) -> bool {
         !matches!(self.step, Step::Waiting(_))
     }
 
-    /// Sends it, unless another INVITE of the dialog is not done (RFC 3261 §14.1).
+    /// Sends it, unless another INVITE of the dialog is in progress (RFC 3261 §14.1).
     ///
     /// # Errors
     /// The call has no media.
     pub(super) fn ask(&mut self, c: &mut CallContext<'_>, asking: Asking<'_>) -> Result<(), String> {
         let Asking { dialog, timer, wanted, busy, holds_opus } = asking;
         let update = self.purpose == Purpose::Refresh && timer.may_update();
-        // An UPDATE without an offer crosses nothing (RFC 3311 §5.1).
+        // An UPDATE without offer does not conflict (RFC 3311 §5.1).
         if busy && !update {
             self.step = Step::Waiting(c.now.mono + TURN);
             return Ok(());
@@ -181,13 +181,13 @@ impl Reinvite {
         Ok(())
     }
 
-    /// The request is on its way.
+    /// The request was sent.
     pub(super) fn sent(&mut self, now: Instant, tx: ClientId, local: Local) {
         self.step = Step::Asked(tx, local);
         self.asked = now;
     }
 
-    /// An offer of the far end is answered while ours still waits for an address: ours is written anew after that.
+    /// The far end's offer was answered during target resolution of ours: ours is rebuilt afterwards.
     pub(super) fn postpone(&mut self, c: &mut CallContext<'_>) {
         if matches!(self.step, Step::Addressing) {
             self.step = Step::Waiting(c.now.mono + TURN);
@@ -195,10 +195,10 @@ impl Reinvite {
         }
     }
 
-    /// Something is due.
+    /// Handles a timeout.
     pub(super) fn handle_timeout(&mut self, c: &mut CallContext<'_>) -> Verdict {
         if self.give_up() <= c.now.mono {
-            // But for silence the call is as good as before (RFC 3261 §14.1).
+            // Unless the far end was silent, the call is as before (RFC 3261 §14.1).
             let why = match self.step {
                 Step::Asked(tx, _) if !c.ctx.sip.is_undelivered(tx) => return Verdict::Dead,
                 Step::Asked(tx, _) => {
@@ -228,7 +228,7 @@ impl Reinvite {
         }
     }
 
-    /// A response to it.
+    /// Handles a response.
     pub(super) fn handle_response(
         &mut self,
         c: &mut CallContext<'_>,
@@ -238,7 +238,7 @@ impl Reinvite {
     ) -> Verdict {
         let local = match &self.step {
             Step::Asked(asked, local) if *asked == tx && response.code >= 200 => local,
-            // A copy of what is in force; its ACK is repeated without us.
+            // A retransmission of the response in force; its ACK is repeated elsewhere.
             Step::Asked(..) | Step::Waiting(_) | Step::Addressing => return Verdict::Pending,
         };
         match response.code {
@@ -247,13 +247,13 @@ impl Reinvite {
                 c.ctx.requests.forget(tx);
                 Verdict::Again
             }
-            // Both ends asked at once: whoever made the Call-ID waits longer (RFC 3261 §14.1).
+            // Glare: the owner of the Call-ID waits longer (RFC 3261 §14.1).
             491 => {
                 let (tens, others) = (c.ctx.rng.below(191), c.ctx.rng.below(201));
                 let wait = if c.peer.outbound { 2100 + 10 * tens } else { 10 * others };
                 self.wait(c.now.mono, Duration::from_millis(wait.into()))
             }
-            // Something else of its dialog is not done there (RFC 3261 §14.2, RFC 3311 §5.2).
+            // Another change is in progress there (RFC 3261 §14.2, RFC 3311 §5.2).
             500 if retry_after(response).is_some() => {
                 self.wait(c.now.mono, retry_after(response).unwrap_or_default())
             }
@@ -261,7 +261,7 @@ impl Reinvite {
                 c.ctx.requests.forget(tx);
                 Verdict::Again
             }
-            // The dialog is no more (RFC 3261 §12.2.1.2).
+            // The dialog does not exist any more (RFC 3261 §12.2.1.2).
             408 | 481 => Verdict::Dead,
             405 | 501 if response.common.cseq_method == Method::Update => {
                 timer.update_refused();
@@ -276,8 +276,8 @@ impl Reinvite {
         Verdict::Pending
     }
 
-    /// No final response will come. That it could not be delivered counts as a 503, which ends no dialog (RFC 3261
-    /// §8.1.3.1, §14.1); a refresh is due again before the session is over (RFC 4028 §10).
+    /// Failed without final response. A delivery failure counts as a 503, which does not end the dialog (RFC
+    /// 3261 §8.1.3.1, §14.1); a refresh is retried before the session expires (RFC 4028 §10).
     pub(super) fn handle_failure(&self, tx: ClientId, failure: Failure) -> Verdict {
         match (&self.step, failure) {
             (Step::Asked(asked, _), Failure::Timeout) if *asked == tx => Verdict::Dead,
@@ -288,14 +288,14 @@ impl Reinvite {
         }
     }
 
-    /// The call ends: what waits for its answer is cancelled, lest it waits for ever.
+    /// The call ends: cancels a pending INVITE, which could otherwise stay open forever.
     pub(super) fn abandon(&self, c: &mut CallContext<'_>) {
         if let Step::Asked(tx, _) = self.step {
             c.ctx.sip.cancel(c.now.mono, tx);
         }
     }
 
-    /// It is done, or failed; whoever waits for it is told, by an event if the wait was too long.
+    /// Done or failed: replies to the API, or publishes an event if the reply was already sent.
     pub(super) fn end(self, c: &mut CallContext<'_>, outcome: Result<(), String>) {
         let command = match self.purpose {
             Purpose::Hold => Some("hold"),
@@ -307,7 +307,7 @@ impl Reinvite {
                 let reply = outcome.map(|()| Reply::Changed).map_err(GatewayError::Conflict);
                 c.ctx.replies.send(asker, reply);
             }
-            // That it was done is told anyway.
+            // Success is published elsewhere.
             (None, Some(command), Err(e)) => {
                 c.publish(EventBody::LegCommandFailed(CommandFailed { command, error: e.into() }));
             }
@@ -316,7 +316,7 @@ impl Reinvite {
     }
 }
 
-/// The time after which a request that came too early may be tried again, where it is short (RFC 3261 §20.33).
+/// Retry-After of a conflicting request, if it is short (RFC 3261 §20.33).
 fn retry_after(response: &Response) -> Option<Duration> {
     let field = response.common.headers.get("Retry-After")?;
     let seconds: u32 = field.split([';', '(', ' ']).next()?.trim().parse().ok()?;

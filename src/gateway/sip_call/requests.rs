@@ -1,5 +1,4 @@
-//! What the far end of a call asks: its INVITE until that is answered, requests in the dialog, and the ACKs that complete
-//! what we answered.
+//! Requests of the far end: its INVITE until it is answered, in-dialog requests, and ACKs.
 
 use super::call::SipCall;
 use super::crossing::{self, Unfinished};
@@ -21,14 +20,14 @@ use crate::sip::target::Target;
 use crate::sip::transactions::{Failure, ServerId};
 use crate::wire::{Draft, Method, Request, Uri};
 
-/// What is left to do of a request in a dialog.
+/// What remains to be done for an in-dialog request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Handled {
     /// Nothing.
     Done,
-    /// The far end asks for a transfer.
+    /// Process a REFER.
     Refer,
-    /// The far end extends, or ends, its subscription to a transfer.
+    /// Process a SUBSCRIBE to a transfer.
     Subscribe,
 }
 
@@ -45,7 +44,7 @@ impl SipCall {
         }
     }
 
-    /// `POST /legs/{id}/ring`: 180, where it is not sent by itself.
+    /// `POST /legs/{id}/ring`: sends 180 if that is not automatic.
     ///
     /// # Errors
     /// Not inbound (400), not ringing (409).
@@ -73,7 +72,7 @@ impl SipCall {
         self.provisionals.get_or_insert_default().send(ctx, now, tx, offered, code, draft);
     }
 
-    /// `POST /legs/{id}/early-media`: 183 with our answer, media at once.
+    /// `POST /legs/{id}/early-media`: sends 183 with our answer and opens media.
     ///
     /// # Errors
     /// Not inbound (400), not ringing (409), no offer or codec or port (500).
@@ -103,8 +102,8 @@ impl SipCall {
         Ok(())
     }
 
-    /// `POST /legs/{id}/answer`. A call that cannot be answered after all ends with the right response. `pin`: the caller is
-    /// a phone of ours, reached along the way that it registered.
+    /// `POST /legs/{id}/answer`. A call that turns out not to be answerable ends with a suitable response.
+    /// `pin`: the caller is one of our phones, reached over its registered flow.
     ///
     /// # Errors
     /// Not inbound (400), answered already (409).
@@ -122,7 +121,7 @@ impl SipCall {
             return Ok(());
         }
         let body = match (&offer, early) {
-            // That of the 183, or of what PRACK or UPDATE have made of it.
+            // The answer of the 183, possibly changed by PRACK or UPDATE since.
             (Some(_), true) => Ok(self.session.last_description()),
             (Some(offer), false) => self.session.answer(ctx, &self.peer, offer),
             (None, _) => self.session.offer_in_answer(ctx, &self.peer),
@@ -169,12 +168,12 @@ impl SipCall {
         }
     }
 
-    /// The caller has given up.
+    /// The caller has cancelled.
     pub fn handle_cancel(&mut self, ctx: &mut Context, now: Now) {
         self.end(ctx, now, "caller_cancel");
     }
 
-    /// A request in the dialog, from `source`.
+    /// Handles an in-dialog request from `source`.
     pub fn handle_request(
         &mut self,
         ctx: &mut Context,
@@ -213,7 +212,7 @@ impl SipCall {
             Method::Notify => {
                 let mut c = CallContext::new(ctx, now, &mut self.peer, &mut self.session);
                 if let Some(completed) = self.refer.handle_notify(&mut c, tx, request) {
-                    // The far end talks to the target: our legs have done their part.
+                    // The transfer succeeded: our leg is no longer needed.
                     self.bye_now(ctx, now, "transfer_completed");
                     self.peer.report(ctx, CallEvent::Transferred(completed.0));
                 }
@@ -232,13 +231,13 @@ impl SipCall {
         refusal::respond(ctx, now, tx, 200, "OK");
         let reason = match &self.phase {
             Phase::Answered(answered) => {
-                // The caller hangs up without having acknowledged: no need to repeat the 200.
+                // The caller hangs up without having sent the ACK: stop retransmitting the 200.
                 ctx.sip.confirm(answered.tx);
                 "remote_bye"
             }
             Phase::Up(_) if self.transferred => "transfer_completed",
             Phase::Up(_) => "remote_bye",
-            // BYE in an early dialog: the caller ends the call (RFC 3261 §15.1.2).
+            // BYE in an early dialog ends the call (RFC 3261 §15.1.2).
             Phase::Ringing(ringing) => {
                 refusal::respond(ctx, now, ringing.tx, 487, "Request Terminated");
                 "remote_bye"
@@ -248,7 +247,7 @@ impl SipCall {
         self.end(ctx, now, reason);
     }
 
-    /// The far end changes the session: its hold, another address, a refresh (RFC 3261 §14.2).
+    /// Handles a re-INVITE: hold, address change, refresh (RFC 3261 §14.2).
     fn reinvited(&mut self, ctx: &mut Context, now: Now, tx: ServerId, request: &Request, source: Target) {
         let Some(offer) = self.acceptable_offer(ctx, now, tx, request) else { return };
         if self.refused_as_crossing(ctx, now, tx, request, offer.is_some()) {
@@ -276,8 +275,8 @@ impl SipCall {
         }
     }
 
-    /// The offer in a request that may change the session, `None` inside when it has none; `None` outside when
-    /// the request has been refused for its session interval or its body.
+    /// The offer in a request that may change the session, `None` inside if it has none; `None` outside if
+    /// the request was refused because of its session interval or body.
     fn acceptable_offer(
         &self,
         ctx: &mut Context,
@@ -297,7 +296,7 @@ impl SipCall {
         offer.inspect_err(|e| refusal::refuse_sdp(ctx, now, tx, e)).ok()
     }
 
-    /// Refuses a request that crosses another change of the session, with or without an offer; true when it has done so.
+    /// Refuses a request that conflicts with another session change; true if it was refused.
     fn refused_as_crossing(
         &mut self,
         ctx: &mut Context,
@@ -336,7 +335,7 @@ impl SipCall {
         }
     }
 
-    /// UPDATE in the call (RFC 3311): a refresh, or another session.
+    /// Handles UPDATE (RFC 3311): refresh or session change.
     fn updated(&mut self, ctx: &mut Context, now: Now, tx: ServerId, request: &Request, source: Target) {
         let Some(offer) = self.acceptable_offer(ctx, now, tx, request) else { return };
         if self.refused_as_crossing(ctx, now, tx, request, offer.is_some()) {
@@ -353,7 +352,7 @@ impl SipCall {
         }
         let Some(mut draft) = ctx.sip.draft(tx, 200, "OK") else { return };
         refusal::add_contact(ctx, &mut draft, tx);
-        // Before the answer there is no session to last, and no dialog whose far end could have moved.
+        // Before the answer there is no session timer, and the remote target cannot change.
         let answered = self.dialog().is_some();
         if answered {
             self.timer.grant(now.mono, &request.common.headers, &mut draft);
@@ -379,15 +378,15 @@ impl SipCall {
         offer.map(|o| self.session.answer_again(ctx, &self.peer, o, wanted)).transpose()
     }
 
-    /// PRACK: the caller has our provisional response.
+    /// Handles PRACK.
     fn pracked(&mut self, ctx: &mut Context, now: Now, tx: ServerId, request: &Request) {
-        // A 2xx and its ACK may have overtaken it (RFC 3262 §3).
+        // The 2xx and its ACK may have overtaken it (RFC 3262 §3).
         let open = !matches!(self.phase, Phase::Inviting(_) | Phase::Ending(_));
         if !self.provisionals.as_ref().is_some_and(|p| open && p.is_acknowledged_by(request)) {
             return refusal::respond(ctx, now, tx, 481, "No Such Provisional Response");
         }
         let Some(offer) = self.acceptable_offer(ctx, now, tx, request) else { return };
-        // Whatever becomes of its offer, the response is acknowledged.
+        // Even if its offer is refused, the response is acknowledged.
         if self.refused_as_crossing(ctx, now, tx, request, offer.is_some()) {
             return self.go_on_after_prack(ctx, now);
         }
@@ -421,8 +420,8 @@ impl SipCall {
         }
     }
 
-    /// The media follows, digits that wait for a far end that holds us now are dropped, and a hold that began or ended is
-    /// told.
+    /// Updates the media, drops queued digits if the far end now holds us, and publishes the start or end of
+    /// a hold.
     pub(super) fn session_changed(&mut self, ctx: &mut Context, now: Now) {
         self.peer.report(ctx, CallEvent::SessionChanged);
         if !self.session.sends() {
@@ -433,7 +432,7 @@ impl SipCall {
         }
     }
 
-    /// An ACK to a 2xx of ours.
+    /// Handles an ACK to our 2xx.
     pub fn handle_ack(&mut self, ctx: &mut Context, now: Now, request: &Request) {
         let cseq = request.common.cseq;
         if self.offer_in_ack == Some(cseq) {
@@ -457,7 +456,7 @@ impl SipCall {
         }
     }
 
-    /// Stops repeating the 2xx that an ACK of this number acknowledges; true if there is one.
+    /// Stops retransmission of the 2xx acknowledged by an ACK with this number; true if there is one.
     fn confirm_invite(&mut self, ctx: &mut Context, cseq: u32) -> bool {
         let mut known = false;
         let initial = if let Phase::Answered(answered) = &self.phase { Some(answered.tx) } else { None };
@@ -471,7 +470,8 @@ impl SipCall {
         known
     }
 
-    /// No ACK came in 32 s. A call ends for silence, not because an answer in it could not be delivered.
+    /// No ACK within 32 s. The call ends on a timeout, but not because a response in it could not be
+    /// delivered.
     pub fn handle_ack_missing(&mut self, ctx: &mut Context, now: Now, tx: ServerId, why: Failure) {
         if self.unacknowledged == Some(tx) && why == Failure::Transport {
             (self.unacknowledged, self.offer_in_ack) = (None, None);

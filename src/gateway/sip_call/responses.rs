@@ -1,4 +1,4 @@
-//! What we ask of the far end of a call, what comes back, and the end.
+//! Requests to the far end of a call, their responses, and the end of the call.
 
 use std::time::Duration;
 
@@ -26,12 +26,12 @@ use crate::wire::replaces::ReferTo;
 use crate::wire::{Draft, Method, Response, Uri};
 
 impl SipCall {
-    /// Sends the INVITE to where `to` leads.
+    /// Sends the INVITE to `to`.
     pub fn call(&self, ctx: &mut Context, to: &Uri) {
         self.peer.send_invite(ctx, to);
     }
 
-    /// Sends the INVITE where a 3xx has sent it on.
+    /// Sends the INVITE to the target of a redirection.
     pub fn follow_redirection(&self, ctx: &mut Context, next: Uri) {
         if let Phase::Inviting(inviting) = &self.phase {
             inviting.follow(ctx, &self.peer, next);
@@ -46,7 +46,7 @@ impl SipCall {
         self.outgoing(ctx, now, sent.into());
     }
 
-    /// The addresses for the INVITE have been found.
+    /// The servers for the INVITE were located.
     pub fn call_servers(&mut self, ctx: &mut Context, now: Now, targets: Vec<Target>) {
         let Phase::Inviting(inviting) = &mut self.phase else { return };
         let mut c = CallContext::new(ctx, now, &mut self.peer, &mut self.session);
@@ -54,7 +54,7 @@ impl SipCall {
         self.outgoing(ctx, now, sent.into());
     }
 
-    /// A call of ours is not placed after all, as if it had been declined.
+    /// The outbound call is not placed, as if it had been declined.
     pub fn decline(&mut self, ctx: &mut Context, now: Now) {
         if let Phase::Inviting(inviting) = &mut self.phase {
             inviting.set_refusal(603, "Decline");
@@ -62,7 +62,7 @@ impl SipCall {
         }
     }
 
-    /// What a call of ours has come to, but for its answer.
+    /// Applies the result of an outbound call, except its answer.
     pub(super) fn outgoing(&mut self, ctx: &mut Context, now: Now, outcome: Outcome) {
         match outcome {
             Outcome::Pending | Outcome::Accepted => {}
@@ -71,16 +71,16 @@ impl SipCall {
         }
     }
 
-    /// `POST` and `DELETE /legs/{id}/hold`. The reply comes when the far end has answered.
+    /// `POST` and `DELETE /legs/{id}/hold`. The reply is sent once the far end has responded.
     ///
     /// # Errors
-    /// Not connected, held already or not held, or another change in progress (409).
+    /// Not connected, already held or not held, or another change in progress (409).
     pub fn hold(&mut self, ctx: &mut Context, now: Now, on: bool) -> Result<Handle, GatewayError> {
         let conflict = |why: &str| Err(GatewayError::Conflict(why.to_owned()));
         self.phase.must_be_up()?;
         self.hold.may_become(on)?;
         match &self.reinvite {
-            // A refresh that has not begun: this asks for the same and more.
+            // A refresh not sent yet: this request covers it.
             Some(r) if r.purpose() == Purpose::Refresh && !r.is_under_way() => {}
             Some(r) if r.purpose() == Purpose::Refresh => {
                 return conflict("the session is being refreshed: try again in a moment");
@@ -111,7 +111,7 @@ impl SipCall {
         }
     }
 
-    /// What has become of a re-INVITE of ours, but for its acceptance.
+    /// Applies the result of our re-INVITE, except its acceptance.
     pub(super) fn apply(&mut self, ctx: &mut Context, now: Now, verdict: Verdict) {
         match verdict {
             Verdict::Pending | Verdict::Agreed(_) => {}
@@ -136,7 +136,7 @@ impl SipCall {
         }
     }
 
-    /// `POST /legs/{id}/transfer`: asks the far end to call `target`, in the place of a leg where that is named.
+    /// `POST /legs/{id}/transfer`: sends a REFER to `target`, replacing the call of a leg if given.
     ///
     /// # Errors
     /// Not connected, or a transfer in progress (409).
@@ -154,7 +154,7 @@ impl SipCall {
         Ok(())
     }
 
-    /// Checks that a transfer may begin.
+    /// Checks that a transfer may be started.
     ///
     /// # Errors
     /// Not connected, or a transfer in progress (409).
@@ -163,7 +163,7 @@ impl SipCall {
         self.refer.may_begin()
     }
 
-    /// Sends digits by INFO, one after the other.
+    /// Sends digits by INFO, one at a time.
     pub fn send_digits(&mut self, ctx: &mut Context, now: Now, digits: &str) {
         self.info.push(ctx, digits);
         self.send_info(ctx, now);
@@ -176,7 +176,7 @@ impl SipCall {
         }
     }
 
-    /// Sends a request of the call to the address that was found; `None`: there is none.
+    /// Sends a request of the call to its target; `None`: not found.
     pub fn transmit(
         &mut self,
         ctx: &mut Context,
@@ -209,7 +209,7 @@ impl SipCall {
                 }
             }
             OutboundRequest::Subscribe(_, draft) => {
-                // What comes of it the next NOTIFY tells.
+                // The next NOTIFY shows the result.
                 let _sent = self.send(ctx, now, (Method::Subscribe, draft), target, None);
             }
             OutboundRequest::Prack(_, draft) => {
@@ -222,7 +222,7 @@ impl SipCall {
                     Err(_) => inviting.acknowledged_mut().prack_undelivered(|_, of| of == to),
                 }
             }
-            // Not of one call, or sent by others.
+            // Not sent by a call.
             OutboundRequest::Invite(_)
             | OutboundRequest::Notify(..)
             | OutboundRequest::Bye(..)
@@ -247,7 +247,7 @@ impl SipCall {
         Ok(tx)
     }
 
-    /// A response to a request of the call.
+    /// Handles a response to a request of the call.
     pub fn handle_response(
         &mut self,
         ctx: &mut Context,
@@ -257,7 +257,7 @@ impl SipCall {
         response: &Response,
     ) {
         let final_ = response.code >= 200;
-        // That a PRACK has come through says nothing of the INVITE that is still open.
+        // An accepted PRACK says nothing about the pending INVITE.
         if final_ && !matches!(response.code, 401 | 407) && !matches!(context, RequestContext::Prack(_)) {
             self.peer.passed(ctx, tx, response);
         }
@@ -282,7 +282,7 @@ impl SipCall {
         }
     }
 
-    /// No response will come to a request of the call.
+    /// A request of the call has failed without final response.
     pub fn handle_failure(
         &mut self,
         ctx: &mut Context,
@@ -341,8 +341,8 @@ impl SipCall {
                 }
             }
         } else if accepted && self.dialog().is_none_or(|d| d.remote.tag() != response.common.to.tag()) {
-            // A fork that was not the first to answer. Of a copy of the answer that is in force the ACK is on the way, or
-            // waits for an address.
+            // A fork that was not the first to answer. For a retransmission of the answer in force, the ACK
+            // is being sent or waits for target resolution.
             requests::end_fork(ctx, tx, response, self.peer.parting());
         }
     }
@@ -429,24 +429,24 @@ impl SipCall {
         }
     }
 
-    /// Nobody has answered in time.
+    /// The ringing time limit has expired.
     pub(super) fn ring_out(&mut self, ctx: &mut Context, now: Now) {
         let invite = self.unanswered().and_then(|tx| ctx.sip.request_of(tx));
         let code = invite.map(|r| inbound_limit(ctx.config.sip.ring_timeout_s, r).1);
         self.hang_up(ctx, now, "ring_timeout", code);
     }
 
-    /// Ends it from our side: CANCEL, a final response (`code`, 480 unless given), or BYE.
+    /// Ends the call from our side: CANCEL, a final response (`code`, default 480), or BYE.
     pub fn hang_up(&mut self, ctx: &mut Context, now: Now, reason: &str, code: Option<u16>) {
         match &self.phase {
-            // Cancelled when it ends.
+            // Cancelled by `end`.
             Phase::Inviting(_) => {}
             Phase::Ringing(ringing) => {
                 let code = code.unwrap_or(480);
                 refusal::respond(ctx, now, ringing.tx, code, refusal::phrase(code));
             }
             Phase::Answered(answered) => {
-                // BYE may not go out before the ACK is in (RFC 3261 §15).
+                // BYE must not be sent before the ACK is received (RFC 3261 §15).
                 let bye = Bye { dialog: answered.dialog.clone(), parting: self.peer.parting() };
                 ctx.requests.owe_bye(answered.tx, bye);
             }
@@ -456,7 +456,7 @@ impl SipCall {
         self.end(ctx, now, reason);
     }
 
-    /// BYE, whatever the dialog waits for.
+    /// Sends BYE at once, in any state of the dialog.
     pub fn bye_now(&mut self, ctx: &mut Context, now: Now, reason: &str) {
         if let Some(mut dialog) = self.dialog().cloned() {
             requests::send_bye(ctx, &mut dialog, self.peer.parting());
@@ -464,7 +464,7 @@ impl SipCall {
         self.end(ctx, now, reason);
     }
 
-    /// It is over as far as signalling goes.
+    /// Ends the signalling of the call.
     pub(super) fn end(&mut self, ctx: &mut Context, now: Now, reason: &str) {
         if self.is_ending() {
             return;

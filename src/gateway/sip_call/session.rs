@@ -1,4 +1,4 @@
-//! Our end of a call's session (RFC 3264): what we offer and answer, what is agreed, and the sockets it is agreed for.
+//! Our end of a call's session (RFC 3264): offers, answers, negotiated result, and sockets.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -21,22 +21,22 @@ use crate::wire::message::Common;
 pub(super) struct Session {
     /// Codecs it may use, best first.
     codecs: Vec<Codec>,
-    /// Our side of its description.
+    /// Our description.
     local: Option<Local>,
-    /// What the far end has been told of our side.
+    /// Descriptions sent to the far end.
     described: Described,
-    /// What is agreed.
+    /// The negotiated session.
     stream: Option<Negotiated>,
     /// Sockets, until the media is opened on them.
     port: Option<Port>,
-    /// Sampling rate that the media was opened with, Hz; 0 before that.
+    /// Sampling rate with which the media was opened, Hz; 0 before.
     rate: u32,
-    /// It is counted among those that use Opus.
+    /// It counts as a leg with Opus.
     has_opus_place: bool,
 }
 
 impl Session {
-    /// Nothing has been offered yet of these codecs.
+    /// A session with these codecs, not yet offered.
     pub(super) fn new(codecs: Vec<Codec>) -> Self {
         Self {
             codecs,
@@ -49,7 +49,7 @@ impl Session {
         }
     }
 
-    /// What is agreed.
+    /// The negotiated session.
     pub(super) fn stream(&self) -> Option<Negotiated> {
         self.stream
     }
@@ -59,17 +59,17 @@ impl Session {
         &self.codecs
     }
 
-    /// True while the far end wants media of ours, and with it digits: it has not put us on hold.
+    /// True if the far end receives our media, and with it digits: it does not hold us.
     pub(super) fn sends(&self) -> bool {
         self.stream.is_some_and(|s| s.direction.sends())
     }
 
-    /// True when it has sockets that no media was opened on.
+    /// True if it has sockets on which no media was opened yet.
     pub(super) fn has_port(&self) -> bool {
         self.port.is_some()
     }
 
-    /// The sockets for media that is opened now.
+    /// Takes its sockets for opening the media.
     pub(super) fn open(&mut self) -> Option<Port> {
         let (port, stream) = (self.port?, self.stream?);
         self.port = None;
@@ -77,25 +77,25 @@ impl Session {
         Some(port)
     }
 
-    /// Gives back sockets that nothing was opened on.
+    /// Returns unused sockets.
     pub(super) fn release_port(&mut self, ctx: &mut Context) {
         ctx.ports.give_back(self.port.take());
     }
 
-    /// Whoever is called next may see us under another address.
+    /// The next target may need another address of ours.
     pub(super) fn begin_again(&mut self, ctx: &mut Context) {
         self.local = None;
         self.release_port(ctx);
     }
 
-    /// Whether what is agreed uses Opus. Who began with Opus keeps its sampling rate, and with it the place, until the call
-    /// ends.
+    /// Whether the negotiated session uses Opus. A session started with Opus keeps its sampling rate and thus
+    /// counts until the call ends.
     pub(super) fn uses_opus(&self) -> Option<bool> {
         let agreed = self.stream.as_ref()?;
         Some(self.rate == opus::RATE || agreed.formats.codecs().any(|c| c == Codec::Opus))
     }
 
-    /// Takes or gives back the place among those that use Opus.
+    /// Updates its use of Opus capacity.
     pub(super) fn settle_opus(&mut self, ctx: &mut Context, holds: bool) {
         ctx.opus.settle(&mut self.has_opus_place, holds);
     }
@@ -105,13 +105,13 @@ impl Session {
         ctx.opus.affordable(self.has_opus_place, &self.codecs)
     }
 
-    /// What an offer of ours inside the call may have in it: no Opus where it is not in use, as another may take the last
-    /// place before the answer comes.
+    /// Codecs for an offer within the call: without Opus unless in use, since the last place may be taken
+    /// before the answer arrives.
     fn codecs_to_offer_again(&self, holds_opus: bool) -> Vec<Codec> {
         self.codecs.iter().filter(|c| holds_opus || **c != Codec::Opus).copied().collect()
     }
 
-    /// What we can do with an offer inside the call: as when it began, at the address that its media has.
+    /// Capabilities for an offer within the call: as at its start, at the address of its media.
     pub(super) fn able<'a>(&'a self, ctx: &'a Context, peer: &Peer) -> Able<'a> {
         let begin = able_to_begin(ctx, self.local.as_ref().map_or(peer.terms.srtp, |l| l.srtp));
         Able {
@@ -122,10 +122,10 @@ impl Session {
         }
     }
 
-    /// Takes sockets and makes a description of our own, unless there are any.
+    /// Takes sockets and creates our description, unless that has been done.
     ///
     /// # Errors
-    /// No sockets are left.
+    /// No sockets left.
     pub(super) fn take_port(
         &mut self,
         ctx: &mut Context,
@@ -153,7 +153,7 @@ impl Session {
         Ok(())
     }
 
-    /// Fits the description to the far end at `target`: the address that it sees, and keys only where they may be told.
+    /// Adapts the description to the far end at `target`: visible address, and SRTP keys only if allowed.
     pub(super) fn fit_to(&mut self, ctx: &Context, peer: &Peer, target: Target) {
         let (srtp, home) = (peer.terms.srtp, peer.terms.home);
         let told = target.transport == Transport::Tls || ctx.config.sip.srtp_keys_in_clear;
@@ -162,7 +162,7 @@ impl Session {
         local.offers_keys = srtp == Srtp::Required || (srtp == Srtp::Optional && told);
     }
 
-    /// The offer of an INVITE of ours.
+    /// The offer of our INVITE.
     pub(super) fn offer(&mut self) -> Option<String> {
         let local = self.local.as_mut()?;
         let text = sdp::offer(local, &self.codecs, Direction::SendRecv);
@@ -170,25 +170,25 @@ impl Session {
         Some(text)
     }
 
-    /// An offer of ours, for a 200 to an INVITE that had none.
+    /// Our offer in a 200 to an INVITE without offer.
     ///
     /// # Errors
-    /// No sockets are left, or no codec.
+    /// No sockets or no codec left.
     pub(super) fn offer_in_answer(&mut self, ctx: &mut Context, peer: &Peer) -> Result<String, SdpError> {
         self.take_port(ctx, peer, peer.ip())?;
         let codecs = self.affordable(ctx);
         if codecs.is_empty() {
-            // All places of the only codec are taken.
+            // Opus is the only codec, and no place is left.
             return Err(SdpError::NoPort);
         }
         self.codecs = codecs;
         self.offer().ok_or(SdpError::NoPort)
     }
 
-    /// Our answer to the offer of an INVITE, from sockets of ours; notes what is agreed.
+    /// Our answer to the offer of an INVITE; stores the negotiated session.
     ///
     /// # Errors
-    /// No sockets are left, or the offer has nothing that can be used.
+    /// No sockets left, or the offer contains nothing usable.
     pub(super) fn answer(
         &mut self,
         ctx: &mut Context,
@@ -207,15 +207,15 @@ impl Session {
         Ok(text)
     }
 
-    /// Our description as it was sent last.
+    /// Our last description as sent.
     pub(super) fn last_description(&self) -> String {
         self.described.last().to_owned()
     }
 
-    /// Our answer to an offer inside the call; notes what is agreed.
+    /// Our answer to an offer within the call; stores the negotiated session.
     ///
     /// # Errors
-    /// The offer has nothing that can be used; all stays as it was.
+    /// The offer contains nothing usable; the state is unchanged.
     pub(super) fn answer_again(
         &mut self,
         ctx: &mut Context,
@@ -238,7 +238,7 @@ impl Session {
         Ok(text)
     }
 
-    /// An offer of ours, for a 200 to a re-INVITE that had none.
+    /// Our offer in a 200 to a re-INVITE without offer.
     ///
     /// # Errors
     /// The call has no media.
@@ -252,7 +252,7 @@ impl Session {
         let local = self.local.as_mut().ok_or(SdpError::Malformed)?;
         let keyed = self.stream.and_then(|s| s.srtp);
         renew_keys(local, keyed, &mut ctx.rng);
-        // What is encrypted stays so.
+        // Encrypted media stays encrypted.
         let offers = local.offers_keys || keyed.is_some();
         self.stream.iter().for_each(|s| local.remember(s));
         let offer = |l: &mut Local| {
@@ -264,8 +264,8 @@ impl Session {
         self.described.next(local, |l| Ok((offer(l), ()))).map(|(text, ())| text)
     }
 
-    /// The offer of a re-INVITE of ours, and our end as it describes it. `repeats`: what is in force once more, so that it
-    /// says that nothing has changed (RFC 4028 §7.4). `None`: the call has no media.
+    /// The offer of our re-INVITE, with our end as described in it. `repeats`: repeat the description in
+    /// force, to signal that nothing has changed (RFC 4028 §7.4). `None`: the call has no media.
     pub(super) fn reoffer(
         &mut self,
         ctx: &Context,
@@ -274,7 +274,7 @@ impl Session {
         holds_opus: bool,
     ) -> Option<(String, Local)> {
         let (mut local, stream) = (self.local.clone()?, self.stream?);
-        // What was offered first may have more in it than there is room for now.
+        // The initial offer may contain codecs for which there is no capacity now.
         let too_much = !holds_opus && ctx.opus.is_full() && self.described.last().contains("opus/");
         let same = if repeats && !too_much { self.described.again(&mut local) } else { None };
         let text = same.unwrap_or_else(|| {
@@ -286,20 +286,20 @@ impl Session {
         Some((text, local))
     }
 
-    /// Our side of its description.
+    /// Our description.
     pub(super) fn local(&self) -> Option<Local> {
         self.local.clone()
     }
 
-    /// True when there is something to describe again.
+    /// True if there is a description to repeat.
     pub(super) fn is_described(&self) -> bool {
         self.local.is_some() && self.stream.is_some()
     }
 
-    /// What the answer to the offer of our INVITE agrees to; `None` when there is no session description in the message.
+    /// Parses the answer to the offer of our INVITE; `None` without a session description.
     ///
     /// # Errors
-    /// The reason for which the call ends.
+    /// The reason for ending the call.
     pub(super) fn read_answer(
         &self,
         peer: &Peer,
@@ -311,20 +311,20 @@ impl Session {
         sdp::accept(&answer, local, &self.codecs, true, fallback).map(Some).map_err(|_| "connect_failed")
     }
 
-    /// This is agreed now.
+    /// Stores a negotiated session.
     pub(super) fn agree(&mut self, stream: Negotiated) {
         self.stream = Some(stream);
     }
 
-    /// Nothing is agreed any more; what was.
+    /// Removes and returns the negotiated session.
     pub(super) fn disagree(&mut self) -> Option<Negotiated> {
         self.stream.take()
     }
 
-    /// Takes the answer in the ACK to our 2xx.
+    /// Applies the answer in the ACK to our 2xx.
     ///
     /// # Errors
-    /// There is none, or none that can be used.
+    /// Missing or unusable answer.
     pub(super) fn accept_in_ack(
         &mut self,
         peer: &Peer,
@@ -340,10 +340,10 @@ impl Session {
         Ok(())
     }
 
-    /// Takes the answer to a re-INVITE of ours that described our end as `local`.
+    /// Applies the answer to our re-INVITE that described our end as `local`.
     ///
     /// # Errors
-    /// There is none, or none that can be used.
+    /// Missing or unusable answer.
     pub(super) fn accept_again(
         &mut self,
         peer: &Peer,
@@ -352,7 +352,7 @@ impl Session {
     ) -> Result<(), SdpError> {
         let answer = answer_of(message)?.ok_or(SdpError::Malformed)?;
         let fallback = peer.ip().unwrap_or(local.address);
-        // A refresh offers again what was offered first, which may be more than was agreed.
+        // A refresh repeats the initial offer, which may contain more than was negotiated.
         let offer = Description::parse(self.described.last().as_bytes())?;
         let offered: Vec<Codec> = offer.formats.iter().filter_map(Format::codec).collect();
         self.stream = Some(sdp::accept(&answer, &local, &offered, offer.rtcp_mux, fallback)?);
@@ -361,8 +361,8 @@ impl Session {
         Ok(())
     }
 
-    /// 488 to keys beside a plain profile: some phones take them under the profile of encrypted media only. True when that
-    /// is worth trying.
+    /// 488 to SRTP keys in a plain RTP profile: some phones accept them in the secure profile only. True if
+    /// that is worth trying.
     pub(super) fn insist_on_encryption(&mut self) -> bool {
         let Some(local) = &mut self.local else { return false };
         let may = local.offers_keys && local.frame.proto == "RTP/AVP" && local.srtp == Srtp::Optional;
@@ -373,7 +373,7 @@ impl Session {
     }
 }
 
-/// Keys of suites that are not in use are new at every description, lest one is used twice from the start.
+/// Generates new keys for suites not in use, so that no key is used for two streams from the start.
 fn renew_keys(local: &mut Local, in_use: Option<Keyed>, rng: &mut Rng) {
     if let Some(keys) = &mut local.keys {
         **keys = OurKeys::renewed(rng, in_use.map(|k| k.ours));

@@ -1,4 +1,4 @@
-//! The session timer of a call (RFC 4028): how long the session lasts, and who refreshes it how.
+//! The session timer of a call (RFC 4028): session interval and refreshes.
 
 use std::time::Instant;
 
@@ -6,36 +6,36 @@ use crate::sip::session_timer::{self, Refresher, SessionExpires, SessionTimer};
 use crate::wire::Draft;
 use crate::wire::headers::Headers;
 
-/// Shortest session a far end may grant, seconds: below it refreshes would be all there is.
+/// Shortest session interval accepted from a far end, seconds: below it refreshes would dominate.
 const SHORTEST: u32 = 30;
-/// Times that one call, or one refresh, asks for a longer session.
+/// Most retries of a call or refresh with a longer interval.
 const MAX_LENGTHENED: u8 = 3;
-/// Longest session that a far end can make us ask for, seconds: a day.
+/// Longest interval that a far end can make us request, seconds: a day.
 const LONGEST_SESSION: u32 = 86_400;
 
 /// The session timer of a call.
 #[derive(Debug, Default)]
 pub(super) struct CallTimer {
-    /// The session ends unless it is refreshed.
+    /// Running session timer.
     timer: Option<SessionTimer>,
-    /// Shortest session that anybody on the way takes, seconds (`Min-SE`); 0: nobody has said so.
+    /// Largest `Min-SE` received, seconds; 0: none.
     least: u32,
-    /// The far end takes UPDATE.
+    /// The far end supports UPDATE.
     knows_update: bool,
 }
 
 impl CallTimer {
-    /// The next moment something is due.
+    /// The next time something is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.timer.map(|t| t.deadline())
     }
 
-    /// True when the session is over, as nobody has refreshed it.
+    /// True if the session has expired without a refresh.
     pub(super) fn has_expired(&self, now: Instant) -> bool {
         self.timer.is_some_and(|t| t.ends_at <= now)
     }
 
-    /// True when a refresh of ours is due. Should this one come to nothing, the next is due halfway to the end.
+    /// True if our refresh is due. If it fails, the next is due halfway to the end.
     pub(super) fn refresh_is_due(&mut self, now: Instant) -> bool {
         let Some(timer) = self.timer.as_mut().filter(|t| t.refresh_at.is_some_and(|at| at <= now)) else {
             return false;
@@ -44,23 +44,23 @@ impl CallTimer {
         true
     }
 
-    /// True when a refresh may go by UPDATE.
+    /// True if a refresh may be sent by UPDATE.
     pub(super) fn may_update(&self) -> bool {
         self.knows_update
     }
 
-    /// The far end allows UPDATE in one breath and refuses it in the next.
+    /// The far end lists UPDATE in Allow but rejects it.
     pub(super) fn update_refused(&mut self) {
         self.knows_update = false;
     }
 
-    /// Remembers a `Min-SE`: later refreshes ask for no less (§7.4).
+    /// Stores a `Min-SE`: later refreshes request no less (§7.4).
     pub(super) fn note_least(&mut self, headers: &Headers) {
         let said = headers.get("Min-SE").map(|_| SessionExpires::least(headers));
         self.least = self.least.max(said.filter(|s| *s <= LONGEST_SESSION).unwrap_or(0));
     }
 
-    /// Adds to our 2xx what it says of the session's end, and starts the timer. `asked`: the headers of the request.
+    /// Adds Session-Expires to our 2xx and starts the timer. `asked`: headers of the request.
     pub(super) fn grant(&mut self, now: Instant, asked: &Headers, draft: &mut Draft) {
         let granted = session_timer::answer(asked).ok().flatten();
         if let Some(granted) = granted {
@@ -75,8 +75,8 @@ impl CallTimer {
         self.timer = granted.map(|g| SessionTimer::new(g.interval, ours, now));
     }
 
-    /// Notes what the far end's 2xx says of the session's end (§7.2). Counted from when we `asked`: the far end may have
-    /// answered long before its answer came through.
+    /// Applies Session-Expires of the far end's 2xx (§7.2). Counted from the time of our request (`asked`),
+    /// since the response may have been delayed.
     pub(super) fn note_granted(&mut self, asked: Instant, headers: &Headers) {
         self.knows_update |= headers.has_token("Allow", "UPDATE");
         self.timer = SessionExpires::of(headers).map(|e| {
@@ -85,7 +85,7 @@ impl CallTimer {
         });
     }
 
-    /// Adds to a refresh of ours how long the session is to last; roles stay as they are (§7.4).
+    /// Adds Session-Expires to our refresh, with unchanged roles (§7.4).
     pub(super) fn ask(&self, draft: &mut Draft) {
         let Some(timer) = self.timer else { return };
         let ours = timer.refresh_at.is_some();
@@ -97,8 +97,8 @@ impl CallTimer {
         }
     }
 
-    /// 422 to a refresh or hold: somebody who has come in on the way wants longer sessions (§7.3). True when that is worth
-    /// asking for; `times` counts how often.
+    /// 422 to a refresh or hold: a new proxy requires a longer interval (§7.3). True if a retry makes sense;
+    /// `times` counts retries.
     pub(super) fn lengthen(&mut self, headers: &Headers, times: &mut u8) -> bool {
         let asked = self.timer.map_or(0, |t| t.interval.max(self.least));
         self.note_least(headers);
@@ -106,7 +106,7 @@ impl CallTimer {
     }
 }
 
-/// True when `least` seconds may be asked for after `asked`; counts how often that was so.
+/// True if an interval of `least` may be requested after `asked`; counts retries.
 pub(super) fn may_lengthen(times: &mut u8, asked: u32, least: u32) -> bool {
     *times += 1;
     asked > 0 && asked < least && least <= LONGEST_SESSION && *times <= MAX_LENGTHENED

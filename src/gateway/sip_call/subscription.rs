@@ -1,26 +1,26 @@
-//! The subscriptions that REFER makes (RFC 3515 §2.4, RFC 6665), as their requests tell of them, and ours to what becomes of
-//! our transfers. Several REFERs of a dialog are told apart by `id`, the CSeq number of each.
+//! Subscriptions created by REFER (RFC 3515 §2.4, RFC 6665): parsing of their requests, and our subscriptions
+//! to our transfers. Several REFERs in one dialog are distinguished by `id`, the CSeq number of each.
 
 use std::time::{Duration, Instant};
 
 use crate::wire::Request;
 
-/// Subscriptions of ours in one call that are kept; the oldest gives way.
+/// Most subscriptions per call; the oldest is dropped.
 const MAX_OPEN: usize = 8;
-/// SUBSCRIBEs of ours are not closer together.
+/// Minimum interval between our SUBSCRIBEs.
 const LEAST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Our subscriptions in one call.
 #[derive(Debug, Default)]
 pub(super) struct Subscribed {
-    /// Number of the first REFER: its NOTIFYs may come without one.
+    /// Number of the first REFER: its NOTIFYs may omit the `id`.
     first: Option<u32>,
-    /// Those that have not ended, oldest first.
+    /// Active subscriptions, oldest first.
     open: Vec<u32>,
 }
 
 impl Subscribed {
-    /// A REFER of ours goes out.
+    /// A REFER is being sent.
     pub(super) fn begin(&mut self, number: u32) {
         self.first.get_or_insert(number);
         self.open.push(number);
@@ -29,13 +29,13 @@ impl Subscribed {
         }
     }
 
-    /// A subscription has ended, or was refused.
+    /// A subscription has ended or was rejected.
     pub(super) fn end(&mut self, number: u32) {
         self.open.retain(|n| *n != number);
     }
 
-    /// The subscription that a NOTIFY with this `id` is about. Without one it is about the first REFER; once that is over
-    /// it can only mean the latest, of a far end that names none.
+    /// The subscription of a NOTIFY with this `id`. Without one it is the first REFER; once that has ended,
+    /// it must be the latest, from a far end that never sends an `id`.
     pub(super) fn about(&self, id: Option<u32>) -> Option<u32> {
         let open = |n: &u32| self.open.contains(n);
         match id {
@@ -44,7 +44,7 @@ impl Subscribed {
         }
     }
 
-    /// `Event` of a SUBSCRIBE that lets one go on.
+    /// `Event` of a SUBSCRIBE that extends a subscription.
     pub(super) fn event_for(&self, number: u32) -> String {
         if self.first == Some(number) { "refer".to_owned() } else { format!("refer;id={number}") }
     }
@@ -53,9 +53,9 @@ impl Subscribed {
 /// `Subscription-State` of a NOTIFY (RFC 6665 §8.2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SubscriptionState {
-    /// No more will come.
+    /// Terminated.
     pub(super) is_over: bool,
-    /// How long it lasts, if that is said.
+    /// Remaining time, if given.
     left: Option<Duration>,
 }
 
@@ -70,18 +70,18 @@ impl SubscriptionState {
         Self { is_over, left: left.map(|s| Duration::from_secs(s.into())) }
     }
 
-    /// True when it ends before `until` unless it is extended.
+    /// True if it ends before `until` unless it is extended.
     pub(super) fn ends_before(&self, now: Instant, until: Instant) -> bool {
         !self.is_over && self.left.is_some_and(|left| now + left < until)
     }
 
-    /// When it is to be extended: before its last quarter.
+    /// When to extend it: before its last quarter.
     pub(super) fn extend_at(&self, now: Instant) -> Option<Instant> {
         self.left.map(|left| now + (left / 4 * 3).max(LEAST_PAUSE))
     }
 }
 
-/// The `id` of the refer package in a request's Event, `None` inside without one; `None` outside for other packages.
+/// `id` of a request's refer event, `None` inside without one; `None` outside for other event packages.
 #[must_use]
 pub fn event_of(request: &Request) -> Option<Option<u32>> {
     let mut parts = request.common.headers.get("Event").unwrap_or_default().split(';');
@@ -90,7 +90,7 @@ pub fn event_of(request: &Request) -> Option<Option<u32>> {
     }
     Some(parts.find_map(|p| {
         let (name, value) = p.split_once('=')?;
-        // One that is no number is that of no REFER.
+        // A non-numeric `id` matches no REFER.
         name.trim().eq_ignore_ascii_case("id").then(|| value.trim().parse().unwrap_or(u32::MAX))
     }))
 }

@@ -1,4 +1,4 @@
-//! A call and its far end in virtual time, for the unit tests of the parts of a call.
+//! Test harness: a call and its far end in virtual time.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::sip::target::{Target, Transport};
 use crate::sip::transactions::{Admission, Event};
 use crate::wire::{Message, Request, Uri, parse};
 
-/// An SDP of the far end in this direction.
+/// An SDP of the far end with this direction.
 pub(super) fn sdp(direction: &str) -> String {
     format!(
         "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0 101\r\n\
@@ -35,14 +35,14 @@ fn far() -> Target {
     Target { transport: Transport::Udp, addr, conn: None }
 }
 
-/// A call and the far end that it talks to.
+/// A call and its far end.
 pub(super) struct Harness {
     pub(super) ctx: Context,
     pub(super) call: SipCall,
     pub(super) now: Now,
-    /// What we have sent, oldest first, but for 100.
+    /// Messages sent by us, oldest first, without 100.
     pub(super) sent: Vec<String>,
-    /// What is left to others of what came in.
+    /// Remaining work of the last request received.
     pub(super) handled: Handled,
     /// CSeq number of the far end's last request.
     cseq: u32,
@@ -57,7 +57,7 @@ fn leg(ctx: &mut Context) -> LegId {
 }
 
 impl Harness {
-    /// A call of ours to `bob`, whose INVITE is out.
+    /// An outbound call to `bob` whose INVITE was sent.
     pub(super) fn outbound() -> Self {
         let mut ctx = context(|_| {});
         let (id, now) = (leg(&mut ctx), now());
@@ -82,7 +82,7 @@ impl Harness {
         h
     }
 
-    /// A call to us with an offer, which has brought `headers`.
+    /// An inbound call with an offer and these `headers`.
     pub(super) fn inbound(headers: &str) -> Self {
         let mut ctx = context(|_| {});
         let (id, now) = (leg(&mut ctx), now());
@@ -94,7 +94,7 @@ impl Harness {
         h
     }
 
-    /// A call of ours that has been answered with `headers`.
+    /// An outbound call answered with `headers`.
     pub(super) fn connected(headers: &str) -> Self {
         let mut h = Self::outbound();
         h.respond(200, "OK", headers, Some(&sdp("sendrecv")));
@@ -102,11 +102,11 @@ impl Harness {
         h
     }
 
-    /// Lets time pass, timer by timer.
+    /// Advances time, timer by timer.
     pub(super) fn wait(&mut self, seconds: u64) {
         let end = self.now.mono + Duration::from_secs(seconds);
         loop {
-            // One that has ended is due for others to take away.
+            // The deadline of an ended call is handled elsewhere.
             let call = self.call.deadline().filter(|_| !self.call.is_ending());
             let due = [call, self.ctx.sip.poll_timeout()].into_iter().flatten().min();
             let Some(at) = due.filter(|at| *at <= end) else { break };
@@ -118,9 +118,9 @@ impl Harness {
         self.now.mono = end;
     }
 
-    /// The far end sends a request: in the dialog, once there is one.
+    /// The far end sends a request: in the dialog, if there is one.
     pub(super) fn receive(&mut self, method: &str, headers: &str, body: Option<&str>) {
-        // The ACK has the number of what it acknowledges.
+        // An ACK has the CSeq of its INVITE.
         self.cseq += u32::from(method != "ACK");
         let to = match self.call.dialog() {
             Some(dialog) => format!(";tag={}", dialog.local.tag().unwrap_or_default()),
@@ -136,14 +136,14 @@ impl Harness {
         self.take(&with_body(text, body));
     }
 
-    /// The far end answers the last request of ours, as `theirs`.
+    /// The far end responds to our last request with tag `theirs`.
     pub(super) fn respond(&mut self, code: u16, reason: &str, headers: &str, body: Option<&str>) {
         let is_request = |s: &&String| !s.starts_with("SIP/2.0") && !s.starts_with("ACK");
         let request = self.sent.iter().rev().find(is_request).expect("a request of ours").clone();
         self.respond_to(&request, code, reason, headers, body);
     }
 
-    /// The far end answers this request of ours.
+    /// The far end responds to this request of ours.
     pub(super) fn respond_to(
         &mut self,
         request: &str,
@@ -166,7 +166,7 @@ impl Harness {
         self.take(&with_body(text, body));
     }
 
-    /// The far end tells how a transfer of ours gets on.
+    /// The far end reports the progress of our transfer.
     pub(super) fn notify(&mut self, state: &str, progress: &str) {
         let headers =
             format!("Event: refer\r\nSubscription-State: {state}\r\nContent-Type: message/sipfrag\r\n");
@@ -185,7 +185,7 @@ impl Harness {
         self.run();
     }
 
-    /// Has the API do something to the call, and lets it come to the wire.
+    /// Executes an API command on the call and sends the resulting requests.
     pub(super) fn ask<T>(&mut self, work: impl FnOnce(&mut SipCall, &mut Context, Now) -> T) -> T {
         let done = work(&mut self.call, &mut self.ctx, self.now);
         self.run();
@@ -257,18 +257,18 @@ impl Harness {
         }
     }
 
-    /// The messages that we have sent since, each by its first line.
+    /// First lines of the messages sent since the last call.
     pub(super) fn lines(&mut self) -> Vec<String> {
         let line = |s: String| s.lines().next().unwrap_or_default().to_owned();
         std::mem::take(&mut self.sent).into_iter().map(line).collect()
     }
 
-    /// The events of the leg since.
+    /// Events of the leg since the last call.
     pub(super) fn events(&mut self) -> Vec<String> {
         events(&mut self.ctx).into_iter().map(|e| e.trim_end_matches(" a").to_owned()).collect()
     }
 
-    /// What the call has reported since, by name.
+    /// Events reported by the call since the last call, by name.
     pub(super) fn reports(&mut self) -> Vec<String> {
         let name = |event: String| event.split(['(', ' ', '{']).next().unwrap_or_default().to_owned();
         self.ctx.call_events.drain(..).map(|(_, e)| name(format!("{e:?}"))).collect()
