@@ -12,39 +12,39 @@ use crate::media::amd::Parameters;
 pub(super) static ENDPOINTS: &[Endpoint] = &[endpoint(
     "POST",
     "/legs/{id}/amd",
-    "Start answering-machine detection; an event tells the outcome",
+    "Start answering-machine detection; an event reports the result",
     &Json(start),
     &[DONE, BAD, NOT_FOUND, CONFLICT],
 )];
 
-/// `POST /v1/legs/{id}/amd`. All in ms; nothing, 0 and anything below stand for the default.
+/// `POST /v1/legs/{id}/amd`. Times in ms; a missing, zero or negative value means the default.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct DetectMachine {
-    /// Silence that means nobody speaks; 2500.
+    /// Silence after which nobody is assumed to speak; default 2500.
     #[schemars(range(max = 600_000))]
     pub initial_silence_timeout: Option<i64>,
-    /// Speech that means a machine; 1500.
+    /// Speech of this length means a machine; default 1500.
     #[schemars(range(max = 600_000))]
     pub greeting_duration: Option<i64>,
-    /// Silence after speech that means a human; 800.
+    /// Silence after speech that means a human; default 800.
     #[schemars(range(max = 600_000))]
     pub after_greeting_silence: Option<i64>,
-    /// When to give up; 5000. Not less than `initial_silence_timeout`.
+    /// Time limit of the analysis; default 5000. Not less than `initial_silence_timeout`.
     #[schemars(range(max = 600_000))]
     pub total_analysis_time: Option<i64>,
-    /// Shorter bursts of speech are no words; 100.
+    /// Shorter bursts of speech are not counted as words; default 100.
     #[schemars(range(max = 600_000))]
     pub minimum_word_length: Option<i64>,
-    /// How long to wait for a machine's beep; nothing: not at all.
+    /// How long to wait for the beep of a machine; missing: not at all.
     #[schemars(range(max = 600_000))]
     pub beep_timeout: Option<i64>,
 }
 
-/// Longest times of an analysis, ms.
+/// Upper limit of all times, ms.
 const MAX_ANALYSIS_MS: u32 = 600_000;
 
-/// What decides in answering-machine detection: nothing, 0 and anything below stand for the default.
+/// Parameters of the detection: a missing, zero or negative value means the default.
 pub(super) fn parameters(given: &DetectMachine) -> Result<Parameters, ApiError> {
     let bad = |text: String| ApiError::BadRequest(text);
     let one = |field: &str, given: Option<i64>, default: u32| match given {

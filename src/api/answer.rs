@@ -1,30 +1,30 @@
-//! Documented answers of endpoints, and those that many of them give.
+//! Documented responses of endpoints, and common ones.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 
-/// Makes a schema, registering the types it refers to.
+/// Builds a schema and registers the types it refers to.
 pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
-/// One documented answer of an endpoint.
+/// A documented response of an endpoint.
 #[derive(Debug, Clone, Copy)]
 pub struct Answer {
     /// HTTP status code.
     pub status: u16,
-    /// When it is given.
+    /// Condition under which it is returned.
     pub when: &'static str,
     /// Its body.
     pub shape: Shape,
 }
 
-/// The body of an answer.
+/// The body of a response.
 #[derive(Debug, Clone, Copy)]
 pub enum Shape {
-    /// A JSON object that carries `instance_id`.
+    /// A JSON object with `instance_id`.
     Object(SchemaOf),
-    /// A JSON document as it is.
+    /// A JSON document without `instance_id`.
     Bare(SchemaOf),
-    /// Text of the given type.
+    /// Text of this media type.
     Text(&'static str),
     /// None.
     Empty,
@@ -32,7 +32,7 @@ pub enum Shape {
     Error,
 }
 
-/// A status and nothing else.
+/// A status only.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Status {
     /// What was done.
@@ -44,34 +44,34 @@ pub(super) fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
 }
 
-/// An error.
+/// An error response.
 pub(super) const fn error(status: u16, when: &'static str) -> Answer {
     Answer { status, when, shape: Shape::Error }
 }
 
-/// An object that carries `instance_id`.
+/// An object with `instance_id`.
 pub(super) const fn returns<T: JsonSchema>(status: u16, when: &'static str) -> Answer {
     Answer { status, when, shape: Shape::Object(schema::<T>) }
 }
 
-/// It is done, and this is the object.
+/// 200 with this object.
 pub(super) const fn ok<T: JsonSchema>() -> Answer {
     returns::<T>(200, "Done")
 }
 
-/// A JSON document as it is.
+/// 200 with a JSON document.
 pub(super) const fn document<T: JsonSchema>() -> Answer {
     Answer { status: 200, when: "Done", shape: Shape::Bare(schema::<T>) }
 }
 
-/// Text of this type.
+/// 200 with text of this media type.
 pub(super) const fn text(media_type: &'static str) -> Answer {
     Answer { status: 200, when: "Done", shape: Shape::Text(media_type) }
 }
 
 pub(super) const NOT_FOUND: Answer = error(404, "No such leg, room, playback or recording");
-pub(super) const CONFLICT: Answer = error(409, "Not in this state");
-pub(super) const BAD: Answer = error(400, "A value that is not allowed");
-pub(super) const FULL: Answer = error(503, "A limit of the board is reached");
-pub(super) const FAILED: Answer = error(500, "It was tried and failed");
+pub(super) const CONFLICT: Answer = error(409, "Not possible in the current state");
+pub(super) const BAD: Answer = error(400, "Invalid value");
+pub(super) const FULL: Answer = error(503, "A limit of the board profile is reached");
+pub(super) const FAILED: Answer = error(500, "Tried and failed");
 pub(super) const DONE: Answer = ok::<Status>();

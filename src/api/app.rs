@@ -1,4 +1,4 @@
-//! What requests are answered from.
+//! Shared state of all requests.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -7,7 +7,7 @@ use super::http::clients::Clients;
 use crate::config::Config;
 use crate::io::driver::Driver;
 
-/// What every request is answered from.
+/// Shared state of all requests.
 pub struct App {
     /// Name of this gateway.
     pub instance_id: Rc<str>,
@@ -15,18 +15,18 @@ pub struct App {
     pub driver: Rc<Driver>,
     /// Open connections.
     pub clients: Rc<Clients>,
-    /// The step of the self-test that runs; empty: none.
+    /// Current step of a running self-test; empty: none.
     pub self_test_step: Cell<&'static str>,
 }
 
 impl App {
-    /// Of a gateway that nobody has asked anything yet.
+    /// State at startup.
     #[must_use]
     pub fn new(instance_id: Rc<str>, driver: Rc<Driver>) -> Self {
         Self { instance_id, driver, clients: Rc::default(), self_test_step: Cell::default() }
     }
 
-    /// Settings in force.
+    /// Current settings.
     #[must_use]
     pub fn config(&self) -> Rc<Config> {
         self.driver.settings()

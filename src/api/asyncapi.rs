@@ -1,4 +1,4 @@
-//! `asyncapi.json` (3.0), generated from the types of events.
+//! `asyncapi.json` (3.0), generated from the event types.
 
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::gateway::events::{EVENT_TYPES, EventType};
 
-/// The whole description.
+/// The complete document.
 #[must_use]
 pub fn document() -> Value {
     let mut settings = SchemaSettings::draft07().for_serialize();
@@ -36,8 +36,8 @@ pub fn document() -> Value {
         "channels": {
             "webhook": {
                 "address": null,
-                "description": "The URL of the webhook. Each event is repeated until it is answered with 2xx; those of a leg \
-                                that go to one webhook come in order.",
+                "description": "The URL of the webhook. Each event is retried until it is answered with 2xx; events of one leg \
+                                for one webhook arrive in order.",
                 "messages": of_channel
             }
         },
@@ -62,21 +62,21 @@ fn message(event: &EventType, generator: &mut SchemaGenerator) -> Value {
     })
 }
 
-/// The headers of a delivery; those of signatures come where the webhook has a secret.
+/// Headers of a delivery; signatures only if the webhook has a secret.
 fn headers() -> Value {
     let text = |description: &str| json!({ "type": "string", "description": description });
     json!({
         "type": "object",
         "properties": {
-            "X-Event-Id": text("The event_id of the body"),
-            "X-Signature-256": text("sha256= and the HMAC-SHA256 of the body, hex"),
-            "X-Webhook-Timestamp": text("When it was signed, Unix time in seconds"),
-            "X-Webhook-Signature": text("v1= and the HMAC-SHA256 of timestamp.body, hex")
+            "X-Event-Id": text("event_id of the body"),
+            "X-Signature-256": text("sha256= followed by the HMAC-SHA256 of the body, hex"),
+            "X-Webhook-Timestamp": text("Time of the signature, Unix time in seconds"),
+            "X-Webhook-Signature": text("v1= followed by the HMAC-SHA256 of timestamp.body, hex")
         }
     })
 }
 
-/// The flat object: what is particular to the type, and what all events have.
+/// The flat object: type-specific fields and common ones.
 fn payload(event: &EventType, generator: &mut SchemaGenerator) -> Value {
     let mut schema: Value = (event.schema)(generator).into();
     let Value::Object(object) = &mut schema else { return schema };
@@ -88,14 +88,14 @@ fn payload(event: &EventType, generator: &mut SchemaGenerator) -> Value {
         ("type", json!({ "const": event.name })),
         (
             "timestamp",
-            json!({ "type": "string", "format": "date-time", "description": "When it happened, UTC" }),
+            json!({ "type": "string", "format": "date-time", "description": "Time of the event, UTC" }),
         ),
-        ("event_id", text("The same over all deliveries of the event (UUID)")),
+        ("event_id", text("Event id (UUID), the same in all deliveries")),
         ("instance_id", text("Name of the gateway instance")),
         ("leg_id", text("The leg it is about (UUID)")),
         (
             "leg_seq",
-            json!({ "type": "integer", "minimum": 1, "description": "Counts the events of the leg from 1" }),
+            json!({ "type": "integer", "minimum": 1, "description": "Number of the event within its leg" }),
         ),
         ("room_id", text("The room it is about")),
     ];

@@ -1,4 +1,4 @@
-//! What is done to a call: answering, early media, muting, holding, transferring.
+//! Call control: answer, early media, mute, hold, transfer.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -24,49 +24,49 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
     endpoint(
         "POST",
         "/legs/{id}/ring",
-        "Send 180 where it is not sent by itself",
+        "Send 180 Ringing if that is not automatic",
         &Plain(ring),
         &[returns::<Status>(202, "Sent"), BAD, NOT_FOUND, CONFLICT],
     ),
     endpoint(
         "POST",
         "/legs/{id}/early-media",
-        "Send 183 and media before the answer",
+        "Send 183 and open media before the answer",
         &Plain(early_media),
         &[DONE, BAD, NOT_FOUND, CONFLICT, FAILED],
     ),
     endpoint(
         "POST",
         "/legs/{id}/mute",
-        "Others hear the leg no more",
+        "Mute a leg: other members do not hear it",
         &Plain(|c| mute(c, true)),
         &[DONE, NOT_FOUND],
     ),
     endpoint(
         "DELETE",
         "/legs/{id}/mute",
-        "Others hear the leg again",
+        "Unmute a leg",
         &Plain(|c| mute(c, false)),
         &[DONE, NOT_FOUND],
     ),
     endpoint(
         "POST",
         "/legs/{id}/deaf",
-        "The leg hears nobody any more",
+        "Deafen a leg: it does not hear other members",
         &Plain(|c| deaf(c, true)),
         &[DONE, NOT_FOUND],
     ),
     endpoint(
         "DELETE",
         "/legs/{id}/deaf",
-        "The leg hears the others again",
+        "Undeafen a leg",
         &Plain(|c| deaf(c, false)),
         &[DONE, NOT_FOUND],
     ),
     endpoint(
         "POST",
         "/legs/{id}/transfer",
-        "Transfer a leg by REFER; events tell the outcome",
+        "Transfer a leg by REFER; events report the outcome",
         &Json(transfer),
         &[returns::<Status>(202, "Done"), BAD, NOT_FOUND, CONFLICT],
     ),
@@ -94,7 +94,7 @@ pub struct Transfer {
     /// SIP URI the far end is to call.
     #[schemars(regex(pattern = patterns::SIP_URI.text))]
     pub target: String,
-    /// A connected leg whose call the target is to take over: an attended transfer.
+    /// A connected leg whose call the target takes over: attended transfer.
     pub replaces_leg_id: Option<String>,
 }
 
@@ -132,7 +132,7 @@ fn deaf(call: Call<'_>, on: bool) -> Outcome {
     Ok(call.done(if on { "deaf" } else { "undeaf" }))
 }
 
-/// `POST|DELETE /legs/{id}/hold`: done when the far end has agreed.
+/// `POST|DELETE /legs/{id}/hold`: replies once the far end has accepted.
 async fn hold(call: Call<'_>, on: bool) -> Outcome {
     let handle = call.app.driver.legs(|l| l.hold(call.id(), on))?;
     call.app.driver.reply(handle).await?;

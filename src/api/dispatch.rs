@@ -1,4 +1,5 @@
-//! From a judged head to a reply, in one order of checks: origin, token, path, method, size, 501, then the endpoint's.
+//! From request head to reply, in a fixed order of checks: origin, token, path, method, size, 501, then the
+//! endpoint.
 
 use serde::de::IgnoredAny;
 
@@ -15,7 +16,7 @@ use super::http::reply::Reply;
 use super::{openapi, routes};
 use crate::io::system::process;
 
-/// A request that has passed the checks its head decides, waiting for its body.
+/// A request that has passed the checks of its head, waiting for its body.
 pub struct Admitted<'h> {
     endpoint: &'static Endpoint,
     handler: &'static dyn Handler,
@@ -24,10 +25,10 @@ pub struct Admitted<'h> {
     conditions: &'h Conditions,
 }
 
-/// An endpoint of a path, and the values of the path's parameters in their order.
+/// An endpoint and its path parameters, in order.
 type Found<'p> = (&'static Endpoint, Vec<&'p str>);
 
-/// True for `/health`, which supervisors watch: it is answered to everybody, always.
+/// True for `/health`, used by supervisors: always answered, to everybody.
 #[must_use]
 pub fn is_health(head: &Head) -> bool {
     at(&head.path).any(|(e, _)| is_watched(e))
@@ -37,7 +38,7 @@ fn is_watched(endpoint: &Endpoint) -> bool {
     endpoint.access == Access::Supervisor
 }
 
-/// Checks all that the head alone decides. `Err` is the complete reply.
+/// Performs all checks that need only the head. `Err` is the complete reply.
 pub fn admit<'h>(app: &App, head: &'h Head) -> Result<Admitted<'h>, Reply> {
     let fail = |e: &ApiError| Err(Reply::error(&app.instance_id, e));
     let config = app.config();
@@ -78,7 +79,7 @@ pub fn admit<'h>(app: &App, head: &'h Head) -> Result<Admitted<'h>, Reply> {
     }
 }
 
-/// Carries out an admitted request.
+/// Executes an admitted request.
 pub async fn serve(app: &App, admitted: &Admitted<'_>, body: &[u8]) -> Reply {
     let outcome = carry_out(app, admitted, body).await;
     outcome.unwrap_or_else(|e| Reply::error(&app.instance_id, &e))
@@ -87,7 +88,7 @@ pub async fn serve(app: &App, admitted: &Admitted<'_>, body: &[u8]) -> Reply {
 async fn carry_out(app: &App, admitted: &Admitted<'_>, body: &[u8]) -> Outcome {
     let Admitted { endpoint, handler, ref params, query, conditions } = *admitted;
     if handler.body().is_none() && endpoint.method != "GET" {
-        // What nobody reads has to be a JSON object all the same.
+        // An unused body must still be a JSON object.
         parse::<IgnoredAny>(body)?;
     }
     let call = Call { app, params, query, conditions, description: openapi::document };

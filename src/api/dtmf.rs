@@ -1,4 +1,4 @@
-//! Digits: sending them, and taking those of others of the room.
+//! DTMF digits: sending, and receiving those of other members of the room.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -12,21 +12,21 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
     endpoint(
         "POST",
         "/legs/{id}/dtmf",
-        "Send digits",
+        "Send DTMF digits",
         &Json(send),
         &[DONE, BAD, NOT_FOUND, CONFLICT, FAILED],
     ),
     endpoint(
         "POST",
         "/legs/{id}/dtmf/accept",
-        "Take digits of others",
+        "Receive DTMF digits of other members of the room",
         &Plain(|c| accept(c, true)),
         &[DONE, NOT_FOUND],
     ),
     endpoint(
         "POST",
         "/legs/{id}/dtmf/reject",
-        "Take no digits of others",
+        "Do not receive DTMF digits of other members",
         &Plain(|c| accept(c, false)),
         &[DONE, NOT_FOUND],
     ),

@@ -1,5 +1,5 @@
-//! Endpoints: what is documented of each, and how its requests are carried out. A new one takes an entry in `ENDPOINTS` of its
-//! resource's file, and there its handler and request type.
+//! Endpoints: documentation and handler. To add one, add an entry to `ENDPOINTS` in the file of its resource,
+//! with its handler and request type.
 
 use std::future::ready;
 
@@ -14,66 +14,67 @@ use super::http::body::parse;
 pub struct Endpoint {
     /// HTTP method.
     pub method: &'static str,
-    /// Path below the base, with `{name}` for parameters.
+    /// Path below the base, with `{name}` as parameters.
     pub path: &'static str,
-    /// One line for the reader of the API.
+    /// One-line summary.
     pub summary: &'static str,
-    /// Who may use it.
+    /// Access rule.
     pub access: Access,
-    /// What it does.
+    /// Implementation.
     pub action: Action,
-    /// Answers beside those every endpoint can give.
+    /// Responses in addition to the common ones.
     pub answers: &'static [Answer],
-    /// What its query may hold: each name, and what it is for.
+    /// Query parameters: name and description.
     pub query: &'static [(&'static str, &'static str)],
 }
 
 impl Endpoint {
-    /// The same, with a query that may hold this.
+    /// The same endpoint with query parameters.
     pub(super) const fn with_query(self, query: &'static [(&'static str, &'static str)]) -> Self {
         Self { query, ..self }
     }
 }
 
-/// Who may use an endpoint.
+/// Access rule of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Whoever sends a token, where any is configured.
+    /// Requires a token, if any is configured.
     Token,
-    /// Everybody.
+    /// Public.
     Open,
-    /// Everybody, even web pages of others, and when all connections are in use: what supervisors watch.
+    /// Public, including web pages of other origins, and served even if all connections are in use: for
+    /// supervisors.
     Supervisor,
 }
 
-/// What an endpoint does.
+/// Implementation of an endpoint.
 #[derive(Clone, Copy)]
 pub enum Action {
-    /// Its requests are carried out.
+    /// Implemented.
     Handle(&'static dyn Handler),
-    /// Part of the API, not of this version: 501 naming the feature.
+    /// Part of the API but not of this version: 501 with the name of the feature.
     NotImplemented(&'static str),
 }
 
-/// A function that carries out requests, whatever it takes.
+/// A request handler.
 pub trait Handler: Sync {
-    /// Schema of the body that it reads, if it reads one.
+    /// Schema of the request body, if it has one.
     fn body(&self) -> Option<SchemaOf>;
 
-    /// Carries out a request with this body.
+    /// Executes a request with this body.
     fn handle<'r>(&self, call: Call<'r>, body: &[u8]) -> Pending<'r>;
 }
 
-/// Reads no body, and answers at once.
+/// Without body, synchronous.
 pub struct Plain(pub fn(Call<'_>) -> Outcome);
 
-/// Reads no body, and answers when others have.
+/// Without body, asynchronous.
 pub struct PlainAsync(pub for<'r> fn(Call<'r>) -> Pending<'r>);
 
-/// Reads a body, and answers at once.
+/// With body, synchronous.
 pub struct Json<T>(pub fn(Call<'_>, T) -> Outcome);
 
-/// Reads a body, and answers when others have.
+/// With body, asynchronous.
 pub struct JsonAsync<T>(pub for<'r> fn(Call<'r>, T) -> Pending<'r>);
 
 impl Handler for Plain {
@@ -119,7 +120,7 @@ impl<T: DeserializeOwned + JsonSchema> Handler for JsonAsync<T> {
     }
 }
 
-/// An endpoint for whoever has a token.
+/// An endpoint that requires a token.
 pub(super) const fn endpoint(
     method: &'static str,
     path: &'static str,

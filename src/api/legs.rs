@@ -1,4 +1,4 @@
-//! Legs: all and one of them, placing and ending calls.
+//! Legs: list, details, placing and ending calls.
 
 use std::collections::BTreeMap;
 
@@ -51,13 +51,13 @@ pub struct CreateLeg {
     /// Caller id: user part of From.
     #[schemars(regex(pattern = patterns::FROM.text))]
     pub from: Option<String>,
-    /// SIP Privacy header, as `id` or `none`.
+    /// SIP Privacy header, e.g. `id` or `none`.
     #[schemars(regex(pattern = patterns::PRIVACY.text))]
     pub privacy: Option<String>,
-    /// Seconds to wait for an answer; 0: as long as it rings.
+    /// Longest ringing time, seconds; 0: unlimited.
     #[schemars(range(min = -86_400, max = 86_400))]
     pub ring_timeout: Option<i64>,
-    /// Longest call in seconds from the answer on; 0: no limit.
+    /// Longest duration after the answer, seconds; 0: unlimited.
     #[schemars(range(min = -604_800, max = 604_800))]
     pub max_duration: Option<i64>,
     /// Codecs in order of preference.
@@ -66,22 +66,22 @@ pub struct CreateLeg {
     /// Further headers of the INVITE.
     #[schemars(extend("propertyNames" = { "pattern": "^X-[A-Za-z0-9-]{1,40}$" }, "additionalProperties" = { "type": "string", "pattern": "^[ -~]{0,200}$" }))]
     pub headers: Option<BTreeMap<String, String>>,
-    /// Room to join once there is media; made if it does not exist.
+    /// Room to join once there is media; created if necessary.
     #[schemars(regex(pattern = patterns::ROOM_ID.text))]
     pub room_id: Option<String>,
-    /// SIP digest credentials, for whoever challenges the call.
+    /// SIP digest credentials, used if the call is challenged.
     #[serde(deserialize_with = "object")]
     pub auth: Option<Auth>,
-    /// Answering-machine detection, from the answer on; `{}` for the defaults.
+    /// Answering-machine detection after the answer; `{}` for the defaults.
     #[serde(deserialize_with = "object")]
     pub amd: Option<DetectMachine>,
-    /// Events of this leg go there and nowhere else.
+    /// Webhook for the events of this leg, instead of the global one.
     #[schemars(regex(pattern = patterns::HOOK_URL.text))]
     pub webhook_url: Option<String>,
     /// Secret that signs them.
     #[schemars(with = "Option<String>")]
     pub webhook_secret: Option<Secret>,
-    /// Takes digits that others of its room send.
+    /// Receives DTMF digits sent by other members of its room.
     pub accept_dtmf: Option<bool>,
 }
 
@@ -92,7 +92,7 @@ pub struct Auth {
     /// User name.
     #[schemars(regex(pattern = patterns::AUTH_USER.text))]
     pub username: Option<String>,
-    /// Password; without one there are no credentials.
+    /// Password; required for credentials to be used.
     #[schemars(with = "Option<String>", regex(pattern = patterns::AUTH_PASSWORD.text))]
     pub password: Option<Secret>,
 }
@@ -103,7 +103,7 @@ impl std::fmt::Debug for Auth {
     }
 }
 
-/// Leg types that can be placed.
+/// Supported leg types.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "lowercase", inline)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -111,7 +111,7 @@ enum SipType {
     Sip,
 }
 
-/// Codec names, whatever their case.
+/// Codec names, case-insensitive.
 #[derive(JsonSchema)]
 #[schemars(inline)]
 #[expect(dead_code, clippy::upper_case_acronyms, reason = "only its schema is used")]
@@ -131,7 +131,7 @@ fn required_type_and_uri(schema: &mut schemars::Schema) {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct DeleteLeg {
-    /// Why an unanswered inbound leg is refused: busy, declined, rejected, unavailable, not_found,
+    /// Reason for refusing an unanswered inbound leg: busy, declined, rejected, unavailable, not_found,
     /// forbidden, server_error.
     pub reason: Option<String>,
 }
@@ -195,7 +195,7 @@ fn originate(app: &App, body: CreateLeg) -> Result<Originate, ApiError> {
     })
 }
 
-/// Credentials without a password are none.
+/// Credentials; without a password there are none.
 fn credentials(auth: Auth) -> Result<Option<Credentials>, ApiError> {
     let username = auth.username.unwrap_or_default();
     let password = auth.password.unwrap_or_default().into_revealed();
@@ -204,7 +204,7 @@ fn credentials(auth: Auth) -> Result<Option<Credentials>, ApiError> {
     Ok((!password.is_empty()).then_some(Credentials { username, password }))
 }
 
-/// Seconds; nothing and anything below 1 mean no limit.
+/// Seconds; missing or below 1: unlimited.
 fn seconds(field: &str, given: Option<i64>, max: u32) -> Result<u32, ApiError> {
     let given = given.unwrap_or(0);
     if given.unsigned_abs() > u64::from(max) {
@@ -213,7 +213,7 @@ fn seconds(field: &str, given: Option<i64>, max: u32) -> Result<u32, ApiError> {
     Ok(u32::try_from(given).unwrap_or(0))
 }
 
-/// Codecs by name; an empty list means the configured ones, a known one that is not built in is skipped.
+/// Codecs by name; an empty list means the configured ones, known codecs that are not built in are skipped.
 fn codecs(app: &App, names: Vec<String>) -> Result<Vec<crate::codec::Codec>, ApiError> {
     if names.is_empty() {
         return Ok(app.config().sip.codecs.clone());

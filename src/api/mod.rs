@@ -1,4 +1,5 @@
-//! Rank 6: the REST interface. Each resource has its endpoints and their handlers in its file; `routes` is the table of all.
+//! Rank 6: the REST API. Each resource has a file with its endpoints and handlers; `routes` collects them
+//! all.
 
 pub mod amd;
 pub mod answer;

@@ -1,4 +1,4 @@
-//! Endpoints that later versions bring: listed, authenticated, and answered 501 naming the feature.
+//! Endpoints planned for later versions: authenticated, and answered with 501 and the name of the feature.
 
 use super::answer::{Answer, error};
 use super::endpoint::{Access, Action, Endpoint};
@@ -35,13 +35,13 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
     endpoint("POST", "/rooms/{id}/tts", SPEECH, "Speak text to a room"),
     endpoint("POST", "/rooms/{id}/stt", RECOGNITION, "Start speech recognition of a room"),
     endpoint("DELETE", "/rooms/{id}/stt", RECOGNITION, "Stop speech recognition of a room"),
-    endpoint("POST", "/rooms/{id}/agent/elevenlabs", AGENTS, "Let an ElevenLabs agent into a room"),
-    endpoint("POST", "/rooms/{id}/agent/vapi", AGENTS, "Let a VAPI agent into a room"),
-    endpoint("POST", "/rooms/{id}/agent/pipecat", AGENTS, "Let a Pipecat bot into a room"),
-    endpoint("POST", "/rooms/{id}/agent/deepgram", AGENTS, "Let a Deepgram agent into a room"),
+    endpoint("POST", "/rooms/{id}/agent/elevenlabs", AGENTS, "Attach an ElevenLabs agent to a room"),
+    endpoint("POST", "/rooms/{id}/agent/vapi", AGENTS, "Attach a VAPI agent to a room"),
+    endpoint("POST", "/rooms/{id}/agent/pipecat", AGENTS, "Attach a Pipecat bot to a room"),
+    endpoint("POST", "/rooms/{id}/agent/deepgram", AGENTS, "Attach a Deepgram agent to a room"),
     endpoint("POST", "/rooms/{id}/agent/message", AGENTS, "Send a message to the agent of a room"),
-    endpoint("DELETE", "/rooms/{id}/agent", AGENTS, "Put the agent out of a room"),
+    endpoint("DELETE", "/rooms/{id}/agent", AGENTS, "Remove the agent from a room"),
     endpoint("GET", "/rooms/{id}/ws", "room sockets", "Audio of a room over a WebSocket"),
-    endpoint("POST", "/webrtc/offer", WEBRTC, "Make a leg of a browser's offer"),
+    endpoint("POST", "/webrtc/offer", WEBRTC, "Create a leg from a browser's offer"),
     endpoint("GET", "/vsi", "event sockets", "Events and commands over a WebSocket"),
 ];

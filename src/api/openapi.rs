@@ -1,4 +1,4 @@
-//! `openapi.json` (3.1), generated from the table of endpoints and the code's own types.
+//! `openapi.json` (3.1), generated from the endpoints and the types used by the code.
 
 use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
@@ -9,7 +9,7 @@ use super::endpoint::{Access, Action, Endpoint};
 use super::http::error::ErrorBody;
 use super::routes;
 
-/// The whole description.
+/// The complete document.
 #[must_use]
 pub fn document() -> Value {
     let mut settings = SchemaSettings::draft2020_12();
@@ -93,7 +93,7 @@ fn operation(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
             let content = json!({ "application/json": { "schema": schema } });
             op.insert("requestBody".into(), json!({ "required": required, "content": content }));
         }
-        // Both forms are right: no token is needed where none is configured.
+        // Two alternatives: no token is needed if none is configured.
         op.insert("security".into(), if needs_token { json!([{}, { "token": [] }]) } else { json!([]) });
     }
     op
@@ -120,7 +120,7 @@ fn error_content(generator: &mut SchemaGenerator) -> Value {
     json!({ "application/json": { "schema": named(generator.subschema_for::<ErrorBody>()) } })
 }
 
-/// The schema of an object reply: its own keys, and the gateway's name.
+/// The schema of an object reply: its own keys and `instance_id`.
 fn named(schema: Schema) -> Value {
     let name = json!({
         "type": "object",
@@ -130,7 +130,7 @@ fn named(schema: Schema) -> Value {
     json!({ "allOf": [name, schema] })
 }
 
-/// `null` equals `{}`: it is right wherever nothing is required.
+/// `null` equals `{}`: allowed if no field is required.
 fn nullable_unless_required(schema: Schema, generator: &SchemaGenerator) -> (Value, bool) {
     let name =
         schema.get("$ref").and_then(Value::as_str).and_then(|r| r.rsplit('/').next()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Patterns of text fields: `openapi.json` shows the very ones that are checked.
+//! Patterns of text fields; `openapi.json` contains the patterns that the code checks.
 
 use std::sync::LazyLock;
 
@@ -6,11 +6,11 @@ use regex_lite::Regex;
 
 use super::http::error::ApiError;
 
-/// A text field's pattern and what to say when a value does not match it.
+/// Pattern of a text field, and the error text for other values.
 pub struct Pattern {
-    /// The expression, anchored at both ends.
+    /// The regular expression, anchored at both ends.
     pub text: &'static str,
-    /// What is allowed, for people.
+    /// Description of allowed values.
     pub allowed: &'static str,
     compiled: LazyLock<Option<Regex>>,
 }
@@ -31,25 +31,25 @@ macro_rules! pattern {
 }
 
 pattern!(
-    /// URLs that are fetched or posted to.
+    /// URLs to download from.
     URL,
     concat!("^", url!(), "$"),
     "an http:// or https:// URL without user and password"
 );
 pattern!(
-    /// URLs of webhooks; empty means none.
+    /// Webhook URLs; empty: none.
     HOOK_URL,
     concat!("^(", url!(), ")?$"),
     "an http:// or https:// URL without user and password"
 );
 pattern!(
-    /// Digits to send.
+    /// DTMF digits to send.
     DIGITS,
     r"^[ \-]*([0-9*#A-Da-d][ \-]*){1,64}$",
     "1 to 64 of 0-9, *, #, A-D; spaces and hyphens are skipped"
 );
 pattern!(
-    /// The user part of From, or a whole address.
+    /// User part of From, or a whole address.
     FROM,
     r"^([A-Za-z0-9_.!~*'()&=+$,%#\-]{0,64}|sip:[A-Za-z0-9_.!~*'()&=+$,%\-]{1,64}@([A-Za-z0-9.\-]{1,128}|\[[0-9a-fA-F:]{2,40}\])(:[0-9]{1,5})?)$",
     "at most 64 characters of a SIP user (letters, digits and _.!~*'()&=+$,%#-), or an address as sip:100@example.net"
@@ -79,40 +79,41 @@ pattern!(
     "at most 128 characters, no control characters, no slash"
 );
 pattern!(
-    /// SIP URIs to dial; the parser has the last word.
+    /// SIP URIs to dial; the parser makes the final decision.
     SIP_URI,
     r"^[sS][iI][pP][sS]?:[!-~]{1,256}$",
     "a SIP URI, as sip:1001@192.0.2.10:5070"
 );
 
 pattern!(
-    /// Sounds: URLs, and names in the directory of prompts.
+    /// Sounds: URLs, and names in the prompt directory.
     SOUND_URL,
     concat!("^(", url!(), r"|file:[A-Za-z0-9_\-][A-Za-z0-9_.\-]{0,100}(/[A-Za-z0-9_\-][A-Za-z0-9_.\-]{0,100}){0,8})$"),
     "an http:// or https:// URL without user and password, or file: and a name in the directory of prompts"
 );
 
 pattern!(
-    /// SIP URIs of servers, or none; the parser, which takes more, has the last word.
+    /// SIP URIs of servers, or none; the parser makes the final decision, and accepts more.
     SERVER_URI,
     r"^([sS][iI][pP]:([A-Za-z0-9]([A-Za-z0-9.\-]{0,100}[A-Za-z0-9])?|\[([0-9a-f]{1,4}:){7}[0-9a-f]{1,4}\]|\[([0-9a-f]{1,4}:){1,6}:[0-9a-f]{1,4}\]|\[::[0-9a-f]{1,4}\])(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?(;transport=(udp|tcp|tls))?)?$",
     "a SIP URI, as sip:proxy.example.net"
 );
 pattern!(
-    /// Addresses of accounts; the parser, which takes more, has the last word.
+    /// Addresses of record; the parser makes the final decision, and accepts more.
     AOR,
     r"^[sS][iI][pP]:[A-Za-z0-9_.+\-]{1,64}@([A-Za-z0-9]([A-Za-z0-9.\-]{0,100}[A-Za-z0-9])?|\[([0-9a-f]{1,4}:){7}[0-9a-f]{1,4}\]|\[([0-9a-f]{1,4}:){1,6}:[0-9a-f]{1,4}\]|\[::[0-9a-f]{1,4}\])(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?$",
     "an address, as sip:100@example.net"
 );
 pattern!(
-    /// The user part of a Contact of ours.
+    /// User part of our Contact.
     CONTACT_USER,
     r"^[A-Za-z0-9_.!~*'()&=+$\-]{0,64}$",
     "at most 64 letters, digits and -_.!~*'()&=+$"
 );
 
 pattern!(
-    /// Addresses and networks that do not hold everybody; the parser, which takes more, has the last word.
+    /// Addresses and networks, except those that contain every address; the parser makes the final decision,
+    /// and accepts more.
     NETWORK,
     r"^(((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(/(3[0-2]|[12][0-9]|[1-9]))?|(([0-9a-f]{1,4}:){7}[0-9a-f]{1,4}|([0-9a-f]{1,4}:){1,6}:([0-9a-f]{1,4})?|::[0-9a-f]{1,4})(/(12[0-8]|1[01][0-9]|[1-9][0-9]?))?)$",
     "an address or network, as 10.1.0.7 or 10.1.0.0/24"

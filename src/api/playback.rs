@@ -1,4 +1,4 @@
-//! Playing sounds, on legs and rooms alike.
+//! Playback of sounds on legs and rooms.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,42 +21,42 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
     endpoint(
         "POST",
         "/legs/{id}/play",
-        "Play to a leg",
+        "Start a playback on a leg",
         &Json(|c, body| play(c, Owner::Leg(c.id()), body)),
         PLAY,
     ),
     endpoint(
         "PATCH",
         "/legs/{id}/play/{playback_id}",
-        "Change its volume",
+        "Change the volume of a playback",
         &Json(|c, body| set_volume(c, Owner::Leg(c.id()), body)),
         VOLUME,
     ),
     endpoint(
         "DELETE",
         "/legs/{id}/play/{playback_id}",
-        "Stop it",
+        "Stop a playback",
         &Plain(|c| stop(c, Owner::Leg(c.id()))),
         &[DONE, NOT_FOUND],
     ),
     endpoint(
         "POST",
         "/rooms/{id}/play",
-        "Play to a room",
+        "Start a playback in a room",
         &Json(|c, body| play(c, Owner::Room(c.id()), body)),
         PLAY,
     ),
     endpoint(
         "PATCH",
         "/rooms/{id}/play/{playback_id}",
-        "Change its volume",
+        "Change the volume of a playback",
         &Json(|c, body| set_volume(c, Owner::Room(c.id()), body)),
         VOLUME,
     ),
     endpoint(
         "DELETE",
         "/rooms/{id}/play/{playback_id}",
-        "Stop it",
+        "Stop a playback",
         &Plain(|c| stop(c, Owner::Room(c.id()))),
         &[DONE, NOT_FOUND],
     ),
@@ -67,23 +67,23 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
 #[serde(default)]
 #[schemars(transform = url_or_tone)]
 pub struct Play {
-    /// URL of a WAV or MP3 file, or `file:` and a name in the directory of prompts; either this or `tone`.
+    /// URL of a WAV or MP3 file, or `file:` and a name in the prompt directory; either this or `tone`.
     #[schemars(regex(pattern = patterns::SOUND_URL.text))]
     pub url: Option<String>,
-    /// Name of a tone, as `us_ringback`; either this or `url`.
+    /// Name of a tone, e.g. `us_ringback`; either this or `url`.
     #[schemars(transform = tones)]
     pub tone: Option<String>,
-    /// `audio/l16` or `audio/pcm`, with `;rate=HZ` unless that is 16000: bare samples. Everything else is recognised by
-    /// its content.
+    /// `audio/l16` or `audio/pcm`, with `;rate=HZ` unless it is 16000: headerless PCM. Other formats are
+    /// detected from the content.
     pub mime_type: Option<String>,
-    /// How often the file is played; below 0: for ever.
+    /// Number of times the file is played; negative: endless.
     pub repeat: Option<i64>,
     /// Volume in steps of 3 dB.
     #[schemars(range(min = -8, max = 8))]
     pub volume: Option<i64>,
 }
 
-/// The names of tones, with the country and without.
+/// Names of tones, with and without country.
 fn tones(schema: &mut schemars::Schema) {
     let mut names: Vec<Option<&str>> = TONES.iter().map(|(name, _)| Some(*name)).collect();
     names.extend(["ringback", "busy", "dial", "congestion"].map(Some));
@@ -108,7 +108,7 @@ pub struct Volume {
 /// Reply of `POST …/play`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Playing {
-    /// Names the playback for PATCH, DELETE and its events.
+    /// Id of the playback for PATCH, DELETE and its events.
     pub playback_id: String,
     /// `playing`.
     pub status: &'static str,
@@ -132,7 +132,7 @@ fn play(call: Call<'_>, owner: Owner<'_>, body: Play) -> Outcome {
     Ok(call.object(200, Playing { playback_id, status: "playing" }))
 }
 
-/// 0 and 1 mean once, below 0 for ever; here 0 is for ever.
+/// 0 and 1 mean once, negative endless; the return value 0 means endless.
 fn times(repeat: i64) -> u32 {
     match repeat {
         0 => 1,
@@ -149,7 +149,7 @@ fn volume(given: Option<i64>) -> Result<i8, ApiError> {
     Ok(i8::try_from(given).unwrap_or(0))
 }
 
-/// The leg or room is there.
+/// Checks that the leg or room exists.
 pub(super) fn exists(app: &App, owner: Owner<'_>) -> Result<(), ApiError> {
     app.driver.look(|view| match owner {
         Owner::Leg(id) => view.leg(id).map(|_| ()),

@@ -1,4 +1,4 @@
-//! How well the media of a leg travels.
+//! Media quality of a leg.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -13,18 +13,18 @@ use crate::media::command::Quality;
 pub(super) static ENDPOINTS: &[Endpoint] = &[endpoint(
     "GET",
     "/legs/{id}/quality",
-    "How well a leg's media travels",
+    "Media quality of a leg",
     &PlainAsync(|c| Box::pin(quality(c))),
     &[ok::<QualityView>(), NOT_FOUND, CONFLICT, FULL],
 )];
 
-/// How well the media of a leg travels.
+/// Media quality of a leg.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct QualityView {
-    /// What its last event says as well.
+    /// The figures also contained in its terminal event.
     #[serde(flatten)]
     pub report: QualityReport,
-    /// Delay that the jitter buffer adds, ms.
+    /// Delay added by the jitter buffer, ms.
     pub jitter_buffer_ms: f64,
 }
 

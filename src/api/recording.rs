@@ -1,4 +1,4 @@
-//! Recording legs and rooms.
+//! Recording of legs and rooms.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
     endpoint(
         "POST",
         "/legs/{id}/record",
-        "Record a leg",
+        "Start recording a leg",
         &JsonAsync(|c, body| Box::pin(record(c, Owner::Leg(c.id()), body))),
         RECORD,
     ),
@@ -42,21 +42,21 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
     endpoint(
         "POST",
         "/legs/{id}/record/pause",
-        "Record silence",
+        "Pause recording: silence is recorded",
         &Plain(|c| pause(c, Owner::Leg(c.id()), true)),
         &[DONE, NOT_FOUND],
     ),
     endpoint(
         "POST",
         "/legs/{id}/record/resume",
-        "Record sound again",
+        "Resume recording",
         &Plain(|c| pause(c, Owner::Leg(c.id()), false)),
         &[DONE, NOT_FOUND],
     ),
     endpoint(
         "POST",
         "/rooms/{id}/record",
-        "Record a room",
+        "Start recording a room",
         &JsonAsync(|c, body| Box::pin(record(c, Owner::Room(c.id()), body))),
         RECORD,
     ),
@@ -70,14 +70,14 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
     endpoint(
         "POST",
         "/rooms/{id}/record/pause",
-        "Record silence",
+        "Pause recording: silence is recorded",
         &Plain(|c| pause(c, Owner::Room(c.id()), true)),
         &[DONE, NOT_FOUND],
     ),
     endpoint(
         "POST",
         "/rooms/{id}/record/resume",
-        "Record sound again",
+        "Resume recording",
         &Plain(|c| pause(c, Owner::Room(c.id()), false)),
         &[DONE, NOT_FOUND],
     ),
@@ -87,11 +87,11 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Record {
-    /// `file`, or `s3`: uploaded when it is over. `s3_bucket`, `s3_region`, `s3_endpoint`, `s3_prefix`, and
+    /// `file`, or `s3`: uploaded at the end. `s3_bucket`, `s3_region`, `s3_endpoint`, `s3_prefix`, and
     /// `s3_access_key` with `s3_secret_key` (strings) override the settings of `[s3]`.
     #[schemars(extend("enum" = ["file", "s3", "", null]))]
     pub storage: Option<String>,
-    /// Of rooms: beside the mix a file with one channel a participant. Legs are stereo anyway.
+    /// Rooms: additionally record one channel per participant in a separate file. Legs are stereo anyway.
     pub multi_channel: Option<bool>,
     /// Bucket instead of the configured one.
     #[schemars(skip)]
@@ -99,34 +99,34 @@ pub struct Record {
     /// Region instead of the configured one.
     #[schemars(skip)]
     pub s3_region: Option<String>,
-    /// Server instead of the configured one, as `https://minio.example:9000`.
+    /// Server instead of the configured one, e.g. `https://minio.example:9000`.
     #[schemars(skip)]
     pub s3_endpoint: Option<String>,
-    /// What the key begins with, instead of the configured prefix.
+    /// Key prefix instead of the configured one.
     #[schemars(skip)]
     pub s3_prefix: Option<String>,
-    /// S3 access key; goes with `s3_secret_key`.
+    /// S3 access key; requires `s3_secret_key`.
     #[schemars(skip)]
     pub s3_access_key: Option<Secret>,
-    /// S3 secret key; goes with `s3_access_key`.
+    /// S3 secret key; requires `s3_access_key`.
     #[schemars(skip)]
     pub s3_secret_key: Option<Secret>,
 }
 
-/// Longest that the end of a recording is waited for.
+/// Time limit for completing a recording.
 const PATIENCE: Duration = Duration::from_secs(25);
 
 /// Reply of `POST|DELETE …/record`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Recording {
-    /// Path of the file, or where it is uploaded to, as `s3://…`.
+    /// Path of the file, or its upload location, `s3://…`.
     pub file: String,
     /// `recording` or `stopped`.
     pub status: &'static str,
-    /// Of a room that was recorded with `multi_channel`: the file with a channel for each leg.
+    /// Multi-channel file of a room recording with `multi_channel`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub multi_channel_file: Option<String>,
-    /// Leg → its `channel`, and when it came and left (`start_ms`, `end_ms`).
+    /// By leg: `channel`, and when it joined and left (`start_ms`, `end_ms`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<serde_json::Value>,
 }
@@ -142,7 +142,7 @@ async fn record(call: Call<'_>, owner: Owner<'_>, body: Record) -> Outcome {
     finish(call, app.driver.reply(handle).await?, "recording")
 }
 
-/// Where a recording is to be uploaded to; `None`: it stays.
+/// Upload destination; `None`: not uploaded.
 fn place(app: &App, body: &Record) -> Result<Option<Arc<Place>>, ApiError> {
     let text = |s: &Option<String>| s.clone().unwrap_or_default();
     let fields = [&body.s3_bucket, &body.s3_region, &body.s3_endpoint, &body.s3_prefix];
@@ -162,7 +162,7 @@ fn place(app: &App, body: &Record) -> Result<Option<Arc<Place>>, ApiError> {
                 secret_key: &secret_key,
             };
             let place = app.config().s3.place(&wish).map_err(ApiError::BadRequest)?;
-            // Names are judged when they are looked up.
+            // Host names are checked when they are resolved.
             let literal = Some(&place.endpoint).filter(|_| !place.trusted).and_then(|e| address_of(e));
             if literal.is_some_and(|ip| !Rules::new(&app.config()).permit(ip)) {
                 let refused =
@@ -183,7 +183,7 @@ async fn stop(call: Call<'_>, owner: Owner<'_>) -> Outcome {
     let mut outcome = match merging {
         Some(file) => match app.driver.reply_within(handle, PATIENCE).await {
             Some(outcome) => outcome?,
-            // Its tracks are still being put together; the event tells of them.
+            // Its tracks are still being merged; the event will report them.
             None => replies::Reply::Recorded { file, upload: false, began: 0, merged: None },
         },
         None => app.driver.reply(handle).await?,
@@ -200,7 +200,7 @@ async fn stop(call: Call<'_>, owner: Owner<'_>) -> Outcome {
     finish(call, outcome, "stopped")
 }
 
-/// Waits a while for the upload of a file; if it is done, `file` is where it is.
+/// Waits some time for the upload of a file; if it succeeds, `file` is its location.
 async fn place_of(app: &App, file: &mut String) {
     if let Some(location) = app.driver.uploads().wait_for(&base_name(file)).await {
         *file = location;

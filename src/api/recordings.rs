@@ -1,4 +1,4 @@
-//! Recordings that the gateway keeps.
+//! Stored recordings.
 
 use std::fs::{File, Metadata};
 use std::io::{ErrorKind, Seek as _, SeekFrom};
@@ -29,7 +29,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
     endpoint(
         "GET",
         "/recordings",
-        "Recordings, the youngest first, 1,000 at most",
+        "Recordings, newest first, at most 1,000",
         &PlainAsync(|c| Box::pin(list(c))),
         &[ok::<Recordings>(), FULL],
     ),
@@ -43,15 +43,15 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
     endpoint(
         "GET",
         "/recordings/{id}/file",
-        "Download a recording, or a part of it (Range)",
+        "Download a recording, or a byte range of it",
         &PlainAsync(|c| Box::pin(file(c))),
         &[
             text("audio/wav"),
-            Answer { status: 206, when: "The part that was asked for", shape: Shape::Text("audio/wav") },
+            Answer { status: 206, when: "The requested range", shape: Shape::Text("audio/wav") },
             Answer { status: 304, when: "Unchanged since If-None-Match", shape: Shape::Empty },
             NO_RECORDING,
-            error(412, "If-Match names another version of it"),
-            error(416, "It has no such part"),
+            error(412, "If-Match does not match"),
+            error(416, "Range not satisfiable"),
             FULL,
         ],
     ),
@@ -64,7 +64,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
     ),
 ];
 
-/// Recordings shown at once.
+/// Most recordings listed.
 const MOST: usize = 1000;
 
 /// Reply of `GET /recordings`.
@@ -78,9 +78,9 @@ pub struct Recordings {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "StoredRecording")]
 pub struct RecordingView {
-    /// Base name of its file.
+    /// File name.
     pub id: String,
-    /// Path of its file.
+    /// Path of the file.
     pub file: String,
     /// The leg that was recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,20 +88,20 @@ pub struct RecordingView {
     /// The room that was recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub room_id: Option<String>,
-    /// `recording`, `finished`, `failed` (it ended early, or the bucket will never take it: what was written is there),
-    /// `uploading` (it is over, and waits for its upload) or `uploaded`.
+    /// `recording`, `finished`, `failed` (ended early, or the upload was rejected permanently: what was
+    /// recorded is kept), `uploading` (finished, waiting for its upload) or `uploaded`.
     pub state: String,
-    /// Size of the file.
+    /// Size of the file, bytes.
     pub bytes: u64,
-    /// Length of the sound, ms.
+    /// Duration, ms.
     pub duration_ms: u64,
     /// Sampling rate, Hz.
     pub sample_rate: u32,
-    /// Channels.
+    /// Number of channels.
     pub channels: u16,
-    /// When it began.
+    /// Start time.
     pub started_at: String,
-    /// Its upload, if it is to have one.
+    /// State of its upload, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upload: Option<UploadView>,
 }
@@ -109,13 +109,13 @@ pub struct RecordingView {
 /// The upload of a recording.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct UploadView {
-    /// Where it goes, or is.
+    /// Destination or location.
     pub location: String,
-    /// Failures in a row of that bucket, whichever recording they met.
+    /// Consecutive failures of that bucket, for any recording.
     pub failures: u32,
-    /// Why the last try failed; null: none did.
+    /// Error of the last try; null if it succeeded.
     pub last_error: Option<String>,
-    /// When the next one is; null: at once, or none is needed.
+    /// Time of the next try; null: at once, or none needed.
     pub next_try: Option<String>,
 }
 
@@ -146,7 +146,7 @@ fn view(app: &App, r: RecordingRow) -> RecordingView {
     }
 }
 
-/// Asks the outbox; 503 when it cannot be asked now.
+/// Queries the outbox; 503 if that is not possible now.
 async fn ask<T: Send + 'static>(
     app: &App,
     f: impl FnOnce(&crate::io::outbox::store::Store) -> Result<T, crate::io::outbox::fault::Fault>
@@ -160,7 +160,7 @@ async fn ask<T: Send + 'static>(
     }
 }
 
-/// Of one that is still running the file itself tells how far it is.
+/// The size of a recording in progress is read from its file.
 fn up_to_date(mut row: RecordingRow) -> RecordingRow {
     if row.state == "recording"
         && let Ok(facts) = repair::examine(row.file.as_ref())
@@ -175,13 +175,13 @@ fn up_to_date(mut row: RecordingRow) -> RecordingRow {
 async fn list(call: Call<'_>) -> Outcome {
     let app = call.app;
     let rows = ask(app, |store| store.recordings(None, MOST)).await?;
-    // Not on the outbox's thread: a slow disk of recordings holds up no event.
+    // Not on the outbox thread: a slow recording disk must not delay events.
     let rows = FILES.run(move || rows.into_iter().map(up_to_date).collect::<Vec<_>>()).await.map_err(busy)?;
     let recordings = rows.into_iter().map(|r| view(app, r)).collect();
     Ok(call.object(200, Recordings { recordings }))
 }
 
-/// There is no thread for it now.
+/// Error if no thread is free.
 fn busy(e: WorkError) -> ApiError {
     ApiError::Unavailable(format!("files cannot be read now: {e}"))
 }
@@ -244,8 +244,8 @@ async fn file(call: Call<'_>) -> Outcome {
     Ok(reply)
 }
 
-/// The entity tag of a file: of one that is still being written each answer has its own, since no two parts of it fit together
-/// for sure.
+/// Entity tag of a file: unique per response while it is being written, since its parts may not be
+/// consistent.
 fn entity_tag(of: &Metadata, growing: bool) -> String {
     let (len, changed) = (of.len(), of.mtime().wrapping_mul(1_000_000_000).wrapping_add(of.mtime_nsec()));
     let answer = if growing { format!("-{:x}", clock::now().utc.0.as_nanos()) } else { String::new() };

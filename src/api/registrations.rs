@@ -1,4 +1,4 @@
-//! Registrations of phones.
+//! Phone registrations.
 
 use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
@@ -14,24 +14,24 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
     endpoint(
         "GET",
         "/sip/registrations",
-        "Phones that have registered",
+        "Registered phones",
         &Plain(|c| Ok(list(c))),
         &[ok::<Bindings>()],
     ),
     endpoint(
         "DELETE",
         "/sip/registrations/{aor}",
-        "Forget a phone, or one contact of it",
+        "Remove the registrations of a user, or one contact",
         &Plain(remove),
-        &[Answer { status: 204, when: "Forgotten", shape: Shape::Empty }, error(404, "No such registration")],
+        &[Answer { status: 204, when: "Removed", shape: Shape::Empty }, error(404, "No such registration")],
     )
-    .with_query(&[("contact", "URI of the contact to forget; all of them without it")]),
+    .with_query(&[("contact", "URI of the contact to remove; default: all")]),
 ];
 
-/// Phones that have registered.
+/// Registered phones.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Bindings {
-    /// One for each contact.
+    /// One per contact.
     pub bindings: Vec<BindingView>,
 }
 
@@ -40,7 +40,7 @@ fn list(call: Call<'_>) -> Reply {
     call.object(200, Bindings { bindings: call.app.driver.look(|view| view.registrations()) })
 }
 
-/// `DELETE /sip/registrations/{aor}`, with `contact` in the query for one contact.
+/// `DELETE /sip/registrations/{aor}`, optionally for the contact in the query.
 fn remove(call: Call<'_>) -> Outcome {
     let contact = call.query.unwrap_or_default().split('&').find_map(|p| p.strip_prefix("contact="));
     let contact = contact.map(|c| percent_decode_str(c).decode_utf8_lossy().into_owned());

@@ -1,4 +1,4 @@
-//! Rooms, and the legs in them.
+//! Rooms and their members.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
     endpoint(
         "POST",
         "/rooms",
-        "Make a room",
+        "Create a room",
         &Json(create),
         &[returns::<RoomView>(201, "The room, empty"), BAD, CONFLICT, FULL],
     ),
@@ -27,14 +27,14 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
     endpoint(
         "POST",
         "/rooms/{id}/legs",
-        "Put a leg into a room; a ringing inbound leg is answered first",
+        "Add a leg to a room; a ringing inbound leg is answered first",
         &JsonAsync(|c, body| Box::pin(add(c, body))),
         &[ok::<JoinedView>(), BAD, FAILED, FULL],
     ),
     endpoint(
         "DELETE",
         "/rooms/{id}/legs/{leg_id}",
-        "Take a leg out of a room",
+        "Remove a leg from a room",
         &Plain(remove),
         &[DONE, NOT_FOUND],
     ),
@@ -44,13 +44,13 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CreateRoom {
-    /// Name; made up when missing.
+    /// Room id; generated if missing.
     #[schemars(regex(pattern = patterns::ROOM_ID.text))]
     pub id: Option<String>,
     /// Sampling rate in Hz.
     #[schemars(extend("enum" = [8000, 16000, 48000, null]))]
     pub sample_rate: Option<u32>,
-    /// Events of this room go there.
+    /// Webhook for events of this room.
     #[schemars(regex(pattern = patterns::HOOK_URL.text))]
     pub webhook_url: Option<String>,
     /// Secret that signs them.
@@ -65,11 +65,11 @@ pub struct CreateRoom {
 pub struct AddLeg {
     /// The leg.
     pub leg_id: String,
-    /// Others do not hear it.
+    /// Other members do not hear it.
     pub mute: Option<bool>,
-    /// It hears nobody.
+    /// It does not hear other members.
     pub deaf: Option<bool>,
-    /// Takes digits that others of the room send.
+    /// It receives DTMF digits sent by other members.
     pub accept_dtmf: Option<bool>,
 }
 
@@ -77,7 +77,7 @@ fn required_leg_id(schema: &mut schemars::Schema) {
     schema.insert("required".to_owned(), serde_json::json!(["leg_id"]));
 }
 
-/// Reply of `POST /rooms/{id}/legs` for a leg that was elsewhere.
+/// Reply of `POST /rooms/{id}/legs` for a leg that was in another room.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct JoinedView {
     /// `added` or `moved`.

@@ -1,4 +1,4 @@
-//! The table of all endpoints: each resource keeps its own.
+//! All endpoints, collected from the files of the resources.
 
 use super::endpoint::Endpoint;
 use super::{

@@ -1,4 +1,5 @@
-//! A call of the gateway to itself, measured: SIP, SRTP, mixer and recorder as every call uses them.
+//! Self-test: a measured call of the gateway to itself, through the same SIP, SRTP, mixer and recorder as any
+//! call.
 
 use std::cell::{Cell, RefCell};
 use std::path::Path;
@@ -41,18 +42,18 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
     ),
 ];
 
-/// All of it takes no longer.
+/// Time limit of the whole test.
 const LIMIT: Duration = Duration::from_secs(10);
-/// Until the call is up.
+/// Time limit of the call set-up.
 const SETUP: Duration = Duration::from_secs(3);
-/// How long the tone is heard.
+/// Duration of the tone.
 const TONE: Duration = Duration::from_millis(2500);
-/// A recording begins this long before the tone does.
+/// The recordings start this long before the tone.
 const BEFORE: Duration = Duration::from_millis(200);
 /// Length of a tick, ms.
 const TICK_MS: f64 = 20.0;
 
-/// The worst that passes.
+/// Limits for passing.
 const MAX_LOSS_PERCENT: f64 = 1.0;
 const MIN_MOS: f64 = 3.5;
 const MAX_LATENCY_MS: f64 = 150.0;
@@ -61,29 +62,29 @@ const MAX_LEVEL_DB: f64 = 3.0;
 /// Reply of `POST /v1/self-test`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SelfTestView {
-    /// All is as it should be.
+    /// All figures are within their limits.
     pub passed: bool,
-    /// What is not.
+    /// Failed checks.
     pub failures: Vec<String>,
-    /// From the INVITE until both legs are connected, ms; 0, as all figures, where the test did not get to its end.
+    /// From the INVITE until both legs are connected, ms; 0, like all figures, if the test was not completed.
     pub setup_ms: f64,
-    /// From a frame that one leg sends to the same in the recording of what the other has received, ms: codec, SRTP, kernel,
-    /// jitter buffer and mixer; null: it was not heard.
+    /// Delay from a frame sent by one leg to its recording after reception by the other, ms: codec, SRTP,
+    /// kernel, jitter buffer and mixer; null: the tone was not detected.
     pub latency_ms: Option<f64>,
-    /// RTP packets that did not arrive or came too late, per cent.
+    /// RTP packets lost or too late, percent.
     pub loss_percent: f64,
     /// Interarrival jitter (RFC 3550 §6.4.1), ms.
     pub jitter_ms: f64,
     /// Mean opinion score by the E-model (ITU-T G.107), 1 to 4.5.
     pub mos: f64,
-    /// How much louder it was recorded than sent, dB; null: it was not heard.
+    /// Level of the recorded tone relative to the sent one, dB; null: the tone was not detected.
     pub level_db: Option<f64>,
-    /// Ticks of the media thread that began over 5 ms late meanwhile.
+    /// Ticks of the media thread that started more than 5 ms late during the test.
     pub ticks_late: u64,
 }
 
 impl SelfTestView {
-    /// It did not come to any figure.
+    /// A test without figures.
     fn failed(why: String) -> Self {
         Self {
             passed: false,
@@ -102,7 +103,7 @@ impl SelfTestView {
 /// Reply of `GET /v1/self-test`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct StepView {
-    /// What it does; empty: none runs.
+    /// Current step; empty: none.
     pub step: String,
 }
 
@@ -120,7 +121,7 @@ async fn self_test(call: Call<'_>) -> Outcome {
     drop(test);
     let view = match done {
         Some(Ok(view)) => view,
-        // What does not work is what was to be found out; what is full says nothing of it.
+        // A failure is a result of the test; a full gateway is not.
         Some(Err(ApiError::Internal(why))) => SelfTestView::failed(why),
         None => SelfTestView::failed("it did not end within 10 s".to_owned()),
         Some(Err(e)) => return Err(e),
@@ -128,11 +129,11 @@ async fn self_test(call: Call<'_>) -> Outcome {
     Ok(Reply::object(200, &app.instance_id, view))
 }
 
-/// A test; its call and room end with it, and with the client that asked for it.
+/// A running test; its call and room end with it, also if the client disconnects.
 struct Test<'a> {
     app: &'a App,
     begun: Begun,
-    /// Its recordings, which nobody else knows of, and one that is not there yet.
+    /// Its recordings, which nobody else knows, including one not started yet.
     files: RefCell<Vec<String>>,
     opening: Cell<Option<Handle>>,
 }
@@ -141,7 +142,7 @@ impl Drop for Test<'_> {
     fn drop(&mut self) {
         self.app.self_test_step.set("");
         self.app.driver.legs(|l| l.end_self_test(&self.begun));
-        // It may be gone.
+        // It may have been deleted already.
         let _deleted = self.app.driver.rooms(|r| r.delete(&self.begun.room));
         remove(self.files.take());
         if let Some(handle) = self.opening.take() {
@@ -210,7 +211,7 @@ impl Test<'_> {
         Ok(judge(setup_ms, &quality, measured, late() - late_before))
     }
 
-    /// The leg that answers, once both are up.
+    /// The answering leg, once both are connected.
     async fn connected(&self, started: Instant) -> Result<String, ApiError> {
         loop {
             if let Some(leg) = self.app.driver.look(|view| view.self_test_answerer(&self.begun)) {
@@ -237,14 +238,14 @@ impl Test<'_> {
     }
 }
 
-/// What two recordings of the same tone tell.
+/// Comparison of two recordings of the same tone.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Measured {
     latency_ms: f64,
     level_db: f64,
 }
 
-/// Compares what was sent, the right channel of a leg, with what was heard in the room.
+/// Compares the sent audio, the right channel of a leg's recording, with the audio recorded in the room.
 fn measure(sent: &Recorded, heard: &Recorded) -> Result<Measured, String> {
     let sent_tone = Tone::read(Path::new(&sent.file), 1)?;
     let heard_tone = Tone::read(Path::new(&heard.file), 0)?;
@@ -258,9 +259,9 @@ fn measure(sent: &Recorded, heard: &Recorded) -> Result<Measured, String> {
 /// The tone in a recording.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Tone {
-    /// When it begins, ms.
+    /// Start time, ms.
     begins_ms: f64,
-    /// Its level, from half a second after that on: root mean square of samples.
+    /// Its level, measured from half a second later: root mean square of samples.
     level: f64,
 }
 

@@ -1,4 +1,4 @@
-//! Serves HTTP: accepts connections (allow-list, a bounded number of them, one task each) and answers their requests.
+//! HTTP server: accepts connections (allow-list, limited number, one task each) and answers their requests.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ use crate::io::net::tcp::{Listener, Stream};
 use crate::io::system::clock;
 use crate::io::system::executor::Executor;
 
-/// Connections from addresses that are not allowed that are told so at once; further ones are closed without a word.
+/// Connections from addresses not allowed that get an error reply; further ones are closed at once.
 const MAX_TURNED_AWAY: usize = 8;
 
 /// Serves the API on `listener` until the program ends.
@@ -71,7 +71,7 @@ async fn connection(app: Rc<App>, shared: Rc<Shared>, stream: Stream, peer: Sock
         }
     };
     let give_way = async {
-        // The sender lives as long as the connection is listed; without it nobody asks for the place any more.
+        // The sender lives as long as the connection is listed; without it no eviction can follow.
         if entry.give_way.recv().await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -80,10 +80,10 @@ async fn connection(app: Rc<App>, shared: Rc<Shared>, stream: Stream, peer: Sock
     app.clients.close(id);
 }
 
-/// The one service behind every path.
+/// The service for all paths.
 struct Service {
     app: Rc<App>,
-    /// Where the connection leaves the head.
+    /// Where the connection stores the head.
     slot: Slot,
 }
 

@@ -1,4 +1,4 @@
-//! `GET /v1/status`: what the gateway is doing and what is wrong with it, for the person who looks after it.
+//! `GET /v1/status`: activity and problems of the gateway, for its operator.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use crate::io::system::workers::FILES;
 pub(super) static ENDPOINTS: &[Endpoint] = &[endpoint(
     "GET",
     "/status",
-    "What the gateway is doing, and the last warnings and errors",
+    "Status of the gateway, with recent warnings and errors",
     &PlainAsync(|c| Box::pin(status(c))),
     &[ok::<StatusView>(), FULL],
 )];
@@ -23,65 +23,65 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[endpoint(
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "GatewayStatus")]
 pub struct StatusView {
-    /// `ok`; `stopping`: new calls are refused; `stalled`: the media thread stands still; `damaged`: files of the state
-    /// directory could not be read.
+    /// `ok`; `stopping`: new calls are refused; `stalled`: the media thread is stuck; `damaged`: files of the
+    /// state directory could not be read.
     pub state: String,
     /// Version of the program.
     pub version: String,
-    /// Whole seconds since the start.
+    /// Uptime, whole seconds.
     pub uptime_s: u64,
-    /// Board profile in force.
+    /// Active board profile.
     pub board: String,
-    /// Legs that have not ended.
+    /// Live legs.
     pub legs: u32,
     /// Rooms.
     pub rooms: u32,
     /// Trunks.
     pub trunks: Vec<TrunkState>,
-    /// Contacts of phones that are registered.
+    /// Number of registered contacts.
     pub phones: usize,
-    /// Events that wait for their target.
+    /// Events waiting for delivery.
     pub events_waiting: u64,
-    /// Targets of events that have failed last time.
+    /// Webhooks whose last delivery failed.
     pub webhooks_failing: usize,
-    /// Recordings that wait for their upload, as far as they are in memory.
+    /// Recordings waiting for upload, as far as they are in memory.
     pub uploads_waiting: u64,
-    /// Those under way.
+    /// Uploads in progress.
     #[serde(default)]
     pub uploads: Vec<UploadState>,
-    /// The disk of the recordings.
+    /// Disk of the recordings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk: Option<Disk>,
     /// Resident memory, bytes.
     pub memory_bytes: u64,
-    /// Media ticks that began more than 5 ms late.
+    /// Media ticks that started more than 5 ms late.
     pub ticks_late: u64,
-    /// Media ticks that were left out after a standstill.
+    /// Media ticks skipped after a stall.
     pub ticks_skipped: u64,
-    /// The last warnings and errors of the log, the latest first, 32 at most.
+    /// The last warnings and errors of the log, latest first, at most 32.
     pub faults: Vec<FaultView>,
 }
 
-/// A trunk in short.
+/// Summary of a trunk.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TrunkState {
-    /// Its name.
+    /// Its id.
     pub id: String,
-    /// As `GET /v1/sip/trunks` shows it.
+    /// Status as in `GET /v1/sip/trunks`.
     pub status: String,
     /// Why it is not active.
     #[serde(skip_serializing_if = "String::is_empty", default)]
     pub last_error: String,
 }
 
-/// An upload under way.
+/// An upload in progress.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct UploadState {
     /// The recording.
     pub recording: String,
-    /// Bytes of it that are sent.
+    /// Bytes sent.
     pub sent_bytes: u64,
-    /// Bytes of it.
+    /// Size, bytes.
     pub bytes: u64,
 }
 
@@ -90,20 +90,20 @@ pub struct UploadState {
 pub struct Disk {
     /// Directory of the recordings.
     pub path: String,
-    /// Bytes that are free.
+    /// Free space, bytes.
     pub free_bytes: u64,
-    /// Bytes that have to stay free for a recording to begin.
+    /// Free space required to start a recording, bytes.
     pub reserved_bytes: u64,
 }
 
-/// A line of the log.
+/// A log line.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct FaultView {
-    /// When (RFC 3339).
+    /// Time (RFC 3339).
     pub at: String,
     /// `warn` or `error`.
     pub level: String,
-    /// What it says.
+    /// Message.
     pub text: String,
 }
 
@@ -112,7 +112,7 @@ async fn status(call: Call<'_>) -> Outcome {
     let driver = &call.app.driver;
     let (summary, config) = (driver.summary(), call.app.config());
     let dir = config.recording_dir();
-    // A disk that hangs holds up this reply and no call.
+    // A hanging disk blocks this reply but no call.
     let free = FILES
         .run(move || disk::free_at(&dir))
         .await

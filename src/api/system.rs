@@ -1,4 +1,4 @@
-//! The gateway itself: health, capacity and the description of the API.
+//! The gateway itself: health, capacity and API descriptions.
 
 use std::collections::BTreeMap;
 
@@ -21,15 +21,15 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         ..endpoint(
             "GET",
             "/health",
-            "Is the gateway working",
+            "Health check",
             &Plain(health),
-            &[ok::<Health>(), error(503, "Something stands still")],
+            &[ok::<Health>(), error(503, "The media thread or another part is stuck")],
         )
     },
     endpoint(
         "GET",
         "/capacity",
-        "What is used of each limit",
+        "Usage of each limit",
         &Plain(|c| Ok(capacity(c))),
         &[ok::<Capacity>()],
     ),
@@ -54,19 +54,19 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
 pub struct Health {
     /// `ok`.
     pub status: &'static str,
-    /// `ok`; `damaged`: files of the state directory could not be read, now or in an earlier run. They are kept beside it
-    /// as `….damaged-DATE` until somebody takes them away; everything else goes on.
+    /// `ok`; `damaged`: files of the state directory could not be read, now or in an earlier run. They are
+    /// kept as `….damaged-DATE` until removed manually; everything else works.
     pub state: &'static str,
     /// Version of the program.
     pub version: &'static str,
-    /// Whole seconds since the start.
+    /// Uptime, whole seconds.
     pub uptime_s: u64,
 }
 
-/// One limit and what is used of it.
+/// A limit and its usage.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Use {
-    /// In use now.
+    /// In use.
     pub used: u32,
     /// The limit.
     pub max: u32,
@@ -77,7 +77,7 @@ pub struct Use {
 pub struct Capacity {
     /// Call legs.
     pub legs: Use,
-    /// Those of them that use Opus, or whose far end may still choose it.
+    /// Legs that use Opus, or whose far end may still choose it.
     pub opus_legs: Use,
     /// Rooms.
     pub rooms: Use,
@@ -91,21 +91,21 @@ pub struct Capacity {
     pub memory: Memory,
 }
 
-/// Memory of the process, and the most that it takes.
+/// Memory of the process, and its upper bound.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Memory {
-    /// Resident now, bytes.
+    /// Resident memory, bytes.
     pub resident_bytes: u64,
-    /// Resident at most, when all limits are reached, bytes.
+    /// Upper bound with all limits reached, bytes.
     pub bound_bytes: u64,
-    /// What that is made of, bytes. Kinds that begin with `media_` are taken at the start, and locked where the system allows
-    /// it.
+    /// Parts of the upper bound, bytes. Those starting with `media_` are allocated at startup, and locked if
+    /// permitted by the system.
     pub bound_by_kind: BTreeMap<&'static str, u64>,
-    /// Of the media memory in use now, bytes.
+    /// Media memory in use, bytes.
     pub media_used_bytes: u64,
-    /// Of the media memory in use at once, at most so far, bytes.
+    /// Highest media memory usage so far, bytes.
     pub media_peak_bytes: u64,
-    /// Allocations that found no room in the media memory, and came from elsewhere.
+    /// Allocations that did not fit into the media memory.
     pub media_spilled: u64,
 }
 
@@ -145,7 +145,7 @@ fn capacity(call: Call<'_>) -> Reply {
     let limits = &config.limits;
     let n = app.driver.look(|view| view.numbers());
     let body = Capacity {
-        // A leg that has ended holds its place until its media has let go.
+        // An ended leg keeps its place until its media is closed.
         legs: Use { used: n.legs.max(n.media), max: limits.legs },
         opus_legs: Use { used: n.opus, max: limits.opus_legs },
         rooms: Use { used: n.rooms, max: limits.rooms },

@@ -1,4 +1,4 @@
-//! Trunks: accounts that are registered, and peers known by their address.
+//! Trunks: accounts to register, and peers identified by address.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,12 +22,12 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
     endpoint(
         "POST",
         "/sip/trunks",
-        "Add a trunk; events tell how its registration goes",
+        "Add a trunk; events report its registration",
         &JsonAsync(|c, body| Box::pin(add(c, body))),
         &[
             returns::<Added>(202, "Added"),
             BAD,
-            error(409, "The same account is a trunk already"),
+            error(409, "The account is already used by a trunk"),
             error(500, "Done, but the state directory cannot be written"),
             FULL,
         ],
@@ -41,7 +41,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         &[
             returns::<Status>(202, "Done"),
             NO_TRUNK,
-            error(409, "It stands in the configuration file"),
+            error(409, "It is configured in the file"),
             error(500, "Done, but the state directory cannot be written"),
         ],
     ),
@@ -52,17 +52,17 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
 #[serde(default)]
 #[schemars(transform = required_type)]
 pub struct AddTrunk {
-    /// `sip_register`: an account that is registered; `ip_ip`: a peer known by its address.
+    /// `sip_register`: an account to register; `ip_ip`: a peer identified by its address.
     #[serde(rename = "type")]
     #[schemars(with = "TrunkType")]
     pub kind: Option<String>,
     /// The application it belongs to.
     #[schemars(length(max = 128), regex(pattern = "^[^\\x00-\\x1f\\x7f/]*$"))]
     pub app_id: Option<String>,
-    /// The account.
+    /// Account data.
     #[serde(deserialize_with = "object")]
     pub sip_register: Option<SipRegister>,
-    /// The peer.
+    /// Peer data.
     #[serde(deserialize_with = "object")]
     pub ip_ip: Option<IpIp>,
 }
@@ -94,39 +94,39 @@ fn required_type(schema: &mut schemars::Schema) {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SipRegister {
-    /// Where to register, as `sip:sip.example.net`.
+    /// Registrar, e.g. `sip:sip.example.net`.
     #[schemars(with = "String", length(min = 5), regex(pattern = patterns::SERVER_URI.text))]
     pub registrar_uri: Option<String>,
-    /// What is registered, as `sip:100@example.net`.
+    /// Address of record, e.g. `sip:100@example.net`.
     #[schemars(with = "String", regex(pattern = patterns::AOR.text))]
     pub aor: Option<String>,
-    /// Password for challenges.
+    /// Digest password.
     #[schemars(with = "Option<String>", regex(pattern = patterns::AUTH_PASSWORD.text))]
     pub password: Option<Secret>,
-    /// Name for challenges; else the user of `aor`.
+    /// Digest user name; default: user part of `aor`.
     #[schemars(regex(pattern = patterns::AUTH_USER.text))]
     pub username: Option<String>,
-    /// Where requests go first; else to the registrar.
+    /// Next hop of requests; default: the registrar.
     #[schemars(regex(pattern = patterns::SERVER_URI.text))]
     pub outbound_proxy: Option<String>,
-    /// User of our Contact; else that of `aor`.
+    /// User part of our Contact; default: that of `aor`.
     #[schemars(regex(pattern = patterns::CONTACT_USER.text))]
     pub contact_user: Option<String>,
-    /// Registration asked for, seconds; 0: 3600.
+    /// Registration interval requested, seconds; 0: 3600.
     #[schemars(extend("anyOf" = [{ "const": 0 }, { "minimum": 60, "maximum": 86400 }]))]
     pub expires_seconds: Option<u32>,
-    /// Over TLS, take any certificate.
+    /// Over TLS, accept any certificate.
     pub tls_insecure_skip_verify: Option<bool>,
-    /// Encryption of media; else as `sip.srtp` says.
+    /// Media encryption; default: `sip.srtp`.
     pub srtp: Option<Srtp>,
-    /// How digits are sent; else as `sip.dtmf` says.
+    /// DTMF mode; default: `sip.dtmf`.
     pub dtmf: Option<DtmfMode>,
-    /// Addresses and networks that RTP of its calls may come from beside the address that the far end describes, as
+    /// Further addresses and networks accepted as RTP sources, besides the address in the far end's SDP, e.g.
     /// `10.1.0.0/24`.
     #[schemars(length(max = 16), inner(regex(pattern = patterns::NETWORK.text)))]
     pub rtp_from: Option<Vec<String>>,
-    /// RTP of its calls may come from any address: the first source of 25 good packets in a row is taken, and ours goes
-    /// there.
+    /// Symmetric RTP: accept RTP from any address; the first source that sends 25 valid packets in a row is
+    /// latched, and our RTP goes there.
     pub rtp_symmetric: Option<bool>,
 }
 
@@ -136,37 +136,37 @@ impl std::fmt::Debug for SipRegister {
     }
 }
 
-/// A peer known by its address.
+/// A peer identified by its address.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct IpIp {
-    /// The peer, as `sip:pbx.example.net:5070`.
+    /// The peer, e.g. `sip:pbx.example.net:5070`.
     #[schemars(with = "String", length(min = 5), regex(pattern = patterns::SERVER_URI.text))]
     pub peer_uri: Option<String>,
-    /// Over TLS, take any certificate.
+    /// Over TLS, accept any certificate.
     pub tls_insecure_skip_verify: Option<bool>,
-    /// Encryption of media; else as `sip.srtp` says.
+    /// Media encryption; default: `sip.srtp`.
     pub srtp: Option<Srtp>,
-    /// How digits are sent; else as `sip.dtmf` says.
+    /// DTMF mode; default: `sip.dtmf`.
     pub dtmf: Option<DtmfMode>,
-    /// Addresses and networks that RTP of its calls may come from beside the address that the far end describes, as
+    /// Further addresses and networks accepted as RTP sources, besides the address in the far end's SDP, e.g.
     /// `10.1.0.0/24`.
     #[schemars(length(max = 16), inner(regex(pattern = patterns::NETWORK.text)))]
     pub rtp_from: Option<Vec<String>>,
-    /// RTP of its calls may come from any address: the first source of 25 good packets in a row is taken, and ours goes
-    /// there.
+    /// Symmetric RTP: accept RTP from any address; the first source that sends 25 valid packets in a row is
+    /// latched, and our RTP goes there.
     pub rtp_symmetric: Option<bool>,
 }
 
-/// A trunk that was added.
+/// A new trunk.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Added {
-    /// Its name.
+    /// Its id.
     pub id: String,
     /// `sip_register` or `ip_ip`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// How it stands.
+    /// Registration status.
     pub status: &'static str,
 }
 
@@ -205,8 +205,8 @@ async fn add(call: Call<'_>, body: AddTrunk) -> Outcome {
             fields.rtp_from = p.rtp_from.unwrap_or_default();
             fields.rtp_symmetric = p.rtp_symmetric.unwrap_or_default();
         }
-        ("sip_register", Some(_), Some(_)) => return bad("ip_ip: does not go with this type"),
-        ("ip_ip", Some(_), _) => return bad("sip_register: does not go with this type"),
+        ("sip_register", Some(_), Some(_)) => return bad("ip_ip: not allowed with this type"),
+        ("ip_ip", Some(_), _) => return bad("sip_register: not allowed with this type"),
         ("sip_register", None, _) => return bad("sip_register: an object is expected beside this type"),
         ("ip_ip", _, None) => return bad("ip_ip: an object is expected beside this type"),
         _ => {}
@@ -217,10 +217,10 @@ async fn add(call: Call<'_>, body: AddTrunk) -> Outcome {
     Ok(call.object(202, added))
 }
 
-/// What was changed survives a restart, or the client is told.
+/// Waits until a change is stored, or reports that it is not.
 async fn written(app: &App) -> Result<(), ApiError> {
     let failed =
-        |e| ApiError::Internal(format!("done, but not written down, and lost at the next start: {e}"));
+        |e| ApiError::Internal(format!("done, but not saved: lost at the next start: {e}"));
     app.driver.keep_trunks().await.map_err(failed)
 }
 

@@ -1,4 +1,4 @@
-//! Webhooks: their targets, and how the delivery of events goes.
+//! Webhooks and their delivery state.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -17,7 +17,7 @@ use crate::io::system::clock;
 pub(super) static ENDPOINTS: &[Endpoint] = &[endpoint(
     "GET",
     "/webhooks",
-    "Targets of webhooks and how delivery goes",
+    "Webhooks and their delivery state",
     &Plain(|c| Ok(list(c))),
     &[ok::<Webhooks>()],
 )];
@@ -25,28 +25,28 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[endpoint(
 /// Reply of `GET /webhooks`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Webhooks {
-    /// The global target, and all others that events wait for.
+    /// The global webhook, and all others with waiting events.
     pub webhooks: Vec<WebhookView>,
 }
 
-/// A target of events.
+/// Delivery state of a webhook.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct WebhookView {
-    /// Where events go, without a query or a user.
+    /// URL without query and user.
     pub url: String,
-    /// It is the global one.
+    /// It is the global webhook.
     pub global: bool,
     /// `ok` or `failing`.
     pub state: &'static str,
-    /// Events that wait or are on their way.
+    /// Events waiting or in flight.
     pub queued: u64,
-    /// Failures in a row of its server.
+    /// Consecutive failures of its server.
     pub failures: u32,
-    /// Why the last try failed; null: it did not.
+    /// Error of the last try; null if it succeeded.
     pub last_error: Option<String>,
-    /// When it is tried again; null: at once.
+    /// Time of the next try; null: at once.
     pub next_try: Option<String>,
-    /// Events of it that were lost since they began to wait.
+    /// Events dropped since the queue was created.
     pub dropped: u64,
 }
 
@@ -81,7 +81,7 @@ fn list(call: Call<'_>) -> Reply {
     call.object(200, Webhooks { webhooks })
 }
 
-/// A webhook of a leg or room; a secret without URL means nothing.
+/// The webhook of a leg or room; a secret without URL is ignored.
 pub(super) fn hook(url: Option<String>, secret: Option<Secret>) -> Result<Option<Webhook>, ApiError> {
     let Some(url) = url.filter(|u| !u.is_empty()) else { return Ok(None) };
     patterns::HOOK_URL.check("webhook_url", &url)?;

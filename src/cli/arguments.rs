@@ -1,10 +1,10 @@
-//! The table of commands and options. Parsing, `--help`, the man page and the completions of shells come from it.
+//! Commands and options. Parsing, `--help`, man pages and shell completions are derived from this definition.
 
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, Command, value_parser};
 
-/// The command line.
+/// Command line definition.
 #[must_use]
 pub fn command() -> Command {
     Command::new("branchline")
@@ -12,7 +12,7 @@ pub fn command() -> Command {
         .about("SIP gateway appliance: call legs, rooms and recordings over REST")
         .long_about(
             "Without a command the gateway runs in the foreground until SIGTERM or SIGINT; SIGHUP reads the configuration \
-             again. The commands talk to a gateway that runs on this machine, and find it by its configuration.",
+             again. The commands connect to the gateway running on this machine, which they locate through its configuration.",
         )
         .arg(
             Arg::new("config")
@@ -20,18 +20,18 @@ pub fn command() -> Command {
                 .value_name("FILE")
                 .value_parser(value_parser!(PathBuf))
                 .global(true)
-                .help("Configuration file [default: /etc/branchline/branchline.toml, where there is one]"),
+                .help("Configuration file [default: /etc/branchline/branchline.toml, if it exists]"),
         )
         .arg(
             Arg::new("board")
                 .long("board")
                 .value_name("NAME")
                 .global(true)
-                .help("Board profile, instead of the configured one; `auto`: that of this machine"),
+                .help("Board profile, instead of the configured one; `auto`: detected"),
         )
-        .arg(flag("check", "Check the configuration, name all faults and warnings, and end"))
-        .arg(flag("print-config", "Print the configuration in force, without secrets, and end"))
-        .subcommand(Command::new("boards").about("List the board profiles, and which of them this machine has"))
+        .arg(flag("check", "Check the configuration, print all errors and warnings, and exit"))
+        .arg(flag("print-config", "Print the effective configuration, without secrets, and exit"))
+        .subcommand(Command::new("boards").about("List the board profiles and mark that of this machine"))
         .subcommand(status())
         .subcommand(self_test())
         .subcommand(call())
@@ -42,12 +42,12 @@ fn flag(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
 }
 
-/// Where the API is, if not where the configuration says.
+/// The API address, if it differs from the configured one.
 fn url() -> Arg {
     Arg::new("url")
         .long("url")
         .value_name("URL")
-        .help("Address of the API, as http://192.168.1.10:8080 [default: as configured]")
+        .help("Address of the API, e.g. http://192.168.1.10:8080 [default: as configured]")
 }
 
 fn token() -> Arg {
@@ -60,43 +60,43 @@ fn token() -> Arg {
 
 fn status() -> Command {
     Command::new("status")
-        .about("Show what the gateway is doing, and what is wrong with it")
-        .arg(flag("json", "Print the reply of GET /v1/status as it is"))
-        .arg(flag("watch", "Draw it anew every two seconds, until Ctrl-C"))
+        .about("Show the status of the gateway and current problems")
+        .arg(flag("json", "Print the reply of GET /v1/status unformatted"))
+        .arg(flag("watch", "Refresh every two seconds, until Ctrl-C"))
         .args([url(), token()])
 }
 
 fn self_test() -> Command {
     Command::new("self-test")
-        .about("Place a call to the gateway itself and measure it; without one that runs, one is started for it")
+        .about("Place a call to the gateway itself and measure it; starts a gateway if none is running")
         .long_about(
             "Places a call through the gateway's own SIP, SRTP, mixer and recorder, and reports set-up time, latency, loss, \
-             jitter, MOS and level, in at most 10 s. Exits with 0 when all is as it should be, with 1 when not, or nobody answers, \
-             and with 3 when the gateway cannot test itself now, as when all legs are in use.",
+             jitter, MOS and level, in at most 10 s. Exit status: 0 if all checks passed, 1 if not or no gateway responds, \
+             3 if the gateway cannot run the test now, e.g. because all legs are in use.",
         )
-        .arg(flag("json", "Print the reply of POST /v1/self-test as it is"))
+        .arg(flag("json", "Print the reply of POST /v1/self-test unformatted"))
         .args([url(), token()])
 }
 
 fn call() -> Command {
     Command::new("call")
-        .about("Place a test call, play a tone and show how well it travels")
-        .arg(Arg::new("uri").value_name("URI").required(true).help("Whom to call, as sip:100@192.168.1.20"))
+        .about("Place a test call, play a tone and show the media quality")
+        .arg(Arg::new("uri").value_name("URI").required(true).help("SIP URI to call, e.g. sip:100@192.168.1.20"))
         .arg(
             Arg::new("seconds")
                 .long("seconds")
                 .value_name("N")
                 .value_parser(value_parser!(u64).range(1..=3600))
                 .default_value("5")
-                .help("How long the tone lasts, from the answer on"),
+                .help("Duration of the tone after the answer"),
         )
-        .arg(flag("json", "Print the reply of GET /v1/legs/{id}/quality as it is"))
+        .arg(flag("json", "Print the reply of GET /v1/legs/{id}/quality unformatted"))
         .args([url(), token()])
 }
 
 fn outbox() -> Command {
     Command::new("outbox")
-        .about("Show or drop events that wait for their webhook, while the gateway does not run")
+        .about("Show or drop events that wait for their webhook, while the gateway is stopped")
         .subcommand_required(true)
         .subcommand(Command::new("list").about("List the events: number, time, type, leg, id, target"))
         .subcommand(

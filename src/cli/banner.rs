@@ -1,4 +1,4 @@
-//! What the log says at the start: where the gateway is reached, what is open to whom, and what the box can carry.
+//! Startup messages: addresses, access rules, and capacity.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! `branchline boards`: the profiles, and which of them this machine has.
+//! `branchline boards`: lists the profiles and marks that of this machine.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ pub fn run(files: &Files) {
     say(table(machine::model().as_deref(), files.board_in_force().as_deref()).trim_end());
 }
 
-/// Without a `model` and an `in_force` nothing is marked.
+/// Marks the profile of `model` and the configured one, if given.
 fn table(model: Option<&str>, in_force: Option<&str>) -> String {
     let mut out = String::new();
     let auto = model.and_then(for_model).map(|b| b.name);
@@ -22,7 +22,7 @@ fn table(model: Option<&str>, in_force: Option<&str>) -> String {
         let _written = writeln!(out, "{text}");
     };
     line(format_args!(
-        "{:<18} {:>5} {:>5} {:>6} {:>8} {:>10} {:>11}  {:<10} what it is",
+        "{:<18} {:>5} {:>5} {:>6} {:>8} {:>10} {:>11}  {:<10} description",
         "board", "legs", "Opus", "rooms", "members", "playbacks", "recordings", "figures"
     ));
     for board in BOARDS {

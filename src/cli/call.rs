@@ -1,4 +1,4 @@
-//! `branchline call`: a test call with a tone, and how well it travelled.
+//! `branchline call`: a test call with a tone, and its media quality.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -12,22 +12,22 @@ use super::failure::{FAILED, Failure};
 use super::output::{say, say_error};
 use crate::io::system::clock;
 
-/// How often is looked whether it is answered.
+/// Polling interval until the answer.
 const LOOK: Duration = Duration::from_millis(100);
-/// How long it may ring, s.
+/// Longest ringing time, s.
 const RINGS: u32 = 60;
-/// How much longer than the tone it may last at most, s.
+/// Additional time limit of the call beyond the tone, s.
 const LONGER: u64 = 10;
-/// Longest that an answer is waited for.
+/// Time limit of the answer.
 const PATIENCE: Duration = Duration::from_secs(70);
 
-/// Carries the command out.
+/// Executes the command.
 pub(super) fn run(files: &Files, of: &ArgMatches) -> Result<(), Failure> {
     let client = Client::of(files, of)?;
     let uri = of.get_one::<String>("uri").map_or("", String::as_str);
     let seconds = of.get_one::<u64>("seconds").copied().unwrap_or(5);
     let json = of.get_flag("json");
-    // It ends by itself where this command is ended.
+    // The call ends by itself if this command is killed.
     let limit = seconds + LONGER;
     let call = json!({"type": "sip", "uri": uri, "ring_timeout": RINGS, "max_duration": limit});
     let placed = client.post("/legs", &call)?;
@@ -43,7 +43,7 @@ pub(super) fn run(files: &Files, of: &ArgMatches) -> Result<(), Failure> {
         match leg.ask("/quality") {
             Ok(now) => quality = now,
             Err(_) => {
-                say_error("the far end has hung up");
+                say_error("the far end hung up");
                 break;
             }
         }
@@ -54,7 +54,7 @@ pub(super) fn run(files: &Files, of: &ArgMatches) -> Result<(), Failure> {
     if heard > 0 {
         Ok(())
     } else {
-        Err(Failure { code: FAILED, text: "the far end has sent no sound".to_owned() })
+        Err(Failure { code: FAILED, text: "no audio was received from the far end".to_owned() })
     }
 }
 
@@ -62,7 +62,7 @@ fn text<'v>(json: &'v Value, key: &str) -> &'v str {
     json.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The call; hung up with the command.
+/// The call; hung up when dropped.
 struct Leg<'a> {
     client: &'a Client,
     id: String,
@@ -73,7 +73,7 @@ impl Leg<'_> {
         Ok(self.client.get(&format!("/legs/{}{what}", self.id))?)
     }
 
-    /// Waits until it is answered, and says meanwhile how it stands.
+    /// Waits for the answer, printing the state meanwhile.
     fn answered(&self, quiet: bool) -> Result<(), String> {
         let (mut last, begun) = (String::new(), clock::now().mono);
         loop {
@@ -88,7 +88,7 @@ impl Leg<'_> {
             }
             state.clone_into(&mut last);
             if clock::now().mono.saturating_duration_since(begun) > PATIENCE {
-                return Err("nobody has answered".to_owned());
+                return Err("no answer".to_owned());
             }
             std::thread::park_timeout(LOOK);
         }
@@ -96,17 +96,17 @@ impl Leg<'_> {
 }
 
 fn ended() -> String {
-    "the call has ended without an answer; the log says why, and the event leg.disconnected".to_owned()
+    "the call ended without an answer; see the log or the event leg.disconnected for the reason".to_owned()
 }
 
 impl Drop for Leg<'_> {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have ended already.
         let _hung_up = self.client.delete(&format!("/legs/{}", self.id));
     }
 }
 
-/// The quality as a page of text.
+/// The quality figures as text.
 fn picture(quality: &Value) -> String {
     let number = |key: &str| quality.get(key).and_then(Value::as_f64);
     let shown = |key: &str, unit: &str| number(key).map_or("–".to_owned(), |v| format!("{v}{unit}"));
@@ -115,10 +115,10 @@ fn picture(quality: &Value) -> String {
     let loss = lost * 100.0 / (received + lost).max(1.0);
     let mut out = String::new();
     // Writing into a String cannot fail.
-    let _ok = writeln!(out, "received  {received} packets of RTP");
+    let _ok = writeln!(out, "received  {received} RTP packets");
     let _ok = writeln!(out, "loss      {loss:.1} %");
     let _ok = writeln!(out, "jitter    {}", shown("rtp_jitter_ms", " ms"));
-    let _ok = writeln!(out, "latency   {} there and back", shown("rtt_ms", " ms"));
+    let _ok = writeln!(out, "latency   {} round trip", shown("rtt_ms", " ms"));
     let _ok = writeln!(out, "buffered  {}", shown("jitter_buffer_ms", " ms"));
     let _ok = writeln!(out, "MOS       {}", shown("mos_score", ""));
     out
@@ -136,7 +136,7 @@ mod tests {
         });
         assert_eq!(
             picture(&quality),
-            "received  95 packets of RTP\nloss      5.0 %\njitter    1.25 ms\nlatency   – there and back\n\
+            "received  95 RTP packets\nloss      5.0 %\njitter    1.25 ms\nlatency   – round trip\n\
              buffered  20 ms\nMOS       4.1\n"
         );
     }

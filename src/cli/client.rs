@@ -1,4 +1,4 @@
-//! The API of a gateway on this machine, as the commands use it.
+//! API client of the commands.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,15 +12,16 @@ use ureq::{Agent, Body, RequestBuilder, http};
 use super::configuration::Files;
 use crate::config::Config;
 
-/// Longest a reply may take.
+/// Time limit of a reply.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// Why there is no answer, or an error for an answer.
+/// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// The gateway answers, and will not do it (4xx, or 503 as a limit is reached). Else it does not answer, or fails at it.
+    /// The gateway responds, but refuses (4xx, or 503 for a limit). Otherwise it does not respond, or has
+    /// failed.
     pub refused: bool,
-    /// One line for the person.
+    /// One-line error text.
     pub text: String,
 }
 
@@ -30,7 +31,7 @@ impl From<Refusal> for String {
     }
 }
 
-/// A way to the API.
+/// API client.
 #[derive(Debug)]
 pub struct Client {
     agent: Agent,
@@ -39,13 +40,14 @@ pub struct Client {
 }
 
 impl Client {
-    /// The gateway that the arguments name, or that the configuration is of.
+    /// For the gateway named by the arguments or the configuration.
     ///
     /// # Errors
-    /// A file that cannot be read.
+    /// An unreadable file.
     pub fn of(files: &Files, of: &ArgMatches) -> Result<Self, String> {
         let url = of.get_one::<String>("url");
-        // With an address and a token of its own nothing of the configuration is needed, which not everybody may read.
+        // With address and token given, the configuration, which may not be readable by everyone, is not
+        // needed.
         let config = match url {
             Some(_) => None,
             None => Some(files.load()?.config),
@@ -65,13 +67,13 @@ impl Client {
         Ok(Self { agent: agent(), base, token })
     }
 
-    /// A way to one of this machine that wants no token.
+    /// For a gateway on this machine without token.
     #[must_use]
     pub fn at(address: &str) -> Self {
         Self { agent: agent(), base: format!("http://{address}"), token: None }
     }
 
-    /// True when somebody listens there.
+    /// True if a gateway responds there.
     #[must_use]
     pub fn is_answered(&self) -> bool {
         let address = self.base.strip_prefix("http://").and_then(|at| at.parse::<SocketAddr>().ok());
@@ -81,7 +83,7 @@ impl Client {
     /// `GET` of a path below `/v1`.
     ///
     /// # Errors
-    /// Nobody answers there, or the answer is an error: its text.
+    /// No response, or an error: its text.
     pub fn get(&self, path: &str) -> Result<Value, Refusal> {
         self.read(self.authorized(self.agent.get(self.url(path))).call())
     }
@@ -134,7 +136,7 @@ impl Client {
         let json: Value = serde_json::from_str(&body).unwrap_or_default();
         if !status.is_success() {
             let why = json.get("error").and_then(Value::as_str).unwrap_or("no reason was given");
-            // 503: it is well, and has no room.
+            // 503 means that it works but has no capacity.
             let refused = !status.is_server_error() || status == StatusCode::SERVICE_UNAVAILABLE;
             return Err(refusal(refused, format!("{}: {status}: {why}", self.base)));
         }
@@ -151,7 +153,7 @@ fn agent() -> Agent {
         .into()
 }
 
-/// The address that the API can be reached at from this machine.
+/// The address at which the API can be reached from this machine.
 fn listens_at(config: &Config) -> SocketAddr {
     let told = std::fs::read(config.state_dir.join("listen.json")).ok();
     let told: Option<Value> = told.and_then(|text| serde_json::from_slice(&text).ok());

@@ -1,4 +1,4 @@
-//! The configuration as files and the environment give it.
+//! Loads the configuration from files and environment.
 
 use std::path::{Path, PathBuf};
 
@@ -7,34 +7,34 @@ use crate::config::{self, Config, Machine, Sources, load, profile};
 use crate::io::system::machine;
 use crate::io::system::secrets;
 
-/// Where the configuration is, unless an argument says so.
+/// Default path of the configuration file.
 const SYSTEM_FILE: &str = "/etc/branchline/branchline.toml";
 
-/// What the arguments say of the configuration.
+/// Configuration options of the command line.
 #[derive(Debug, Clone, Default)]
 pub struct Files {
-    /// The file; `None`: that of the system, if it is there.
+    /// The file; `None`: the system's, if it exists.
     pub config: Option<PathBuf>,
-    /// The board profile, above all other sources.
+    /// The board profile; overrides all other sources.
     pub board: Option<String>,
 }
 
-/// A configuration that was read.
+/// A loaded configuration.
 #[derive(Debug)]
 pub struct Loaded {
-    /// Its values, secrets of files included.
+    /// Its values, including secrets read from files.
     pub config: Config,
-    /// Its file, where secrets stand in it that others on this machine can read.
+    /// Its file, if it contains secrets and is readable by other users.
     pub exposed: Option<PathBuf>,
-    /// What this machine is, where its board was to be found by its model and is not known.
+    /// Model of this machine if its board was to be detected and no profile matches.
     pub unknown_model: Option<String>,
 }
 
 impl Files {
-    /// Reads it, with all faults at once.
+    /// Loads it, collecting all errors.
     ///
     /// # Errors
-    /// Each fault with its place, a line each.
+    /// All errors with their locations, one per line.
     pub fn load(&self) -> Result<Loaded, String> {
         let texts = self.read()?;
         let sources = texts.sources();
@@ -58,7 +58,7 @@ impl Files {
         Ok(Loaded { config, exposed, unknown_model })
     }
 
-    /// The board that the configuration names, if it can be read.
+    /// The configured board, if the configuration can be read.
     #[must_use]
     pub fn board_in_force(&self) -> Option<String> {
         self.read().ok().map(|texts| load::board_named_by(&texts.sources()))
@@ -86,7 +86,7 @@ impl Files {
     }
 }
 
-/// The file's name and text, and the environment.
+/// Name and text of the file, and the environment.
 struct Texts {
     file: Option<(String, String)>,
     env: Vec<(String, String)>,

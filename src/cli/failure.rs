@@ -1,20 +1,20 @@
-//! Why a command fails, and what the program exits with then.
+//! Failures of commands and their exit codes.
 
 use super::client::Refusal;
 
-/// It was tried and failed, or could not be begun.
+/// Tried and failed, or could not be started.
 pub const FAILED: u8 = 1;
 /// Wrong arguments.
 pub const USAGE: u8 = 2;
-/// The gateway answers, but cannot test itself now: that says nothing about it.
+/// The gateway responds, but cannot test itself now: no result.
 pub const NOT_TESTED: u8 = 3;
 
-/// Why a command fails.
+/// Failure of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// The exit code.
     pub code: u8,
-    /// One line for the person; empty: all has been said.
+    /// One-line error text; empty: already printed.
     pub text: String,
 }
 

@@ -1,4 +1,4 @@
-//! The command line: the gateway itself, and the commands of the person who looks after it.
+//! Command line: the gateway service, and commands for its operator.
 
 pub mod arguments;
 pub mod banner;

@@ -1,4 +1,4 @@
-//! `branchline outbox list` and `drop`: what waits to be delivered, while the gateway does not run.
+//! `branchline outbox list` and `drop`: undelivered events, while the gateway is stopped.
 
 use clap::ArgMatches;
 
@@ -11,7 +11,7 @@ use crate::io::outbox::rows::Op;
 use crate::io::outbox::store::{self, Store};
 use crate::io::state::directory::State;
 
-/// Carries the command out.
+/// Executes the command.
 pub(super) fn run(config: &Config, of: &ArgMatches) -> Result<(), String> {
     if !config.state_dir.join(store::FILE).exists() {
         return Err(format!("{}: no gateway has run with this state directory", config.state_dir.display()));
@@ -26,15 +26,15 @@ pub(super) fn run(config: &Config, of: &ArgMatches) -> Result<(), String> {
             if which == "all" {
                 return drop_events(&mut store, waiting.iter().map(|w| w.row).collect());
             }
-            let row = which.parse().map_err(|_| format!("{which} is no number of an event"))?;
+            let row = which.parse().map_err(|_| format!("{which} is not an event number"))?;
             if !waiting.iter().any(|w| w.row == row) {
-                return Err(format!("no event {row} waits; `branchline outbox list` shows those that do"));
+                return Err(format!("no event {row}; `branchline outbox list` lists the waiting ones"));
             }
             drop_events(&mut store, vec![row])
         }
         _ => {
             for w in &waiting {
-                // Bodies may hold digits and numbers: only what kind of event it is.
+                // Bodies may contain digits and phone numbers: only the type is printed.
                 let body: serde_json::Value = serde_json::from_slice(&w.body).unwrap_or_default();
                 let text = |key: &str| body.get(key).and_then(serde_json::Value::as_str).unwrap_or("-");
                 let (kind, leg) = (text("type"), text("leg_id"));

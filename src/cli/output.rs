@@ -1,12 +1,12 @@
-//! What commands print.
+//! Output of commands.
 
-/// What the user asked for.
+/// Prints a result to standard output.
 #[expect(clippy::print_stdout, reason = "what the user asked for goes to standard output")]
 pub fn say(text: &str) {
     println!("{text}");
 }
 
-/// What went wrong, and how far it is.
+/// Prints an error or progress message to standard error.
 #[expect(clippy::print_stderr, reason = "errors before logging starts, and progress")]
 pub fn say_error(text: &str) {
     eprintln!("{text}");

@@ -1,4 +1,4 @@
-//! The program: finds the command that its arguments name, and the code that it exits with.
+//! Main program: selects the command and returns its exit code.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,14 +12,14 @@ use super::{arguments, boards, call, configuration, outbox, self_test, service, 
 use crate::config::settings;
 use crate::io::media::media_thread;
 
-/// Does what the arguments say.
+/// Executes the command given by the arguments.
 #[must_use]
 pub fn main(given: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     let matches = match arguments::command().try_get_matches_from(given) {
         Ok(matches) => matches,
         Err(e) => {
             let asked = matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            // Where nothing can be written there is nobody to tell.
+            // Nothing to be done if the message cannot be printed.
             let _told = e.print();
             return ExitCode::from(if asked { 0 } else { USAGE });
         }

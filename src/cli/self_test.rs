@@ -1,4 +1,4 @@
-//! `branchline self-test`: by the gateway that runs here, or by one that is started for it alone.
+//! `branchline self-test`: by the running gateway, or by a temporary one.
 
 use std::fmt::Write as _;
 use std::fs::DirBuilder;
@@ -22,12 +22,12 @@ use crate::base::rng::Rng;
 use crate::config::Config;
 use crate::io::system::clock;
 
-/// Longest that a gateway of our own takes to start.
+/// Start-up time limit of a temporary gateway.
 const START: Duration = Duration::from_secs(20);
-/// How often is looked at what is going on.
+/// Polling interval of the progress.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Carries the command out.
+/// Executes the command.
 pub(super) fn run(files: &Files, of: &ArgMatches) -> Result<(), Failure> {
     let json = of.get_flag("json");
     let running = Client::of(files, of)?;
@@ -52,7 +52,7 @@ pub(super) fn run(files: &Files, of: &ArgMatches) -> Result<(), Failure> {
     if passed { Ok(()) } else { Err(Failure { code: FAILED, text: String::new() }) }
 }
 
-/// Has the test done, and says meanwhile what it does.
+/// Runs the test, printing its progress.
 fn test(client: &Client, quiet: bool) -> Result<Value, Failure> {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -61,7 +61,7 @@ fn test(client: &Client, quiet: bool) -> Result<Value, Failure> {
         }
         let done = client.post("/self-test", &Value::Null);
         over.store(true, Ordering::Release);
-        // A gateway that is full, or tests itself already, may be well.
+        // A gateway that is full or already testing may be fine.
         done.map_err(|e| Failure { code: if e.refused { NOT_TESTED } else { FAILED }, text: e.text })
     })
 }
@@ -78,7 +78,7 @@ fn tell(client: &Client, over: &AtomicBool) {
     }
 }
 
-/// The outcome as a page of text.
+/// The result as text.
 fn picture(view: &SelfTestView) -> String {
     let mut out = String::new();
     let or_none = |value: Option<f64>, unit: &str| value.map_or("–".to_owned(), |v| format!("{v} {unit}"));
@@ -97,8 +97,8 @@ fn picture(view: &SelfTestView) -> String {
     out
 }
 
-/// A gateway for the test alone: with the board's limits, at the address of SIP, at ports of its own, with a state directory
-/// that goes away with it, and nothing else of the configuration.
+/// A temporary gateway: with the board's limits, at the SIP address with its own ports, with a temporary
+/// state directory, and otherwise default settings.
 struct Alone {
     gateway: Child,
     dir: PathBuf,
@@ -108,7 +108,7 @@ struct Alone {
 impl Alone {
     fn start(config: &Config) -> Result<Self, String> {
         let mut rng = Rng::from_os().ok_or("the operating system gives no random numbers")?;
-        // Nobody has made it before, and nobody else can look into it.
+        // The name is unpredictable, and the directory private.
         let dir = std::env::temp_dir().join(format!("branchline-self-test-{}", rng.token()));
         DirBuilder::new().mode(0o700).create(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
         let program = std::env::current_exe().map_err(|e| format!("this program: {e}"))?;
@@ -142,14 +142,14 @@ impl Alone {
 
 impl Drop for Alone {
     fn drop(&mut self) {
-        // Nothing of it is wanted any more.
+        // No clean shutdown needed.
         let _killed = self.gateway.kill();
         let _reaped = self.gateway.wait();
         let _removed = std::fs::remove_dir_all(&self.dir);
     }
 }
 
-/// Where a gateway with this state directory has its API.
+/// API address of a gateway with this state directory.
 fn listening_at(dir: &Path) -> Option<String> {
     let text = std::fs::read_to_string(dir.join("listen.json")).ok()?;
     serde_json::from_str::<Value>(&text).ok()?.get("http")?.as_str().map(str::to_owned)

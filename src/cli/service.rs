@@ -1,4 +1,4 @@
-//! The gateway as a service: state, threads, sockets, and its life from the first line of the log to the last.
+//! The gateway service: state, threads, sockets, from startup to shutdown.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -51,13 +51,13 @@ use crate::sip::locals::Locals;
 use crate::sip::target::Transport;
 use crate::upload;
 
-/// Environment variable that ties a gateway to the process that started it.
+/// Environment variable that ties the lifetime of a gateway to its parent process.
 pub const WITH_PARENT: &str = "BRANCHLINE_WITH_PARENT";
 
-/// Directory of sounds that were fetched, in the state directory.
+/// Directory of downloaded sounds in the state directory.
 const SOUNDS: &str = "sounds";
 
-/// Begins to log, and says what of the configuration deserves a warning.
+/// Starts logging, and logs warnings about the configuration.
 fn prepare(loaded: &mut Loaded) -> Result<Faults, String> {
     let faults = logging::start(loaded.config.log.level);
     if std::env::var_os(WITH_PARENT).is_some() {
@@ -72,7 +72,7 @@ fn warn(loaded: &mut Loaded, descriptors: u64) -> Result<(), String> {
         log::warn!(file:% = file.display(); "secrets stand in a file that others on this machine can read");
     }
     if let Some(model) = &loaded.unknown_model {
-        log::warn!(model = model; "board \"auto\": no profile is for this machine, so that generic is taken; `branchline boards` lists them");
+        log::warn!(model = model; "board \"auto\": no profile matches this machine, using generic; `branchline boards` lists them");
     }
     if let Some(warning) = loaded.config.fit_descriptors(descriptors)? {
         log::warn!("{warning}");
@@ -83,21 +83,21 @@ fn warn(loaded: &mut Loaded, descriptors: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether the machine has the memory that the limits take: a warning where it might not.
+/// Checks whether the machine has enough memory for the limits; returns a warning if not certain.
 ///
 /// # Errors
-/// What is taken at the start is more than there is.
+/// The memory allocated at startup exceeds that of the machine.
 pub fn fit_memory(config: &Config, plan: &MediaPlan) -> Result<Option<String>, String> {
     let Some(memory) = machine::memory() else { return Ok(None) };
     MemoryBound::of(config, plan).fits(memory, &config.board)
 }
 
-/// Measures what the limits take, beside what else the start has to do.
+/// Measures the memory needed for the limits, in parallel to the rest of startup.
 fn begin_plan(config: &Config) -> Result<thread::JoinHandle<MediaPlan>, String> {
     let config = config.clone();
     let thread = thread::Builder::new().name("plan".to_owned());
-    // The C library gives the stack of a thread that has ended to the next one that wants no less than a quarter of it. All of
-    // the media thread's is locked.
+    // The C library reuses the stack of an ended thread for the next one that needs at least a quarter of its
+    // size. The stack of the media thread is locked as a whole.
     let planning = thread.stack_size(8 * media_thread::STACK).spawn(move || media_thread::plan(&config));
     planning.map_err(|e| format!("threads: {e}"))
 }
@@ -110,22 +110,22 @@ fn end_plan(config: &Config, planning: thread::JoinHandle<MediaPlan>) -> Result<
     Ok(plan)
 }
 
-/// Opens the state directory, and names the gateway as it does.
+/// Opens the state directory, and determines the gateway's name.
 fn open_state(config: &mut Config, rng: &mut Rng) -> std::io::Result<State> {
     let state = State::open(&config.state_dir)?;
     if config.instance_id.is_empty() {
         config.instance_id = state.instance_id(rng)?;
     }
-    // What a crash left behind would lead to ports of the past.
+    // A file left by a crash would contain outdated ports.
     state.remove("listen.json");
     state.expect_directories(&[&state.path(SOUNDS), &config.recording_dir()]);
     Ok(state)
 }
 
-/// Runs the gateway until a signal stops it.
+/// Runs the gateway until it is stopped by a signal.
 ///
 /// # Errors
-/// What keeps it from starting.
+/// Startup errors.
 pub fn run(mut loaded: Loaded, files: &Files) -> Result<(), String> {
     let faults = prepare(&mut loaded)?;
     let mut config = loaded.config;
@@ -193,10 +193,10 @@ pub fn run(mut loaded: Loaded, files: &Files) -> Result<(), String> {
     let instance_id: Rc<str> = Rc::from(config.instance_id.as_str());
     let app = Rc::new(App::new(Rc::clone(&instance_id), Rc::clone(&driver)));
     executor.spawn(server::run(Rc::clone(&executor), app, http));
-    // Behind all that the start itself maps, which would wait for it.
+    // After all mappings of startup, which would otherwise be delayed.
     let held = media_thread::hold_memory().map_err(|e| format!("memory thread: {e}"))?;
     tell_ports(&state, http_at, &sip.locals, sip_at).map_err(|e| format!("state_dir {dir}: {e}"))?;
-    // Requests are answered meanwhile.
+    // Requests are already served.
     let _held = executor.block_on(held.recv());
     banner::lines(&driver.settings(), http_at, &sip.locals, &driver.memory_bound())
         .iter()
@@ -210,7 +210,7 @@ pub fn run(mut loaded: Loaded, files: &Files) -> Result<(), String> {
     Ok(())
 }
 
-/// Waits for signals, and carries out what they ask for.
+/// Handles signals.
 async fn live(driver: &Rc<Driver>, manager: &ServiceManager, signals: &mut Listening, files: &Files) {
     let signal = loop {
         match signals.next().await {
@@ -228,8 +228,7 @@ async fn live(driver: &Rc<Driver>, manager: &ServiceManager, signals: &mut Liste
     driver.stop().await;
 }
 
-/// Reads the configuration again and takes over what can change while calls run. What is wrong with it is said, and nothing
-/// changes then.
+/// Reloads the configuration and applies what can change at runtime. Errors are logged, and then nothing changes.
 fn reload(driver: &Rc<Driver>, manager: &ServiceManager, files: &Files) {
     manager.reloading();
     match read_again(driver, files) {
@@ -247,7 +246,7 @@ fn reload(driver: &Rc<Driver>, manager: &ServiceManager, files: &Files) {
         }
         Err(faults) => {
             for fault in faults.lines() {
-                log::error!(fault = fault; "the configuration is not taken over");
+                log::error!(fault = fault; "the new configuration is not applied");
             }
         }
     }
@@ -266,7 +265,7 @@ fn read_again(driver: &Driver, files: &Files) -> Result<(Config, Tls, Vec<&'stat
     Ok((reloaded.config, tls, reloaded.left))
 }
 
-/// Writes `listen.json`: the ports that are listened on, for programs of this machine. Without it the log has them.
+/// Writes `listen.json` with the listening ports for other programs. The log contains them as well.
 fn tell_ports(state: &State, http: SocketAddr, sip: &Locals, bound: SocketAddr) -> std::io::Result<()> {
     let tls_port = sip.tls_port.map_or(String::new(), |p| format!(",\"sip_tls_port\":{p}"));
     let listen = format!("{{\"http\":\"{http}\",\"sip\":\"{bound}\"{tls_port}}}\n");
@@ -277,7 +276,7 @@ fn tell_ports(state: &State, http: SocketAddr, sip: &Locals, bound: SocketAddr) 
     Ok(())
 }
 
-/// What is done with recordings that are over: saved after a crash, uploaded, deleted in time.
+/// Starts processing of recordings: recovery after a crash, upload, deletion by age.
 fn mind_recordings(executor: &Rc<Executor>, driver: &Rc<Driver>, cut: Vec<RecordingRow>) {
     executor.spawn(Rc::clone(driver).save_tracks(cut));
     executor.spawn(Rc::clone(driver).run_retention());
@@ -288,7 +287,7 @@ fn mind_recordings(executor: &Rc<Executor>, driver: &Rc<Driver>, cut: Vec<Record
     executor.spawn(upload::run(Rc::clone(executor), uploads, events, settings.s3.clone(), rules));
 }
 
-/// What earlier lives left in the outbox, and the outbox at work.
+/// Content of the outbox from earlier runs, and the running outbox.
 struct KeptOutbox {
     outbox: Outbox,
     news: async_channel::Receiver<News>,
@@ -321,7 +320,7 @@ impl KeptOutbox {
             }
         };
         if found.legs + found.recordings > 0 {
-            log::warn!(legs = found.legs, recordings = found.recordings; "the last run was cut: what it left is told of");
+            log::warn!(legs = found.legs, recordings = found.recordings; "the last run was interrupted: terminal events are sent for its legs and recordings");
         }
         let (told, news) = async_channel::bounded(1024);
         let room = u64::from(config.outbox.max_mb) << 20;
@@ -339,7 +338,7 @@ fn feeder(config: &Config, state: &State, prompts: Option<PathBuf>) -> std::io::
     Feeder::start(Sounds::open(state.path(SOUNDS), prompts, 2 * min_free)?)
 }
 
-/// Addresses for media: what is bound, and what is given as ours.
+/// Media addresses: bound and announced.
 fn families(config: &Config, sip: &bind::Sockets) -> Vec<(IpAddr, IpAddr)> {
     let bound = config.sip.listen_ip.unwrap_or(config.sip.bind_ip);
     let ours = [sip.locals.v4, sip.locals.v6].into_iter().flatten();

@@ -1,4 +1,4 @@
-//! `branchline status`: what the gateway is doing, for people.
+//! `branchline status`: status of the gateway as text.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -12,10 +12,10 @@ use super::configuration::Files;
 use super::output::say;
 use crate::api::status::StatusView;
 
-/// Time between two pictures.
+/// Refresh interval.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// Carries the command out.
+/// Executes the command.
 pub(super) fn run(files: &Files, of: &ArgMatches) -> Result<(), String> {
     let client = Client::of(files, of)?;
     if of.get_flag("json") {
@@ -27,9 +27,9 @@ pub(super) fn run(files: &Files, of: &ArgMatches) -> Result<(), String> {
         return Ok(());
     }
     loop {
-        // A gateway that restarts is waited for.
+        // Keep trying while the gateway restarts.
         let text = ask(&client).map_or_else(|e| format!("{e}\n"), |status| picture(&status));
-        // Home, the picture with the rest of each line cleared, then the rest of the screen.
+        // Cursor home, the text with the rest of each line cleared, then clear the rest of the screen.
         let text = text.replace('\n', "\x1b[K\n");
         let mut out = std::io::stdout();
         out.write_all(format!("\x1b[H{text}\x1b[J").as_bytes())
@@ -45,7 +45,7 @@ fn ask(client: &Client) -> Result<StatusView, String> {
         .map_err(|e| format!("the gateway is of another version than this program: {e}"))
 }
 
-/// The status as a page of text.
+/// The status as text.
 fn picture(s: &StatusView) -> String {
     let mut out = String::new();
     // Writing into a String cannot fail.
@@ -60,10 +60,10 @@ fn picture(s: &StatusView) -> String {
     }
     let failing = match s.webhooks_failing {
         0 => String::new(),
-        1 => ", 1 webhook fails".to_owned(),
-        n => format!(", {n} webhooks fail"),
+        1 => ", 1 webhook failing".to_owned(),
+        n => format!(", {n} webhooks failing"),
     };
-    let _ok = writeln!(out, "outbox    {} events wait{failing}", s.events_waiting);
+    let _ok = writeln!(out, "outbox    {} events waiting{failing}", s.events_waiting);
     let _ok = writeln!(out, "uploads   {} wait", s.uploads_waiting);
     for u in &s.uploads {
         let share = u.sent_bytes.min(u.bytes) * 100 / u.bytes.max(1);
@@ -71,20 +71,20 @@ fn picture(s: &StatusView) -> String {
     }
     match &s.disk {
         Some(d) => {
-            let full = if d.free_bytes < d.reserved_bytes { ": full, nothing is recorded" } else { "" };
+            let full = if d.free_bytes < d.reserved_bytes { ": full, recording disabled" } else { "" };
             let _ok = writeln!(out, "disk      {} MB free in {}{full}", d.free_bytes >> 20, d.path);
         }
-        None => out.push_str("disk      it does not tell\n"),
+        None => out.push_str("disk      unknown\n"),
     }
     let _ok = writeln!(out, "memory    {} MB", s.memory_bytes >> 20);
-    let _ok = writeln!(out, "media     {} ticks late, {} left out", s.ticks_late, s.ticks_skipped);
+    let _ok = writeln!(out, "media     {} ticks late, {} skipped", s.ticks_late, s.ticks_skipped);
     for f in s.faults.iter().take(10) {
         let _ok = writeln!(out, "{}  {:5} {}", f.at, f.level, f.text);
     }
     out
 }
 
-/// A time in its two largest units.
+/// A duration in its two largest units.
 fn ago(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours) {
@@ -115,9 +115,9 @@ mod tests {
         for line in [
             "branchline 1  damaged  up 1 d 1 h  board rpi4",
             "trunk     line  failed: 403 Forbidden",
-            "outbox    7 events wait, 1 webhook fails",
+            "outbox    7 events waiting, 1 webhook failing",
             "upload    a.wav  25 % of 2.0 MB",
-            "disk      1 MB free in /r: full, nothing is recorded",
+            "disk      1 MB free in /r: full, recording disabled",
             "2026-01-01T00:00:00Z  warn  odd",
         ] {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");

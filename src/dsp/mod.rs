@@ -36,7 +36,7 @@ pub fn copy(from: &[i16], to: &mut [i16]) {
     }
 }
 
-/// Adds a frame to a sum.
+/// Adds a frame to a mix.
 #[multiversion(targets("x86_64+avx2"))]
 pub fn add(sum: &mut [i32], frame: &[i16]) {
     for (s, x) in sum.as_chunks_mut::<BLOCK>().0.iter_mut().zip(frame.as_chunks::<BLOCK>().0) {

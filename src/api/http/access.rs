@@ -1,4 +1,4 @@
-//! Who may use the API: networks and bearer tokens.
+//! Access control: client networks and bearer tokens.
 
 use std::net::IpAddr;
 
@@ -7,15 +7,15 @@ use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::base::secret::Secret;
 
-/// True when `peer` may connect: the list is empty or holds it.
+/// True if `peer` may connect: the list is empty or contains it.
 #[must_use]
 pub fn allowed(peer: IpAddr, allow_list: &[IpNet]) -> bool {
     let peer = peer.to_canonical();
     allow_list.is_empty() || allow_list.iter().any(|net| net.contains(&peer))
 }
 
-/// True when the header carries one of the tokens, or none is configured. Takes the same time for
-/// every token of the right length.
+/// True if the header contains one of the tokens, or none is configured. Constant-time comparison for tokens
+/// of the right length.
 #[must_use]
 pub fn authorized(authorization: Option<&str>, tokens: &[Secret]) -> bool {
     if tokens.is_empty() {

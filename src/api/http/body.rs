@@ -1,4 +1,4 @@
-//! Request bodies: JSON with errors that name the place and what was expected.
+//! JSON request bodies, with errors that state position and expectation.
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize as _, Deserializer};
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::error::ApiError;
 
-/// Reads a body; an empty one and `null` equal `{}`.
+/// Parses a body; an empty one and `null` equal `{}`.
 ///
 /// # Errors
 /// [`ApiError::BadRequest`] with line and column.
@@ -25,7 +25,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     serde_json::from_slice(text).map_err(|e| ApiError::BadRequest(format!("invalid JSON: {e}")))
 }
 
-/// An object or nothing: left to itself, serde takes an array of values for an object.
+/// An object or null: serde would otherwise accept an array of values as an object.
 pub fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(d: D) -> Result<Option<T>, D::Error> {
     match Value::deserialize(d)? {
         Value::Null => Ok(None),
@@ -62,7 +62,7 @@ mod tests {
         assert!(e("{} x").contains("trailing"));
         assert!(e("[1]").contains("must be a JSON object"));
         assert!(e("{\"n\":1,\"n\":2}").contains("duplicate field"));
-        // Also where nobody looks at it.
+        // Also in unused fields.
         let e = parse::<B>(b"{\"x\":\"\xff\"}").unwrap_err().to_string();
         assert!(e.contains("byte 6 is not UTF-8"), "{e}");
     }

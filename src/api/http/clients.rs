@@ -1,5 +1,4 @@
-//! The HTTP connections that are open, and which of them make room for a new one: whoever has asked nothing, or has been
-//! answered, waits at the cost of nobody.
+//! Open HTTP connections, and eviction: idle connections are closed to make space for new ones.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,32 +9,32 @@ use async_channel::{Receiver, Sender};
 
 use crate::base::source::Source;
 
-/// Connections that are served at once, and of them those of one source with requests being answered.
+/// Most connections served at once, and most with requests in progress per source.
 pub const MAX_CONNECTIONS: usize = 64;
 const MAX_OF_SOURCE: usize = MAX_CONNECTIONS / 2;
-/// Connections beyond: they are served on loopback, and elsewhere for `/health`, or told that there is no room.
+/// Additional connections: served if from loopback, otherwise only for `/health` or with an error.
 const LOBBY: usize = 8;
 
-/// Names a connection.
+/// Identifies a connection.
 pub type ClientId = u64;
 
 #[derive(Debug)]
 struct Client {
     source: Source,
     in_lobby: bool,
-    /// Since when it has had no complete head for us; `None`: its request is being answered.
+    /// Time since which no complete request head has been received; `None`: a request is in progress.
     waits: Option<Instant>,
     give_way: Sender<()>,
 }
 
-/// How a connection was taken in.
+/// Result of accepting a connection.
 #[derive(Debug)]
 pub struct Entry {
-    /// Its name.
+    /// Its id.
     pub id: ClientId,
-    /// It is served `/health` only.
+    /// Only `/health` is served.
     pub only_health: bool,
-    /// Another takes its place.
+    /// Signals that the connection is evicted.
     pub give_way: Receiver<()>,
 }
 
@@ -54,8 +53,8 @@ struct State {
 }
 
 impl Clients {
-    /// Takes in a new connection. Where there is no place, the one that has waited for longest gives way: of a source that
-    /// has more than its half if there is one.
+    /// Adds a new connection. If all places are taken, the connection idle for longest is evicted, preferably
+    /// of a source with more than half of them.
     pub fn open(&self, now: Instant, ip: IpAddr) -> Entry {
         let mut state = self.state.borrow_mut();
         let loopback = ip.to_canonical().is_loopback();
@@ -65,7 +64,7 @@ impl Clients {
         let has_place =
             state.count(served) < MAX_CONNECTIONS || ((!loopback || lobby_is_full) && state.make_room());
         if !has_place && lobby_is_full && !state.give_way(|c| in_lobby(c) && c.waits.is_some()) {
-            // All are being answered, which takes a moment: the oldest goes all the same.
+            // All have requests in progress, which are short: the oldest is evicted anyway.
             state.give_way(in_lobby);
         }
         let only_health = !has_place && !loopback;
@@ -78,15 +77,15 @@ impl Clients {
         Entry { id, only_health, give_way }
     }
 
-    /// A connection has nothing to answer any more.
+    /// A connection has become idle.
     pub fn waits(&self, id: ClientId, since: Instant) {
         if let Some(client) = self.state.borrow_mut().open.get_mut(&id) {
             client.waits = Some(since);
         }
     }
 
-    /// A connection has sent a complete head. False when half of all places answer requests of its source already: such a
-    /// connection cannot give way, so that this one is not answered.
+    /// A connection has sent a complete request head. False if half of all places are processing requests of
+    /// its source: since such connections cannot be evicted, this one is not served.
     #[must_use]
     pub fn begins(&self, id: ClientId) -> bool {
         let mut state = self.state.borrow_mut();
@@ -99,12 +98,12 @@ impl Clients {
         admitted
     }
 
-    /// A connection is closed.
+    /// A connection was closed.
     pub fn close(&self, id: ClientId) {
         self.state.borrow_mut().open.remove(&id);
     }
 
-    /// Connections that are open, that have given way to others, and that found no place.
+    /// Connections open, evicted, and refused because all places were taken.
     #[must_use]
     pub fn counts(&self) -> (usize, u64, u64) {
         let state = self.state.borrow();
@@ -117,8 +116,8 @@ impl State {
         self.open.values().filter(|c| which(c)).count()
     }
 
-    /// The one that has waited for longest gives way, of those whose source has more than half if there are any; true if
-    /// there is one.
+    /// Evicts the connection idle for longest, preferably of a source with more than half of the places; true
+    /// if there is one.
     fn make_room(&mut self) -> bool {
         let mut of_source: BTreeMap<Source, usize> = BTreeMap::new();
         for client in self.open.values().filter(|c| !c.in_lobby) {
@@ -129,14 +128,13 @@ impl State {
         self.give_way(|c| may(c) && has_much(c)) || self.give_way(may)
     }
 
-    /// The one of these that has waited for longest gives way, and of such as began together the first; true if there is
-    /// one.
+    /// Evicts the matching connection idle for longest, on a tie the first; true if there is one.
     fn give_way(&mut self, which: impl Fn(&Client) -> bool) -> bool {
         let candidates = self.open.iter().filter(|(_, c)| which(c));
         let oldest = candidates.min_by_key(|(_, c)| c.waits).map(|(id, _)| *id);
         let Some(client) = oldest.and_then(|id| self.open.remove(&id)) else { return false };
         self.gave_way += 1;
-        // Its task may have ended by itself.
+        // Its task may have ended already.
         let _told = client.give_way.try_send(());
         true
     }

@@ -1,36 +1,36 @@
-//! Which part of a file a request gets: its conditions (RFC 9110 §13) and its range (§14).
+//! Conditional requests (RFC 9110 §13) and ranges (§14) for files.
 
-/// What a request says of the representation it wants. Lines of a list field are one list already; of a field that may
-/// stand once only, several are as good as none.
+/// Conditional and range headers of a request. Repeated list headers are joined; other repeated headers are
+/// ignored.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conditions {
     /// `If-Match`.
     pub if_match: Option<String>,
     /// `If-None-Match`.
     pub if_none_match: Option<String>,
-    /// `If-Range`; something that is no entity tag is never true.
+    /// `If-Range`; a value that is not an entity tag never matches.
     pub if_range: Option<String>,
-    /// `Range`; only of `GET` (§14.2).
+    /// `Range`; only for `GET` (§14.2).
     pub range: Option<String>,
 }
 
-/// What is to be sent.
+/// Part of the file to send.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// All of it.
+    /// Everything.
     Whole,
-    /// From the one byte to the other.
+    /// From the first to the last byte given.
     Part(u64, u64),
-    /// Nothing that is there (416).
+    /// Range not satisfiable (416).
     NoPart,
-    /// The client has it (304).
+    /// The client has the current version (304).
     NotModified,
-    /// A condition is false (412).
+    /// A precondition failed (412).
     Failed,
 }
 
-/// Chooses by the order of §13.2.2 for a file of `length` bytes with the strong entity tag `tag`. No dates are given out, so
-/// conditions on dates are passed over (§13.1.3, §13.1.4).
+/// Evaluates the headers in the order of §13.2.2 for a file of `length` bytes with the strong entity tag
+/// `tag`. No modification dates are sent, so conditions on dates are ignored (§13.1.3, §13.1.4).
 #[must_use]
 pub fn choose(wanted: &Conditions, tag: &str, length: u64) -> Choice {
     if wanted.if_match.as_deref().is_some_and(|list| !names(list, tag, false)) {
@@ -40,19 +40,19 @@ pub fn choose(wanted: &Conditions, tag: &str, length: u64) -> Choice {
         return Choice::NotModified;
     }
     match &wanted.range {
-        // Strong comparison; what was never given out is never true (§13.1.5).
+        // Strong comparison; dates and unknown tags never match (§13.1.5).
         Some(range) if wanted.if_range.as_deref().is_none_or(|known| known == tag) => part_of(range, length),
         _ => Choice::Whole,
     }
 }
 
-/// True when a list of entity tags, or `*`, holds `tag`; weak ones count only in a weak comparison (§8.8.3.2).
+/// True if a list of entity tags, or `*`, contains `tag`; weak ones only in a weak comparison (§8.8.3.2).
 fn names(list: &str, tag: &str, weakly: bool) -> bool {
     if list.trim() == "*" {
         return true;
     }
     let mut rest = list;
-    // An entity tag may hold commas.
+    // An entity tag may contain commas.
     while let Some((before, quoted)) = rest.split_once('"') {
         let Some((inner, after)) = quoted.split_once('"') else { return false };
         let weak = before.ends_with("W/");
@@ -64,13 +64,13 @@ fn names(list: &str, tag: &str, weakly: bool) -> bool {
     false
 }
 
-/// What a `Range` asks for (§14.1.2). Several ranges, other units and what is not understood are passed over (§14.2).
+/// Parses `Range` (§14.1.2). Several ranges, other units and invalid values are ignored (§14.2).
 fn part_of(range: &str, length: u64) -> Choice {
     let Some((unit, set)) = range.trim().split_once('=') else { return Choice::Whole };
     if !unit.eq_ignore_ascii_case("bytes") {
         return Choice::Whole;
     }
-    // Empty elements of a list mean nothing (§5.6.1).
+    // Empty list elements are ignored (§5.6.1).
     let mut specs = set.split(',').map(|s| s.trim_matches([' ', '\t'])).filter(|s| !s.is_empty());
     let (Some(spec), None) = (specs.next(), specs.next()) else { return Choice::Whole };
     let Some((from, to)) = spec.split_once('-') else { return Choice::Whole };
@@ -93,7 +93,7 @@ enum Number {
     Not,
 }
 
-/// Digits alone; more of them than a number holds are the largest that there is (§14.1.1).
+/// Parses digits; numbers that are too large are clamped (§14.1.1).
 fn number(text: &str) -> Number {
     match text {
         "" => Number::Absent,
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(part_of("bytes=0-", 0), Choice::NoPart);
     }
 
-    /// If-Match, If-None-Match, If-Range; the range is always the first ten bytes.
+    /// Headers If-Match, If-None-Match, If-Range; the range is always the first ten bytes.
     #[test]
     fn conditions_in_their_order() {
         let part = || Choice::Part(0, 9);

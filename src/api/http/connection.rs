@@ -1,7 +1,7 @@
-//! picoserve over the gateway's own sockets, with the strict head reader as its gate.
+//! Adapter between picoserve and the gateway's sockets, with strict checks of request heads in front.
 //!
-//! The engine never sees a client's head: the gate judges it, keeps it in a [`Slot`] for whoever answers, and hands the
-//! engine a canonical one whose only variable parts are the method, the body length and `Connection`.
+//! picoserve never sees a client's head: the gate checks it, stores it in a [`Slot`] for the service, and
+//! passes on a canonical one in which only method, body length and `Connection` vary.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -20,7 +20,7 @@ use crate::io::net::tcp::Stream;
 use crate::io::system::clock;
 use crate::io::system::timer;
 
-/// Marker of the executor picoserve runs on.
+/// Marker type of the executor that picoserve runs on.
 pub struct Smol;
 
 /// Timers of the control thread.
@@ -32,10 +32,10 @@ impl Timer<Smol> for SmolTimer {
     }
 }
 
-/// Time from the first byte of a head to its last.
+/// Time limit from the first to the last byte of a head.
 const HEAD_TIME: Duration = Duration::from_secs(5);
 
-/// Time limits of a connection: head 5 s, body 10 s, idle 30 s, write 10 s.
+/// Time-outs of a connection: head 5 s, body 10 s, idle 30 s, write 10 s.
 pub fn config() -> picoserve::Config {
     let secs = picoserve::time::Duration::from_secs;
     picoserve::Config::new(picoserve::Timeouts {
@@ -47,10 +47,10 @@ pub fn config() -> picoserve::Config {
     .keep_connection_alive()
 }
 
-/// Bytes picoserve needs for the canonical head.
+/// Buffer size for the canonical head, bytes.
 pub const ENGINE_BUFFER: usize = 512;
 
-/// A failed socket operation; what failed is of no use to the far end.
+/// A failed socket operation; details do not matter to the far end.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct SocketError(#[from] std::io::Error);
@@ -61,16 +61,16 @@ impl embedded_io_async::Error for SocketError {
     }
 }
 
-/// The head of the request in hand, passed around the engine.
+/// The head of the current request, passed around picoserve.
 pub type Slot = Rc<RefCell<Option<Head>>>;
 
-/// What all connections of a server share.
+/// State shared by all connections of a server.
 pub struct Shared {
     /// Name of this gateway.
     pub instance_id: Rc<str>,
     /// Open connections.
     pub clients: Rc<Clients>,
-    /// True for requests that are answered when there is no place for others.
+    /// True for requests that are served when all places are taken.
     pub is_health: fn(&Head) -> bool,
 }
 
@@ -80,29 +80,29 @@ pub struct Connection {
     gate: Gate,
 }
 
-/// The read half: judges heads and frames bodies.
+/// The read half: checks heads and frames bodies.
 pub struct Gate {
     stream: Rc<Stream>,
     slot: Slot,
     shared: Rc<Shared>,
     client: ClientId,
     only_health: bool,
-    /// Read from the socket, not yet judged.
+    /// Bytes received but not yet checked.
     pending: Vec<u8>,
-    /// Canonical head the engine has not read yet.
+    /// Canonical head that picoserve has not read yet.
     canonical: Vec<u8>,
     body_left: u64,
     last: bool,
 }
 
-/// The write half: gathers what one flush sends.
+/// The write half: collects the data of one flush.
 pub struct Out {
     stream: Rc<Stream>,
     buffer: Vec<u8>,
 }
 
 impl Connection {
-    /// A connection whose heads land in `slot`.
+    /// A connection that stores its heads in `slot`.
     pub fn new(stream: Stream, slot: Slot, shared: Rc<Shared>, entry: &Entry) -> Self {
         let stream = Rc::new(stream);
         let gate = Gate {
@@ -121,8 +121,8 @@ impl Connection {
 }
 
 impl Gate {
-    /// Reads until a head is complete; false at the end of the connection, or of the time a head has from
-    /// its first byte on. Until then the engine's limits hold.
+    /// Reads until a head is complete; false at the end of the connection or after the time limit of a head,
+    /// which starts with its first byte. Before that, picoserve's time-outs apply.
     async fn next_head(&mut self) -> Result<bool, SocketError> {
         self.shared.clients.waits(self.client, clock::now().mono);
         if self.pending.is_empty() && !self.fill().await? {
@@ -175,7 +175,7 @@ impl Gate {
     }
 
     async fn accept(&mut self, head: Head) -> Result<(), SocketError> {
-        // Too large a body is never read: the reply says so and the connection ends.
+        // A body that is too large is never read: the reply says so and the connection ends.
         let oversize = head.body_len > MAX_BODY;
         self.body_left = if oversize { 0 } else { head.body_len };
         self.last = oversize || !head.keep_alive;
@@ -192,12 +192,12 @@ impl Gate {
     }
 
     async fn refuse(&mut self, status: u16, why: &'static str) -> Result<(), SocketError> {
-        // Methods are case-sensitive, and stand before everything that can be wrong with a head.
+        // Methods are case-sensitive, and precede any malformed part of the head.
         let to_head = self.pending.starts_with(b"HEAD ");
         self.turn_down(&ApiError::BadRequest(why.to_owned()), Some(status), to_head).await
     }
 
-    /// Answers with an error, and nothing more on this connection.
+    /// Sends an error and closes the connection.
     async fn turn_down(
         &mut self,
         e: &ApiError,

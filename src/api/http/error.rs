@@ -1,11 +1,11 @@
-//! Every way a request can fail, and the one place that chooses HTTP status codes.
+//! API errors and their HTTP status codes.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::gateway::GatewayError;
 
-/// Why a request was not carried out. The text says what was wrong and what is allowed.
+/// Why a request failed. The text states the problem and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
     /// Malformed JSON, a wrong type or a value out of range.
@@ -17,10 +17,10 @@ pub enum ApiError {
     /// The client's address is not in the allow-list.
     #[error("this address is not in http.allowed_ips")]
     Forbidden,
-    /// A web page of another origin has a browser ask.
+    /// Sent by a browser for a web page of another origin.
     #[error("a web page of another origin may not use the API: list its origin in http.cors_origins")]
     CrossOrigin,
-    /// Without tokens, a name in `Host` that any web page's server could have.
+    /// Without tokens: a name in `Host` that could belong to any web site (DNS rebinding).
     #[error(
         "Host {0} is not a name of this gateway: without http.tokens an address, localhost, the machine's own name or \
          one of http.hosts is expected"
@@ -29,7 +29,7 @@ pub enum ApiError {
     /// No such route, leg, room, playback or recording.
     #[error("{0}")]
     NotFound(String),
-    /// The route exists, the method does not; the allowed ones.
+    /// The route exists but not with this method; the allowed methods.
     #[error("method not allowed; allowed here: {0}")]
     MethodNotAllowed(String),
     /// The body did not arrive in time.
@@ -38,22 +38,22 @@ pub enum ApiError {
     /// The body exceeds [`MAX_BODY`].
     #[error("the body is larger than 64 KiB")]
     TooLarge,
-    /// A file has no such part; it is so long.
+    /// The range is not satisfiable; file size in bytes.
     #[error("the file has no such part: it is {0} bytes long")]
     NoSuchPart(u64),
-    /// A condition of the request is false.
+    /// A precondition of the request failed.
     #[error("If-Match names another version of the file than the one that is here")]
     PreconditionFailed,
-    /// The request is right, but not in this state.
+    /// Valid request, but not possible in the current state.
     #[error("{0}")]
     Conflict(String),
     /// The gateway failed.
     #[error("{0}")]
     Internal(String),
-    /// Known to the API, not to this version.
+    /// Part of the API but not of this version.
     #[error("not implemented in this version: {0}")]
     NotImplemented(String),
-    /// A limit of the board is reached, or the gateway is stopping.
+    /// A limit of the board profile is reached, or the gateway is stopping.
     #[error("{0}")]
     Unavailable(String),
 }
@@ -62,7 +62,7 @@ pub enum ApiError {
 pub const MAX_BODY: u64 = 64 * 1024;
 
 impl ApiError {
-    /// The gateway has answered with a reply of another kind than was asked for: a bug of ours.
+    /// The gateway replied with an unexpected type: an internal error.
     #[must_use]
     pub fn mismatched_reply() -> Self {
         Self::Internal("the reply is of another kind than was asked for".to_owned())
@@ -102,9 +102,9 @@ impl From<GatewayError> for ApiError {
     }
 }
 
-/// Body of every error reply.
+/// Body of error replies.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ErrorBody {
-    /// What was wrong with the request, and what is allowed.
+    /// Description of the problem, and of what is allowed.
     pub error: String,
 }

@@ -1,4 +1,4 @@
-//! The strict reader in front of the HTTP engine (RFC 9112): what it lets through has one meaning only.
+//! Strict parser of request heads (RFC 9112) in front of picoserve: whatever it accepts is unambiguous.
 
 use percent_encoding::percent_decode_str;
 
@@ -8,47 +8,47 @@ use super::conditional::Conditions;
 pub const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
 
-/// A judged request head.
+/// A checked request head.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// Method as sent; methods are case-sensitive.
     pub method: String,
     /// Decoded path segments.
     pub path: Vec<String>,
-    /// Query, still encoded.
+    /// Query string, still encoded.
     pub query: Option<String>,
-    /// Bytes of body that follow; `u64::MAX` when the number given was larger.
+    /// Length of the body, bytes; `u64::MAX` if the given number was larger.
     pub body_len: u64,
-    /// The client wants the connection kept.
+    /// The client wants to keep the connection open.
     pub keep_alive: bool,
-    /// The client waits for `100 Continue` before it sends the body.
+    /// The client waits for `100 Continue` before sending the body.
     pub expects_continue: bool,
     /// `Authorization`.
     pub authorization: Option<String>,
-    /// Name or address, and port, that the request is for; `None`: an HTTP/1.0 client did not say.
+    /// Host and port from the request; `None`: an HTTP/1.0 client gave none.
     pub host: Option<String>,
     /// `Origin`.
     pub origin: Option<String>,
-    /// `Sec-Fetch-Site`: how a browser sees the page that asks.
+    /// `Sec-Fetch-Site`: relation of the requesting page, according to the browser.
     pub fetch_site: Option<String>,
-    /// It has `Access-Control-Request-Method`.
+    /// It contains `Access-Control-Request-Method`.
     pub preflight: bool,
     /// `If-Match`, `If-None-Match`, `If-Range` and `Range`.
     pub conditions: Box<Conditions>,
 }
 
-/// What the bytes read so far amount to.
+/// Result of parsing the bytes received so far.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The head has not ended yet.
+    /// The head is incomplete.
     More,
-    /// A good head and its length in bytes.
+    /// A valid head and its length in bytes.
     Good(Head, usize),
-    /// Refused: status code and reason. The connection cannot be used further.
+    /// Refused: status code and reason. The connection must be closed.
     Bad(u16, &'static str),
 }
 
-/// Judges the bytes of a connection from the start of a request on.
+/// Parses the bytes of a connection, starting at a request.
 #[must_use]
 pub fn judge(bytes: &[u8]) -> Verdict {
     let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
@@ -77,9 +77,9 @@ fn good(request: &httparse::Request<'_, '_>) -> Result<Head, Refusal> {
     let target = request.path.unwrap_or_default();
     let (path, query) = split_target(target)?;
     not_encoded(version, list(request, "transfer-encoding").as_deref())?;
-    // More than one is wrong in every version, none in HTTP/1.1 only (RFC 9112 §3.2).
+    // Several are an error in every version, none only in HTTP/1.1 (RFC 9112 §3.2).
     let host = one(request, "host", "there may be one Host field only")?;
-    // In a target in absolute form it counts instead of the field (RFC 9112 §3.2.2).
+    // An absolute-form target replaces the field (RFC 9112 §3.2.2).
     let named = authority(target);
     match host {
         None if version == 1 => return Err((400, "an HTTP/1.1 request needs one Host header")),
@@ -99,7 +99,7 @@ fn good(request: &httparse::Request<'_, '_>) -> Result<Head, Refusal> {
         query,
         body_len,
         keep_alive: !says("close") && (version == 1 || says("keep-alive")),
-        // Whoever sends no content need not wait, and HTTP/1.0 knows no expectations (RFC 9110 §10.1.1).
+        // Ignored without content and in HTTP/1.0 (RFC 9110 §10.1.1).
         expects_continue: version == 1 && expects(list(request, "expect").as_deref())? && body_len > 0,
         authorization: once("authorization", "there may be one Authorization field only")?,
         host: named.or(host).map(str::to_owned),
@@ -110,7 +110,7 @@ fn good(request: &httparse::Request<'_, '_>) -> Result<Head, Refusal> {
     })
 }
 
-/// A body that is framed by a transfer coding is refused: what it is refused with says why (RFC 9112 §6.1, §6.3).
+/// Refuses bodies with a transfer coding; the error depends on the kind of coding (RFC 9112 §6.1, §6.3).
 fn not_encoded(version: u8, codings: Option<&str>) -> Result<(), Refusal> {
     let Some(codings) = codings else { return Ok(()) };
     let chunked = |c: &str| c.eq_ignore_ascii_case("chunked");
@@ -126,7 +126,7 @@ fn not_encoded(version: u8, codings: Option<&str>) -> Result<(), Refusal> {
     }
 }
 
-/// True when `100 Continue` is expected. Something else that is expected cannot be met.
+/// True if `100 Continue` is expected. Other expectations are refused.
 fn expects(expectations: Option<&str>) -> Result<bool, Refusal> {
     let Some(expectations) = expectations else { return Ok(false) };
     if members(expectations).all(|e| e.eq_ignore_ascii_case("100-continue")) {
@@ -135,7 +135,7 @@ fn expects(expectations: Option<&str>) -> Result<bool, Refusal> {
     Err((417, "nothing but 100-continue can be expected here"))
 }
 
-/// Fields that choose what of a file is sent: they never make a request a bad one.
+/// Conditional and range headers: never a reason to refuse a request.
 fn conditions(request: &httparse::Request<'_, '_>, is_get: bool) -> Conditions {
     let single = |name: &str| {
         let mut lines = lines(request, name);
@@ -158,17 +158,17 @@ fn lines<'r>(
     lines.map(|h| String::from_utf8_lossy(h.value.trim_ascii()))
 }
 
-/// The lines of a field that is a list, which are one list (RFC 9110 §5.3).
+/// The lines of a list field, joined (RFC 9110 §5.3).
 fn list(request: &httparse::Request<'_, '_>, name: &str) -> Option<String> {
     lines(request, name).map(std::borrow::Cow::into_owned).reduce(|all, line| format!("{all}, {line}"))
 }
 
-/// Members of a list; empty ones mean nothing (RFC 9110 §5.6.1).
+/// Elements of a list; empty ones are ignored (RFC 9110 §5.6.1).
 fn members(list: &str) -> impl Iterator<Item = &str> {
     list.split(',').map(|m| m.trim_matches([' ', '\t'])).filter(|m| !m.is_empty())
 }
 
-/// The value of a field that may stand once, and must be text.
+/// The value of a singleton field, which must be text.
 fn one<'a>(
     request: &httparse::Request<'_, 'a>,
     name: &str,
@@ -202,7 +202,7 @@ fn body_len(value: Option<&str>) -> Result<u64, Refusal> {
     Ok(value.parse().unwrap_or(u64::MAX))
 }
 
-/// Host and port of a request target in absolute form.
+/// Host and port of an absolute-form request target.
 fn authority(target: &str) -> Option<&str> {
     let (scheme, rest) = target.split_once("://")?;
     let http = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
@@ -210,7 +210,7 @@ fn authority(target: &str) -> Option<&str> {
 }
 
 fn split_target(target: &str) -> Result<(Vec<String>, Option<String>), Refusal> {
-    // In absolute form (RFC 9112 §3.2.2) the path may be missing, and schemes are case-insensitive.
+    // In absolute form (RFC 9112 §3.2.2) the path may be missing, and the scheme is case-insensitive.
     let absolute = target
         .split_once("://")
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"));
@@ -298,7 +298,8 @@ mod tests {
         assert_eq!(bad("GET /%ff HTTP/1.1\r\nHost: h\r\n\r\n"), 400);
         assert_eq!(bad("\u{1}\u{2}\r\n\r\n"), 400);
     }
-    /// What a head comes to: a status, or what of it matters, as `method body_len keep_alive expects_continue range if_range`.
+    /// Result for a head: a status, or its relevant parts as `method body_len keep_alive expects_continue
+    /// range if_range`.
     fn outcome(version: &str, method: &str, lines: &str) -> String {
         let text = format!("{method} / HTTP/{version}\r\n{lines}\r\n\r\n");
         match judge(text.as_bytes()) {
@@ -327,11 +328,12 @@ mod tests {
         }
     }
 
-    /// Each field that is read: repeated, as a list, with HTTP/1.0, HEAD, and methods for which it has no meaning.
+    /// Each field the parser uses: repeated, as list, with HTTP/1.0, HEAD, and methods for which it has no
+    /// meaning.
     #[test]
     fn fields_mean_what_their_definition_says() {
         let table: &[(&str, &str, &str, &str)] = &[
-            // Connection is a list (RFC 9110 §7.6.1); `close` overrides the rest (RFC 9112 §9.3).
+            // Connection is a list (RFC 9110 §7.6.1); `close` takes precedence (RFC 9112 §9.3).
             ("1.1", "GET", "Connection: keep-alive\r\nConnection: TE", "keep"),
             ("1.1", "GET", "Connection: TE\r\nConnection: close", "close"),
             ("1.1", "GET", "Connection: close\r\nconnection: CLOSE", "close"),
@@ -343,7 +345,7 @@ mod tests {
             ("1.0", "GET", "Connection: TE\r\nConnection: Keep-Alive", "keep"),
             ("1.0", "GET", "Connection: keep-alive\r\nConnection: close", "close"),
             ("1.0", "GET", "Connection: TE", "close"),
-            // Expect is a list; HTTP/1.0 has none, nor has a request without content any use for it (RFC 9110 §10.1.1).
+            // Expect is a list; it is ignored in HTTP/1.0 and without content (RFC 9110 §10.1.1).
             ("1.1", "POST", "Content-Length: 2\r\nExpect: 100-Continue", "keep 2 continue"),
             (
                 "1.1",
@@ -360,7 +362,7 @@ mod tests {
             ("1.1", "HEAD", "Expect: 100-continue", "keep"),
             ("1.0", "POST", "Content-Length: 2\r\nExpect: 100-continue", "close 2"),
             ("1.0", "POST", "Content-Length: 2\r\nExpect: 200-ok", "close 2"),
-            // Content-Length: once, digits (RFC 9110 §8.6; a list of equal ones may be refused).
+            // Content-Length: once, digits only (RFC 9110 §8.6; a list of equal values may be refused).
             ("1.1", "POST", "Content-Length: 2\r\nContent-Length: 3", "400"),
             ("1.1", "POST", "Content-Length: 2, 2", "400"),
             ("1.0", "POST", "Content-Length: 2\r\nContent-Length: 2", "400"),
@@ -377,7 +379,7 @@ mod tests {
             ("1.1", "POST", "Transfer-Encoding: identity", "400"),
             ("1.1", "POST", "Transfer-Encoding:", "400"),
             ("1.0", "POST", "Transfer-Encoding: chunked\r\nContent-Length: 2", "400"),
-            // Range is of GET alone (RFC 9110 §14.2), and no list of lines.
+            // Range applies to GET only (RFC 9110 §14.2), and is not a list field.
             ("1.1", "GET", "Range: bytes=0-1", "keep range=bytes=0-1"),
             ("1.0", "GET", "Range: bytes=0-1", "close range=bytes=0-1"),
             ("1.1", "HEAD", "Range: bytes=0-1", "keep"),
@@ -385,13 +387,13 @@ mod tests {
             ("1.1", "GET", "Range: bytes=0-1\r\nRange: bytes=5-6", "keep"),
             ("1.1", "DELETE", "Range: bytes=0-1\r\nRange: bytes=5-6", "keep"),
             ("1.1", "GET", "Range: \u{e4}", "keep range=\u{e4}"),
-            // A repeated If-Range is never true; If-Match and If-None-Match are lists (RFC 9110 §13.1).
+            // A repeated If-Range never matches; If-Match and If-None-Match are lists (RFC 9110 §13.1).
             ("1.1", "GET", "If-Range: \"a\"", "keep if-range=\"a\""),
             ("1.1", "GET", "If-Range: \"a\"\r\nIf-Range: \"a\"", "keep if-range="),
             ("1.1", "GET", "If-Match: \"a\"\r\nIf-Match: \"b\"", "keep if-match=\"a\", \"b\""),
             ("1.1", "HEAD", "If-None-Match: W/\"a\"\r\nIf-None-Match: *", "keep if-none-match=W/\"a\", *"),
             ("1.1", "GET", "If-Modified-Since: yesterday\r\nIf-Modified-Since: today", "keep"),
-            // What nobody has to read may stand as often as it likes.
+            // Fields that are not used may be repeated.
             ("1.1", "GET", "Accept: a\r\nAccept: b\r\nContent-Type: x\r\nContent-Type: y", "keep"),
             ("1.1", "GET", "Authorization: Bearer a\r\nAuthorization: Bearer b", "400"),
             ("1.1", "GET", "Origin: http://a\r\nOrigin: http://b", "400"),

@@ -1,4 +1,4 @@
-//! HTTP itself: connections and who may have one, heads, bodies, errors and replies.
+//! HTTP: connections and access control, heads, bodies, errors and replies.
 
 pub mod access;
 pub mod body;

@@ -1,6 +1,6 @@
-//! Requests that web pages have a browser send. A browser lends any page its place in the network, so that an address
-//! proves nothing about who asks: what a browser says of the page decides (Fetch, `Origin` and `Sec-Fetch-Site`), and,
-//! where no token is asked for, the name under which the page has reached us (DNS rebinding).
+//! Protection against requests from web pages (CSRF, DNS rebinding). A browser inside the network can be used
+//! by any page, so source addresses prove nothing: `Origin` and `Sec-Fetch-Site` (Fetch) decide, and, without
+//! tokens, the host name under which the API was reached.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use super::head::Head;
 use super::reply::Reply;
 use crate::config::Http;
 
-/// Judges where a request comes from. `own_name` is asked for the name of this machine, if it matters.
+/// Checks the origin of a request. `own_name` returns the host name of this machine, if needed.
 ///
 /// # Errors
 /// A page of another origin (403), or a name that is not ours (421).
@@ -19,7 +19,8 @@ pub fn judge(head: &Head, http: &Http, own_name: impl FnOnce() -> String) -> Res
     }
     let refused = match &head.origin {
         Some(origin) => !is_listed(origin, http) && !is_own(origin, head.host.as_deref()),
-        // Without Origin, as for a GET of another page's image. Of old browsers and of programs this is not known.
+        // Without Origin, e.g. GET of an image in another page. Old browsers and other programs send neither
+        // header.
         None => head
             .fetch_site
             .as_deref()
@@ -28,19 +29,19 @@ pub fn judge(head: &Head, http: &Http, own_name: impl FnOnce() -> String) -> Res
     if refused { Err(ApiError::CrossOrigin) } else { Ok(()) }
 }
 
-/// True for the origins that the operator has listed.
+/// True for configured origins.
 fn is_listed(origin: &str, http: &Http) -> bool {
     http.cors_origins.iter().any(|o| o.eq_ignore_ascii_case(origin))
 }
 
-/// True for the question that a browser asks before it sends a listed origin's request. It never carries a token
-/// (Fetch, CORS-preflight fetch).
+/// True for the CORS preflight of a configured origin. It never carries a token (Fetch, CORS-preflight
+/// fetch).
 #[must_use]
 pub fn is_preflight(head: &Head, http: &Http) -> bool {
     head.method == "OPTIONS" && head.preflight && head.origin.as_deref().is_some_and(|o| is_listed(o, http))
 }
 
-/// Adds CORS headers, only for origins that the operator has listed.
+/// Adds CORS headers, for configured origins only.
 pub fn add_cors_headers(head: &Head, http: &Http, reply: &mut Reply) {
     let Some(origin) = &head.origin else { return };
     if is_listed(origin, http) {
@@ -69,8 +70,8 @@ fn is_own(origin: &str, host: Option<&str>) -> bool {
     !at.is_empty() && host.is_some_and(|host| same(at, host))
 }
 
-/// True for names that no page of somebody else's can have: addresses, `localhost`, this machine's own name (also as
-/// mDNS tells it) and those of the configuration. No browser leaves it empty.
+/// True for names that cannot belong to somebody else's page: addresses, `localhost`, this machine's host
+/// name (also with its mDNS suffix) and the configured ones. Browsers never send an empty one.
 fn is_ours(host: &str, http: &Http, own_name: impl FnOnce() -> String) -> bool {
     let name = split(host).0.trim_end_matches('.');
     let address = name.strip_prefix('[').and_then(|n| n.strip_suffix(']')).unwrap_or(name);
@@ -88,7 +89,7 @@ fn is_ours(host: &str, http: &Http, own_name: impl FnOnce() -> String) -> bool {
     !short.is_empty() && (by_mdns || [own.as_str(), short].iter().any(|n| n.eq_ignore_ascii_case(name)))
 }
 
-/// Host and port of an authority; an empty port is none.
+/// Host and port of an authority; an empty port counts as none.
 fn split(authority: &str) -> (&str, Option<&str>) {
     let end = authority.rfind(']').map_or(0, |at| at + 1);
     let tail = authority.get(end..).unwrap_or_default();
@@ -169,7 +170,7 @@ mod tests {
                 (status(&format!("Host: {host}"), &[]), status(&format!("Host: {host}"), &["t"])),
                 (421, 200)
             );
-            // A page of that name is of the same origin, and refused all the same.
+            // A page of that name has the same origin, but is refused anyway.
             let page = format!("Host: {host}\r\nOrigin: http://{host}\r\nSec-Fetch-Site: same-origin");
             assert_eq!(status(&page, &[]), 421, "{host}");
         }

@@ -1,4 +1,4 @@
-//! A complete reply: status, headers and body, before any engine sees it.
+//! A complete reply: status, headers and body, independent of picoserve.
 
 use std::fs::File;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use super::error::{ApiError, ErrorBody};
 use crate::base::http_date::date_field;
 use crate::base::time::{Now, Utc};
 
-/// A reply ready to be written.
+/// A reply to be sent.
 #[derive(Debug)]
 pub struct Reply {
     /// HTTP status code.
@@ -25,40 +25,40 @@ pub struct Reply {
     pub file: Option<FilePart>,
 }
 
-/// Part of a file that is sent piece by piece.
+/// Part of a file, sent in pieces.
 #[derive(Debug)]
 pub struct FilePart {
-    /// The file, at the first byte to send: open, so that it can be deleted meanwhile.
+    /// The file, positioned at the first byte to send; open, so that it may be deleted meanwhile.
     pub file: File,
-    /// How many bytes.
+    /// Number of bytes.
     pub len: u64,
 }
 
-/// The name of this gateway as the first key of every JSON object it answers with.
+/// A JSON object with the gateway's name as its first key.
 #[derive(Serialize, JsonSchema)]
 pub struct Named<'a, T> {
     /// Name of the gateway instance.
     pub instance_id: &'a str,
-    /// The reply proper.
+    /// The object.
     #[serde(flatten)]
     pub body: T,
 }
 
 impl Reply {
-    /// A JSON object, named.
+    /// A JSON object with `instance_id`.
     pub fn object<T: Serialize>(status: u16, instance_id: &str, body: T) -> Self {
         Self::json(status, &Named { instance_id, body })
     }
 
-    /// Any JSON value as it is; used for arrays and documents.
+    /// Any JSON value without `instance_id`, e.g. arrays and documents.
     pub fn json<T: Serialize>(status: u16, value: &T) -> Self {
-        // Serialising our own types into memory cannot fail; an empty body would show it if it did.
+        // Serialization of our own types cannot fail; an empty body would reveal it.
         let mut body = serde_json::to_vec(value).unwrap_or_default();
         body.push(b'\n');
         Self { status, content_type: "application/json", body, headers: Vec::new(), file: None }
     }
 
-    /// Plain text of the given type.
+    /// Plain text of this media type.
     #[must_use]
     pub fn text(content_type: &'static str, body: String) -> Self {
         Self { status: 200, content_type, body: body.into_bytes(), headers: Vec::new(), file: None }
@@ -76,7 +76,7 @@ impl Reply {
         }
     }
 
-    /// The error's status and body.
+    /// Status and body of an error.
     #[must_use]
     pub fn error(instance_id: &str, e: &ApiError) -> Self {
         let mut reply = Self::object(e.status(), instance_id, ErrorBody { error: e.to_string() });
@@ -102,14 +102,14 @@ impl Reply {
         reply
     }
 
-    /// The reply with its `Date`, unless the clock was never set.
+    /// Adds `Date`, unless the clock is not set.
     #[must_use]
     pub fn dated(mut self, now: Utc) -> Self {
         self.headers.extend(date_field(now).map(|date| ("Date", date)));
         self
     }
 
-    /// The whole reply as HTTP/1.1 bytes with `Connection: close`, for connections the engine never sees.
+    /// The complete HTTP/1.1 response with `Connection: close`, for connections that picoserve never sees.
     #[must_use]
     pub fn to_bytes(&self, to_head: bool) -> Vec<u8> {
         let mut out = format!("HTTP/1.1 {} \r\nContent-Type: {}\r\n", self.status, self.content_type);
@@ -118,7 +118,7 @@ impl Reply {
         }
         out.push_str(&format!("Content-Length: {}\r\nConnection: close\r\n\r\n", self.body.len()));
         let mut bytes = out.into_bytes();
-        // An answer to HEAD has no content (RFC 9110 §9.3.2).
+        // A response to HEAD has no content (RFC 9110 §9.3.2).
         if !to_head {
             bytes.extend_from_slice(&self.body);
         }
@@ -126,7 +126,7 @@ impl Reply {
     }
 }
 
-/// A time to come, as replies show it.
+/// A future time as RFC 3339 text.
 #[must_use]
 pub fn timestamp(now: Now, at: Instant) -> String {
     now.after(at.saturating_duration_since(now.mono)).utc.rfc3339()

@@ -1,4 +1,4 @@
-//! Replies as picoserve writes them: from memory, or piece by piece from a file.
+//! Sends replies through picoserve: from memory, or in pieces from a file.
 
 use std::io::Read as _;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::reply::{FilePart, Reply};
 use crate::io::system::timer;
 use crate::io::system::workers::FILES;
 
-/// Writes a reply; without its body where only the head was asked for.
+/// Sends a reply; without its body for HEAD.
 pub async fn write<R: Read, W: ResponseWriter<Error = R::Error>>(
     reply: Reply,
     send_body: bool,
@@ -52,12 +52,13 @@ impl Content for Payload {
     }
 }
 
-/// How long a file waits for a thread that can read it.
+/// Retry interval while no thread is free to read a file.
 const AGAIN: Duration = Duration::from_millis(100);
-/// Bytes of a file that are read and sent at a time.
+/// Piece size of a file transfer, bytes.
 const PIECE: u64 = 64 * 1024;
 
-/// Sends part of a file. What has gone from it meanwhile is sent as zeros: its length was said already.
+/// Sends part of a file. If it has become shorter meanwhile, zeros are sent, since the length was already
+/// announced.
 async fn write_file<W: Write>(part: FilePart, mut writer: W) -> Result<(), W::Error> {
     let (file, mut left) = (Arc::new(part.file), part.len);
     while left > 0 {
@@ -75,7 +76,7 @@ async fn write_file<W: Write>(part: FilePart, mut writer: W) -> Result<(), W::Er
             piece
         });
         let Ok(piece) = read.await else {
-            // Its length was said already: it goes on when there is a thread for it.
+            // The length was already announced: wait until a thread is free.
             timer::sleep(AGAIN).await;
             continue;
         };
