@@ -221,7 +221,7 @@ async fn add(call: Call<'_>, body: AddTrunk) -> Outcome {
 async fn written(app: &App) -> Result<(), ApiError> {
     let failed =
         |e| ApiError::Internal(format!("done, but not saved: lost at the next start: {e}"));
-    app.driver.keep_trunks().await.map_err(failed)
+    app.driver.trunk_store().write().await.map_err(failed)
 }
 
 /// `GET /sip/trunks`.

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -202,12 +203,23 @@ pub fn run(mut loaded: Loaded, files: &Files) -> Result<(), String> {
         .iter()
         .for_each(|line| log::info!("{line}"));
     log::info!(version = env!("CARGO_PKG_VERSION"), instance_id = &*instance_id, http:% = http_at, sip:% = sip_at; "ready");
-    manager.status(&driver.status_line());
+    manager.status(&driver.summary().line());
     manager.ready();
-    executor.spawn(Rc::clone(&manager).watch(Rc::clone(&driver)));
+    report_to(&manager, &executor, &driver);
     executor.block_on(live(&driver, &manager, &mut signals, files));
     state.remove("listen.json");
     Ok(())
+}
+
+/// Starts the watchdog notifications and status reports to the service manager.
+fn report_to(manager: &Rc<ServiceManager>, executor: &Executor, driver: &Rc<Driver>) {
+    let (pulse, driver) = (driver.pulse(), Rc::clone(driver));
+    let ticks = move || pulse.ticks.load(Ordering::Acquire);
+    let turn = move || {
+        driver.call(Gateway::handle_timeout);
+        driver.summary().line()
+    };
+    executor.spawn(Rc::clone(manager).watch(ticks, turn));
 }
 
 /// Handles signals.
@@ -278,8 +290,8 @@ fn tell_ports(state: &State, http: SocketAddr, sip: &Locals, bound: SocketAddr) 
 
 /// Starts processing of recordings: recovery after a crash, upload, deletion by age.
 fn mind_recordings(executor: &Rc<Executor>, driver: &Rc<Driver>, cut: Vec<RecordingRow>) {
-    executor.spawn(Rc::clone(driver).save_tracks(cut));
-    executor.spawn(Rc::clone(driver).run_retention());
+    executor.spawn(driver.save_tracks(cut));
+    executor.spawn(driver.retention().run());
     executor.spawn(Rc::clone(driver.uploads()).restore());
     let settings = driver.settings();
     let (uploads, events) = (Rc::clone(driver.uploads()), Rc::clone(driver.events()));

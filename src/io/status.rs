@@ -1,8 +1,7 @@
 //! What the gateway is doing, in few numbers: for the service manager and the operator.
 
-use super::driver::Driver;
 use crate::base::counted::counted;
-use crate::io::system::log::Remembered;
+use crate::gateway::View;
 
 /// The numbers of a moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,43 +22,25 @@ pub struct Summary {
     pub stopping: bool,
 }
 
-impl Driver {
-    /// The numbers of this moment.
+impl Summary {
+    /// The numbers of this moment: those of the gateway, and how many events and uploads wait.
     #[must_use]
-    pub fn summary(&self) -> Summary {
-        let numbers = self.look(|view| view.numbers());
-        Summary {
+    pub fn of(view: &View<'_>, events: u64, uploads: u64) -> Self {
+        let numbers = view.numbers();
+        Self {
             legs: numbers.legs,
             rooms: numbers.rooms,
-            trunks: self.look(|view| view.trunks().counts()),
-            phones: self.look(|view| view.registered_contacts()),
-            events: self.events().counts().waiting,
-            uploads: self.uploads().in_memory() as u64,
-            stopping: self.look(|view| view.is_stopping()),
+            trunks: view.trunks().counts(),
+            phones: view.registered_contacts(),
+            events,
+            uploads,
+            stopping: view.is_stopping(),
         }
-    }
-
-    /// Tasks of the control thread that are not done yet.
-    #[must_use]
-    pub fn tasks(&self) -> u64 {
-        self.executor.alive()
     }
 
     /// The same in one line.
     #[must_use]
-    pub fn status_line(&self) -> String {
-        self.summary().line()
-    }
-
-    /// The last warnings and errors of the log, the latest first.
-    #[must_use]
-    pub fn faults(&self) -> Vec<Remembered> {
-        self.faults.latest()
-    }
-}
-
-impl Summary {
-    fn line(&self) -> String {
+    pub fn line(&self) -> String {
         let mut out = vec![counted(self.legs.into(), "leg"), counted(self.rooms.into(), "room")];
         let (trunks, active) = self.trunks;
         if trunks > 0 {

@@ -1,59 +1,55 @@
-//! Between the sockets and the gateway: feeds the gateway what sockets, timers and the API bring, and carries out what it asks for.
+//! Between the sockets and the gateway: hands it what sockets, timers and the API bring, and carries out what it asks for.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+mod run;
+mod work;
+
+use std::cell::RefCell;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
-use smol::lock::Semaphore;
 
 use crate::base::rng::Rng;
 use crate::base::time::Now;
-use crate::config::{Config, TrunkFields};
+use crate::config::Config;
 use crate::gateway::changed::Changed;
 use crate::gateway::commands::{AccountCommands, AudioCommands, LegCommands, RoomCommands};
 use crate::gateway::replies::{Handle, Reply};
-use crate::gateway::work::{WorkId, WorkResult};
 use crate::gateway::{Gateway, GatewayError, View};
 use crate::io::events::{pipeline::EventPipeline, upload_queue::UploadQueue};
-use crate::io::media::media_thread::{Bell, MediaThread, Pulse};
+use crate::io::media::media_thread::{MediaThread, Pulse};
 use crate::io::media::rtp_ports::{PortPool, STOCK};
 use crate::io::memory_bound::MemoryBound;
-use crate::io::net::dns::Dns;
-use crate::io::net::http_client::{HttpClient, Rules};
 use crate::io::net::kernel_drops;
 use crate::io::net::tls::Tls;
+use crate::io::outbox::rows::RecordingRow;
 use crate::io::outbox::thread::Outbox;
 use crate::io::pending_replies::PendingReplies;
-use crate::io::recording::{recorder::Recorder, recorder_event::RecorderEvent, uploads::Uploads};
+use crate::io::recording::recorder::Recorder;
+use crate::io::recording::recovery::save_tracks;
+use crate::io::recording::retention::Retention;
+use crate::io::recording::track_merger::TrackMerger;
+use crate::io::recording::track_retry::TrackRetry;
+use crate::io::recording::uploads::Uploads;
 use crate::io::sip::{connections::Connections, handshakes::Handshakes, stream, udp::Udp};
 use crate::io::sound::feeder::Feeder;
 use crate::io::state::directory::State;
+use crate::io::state::trunk_store::TrunkStore;
+use crate::io::status::Summary;
 use crate::io::system::clock;
 use crate::io::system::executor::Executor;
-use crate::io::system::log::Faults;
+use crate::io::system::log::{Faults, Remembered};
 use crate::io::system::settings::Settings;
 use crate::io::system::timer;
+use crate::io::tasks::Tasks;
 use crate::sip::target::{Target, Transport};
 use crate::sip::transactions::Transmit;
 
-/// Longest fetch of a sound.
-const FETCH: Duration = Duration::from_secs(30);
-/// How often it is told how many calls have not ended yet, when the gateway stops.
-const DRAIN_TOLD: Duration = Duration::from_secs(5);
-/// Sounds fetched at once; servers that stall hold a place for up to [`FETCH`].
-const FETCHES: usize = 64;
 /// Longest an API call waits for the far end or the disk.
 const REPLY: Duration = Duration::from_secs(35);
-/// Names looked up at once; dead name servers hold a place for some seconds.
-const LOOK_UPS: usize = 16;
-/// Longest the last events may take at the end.
-const GOODBYE: Duration = Duration::from_secs(5);
 /// The media thread ticks every 20 ms; this long without one is a fault.
 const STANDSTILL: Duration = Duration::from_millis(1000);
 
@@ -68,31 +64,18 @@ pub struct Driver {
     /// Processor time that TLS handshakes have taken.
     pub(in crate::io) handshakes: RefCell<Handshakes>,
     tls: RefCell<Tls>,
-    pub(in crate::io) dns: Dns,
-    pub(in crate::io) state: State,
-    /// The trunks to be written down; whose turn it is, and what came of the last try.
-    pub(in crate::io) trunks: RefCell<Option<Vec<TrunkFields>>>,
-    pub(in crate::io) writing: smol::lock::Mutex<Result<(), String>>,
+    state: State,
+    trunk_store: TrunkStore,
     pub(in crate::io) media: RefCell<MediaThread>,
     ports: RefCell<PortPool>,
     pub(in crate::io) recorder: RefCell<Recorder>,
-    pub(in crate::io) feeder: Feeder,
-    pub(in crate::io) sounds: HttpClient,
-    /// Blocking work of each purpose is bounded, so that one cannot take the threads of another.
-    pub(in crate::io) look_ups: Semaphore,
-    /// Turns of what look-ups leave without an answer.
-    pub(in crate::io) unheard: Semaphore,
-    pub(in crate::io) fetches: Semaphore,
-    pub(in crate::io) prompts: Semaphore,
-    pub(in crate::io) merges: Semaphore,
-    /// Sounds being fetched, and how to give them up.
-    pub(in crate::io) fetching: RefCell<BTreeMap<WorkId, Arc<AtomicBool>>>,
+    tasks: Rc<Tasks>,
+    merger: Rc<TrackMerger>,
+    tracks: Rc<TrackRetry>,
     events: Rc<EventPipeline>,
     uploads: Rc<Uploads>,
     /// Warnings and errors of the log.
     pub(in crate::io) faults: Faults,
-    /// It is looked for tracks that could not be put together.
-    pub(in crate::io) retrying: Cell<bool>,
     /// API calls whose reply is still to come.
     waiting: PendingReplies,
     /// Wakes the timer task when the next deadline may have changed.
@@ -137,9 +120,8 @@ impl Driver {
     /// A driver around `parts`.
     #[must_use]
     pub fn new(mut parts: Parts) -> Self {
-        let rules = Rules::new(&parts.config);
-        let dns = Dns::new(parts.config.dns.servers.clone(), parts.rng.fork());
         let settings = Settings::new(parts.config);
+        let tasks = Rc::new(Tasks::new(settings.clone(), parts.feeder, parts.rng.fork()));
         let queue = Rc::new(UploadQueue::new(parts.rng.fork()));
         let events = Rc::new(EventPipeline::new(
             Rc::clone(&parts.executor),
@@ -149,15 +131,15 @@ impl Driver {
             Rc::clone(&queue),
             parts.rng,
         ));
-        let executor = Rc::clone(&parts.executor);
-        let uploads = Rc::new(Uploads::new(queue, Rc::clone(&events), settings.clone(), executor));
+        let executor = || Rc::clone(&parts.executor);
+        let uploads = Uploads::new(queue, Rc::clone(&events), settings.clone(), executor());
+        let merger = Rc::new(TrackMerger::new(settings.clone()));
+        let tracks = TrackRetry::new(settings.clone(), Rc::clone(&events), Rc::clone(&merger), executor());
         Self {
-            dns,
-            tls: RefCell::new(parts.tls),
+            trunk_store: TrunkStore::new(parts.state.clone()),
             state: parts.state,
-            trunks: RefCell::default(),
-            writing: smol::lock::Mutex::new(Ok(())),
-            executor: parts.executor,
+            tls: RefCell::new(parts.tls),
+            executor: executor(),
             settings,
             gateway: RefCell::new(parts.gateway),
             udp: parts.udp,
@@ -166,18 +148,12 @@ impl Driver {
             media: RefCell::new(parts.media),
             ports: RefCell::new(parts.ports),
             recorder: RefCell::new(parts.recorder),
-            feeder: parts.feeder,
-            sounds: HttpClient::new(&rules, FETCH),
-            look_ups: Semaphore::new(LOOK_UPS),
-            unheard: Semaphore::new(LOOK_UPS),
-            fetches: Semaphore::new(FETCHES),
-            prompts: Semaphore::new(4),
-            merges: Semaphore::new(2),
-            fetching: RefCell::default(),
+            tasks,
+            merger,
+            tracks: Rc::new(tracks),
             events,
-            uploads,
+            uploads: Rc::new(uploads),
             faults: parts.faults,
-            retrying: Cell::new(false),
             waiting: PendingReplies::default(),
             wake: async_channel::bounded(1),
             started: clock::now().mono,
@@ -294,6 +270,44 @@ impl Driver {
         self.settings.current()
     }
 
+    /// The trunks that are written down.
+    #[must_use]
+    pub fn trunk_store(&self) -> &TrunkStore {
+        &self.trunk_store
+    }
+
+    /// Deletes recordings in time, once it runs.
+    #[must_use]
+    pub fn retention(&self) -> Retention {
+        let (events, uploads) = (Rc::clone(&self.events), Rc::clone(&self.uploads));
+        Retention::new(self.settings.clone(), events, uploads, Rc::clone(&self.tracks))
+    }
+
+    /// Merges what a crash has left of multi-channel recordings.
+    pub fn save_tracks(&self, cut: Vec<RecordingRow>) -> impl Future<Output = ()> + use<> {
+        let (settings, events) = (self.settings.clone(), Rc::clone(&self.events));
+        save_tracks(settings, events, Rc::clone(&self.tracks), cut)
+    }
+
+    /// The numbers of this moment.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        let (events, uploads) = (self.events.counts().waiting, self.uploads.in_memory() as u64);
+        self.look(|view| Summary::of(&view, events, uploads))
+    }
+
+    /// Tasks of the control thread that are not done yet.
+    #[must_use]
+    pub fn tasks(&self) -> u64 {
+        self.executor.alive()
+    }
+
+    /// The last warnings and errors of the log, the latest first.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Remembered> {
+        self.faults.latest()
+    }
+
     /// Goes on with other settings and certificates; open connections keep the certificate that they were opened with.
     pub fn reload(self: &Rc<Self>, config: Rc<Config>, tls: Tls) -> Changed {
         *self.tls.borrow_mut() = tls;
@@ -352,50 +366,6 @@ impl Driver {
         });
     }
 
-    /// Fires the gateway's timers until the program ends.
-    pub async fn run_timers(self: Rc<Self>) {
-        loop {
-            let next = self.gateway.borrow().poll_timeout();
-            let due = async {
-                timer::sleep_until(next).await;
-                true
-            };
-            let woken = async {
-                // The sender lives as long as the driver.
-                let _word = self.wake.1.recv().await;
-                false
-            };
-            if smol::future::or(due, woken).await {
-                self.call(Gateway::handle_timeout);
-            }
-        }
-    }
-
-    /// Takes news from the media thread until the program ends.
-    pub async fn run_media(self: Rc<Self>, bell: Bell) {
-        loop {
-            bell.rung().await;
-            loop {
-                let event = self.media.borrow_mut().poll();
-                let Some(event) = event else { break };
-                self.call(|gateway, now| gateway.handle_media(now, event));
-            }
-            self.media.borrow_mut().flush();
-        }
-    }
-
-    /// Takes news from the recorder until the program ends.
-    pub async fn run_recorder(self: Rc<Self>, events: Receiver<RecorderEvent>) {
-        while let Ok(event) = events.recv().await {
-            match event {
-                RecorderEvent::Opened(id, outcome) => self.done(id, WorkResult::RecordingOpened(outcome)),
-                RecorderEvent::Closed(record, error, written) => {
-                    self.call(|gateway, now| gateway.handle_recording_closed(now, record, error, written));
-                }
-            }
-        }
-    }
-
     /// Fills the stock of socket pairs; called once before the first call can come.
     pub fn stock_ports(&self) {
         let mut ports = self.ports.borrow_mut();
@@ -408,44 +378,6 @@ impl Driver {
         }
     }
 
-    /// Takes no new calls and waits until those that run have ended, or their time is over.
-    pub async fn drain(self: &Rc<Self>) {
-        self.call(|gateway, _| gateway.refuse_new_calls());
-        let time = Duration::from_secs(self.settings().sip.drain_s.into());
-        let until = clock::now().mono + time;
-        let empty = async {
-            let mut next = clock::now().mono;
-            while !self.look(|view| view.is_without_calls()) {
-                let now = clock::now().mono;
-                if now >= next {
-                    next = now + DRAIN_TOLD;
-                    let left = until.saturating_duration_since(now).as_secs();
-                    log::info!(legs = self.look(|view| view.legs().len()), seconds_left = left; "calls have time to end");
-                }
-                timer::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        if timer::within(time, empty).await.is_none() {
-            log::info!(calls = self.look(|view| view.legs().len()); "calls that did not end in time are hung up");
-        }
-    }
-
-    /// Ends all calls, waits a moment for the terminal events, then stops the threads.
-    pub async fn stop(self: &Rc<Self>) {
-        self.call(|gateway, now| gateway.shut_down(now));
-        let quiet = async {
-            while !(self.gateway.borrow().is_quiet() && self.events.is_empty()) {
-                timer::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        if timer::within(GOODBYE, quiet).await.is_none() {
-            log::info!(events = self.events.counts().waiting; "events are left in the outbox");
-        }
-        self.media.borrow_mut().stop();
-        self.recorder.borrow_mut().stop();
-        self.events.stop();
-    }
-
     /// Carries out everything the gateway asks for.
     fn pump(self: &Rc<Self>) {
         loop {
@@ -454,9 +386,9 @@ impl Driver {
             self.transmit(t);
         }
         loop {
-            let work = self.gateway.borrow_mut().poll_work();
-            let Some(work) = work else { break };
-            self.start(work);
+            let request = self.gateway.borrow_mut().poll_work();
+            let Some(request) = request else { break };
+            self.start(request);
         }
         loop {
             let command = self.gateway.borrow_mut().poll_media();
@@ -467,7 +399,7 @@ impl Driver {
             let event = self.gateway.borrow_mut().poll_event();
             let Some(event) = event else { break };
             self.events.publish(&event);
-            self.settle_tracks(&event);
+            self.tracks.settle(&event);
         }
         self.events.flush();
         self.waiting.deliver(self.gateway.borrow_mut().replies());

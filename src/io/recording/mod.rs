@@ -7,5 +7,6 @@ pub mod retention;
 mod sync_thread;
 mod syncfs;
 pub mod track_merge;
+pub mod track_merger;
 pub mod track_retry;
 pub mod uploads;

@@ -9,17 +9,19 @@ use std::rc::Rc;
 use sha2::{Digest as _, Sha256};
 
 use super::track_merge::{are_left, save};
+use super::track_retry::TrackRetry;
 use crate::base::time::Utc;
 use crate::config::Config;
 use crate::deliver::share::Origin;
 use crate::gateway::events::{CallRecord, Event, EventBody, LegDisconnected, RecordingFinished};
-use crate::io::driver::Driver;
 use crate::io::events::outbox_ops::{changes, destination, hook_of, item};
+use crate::io::events::pipeline::EventPipeline;
 use crate::io::outbox::fault::{Fault, disk_refuses};
 use crate::io::outbox::rows::{LegRow, Op, RecordingRow};
 use crate::io::outbox::store::Store;
 use crate::io::outbox::thread::ALIVE;
 use crate::io::system::clock;
+use crate::io::system::settings::Settings;
 use crate::io::system::workers::{FILES, WorkError};
 use crate::io::wav::repair::{Facts, examine, repair};
 
@@ -167,39 +169,42 @@ fn finished(recording: &RecordingRow, body: RecordingFinished, leg: Option<&mut 
     }
 }
 
-impl Driver {
-    /// Puts together what a crash has left of multi-channel recordings, one after the other, and tells of it.
-    pub async fn save_tracks(self: Rc<Self>, recordings: Vec<RecordingRow>) {
-        for recording in recordings {
-            let (file, min_free) = (recording.file.clone(), self.min_free());
-            let looked = FILES.run(move || {
-                let remains = look(&file);
-                // If the mix is lost, what each of them said is not.
-                let (rate, ms) = remains.facts.map_or((0, 0), |f| (f.sample_rate, f.duration_ms));
-                (remains, save(&file, rate, ms, min_free))
-            });
-            let none = |e: WorkError| {
-                let why = e.to_string();
-                (Remains { facts: None, error: Some(why.clone()) }, Err(why))
-            };
-            let (remains, saved) = looked.await.unwrap_or_else(none);
-            let mut body = remains_of(&recording, remains);
-            match saved {
-                Ok(saved) => {
-                    body.channels = Some(saved.table());
-                    body.multi_channel_duration_ms = Some(saved.duration_ms);
-                    body.multi_channel_bytes = Some(saved.bytes);
-                    body.multi_channel_file = Some(saved.file);
-                }
-                Err(e) => body.multi_channel_error = Some(e.into()),
+/// Puts together what a crash has left of multi-channel recordings, one after the other, and tells of it.
+pub async fn save_tracks(
+    settings: Settings,
+    events: Rc<EventPipeline>,
+    tracks: Rc<TrackRetry>,
+    recordings: Vec<RecordingRow>,
+) {
+    for recording in recordings {
+        let (file, min_free) = (recording.file.clone(), settings.min_free());
+        let looked = FILES.run(move || {
+            let remains = look(&file);
+            // If the mix is lost, what each of them said is not.
+            let (rate, ms) = remains.facts.map_or((0, 0), |f| (f.sample_rate, f.duration_ms));
+            (remains, save(&file, rate, ms, min_free))
+        });
+        let none = |e: WorkError| {
+            let why = e.to_string();
+            (Remains { facts: None, error: Some(why.clone()) }, Err(why))
+        };
+        let (remains, saved) = looked.await.unwrap_or_else(none);
+        let mut body = remains_of(&recording, remains);
+        match saved {
+            Ok(saved) => {
+                body.channels = Some(saved.table());
+                body.multi_channel_duration_ms = Some(saved.duration_ms);
+                body.multi_channel_bytes = Some(saved.bytes);
+                body.multi_channel_file = Some(saved.file);
             }
-            let event = finished(&recording, body, None, clock::now().utc);
-            self.events().publish(&event);
-            self.settle_tracks(&event);
-            self.events().flush();
+            Err(e) => body.multi_channel_error = Some(e.into()),
         }
-        self.retry_tracks().await;
+        let event = finished(&recording, body, None, clock::now().utc);
+        events.publish(&event);
+        tracks.settle(&event);
+        events.flush();
     }
+    tracks.retry().await;
 }
 
 fn disconnected(leg: &mut LegRow, alive_ms: u64, now: Utc) -> Event {

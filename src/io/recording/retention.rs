@@ -5,9 +5,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::track_merge::{are_left, remove_file, remove_recording};
-use crate::io::driver::Driver;
+use super::track_retry::TrackRetry;
+use super::uploads::Uploads;
+use crate::io::events::pipeline::EventPipeline;
 use crate::io::outbox::rows::{Op, RecordingRow, UPLOADING};
 use crate::io::system::clock;
+use crate::io::system::settings::Settings;
 use crate::io::system::timer;
 use crate::io::system::workers::FILES;
 
@@ -18,10 +21,30 @@ const FIRST: Duration = Duration::from_secs(5);
 /// Uploaded recordings that are remembered.
 const MAX_UPLOADED: usize = 10_000;
 
-impl Driver {
+/// Deletes recordings whose time is over.
+#[derive(Debug)]
+pub struct Retention {
+    settings: Settings,
+    events: Rc<EventPipeline>,
+    uploads: Rc<Uploads>,
+    tracks: Rc<TrackRetry>,
+}
+
+impl Retention {
+    /// Looks again for tracks and uploads, too, that earlier rounds could not deal with.
+    #[must_use]
+    pub fn new(
+        settings: Settings,
+        events: Rc<EventPipeline>,
+        uploads: Rc<Uploads>,
+        tracks: Rc<TrackRetry>,
+    ) -> Self {
+        Self { settings, events, uploads, tracks }
+    }
+
     /// Deletes recordings whose time is over, until the program ends.
-    pub async fn run_retention(self: Rc<Self>) {
-        let settings = self.settings();
+    pub async fn run(self) {
+        let settings = self.settings.current();
         let (days, mb) = (settings.recording.keep_days, settings.recording.max_mb);
         timer::sleep(FIRST).await;
         let mut first = true;
@@ -29,17 +52,17 @@ impl Driver {
             self.clear_uploaded(first).await;
             // At the start it has been looked for both.
             if !std::mem::take(&mut first) {
-                self.retry_tracks().await;
-                Rc::clone(self.uploads()).restore().await;
+                self.tracks.retry().await;
+                Rc::clone(&self.uploads).restore().await;
             }
-            if let Some(Ok(rows)) = self.events().ask_outbox(|store| store.ended_recordings()).await {
+            if let Some(Ok(rows)) = self.events.ask_outbox(|store| store.ended_recordings()).await {
                 let over = over(&rows, clock::now().utc.millis(), days, u64::from(mb) << 20);
                 let gone = FILES.run(move || over.into_iter().filter(remove).collect::<Vec<_>>()).await;
                 let gone = gone.unwrap_or_default();
                 if !gone.is_empty() {
                     log::info!(recordings = gone.len(); "recordings are deleted: too old, or no room for more");
                 }
-                gone.into_iter().for_each(|r| self.events().store(Op::RecordingGone(r.id)));
+                gone.into_iter().for_each(|r| self.events.store(Op::RecordingGone(r.id)));
             }
             timer::sleep(ROUND).await;
         }
@@ -47,7 +70,7 @@ impl Driver {
 
     /// Forgets the oldest of the uploaded recordings; the first time it deletes what files of them a crash has left here.
     async fn clear_uploaded(&self, first: bool) {
-        let Some(Ok(rows)) = self.events().ask_outbox(|store| store.uploaded_recordings()).await else {
+        let Some(Ok(rows)) = self.events.ask_outbox(|store| store.uploaded_recordings()).await else {
             return;
         };
         let over = rows.get(MAX_UPLOADED..).unwrap_or_default().to_vec();
@@ -65,7 +88,7 @@ impl Driver {
         if FILES.run(move || looked_at.iter().for_each(clear)).await.is_err() {
             return;
         }
-        over.into_iter().for_each(|r| self.events().store(Op::RecordingGone(r.id)));
+        over.into_iter().for_each(|r| self.events.store(Op::RecordingGone(r.id)));
     }
 }
 

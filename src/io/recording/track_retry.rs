@@ -1,58 +1,79 @@
 //! What becomes of tracks when their recording is over: they go when what was made of them is safe, and where nothing could
 //! be made of them, it is tried again.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::track_merge::{Saved, remove_tracks, save};
+use super::track_merge::{Saved, remove_tracks};
+use super::track_merger::TrackMerger;
 use crate::base::time::Utc;
 use crate::deliver::share::Origin;
 use crate::gateway::events::{Event, EventBody, RecordingFinished};
 use crate::gateway::recording::{dir_of, merged_file};
-use crate::io::driver::Driver;
 use crate::io::events::outbox_ops::hook_of;
+use crate::io::events::pipeline::EventPipeline;
 use crate::io::outbox::rows::{Op, base_name};
 use crate::io::system::clock;
+use crate::io::system::executor::Executor;
+use crate::io::system::settings::Settings;
 use crate::io::system::timer;
 use crate::io::system::workers::FILES;
 
 /// How long tracks are kept after the outbox has been told of what was made of them: until that is on the disk.
 const SETTLED: Duration = Duration::from_secs(3);
 
-impl Driver {
-    /// Free space that recordings leave alone, bytes.
-    pub(in crate::io) fn min_free(&self) -> u64 {
-        u64::from(self.settings().recording.min_free_mb) << 20
+/// What becomes of the tracks of recordings.
+#[derive(Debug)]
+pub struct TrackRetry {
+    settings: Settings,
+    events: Rc<EventPipeline>,
+    merger: Rc<TrackMerger>,
+    executor: Rc<Executor>,
+    /// Tracks that could not be merged are being looked for.
+    retrying: Cell<bool>,
+}
+
+impl TrackRetry {
+    /// Nothing is being retried yet.
+    #[must_use]
+    pub fn new(
+        settings: Settings,
+        events: Rc<EventPipeline>,
+        merger: Rc<TrackMerger>,
+        executor: Rc<Executor>,
+    ) -> Self {
+        Self { settings, events, merger, executor, retrying: Cell::new(false) }
     }
 
     /// Deletes tracks when the outbox knows what was made of them, and has had the time to bring it to the disk.
-    pub(in crate::io) fn settle_tracks(self: &Rc<Self>, event: &Event) {
+    pub fn settle(self: &Rc<Self>, event: &Event) {
         let EventBody::RecordingFinished(body) = &event.body else { return };
         let Some(merged) = body.multi_channel_file.clone() else { return };
         let mix = body.file.clone();
-        let driver = Rc::clone(self);
-        self.spawn(async move {
+        let tracks = Rc::clone(self);
+        self.executor.spawn(async move {
             // Where the outbox cannot tell, they stay for the next time that it is looked for them.
-            driver.drop_tracks(&mix, &merged).await;
+            tracks.drop_tracks(&mix, &merged).await;
         });
     }
 
     /// Deletes tracks if the outbox knows what was made of them.
     async fn drop_tracks(self: &Rc<Self>, mix: &str, merged: &str) {
         let id = base_name(merged);
-        if let Some(Ok(Some(_))) = self.events().ask_outbox(move |store| store.recording(&id)).await {
+        if let Some(Ok(Some(_))) = self.events.ask_outbox(move |store| store.recording(&id)).await {
             timer::sleep(SETTLED).await;
             let dir = dir_of(mix);
             // Where there is no thread for it, they go the next time that it is looked for them.
             if FILES.run(move || remove_tracks(Path::new(&dir))).await.is_ok() {
-                self.events().store(Op::ForgetKeys(base_name(mix)));
+                self.events.store(Op::ForgetKeys(base_name(mix)));
             }
         }
     }
 
     /// Tries once more to put tracks together that could not be when their recording ended: the disk was full, perhaps.
-    pub(in crate::io) async fn retry_tracks(self: &Rc<Self>) {
+    pub async fn retry(self: &Rc<Self>) {
         if self.retrying.replace(true) {
             return;
         }
@@ -61,13 +82,11 @@ impl Driver {
     }
 
     async fn look_for_tracks(self: &Rc<Self>) {
-        let dir = self.settings().recording_dir();
+        let dir = self.settings.current().recording_dir();
         for mix in FILES.run(move || left_in(&dir)).await.unwrap_or_default() {
             let ids = (base_name(&mix), base_name(&merged_file(&mix)));
-            let rows = self
-                .events()
-                .ask_outbox(move |store| (store.recording(&ids.0), store.recording(&ids.1)))
-                .await;
+            let rows =
+                self.events.ask_outbox(move |store| (store.recording(&ids.0), store.recording(&ids.1))).await;
             let row = match rows {
                 Some((Ok(Some(row)), Ok(None))) if row.state != "recording" => row,
                 Some((Ok(_), Ok(Some(merged)))) => {
@@ -76,20 +95,17 @@ impl Driver {
                 }
                 _ => continue,
             };
-            let (min_free, file) = (self.min_free(), mix.clone());
-            let _turn = self.merges.acquire().await;
-            let save = FILES.run(move || save(&file, row.sample_rate, row.duration_ms, min_free));
-            match save.await.unwrap_or_else(|e| Err(e.to_string())) {
-                Ok(saved) => self.tell_saved(&mix, saved).await,
+            match self.merger.save(mix.clone(), row.sample_rate, row.duration_ms).await {
+                Ok(saved) => self.publish_merged(&mix, saved).await,
                 Err(e) => log::debug!(error = e; "tracks cannot be put together yet"),
             }
         }
     }
 
     /// Tells of a file that was made of tracks long after their recording.
-    async fn tell_saved(self: &Rc<Self>, mix: &str, saved: Saved) {
+    async fn publish_merged(self: &Rc<Self>, mix: &str, saved: Saved) {
         let id = base_name(mix);
-        let row = match self.events().ask_outbox(move |store| store.recording(&id)).await {
+        let row = match self.events.ask_outbox(move |store| store.recording(&id)).await {
             Some(Ok(Some(row))) => row,
             Some(Ok(None)) => {
                 // It was deleted meanwhile, and so is what was made of it.
@@ -111,9 +127,9 @@ impl Driver {
             channels: Some(saved.table()),
             ..RecordingFinished::default()
         };
-        self.events().publish(&Event {
+        self.events.publish(&Event {
             at: clock::now().utc,
-            event_id: self.events().event_id(),
+            event_id: self.events.event_id(),
             leg_id: None,
             leg_seq: None,
             room_id: row.room,
@@ -122,7 +138,7 @@ impl Driver {
             origin: Origin::Own,
             upload: row.upload,
         });
-        self.events().flush();
+        self.events.flush();
         self.drop_tracks(mix, &saved.file).await;
     }
 }

@@ -2,3 +2,4 @@
 
 pub mod damage;
 pub mod directory;
+pub mod trunk_store;

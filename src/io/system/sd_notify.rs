@@ -9,12 +9,9 @@ use std::io::ErrorKind;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::timer;
-use crate::gateway::Gateway;
-use crate::io::driver::Driver;
 
 /// How often the status is looked at where no watchdog waits for a sign of life.
 const STATUS: Duration = Duration::from_secs(5);
@@ -71,14 +68,14 @@ impl ServiceManager {
     }
 
     /// Sends signs of life as long as both the control thread and the media thread go on, and the status when it changes.
-    pub async fn watch(self: Rc<Self>, driver: Rc<Driver>) {
+    /// `ticks`: of the media thread so far; `turn`: does what is due on the control thread, and says the status in one line.
+    pub async fn watch(self: Rc<Self>, ticks: impl Fn() -> u64, turn: impl Fn() -> String) {
         if self.socket.is_none() {
             return;
         }
         // Four times in the time that there is: one that comes late is no reason to end calls.
         let every = self.watchdog.map_or(STATUS, |w| (w / 4).min(STATUS));
-        let pulse = driver.pulse();
-        let (mut ticks, mut said) = (pulse.ticks.load(Ordering::Acquire), String::new());
+        let (mut before, mut said) = (ticks(), String::new());
         loop {
             timer::sleep(if self.kept.borrow().is_empty() { every } else { AGAIN }).await;
             if !self.send_kept() {
@@ -86,12 +83,11 @@ impl ServiceManager {
                 continue;
             }
             // This task has its turn only while the control thread goes on.
-            driver.call(Gateway::handle_timeout);
-            let now = pulse.ticks.load(Ordering::Acquire);
-            if now != std::mem::replace(&mut ticks, now) && self.watchdog.is_some() {
+            let status = turn();
+            let now = ticks();
+            if now != std::mem::replace(&mut before, now) && self.watchdog.is_some() {
                 let _taken = self.send("WATCHDOG=1");
             }
-            let status = driver.status_line();
             if status != said {
                 self.status(&status);
                 said = status;

@@ -22,6 +22,12 @@ impl Settings {
         Rc::clone(&self.0.borrow())
     }
 
+    /// Free space that recordings leave on their disk, bytes.
+    #[must_use]
+    pub fn min_free(&self) -> u64 {
+        u64::from(self.current().recording.min_free_mb) << 20
+    }
+
     /// From now on these are in force.
     pub fn replace(&self, config: Rc<Config>) {
         *self.0.borrow_mut() = config;

@@ -1,0 +1,81 @@
+//! What the gateway asks to have done and waits for: look-ups, fetches, files.
+
+use std::rc::Rc;
+
+use super::Driver;
+use crate::gateway::work::{Work, WorkId, WorkResult};
+use crate::io::recording::recorder::Job as RecorderJob;
+use crate::io::sound::decode::Bare;
+use crate::io::sound::feeder::Wanted;
+use crate::media::command::PlaySlot;
+use crate::sip::target::NextHop;
+
+impl Driver {
+    /// Starts a piece of work; its result comes back as one of the gateway's inputs.
+    pub(super) fn start(self: &Rc<Self>, work: Work) {
+        let driver = Rc::clone(self);
+        match work {
+            Work::Locate { id, hop, lax, whole } => {
+                self.spawn(async move { driver.locate(id, &hop, lax, whole).await });
+            }
+            Work::KeepTrunks(trunks) => {
+                // The newest counts, whichever task gets to write first.
+                self.trunk_store.note(trunks);
+                self.spawn(async move {
+                    if let Err(e) = driver.trunk_store.write().await {
+                        log::error!(error = e; "the trunks cannot be written down: the next start will not know them");
+                    }
+                });
+            }
+            Work::Fetch { id, play, url, rate, repeat, bare } => {
+                let given_up = self.tasks.begin_fetch(id);
+                let (name, bare) = (id.to_string(), bare.map(|rate| Bare { rate }));
+                let wanted = Wanted { url, name, rate, repeat, bare, given_up };
+                self.spawn(async move { driver.fetch(id, play, wanted).await });
+            }
+            Work::GiveUp(id) => self.tasks.give_up(id),
+            Work::Merge(id, order) => self.spawn(async move {
+                let merged = driver.merger.merge(order).await;
+                driver.done(id, WorkResult::Merged(merged));
+            }),
+            Work::OpenRecording { id, record, file, input_rate, file_rate, channels } => {
+                let job = RecorderJob { work: id, record, file, input_rate, file_rate, channels };
+                let opened = self.recorder.borrow().open(job);
+                match opened {
+                    Some((ring, shared)) => self.media.borrow_mut().offer_recorder(record, ring, shared),
+                    None => {
+                        let busy = Err("the recorder is overloaded".to_owned());
+                        self.spawn(async move { driver.done(id, WorkResult::RecordingOpened(busy)) });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks up where a hop leads.
+    async fn locate(self: &Rc<Self>, id: WorkId, hop: &NextHop, lax: bool, whole: bool) {
+        let located = self.tasks.locate(hop, whole).await;
+        let lead = |place| {
+            let (target, forgotten) = self.connections.borrow_mut().lead_to(place, lax);
+            forgotten.into_iter().for_each(|conn| self.call(|g, _| g.forget_connection(conn)));
+            target
+        };
+        let targets = located.places.into_iter().map(lead).collect();
+        self.done(id, WorkResult::Located(targets));
+        self.tasks.answer_rest(located.rest).await;
+    }
+
+    /// Fetches a sound and lets the playback begin.
+    async fn fetch(self: &Rc<Self>, id: WorkId, play: PlaySlot, wanted: Wanted) {
+        let Some(fetched) = Rc::clone(&self.tasks).fetch(id, wanted).await else { return };
+        let outcome = fetched.map(|source| self.media.borrow_mut().offer_feed(play, source));
+        self.done(id, WorkResult::Fetched(outcome));
+        // Stopped while it was fetched: nobody takes it.
+        self.media.borrow_mut().withdraw_feed(play);
+    }
+
+    /// The result of a piece of work.
+    pub(super) fn done(self: &Rc<Self>, id: WorkId, result: WorkResult) {
+        self.call(|gateway, now| gateway.handle_work(now, id, result));
+    }
+}

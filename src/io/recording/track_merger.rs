@@ -1,0 +1,48 @@
+//! Merges tracks beside the control thread, few at a time.
+
+use smol::lock::Semaphore;
+
+use super::track_merge::{Saved, merge, save};
+use crate::gateway::work::Merge;
+use crate::io::system::settings::Settings;
+use crate::io::system::workers::FILES;
+
+/// Recordings whose tracks are merged at once.
+const MERGES: usize = 2;
+
+/// Where tracks wait for their turn to be merged.
+#[derive(Debug)]
+pub struct TrackMerger {
+    settings: Settings,
+    turns: Semaphore,
+}
+
+impl TrackMerger {
+    /// Nothing is merged yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, turns: Semaphore::new(MERGES) }
+    }
+
+    /// Merges the tracks of a recording that has just ended; the size of the file, bytes.
+    ///
+    /// # Errors
+    /// The disk refuses it, a WAV file cannot hold it, or there is no thread for it.
+    pub async fn merge(&self, order: Box<Merge>) -> Result<u64, String> {
+        let _turn = self.turns.acquire().await;
+        let min_free = self.settings.min_free();
+        let merged = FILES.run(move || merge(&order, min_free)).await;
+        merged.unwrap_or_else(|e| Err(e.to_string()))
+    }
+
+    /// Merges the tracks of an earlier recording, with the rate in Hz and the length in ms of its mix.
+    ///
+    /// # Errors
+    /// Nothing usable is left, the disk refuses it, or there is no thread for it.
+    pub async fn save(&self, mix: String, rate: u32, duration_ms: u64) -> Result<Saved, String> {
+        let min_free = self.settings.min_free();
+        let _turn = self.turns.acquire().await;
+        let saved = FILES.run(move || save(&mix, rate, duration_ms, min_free)).await;
+        saved.unwrap_or_else(|e| Err(e.to_string()))
+    }
+}
