@@ -42,13 +42,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         &Plain(|c| mute(c, true)),
         &[DONE, NOT_FOUND],
     ),
-    endpoint(
-        "DELETE",
-        "/legs/{id}/mute",
-        "Unmute a leg",
-        &Plain(|c| mute(c, false)),
-        &[DONE, NOT_FOUND],
-    ),
+    endpoint("DELETE", "/legs/{id}/mute", "Unmute a leg", &Plain(|c| mute(c, false)), &[DONE, NOT_FOUND]),
     endpoint(
         "POST",
         "/legs/{id}/deaf",
@@ -56,13 +50,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         &Plain(|c| deaf(c, true)),
         &[DONE, NOT_FOUND],
     ),
-    endpoint(
-        "DELETE",
-        "/legs/{id}/deaf",
-        "Undeafen a leg",
-        &Plain(|c| deaf(c, false)),
-        &[DONE, NOT_FOUND],
-    ),
+    endpoint("DELETE", "/legs/{id}/deaf", "Undeafen a leg", &Plain(|c| deaf(c, false)), &[DONE, NOT_FOUND]),
     endpoint(
         "POST",
         "/legs/{id}/transfer",

@@ -95,8 +95,7 @@ fn metrics(app: &App) -> Reply {
     );
     media_of_calls(&mut m, &n);
     signalling(&mut m, &n);
-    let help =
-        "Datagrams dropped by the kernel because the receive buffer of the SIP port was full.";
+    let help = "Datagrams dropped by the kernel because the receive buffer of the SIP port was full.";
     m.one("branchline_sip_udp_dropped_total", "counter", help, app.driver.sip_datagrams_dropped());
     threads(&mut m, app);
     Reply::text("text/plain; version=0.0.4", m.0)
@@ -137,7 +136,8 @@ fn media_of_calls(m: &mut Metrics, n: &Numbers) {
 
 /// Connections open, evicted and refused.
 fn places(m: &mut Metrics, app: &App) {
-    let (connections, refused) = (app.driver.connections().borrow(), app.driver.handshakes_refused());
+    let streams = app.driver.streams();
+    let (connections, refused) = (streams.connections(), streams.handshakes().refused());
     let (full, gave_way) = connections.turned_away();
     let sip = "branchline_sip_connections";
     m.one(sip, "gauge", "SIP connections open, over TCP and TLS.", connections.len() as u64);

@@ -11,13 +11,7 @@ use super::http::reply::Reply;
 use crate::gateway::registrar::BindingView;
 
 pub(super) static ENDPOINTS: &[Endpoint] = &[
-    endpoint(
-        "GET",
-        "/sip/registrations",
-        "Registered phones",
-        &Plain(|c| Ok(list(c))),
-        &[ok::<Bindings>()],
-    ),
+    endpoint("GET", "/sip/registrations", "Registered phones", &Plain(|c| Ok(list(c))), &[ok::<Bindings>()]),
     endpoint(
         "DELETE",
         "/sip/registrations/{aor}",

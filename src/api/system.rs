@@ -26,13 +26,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             &[ok::<Health>(), error(503, "The media thread or another part is stuck")],
         )
     },
-    endpoint(
-        "GET",
-        "/capacity",
-        "Usage of each limit",
-        &Plain(|c| Ok(capacity(c))),
-        &[ok::<Capacity>()],
-    ),
+    endpoint("GET", "/capacity", "Usage of each limit", &Plain(|c| Ok(capacity(c))), &[ok::<Capacity>()]),
     endpoint(
         "GET",
         "/openapi.json",

@@ -219,8 +219,7 @@ async fn add(call: Call<'_>, body: AddTrunk) -> Outcome {
 
 /// Waits until a change is stored, or reports that it is not.
 async fn written(app: &App) -> Result<(), ApiError> {
-    let failed =
-        |e| ApiError::Internal(format!("done, but not saved: lost at the next start: {e}"));
+    let failed = |e| ApiError::Internal(format!("done, but not saved: lost at the next start: {e}"));
     app.driver.trunk_store().write().await.map_err(failed)
 }
 

@@ -81,7 +81,12 @@ fn self_test() -> Command {
 fn call() -> Command {
     Command::new("call")
         .about("Place a test call, play a tone and show the media quality")
-        .arg(Arg::new("uri").value_name("URI").required(true).help("SIP URI to call, e.g. sip:100@192.168.1.20"))
+        .arg(
+            Arg::new("uri")
+                .value_name("URI")
+                .required(true)
+                .help("SIP URI to call, e.g. sip:100@192.168.1.20"),
+        )
         .arg(
             Arg::new("seconds")
                 .long("seconds")

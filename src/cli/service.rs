@@ -33,6 +33,7 @@ use crate::io::outbox::thread::{Limits as OutboxLimits, MAX_IN_MEMORY, News, Out
 use crate::io::recording::recorder::Recorder;
 use crate::io::recording::recovery::recover;
 use crate::io::sip::bind;
+use crate::io::sip::sink::SipSink;
 use crate::io::sip::stream;
 use crate::io::sound::feeder::Feeder;
 use crate::io::sound::fetch::Sounds;
@@ -174,12 +175,13 @@ pub fn run(mut loaded: Loaded, files: &Files) -> Result<(), String> {
     let driver = Rc::new(Driver::new(parts));
     driver.stock_ports();
     driver.accounts(|a| a.restore_trunks(kept));
+    let sink: Rc<dyn SipSink> = Rc::clone(&driver) as _;
     for udp in sip.udp {
-        executor.spawn(udp.run(Rc::clone(&driver)));
+        executor.spawn(udp.run(Rc::clone(&sink)));
     }
     let streams = sip.tcp.into_iter().map(|l| (l, Transport::Tcp));
     for (listener, transport) in streams.chain(sip.tls.into_iter().map(|l| (l, Transport::Tls))) {
-        executor.spawn(stream::run(Rc::clone(&driver), listener, transport));
+        executor.spawn(stream::run(Rc::clone(driver.streams()), Rc::clone(&sink), listener, transport));
     }
     let events = driver.events();
     executor.spawn(Rc::clone(events).run(kept_outbox.news));

@@ -1,6 +1,7 @@
 //! Between the sockets and the gateway: hands it what sockets, timers and the API bring, and carries out what it asks for.
 
 mod run;
+mod sip;
 mod work;
 
 use std::cell::RefCell;
@@ -34,7 +35,7 @@ use crate::io::recording::retention::Retention;
 use crate::io::recording::track_merger::TrackMerger;
 use crate::io::recording::track_retry::TrackRetry;
 use crate::io::recording::uploads::Uploads;
-use crate::io::sip::{connections::Connections, handshakes::Handshakes, stream, udp::Udp};
+use crate::io::sip::{sink::SipSink, stream, streams::SipStreams, udp::Udp};
 use crate::io::sound::feeder::Feeder;
 use crate::io::state::directory::State;
 use crate::io::state::trunk_store::TrunkStore;
@@ -45,7 +46,7 @@ use crate::io::system::log::{Faults, Remembered};
 use crate::io::system::settings::Settings;
 use crate::io::system::timer;
 use crate::io::tasks::Tasks;
-use crate::sip::target::{Target, Transport};
+use crate::sip::target::Transport;
 use crate::sip::transactions::Transmit;
 
 /// Longest an API call waits for the far end or the disk.
@@ -60,10 +61,7 @@ pub struct Driver {
     settings: Settings,
     gateway: RefCell<Gateway>,
     udp: Vec<Rc<Udp>>,
-    pub(in crate::io) connections: RefCell<Connections>,
-    /// Processor time that TLS handshakes have taken.
-    pub(in crate::io) handshakes: RefCell<Handshakes>,
-    tls: RefCell<Tls>,
+    streams: Rc<SipStreams>,
     state: State,
     trunk_store: TrunkStore,
     pub(in crate::io) media: RefCell<MediaThread>,
@@ -138,13 +136,11 @@ impl Driver {
         Self {
             trunk_store: TrunkStore::new(parts.state.clone()),
             state: parts.state,
-            tls: RefCell::new(parts.tls),
+            streams: Rc::new(SipStreams::new(executor(), parts.tls)),
             executor: executor(),
             settings,
             gateway: RefCell::new(parts.gateway),
             udp: parts.udp,
-            connections: RefCell::default(),
-            handshakes: RefCell::default(),
             media: RefCell::new(parts.media),
             ports: RefCell::new(parts.ports),
             recorder: RefCell::new(parts.recorder),
@@ -252,16 +248,10 @@ impl Driver {
         self.executor.spawn(task);
     }
 
-    /// Open SIP connections.
+    /// SIP over TCP and TLS.
     #[must_use]
-    pub fn connections(&self) -> &RefCell<Connections> {
-        &self.connections
-    }
-
-    /// Certificates: those of the last reload.
-    #[must_use]
-    pub fn tls(&self) -> Tls {
-        self.tls.borrow().clone()
+    pub fn streams(&self) -> &Rc<SipStreams> {
+        &self.streams
     }
 
     /// Settings in force.
@@ -310,15 +300,9 @@ impl Driver {
 
     /// Goes on with other settings and certificates; open connections keep the certificate that they were opened with.
     pub fn reload(self: &Rc<Self>, config: Rc<Config>, tls: Tls) -> Changed {
-        *self.tls.borrow_mut() = tls;
+        self.streams.set_tls(tls);
         self.settings.replace(Rc::clone(&config));
         self.call(|gateway, now| gateway.reload(now, config))
-    }
-
-    /// TLS handshakes that were refused, as their source had used up its processor time.
-    #[must_use]
-    pub fn handshakes_refused(&self) -> u64 {
-        self.handshakes.borrow().refused()
     }
 
     /// Asks or tells the gateway something, and carries out what follows.
@@ -346,24 +330,6 @@ impl Driver {
     /// Has the gateway do something to trunks and registrations.
     pub fn accounts<T>(self: &Rc<Self>, f: impl FnOnce(&mut AccountCommands<'_>) -> T) -> T {
         self.call(|gateway, now| gateway.accounts(now, f))
-    }
-
-    /// A SIP message has come.
-    pub fn message(self: &Rc<Self>, source: Target, bytes: &[u8]) {
-        self.call(|gateway, now| gateway.handle_message(now, source, bytes));
-    }
-
-    /// A peer cannot be reached, or its `open` connection is lost; it may lead there `again`: it is opened under the name
-    /// that it had.
-    pub fn unreachable(self: &Rc<Self>, target: Target, again: bool, open: bool) {
-        // Not from within a call of the gateway: sending may fail while it is being drained.
-        let driver = Rc::clone(self);
-        self.spawn(async move {
-            driver.call(|gateway, now| {
-                target.conn.filter(|_| !again).into_iter().for_each(|conn| gateway.forget_connection(conn));
-                gateway.handle_unreachable(now, target, open);
-            })
-        });
     }
 
     /// Fills the stock of socket pairs; called once before the first call can come.
@@ -410,7 +376,10 @@ impl Driver {
 
     fn transmit(self: &Rc<Self>, t: Transmit) {
         match t.target.transport {
-            Transport::Tcp | Transport::Tls => stream::send(self, t.target, t.bytes),
+            Transport::Tcp | Transport::Tls => {
+                let sink: Rc<dyn SipSink> = Rc::clone(self) as _;
+                stream::send(&self.streams, &sink, t.target, t.bytes);
+            }
             Transport::Udp => {
                 let family =
                     |u: &&Rc<Udp>| u.local_addr().is_ok_and(|a| a.is_ipv4() == t.target.addr.is_ipv4());
@@ -419,7 +388,7 @@ impl Driver {
                     log::debug!(error:% = e; "udp send");
                     // Broadcast, or what a filter forbids: it will never get there.
                     if matches!(e.kind(), ErrorKind::PermissionDenied | ErrorKind::InvalidInput) {
-                        self.unreachable(t.target, true, false);
+                        Rc::clone(self).unreachable(t.target, true, false);
                     } else {
                         self.gateway.borrow_mut().handle_unsent(t.target);
                     }

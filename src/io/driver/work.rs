@@ -56,7 +56,7 @@ impl Driver {
     async fn locate(self: &Rc<Self>, id: WorkId, hop: &NextHop, lax: bool, whole: bool) {
         let located = self.tasks.locate(hop, whole).await;
         let lead = |place| {
-            let (target, forgotten) = self.connections.borrow_mut().lead_to(place, lax);
+            let (target, forgotten) = self.streams.connections().lead_to(place, lax);
             forgotten.into_iter().for_each(|conn| self.call(|g, _| g.forget_connection(conn)));
             target
         };

@@ -10,9 +10,10 @@ use smol::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Rea
 
 use super::connections::{Caller, Opening, Queue};
 use super::handshakes::timed;
+use super::sink::SipSink;
+use super::streams::SipStreams;
 use crate::base::pool::Standing;
 use crate::base::source::Source;
-use crate::io::driver::Driver;
 use crate::io::net::tcp::{Listener, Stream};
 use crate::io::system::clock;
 use crate::io::system::seldom::Seldom;
@@ -39,22 +40,34 @@ trait ReadWrite: AsyncRead + AsyncWrite {}
 impl<T: AsyncRead + AsyncWrite> ReadWrite for T {}
 type Io = std::pin::Pin<Box<dyn ReadWrite>>;
 
+/// What the task of a connection works with.
+#[derive(Debug, Clone)]
+struct Link {
+    streams: Rc<SipStreams>,
+    sink: Rc<dyn SipSink>,
+}
+
+impl Link {
+    /// For calls that may have the gateway do something.
+    fn sink(&self) -> Rc<dyn SipSink> {
+        Rc::clone(&self.sink)
+    }
+}
+
 /// Accepts connections until the program ends.
-pub async fn run(driver: Rc<Driver>, listener: Listener, transport: Transport) {
+pub async fn run(streams: Rc<SipStreams>, sink: Rc<dyn SipSink>, listener: Listener, transport: Transport) {
+    let link = Link { streams, sink };
     let mut refused = Seldom::default();
     loop {
         let (stream, addr) = listener.accept().await;
         let peer = Target { transport, addr, conn: None };
-        if !driver.call(|gateway, now| gateway.may_connect(now, peer)) {
+        if !link.sink().may_connect(peer) {
             continue;
         }
         let now = clock::now().mono;
-        let place = driver.look(|view| {
-            let sources = view.sources();
-            let caller = Caller { standing: sources.standing(peer), foreign: !sources.accepts(peer) };
-            let in_use = |peer: &Target| sources.uses(peer);
-            driver.connections().borrow_mut().accept(now, peer, caller, in_use)
-        });
+        let caller = Caller { standing: link.sink.standing(peer), foreign: !link.sink.accepts(peer) };
+        let in_use = |peer: &Target| link.sink.uses(peer);
+        let place = link.streams.connections().accept(now, peer, caller, in_use);
         let Some((id, queue)) = place else {
             if let Some(times) = refused.note(now) {
                 log::warn!(source:% = addr.ip(), times; "sip connections refused: their source, or all like it, have their share");
@@ -62,33 +75,33 @@ pub async fn run(driver: Rc<Driver>, listener: Listener, transport: Transport) {
             continue;
         };
         let peer = Target { conn: Some(id), ..peer };
-        driver.spawn(accepted(Rc::clone(&driver), stream, peer, queue));
+        link.streams.spawn(accepted(link.clone(), stream, peer, queue));
     }
 }
 
-async fn accepted(driver: Rc<Driver>, stream: Stream, peer: Target, queue: Queue) {
+async fn accepted(link: Link, stream: Stream, peer: Target, queue: Queue) {
     stream.set_user_timeout(UNHEARD);
-    let io: Option<Io> = match (peer.transport, driver.tls().acceptor()) {
-        (Transport::Tls, Some(acceptor)) => handshake(&driver, acceptor, stream, peer).await,
+    let io: Option<Io> = match (peer.transport, link.streams.tls().acceptor()) {
+        (Transport::Tls, Some(acceptor)) => handshake(&link, acceptor, stream, peer).await,
         (Transport::Tls, None) => None,
         (Transport::Tcp | Transport::Udp, _) => Some(Box::pin(stream.into_inner())),
     };
     match io {
-        Some(io) => serve(driver, io, peer, queue).await,
-        None => close(&driver, peer, false),
+        Some(io) => serve(link, io, peer, queue).await,
+        None => close(&link, peer, false),
     }
 }
 
 /// TLS with who has connected, as far as its source has processor time left.
-async fn handshake(driver: &Driver, acceptor: &TlsAcceptor, stream: Stream, peer: Target) -> Option<Io> {
+async fn handshake(link: &Link, acceptor: &TlsAcceptor, stream: Stream, peer: Target) -> Option<Io> {
     let source = Source::of(peer.addr.ip());
-    let known = driver.look(|view| view.sources().standing(peer)) != Standing::Stranger;
-    if !driver.handshakes.borrow_mut().admit(clock::now().mono, source, known) {
+    let known = link.sink.standing(peer) != Standing::Stranger;
+    if !link.streams.handshakes().admit(clock::now().mono, source, known) {
         return None;
     }
     let (mut used, accept) = (Duration::ZERO, acceptor.accept(stream.into_inner()));
     let outcome = timer::within(CONNECT, timed(accept, &mut used)).await;
-    driver.handshakes.borrow_mut().charge(clock::now().mono, source, known, used);
+    link.streams.handshakes().charge(clock::now().mono, source, known, used);
     match outcome? {
         Ok(tls) => Some(Box::pin(tls)),
         Err(e) => {
@@ -99,33 +112,31 @@ async fn handshake(driver: &Driver, acceptor: &TlsAcceptor, stream: Stream, peer
 }
 
 /// Sends on an open connection to the target, or opens one.
-pub fn send(driver: &Rc<Driver>, target: Target, bytes: Bytes) {
+pub fn send(streams: &Rc<SipStreams>, sink: &Rc<dyn SipSink>, target: Target, bytes: Bytes) {
     let now = clock::now().mono;
-    let opening = driver.look(|view| {
-        let in_use = |peer: &Target| view.sources().uses(peer);
-        driver.connections().borrow_mut().send(now, target, bytes, in_use)
-    });
+    let opening = streams.connections().send(now, target, bytes, |peer| sink.uses(peer));
     match opening {
         Opening::No => {}
         Opening::Yes { peer, queue, name, lax } => {
-            driver.spawn(connect(Rc::clone(driver), peer, queue, name, lax));
+            let link = Link { streams: Rc::clone(streams), sink: Rc::clone(sink) };
+            streams.spawn(connect(link, peer, queue, name, lax));
         }
-        Opening::Full => driver.unreachable(target, true, false),
+        Opening::Full => Rc::clone(sink).unreachable(target, true, false),
     }
 }
 
-async fn connect(driver: Rc<Driver>, peer: Target, queue: Queue, name: String, lax: bool) {
-    match timer::within(CONNECT, open(&driver, peer, name, lax)).await {
-        Some(Ok(io)) => serve(driver, io, peer, queue).await,
+async fn connect(link: Link, peer: Target, queue: Queue, name: String, lax: bool) {
+    match timer::within(CONNECT, open(&link, peer, name, lax)).await {
+        Some(Ok(io)) => serve(link, io, peer, queue).await,
         Some(Err(e)) => {
             log::info!(error:% = e, transport = peer.transport.as_str(); "a sip connection cannot be opened");
-            close(&driver, peer, false);
+            close(&link, peer, false);
         }
-        None => close(&driver, peer, false),
+        None => close(&link, peer, false),
     }
 }
 
-async fn open(driver: &Driver, peer: Target, name: String, lax: bool) -> std::io::Result<Io> {
+async fn open(link: &Link, peer: Target, name: String, lax: bool) -> std::io::Result<Io> {
     let stream = Stream::connect(peer.addr).await?;
     stream.set_user_timeout(UNHEARD);
     let stream = stream.into_inner();
@@ -133,16 +144,16 @@ async fn open(driver: &Driver, peer: Target, name: String, lax: bool) -> std::io
         return Ok(Box::pin(stream));
     }
     let name = ServerName::try_from(name).map_err(std::io::Error::other)?;
-    Ok(Box::pin(driver.tls().connector(lax).connect(name, stream).await?))
+    Ok(Box::pin(link.streams.tls().connector(lax).connect(name, stream).await?))
 }
 
 /// A connection is no more; `open`: it was open.
-fn close(driver: &Rc<Driver>, peer: Target, open: bool) {
-    let again = peer.conn.is_some_and(|id| driver.connections().borrow_mut().close(id));
-    driver.unreachable(peer, again, open);
+fn close(link: &Link, peer: Target, open: bool) {
+    let again = peer.conn.is_some_and(|id| link.streams.connections().close(id));
+    link.sink().unreachable(peer, again, open);
 }
 
-async fn serve(driver: Rc<Driver>, io: Io, peer: Target, queue: Queue) {
+async fn serve(link: Link, io: Io, peer: Target, queue: Queue) {
     let (mut reader, mut writer) = smol::io::split(io);
     let heard = Heard::default();
     let write = write(&mut writer, &queue, &heard);
@@ -150,8 +161,8 @@ async fn serve(driver: Rc<Driver>, io: Io, peer: Target, queue: Queue) {
         // The sender lives as long as the connection is listed.
         let _word = queue.given_up.recv().await;
     };
-    smol::future::or(smol::future::or(read(&driver, &mut reader, peer, &heard), write), given_up).await;
-    close(&driver, peer, true);
+    smol::future::or(smol::future::or(read(&link, &mut reader, peer, &heard), write), given_up).await;
+    close(&link, peer, true);
     close_gently(reader, writer).await;
 }
 
@@ -226,7 +237,7 @@ async fn close_gently(mut reader: ReadHalf<Io>, mut writer: WriteHalf<Io>) {
     let _ended = timer::within(Duration::from_secs(1), drain).await;
 }
 
-async fn read(driver: &Rc<Driver>, reader: &mut ReadHalf<Io>, source: Target, heard: &Heard) {
+async fn read(link: &Link, reader: &mut ReadHalf<Io>, source: Target, heard: &Heard) {
     let mut pending: Vec<u8> = Vec::new();
     let mut chunk = vec![0u8; 8192];
     // Until it has said something of use, and as long as it is a stranger's, its time is short, however it is spent.
@@ -235,7 +246,7 @@ async fn read(driver: &Rc<Driver>, reader: &mut ReadHalf<Io>, source: Target, he
     loop {
         match next_frame(&pending) {
             Frame::More => {
-                let known = spoke && driver.look(|view| view.sources().knows(source));
+                let known = spoke && link.sink.knows(source);
                 let now = clock::now().mono;
                 let patience = if known { IDLE } else { until.saturating_duration_since(now) };
                 let Some(Ok(n)) = timer::within(patience, reader.read(&mut chunk)).await else { return };
@@ -243,13 +254,13 @@ async fn read(driver: &Rc<Driver>, reader: &mut ReadHalf<Io>, source: Target, he
                     // Whoever was known has the time of a stranger again: the last replies of a call are still to come.
                     until = clock::now().mono + FIRST_WORD;
                 }
-                if n == 0 || !driver.call(|gateway, now| gateway.may_send(now, source, n)) {
+                if n == 0 || !link.sink().may_send(source, n) {
                     return;
                 }
                 let fresh = chunk.get(..n).unwrap_or_default();
                 let now = clock::now().mono;
                 heard.note(now, fresh);
-                source.conn.into_iter().for_each(|id| driver.connections().borrow_mut().heard(id, now));
+                source.conn.into_iter().for_each(|id| link.streams.connections().heard(id, now));
                 pending.extend_from_slice(fresh);
                 // Whoever sends without end leaves time to others.
                 smol::future::yield_now().await;
@@ -257,30 +268,30 @@ async fn read(driver: &Rc<Driver>, reader: &mut ReadHalf<Io>, source: Target, he
             Frame::Message(n) => {
                 spoke = true;
                 let message: Vec<u8> = pending.drain(..n).collect();
-                driver.message(source, &message);
+                link.sink().message(source, &message);
                 smol::future::yield_now().await;
             }
             Frame::Ping(n) => {
                 spoke = true;
                 pending.drain(..n);
-                send(driver, source, Bytes::from(b"\r\n".as_slice()));
+                send(&link.streams, &link.sink, source, Bytes::from(b"\r\n".as_slice()));
             }
             Frame::Skip(n) => {
                 pending.drain(..n);
             }
             Frame::Broken(n) => {
                 // The head may still be good enough for a 400; then the connection is of no more use.
-                driver.call(|g, now| g.handle_broken(now, source, pending.get(..n).unwrap_or_default()));
-                return written(driver, source.conn).await;
+                link.sink().broken(source, pending.get(..n).unwrap_or_default());
+                return written(&link.streams, source.conn).await;
             }
         }
     }
 }
 
 /// Waits a moment until what is queued for a connection is on its way.
-async fn written(driver: &Driver, id: Option<ConnId>) {
+async fn written(streams: &SipStreams, id: Option<ConnId>) {
     let waiting = async {
-        while id.is_some_and(|id| driver.connections().borrow().waits(id)) {
+        while id.is_some_and(|id| streams.connections().waits(id)) {
             timer::sleep(Duration::from_millis(5)).await;
         }
     };

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use async_io::Async;
 use socket2::SockRef;
 
-use crate::io::driver::Driver;
+use super::sink::SipSink;
 use crate::io::net::kernel_drops;
 use crate::io::net::sockets;
 use crate::sip::target::{Target, Transport};
@@ -56,15 +56,15 @@ impl Udp {
         self.0.get_ref().send_to(bytes, to).map(|_| ())
     }
 
-    /// Takes datagrams for the driver until the program ends.
-    pub async fn run(self: Rc<Self>, driver: Rc<Driver>) {
+    /// Receives datagrams for the gateway until the program ends.
+    pub async fn run(self: Rc<Self>, sink: Rc<dyn SipSink>) {
         let mut buffer = vec![0u8; MAX_MESSAGE];
         loop {
             match self.0.recv_from(&mut buffer).await {
                 Ok((n, from)) => {
                     let source = Target { transport: Transport::Udp, addr: from, conn: None };
                     let bytes = buffer.get(..n).unwrap_or_default();
-                    driver.message(source, bytes);
+                    Rc::clone(&sink).message(source, bytes);
                 }
                 // An ICMP error of an earlier send; the socket is fine.
                 Err(e) => log::debug!(error:% = e; "udp receive"),

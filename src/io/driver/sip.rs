@@ -1,0 +1,53 @@
+//! The gateway as the SIP sockets see it.
+
+use std::rc::Rc;
+
+use super::Driver;
+use crate::base::pool::Standing;
+use crate::io::sip::sink::SipSink;
+use crate::sip::target::Target;
+
+impl SipSink for Driver {
+    fn message(self: Rc<Self>, source: Target, bytes: &[u8]) {
+        self.call(|gateway, now| gateway.handle_message(now, source, bytes));
+    }
+
+    fn broken(self: Rc<Self>, source: Target, head: &[u8]) {
+        self.call(|gateway, now| gateway.handle_broken(now, source, head));
+    }
+
+    fn unreachable(self: Rc<Self>, target: Target, again: bool, open: bool) {
+        // Not from within a call of the gateway: sending may fail while it is being drained.
+        let driver = Rc::clone(&self);
+        self.spawn(async move {
+            driver.call(|gateway, now| {
+                target.conn.filter(|_| !again).into_iter().for_each(|conn| gateway.forget_connection(conn));
+                gateway.handle_unreachable(now, target, open);
+            })
+        });
+    }
+
+    fn may_connect(self: Rc<Self>, peer: Target) -> bool {
+        self.call(|gateway, now| gateway.may_connect(now, peer))
+    }
+
+    fn may_send(self: Rc<Self>, source: Target, bytes: usize) -> bool {
+        self.call(|gateway, now| gateway.may_send(now, source, bytes))
+    }
+
+    fn standing(&self, source: Target) -> Standing {
+        self.look(|view| view.sources().standing(source))
+    }
+
+    fn accepts(&self, source: Target) -> bool {
+        self.look(|view| view.sources().accepts(source))
+    }
+
+    fn knows(&self, source: Target) -> bool {
+        self.look(|view| view.sources().knows(source))
+    }
+
+    fn uses(&self, peer: &Target) -> bool {
+        self.look(|view| view.sources().uses(peer))
+    }
+}
