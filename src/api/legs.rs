@@ -17,9 +17,9 @@ use super::patterns;
 use super::webhooks::hook;
 use crate::base::secret::Secret;
 use crate::codec::KNOWN;
-use crate::gateway::command::codecs_by_name;
-use crate::gateway::command::{Originate, check_header};
-use crate::gateway::leg_view::LegView;
+use crate::gateway::interface::command::codecs_by_name;
+use crate::gateway::interface::command::{Originate, check_header};
+use crate::gateway::legs::leg_view::LegView;
 use crate::sip::digest::Credentials;
 use crate::wire::Uri;
 

@@ -8,7 +8,7 @@ use super::answer::text;
 use super::app::App;
 use super::endpoint::{Access, Endpoint, Plain, endpoint};
 use super::http::reply::Reply;
-use crate::gateway::counters::{BUCKETS, Histogram, Numbers, Summary};
+use crate::gateway::interface::counters::{BUCKETS, Histogram, Numbers, Summary};
 use crate::io::system::clock;
 use crate::io::system::process::Process;
 

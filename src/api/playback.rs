@@ -10,7 +10,7 @@ use super::endpoint::{Endpoint, Json, Plain, endpoint};
 use super::http::error::ApiError;
 use super::patterns;
 use crate::dsp::tone::TONES;
-use crate::gateway::owner::Owner;
+use crate::gateway::interface::owner::Owner;
 use crate::gateway::playback::{Sound, VOLUMES, tone};
 use crate::io::sound::decode::Bare;
 

@@ -15,9 +15,9 @@ use super::playback::exists;
 use crate::base::secret::Secret;
 use crate::config::Place;
 use crate::config::s3::{Wish, address_of};
-use crate::gateway::owner::Owner;
+use crate::gateway::interface::owner::Owner;
+use crate::gateway::interface::replies;
 use crate::gateway::recording::{Paused, Wanted};
-use crate::gateway::replies;
 use crate::io::net::http_client::Rules;
 use crate::io::outbox::rows::base_name;
 

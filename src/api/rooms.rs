@@ -10,7 +10,7 @@ use super::http::reply::Reply;
 use super::patterns;
 use super::webhooks::hook;
 use crate::base::secret::Secret;
-use crate::gateway::replies;
+use crate::gateway::interface::replies;
 use crate::gateway::rooms::{JoinFlags, Joined, RoomView};
 
 pub(super) static ENDPOINTS: &[Endpoint] = &[

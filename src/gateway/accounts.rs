@@ -3,7 +3,6 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::changed::Changed;
 use super::context::Context;
 use super::registrar::Registrar;
 use super::sip_call::SipCall;
@@ -11,6 +10,7 @@ use super::trunks::Trunks;
 use crate::base::rng::Rng;
 use crate::base::time::Now;
 use crate::config::Config;
+use crate::gateway::interface::changed::Changed;
 use crate::sip::target::Target;
 use crate::wire::{NameAddr, Request, Uri};
 

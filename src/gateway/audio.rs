@@ -1,18 +1,18 @@
 //! Audio of legs and rooms: rooms, playbacks and recordings.
 
 use super::context::Context;
-use super::error::GatewayError;
 use super::events::{About, Subject};
-use super::leg_id::LegId;
 use super::legs::Legs;
-use super::member::Member;
-use super::owner::{MediaOwner, Owner};
 use super::playback::Playbacks;
 use super::recording::{RecordingEvent, Recordings};
 use super::rooms::{RoomEvent, Rooms};
-use super::work::{WorkId, WorkResult, Written};
 use crate::base::time::Now;
 use crate::config::board::Limits;
+use crate::gateway::interface::error::GatewayError;
+use crate::gateway::interface::owner::{MediaOwner, Owner};
+use crate::gateway::interface::work::{WorkId, WorkResult, Written};
+use crate::gateway::legs::leg_id::LegId;
+use crate::gateway::legs::member::Member;
 use crate::media::command::Over;
 use crate::media::command::{AudioTarget, Command, PlaySlot, RecordSlot, Slot};
 

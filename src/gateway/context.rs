@@ -3,16 +3,16 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::counters::Counters;
 use super::events::Publisher;
-use super::leg_id::LegId;
 use super::legs::OpusPlaces;
-use super::outputs::{IoRequests, Replies};
-use super::ports::Ports;
 use super::requests::Requests;
 use super::sip_call::CallEvent;
 use crate::base::rng::Rng;
 use crate::config::Config;
+use crate::gateway::interface::counters::Counters;
+use crate::gateway::interface::outputs::{IoRequests, Replies};
+use crate::gateway::legs::leg_id::LegId;
+use crate::gateway::resources::ports::Ports;
 use crate::media::command::Command;
 use crate::sip::locals::Locals;
 use crate::sip::transactions::Transactions;

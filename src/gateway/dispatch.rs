@@ -1,11 +1,11 @@
 //! Dispatch of SIP messages to the responsible parts.
 
 use super::calls::{Calls, Surroundings};
-use super::capabilities::SUPPORTED;
 use super::context::Context;
-use super::refusal;
 use super::requests::{self, OutboundRequest, RequestContext};
+use super::sip_messages::refusal;
 use crate::base::time::Now;
+use crate::gateway::sip_messages::capabilities::SUPPORTED;
 use crate::sip::target::Target;
 use crate::sip::transactions::{ClientId, Event, Failure, ServerId};
 use crate::wire::{Method, Request, Response, Uri};

@@ -4,12 +4,12 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::command::Originate;
 use super::context::Context;
-use super::error::GatewayError;
 use super::events::Event;
 use crate::codec::Codec;
 use crate::config::Config;
+use crate::gateway::interface::command::Originate;
+use crate::gateway::interface::error::GatewayError;
 use crate::wire::{Method, Request, Uri};
 
 /// Legs and rooms of tests that are remembered, since their terminal events arrive later.

@@ -4,14 +4,14 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::context::Context;
-use super::leg_id::{LegId, LegKey};
-use super::member::Member;
-use super::work::{Work, WorkId};
 use crate::base::ids::Table;
 use crate::base::rng::Rng;
 use crate::base::time::{Now, Utc};
 use crate::config::Config;
 use crate::deliver::share::Origin;
+use crate::gateway::interface::work::{Work, WorkId};
+use crate::gateway::legs::leg_id::{LegId, LegKey};
+use crate::gateway::legs::member::Member;
 use crate::sip::locals::Locals;
 
 /// A fixed moment.

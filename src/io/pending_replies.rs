@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use async_channel::{Receiver, Sender};
 
 use crate::gateway::GatewayError;
-use crate::gateway::outputs::Replies;
-use crate::gateway::replies::{Handle, Reply};
+use crate::gateway::interface::outputs::Replies;
+use crate::gateway::interface::replies::{Handle, Reply};
 
 type Outcome = Result<Reply, GatewayError>;
 

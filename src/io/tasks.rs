@@ -10,7 +10,7 @@ use std::time::Duration;
 use smol::lock::Semaphore;
 
 use crate::base::rng::Rng;
-use crate::gateway::work::WorkId;
+use crate::gateway::interface::work::WorkId;
 use crate::io::net::dns::Dns;
 use crate::io::net::http_client::{HttpClient, Rules};
 use crate::io::net::locate::{Located, Rest, families, locate};

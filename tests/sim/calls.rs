@@ -2,7 +2,7 @@
 
 use branchline::codec::Codec;
 use branchline::config::TrunkFields;
-use branchline::gateway::command::Originate;
+use branchline::gateway::interface::command::Originate;
 use branchline::wire::Uri;
 
 use crate::net::{HARSH, Injected, NONE, Net};

@@ -10,7 +10,7 @@ use crate::phone::sdp;
 
 fn call_phone(net: &mut Net, password: &str) -> String {
     let credentials = Credentials { username: "alice".into(), password: password.into() };
-    let wanted = branchline::gateway::command::Originate {
+    let wanted = branchline::gateway::interface::command::Originate {
         auth: Some(credentials),
         ..call_to("sip:phone@10.0.0.99:5060")
     };
@@ -104,8 +104,10 @@ fn asked_at_50(net: &Net, method: &str, tag: &str) -> String {
 fn a_fork_that_answers_late_gets_a_bye_with_credentials() {
     let mut net = Net::new(1, 1, crate::net::NONE, "");
     let credentials = Credentials { username: "alice".into(), password: "secret".into() };
-    let wanted =
-        branchline::gateway::command::Originate { auth: Some(credentials), ..call_to("sip:x@10.0.0.50") };
+    let wanted = branchline::gateway::interface::command::Originate {
+        auth: Some(credentials),
+        ..call_to("sip:x@10.0.0.50")
+    };
     let leg = net.with(A, |gw, now| gw.legs(now, |l| l.originate(wanted))).unwrap().id;
     let invite = net.unreachable.pop().expect("an INVITE to 10.0.0.50");
     let challenge =
@@ -146,7 +148,8 @@ fn the_next_nonce_of_a_call_is_used() {
     ] {
         let mut net = Net::new(1, 1, crate::net::NONE, "");
         let auth = Some(Credentials { username: "alice".into(), password: "secret".into() });
-        let wanted = branchline::gateway::command::Originate { auth, ..call_to("sip:x@10.0.0.50") };
+        let wanted =
+            branchline::gateway::interface::command::Originate { auth, ..call_to("sip:x@10.0.0.50") };
         let leg = net.with(A, |gw, now| gw.legs(now, |l| l.originate(wanted))).unwrap().id;
         let invite = net.unreachable.pop().expect("an INVITE to 10.0.0.50");
         let digest = format!("{challenge}: Digest realm=\"office\", qop=\"auth\", nonce=\"1\"");
@@ -177,8 +180,10 @@ fn nobody_but_whom_we_called_gets_an_answer() {
     net.phone.guard = Some(Guard::new(false, false, false, "secret"));
     // The call goes to another place first, which sends it to the phone that challenges.
     let credentials = Credentials { username: "alice".into(), password: "secret".into() };
-    let wanted =
-        branchline::gateway::command::Originate { auth: Some(credentials), ..call_to("sip:x@10.0.0.50") };
+    let wanted = branchline::gateway::interface::command::Originate {
+        auth: Some(credentials),
+        ..call_to("sip:x@10.0.0.50")
+    };
     let leg = net.with(A, |gw, now| gw.legs(now, |l| l.originate(wanted))).unwrap().id;
     let invite = net.unreachable.pop().expect("an INVITE to 10.0.0.50");
     let contact = "Contact: <sip:phone@10.0.0.99:5060>\r\n";
@@ -196,8 +201,10 @@ const STRICT: &str =
 
 fn strangers_call(net: &mut Net, username: &str, password: &str) -> String {
     let credentials = Credentials { username: username.into(), password: password.into() };
-    let wanted =
-        branchline::gateway::command::Originate { auth: Some(credentials), ..call_to("sip:desk@10.0.0.2") };
+    let wanted = branchline::gateway::interface::command::Originate {
+        auth: Some(credentials),
+        ..call_to("sip:desk@10.0.0.2")
+    };
     net.with(A, |gw, now| gw.legs(now, |l| l.originate(wanted))).unwrap().id
 }
 

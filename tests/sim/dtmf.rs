@@ -1,6 +1,6 @@
 //! Digits that we send by INFO: one at a time, in order, each once; what a far end refuses, and one that holds the call.
 
-use branchline::gateway::error::GatewayError;
+use branchline::gateway::interface::error::GatewayError;
 use branchline::media::command::Command;
 
 use crate::calls::{A, B, FOREVER, originate, phone_calls, report, seeds, total, until_ringing};

@@ -1,6 +1,6 @@
 //! How long a call rings: until the INVITE expires, or until we or the caller have had enough.
 
-use branchline::gateway::command::Originate;
+use branchline::gateway::interface::command::Originate;
 
 use crate::calls::{A, B, FOREVER, call_to, until_ringing};
 use crate::net::{NONE, Net};

@@ -1,7 +1,7 @@
 //! Hold and resume by our re-INVITE: agreed, at the same time from both ends, refused, unanswered, too long.
 
-use branchline::gateway::error::GatewayError;
-use branchline::gateway::replies::{Handle, Reply};
+use branchline::gateway::interface::error::GatewayError;
+use branchline::gateway::interface::replies::{Handle, Reply};
 
 use crate::calls::{A, B, FOREVER, originate, phone_calls, report, seeds, total, until_ringing};
 use crate::net::{HARSH, Injected, NONE, Net};

@@ -1,6 +1,6 @@
 //! Offers and answers of more than one codec, number, address and stream: what is taken, refused, and said again.
 
-use branchline::gateway::error::GatewayError;
+use branchline::gateway::interface::error::GatewayError;
 
 use crate::calls::{FOREVER, call_to, said};
 use crate::net::{NONE, Net};

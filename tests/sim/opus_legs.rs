@@ -2,7 +2,7 @@
 //! with those.
 
 use branchline::codec::Codec;
-use branchline::gateway::error::GatewayError;
+use branchline::gateway::interface::error::GatewayError;
 use branchline::sip::target::Transport;
 
 use crate::calls::call_to;

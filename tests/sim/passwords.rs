@@ -7,7 +7,7 @@ use branchline::base::rng::Rng;
 use branchline::base::time::{Now, Utc};
 use branchline::gateway::Gateway;
 use branchline::gateway::events::Event;
-use branchline::gateway::ports::Port;
+use branchline::gateway::resources::ports::Port;
 use branchline::sip::digest_server::{DigestServer, Verdict, Verifier};
 use branchline::sip::locals::Locals;
 use branchline::sip::target::{Target, Transport};

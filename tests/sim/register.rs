@@ -87,8 +87,10 @@ fn calls_go_both_ways_over_a_trunk() {
         assert_eq!((net.state(A, &a), net.state(B, &b)), ("connected", "connected"), "seed {seed}");
         net.with(B, |gw, now| gw.legs(now, |l| l.hang_up(&b, None))).unwrap();
         // And through the trunk to the branch, under the trunk's identity.
-        let wanted =
-            branchline::gateway::command::Originate { from: "anna".into(), ..call_to("sip:desk@node1.test") };
+        let wanted = branchline::gateway::interface::command::Originate {
+            from: "anna".into(),
+            ..call_to("sip:desk@node1.test")
+        };
         let a = net.with(A, |gw, now| gw.legs(now, |l| l.originate(wanted))).unwrap().id;
         let heard = |n: &Net| n.legs(B).len() > 1;
         assert!(net.run_until(60_000, heard), "seed {seed}");

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use branchline::gateway::changed::Changed;
-use branchline::gateway::command::Originate;
+use branchline::gateway::interface::changed::Changed;
+use branchline::gateway::interface::command::Originate;
 
 use crate::calls::{A, B, call_to};
 use crate::net::{NONE, Net, config};

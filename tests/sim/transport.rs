@@ -1,7 +1,7 @@
 //! Transport errors of our requests and responses in every phase of a call: they count as 503, and only 408, 481 and
 //! silence end a dialog (RFC 3261 §8.1.3.1, §12.2.1.2, §14.1, §18.4).
 
-use branchline::gateway::replies::Reply;
+use branchline::gateway::interface::replies::Reply;
 use branchline::sip::digest::{Authentication, Credentials};
 use branchline::sip::target::Transport;
 use branchline::wire::challenge::Challenge;

@@ -1,6 +1,6 @@
 //! Who is a trunk: over which transports it is known, and which of them may name the webhook of their calls.
 
-use branchline::gateway::command::Originate;
+use branchline::gateway::interface::command::Originate;
 use branchline::sip::target::Transport;
 
 use crate::calls::{A, B, FOREVER, call_to};

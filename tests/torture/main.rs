@@ -33,7 +33,7 @@ use branchline::base::rng::Rng;
 use branchline::base::time::{Now, Utc};
 use branchline::config::{Config, Sources, load};
 use branchline::gateway::Gateway;
-use branchline::gateway::ports::Port;
+use branchline::gateway::resources::ports::Port;
 use branchline::sip::locals::Locals;
 use branchline::sip::target::{Target, Transport};
 

@@ -7,7 +7,7 @@ use crate::base::time::Now;
 use crate::gateway::accounts::Accounts;
 use crate::gateway::calls::Calls;
 use crate::gateway::context::Context;
-use crate::gateway::refusal;
+use crate::gateway::sip_messages::refusal;
 use crate::sip::limiter::Limiter;
 use crate::sip::target::Target;
 use crate::wire::{Message, Method, Refusal, parse};

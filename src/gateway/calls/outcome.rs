@@ -5,15 +5,15 @@ use std::time::Instant;
 use super::calls::Calls;
 use super::surroundings::Surroundings;
 use crate::base::time::Now;
-use crate::gateway::command::Originate;
 use crate::gateway::context::Context;
 use crate::gateway::events::{
     CallRecord, EventBody, LegDisconnected, QualityReport, TransferKind, TransferOutcome, TransferRequested,
 };
-use crate::gateway::leg_id::LegId;
+use crate::gateway::interface::command::Originate;
 use crate::gateway::legs::Path;
-use crate::gateway::refusal;
+use crate::gateway::legs::leg_id::LegId;
 use crate::gateway::sip_call::{CallEnded, CallEvent};
+use crate::gateway::sip_messages::refusal;
 use crate::gateway::transfers::{Predecessor, Referral, raw_user, referral_call};
 use crate::media::command::{Quality, Slot};
 use crate::sip::target::Target;

@@ -4,7 +4,7 @@ use crate::base::time::Now;
 use crate::config::TrunkFields;
 use crate::gateway::accounts::Accounts;
 use crate::gateway::context::Context;
-use crate::gateway::error::GatewayError;
+use crate::gateway::interface::error::GatewayError;
 use crate::gateway::trunks::TrunkView;
 
 /// Commands for trunks and registrations.

@@ -3,13 +3,13 @@
 use crate::base::time::Now;
 use crate::gateway::audio::Audio;
 use crate::gateway::context::Context;
-use crate::gateway::error::GatewayError;
 use crate::gateway::events::About;
+use crate::gateway::interface::error::GatewayError;
+use crate::gateway::interface::owner::Owner;
+use crate::gateway::interface::replies::Handle;
 use crate::gateway::legs::Legs;
-use crate::gateway::owner::Owner;
 use crate::gateway::playback::Sound;
 use crate::gateway::recording::{Layout, Paused, Wanted};
-use crate::gateway::replies::Handle;
 
 /// Commands for playbacks and recordings.
 #[derive(Debug)]

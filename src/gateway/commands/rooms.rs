@@ -5,10 +5,10 @@ use crate::gateway::accounts::Accounts;
 use crate::gateway::audio::Audio;
 use crate::gateway::calls::{Calls, Surroundings};
 use crate::gateway::context::Context;
-use crate::gateway::error::GatewayError;
 use crate::gateway::events::Webhook;
-use crate::gateway::leg_id::LegId;
-use crate::gateway::replies::Handle;
+use crate::gateway::interface::error::GatewayError;
+use crate::gateway::interface::replies::Handle;
+use crate::gateway::legs::leg_id::LegId;
 use crate::gateway::rooms::{JoinFlags, Joined, RoomView};
 
 /// Commands for rooms.

@@ -108,7 +108,7 @@ impl Event {
 mod tests {
     use super::super::leg::{Empty, LegRinging};
     use super::*;
-    use crate::gateway::leg_id::Kind;
+    use crate::gateway::legs::leg_id::Kind;
     use std::time::Duration;
 
     fn event(body: EventBody) -> Event {

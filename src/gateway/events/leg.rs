@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::quality::QualityReport;
 use super::text::Text;
-use crate::gateway::leg_id::Kind;
+use crate::gateway::legs::leg_id::Kind;
 
 /// No fields besides the type.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]

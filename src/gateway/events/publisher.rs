@@ -10,7 +10,7 @@ use crate::base::rng::Rng;
 use crate::base::time::Now;
 use crate::config::Place;
 use crate::deliver::share::Origin;
-use crate::gateway::leg_id::LegId;
+use crate::gateway::legs::leg_id::LegId;
 
 /// A leg as a source of events.
 #[derive(Debug)]
@@ -221,7 +221,7 @@ mod tests {
     use super::super::leg::{Digit, Empty};
     use super::*;
     use crate::base::ids::Table;
-    use crate::gateway::leg_id::LegKey;
+    use crate::gateway::legs::leg_id::LegKey;
     use crate::gateway::testing::now;
 
     fn webhook(name: &str) -> Webhook {

@@ -1,7 +1,7 @@
 //! Checks digits against the telephone events that a far end accepts: events not listed in its SDP must not
 //! be sent (RFC 4733 §2.5.1.1).
 
-use crate::gateway::error::GatewayError;
+use crate::gateway::interface::error::GatewayError;
 use crate::rtp::telephone_event::{DIGITS, code_of};
 use crate::sdp::Dtmf;
 

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::base::time::Now;
 use crate::gateway::context::Context;
-use crate::gateway::error::GatewayError;
 use crate::gateway::events::{Digit, EventBody};
-use crate::gateway::leg_id::LegId;
+use crate::gateway::interface::error::GatewayError;
+use crate::gateway::legs::leg_id::LegId;
 use crate::rtp::telephone_event::code_of;
 
 /// Time window for the same key on the other path: in-band it is detected when pressed, INFO is sent on

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use crate::gateway::context::Context;
-use crate::gateway::error::GatewayError;
-use crate::gateway::ports::Port;
-use crate::gateway::replies::{Handle, Reply};
+use crate::gateway::interface::error::GatewayError;
+use crate::gateway::interface::replies::{Handle, Reply};
+use crate::gateway::resources::ports::Port;
 use crate::media::amd::Parameters;
 use crate::media::command::{Command, Quality, Slot};
 use crate::rtp::lock::RtpSource;

@@ -1,9 +1,13 @@
 //! Legs, and their lookup.
 
+pub mod amd;
 mod digits_taken;
 mod dtmf;
 mod leg;
+pub mod leg_id;
+pub mod leg_view;
 mod media;
+pub mod member;
 mod opus;
 mod registry;
 

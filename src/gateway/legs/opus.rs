@@ -2,7 +2,7 @@
 //! calls use others.
 
 use crate::codec::Codec;
-use crate::gateway::error::GatewayError;
+use crate::gateway::interface::error::GatewayError;
 
 /// Capacity for legs with Opus.
 #[derive(Debug, Clone, Copy)]

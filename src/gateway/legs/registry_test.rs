@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{Leg, LegMedia, Legs};
 use crate::base::time::Now;
-use crate::gateway::error::GatewayError;
-use crate::gateway::leg_id::LegId;
+use crate::gateway::interface::error::GatewayError;
+use crate::gateway::legs::leg_id::LegId;
 use crate::gateway::sip_call::{Peer, SipCall};
 use crate::gateway::testing::{context, now};
 use crate::gateway::trunks::Trunks;

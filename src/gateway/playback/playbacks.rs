@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use super::sound::Sound;
 use crate::base::time::Now;
 use crate::gateway::context::Context;
-use crate::gateway::error::GatewayError;
 use crate::gateway::events::{About, EventBody, PlaybackError, PlaybackFinished, PlaybackStarted};
-use crate::gateway::owner::MediaOwner;
-use crate::gateway::slots::Slots;
-use crate::gateway::work::{Work, WorkId};
+use crate::gateway::interface::error::GatewayError;
+use crate::gateway::interface::owner::MediaOwner;
+use crate::gateway::interface::work::{Work, WorkId};
+use crate::gateway::resources::slots::Slots;
 use crate::media::command::Over;
 use crate::media::command::{AudioTarget, Command, PlaySlot};
 

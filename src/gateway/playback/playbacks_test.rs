@@ -2,11 +2,11 @@
 
 use super::{Playbacks, Sound, tone};
 use crate::gateway::context::Context;
-use crate::gateway::error::GatewayError;
 use crate::gateway::events::About;
-use crate::gateway::owner::MediaOwner;
+use crate::gateway::interface::error::GatewayError;
+use crate::gateway::interface::owner::MediaOwner;
+use crate::gateway::interface::work::Work;
 use crate::gateway::testing::{context, events, members, now, work};
-use crate::gateway::work::Work;
 use crate::media::command::Over;
 use crate::media::command::{AudioTarget, Command};
 

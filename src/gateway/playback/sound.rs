@@ -1,7 +1,7 @@
 //! Sounds that can be played: tones, and audio files from URLs.
 
 use crate::dsp::tone::{TONES, ToneSpec, by_name};
-use crate::gateway::error::GatewayError;
+use crate::gateway::interface::error::GatewayError;
 
 /// A sound to play.
 #[derive(Debug, Clone, PartialEq)]

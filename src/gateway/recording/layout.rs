@@ -1,7 +1,7 @@
 //! Audio format of a recording.
 
 use crate::gateway::context::Context;
-use crate::gateway::work::{Work, WorkId};
+use crate::gateway::interface::work::{Work, WorkId};
 use crate::media::command::RecordSlot;
 
 /// Audio format of a recording's input and file.

@@ -8,16 +8,16 @@ use super::tracks::{Finished, Tracks};
 use crate::base::time::{Now, Utc};
 use crate::config::Place;
 use crate::gateway::context::Context;
-use crate::gateway::error::GatewayError;
 use crate::gateway::events::{
     About, EventBody, RecordingFinished, RecordingPause, RecordingStarted, Subject, Text,
 };
-use crate::gateway::leg_id::LegId;
-use crate::gateway::member::Member;
-use crate::gateway::owner::MediaOwner;
-use crate::gateway::replies::{Handle, Reply};
-use crate::gateway::slots::Slots;
-use crate::gateway::work::{WorkId, Written};
+use crate::gateway::interface::error::GatewayError;
+use crate::gateway::interface::owner::MediaOwner;
+use crate::gateway::interface::replies::{Handle, Reply};
+use crate::gateway::interface::work::{WorkId, Written};
+use crate::gateway::legs::leg_id::LegId;
+use crate::gateway::legs::member::Member;
+use crate::gateway::resources::slots::Slots;
 use crate::media::command::{AudioTarget, Command, RecordSlot, RoomSlot, Slot};
 
 /// All recordings and their tracks, together at most `limits.recordings`.

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::{Layout, Paused, RecordingEvent, Recordings, Wanted};
 use crate::gateway::context::Context;
-use crate::gateway::error::GatewayError;
 use crate::gateway::events::About;
-use crate::gateway::member::Member;
-use crate::gateway::owner::MediaOwner;
-use crate::gateway::replies::Reply;
+use crate::gateway::interface::error::GatewayError;
+use crate::gateway::interface::owner::MediaOwner;
+use crate::gateway::interface::replies::Reply;
+use crate::gateway::interface::work::{Work, Written};
+use crate::gateway::legs::member::Member;
 use crate::gateway::testing::{context, events, members, now, work};
-use crate::gateway::work::{Work, Written};
 use crate::media::command::{AudioTarget, Command};
 
 const LEG: AudioTarget = AudioTarget::Leg(0);

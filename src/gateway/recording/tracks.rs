@@ -8,10 +8,10 @@ use super::merged::{Merged, dir_of, merged_file};
 use crate::base::time::Now;
 use crate::gateway::context::Context;
 use crate::gateway::events::{ChannelSpan, Channels, RecordingFinished};
-use crate::gateway::leg_id::LegId;
-use crate::gateway::member::Member;
-use crate::gateway::slots::Slots;
-use crate::gateway::work::{Merge, Piece, Work, WorkId, Written};
+use crate::gateway::interface::work::{Merge, Piece, Work, WorkId, Written};
+use crate::gateway::legs::leg_id::LegId;
+use crate::gateway::legs::member::Member;
+use crate::gateway::resources::slots::Slots;
 use crate::media::command::{AudioTarget, Command, RecordSlot};
 
 /// Most tracks of a recording; further stays are only in the mix.
@@ -322,7 +322,7 @@ fn table(channels: &[Channel], total_ms: u64) -> Channels {
 mod tests {
     use super::*;
     use crate::base::ids::Table;
-    use crate::gateway::leg_id::LegKey;
+    use crate::gateway::legs::leg_id::LegKey;
 
     #[test]
     fn whoever_comes_back_has_the_channel_it_had() {

@@ -9,7 +9,7 @@ use crate::base::rng::Rng;
 use crate::base::time::Now;
 use crate::config::Config;
 use crate::gateway::context::Context;
-use crate::gateway::refusal;
+use crate::gateway::sip_messages::refusal;
 use crate::sip::digest_server::{DigestServer, Verdict};
 use crate::sip::target::Target;
 use crate::sip::transactions::ServerId;

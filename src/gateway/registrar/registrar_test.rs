@@ -191,7 +191,12 @@ fn a_user_that_is_taken_out_of_the_settings_loses_its_phones() {
     config.sip.users.retain(|u| u.name != "100");
     phone.ctx.config = config.into();
     events(&mut phone.ctx);
-    phone.registrar.reload(&mut phone.ctx, phone.now, &old, &mut crate::gateway::changed::Changed::default());
+    phone.registrar.reload(
+        &mut phone.ctx,
+        phone.now,
+        &old,
+        &mut crate::gateway::interface::changed::Changed::default(),
+    );
     assert_eq!(
         (phone.registrar.contacts(), events(&mut phone.ctx)),
         (0, vec!["sip.registration_expired".to_owned()])

@@ -2,7 +2,7 @@
 
 use super::bye::Bye;
 use super::notice::Notice;
-use crate::gateway::leg_id::LegId;
+use crate::gateway::legs::leg_id::LegId;
 use crate::gateway::trunks::TrunkId;
 use crate::sdp::Local;
 use crate::sip::transactions::ClientId;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::gateway::leg_view::LegView;
+use crate::gateway::legs::leg_view::LegView;
 
 /// A room as returned by the API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]

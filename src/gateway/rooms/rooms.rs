@@ -6,14 +6,14 @@ use super::joined::Joined;
 use super::room::{ROOM_RATES, RoomView};
 use crate::base::time::Now;
 use crate::gateway::context::Context;
-use crate::gateway::error::GatewayError;
 use crate::gateway::events::{About, Empty, EventBody, Webhook};
-use crate::gateway::leg_id::LegId;
+use crate::gateway::interface::error::GatewayError;
+use crate::gateway::interface::owner::MediaOwner;
+use crate::gateway::interface::replies::{Handle, Reply};
 use crate::gateway::legs::Legs;
-use crate::gateway::member::Member;
-use crate::gateway::owner::MediaOwner;
-use crate::gateway::replies::{Handle, Reply};
-use crate::gateway::slots::Slots;
+use crate::gateway::legs::leg_id::LegId;
+use crate::gateway::legs::member::Member;
+use crate::gateway::resources::slots::Slots;
 use crate::media::command::{AudioTarget, Command, RoomSlot};
 
 /// All rooms, at most `limits.rooms`.

@@ -2,10 +2,10 @@
 
 use super::{Joined, RoomEvent, Rooms};
 use crate::gateway::context::Context;
-use crate::gateway::error::GatewayError;
 use crate::gateway::events::Webhook;
-use crate::gateway::member::Member;
-use crate::gateway::replies::Reply;
+use crate::gateway::interface::error::GatewayError;
+use crate::gateway::interface::replies::Reply;
+use crate::gateway::legs::member::Member;
 use crate::gateway::testing::{context, events, members, now};
 use crate::media::command::Command;
 

@@ -1,8 +1,8 @@
 //! Tests of a call from INVITE to end, without the rest of the core.
 
 use super::testing::{Harness, sdp};
-use crate::gateway::error::GatewayError;
-use crate::gateway::leg_id::LegId;
+use crate::gateway::interface::error::GatewayError;
+use crate::gateway::legs::leg_id::LegId;
 use crate::wire::replaces::ReferTo;
 
 const CONFLICT: &str = "leg is already held";

@@ -1,7 +1,7 @@
 //! Events of a call for the core.
 
 use super::outlived::Outlived;
-use crate::gateway::leg_id::LegId;
+use crate::gateway::legs::leg_id::LegId;
 use crate::sdp::Negotiated;
 use crate::wire::Uri;
 

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::base::time::Now;
 use crate::gateway::context::Context;
-use crate::gateway::error::GatewayError;
 use crate::gateway::events::{EventBody, LegState};
-use crate::gateway::leg_id::{Kind, LegId};
+use crate::gateway::interface::error::GatewayError;
+use crate::gateway::legs::leg_id::{Kind, LegId};
 use crate::sdp::Direction;
 
 /// Longest hold: the call ends after it.

@@ -14,7 +14,7 @@ use super::refusal_reasons::{reason_of, weight};
 use super::session_timer::{CallTimer, may_lengthen};
 use crate::gateway::context::Context;
 use crate::gateway::events::{EventBody, LegState};
-use crate::gateway::leg_id::Kind;
+use crate::gateway::legs::leg_id::Kind;
 use crate::gateway::registrar::PhoneRoute;
 use crate::gateway::requests::{self, Redirections, RequestContext, without_headers};
 use crate::sdp::{Direction, Negotiated};

@@ -3,10 +3,10 @@
 
 use std::net::SocketAddr;
 
-use crate::gateway::capabilities::{ALLOW, SUPPORTED};
 use crate::gateway::context::Context;
-use crate::gateway::refusal;
 use crate::gateway::requests::without_headers;
+use crate::gateway::sip_messages::capabilities::{ALLOW, SUPPORTED};
+use crate::gateway::sip_messages::refusal;
 use crate::gateway::trunks::{TrunkRoute, Trunks};
 use crate::sip::target::{Target, Transport};
 use crate::wire::headers::same;

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use super::event::CallEvent;
 use crate::gateway::context::Context;
-use crate::gateway::leg_id::LegId;
-use crate::gateway::refusal;
+use crate::gateway::legs::leg_id::LegId;
 use crate::gateway::requests::{self, ClientAuth, OutboundRequest, Parting};
+use crate::gateway::sip_messages::refusal;
 use crate::gateway::trunks::CallTerms;
 use crate::sip::target::Target;
 use crate::sip::transactions::ClientId;

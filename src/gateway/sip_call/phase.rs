@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::inviting::Inviting;
-use crate::gateway::error::GatewayError;
+use crate::gateway::interface::error::GatewayError;
 use crate::sdp::Description;
 use crate::sip::dialog::Dialog;
 use crate::sip::transactions::ServerId;

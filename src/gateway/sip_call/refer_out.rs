@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::parts::CallContext;
 use super::subscription::{Subscribed, SubscriptionState, event_of};
-use crate::gateway::error::GatewayError;
 use crate::gateway::events::{EventBody, Text, TransferInitiated, TransferKind, TransferOutcome};
-use crate::gateway::leg_id::LegId;
-use crate::gateway::refusal;
+use crate::gateway::interface::error::GatewayError;
+use crate::gateway::legs::leg_id::LegId;
 use crate::gateway::requests::OutboundRequest;
+use crate::gateway::sip_messages::refusal;
 use crate::sip::dialog::Dialog;
 use crate::sip::transactions::{ClientId, ServerId};
 use crate::wire::replaces::ReferTo;

@@ -1,8 +1,8 @@
 //! The outbound call requested by a REFER.
 
 use crate::codec::Codec;
-use crate::gateway::command::Originate;
 use crate::gateway::events::Webhook;
+use crate::gateway::interface::command::Originate;
 use crate::wire::Uri;
 use crate::wire::replaces::ReferTo;
 

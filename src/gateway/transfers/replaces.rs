@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::gateway::leg_id::LegId;
 use crate::gateway::legs::Legs;
+use crate::gateway::legs::leg_id::LegId;
 use crate::gateway::rooms::Rooms;
 use crate::wire::Request;
 use crate::wire::replaces::Replaces;

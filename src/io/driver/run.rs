@@ -7,7 +7,7 @@ use async_channel::Receiver;
 
 use super::Driver;
 use crate::gateway::Gateway;
-use crate::gateway::work::WorkResult;
+use crate::gateway::interface::work::WorkResult;
 use crate::io::media::media_thread::Bell;
 use crate::io::recording::recorder_event::RecorderEvent;
 use crate::io::system::clock;

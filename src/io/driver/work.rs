@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::Driver;
-use crate::gateway::work::{Work, WorkId, WorkResult};
+use crate::gateway::interface::work::{Work, WorkId, WorkResult};
 use crate::io::recording::recorder::Job as RecorderJob;
 use crate::io::sound::decode::Bare;
 use crate::io::sound::feeder::Wanted;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use super::recv_batch;
 use crate::config::Rtp;
-use crate::gateway::ports::Port;
+use crate::gateway::resources::ports::Port;
 use crate::io::net::sockets;
 use crate::io::system::clock;
 use crate::media::command::PortId;

@@ -13,7 +13,7 @@ use super::recorder_event::RecorderEvent;
 use super::sync_thread::{Synced, Syncer};
 use crate::dsp::frame_len;
 use crate::dsp::resample::Resampler;
-use crate::gateway::work::{WorkId, Written};
+use crate::gateway::interface::work::{WorkId, Written};
 use crate::io::media::media_memory::within;
 use crate::io::media::media_plan::ring_samples;
 use crate::io::system::clock;

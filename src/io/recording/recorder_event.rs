@@ -1,6 +1,6 @@
 //! What the recorder reports.
 
-use crate::gateway::work::{WorkId, Written};
+use crate::gateway::interface::work::{WorkId, Written};
 use crate::media::command::RecordSlot;
 
 /// An event of the recorder.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use super::recorder::room_for;
 use crate::dsp::frame_len;
 use crate::gateway::events::{ChannelSpan, Channels};
+use crate::gateway::interface::work::Merge;
 use crate::gateway::recording::{dir_of, merged_file};
-use crate::gateway::work::Merge;
 use crate::io::wav::repair::{HEADER, MAX_DATA, TOO_LONG, repair};
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
 
@@ -273,7 +273,7 @@ pub fn remove_file(file: &str) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::work::Piece;
+    use crate::gateway::interface::work::Piece;
 
     fn track(dir: &Path, name: &str, value: i16, samples: usize) -> String {
         let path = dir.join(name);

@@ -3,7 +3,7 @@
 use smol::lock::Semaphore;
 
 use super::track_merge::{Saved, merge, save};
-use crate::gateway::work::Merge;
+use crate::gateway::interface::work::Merge;
 use crate::io::system::settings::Settings;
 use crate::io::system::workers::FILES;
 

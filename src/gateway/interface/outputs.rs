@@ -3,9 +3,9 @@
 
 use std::collections::VecDeque;
 
-use super::error::GatewayError;
-use super::replies::{Handle, Reply};
-use super::work::{Work, WorkId};
+use crate::gateway::interface::error::GatewayError;
+use crate::gateway::interface::replies::{Handle, Reply};
+use crate::gateway::interface::work::{Work, WorkId};
 
 /// Most pending work items; further ones fail at once.
 const MAX_WORK: usize = 4096;

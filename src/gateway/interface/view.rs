@@ -1,19 +1,19 @@
 //! Read-only view of the gateway.
 
-use super::accounts::Accounts;
-use super::admission::Sources;
-use super::audio::Audio;
-use super::calls::Calls;
-use super::context::Context;
-use super::counters::Numbers;
-use super::error::GatewayError;
-use super::leg_id::LegId;
-use super::leg_view::LegView;
-use super::owner::Owner;
-use super::registrar::BindingView;
-use super::rooms::RoomView;
-use super::self_test::Begun;
-use super::trunks::Trunks;
+use crate::gateway::accounts::Accounts;
+use crate::gateway::admission::Sources;
+use crate::gateway::audio::Audio;
+use crate::gateway::calls::Calls;
+use crate::gateway::context::Context;
+use crate::gateway::interface::counters::Numbers;
+use crate::gateway::interface::error::GatewayError;
+use crate::gateway::interface::owner::Owner;
+use crate::gateway::legs::leg_id::LegId;
+use crate::gateway::legs::leg_view::LegView;
+use crate::gateway::registrar::BindingView;
+use crate::gateway::rooms::RoomView;
+use crate::gateway::self_test::Begun;
+use crate::gateway::trunks::Trunks;
 
 /// Read-only queries.
 #[derive(Debug, Clone, Copy)]

@@ -1,9 +1,9 @@
 //! Common responses to requests: errors, and plain success.
 
-use super::capabilities::{ACCEPT, ALLOW, SUPPORTED};
-use super::context::Context;
-use super::registrar::guesses::WAIT_SECONDS;
 use crate::base::time::Now;
+use crate::gateway::context::Context;
+use crate::gateway::registrar::guesses::WAIT_SECONDS;
+use crate::gateway::sip_messages::capabilities::{ACCEPT, ALLOW, SUPPORTED};
 use crate::sdp::SdpError;
 use crate::sip::target::{Target, Transport};
 use crate::sip::transactions::ServerId;

@@ -1,7 +1,7 @@
 //! Message bodies: session descriptions, bodies reported to the application, and unsupported ones.
 
-use super::capabilities::ACCEPT;
-use super::events::{OtherBody, Text};
+use crate::gateway::events::{OtherBody, Text};
+use crate::gateway::sip_messages::capabilities::ACCEPT;
 use crate::sdp::{Able, Description, SdpError};
 use crate::wire::body::is_encoded;
 use crate::wire::message::Common;
@@ -25,12 +25,15 @@ fn is_known(media_type: &str) -> bool {
 }
 
 /// The SDP offer in a request; `None` without one.
-pub(super) fn offer_of(request: &Request, able: &Able<'_>) -> Result<Option<Description>, SdpError> {
+pub(in crate::gateway) fn offer_of(
+    request: &Request,
+    able: &Able<'_>,
+) -> Result<Option<Description>, SdpError> {
     description(&request.common, "", |sdp| Description::parse_for(sdp, able))
 }
 
 /// The SDP answer in a response or ACK; `None` without one. A missing Content-Type is tolerated.
-pub(super) fn answer_of(message: &Common) -> Result<Option<Description>, SdpError> {
+pub(in crate::gateway) fn answer_of(message: &Common) -> Result<Option<Description>, SdpError> {
     description(message, "application/sdp", Description::parse)
 }
 
@@ -53,7 +56,7 @@ fn description(
 
 /// Error response if the body of a request that may change a session is unsupported (RFC 3261 §8.2.3, RFC
 /// 5621), or our answer would not be acceptable.
-pub(super) fn refusal_of_body(request: &Request) -> Option<(u16, &'static str)> {
+pub(in crate::gateway) fn refusal_of_body(request: &Request) -> Option<(u16, &'static str)> {
     const UNSUPPORTED: Option<(u16, &str)> = Some((415, "Unsupported Media Type"));
     let c = &request.common;
     if is_encoded(&c.headers) {
@@ -87,7 +90,7 @@ pub(super) fn refusal_of_body(request: &Request) -> Option<(u16, &'static str)> 
 }
 
 /// Bodies of a request other than the session description, for events: types and sizes only.
-pub(super) fn other_bodies(request: &Request) -> Vec<OtherBody> {
+pub(in crate::gateway) fn other_bodies(request: &Request) -> Vec<OtherBody> {
     let Ok(Some(body)) = Body::of(&request.common, "") else { return Vec::new() };
     let others = body.leaves().into_iter().filter(|p| !p.is_session());
     others

@@ -1,7 +1,7 @@
 //! Deferred replies to API requests that depend on the far end or the disk.
 
-use super::recording::Merged;
-use super::rooms::Joined;
+use crate::gateway::recording::Merged;
+use crate::gateway::rooms::Joined;
 use crate::media::command::Quality;
 
 /// Identifies a pending reply.

@@ -1,6 +1,6 @@
 //! Events of answering-machine detection.
 
-use super::events::{AmdBeep, AmdResult, EventBody};
+use crate::gateway::events::{AmdBeep, AmdResult, EventBody};
 use crate::media::amd::News;
 
 /// The event for a detection result or beep.

@@ -1,6 +1,6 @@
 //! A leg with media as a room member.
 
-use super::leg_id::LegId;
+use crate::gateway::legs::leg_id::LegId;
 use crate::media::command::Slot;
 
 /// A leg with media as a room member.

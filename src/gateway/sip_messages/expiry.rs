@@ -12,14 +12,14 @@ fn seconds(value: &str) -> Option<u32> {
 }
 
 /// Ringing time limit of an outbound call: `limit` seconds (0: none) or the Expires of its INVITE.
-pub(super) fn outbound_limit(limit: u32, headers: &[(String, String)]) -> Option<Duration> {
+pub(in crate::gateway) fn outbound_limit(limit: u32, headers: &[(String, String)]) -> Option<Duration> {
     let expires = headers.iter().find(|(n, _)| same(n, "Expires")).and_then(|(_, v)| seconds(v));
     let limit = Some(limit).filter(|s| *s > 0);
     limit.into_iter().chain(expires).min().map(|s| Duration::from_secs(s.into()))
 }
 
 /// Ringing time limit of an inbound call, at most `ours` seconds, and the final response when it expires.
-pub(super) fn inbound_limit(ours: u32, request: &Request) -> (Duration, u16) {
+pub(in crate::gateway) fn inbound_limit(ours: u32, request: &Request) -> (Duration, u16) {
     let (limit, code) = match request.common.headers.get("Expires").and_then(seconds) {
         Some(theirs) if theirs <= ours => (theirs, 487),
         Some(_) | None => (ours, 480),

@@ -1,7 +1,7 @@
 //! Parameters of API commands, parsed and validated individually.
 
-use super::events::Webhook;
 use crate::codec::Codec;
+use crate::gateway::events::Webhook;
 use crate::media::amd::Parameters;
 use crate::sip::digest::Credentials;
 use crate::wire::Uri;

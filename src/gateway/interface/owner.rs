@@ -1,6 +1,6 @@
 //! The leg or room to which a playback or recording belongs.
 
-use super::events::About;
+use crate::gateway::events::About;
 use crate::media::command::AudioTarget;
 
 /// The leg or room of a playback or recording, by its API id.
