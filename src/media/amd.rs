@@ -1,46 +1,47 @@
-//! Answering-machine detection: who answered, by how long the greeting is; then, if asked for, the machine's beep.
-//! Driven by the frames of one leg, 20 ms each.
+//! Answering-machine detection: classifies who answered by the length of the greeting; then, if requested,
+//! detects the machine's beep. Driven by the frames of one leg, 20 ms each.
 
 use crate::dsp::level::{Bank, energy, rms};
 
-/// Sampling rate of the frames, Hz: all that matters is in the telephone band.
+/// Sampling rate of the frames, Hz: the telephone band is sufficient.
 pub const RATE: u32 = 8000;
 const FRAME_MS: u32 = 20;
-/// Root mean square from which a frame has voice.
+/// RMS level above which a frame counts as voice.
 const VOICED: f32 = 300.0;
-/// Frames until speech counts as begun, and as ended.
+/// Frames until speech starts, and until it ends.
 const BEGIN: u32 = 2;
 const END: u32 = 4;
-/// Frequencies a beep may have, Hz: 800 to 1200 in steps.
+/// Beep frequencies detected, Hz: 800 to 1200 in steps.
 const LOWEST_BEEP: f32 = 800.0;
 const STEP: f32 = 12.5;
 const BEEPS: usize = 33;
-/// Share of a frame's energy that its strongest frequency has to have: a sine between two of ours has 0.47, a note of
-/// music less than this.
+/// Minimum share of a frame's energy at its strongest frequency: a sine between two of the frequencies has
+/// 0.47, a musical note less than this.
 const PURE: f32 = 0.43;
-/// Frames of one tone that make a beep.
+/// Consecutive frames of one tone that make a beep.
 const BEEP_FRAMES: u32 = 4;
 /// A beep's level varies by less than this factor from frame to frame.
 const STEADY: f32 = 1.6;
 
-/// Where call-progress tones lie (ITU-T E.180), Hz, every 50: a frame with this share of its energy there is one.
+/// Frequencies of call-progress tones (ITU-T E.180), Hz, every 50: a frame with this share of its energy
+/// there is a call-progress tone.
 const PROGRESS: [f32; 9] = [300.0, 350.0, 400.0, 450.0, 500.0, 550.0, 600.0, 650.0, 700.0];
 const PROGRESS_SHARE: f32 = 0.9;
 
-/// What decides, all in ms.
+/// Parameters of the detection, all in ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parameters {
-    /// Silence at the beginning that means nobody speaks.
+    /// Initial silence after which the verdict is `NoSpeech`.
     pub initial_silence_timeout: u32,
-    /// Speech that means a machine.
+    /// Speech after which the verdict is `Machine`.
     pub greeting_duration: u32,
-    /// Silence after speech that means a human.
+    /// Silence after speech after which the verdict is `Human`.
     pub after_greeting_silence: u32,
-    /// When to give up.
+    /// Time limit of the analysis.
     pub total_analysis_time: u32,
-    /// Shorter bursts of speech are no words.
+    /// Shorter bursts of speech are ignored.
     pub minimum_word_length: u32,
-    /// How long to wait for the beep of a machine; 0: not at all.
+    /// How long to wait for a machine's beep; 0: beep detection off.
     pub beep_timeout: u32,
 }
 
@@ -64,14 +65,14 @@ pub enum Verdict {
     Human,
     /// A long greeting.
     Machine,
-    /// Nothing was said.
+    /// No speech was detected.
     NoSpeech,
-    /// Time was over first.
+    /// The time limit was reached first.
     NotSure,
 }
 
 impl Verdict {
-    /// As events name it.
+    /// Name used in events.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -83,7 +84,7 @@ impl Verdict {
     }
 }
 
-/// The outcome, with what was measured, ms.
+/// The result, with the measured times, ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
     /// Who answered.
@@ -96,12 +97,12 @@ pub struct Outcome {
     pub total_ms: u32,
 }
 
-/// News of an analysis.
+/// A result of the analysis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum News {
     /// Who answered.
     Outcome(Outcome),
-    /// The beep was heard, ms after the verdict.
+    /// The beep was detected, ms after the verdict.
     Beep(u32),
 }
 
@@ -109,7 +110,7 @@ pub enum News {
 enum State {
     Waiting,
     Greeting,
-    /// A machine: its beep is waited for; the time since the verdict, ms.
+    /// Machine detected, waiting for its beep; time since the verdict, ms.
     Beeping(u32),
     Over,
 }
@@ -119,7 +120,7 @@ enum State {
 pub struct Amd {
     parameters: Parameters,
     state: State,
-    /// Time since the start, in frames heard and in all, ms.
+    /// Time since the start, ms: frames received only, and including hold.
     elapsed: u32,
     clock: u32,
     initial: u32,
@@ -128,13 +129,13 @@ pub struct Amd {
     silence: u32,
     /// Speech, debounced.
     speaking: bool,
-    /// Frames that say otherwise.
+    /// Consecutive frames that contradict `speaking`.
     against: u32,
-    /// How much of the greeting was a tone, ms.
+    /// Duration of call-progress tones within the greeting, ms.
     ringing: u32,
     progress: Bank<9>,
     tones: Bank<BEEPS>,
-    /// Frames of one tone, its place among ours, and its level.
+    /// Consecutive frames of one tone, index of its frequency, and its level.
     tonal: u32,
     pitch: usize,
     loud: f32,
@@ -164,13 +165,13 @@ impl Amd {
         }
     }
 
-    /// True when nothing more will come of it.
+    /// True if no further result will follow.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.state == State::Over
     }
 
-    /// Takes what was received in 20 ms; `None` while the leg is on hold, when only the time goes on.
+    /// Analyses 20 ms of received audio; `None` while the leg is on hold: only the time limit runs then.
     pub fn frame(&mut self, frame: Option<&[i16]>) -> Option<News> {
         self.clock += FRAME_MS;
         if let State::Beeping(waited) = self.state {
@@ -235,7 +236,8 @@ impl Amd {
         None
     }
 
-    /// What was taken for a greeting is a network's tone: neither human nor machine, however long it is.
+    /// True if the supposed greeting is a call-progress tone of the network: neither human nor machine,
+    /// however long.
     fn is_ringing(&self) -> bool {
         self.ringing * 5 >= self.greeting * 4
     }
@@ -287,7 +289,7 @@ impl Amd {
         Some(News::Beep(waited))
     }
 
-    /// The one tone of a frame, if that is what it is, and its level.
+    /// The dominant tone of a frame and its level, if there is one.
     fn tone(&self, frame: &[i16]) -> Option<(usize, f32)> {
         let all = energy(frame);
         let loud = rms(frame);
@@ -299,7 +301,7 @@ impl Amd {
         (most / all >= PURE).then_some((pitch, loud))
     }
 
-    /// The call ends: the outcome, if there was none yet.
+    /// The call has ended: returns the result, if there was none yet.
     pub fn end(&mut self) -> Option<News> {
         if matches!(self.state, State::Beeping(_) | State::Over) {
             self.state = State::Over;
@@ -315,7 +317,7 @@ mod tests {
     use super::*;
     use std::f64::consts::PI;
 
-    /// Milliseconds of voice (a loud square) or silence, one after the other, silence first.
+    /// Milliseconds of voice (a loud square wave) and silence alternating, silence first.
     fn outcome(parameters: Parameters, parts: &[u32]) -> Option<Outcome> {
         let mut amd = Amd::new(parameters);
         for (i, ms) in parts.iter().enumerate() {
@@ -334,19 +336,19 @@ mod tests {
     }
 
     #[test]
-    fn greetings_are_told_by_their_length() {
+    fn greetings_are_classified_by_their_length() {
         assert_eq!(verdict(&[500, 600, 2000]), Some(Verdict::Human));
         assert_eq!(verdict(&[500, 2500]), Some(Verdict::Machine));
         assert_eq!(verdict(&[500, 700, 400, 700, 400, 700]), Some(Verdict::Machine), "pauses in a greeting");
         assert_eq!(verdict(&[3000]), Some(Verdict::NoSpeech));
-        assert_eq!(verdict(&[1000, 40, 1000, 40, 5000]), Some(Verdict::NoSpeech), "clicks are no words");
+        assert_eq!(verdict(&[1000, 40, 1000, 40, 5000]), Some(Verdict::NoSpeech), "clicks are ignored");
         let slow = Parameters { total_analysis_time: 2600, ..Parameters::default() };
         assert_eq!(outcome(slow, &[2000, 500, 600]).map(|o| o.verdict), Some(Verdict::NotSure));
         assert_eq!(verdict(&[500, 600, 200]), None);
     }
 
     #[test]
-    fn a_network_that_still_rings_is_no_human() {
+    fn call_progress_tones_are_not_a_human() {
         let mut amd = Amd::new(Parameters::default());
         let ring = |i: usize| (9000.0 * (2.0 * PI * 425.0 * i as f64 / 8000.0).sin()) as i16;
         let found = (0..300).find_map(|f| {
@@ -362,7 +364,7 @@ mod tests {
     fn the_figures_are_those_of_the_algorithm() {
         let o = outcome(Parameters::default(), &[3000]).unwrap();
         assert_eq!((o.initial_silence_ms, o.greeting_ms, o.total_ms), (2500, 0, 2500));
-        // Speech counts from its second frame, silence from its fourth.
+        // Speech is detected from its second frame, silence from its fourth.
         let o = outcome(Parameters::default(), &[500, 600, 2000]).unwrap();
         assert_eq!((o.initial_silence_ms, o.greeting_ms, o.total_ms), (520, 640, 1960));
         let o = outcome(Parameters::default(), &[500, 2500]).unwrap();
@@ -370,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn on_hold_only_time_goes_on_and_a_hang_up_is_not_sure() {
+    fn on_hold_only_the_time_limit_runs_and_a_hang_up_is_not_sure() {
         let mut amd = Amd::new(Parameters::default());
         let mut frames = 0;
         while amd.frame(None).is_none() {
@@ -383,7 +385,7 @@ mod tests {
         assert_eq!((o.verdict, o.total_ms, amd.end()), (Verdict::NotSure, 20, None));
     }
 
-    /// Frames until a beep is heard in `sound` at 8 kHz after a machine's greeting.
+    /// Frames until a beep is detected in `sound` at 8 kHz after a machine's greeting.
     fn beep(sound: impl Fn(usize) -> f64) -> Option<u32> {
         let parameters = Parameters { beep_timeout: 5000, ..Parameters::default() };
         let mut amd = Amd::new(parameters);

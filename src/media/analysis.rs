@@ -1,32 +1,32 @@
-//! What listens to a leg: whether somebody speaks, digits in the sound, answering-machine detection. All hear what was
-//! received, before mute.
+//! Analysis of a leg's input: speech detection, in-band DTMF, answering-machine detection. All use the
+//! received audio before mute.
 
 use super::amd::{self, Amd, News};
 use crate::dsp::dtmf::DtmfDetector;
 use crate::dsp::level::rms;
 use crate::dsp::resample::Resampler;
 
-/// Root mean square from which a frame has voice.
+/// RMS level above which a frame counts as voice.
 const VOICED: f32 = 300.0;
-/// Frames of voice until somebody speaks, frames without until nobody does: 60 and 300 ms.
+/// Frames with voice until speech starts, and without voice until it stops: 60 and 300 ms.
 const BEGIN: u32 = 3;
 const END: u32 = 15;
 
-/// Samples of a frame in the telephone band.
+/// Samples of a frame at 8 kHz.
 const TELEPHONE_FRAME: usize = 160;
 
-/// Whether somebody speaks.
+/// Speech detector.
 #[derive(Debug, Clone, Default)]
 pub struct Speaking {
     on: bool,
-    /// Frames that say otherwise.
+    /// Consecutive frames that contradict `on`.
     against: u32,
-    /// What was last told.
+    /// Last state reported.
     told: bool,
 }
 
 impl Speaking {
-    /// Takes a frame, `None` while the leg is muted.
+    /// Analyses a frame; `None` while the leg is muted.
     pub fn frame(&mut self, frame: Option<&[i16]>) {
         let Some(frame) = frame else {
             (self.on, self.against) = (false, 0);
@@ -39,35 +39,35 @@ impl Speaking {
         }
     }
 
-    /// What has changed since it was last told.
+    /// The current state, if it differs from the last reported one.
     #[must_use]
     pub fn news(&self) -> Option<bool> {
         (self.on != self.told).then_some(self.on)
     }
 
-    /// It has been told.
+    /// Marks the current state as reported.
     pub fn tell(&mut self) {
         self.told = self.on;
     }
 }
 
-/// All that listen to one leg.
+/// All analysis of one leg.
 #[derive(Debug)]
 pub struct InputAnalysis {
-    /// Whether somebody speaks; `None`: nobody asked.
+    /// Speech detection; `None`: not requested.
     pub speaking: Option<Speaking>,
-    /// From the leg's rate down to the telephone band, where that is not it already.
+    /// From the leg's rate to 8 kHz, unless the leg's rate is 8 kHz.
     narrow: Option<Resampler>,
-    /// Digits in the sound.
+    /// In-band DTMF.
     dtmf: DtmfDetector,
     /// Answering-machine detection.
     pub amd: Option<Box<Amd>>,
-    /// Its news that nobody was told yet.
+    /// Result not yet reported.
     pub verdict: Option<News>,
 }
 
 impl InputAnalysis {
-    /// InputAnalysis of a leg at `rate` Hz, to which nobody listens yet.
+    /// Analysis of a leg at `rate` Hz; speech and answering-machine detection are off.
     #[must_use]
     pub fn new(rate: u32) -> Self {
         Self {
@@ -79,8 +79,8 @@ impl InputAnalysis {
         }
     }
 
-    /// Takes what was received in this tick; a digit that was heard in it, where no events were agreed (`in_band`). On
-    /// hold there is nothing to hear.
+    /// Analyses the audio received in this tick; returns a digit detected in it, if telephone events were not
+    /// negotiated (`in_band`). Audio is ignored on hold.
     pub fn frame(&mut self, frame: &[i16], muted: bool, held: bool, in_band: bool) -> Option<char> {
         if let Some(s) = &mut self.speaking {
             s.frame((!muted && !held).then_some(frame));
@@ -97,7 +97,7 @@ impl InputAnalysis {
             }
             None => frame,
         };
-        // One piece of news at a time: they are seldom.
+        // One result at a time: results are rare.
         if self.verdict.is_none()
             && let Some(amd) = &mut self.amd
         {
@@ -106,7 +106,7 @@ impl InputAnalysis {
         if in_band { self.dtmf.frame(frame) } else { None }
     }
 
-    /// The leg ends: an analysis that is not done says so.
+    /// The leg ends: a running analysis returns its result.
     pub fn end(&mut self) {
         if self.verdict.is_none() {
             self.verdict = self.amd.as_mut().and_then(|amd| amd.end());

@@ -1,4 +1,4 @@
-//! What the gateway tells the media engine, and what the engine tells back.
+//! Commands from the gateway to the media engine, and events from the engine to the gateway.
 
 use std::net::IpAddr;
 
@@ -7,68 +7,68 @@ use crate::dsp::tone::ToneSpec;
 use crate::rtp::lock::RtpSource;
 use crate::sdp::Negotiated;
 
-/// A leg's place in the engine; the gateway gives it out and reuses it only after [`MediaEvent::Closed`].
+/// Index of a leg in the engine; assigned by the gateway, reused only after [`MediaEvent::Closed`].
 pub type Slot = u16;
-/// A room's place in the engine.
+/// Index of a room in the engine.
 pub type RoomSlot = u16;
-/// A playback's place in the engine; reused only after [`MediaEvent::Played`].
+/// Index of a playback in the engine; reused only after [`MediaEvent::Played`].
 pub type PlaySlot = u16;
-/// A recording's place in the engine; reused only after the recorder has finished it.
+/// Index of a recording in the engine; reused only after the recorder has finished it.
 pub type RecordSlot = u16;
-/// Names a bound RTP/RTCP socket pair that the shell holds ready.
+/// Identifies a bound RTP/RTCP socket pair owned by the I/O layer.
 pub type PortId = u32;
 
-/// Whom a playback or recording is for.
+/// Target of a playback or recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AudioTarget {
     /// One leg.
     Leg(Slot),
-    /// Everybody in a room.
+    /// All members of a room.
     Room(RoomSlot),
-    /// What one leg adds to its room: only to be recorded.
+    /// The input of one leg; for recording only.
     LegInput(Slot),
 }
 
 /// Why a playback ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Over {
-    /// It was heard to its end.
+    /// Played to the end.
     Completed,
-    /// It was stopped.
+    /// Stopped by a command.
     Stopped,
-    /// The rest of it could not be read.
+    /// The source could not be read to the end.
     Failed,
 }
 
-/// An order for the engine.
+/// A command to the engine.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// Opens a leg on a socket pair.
     Open {
-        /// The leg's place.
+        /// Index of the leg.
         slot: Slot,
         /// The sockets it sends and receives on.
         port: PortId,
-        /// What was agreed with the far end.
+        /// The negotiated session.
         stream: Negotiated,
-        /// Where the signalling comes from, for far ends behind NAT.
+        /// Source address of the signalling, for far ends behind NAT.
         signalling: Option<IpAddr>,
-        /// Where its RTP may come from beside the described address, for the whole call.
+        /// Additional RTP sources accepted during the whole call.
         beside: RtpSource,
-        /// SSRC of what it sends.
+        /// SSRC of the sent RTP stream.
         ssrc: u32,
-        /// Others do not hear it.
+        /// Other members do not hear it.
         muted: bool,
-        /// It hears nobody.
+        /// It does not hear the room nor playbacks.
         deaf: bool,
     },
-    /// The far end agreed to something else.
+    /// The session was renegotiated.
     Update {
         /// The leg.
         slot: Slot,
-        /// What holds from now on.
+        /// The new session parameters.
         stream: Negotiated,
-        /// Where the signalling comes from.
+        /// Source address of the signalling.
         signalling: Option<IpAddr>,
     },
     /// Closes a leg; [`MediaEvent::Closed`] follows.
@@ -76,36 +76,36 @@ pub enum Command {
         /// The leg.
         slot: Slot,
     },
-    /// Others hear it no more, or again.
+    /// Other members no longer hear it, or hear it again.
     Mute {
         /// The leg.
         slot: Slot,
-        /// No more.
+        /// Muted.
         on: bool,
     },
-    /// It is on hold by our side, or no more: cut off from its room, but not from what is played to it.
+    /// Local hold, or resume: disconnected from its room, but not from what is played to it.
     Hold {
         /// The leg.
         slot: Slot,
         /// On hold.
         on: bool,
     },
-    /// The call is answered and the far end has not acknowledged that, or now it has: what is sent to it pauses after 2 s
-    /// without an acknowledgement or sound from it.
+    /// The call was answered but the ACK is missing (`on`), or has arrived. Without ACK or audio from the far
+    /// end, sending pauses after 2 s.
     Unproven {
         /// The leg.
         slot: Slot,
-        /// It has not.
+        /// ACK missing.
         on: bool,
     },
-    /// It hears nobody any more, or again.
+    /// It no longer hears the room and playbacks, or hears them again.
     Deaf {
         /// The leg.
         slot: Slot,
-        /// Nobody.
+        /// Deaf.
         on: bool,
     },
-    /// Puts a leg into a room, out of the one it was in.
+    /// Moves a leg into a room, from its current one if any.
     Join {
         /// The leg.
         slot: Slot,
@@ -116,54 +116,54 @@ pub enum Command {
         /// Rate of the leg, Hz.
         leg_rate: u32,
     },
-    /// Takes a leg out of its room.
+    /// Removes a leg from its room.
     Leave {
         /// The leg.
         slot: Slot,
     },
-    /// Sends digits, after those that wait already.
+    /// Sends digits, after those already queued.
     Digits {
         /// The leg.
         slot: Slot,
-        /// As tones in the sound, though the far end takes events.
+        /// As in-band tones, even if telephone events were negotiated.
         in_band: bool,
         /// `0`–`9`, `*`, `#`, `A`–`D`.
         digits: String,
     },
-    /// Tells when somebody speaks on the leg, from now on.
+    /// Reports start and end of speech on the leg from now on.
     Speaking {
         /// The leg.
         slot: Slot,
     },
-    /// Starts answering-machine detection, in place of any that runs.
+    /// Starts answering-machine detection; replaces a running one.
     Amd {
         /// The leg.
         slot: Slot,
-        /// What decides.
+        /// Parameters of the detection.
         parameters: Parameters,
     },
-    /// Asks for [`MediaEvent::Quality`].
+    /// Requests [`MediaEvent::Quality`].
     Quality {
         /// The leg.
         slot: Slot,
     },
     /// Opens a room.
     OpenRoom {
-        /// Its place.
+        /// Index of the room.
         room: RoomSlot,
         /// Its rate, Hz.
         rate: u32,
     },
-    /// Closes a room; nobody is in it any more.
+    /// Closes a room, which must be empty.
     CloseRoom {
         /// The room.
         room: RoomSlot,
     },
-    /// Plays a tone until it is stopped.
+    /// Plays a tone until stopped.
     PlayTone {
-        /// Its place.
+        /// Index of the playback.
         play: PlaySlot,
-        /// Who hears it.
+        /// Target.
         target: AudioTarget,
         /// Rate of the target, Hz.
         rate: u32,
@@ -172,11 +172,11 @@ pub enum Command {
         /// Volume in steps of 3 dB.
         volume: i8,
     },
-    /// Plays what a feeder puts into the ring of this place.
+    /// Plays what a feeder writes to the ring of this playback.
     PlayFed {
-        /// Its place.
+        /// Index of the playback.
         play: PlaySlot,
-        /// Who hears it.
+        /// Target.
         target: AudioTarget,
         /// Rate of the target, Hz.
         rate: u32,
@@ -195,28 +195,28 @@ pub enum Command {
         /// The playback.
         play: PlaySlot,
     },
-    /// Starts a recording into the ring of this place.
+    /// Starts a recording into the ring of this index.
     Record {
-        /// Its place.
+        /// Index of the recording.
         record: RecordSlot,
         /// What is recorded.
         target: AudioTarget,
     },
-    /// Records silence instead, or the sound again.
+    /// Records silence instead, or resumes.
     PauseRecord {
         /// The recording.
         record: RecordSlot,
-        /// Silence.
+        /// Paused.
         on: bool,
     },
-    /// Ends a recording; its ring is closed behind the last frame.
+    /// Ends a recording; its ring is closed after the last frame.
     StopRecord {
         /// The recording.
         record: RecordSlot,
     },
 }
 
-/// News from the engine.
+/// An event of the engine.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum MediaEvent {
     /// The far end pressed a key: `0`–`9`, `*`, `#`, `A`–`D`.
@@ -226,81 +226,81 @@ pub enum MediaEvent {
         /// The key.
         digit: char,
     },
-    /// Somebody began to speak, or fell silent.
+    /// Speech started or stopped.
     Speaking {
         /// The leg.
         slot: Slot,
-        /// Speaks.
+        /// Speaking.
         on: bool,
     },
-    /// News of answering-machine detection.
+    /// Result of answering-machine detection.
     Amd {
         /// The leg.
         slot: Slot,
-        /// What was found.
+        /// The result.
         news: News,
     },
-    /// How well the media of a leg travels.
+    /// Media quality of a leg.
     Quality {
         /// The leg.
         slot: Slot,
-        /// How well so far.
+        /// Statistics so far.
         quality: Quality,
     },
-    /// Nothing has been received for the configured time, and the leg is not on hold.
+    /// No packet was received for the configured time, and the leg is not on hold.
     Silent {
         /// The leg.
         slot: Slot,
     },
-    /// The leg is closed; its place and sockets are free.
+    /// The leg is closed; its index and sockets are free.
     Closed {
         /// The leg.
         slot: Slot,
-        /// How well its media travelled.
+        /// Final statistics.
         quality: Quality,
     },
-    /// A playback is over.
+    /// A playback ended.
     Played {
         /// The playback.
         play: PlaySlot,
-        /// How much of it was heard, ms.
+        /// Time played, ms.
         played_ms: u64,
         /// Why it ended.
         over: Over,
     },
 }
 
-/// How well the media of a leg travelled.
+/// Media quality statistics of a leg.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Quality {
-    /// RTP packets received and taken.
+    /// RTP packets received and accepted.
     pub received: u64,
-    /// RTP packets that never came, by extended sequence numbers.
+    /// RTP packets lost, by extended sequence numbers.
     pub lost: u64,
     /// Interarrival jitter (RFC 3550 §6.4.1), ms.
     pub jitter_ms: f64,
-    /// Packets refused because they did not come from the locked source.
+    /// Packets rejected because they did not come from the locked source.
     pub foreign: u64,
-    /// Packets that came too late to be played.
+    /// Packets that arrived too late to be played.
     pub late: u64,
-    /// 20 ms frames made up because nothing came in time.
+    /// 20 ms frames concealed because no packet arrived in time.
     pub concealed: u64,
-    /// Ticks of the media thread that began over 5 ms late in its time.
+    /// Ticks of the media thread during the call that began more than 5 ms late.
     pub late_ticks: u64,
-    /// Digits, either way, for which a full queue had no room.
+    /// Digits dropped in either direction because a queue was full.
     pub digits_dropped: u64,
-    /// Round trip by the far end's reports (RFC 3550 §6.4.1), ms; `None`: it sends none.
+    /// Round-trip time from the far end's reports (RFC 3550 §6.4.1), ms; `None`: no reports received.
     pub rtt_ms: Option<f64>,
-    /// Delay that the jitter buffer adds, ms.
+    /// Delay of the jitter buffer, ms.
     pub playing_ms: f64,
-    /// How much faster than ours the far end's clock runs, parts per million.
+    /// By how much the far end's clock is faster than ours, parts per million.
     pub drift_ppm: f64,
-    /// Mean opinion score by the E-model (ITU-T G.107), 1 to 4.5; 0: nothing was received.
+    /// MOS by the E-model (ITU-T G.107), 1 to 4.5; 0: no packet received.
     pub mos: f64,
 }
 
 impl Quality {
-    /// Adds the counters of another leg; times and scores are no counters.
+    /// Adds the counters of another leg; times and scores are not added.
     pub fn add(&mut self, other: &Self) {
         self.received += other.received;
         self.lost += other.lost;

@@ -1,8 +1,9 @@
-//! Converters between the sampling rates of a party and of its room, allocated before they cross to the media thread.
+//! Sampling-rate converters between a party and its room, allocated before they are passed to the media
+//! thread.
 
 use crate::dsp::resample::Resampler;
 
-/// Converters between a party and its room; both `None` where the rates are equal.
+/// Converters between a party and its room; both `None` if the rates are equal.
 #[derive(Debug, Default)]
 pub struct Converters {
     /// Party to room.

@@ -1,9 +1,9 @@
-//! Digits that came from the far end and wait to be reported to the gateway.
+//! Digits received from the far end that are not yet reported to the gateway.
 
-/// Digits that wait at most. Nobody types that fast: it is reached only while the report queue stands still.
+/// Maximum digits queued. Only reached if the report queue is blocked.
 const MAX_WAITING: usize = 64;
 
-/// Digits in the order in which they came; one that finds the queue full is dropped and counted.
+/// Digits in order of arrival; digits that exceed the queue are dropped and counted.
 #[derive(Debug, Default)]
 pub(super) struct DigitQueue {
     waiting: heapless::Deque<char, MAX_WAITING>,
@@ -18,7 +18,7 @@ impl DigitQueue {
         }
     }
 
-    /// The oldest digit, which stays until it is removed.
+    /// The oldest digit, without removing it.
     pub(super) fn front(&self) -> Option<char> {
         self.waiting.front().copied()
     }
@@ -28,7 +28,7 @@ impl DigitQueue {
         let _reported = self.waiting.pop_front();
     }
 
-    /// True when no digit waits.
+    /// True if no digit is queued.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digits_keep_their_order_and_those_too_many_are_counted() {
+    fn digits_keep_their_order_and_overflow_is_counted() {
         let mut q = DigitQueue::default();
         ('0'..='9').cycle().take(MAX_WAITING + 3).for_each(|d| q.push(d));
         assert_eq!((q.front(), q.dropped()), (Some('0'), 3));

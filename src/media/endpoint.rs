@@ -1,4 +1,5 @@
-//! The kinds of far ends that a party has. A new kind is a variant here, and the compiler names the places that must decide.
+//! The kinds of far ends of a party. A new kind is a new variant here; the compiler reports all places to
+//! extend.
 
 use super::command::Quality;
 use super::digit_queue::DigitQueue;
@@ -21,7 +22,7 @@ impl<W: MediaTransport> Endpoint<W> {
         rtp.rate()
     }
 
-    /// Fills this tick's frame with what came from the far end; digits go into `digits`.
+    /// Fills this tick's frame with the audio of the far end; digits are added to `digits`.
     pub(super) fn receive(
         &mut self,
         batch: &mut Batch,
@@ -33,55 +34,55 @@ impl<W: MediaTransport> Endpoint<W> {
         rtp.receive(batch, tick, digits, frame);
     }
 
-    /// Sends a frame, which may be changed: the tones of digits are laid over it.
+    /// Sends a frame. The frame is modified: DTMF tones are mixed into it.
     pub(super) fn transmit(&mut self, frame: &mut [i16]) {
         let Self::Rtp(rtp) = self;
         rtp.transmit(frame);
     }
 
-    /// Passes over `ticks` that a standstill of the machine took.
+    /// Skips `ticks` lost to a system stall.
     pub(super) fn skip(&mut self, ticks: u32) {
         let Self::Rtp(rtp) = self;
         rtp.skip(ticks);
     }
 
-    /// True while the far end sends sound by the agreement.
+    /// True while the negotiated direction lets the far end send.
     pub(super) fn receives(&self) -> bool {
         let Self::Rtp(rtp) = self;
         rtp.receives()
     }
 
-    /// True when digits come in the sound.
+    /// True if DTMF is expected in-band.
     pub(super) fn has_digits_in_band(&self) -> bool {
         let Self::Rtp(rtp) = self;
         rtp.has_digits_in_band()
     }
 
-    /// True when there has been nothing but silence from the far end for a while.
+    /// True if there has been only silence from the far end for a while.
     pub(super) fn is_quiet(&self) -> bool {
         let Self::Rtp(rtp) = self;
         rtp.is_quiet()
     }
 
-    /// The far end has sent nothing for the configured time, which was not reported yet.
+    /// True if no packet was received for the configured time and this was not yet reported.
     pub(super) fn is_silent(&self) -> bool {
         let Self::Rtp(rtp) = self;
         rtp.is_silent()
     }
 
-    /// The silence was reported.
+    /// Marks the silence as reported.
     pub(super) fn silence_reported(&mut self) {
         let Self::Rtp(rtp) = self;
         rtp.silence_reported();
     }
 
-    /// Fetches into the cache all that a tick needs of it.
+    /// Prefetches the memory needed in a tick into the cache.
     pub(super) fn touch(&self) -> i64 {
         let Self::Rtp(rtp) = self;
         rtp.touch()
     }
 
-    /// How well its media travelled, without what the engine counts.
+    /// Media quality, without the engine's counters.
     pub(super) fn quality(&self) -> Quality {
         let Self::Rtp(rtp) = self;
         rtp.quality()

@@ -1,5 +1,5 @@
-//! One tick of everything: receive, mix, send, record. Runs on the media thread: no allocation, lock,
-//! log or wait, and no loop without a bound.
+//! One tick of all legs: receive, mix, send, record. Runs on the media thread: no allocation, locking,
+//! logging or blocking, and all loops are bounded.
 
 use rtrb::{Consumer, Producer};
 
@@ -18,12 +18,12 @@ use super::schedule::{Schedule, Turn, at};
 use super::shared_encoding::{Shares, follow, leader_of, part_ways};
 use crate::dsp::{MAX_FRAME, copy};
 
-/// Orders carried out in one tick at most; the rest waits for the next.
+/// Maximum commands processed per tick; the rest waits for the next.
 const MAX_ORDERS: usize = 256;
-/// Ticks between two looks at a leg's RTCP socket.
+/// Ticks between reads of a leg's RTCP socket.
 const RTCP_TICKS: u64 = 25;
 
-/// How many of each the engine can hold.
+/// Capacity of the engine.
 #[derive(Debug, Clone, Copy)]
 pub struct Sizes {
     /// Legs.
@@ -36,7 +36,7 @@ pub struct Sizes {
     pub recordings: usize,
 }
 
-/// The engine.
+/// The media engine.
 #[derive(Debug)]
 pub struct Engine<W> {
     parties: Box<[Option<Box<Party<W>>>]>,
@@ -50,9 +50,9 @@ pub struct Engine<W> {
     shares: Shares,
     tick: u64,
     schedule: Schedule,
-    /// Legs may have come, gone or changed their rooms since their turns were put in order.
+    /// Legs were added, removed or moved between rooms since the schedule was computed.
     rearranged: bool,
-    /// Ticks that began late.
+    /// Ticks that started late.
     late_ticks: u64,
     timeout_ticks: u32,
 }
@@ -62,7 +62,7 @@ fn places<T>(n: usize) -> Box<[Option<Box<T>>]> {
 }
 
 impl<W: MediaTransport> Engine<W> {
-    /// An engine with nothing in it; `timeout_s` of silence is reported.
+    /// An empty engine; reports legs without packets for `timeout_s` seconds.
     #[must_use]
     pub fn new(
         sizes: Sizes,
@@ -88,12 +88,12 @@ impl<W: MediaTransport> Engine<W> {
         }
     }
 
-    /// Lets every leg encode by itself, so that what sharing saves can be measured.
+    /// Disables shared encoding, to measure its benefit.
     pub fn encode_apart(&mut self) {
         self.shares.apart = true;
     }
 
-    /// Does 20 ms of work; true when reports wait to be taken. `unix_ns` is the wall clock, for reports.
+    /// Processes 20 ms; true if reports are queued. `unix_ns` is the wall clock, for RTCP reports.
     pub fn tick(&mut self, unix_ns: u64) -> bool {
         self.tick += 1;
         self.take_orders();
@@ -108,14 +108,14 @@ impl<W: MediaTransport> Engine<W> {
             news |= self.turn(together, unix_ns);
         }
         self.schedule = schedule;
-        // In some there is nobody.
+        // Rooms without members were not settled above.
         self.rooms.iter_mut().flatten().for_each(|r| r.settle());
         self.record();
         self.tell(news);
         self.reports.slots() < self.reports.buffer().capacity()
     }
 
-    /// All that the legs of one room do in a tick, or those that are in none; true when one has something to tell.
+    /// Processes all legs of one room, or all legs without a room; true if one has something to report.
     fn turn(&mut self, together: &[Turn], unix_ns: u64) -> bool {
         let parties = together.iter().filter_map(|t| self.parties.get(usize::from(t.slot))?.as_ref());
         std::hint::black_box(parties.fold(0, |sum, party| sum ^ party.touch()));
@@ -148,13 +148,13 @@ impl<W: MediaTransport> Engine<W> {
         news
     }
 
-    /// The next tick begins late.
+    /// Counts a tick that starts late.
     pub fn note_late(&mut self) {
         self.late_ticks += 1;
     }
 
-    /// Passes over `ticks` that a standstill of the machine took: timestamps go on, and recordings are
-    /// silent for as long.
+    /// Skips `ticks` lost to a system stall: timestamps advance, and recordings contain silence for that
+    /// time.
     pub fn skip(&mut self, ticks: u32) {
         self.tick += u64::from(ticks);
         for party in self.parties.iter_mut().flatten() {
@@ -167,7 +167,7 @@ impl<W: MediaTransport> Engine<W> {
 
     fn take_orders(&mut self) {
         for _ in 0..MAX_ORDERS {
-            // Each order may give back up to two things: without room for them it has to wait.
+            // A command may return up to two objects: it waits until the report queue has space for them.
             if self.reports.slots() < 4 {
                 return;
             }
@@ -240,12 +240,12 @@ impl<W: MediaTransport> Engine<W> {
             EngineCommand::StopRecord(slot) => take(&mut self.recordings, slot).map(EngineOutput::Recording),
         };
         if let Some(report) = back {
-            // Room was seen before the order was taken.
+            // Space was checked before the command was taken.
             let _sent = self.reports.push(report);
         }
     }
 
-    /// Tells every room who is there, and begins its tick.
+    /// Passes the members to their rooms, and starts the tick of the rooms.
     fn begin_rooms(&mut self) {
         for turn in self.schedule.all() {
             if let Some(Some(room)) = turn.room().and_then(|r| self.rooms.get_mut(usize::from(r))) {
@@ -263,7 +263,7 @@ impl<W: MediaTransport> Engine<W> {
         self.rooms.iter_mut().flatten().for_each(|r| r.begin());
     }
 
-    /// Adds every playback's frame to its leg or room.
+    /// Mixes every playback's frame into its leg or room.
     fn play(&mut self) {
         for play in self.plays.iter_mut().flatten().filter(|p| p.over.is_none()) {
             let Some(frame) = self.frame.get_mut(..play.frame_len()) else { continue };
@@ -322,7 +322,8 @@ impl<W: MediaTransport> Engine<W> {
         }
     }
 
-    /// Passes on what happened, of legs if there is `news`; what finds no room stays where it is until it does.
+    /// Sends reports, of legs only if `news`; reports that do not fit into the queue are sent in a later
+    /// tick.
     fn tell(&mut self, news: bool) {
         for (i, place) in self.plays.iter_mut().enumerate() {
             let Some(over) = place.as_ref().and_then(|p| p.over) else { continue };
@@ -352,7 +353,7 @@ impl<W: MediaTransport> Engine<W> {
                 return;
             }
             for event in party.news(slot, self.late_ticks).into_iter().flatten() {
-                // Room was seen just now.
+                // Space was checked above.
                 let _sent = self.reports.push(EngineOutput::Event(event));
             }
             if party.endpoint.is_silent() {
@@ -373,7 +374,7 @@ impl<W: MediaTransport> Engine<W> {
     }
 }
 
-/// Changes what is in a place, if anything is; gives nothing back.
+/// Modifies the object in a slot, if there is one; returns nothing to free.
 fn with<T, W>(places: &mut [Option<Box<T>>], slot: u16, f: impl FnOnce(&mut T)) -> Option<EngineOutput<W>> {
     if let Some(Some(found)) = places.get_mut(usize::from(slot)) {
         f(found);
@@ -381,7 +382,7 @@ fn with<T, W>(places: &mut [Option<Box<T>>], slot: u16, f: impl FnOnce(&mut T)) 
     None
 }
 
-/// Changes the RTP endpoint of a party, if there is one; gives nothing back.
+/// Modifies the RTP endpoint of a party, if there is one; returns nothing to free.
 fn with_rtp<W: MediaTransport>(
     parties: &mut [Option<Box<Party<W>>>],
     slot: u16,

@@ -1,5 +1,5 @@
-//! What crosses between the threads: orders with everything they need already allocated, and what comes
-//! back to be freed where freeing is allowed.
+//! Messages between the threads: commands with everything preallocated, and objects returned to be freed on
+//! the control thread.
 
 use super::amd::Amd;
 use super::command::{MediaEvent, PlaySlot, RecordSlot, RoomSlot, Slot};
@@ -11,57 +11,57 @@ use super::room::Room;
 use super::rtp_endpoint::renegotiation::Renegotiation;
 use super::rtp_endpoint::sender::Digits;
 
-/// An order as the media thread takes it.
+/// A command for the media thread.
 #[derive(Debug)]
 pub enum EngineCommand<W> {
-    /// A new leg.
+    /// Adds a leg.
     Open(Slot, Box<Party<W>>),
-    /// Another agreement with the far end.
+    /// Renegotiated session.
     Update(Slot, Box<Renegotiation>),
-    /// The leg ends.
+    /// Closes a leg.
     Close(Slot),
-    /// Others hear it no more.
+    /// Mute on or off.
     Mute(Slot, bool),
-    /// Cut off from its room by our hold.
+    /// Local hold on or off.
     Hold(Slot, bool),
-    /// Its answer is not acknowledged, or now it is.
+    /// ACK of the answer missing or received.
     Unproven(Slot, bool),
-    /// It hears nobody.
+    /// Deaf on or off.
     Deaf(Slot, bool),
-    /// Into a room.
+    /// Joins a room.
     Join(Slot, RoomSlot, Box<Converters>),
-    /// Out of its room.
+    /// Leaves its room.
     Leave(Slot),
-    /// Digits to send: event codes.
+    /// Sends digits, as event codes.
     Digits(Slot, Box<Digits>),
-    /// Tells when somebody speaks.
+    /// Starts speech detection.
     Speaking(Slot),
-    /// Answering-machine detection.
+    /// Starts answering-machine detection.
     Amd(Slot, Box<Amd>),
-    /// How well its media travels is asked for.
+    /// Requests media quality.
     Quality(Slot),
-    /// A new room.
+    /// Adds a room.
     OpenRoom(RoomSlot, Box<Room>),
-    /// The room ends.
+    /// Closes a room.
     CloseRoom(RoomSlot),
-    /// A new playback.
+    /// Starts a playback.
     Play(PlaySlot, Box<Play>),
-    /// Its volume, as a factor.
+    /// Sets its volume, as a factor.
     Volume(PlaySlot, f32),
-    /// It ends.
+    /// Stops a playback.
     StopPlay(PlaySlot),
-    /// A new recording.
+    /// Starts a recording.
     Record(RecordSlot, Box<Recording>),
-    /// Silence instead.
+    /// Pauses or resumes a recording.
     PauseRecord(RecordSlot, bool),
-    /// It ends.
+    /// Stops a recording.
     StopRecord(RecordSlot),
 }
 
-/// What comes back.
+/// Output of the engine.
 #[derive(Debug)]
 pub enum EngineOutput<W> {
-    /// News for the gateway.
+    /// Event for the gateway.
     Event(MediaEvent),
     /// To be freed.
     Party(Box<Party<W>>),

@@ -1,4 +1,5 @@
-//! Who hears what: each room is summed once, and every leg hears the sum without itself.
+//! Conference mixing (mix-minus): each room is summed once, and every leg hears the sum without its own
+//! signal.
 
 use super::command::Slot;
 use super::party::Party;
@@ -8,12 +9,12 @@ use super::schedule::{Parties, Turn};
 use crate::dsp::level::is_below;
 use crate::dsp::{MAX_FRAME, copy};
 
-/// Samples no louder than this are not mixed: the smallest step of A-law.
+/// Frames with no sample louder than this are not mixed: the smallest step of A-law.
 const INAUDIBLE: i16 = 8;
 
 type Rooms = [Option<Box<Room>>];
 
-/// Gets ready what a party adds to its room, if that is anything.
+/// Prepares what a party adds to its room in this tick, if anything.
 pub(super) fn speak<W: MediaTransport>(party: &mut Party<W>, rooms: &Rooms) {
     party.mute.begin_tick();
     let (n, rate) = (party.frame_len(), party.rate());
@@ -48,7 +49,7 @@ pub(super) fn speak<W: MediaTransport>(party: &mut Party<W>, rooms: &Rooms) {
     member.converted = true;
 }
 
-/// Adds the frames of all of a room who say something, two at a time.
+/// Adds the frames of all active members of a room, two at a time.
 pub(super) fn sum_up<W: MediaTransport>(parties: &Parties<W>, rooms: &mut Rooms, together: &[Turn]) {
     let Some(room) = together.first().and_then(|t| rooms.get_mut(usize::from(t.room()?))?.as_mut()) else {
         return;
@@ -68,7 +69,8 @@ pub(super) fn sum_up<W: MediaTransport>(parties: &Parties<W>, rooms: &mut Rooms,
     room.settle();
 }
 
-/// Gives a party what it hears: the sum of its room without itself, and what only it hears. `frame` is lent.
+/// Computes what a party hears: the sum of its room without its own signal, plus its private playbacks.
+/// `frame` is scratch memory.
 pub(super) fn hear<W: MediaTransport>(party: &mut Party<W>, rooms: &Rooms, frame: &mut [i16; MAX_FRAME]) {
     let (n, rate) = (party.frame_len(), party.rate());
     let room = party.heard_room().and_then(|r| rooms.get(usize::from(r))?.as_deref());

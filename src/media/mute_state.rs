@@ -1,21 +1,21 @@
-//! Whether the others of a room hear a party, and whether it hears them: mute, hold and deaf, with fades of one frame
-//! where a party becomes audible or inaudible, since a step would click.
+//! Mute, hold and deaf state of a party, with fades over one frame where it becomes audible or inaudible, to
+//! avoid clicks.
 
-/// What a party is allowed to be heard of and to hear.
+/// Whether a party is heard by others and hears them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct MuteState {
-    /// Others do not hear it.
+    /// Other members do not hear it.
     pub(super) muted: bool,
-    /// On hold by our side: it neither hears its room nor is heard there.
+    /// Local hold: it neither hears its room nor is heard there.
     pub(super) held: bool,
-    /// It hears neither its room nor what is played to it.
+    /// It hears neither its room nor playbacks.
     pub(super) deaf: bool,
-    /// Whether it was audible in the last tick, and is in this one.
+    /// Audible in the last tick, and in this one.
     audible: (bool, bool),
 }
 
 impl MuteState {
-    /// At the beginning.
+    /// The initial state.
     pub(super) fn new(muted: bool, deaf: bool) -> Self {
         Self { muted, held: false, deaf, audible: (!muted, !muted) }
     }
@@ -25,17 +25,17 @@ impl MuteState {
         self.audible = (self.audible.1, !self.muted && !self.held);
     }
 
-    /// It comes into a room: it fades in, and nothing of it is heard there if it is muted.
+    /// It joins a room: it fades in, unless muted.
     pub(super) fn enter_room(&mut self) {
         self.audible.1 = false;
     }
 
-    /// True when others hear nothing of it in this tick.
+    /// True if others do not hear it in this tick.
     pub(super) fn is_inaudible(&self) -> bool {
         self.audible == (false, false)
     }
 
-    /// True when others hear it in this tick as it is, without a fade.
+    /// True if others hear it in this tick without a fade.
     pub(super) fn is_audible(&self) -> bool {
         self.audible == (true, true)
     }
@@ -45,7 +45,7 @@ impl MuteState {
         !self.deaf && !self.held
     }
 
-    /// Fades a frame of it in or out where this tick begins or ends its being audible.
+    /// Fades its frame in or out if audibility changes in this tick.
     pub(super) fn fade(&self, frame: &mut [i16]) {
         let n = frame.len().max(1) as i32;
         if self.audible.0 == self.audible.1 {

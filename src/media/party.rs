@@ -1,4 +1,4 @@
-//! A party of the mixer: frames from and to its endpoint, its place in a room, mute, analysis and what only it hears.
+//! A party of the mixer: its endpoint, room membership, mute state, analysis and private playbacks.
 
 use super::analysis::InputAnalysis;
 use super::command::{MediaEvent, Quality, RoomSlot, Slot};
@@ -11,24 +11,24 @@ use super::rtp_endpoint::transport::{Batch, MediaTransport};
 use crate::dsp::prefetch::touch;
 use crate::dsp::{MAX_FRAME, frame_len, limiter};
 
-/// A party's place in its room.
+/// A party's membership in a room.
 #[derive(Debug)]
 pub(super) struct Membership {
     pub(super) room: Option<RoomSlot>,
     pub(super) converters: Box<Converters>,
-    /// What it adds at the room's rate, where that is another frame than its input (`converted`).
+    /// Its contribution at the room's rate, if that differs from its input (`converted`).
     pub(super) frame: [i16; MAX_FRAME],
     pub(super) converted: bool,
-    /// It adds something in this tick.
+    /// It contributes to the room in this tick.
     pub(super) in_mix: bool,
-    /// Rates at which it last added to its room, and heard it, Hz.
+    /// Rates at which it last contributed to its room, and heard it, Hz.
     pub(super) mixed_at: u32,
     pub(super) heard_at: u32,
     /// It heard its room in the last tick.
     pub(super) hears: bool,
 }
 
-/// What only one party hears: the sum of what is played to it.
+/// Sum of the playbacks for one party only.
 #[derive(Debug)]
 pub(super) struct PrivateMix {
     sum: [i32; MAX_FRAME],
@@ -44,7 +44,7 @@ impl PrivateMix {
         crate::dsp::add(&mut self.sum, frame);
     }
 
-    /// Something is played to the party in this tick.
+    /// True if something is played to the party in this tick.
     pub(super) fn any(&self) -> bool {
         self.any
     }
@@ -59,7 +59,7 @@ impl PrivateMix {
         }
     }
 
-    /// Ends the tick.
+    /// Resets it for the next tick.
     pub(super) fn clear(&mut self) {
         self.any = false;
     }
@@ -73,21 +73,21 @@ pub struct Party<W> {
     pub(super) membership: Membership,
     /// This tick's frame from the far end, before mute.
     pub(super) input: [i16; MAX_FRAME],
-    /// What was sent, or would have been.
+    /// The frame sent, or that would have been sent.
     pub(super) output: [i16; MAX_FRAME],
     pub(super) private: PrivateMix,
     pub(super) digits: DigitQueue,
     pub(super) analysis: InputAnalysis,
-    /// How well its media travels was asked for.
+    /// Media quality was requested.
     pub(super) quality_asked: bool,
-    /// The call is over; what remains is to report it.
+    /// The call has ended; only the final report remains.
     pub(super) closing: bool,
-    /// Late ticks of the engine before its time.
+    /// Late ticks of the engine before the leg was added.
     late_before: u64,
 }
 
 impl<W: MediaTransport> Party<W> {
-    /// A party in no room. Allocates all it will ever need.
+    /// A party without a room. Allocates all memory it will need.
     #[must_use]
     pub fn new(endpoint: Endpoint<W>, muted: bool, deaf: bool) -> Self {
         let rate = endpoint.rate();
@@ -126,30 +126,30 @@ impl<W: MediaTransport> Party<W> {
         frame_len(self.rate())
     }
 
-    /// It begins, when the engine has had so many late ticks.
+    /// Called when added to the engine, with the engine's number of late ticks so far.
     pub(super) fn begin(&mut self, late_ticks: u64) {
         self.late_before = late_ticks;
     }
 
-    /// It comes into a room; the converters that it had stay in `converters`.
+    /// Joins a room; the previous converters are returned in `converters`.
     pub(super) fn join(&mut self, room: RoomSlot, converters: &mut Box<Converters>) {
         self.membership.room = Some(room);
         self.mute.enter_room();
         std::mem::swap(&mut self.membership.converters, converters);
     }
 
-    /// Its room, if it hears that.
+    /// Its room, if it hears it.
     pub(super) fn heard_room(&self) -> Option<RoomSlot> {
         self.membership.room.filter(|_| self.mute.hears_room())
     }
 
-    /// What it adds to a room whose frames are `n` samples long.
+    /// Its contribution to a room with frames of `n` samples.
     pub(super) fn said(&self, n: usize) -> &[i16] {
         let frame = if self.membership.converted { &self.membership.frame } else { &self.input };
         frame.get(..n).unwrap_or_default()
     }
 
-    /// Gets this tick's frame ready in `input`, and looks for what is in it.
+    /// Prepares this tick's frame in `input`, and analyses it.
     pub(super) fn receive(&mut self, batch: &mut Batch, timeout_ticks: u32, now_ns: u64) {
         let n = self.frame_len();
         let tick = ReceiveTick { timeout_ticks, now_ns, held: self.mute.held };
@@ -171,14 +171,14 @@ impl<W: MediaTransport> Party<W> {
         self.endpoint.transmit(self.output.get_mut(..n).unwrap_or_default());
     }
 
-    /// The call is over; what remains is to report it.
+    /// Ends the call; only the final report remains.
     pub(super) fn close(&mut self) {
         self.closing = true;
         self.membership.room = None;
         self.analysis.end();
     }
 
-    /// Fetches into the cache all that a tick needs of it.
+    /// Prefetches the memory needed in a tick into the cache.
     pub(super) fn touch(&self) -> i64 {
         let n = self.frame_len();
         let frames =
@@ -186,7 +186,7 @@ impl<W: MediaTransport> Party<W> {
         frames ^ self.digits.dropped() as i64 ^ self.endpoint.touch()
     }
 
-    /// It has something to report.
+    /// True if it has something to report.
     pub(super) fn has_news(&self) -> bool {
         self.closing
             || self.endpoint.is_silent()
@@ -196,7 +196,7 @@ impl<W: MediaTransport> Party<W> {
             || self.analysis.speaking.as_ref().is_some_and(|s| s.news().is_some())
     }
 
-    /// What has been found in its sound since the last call, and how well it travels if that was asked for: at most three.
+    /// Analysis results since the last call, and media quality if requested: at most three events.
     pub(super) fn news(&mut self, slot: Slot, late_ticks: u64) -> [Option<MediaEvent>; 3] {
         let speaking = self.analysis.speaking.as_mut().and_then(|s| {
             let on = s.news()?;
@@ -209,7 +209,7 @@ impl<W: MediaTransport> Party<W> {
         [speaking, amd, quality]
     }
 
-    /// How well its media travelled; `late_ticks` counts those of the engine so far.
+    /// Its media quality; `late_ticks`: late ticks of the engine so far.
     #[must_use]
     pub fn quality(&self, late_ticks: u64) -> Quality {
         let mut quality = self.endpoint.quality();

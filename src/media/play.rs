@@ -1,4 +1,4 @@
-//! A playback: a tone, or what a feeder on another thread puts into a ring.
+//! A playback: a tone, or audio that a feeder thread writes into a ring.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -9,16 +9,16 @@ use super::command::{AudioTarget, Over};
 use crate::dsp::tone::ToneGenerator;
 use crate::dsp::{frame_len, limiter};
 
-/// Where the sound comes from.
+/// Source of the audio.
 #[derive(Debug)]
 pub enum Source {
-    /// Made here.
+    /// Generated here.
     Tone(ToneGenerator),
-    /// Samples at the playback's rate, and whether more will come.
+    /// Samples at the playback's rate, and the state of the feeder.
     Ring(Consumer<i16>, Arc<Feeding>),
 }
 
-/// Whether more will come.
+/// State of the feeder.
 #[derive(Debug, Default)]
 pub struct Feeding(AtomicU8);
 
@@ -26,12 +26,12 @@ const ENDED: u8 = 1;
 const FAILED: u8 = 2;
 
 impl Feeding {
-    /// No more will come; `failed`: though there should have.
+    /// No more samples will follow; `failed`: the source could not be read to the end.
     pub fn end(&self, failed: bool) {
         self.0.store(if failed { FAILED } else { ENDED }, Ordering::Release);
     }
 
-    /// How it ended, if it has.
+    /// The reason for the end, if it has ended.
     fn over(&self) -> Option<Over> {
         match self.0.load(Ordering::Acquire) {
             0 => None,
@@ -44,17 +44,17 @@ impl Feeding {
 /// A running playback.
 #[derive(Debug)]
 pub struct Play {
-    /// Who hears it.
+    /// Target.
     pub target: AudioTarget,
     rate: u32,
     source: Source,
     gain: f32,
     played: u64,
-    /// Why it ended, once it has.
+    /// The reason for its end, once ended.
     pub over: Option<Over>,
 }
 
-/// The factor of a volume in steps of 3 dB.
+/// Linear gain of a volume in steps of 3 dB.
 #[must_use]
 pub fn gain(volume: i8) -> f32 {
     10f32.powf(0.15 * f32::from(volume))
@@ -67,12 +67,12 @@ impl Play {
         Self { target, rate, source, gain: gain(volume), played: 0, over: None }
     }
 
-    /// Sets the factor of its volume.
+    /// Sets the linear gain.
     pub fn set_gain(&mut self, gain: f32) {
         self.gain = gain;
     }
 
-    /// How much has been heard, ms.
+    /// Time played, ms.
     #[must_use]
     pub fn played_ms(&self) -> u64 {
         self.played * 1000 / u64::from(self.rate.max(1))
@@ -84,7 +84,7 @@ impl Play {
         frame_len(self.rate)
     }
 
-    /// The next frame, false when there is none in this tick. Sets `over` at the end.
+    /// Fills the next frame; false if there is none in this tick. Sets `over` at the end.
     pub fn fill(&mut self, frame: &mut [i16]) -> bool {
         let heard = match &mut self.source {
             Source::Tone(tone) => {
@@ -92,7 +92,7 @@ impl Play {
                 frame.len()
             }
             Source::Ring(ring, feeding) => {
-                // Asked before the count: what was put in before the end is then seen.
+                // Read before the number of samples, so that all samples written before the end are seen.
                 let over = feeding.over();
                 let last = over.is_some();
                 let n = ring.slots().min(frame.len());
@@ -133,7 +133,7 @@ mod tests {
         let ended = Arc::new(Feeding::default());
         let mut p = Play::new(AudioTarget::Leg(0), 8000, Source::Ring(rx, Arc::clone(&ended)), 0);
         let mut frame = [9i16; 160];
-        assert!(!p.fill(&mut frame), "nothing yet is no end");
+        assert!(!p.fill(&mut frame), "an empty ring is not the end");
         for i in 0..200 {
             tx.push(i).unwrap();
         }
@@ -154,6 +154,9 @@ mod tests {
         let mut frame = [0i16; 160];
         p.fill(&mut frame);
         let peak = frame.iter().map(|s| s.unsigned_abs()).max().unwrap();
-        assert!((30_000..32_767).contains(&peak), "loud is bent, neither clipped nor wrapped: {peak}");
+        assert!(
+            (30_000..32_767).contains(&peak),
+            "loud samples are limited, neither clipped nor wrapped: {peak}"
+        );
     }
 }

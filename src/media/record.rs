@@ -1,4 +1,4 @@
-//! A recording's end on the media thread: one frame a tick into a ring, whatever happens.
+//! The media thread's side of a recording: writes one frame per tick into a ring.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -10,14 +10,15 @@ use crate::dsp::MAX_FRAME;
 
 const SILENCE: [i16; MAX_FRAME] = [0; MAX_FRAME];
 
-/// What both ends of a recording share beside the ring.
+/// State shared by the media thread and the recorder in addition to the ring.
 #[derive(Debug, Default)]
 pub struct Shared {
-    /// Frames the ring had no room for since the recorder last asked: it writes silence for them.
+    /// Frames dropped because the ring was full since last read by the recorder, which writes silence for
+    /// them.
     pub dropped: AtomicU32,
-    /// No more will come.
+    /// No more frames will follow.
     pub ended: AtomicBool,
-    /// Tick of the first frame (its lower 32 bits); 0: none has come.
+    /// Tick of the first frame (lower 32 bits); 0: no frame yet.
     pub began: AtomicU32,
 }
 
@@ -38,29 +39,29 @@ impl Recording {
         Self { target, ring, shared, paused: false }
     }
 
-    /// Silence instead of sound, or sound again.
+    /// Records silence instead of audio, or resumes.
     pub fn pause(&mut self, on: bool) {
         self.paused = on;
     }
 
-    /// Writes a frame of two channels, the left before the right, in this tick.
+    /// Writes a stereo frame of this tick, left channel first.
     pub fn stereo(&mut self, tick: u64, left: &[i16], right: &[i16]) {
         self.write(tick, left, right);
     }
 
-    /// Writes a frame of one channel, in this tick.
+    /// Writes a mono frame of this tick.
     pub fn mono(&mut self, tick: u64, frame: &[i16]) {
         self.write(tick, frame, &[]);
     }
 
-    /// Silence for `ticks` that were left out.
+    /// Adds silence for `ticks` that were skipped.
     pub fn skip(&self, ticks: u32) {
         self.shared.dropped.fetch_add(ticks, Ordering::Release);
     }
 
     fn write(&mut self, tick: u64, first: &[i16], second: &[i16]) {
         if self.shared.began.load(Ordering::Relaxed) == 0 {
-            // Once in three years one begins a tick late.
+            // 0 is reserved: if the counter wraps to 0 (every three years), the start is one tick off.
             self.shared.began.store((tick as u32).max(1), Ordering::Release);
         }
         if self.ring.slots() < first.len() + second.len() {
@@ -68,7 +69,7 @@ impl Recording {
             return;
         }
         for channel in [first, second] {
-            // There is room.
+            // Cannot fail: space was checked above.
             let _put = if self.paused {
                 self.ring.push_entire_slice(SILENCE.get(..channel.len()).unwrap_or_default())
             } else {

@@ -1,21 +1,21 @@
-//! A room: one sum a tick, from which every listener takes its own away.
+//! A room: one sum per tick; every listener hears the sum minus its own signal.
 
 use crate::dsp::comfort_noise::ComfortNoise;
 use crate::dsp::limiter::KNEE;
 use crate::dsp::{self, MAX_FRAME, frame_len};
 
-/// What rate the members of a room have.
+/// Sampling rate needed by the members of a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wanted {
-    /// Nobody is there.
+    /// No members.
     Nothing,
-    /// All have this one, Hz.
+    /// All members have this rate, Hz.
     One(u32),
-    /// Somebody needs the room's own.
+    /// The room's own rate is needed.
     Own,
 }
 
-/// What the sum of a tick holds.
+/// Content of the sum of a tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Content {
     /// Nothing has been added.
@@ -31,23 +31,23 @@ enum Content {
 pub struct Room {
     /// Sampling rate, Hz.
     pub rate: u32,
-    /// The rate at which it is mixed in this tick, Hz: that of all its members, if they have one in common.
+    /// The rate used for mixing in this tick, Hz: the common rate of all members, if they have one.
     mixing: u32,
     wanted: Wanted,
-    /// All sources of this tick are in.
+    /// All sources of this tick have been added.
     settled: bool,
-    /// The sum, once it may not fit into 16 bits; all zero before.
+    /// The sum, once it may exceed 16 bits; all zero before.
     sum: [i32; MAX_FRAME],
     /// The sum in 16 bits.
     narrow: [i16; MAX_FRAME],
-    /// No sample of the sum is larger than this, while it is not `wide`.
+    /// Upper bound of the sum's samples, while not `wide`.
     bound: i32,
-    /// The sum stands in `sum`.
+    /// The sum is in `sum`.
     wide: bool,
-    /// What stands in `narrow` is the sum.
+    /// `narrow` holds the complete sum.
     fits: bool,
     content: Content,
-    /// What is heard while nobody says anything.
+    /// Comfort noise while no member contributes.
     noise: Option<ComfortNoise>,
 }
 
@@ -70,7 +70,7 @@ impl Room {
         }
     }
 
-    /// The same with a faint noise while nobody says anything.
+    /// A room with comfort noise while no member contributes.
     #[must_use]
     pub fn with_comfort_noise(rate: u32, seed: u32) -> Self {
         Self { noise: Some(ComfortNoise::new(seed)), ..Self::new(rate) }
@@ -82,13 +82,13 @@ impl Room {
         frame_len(self.mixing)
     }
 
-    /// The rate at which it is mixed in this tick, Hz.
+    /// The rate used for mixing in this tick, Hz.
     #[must_use]
     pub fn mixing(&self) -> u32 {
         self.mixing
     }
 
-    /// A member's frames have this rate, Hz.
+    /// Registers a member whose frames have this rate, Hz.
     pub fn note_member(&mut self, rate: u32) {
         self.wanted = match self.wanted {
             Wanted::Nothing if rate <= self.rate => Wanted::One(rate),
@@ -97,13 +97,14 @@ impl Room {
         };
     }
 
-    /// Somebody needs frames at the room's own rate.
+    /// Requests mixing at the room's own rate.
     pub fn need_own_rate(&mut self) {
         self.wanted = Wanted::Own;
     }
 
-    /// Begins a tick, once it is known who is there. Converting costs more than all else, so that members who all have
-    /// the same rate are mixed at it; a change back to it waits for silence, since it takes the converters' delay away.
+    /// Starts a tick, after all members are registered. Conversion is the largest cost, so members with a
+    /// common rate are mixed at that rate; the change back to it waits for silence, since it removes the
+    /// converters' delay.
     pub fn begin(&mut self) {
         self.settled = false;
         let quiet = self.content != Content::Sound;
@@ -118,13 +119,14 @@ impl Room {
         match std::mem::replace(&mut self.wanted, Wanted::Nothing) {
             Wanted::Own => self.mixing = self.rate,
             Wanted::One(rate) if quiet => self.mixing = rate,
-            // Those who were mixed at their own rate have gone, and whoever has come knows the room's and no other.
+            // The members of the previous common rate have left; the new ones only have converters for the
+            // room's rate.
             Wanted::One(rate) if rate != self.mixing => self.mixing = self.rate,
             Wanted::One(_) | Wanted::Nothing => {}
         }
     }
 
-    /// Adds a source's frame. As long as the sum surely fits into 16 bits it is made in 16 bits: twice as fast.
+    /// Adds a source's frame. The sum is computed in 16 bits while it cannot overflow: twice as fast.
     pub fn add(&mut self, frame: &[i16]) {
         self.content = Content::Sound;
         if self.wide {
@@ -136,7 +138,7 @@ impl Room {
         }
     }
 
-    /// Adds the frames of two sources: faster than one after the other.
+    /// Adds the frames of two sources: faster than two single adds.
     pub fn add_pair(&mut self, first: &[i16], second: &[i16]) {
         if self.wide {
             self.add(first);
@@ -149,7 +151,7 @@ impl Room {
         }
     }
 
-    /// Goes on in 32 bits: the frames added last may have wrapped the sum, which can be taken back.
+    /// Continues in 32 bits: the last frames added may have wrapped the sum and are subtracted again.
     fn widen(&mut self, last: &[&[i16]]) {
         let n = self.frame_len();
         for frame in last {
@@ -162,7 +164,7 @@ impl Room {
         last.iter().for_each(|frame| dsp::add(&mut self.sum, frame));
     }
 
-    /// All sources are in: from here on it is heard.
+    /// All sources have been added: listeners may read the sum from now on.
     pub fn settle(&mut self) {
         if std::mem::replace(&mut self.settled, true) {
             return;
@@ -179,9 +181,9 @@ impl Room {
         }
     }
 
-    /// What a listener hears who has added `own`, or nothing.
+    /// The frame for a listener that has added `own`, or nothing.
     pub fn heard(&self, own: Option<&[i16]>, out: &mut [i16]) {
-        // So quiet together that nobody's share of it can be limited.
+        // So quiet that the limiter cannot be active for any listener.
         let quiet = !self.wide && self.bound <= KNEE;
         match own {
             _ if self.content == Content::Nothing => out.fill(0),
@@ -200,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everybody_hears_the_others_however_loud_they_are() {
+    fn every_member_hears_the_others_at_any_level() {
         for loud in [100, 9000, 20_000, 32_767] {
             let frames: Vec<[i16; 320]> = (0..4i16)
                 .map(|n| std::array::from_fn(|i| ((i as i16 % 9 - 4) * (loud / 4)).saturating_add(n)))
@@ -228,7 +230,7 @@ mod tests {
             room.settle();
             let mut out = [7i16; 320];
             room.heard(None, &mut out);
-            assert_eq!(out, [0; 320], "nothing is left of the last tick");
+            assert_eq!(out, [0; 320], "the last tick is cleared");
         }
     }
 
@@ -250,12 +252,12 @@ mod tests {
         };
         assert_eq!(mixed(&[8000, 8000], false, true), 8000);
         assert_eq!(mixed(&[8000, 16_000], false, true), 48_000);
-        assert_eq!(mixed(&[16_000, 16_000], false, true), 48_000, "not before it is silent");
+        assert_eq!(mixed(&[16_000, 16_000], false, true), 48_000, "not before silence");
         assert_eq!(mixed(&[16_000, 16_000], false, false), 48_000);
         assert_eq!(mixed(&[16_000, 16_000], false, true), 16_000);
-        assert_eq!(mixed(&[8000], false, true), 48_000, "others have come while it was not silent");
+        assert_eq!(mixed(&[8000], false, true), 48_000, "members changed without silence");
         assert_eq!(mixed(&[8000], false, false), 48_000);
         assert_eq!(mixed(&[8000], false, true), 8000);
-        assert_eq!(mixed(&[16_000], true, false), 48_000, "somebody records it");
+        assert_eq!(mixed(&[16_000], true, false), 48_000, "the room is recorded");
     }
 }

@@ -1,5 +1,5 @@
-//! In which order legs take their turns: room by room, those in none last. All that a room does in a tick is then done
-//! while its legs, and their sockets in the kernel, are in the processor's cache.
+//! Processing order of the legs: room by room, those without a room last, so that a room's legs, and their
+//! sockets in the kernel, stay in the processor cache while it is processed.
 
 use super::command::{RoomSlot, Slot};
 use super::party::Party;
@@ -13,10 +13,10 @@ pub(super) fn at<W>(parties: &mut Parties<W>, slot: Slot) -> Option<&mut Party<W
     parties.get_mut(usize::from(slot))?.as_deref_mut()
 }
 
-/// A leg's turn.
+/// A leg's entry in the schedule.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Turn {
-    /// Legs of one room go together; the largest number stands for none.
+    /// Sort key: the room; the largest value for none.
     order: u32,
     /// The leg.
     pub(super) slot: Slot,
@@ -31,7 +31,7 @@ impl Turn {
     }
 }
 
-/// The turns of all legs.
+/// The schedule of all legs.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     turns: Box<[Turn]>,
@@ -39,12 +39,12 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// Room for the turns of so many legs.
+    /// A schedule with capacity for this many legs.
     pub(super) fn new(legs: usize) -> Self {
         Self { turns: vec![Turn::default(); legs].into_boxed_slice(), count: 0 }
     }
 
-    /// Puts the legs in order, after one has come, gone or changed its room.
+    /// Recomputes the order, after a leg was added, removed or changed its room.
     pub(super) fn arrange<W: MediaTransport>(&mut self, parties: &Parties<W>) {
         let there = parties.iter().enumerate().filter_map(|(i, p)| Some((i as Slot, p.as_ref()?)));
         self.count = 0;
@@ -63,7 +63,7 @@ impl Schedule {
         self.turns.get(..self.count).unwrap_or_default()
     }
 
-    /// Those of one room after another; of those in none, who are together as well, last.
+    /// The legs of one room after another; those without a room as the last group.
     pub(super) fn by_room(&self) -> impl Iterator<Item = &[Turn]> {
         self.all().chunk_by(|a, b| a.order == b.order)
     }

@@ -1,8 +1,8 @@
-//! One encoding for all who hear the same: of the legs that only listen, and to the same room, the first of each codec
-//! encodes, and the others send its payloads under headers, and keys, of their own.
+//! Shared encoding for legs that hear the same: among the listen-only legs of a room, the first of each codec
+//! encodes, and the others send its payloads with their own headers and keys.
 //!
-//! Whoever begins to say something, or hears something private, goes on by itself from where the shared encoder stands,
-//! so that its far end hears no seam. Whoever falls silent joins after 200 ms.
+//! A leg that starts to speak, or gets a private playback, continues with a copy of the shared encoder, so
+//! that there is no audible discontinuity. A leg that falls silent joins after 200 ms.
 
 use super::command::Slot;
 use super::endpoint::Endpoint;
@@ -12,14 +12,14 @@ use super::rtp_endpoint::sharing::Key;
 use super::rtp_endpoint::transport::MediaTransport;
 use super::schedule::{Parties, Turn, at};
 
-/// Groups at most; who finds no place in one encodes by itself.
+/// Maximum number of groups; legs that do not fit encode separately.
 const MAX_GROUPS: usize = 64;
 
 #[derive(Debug)]
 struct Group {
     key: Key,
     leader: Slot,
-    /// The most that one of its far ends loses, per cent.
+    /// The highest packet loss of its far ends, per cent.
     loss: u8,
 }
 
@@ -27,12 +27,12 @@ struct Group {
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     groups: heapless::Vec<Group, MAX_GROUPS>,
-    /// Nobody shares: for comparison.
+    /// Sharing disabled, for comparison.
     pub(super) apart: bool,
 }
 
 impl Shares {
-    /// Finds out which of these parties send one encoding in this tick.
+    /// Groups those of these parties that share one encoding in this tick.
     pub(super) fn assign<W: MediaTransport>(&mut self, parties: &mut Parties<W>, together: &[Turn]) {
         self.groups.clear();
         for turn in together {
@@ -54,7 +54,8 @@ impl Shares {
         }
     }
 
-    /// The leader of the group with this key, which may be this leg; `None` when there is no room for another group.
+    /// The leader of the group with this key, possibly this leg; `None` if the maximum number of groups is
+    /// reached.
     fn join(&mut self, key: Key, slot: Slot, loss: u8) -> Option<Slot> {
         if let Some(group) = self.groups.iter_mut().find(|g| g.key == key) {
             group.loss = group.loss.max(loss);
@@ -93,7 +94,7 @@ fn rtp<W: MediaTransport>(parties: &mut Parties<W>, slot: Slot) -> Option<&mut R
     Some(rtp)
 }
 
-/// What this party has in common with others, while it only listens.
+/// The sharing key of this party, while it only listens.
 fn key<W: MediaTransport>(party: &mut Party<W>) -> Option<Key> {
     let only_listens = !party.membership.in_mix && !party.private.any() && !party.closing;
     let room = party.heard_room();
@@ -101,7 +102,8 @@ fn key<W: MediaTransport>(party: &mut Party<W>) -> Option<Key> {
     rtp.share_key(room, only_listens)
 }
 
-/// The encoder of this leg is about to change its state: its followers go on without it, and it without others.
+/// The encoder of this leg is about to change its state: it leaves its group, and its followers continue
+/// without it.
 pub(super) fn part_ways<W: MediaTransport>(parties: &mut Parties<W>, slot: Slot) {
     let Some(own) = rtp(parties, slot) else { return };
     own.share_mut().unsettle();
@@ -123,7 +125,7 @@ pub(super) fn part_ways<W: MediaTransport>(parties: &mut Parties<W>, slot: Slot)
     }
 }
 
-/// `to` goes on from where `from` stands.
+/// `to` continues from the state of `from`.
 fn go_on<W: MediaTransport>(parties: &mut Parties<W>, from: Slot, to: Slot) {
     let Ok([Some(from), Some(to)]) = parties.get_disjoint_mut([usize::from(from), usize::from(to)]) else {
         return;
@@ -137,13 +139,13 @@ fn go_on<W: MediaTransport>(parties: &mut Parties<W>, from: Slot, to: Slot) {
     }
 }
 
-/// Whose encoding a party sends instead of its own.
+/// The leg whose encoding a party sends instead of its own.
 pub(super) fn leader_of<W: MediaTransport>(party: &Party<W>) -> Option<Slot> {
     let Endpoint::Rtp(rtp) = &party.endpoint;
     rtp.share().follows
 }
 
-/// Lets every follower among these send what its leader has encoded.
+/// Lets every follower among these send its leader's payloads.
 pub(super) fn follow<W: MediaTransport>(parties: &mut Parties<W>, together: &[Turn]) {
     for turn in together {
         let i = usize::from(turn.slot);

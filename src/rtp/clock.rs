@@ -1,19 +1,20 @@
-//! The clock of G.722's timestamps. It is 8,000 Hz (RFC 3551 §4.5.2), yet some products count the samples, which come at
-//! 16,000 Hz, whatever they write into their descriptions: the packets tell.
+//! The clock rate of G.722 timestamps. It is 8,000 Hz (RFC 3551 §4.5.2), but some products count samples at
+//! 16,000 Hz regardless of their SDP: the rate is detected from the packets.
 
-/// Clock as it should be, and the sampling rate, Hz.
+/// Correct clock rate and sampling rate, Hz.
 const USUAL: u32 = 8000;
 const SAMPLES: u32 = 16_000;
-/// Packets in a row that change what is known; silence that is not sent makes single steps of other lengths.
+/// Consecutive packets needed to change the detected rate; silence suppression causes single steps of other
+/// lengths.
 const SURE: u8 = 3;
 
-/// Learns the clock of a stream of G.722 at 64 kbit/s from its steps.
+/// Detects the clock rate of a G.722 stream at 64 kbit/s from its timestamp steps.
 #[derive(Debug, Clone)]
 pub struct G722Clock {
     clock: u32,
-    /// Nothing but the description has told it so far.
+    /// True until packets have confirmed the clock rate of the SDP.
     assumed: bool,
-    /// Packets in a row that say otherwise.
+    /// Consecutive packets that contradict the current rate.
     against: u8,
     /// The last packet: extended number, timestamp, and payload in bytes.
     last: Option<(u64, u32, u32)>,
@@ -26,30 +27,30 @@ impl Default for G722Clock {
 }
 
 impl G722Clock {
-    /// The clock that a description names, Hz.
+    /// Starts from the clock rate given in the SDP, Hz.
     #[must_use]
     pub fn described(clock: u32) -> Self {
         let clock = if clock == SAMPLES { SAMPLES } else { USUAL };
         Self { clock, assumed: true, against: 0, last: None }
     }
 
-    /// As far as is known, Hz.
+    /// The current estimate, Hz.
     #[must_use]
     pub fn hz(&self) -> u32 {
         self.clock
     }
 
-    /// Another stream begins: it may count otherwise.
+    /// A new stream starts; its clock rate may differ.
     pub fn restart(&mut self) {
         (self.assumed, self.against, self.last) = (true, 0, None);
     }
 
-    /// Takes a packet by its extended number.
+    /// Processes a packet with its extended sequence number.
     pub fn note(&mut self, sequence: u64, timestamp: u32, payload: usize) {
         let before = self.last.replace((sequence, timestamp, u32::try_from(payload).unwrap_or(0)));
         let Some((last, stamp, bytes)) = before.filter(|(last, ..)| last + 1 == sequence) else { return };
         debug_assert!(last < sequence);
-        // A byte is two samples, and one unit of the clock as it should be.
+        // One byte is two samples, that is, one unit of the correct clock.
         let step = timestamp.wrapping_sub(stamp);
         let told = match step {
             0 => return,
@@ -94,7 +95,7 @@ mod tests {
     fn a_pause_does_not_change_what_is_known() {
         let mut c = G722Clock::default();
         run(&mut c, 1, 10, 160);
-        // 20 ms of silence that were not sent, again and again, and a packet that was lost.
+        // Repeated gaps of 20 ms (silence suppression), and one lost packet.
         for n in 0..10 {
             c.note(20 + 2 * n, (n as u32) * 640, 160);
             c.note(21 + 2 * n, (n as u32) * 640 + 160, 160);
@@ -103,7 +104,7 @@ mod tests {
         c.note(52, 100_320, 160);
         assert_eq!(c.hz(), 8000);
         run(&mut c, 100, 5, 320);
-        assert_eq!(c.hz(), 16_000, "but a far end that goes on so has changed");
+        assert_eq!(c.hz(), 16_000, "several packets in a row change the rate");
     }
 
     #[test]

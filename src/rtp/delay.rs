@@ -1,34 +1,35 @@
-//! How late packets are: from arrival times to the delay a player needs, and to the far end's clock.
+//! Packet delay statistics: playout delay and clock drift estimated from arrival times.
 
-/// Width of a class of lateness, and how many there are: 0 to 200 ms.
+/// Width of a lateness class, ms, and number of classes: 0 to 200 ms.
 const CLASS_MS: f64 = 5.0;
 const CLASSES: usize = 40;
-/// Largest delay that is aimed at, ms.
+/// Largest target delay, ms.
 pub const MAX_TARGET_MS: f64 = 200.0;
-/// Share of packets that may be too late.
+/// Share of packets that may arrive too late.
 const TOO_LATE: f64 = 0.01;
-/// How fast old packets are forgotten: half of what is known is 9 s old at 50 packets a second.
+/// Exponential forgetting per packet: half of the weight is older than 9 s at 50 packets a second.
 const FORGET: f64 = 0.9985;
-/// Weights are scaled down when they come to this.
+/// Weights are scaled down when the total reaches this.
 const LARGE: f64 = 1e6;
-/// Aimed at before anything is known, and at the least, ms: ticks and packets have no common rhythm.
+/// Target before any packet, and safety margin, ms: ticks and packet arrivals are not synchronized.
 const FIRST_MS: f64 = 10.0;
 const MARGIN_MS: f64 = 3.0;
-/// Length of the windows whose fastest packet counts as not delayed at all, ms.
+/// Length of the windows whose fastest packet is the reference for zero delay, ms.
 const WINDOW_MS: f64 = 4000.0;
-/// A step in transit time that means another stream, ms.
+/// A step in transit time that indicates a different stream, ms.
 const JUMP_MS: f64 = 2000.0;
-/// All packets of this time, ms, were later than any by this much, ms: the way, or a clock, has changed for good.
+/// If all packets of this period, ms, are later than the fastest one by this much, ms, the path or a clock
+/// has changed permanently.
 const STEP_TIME_MS: f64 = 200.0;
 const STEP_MS: f64 = 150.0;
 
-/// Delay figures of one stream.
+/// Delay statistics of one stream.
 #[derive(Debug, Clone)]
 pub struct DelayEstimator {
     lateness: Lateness,
-    /// Transit times begin here: all others are relative to it.
+    /// Reference for transit times: arrival in ns and timestamp.
     origin: Option<(u64, i64)>,
-    /// Fastest transit of this window and of the one before, ms.
+    /// Fastest transit of this window and of the previous one, ms.
     fastest: f64,
     before: f64,
     window_began: f64,
@@ -38,16 +39,16 @@ pub struct DelayEstimator {
     off_since: Option<f64>,
 }
 
-/// Packets by lateness, old ones forgotten. All weights grow with time instead of shrinking, and what is above a class is
-/// kept as a sum: a packet then touches one class, and not all.
+/// Histogram of packet lateness with exponential forgetting. Weights grow with time instead of decaying
+/// down, and the sum above the current class is kept: a packet updates one class only.
 #[derive(Debug, Clone)]
 struct Lateness {
     weights: [f64; CLASSES],
-    /// Of all together; 0 before anything has come.
+    /// Total weight; 0 before the first packet.
     total: f64,
-    /// The last class in which there are too many to be given up together with all above it.
+    /// The highest class that is needed: it and all above it hold more than [`TOO_LATE`] of the packets.
     last: usize,
-    /// Weight of the classes above it.
+    /// Weight of all classes above `last`.
     above: f64,
 }
 
@@ -58,7 +59,7 @@ impl Default for Lateness {
 }
 
 impl Lateness {
-    /// Notes a packet; the class up to which waiting is worth it: at most [`TOO_LATE`] of all are later.
+    /// Adds a packet; returns the class up to which to wait: at most [`TOO_LATE`] of all packets are later.
     fn note(&mut self, class: usize) -> usize {
         let first = self.total == 0.0;
         self.total = if first { 1.0 } else { self.total / FORGET };
@@ -95,7 +96,7 @@ impl Lateness {
     }
 }
 
-/// A line through the fastest transits of all windows.
+/// Linear regression through the fastest transits of all windows.
 #[derive(Debug, Clone, Copy, Default)]
 struct Drift {
     n: f64,
@@ -136,7 +137,7 @@ impl Default for DelayEstimator {
 }
 
 impl DelayEstimator {
-    /// Notes that a packet with this (extended) timestamp arrived; `clock` in Hz.
+    /// Records the arrival of a packet with this extended timestamp; `clock` in Hz.
     pub fn note(&mut self, arrival_ns: u64, timestamp: i64, clock: u32) {
         let Some((at, transit)) = self.transit(arrival_ns, timestamp, clock) else {
             self.origin = Some((arrival_ns, timestamp));
@@ -174,8 +175,8 @@ impl DelayEstimator {
         self.fastest.min(self.before)
     }
 
-    /// How long after its fastest possible arrival a sample with this timestamp would be played, were it played
-    /// now; ms. 0 before anything has come.
+    /// Delay, relative to the fastest possible arrival, at which a sample with this timestamp would be played
+    /// if it were played now; ms. 0 before the first packet.
     #[must_use]
     pub fn playing_delay(&self, now_ns: u64, timestamp: i64, clock: u32) -> f64 {
         let baseline = self.baseline();
@@ -183,13 +184,13 @@ impl DelayEstimator {
         if baseline.is_finite() { transit - baseline } else { 0.0 }
     }
 
-    /// The delay at which about one packet in a hundred is too late, 10 to 200 ms.
+    /// The playout delay at which about one packet in a hundred is too late, 10 to 200 ms.
     #[must_use]
     pub fn target(&self) -> f64 {
         self.target
     }
 
-    /// How much faster than ours the far end's clock runs, in parts per million; 0 while too little is known.
+    /// By how much the far end's clock is faster than ours, parts per million; 0 until enough is measured.
     #[must_use]
     pub fn drift_ppm(&self) -> f64 {
         -self.drift.slope() * 1e6
@@ -201,7 +202,7 @@ mod tests {
     use super::*;
     use crate::base::rng::Rng;
 
-    /// `n` packets of 20 ms with a lateness each; the far end's clock is fast by `ppm`.
+    /// `n` packets of 20 ms with individual lateness; the far end's clock is fast by `ppm`.
     fn run(n: i64, ppm: f64, mut late_ms: impl FnMut(i64) -> f64) -> DelayEstimator {
         let mut d = DelayEstimator::default();
         for i in 0..n {
@@ -213,18 +214,18 @@ mod tests {
 
     #[test]
     fn the_target_follows_the_lateness() {
-        assert!((run(500, 0.0, |_| 7.0).target() - FIRST_MS).abs() < 0.1, "a steady delay is none");
+        assert!((run(500, 0.0, |_| 7.0).target() - FIRST_MS).abs() < 0.1, "a constant delay does not count");
         let mut rng = Rng::from_number(1);
         let d = run(2000, 0.0, |_| f64::from(rng.below(60)));
         assert!((55.0..=65.0).contains(&d.target()), "{}", d.target());
-        // Bad for a while, then good again.
+        // Late packets for a while, then none.
         let d = run(6000, 0.0, |i| if i < 1000 && i % 3 == 0 { 90.0 } else { 0.0 });
         assert!(d.target() < 20.0, "{}", d.target());
         assert!(run(500, 0.0, |i| if i % 2 == 0 { 900.0 } else { 0.0 }).target() <= MAX_TARGET_MS);
     }
 
     #[test]
-    fn another_way_is_known_in_a_moment_and_a_burst_is_none() {
+    fn a_path_change_is_detected_quickly_and_a_burst_is_not_one() {
         for step in [300.0, 1500.0] {
             let late = |i: i64| if i >= 500 { step } else { 0.0 };
             let d = run(512, 0.0, late);
@@ -233,7 +234,7 @@ mod tests {
             };
             assert!(delay(&d, 511).abs() < 0.1 && d.target() < 20.0, "{step}: {}", delay(&d, 511));
         }
-        // Half a second of packets that were held up, and then come all at once.
+        // Packets held up for half a second and then delivered in a burst.
         let d = run(600, 0.0, |i| if (500..525).contains(&i) { (525 - i) as f64 * 20.0 } else { 0.0 });
         assert!(d.playing_delay((1e12 + 599.0 * 20e6) as u64, 599 * 160, 8000).abs() < 0.1);
     }
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn another_beginning_is_not_a_delay() {
+    fn a_restarted_stream_is_not_a_delay() {
         let mut d = run(500, 0.0, |_| 0.0);
         d.note(1_000_000_000_000 + 500 * 20_000_000, 5_000_000, 8000);
         assert!((d.target() - FIRST_MS).abs() < 0.1);

@@ -1,14 +1,14 @@
-//! Mean opinion score from what the network did (ITU-T G.107, with the defaults of its tables; G.113 for codecs).
+//! MOS estimate from network impairments (E-model, ITU-T G.107 with its default values; G.113 for codecs).
 
 use crate::codec::Codec;
 
-/// Transmission rating of a perfect narrow-band call.
+/// R-factor of a perfect narrow-band call.
 const PERFECT: f64 = 93.2;
-/// Delay before and after the network, ms: packets of 20 ms at both ends.
+/// Delay outside of the network, ms: 20 ms packetization at both ends.
 const ENDS_MS: f64 = 40.0;
 
-/// Packet-loss robustness (G.113): G.711 with concealment. For G.722 and Opus nothing is tabulated on this scale; they
-/// are taken as a little less, and, with its forward error correction, as robust.
+/// Packet-loss robustness (Bpl, G.113): G.711 with concealment. G.722 and Opus are not tabulated on this
+/// scale; G.722 is assumed slightly less robust, Opus equal because of its forward error correction.
 fn robustness(codec: Codec) -> f64 {
     match codec {
         Codec::Pcmu | Codec::Pcma | Codec::Opus => 25.1,
@@ -25,8 +25,8 @@ fn delay_impairment(one_way_ms: f64) -> f64 {
     25.0 * ((1.0 + x.powi(6)).powf(1.0 / 6.0) - 3.0 * (1.0 + (x / 3.0).powi(6)).powf(1.0 / 6.0) + 2.0)
 }
 
-/// The score, 1 to 4.5. `loss` is the share of the packets sent that were lost or came too late, per cent; `rtt_ms` the round trip of the
-/// network, `playing_ms` what the jitter buffer adds.
+/// Estimated MOS, 1 to 4.5. `loss`: share of sent packets that were lost or came too late, per cent;
+/// `rtt_ms`: network round-trip time, `playing_ms`: delay added by the jitter buffer.
 #[must_use]
 pub fn mos(codec: Codec, loss: f64, rtt_ms: f64, playing_ms: f64) -> f64 {
     let loss = loss.clamp(0.0, 100.0);

@@ -1,15 +1,16 @@
-//! Reads a far end's digits from its RTP events (RFC 4733 §2.5.2): each key once, whatever is lost, copied or overtaken.
+//! Decodes digits from RTP events (RFC 4733 §2.5.2): each key press is reported once despite loss, duplicates
+//! and reordering.
 
 use super::sequence::Arrival;
 use super::telephone_event::{DIGITS, Event};
 
-/// Ticks without a packet of the event after which it counts as ended though no end came.
+/// Ticks without an event packet after which the event ends without an end packet.
 const GONE: u8 = 6;
-/// A segment of a long key begins this far after the one before it, clock units (RFC 4733 §2.5.1.3): its duration is full.
-/// Some end it at the last multiple of their packet length.
+/// Timestamp offset between the segments of a long event, clock units (RFC 4733 §2.5.1.3): nominally the
+/// maximum duration. Some senders end a segment at the last multiple of their packet length.
 const SEGMENT: std::ops::RangeInclusive<u32> = 0xf000..=0xffff;
 
-/// One key, as its packets name it.
+/// Identifies one key press.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Key {
     timestamp: u32,
@@ -17,35 +18,36 @@ struct Key {
 }
 
 impl Key {
-    /// True when `next` is the same key, held on.
+    /// True if `next` is a further segment of the same key press.
     fn goes_on_in(self, next: Self, marker: bool) -> bool {
         let later = next.timestamp.wrapping_sub(self.timestamp);
         !marker && self.code == next.code && SEGMENT.contains(&later)
     }
 }
 
-/// A key whose digit has been told.
+/// The last key press reported.
 #[derive(Debug, Clone, Copy)]
 struct Told {
     key: Key,
-    /// Highest extended sequence number of it.
+    /// Highest extended sequence number of its packets.
     highest: u64,
-    /// It was released before its duration was full: nothing of it can follow.
+    /// It ended before the maximum duration: no further segment can follow.
     released: bool,
 }
 
-/// A key that is held down.
+/// A key currently pressed.
 #[derive(Debug, Clone, Copy)]
 struct Held {
     key: Key,
-    /// Extended sequence numbers of its first packet and of its last.
+    /// Extended sequence numbers of its first and last packet.
     first: u64,
     highest: u64,
     released: bool,
 }
 
-/// Turns the event packets of one source into digits: each once, in order, even when all its ends are lost. What is old
-/// is told by sequence numbers; timestamps only say which packets are of one key, since some senders set them back.
+/// Converts the event packets of one source to digits: each once, in order, even if all end packets are lost.
+/// Old packets are recognized by sequence number; timestamps only group the packets of one key press, since
+/// some senders reset them.
 #[derive(Debug, Clone, Default)]
 pub struct EventReceiver {
     held: Option<Held>,
@@ -54,7 +56,7 @@ pub struct EventReceiver {
 }
 
 impl EventReceiver {
-    /// Takes an event packet; digits that are complete by it, older first.
+    /// Handles an event packet; returns the digits completed by it, oldest first.
     pub fn packet(
         &mut self,
         arrival: Arrival,
@@ -62,7 +64,7 @@ impl EventReceiver {
         marker: bool,
         event: Event,
     ) -> [Option<char>; 2] {
-        // Numbers go up at a new start of the sender too.
+        // Extended numbers increase even when the sender restarts.
         let (Arrival::Begins(number) | Arrival::Continues(number)) = arrival else { return [None, None] };
         let key = Key { timestamp, code: event.code };
         let released = event.end && !SEGMENT.contains(&u32::from(event.duration));
@@ -73,7 +75,7 @@ impl EventReceiver {
             && number < held.first
             && key != held.key
         {
-            // A whole key that was overtaken by the next one; the next one is still held.
+            // A complete key press overtaken by the next one, which is still held.
             return [self.tell(Held { key, first: number, highest: number, released }), None];
         }
         let same = self.held.filter(|h| h.key == key || h.key.goes_on_in(key, marker));
@@ -85,7 +87,8 @@ impl EventReceiver {
         [before, if event.end { self.finish() } else { None }]
     }
 
-    /// True for a copy, a late packet or a further segment of the key that was told last, and for what came before it.
+    /// True for a duplicate, a late packet or a further segment of the last reported key press, and for
+    /// anything older.
     fn is_told(&mut self, key: Key, number: u64, marker: bool, released: bool) -> bool {
         let Some(told) = &mut self.told else { return false };
         if told.key == key {
@@ -96,7 +99,7 @@ impl EventReceiver {
         if number <= told.highest {
             return true;
         }
-        // Its packets stopped for a while, or its first segment was taken for a whole key.
+        // Its packets paused, or its first segment was reported as a complete key press.
         let more = self.held.is_none() && !told.released && told.key.goes_on_in(key, marker);
         if more {
             *told = Told { key, highest: number, released: false };
@@ -104,14 +107,14 @@ impl EventReceiver {
         more
     }
 
-    /// A tick of 20 ms has passed; the digit whose packets have stopped coming.
+    /// Call every 20 ms tick; returns the digit whose packets have stopped.
     pub fn tick(&mut self) -> Option<char> {
         self.held?;
         self.quiet += 1;
         if self.quiet < GONE { None } else { self.finish() }
     }
 
-    /// The key that is held down counts as released: its digit.
+    /// Ends the current key press; returns its digit.
     pub fn finish(&mut self) -> Option<char> {
         let held = self.held.take()?;
         self.tell(held)

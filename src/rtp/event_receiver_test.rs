@@ -1,4 +1,4 @@
-//! What far ends send as digits, and what has to be heard.
+//! Event sequences sent by far ends, and the digits expected from them.
 
 use super::super::sequence::Sequence;
 use super::super::telephone_event::{Sender, code_of};
@@ -11,7 +11,7 @@ fn event(digit: char, duration: u16, end: bool) -> Event {
     Event { code: code_of(digit).unwrap(), end, volume: 10, duration }
 }
 
-/// A key as our own sender makes it, numbered from `first`.
+/// A key press as sent by our own sender, numbered from `first`.
 fn key(digit: char, first: u16, timestamp: u32) -> Vec<Sent> {
     let mut s = Sender::default();
     s.start(code_of(digit).unwrap(), timestamp);
@@ -23,7 +23,7 @@ fn key(digit: char, first: u16, timestamp: u32) -> Vec<Sent> {
     out.iter().zip(numbers).map(|(p, n)| (n, p.timestamp, p.marker, p.event)).collect()
 }
 
-/// What is heard of packets, one a tick, and of half a second of silence afterwards.
+/// Digits received from the packets, one packet a tick, and half a second of silence afterwards.
 fn heard(packets: impl IntoIterator<Item = Sent>) -> String {
     let (mut r, mut s) = (EventReceiver::default(), Sequence::default());
     let mut out = String::new();
@@ -60,7 +60,7 @@ fn timestamps_that_fall_lose_no_key() {
 fn a_sender_that_begins_anew_loses_no_key_and_doubles_none() {
     for jump in [20_000u16, 500, 64_000, 40_000] {
         let mut sent = key('1', 30_000, 10_000);
-        // Its numbers jump in the middle of the repeated ends.
+        // Sequence numbers jump within the repeated end packets.
         sent.iter_mut().skip(5).for_each(|p| p.0 = p.0.wrapping_sub(jump));
         sent.extend(key('2', 30_007u16.wrapping_sub(jump), 500));
         assert_eq!(heard(sent), "12", "{jump}");
@@ -78,14 +78,14 @@ fn a_late_end_is_no_second_key_even_behind_the_next_key() {
             assert_eq!(heard(sent), "56", "end {late} behind packet {at}");
         }
     }
-    // All of a key but one packet is lost, and that is overtaken by the next key.
+    // All packets of a key press but one are lost, and that one is overtaken by the next key press.
     let mut sent = second;
     sent.insert(2, first[5]);
     sent.insert(0, key('4', 3, 100)[6]);
     assert_eq!(heard(sent), "456");
 }
 
-/// A key held for `ticks` of 20 ms, as RFC 4733 §2.5.1.3 wants: full segments without an end, one after the other.
+/// A key held for `ticks` of 20 ms (RFC 4733 §2.5.1.3): consecutive full segments without an end packet.
 fn long(digit: char, units: u32, ticks: u32, full: u32) -> Vec<Sent> {
     let (mut timestamp, mut duration) = (7_000u32, 0);
     let mut out: Vec<Sent> = Vec::new();
@@ -110,7 +110,7 @@ fn a_long_key_in_segments_is_one() {
         for full in [0xffff, 0xffff / units * units] {
             let sent = long('7', units, ticks, full);
             assert_eq!(heard(sent.clone()), "7", "{units} {ticks} {full}");
-            // Nothing comes for a while, wherever that lies.
+            // A gap in the packets at any position.
             for gap in (0..sent.len() - 20).step_by(7) {
                 let (before, after) = (&sent[..gap], &sent[gap + 15..]);
                 let (mut r, mut s, mut out) = (EventReceiver::default(), Sequence::default(), String::new());
@@ -132,12 +132,12 @@ fn a_long_key_in_segments_is_one() {
 
 #[test]
 fn the_same_key_pressed_again_is_two() {
-    // As long after the first as a segment would be, with and without its first packet.
+    // Exactly one segment length after the first, with and without its first packet.
     let mut sent = key('3', 0, 1_000);
     sent.extend(key('3', 7, 1_000 + 0xffff));
     assert_eq!(heard(sent.iter().copied()), "33");
     assert_eq!(heard(sent.into_iter().filter(|p| p.0 != 7)), "33");
-    // Two keys under one timestamp are told apart by their codes.
+    // Two keys with the same timestamp are distinguished by their codes.
     let mut sent = key('3', 0, 1_000);
     sent.extend(key('4', 7, 1_000));
     assert_eq!(heard(sent), "34");

@@ -1,14 +1,14 @@
-//! The jitter buffer's store: packets in any order in, in order out, by sequence number. When each is played is
-//! decided by whoever reads.
+//! The storage of the jitter buffer: accepts packets in any order and returns them in sequence order. The
+//! reader decides when each is played.
 
 use crate::codec::Codec;
 
-/// Packets held at most: a third of a second at 10 ms each.
+/// Maximum packets held: a third of a second at 10 ms each.
 const SLOTS: usize = u32::BITS as usize;
 
-/// Bytes of a cell: a packet of 20 ms of G.711 fills one, longer ones take several in a row.
+/// Size of a cell, bytes: a 20 ms G.711 packet fills one, longer payloads use several consecutive ones.
 const CELL: usize = 160;
-/// Most cells of a buffer.
+/// Maximum number of cells of a buffer.
 const MAX_CELLS: usize = u128::BITS as usize;
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -18,18 +18,18 @@ struct Held {
     /// Extended timestamp.
     timestamp: i64,
     len: u16,
-    /// The first cell of its payload.
+    /// First cell of its payload.
     cell: u8,
-    /// What its payload is made with.
+    /// Codec of its payload.
     codec: Option<Codec>,
 }
 
-/// Room for payloads, in cells. The lowest that are free are taken: while packets come one at a time these are always the
-/// same, and stay in the processor's cache.
+/// Payload storage in cells. The lowest free cells are used first: while packets are read as they come, these
+/// are always the same, and stay in the processor cache.
 #[derive(Debug)]
 struct Cells {
     bytes: Box<[u8]>,
-    /// A bit for each that holds nothing.
+    /// Bit set: the cell is free.
     free: u128,
 }
 
@@ -38,7 +38,7 @@ impl Cells {
         Self { bytes: vec![0; count * CELL].into_boxed_slice(), free: Self::first(count) }
     }
 
-    /// The lowest `count` bits.
+    /// Mask of the lowest `count` bits.
     fn first(count: usize) -> u128 {
         1u128.unbounded_shl(count as u32).wrapping_sub(1)
     }
@@ -47,7 +47,7 @@ impl Cells {
         self.free = Self::first(self.bytes.len() / CELL);
     }
 
-    /// Keeps a payload; its first cell, or `None` where no row of cells is long enough.
+    /// Stores a payload; returns its first cell, or `None` if no run of free cells is long enough.
     fn put(&mut self, payload: &[u8]) -> Option<u8> {
         let count = payload.len().div_ceil(CELL);
         if count == 0 {
@@ -76,44 +76,44 @@ impl Cells {
 pub struct Head {
     /// Extended timestamp, clock units.
     pub timestamp: i64,
-    /// Packets missing between it and the one read before.
+    /// Packets missing between this one and the last one read.
     pub missing: u64,
-    /// It holds no sound: a digit or the like.
+    /// It has no audio, e.g. a telephone event.
     pub is_empty: bool,
-    /// What its payload is made with.
+    /// Codec of the payload.
     pub codec: Option<Codec>,
 }
 
 /// Counters of a buffer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Packets that came when their time was over.
+    /// Packets that arrived after their playout time.
     pub late: u64,
-    /// Packets that came twice.
+    /// Duplicate packets.
     pub duplicate: u64,
     /// Packets dropped because the buffer was full or the payload too large.
     pub overflow: u64,
 }
 
-/// The buffer of one stream; all of it is allocated with the leg.
+/// The buffer of one stream; all memory is allocated with the leg.
 #[derive(Debug)]
 pub struct JitterBuffer {
     slots: [Held; SLOTS],
     cells: Cells,
     /// Largest payload, bytes.
     largest: usize,
-    /// The next sequence number to hand out; while nothing has been, the lowest that came.
+    /// The next sequence number to return; before the first read, the lowest received.
     next: Option<u64>,
-    /// Something has been handed out.
+    /// At least one packet has been read.
     begun: bool,
-    /// Which of the numbers before `next` were handed out, the last one lowest.
+    /// Bit mask of the sequence numbers before `next` that were read; bit 0 is the last one.
     taken: u64,
     held: usize,
     counts: Counts,
 }
 
 impl JitterBuffer {
-    /// An empty buffer for payloads of up to `largest` bytes, and `room` bytes of payloads together (at most 20,480).
+    /// An empty buffer for payloads of up to `largest` bytes, and `room` bytes in total (at most 20,480).
     #[must_use]
     pub fn new(largest: usize, room: usize) -> Self {
         Self {
@@ -128,14 +128,14 @@ impl JitterBuffer {
         }
     }
 
-    /// Forgets what it holds, as at a new stream.
+    /// Drops all packets, for a new stream.
     pub fn clear(&mut self) {
         self.slots = [Held::default(); SLOTS];
         self.cells.clear();
         (self.next, self.begun, self.taken, self.held) = (None, false, 0, 0);
     }
 
-    /// Takes a packet by its extended sequence number (never 0) and timestamp.
+    /// Inserts a packet with its extended sequence number (never 0) and timestamp.
     pub fn insert(&mut self, sequence: u64, timestamp: i64, codec: Option<Codec>, payload: &[u8]) {
         let just_before = |n: u64| !self.begun && sequence + SLOTS as u64 > n;
         if self.next.is_some_and(|n| sequence < n && !just_before(n)) {
@@ -146,7 +146,7 @@ impl JitterBuffer {
             return;
         }
         if self.next.is_some_and(|n| sequence >= n + SLOTS as u64) {
-            // So far ahead that what is held can never be played in time.
+            // So far ahead that the packets held can no longer be played in time.
             self.counts.overflow += self.held as u64;
             self.clear();
         }
@@ -174,7 +174,7 @@ impl JitterBuffer {
         self.next = Some(self.next.map_or(sequence, |n| n.min(sequence)));
     }
 
-    /// Where the next payload goes, its first `len` bytes.
+    /// Memory that the next payload will be written to, first `len` bytes.
     #[must_use]
     pub fn next_cell(&self, len: usize) -> &[u8] {
         self.cells.get(self.cells.free.trailing_zeros() as u8, len.min(CELL))
@@ -200,7 +200,7 @@ impl JitterBuffer {
         Some(Head { timestamp: held.timestamp, missing, is_empty: held.len == 0, codec: held.codec })
     }
 
-    /// Payload of the packet to be read next, which stays.
+    /// Payload of the next packet, without removing it.
     #[must_use]
     pub fn peek(&self) -> &[u8] {
         self.first().map_or(&[], |(_, held)| self.payload(held))
@@ -210,7 +210,7 @@ impl JitterBuffer {
         self.cells.get(held.cell, usize::from(held.len))
     }
 
-    /// Reads the next packet.
+    /// Removes the next packet; returns its payload.
     pub fn take(&mut self) -> &[u8] {
         let Some((_, held)) = self.first() else { return &[] };
         let index = (held.sequence % SLOTS as u64) as usize;
@@ -225,7 +225,8 @@ impl JitterBuffer {
         self.payload(held)
     }
 
-    /// The next packet is given up: should it still come, it is late.
+    /// Skips the next sequence number if its packet is missing and later ones are held: a later arrival
+    /// counts as late.
     pub fn pass(&mut self) {
         if let Some(next) = self.next.filter(|_| self.begun)
             && self.slot(next).is_none()
@@ -278,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn losses_are_told_and_what_comes_afterwards_is_late() {
+    fn losses_are_reported_and_later_arrivals_count_as_late() {
         let mut b = JitterBuffer::new(4, 64 * CELL);
         for n in [10, 11, 14] {
             put(&mut b, n);
@@ -296,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_passed_that_is_here_or_may_still_come() {
+    fn only_packets_known_missing_are_skipped() {
         let mut b = JitterBuffer::new(4, 64 * CELL);
         put(&mut b, 10);
         b.pass();
@@ -324,7 +325,7 @@ mod tests {
     #[test]
     fn long_packets_take_several_cells_and_give_them_back() {
         let mut b = JitterBuffer::new(10 * CELL, 64 * CELL);
-        // A packet of 200 ms is ten cells; between short ones, whose cells are scattered, it still finds a row.
+        // A packet of 200 ms needs ten cells; it is stored even when short packets fragment the free ones.
         for round in 0..100u64 {
             for n in 0..6 {
                 let len = if n % 2 == 0 { 10 * CELL } else { CELL / 2 + 1 };
@@ -339,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn what_finds_no_room_is_counted_and_nothing_else_is_harmed() {
+    fn overflow_is_counted_and_other_packets_are_kept() {
         let mut b = JitterBuffer::new(10 * CELL, 64 * CELL);
         for n in 1..=8u64 {
             b.insert(n, 0, None, &[n as u8; 10 * CELL]);

@@ -1,4 +1,5 @@
-//! Whose packets a leg takes: the address lock. Nothing is played, answered or learned from anybody else.
+//! RTP source filter (address lock): packets of other sources are neither played nor answered nor used for
+//! anything.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,26 +7,28 @@ use ipnet::IpNet;
 
 use crate::base::net::is_private;
 
-/// Where a far end's RTP may come from beside the address that it describes.
+/// RTP source addresses accepted in addition to the one in the SDP.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RtpSource {
-    /// Networks of a far end with several addresses; as few as a trunk may name.
+    /// Networks of a far end with several addresses; as narrow as allowed for a trunk.
     pub networks: Vec<IpNet>,
-    /// Any address, once it has proved itself.
+    /// Any address, after probation.
     pub symmetric: bool,
 }
 
-/// SSRCs of the sound that were replaced and are remembered, and packets in a row after which one of them is in force again.
+/// Number of replaced audio SSRCs remembered, and consecutive packets after which one of them becomes current
+/// again.
 const MAX_REPLACED: usize = 4;
 const RETURNED: u8 = 4;
 
-/// The SSRC of the sound. A new one takes over at once; one that was replaced, as by an announcement, comes back only when
-/// the new one has stopped, so that of two that send at once one is heard and not pieces of both.
+/// The SSRC of the audio stream. A new SSRC takes over at once; a replaced one, e.g. after an announcement,
+/// only returns when the new one has stopped, so that of two concurrent streams one is played and not
+/// fragments of both.
 #[derive(Debug, Clone, Default)]
 struct Voice {
     ssrc: Option<u32>,
     replaced: heapless::Deque<u32, MAX_REPLACED>,
-    /// Packets of replaced ones since the last one of that in force.
+    /// Packets of replaced SSRCs since the last packet of the current one.
     since: u8,
 }
 
@@ -60,62 +63,63 @@ impl Voice {
         if self.replaced.is_full() {
             let _forgotten = self.replaced.pop_front();
         }
-        // Room was made.
+        // Cannot fail: the oldest entry was removed above.
         let _kept = self.replaced.push_back(old);
     }
 }
 
-/// The source of a leg's RTP.
+/// Source filter of a leg's RTP.
 #[derive(Debug, Clone)]
 pub struct SourceLock {
-    /// What the far end and its signalling said last.
+    /// Media address of the last SDP and source address of its signalling.
     described: (SocketAddr, Option<IpAddr>),
-    /// Address of the session description, and that of the signalling where the former is private.
+    /// Address in the SDP, and the signalling address if the former is private.
     allowed: [Option<IpAddr>; 2],
     locked: Option<SocketAddr>,
-    /// Which of its SSRCs is the sound.
+    /// Tracks which SSRC is the audio stream.
     voice: Voice,
-    /// A source at the described address but another port, and how many good packets in a row it has sent.
+    /// A candidate source on an undescribed address or port: address, SSRC, and consecutive good packets.
     suspect: Option<(SocketAddr, u32, u8)>,
-    /// Another port than the described one may prove itself.
+    /// Other ports of the described address may pass probation.
     other_ports: bool,
-    /// What is allowed beside the described address.
+    /// Sources accepted in addition to the described address.
     beside: RtpSource,
-    /// Packets refused.
+    /// Packets rejected.
     foreign: u64,
 }
 
-/// Packets in a row after which a port that nobody described is believed, where that is allowed: half a second. Behind
-/// some routers a far end's port is another than it knows; whoever only throws in a few packets does not get in.
+/// Consecutive packets after which an undescribed port is accepted, where that is allowed: half a second.
+/// Behind some NATs the far end does not know its public port; an attacker who injects a few packets is not
+/// accepted.
 const PROBATION: u8 = 25;
 
-/// What the payload type of a packet says of it.
+/// Classification of a packet by its payload type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
-    /// Sound of an agreed format.
+    /// Audio in a negotiated format.
     Audio,
-    /// Telephone events as agreed.
+    /// Negotiated telephone events.
     Event,
-    /// Nothing that was agreed on.
+    /// A payload type that was not negotiated.
     Unknown,
 }
 
-/// What the lock says of a packet.
+/// Decision on a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// From the source in force, in the stream of the sound.
+    /// From the locked source, in the current audio stream.
     Take,
-    /// From the source in force, which has begun a new stream of sound: everything learned of the old one is void.
+    /// From the locked source, which started a new audio stream: all state of the old one is invalid.
     NewStream,
-    /// Events from the source in force, in a stream beside that of the sound.
+    /// Telephone events from the locked source, with an SSRC other than the audio's.
     Beside,
-    /// From somebody else.
+    /// From another source.
     Refuse,
 }
 
 impl SourceLock {
-    /// A lock that opens for the address of the session description, or the signalling's source where
-    /// that address is private and another one.
+    /// A lock that accepts the address in the session description, or the source address of the signalling if
+    /// the former is private and the two differ.
     #[must_use]
     pub fn new(described: SocketAddr, signalling: Option<IpAddr>) -> Self {
         let ip = described.ip();
@@ -132,8 +136,8 @@ impl SourceLock {
         }
     }
 
-    /// The far end described itself anew: the next good packet from there is learned again, unless it
-    /// says what it said before (a refresh, also from behind NAT) or names the source in force.
+    /// New SDP from the far end: the source is learned again from the next good packet, unless the SDP is
+    /// unchanged (a refresh, also behind NAT) or contains the locked address.
     pub fn redescribe(&mut self, described: SocketAddr, signalling: Option<IpAddr>) {
         if self.described == (described, signalling) {
             return;
@@ -144,18 +148,18 @@ impl SourceLock {
         *self = Self { locked, voice, foreign, other_ports, beside, ..Self::new(described, signalling) };
     }
 
-    /// Opens the lock for more than the described address, for the rest of the call. A network opens it as that address
-    /// does: its first good packet decides. Any other address has to prove itself first.
+    /// Accepts additional sources for the rest of the call. A network is treated as the described address:
+    /// the first good packet locks. Any other address needs probation first.
     pub fn allow(&mut self, beside: RtpSource) {
         self.beside = beside;
     }
 
-    /// Lets another port of the described address prove itself.
+    /// Lets other ports of the described address pass probation.
     pub fn believe_other_ports(&mut self) {
         self.other_ports = true;
     }
 
-    /// True when a packet from there may be what the leg waits for.
+    /// True if a packet from this address may belong to the leg.
     #[must_use]
     pub fn may_come_from(&self, from: SocketAddr) -> bool {
         match self.locked {
@@ -167,8 +171,8 @@ impl SourceLock {
         }
     }
 
-    /// Judges a packet by where it comes from, its SSRC, and what its payload type says. Events never decide which SSRC is
-    /// the sound; they do open the lock.
+    /// Judges a packet by source address, SSRC and payload type. Events never change the audio SSRC, but can
+    /// lock the source.
     pub fn judge(&mut self, from: SocketAddr, ssrc: u32, content: Content) -> Verdict {
         let verdict = if self.locked == Some(from) {
             self.voice.judge(ssrc, content)
@@ -188,19 +192,20 @@ impl SourceLock {
         verdict
     }
 
-    /// True when this packet shows the far end at another address than before.
+    /// True if this packet moves the lock to a new address.
     fn moves_to(&mut self, from: SocketAddr, ssrc: u32, content: Content) -> bool {
         match (content, self.locked) {
             (Content::Unknown, _) => false,
-            // Where the description is right there is no doubt, whichever port of it was believed before.
+            // The described address always wins over a port accepted after probation.
             (Content::Audio, Some(at)) => from == self.described.0 && self.gives_way(at),
             (Content::Event, Some(_)) => false,
             (Content::Audio | Content::Event, None) => from == self.described.0 || self.may_begin(from, ssrc),
         }
     }
 
-    /// True for the address that stands in for a private one, and those of networks, whose ports nobody can know; at
-    /// the described address another port has to prove itself first, as any address has to, where it may do so at all.
+    /// True for the address replacing a private one, and those of networks, since their ports cannot be
+    /// known. Another port of the described address, or any other address, has to pass probation, where
+    /// allowed at all.
     fn may_begin(&mut self, from: SocketAddr, ssrc: u32) -> bool {
         let ip = from.ip().to_canonical();
         let [described, other] = self.allowed;
@@ -220,26 +225,26 @@ impl SourceLock {
         self.beside.networks.iter().any(|n| n.contains(&ip))
     }
 
-    /// True for a source in force that nobody described: it gives way to the described one, should that be right after
-    /// all. What stands in for a private address never does.
+    /// True if the locked source was not described: it is replaced by the described one if that sends after
+    /// all. The address that replaces a private one never is.
     fn gives_way(&self, at: SocketAddr) -> bool {
         let ip = Some(at.ip().to_canonical());
         let [described, other] = self.allowed;
         ip == described || ip != other
     }
 
-    /// Where the far end's packets come from, once learned; ours go there.
+    /// Source address of the far end's packets, once locked; our packets are sent to it.
     #[must_use]
     pub fn locked(&self) -> Option<SocketAddr> {
         self.locked
     }
 
-    /// Counts a packet that was refused for another reason: it is not authentic.
+    /// Counts a packet rejected for another reason, i.e. failed authentication.
     pub fn refuse(&mut self) {
         self.foreign += 1;
     }
 
-    /// Packets refused so far.
+    /// Packets rejected so far.
     #[must_use]
     pub fn foreign(&self) -> u64 {
         self.foreign
@@ -283,16 +288,16 @@ mod tests {
             for _ in 0..5 {
                 assert_eq!(l.judge(from, 2, Event), Verdict::Beside);
                 assert_eq!(l.judge(from, 1, Audio), Verdict::Take);
-                assert_eq!(l.judge(from, 1, Event), Verdict::Take, "in the sound's own stream");
+                assert_eq!(l.judge(from, 1, Event), Verdict::Take, "in the audio stream itself");
                 assert_eq!(l.judge(from, 3, Unknown), Verdict::Refuse);
                 assert_eq!(l.judge(elsewhere, 2, Event), Verdict::Refuse);
             }
-            assert_eq!(l.judge(from, 2, Audio), Verdict::NewStream, "sound of a new SSRC takes over");
+            assert_eq!(l.judge(from, 2, Audio), Verdict::NewStream, "audio with a new SSRC takes over");
         }
     }
 
     #[test]
-    fn of_two_streams_of_sound_the_newer_one_is_heard_until_it_stops() {
+    fn of_two_audio_streams_the_newer_one_is_played_until_it_stops() {
         let from = at("203.0.113.5:9");
         let mut l = SourceLock::new(from, None);
         assert_eq!(l.judge(from, 1, Audio), Verdict::NewStream);
@@ -310,10 +315,10 @@ mod tests {
     }
 
     #[test]
-    fn another_port_proves_itself_and_gives_way_to_the_described_one() {
+    fn another_port_passes_probation_and_yields_to_the_described_one() {
         let mut l = SourceLock::new(at("203.0.113.5:9"), None);
         for _ in 0..100 {
-            assert_eq!(l.judge(at("203.0.113.5:4000"), 1, Audio), Verdict::Refuse, "unless that is allowed");
+            assert_eq!(l.judge(at("203.0.113.5:4000"), 1, Audio), Verdict::Refuse, "rejected unless allowed");
         }
         l.believe_other_ports();
         let other = at("203.0.113.5:4000");
@@ -326,7 +331,7 @@ mod tests {
         }
         assert_eq!(l.judge(other, 1, Audio), Verdict::NewStream);
         assert_eq!(l.judge(other, 1, Audio), Verdict::Take);
-        assert_eq!(l.judge(at("203.0.113.5:9"), 7, Audio), Verdict::NewStream, "there it is after all");
+        assert_eq!(l.judge(at("203.0.113.5:9"), 7, Audio), Verdict::NewStream, "the described port wins");
         assert_eq!(l.judge(other, 1, Audio), Verdict::Refuse);
     }
 
@@ -369,12 +374,12 @@ mod tests {
         assert_eq!(l.locked(), Some(at("10.1.0.6:9")), "a refresh changes nothing");
         l.redescribe(at("10.1.0.5:11"), None);
         assert_eq!(l.judge(at("10.1.0.7:9"), 2, Audio), Verdict::NewStream, "the networks stay");
-        assert_eq!(l.judge(at("10.1.0.5:11"), 3, Audio), Verdict::NewStream, "what is described is right");
+        assert_eq!(l.judge(at("10.1.0.5:11"), 3, Audio), Verdict::NewStream, "the described address wins");
         assert_eq!(l.judge(at("10.1.0.7:9"), 2, Audio), Verdict::Refuse);
     }
 
     #[test]
-    fn any_address_proves_itself_where_the_source_is_symmetric() {
+    fn any_address_passes_probation_if_the_source_is_symmetric() {
         let mut l = SourceLock::new(at("10.1.0.5:9"), None);
         l.allow(RtpSource { symmetric: true, ..RtpSource::default() });
         let (one, other) = (at("203.0.113.7:4000"), at("198.51.100.9:6000"));
@@ -391,14 +396,14 @@ mod tests {
         assert_eq!(l.locked(), Some(one));
         assert!(!l.may_come_from(other));
         for _ in 0..100 {
-            assert_eq!(l.judge(other, 1, Audio), Verdict::Refuse, "it is fixed");
+            assert_eq!(l.judge(other, 1, Audio), Verdict::Refuse, "the source is locked");
         }
         l.redescribe(at("10.1.0.5:11"), None);
         assert_eq!(l.locked(), None);
         assert_eq!(
             l.judge(at("10.1.0.5:11"), 1, Audio),
             Verdict::NewStream,
-            "the described one needs no proof"
+            "the described address needs no probation"
         );
         for _ in 0..100 {
             assert_eq!(l.judge(one, 1, Audio), Verdict::Refuse);

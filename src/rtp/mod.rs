@@ -1,4 +1,4 @@
-//! Rank 2: RTP (RFC 3550, RFC 3551), telephone events (RFC 4733), and what one stream's arrival tells.
+//! Rank 2: RTP (RFC 3550, RFC 3551), telephone events (RFC 4733), reception statistics of a stream.
 
 pub mod clock;
 pub mod delay;
@@ -15,5 +15,6 @@ pub mod srtp;
 pub mod srtp_index;
 pub mod telephone_event;
 
-/// Largest RTP or RTCP datagram taken, bytes: 200 ms of G.711 or G.722 (RFC 3551 §4.2) with header, extension and tag.
+/// Largest RTP or RTCP datagram accepted, bytes: 200 ms of G.711 or G.722 (RFC 3551 §4.2) with header,
+/// extension and tag.
 pub const MAX_DATAGRAM: usize = 2048;

@@ -17,7 +17,7 @@ pub struct Packet<'a> {
     pub payload: &'a [u8],
 }
 
-/// Why bytes are not an RTP packet.
+/// Parse errors of an RTP packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RtpError {
     /// Shorter than its header says.

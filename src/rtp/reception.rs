@@ -1,28 +1,29 @@
-//! What arrival tells of a stream: loss and jitter (RFC 3550 §A.3, §A.8).
+//! Reception statistics of a stream: loss and jitter (RFC 3550 §A.3, §A.8).
 
 use super::sequence::Arrival;
 
-/// Reception figures of one stream.
+/// Reception statistics of one stream.
 #[derive(Debug, Clone, Default)]
 pub struct Reception {
     started: bool,
     base: u64,
     highest: u64,
     received: u64,
-    /// Figures of streams before a restart.
+    /// Totals of streams before a restart.
     past_expected: u64,
     past_received: u64,
     /// Jitter in clock units, scaled by 16.
     jitter: f64,
     transit: Option<f64>,
-    /// Figures at the last report.
+    /// Totals at the last report.
     reported_expected: u64,
     reported_received: u64,
 }
 
 impl Reception {
-    /// Notes a packet by what its number says; one that is doubtful does not count. `arrival_ns` is any steady count of
-    /// nanoseconds, `clock` the payload's clock in Hz; digits and other events do not count towards jitter (`audio`).
+    /// Records a packet with the classification of its sequence number; doubtful ones do not count.
+    /// `arrival_ns`: monotonic time in ns, `clock`: clock rate of the payload in Hz; telephone events
+    /// (`audio` false) do not affect the jitter.
     pub fn note(&mut self, arrival: Arrival, timestamp: u32, arrival_ns: u64, clock: u32, audio: bool) {
         match arrival {
             Arrival::Begins(extended) => self.begin(extended),
@@ -46,7 +47,7 @@ impl Reception {
 
     fn note_transit(&mut self, transit: f64, clock: f64) {
         if let Some(before) = self.transit {
-            // Timestamps wrap; a step of more than a second is a new beginning, not jitter.
+            // Timestamps wrap; a step of more than a second is a restart, not jitter.
             let d = (transit - before).abs();
             if d < clock {
                 self.jitter += (d - self.jitter) / 16.0;
@@ -55,7 +56,7 @@ impl Reception {
         self.transit = Some(transit);
     }
 
-    /// Another stream begins; the figures of the old one are kept.
+    /// A new stream starts; totals of the old one are kept.
     pub fn new_stream(&mut self) {
         self.past_expected = self.expected();
         self.past_received = self.received;
@@ -63,27 +64,27 @@ impl Reception {
         self.started = false;
     }
 
-    /// Packets of the present stream that never came, as reports about it say.
+    /// Packets lost in the current stream, as reported in RTCP.
     #[must_use]
     pub fn stream_lost(&self) -> u64 {
         let expected = self.expected() - self.past_expected;
         expected.saturating_sub(self.received - self.past_received)
     }
 
-    /// Packets that should have come.
+    /// Packets expected.
     #[must_use]
     pub fn expected(&self) -> u64 {
         let now = if self.started { self.highest - self.base + 1 } else { 0 };
         self.past_expected + now
     }
 
-    /// Packets that came, copies included.
+    /// Packets received, including duplicates.
     #[must_use]
     pub fn received(&self) -> u64 {
         self.received
     }
 
-    /// Packets that never came.
+    /// Packets lost.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.expected().saturating_sub(self.received)
@@ -101,7 +102,7 @@ impl Reception {
         self.highest as u32
     }
 
-    /// Share of packets lost since the last call, in 256ths.
+    /// Share of packets lost since the last call, in 1/256.
     pub fn fraction_lost(&mut self) -> u8 {
         let expected = self.expected().saturating_sub(self.reported_expected);
         let received = self.received.saturating_sub(self.reported_received);
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_start_invents_no_loss_wherever_it_lies() {
+    fn a_restart_counts_no_loss_wherever_it_is() {
         for first in [40_000u16, 700, 9_000, 13_100] {
             let (mut r, mut s) = (Reception::default(), Sequence::default());
             for n in [10_000, 10_001, 10_002, first, first + 1, first + 2] {

@@ -1,11 +1,11 @@
-//! Sender and receiver reports (RFC 3550 §6.4), with the SDES CNAME every compound packet needs.
+//! Sender and receiver reports (RFC 3550 §6.4), with the SDES CNAME that every compound packet needs.
 
 /// A report block.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Block {
-    /// Whose stream it is about.
+    /// SSRC that it reports about.
     pub ssrc: u32,
-    /// Share lost since the last report, in 256ths.
+    /// Share lost since the last report, in 1/256.
     pub fraction_lost: u8,
     /// Packets lost since the beginning (24 bits).
     pub lost: u32,
@@ -15,11 +15,11 @@ pub struct Block {
     pub jitter: u32,
     /// Middle of the NTP time of the last sender report received.
     pub last_sr: u32,
-    /// Time since then, in 65536ths of a second.
+    /// Time since then, in 1/65536 s.
     pub delay: u32,
 }
 
-/// What a sender says of itself.
+/// Sender information of an SR.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sent {
     /// NTP time, 32.32 fixed point.
@@ -32,23 +32,23 @@ pub struct Sent {
     pub bytes: u32,
 }
 
-/// What a compound packet of the far end tells.
+/// Contents of a compound packet received.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Report {
     /// Its SSRC.
     pub ssrc: u32,
-    /// Its sender part.
+    /// Its sender information.
     pub sent: Option<Sent>,
     /// Its block about our stream.
     pub about_us: Option<Block>,
-    /// It says that it leaves.
+    /// It contains a BYE.
     pub bye: bool,
 }
 
 /// Longest compound packet made here, bytes.
 pub const MAX_REPORT: usize = 128;
 
-/// Writes a compound packet into `out`: SR or RR with at most one block, then SDES. Its length.
+/// Writes a compound packet into `out`: SR or RR with at most one block, then SDES. Returns its length.
 pub fn write(
     out: &mut [u8; MAX_REPORT],
     ssrc: u32,
@@ -120,7 +120,7 @@ impl Writer<'_> {
     }
 }
 
-/// Reads a compound packet; `None` when it is not one. Parts that are not known are skipped.
+/// Parses a compound packet; `None` if it is not one. Unknown parts are skipped.
 #[must_use]
 pub fn parse(bytes: &[u8], our_ssrc: u32) -> Option<Report> {
     let mut report = Report::default();
@@ -194,7 +194,7 @@ pub fn round_trip_ms(block: &Block, now: u64) -> Option<f64> {
     }
     let arrival = (now >> 16) as u32;
     let units = arrival.wrapping_sub(block.last_sr).wrapping_sub(block.delay);
-    // Clocks that disagree by a little make it negative: that is no figure.
+    // A small clock error makes it negative: no result.
     (units < u32::MAX / 2).then(|| f64::from(units) * 1000.0 / 65536.0)
 }
 

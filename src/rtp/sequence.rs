@@ -1,20 +1,20 @@
-//! Sequence numbers of one source, counted on over their turns (RFC 3550 §A.1).
+//! Extended sequence numbers of one source (RFC 3550 §A.1).
 
-/// Numbers ahead of the highest that still belong to the stream: a loss of a minute at 20 ms a packet.
+/// Numbers ahead of the highest still accepted: a loss of a minute at 20 ms per packet.
 const MAX_DROPOUT: u16 = 3000;
-/// Numbers behind the highest that still belong to it: packets that were overtaken.
+/// Numbers behind the highest still accepted: reordered packets.
 const MAX_MISORDER: u16 = 100;
-/// Numbers in one turn of the 16 bits on the wire.
+/// Sequence numbers per cycle of 16 bits.
 const CYCLE: u64 = 1 << 16;
 
-/// What the number of a packet says.
+/// Classification of a packet by its sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
-    /// The first of its source, or the second of a sender that has begun anew; its extended number.
+    /// First packet of its source, or second packet after a restart of the sender; extended number.
     Begins(u64),
-    /// One of the stream, in order, late or a copy; its extended number.
+    /// Part of the stream: in order, late or duplicate; extended number.
     Continues(u64),
-    /// Far outside the stream: a sender that begins anew, or a stray. Only a packet with the number after it tells; this
+    /// Far outside the stream: a restart of the sender, or a stray packet. Confirmed by the next packet; this
     /// one is dropped.
     Doubtful,
 }
@@ -23,19 +23,19 @@ pub enum Arrival {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sequence {
     highest: Option<u64>,
-    /// The number that would confirm a new start.
+    /// The number that would confirm a restart.
     expected: Option<u16>,
 }
 
 impl Sequence {
-    /// Takes a number from the wire: those from 100 below the highest to 3,000 above it belong to the stream, two in order
-    /// outside of that are a new start.
+    /// Processes a sequence number: from 100 below the highest to 3,000 above it belong to the stream, two
+    /// consecutive ones outside of that are a restart.
     pub fn note(&mut self, number: u16) -> Arrival {
         let Some(highest) = self.highest else {
             return self.begin(CYCLE + u64::from(number));
         };
         if self.expected == Some(number) {
-            // A whole turn in between, so that packets before the first have numbers too.
+            // Skips a whole cycle, so that packets before the first have numbers too.
             return self.begin((highest | (CYCLE - 1)) + 1 + CYCLE + u64::from(number));
         }
         let ahead = number.wrapping_sub(highest as u16);
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn two_in_order_outside_the_window_are_a_new_start_wherever_they_lie() {
+    fn two_consecutive_numbers_outside_the_window_are_a_restart() {
         for jump in [-32_768i32, -20_000, -3_000, -500, -101, 3_001, 5_000, 32_767] {
             let at = |n: i32| (40_000 + jump + n) as u16;
             let got = fed([40_000, at(0), at(1), at(2)]);
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn strays_begin_nothing() {
+    fn stray_packets_do_not_restart() {
         let got = fed([100, 101, 9_000, 102, 9_001, 103, 9_002, 20_000, 104, 50_000, 104]);
         assert_eq!(got.iter().filter(|a| **a == Arrival::Doubtful).count(), 5, "{got:?}");
         assert!(!got[1..].iter().any(|a| matches!(a, Arrival::Begins(_))), "{got:?}");

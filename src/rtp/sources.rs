@@ -1,10 +1,12 @@
-//! The sources of one leg's RTP (RFC 3550 §8): each SSRC has its own count of packets and its own keys.
+//! The synchronization sources of one leg's RTP (RFC 3550 §8): each SSRC has its own sequence state and event
+//! receiver.
 
 use super::event_receiver::EventReceiver;
 use super::sequence::{Arrival, Sequence};
 use super::telephone_event::Event;
 
-/// Sources known at once: sound, events beside it, and what either was before. The one silent for longest makes room.
+/// Maximum SSRCs tracked: audio, separate events, and the previous one of either. The least recently used is
+/// replaced.
 const MAX_SOURCES: usize = 4;
 
 #[derive(Debug, Clone)]
@@ -12,11 +14,11 @@ struct Source {
     ssrc: u32,
     sequence: Sequence,
     events: EventReceiver,
-    /// Packets of all sources before its last one.
+    /// Packet count of the leg at its last packet.
     used: u64,
 }
 
-/// The sources of one leg.
+/// The synchronization sources of one leg.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     known: heapless::Vec<Source, MAX_SOURCES>,
@@ -24,7 +26,8 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Notes a packet of `ssrc`; what its number says, and a digit of a source that is forgotten for it.
+    /// Records a packet of `ssrc`; returns its classification, and the pending digit of a source evicted for
+    /// it.
     pub fn note(&mut self, ssrc: u32, number: u16) -> (Arrival, Option<char>) {
         self.packets += 1;
         let used = self.packets;
@@ -42,7 +45,7 @@ impl Sources {
         (arrival, digit)
     }
 
-    /// Takes the event in a packet that was noted just now; digits that are complete by it, older first.
+    /// Handles the event of the packet just recorded; returns the digits completed by it, oldest first.
     pub fn event(
         &mut self,
         ssrc: u32,
@@ -54,8 +57,8 @@ impl Sources {
         self.of(ssrc).map_or([None, None], |s| s.events.packet(arrival, timestamp, marker, event))
     }
 
-    /// A tick of 20 ms has passed; a digit whose packets have stopped coming. Where there are several, the next tick has
-    /// the next.
+    /// Call every 20 ms tick; returns a digit whose packets have stopped. If there are several, the next call
+    /// returns the next.
     pub fn tick(&mut self) -> Option<char> {
         let mut digit = None;
         for source in self.known.iter_mut().filter(|s| s.events.in_progress()) {

@@ -1,4 +1,4 @@
-//! Encrypted RTP and RTCP (RFC 3711, RFC 7714), one direction of a session. Nothing here allocates.
+//! SRTP and SRTCP (RFC 3711, RFC 7714), one direction of a session. Nothing here allocates.
 
 use aes::cipher::{KeyInit as _, KeyIvInit as _, StreamCipher as _};
 use aes::{Aes128, Aes256};
@@ -12,28 +12,28 @@ use subtle::ConstantTimeEq as _;
 use super::srtp_index::{Streams, sender_index};
 use crate::wire::crypto::{MasterKey, Suite};
 
-/// Most bytes that encryption adds to a packet: a tag of GCM and an index of SRTCP.
+/// Maximum bytes added to a packet: GCM tag and SRTCP index.
 pub const MAX_TAIL: usize = 16 + 4;
 /// The index word of SRTCP.
 const INDEX: usize = 4;
-/// Fixed part of an RTCP packet that is not encrypted.
+/// Unencrypted fixed part of an RTCP packet.
 const RTCP_HEAD: usize = 8;
 
-/// Why a packet is not taken.
+/// Why a packet is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SrtpError {
     /// Shorter than its headers and tag, or too long for the buffer.
     #[error("the packet has a wrong length")]
     Length,
-    /// The tag is not right: not from the far end, or damaged.
+    /// Wrong authentication tag: not from the far end, or damaged.
     #[error("the packet is not authentic")]
     Authentication,
-    /// It was there before, or is too old to tell.
+    /// Already received, or too old to tell.
     #[error("the packet was there before")]
     Replay,
 }
 
-/// The keys of RTP or of RTCP, derived.
+/// Derived session keys of RTP or RTCP.
 #[derive(Debug)]
 enum Cipher {
     Cm { key: [u8; 16], salt: [u8; 14], auth: Hmac<Sha1>, tag: usize },
@@ -41,7 +41,7 @@ enum Cipher {
     Gcm256 { cipher: Aes256Gcm, salt: [u8; 12] },
 }
 
-/// One direction of a session.
+/// SRTP state of one direction of a session.
 #[derive(Debug)]
 pub struct Context {
     rtp: Cipher,
@@ -52,7 +52,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// The session keys of a master key (RFC 3711 §4.3). `None` for lengths that no suite has.
+    /// Derives the session keys of a master key (RFC 3711 §4.3). `None` for lengths that match no suite.
     #[must_use]
     pub fn new(master: &MasterKey) -> Option<Self> {
         Some(Self {
@@ -64,30 +64,31 @@ impl Context {
         })
     }
 
-    /// The same of a key that takes the place of another one's: packets are counted on (RFC 3711 §3.3.1, §3.2.1).
+    /// The context of a key that replaces another one: packet indices continue (RFC 3711 §3.3.1, §3.2.1).
     ///
-    /// `None` for lengths that no suite has.
+    /// `None` for lengths that match no suite.
     #[must_use]
     pub fn succeeding(master: &MasterKey, old: &Self) -> Option<Self> {
         let (streams, rtcp_sent) = (old.streams.under_another_key(), old.rtcp_sent);
         Some(Self { streams, rtcp_sent, ..Self::new(master)? })
     }
 
-    /// Encrypts the RTP packet in the first `len` bytes of `buffer`; the new length. Packets have to come in the
-    /// order of their sequence numbers.
+    /// Encrypts the RTP packet in the first `len` bytes of `buffer`; returns the new length. Packets must be
+    /// passed in sequence order.
     ///
     /// # Errors
-    /// No RTP packet, or no room for the tag.
+    /// Not an RTP packet, or no space for the tag.
     pub fn protect(&mut self, buffer: &mut [u8], len: usize) -> Result<usize, SrtpError> {
         let (head, ssrc, sequence) = rtp_parts(buffer.get(..len).ok_or(SrtpError::Length)?)?;
         let roc = sender_index(&mut self.streams, ssrc, sequence);
         self.rtp.seal_rtp(buffer, head, len, ssrc, roc, sequence)
     }
 
-    /// Checks and decrypts the packet in the first `len` bytes of `buffer`; the length of the RTP packet.
+    /// Authenticates and decrypts the packet in the first `len` bytes of `buffer`; returns the length of the
+    /// RTP packet.
     ///
     /// # Errors
-    /// See [`SrtpError`]; the buffer is of no use then.
+    /// See [`SrtpError`]; the buffer contents are then undefined.
     pub fn unprotect(&mut self, buffer: &mut [u8], len: usize) -> Result<usize, SrtpError> {
         let (head, ssrc, sequence) = rtp_parts(buffer.get(..len).ok_or(SrtpError::Length)?)?;
         let mut index = self.streams.guess(ssrc, sequence);
@@ -99,7 +100,7 @@ impl Context {
         if plain == Err(SrtpError::Authentication)
             && let Some(other) = self.streams.other_guess(ssrc, sequence)
         {
-            // What is not authentic was left as it is.
+            // A packet that failed authentication is unmodified.
             (index, plain) = (other, open(other));
         }
         let plain = plain?;
@@ -109,20 +110,21 @@ impl Context {
         Ok(plain)
     }
 
-    /// Encrypts the RTCP packet in the first `len` bytes of `buffer`; the new length.
+    /// Encrypts the RTCP packet in the first `len` bytes of `buffer`; returns the new length.
     ///
     /// # Errors
-    /// No RTCP packet, or no room for what is added.
+    /// Not an RTCP packet, or no space for the trailer.
     pub fn protect_rtcp(&mut self, buffer: &mut [u8], len: usize) -> Result<usize, SrtpError> {
         let ssrc = rtcp_ssrc(buffer.get(..len).ok_or(SrtpError::Length)?)?;
         self.rtcp_sent = (self.rtcp_sent + 1) & 0x7fff_ffff;
         self.rtcp.seal_rtcp(buffer, len, ssrc, self.rtcp_sent | 0x8000_0000)
     }
 
-    /// Checks and decrypts the packet in the first `len` bytes of `buffer`; the length of the RTCP packet.
+    /// Authenticates and decrypts the packet in the first `len` bytes of `buffer`; returns the length of the
+    /// RTCP packet.
     ///
     /// # Errors
-    /// See [`SrtpError`]; the buffer is of no use then.
+    /// See [`SrtpError`]; the buffer contents are then undefined.
     pub fn unprotect_rtcp(&mut self, buffer: &mut [u8], len: usize) -> Result<usize, SrtpError> {
         let ssrc = rtcp_ssrc(buffer.get(..len).ok_or(SrtpError::Length)?)?;
         let (plain, index) = self.rtcp.open_rtcp(buffer, len, ssrc)?;
@@ -134,7 +136,7 @@ impl Context {
 }
 
 impl Cipher {
-    /// Session keys from `label` on: 0 for RTP, 3 for RTCP.
+    /// Derives session keys starting at `label`: 0 for RTP, 3 for RTCP.
     fn derive(master: &MasterKey, label: u8) -> Option<Self> {
         let suite = master.suite;
         if matches!(suite, Suite::AesCm80 | Suite::AesCm32) {
@@ -241,7 +243,7 @@ impl Cipher {
                 }
                 Ok((end, index & 0x7fff_ffff))
             }
-            // Nobody leaves RTCP in the clear under GCM; should they, its tag covers other bytes.
+            // Unencrypted SRTCP under GCM is not used in practice, and its tag would cover other bytes.
             Self::Gcm128 { .. } | Self::Gcm256 { .. } if !encrypted => Err(SrtpError::Authentication),
             Self::Gcm128 { salt, .. } | Self::Gcm256 { salt, .. } => {
                 let nonce = rtcp_nonce(salt, ssrc, index);
@@ -251,7 +253,7 @@ impl Cipher {
         }
     }
 
-    /// Encrypts what follows the head and appends the tag; `word` is authenticated behind the head.
+    /// Encrypts what follows the header and appends the tag; `word` is authenticated after the header.
     fn seal_gcm(
         &self,
         buffer: &mut [u8],
@@ -301,10 +303,10 @@ impl Cipher {
     }
 }
 
-/// Longest head of an RTP packet that is taken: fixed part, 15 sources, some extension.
+/// Longest RTP header accepted: fixed part, 15 CSRCs, some extension.
 const MAX_HEAD: usize = 12 + 60 + 64;
 
-/// What GCM authenticates without encrypting it.
+/// Associated data of GCM.
 fn associated(
     buffer: &[u8],
     head: usize,
@@ -329,7 +331,7 @@ fn check(digest: &[u8; 20], tag: &[u8]) -> Result<(), SrtpError> {
     if !tag.is_empty() && bool::from(want.ct_eq(tag)) { Ok(()) } else { Err(SrtpError::Authentication) }
 }
 
-/// Puts `more` behind the `len` bytes of a packet; the new length.
+/// Appends `more` to the `len` bytes of a packet; returns the new length.
 fn append(buffer: &mut [u8], len: usize, more: &[u8]) -> Result<usize, SrtpError> {
     let end = len + more.len();
     buffer.get_mut(len..end).ok_or(SrtpError::Length)?.copy_from_slice(more);
@@ -360,7 +362,7 @@ fn nonce(salt: &[u8; 12], iv: u128) -> [u8; 12] {
     out
 }
 
-/// A session key: the key stream of the master key at the label's place (RFC 3711 §4.3.3, RFC 6188).
+/// Derives a session key: key stream of the master key at the label's position (RFC 3711 §4.3.3, RFC 6188).
 fn derive(master: &MasterKey, label: u8, out: &mut [u8]) -> Option<()> {
     let mut salt = [0u8; 14];
     salt.iter_mut().zip(master.salt()).for_each(|(to, b)| *to = *b);
@@ -375,7 +377,7 @@ fn derive(master: &MasterKey, label: u8, out: &mut [u8]) -> Option<()> {
     Some(())
 }
 
-/// Length of the head, SSRC and sequence number of an RTP packet.
+/// Length of the header, SSRC and sequence number of an RTP packet.
 fn rtp_parts(packet: &[u8]) -> Result<(usize, u32, u16), SrtpError> {
     let (h, rest) = packet.split_first_chunk::<12>().ok_or(SrtpError::Length)?;
     if h[0] >> 6 != 2 {

@@ -1,27 +1,27 @@
-//! Packet indices of encrypted RTP (RFC 3711 §3.3.1, §3.3.2): sequence numbers with their roll-over counter, and
-//! which of the last ones were there already.
+//! Packet indices of SRTP (RFC 3711 §3.3.1, §3.3.2): sequence numbers with roll-over counter, and the replay
+//! list.
 
-/// Sources of one session whose indices are remembered; more replace the oldest.
+/// Maximum SSRCs per session; further ones replace the oldest.
 const MAX_STREAMS: usize = 4;
-/// Indices below the highest that can still be told apart.
+/// Replay window, packets.
 const WINDOW: u64 = 64;
 
 #[derive(Debug, Clone, Copy)]
 struct Stream {
     ssrc: u32,
     highest: u64,
-    /// Bit n: `highest - n` was there.
+    /// Bit n: `highest - n` was received.
     seen: u64,
-    /// The numbers are those of the key before: nothing has come under the present one.
+    /// The state is that of the previous key: no packet received under the present one.
     inherited: bool,
 }
 
-/// What is known of the sources of one session.
+/// Index state of the SSRCs of one session.
 #[derive(Debug, Default)]
 pub struct Streams(heapless::Vec<Stream, MAX_STREAMS>);
 
 impl Streams {
-    /// The index that a sequence number most probably stands for (RFC 3711 appendix A).
+    /// The most probable index of a sequence number (RFC 3711 appendix A).
     #[must_use]
     pub fn guess(&self, ssrc: u32, sequence: u16) -> u64 {
         let Some(stream) = self.0.iter().find(|s| s.ssrc == ssrc) else { return u64::from(sequence) };
@@ -37,15 +37,16 @@ impl Streams {
         roc << 16 | u64::from(sequence)
     }
 
-    /// The same sources under another key, with an empty list of replays: their roll-over counters go on (RFC 3711 §3.3.1).
+    /// The same sources under a new key, with an empty replay list: roll-over counters continue (RFC 3711
+    /// §3.3.1).
     #[must_use]
     pub fn under_another_key(&self) -> Self {
         let known = self.0.iter().map(|s| Stream { seen: 0, inherited: true, ..*s });
         Self(known.collect())
     }
 
-    /// What the index of the first packet of a source may be too, where the key has changed: some senders begin to count
-    /// their turns anew with each key.
+    /// The alternative index of the first packet of a source after a change of key: some senders reset the
+    /// roll-over counter with each key.
     #[must_use]
     pub fn other_guess(&self, ssrc: u32, sequence: u16) -> Option<u64> {
         let anew = u64::from(sequence);
@@ -53,7 +54,7 @@ impl Streams {
         (inherited && self.guess(ssrc, sequence) != anew).then_some(anew)
     }
 
-    /// Notes the index of an authentic packet; false when it was there before, or is too old to tell.
+    /// Records the index of an authentic packet; false if already received, or too old to tell.
     pub fn note(&mut self, ssrc: u32, index: u64) -> bool {
         let Some(stream) = self.0.iter_mut().find(|s| s.ssrc == ssrc) else {
             if self.0.is_full() {
@@ -80,7 +81,7 @@ impl Streams {
     }
 }
 
-/// The roll-over counter of a packet to send; packets come in order.
+/// The roll-over counter of a packet to send; packets are passed in order.
 pub fn sender_index(streams: &mut Streams, ssrc: u32, sequence: u16) -> u32 {
     let index = streams.guess(ssrc, sequence);
     let _in_order = streams.note(ssrc, index);
@@ -97,19 +98,19 @@ mod tests {
         assert!(s.note(1, s.guess(1, 65_534)));
         assert_eq!(s.guess(1, 2), 65_536 + 2);
         assert!(s.note(1, 65_536 + 2));
-        assert_eq!(s.guess(1, 65_535), 65_535, "late, from before the turn");
+        assert_eq!(s.guess(1, 65_535), 65_535, "late, from before the roll-over");
         assert_eq!(s.guess(1, 40_000), 40_000);
-        assert_eq!(s.guess(2, 7), 7, "another source counts from the start");
+        assert_eq!(s.guess(2, 7), 7, "another SSRC starts from zero");
     }
 
     #[test]
-    fn under_another_key_turns_go_on_or_begin_anew_and_no_packet_was_there() {
+    fn a_new_key_continues_or_resets_the_roll_over_and_clears_replays() {
         let mut before = Streams::default();
         assert!(before.note(1, 65_535) && before.note(1, 65_536));
         for (index, other) in [(65_537, Some(1)), (65_536 + 9, Some(9))] {
             let s = before.under_another_key();
             assert_eq!((s.guess(1, index as u16), s.other_guess(1, index as u16)), (index, other));
-            assert_eq!(s.other_guess(2, 9), None, "a source that nobody knows");
+            assert_eq!(s.other_guess(2, 9), None, "an unknown SSRC");
             for settled in [index, other.unwrap()] {
                 let mut s = before.under_another_key();
                 assert!(s.note(1, settled) && !s.note(1, settled));
@@ -123,7 +124,7 @@ mod tests {
         let mut s = Streams::default();
         assert!(s.note(1, 100) && !s.note(1, 100));
         assert!(s.note(1, 99) && !s.note(1, 99));
-        assert!(s.note(1, 37) && !s.note(1, 36), "64 back can be told apart");
+        assert!(s.note(1, 37) && !s.note(1, 36), "the window is 64 packets");
         assert!(s.note(1, 400) && !s.note(1, 100) && s.note(1, 399));
         for ssrc in 2..9 {
             assert!(s.note(ssrc, 5));
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_counts_on_over_the_turn() {
+    fn sent_packets_roll_over() {
         let mut s = Streams::default();
         let rocs: Vec<u32> =
             (0..4u32).map(|n| sender_index(&mut s, 9, 65_534u16.wrapping_add(n as u16))).collect();

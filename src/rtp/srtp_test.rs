@@ -1,4 +1,4 @@
-//! Vectors of RFC 3711 appendix B, RFC 7714 §16 and of libsrtp; round trips, damage and replays.
+//! Test vectors of RFC 3711 appendix B, RFC 7714 §16 and libsrtp; round trips, damage and replays.
 
 use super::*;
 use crate::base::rng::Rng;
@@ -74,7 +74,7 @@ fn packet(sequence: u16, extension: bool) -> Vec<u8> {
 }
 
 #[test]
-fn every_suite_carries_packets_over_the_turn_of_their_numbers() {
+fn every_suite_carries_packets_over_the_roll_over() {
     for suite in Suite::ALL {
         let key = MasterKey::random(suite, &mut Rng::from_number(3));
         let (mut a, mut b) = (Context::new(&key).unwrap(), Context::new(&key).unwrap());
@@ -86,7 +86,7 @@ fn every_suite_carries_packets_over_the_turn_of_their_numbers() {
             let len = a.protect(&mut buffer, plain.len()).unwrap();
             assert!(len > plain.len() && buffer[..plain.len()] != plain[..], "{suite:?}");
             kept.push((buffer, len));
-            // Each third is late by one.
+            // Each third packet is late by one.
             if n % 3 == 1 {
                 continue;
             }
@@ -156,7 +156,7 @@ fn reports_are_protected_too() {
 }
 
 #[test]
-fn a_new_key_goes_on_with_the_turns_or_begins_them_anew() {
+fn a_new_key_continues_or_resets_the_roll_over() {
     for suite in Suite::ALL {
         for (next, anew, turns) in
             [(suite, false, 1), (suite, true, 1), (Suite::Gcm256, false, 3), (Suite::AesCm32, true, 2)]

@@ -1,4 +1,4 @@
-//! Digits as RTP events (RFC 4733): payloads, and the packets of ours. What far ends send is read by
+//! Telephone events (RFC 4733): payload format, and the sender. Received events are handled by
 //! [`super::event_receiver`].
 
 /// Digits by event code.
@@ -45,14 +45,14 @@ impl Event {
     }
 }
 
-/// Packets of one digit: four while it lasts, three that say it has ended.
+/// Packets per digit: four during the event, three with the end bit.
 const UPDATES: u8 = 4;
 const PACKETS: u8 = 7;
-/// Ticks of silence between digits.
+/// Ticks between digits.
 const GAP: u8 = 2;
 const VOLUME: u8 = 10;
 
-/// Makes the packets of a row of digits, one a tick.
+/// Generates the packets of a sequence of digits, one per tick.
 #[derive(Debug, Clone, Default)]
 pub struct Sender {
     code: u8,
@@ -73,7 +73,7 @@ pub struct Outgoing {
 }
 
 impl Sender {
-    /// True between the first packet of a digit and the end of the gap behind it.
+    /// True from the first packet of a digit to the end of the following gap.
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.active

@@ -1,11 +1,11 @@
-//! Answers to digest challenges as servers get them: `Authorization`, `Proxy-Authorization` (RFC 7616 §3.4).
+//! Digest credentials as received by servers: `Authorization`, `Proxy-Authorization` (RFC 7616 §3.4).
 
 use super::challenge::{Algorithm, fields};
 
-/// Longest nonce, name or response that is looked at.
+/// Maximum length of a nonce, user name or response.
 const MAX_VALUE: usize = 512;
 
-/// One answer to a challenge, values as written between their quotes.
+/// Credentials for one challenge, values as written between their quotes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "named after the fields of RFC 7616")]
 pub struct Authorization {
@@ -15,12 +15,13 @@ pub struct Authorization {
     pub uri: String,
     pub response: String,
     pub algorithm: Algorithm,
-    /// `qop=auth` with its cnonce and count; `None`: the answer is that of RFC 2069.
+    /// `qop=auth` with its cnonce and nonce count; `None`: RFC 2069 response.
     pub qop: Option<(String, u32)>,
 }
 
 impl Authorization {
-    /// Reads a field; `None` when it is another scheme, malformed, or has a qop or algorithm we never offer.
+    /// Parses a header value; `None` if it is another scheme, malformed, or has a qop or algorithm we never
+    /// offer.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let fields = fields(text)?;
@@ -54,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_read_as_they_come() {
+    fn credentials_are_parsed_in_all_forms() {
         let text = "Digest username=\"bob\", realm=\"r\", nonce=\"n\", uri=\"sip:x\", response=\"AB\", \
                     algorithm=SHA-256, qop=auth, cnonce=\"c\", nc=0000000a";
         let a = Authorization::parse(text).unwrap();

@@ -1,4 +1,5 @@
-//! Bodies and their parts: multiparts (RFC 2046 §5.1) as SIP uses them (RFC 5621), and which part describes the session.
+//! Message bodies: multiparts (RFC 2046 §5.1) as used in SIP (RFC 5621), and the selection of the session
+//! description.
 
 use std::borrow::Cow;
 
@@ -10,27 +11,27 @@ use super::headers::{Headers, unfold};
 use super::message::Common;
 use super::params::split;
 
-/// Most parts of one message, multiparts counted as well.
+/// Maximum body parts per message, including multiparts.
 pub const MAX_PARTS: usize = 32;
-/// Deepest nesting of multiparts.
+/// Maximum nesting of multiparts.
 pub const MAX_DEPTH: usize = 4;
-/// Longest boundary; RFC 2046 §5.1.1 allows 70 bytes.
+/// Maximum length of a boundary accepted; RFC 2046 §5.1.1 allows 70 bytes.
 const MAX_BOUNDARY: usize = 200;
-/// Header fields of one part that are read.
+/// Maximum header fields read per part.
 const MAX_FIELDS: usize = 32;
-/// Longest media type, disposition or Content-ID that is kept, bytes.
+/// Maximum length kept of a media type, disposition or Content-ID, bytes.
 const MAX_NAME: usize = 128;
 
-/// Session descriptions.
+/// Media type of session descriptions.
 const SDP: &str = "application/sdp";
 
-/// What is wrong with a multipart.
+/// Errors of a multipart body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     /// Its Content-Type has no boundary, or one that is too long.
     #[error("multipart without a usable boundary")]
     Boundary,
-    /// Its boundary stands nowhere in it.
+    /// The boundary does not occur in the body.
     #[error("multipart without parts")]
     NoParts,
     /// More than [`MAX_PARTS`].
@@ -41,7 +42,7 @@ pub enum BodyError {
     Depth,
 }
 
-/// How the content of a part is written (RFC 2045 §6).
+/// Content-Transfer-Encoding (RFC 2045 §6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Transfer {
     Identity,
@@ -50,21 +51,21 @@ enum Transfer {
     Unknown,
 }
 
-/// A part that is no multipart; a body that is none is one part.
+/// A leaf part; a body that is not a multipart is one part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part<'m> {
     /// Media type, lower case, without parameters.
     pub media_type: String,
-    /// Disposition type, lower case; where none is given, what its media type implies (RFC 3261 §20.11).
+    /// Disposition type, lower case; if absent, the default for the media type (RFC 3261 §20.11).
     pub disposition: String,
-    /// What its `handling` parameter says, if it has one: whether it is required.
+    /// The `handling` parameter, if present: true for `required`.
     pub required: Option<bool>,
     /// Content-ID without its angle brackets (RFC 2392).
     pub content_id: Option<String>,
-    /// The content as it was carried.
+    /// The content as received, still encoded.
     pub data: &'m [u8],
     transfer: Transfer,
-    /// A Content-Encoding other than identity.
+    /// It has a Content-Encoding other than identity.
     encoded: bool,
 }
 
@@ -94,7 +95,8 @@ impl<'m> Part<'m> {
         }
     }
 
-    /// The content with its transfer encoding undone; `None` where that, or its Content-Encoding, cannot be undone.
+    /// The content with its transfer encoding removed; `None` if the transfer or content encoding cannot be
+    /// removed.
     #[must_use]
     pub fn content(&self) -> Option<Cow<'m, [u8]>> {
         match self.transfer {
@@ -106,21 +108,21 @@ impl<'m> Part<'m> {
         }
     }
 
-    /// True when it describes the session, be it readable or not.
+    /// True if it describes the session, readable or not.
     #[must_use]
     pub fn is_session(&self) -> bool {
         self.media_type == SDP && self.disposition == "session"
     }
 }
 
-/// A body.
+/// A message body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body<'m> {
     /// One part.
     Part(Part<'m>),
-    /// A multipart of any kind; what is not `alternative` is taken as `mixed` (RFC 2046 §5.1.7).
+    /// A multipart of any kind; all but `alternative` are treated as `mixed` (RFC 2046 §5.1.7).
     Multi {
-        /// Its parts say the same, the best of them last (RFC 2046 §5.1.4).
+        /// Its parts are equivalent, the preferred one last (RFC 2046 §5.1.4).
         alternative: bool,
         /// Its own `handling` is `required`.
         required: bool,
@@ -130,7 +132,7 @@ pub enum Body<'m> {
 }
 
 impl<'m> Body<'m> {
-    /// Reads the body of a message; `None` when it has none. `media_type` is what a body without Content-Type is.
+    /// Parses the body of a message; `None` if it is empty. `media_type` is the default without Content-Type.
     ///
     /// # Errors
     /// See [`BodyError`].
@@ -170,7 +172,7 @@ impl<'m> Body<'m> {
         Ok(Self::Multi { alternative, required, parts })
     }
 
-    /// All parts that are no multiparts, in order.
+    /// All leaf parts, in order.
     #[must_use]
     pub fn leaves(&self) -> Vec<&Part<'m>> {
         match self {
@@ -179,8 +181,7 @@ impl<'m> Body<'m> {
         }
     }
 
-    /// Parts that say something about the session, best first: in order, but for alternatives, of which the last is
-    /// the best.
+    /// Parts that describe the session, best first: in order, but the last one first for alternatives.
     #[must_use]
     pub fn sessions(&self) -> Vec<&Part<'m>> {
         match self {
@@ -200,8 +201,8 @@ impl<'m> Body<'m> {
         self.leaves().into_iter().filter(wanted).find_map(content)
     }
 
-    /// True when a part has to be understood (RFC 5621 §3.3.1) and is of none of the media types that `known` tells.
-    /// Alternatives are one part: any of them will do.
+    /// True if a part is required (RFC 5621 §3.3.1) and its media type is not accepted by `known`. Of
+    /// alternatives, one known part is sufficient.
     #[must_use]
     pub fn is_beyond(&self, known: &impl Fn(&str) -> bool) -> bool {
         match self {
@@ -216,7 +217,7 @@ impl<'m> Body<'m> {
     }
 }
 
-/// True with a Content-Encoding that changes the content.
+/// True if there is a Content-Encoding other than identity.
 #[must_use]
 pub fn is_encoded(headers: &Headers) -> bool {
     headers.tokens("Content-Encoding").any(|e| !e.eq_ignore_ascii_case("identity"))
@@ -226,12 +227,12 @@ fn kept(text: &str) -> String {
     text.chars().take(MAX_NAME).collect()
 }
 
-/// What stands before the parameters, lower case.
+/// The value before the parameters, lower case.
 fn first_word(value: &str) -> String {
     kept(value.split(';').next().unwrap_or_default().trim()).to_ascii_lowercase()
 }
 
-/// A parameter's value, its quotes taken off.
+/// A parameter's value without quotes.
 fn parameter(value: &str, name: &str) -> Option<String> {
     let parts = split(value, ';').unwrap_or_else(|_| value.split(';').collect());
     let mut pairs = parts.into_iter().skip(1).filter_map(|p| p.split_once('='));
@@ -252,7 +253,7 @@ fn handling(disposition: &str) -> Option<bool> {
     parameter(disposition, "handling").map(|h| h.eq_ignore_ascii_case("required"))
 }
 
-/// The lines of a text with the place where each begins, each with its end.
+/// The lines of a text with their offsets, including line ends.
 fn lines(data: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     data.split_inclusive(|b| *b == b'\n').scan(0, |at, line| {
         let start = *at;
@@ -261,8 +262,8 @@ fn lines(data: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     })
 }
 
-/// The bytes between the delimiters (RFC 2046 §5.1.1); the line end before a delimiter belongs to it. What was cut
-/// off behind the last part is forgiven.
+/// The bytes between the delimiters (RFC 2046 §5.1.1); the line end before a delimiter belongs to it. A
+/// missing close delimiter is tolerated.
 fn cut<'m>(data: &'m [u8], boundary: &[u8], most: usize) -> Result<Vec<&'m [u8]>, BodyError> {
     let mut parts = Vec::new();
     let mut begun = None;
@@ -291,7 +292,7 @@ fn cut<'m>(data: &'m [u8], boundary: &[u8], most: usize) -> Result<Vec<&'m [u8]>
     if parts.is_empty() { Err(BodyError::NoParts) } else { Ok(parts) }
 }
 
-/// The fields of a part, and its content.
+/// The header fields of a part, and its content.
 fn head_of(part: &[u8]) -> (Headers, &[u8]) {
     let blank = lines(part).find(|(_, line)| matches!(*line, [b'\n'] | [b'\r', b'\n']));
     let (head, content) = match blank {
@@ -314,7 +315,7 @@ fn base64_content(data: &[u8]) -> Option<Vec<u8>> {
     GeneralPurpose::new(&STANDARD, config).decode(text).ok()
 }
 
-/// RFC 2045 §6.7; what is no escape stays as it is.
+/// Decodes quoted-printable (RFC 2045 §6.7); invalid escapes are kept.
 fn quoted_printable(data: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(data.len());
     let mut rest = data;

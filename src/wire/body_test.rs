@@ -1,4 +1,4 @@
-//! Bodies of all shapes, as odd as RFC 2046 and RFC 5621 allow, and a little odder.
+//! Bodies of all forms allowed by RFC 2046 and RFC 5621, and some malformed ones.
 
 use super::*;
 use crate::wire::{Message, parse};
@@ -138,7 +138,7 @@ fn parts_say_what_they_are() {
 }
 
 #[test]
-fn only_what_has_to_be_understood_is_beyond_us() {
+fn only_unknown_required_parts_are_unsupported() {
     let part = |kind: &str, handling: &str| {
         format!("--x\r\nContent-Type: {kind}\r\nContent-Disposition: x{handling}\r\n\r\nc\r\n")
     };
@@ -180,7 +180,7 @@ fn what_is_too_much_or_no_multipart_is_an_error() {
 }
 
 #[test]
-fn made_up_bodies_stay_within_their_bounds() {
+fn random_bodies_stay_within_the_limits() {
     const PIECES: &[&str] = &[
         "--x",
         "--y",

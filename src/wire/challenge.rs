@@ -3,17 +3,17 @@
 use super::headers::Headers;
 use super::params::split;
 
-/// Hash functions of digests that we know.
+/// Supported hash functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
-    /// `MD5`, assumed where none is named.
+    /// `MD5`, the default.
     Md5,
     /// `SHA-256`.
     Sha256,
 }
 
 impl Algorithm {
-    /// As it stands in a challenge.
+    /// Name used in a challenge.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -22,7 +22,7 @@ impl Algorithm {
         }
     }
 
-    /// Reads a name, in any case.
+    /// Parses a name, case-insensitive.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         [Self::Md5, Self::Sha256].into_iter().find(|a| a.as_str().eq_ignore_ascii_case(name))
@@ -34,22 +34,22 @@ impl Algorithm {
 pub struct Challenge {
     /// From a proxy (407) rather than the far end (401).
     pub proxy: bool,
-    /// What the credentials are for, as written between its quotes.
+    /// Realm, as written between its quotes.
     pub realm: String,
     /// The server's nonce, as written between its quotes.
     pub nonce: String,
-    /// To be given back as it is.
+    /// Returned unchanged in the response.
     pub opaque: Option<String>,
     /// Hash function.
     pub algorithm: Algorithm,
-    /// `qop=auth` is offered; without any qop the answer is that of RFC 2069.
+    /// `qop=auth` is offered; without qop, a response of RFC 2069 is used.
     pub qop: bool,
-    /// Only the nonce was too old; the password was right.
+    /// Only the nonce had expired; the password was right.
     pub stale: bool,
 }
 
 impl Challenge {
-    /// All challenges of a response that we can answer, in the order they stand.
+    /// All supported challenges of a response, in order.
     #[must_use]
     pub fn all(headers: &Headers) -> Vec<Self> {
         let of =
@@ -57,7 +57,7 @@ impl Challenge {
         of("WWW-Authenticate", false).chain(of("Proxy-Authenticate", true)).collect()
     }
 
-    /// One challenge; `None` when its scheme, algorithm or qop is unknown, or something is missing.
+    /// Parses a challenge; `None` if scheme, algorithm or qop is unknown, or a field is missing.
     fn parse(text: &str, proxy: bool) -> Option<Self> {
         let fields = fields(text)?;
         let get =
@@ -79,8 +79,8 @@ impl Challenge {
     }
 }
 
-/// The nonces that a server wants to see next, those of the far end first: `nextnonce` of `Authentication-Info`
-/// (RFC 7616 §3.5) and, with `true`, of `Proxy-Authentication-Info` (RFC 7615 §4).
+/// The nonces for the next requests, the far end's first: `nextnonce` of `Authentication-Info` (RFC 7616
+/// §3.5) and, with `true`, of `Proxy-Authentication-Info` (RFC 7615 §4).
 #[must_use]
 pub fn next_nonces(headers: &Headers) -> Vec<(bool, String)> {
     let of = |name: &'static str, proxy: bool| {
@@ -93,7 +93,7 @@ pub fn next_nonces(headers: &Headers) -> Vec<(bool, String)> {
     of("Authentication-Info", false).into_iter().chain(of("Proxy-Authentication-Info", true)).collect()
 }
 
-/// The fields behind `Digest`, values without their quotes; `None` when it is another scheme or malformed.
+/// The fields after `Digest`, values without quotes; `None` if it is another scheme or malformed.
 #[must_use]
 pub fn fields(text: &str) -> Option<Vec<(String, String)>> {
     let (scheme, rest) = text.trim().split_once(|c: char| c.is_ascii_whitespace())?;
@@ -103,7 +103,7 @@ pub fn fields(text: &str) -> Option<Vec<(String, String)>> {
     pairs(rest)
 }
 
-/// `name=value` pairs, values without their quotes; `None` when they are malformed.
+/// `name=value` pairs, values without quotes; `None` if malformed.
 fn pairs(text: &str) -> Option<Vec<(String, String)>> {
     let field = |part: &str| {
         let (name, value) = part.split_once('=')?;
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn challenges_are_read_as_they_come() {
+    fn challenges_are_parsed_in_all_forms() {
         let c = one("digest Realm=\"a, \\\"b\\\"\" ,nonce=\"n=1\", qop=\"auth-int,AUTH\",stale=TRUE,algorithm=sha-256").unwrap();
         assert_eq!((c.realm.as_str(), c.nonce.as_str()), ("a, \\\"b\\\"", "n=1"));
         assert_eq!((c.proxy, c.qop, c.stale, c.algorithm), (true, true, true, Algorithm::Sha256));
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn next_nonces_are_read_as_they_come() {
+    fn next_nonces_are_parsed_in_all_forms() {
         let of = |name: &str, text: &str| {
             let mut h = Headers::default();
             h.push(name, text);
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_answered_is_left_out() {
+    fn unsupported_challenges_are_skipped() {
         for bad in [
             "Basic realm=\"r\"",
             "Digest",

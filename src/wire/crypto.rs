@@ -1,4 +1,4 @@
-//! Keys of encrypted media as session descriptions carry them: `a=crypto` (RFC 4568, RFC 7714 §14).
+//! SRTP keys in session descriptions: `a=crypto` (RFC 4568, RFC 7714 §14).
 
 use std::fmt;
 
@@ -7,42 +7,42 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
 use crate::base::rng::Rng;
 
-/// Whether media is encrypted.
+/// Whether SRTP is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Srtp {
     /// Never.
     Off,
-    /// Taken where it is offered; offered where the signalling is encrypted too.
+    /// Accepted if offered; offered if the signalling is encrypted too.
     Optional,
     /// Calls without it are refused.
     Required,
 }
 
 impl Srtp {
-    /// All of them, by name.
+    /// All values, by name.
     pub const ALL: [(&'static str, Self); 3] =
         [("off", Self::Off), ("optional", Self::Optional), ("required", Self::Required)];
 }
 
-/// Ciphers and how packets are authenticated.
+/// SRTP crypto suites.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Suite {
-    /// Counter mode, tags of 80 bits: every implementation has it.
+    /// AES in counter mode, 80-bit tags: supported by every implementation.
     AesCm80,
-    /// The same with tags of 32 bits on RTP.
+    /// The same with 32-bit tags on RTP.
     AesCm32,
-    /// Galois/counter mode, keys of 128 bits.
+    /// AES-GCM, 128-bit keys.
     Gcm128,
-    /// Galois/counter mode, keys of 256 bits.
+    /// AES-GCM, 256-bit keys.
     Gcm256,
 }
 
 impl Suite {
-    /// In the order they are offered.
+    /// In the order of offers.
     pub const ALL: [Self; 4] = [Self::AesCm80, Self::Gcm256, Self::Gcm128, Self::AesCm32];
 
-    /// As it stands in the attribute.
+    /// Name in the attribute.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -69,13 +69,13 @@ impl Suite {
     }
 }
 
-/// Longest master key and salt together, bytes.
+/// Maximum length of master key and salt together, bytes.
 pub const MAX_KEY: usize = 46;
 
 /// A master key with its salt. Debug output hides it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct MasterKey {
-    /// What it is for.
+    /// Its crypto suite.
     pub suite: Suite,
     bytes: [u8; MAX_KEY],
 }
@@ -87,7 +87,7 @@ impl fmt::Debug for MasterKey {
 }
 
 impl MasterKey {
-    /// A new key.
+    /// Generates a new key.
     #[must_use]
     pub fn random(suite: Suite, rng: &mut Rng) -> Self {
         let mut bytes = [0; MAX_KEY];
@@ -100,7 +100,7 @@ impl MasterKey {
         Self { suite, bytes }
     }
 
-    /// A key of these bytes, key first; `None` when there are too few or too many.
+    /// A key from these bytes, key first; `None` if the length does not match the suite.
     #[must_use]
     pub fn new(suite: Suite, key_and_salt: &[u8]) -> Option<Self> {
         let mut bytes = [0; MAX_KEY];
@@ -133,22 +133,22 @@ impl MasterKey {
 /// One `a=crypto` line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Crypto {
-    /// Tells the lines of an offer apart; the answer names the one it takes.
+    /// Identifies the line within an offer; the answer repeats the tag of the accepted one.
     pub tag: u32,
-    /// The key of whoever wrote the line.
+    /// The sender's key.
     pub key: MasterKey,
 }
 
 impl Crypto {
-    /// Reads the value of the attribute; `None` when it is none we can use: an unknown suite, a key that does not
-    /// fit it, a master key identifier, session parameters that we do not know (RFC 4568 §6.3).
+    /// Parses the value of the attribute; `None` if it cannot be used: unknown suite, key of wrong length,
+    /// master key identifier, unknown session parameters (RFC 4568 §6.3).
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut words = text.split_whitespace();
         let tag = words.next().filter(|t| t.len() <= 9)?.parse().ok()?;
         let name = words.next()?;
         let suite = Suite::ALL.into_iter().find(|s| s.as_str().eq_ignore_ascii_case(name))?;
-        // Several keys at once need an identifier in each packet.
+        // Several keys would need an MKI in each packet.
         let params = words.next().filter(|p| !p.contains(';'))?;
         if words.any(|p| !p.starts_with('-') && !p.starts_with("WSH=") && !p.starts_with("FEC_ORDER=")) {
             return None;
@@ -158,9 +158,9 @@ impl Crypto {
             return None;
         }
         let mut parts = rest.split('|');
-        // RFC 4568 §6.1 leaves open whether a key is padded, and there are those that do not.
+        // RFC 4568 §6.1 does not specify base64 padding, and some implementations omit it.
         let decoded = STANDARD_NO_PAD.decode(parts.next()?.trim_end_matches('=')).ok()?;
-        // What follows is a lifetime, which no call of ours reaches, or an identifier, which has a colon.
+        // Next may come a lifetime, which no call reaches, or an MKI, which contains a colon.
         if parts.any(|p| p.contains(':')) {
             return None;
         }
@@ -180,13 +180,13 @@ impl fmt::Display for Crypto {
 pub struct OurKeys([MasterKey; 4]);
 
 impl OurKeys {
-    /// New keys.
+    /// Generates new keys.
     #[must_use]
     pub fn random(rng: &mut Rng) -> Self {
         Self(Suite::ALL.map(|s| MasterKey::random(s, rng)))
     }
 
-    /// New keys, but for the one that is in use.
+    /// Generates new keys, except for the one in use.
     #[must_use]
     pub fn renewed(rng: &mut Rng, in_use: Option<MasterKey>) -> Self {
         let new = |s: Suite| MasterKey::random(s, rng);
@@ -248,7 +248,7 @@ mod tests {
             assert!(line.key.all().len() == used && !format!("{line:?}").contains("bytes"));
         }
         assert_ne!(lines[0].key.key(), lines[3].key.key());
-        // Later descriptions keep the key in use, and no other.
+        // Later descriptions keep the key in use only.
         let later = OurKeys::renewed(&mut Rng::from_number(2), keys.of(Suite::Gcm128));
         let kept: Vec<bool> = Suite::ALL.map(|s| later.of(s) == keys.of(s)).to_vec();
         assert_eq!(kept, [false, false, true, false]);

@@ -1,18 +1,18 @@
-//! DNS questions and answers (RFC 1035, RFC 2782, RFC 3403, RFC 6891), as far as finding SIP servers needs them.
+//! DNS queries and responses (RFC 1035, RFC 2782, RFC 3403, RFC 6891), as needed to locate SIP servers.
 //!
-//! Read by hand and leniently: what follows the answer section may be broken without costing the answer.
+//! The parser is lenient: errors after the answer section do not invalidate the answer.
 
 use std::net::IpAddr;
 
 use super::dns_reader::{Reader, write_name};
 
-/// Largest answer that is read, bytes: a larger one is no answer to a question of ours.
+/// Maximum size of a response, bytes; larger ones are ignored.
 pub const MAX_ANSWER: usize = 16 * 1024;
-/// Answers over UDP that we say we take, bytes (RFC 6891).
+/// UDP payload size advertised by EDNS, bytes (RFC 6891).
 pub const MAX_DATAGRAM: u16 = 1232;
-/// Names an answer may lead through before it is given up.
+/// Maximum length of a CNAME chain.
 pub const MAX_ALIASES: usize = 16;
-/// Records of an answer that are read.
+/// Maximum records read per section.
 const MAX_RECORDS: u16 = 256;
 
 const RESPONSE: u16 = 0x8000;
@@ -32,7 +32,7 @@ const OPT: u16 = 41;
 const NO_ERROR: u16 = 0;
 const NAME_ERROR: u16 = 3;
 
-/// What is asked for.
+/// Record type of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// IPv4 addresses.
@@ -46,7 +46,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Its number (RFC 1035 §3.2.2).
+    /// Its type number (RFC 1035 §3.2.2).
     #[must_use]
     pub fn code(self) -> u16 {
         match self {
@@ -58,14 +58,14 @@ impl Kind {
     }
 }
 
-/// A record of an answer.
+/// A record of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {
     /// An address.
     Address(IpAddr),
     /// One server of a service.
     Srv(Srv),
-    /// One rule.
+    /// One server of a service.
     Naptr(Naptr),
 }
 
@@ -78,11 +78,11 @@ pub struct Srv {
     pub weight: u16,
     /// Port.
     pub port: u16,
-    /// Host; empty (the root): the service is decidedly not offered.
+    /// Host; empty (the root): the service is not offered.
     pub target: String,
 }
 
-/// One rule (RFC 3403).
+/// A NAPTR rule (RFC 3403).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Naptr {
     /// The lowest is tried first.
@@ -93,32 +93,32 @@ pub struct Naptr {
     pub flags: String,
     /// As `sip+d2u`. Lower case.
     pub service: String,
-    /// The name to go on with.
+    /// The domain name for the next query.
     pub replacement: String,
 }
 
-/// What a server says.
+/// Result of a query to one server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// The records, and for how many seconds they hold.
+    /// The records, and their TTL in seconds.
     Records(Vec<Record>, u32),
-    /// There are none of this kind (NXDOMAIN or NODATA, RFC 2308).
+    /// No records of this type (NXDOMAIN or NODATA, RFC 2308).
     Nothing {
-        /// Seconds that this holds, where the server says it.
+        /// TTL of this result in seconds, if known.
         ttl: Option<u32>,
-        /// False: said by a server that neither recurses nor owns the zone, so that another may know better.
+        /// False: from a server that neither recurses nor is authoritative; another one may know better.
         sure: bool,
     },
-    /// The name is another's, for so many seconds: ask for that.
+    /// The name is an alias of this one, TTL in seconds: query that name.
     Alias(String, u32),
-    /// It did not fit: ask over TCP. The records that did, and for how many seconds they hold.
+    /// Truncated: repeat over TCP. The records received, and their TTL in seconds.
     Truncated(Vec<Record>, u32),
-    /// The server cannot tell, refuses to, or did not understand the question.
+    /// The server failed, refused, or did not understand the query.
     Failed,
 }
 
-/// The message that asks for records of `kind` of `name`, with an OPT record if `edns` (RFC 6891);
-/// `None` when it is no domain name.
+/// A query for records of `kind` of `name`, with an OPT record if `edns` (RFC 6891); `None` if it is not a
+/// domain name.
 #[must_use]
 pub fn query(id: u16, name: &str, kind: Kind, edns: bool) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(name.len() + 32);
@@ -130,7 +130,7 @@ pub fn query(id: u16, name: &str, kind: Kind, edns: bool) -> Option<Vec<u8>> {
         out.extend_from_slice(&field.to_be_bytes());
     }
     if edns {
-        // The root's, our size instead of a class, no extended RCODE, version 0, no flags, no options.
+        // Root name, type OPT, our UDP size as class, extended RCODE 0, version 0, no flags, no options.
         out.push(0);
         for field in [OPT, MAX_DATAGRAM, 0, 0, 0] {
             out.extend_from_slice(&field.to_be_bytes());
@@ -144,11 +144,11 @@ struct Raw<'a> {
     owner: String,
     code: u16,
     ttl: u32,
-    /// Where its data begins, for names that point back into the message, and what follows it.
+    /// Its data as a part of the message, since compressed names refer to earlier bytes.
     data: Reader<'a>,
 }
 
-/// Reads the answer to the question `id` for `name`; `None` when it is not that.
+/// Parses the response to the query `id` for `name`; `None` if it does not belong to it.
 #[must_use]
 pub fn answer(bytes: &[u8], id: u16, name: &str, kind: Kind) -> Option<Answer> {
     if bytes.len() > MAX_ANSWER {
@@ -163,7 +163,7 @@ pub fn answer(bytes: &[u8], id: u16, name: &str, kind: Kind) -> Option<Answer> {
     let rcode = flags & RCODE;
     let failed = rcode != NO_ERROR && rcode != NAME_ERROR;
     if questions == 0 {
-        // Some that do not understand a question do not repeat it either.
+        // Some servers that do not understand a query omit the question, too.
         return failed.then_some(Answer::Failed);
     }
     let asked = from.name().zip(from.u16()).zip(from.u16());
@@ -184,7 +184,7 @@ pub fn answer(bytes: &[u8], id: u16, name: &str, kind: Kind) -> Option<Answer> {
     }
     let (authority, whole) = section(&mut from, authorities);
     let additional = if whole { section(&mut from, more).0 } else { Vec::new() };
-    // The upper bits of the RCODE: a version of EDNS that the server does not know, for one (RFC 6891 §6.1.3).
+    // Upper bits of the RCODE, e.g. for an unsupported EDNS version (RFC 6891 §6.1.3).
     if additional.iter().any(|r| r.code == OPT && r.ttl >> 24 != 0) {
         return Some(Answer::Failed);
     }
@@ -192,7 +192,7 @@ pub fn answer(bytes: &[u8], id: u16, name: &str, kind: Kind) -> Option<Answer> {
     Some(conclude(&found, &authority, name, kind, (truncated, rcode == NAME_ERROR, sure)))
 }
 
-/// The records of a section, and whether all of it could be read.
+/// The records of a section, and whether all of it could be parsed.
 fn section<'a>(from: &mut Reader<'a>, count: u16) -> (Vec<Raw<'a>>, bool) {
     let mut out = Vec::new();
     for _ in 0..count.min(MAX_RECORDS) {
@@ -208,9 +208,9 @@ fn raw<'a>(from: &mut Reader<'a>) -> Option<Raw<'a>> {
     let (owner, code, class, ttl) = (from.name()?, from.u16()?, from.u16()?, from.u32()?);
     let length = from.u16()?;
     let data = from.part(usize::from(length))?;
-    // A TTL with the highest bit set is none (RFC 2181 §8); that of OPT is no TTL.
+    // A TTL with the highest bit set is treated as 0 (RFC 2181 §8); in OPT the field is not a TTL.
     let ttl = if ttl >> 31 == 1 && code != OPT { 0 } else { ttl };
-    // Records of another class answer nothing of ours.
+    // Records of other classes are ignored.
     let code = if class == CLASS_IN || code == OPT { code } else { 0 };
     Some(Raw { owner, code, ttl, data })
 }
@@ -228,7 +228,7 @@ fn conclude(
         let records: Vec<(u32, Record)> =
             of_owner().filter_map(|r| Some((r.ttl, record(r, kind)?))).collect();
         if !records.is_empty() {
-            // What leads there holds no longer than what is there.
+            // The TTL of the result is the lowest of the chain.
             let ttl = records.iter().map(|(ttl, _)| *ttl).min().unwrap_or(0).min(ttl);
             let records = records.into_iter().map(|(_, r)| r).collect();
             return if truncated { Answer::Truncated(records, ttl) } else { Answer::Records(records, ttl) };
@@ -238,12 +238,12 @@ fn conclude(
         match alias {
             Some((next, held)) => (owner, ttl) = (next, ttl.min(held)),
             None if truncated => return Answer::Truncated(Vec::new(), 0),
-            // The server did not follow it to its end, be it into another zone.
+            // The server did not follow the alias to its end, e.g. into another zone.
             None if !same(&owner, name) && !owner.is_empty() => return Answer::Alias(owner, ttl),
             None => return nothing(authority, no_such_name, sure),
         }
     }
-    // In a circle.
+    // The aliases form a loop.
     Answer::Nothing { ttl: None, sure: false }
 }
 
@@ -258,7 +258,7 @@ fn nothing(authority: &[Raw<'_>], no_such_name: bool, sure: bool) -> Answer {
         Some(minimum.min(r.ttl))
     };
     let ttl = authority.iter().filter(|r| r.code == SOA).find_map(held);
-    // Servers without an answer and without SOA: "ask those", from one that should have asked them itself.
+    // NS records without answer and SOA: a referral, from a server that should have recursed.
     let referral = !no_such_name && ttl.is_none() && authority.iter().any(|r| r.code == NS);
     if referral { Answer::Failed } else { Answer::Nothing { ttl, sure } }
 }
@@ -283,7 +283,7 @@ fn record(raw: &Raw<'_>, kind: Kind) -> Option<Record> {
     }
 }
 
-/// True when both are one domain name.
+/// True if both are the same domain name.
 #[must_use]
 pub fn same(a: &str, b: &str) -> bool {
     a.trim_end_matches('.').eq_ignore_ascii_case(b.trim_end_matches('.'))

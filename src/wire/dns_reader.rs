@@ -1,11 +1,11 @@
-//! The encoding of DNS messages: numbers, names with compression, character strings (RFC 1035 §3.1, §4.1.4).
+//! DNS message encoding: numbers, names with compression, character strings (RFC 1035 §3.1, §4.1.4).
 
-/// Longest name, bytes as encoded (RFC 1035 §2.3.4).
+/// Maximum length of a name, bytes as encoded (RFC 1035 §2.3.4).
 const MAX_NAME: usize = 255;
-/// Longest label, bytes.
+/// Maximum length of a label, bytes.
 const MAX_LABEL: usize = 63;
 
-/// Reads a message, or a part of one: names in it may point back to anything before them.
+/// Reads a message or a part of it; names may refer to earlier parts of the message.
 #[derive(Debug, Clone)]
 pub(super) struct Reader<'a> {
     message: &'a [u8],
@@ -14,13 +14,13 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// From the beginning of a message.
+    /// Starts at the beginning of a message.
     #[must_use]
     pub(super) fn new(message: &'a [u8]) -> Self {
         Self { message, at: 0, end: message.len() }
     }
 
-    /// The next `n` bytes as a part of their own.
+    /// The next `n` bytes as a separate part.
     pub(super) fn part(&mut self, n: usize) -> Option<Self> {
         let end = self.at.checked_add(n).filter(|end| *end <= self.end)?;
         let part = Self { message: self.message, at: self.at, end };
@@ -28,7 +28,7 @@ impl<'a> Reader<'a> {
         Some(part)
     }
 
-    /// What is left.
+    /// The remaining bytes.
     #[must_use]
     pub(super) fn rest(&self) -> &'a [u8] {
         self.message.get(self.at..self.end).unwrap_or_default()
@@ -58,12 +58,12 @@ impl<'a> Reader<'a> {
         self.take(usize::from(length)).map(|t| String::from_utf8_lossy(t).to_ascii_lowercase())
     }
 
-    /// A domain name without its last dot; empty: the root. Bytes that host names do not have are escaped, so
-    /// that such a name equals none of ours.
+    /// A domain name without trailing dot; empty: the root. Bytes not allowed in host names are escaped, so
+    /// that such a name never equals one of ours.
     pub(super) fn name(&mut self) -> Option<String> {
         let (mut out, mut bytes) = (String::new(), 0);
         let mut from = Self { message: self.message, at: self.at, end: self.end };
-        // A pointer leads to before the place where the last one led, so that there is no circle.
+        // Each pointer must refer to an earlier offset than the previous one, so that there are no loops.
         let mut before = self.at;
         let mut pointed = false;
         loop {
@@ -113,7 +113,7 @@ fn push_label(out: &mut String, label: &[u8]) {
     }
 }
 
-/// Writes a name; `None` when it is none.
+/// Writes a name; `None` if it is not a domain name.
 pub(super) fn write_name(out: &mut Vec<u8>, name: &str) -> Option<()> {
     let name = name.strip_suffix('.').unwrap_or(name);
     if name.is_empty() || name.len() + 2 > MAX_NAME {
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn names_point_back_and_never_in_circles() {
+    fn compressed_names_are_read_without_loops() {
         let message = b"\x03abc\0\x01x\xc0\x00\xc0\x05";
         assert_eq!(name_at(message, 0), Some(("abc".into(), 5)));
         assert_eq!(name_at(message, 5), Some(("x.abc".into(), 9)));

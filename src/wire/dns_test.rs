@@ -1,4 +1,4 @@
-//! Answers of name servers, well-formed and not.
+//! DNS responses, well-formed and malformed.
 
 use std::slice::from_ref;
 
@@ -61,7 +61,7 @@ fn of(flags: u16, answers: &[Rr], authority: &[Rr], more: &[Rr]) -> Option<Answe
 }
 
 #[test]
-fn questions_want_recursion_and_may_go_without_edns() {
+fn queries_ask_for_recursion_with_or_without_edns() {
     let bytes = query(7, "_sip._udp.example.com", Kind::Srv, true).unwrap();
     assert_eq!((&bytes[..4], bytes[11]), (&[0, 7, 1, 0][..], 1));
     assert_eq!(bytes[bytes.len() - 11..], [0, 0, 41, 0x04, 0xd0, 0, 0, 0, 0, 0, 0]);
@@ -82,13 +82,17 @@ fn answers_are_taken_only_for_what_was_asked() {
     assert_eq!(answer(&bytes, 7, "pbx.example", Kind::Aaaa), None, "another kind");
     assert_eq!(of(0x0100, &[], &[], &[]), None, "a question");
     assert_eq!(of(0xa180, &[], &[], &[]), None, "another opcode");
-    assert_eq!(read(&message(GOOD, None, [&[a("pbx.example", 60, 1)], &[], &[]])), None, "to no question");
+    assert_eq!(
+        read(&message(GOOD, None, [&[a("pbx.example", 60, 1)], &[], &[]])),
+        None,
+        "without a question section"
+    );
     assert_eq!(read(&bytes[..11]), None);
     assert_eq!(read(&[0; MAX_ANSWER + 1]), None);
 }
 
 #[test]
-fn failures_are_known_whatever_they_look_like() {
+fn failures_are_recognized_in_all_forms() {
     for rcode in [1, 2, 4, 5, 9, 15] {
         assert_eq!(of(GOOD | rcode, &[], &[], &[]), Some(Answer::Failed), "rcode {rcode}");
         assert_eq!(
@@ -107,7 +111,7 @@ fn failures_are_known_whatever_they_look_like() {
 }
 
 #[test]
-fn what_follows_the_answer_may_be_broken_or_unknown() {
+fn errors_after_the_answer_section_are_tolerated() {
     let want = Some(Answer::Records(vec![address(1)], 60));
     let records = [
         a("pbx.example", 60, 1),
@@ -122,7 +126,7 @@ fn what_follows_the_answer_may_be_broken_or_unknown() {
 }
 
 #[test]
-fn that_there_is_nothing_has_many_forms_and_a_referral_is_none() {
+fn negative_answers_have_many_forms_and_a_referral_is_not_one() {
     let nothing = |ttl, sure| Some(Answer::Nothing { ttl, sure });
     let ns: Rr = ("example", 2, 1, 60, name("ns.example"));
     assert_eq!(of(GOOD, &[], &[], &[]), nothing(None, true), "NODATA");
@@ -138,10 +142,10 @@ fn that_there_is_nothing_has_many_forms_and_a_referral_is_none() {
 }
 
 #[test]
-fn aliases_are_followed_and_their_circles_left() {
+fn aliases_are_followed_without_loops() {
     let records = Some(Answer::Records(vec![address(9)], 30));
     let chain = [a("c", 300, 9), cname("b", 60, "c"), cname("pbx.example", 30, "b")];
-    assert_eq!(of(GOOD, &chain, &[], &[]), records, "in any order, for the shortest time of all");
+    assert_eq!(of(GOOD, &chain, &[], &[]), records, "in any order, with the lowest TTL");
     let names: Vec<&'static str> =
         (0..MAX_ALIASES).map(|i| &*Box::leak(format!("n{i}").into_boxed_str())).collect();
     let mut long = vec![cname("pbx.example", 30, "n0"), a(names[MAX_ALIASES - 1], 30, 9)];
@@ -150,7 +154,11 @@ fn aliases_are_followed_and_their_circles_left() {
     let part = [cname("pbx.example", 30, "b"), cname("b", 20, "far.example.org")];
     for flags in [GOOD, GOOD | 3] {
         let alias = Some(Answer::Alias("far.example.org".into(), 20));
-        assert_eq!(of(flags, &part, &[soa(1, 1)], &[]), alias, "into a zone that this server does not ask");
+        assert_eq!(
+            of(flags, &part, &[soa(1, 1)], &[]),
+            alias,
+            "into a zone that this server does not resolve"
+        );
     }
     for circle in [
         vec![cname("pbx.example", 9, "pbx.example")],
@@ -166,7 +174,7 @@ fn aliases_are_followed_and_their_circles_left() {
 }
 
 #[test]
-fn what_did_not_fit_says_so() {
+fn truncated_responses_are_recognized() {
     assert_eq!(of(GOOD | 0x200, &[], &[], &[]), Some(Answer::Truncated(vec![], 0)));
     let some = Some(Answer::Truncated(vec![address(1)], 60));
     assert_eq!(of(GOOD | 0x200, &[a("pbx.example", 60, 1)], &[], &[]), some);
@@ -177,7 +185,7 @@ fn what_did_not_fit_says_so() {
 }
 
 #[test]
-fn services_and_rules_are_read_and_a_service_at_the_root_is_none() {
+fn srv_and_naptr_are_read_and_a_target_at_the_root_is_none() {
     let of = |asked: &'static str, kind: Kind, data: Vec<u8>| {
         let rr: Rr = (asked, kind.code(), 1, 60, data);
         answer(&message(GOOD, Some((asked, kind)), [&[rr], &[], &[]]), 7, asked, kind)

@@ -1,4 +1,4 @@
-//! Messages on their way out: a start line, fields in order, a body; Content-Length is always right.
+//! Builder for outgoing messages: start line, header fields in order, body; Content-Length is always correct.
 
 use super::message::Request;
 use super::method::Method;
@@ -13,21 +13,21 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// A request line and nothing else.
+    /// Starts a request.
     #[must_use]
     pub fn request(method: &Method, uri: &Uri) -> Self {
         Self { start: format!("{method} {uri} SIP/2.0"), headers: Vec::new(), body: Vec::new() }
     }
 
-    /// A status line and nothing else.
+    /// Starts a response.
     #[must_use]
     pub fn status(code: u16, reason: &str) -> Self {
         let reason: String = reason.chars().filter(|c| !c.is_control()).collect();
         Self { start: format!("SIP/2.0 {code} {reason}"), headers: Vec::new(), body: Vec::new() }
     }
 
-    /// A response to `request` with the fields it must copy (RFC 3261 §8.2.6.2). `tag` is added to To
-    /// when it has none.
+    /// A response to `request` with the fields it must copy (RFC 3261 §8.2.6.2). `tag` is added to To if it
+    /// has none.
     #[must_use]
     pub fn response(request: &Request, code: u16, reason: &str, tag: Option<&str>) -> Self {
         let c = &request.common;
@@ -47,16 +47,16 @@ impl Draft {
         draft
     }
 
-    /// Appends a field. Line breaks, which would end the field early, are dropped; everything else goes back as it
-    /// came, NUL in a quoted string included.
+    /// Appends a field. Line breaks, which would end the field early, are removed; everything else is sent
+    /// unchanged, including NUL in a quoted string.
     pub fn push(&mut self, name: impl Into<String>, value: impl Into<String>) {
         let mut value = value.into();
         value.retain(|c| !matches!(c, '\r' | '\n'));
         self.headers.push((name.into(), value));
     }
 
-    /// A request that belongs to this one: same Request-URI, Via, From, Call-ID, Route and CSeq number, as
-    /// CANCEL and the ACK to a final error are built (RFC 3261 §9.1, §17.1.1.3). To is the caller's to add.
+    /// A request derived from this one: same Request-URI, Via, From, Call-ID, Route and CSeq number, for
+    /// CANCEL and the ACK to a final error (RFC 3261 §9.1, §17.1.1.3). The caller adds To.
     #[must_use]
     pub fn derive(&self, method: &Method) -> Self {
         let uri = self.request_uri();
@@ -77,12 +77,12 @@ impl Draft {
         out
     }
 
-    /// Puts a field in front of all others, as a client transaction does with its Via.
+    /// Inserts a field before all others, e.g. the Via of a client transaction.
     pub fn push_front(&mut self, name: &str, value: String) {
         self.headers.insert(0, (name.to_owned(), value));
     }
 
-    /// Replaces the first value of a field, if it is there.
+    /// Replaces the first value of a field, if present.
     pub fn set_first(&mut self, name: &str, value: String) {
         if let Some((_, v)) = self.headers.iter_mut().find(|(n, _)| n == name) {
             *v = value;
@@ -112,7 +112,7 @@ impl Draft {
         self.body = body;
     }
 
-    /// The message as it goes out.
+    /// The serialized message.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(512 + self.body.len());

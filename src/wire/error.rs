@@ -1,21 +1,21 @@
-//! What is wrong with a message or a part of it.
+//! Errors of message parsing.
 
-/// What is wrong with bytes from the network.
+/// Why received bytes are not a valid message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
     /// A part that does not follow its grammar.
     #[error("malformed {0}")]
     Value(&'static str),
-    /// A header every message needs is not there.
+    /// A mandatory header field is missing.
     #[error("missing {0}")]
     Missing(&'static str),
-    /// A header that may stand once stands twice.
+    /// A header field occurs more than once.
     #[error("more than one {0}")]
     Twice(&'static str),
-    /// Another version of SIP than 2.0.
+    /// A SIP version other than 2.0.
     #[error("another version of SIP")]
     Version,
-    /// A limit of ours.
+    /// A limit is exceeded.
     #[error("too large: {0}")]
     TooLarge(&'static str),
 }

@@ -1,4 +1,4 @@
-//! Header fields in their order, found by full or compact name whatever their case (RFC 3261 §7.3).
+//! Header fields in order, looked up by full or compact name, case-insensitive (RFC 3261 §7.3).
 
 /// Header names and their compact forms.
 const COMPACT: &[(&str, &str)] = &[
@@ -40,13 +40,13 @@ impl Headers {
         self.0.iter().find(|(n, _)| same(n, name)).map(|(_, v)| v.as_str())
     }
 
-    /// True when the comma-separated values of a field hold this token, in any case.
+    /// True if the comma-separated values of a field contain this token, case-insensitive.
     #[must_use]
     pub fn has_token(&self, name: &str, token: &str) -> bool {
         self.tokens(name).any(|t| t.eq_ignore_ascii_case(token))
     }
 
-    /// The members of all comma-separated values of `name`, trimmed, as option tags and methods come.
+    /// The elements of all comma-separated values of `name`, trimmed, e.g. option tags and methods.
     pub fn tokens<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.all(name).flat_map(|v| v.split(',')).map(str::trim).filter(|t| !t.is_empty())
     }
@@ -56,20 +56,20 @@ impl Headers {
         self.0.iter().map(|(n, v)| (n.as_str(), v.as_str()))
     }
 
-    /// How many fields there are.
+    /// Number of fields.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// True without any field.
+    /// True if there are no fields.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// True when `given` is `name` or its compact form.
+/// True if `given` is `name` or its compact form.
 #[must_use]
 pub fn same(given: &str, name: &str) -> bool {
     given.eq_ignore_ascii_case(name)
@@ -79,7 +79,7 @@ pub fn same(given: &str, name: &str) -> bool {
                 .any(|(full, short)| full.eq_ignore_ascii_case(name) && given.eq_ignore_ascii_case(short)))
 }
 
-/// Lines with their continuations joined to them.
+/// Unfolded header lines.
 pub(super) fn unfold(text: &str) -> impl Iterator<Item = String> {
     let mut out: Vec<String> = Vec::new();
     for line in text.split('\n').map(|l| l.strip_suffix('\r').unwrap_or(l)) {
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn compact_and_mixed_case_names_are_one() {
+    fn compact_and_mixed_case_names_are_equal() {
         let mut h = Headers::default();
         h.push("v", "1");
         h.push("VIA", "2");

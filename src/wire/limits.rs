@@ -1,6 +1,6 @@
-//! Limits of one message.
+//! Size limits of a message.
 
-/// Largest SIP message taken or sent, bytes.
+/// Maximum size of a SIP message, bytes.
 pub const MAX_MESSAGE: usize = 65_535;
-/// Most header lines of one message; more are refused.
+/// Maximum header lines per message; messages with more are rejected.
 pub const MAX_HEADERS: usize = 256;

@@ -1,4 +1,4 @@
-//! Requests and responses as they were received.
+//! Received requests and responses.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use super::name_addr::NameAddr;
 use super::uri::Uri;
 use super::via::Via;
 
-/// A usable message.
+/// A valid message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     /// A request.
@@ -18,7 +18,7 @@ pub enum Message {
     Response(Box<Response>),
 }
 
-/// What both kinds of message carry.
+/// Fields common to requests and responses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Common {
     /// First Via.
@@ -57,12 +57,13 @@ pub struct Request {
 }
 
 impl Request {
-    /// Notes in the first Via where the request came from.
+    /// Adds the source address to the first Via.
     pub fn stamp(&mut self, source: SocketAddr) {
         self.common.via.stamp(source);
     }
 
-    /// True when it came by a SIPS URI, so that the Contact in its response has to be one (RFC 3261 §12.1.1).
+    /// True if it was sent to a SIPS URI, so that the Contact in its response must be one, too (RFC 3261
+    /// §12.1.1).
     #[must_use]
     pub fn is_secure(&self) -> bool {
         let back = match self.common.route("Record-Route") {
@@ -72,7 +73,7 @@ impl Request {
         self.uri.is_secure() || back == Some(true)
     }
 
-    /// The same with these header fields only (full names), and without its body.
+    /// A copy with these header fields only (full names), without body.
     #[must_use]
     pub fn reduced(&self, names: &[&str]) -> Self {
         let mut headers = Headers::default();
@@ -99,7 +100,7 @@ impl Request {
         }
     }
 
-    /// Bytes that it keeps, about: each field is held once as written, some a second time by their parts.
+    /// Approximate memory, bytes: each field is stored once as written, some a second time as parsed parts.
     #[must_use]
     pub fn size(&self) -> usize {
         let fields: usize = self.common.headers.iter().map(|(n, v)| n.len() + v.len() + 48).sum();

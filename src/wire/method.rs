@@ -33,7 +33,7 @@ pub enum Method {
     Message,
     /// RFC 3903.
     Publish,
-    /// A method we have no use for.
+    /// A method that is not supported.
     Other(String),
 }
 
@@ -55,7 +55,7 @@ const KNOWN: &[(&str, Method)] = &[
 ];
 
 impl Method {
-    /// Reads a method; `None` unless it is a token.
+    /// Parses a method; `None` if it is not a token.
     #[must_use]
     pub fn parse(s: &str) -> Option<Self> {
         if s.is_empty() || !s.bytes().all(super::params::is_token) {
@@ -65,7 +65,7 @@ impl Method {
         Some(known.map_or_else(|| Self::Other(s.to_owned()), |(_, m)| m.clone()))
     }
 
-    /// The method as it stands in messages.
+    /// The name as sent.
     #[must_use]
     pub fn as_str(&self) -> &str {
         if let Self::Other(s) = self {

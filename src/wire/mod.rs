@@ -1,4 +1,4 @@
-//! Rank 1: SIP on the wire (RFC 3261 §7, §19, §25). Bytes become types whose contents need no second check.
+//! Rank 1: SIP wire format (RFC 3261 §7, §19, §25). Parses bytes into validated types.
 
 pub mod authorization;
 pub mod body;

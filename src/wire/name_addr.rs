@@ -24,10 +24,10 @@ impl NameAddr {
         Self { display: None, uri, params: Params::default() }
     }
 
-    /// Reads one address.
+    /// Parses one address.
     ///
     /// # Errors
-    /// A display name that needs quotes, white space inside the brackets, a bad URI or parameter.
+    /// A display name that must be quoted, white space within the brackets, an invalid URI or parameter.
     pub fn parse(text: &str) -> Result<Self, WireError> {
         let text = text.trim();
         let Some(open) = bracket(text) else { return Self::bare(text) };
@@ -43,7 +43,7 @@ impl NameAddr {
         Ok(Self { display: display(before.trim())?, uri: Uri::parse(uri)?, params })
     }
 
-    /// An address without brackets: parameters belong to the header, and `?` or `,` need the brackets.
+    /// An address without brackets: parameters belong to the header field, and `?` or `,` need brackets.
     fn bare(text: &str) -> Result<Self, WireError> {
         let (uri, params) = match text.split_once(';') {
             Some((u, p)) => (u.trim(), Params::parse(p)?),
@@ -55,7 +55,7 @@ impl NameAddr {
         Ok(Self { display: None, uri: Uri::parse(uri)?, params })
     }
 
-    /// Reads a comma-separated list.
+    /// Parses a comma-separated list.
     ///
     /// # Errors
     /// As [`Self::parse`].
@@ -70,7 +70,7 @@ impl NameAddr {
     }
 }
 
-/// Where the opening bracket stands, outside any quoted display name.
+/// Offset of the opening bracket, outside of a quoted display name.
 fn bracket(text: &str) -> Option<usize> {
     let (mut quoted, mut escaped) = (false, false);
     for (i, c) in text.char_indices() {

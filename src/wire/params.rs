@@ -1,21 +1,21 @@
-//! `;name=value` parameters and the quote-aware scanning that all structured headers need.
+//! `;name=value` parameters, and quote-aware splitting for structured header fields.
 
 use std::fmt;
 
 use super::error::WireError;
 
-/// True for the characters of an RFC 3261 token.
+/// True for token characters (RFC 3261 §25.1).
 #[must_use]
 pub fn is_token(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b)
 }
 
-/// Parameters in their order, values as they were written (quotes included).
+/// Parameters in order, values as written (including quotes).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Params(Vec<(String, Option<String>)>);
 
 impl Params {
-    /// Reads what follows the first `;`: `a=b;c;d="e;f"`. White space around `;` and `=` is dropped.
+    /// Parses what follows the first `;`: `a=b;c;d="e;f"`. White space around `;` and `=` is dropped.
     ///
     /// # Errors
     /// An empty parameter, an unbalanced quote, white space inside a value.
@@ -48,12 +48,12 @@ impl Params {
         Some(value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value))
     }
 
-    /// All parameters as they were written.
+    /// All parameters as written.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_deref()))
     }
 
-    /// Sets `name`, in place where it stands already.
+    /// Sets `name`, in place if it exists.
     pub fn set(&mut self, name: &str, value: Option<String>) {
         match self.0.iter_mut().find(|(n, _)| n.eq_ignore_ascii_case(name)) {
             Some((_, v)) => *v = value,
@@ -79,7 +79,7 @@ impl fmt::Display for Params {
     }
 }
 
-/// Splits at `sep` outside quotes and angle brackets.
+/// Splits at `sep`, but not within quotes or angle brackets.
 ///
 /// # Errors
 /// An unbalanced quote or bracket.

@@ -1,4 +1,4 @@
-//! Bytes in, typed requests and responses out, or the reason and the cheapest right answer.
+//! Message parser: returns typed requests and responses, or the reason and the error response to send.
 
 use super::error::WireError;
 use super::headers::{Headers, unfold};
@@ -12,7 +12,7 @@ use super::start_line::{StartError, StartLine};
 use super::stream::{content_length, split_head};
 use super::via::Via;
 
-/// Reads one complete message: a datagram, or what the stream framing cut out.
+/// Parses one complete message: a datagram, or a message extracted from a stream.
 ///
 /// # Errors
 /// See [`Refusal`].
@@ -32,7 +32,7 @@ pub fn parse(bytes: &[u8]) -> Result<Message, Refusal> {
     let mut error = None;
     for line in lines {
         match line.split_once(':') {
-            // A CR of its own is nothing (RFC 3261 §25.1), and would be lost on the way out.
+            // A lone CR is not a line end (RFC 3261 §25.1), and would be lost when the field is sent.
             Some((name, value)) if is_name(name.trim_end()) && !value.contains('\r') => {
                 headers.push(name.trim_end(), value.trim());
             }
@@ -127,7 +127,7 @@ fn vias(headers: &Headers) -> Result<(Via, Vec<String>), WireError> {
     let lists: Result<Vec<Vec<&str>>, _> = headers.all("Via").map(|v| split(v, ',')).collect();
     let mut all = lists.map_err(|_| WireError::Value("Via"))?.into_iter().flatten().map(str::trim);
     let top = Via::parse(all.next().ok_or(WireError::Missing("Via"))?)?;
-    // What hops further away speak is for those who talk to them to judge.
+    // The protocol of further hops does not concern us.
     top.check_protocol()?;
     let more: Vec<String> = all.map(str::to_owned).collect();
     if more.iter().any(|v| Via::parse(v).is_err()) {
@@ -151,7 +151,7 @@ fn max_forwards(headers: &Headers) -> Result<Option<u8>, WireError> {
     value.parse().map(Some).map_err(|_| WireError::Value("Max-Forwards"))
 }
 
-/// The body: as long as Content-Length says; without it, to the end of the datagram.
+/// The body: its length is given by Content-Length; without it, up to the end of the datagram.
 fn cut_body(headers: &Headers, body: &[u8]) -> Result<Vec<u8>, WireError> {
     let Some(value) = single(headers, "Content-Length")? else { return Ok(body.to_vec()) };
     let length = content_length(value)?;

@@ -1,4 +1,4 @@
-//! Refusals of messages that cannot be used, as cheap as they may be.
+//! Error responses to invalid messages, created without a transaction.
 
 use std::net::SocketAddr;
 
@@ -8,16 +8,16 @@ use super::headers::Headers;
 use super::params::split;
 use super::via::Via;
 
-/// A message that cannot be used.
+/// An invalid message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// Nothing may be answered (a response, an ACK, or not SIP at all); why, for the counters.
+    /// Must not be answered (a response, an ACK, or not SIP); the reason, for the counters.
     Drop(&'static str),
-    /// A request that gets this response, complete, if its first Via says where to.
+    /// A request to be answered with this complete response, to the address in its first Via.
     Answer(Box<ErrorResponse>),
 }
 
-/// The response that refuses a request, complete.
+/// The complete error response to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorResponse {
     /// The response.
@@ -29,20 +29,20 @@ pub struct ErrorResponse {
 }
 
 impl ErrorResponse {
-    /// Notes in the first Via where the request came from.
+    /// Adds the source address to the first Via.
     pub fn stamp(&mut self, source: SocketAddr) {
         self.via.stamp(source);
         self.draft.set_first("Via", self.via.to_string());
     }
 }
 
-/// The refusal of a request, if enough of it can be read to answer at all.
+/// The error response to a request, if enough of it can be parsed to answer.
 pub(super) fn refusal(code: u16, e: &WireError, headers: &Headers, is_ack: bool) -> Refusal {
     if is_ack {
         return Refusal::Drop("malformed ACK");
     }
     let first = headers.get("Via").map(|v| split(v, ',').unwrap_or_else(|_| vec![v])).unwrap_or_default();
-    // Broken parameters do not keep a refusal from finding its way.
+    // Broken parameters of Via do not prevent an answer.
     let via = first.first().and_then(|v| {
         let bare = v.split([';', ',']).next().unwrap_or_default();
         Via::parse(v.trim()).or_else(|_| Via::parse(bare.trim())).ok()

@@ -1,4 +1,4 @@
-//! `Replaces` (RFC 3891 §6.1) and the target of a REFER, which may carry one (RFC 3515 §2.1).
+//! `Replaces` (RFC 3891 §6.1), and the Refer-To URI, which may carry one (RFC 3515 §2.1).
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::name_addr::NameAddr;
 use super::params::Params;
 use super::uri::Uri;
 
-/// What stands for itself in the headers of a URI: unreserved characters (RFC 3261 §25.1).
+/// Characters not escaped in URI headers: unreserved (RFC 3261 §25.1).
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -21,21 +21,21 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'(')
     .remove(b')');
 
-/// The dialog that is to be replaced, as the one who is asked knows it.
+/// The dialog to be replaced, from the view of the recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replaces {
     /// Its Call-ID.
     pub call_id: String,
-    /// The tag of the one who is asked.
+    /// Tag of the recipient.
     pub to_tag: String,
-    /// The tag of its far end.
+    /// Tag of its far end.
     pub from_tag: String,
-    /// Only if it has not been answered.
+    /// Only if the dialog is still early.
     pub early_only: bool,
 }
 
 impl Replaces {
-    /// Reads the value of the header.
+    /// Parses the header value.
     ///
     /// # Errors
     /// A missing tag, a malformed parameter.
@@ -66,17 +66,17 @@ impl fmt::Display for Replaces {
     }
 }
 
-/// Whom a REFER says to call.
+/// Refer-To target of a REFER.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReferTo {
     /// The URI without its headers.
     pub uri: Uri,
-    /// The dialog that the call is to replace.
+    /// The dialog to be replaced by the call.
     pub replaces: Option<Replaces>,
 }
 
 impl ReferTo {
-    /// Reads the value of the header. Headers of the URI other than Replaces are not taken over.
+    /// Parses the header value. Headers of the URI other than Replaces are ignored.
     ///
     /// # Errors
     /// A malformed address or Replaces, a method other than INVITE.
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn replaces_goes_there_and_back() {
+    fn replaces_round_trips() {
         let r = Replaces::parse(" a@b.c ; from-tag=x;To-Tag=y;early-only ").unwrap();
         assert_eq!(
             (r.call_id.as_str(), r.to_tag.as_str(), r.from_tag.as_str(), r.early_only),

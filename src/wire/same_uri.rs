@@ -1,16 +1,16 @@
-//! Whether two URIs are the same: RFC 3261 §19.1.4 for `sip:` and `sips:`, RFC 3966 §4 for `tel:`. It is no
-//! equivalence relation: a parameter that only one of two URIs has is ignored, so that A may be the same as B and
-//! as C, while B and C differ. Hence it is not [`PartialEq`], which compares URIs as they were written.
+//! URI comparison: RFC 3261 §19.1.4 for `sip:` and `sips:`, RFC 3966 §4 for `tel:`. It is not an equivalence
+//! relation: a parameter present in only one of two URIs is ignored, so that A may equal B and C, while B and
+//! C differ. Hence it is not [`PartialEq`], which compares URIs as written.
 
 use super::params::Params;
 use super::uri::{Host, SipUri, Uri};
 
-/// Parameters that have to be in both URIs or in none: their absence means something else than any value.
-/// `transport` belongs to them by the examples of RFC 3261 §19.1.4.
+/// Parameters that must be present in both URIs or in none. `transport` is included because of the examples
+/// in RFC 3261 §19.1.4.
 const DECISIVE: [&str; 5] = ["transport", "user", "ttl", "method", "maddr"];
 
 impl Uri {
-    /// True when both name the same resource by the rules of their scheme.
+    /// True if both identify the same resource by the rules of their scheme.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
@@ -26,7 +26,7 @@ impl Uri {
 }
 
 impl SipUri {
-    /// True when both name the same resource (RFC 3261 §19.1.4).
+    /// True if both identify the same resource (RFC 3261 §19.1.4).
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         self.secure == other.secure
@@ -35,7 +35,7 @@ impl SipUri {
             && same_headers(self.headers.as_deref(), other.headers.as_deref())
     }
 
-    /// True when user, password, host and port are the same, whatever the parameters say.
+    /// True if user, password, host and port are equal, regardless of parameters.
     #[must_use]
     pub fn is_same_address(&self, other: &Self) -> bool {
         self.user.as_deref().map(plain) == other.user.as_deref().map(plain)
@@ -45,8 +45,8 @@ impl SipUri {
 }
 
 impl Host {
-    /// True when both are the same address, or the same name with or without the dot of its root. An IPv4 address
-    /// that is written as an IPv6 address (RFC 4291 §2.5.5.2) is what it stands for.
+    /// True if both are the same address, or the same name with or without trailing dot. IPv4-mapped IPv6
+    /// addresses (RFC 4291 §2.5.5.2) equal the IPv4 address.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
@@ -60,8 +60,8 @@ impl Host {
     }
 }
 
-/// A text in which only reserved characters are still escaped (RFC 3261 §19.1.4): `%61` is `a`, `%3b` is `%3B`, which
-/// is not `;`.
+/// Normalizes escapes: only reserved characters remain escaped (RFC 3261 §19.1.4): `%61` becomes `a`, `%3b`
+/// becomes `%3B`, which is not `;`.
 fn plain(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -75,7 +75,8 @@ fn plain(text: &str) -> Vec<u8> {
             _ => None,
         };
         match escaped {
-            // A percent sign cannot stand for itself; what is reserved means another thing unescaped (RFC 2396 §2.2).
+            // A percent sign must be escaped; reserved characters have another meaning unescaped (RFC 2396
+            // §2.2).
             Some((byte, after)) if b";/?:@&=+$,%".contains(&byte) => {
                 out.extend(format!("%{byte:02X}").as_bytes());
                 rest = after;
@@ -90,18 +91,18 @@ fn plain(text: &str) -> Vec<u8> {
     out
 }
 
-/// The same without regard to case.
+/// Normalizes escapes and case.
 fn folded(text: &str) -> Vec<u8> {
     plain(text).to_ascii_lowercase()
 }
 
-/// Name and value of a parameter as they are compared; no value is an empty one.
+/// Normalized name and value of a parameter; a missing value is empty.
 fn param((name, value): (&str, Option<&str>)) -> (Vec<u8>, Vec<u8>) {
     let name = folded(name);
     let value = value.unwrap_or_default();
     let host = || super::uri::host_port_of(value).ok().filter(|(_, port)| port.is_none());
     let value = match (name.as_slice(), host()) {
-        // A flag, although `lr=on` and `lr=true` are seen.
+        // A flag; `lr=on` and `lr=true` occur in practice.
         (b"lr", _) => Vec::new(),
         (b"maddr", Some((Host::Ip(ip), _))) => ip.to_canonical().to_string().into_bytes(),
         _ => folded(value),
@@ -113,7 +114,7 @@ fn same_params(a: &Params, b: &Params) -> bool {
     let read = |p: &Params| -> Vec<_> { p.iter().map(param).collect() };
     let (a, b) = (read(a), read(b));
     let agrees = |(name, value): &(Vec<u8>, Vec<u8>), others: &[(Vec<u8>, Vec<u8>)]| {
-        // Each name stands once; of several the first counts.
+        // Names are unique; otherwise the first one counts.
         match others.iter().find(|(n, _)| n == name) {
             Some((_, v)) => v == value,
             None => !DECISIVE.iter().any(|d| d.as_bytes() == name.as_slice()),
@@ -128,7 +129,7 @@ fn same_params(a: &Params, b: &Params) -> bool {
     all_agree(&a, &b) && all_agree(&b, &a)
 }
 
-/// Headers are never ignored, and their order means nothing.
+/// Headers are never ignored; their order does not matter.
 fn same_headers(a: Option<&str>, b: Option<&str>) -> bool {
     let read = |text: Option<&str>| {
         let fields = text.unwrap_or_default().split('&').filter(|f| !f.is_empty());
@@ -148,7 +149,8 @@ fn digits(text: &str) -> Vec<u8> {
     folded(text).into_iter().filter(|b| !b"-.()".contains(b)).collect()
 }
 
-/// `tel:` URIs, without the scheme: both global or both local, the same digits, the same parameters (RFC 3966 §4).
+/// Compares `tel:` URIs without scheme: both global or both local, same digits, same parameters (RFC 3966
+/// §4).
 fn is_same_number(a: &str, b: &str) -> bool {
     let read = |text: &str| {
         let mut parts = text.split(';');

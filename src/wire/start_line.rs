@@ -1,4 +1,4 @@
-//! Request and status lines (RFC 3261 §7.1, §7.2), read strictly: one space, no more, no less.
+//! Request and status lines (RFC 3261 §7.1, §7.2), parsed strictly: exactly one space.
 
 use super::error::WireError;
 use super::method::Method;
@@ -13,21 +13,21 @@ pub enum StartLine {
     Response(u16, String),
 }
 
-/// Why a first line is not usable.
+/// Why a start line is invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StartError {
-    /// Not SIP at all: nothing is answered.
+    /// Not SIP: no answer.
     NotSip,
-    /// A response nobody can use.
+    /// An invalid response.
     BadResponse,
-    /// A request of another version of SIP: 505.
+    /// A request with another SIP version: 505.
     Version,
-    /// A request that is broken: 400.
+    /// A malformed request: 400.
     BadRequest(WireError),
 }
 
 impl StartLine {
-    /// Reads the line.
+    /// Parses the line.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_space_no_more_no_less() {
+    fn exactly_one_space() {
         assert!(matches!(
             StartLine::parse("INVITE sip:a@h SIP/2.0"),
             Ok(StartLine::Request(Method::Invite, _))

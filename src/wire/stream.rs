@@ -1,32 +1,32 @@
-//! Messages on a byte stream (RFC 3261 §18.3): framing by Content-Length, keep-alives, limits.
+//! Messages on a stream (RFC 3261 §18.3): framing by Content-Length, keep-alives, limits.
 
 use super::error::WireError;
 use super::headers::same;
 use super::limits::MAX_MESSAGE;
 
-/// What the bytes of a connection hold next.
+/// The next element of a stream.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame {
-    /// Nothing complete yet.
+    /// Incomplete.
     More,
     /// A complete message of this many bytes.
     Message(usize),
-    /// Double CRLF pings of this many bytes together; a single CRLF goes back (RFC 5626 §3.5.1).
+    /// Double-CRLF pings, total length in bytes; one CRLF pong is sent (RFC 5626 §3.5.1).
     Ping(usize),
     /// Bytes to skip: stray line ends and pongs.
     Skip(usize),
-    /// The framing is lost: answer what can be answered and close. Holds the bytes of the head.
+    /// Framing lost: answer if possible and close. Length of the header part.
     Broken(usize),
 }
 
-/// Looks at the start of `bytes`.
+/// Classifies the start of `bytes`.
 #[must_use]
 pub fn next_frame(bytes: &[u8]) -> Frame {
     let blank = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
     match bytes {
-        // One answer for all pings in a row.
+        // Consecutive pings get one answer.
         [b'\r', b'\n', b'\r', b'\n', ..] => return Frame::Ping(blank),
-        // A lone CRLF is a pong, or the first half of a ping still on its way.
+        // A lone CRLF is a pong, or the first half of a ping.
         [] | [b'\r'] | [b'\r', b'\n'] | [b'\r', b'\n', b'\r'] => return Frame::More,
         [b'\r' | b'\n', ..] => return Frame::Skip(blank),
         _ => {}
@@ -43,7 +43,7 @@ pub fn next_frame(bytes: &[u8]) -> Frame {
     }
 }
 
-/// Splits a message at the empty line; the head keeps its line ends, the body starts behind it.
+/// Splits a message at the empty line; the header part includes its line ends.
 #[must_use]
 pub fn split_head(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut line_start = 0;
@@ -60,7 +60,7 @@ pub fn split_head(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     None
 }
 
-/// Content-Length of a head; on a stream it must be there, once (RFC 3261 §18.3).
+/// Content-Length of a header part; on a stream it is mandatory, once (RFC 3261 §18.3).
 fn body_length(head: &[u8]) -> Result<usize, WireError> {
     let mut found = None;
     for line in head.split(|b| *b == b'\n') {
@@ -81,7 +81,7 @@ fn body_length(head: &[u8]) -> Result<usize, WireError> {
 /// A Content-Length value: digits only, bounded.
 ///
 /// # Errors
-/// A sign, anything else than digits, a length beyond any message.
+/// A sign, characters other than digits, or a length beyond the maximum message.
 pub fn content_length(value: &str) -> Result<usize, WireError> {
     if value.is_empty() || !value.bytes().all(|b| b.is_ascii_digit()) {
         return Err(WireError::Value("Content-Length"));
@@ -104,9 +104,9 @@ mod tests {
     }
 
     #[test]
-    fn keep_alives_are_told_from_messages() {
+    fn keep_alives_are_distinguished_from_messages() {
         assert_eq!(next_frame(b"\r\n\r\nINVITE"), Frame::Ping(4));
-        assert_eq!(next_frame(&b"\r\n".repeat(500)), Frame::Ping(1000), "all in a row at once");
+        assert_eq!(next_frame(&b"\r\n".repeat(500)), Frame::Ping(1000), "consecutive pings together");
         assert_eq!(next_frame(&[b'\n'; 900]), Frame::Skip(900));
         assert_eq!(next_frame(b"\r\nINVITE"), Frame::Skip(2));
         assert_eq!(next_frame(b"\r\n"), Frame::More);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_framing_is_said() {
+    fn lost_framing_is_reported() {
         for l in [
             "Content-Length: -1",
             "Content-Length: x",

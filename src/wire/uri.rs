@@ -1,4 +1,4 @@
-//! SIP, SIPS and tel URIs (RFC 3261 §19.1, RFC 3966), kept as written so that they go back unchanged.
+//! SIP, SIPS and tel URIs (RFC 3261 §19.1, RFC 3966), kept as written so that they are sent unchanged.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -41,12 +41,12 @@ pub enum Uri {
     Sip(Box<SipUri>),
     /// `tel:`; what follows the scheme.
     Tel(String),
-    /// Another scheme, as written. Nothing here can be sent to it.
+    /// Another scheme, as written; cannot be routed to.
     Other(String),
 }
 
 impl Uri {
-    /// Reads a URI.
+    /// Parses a URI.
     ///
     /// # Errors
     /// White space, brackets, a SIP URI without a usable host, no scheme at all.
@@ -82,7 +82,7 @@ impl Uri {
         }
     }
 
-    /// The user part as a person would read it: unescaped, without password; the number of a tel URI.
+    /// The user part for display: unescaped, without password; the number of a tel URI.
     #[must_use]
     pub fn user(&self) -> String {
         let raw = match self {
@@ -95,7 +95,7 @@ impl Uri {
 }
 
 fn sip(secure: bool, rest: &str) -> Result<SipUri, WireError> {
-    // `;` and `?` may stand in the user part: what is before the first `@` is looked at no further.
+    // `;` and `?` are allowed in the user part: it ends at the first `@`.
     let (user, rest) = match rest.split_once('@') {
         Some(("", _)) => return Err(WireError::Value("empty user in URI")),
         Some((user, rest)) => (Some(user.to_owned()), rest),
@@ -113,7 +113,7 @@ fn sip(secure: bool, rest: &str) -> Result<SipUri, WireError> {
     Ok(SipUri { secure, user, host, port, params, headers })
 }
 
-/// Reads `host[:port]`. An IPv6 address needs its brackets.
+/// Parses `host[:port]`. An IPv6 address needs brackets.
 ///
 /// # Errors
 /// No host, a port beyond 65535, an IPv6 address without brackets.
@@ -148,7 +148,8 @@ fn name(host: &str) -> Result<Host, WireError> {
     if good { Ok(Host::Name(host.to_ascii_lowercase())) } else { Err(WireError::Value("host")) }
 }
 
-/// An IPv6 address; three colons in a row, which RFC 3261's grammar could produce, count as two (RFC 5118 §4.10).
+/// Parses an IPv6 address; three consecutive colons, which RFC 3261's grammar allows, are treated as two (RFC
+/// 5118 §4.10).
 fn ipv6(text: &str) -> Result<Ipv6Addr, WireError> {
     let parsed = text.parse().or_else(|_| text.replacen(":::", "::", 1).parse());
     parsed.map_err(|_| WireError::Value("IPv6 address"))
@@ -197,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn uris_go_back_as_they_came() {
+    fn uris_round_trip() {
         for text in [
             "sip:alice@example.com",
             "sips:1001:pw@192.0.2.1:5061;transport=tcp;lr",
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn users_are_unescaped_for_people() {
+    fn users_are_unescaped_for_display() {
         assert_eq!(Uri::parse("sip:a%20b:pw@h").unwrap().user(), "a b");
         assert_eq!(Uri::parse("tel:+1212;x=y").unwrap().user(), "+1212");
         assert_eq!(Uri::parse("sip:h").unwrap().user(), "");

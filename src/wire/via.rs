@@ -7,13 +7,13 @@ use super::error::WireError;
 use super::params::Params;
 use super::uri::{Host, host_port_of};
 
-/// The prefix of branches that identify a transaction by themselves.
+/// Prefix of branches that are unique transaction identifiers (RFC 3261 §8.1.1.7).
 pub const MAGIC_COOKIE: &str = "z9hG4bK";
 
 /// One Via value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Via {
-    /// Protocol and version as they were sent: `SIP/2.0`.
+    /// Protocol and version as sent: `SIP/2.0`.
     pub protocol: String,
     /// Transport, upper case: `UDP`, `TCP`, …
     pub transport: String,
@@ -26,7 +26,7 @@ pub struct Via {
 }
 
 impl Via {
-    /// Reads one value, whatever its protocol and version. White space may stand around the slashes and the colon.
+    /// Parses one value with any protocol and version. White space around slashes and colon is allowed.
     ///
     /// # Errors
     /// No protocol, version, transport or sent-by, broken parameters.
@@ -54,7 +54,7 @@ impl Via {
         Ok(Self { protocol, transport: transport.to_ascii_uppercase(), host, port, params })
     }
 
-    /// Whether the hop that wrote it speaks our SIP.
+    /// Checks that the hop uses SIP/2.0.
     ///
     /// # Errors
     /// [`WireError::Version`] for another version of SIP, [`WireError::Value`] for another protocol.
@@ -66,13 +66,14 @@ impl Via {
         }
     }
 
-    /// The branch, if it is one that identifies a transaction: the cookie and something behind it.
+    /// The branch, if it is an RFC 3261 transaction identifier: the magic cookie and at least one more
+    /// character.
     #[must_use]
     pub fn branch(&self) -> Option<&str> {
         self.params.get("branch").filter(|b| b.len() > MAGIC_COOKIE.len() && b.starts_with(MAGIC_COOKIE))
     }
 
-    /// Notes where the request really came from (RFC 3261 §18.2.1, RFC 3581 §4).
+    /// Adds the actual source address (RFC 3261 §18.2.1, RFC 3581 §4).
     pub fn stamp(&mut self, source: SocketAddr) {
         let wants_port = self.params.get("rport").is_some();
         if wants_port {
@@ -86,7 +87,7 @@ impl Via {
         }
     }
 
-    /// Where a response goes over UDP, after [`Self::stamp`] (RFC 3261 §18.2.2, RFC 3581 §4).
+    /// Destination of a response over UDP, after [`Self::stamp`] (RFC 3261 §18.2.2, RFC 3581 §4).
     #[must_use]
     pub fn reply_to(&self, source: SocketAddr) -> SocketAddr {
         let port = match self.params.get("rport") {
@@ -96,7 +97,7 @@ impl Via {
         SocketAddr::new(source.ip(), port)
     }
 
-    /// The address in `received`, brackets or not (RFC 5118 §4.5).
+    /// The address in `received`, with or without brackets (RFC 5118 §4.5).
     #[must_use]
     pub fn received(&self) -> Option<IpAddr> {
         let v = self.params.get("received")?;
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn other_protocols_are_read_and_written_back_but_told_apart() {
+    fn other_protocols_round_trip_and_are_rejected() {
         for (via, verdict) in [
             ("SIP/2.0/UDP h", Ok(())),
             ("SIP/7.0/UDP h", Err(WireError::Version)),
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_real_branch_counts() {
+    fn only_an_rfc_3261_branch_counts() {
         let b =
             |t: &str| Via::parse(&format!("SIP/2.0/UDP h;branch={t}")).unwrap().branch().map(str::to_owned);
         assert_eq!(b("z9hG4bK"), None);
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn responses_go_back_where_requests_came_from() {
+    fn responses_are_sent_to_the_source() {
         let source: SocketAddr = "198.51.100.7:40000".parse().unwrap();
         let mut v = Via::parse("SIP/2.0/UDP 10.0.0.1:5062;branch=z9hG4bKa;rport").unwrap();
         v.stamp(source);

@@ -1,4 +1,4 @@
-//! The coders of a leg: decoders of all that may come, and the encoder of what it sends.
+//! The coders of a leg: decoders for all negotiated formats, and the encoder of the sent stream.
 
 use super::playout::Playout;
 use crate::codec::Codec;
@@ -7,20 +7,20 @@ use crate::dsp::MAX_FRAME;
 use crate::dsp::resample::Resampler;
 use crate::sdp::Negotiated;
 
-/// The codec's two ends in a leg. A leg keeps the rate it began with: should the codec change to one of another,
-/// this is where it is converted.
+/// Encoder and decoders of a leg. A leg keeps the sampling rate it started with: if the codec changes to one
+/// with another rate, audio is converted here.
 #[derive(Debug)]
 pub struct Coders {
     pub(super) playout: Playout,
     pub(super) encoder: Encoder,
-    /// From the leg's rate to that of the codec, where they differ.
+    /// From the leg's rate to that of the codec, if they differ.
     pub(super) converter: Option<Resampler>,
     /// A frame at the codec's rate.
     pub(super) converted: [i16; MAX_FRAME],
 }
 
 impl Coders {
-    /// Coders of what was agreed, for a leg at `rate` Hz; Opus spends `complexity`, 0 to 10.
+    /// Coders of the negotiated stream, for a leg at `rate` Hz; `complexity` of Opus, 0 to 10.
     #[must_use]
     pub fn new(stream: &Negotiated, rate: u32, complexity: u8) -> Self {
         let others: Vec<Codec> = stream.formats.codecs().collect();
@@ -36,8 +36,8 @@ impl Coders {
         }
     }
 
-    /// True where coders made for one agreement can go on with another: what is sent is the same, and all that may come
-    /// has its decoder.
+    /// True if coders created for one session can be kept for another: same encoder, and a decoder for every
+    /// format that may be received.
     #[must_use]
     pub fn can_go_on(made_for: &Negotiated, with: &Negotiated) -> bool {
         let decodes = |codec| made_for.formats.codecs().any(|c| c == codec);
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
     use crate::sdp::{Description, Local, accept};
 
-    /// What an answer with these formats agrees to.
+    /// The session negotiated by an answer with these formats.
     fn agreed(formats: &str) -> Negotiated {
         let text = format!(
             "v=0\r\no=- 1 1 IN IP4 10.0.0.2\r\ns=-\r\nc=IN IP4 10.0.0.2\r\nt=0 0\r\nm=audio 4000 RTP/AVP {formats}\r\n"
@@ -61,10 +61,10 @@ mod tests {
     }
 
     #[test]
-    fn an_agreement_to_less_goes_on_and_one_to_more_does_not() {
+    fn coders_are_kept_for_fewer_formats_and_not_for_more() {
         let can = |from: &str, to: &str| Coders::can_go_on(&agreed(from), &agreed(to));
         assert!(can("0 8", "0 8") && can("0 8", "0") && can("0 8 9", "0 9"));
         assert!(!can("0", "0 8"), "no decoder for A-law");
-        assert!(!can("0 8", "8 0"), "another codec to send");
+        assert!(!can("0 8", "8 0"), "the sent codec changes");
     }
 }

@@ -1,18 +1,18 @@
-//! The decoders of a stream: one for each codec that may come, made with the agreement, as a tick allocates nothing. Each
-//! packet's payload type chooses its own.
+//! The decoders of a stream: one for each negotiated codec, created in advance since a tick must not
+//! allocate. Selected by the payload type of each packet.
 
 use crate::codec::Codec;
 use crate::codec::coder::Decoder;
 use crate::dsp::conceal::Concealer;
 use crate::dsp::resample::Resampler;
 
-/// A codec's way from payloads to sound at the leg's rate.
+/// Decoding path of a codec, from payloads to audio at the leg's rate.
 #[derive(Debug)]
 pub(super) struct Voice {
     pub(super) codec: Codec,
     pub(super) decoder: Decoder,
     pub(super) concealer: Concealer,
-    /// To the leg's rate, where that of the codec differs.
+    /// To the leg's rate, if that of the codec differs.
     pub(super) converter: Option<Resampler>,
 }
 
@@ -28,33 +28,34 @@ impl Voice {
     }
 }
 
-/// All voices of a stream.
+/// The decoding paths of a stream.
 #[derive(Debug)]
 pub(super) struct Decoders {
-    /// That of the packet decoded last.
+    /// The one of the last packet decoded.
     pub(super) now: Voice,
     others: Box<[Voice]>,
 }
 
 impl Decoders {
-    /// For a stream that begins with `first`, at a leg of `leg_rate` Hz.
+    /// For a stream that starts with `first`, at a leg of `leg_rate` Hz.
     pub(super) fn new(first: Codec, others: &[Codec], leg_rate: u32) -> Self {
         let others = others.iter().filter(|c| **c != first).map(|c| Voice::new(*c, leg_rate)).collect();
         Self { now: Voice::new(first, leg_rate), others }
     }
 
-    /// What follows is of this codec; false when it was so already, or the codec may not come.
+    /// Switches to this codec; false if it is already selected, or was not negotiated.
     pub(super) fn select(&mut self, codec: Codec) -> bool {
         let Some(other) = self.others.iter_mut().find(|v| v.codec == codec) else { return false };
         std::mem::swap(&mut self.now, other);
-        // What it heard last is long over.
+        // Its converter state is out of date.
         self.now.converter.iter_mut().for_each(Resampler::reset);
         true
     }
 }
 
-/// Brings the first `len` samples of `fifo` from one rate to another, one a whole multiple of the other; how many they
-/// are then. For the rest of a packet at a change of codec: a straight line between two samples is good enough.
+/// Converts the first `len` samples of `fifo` in place between two rates, one a multiple of the other;
+/// returns the new number of samples. Used for the rest of a packet at a codec change: linear interpolation
+/// is sufficient.
 pub(super) fn change_rate(fifo: &mut [i16], len: usize, from: u32, to: u32) -> usize {
     let len = len.min(fifo.len());
     let at = |fifo: &[i16], i: usize| fifo.get(i).copied().map_or(0, i32::from);
@@ -69,7 +70,7 @@ pub(super) fn change_rate(fifo: &mut [i16], len: usize, from: u32, to: u32) -> u
     }
     let ratio = (to / from.max(1)).max(1) as usize;
     let more = (len * ratio).min(fifo.len());
-    // From the end, as what is read must not have been written yet.
+    // Backwards, so that samples are read before they are overwritten.
     for i in (0..more).rev() {
         let (before, step) = (i / ratio, i % ratio);
         let (a, b) = (at(fifo, before), at(fifo, (before + 1).min(len.saturating_sub(1))));
@@ -94,7 +95,7 @@ mod tests {
         assert_eq!(change_rate(&mut fifo, 4, 8000, 48_000), 24);
         assert_eq!((fifo[3], fifo[6], fifo[23]), (30, 60, 60));
         assert_eq!(change_rate(&mut fifo, 24, 48_000, 8000), 4);
-        assert_eq!(change_rate(&mut fifo, 24, 8000, 48_000), 24, "what finds no room is lost");
+        assert_eq!(change_rate(&mut fifo, 24, 8000, 48_000), 24, "samples that do not fit are dropped");
         assert_eq!(change_rate(&mut fifo, 0, 8000, 48_000), 0);
     }
 

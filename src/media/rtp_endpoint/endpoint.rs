@@ -1,4 +1,4 @@
-//! The far end of a leg over RTP: its sockets, what was agreed with it, its coders, keys and counters.
+//! The far end of a leg over RTP: its sockets, negotiated session, coders, keys and counters.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -16,16 +16,16 @@ use crate::rtp::reception::Reception;
 use crate::rtp::sources::Sources;
 use crate::sdp::Negotiated;
 
-/// Watches for a far end that should be sending, and does not.
+/// Detects a far end that should send but does not.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct SilenceWatch {
-    /// Ticks in a row without a packet.
+    /// Consecutive ticks without a packet.
     pub(super) ticks: u32,
-    /// It has been silent for the configured time, which was not reported yet.
+    /// It was silent for the configured time, and this was not yet reported.
     pub(super) is_unreported: bool,
 }
 
-/// Counters of coders before the present ones.
+/// Totals of the previous coders.
 #[derive(Debug, Clone, Copy, Default)]
 struct EarlierCoders {
     concealed: u64,
@@ -38,11 +38,11 @@ pub struct RtpEndpoint<W> {
     pub(super) transport: W,
     pub(super) stream: Negotiated,
     pub(super) coders: Box<Coders>,
-    /// Rate of its frames, Hz: that of its first codec, for good.
+    /// Rate of its frames, Hz: that of its first codec, for the whole call.
     pub(super) rate: u32,
     pub(super) sender: RtpSender,
     pub(super) share: Share,
-    /// Share of our packets that the far end loses, per cent.
+    /// Share of our packets lost at the far end, per cent.
     pub(super) loss: u8,
     pub(super) lock: SourceLock,
     pub(super) reception: Reception,
@@ -52,12 +52,12 @@ pub struct RtpEndpoint<W> {
     pub(super) silence: SilenceWatch,
     pub(super) proof: Proof,
     pub(super) srtp: Option<SrtpSession>,
-    /// The far end's last sender report: the middle of its NTP time, and when it came.
+    /// The far end's last sender report: middle 32 bits of its NTP time, and arrival time.
     pub(super) last_report: Option<(u32, u64)>,
 }
 
 impl<W: MediaTransport> RtpEndpoint<W> {
-    /// An endpoint that sends with `ssrc`. Allocates all it will ever need.
+    /// An endpoint that sends with `ssrc`. Allocates all memory it will need.
     #[must_use]
     pub fn new(
         transport: W,
@@ -86,12 +86,12 @@ impl<W: MediaTransport> RtpEndpoint<W> {
         }
     }
 
-    /// Believes another port than the far end described, after a while: for far ends behind routers.
+    /// Accepts another port than the one in the SDP after probation: for far ends behind NAT.
     pub fn believe_other_ports(&mut self) {
         self.lock.believe_other_ports();
     }
 
-    /// Accepts RTP from other sources than the address that the far end describes.
+    /// Accepts RTP from additional sources.
     pub fn allow_sources(&mut self, beside: RtpSource) {
         self.lock.allow(beside);
     }
@@ -102,7 +102,7 @@ impl<W: MediaTransport> RtpEndpoint<W> {
         self.rate
     }
 
-    /// The far end agreed to something else; what is replaced stays in `new`, to be freed elsewhere.
+    /// Applies a renegotiated session; replaced objects are returned in `new`, to be freed on another thread.
     pub(in crate::media) fn update(&mut self, new: &mut Renegotiation) {
         let stream = new.stream;
         self.lock.redescribe(stream.rtp, new.signalling);
@@ -119,36 +119,36 @@ impl<W: MediaTransport> RtpEndpoint<W> {
             self.coders.playout.end_comfort();
         }
         if !self.stream.direction.sends() {
-            // Even where it resumes within this tick.
+            // Also if it is resumed within this tick.
             self.sender.drop_digits();
         }
         self.silence.ticks = 0;
         self.restart_sending();
     }
 
-    /// The call is answered and the far end has not acknowledged it (`on`), or now it has.
+    /// The call was answered and the ACK is missing (`on`), or has arrived.
     pub(in crate::media) fn await_proof(&mut self, on: bool) {
         self.proof.wait(on);
     }
 
-    /// Digits to send after those that wait.
+    /// Queues digits to send.
     pub(in crate::media) fn add_digits(&mut self, digits: &Digits) {
         self.sender.add_digits(digits);
     }
 
-    /// Begins a run of sound anew, as after a change of codec or packet length.
+    /// Restarts packetization, e.g. after a change of codec or packet length.
     pub(super) fn restart_sending(&mut self) {
         self.sender.restart();
         self.coders.encoder.abandon();
     }
 
-    /// Where RTP goes: to where the far end's comes from, or where it said it listens.
+    /// Destination of RTP: the locked source, or the address in the SDP.
     pub(super) fn rtp_target(&self) -> Option<SocketAddr> {
         let at = self.lock.locked().unwrap_or(self.stream.rtp);
         (at.port() != 0 && !at.ip().is_unspecified()).then_some(at)
     }
 
-    /// Where RTCP goes.
+    /// Destination of RTCP.
     pub(super) fn rtcp_target(&self) -> Option<SocketAddr> {
         let rtp = self.rtp_target()?;
         if self.stream.rtcp_mux {
@@ -158,32 +158,32 @@ impl<W: MediaTransport> RtpEndpoint<W> {
         Some(if moved { SocketAddr::new(rtp.ip(), rtp.port().saturating_add(1)) } else { self.stream.rtcp })
     }
 
-    /// True while the far end sends sound by the agreement.
+    /// True while the negotiated direction lets the far end send.
     pub(in crate::media) fn receives(&self) -> bool {
         self.stream.direction.receives()
     }
 
-    /// True when digits come in the sound, as no telephone-events were agreed.
+    /// True if DTMF is expected in-band, as telephone events were not negotiated.
     pub(in crate::media) fn has_digits_in_band(&self) -> bool {
         self.stream.dtmf.is_none()
     }
 
-    /// True when there has been nothing but silence from the far end for a while.
+    /// True if there has been only silence from the far end for a while.
     pub(in crate::media) fn is_quiet(&self) -> bool {
         self.coders.playout.is_quiet()
     }
 
-    /// The far end has been silent for the configured time, which was not reported yet.
+    /// True if no packet was received for the configured time and this was not yet reported.
     pub(in crate::media) fn is_silent(&self) -> bool {
         self.silence.is_unreported
     }
 
-    /// The silence was reported.
+    /// Marks the silence as reported.
     pub(in crate::media) fn silence_reported(&mut self) {
         self.silence.is_unreported = false;
     }
 
-    /// Fetches into the cache all that a tick needs of it.
+    /// Prefetches the memory needed in a tick into the cache.
     pub(in crate::media) fn touch(&self) -> i64 {
         i64::from(self.silence.ticks)
             ^ i64::from(self.loss)
@@ -193,13 +193,13 @@ impl<W: MediaTransport> RtpEndpoint<W> {
             ^ self.reception.received() as i64
     }
 
-    /// How well its media travelled; digits dropped are those of the sender, late ticks are the engine's to count.
+    /// Media quality; dropped digits are those of the sender, late ticks are added by the engine.
     pub(in crate::media) fn quality(&self) -> Quality {
         let playout = &self.coders.playout;
         let clock = f64::from(playout.clock(self.stream.codec));
         let (received, lost) = (self.reception.received(), self.reception.lost());
         let late = self.earlier.late + playout.counts().late;
-        // What the far end did not send is not lost: only gaps in its numbers are, and what came too late.
+        // Packets the far end did not send are not lost: only sequence gaps and late packets count.
         let (missing, expected) = (lost + late, received + lost);
         let loss = missing as f64 * 100.0 / expected.max(1) as f64;
         let (rtt, playing_ms) = (self.rtt_ms.unwrap_or(0.0), playout.delay_ms());
@@ -220,27 +220,27 @@ impl<W: MediaTransport> RtpEndpoint<W> {
         }
     }
 
-    /// Its part in sharing an encoding.
+    /// Its role in shared encoding.
     pub(in crate::media) fn share(&self) -> &Share {
         &self.share
     }
 
-    /// The same, to change it.
+    /// Mutable access to it.
     pub(in crate::media) fn share_mut(&mut self) -> &mut Share {
         &mut self.share
     }
 
-    /// Share of our packets that the far end loses, per cent.
+    /// Share of our packets lost at the far end, per cent.
     pub(in crate::media) fn loss(&self) -> u8 {
         self.loss
     }
 
-    /// The encoder prepares for so much loss at the far end, per cent.
+    /// Sets the packet loss the encoder should be robust against, per cent.
     pub(in crate::media) fn expect_loss(&mut self, loss: u8) {
         self.coders.encoder.expect_loss(loss);
     }
 
-    /// What it has in common with others in this tick, in which it hears `room` and nothing else if it `only_listens`.
+    /// Its key for shared encoding in this tick, in which it hears `room` and nothing else if `only_listens`.
     pub(in crate::media) fn share_key(&mut self, room: Option<RoomSlot>, only_listens: bool) -> Option<Key> {
         let only_listens = only_listens
             && self.stream.direction.sends()
@@ -256,7 +256,7 @@ impl<W: MediaTransport> RtpEndpoint<W> {
         })
     }
 
-    /// Goes on from where the encoder and the packet of `other` stand.
+    /// Continues with the encoder state and the partial packet of `other`.
     pub(in crate::media) fn go_on_from(&mut self, other: &Self) {
         self.coders.encoder.copy_from(&other.coders.encoder);
         self.sender.go_on_from(&other.sender);

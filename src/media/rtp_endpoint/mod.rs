@@ -1,4 +1,4 @@
-//! A leg's far end over RTP: what it receives, decodes, encodes and sends.
+//! A leg's far end over RTP: receiving, decoding, encoding and sending.
 
 pub mod coders;
 mod decoders;

@@ -1,9 +1,8 @@
-//! From packets to frames: when each packet is played, what is made up where none is, and how the delay is kept as
-//! small as the network allows.
+//! Playout: decides when each packet is played, conceals missing ones, and keeps the delay as small as the
+//! network allows.
 //!
-//! Time rules: a sample is played some delay after the earliest moment at which it could have come. That delay is kept
-//! near what the network's jitter asks for, by leaving out or repeating single periods of the sound; this is also what
-//! takes up the difference between two clocks.
+//! A sample is played a certain delay after its earliest possible arrival. This delay follows the network's
+//! jitter by removing or repeating single pitch periods of the audio, which also compensates clock drift.
 
 use super::decoders::{Decoders, change_rate};
 use super::timeline::{RATE, Timeline};
@@ -14,94 +13,95 @@ use crate::dsp::{MAX_FRAME, frame_len, stretch};
 use crate::rtp::delay::DelayEstimator;
 use crate::rtp::jitter::{Counts, Head, JitterBuffer};
 
-/// Reads of the jitter buffer in one tick at most.
+/// Maximum reads of the jitter buffer per tick.
 const MAX_READS: usize = 40;
-/// Frames in a row that are made up; after that it is silence, and no longer counted.
+/// Maximum consecutive concealed frames; silence follows, which is not counted.
 const MAX_CONCEALED: u32 = 5;
-/// What is above the target by this much is shortened, ms: a packet of 20 ms comes at any time of a tick.
+/// Delay above the target by more than this is reduced, ms: a 20 ms packet arrives at any time within a tick.
 const SLACK_MS: f64 = 22.0;
-/// What is below it by this much is lengthened, ms.
+/// Delay below the target by more than this is increased, ms.
 const LACK_MS: f64 = 5.0;
-/// Ticks between two pieces left out or repeated: at most an eighth faster or slower.
+/// Ticks between two time-scale modifications: at most an eighth faster or slower.
 const REST: u8 = 4;
-/// Far above the target, packets are left out at once, ms.
+/// Packets are dropped at once if the delay exceeds the target by more than this, ms.
 const FAR_MS: f64 = 150.0;
-/// A packet may be played this much before its delay is over, ms.
+/// A packet may be played this much before its delay has elapsed, ms.
 const EARLY_MS: f64 = 10.0;
-/// Shares of lost packets from which waiting for their successors is worth it, and below which it is not any more; and
-/// how fast they are learnt.
+/// Loss rates above which to wait for the next packet, and below which to stop waiting; and the smoothing
+/// factor of the loss rate.
 const LOSSY: f64 = 0.015;
 const LOSSLESS: f64 = 0.005;
 const LOSS_WEIGHT: f64 = 0.01;
-/// How much older than news of the far end's silence sound may be that is played after it: 2 s.
+/// Audio up to this much older than a comfort-noise packet is played after it without ending the noise: 2 s.
 const LATEST: i64 = 2 * RATE as i64;
 /// Length of a frame, ms.
 const TICK_MS: f64 = 20.0;
-/// Delays that no network makes: the stream begins anew, ms.
+/// Delays that no network causes, ms: the stream has restarted.
 const ABSURD_MS: f64 = 2000.0;
 
-/// The receiving end of a stream.
+/// The receiving side of a stream.
 #[derive(Debug)]
 pub struct Playout {
     jitter: JitterBuffer,
     delay: DelayEstimator,
     decoders: Decoders,
     timeline: Timeline,
-    /// Decoded, not yet played, at the rate of the codec decoded last.
+    /// Decoded samples not yet played, at the rate of the codec decoded last.
     fifo: Box<[i16]>,
     len: usize,
-    /// When what follows the fifo was said.
+    /// Timeline position of the sample after the fifo.
     tail: Option<i64>,
-    /// Delay at which sound was last played, ms.
+    /// Delay of the last packet played, ms.
     delayed: f64,
-    /// How long before it was needed the last packet could have come, ms: what jitter may take.
+    /// How much earlier the last packet could have arrived, ms: the margin for jitter.
     slack: f64,
     packet_samples: usize,
-    /// Frames made up in a row.
+    /// Consecutive concealed frames.
     run: u32,
     concealed: u64,
-    /// Of these, those that may turn out to be silence the far end did not send.
+    /// Those of them that may turn out to be silence that the far end did not send.
     doubtful: u64,
-    /// What the far end's silence sounds like, from this timestamp on (RFC 3389).
+    /// Comfort noise of the far end, starting at this timestamp (RFC 3389).
     noise: Option<(i64, LevelNoise)>,
-    /// A packet was given up since the last one was decoded.
+    /// A packet was skipped since the last one was decoded.
     missed: bool,
-    /// Share of packets lost lately.
+    /// Smoothed packet loss rate.
     losses: f64,
-    /// Packets wait for their successors.
+    /// Packets are delayed until their successor has arrived.
     waits: bool,
-    /// Packets that came, but could not be played in time.
+    /// Packets that arrived, but too late to be played.
     too_late: u64,
     stretching: Stretching,
 }
 
-/// How the sound was stretched.
+/// Time-scale modification.
 #[derive(Debug, Clone, Copy, Default)]
 struct Stretching {
-    /// Ticks until it may be stretched again.
+    /// Ticks until the next modification is allowed.
     rest: u8,
-    /// Pieces left out and repeated.
+    /// Pieces removed and repeated.
     shortened: u64,
     lengthened: u64,
 }
 
-/// Longest packet of G.711 and G.722 that is taken: 200 ms (RFC 3551 §4.2), at 8 bytes a millisecond.
+/// Longest G.711 or G.722 packet accepted: 200 ms (RFC 3551 §4.2), at 8 bytes per millisecond.
 const LONGEST: usize = 200 * 8;
-/// Room for packets that wait, bytes: 64 of 20 ms of G.711, or six of 200 ms; 16 of the largest of Opus.
+/// Jitter buffer size, bytes: 64 packets of 20 ms of G.711, or six of 200 ms; 16 of the largest of Opus.
 const WAITING: usize = 64 * 160;
 const WAITING_OPUS: usize = 2 * WAITING;
 
-/// Room for packets of a codec that wait, bytes.
+/// Jitter buffer size for a codec, bytes.
 fn waiting(codec: Codec) -> usize {
     if codec == Codec::Opus { WAITING_OPUS } else { WAITING }
 }
 
-/// Largest payload taken, bytes.
+/// Largest payload accepted, bytes.
 fn largest(codec: Codec) -> usize {
     if codec == Codec::Opus { 1276 } else { LONGEST }
 }
 
-/// Samples decoded ahead: the longest packet, what was left, and what is repeated. A byte of G.722 is two samples.
+/// Fifo size, samples: the longest packet, the remainder, and what is repeated. One byte of G.722 is two
+/// samples.
 fn room(codec: Codec) -> usize {
     match codec {
         Codec::Opus => opus::MAX_SAMPLES + 2 * MAX_FRAME,
@@ -110,19 +110,19 @@ fn room(codec: Codec) -> usize {
     }
 }
 
-/// True when what has the timestamp `at` comes after what has `since`; late by too much, it is from another count of time.
+/// True if timestamp `at` comes after `since`; if much older, it belongs to another time base.
 fn follows(at: i64, since: i64) -> bool {
     at >= since || since - at > LATEST
 }
 
 impl Playout {
-    /// A player of `codec` for a leg at `leg_rate` Hz. Allocates all it will ever need.
+    /// Playout of `codec` for a leg at `leg_rate` Hz. Allocates all memory it will need.
     #[must_use]
     pub fn new(codec: Codec, leg_rate: u32) -> Self {
         Self::of_several(codec, &[], leg_rate)
     }
 
-    /// The same where further codecs may come.
+    /// Playout if several codecs were negotiated.
     #[must_use]
     pub fn of_several(first: Codec, others: &[Codec], leg_rate: u32) -> Self {
         let most = |of: fn(Codec) -> usize| others.iter().copied().map(of).fold(of(first), usize::max);
@@ -149,18 +149,18 @@ impl Playout {
         }
     }
 
-    /// G.722 was described with this clock, Hz; its packets tell whether that is so.
+    /// Sets the clock rate of G.722 given in the SDP, Hz; corrected from its packets if wrong.
     pub fn describe_clock(&mut self, clock: u32) {
         self.timeline.describe_clock(clock);
     }
 
-    /// Clock of the timestamps of a codec, Hz, as far as is known.
+    /// Current estimate of the clock rate of a codec's timestamps, Hz.
     #[must_use]
     pub fn clock(&self, codec: Codec) -> u32 {
         self.timeline.clock(codec)
     }
 
-    /// The codec decoded last; before any was, the first of the agreement.
+    /// The codec decoded last; before that, the first of the negotiated ones.
     #[must_use]
     pub fn codec(&self) -> Codec {
         self.decoders.now.codec
@@ -171,7 +171,7 @@ impl Playout {
         self.codec().sample_rate()
     }
 
-    /// Has all fetched that a tick needs of it.
+    /// Prefetches the memory needed in a tick into the cache.
     pub(super) fn touch(&self) -> i64 {
         let n = frame_len(self.rate());
         let concealer = &self.decoders.now.concealer;
@@ -180,7 +180,7 @@ impl Playout {
         frames ^ touch(self.jitter.next_cell(TELEPHONE)) ^ few as i64 ^ self.stretching.shortened as i64
     }
 
-    /// Another stream begins.
+    /// A new stream starts.
     pub fn clear(&mut self) {
         self.jitter.clear();
         self.delay = DelayEstimator::default();
@@ -190,8 +190,8 @@ impl Playout {
         (self.doubtful, self.missed, self.noise) = (0, false, None);
     }
 
-    /// The far end tells how loud its silence is, dB below overload, in the packet that came last: nothing more comes
-    /// until somebody speaks. What is to be played before is played first.
+    /// The last packet was comfort noise with this level, dB below overload: no further packets until speech.
+    /// Queued audio is played first.
     pub fn comfort(&mut self, level: u8) {
         let since = self.timeline.last();
         match &mut self.noise {
@@ -204,7 +204,7 @@ impl Playout {
         }
     }
 
-    /// Takes a packet of a codec; one of none only holds its place in the order.
+    /// Inserts a packet; without a codec it only occupies its sequence number.
     pub fn insert(
         &mut self,
         sequence: u64,
@@ -222,29 +222,29 @@ impl Playout {
         self.jitter.insert(sequence, said, codec, payload);
     }
 
-    /// The far end is not heard any more, nor is its silence.
+    /// The far end is no longer received: ends its comfort noise.
     pub fn end_comfort(&mut self) {
         self.noise = None;
     }
 
-    /// How long samples of the codec last, in units of the timeline.
+    /// Duration of samples of the current codec, in timeline units.
     fn units(&self, samples: usize) -> i64 {
         samples as i64 * i64::from(RATE / self.rate())
     }
 
-    /// The delay to keep, ms: for Opus one packet more where packets get lost, so that the next one is here when a lost one
-    /// is to be made up from it.
+    /// The target delay, ms: for Opus one packet more under packet loss, so that the next packet has arrived
+    /// when a lost one is reconstructed from it.
     fn target(&self) -> f64 {
         self.delay.target() + if self.waits { TICK_MS } else { 0.0 }
     }
 
-    /// How late the sample behind the fifo would be, were it played now, ms.
+    /// Delay at which the sample after the fifo would be played, ms.
     fn lateness(&self, now_ns: u64, timestamp: i64) -> f64 {
         let waiting = self.len as f64 * 1000.0 / f64::from(self.rate());
         self.delay.playing_delay(now_ns, timestamp, RATE) + waiting
     }
 
-    /// The next frame, at the leg's rate. While a digit is coming in (`silent`) nothing is made up.
+    /// The next frame, at the leg's rate. During a received digit (`silent`) nothing is concealed.
     pub fn frame(&mut self, now_ns: u64, silent: bool, out: &mut [i16]) {
         self.fill(now_ns, silent);
         if self.run == 0 {
@@ -261,12 +261,12 @@ impl Playout {
         self.len -= n.min(self.len);
     }
 
-    /// Samples that a frame still wants: another number once the codec changes.
+    /// Samples missing for a frame; changes if the codec changes.
     fn wanting(&self) -> usize {
         frame_len(self.rate()).saturating_sub(self.len)
     }
 
-    /// Decodes, conceals or waits until a frame is there.
+    /// Decodes or conceals until a frame is complete.
     fn fill(&mut self, now_ns: u64, silent: bool) {
         for _ in 0..MAX_READS {
             if self.wanting() == 0 {
@@ -281,7 +281,7 @@ impl Playout {
         }
     }
 
-    /// Decodes the next packet if it is here and its time has come.
+    /// Decodes the next packet if it has arrived and is due.
     fn play_next(&mut self, now_ns: u64) -> bool {
         let Some(head) = self.jitter.head() else { return false };
         if head.is_empty {
@@ -292,7 +292,7 @@ impl Playout {
         let target = self.target();
         let alone = self.jitter.held() == 1;
         if lateness < -ABSURD_MS || (lateness > target + FAR_MS && !alone) {
-            // A stream that begun anew, or a standstill: only what comes last is worth hearing.
+            // The stream restarted, or the system stalled: only the latest packet is played.
             self.jitter.take();
             self.too_late += 1;
             return true;
@@ -302,11 +302,11 @@ impl Playout {
             let due = if playing { self.delayed - EARLY_MS } else { target };
             if lateness < due {
                 if playing && self.slack < target - LACK_MS {
-                    // Too little delay: what is made up now is added to it.
+                    // Delay too small: the concealed audio is inserted.
                     self.delayed += TICK_MS;
                     self.slack += TICK_MS;
                 } else if head.missing > 0 {
-                    // What is made up now stands for the first of those that are missing.
+                    // The concealed audio replaces the first missing packet.
                     self.jitter.pass();
                     self.missed = true;
                 }
@@ -315,7 +315,7 @@ impl Playout {
         }
         let unsent = self.tail.is_some_and(|t| head.timestamp - t >= self.units(self.packet_samples));
         if unsent && head.missing == 0 && !self.missed {
-            // The far end sent nothing in between: there was nothing to make up for.
+            // The far end sent nothing in between: no concealment to count.
             self.concealed = self.concealed();
         }
         let lost = self.missed || head.missing > 0;
@@ -329,7 +329,7 @@ impl Playout {
         true
     }
 
-    /// What follows is of this codec: what was decoded and not played goes before it.
+    /// Switches to this codec, after the samples already decoded.
     fn go_on_with(&mut self, codec: Codec) {
         let before = self.rate();
         if !self.decoders.select(codec) {
@@ -362,20 +362,20 @@ impl Playout {
         self.noise.take_if(|(since, _)| follows(timestamp, *since));
     }
 
-    /// Makes up some samples; after a while, silence.
+    /// Conceals some samples; silence after a while.
     fn conceal(&mut self, silent: bool, samples: usize) {
         let quiet = silent || self.run >= MAX_CONCEALED;
-        // Opus makes up whole packets, as what the next one tells of a lost one is a whole packet's worth.
+        // Opus conceals whole packets, since FEC in the next packet covers a whole one.
         let whole = if self.codec() == Codec::Opus { self.packet_samples } else { samples };
         let Some(to) = self.fifo.get_mut(self.len..self.len + whole) else { return };
         if let Some((_, noise)) = &mut self.noise {
             noise.fill(to);
-            // Nothing is missing, and what comes next waits as the first of all did.
+            // Nothing is missing, and the next packet is delayed like the first one.
             self.run = MAX_CONCEALED;
         } else if quiet {
             to.fill(0);
         } else {
-            // The packet just given up may be found in the next one, if that follows it.
+            // The skipped packet may be recoverable from the next one, if that follows directly.
             let voice = &mut self.decoders.now;
             let follows = |h: &Head| self.missed && h.missing == 0 && h.codec == Some(voice.codec);
             let next = self.jitter.head().filter(follows);
@@ -390,7 +390,7 @@ impl Playout {
         self.len += whole;
     }
 
-    /// Leaves out or repeats a little where the delay is not what it should be.
+    /// Removes or repeats a short piece if the delay deviates from the target.
     fn keep_delay(&mut self) {
         self.stretching.rest = self.stretching.rest.saturating_sub(1);
         let Some(tail) = self.tail.filter(|_| self.stretching.rest == 0) else { return };
@@ -413,39 +413,39 @@ impl Playout {
         }
     }
 
-    /// True when there has been nothing but silence from the far end for a while.
+    /// True if there has been only silence from the far end for a while.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         self.run >= MAX_CONCEALED && self.len == 0 && self.noise.is_none()
     }
 
-    /// Frames made up because something was lost or late. Those at the end of what has come are not among them until the
-    /// next packet tells that there was more: a far end that suppresses silence sends nothing.
+    /// Frames concealed because of loss or lateness. Those at the end of received audio count only when the
+    /// next packet shows that packets were missing: a far end with silence suppression sends nothing.
     #[must_use]
     pub fn concealed(&self) -> u64 {
         self.concealed.saturating_sub(self.doubtful)
     }
 
-    /// Counters of the packets.
+    /// Packet counters.
     #[must_use]
     pub fn counts(&self) -> Counts {
         let counts = self.jitter.counts();
         Counts { late: counts.late + self.too_late, ..counts }
     }
 
-    /// Pieces left out, and pieces repeated, to keep the delay.
+    /// Pieces removed, and pieces repeated, to control the delay.
     #[must_use]
     pub fn stretched(&self) -> (u64, u64) {
         (self.stretching.shortened, self.stretching.lengthened)
     }
 
-    /// Delay at which sound was last played, ms after the earliest moment it could have been.
+    /// Delay of the last packet played, ms after its earliest possible time.
     #[must_use]
     pub fn delay_ms(&self) -> f64 {
         self.delayed
     }
 
-    /// How much faster than ours the far end's clock runs, parts per million.
+    /// By how much the far end's clock is faster than ours, parts per million.
     #[must_use]
     pub fn drift_ppm(&self) -> f64 {
         self.delay.drift_ppm()

@@ -1,26 +1,26 @@
-//! Whether a far end is really there: an answered call whose far end neither acknowledges the answer nor sends sound may
-//! have a forged address, and what we send hits somebody else.
+//! Protection against RTP amplification: the address in an answered call may be forged if the far end neither
+//! sends the ACK nor audio; sending to it stops.
 
-/// Ticks for which sound goes out to a far end that has not shown itself: 2 s.
+/// Ticks during which audio is sent to an unconfirmed far end: 2 s.
 const PATIENCE: u8 = 100;
 
-/// What is known of a far end.
+/// Confirmation state of a far end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Proof {
-    /// It is there, or nobody doubts it.
+    /// Confirmed, or not in doubt.
     #[default]
     Given,
-    /// Its answer is not acknowledged; for so many ticks, at most [`PATIENCE`].
+    /// ACK missing, for this many ticks, at most [`PATIENCE`].
     Awaited(u8),
 }
 
 impl Proof {
-    /// The call was answered just now, or (`on` false) the answer is acknowledged.
+    /// The call has just been answered, or (`on` false) the ACK has arrived.
     pub(super) fn wait(&mut self, on: bool) {
         *self = if on { Self::Awaited(0) } else { Self::Given };
     }
 
-    /// A tick has passed, in which something came from the far end or nothing.
+    /// Call every tick; `heard`: audio from the far end was received.
     pub(super) fn tick(&mut self, heard: bool) {
         match self {
             Self::Awaited(_) if heard => *self = Self::Given,
@@ -29,7 +29,7 @@ impl Proof {
         }
     }
 
-    /// True when nothing is to be sent.
+    /// True if nothing may be sent.
     pub(super) fn is_missing(self) -> bool {
         self == Self::Awaited(PATIENCE)
     }
@@ -40,10 +40,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn after_two_seconds_without_a_sign_nothing_more_is_sent_until_there_is_one() {
+    fn an_unconfirmed_far_end_gets_nothing_after_two_seconds() {
         let mut p = Proof::default();
         (0..200).for_each(|_| p.tick(false));
-        assert!(!p.is_missing(), "of calls that nobody doubts");
+        assert!(!p.is_missing(), "not in doubt by default");
         p.wait(true);
         (0..99).for_each(|_| p.tick(false));
         assert!(!p.is_missing());

@@ -1,4 +1,5 @@
-//! What comes from the far end in a tick: datagrams are judged, decrypted, counted and played out into one frame.
+//! Reception of a leg's RTP in a tick: datagrams are filtered, decrypted, counted and played out into one
+//! frame.
 
 use super::endpoint::RtpEndpoint;
 use super::srtp_session::SrtpSession;
@@ -11,22 +12,22 @@ use crate::rtp::sequence::Arrival;
 use crate::rtp::telephone_event::Event;
 use crate::sdp::Meaning;
 
-/// Batches of datagrams taken in one tick at most: over 12,000 a second.
+/// Maximum batches of datagrams read per tick: over 12,000 datagrams a second.
 const MAX_BATCHES: usize = 16;
 
-/// What holds for receiving in this tick.
+/// Parameters of reception in this tick.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::media) struct ReceiveTick {
     /// Ticks without a packet after which silence is reported.
     pub(in crate::media) timeout_ticks: u32,
-    /// The wall clock, nanoseconds.
+    /// Time in nanoseconds, for packet ages.
     pub(in crate::media) now_ns: u64,
-    /// The leg is on hold by our side.
+    /// The leg is on local hold.
     pub(in crate::media) held: bool,
 }
 
 impl<W: MediaTransport> RtpEndpoint<W> {
-    /// Takes what has come, and fills this tick's frame; digits go into `digits`.
+    /// Reads the received packets, and fills this tick's frame; digits are added to `digits`.
     pub(in crate::media) fn receive(
         &mut self,
         batch: &mut Batch,
@@ -35,7 +36,7 @@ impl<W: MediaTransport> RtpEndpoint<W> {
         frame: &mut [i16],
     ) {
         let mut heard = false;
-        // A flood of others fills the socket: what is behind it is still wanted in time.
+        // Several batches, so that a flood of other packets does not delay those of the far end.
         for _ in 0..MAX_BATCHES {
             self.transport.receive(batch);
             for d in batch.items.iter_mut().take(batch.len) {
@@ -54,7 +55,7 @@ impl<W: MediaTransport> RtpEndpoint<W> {
         self.coders.playout.frame(tick.now_ns, silent, frame);
     }
 
-    /// Takes RTCP that came to its own socket.
+    /// Processes RTCP from its own socket.
     pub(in crate::media) fn receive_rtcp(&mut self, batch: &mut Batch) {
         self.transport.receive_rtcp(batch);
         for d in batch.items.iter_mut().take(batch.len) {
@@ -62,14 +63,14 @@ impl<W: MediaTransport> RtpEndpoint<W> {
         }
     }
 
-    /// Takes a datagram; true when it shows that the far end is there.
+    /// Processes a datagram; true if it confirms the far end.
     fn datagram(&mut self, d: &mut Datagram, digits: &mut DigitQueue) -> bool {
         // RFC 5761 §4: RTCP packet types 192 to 223 share the port.
         if d.len > 1 && d.bytes.get(1).is_some_and(|b| (192..=223).contains(b)) {
             self.rtcp(d);
             return false;
         }
-        // Judged by its address before any work is done on it: a copy sent from elsewhere must not even be decrypted.
+        // The source address is checked first: copies sent from elsewhere must not even be decrypted.
         if !self.lock.may_come_from(d.from) {
             self.lock.refuse();
             return false;
@@ -117,7 +118,7 @@ impl<W: MediaTransport> RtpEndpoint<W> {
         let clock = self.coders.playout.clock(codec.unwrap_or(self.stream.codec));
         self.reception.note(arrival, p.timestamp, d.arrival_ns, clock, codec.is_some());
         let (Arrival::Begins(sequence) | Arrival::Continues(sequence)) = arrival else { return true };
-        // Of an event the number is taken in the stream; it just holds no sound.
+        // An event only occupies its sequence number in the stream; it has no audio.
         self.coders.playout.insert(sequence, p.timestamp, codec, p.payload, d.arrival_ns);
         if meaning == Some(Meaning::Noise)
             && let Some(level) = p.payload.first()
@@ -137,7 +138,7 @@ impl<W: MediaTransport> RtpEndpoint<W> {
         let Some(report) = rtcp::parse(bytes, self.sender.ssrc()) else { return };
         if let Some(block) = report.about_us {
             self.rtt_ms = rtcp::round_trip_ms(&block, rtcp::ntp(now_ns)).or(self.rtt_ms);
-            // A little more than is lost now: losses come in groups.
+            // Somewhat more than the current loss: losses come in bursts.
             let lost = u32::from(block.fraction_lost) * 100 / 256;
             self.loss = (lost * 3 / 2).min(30) as u8;
         }
@@ -146,7 +147,7 @@ impl<W: MediaTransport> RtpEndpoint<W> {
         }
     }
 
-    /// Counts ticks without packets, while the far end should be sending (not on hold).
+    /// Counts ticks without packets while the far end should be sending (not on hold).
     fn watch_silence(&mut self, heard: bool, tick: ReceiveTick) {
         let both = self.stream.direction.sends() && self.stream.direction.receives();
         if heard || !both || tick.held {
@@ -159,7 +160,7 @@ impl<W: MediaTransport> RtpEndpoint<W> {
         }
     }
 
-    /// What our reports say of what we receive.
+    /// The report block about what we receive.
     pub(super) fn report_block(&mut self, now_ns: u64) -> Option<rtcp::Block> {
         if self.reception.received() == 0 {
             return None;

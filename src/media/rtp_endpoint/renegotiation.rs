@@ -1,17 +1,17 @@
-//! Another agreement with the far end, with everything that it needs already allocated.
+//! A renegotiated session with everything it needs preallocated.
 
 use std::net::IpAddr;
 
 use super::coders::Coders;
 use crate::sdp::Negotiated;
 
-/// Another agreement with the far end.
+/// A renegotiated session.
 #[derive(Debug)]
 pub struct Renegotiation {
-    /// What was agreed.
+    /// The negotiated session.
     pub stream: Negotiated,
-    /// Where the signalling comes from.
+    /// Source address of the signalling.
     pub signalling: Option<IpAddr>,
-    /// Coders, where the codec or what the far end wants of it has changed.
+    /// New coders, if the codec or its parameters have changed.
     pub coders: Option<Box<Coders>>,
 }

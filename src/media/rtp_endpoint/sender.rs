@@ -1,5 +1,5 @@
-//! The state of an RTP stream that is sent: its numbers and timestamps, the packet that is being filled, digits that wait,
-//! and the payloads of this tick that others send as well.
+//! State of a sent RTP stream: sequence numbers and timestamps, the packet being filled, queued digits, and
+//! the payloads of this tick that are shared with other legs.
 
 use crate::codec::coder::MAX_PAYLOAD;
 use crate::dsp::prefetch::{TELEPHONE, touch};
@@ -8,23 +8,23 @@ use crate::rtp::packet::{HEADER, header};
 use crate::rtp::srtp::MAX_TAIL;
 use crate::rtp::telephone_event::Sender;
 
-/// Packets made in one tick at most: of 10 ms each.
+/// Maximum packets per tick: of 10 ms each.
 const MADE: usize = 2;
 
-/// A payload that others may send as well.
+/// A payload shared with other legs.
 #[derive(Debug, Clone)]
 pub(super) struct Made {
-    /// First sample after the beginning of the tick, samples.
+    /// Offset of its first sample from the start of the tick, samples.
     pub(super) before: i64,
-    /// Length; 0: nothing need be sent.
+    /// Length; 0: nothing is sent.
     pub(super) len: usize,
     pub(super) bytes: [u8; MAX_PAYLOAD],
 }
 
-/// Most digits that wait in one leg.
+/// Maximum digits queued per leg.
 pub const MAX_DIGITS: usize = 128;
 
-/// Set in the code of a digit that goes out as tones in the sound, whatever was agreed.
+/// Flag in the code of a digit that is sent in-band regardless of the session.
 pub const IN_BAND: u8 = 0x80;
 
 /// Digits to send, as event codes.
@@ -39,24 +39,24 @@ pub struct RtpSender {
     pub(super) timestamp: u32,
     pub(super) packets: u32,
     pub(super) bytes: u32,
-    /// The next packet begins a run of sound.
+    /// The next packet starts a talkspurt.
     pub(super) marker: bool,
-    /// The next packet: room for its header, then `packed` bytes of payload, then room for a tag.
+    /// The next packet: space for its header, `packed` bytes of payload, and space for a tag.
     pub(super) packet: [u8; HEADER + MAX_PAYLOAD + MAX_TAIL],
     pub(super) packed: usize,
-    /// Samples of it so far.
+    /// Samples in it so far.
     pub(super) samples: usize,
     queue: Digits,
     dropped: u64,
     pub(super) event: Sender,
     pub(super) tone: Option<(ToneGenerator, u8)>,
-    /// Payloads of this tick, where others send them too.
+    /// Payloads of this tick, if shared.
     pub(super) made: [Made; MADE],
     pub(super) count: usize,
 }
 
 impl RtpSender {
-    /// Sequence number and timestamp begin anywhere: here they follow from the random SSRC.
+    /// Initial sequence number and timestamp are arbitrary: derived from the random SSRC.
     #[must_use]
     pub fn new(ssrc: u32) -> Self {
         Self {
@@ -79,29 +79,29 @@ impl RtpSender {
         }
     }
 
-    /// True while no digit is being sent, nor waits.
+    /// True if no digit is being sent or queued.
     pub(super) fn has_no_digits(&self) -> bool {
         self.queue.is_empty() && self.tone.is_none() && !self.event.is_active()
     }
 
-    /// Nothing has been sent yet.
+    /// True if no packet was sent yet.
     pub(super) fn is_new(&self) -> bool {
         self.packets == 0
     }
 
-    /// Samples of the packet that is being filled.
+    /// Samples in the packet being filled.
     pub(super) fn samples(&self) -> usize {
         self.samples
     }
 
-    /// Has all fetched that a tick needs of it.
+    /// Prefetches the memory needed in a tick into the cache.
     pub(super) fn touch(&self) -> i64 {
         touch(self.packet.get(..HEADER + TELEPHONE).unwrap_or_default())
             ^ i64::from(self.sequence)
             ^ i64::from(self.dropped as u32)
     }
 
-    /// Goes on with the packet that `other` is filling.
+    /// Continues with the partial packet of `other`.
     pub(super) fn go_on_from(&mut self, other: &Self) {
         (self.samples, self.packed) = (other.samples, other.packed);
         let part = HEADER..HEADER + other.packed.min(MAX_PAYLOAD);
@@ -110,7 +110,7 @@ impl RtpSender {
         }
     }
 
-    /// Keeps the payload that stands in the packet, of a packet of `len` bytes, for others.
+    /// Stores the payload of the packet of `len` bytes for sharing.
     pub(super) fn keep_made(&mut self, before: i64, len: usize) {
         let payload = self.packet.get(HEADER..len).unwrap_or_default();
         if let Some(made) = self.made.get_mut(self.count) {
@@ -126,24 +126,24 @@ impl RtpSender {
         self.ssrc
     }
 
-    /// The far end's.
+    /// SSRC of the far end.
     #[must_use]
     pub fn peer_ssrc(&self) -> u32 {
         self.peer_ssrc
     }
 
-    /// The far end's stream has this SSRC.
+    /// Sets the SSRC of the far end.
     pub(super) fn set_peer_ssrc(&mut self, ssrc: u32) {
         self.peer_ssrc = ssrc;
     }
 
-    /// Begins a run of sound anew, as after a change of codec or packet length.
+    /// Restarts packetization, e.g. after a change of codec or packet length.
     pub(super) fn restart(&mut self) {
         (self.packed, self.samples) = (0, 0);
         self.marker = true;
     }
 
-    /// Digits to send after those that wait; what does not fit is dropped and counted.
+    /// Queues digits; those that do not fit are dropped and counted.
     pub(super) fn add_digits(&mut self, codes: &[u8]) {
         for code in codes {
             if self.queue.push(*code).is_err() {
@@ -152,12 +152,12 @@ impl RtpSender {
         }
     }
 
-    /// Digits that found the queue full, or the far end on hold.
+    /// Digits dropped because the queue was full, or the far end was on hold.
     pub(super) fn digits_dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// The header of the next packet, of `len` bytes with it.
+    /// The header of the next packet of `len` bytes including header.
     pub(super) fn next_header(
         &mut self,
         len: usize,
@@ -172,7 +172,7 @@ impl RtpSender {
         head
     }
 
-    /// The next digit if it goes out so: as tones or as an event.
+    /// The next digit, if it is to be sent this way: in-band or as an event.
     pub(super) fn next_digit(&mut self, in_band: bool) -> Option<u8> {
         let code = *self.queue.first()?;
         if (code & IN_BAND != 0) != in_band {
@@ -182,7 +182,7 @@ impl RtpSender {
         Some(code & !IN_BAND)
     }
 
-    /// The next event that may be sent; digits before it that may not are dropped and counted.
+    /// The next event allowed; disallowed digits before it are dropped and counted.
     pub(super) fn next_event(&mut self, may: impl Fn(u8) -> bool) -> Option<u8> {
         loop {
             let code = self.next_digit(false)?;
@@ -193,7 +193,7 @@ impl RtpSender {
         }
     }
 
-    /// Digits that wait for a far end that takes none now are dropped, lest they come in another moment.
+    /// Drops queued digits when the far end cannot receive, so that they are not sent later.
     pub(super) fn drop_digits(&mut self) {
         self.dropped += self.queue.len() as u64;
         self.queue.clear();
@@ -206,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digits_that_find_no_room_are_counted() {
+    fn dropped_digits_are_counted() {
         let mut s = RtpSender::new(1);
         s.add_digits(&[5; MAX_DIGITS - 2]);
         s.add_digits(&[1, 2, 3, 4, 5]);

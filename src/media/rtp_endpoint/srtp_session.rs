@@ -1,11 +1,11 @@
-//! The encryption of a leg's media: both directions, made from what was agreed.
+//! SRTP of a leg: both directions, from the negotiated keys.
 
 use super::transport::Datagram;
 use crate::rtp::srtp::Context;
 use crate::sdp::Keyed;
 use crate::wire::crypto::MasterKey;
 
-/// Both directions of an encrypted leg.
+/// Both directions of an SRTP session.
 #[derive(Debug)]
 pub struct SrtpSession {
     keyed: Keyed,
@@ -14,9 +14,10 @@ pub struct SrtpSession {
 }
 
 impl SrtpSession {
-    /// Contexts for these keys. A direction whose key stays goes on where it was: a session that is only refreshed
-    /// must not count its packets anew. A new key at the same address counts on as well (RFC 3711 §3.3.1); where the far end
-    /// has `moved`, ours begins anew (RFC 4568 §7.1.4), and what it sends may do either. Allocates nothing.
+    /// Contexts for these keys. A direction with an unchanged key continues: a session refresh must not reset
+    /// packet indices. A new key at the same address continues the indices as well (RFC 3711 §3.3.1); if the
+    /// far end has `moved`, ours are reset (RFC 4568 §7.1.4), and the far end may do either. Allocates
+    /// nothing.
     #[must_use]
     pub fn new(keyed: Keyed, old: Option<Self>, moved: bool) -> Option<Self> {
         let Some(old) = old else {
@@ -33,24 +34,24 @@ impl SrtpSession {
         Some(Self { keyed, send, receive })
     }
 
-    /// Encrypts a packet of RTP; its new length.
+    /// Encrypts an RTP packet; returns its new length.
     pub fn seal(&mut self, packet: &mut [u8], len: usize) -> Option<usize> {
         self.send.protect(packet, len).ok()
     }
 
-    /// Encrypts a packet of RTCP; its new length.
+    /// Encrypts an RTCP packet; returns its new length.
     pub fn seal_rtcp(&mut self, packet: &mut [u8], len: usize) -> Option<usize> {
         self.send.protect_rtcp(packet, len).ok()
     }
 
-    /// Decrypts a packet of RTP in its place; false when it is not the far end's.
+    /// Decrypts an RTP packet in place; false if authentication fails.
     pub fn open(&mut self, d: &mut Datagram) -> bool {
         let opened = self.receive.unprotect(&mut d.bytes, d.len);
         d.len = opened.unwrap_or(0);
         opened.is_ok()
     }
 
-    /// The same for RTCP.
+    /// Decrypts an RTCP packet in place; false if authentication fails.
     pub fn open_rtcp(&mut self, d: &mut Datagram) -> bool {
         let opened = self.receive.unprotect_rtcp(&mut d.bytes, d.len);
         d.len = opened.unwrap_or(0);

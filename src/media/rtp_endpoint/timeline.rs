@@ -1,17 +1,17 @@
-//! When what came was said: one count of time for a stream whose packets may count by several clocks.
+//! Maps timestamps to one time base for a stream whose codecs may use different clock rates.
 
 use crate::codec::Codec;
 use crate::rtp::clock::G722Clock;
 
-/// Units of the timeline in a second: a whole multiple of every clock and sampling rate.
+/// Timeline units per second: a multiple of every clock and sampling rate.
 pub(super) const RATE: u32 = 48_000;
-/// Units in 10 ms, of which packets are made.
+/// Units in 10 ms, the granularity of packet lengths.
 const STEP: i64 = RATE as i64 / 100;
 
-/// The packet placed last.
+/// The last packet mapped.
 #[derive(Debug, Clone, Copy)]
 struct Placed {
-    /// Its timestamp as it came.
+    /// Its RTP timestamp.
     timestamp: u32,
     at: i64,
     arrival_ns: u64,
@@ -21,42 +21,42 @@ struct Placed {
 #[derive(Debug)]
 pub(super) struct Timeline {
     g722: G722Clock,
-    /// The codec that came last, and the clock of its timestamps.
+    /// The codec received last, and the clock rate of its timestamps.
     codec: Codec,
     clock: u32,
     last: Option<Placed>,
 }
 
 impl Timeline {
-    /// For a stream that begins with this codec.
+    /// For a stream that starts with this codec.
     pub(super) fn new(codec: Codec) -> Self {
         Self { g722: G722Clock::default(), codec, clock: codec.clock(), last: None }
     }
 
-    /// G.722 was described with this clock, Hz.
+    /// Sets the clock rate of G.722 given in the SDP, Hz.
     pub(super) fn describe_clock(&mut self, clock: u32) {
         self.g722 = G722Clock::described(clock);
         self.clock = self.clock(self.codec);
     }
 
-    /// Clock of the timestamps of a codec, Hz.
+    /// Clock rate of a codec's timestamps, Hz.
     pub(super) fn clock(&self, codec: Codec) -> u32 {
         if codec == Codec::G722 { self.g722.hz() } else { codec.clock() }
     }
 
-    /// Another stream begins.
+    /// A new stream starts.
     pub(super) fn restart(&mut self) {
         self.last = None;
         self.g722.restart();
     }
 
-    /// The place of the packet that came last.
+    /// Timeline position of the last packet.
     pub(super) fn last(&self) -> i64 {
         self.last.map_or(0, |l| l.at)
     }
 
-    /// The place of a packet, by its extended sequence number and timestamp; `audio` is its codec and length in bytes.
-    /// Events and noise count as the audio before them does.
+    /// Timeline position of a packet by its extended sequence number and timestamp; `audio` is its codec and
+    /// length in bytes. Events and comfort noise use the clock of the preceding audio.
     pub(super) fn place(
         &mut self,
         sequence: u64,
@@ -70,7 +70,7 @@ impl Timeline {
                 self.g722.note(sequence, timestamp, bytes);
             }
             let clock = self.clock(codec);
-            // What has been learnt of one codec makes no other count of it.
+            // A corrected estimate of one codec's clock rate is not a change of clock.
             same_count = clock == self.clock || codec == self.codec;
             (self.codec, self.clock) = (codec, clock);
         }
@@ -80,7 +80,8 @@ impl Timeline {
             Some(last) if same_count => {
                 last.at + i64::from(timestamp.wrapping_sub(last.timestamp) as i32) * per_unit
             }
-            // Timestamps of another clock have nothing to do with those before (RFC 7160 §3): the time of arrival goes on.
+            // Timestamps of another clock are unrelated to the previous ones (RFC 7160 §3): the position is
+            // derived from the arrival time.
             Some(last) => {
                 let gone = arrival_ns.saturating_sub(last.arrival_ns).min(60_000_000_000) as i64;
                 last.at + ((gone + 5_000_000) / 10_000_000).max(1) * STEP
@@ -99,10 +100,10 @@ mod tests {
     const TICK: i64 = RATE as i64 / 50;
 
     #[test]
-    fn clocks_take_turns_on_one_timeline() {
+    fn alternating_clocks_share_one_timeline() {
         let mut t = Timeline::new(Codec::Pcmu);
         let mut at = Vec::new();
-        // Each codec counts from where it likes; arrivals are a little late now and then.
+        // Each codec has its own timestamp offset; some arrivals are slightly late.
         for n in 0..30u64 {
             let (codec, stamp) = match n / 10 {
                 0 => (Codec::Pcmu, 0xffff_fc00u32.wrapping_add(n as u32 * 160)),
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn g722_is_placed_by_what_its_packets_count() {
+    fn g722_uses_the_detected_clock() {
         for (described, step) in [(8000, 160), (8000, 320), (16_000, 160), (16_000, 320)] {
             let mut t = Timeline::new(Codec::G722);
             t.describe_clock(described);

@@ -1,4 +1,4 @@
-//! What is sent to the far end in a tick: packets of the agreed length, digits, and reports.
+//! Transmission of a leg's RTP in a tick: packets of the negotiated length, digits, and RTCP reports.
 
 use super::coders::Coders;
 use super::endpoint::RtpEndpoint;
@@ -11,14 +11,14 @@ use crate::rtp::rtcp::{self, MAX_REPORT};
 use crate::rtp::srtp::MAX_TAIL;
 use crate::rtp::telephone_event::{DIGITS, Outgoing};
 
-/// Ticks between two reports: 5 s (RFC 3550 §6.2).
+/// Ticks between two RTCP reports: 5 s (RFC 3550 §6.2).
 const REPORT_TICKS: u64 = 250;
-/// In-band digits where no telephone-event was agreed: ticks of tone and of pause.
+/// In-band DTMF: ticks of tone and of pause.
 const TONE_TICKS: u8 = 5;
 
 impl<W: MediaTransport> RtpEndpoint<W> {
-    /// Sends a frame, at the leg's rate, or a digit in its place: a digit that goes out in the sound is laid over the
-    /// frame. Nothing is sent while the far end does not receive or has not shown itself.
+    /// Sends a frame, at the leg's rate, or a telephone event instead; in-band digits are mixed into the
+    /// frame. Nothing is sent while the far end does not receive or is unconfirmed.
     pub(in crate::media) fn transmit(&mut self, frame: &mut [i16]) {
         let stamp = self.next_stamp();
         self.sender.count = 0;
@@ -40,14 +40,14 @@ impl<W: MediaTransport> RtpEndpoint<W> {
         stamp
     }
 
-    /// The clock of what is sent, Hz: that of the codec. A far end that describes G.722 by its sampling rate gets what its
-    /// own packets count by, and until there are some, what it has described.
+    /// Clock rate of the sent stream, Hz: that of the codec. A far end that describes G.722 with its sampling
+    /// rate gets the rate of its own packets, or until there are any, the described one.
     fn clock(&self) -> u32 {
         let codec = self.stream.codec;
         if self.stream.clock == codec.clock() { codec.clock() } else { self.coders.playout.clock(codec) }
     }
 
-    /// Sends what another endpoint has encoded in this tick.
+    /// Sends the payloads that another endpoint has encoded in this tick.
     pub(in crate::media) fn transmit_encoded(&mut self, leader: &Self) {
         let other = &leader.sender;
         let stamp = self.next_stamp();
@@ -60,21 +60,21 @@ impl<W: MediaTransport> RtpEndpoint<W> {
         self.sender.samples = other.samples;
     }
 
-    /// The clock of what is sent goes on for `ticks` in which nothing was.
+    /// Advances the timestamp by `ticks` in which nothing was sent.
     pub(in crate::media) fn skip(&mut self, ticks: u32) {
         let per_tick = self.clock() / 50;
         self.sender.timestamp = self.sender.timestamp.wrapping_add(ticks.wrapping_mul(per_tick));
         self.restart_sending();
     }
 
-    /// The event packet of this tick, while a digit is being sent.
+    /// Sends the event packet of this tick, if a digit is being sent.
     fn send_event(&mut self, stamp: u32) -> bool {
         let Some(agreed) = self.stream.dtmf else { return false };
         if !self.sender.event.is_active() {
             if self.sender.tone.is_some() {
                 return false;
             }
-            // What the far end does not take must not be sent (RFC 4733 §2.5.1.1).
+            // Events that the far end does not accept must not be sent (RFC 4733 §2.5.1.1).
             let Some(code) = self.sender.next_event(|code| agreed.takes(code)) else { return false };
             self.sender.event.start(code, stamp);
         }
@@ -85,7 +85,7 @@ impl<W: MediaTransport> RtpEndpoint<W> {
         true
     }
 
-    /// Lays the tones of a digit over the frame where the far end knows no events.
+    /// Mixes the tones of a digit into the frame if it is sent in-band.
     fn in_band_digit(&mut self, frame: &mut [i16]) {
         let events = self.stream.dtmf.is_some();
         let rate = self.rate;
@@ -130,13 +130,13 @@ impl<W: MediaTransport> RtpEndpoint<W> {
         }
     }
 
-    /// Sends the audio that stands in the packet, of `len` bytes with a header; its first sample lies `before` samples
-    /// after the beginning of the tick, whose timestamp is `stamp`.
+    /// Sends the packet of `len` bytes including header; its first sample is `before` samples after the start
+    /// of the tick, whose timestamp is `stamp`.
     fn send_audio_packet(&mut self, stamp: u32, before: i64, len: usize) {
         let clock = self.clock();
         let s = &mut self.sender;
         if len == HEADER {
-            // The far end agreed to get nothing while nothing is said.
+            // DTX: nothing is sent during silence.
             s.marker = true;
             return;
         }
@@ -148,7 +148,7 @@ impl<W: MediaTransport> RtpEndpoint<W> {
         self.send_packet(len);
     }
 
-    /// Brings a frame to the codec's rate, where that differs from the leg's.
+    /// Converts a frame to the codec's rate, if that differs from the leg's.
     fn convert(&mut self, frame: &[i16]) {
         let Coders { converter, converted, .. } = &mut *self.coders;
         let m = frame_len(self.stream.codec.sample_rate());
@@ -161,13 +161,13 @@ impl<W: MediaTransport> RtpEndpoint<W> {
         let payload = p.event.to_bytes();
         let len = HEADER + payload.len();
         let head = self.sender.next_header(len, p.marker, payload_type, p.timestamp);
-        // No sound is half packed while a digit is sent.
+        // No audio is partially packed while a digit is sent.
         let packet = self.sender.packet.iter_mut();
         packet.zip(head.into_iter().chain(payload)).for_each(|(to, b)| *to = b);
         self.send_packet(len);
     }
 
-    /// Sends what stands in the packet, encrypted if that was agreed.
+    /// Sends the packet buffer, encrypted if negotiated.
     fn send_packet(&mut self, len: usize) {
         let Some(to) = self.rtp_target() else { return };
         let packet = &mut self.sender.packet;
@@ -180,7 +180,7 @@ impl<W: MediaTransport> RtpEndpoint<W> {
         }
     }
 
-    /// Sends a report when one is due; legs take their turns.
+    /// Sends a report when due; the reports of the legs are spread over time.
     pub(in crate::media) fn report(&mut self, tick: u64, unix_ns: u64) {
         let turn = u64::from(self.sender.ssrc) % REPORT_TICKS;
         if tick % REPORT_TICKS != turn {

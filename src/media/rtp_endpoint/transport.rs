@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::rtp::MAX_DATAGRAM;
 
-/// Datagrams taken in one go; what is left waits for the next tick.
+/// Datagrams read at once; the rest is read by a further call.
 pub const BATCH: usize = 16;
 
 /// One received datagram.
@@ -16,11 +16,11 @@ pub struct Datagram {
     pub len: usize,
     /// Sender.
     pub from: SocketAddr,
-    /// When the kernel got it, nanoseconds of a steady count.
+    /// Arrival time in the kernel, nanoseconds.
     pub arrival_ns: u64,
 }
 
-/// Room for the datagrams of one call, allocated once for the whole engine.
+/// Buffer for the datagrams of one call, allocated once for the whole engine.
 #[derive(Debug)]
 pub struct Batch {
     /// The datagrams; the first `len` are valid.
@@ -37,13 +37,13 @@ impl Default for Batch {
     }
 }
 
-/// The two sockets of a leg. None of these calls waits.
+/// The two sockets of a leg. All calls are non-blocking.
 pub trait MediaTransport {
-    /// Takes what has come for RTP.
+    /// Reads received RTP.
     fn receive(&mut self, batch: &mut Batch);
-    /// Takes what has come for RTCP.
+    /// Reads received RTCP.
     fn receive_rtcp(&mut self, batch: &mut Batch);
-    /// Sends RTP; what the kernel has no room for is lost.
+    /// Sends RTP; dropped if the kernel's buffer is full.
     fn send(&mut self, to: SocketAddr, bytes: &[u8]);
     /// Sends RTCP.
     fn send_rtcp(&mut self, to: SocketAddr, bytes: &[u8]);
