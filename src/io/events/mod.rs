@@ -1,4 +1,4 @@
-//! Events on their way from the gateway through the outbox to webhooks.
+//! Event pipeline: from the gateway through the outbox to webhooks.
 
 pub mod outbox_ops;
 pub mod pipeline;

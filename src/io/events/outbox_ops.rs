@@ -1,4 +1,4 @@
-//! From an event to where it goes and to what the outbox keeps of it.
+//! Maps events to their destination and to outbox operations.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::gateway::events::{Event, EventBody, RecordingFinished, Webhook};
 use crate::io::outbox::rows::{LegRow, Op, RecordingRow, UPLOADING, base_name};
 use crate::io::wav::repair::HEADER;
 
-/// Where an event goes: to its own webhook, else the global one, else nowhere.
+/// Destination of an event: its own webhook, otherwise the global one, if any.
 #[must_use]
 pub fn destination(config: &Config, event: &Event) -> Option<Destination> {
     match &event.webhook {
@@ -27,7 +27,7 @@ pub fn destination(config: &Config, event: &Event) -> Option<Destination> {
     }
 }
 
-/// The event as it will be delivered.
+/// The event in the form that is delivered.
 #[must_use]
 pub fn item(config: &Config, event: &Event, row: u64) -> Item {
     let body = event.to_text(&config.instance_id);
@@ -43,7 +43,7 @@ pub fn item(config: &Config, event: &Event, row: u64) -> Item {
     }
 }
 
-/// What the outbox keeps of legs and recordings, beside the event itself.
+/// Changes of legs and recordings in the outbox caused by an event.
 #[must_use]
 pub fn changes(event: &Event) -> Vec<Op> {
     let mut out = Vec::new();
@@ -77,18 +77,18 @@ pub fn changes(event: &Event) -> Vec<Op> {
     out
 }
 
-/// A webhook as the outbox keeps it.
+/// The webhook of an event in the form stored in the outbox.
 fn own_hook(event: &Event) -> Option<(String, String)> {
     event.webhook.as_ref().map(|h| (h.url.clone(), h.secret.clone().unwrap_or_default()))
 }
 
-/// A webhook that the outbox has kept.
+/// A webhook stored in the outbox.
 pub(in crate::io) fn hook_of(kept: &Option<(String, String)>) -> Option<Webhook> {
     let (url, secret) = kept.clone()?;
     Some(Webhook { url, secret: Some(secret).filter(|s| !s.is_empty()) })
 }
 
-/// What is kept of a recording, whatever its state.
+/// Row of a recording, common to all states.
 fn recording(event: &Event, file: &str, started_at: &str) -> RecordingRow {
     RecordingRow {
         id: base_name(file),
@@ -96,18 +96,18 @@ fn recording(event: &Event, file: &str, started_at: &str) -> RecordingRow {
         leg: event.leg_id.clone(),
         room: event.room_id.clone(),
         started_ms: Utc::parse(started_at).unwrap_or(event.at).millis(),
-        // A leg's own is with the leg, which may be gone when the upload is done.
+        // A leg's own webhook is stored with the leg, which may be gone when the upload is done.
         hook: if event.leg_id.is_some() && event.upload.is_none() { None } else { own_hook(event) },
         upload: event.upload.clone(),
         ..RecordingRow::default()
     }
 }
 
-/// What is kept of a recording that is over.
+/// Row of a finished recording.
 fn finished(event: &Event, body: &RecordingFinished) -> RecordingRow {
     let (failed, bytes) = (body.error.is_some(), body.bytes.unwrap_or(0));
     let state = match &event.upload {
-        // What was written before the disk failed is worth its upload, too.
+        // Audio written before the disk failed is uploaded, too.
         Some(_) if !failed || bytes > HEADER => UPLOADING,
         _ if failed => "failed",
         _ => "finished",
@@ -122,7 +122,7 @@ fn finished(event: &Event, body: &RecordingFinished) -> RecordingRow {
     }
 }
 
-/// The file with all channels of a recording, which is kept like one of its own.
+/// Row of the merged multi-channel file, stored as a separate recording.
 fn merged(body: &RecordingFinished, mix: &RecordingRow) -> Option<RecordingRow> {
     let file = body.multi_channel_file.clone()?;
     let highest = body.channels.iter().flat_map(|c| c.values()).map(|span| span.channel).max();

@@ -1,5 +1,6 @@
-//! The way of an event: from the gateway into the outbox, from there into the delivery queues, from there to its target. It is
-//! delivered only once the outbox has committed it, so that no event number is reported that a crash could take back.
+//! The path of an event: from the gateway to the outbox, then to the delivery queues and its target. It is
+//! delivered only after the outbox has committed it, so that no event number is reported that a crash could
+//! take back.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
@@ -22,28 +23,28 @@ use crate::io::system::executor::Executor;
 use crate::io::system::settings::Settings;
 use crate::io::system::timer;
 
-/// Events that wait for their commit at most; past it they are delivered without.
+/// Maximum events waiting for their commit; beyond it, the oldest are delivered uncommitted.
 const MAX_PENDING: usize = 8192;
-/// Changes that wait for a full outbox at most.
+/// Maximum changes waiting while the outbox queue is full.
 const MAX_UNSENT: usize = 16_384;
 
-/// How long the outbox is left alone after it could not be asked.
+/// Retry interval if the outbox could not be queried.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// What is between the gateway and the outbox.
+/// Changes and events on their way to the outbox.
 #[derive(Debug)]
 struct Waiting {
     next_row: u64,
-    /// Changes that the outbox has not been handed yet.
+    /// Changes not yet passed to the outbox.
     unsent: Vec<Op>,
-    /// Events that it is about to commit.
+    /// Events waiting for their commit.
     pending: VecDeque<(Destination, Item)>,
-    /// Of these, the events that stay in memory alone.
+    /// Those of them that are kept in memory only.
     unstored: BTreeSet<u64>,
 }
 
 impl Waiting {
-    /// Events up to this row are committed (`durable`), or may be delivered without.
+    /// Removes events up to this row: they are committed (`durable`), or may be delivered uncommitted.
     fn take(&mut self, upto: u64, durable: bool) -> Vec<(Destination, Item)> {
         let count = self.pending.iter().take_while(|(_, i)| i.row <= upto).count();
         let unstored = &mut self.unstored;
@@ -53,7 +54,7 @@ impl Waiting {
             .collect()
     }
 
-    /// Too much waits for the outbox: non-terminal events stay in memory alone.
+    /// Bounds the queue: non-terminal events are then kept in memory only.
     fn bound_unsent(&mut self) {
         if self.unsent.len() <= MAX_UNSENT {
             return;
@@ -78,16 +79,16 @@ pub struct EventPipeline {
     outbox: RefCell<Outbox>,
     waiting: RefCell<Waiting>,
     queues: RefCell<EventQueues>,
-    /// Recordings that are to be uploaded are noted here.
+    /// Recordings to be uploaded are queued here.
     uploads: Rc<UploadQueue>,
-    /// For the ids of events that do not come from the gateway.
+    /// Generates ids of events that do not come from the gateway.
     rng: RefCell<Rng>,
-    /// Wakes the webhook client when there is something to deliver.
+    /// Wakes the webhook client.
     wake: (Sender<()>, Receiver<()>),
 }
 
 impl EventPipeline {
-    /// One without events; the first gets the number `next_row`.
+    /// An empty pipeline; the first event gets the number `next_row`.
     #[must_use]
     pub fn new(
         executor: Rc<Executor>,
@@ -111,7 +112,7 @@ impl EventPipeline {
         }
     }
 
-    /// An event happened. It goes to the outbox with the next [`Self::flush`].
+    /// Publishes an event. It is passed to the outbox with the next [`Self::flush`].
     pub fn publish(&self, event: &Event) {
         let changes = changes(event);
         changes.iter().for_each(|op| self.uploads.note(op));
@@ -126,13 +127,13 @@ impl EventPipeline {
         if waiting.pending.len() > MAX_PENDING
             && let Some((to, item)) = waiting.pending.pop_front()
         {
-            // The outbox has not committed for long: delivery without it is better than none.
+            // The outbox has not committed for long: deliver without it.
             waiting.unstored.remove(&item.row);
             self.queues.borrow_mut().push(&to, item);
         }
     }
 
-    /// Events of an earlier run that the outbox could not store, as if they had just happened.
+    /// Publishes events of an earlier run that the outbox could not store, as if they had just happened.
     pub fn publish_late(&self, events: &[Event]) {
         events.iter().for_each(|e| self.publish(e));
         self.flush();
@@ -144,7 +145,7 @@ impl EventPipeline {
         self.rng.borrow_mut().uuid()
     }
 
-    /// Hands the outbox what has changed.
+    /// Passes pending changes to the outbox.
     pub fn flush(&self) {
         let mut waiting = self.waiting.borrow_mut();
         if waiting.unsent.is_empty() {
@@ -157,7 +158,7 @@ impl EventPipeline {
         }
     }
 
-    /// Asks the outbox something, behind all that it was handed before; `None` when it cannot be asked.
+    /// Queries the outbox, after all changes passed to it before; `None` if it cannot be queried.
     pub fn ask_outbox<T: Send + 'static, F: FnOnce(&mut Store) -> T + Send + 'static>(
         &self,
         f: F,
@@ -166,13 +167,13 @@ impl EventPipeline {
         self.outbox.borrow().ask(f)
     }
 
-    /// Hands the outbox a change that is in no event.
+    /// Passes a change to the outbox that belongs to no event.
     pub fn store(&self, op: Op) {
         self.waiting.borrow_mut().unsent.push(op);
         self.flush();
     }
 
-    /// Takes the reports of the outbox until the program ends.
+    /// Handles the reports of the outbox until the process ends.
     pub async fn run(self: Rc<Self>, news: Receiver<News>) {
         while let Ok(news) = news.recv().await {
             match news {
@@ -192,7 +193,7 @@ impl EventPipeline {
         }
     }
 
-    /// Asks the outbox for what the queues want of it, and reports what it may delete.
+    /// Loads the events that the queues request from the outbox, and reports completed ones to it.
     fn poll_queues(self: &Rc<Self>) {
         {
             let mut queues = self.queues.borrow_mut();
@@ -210,7 +211,7 @@ impl EventPipeline {
         let _woken = self.wake.0.try_send(());
     }
 
-    /// The outbox could not be asked; perhaps it can in a moment.
+    /// Retries a load that failed.
     fn load_later(self: &Rc<Self>, target: TargetId) {
         let events = Rc::clone(self);
         self.executor.spawn(async move {
@@ -220,19 +221,19 @@ impl EventPipeline {
         });
     }
 
-    /// The targets that events of earlier runs wait for.
+    /// Restores the targets of events from earlier runs.
     pub fn restore_targets(self: &Rc<Self>, targets: &[(Destination, u64)]) {
         targets.iter().for_each(|(to, count)| self.queues.borrow_mut().restore(to, *count));
         self.poll_queues();
     }
 
-    /// The next webhook delivery to carry out, until `None`.
+    /// The next webhook delivery to carry out; call until `None`.
     #[must_use]
     pub fn next_delivery(&self) -> Option<Job> {
         self.queues.borrow_mut().poll(clock::now().mono)
     }
 
-    /// The outcome of a delivery.
+    /// Handles the result of a delivery.
     pub fn delivered(self: &Rc<Self>, target: TargetId, row: u64, outcome: Result<(), Failure>) {
         self.queues.borrow_mut().handle_outcome(clock::now().mono, target, row, outcome);
         self.poll_queues();
@@ -249,7 +250,7 @@ impl EventPipeline {
         }
     }
 
-    /// Waits until there may be something to deliver.
+    /// Waits until a delivery may be due.
     pub async fn delivery_due(&self) {
         let next = self.queues.borrow().poll_timeout();
         let woken = async {
@@ -259,13 +260,13 @@ impl EventPipeline {
         smol::future::or(timer::sleep_until(next), woken).await;
     }
 
-    /// True when every event has reached its target.
+    /// True if all events were delivered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.queues.borrow().is_empty() && self.waiting.borrow().pending.is_empty()
     }
 
-    /// The state of delivery, target by target.
+    /// Delivery state of each target.
     #[must_use]
     pub fn targets(&self) -> Vec<TargetView> {
         self.queues.borrow().view()
@@ -277,7 +278,7 @@ impl EventPipeline {
         self.queues.borrow().counts()
     }
 
-    /// Hands the outbox what is left, and ends its thread.
+    /// Passes the remaining changes to the outbox, and stops its thread.
     pub fn stop(&self) {
         self.flush();
         self.outbox.borrow_mut().stop();

@@ -1,4 +1,5 @@
-//! Recordings that wait for their upload: noted from the changes that go to the outbox, taken by `recording::uploads`.
+//! Queue of recordings to upload: filled from the changes passed to the outbox, processed by
+//! `recording::uploads`.
 
 use std::cell::RefCell;
 
@@ -8,28 +9,28 @@ use crate::base::rng::Rng;
 use crate::deliver::uploads::Uploads;
 use crate::io::outbox::rows::{Op, UPLOADING};
 
-/// The queues of uploads, and what wakes the client.
+/// The upload queues, and a wake-up channel for the client.
 #[derive(Debug)]
 pub struct UploadQueue {
     queues: RefCell<Uploads>,
-    /// Wakes the client when there is something to upload.
+    /// Wakes the client.
     wake: (Sender<()>, Receiver<()>),
 }
 
 impl UploadQueue {
-    /// An empty one.
+    /// An empty queue.
     #[must_use]
     pub fn new(rng: Rng) -> Self {
         Self { queues: RefCell::new(Uploads::new(rng)), wake: async_channel::bounded(1) }
     }
 
-    /// The queues, by where uploads go.
+    /// The queues, by destination.
     #[must_use]
     pub fn queues(&self) -> &RefCell<Uploads> {
         &self.queues
     }
 
-    /// A change that goes to the outbox: perhaps a recording is to be uploaded.
+    /// Queues the recording if this change makes it ready for upload.
     pub fn note(&self, op: &Op) {
         let Op::Recording(row) = op else { return };
         if let (UPLOADING, Some(place)) = (row.state.as_str(), &row.upload) {
@@ -38,12 +39,12 @@ impl UploadQueue {
         }
     }
 
-    /// Has the client look again.
+    /// Wakes the client.
     pub fn wake(&self) {
         let _woken = self.wake.0.try_send(());
     }
 
-    /// Waits until the client is to look again.
+    /// Waits for a wake-up of the client.
     pub async fn woken(&self) {
         // The sender lives as long as the queue.
         let _woken = self.wake.1.recv().await;

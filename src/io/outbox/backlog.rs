@@ -1,5 +1,5 @@
-//! Changes that the disk does not take, kept within bounds: what has come and gone meanwhile cancels out, and notes that
-//! can be spared go before those of what is alive, and of what is over.
+//! Bounded backlog of changes while the disk cannot be written: changes that cancel each other are removed,
+//! and less important ones are dropped before the state and the end of active legs and recordings.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -7,10 +7,10 @@ use super::rows::Op;
 use crate::deliver::events::Item;
 use crate::deliver::share::{Holding, to_give_up};
 
-/// Bytes of events in it at most.
+/// Maximum bytes of events in the backlog.
 const MAX_BYTES: u64 = 8 << 20;
 
-/// Brings `backlog` down to `most` changes, and its events to [`MAX_BYTES`].
+/// Reduces `backlog` to `most` changes, and its events to [`MAX_BYTES`].
 pub(super) fn shrink(backlog: &mut VecDeque<Op>, most: usize) {
     let size = |op: &Op| if let Op::Event { item, .. } = op { item.body.len() as u64 } else { 0 };
     let too_large = |backlog: &VecDeque<Op>| backlog.iter().map(size).sum::<u64>() > MAX_BYTES;
@@ -31,12 +31,13 @@ pub(super) fn shrink(backlog: &mut VecDeque<Op>, most: usize) {
     let count = backlog.iter().filter(|op| matches!(op, Op::Event { item, .. } if !item.terminal)).count();
     let excess = backlog.len().saturating_sub(most);
     give_up(backlog, count.saturating_sub(excess) as u64, others);
-    // What has arrived may come once more, with the same id.
+    // Events that were delivered already may be sent once more, with the same id.
     drop_oldest(backlog, most, |op| matches!(op, Op::Done(_)));
     drop_oldest(backlog, most, |_| true);
 }
 
-/// Gives up events, of whoever has most, so that those that have a size take at most `room`.
+/// Drops events, of the largest origins first, so that those for which `size` returns a value use at most
+/// `room`.
 fn give_up(backlog: &mut VecDeque<Op>, room: u64, size: impl Fn(&Item) -> Option<u64>) {
     let held = backlog.iter().filter_map(|op| {
         let Op::Event { item, .. } = op else { return None };
@@ -46,7 +47,7 @@ fn give_up(backlog: &mut VecDeque<Op>, room: u64, size: impl Fn(&Item) -> Option
     backlog.retain(|op| !matches!(op, Op::Event { item, .. } if gone.contains(&item.row)));
 }
 
-/// Events that have arrived already.
+/// Removes events that were delivered already.
 fn cancel_events(backlog: &mut VecDeque<Op>) {
     let noted = |op: &Op| if let Op::Event { item, .. } = op { Some(item.row) } else { None };
     let done = |op: &Op| if let Op::Done(row) = op { Some(*row) } else { None };
@@ -55,7 +56,7 @@ fn cancel_events(backlog: &mut VecDeque<Op>) {
     backlog.retain(|op| noted(op).or(done(op)).is_none_or(|row| !both.contains(&row)));
 }
 
-/// Legs that are over, and of whom the disk never knew: what their first event changed still waits here.
+/// Removes legs that ended before they were ever stored: their first change is still in the backlog.
 fn cancel_legs(backlog: &mut VecDeque<Op>) {
     let gone = |op: &Op| if let Op::LegGone(id) = op { Some(id.clone()) } else { None };
     let born = |op: &Op| if let Op::Leg(l) = op { (l.seq == 1).then(|| l.id.clone()) } else { None };
@@ -65,7 +66,7 @@ fn cancel_legs(backlog: &mut VecDeque<Op>) {
     backlog.retain(|op| of_leg(op).is_none_or(|id| !both.contains(&id)));
 }
 
-/// Of what a leg's events change, the first says when it began, and the last how many there were.
+/// Merges the changes of a leg: the first has its creation time, the last its event number.
 fn merge_legs(backlog: &mut VecDeque<Op>) {
     let leg = |op: &Op| if let Op::Leg(l) = op { Some((l.id.clone(), l.seq)) } else { None };
     let last: BTreeMap<String, u64> = backlog.iter().filter_map(leg).collect();
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_disk_knows_to_be_alive_is_not_forgotten_to_be_over() {
+    fn the_end_of_a_stored_leg_is_not_dropped() {
         let all = vec![
             gone("old"),
             Op::Done(1),
@@ -143,14 +144,14 @@ mod tests {
         assert_eq!(shrunk(10), kept);
         let mut less = kept;
         less.remove(3);
-        assert_eq!(shrunk(6), less, "an event that is not the last one");
+        assert_eq!(shrunk(6), less, "a non-terminal event");
         less.remove(1);
-        assert_eq!(shrunk(5), less, "what has arrived");
+        assert_eq!(shrunk(5), less, "a delivered event");
         assert_eq!(shrunk(2), less[3..]);
     }
 
     #[test]
-    fn events_take_no_more_bytes_than_they_may_and_a_flood_pushes_nobody_out() {
+    fn events_are_bounded_in_bytes_and_a_flood_does_not_displace_others() {
         let of = |row: u64| {
             let mut op = event(row, false);
             if let Op::Event { item, .. } = &mut op {
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_long_call_the_beginning_and_the_last_number_are_kept() {
+    fn of_a_long_call_the_start_and_the_last_number_are_kept() {
         let mut backlog: VecDeque<Op> = (1..=9).map(|seq| leg("a", seq)).collect();
         shrink(&mut backlog, 4);
         assert_eq!(Vec::from(backlog), [leg("a", 1), leg("a", 9)]);

@@ -1,4 +1,4 @@
-//! What the outbox cannot do, and whose fault it is: the disk's, another gateway's, or that of a damaged file.
+//! Classification of outbox errors: the disk, another process, or a damaged file.
 
 use std::path::Path;
 
@@ -7,42 +7,42 @@ use rusqlite::types::Type;
 
 use crate::io::system::disk;
 
-/// What cannot be done, as SQLite says it.
+/// An error as reported by SQLite.
 pub type Fault = rusqlite::Error;
 
-/// A fault of the operating system.
+/// Converts an operating system error.
 pub(in crate::io) fn outside(e: std::io::Error) -> Fault {
     Fault::ToSqlConversionFailure(Box::new(e))
 }
 
-/// The disk takes nothing: it is full, read-only, or fails.
+/// True if the disk is full, read-only, or fails.
 #[must_use]
 pub(in crate::io) fn disk_refuses(e: &Fault) -> bool {
     if let Fault::ToSqlConversionFailure(e) = e {
         return e.downcast_ref::<std::io::Error>().is_some_and(disk::refuses);
     }
-    // The file itself can be opened, or we would know from the system; what cannot be is the log beside it.
+    // An unopenable database file is reported by the operating system; here it is the log file beside it.
     matches!(
         e.sqlite_error_code(),
         Some(ErrorCode::DiskFull | ErrorCode::ReadOnly | ErrorCode::SystemIoFailure | ErrorCode::CannotOpen)
     )
 }
 
-/// Another process holds the file.
+/// True if another process has locked the file.
 #[must_use]
 pub(super) fn is_busy(e: &Fault) -> bool {
     matches!(e.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
-/// A fault of what is in the file.
+/// An error for invalid file contents.
 pub(super) fn unreadable(what: &str) -> Fault {
     Fault::FromSqlConversionFailure(0, Type::Null, what.into())
 }
 
-/// The file is no outbox, or not any more, or something in it is not what an outbox holds.
+/// True if the file is not an outbox, or its contents are invalid.
 #[must_use]
 pub(super) fn is_damage(e: &Fault) -> bool {
-    // Without a code of its own: a table or column is missing.
+    // Missing tables and columns have the unspecific code.
     let broken = [ErrorCode::DatabaseCorrupt, ErrorCode::NotADatabase, ErrorCode::Unknown];
     e.sqlite_error_code().is_some_and(|code| broken.contains(&code))
         || matches!(
@@ -54,7 +54,7 @@ pub(super) fn is_damage(e: &Fault) -> bool {
         )
 }
 
-/// What a person is told of it.
+/// Error message for the operator.
 #[must_use]
 pub(super) fn told(path: &Path, e: &Fault) -> String {
     if is_busy(e) {
@@ -66,7 +66,7 @@ pub(super) fn told(path: &Path, e: &Fault) -> String {
     }
 }
 
-/// What a fault says, without what SQLite says of columns where there is none.
+/// Error text, without SQLite's column information if there is none.
 pub(super) fn text(e: &Fault) -> String {
     if let Fault::FromSqlConversionFailure(0, Type::Null, what) = e {
         what.to_string()

@@ -1,5 +1,5 @@
-//! Rows of an outbox whose file may be damaged, judged one by one: what can be read of each is kept, and whether that is
-//! all of it is told.
+//! Validates rows of a possibly damaged outbox one by one: keeps what can be read of each, and records
+//! whether it was complete.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,46 +15,46 @@ use crate::deliver::share::Origin;
 use crate::io::state::damage::Damage;
 use crate::io::wav::repair::examine;
 
-/// Times past this one (the year 2200) are no times of ours, ms since 1970.
+/// Later times (after the year 2200) are invalid, ms since 1970.
 const MAX_MS: u64 = 7_258_118_400_000;
-/// A row of an event is not older than the event itself says by more than this, ms. Where the clock was ahead and is set
-/// back, both stay as they were.
+/// Maximum time by which a row's time may be earlier than the timestamp in its event, ms. If the clock was
+/// wrong and is set back, both stay unchanged.
 const MAX_EARLY_MS: u64 = 60_000;
-/// Numbers of rows past this one leave too little room behind them.
+/// Larger row numbers are invalid, since too few would be left.
 const MAX_ROW: u64 = 1 << 62;
-/// Numbers of a leg's events past this one are none. A leg whose number cannot be read goes on behind it, so that none is
-/// used twice.
+/// Larger event numbers of a leg are invalid. A leg whose number cannot be read continues after it, so that
+/// no number is used twice.
 const MAX_SEQ: u64 = 1 << 40;
-/// No WAV file is larger, or longer, than this.
+/// Maximum size and duration of a WAV file.
 const MAX_BYTES: u64 = 1 << 33;
 const MAX_DURATION_MS: u64 = 1 << 40;
 
-/// What is known without the file, and is used in place of what cannot be read of it.
+/// Information from other sources, used to replace unreadable values.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
-    /// Is told of damage.
+    /// Records damage.
     pub damage: Damage,
     /// Directory of recordings.
     pub recordings: PathBuf,
-    /// URL and secret of the global webhook, which the operator has named.
+    /// URL and secret of the global webhook from the configuration.
     pub webhook: Option<(String, String)>,
 }
 
-/// An event as a row has it.
+/// An event row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct EventRow {
-    /// Number of its target.
+    /// Row id of its target.
     pub(super) target: i64,
-    /// Its own number is 0 where that cannot be read.
+    /// Its own row number is 0 if that cannot be read.
     pub(super) item: Item,
-    /// When it happened, ms since 1970.
+    /// Time of the event, ms since 1970.
     pub(super) at_ms: u64,
 }
 
-/// A row being read.
+/// Reads and validates a row.
 pub(super) struct Judge<'a> {
     row: &'a Row<'a>,
-    /// Nothing was wrong so far.
+    /// True while all values were valid.
     pub(super) whole: bool,
 }
 
@@ -68,7 +68,7 @@ impl<'a> Judge<'a> {
         None
     }
 
-    /// Text that may be missing.
+    /// Optional text.
     fn maybe(&mut self, at: usize) -> Option<String> {
         match self.row.get_ref(at) {
             Ok(ValueRef::Null) => None,
@@ -80,14 +80,14 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Text that may not be missing.
+    /// Mandatory text.
     fn text(&mut self, at: usize) -> Option<String> {
         let found = self.maybe(at);
         self.whole &= found.is_some();
         found
     }
 
-    /// A number up to `most` that may be missing.
+    /// Optional number up to `most`.
     fn maybe_number(&mut self, at: usize, most: u64) -> Option<u64> {
         match self.row.get_ref(at) {
             Ok(ValueRef::Null) => None,
@@ -109,19 +109,19 @@ impl<'a> Judge<'a> {
         self.number(at, 1).map(|n| n == 1)
     }
 
-    /// A number of `target` and where that leads.
+    /// Row id and destination of a `target` row.
     pub(super) fn target(&mut self, known: &Known) -> Option<(i64, Destination)> {
         let id = self.row.get(0).ok()?;
         let (url, secret) = (self.text(1), self.text(2));
         let trusted = self.flag(3);
         let (url, secret) = (url?, secret?);
-        // Only what the operator has named may lead anywhere.
+        // Only the configured webhook is trusted.
         let named = || known.webhook.as_ref().is_some_and(|(u, s)| (u, s) == (&url, &secret));
         let trusted = trusted.unwrap_or_else(named);
         Some((id, Destination { url, secret, trusted }))
     }
 
-    /// An event; none without a body that can be sent.
+    /// An event; `None` without a valid body.
     pub(super) fn event(&mut self) -> Option<EventRow> {
         let row = self.number(0, MAX_ROW).filter(|n| *n > 0);
         self.whole &= row.is_some();
@@ -149,8 +149,8 @@ impl<'a> Judge<'a> {
         Some(EventRow { target, item, at_ms })
     }
 
-    /// When an event happened. A row cannot be much older than its body says: it would be dropped for its age. It can be
-    /// younger, since the clock may have been set after the body was written.
+    /// Time of an event. A row much older than the timestamp in its body would be dropped for its age. It may
+    /// be younger, since the clock may have been set after the body was created.
     fn time_of(&mut self, at_ms: Option<u64>, body: &[u8]) -> u64 {
         #[derive(serde::Deserialize)]
         struct Timestamp {
@@ -167,7 +167,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// A leg; none without its id.
+    /// A leg; `None` without its id.
     pub(super) fn leg(&mut self) -> Option<LegRow> {
         let id = self.text(0).filter(|id| !id.is_empty());
         let seq = self.number(1, MAX_SEQ).unwrap_or(MAX_SEQ);
@@ -182,8 +182,8 @@ impl<'a> Judge<'a> {
         url.map(|url| (url, secret.unwrap_or_default()))
     }
 
-    /// A recording; none without its name. One of which it cannot be read how far it was counts as cut: its file is looked
-    /// at, and it is told of again.
+    /// A recording; `None` without its name. If its state cannot be read, it is treated as interrupted: its
+    /// file is checked, and it is reported again.
     pub(super) fn recording(&mut self, known: &Known) -> Option<RecordingRow> {
         let (id, file) = (self.text(0), self.text(1));
         let id = id.or_else(|| file.as_deref().map(base_name)).filter(|id| !id.is_empty());
@@ -236,7 +236,7 @@ impl<'a> Judge<'a> {
         Some(row)
     }
 
-    /// A value that is kept, and its name.
+    /// A key and its value.
     pub(super) fn value(&mut self) -> Option<(String, String)> {
         let (key, value) = (self.text(0), self.text(1));
         Some((key?, value?))

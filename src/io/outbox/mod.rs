@@ -1,4 +1,4 @@
-//! The SQLite file that keeps events, legs and recordings over restarts, and the thread that writes it.
+//! The SQLite database that stores events, legs and recordings over restarts, and its writer thread.
 
 mod backlog;
 pub mod fault;

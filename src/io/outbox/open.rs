@@ -1,5 +1,5 @@
-//! Opening the outbox: one that is damaged is put aside, and what can be read of it is carried over into a new one; where
-//! the disk takes none, one in memory does.
+//! Opens the outbox: a damaged file is renamed and its readable contents are copied into a new one; if the
+//! disk cannot be written, an outbox in memory is used.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,39 +16,39 @@ use super::thread::MAX_IN_MEMORY;
 use crate::deliver::events::Destination;
 use crate::io::state::damage::Damage;
 
-/// Rows carried over in one transaction.
+/// Rows copied per transaction.
 const BATCH: usize = 256;
 
 impl Store {
-    /// Opens the outbox in `dir`, making it where it is missing. One that is damaged, in whatever way, is put aside, and a
-    /// new one has what could be read of it. Where the disk takes none (full, read-only, failing), one in memory does until
-    /// the next start: calls need no disk.
+    /// Opens the outbox in `dir`, creating it if missing. A damaged file is renamed, and its readable
+    /// contents are copied into a new one. If the disk is full, read-only or failing, an outbox in memory is
+    /// used until the next start: calls do not need the disk.
     ///
     /// # Errors
-    /// Another process holds it, or what the operating system says.
+    /// Another process uses it, or errors of the operating system.
     pub fn open(dir: &Path, known: Known) -> Result<Self, String> {
         let path = dir.join(FILE);
         let opened = clear_way(&path, &known.damage).and_then(|()| open_file(&path, &known));
         opened.or_else(|e| in_place_of(&path, &known, e))
     }
 
-    /// The same, but a damaged one stays where it is, and so does one that the disk does not let open.
+    /// As [`Self::open`], but a damaged file, or one the disk does not let open, is left unchanged.
     ///
     /// # Errors
-    /// It is damaged, another process holds it, or what SQLite says.
+    /// It is damaged, another process uses it, or SQLite errors.
     pub fn open_as_is(dir: &Path) -> Result<Self, String> {
         let path = dir.join(FILE);
         open_file(&path, &Known::default()).map_err(|e| told(&path, &e))
     }
 
-    /// Puts another one in place of this one, which cannot be used because of `fault`, with all that can be read of it.
-    ///
+    /// Replaces this outbox, which cannot be used because of `fault`, by a new one with all readable
+    /// contents.
     /// # Errors
-    /// It is no fault of the file or of the disk, or a new outbox cannot be made either: then this one is in memory, and
-    /// empty.
+    /// The error is caused neither by the file nor by the disk, or no new outbox can be created: then this
+    /// one is in memory, and empty.
     pub fn renew(&mut self, fault: Fault) -> Result<(), String> {
         let (path, known) = (self.path.clone(), self.setting.clone());
-        // The lock of the file goes with its connection.
+        // The file lock is released with its connection.
         let empty = in_memory(&path, &known).map_err(|e| told(&path, &e))?;
         drop(std::mem::replace(self, empty));
         *self = in_place_of(&path, &known, fault)?;
@@ -56,15 +56,15 @@ impl Store {
     }
 }
 
-/// Where SQLite expects files there may be something else.
+/// Renames anything that is not a regular file at SQLite's paths.
 fn clear_way(path: &Path, damage: &Damage) -> Result<(), Fault> {
     for name in ["", "-wal", "-shm", "-journal"] {
         damage.expect_file(Path::new(&format!("{}{name}", path.display()))).map_err(outside)?;
     }
-    // A crash while a new one took its place.
+    // A crash while the new file replaced the old one.
     let new = new_one(path);
     if new.is_file() && !path.exists() {
-        log::warn!("the outbox that was to replace a damaged one takes its place");
+        log::warn!("completing the replacement of a damaged outbox");
         std::fs::rename(&new, path).map_err(outside)?;
     }
     Ok(())
@@ -77,17 +77,17 @@ fn new_one(path: &Path) -> PathBuf {
 fn open_file(path: &Path, known: &Known) -> Result<Store, Fault> {
     private(path).map_err(outside)?;
     if !has_head(path).map_err(outside)? {
-        return Err(unreadable("its head is not that of an outbox"));
+        return Err(unreadable("its header is not that of an outbox"));
     }
     let db = Connection::open(path)?;
-    // Small pages: an event changes few, and each is written whole.
+    // Small pages: an event changes few, and each is written as a whole.
     db.pragma_update(None, "page_size", 1024)?;
     db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "NORMAL")?;
     db.pragma_update(None, "cache_size", -1024)?;
     db.pragma_update(None, "wal_autocheckpoint", 2048)?;
-    // Secrets of targets do not outlive them in pages that are free.
+    // Secrets of deleted targets must not remain in free pages.
     db.pragma_update(None, "secure_delete", "FAST")?;
     db.execute_batch("BEGIN IMMEDIATE; COMMIT;")?;
     with_tables(db, path, known, false)
@@ -101,7 +101,7 @@ fn with_tables(db: Connection, path: &Path, known: &Known, in_memory: bool) -> R
     let version: i64 = db.query_row("PRAGMA user_version", [], |r| r.get(0))?;
     if !(0..=VERSION).contains(&version) {
         return Err(unreadable(&format!(
-            "it is damaged, or was made by a newer version of Branchline (format {version}, {VERSION} is known)"
+            "it is damaged, or was created by a newer version of Branchline (format {version}, supported: {VERSION})"
         )));
     }
     if version < VERSION {
@@ -109,7 +109,7 @@ fn with_tables(db: Connection, path: &Path, known: &Known, in_memory: bool) -> R
     }
     check(&db, known)?;
     match db.execute("DELETE FROM target WHERE id NOT IN (SELECT target FROM event)", []) {
-        // It is tidied when there is room again.
+        // Deleted later, when the disk can be written again.
         Err(e) if disk_refuses(&e) => {}
         done => drop(done?),
     }
@@ -117,11 +117,11 @@ fn with_tables(db: Connection, path: &Path, known: &Known, in_memory: bool) -> R
     Ok(Store::of(db, path.to_owned(), known.clone(), in_memory, held))
 }
 
-/// Reads all that there is: damage that is met now can be mended, but not in the middle of calls.
+/// Reads everything: damage can be repaired now, but not during calls.
 fn check(db: &Connection, known: &Known) -> Result<(), Fault> {
     for table in ALL {
         if columns(db, table.name) != table.columns {
-            return Err(unreadable(&format!("table {} is not as it was made", table.name)));
+            return Err(unreadable(&format!("table {} has wrong columns", table.name)));
         }
     }
     let said: String = db.query_row("PRAGMA integrity_check(1)", [], |r| r.get(0))?;
@@ -157,7 +157,7 @@ fn in_place_of(path: &Path, known: &Known, fault: Fault) -> Result<Store, String
     let mut fault = fault;
     if damaged {
         known.damage.note();
-        log::error!(error = text(&fault); "the outbox is damaged: what can be read of it is carried over into a new one");
+        log::error!(error = text(&fault); "the outbox is damaged: its readable contents are copied into a new one");
         match replace(path, known, &fault) {
             Ok(store) => return Ok(store),
             Err(e) => fault = e,
@@ -166,15 +166,16 @@ fn in_place_of(path: &Path, known: &Known, fault: Fault) -> Result<Store, String
     if !disk_refuses(&fault) && path.parent().is_some_and(Path::is_dir) {
         return Err(told(path, &fault));
     }
-    log::error!(file:% = path.display(), error:% = fault; "the disk takes no outbox: events are kept in memory, and are lost with this process");
+    log::error!(file:% = path.display(), error:% = fault; "the outbox cannot be stored on the disk: events are kept in memory, and are lost when this process ends");
     let mut store = in_memory(path, known).map_err(|e| told(path, &e))?;
     if damaged && let Err(e) = carry_over(path, &mut store, MAX_IN_MEMORY) {
-        log::error!(error:% = e; "nothing more can be carried over into memory");
+        log::error!(error:% = e; "no further events can be copied to memory");
     }
     Ok(store)
 }
 
-/// Makes a new file with what can be read of the old one, which is put aside when the new one is whole and on the disk.
+/// Creates a new file with the readable contents of the old one, which is renamed after the new one is
+/// complete and synced.
 fn replace(path: &Path, known: &Known, fault: &Fault) -> Result<Store, Fault> {
     let new = new_one(path);
     known.damage.expect_file(&new).map_err(outside)?;
@@ -185,7 +186,7 @@ fn replace(path: &Path, known: &Known, fault: &Fault) -> Result<Store, Fault> {
     private(&new).map_err(outside)?;
     let db = Connection::open(&new)?;
     db.pragma_update(None, "page_size", 1024)?;
-    // Nobody needs half of it.
+    // An incomplete copy is useless.
     db.pragma_update(None, "journal_mode", "OFF")?;
     db.pragma_update(None, "synchronous", "OFF")?;
     let mut store = with_tables(db, &new, known, false)?;
@@ -200,10 +201,10 @@ fn replace(path: &Path, known: &Known, fault: &Fault) -> Result<Store, Fault> {
     open_file(path, known)
 }
 
-/// Writes all that can be read of a damaged file into another outbox, events up to so many bytes.
+/// Copies the readable contents of a damaged file into another outbox, up to `room` bytes of events.
 fn carry_over(from: &Path, to: &mut Store, room: u64) -> Result<(), Fault> {
     let Ok(ruin) = Ruin::open(from) else {
-        log::error!("nothing of it can be read");
+        log::error!("no data can be read from the damaged outbox");
         return Ok(());
     };
     let known = to.setting.clone();
@@ -233,7 +234,7 @@ fn carry_over(from: &Path, to: &mut Store, room: u64) -> Result<(), Fault> {
         if is_own { &mut batch } else { &mut unnumbered }.push(op);
         flush(&mut batch, to, BATCH)
     })?;
-    // An event whose own number cannot be read comes after all others.
+    // Events without a readable row number are appended after all others.
     let mut most = used.last().copied().unwrap_or(0);
     for op in &mut unnumbered {
         if let Op::Event { item, .. } = op {
@@ -256,11 +257,12 @@ fn carry_over(from: &Path, to: &mut Store, room: u64) -> Result<(), Fault> {
         })?;
     }
     flush(&mut batch, to, 1)?;
-    log::error!(kept = kept, lost = lost, all_seen = whole; "of the damaged outbox is carried over what could be read");
+    log::error!(kept = kept, lost = lost, all_seen = whole; "readable contents of the damaged outbox were copied");
     Ok(())
 }
 
-/// Targets by their numbers. Of two with one number the damaged one is out of order; nothing goes to somebody else for it.
+/// Targets by row id. If two have the same id, the one out of order is the damaged one; no event is sent to a
+/// wrong target.
 fn by_number(found: &[(i64, Destination)]) -> BTreeMap<i64, Destination> {
     let is_less = |a: Option<&(i64, Destination)>, b: Option<&(i64, Destination)>| {
         a.zip(b).is_none_or(|((a, _), (b, _))| a < b)
@@ -278,7 +280,7 @@ fn by_number(found: &[(i64, Destination)]) -> BTreeMap<i64, Destination> {
     all
 }
 
-/// Writes a batch of at least so many changes.
+/// Writes the batch if it has at least this many changes.
 fn flush(batch: &mut Vec<Op>, to: &mut Store, least: usize) -> Result<(), Fault> {
     if batch.len() >= least {
         to.apply(batch)?;
@@ -287,7 +289,7 @@ fn flush(batch: &mut Vec<Op>, to: &mut Store, least: usize) -> Result<(), Fault>
     Ok(())
 }
 
-/// The file holds secrets: it is made for its owner only.
+/// The file contains secrets: readable by its owner only.
 fn private(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
     std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map(drop)

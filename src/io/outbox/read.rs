@@ -1,4 +1,4 @@
-//! What the outbox is asked.
+//! Queries to the outbox.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::deliver::queue::WINDOW;
 use crate::deliver::share::Origin;
 
 impl Store {
-    /// All rows of an answer.
+    /// All rows of a query.
     fn all<T>(
         &self,
         sql: &str,
@@ -24,7 +24,7 @@ impl Store {
         self.noted(ask())
     }
 
-    /// The first row of an answer, if there is one.
+    /// The first row of a query, if any.
     fn first<T>(
         &self,
         sql: &str,
@@ -35,19 +35,19 @@ impl Store {
         self.noted(ask())
     }
 
-    /// Where a number of a row can start: behind all that there are, and all that there were when it was last asked.
+    /// The next free row number: after all existing rows.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// SQLite errors.
     pub fn next_row(&self) -> Result<u64, Fault> {
         let next = self.first("SELECT COALESCE(MAX(id), 0) + 1 FROM event", [], |r| r.get(0))?;
         Ok(next.unwrap_or(1))
     }
 
-    /// Some events of a target behind a row, and how many more there are.
+    /// Events of a target after a row, and how many more there are.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// SQLite errors.
     pub fn load(&self, of: &Destination, after: u64, most: usize) -> Result<(Vec<Item>, u64), Fault> {
         let number = "SELECT id FROM target WHERE url = ?1 AND secret = ?2 AND trusted = ?3";
         let target = self.first(number, params![of.url, of.secret, of.trusted], |r| r.get::<_, i64>(0))?;
@@ -72,10 +72,10 @@ impl Store {
         Ok((items, left.unwrap_or(0)))
     }
 
-    /// All targets that events wait for, and how many.
+    /// All targets with waiting events, and the number of events.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// SQLite errors.
     pub fn targets(&self) -> Result<Vec<(Destination, u64)>, Fault> {
         let ask = "SELECT url, secret, trusted, COUNT(*) FROM event JOIN target ON target.id = event.target
                    GROUP BY target ORDER BY MIN(event.id)";
@@ -84,10 +84,10 @@ impl Store {
         })
     }
 
-    /// Legs that were alive.
+    /// Legs that are active, or were at a crash.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// SQLite errors.
     pub fn legs(&self) -> Result<Vec<LegRow>, Fault> {
         let ask = "SELECT id, seq, created, answered, url, secret FROM leg ORDER BY created, id";
         self.all(ask, [], |r| {
@@ -109,27 +109,27 @@ impl Store {
         self.all(&ask, of, recording)
     }
 
-    /// Recordings, the youngest first; only those in this state, if one is given.
+    /// Recordings, latest first; optionally only those in this state.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// SQLite errors.
     pub fn recordings(&self, state: Option<&str>, most: usize) -> Result<Vec<RecordingRow>, Fault> {
         let which = "?1 IS NULL OR state = ?1 ORDER BY started DESC, id LIMIT ?2";
         self.ask_recordings(which, params![state, most])
     }
 
-    /// Recordings that are over and still here, the oldest first.
+    /// Recordings that have ended and are stored locally, oldest first.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// SQLite errors.
     pub fn ended_recordings(&self) -> Result<Vec<RecordingRow>, Fault> {
         self.ask_recordings("state NOT IN ('recording', 'uploaded') ORDER BY started, id", [])
     }
 
-    /// Recordings that are uploaded, the youngest first.
+    /// Uploaded recordings, latest first.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// SQLite errors.
     pub fn uploaded_recordings(&self) -> Result<Vec<RecordingRow>, Fault> {
         self.ask_recordings("state = 'uploaded' ORDER BY started DESC, id", [])
     }
@@ -137,24 +137,24 @@ impl Store {
     /// One recording.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// SQLite errors.
     pub fn recording(&self, id: &str) -> Result<Option<RecordingRow>, Fault> {
         Ok(self.ask_recordings("id = ?1", [id])?.pop())
     }
 
-    /// Recordings that wait to be uploaded to a place, the oldest first.
+    /// Recordings waiting for upload to a destination, oldest first.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// SQLite errors.
     pub fn to_upload(&self, to: &Place, most: usize) -> Result<Vec<String>, Fault> {
         let ask = "SELECT id FROM recording WHERE state = 'uploading' AND upload = ?1 ORDER BY id LIMIT ?2";
         self.all(ask, params![place_text(to), most], |r| r.get(0))
     }
 
-    /// Where recordings wait to be uploaded to.
+    /// Destinations of recordings waiting for upload.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// SQLite errors.
     pub fn upload_places(&self) -> Result<Vec<Place>, Fault> {
         let ask = "SELECT upload FROM recording WHERE state = 'uploading' AND upload IS NOT NULL
                    GROUP BY upload ORDER BY MIN(id)";
@@ -162,18 +162,18 @@ impl Store {
         Ok(texts.iter().filter_map(|t| serde_json::from_str(t).ok()).collect())
     }
 
-    /// A value that is kept.
+    /// The value of a key.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// SQLite errors.
     pub fn value(&self, key: &str) -> Result<Option<String>, Fault> {
         self.first("SELECT value FROM meta WHERE key = ?1", [key], |r| r.get(0))
     }
 
-    /// Events that wait: number, when (ms since 1970), URL, event id, body.
+    /// Waiting events: row number, time (ms since 1970), URL, event id, body.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// SQLite errors.
     pub fn events(&self) -> Result<Vec<Waiting>, Fault> {
         let ask =
             "SELECT event.id, at, url, event_id, body FROM event JOIN target ON target.id = event.target
@@ -190,14 +190,14 @@ impl Store {
     }
 }
 
-/// An event that waits, as the operator is shown it.
+/// A waiting event, as displayed to the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
-    /// Its number.
+    /// Row number.
     pub row: u64,
-    /// When it happened, ms since 1970.
+    /// Time, ms since 1970.
     pub at_ms: u64,
-    /// Where it is to go.
+    /// URL of its target.
     pub url: String,
     /// Its id.
     pub event_id: String,

@@ -1,5 +1,5 @@
-//! What can still be read of a damaged outbox. SQLite stops at the first page that it cannot read; here it is asked from
-//! both ends, behind what it cannot read, and between.
+//! Reads a damaged outbox as far as possible. SQLite stops at the first unreadable page; here tables are read
+//! from both ends, beyond unreadable rows, and in between.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -13,26 +13,26 @@ use rusqlite::{Connection, Row};
 use super::fault::Fault;
 use super::schema::{ALL, Table};
 
-/// Bytes of the head of a file of SQLite that are the same in every outbox, with their places
+/// Bytes of the SQLite file header that are the same in every outbox, with their offsets
 /// (https://www.sqlite.org/fileformat.html, 1.3).
 const FIXED: [(usize, &[u8]); 5] =
     [(0, b"SQLite format 3\0"), (20, &[0, 64, 32, 32]), (52, &[0; 4]), (64, &[0; 4]), (72, &[0; 20])];
-/// Versions of the format: with a journal, or with a log.
+/// File format versions: rollback journal or write-ahead log.
 const FORMATS: [[u8; 2]; 2] = [[1, 1], [2, 2]];
 const HEAD: usize = 100;
-/// Page size of every outbox that was made by a version since the first release, bytes.
+/// Page size of all outboxes since the first release, bytes.
 const PAGE: u16 = 1024;
-/// A head with more wrong bytes than this is none.
+/// A header with more wrong bytes than this is not repaired.
 const MAX_WRONG: usize = 12;
-/// Rows one after the other that cannot be read before a page is believed to be lost.
+/// Consecutive unreadable rows after which a page is considered lost.
 const MAX_BARREN: u32 = 4;
-/// How often what lies between two losses is halved.
+/// Maximum bisections between two losses.
 const HALVES: u32 = 10;
 
-/// True when the head of a file says what that of an outbox says; an empty file has none yet.
+/// True if the file header is that of an outbox; an empty file has no header yet.
 ///
 /// # Errors
-/// What the operating system says.
+/// Errors of the operating system.
 pub(super) fn has_head(path: &Path) -> std::io::Result<bool> {
     let Some(head) = head(path)? else { return Ok(std::fs::metadata(path)?.len() == 0) };
     let mut mended = head;
@@ -53,14 +53,14 @@ fn put(head: &mut [u8; HEAD], at: usize, bytes: &[u8]) {
     head.iter_mut().skip(at).zip(bytes).for_each(|(b, want)| *b = *want);
 }
 
-/// Makes the head one of an outbox.
+/// Repairs the header.
 fn mend(head: &mut [u8; HEAD]) {
     FIXED.iter().for_each(|(at, bytes)| put(head, *at, bytes));
     let number = |at: usize| {
         head.get(at..at + 4).and_then(|b| b.first_chunk::<4>()).copied().map_or(0, u32::from_be_bytes)
     };
     let page = number(16) >> 16;
-    // Of the text's encoding and the tables' format an outbox that was just made says nothing.
+    // Schema format and text encoding are 0 in a new outbox.
     let (format, encoding) = (number(44) <= 4, number(56) <= 1);
     let is_version = head.get(18..20).is_some_and(|b| FORMATS.iter().any(|f| f == b));
     if !(page == 1 || (page.is_power_of_two() && page >= 512)) {
@@ -77,7 +77,7 @@ fn mend(head: &mut [u8; HEAD]) {
     }
 }
 
-/// Mends the head of the file and lets SQLite find out by itself how long that is.
+/// Repairs the header of the file, and makes SQLite determine the number of pages from the file size.
 fn mend_file(path: &Path) -> std::io::Result<()> {
     let Some(head) = head(path)? else { return Ok(()) };
     let mut mended = head;
@@ -85,14 +85,14 @@ fn mend_file(path: &Path) -> std::io::Result<()> {
     if head.iter().zip(&mended).filter(|(a, b)| a != b).count() > MAX_WRONG {
         return Ok(());
     }
-    // The number of pages counts only while two counters agree.
+    // The number of pages is only valid if two counters are equal.
     let counter =
         mended.get(24..28).map_or([0; 4], |b| b.first_chunk::<4>().map_or([0; 4], |c| c.map(|b| !b)));
     put(&mut mended, 92, &counter);
     OpenOptions::new().write(true).open(path)?.write_all_at(&mended, 0)
 }
 
-/// Receives rows that can be read; an error of it ends everything.
+/// Receives readable rows; an error returned by it stops the scan.
 pub(super) type Each<'a> = &'a mut dyn FnMut(&Row<'_>) -> Result<(), Fault>;
 
 /// A damaged file.
@@ -102,16 +102,17 @@ pub(super) struct Ruin {
 }
 
 impl Ruin {
-    /// Opens it as far as it can be.
+    /// Opens it as far as possible.
     ///
     /// # Errors
     /// It cannot be opened at all.
     pub(super) fn open(path: &Path) -> Result<Self, Fault> {
         if let Err(e) = mend_file(path) {
-            log::debug!(error:% = e; "the head of the damaged outbox is left as it is");
+            log::debug!(error:% = e; "the header of the damaged outbox is not repaired");
         }
         let db = connect(path)?;
-        // Of a table whose making cannot be read we know how it was made; where it is stands beside that.
+        // Definitions of unreadable tables are replaced by the known ones; the root page is stored
+        // separately.
         let lost: Vec<Table> = ALL.into_iter().filter(|t| columns(&db, t.name).is_empty()).collect();
         let mut mended = 0;
         for table in &lost {
@@ -129,11 +130,11 @@ impl Ruin {
         Ok(Self { db: connect(path)? })
     }
 
-    /// Hands out all rows of a table that can be read, with its columns in their order; those that are missing are NULL.
-    /// False: there may be others.
+    /// Passes all readable rows of a table to `each`, with its columns in order; missing columns are NULL.
+    /// False: there may be further rows.
     ///
     /// # Errors
-    /// Of `each`.
+    /// Errors of `each`.
     pub(super) fn rows(&self, table: &Table, each: Each<'_>) -> Result<bool, Fault> {
         let found = columns(&self.db, table.name);
         if found.is_empty() {
@@ -142,7 +143,7 @@ impl Ruin {
         let same = found.iter().zip(table.columns).all(|(a, b)| a == b);
         let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
         let named = |(at, name): (usize, &&str)| {
-            // The name of a column may be damaged, and so is only the name.
+            // If only the name of a column is damaged, its position is used.
             let known = found.iter().any(|f| f == name);
             let at_its_place = found.get(at).filter(|_| found.len() == table.columns.len());
             if known { quoted(name) } else { at_its_place.map_or("NULL".to_owned(), |f| quoted(f)) }
@@ -171,27 +172,27 @@ impl Ruin {
 fn connect(path: &Path) -> Result<Connection, Fault> {
     let db = Connection::open(path)?;
     db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-    // What cannot be read of the tables' making hides only those tables.
+    // Unreadable table definitions then hide only these tables.
     db.pragma_update(None, "writable_schema", true)?;
     Ok(db)
 }
 
-/// The names of a table's columns; none: there is no such table.
+/// The column names of a table; empty: no such table.
 pub(super) fn columns(db: &Connection, table: &str) -> Vec<String> {
     let ask = || -> Result<Vec<String>, Fault> {
         let mut ask = db.prepare("SELECT name FROM pragma_table_info(?1) ORDER BY cid")?;
         let names = ask.query_map([table], |r| r.get(0))?;
         names.collect()
     };
-    // The first question after a fault of the making is answered with that fault.
+    // The first query after a schema error returns that error.
     ask().or_else(|_| ask()).unwrap_or_default()
 }
 
-/// How far a pass came.
+/// Result of a pass.
 struct Reached {
-    /// To the end.
+    /// The end was reached.
     whole: bool,
-    /// The last key, if it is a number.
+    /// The last key, if numeric.
     last: Option<i64>,
 }
 
@@ -201,12 +202,12 @@ struct Scan<'a> {
     of: String,
     /// Column of the key.
     key: String,
-    /// Keys of the rows that were handed out.
+    /// Keys of the rows passed on.
     seen: BTreeSet<Vec<u8>>,
 }
 
 impl Scan<'_> {
-    /// Reads in one direction, over rows that cannot be read, until a whole page cannot be.
+    /// Reads in one direction, skipping unreadable rows, until a page is considered lost.
     fn pass(&mut self, order: &str, condition: &str, each: Each<'_>) -> Result<Reached, Fault> {
         let (mut at, mut barren, mut last) = (0u64, 0, None);
         let first = self.seen.is_empty();
@@ -222,7 +223,7 @@ impl Scan<'_> {
                         at += 1;
                         let (key, number) = key_of(row);
                         last = number.or(last);
-                        // The first time through, two rows of one key are two whose keys are damaged.
+                        // In the first pass, rows with equal keys are different rows with damaged keys.
                         if self.seen.insert(key) || first {
                             each(row)?;
                         }
@@ -233,14 +234,14 @@ impl Scan<'_> {
             };
             barren = if at > before { 0 } else { barren + 1 };
             if ended || barren > MAX_BARREN {
-                // Behind a row that could not be read the end may be one that is not.
+                // The end after an unreadable row may not be the real one.
                 return Ok(Reached { whole: ended && before == 0, last });
             }
             at += 1;
         }
     }
 
-    /// Looks for rows between two keys, around which pages cannot be read.
+    /// Searches for rows between two keys next to unreadable pages.
     fn between(&mut self, low: i64, high: i64, halves: u32, each: Each<'_>) -> Result<(), Fault> {
         if halves == 0 || high.saturating_sub(low) < 2 {
             return Ok(());

@@ -1,4 +1,4 @@
-//! What the outbox keeps, row by row, and how an event changes it.
+//! Rows of the outbox, and the changes applied by events.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,50 +9,50 @@ use super::fault::Fault;
 use crate::config::Place;
 use crate::deliver::events::{Destination, Item};
 
-/// Bytes that a row of an event takes beside the body, about.
+/// Approximate size of an event row without body, bytes.
 pub(super) const ROW: u64 = 160;
-/// Targets whose numbers are remembered.
+/// Maximum target ids cached.
 const MAX_KNOWN: usize = 2048;
 
-/// What an event changes.
+/// A change of the outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
-    /// An event is to be delivered.
+    /// An event to be delivered.
     Event {
-        /// Where to.
+        /// Destination.
         to: Destination,
         /// The event.
         item: Item,
-        /// When it happened, ms since 1970.
+        /// Time, ms since 1970.
         at_ms: u64,
     },
-    /// An event has arrived, or is given up.
+    /// An event was delivered or dropped.
     Done(u64),
-    /// A leg is alive and has had so many events.
+    /// A leg is active, with the number of its last event.
     Leg(LegRow),
-    /// A leg has had its last event.
+    /// A leg has ended.
     LegGone(String),
-    /// A recording has begun, or changed.
+    /// A recording was started or changed.
     Recording(Box<RecordingRow>),
-    /// A recording is no more.
+    /// A recording was deleted.
     RecordingGone(String),
-    /// A recording is in a bucket.
+    /// A recording was uploaded to a bucket.
     Uploaded {
         /// Its id.
         id: String,
-        /// Where it is, as `s3://…`.
+        /// Location, as `s3://…`.
         location: String,
     },
-    /// Keys that the request of an uploaded recording brought are not needed any more.
+    /// Access keys from the request are no longer needed for an uploaded recording.
     ForgetKeys(String),
-    /// A recording will never be uploaded.
+    /// The upload of a recording failed permanently.
     NotUploaded(String),
-    /// A recording is uploaded in parts, under this name, or not any more.
+    /// A multipart upload of a recording was started with this upload id, or has ended.
     Multipart(String, Option<String>),
 }
 
 impl Op {
-    /// Puts right what has a time at which the clock was wrong: from when to when, and by how many ms.
+    /// Corrects times recorded while the clock was wrong: from, until, and correction in ms.
     pub(super) fn set_times(&mut self, set: &[(u64, u64, u64)]) {
         if set.is_empty() {
             return;
@@ -82,30 +82,30 @@ impl Op {
     }
 }
 
-/// A leg that is alive.
+/// An active leg.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LegRow {
     /// Its id.
     pub id: String,
     /// Number of its last event.
     pub seq: u64,
-    /// When it came to be, ms since 1970; only the first one counts.
+    /// Creation time, ms since 1970; only the first value is stored.
     pub created_ms: u64,
-    /// When it was answered.
+    /// Time of the answer, ms since 1970.
     pub answered_ms: Option<u64>,
-    /// Its own webhook and the secret of that.
+    /// Its own webhook: URL and secret.
     pub hook: Option<(String, String)>,
 }
 
-/// The last part of a path: what a recording is known by.
+/// The base name of a path, which is the id of a recording.
 #[must_use]
 pub fn base_name(file: &str) -> String {
     file.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
-/// State of a recording that is over and waits for its upload.
+/// State of a recording that has ended and waits for its upload.
 pub const UPLOADING: &str = "uploading";
-/// State of a recording that is in its bucket, and here no more.
+/// State of a recording that was uploaded and is no longer stored locally.
 pub const UPLOADED: &str = "uploaded";
 
 /// A recording.
@@ -115,39 +115,39 @@ pub struct RecordingRow {
     pub id: String,
     /// Path of its file.
     pub file: String,
-    /// The leg that was recorded, or
+    /// Id of the recorded leg.
     pub leg: Option<String>,
-    /// the room.
+    /// Id of the recorded room.
     pub room: Option<String>,
     /// `recording`, `finished`, `failed`, [`UPLOADING`] or [`UPLOADED`].
     pub state: String,
-    /// When it began, ms since 1970.
+    /// Start, ms since 1970.
     pub started_ms: u64,
     /// Size of the file.
     pub bytes: u64,
-    /// Length of the sound, ms.
+    /// Length of the audio, ms.
     pub duration_ms: u64,
     /// Sampling rate, Hz.
     pub sample_rate: u32,
     /// Channels.
     pub channels: u16,
-    /// The own webhook of the room, or of the leg that may be gone before its upload; and the secret of that.
+    /// Webhook of the room, or of a leg that may be gone before the upload: URL and secret.
     pub hook: Option<(String, String)>,
-    /// Where it is uploaded to.
+    /// Upload destination.
     pub upload: Option<Arc<Place>>,
-    /// Where it is, as `s3://…`.
+    /// Location, as `s3://…`.
     pub location: Option<String>,
-    /// Name of its upload in parts.
+    /// Id of its multipart upload.
     pub upload_id: Option<String>,
 }
 
-/// A place as it is kept.
+/// A destination in stored form.
 #[must_use]
 pub fn place_text(place: &Place) -> String {
     serde_json::to_string(place).unwrap_or_default()
 }
 
-/// Carries out one change.
+/// Applies one change.
 pub(super) fn apply(
     tx: &Transaction<'_>,
     targets: &mut Targets,
@@ -236,16 +236,16 @@ fn keep_recording(tx: &Transaction<'_>, r: &RecordingRow) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The numbers of targets.
+/// Cache of target row ids.
 #[derive(Debug, Default)]
 pub(super) struct Targets {
     known: BTreeMap<Destination, i64>,
-    /// Targets that may have had their last event.
+    /// Targets whose last event may have been removed.
     touched: BTreeSet<i64>,
 }
 
 impl Targets {
-    /// Nothing is known any more of what the file has.
+    /// Clears the cache, after a rollback.
     pub(super) fn forget_all(&mut self) {
         self.known.clear();
         self.touched.clear();
@@ -267,7 +267,8 @@ impl Targets {
         Ok(number)
     }
 
-    /// Deletes targets that have had their last event, secrets and all. The operator's own stays: its next event comes soon.
+    /// Deletes targets without events, including their secrets. The configured one is kept, since its next
+    /// event comes soon.
     pub(super) fn forget_idle(&mut self, tx: &Transaction<'_>) -> Result<(), Fault> {
         let mut gone = BTreeSet::new();
         while let Some(target) = self.touched.pop_first() {

@@ -1,6 +1,6 @@
-//! The tables of the outbox, and how those of earlier versions become them.
+//! The tables of the outbox, and the upgrade from earlier versions.
 
-/// Version of the tables below.
+/// Schema version.
 pub(super) const VERSION: i64 = 3;
 
 /// A table.
@@ -10,9 +10,9 @@ pub(super) struct Table {
     pub(super) name: &'static str,
     /// Its columns in order; the first is the key.
     pub(super) columns: &'static [&'static str],
-    /// What follows its name where it is made.
+    /// The part of its CREATE statement after the name.
     definition: &'static str,
-    /// The key is a number.
+    /// The key is numeric.
     pub(super) numbered: bool,
 }
 
@@ -71,26 +71,26 @@ pub(super) const RECORDING: Table = Table {
     numbered: false,
 };
 
-/// All of them, in the order in which they are made.
+/// All tables, in order of creation.
 pub(super) const ALL: [Table; 5] = [META, TARGET, EVENT, LEG, RECORDING];
 
-/// The events of a target, and uploads by where they go.
+/// Indexes: events by target, and uploads by destination.
 const INDEXES: &str = "CREATE INDEX IF NOT EXISTS event_of_target ON event(target, id);
 CREATE INDEX IF NOT EXISTS recording_to_upload ON recording(upload, id) WHERE state = 'uploading';";
-/// Version 1 knew no uploads, version 2 not whose doing an event was.
+/// Version 1 had no uploads, version 2 no origin of events.
 const FROM_1: &str =
     "ALTER TABLE recording ADD COLUMN upload TEXT; ALTER TABLE recording ADD COLUMN location TEXT;
 ALTER TABLE recording ADD COLUMN upload_id TEXT;";
 const FROM_2: &str = "ALTER TABLE event ADD COLUMN origin TEXT;";
 
 impl Table {
-    /// What makes it, as the file itself keeps it.
+    /// The CREATE statement as stored in the schema table.
     pub(super) fn made_by(&self) -> String {
         format!("CREATE TABLE {}{}", self.name, self.definition)
     }
 }
 
-/// What makes the tables of this version of those of another one; 0: of none.
+/// SQL to upgrade from an earlier version; 0: from an empty file.
 pub(super) fn upgrade(from: i64) -> String {
     let tables = match from {
         1 => format!("{FROM_1} {FROM_2}"),

@@ -1,5 +1,5 @@
-//! What must outlive the process, in an SQLite file: events not yet delivered, legs alive, recordings. Written through the
-//! page cache, in write-ahead mode, by the one thread that holds it.
+//! Persistent state in an SQLite file: undelivered events, active legs, recordings. Written through the page
+//! cache in WAL mode, by the one thread that owns it.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -11,32 +11,32 @@ use super::judge::Known;
 use super::rows::{Op, ROW, Targets, apply};
 use crate::deliver::share::{Holding, Origin, to_give_up};
 
-/// File of the outbox in the state directory.
+/// Name of the outbox file in the state directory.
 pub const FILE: &str = "outbox.db";
-/// Part of the room that is cleared at once where there is no more: it is then looked at seldom.
+/// Fraction of the space cleared at once when it is full, so that this happens rarely.
 const CLEARED: u64 = 16;
 
-/// How a time changes.
+/// How a time is corrected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NewTime {
-    /// By so much.
+    /// Increased by the value.
     Later,
-    /// To this.
+    /// Set to the value.
     At,
 }
 
-/// The open file.
+/// The open outbox.
 #[derive(Debug)]
 pub struct Store {
     pub(super) db: Connection,
     pub(super) path: PathBuf,
     in_memory: bool,
-    /// Bytes of the events held, about.
+    /// Approximate bytes of the events stored.
     held: u64,
     targets: Targets,
-    /// What is known beside the file.
+    /// Information from other sources.
     pub(super) setting: Known,
-    /// Damage that was met.
+    /// Damage detected.
     damaged: RefCell<Option<Fault>>,
 }
 
@@ -46,7 +46,7 @@ impl Store {
         Self { db, path, in_memory, held, targets, setting, damaged }
     }
 
-    /// Takes note of damage, for [`Self::take_damage`].
+    /// Records damage, for [`Self::take_damage`].
     pub(super) fn noted<T>(&self, outcome: Result<T, Fault>) -> Result<T, Fault> {
         outcome.inspect_err(|e| {
             if is_damage(e) {
@@ -55,44 +55,44 @@ impl Store {
         })
     }
 
-    /// Damage that was met since it was last asked: [`Self::renew`] mends it.
+    /// Damage detected since the last call; repaired by [`Self::renew`].
     #[must_use]
     pub fn take_damage(&self) -> Option<Fault> {
         self.damaged.borrow_mut().take()
     }
 
-    /// Nothing of it outlives the process.
+    /// True if nothing survives the process.
     #[must_use]
     pub fn is_in_memory(&self) -> bool {
         self.in_memory
     }
 
-    /// It takes nothing from now on, or all again.
+    /// Makes all writes fail, or succeed again.
     #[cfg(test)]
     pub(in crate::io) fn set_refusing(&self, yes: bool) {
         self.db.pragma_update(None, "query_only", yes).unwrap();
     }
 
-    /// The file whose content has to reach the disk for all that was written to be safe; none in memory.
+    /// The file to sync so that all committed data is safe; `None` in memory.
     #[must_use]
     pub fn log_file(&self) -> Option<PathBuf> {
         (!self.in_memory).then(|| PathBuf::from(format!("{}-wal", self.path.display())))
     }
 
-    /// Bytes of the events held, about.
+    /// Approximate bytes of the events stored.
     #[must_use]
     pub fn held(&self) -> u64 {
         self.held
     }
 
-    /// Carries out all of it, or nothing.
+    /// Applies all changes in one transaction.
     ///
     /// # Errors
-    /// What SQLite says; then nothing has changed.
+    /// SQLite errors; then nothing has changed.
     pub fn apply(&mut self, ops: &[Op]) -> Result<(), Fault> {
         let done = self.try_apply(ops);
         if done.is_err() {
-            // Numbers of targets that are undone must not be remembered.
+            // Row ids of targets that were rolled back must not stay in the cache.
             self.targets.forget_all();
         }
         self.noted(done)
@@ -110,10 +110,11 @@ impl Store {
         Ok(())
     }
 
-    /// Makes room: what is older than `before_ms` goes first, then what [`to_give_up`] says. How many were lost.
+    /// Frees space: first deletes events older than `before_ms`, then those chosen by [`to_give_up`]. Returns
+    /// the number of lost events.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// SQLite errors.
     pub fn prune(&mut self, before_ms: u64, budget: u64) -> Result<u64, Fault> {
         let done = self.try_prune(before_ms, budget);
         self.noted(done)
@@ -150,10 +151,10 @@ impl Store {
         Ok(lost)
     }
 
-    /// Gives what has a time of `from_ms` to `until_ms` another: one later by `ms`, or `ms` itself.
+    /// Corrects times from `from_ms` to `until_ms`: increases them by `ms`, or sets them to `ms`.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// SQLite errors.
     pub fn date(&mut self, from_ms: u64, until_ms: u64, new: NewTime, ms: u64) -> Result<(), Fault> {
         let done = self.try_date(from_ms, until_ms, new, ms);
         self.noted(done)
@@ -170,10 +171,10 @@ impl Store {
         all.commit()
     }
 
-    /// Keeps a value.
+    /// Stores a value.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// SQLite errors.
     pub fn keep_value(&self, key: &str, value: &str) -> Result<(), Fault> {
         let put = || {
             let mut put = self.db.prepare_cached("INSERT OR REPLACE INTO meta(key, value) VALUES(?1, ?2)")?;

@@ -1,4 +1,4 @@
-//! Brings the outbox to the disk, on a thread of its own: a slow disk keeps nobody waiting who has events to commit.
+//! Syncs the outbox in a separate thread, so that a slow disk does not delay commits.
 
 use std::fs::File;
 use std::path::Path;
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use crate::io::system::clock;
 
-/// Least time between two syncs.
+/// Minimum time between two syncs.
 const SYNC: Duration = Duration::from_secs(1);
 
-/// Brings to the disk what was committed, at most once in [`SYNC`].
+/// Syncs committed data, at most once per [`SYNC`].
 pub(super) fn sync(log: Option<&Path>, dirty: &Receiver<()>) {
     while dirty.recv().is_ok() {
         let began = clock::now().mono;

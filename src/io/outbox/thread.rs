@@ -1,5 +1,5 @@
-//! The thread that holds the outbox. What it is told it commits at once, into the page cache, where it survives the
-//! process; a second thread brings it to the disk at most once a second, where it survives the power too.
+//! The thread that owns the outbox. It commits changes at once to the page cache, so that they survive the
+//! process; a second thread syncs at most once a second, so that they survive a power cut.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
@@ -14,62 +14,63 @@ use crate::base::time::{ClockWatch, Now};
 use crate::deliver::events::{Item, Load, TargetId};
 use crate::io::system::clock;
 
-/// Orders that wait at most.
+/// Maximum queued orders.
 const MAX_ORDERS: usize = 4096;
-/// Orders carried out in one transaction at most.
+/// Maximum orders per transaction.
 const MAX_BATCH: usize = 256;
-/// Changes that wait for a disk that takes none; past it those of non-terminal events are dropped.
+/// Maximum changes waiting for a disk that cannot be written; beyond it, non-terminal events are dropped.
 const MAX_BACKLOG: usize = 16_384;
-/// How often a disk that failed is tried again.
+/// Retry interval after a disk error.
 const RETRY: Duration = Duration::from_secs(1);
-/// Least time between two replacements of a damaged outbox.
+/// Minimum time between two replacements of a damaged outbox.
 const MEND: Duration = Duration::from_secs(60);
-/// Bytes of events that wait in memory at most, where the disk takes no outbox.
+/// Maximum bytes of events in an outbox in memory.
 pub const MAX_IN_MEMORY: u64 = 8 << 20;
-/// How often events that are too old are looked for, and that legs are alive is noted.
+/// Interval of deleting old events, and of the heartbeat while legs are active.
 const PRUNE: Duration = Duration::from_secs(60);
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// 2026-01-01, Unix milliseconds: no clock that is right says less.
+/// 2026-01-01, Unix milliseconds: earlier times are from an unset clock.
 const FIRST_RELEASE_MS: u64 = 1_767_225_600_000;
-/// Settings of the clock that are remembered.
+/// Maximum clock corrections remembered.
 const MAX_SET: usize = 16;
 
-/// What was alive when the process last noted it, ms since 1970.
+/// Key of the last heartbeat, ms since 1970.
 pub const ALIVE: &str = "alive_ms";
 
-/// News from the outbox.
+/// A report of the outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
-    /// All events up to this row are committed; or, where the disk takes nothing, may go out without.
+    /// All events up to this row are committed, or, if the disk cannot be written, may be delivered
+    /// uncommitted.
     Committed {
-        /// The last of them.
+        /// The last row.
         upto: u64,
         /// They survive the process.
         durable: bool,
     },
-    /// These are committed now, too, which went out without.
+    /// These events, delivered uncommitted, are now committed, too.
     Recovered(BTreeSet<u64>),
-    /// What was asked for.
+    /// Result of a load.
     Loaded {
-        /// Whose events.
+        /// The target.
         target: TargetId,
         /// The events.
         items: Vec<Item>,
-        /// How many more there are.
+        /// Number of further events.
         left: u64,
     },
-    /// What was asked for cannot be read; it is there still.
+    /// A load failed; the events still exist.
     NotLoaded(TargetId),
-    /// So many events were lost: too old, or no room for more.
+    /// Number of events lost: too old, or no space left.
     Lost(u64),
 }
 
-/// How much may be kept.
+/// Limits of stored events.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Bytes of events.
+    /// Maximum bytes of events.
     pub budget: u64,
-    /// Age of events.
+    /// Maximum age of events.
     pub age: Duration,
 }
 
@@ -81,7 +82,7 @@ enum Order {
     Ask(Question),
 }
 
-/// The control thread's end.
+/// The control thread's handle.
 #[derive(Debug)]
 pub struct Outbox {
     orders: Option<SyncSender<Order>>,
@@ -90,10 +91,10 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Starts the threads; their news come out of `news`. What this run has noted already has the time `now` or a later one.
+    /// Starts the threads; they report to `news`. Rows already written in this run have times from `now` on.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Errors of the operating system.
     pub fn start(
         store: Store,
         limits: Limits,
@@ -123,7 +124,7 @@ impl Outbox {
             keeper.run(&take, &dirty);
             drop(dirty);
             if syncs.join().is_err() {
-                log::error!("the thread that syncs the outbox had failed");
+                log::error!("the outbox-sync thread panicked");
             }
         };
         let handle = thread::Builder::new().name("outbox".to_owned()).spawn(body)?;
@@ -138,7 +139,7 @@ impl Outbox {
         })
     }
 
-    /// Passes changes on; gives them back when too many wait.
+    /// Queues changes; returns them if the queue is full.
     ///
     /// # Errors
     /// The changes.
@@ -149,20 +150,20 @@ impl Outbox {
         }
     }
 
-    /// Asks for events; false when too many wait.
+    /// Requests a load; false if the queue is full.
     #[must_use]
     pub fn load(&self, load: Load) -> bool {
         self.send(Order::Load(load)).is_ok()
     }
 
-    /// Asks something; the answer comes when all that was told before is committed. `None`: it cannot be asked now.
+    /// Runs a query after all changes queued before are committed. `None`: it cannot be run now.
     pub fn ask<T: Send + 'static, F: FnOnce(&mut Store) -> T + Send + 'static>(
         &self,
         f: F,
     ) -> impl Future<Output = Option<T>> + use<T, F> {
         let (tell, answer) = async_channel::bounded(1);
         let question = move |store: &mut Store| {
-            // Nobody waits any more: so be it.
+            // The receiver may have been dropped.
             let _told = tell.try_send(f(store));
         };
         let sent = self.send(Order::Ask(Box::new(question)));
@@ -172,14 +173,14 @@ impl Outbox {
         }
     }
 
-    /// Commits and syncs all that was told, and ends the threads; their news are not taken any more.
+    /// Commits and syncs everything queued, and stops the threads; further reports are discarded.
     pub fn stop(&mut self) {
         self.news.close();
         self.orders = None;
         if let Some(handle) = self.handle.take()
             && handle.join().is_err()
         {
-            log::error!("the outbox thread had failed");
+            log::error!("the outbox thread panicked");
         }
     }
 }
@@ -188,18 +189,18 @@ struct Keeper {
     store: Store,
     limits: Limits,
     news: async_channel::Sender<News>,
-    /// Changes that the disk did not take.
+    /// Changes not yet written because of a disk error.
     backlog: VecDeque<Op>,
-    /// The disk failed: when it is tried again.
+    /// Time of the next retry after a disk error.
     retry_at: Option<Instant>,
     /// When a damaged outbox was last replaced.
     mended_at: Option<Instant>,
-    /// The last row of an event seen.
+    /// Highest row number seen.
     upto: u64,
     clock: ClockWatch,
-    /// When this run began, by its clock.
+    /// Start of this run, by its clock.
     born_ms: u64,
-    /// From when to when times were wrong, and by how much: what is noted later may still have such a time.
+    /// Clock corrections: from, until, and by how much; later changes may still have such a time.
     set: Vec<(u64, u64, u64)>,
 }
 
@@ -263,7 +264,7 @@ impl Keeper {
         self.mend();
     }
 
-    /// Puts a new outbox in place of one that turned out to be damaged. What was asked of it meanwhile is asked again.
+    /// Replaces an outbox found to be damaged. Queries that failed meanwhile are repeated.
     fn mend(&mut self) {
         let now = clock::now().mono;
         let Some(fault) = self.store.take_damage() else { return };
@@ -301,13 +302,13 @@ impl Keeper {
         }
     }
 
-    /// Events in the backlog.
+    /// Row numbers of the events in the backlog.
     fn rows(&self) -> impl Iterator<Item = u64> {
         let row = |op: &Op| if let Op::Event { item, .. } = op { Some(item.row) } else { None };
         self.backlog.iter().filter_map(row)
     }
 
-    /// Writes the backlog; false when the disk does not take it.
+    /// Writes the backlog; false if the disk cannot be written.
     fn write(&mut self, now: Instant, dirty: &SyncSender<()>) -> bool {
         if let Err(e) = self.store.apply(self.backlog.make_contiguous()) {
             if self.retry_at.is_none() {
@@ -323,7 +324,7 @@ impl Keeper {
             self.tell(News::Recovered(late));
         }
         self.backlog.clear();
-        // A sync that is due already covers this.
+        // A pending sync covers this commit as well.
         let _due = dirty.try_send(());
         true
     }
@@ -339,16 +340,16 @@ impl Keeper {
         }
     }
 
-    /// What was noted in this run before its clock was set is not as old as it then seems.
+    /// Corrects the times of rows written in this run before its clock was set forward.
     fn follow_clock(&mut self, now: Now) {
         self.born_ms = self.born_ms.min(now.utc.millis());
         let Some((step, expected)) = self.clock.set_forward(now) else { return };
         let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
         log::info!(seconds = step.as_secs(); "the clock was set forward: ages are kept");
-        // Nothing from after the step has a time as early.
+        // Times after the step are later than this.
         let until = expected.millis() + 1000;
         if let Err(e) = self.store.date(self.born_ms, until, NewTime::Later, ms(step)) {
-            log::error!(error:% = e; "the outbox does not take the new time");
+            log::error!(error:% = e; "times in the outbox cannot be corrected");
         }
         let set = (self.born_ms, until, ms(step));
         self.backlog.iter_mut().for_each(|op| op.set_times(&[set]));
@@ -359,13 +360,13 @@ impl Keeper {
         self.date_undated(now.utc.millis());
     }
 
-    /// What was noted at a time before any release of this program was noted by a run that had no clock: its age begins
-    /// about now.
+    /// Rows with times before the first release were written without a valid clock: their age is counted from
+    /// now.
     fn date_undated(&mut self, now_ms: u64) {
         if now_ms > FIRST_RELEASE_MS
             && let Err(e) = self.store.date(0, FIRST_RELEASE_MS, NewTime::At, now_ms)
         {
-            log::error!(error:% = e; "the outbox cannot be tidied");
+            log::error!(error:% = e; "outbox maintenance failed");
         }
     }
 
@@ -374,25 +375,25 @@ impl Keeper {
         match self.store.prune(now_ms.saturating_sub(age), self.limits.budget) {
             Ok(0) => {}
             Ok(lost) => {
-                log::warn!(events = lost; "events are lost: too old, or no room for more in the outbox");
+                log::warn!(events = lost; "events were dropped: too old, or the outbox is full");
                 self.tell(News::Lost(lost));
             }
-            Err(e) => log::error!(error:% = e; "the outbox cannot be tidied"),
+            Err(e) => log::error!(error:% = e; "outbox maintenance failed"),
         }
     }
 
-    /// So that the end of legs that a crash cuts is known to within [`HEARTBEAT`].
+    /// Heartbeat, so that the end of legs interrupted by a crash is known to within [`HEARTBEAT`].
     fn note_alive(&mut self, now_ms: u64) {
         let any = self.store.legs().is_ok_and(|legs| !legs.is_empty());
         if any && let Err(e) = self.store.keep_value(ALIVE, &now_ms.to_string()) {
-            log::debug!(error:% = e; "the outbox does not take the time");
+            log::debug!(error:% = e; "the outbox heartbeat cannot be written");
         }
     }
 
     fn tell(&self, news: News) {
-        // The receiver lives as long as the gateway.
+        // The receiver exists as long as the gateway.
         if self.news.send_blocking(news).is_err() {
-            log::debug!("the outbox's news are not taken");
+            log::debug!("outbox reports cannot be delivered");
         }
     }
 }
@@ -405,13 +406,13 @@ mod tests {
     use crate::io::outbox::rows::{LegRow, RecordingRow};
 
     #[test]
-    fn the_clock_is_set_once_for_what_waits_for_the_disk() {
+    fn the_backlog_is_corrected_once_when_the_clock_is_set() {
         let dir = std::env::temp_dir().join(format!("branchline-waits-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let (news, _told) = async_channel::unbounded();
         let (dirty, _wakes) = sync_channel(1);
         let now = clock::now();
-        // The run began an hour before; its clock is now set ten minutes forward.
+        // The run began an hour ago; its clock is now set ten minutes forward.
         let (hour, step) = (Duration::from_secs(3600), Duration::from_secs(600));
         let began = Now { mono: now.mono, utc: Utc(now.utc.0 - hour) };
         let mut keeper = Keeper {
@@ -442,7 +443,7 @@ mod tests {
         keeper.carry_out(vec![Order::Apply(vec![leg("late")])], &dirty);
         let created: Vec<u64> = keeper.store.legs().unwrap().iter().map(|l| l.created_ms).collect();
         let want = (began.utc.0 + step).as_millis() as u64 + 1000;
-        // Time passes here too: less than a step.
+        // Real time passes, too, but less than a step.
         assert!(
             created.len() == 2 && created.iter().all(|c| c.abs_diff(want) < 60_000),
             "{created:?}: {want}"
@@ -451,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_noted_before_the_clock_was_set_is_not_old() {
+    fn rows_written_before_the_clock_was_set_are_not_old() {
         let dir = std::env::temp_dir().join(format!("branchline-clock-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let mut store = Store::open(&dir, Known::default()).unwrap();
@@ -469,8 +470,8 @@ mod tests {
         let mut late = recording("d", 5000);
         late.set_times(&[(4000, 7000, 10_000), (14_000, 17_000, 100_000)]);
         let Op::Recording(row) = late else { panic!("a recording") };
-        assert_eq!(row.started_ms, 115_000, "what is noted late, after the clock was set twice");
-        // One of an earlier run, one of this one, and one of after the clock was set.
+        assert_eq!(row.started_ms, 115_000, "written after the clock was set twice");
+        // One of an earlier run, one of this one, and one after the clock was set.
         let now = 1_776_330_000_000u64;
         let rows = [recording("a", 100), recording("b", 5000), recording("c", now + 1000), Op::Leg(leg)];
         store.apply(&rows).unwrap();

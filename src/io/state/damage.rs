@@ -1,5 +1,5 @@
-//! Files of the state directory that cannot be read: they are put aside under another name, never deleted at once, and
-//! what is wrong is remembered, so that `/health` can say so.
+//! Damaged files of the state directory: they are renamed, not deleted, and the damage is remembered for
+//! `/health`.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,47 +11,47 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::io::system::clock;
 use crate::io::system::disk;
 
-/// Between the name of a file and the time at which it was put aside.
+/// Separates the name of a file from the time at which it was renamed.
 const MARK: &str = ".damaged-";
-/// Copies of one file that are kept.
+/// Copies kept of each file.
 const MAX_COPIES: usize = 3;
-/// Files that SQLite keeps beside its own belong to the same copy.
+/// Companion files of SQLite are part of the same copy.
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// Whether something of the state was, or is, damaged. All clones are one.
+/// Whether state was or is damaged. Clones share the flag.
 #[derive(Debug, Clone, Default)]
 pub struct Damage(Arc<AtomicBool>);
 
 impl Damage {
-    /// Damage that earlier runs have found in `dir` counts until its copies are taken away.
+    /// Copies of damaged files left in `dir` by earlier runs count until they are removed.
     #[must_use]
     pub fn of(dir: &Path) -> Self {
         let damage = Self::default();
         let names: Vec<String> = names_in(dir).into_iter().filter(|n| n.contains(MARK)).collect();
         if !names.is_empty() {
             let copies = names.join(", ");
-            log::warn!(copies = copies; "the state directory has copies of damaged files: remove them when they are not needed");
+            log::warn!(copies = copies; "the state directory has copies of damaged files: remove them when they are no longer needed");
             damage.note();
         }
         damage
     }
 
-    /// Something is damaged.
+    /// Records damage.
     pub fn note(&self) {
         self.0.store(true, Ordering::Release);
     }
 
-    /// True when something was or is damaged.
+    /// True if something was or is damaged.
     #[must_use]
     pub fn is_noted(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 
-    /// Renames what is at `path`, whatever it is, to a name of its own beside it, and deletes copies of it beyond the newest
-    /// [`MAX_COPIES`]. What is not there is no fault.
+    /// Renames the file or directory at `path` to a unique name beside it, and deletes all but the newest
+    /// [`MAX_COPIES`] copies. A missing file is not an error.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Errors of the operating system.
     pub fn put_aside(&self, path: &Path, why: &str) -> io::Result<()> {
         self.note();
         let Some(name) = path.file_name().and_then(OsStr::to_str) else { return Ok(()) };
@@ -62,7 +62,7 @@ impl Damage {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             done => done?,
         }
-        log::error!(file = name, error = why, kept = copy; "a state file is damaged: it is put aside");
+        log::error!(file = name, error = why, kept = copy; "a state file is damaged and was renamed");
         for companion in COMPANIONS {
             let of = |name: &str| path.with_file_name(format!("{name}{companion}"));
             if of(name).exists() {
@@ -73,24 +73,24 @@ impl Damage {
         Ok(())
     }
 
-    /// Puts aside what is at `path` if it is there and no plain file.
+    /// Renames what is at `path` if it is not a regular file.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Errors of the operating system.
     pub fn expect_file(&self, path: &Path) -> io::Result<()> {
         match fs::metadata(path) {
-            Ok(found) if !found.is_file() => self.put_aside(path, "it is no file"),
+            Ok(found) if !found.is_file() => self.put_aside(path, "it is not a regular file"),
             _ => Ok(()),
         }
     }
 
-    /// Puts aside what is at `path` if it is there and no directory.
+    /// Renames what is at `path` if it is not a directory.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Errors of the operating system.
     pub fn expect_directory(&self, path: &Path) -> io::Result<()> {
         match fs::metadata(path) {
-            Ok(found) if !found.is_dir() => self.put_aside(path, "it is no directory"),
+            Ok(found) if !found.is_dir() => self.put_aside(path, "it is not a directory"),
             _ => Ok(()),
         }
     }
@@ -105,7 +105,7 @@ fn names_in(dir: &Path) -> Vec<String> {
     entries.filter_map(|e| e.ok()?.file_name().into_string().ok()).collect()
 }
 
-/// Deletes the oldest copies of a file; `newest` is kept whatever the clock said when it was made.
+/// Deletes the oldest copies of a file; `newest` is always kept, even if the clock was wrong.
 fn thin_out(path: &Path, name: &str, newest: &str) {
     let Some(dir) = path.parent() else { return };
     let is_companion = |n: &str| COMPANIONS.iter().any(|c| n.ends_with(c));
@@ -128,7 +128,7 @@ fn remove(path: &PathBuf) -> io::Result<()> {
     if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
 }
 
-/// A fault of a file's content or kind, not of its disk, which may be well again later.
+/// True for errors caused by the file's content or type, not by a disk that may recover.
 #[must_use]
 pub fn is_damage(e: &io::Error) -> bool {
     e.kind() != io::ErrorKind::NotFound && !disk::refuses(e)
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_copies_are_kept_with_all_that_belongs_to_them() {
+    fn three_copies_are_kept_with_their_companions() {
         let dir = std::env::temp_dir().join(format!("branchline-aside-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
         let damage = Damage::of(&dir);
@@ -164,7 +164,7 @@ mod tests {
         let mut texts: Vec<String> = copies.iter().filter(|n| n.contains(MARK)).map(|n| kept(&n)).collect();
         texts.sort();
         assert_eq!(texts, ["1", "2", "3"]);
-        assert!(Damage::of(&dir).is_noted(), "until the copies are taken away");
+        assert!(Damage::of(&dir).is_noted(), "until the copies are removed");
         fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -1,4 +1,5 @@
-//! The state directory: what survives a restart, written so that a power cut leaves old or new, never half.
+//! The state directory: files that survive a restart, written atomically so that a power cut leaves either
+//! the old or the new version.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -16,28 +17,28 @@ use crate::io::system::disk;
 #[derive(Debug, Clone)]
 pub struct State {
     dir: PathBuf,
-    /// There may be trunks in the file that we do not know.
+    /// The file contains trunks that could not be read.
     unread: Arc<AtomicBool>,
     damage: Damage,
-    /// Holds the lock as long as any clone lives.
+    /// Holds the lock while any clone exists.
     _lock: Option<Arc<fs::File>>,
 }
 
-/// File of the trunks that the API made.
+/// File of the trunks created over the API.
 const TRUNKS: &str = "trunks.json";
-/// File of the gateway's name.
+/// File of the instance id.
 const INSTANCE_ID: &str = "instance_id";
 
 impl State {
-    /// Opens the directory, making it (mode 0700) where it is missing, and locks it: two gateways on one would destroy each
-    /// other's state. Where the disk takes nothing it stays missing, and nothing survives a restart.
+    /// Opens the directory, creating it (mode 0700) if missing, and locks it against a second gateway. If the
+    /// disk cannot be written it stays missing, and nothing survives a restart.
     ///
     /// # Errors
-    /// Another gateway uses it, or what the operating system says.
+    /// Another gateway uses it, or errors of the operating system.
     pub fn open(dir: &Path) -> io::Result<Self> {
         match disk::make_directory(dir) {
             Err(e) if disk::refuses(&e) => {
-                log::error!(error:% = e; "the state directory cannot be made: nothing survives a restart");
+                log::error!(error:% = e; "the state directory cannot be created: nothing survives a restart");
             }
             done => done?,
         }
@@ -45,13 +46,14 @@ impl State {
         Ok(Self { dir: dir.to_owned(), unread: Arc::default(), damage: Damage::of(dir), _lock: lock })
     }
 
-    /// What of it was or is damaged.
+    /// Damage of its files.
     #[must_use]
     pub fn damage(&self) -> &Damage {
         &self.damage
     }
 
-    /// It is the disk that takes nothing. Without the directory it has refused that one already.
+    /// True if writing failed because of the disk. If the directory does not exist, the disk has refused it
+    /// already.
     #[must_use]
     pub fn cannot_keep(&self, e: &io::Error) -> bool {
         disk::refuses(e) || !self.dir.is_dir()
@@ -63,21 +65,21 @@ impl State {
         self.dir.join(name)
     }
 
-    /// Replaces file `name` as a whole: written beside it, synced, renamed, directory synced. What is there and is no file
-    /// is put aside.
+    /// Replaces file `name` atomically: written to a temporary file, synced, renamed, directory synced. A
+    /// path that is not a regular file is renamed first.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Errors of the operating system.
     pub fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let beside = self.write_beside(name, content)?;
         self.damage.expect_file(&self.path(name))?;
         self.take_place(&beside, name)
     }
 
-    /// The same for what is of use only as long as this process lives: whether it survives a power cut is left to the system.
+    /// As [`Self::replace`] without sync, for files that are only needed while this process runs.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Errors of the operating system.
     pub fn show(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let (_file, beside) = self.begin_beside(name, content)?;
         self.damage.expect_file(&self.path(name))?;
@@ -91,7 +93,7 @@ impl State {
     }
 
     fn begin_beside(&self, name: &str, content: &[u8]) -> io::Result<(fs::File, PathBuf)> {
-        // The disk may not have taken the directory when the gateway started.
+        // The disk may have refused the directory at the start.
         disk::make_directory(&self.dir)?;
         let beside = self.path(&format!(".{name}.new"));
         self.damage.expect_file(&beside)?;
@@ -106,7 +108,7 @@ impl State {
         fs::File::open(&self.dir)?.sync_all()
     }
 
-    /// Removes file `name` if it is there; what is no file is put aside.
+    /// Removes file `name` if it exists; a path that is not a regular file is renamed.
     pub fn remove(&self, name: &str) {
         let path = self.path(name);
         let gone = self.damage.expect_file(&path).and_then(|()| fs::remove_file(path));
@@ -117,32 +119,32 @@ impl State {
         }
     }
 
-    /// Writes down the trunks that the API made, passwords included; the file is for its owner only. One that could not be
-    /// read is put aside before.
+    /// Saves the trunks created over the API, including passwords; the file is readable by its owner only. A
+    /// file that could not be read is renamed first.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Errors of the operating system.
     pub fn keep_trunks(&self, trunks: &[TrunkFields]) -> io::Result<()> {
         let beside =
             self.write_beside(TRUNKS, &serde_json::to_vec_pretty(trunks).map_err(io::Error::other)?)?;
         if self.unread.load(Ordering::Relaxed) {
-            self.damage.put_aside(&self.path(TRUNKS), "it could not be read when the gateway started")?;
+            self.damage.put_aside(&self.path(TRUNKS), "it could not be read at the start")?;
             self.unread.store(false, Ordering::Relaxed);
         }
         self.damage.expect_file(&self.path(TRUNKS))?;
         self.take_place(&beside, TRUNKS)
     }
 
-    /// The trunks that the API made in earlier lives. Trunks are judged one by one: where some cannot be read, the file is
-    /// put aside, and one with those that can takes its place. One on a disk that fails is left: the trunks of the
-    /// configuration work without.
+    /// The trunks created over the API in earlier runs. Each trunk is validated separately: if some are
+    /// invalid, the file is renamed and replaced by one with the valid ones. If the disk fails, the file is
+    /// left unchanged: configured trunks still work.
     #[must_use]
     pub fn trunks(&self) -> Vec<TrunkFields> {
         let text = match fs::read(self.path(TRUNKS)) {
             Ok(text) => text,
             Err(e) if !is_damage(&e) => {
                 if e.kind() != io::ErrorKind::NotFound {
-                    log::error!(error:% = e; "trunks.json cannot be read: the trunks that the API made are not there");
+                    log::error!(error:% = e; "trunks.json cannot be read: trunks created over the API are missing");
                     self.unread.store(true, Ordering::Relaxed);
                 }
                 return Vec::new();
@@ -154,54 +156,56 @@ impl State {
         };
         let (trunks, whole) = readable(&text);
         if !whole {
-            log::error!(kept = trunks.len(); "trunks.json has trunks that cannot be read, as if damaged or of a newer version");
+            log::error!(kept = trunks.len(); "trunks.json contains trunks that cannot be read: it is damaged or of a newer version");
             self.damage.note();
-            // Put aside only when the others are safe.
+            // Renamed only after the valid ones are saved.
             self.unread.store(true, Ordering::Relaxed);
             if let Err(e) = self.keep_trunks(&trunks) {
-                log::error!(error:% = e; "the trunks that can be read cannot be written down");
+                log::error!(error:% = e; "the valid trunks cannot be saved");
             }
         }
         trunks
     }
 
-    /// Puts aside what is in the place of these directories, where they are in this one.
+    /// Renames what is at the paths of these directories if it is not a directory, for those inside the state
+    /// directory.
     pub fn expect_directories(&self, all: &[&Path]) {
         for dir in all.iter().filter(|d| d.starts_with(&self.dir)) {
             if let Err(e) = self.damage.expect_directory(dir) {
-                log::error!(file:% = dir.display(), error:% = e; "what is no directory cannot be put aside");
+                log::error!(file:% = dir.display(), error:% = e; "a file in place of a directory cannot be renamed");
             }
         }
     }
 
-    /// Puts a file aside that cannot be used; where that is not possible it is left, and the gateway goes on without.
+    /// Renames an unusable file; if that fails, it is left and ignored.
     fn give_up(&self, name: &str, why: &str) {
         if let Err(e) = self.damage.put_aside(&self.path(name), why) {
-            log::error!(file = name, error:% = e; "a damaged state file cannot be put aside");
+            log::error!(file = name, error:% = e; "a damaged state file cannot be renamed");
         }
     }
 
-    /// The name of this gateway: the one kept here, or a new one that is kept from now on, if the disk takes it.
+    /// The instance id of this gateway: the stored one, or a new one that is stored if the disk can be
+    /// written.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Errors of the operating system.
     pub fn instance_id(&self, rng: &mut Rng) -> io::Result<String> {
         match fs::read_to_string(self.path(INSTANCE_ID)) {
             Ok(text) if usable(text.trim()) => return Ok(text.trim().to_owned()),
-            // What a power cut leaves of one that was just being made.
+            // Left by a power cut during creation.
             Ok(text) if text.is_empty() => {}
-            Ok(_) => self.give_up(INSTANCE_ID, "it holds no name: a new one is made"),
+            Ok(_) => self.give_up(INSTANCE_ID, "it contains no valid id: a new one is created"),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) if disk::refuses(&e) => {
-                log::error!(error:% = e; "the instance id cannot be read: this run has another");
+                log::error!(error:% = e; "the instance id cannot be read: this run uses a new one");
                 return Ok(rng.uuid());
             }
-            Err(e) => self.give_up(INSTANCE_ID, &format!("{e}: a new one is made")),
+            Err(e) => self.give_up(INSTANCE_ID, &format!("{e}: a new one is created")),
         }
         let id = rng.uuid();
         match self.replace(INSTANCE_ID, format!("{id}\n").as_bytes()) {
             Err(e) if self.cannot_keep(&e) => {
-                log::error!(error:% = e; "the instance id cannot be kept: the next start has another");
+                log::error!(error:% = e; "the instance id cannot be saved: it will change at the next start");
             }
             done => done?,
         }
@@ -209,20 +213,21 @@ impl State {
     }
 }
 
-/// Locks a directory until the file is closed. `None`: it cannot be locked, as on some file systems of networks.
+/// Locks a directory until the file is closed. `None`: locking is not supported, as on some network file
+/// systems.
 fn lock(dir: &Path) -> io::Result<Option<fs::File>> {
     let Ok(file) = fs::File::open(dir) else { return Ok(None) };
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(io::Error::other("another gateway uses it")),
         Err(e) => {
-            log::warn!(error:% = e; "the state directory cannot be locked: nothing keeps a second gateway from it");
+            log::warn!(error:% = e; "the state directory cannot be locked: a second gateway could use it");
             Ok(None)
         }
     }
 }
 
-/// The trunks of a file, and whether these are all. A trunk that is damaged hides none of the others.
+/// The valid trunks of a file, and whether these are all. A damaged trunk does not affect the others.
 fn readable(text: &[u8]) -> (Vec<TrunkFields>, bool) {
     let good = |t: &TrunkFields| !t.id.is_empty() && t.clone().check().is_ok();
     if let Ok(all) = serde_json::from_slice::<Vec<TrunkFields>>(text) {
@@ -277,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn the_instance_id_is_made_once() {
+    fn the_instance_id_is_created_once() {
         let state = open("state");
         let mut rng = Rng::from_number(1);
         let first = state.instance_id(&mut rng).unwrap();
@@ -311,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_trunk_takes_no_other_with_it() {
+    fn a_damaged_trunk_does_not_affect_the_others() {
         let state = open("trunks");
         assert_eq!(state.trunks(), []);
         let trunks = ["a", "b", "c"].map(peer);
@@ -320,7 +325,7 @@ mod tests {
         let mode = fs::metadata(state.path(TRUNKS)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let text = fs::read_to_string(state.path(TRUNKS)).unwrap();
-        // A key, the kind, a brace, a quote, a byte that is no text.
+        // Damaged: a key, the kind, a brace, a quote, a byte that is not UTF-8.
         let (head, second) = text.split_once("  {\n    \"id\": \"b\"").unwrap();
         let damaged = |from: &str, to: &str| {
             format!("{head}  {{\n    \"id\": \"b\"{}", second.replacen(from, to, 1)).into_bytes()
@@ -337,8 +342,8 @@ mod tests {
             state.replace(TRUNKS, &bytes).unwrap();
             assert_eq!(state.trunks(), [peer("a"), peer("c")], "{}", String::from_utf8_lossy(&bytes));
             let aside = copies(&state, TRUNKS).into_iter().map(|c| fs::read(c).unwrap());
-            assert!(aside.into_iter().any(|copy| copy == bytes), "what could not be read is there still");
-            assert_eq!(state.trunks(), [peer("a"), peer("c")], "and the others are written down");
+            assert!(aside.into_iter().any(|copy| copy == bytes), "the unreadable file is kept");
+            assert_eq!(state.trunks(), [peer("a"), peer("c")], "the others are saved");
         }
         assert_eq!((copies(&state, TRUNKS).len(), state.damage().is_noted()), (3, true));
         state.replace(TRUNKS, b"").unwrap();
@@ -353,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_failing_disk_did_not_let_us_read_is_not_overwritten() {
+    fn a_file_unreadable_because_of_the_disk_is_not_overwritten() {
         let state = open("unread");
         state.replace(TRUNKS, b"[{\"of_a_newer_version\": 1}]").unwrap();
         state.unread.store(true, Ordering::Relaxed);

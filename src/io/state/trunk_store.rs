@@ -1,4 +1,4 @@
-//! Writes down the trunks that the API made, the newest state only.
+//! Saves the trunks created over the API, latest version only.
 
 use std::cell::RefCell;
 
@@ -8,32 +8,32 @@ use super::directory::State;
 use crate::config::TrunkFields;
 use crate::io::system::workers::FILES;
 
-/// The way of trunks into `trunks.json`.
+/// Writer of `trunks.json`.
 #[derive(Debug)]
 pub struct TrunkStore {
     state: State,
-    /// What is to be written.
+    /// The version to be written.
     newest: RefCell<Option<Vec<TrunkFields>>>,
-    /// Whose turn it is, and the outcome of the last try.
+    /// Serializes writes; holds the result of the last one.
     writing: Mutex<Result<(), String>>,
 }
 
 impl TrunkStore {
-    /// Writes into this directory.
+    /// Writes to this directory.
     #[must_use]
     pub fn new(state: State) -> Self {
         Self { state, newest: RefCell::default(), writing: Mutex::new(Ok(())) }
     }
 
-    /// These are to be written, instead of those that still wait for it.
+    /// Sets the version to be written, replacing one not yet written.
     pub fn note(&self, trunks: Vec<TrunkFields>) {
         *self.newest.borrow_mut() = Some(trunks);
     }
 
-    /// Waits until the trunks that were noted are written.
+    /// Waits until the noted version is written.
     ///
     /// # Errors
-    /// What the operating system said of the last try.
+    /// The operating system's error of the last attempt.
     pub async fn write(&self) -> Result<(), String> {
         let mut last = self.writing.lock().await;
         let newest = self.newest.borrow_mut().take();
