@@ -1,4 +1,4 @@
-//! Recordings: written, synced, merged, recovered, uploaded, deleted.
+//! Recordings: writing, syncing, merging, recovery, upload, deletion.
 
 pub mod recorder;
 pub mod recorder_event;

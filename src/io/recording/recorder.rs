@@ -1,4 +1,4 @@
-//! The recorder thread: takes frames from rings, writes WAV files whose header is valid at all times.
+//! The recorder thread: reads frames from rings and writes WAV files whose header is valid at all times.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,25 +23,25 @@ use crate::io::wav::repair::{Facts, HEADER, examine, repair};
 use crate::media::command::RecordSlot;
 use crate::media::record::Shared;
 
-/// How often rings are emptied.
+/// Interval at which rings are emptied.
 const ROUND: Duration = Duration::from_millis(200);
-/// How often a file's header is brought up to date: a killed process loses this much at most.
+/// Interval of header updates: maximum loss if the process is killed.
 const FLUSH: Duration = Duration::from_millis(750);
-/// How often a file is brought to the disk: a power cut loses this much at most, and what a sync takes.
+/// Interval of syncs: maximum loss at a power cut, plus the duration of a sync.
 const SYNC: Duration = Duration::from_millis(1500);
-/// How often the room on the disk is looked at.
+/// Interval at which the free disk space is checked.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// A recording to make.
+/// A recording to start.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// Goes back when the file is there.
+    /// Returned when the file is open.
     pub work: WorkId,
-    /// The recording.
+    /// Slot of the recording.
     pub record: RecordSlot,
     /// Path of the file.
     pub file: String,
-    /// Rate of what comes in, Hz.
+    /// Rate of the samples in the ring, Hz.
     pub input_rate: u32,
     /// Rate of the file, Hz.
     pub file_rate: u32,
@@ -49,12 +49,12 @@ pub struct Job {
     pub channels: u16,
 }
 
-/// Events that wait for each recording at most: that it is open, that it is closed, and as much again.
+/// Queue capacity per recording: opened and closed, doubled as reserve.
 const EVENTS_EACH: usize = 4;
 
 struct Order(Job, Consumer<i16>, Arc<Shared>);
 
-/// The control thread's end.
+/// The control thread's handle.
 #[derive(Debug)]
 pub struct Recorder {
     orders: Option<SyncSender<Order>>,
@@ -62,11 +62,11 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the threads for at most so many recordings at once, and what their news come out of. Recordings end, and none
-    /// begin, while less than `min_free` bytes are free on their disk.
+    /// Starts the threads for up to this many concurrent recordings; also returns their event channel. While
+    /// less than `min_free` bytes are free on a disk, its recordings are ended and new ones are refused.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Errors of the operating system.
     pub fn start(
         recordings: usize,
         min_free: u64,
@@ -81,7 +81,7 @@ impl Recorder {
         Ok((Self { orders: Some(orders), handle: Some(handle) }, news))
     }
 
-    /// Starts a recording; the ring for the media thread. `None` when too many wait.
+    /// Starts a recording; returns the ring for the media thread. `None` if too many orders are queued.
     pub fn open(&self, job: Job) -> Option<(Producer<i16>, Arc<Shared>)> {
         let samples = ring_samples(job.input_rate, job.channels);
         let ((producer, consumer), shared) =
@@ -90,13 +90,13 @@ impl Recorder {
         Some((producer, shared))
     }
 
-    /// Finishes all files and ends the thread.
+    /// Completes all files and stops the thread.
     pub fn stop(&mut self) {
         self.orders = None;
         if let Some(handle) = self.handle.take()
             && handle.join().is_err()
         {
-            log::error!("the recorder thread had failed");
+            log::error!("the recorder thread panicked");
         }
     }
 }
@@ -106,10 +106,10 @@ struct Open {
     ring: Consumer<i16>,
     shared: Arc<Shared>,
     writer: WavFile,
-    /// The same file, to be synced.
+    /// The same file, for syncing.
     file: Arc<Synced>,
     resamplers: Vec<Option<Resampler>>,
-    /// A frame of nothing, as it comes out of the ring.
+    /// A silent frame in ring format.
     silence: Vec<i16>,
     scratch: Scratch,
     flushed: Instant,
@@ -127,15 +127,15 @@ struct Keeper {
     min_free: u64,
     open: Vec<Open>,
     looked: Option<Instant>,
-    /// When all were brought to the disk, or asked to be.
+    /// When the last sync of all files was requested.
     synced: Instant,
 }
 
 impl Keeper {
     fn tell(&self, note: RecorderEvent) {
-        // The receiver lives as long as the gateway; without it nobody wants to know.
+        // The receiver exists as long as the gateway.
         if self.notes.try_send(note).is_err() {
-            log::error!("the recorder's news are not taken");
+            log::error!("recorder events cannot be delivered");
         }
     }
 
@@ -159,7 +159,7 @@ impl Keeper {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => running = false,
             }
-            // However many orders come, the rings are emptied in time.
+            // Rings are emptied in time even if many orders arrive.
             let now = clock::now().mono;
             if now >= next_round || !running {
                 next_round = now + ROUND;
@@ -171,7 +171,7 @@ impl Keeper {
 
     fn round(&mut self, now: Instant, running: bool) {
         let full = self.is_full(now);
-        // All together: the disk then has one thing to do instead of many.
+        // All files together, which reduces disk operations.
         let sync = now.saturating_duration_since(self.synced) >= SYNC;
         for mut o in std::mem::take(&mut self.open) {
             match o.step(now, running, sync, full.as_deref()) {
@@ -182,12 +182,12 @@ impl Keeper {
         }
         if sync {
             self.synced = now;
-            // Where the last round of syncs still goes on, these are caught up with the next.
+            // If the previous sync round is still running, these files are synced in the next.
             self.syncer.sync(self.open.iter().map(|o| Arc::clone(&o.file)).collect());
         }
     }
 
-    /// Why no recording may go on, if so.
+    /// Why recordings must end, if so.
     fn is_full(&mut self, now: Instant) -> Option<String> {
         if self.looked.is_some_and(|at| now.saturating_duration_since(at) < LOOK) {
             return None;
@@ -213,22 +213,22 @@ impl Keeper {
         self.syncer.close(o.file, RecorderEvent::Closed(record, None, facts));
     }
 
-    /// The disk takes no more: what was written is kept, and the header put right for as much as there is.
+    /// The disk cannot be written: keeps what was written, and repairs the header accordingly.
     fn break_off(&self, mut o: Open, why: String) {
-        log::error!(error = why; "a recording ends: the disk refuses it");
+        log::error!(error = why; "a recording was ended: the disk cannot be written");
         let (record, name, file) = (o.job.record, o.job.file.clone(), Arc::clone(&o.file));
         let began = o.shared.began.load(Ordering::Acquire);
-        // Where the disk still takes something, as when it is only nearly full, nothing is lost.
+        // If the disk can still be written (nearly full), nothing is lost.
         let _last_try = o.writer.flush();
         drop(o);
-        // A disk that takes nothing does not take a better header either.
+        // If the header cannot be repaired, the file is described as it is.
         let held = repair(Path::new(&name)).or_else(|_| examine(Path::new(&name)));
         let written = held.map_or_else(|_| Written::default(), |facts| written(facts, began));
         self.syncer.close(file, RecorderEvent::Closed(record, Some(why), written));
     }
 }
 
-/// Whether there is room for a file, and why not.
+/// Checks the free disk space for a file.
 pub(super) fn room_for(file: &Path, min_free: u64) -> Result<(), String> {
     let dir = file.parent().unwrap_or(file);
     let Some(free) = disk::free(dir) else { return Ok(()) };
@@ -237,7 +237,7 @@ pub(super) fn room_for(file: &Path, min_free: u64) -> Result<(), String> {
     }
     let mb = |bytes: u64| bytes >> 20;
     Err(format!(
-        "the disk is full: {} MB are free, {} are left alone (recording.min_free_mb)",
+        "the disk is full: {} MB are free, {} must be left free (recording.min_free_mb)",
         mb(free),
         mb(min_free)
     ))
@@ -258,9 +258,9 @@ fn create(job: Job, ring: Consumer<i16>, shared: Arc<Shared>, min_free: u64) -> 
 }
 
 impl Open {
-    /// Writes what has come; before a `sync` all of it. False when it is over.
+    /// Writes available frames, all of them before a `sync`. False at the end.
     fn step(&mut self, now: Instant, running: bool, sync: bool, full: Option<&str>) -> Result<bool, String> {
-        // Asked before the ring is emptied: what was put in before the end is then written.
+        // Read before the ring is emptied, so that frames written before the end are recorded.
         let ended = self.shared.ended.load(Ordering::Acquire) || !running;
         self.drain().map_err(|e| e.to_string())?;
         if let Some(why) = full {
@@ -283,12 +283,12 @@ impl Open {
         let n = self.silence.len();
         while self.ring.slots() >= n {
             let Ok(chunk) = self.ring.read_chunk(n) else { break };
-            // The ring holds whole frames, so that none lies across its end.
+            // The ring holds whole frames, so that none wraps around its end.
             let (frame, _) = chunk.as_slices();
             self.scratch.write(frame, &mut self.resamplers, &mut self.writer)?;
             chunk.commit_all();
         }
-        // Frames there was no room for: the timeline goes on in silence.
+        // Dropped frames are replaced by silence, to keep the time base.
         for _ in 0..self.shared.dropped.swap(0, Ordering::AcqRel) {
             self.scratch.write(&self.silence, &mut self.resamplers, &mut self.writer)?;
         }
@@ -306,7 +306,7 @@ fn written(f: Facts, began: u32) -> Written {
     }
 }
 
-/// Room for both channels of a frame at the file's rate, used again and again.
+/// Buffers for both channels of a frame at the file's rate.
 struct Scratch {
     left: Vec<i16>,
     right: Vec<i16>,
@@ -317,7 +317,7 @@ impl Scratch {
         Self { left: vec![0; samples], right: vec![0; samples] }
     }
 
-    /// Writes a frame, the left channel before the right, at the rate that the file wants.
+    /// Writes a frame, left channel first, at the file's rate.
     fn write(
         &mut self,
         frame: &[i16],
@@ -349,7 +349,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_recording_is_readable_while_it_runs_and_whole_at_the_end() {
+    fn a_recording_is_valid_while_it_runs_and_complete_at_the_end() {
         let dir = std::env::temp_dir().join(format!("branchline-rec-{}", std::process::id()));
         let file = dir.join("a.wav").to_string_lossy().into_owned();
         let (mut recorder, news) = Recorder::start(4, 0).unwrap();
@@ -383,7 +383,7 @@ mod tests {
         let (_ring, _) = recorder.open(Job { work: 8, ..job }).unwrap();
         assert!(
             matches!(news.recv_blocking(), Ok(RecorderEvent::Opened(8, Err(_)))),
-            "a file is never written over"
+            "a file is never overwritten"
         );
         recorder.stop();
         std::fs::remove_dir_all(dir).unwrap();

@@ -1,5 +1,5 @@
-//! After a crash or a power cut: recordings are made whole and told of, and every leg that was alive gets the last event it
-//! is owed, once.
+//! Recovery after a crash or power cut: recordings are repaired and reported, and each leg that was active
+//! gets its terminal event exactly once.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -25,29 +25,29 @@ use crate::io::system::settings::Settings;
 use crate::io::system::workers::{FILES, WorkError};
 use crate::io::wav::repair::{Facts, examine, repair};
 
-/// Numbers that are left out of a leg's events after the machine itself went down: some that were told may be
-/// forgotten, and none may be used twice.
+/// Gap in a leg's event numbers after a reboot: the last numbers reported may have been lost, and none may be
+/// reused.
 const JUMP: u64 = 1000;
-/// Name of the boot in which the outbox was last written.
+/// Key of the boot id with which the outbox was last written.
 const BOOT: &str = "boot";
-/// Recordings repaired at one start at most.
+/// Maximum recordings repaired per start.
 const MAX_RECORDINGS: usize = 100_000;
 
-/// What was found.
+/// Result of the recovery.
 #[derive(Debug, Clone, Default)]
 pub struct Found {
-    /// Legs that were alive.
+    /// Legs that were active.
     pub legs: usize,
     /// Recordings that were running.
     pub recordings: usize,
-    /// Of these, recordings whose tracks are still to be put together, which takes its time.
+    /// Those of them with tracks still to be merged, which takes time.
     pub tracks: Vec<RecordingRow>,
-    /// What the disk does not take now: it is to be told as if it had just happened.
+    /// Events that the disk could not store: to be published as new events.
     pub untold: Vec<Event>,
 }
 
-/// Tells the outbox the end of all that was alive. Carried out whole or not at all: after another crash it begins anew.
-/// A disk that takes nothing (full, read-only) does not keep the gateway from its calls: `untold` has the events then.
+/// Writes the terminal events of everything that was active to the outbox, in one transaction: after another
+/// crash it is repeated. If the disk cannot be written, the gateway still starts: the events are in `untold`.
 ///
 /// # Errors
 /// The outbox cannot be read.
@@ -74,26 +74,26 @@ pub fn recover(store: &mut Store, config: &Config, now: Utc) -> Result<Found, Fa
     let ops = told(&events, config, store.next_row()?);
     match store.apply(&ops) {
         Err(e) if disk_refuses(&e) => {
-            log::error!(error:% = e; "the outbox cannot be written: what the last run left is told from memory");
+            log::error!(error:% = e; "the outbox cannot be written: terminal events of the last run are sent from memory");
             found.untold = events;
         }
         done => done?,
     }
     match store.keep_value(BOOT, &boot) {
-        // The next start takes this one's legs for those of another boot: their numbers jump, and no harm is done.
+        // The next start then assumes a reboot: event numbers have a gap, which is harmless.
         Err(e) if disk_refuses(&e) => {}
         done => done?,
     }
     Ok(found)
 }
 
-/// True where the outbox was last written in this boot of the machine. A service that may not see the name of its boot
-/// (`ProcSubset=pid`) takes each start for one after a power cut: numbers jump, and none is used twice.
+/// True if the outbox was last written in this boot. A service without access to the boot id
+/// (`ProcSubset=pid`) treats each start as a reboot: event numbers have gaps, but none is reused.
 fn is_same_boot(noted: &str, this: &str) -> bool {
     !this.is_empty() && noted == this
 }
 
-/// What the outbox is told of these events, the first of which has the number `row`.
+/// Outbox operations for these events, the first of which gets the row number `row`.
 fn told(events: &[Event], config: &Config, mut row: u64) -> Vec<Op> {
     let mut ops = Vec::new();
     for event in events {
@@ -106,13 +106,13 @@ fn told(events: &[Event], config: &Config, mut row: u64) -> Vec<Op> {
     ops
 }
 
-/// What is left of a recording: what can be told of its file, and why that is not as it should be.
+/// Properties of an interrupted recording's file, and the error if it could not be repaired.
 struct Remains {
     facts: Option<Facts>,
     error: Option<String>,
 }
 
-/// Puts a file right and brings it to the disk. One on a disk that takes nothing is told of as it is.
+/// Repairs a file and syncs it. If the disk cannot be written, the file is described as it is.
 fn look(file: &str) -> Remains {
     let path = Path::new(file);
     let sync = || File::open(path).and_then(|f| f.sync_all()).map_err(|e| e.to_string());
@@ -122,8 +122,8 @@ fn look(file: &str) -> Remains {
     }
 }
 
-/// The same for the same terminal event, however often it has to be told because the disk does not take it; over reboots too,
-/// where its number jumps. A leg and a recording have one such event each.
+/// A deterministic id, so that a terminal event that is repeated because it could not be stored has the same
+/// id, even after a reboot changed its number. Each leg and recording has only one such event.
 fn event_id(kind: &str, of: &str) -> String {
     let digest = Sha256::digest(format!("{kind} {of}"));
     let mut bytes = [0u8; 16];
@@ -131,7 +131,7 @@ fn event_id(kind: &str, of: &str) -> String {
     uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
 }
 
-/// What there is to tell of a recording that was cut.
+/// Event body for an interrupted recording.
 fn remains_of(recording: &RecordingRow, remains: Remains) -> RecordingFinished {
     let mut body = RecordingFinished {
         file: recording.file.clone(),
@@ -169,7 +169,8 @@ fn finished(recording: &RecordingRow, body: RecordingFinished, leg: Option<&mut 
     }
 }
 
-/// Puts together what a crash has left of multi-channel recordings, one after the other, and tells of it.
+/// Merges the tracks of multi-channel recordings interrupted by a crash, one after the other, and publishes
+/// the result.
 pub async fn save_tracks(
     settings: Settings,
     events: Rc<EventPipeline>,
@@ -180,7 +181,7 @@ pub async fn save_tracks(
         let (file, min_free) = (recording.file.clone(), settings.min_free());
         let looked = FILES.run(move || {
             let remains = look(&file);
-            // If the mix is lost, what each of them said is not.
+            // If the mix is lost, the tracks can still be merged.
             let (rate, ms) = remains.facts.map_or((0, 0), |f| (f.sample_rate, f.duration_ms));
             (remains, save(&file, rate, ms, min_free))
         });
@@ -209,7 +210,7 @@ pub async fn save_tracks(
 
 fn disconnected(leg: &mut LegRow, alive_ms: u64, now: Utc) -> Event {
     leg.seq += 1;
-    // It lived at least until its last sign of life, and at most until now.
+    // Its end is estimated by the last heartbeat, and is not later than now.
     let end = alive_ms.clamp(leg.created_ms, now.millis().max(leg.created_ms));
     let seconds = |from: u64| (end.saturating_sub(from) as f64 / 10.0).round() / 100.0;
     let cdr = CallRecord {
@@ -237,13 +238,13 @@ mod tests {
     use crate::io::outbox::judge::Known;
 
     #[test]
-    fn a_boot_without_a_name_is_another_one() {
+    fn a_missing_boot_id_counts_as_a_reboot() {
         assert!(is_same_boot("a", "a") && !is_same_boot("a", "b"));
         assert!(!is_same_boot("", "") && !is_same_boot("", "a") && !is_same_boot("a", ""));
     }
 
     #[test]
-    fn terminal_events_that_the_disk_does_not_take_keep_their_ids_over_reboots() {
+    fn terminal_events_that_cannot_be_stored_keep_their_ids_over_reboots() {
         let dir = std::env::temp_dir().join(format!("branchline-again-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let mut store = Store::open(&dir, Known::default()).unwrap();
@@ -273,7 +274,7 @@ mod tests {
         assert_eq!((ids(&again), ids(&rebooted)), (ids(&first), ids(&first)));
         assert_ne!(first[0].event_id, first[1].event_id);
         assert_eq!((numbers(&first), numbers(&rebooted)), (vec![4, 5], vec![1004, 1005]));
-        assert!(first[0].to_json("")["error"].is_string(), "it is no recording");
+        assert!(first[0].to_json("")["error"].is_string(), "it is not a recording");
         std::fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -1,5 +1,5 @@
-//! How long recordings are kept: by age, and by the room they take together. Never one that is still running, or still
-//! to be uploaded.
+//! Retention of recordings by age and total size. Recordings that are running or waiting for upload are never
+//! deleted.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use crate::io::system::settings::Settings;
 use crate::io::system::timer;
 use crate::io::system::workers::FILES;
 
-/// How often it is looked at.
+/// Interval of the checks.
 const ROUND: Duration = Duration::from_secs(600);
-/// The first time, after the start.
+/// Delay of the first check after the start.
 const FIRST: Duration = Duration::from_secs(5);
-/// Uploaded recordings that are remembered.
+/// Maximum rows kept of uploaded recordings.
 const MAX_UPLOADED: usize = 10_000;
 
-/// Deletes recordings whose time is over.
+/// Deletes expired recordings.
 #[derive(Debug)]
 pub struct Retention {
     settings: Settings,
@@ -31,7 +31,7 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// Looks again for tracks and uploads, too, that earlier rounds could not deal with.
+    /// Also retries tracks and uploads that failed earlier.
     #[must_use]
     pub fn new(
         settings: Settings,
@@ -42,7 +42,7 @@ impl Retention {
         Self { settings, events, uploads, tracks }
     }
 
-    /// Deletes recordings whose time is over, until the program ends.
+    /// Deletes expired recordings until the process ends.
     pub async fn run(self) {
         let settings = self.settings.current();
         let (days, mb) = (settings.recording.keep_days, settings.recording.max_mb);
@@ -50,7 +50,7 @@ impl Retention {
         let mut first = true;
         loop {
             self.clear_uploaded(first).await;
-            // At the start it has been looked for both.
+            // Both were done at the start.
             if !std::mem::take(&mut first) {
                 self.tracks.retry().await;
                 Rc::clone(&self.uploads).restore().await;
@@ -60,7 +60,7 @@ impl Retention {
                 let gone = FILES.run(move || over.into_iter().filter(remove).collect::<Vec<_>>()).await;
                 let gone = gone.unwrap_or_default();
                 if !gone.is_empty() {
-                    log::info!(recordings = gone.len(); "recordings are deleted: too old, or no room for more");
+                    log::info!(recordings = gone.len(); "recordings deleted: too old, or the size limit is exceeded");
                 }
                 gone.into_iter().for_each(|r| self.events.store(Op::RecordingGone(r.id)));
             }
@@ -68,18 +68,18 @@ impl Retention {
         }
     }
 
-    /// Forgets the oldest of the uploaded recordings; the first time it deletes what files of them a crash has left here.
+    /// Deletes the oldest rows of uploaded recordings; the first time, also files left by a crash.
     async fn clear_uploaded(&self, first: bool) {
         let Some(Ok(rows)) = self.events.ask_outbox(|store| store.uploaded_recordings()).await else {
             return;
         };
         let over = rows.get(MAX_UPLOADED..).unwrap_or_default().to_vec();
-        // Tracks that could not be put together yet need their row.
+        // Rows are needed while there are unmerged tracks.
         let free = |r: &RecordingRow| !are_left(&r.file);
         let free = FILES.run(move || over.into_iter().filter(free).collect::<Vec<RecordingRow>>()).await;
         let Ok(over) = free else { return };
         let looked_at = if first { rows } else { over.clone() };
-        // The recording alone: tracks that could not be put together are nowhere else.
+        // Only the mix: unmerged tracks exist nowhere else.
         let clear = |r: &RecordingRow| {
             if let Err(e) = remove_file(&r.file) {
                 log::warn!(error:% = e; "the file of an uploaded recording cannot be deleted");
@@ -92,7 +92,7 @@ impl Retention {
     }
 }
 
-/// True when the file is gone.
+/// True if the file is deleted.
 fn remove(row: &RecordingRow) -> bool {
     match remove_recording(&row.file) {
         Ok(()) => true,
@@ -103,7 +103,7 @@ fn remove(row: &RecordingRow) -> bool {
     }
 }
 
-/// Which of the recordings, the oldest first, are to go.
+/// The expired recordings; `rows` are sorted oldest first.
 fn over(rows: &[RecordingRow], now_ms: u64, keep_days: u32, max_bytes: u64) -> Vec<RecordingRow> {
     let oldest = if keep_days == 0 { 0 } else { now_ms.saturating_sub(u64::from(keep_days) * 86_400_000) };
     let mut total: u64 = rows.iter().map(|r| r.bytes).sum();
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_go_first_and_only_as_many_as_must() {
+    fn the_oldest_are_deleted_first_and_only_as_many_as_necessary() {
         let row = |id: &str, started_ms: u64, bytes: u64| RecordingRow {
             id: id.to_owned(),
             started_ms,

@@ -1,4 +1,4 @@
-//! Brings recordings to the disk, on a thread of its own: a slow disk keeps nobody waiting who has rings to empty.
+//! Syncs recordings to disk in a separate thread, so that a slow disk does not block the recorder.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
@@ -12,24 +12,25 @@ use std::thread;
 use super::recorder_event::RecorderEvent;
 use super::syncfs::sync_disk_of;
 
-/// File systems whose `syncfs` does what it says: ext2 to ext4, XFS, Btrfs, F2FS.
+/// File systems with a reliable `syncfs`: ext2 to ext4, XFS, Btrfs, F2FS.
 const LOCAL: [u32; 4] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010];
-/// Files of one disk from which all of the disk is synced at once: one entry of its journal instead of one for each.
+/// Number of files on one disk from which the whole file system is synced: one journal commit instead of one
+/// per file.
 const MANY: usize = 4;
 
-/// What waits for each recording at most: a round of syncs that it is in, and its being closed.
+/// Queue capacity per recording: a sync round and its close.
 const WAITING_EACH: usize = 2;
 
-/// A file that is synced now and then.
+/// A file that is synced periodically.
 #[derive(Debug)]
 pub(super) struct Synced {
     file: File,
     dir: PathBuf,
-    /// Number of its disk, where all of that can be synced at once.
+    /// Device number, if its file system can be synced as a whole.
     disk: Option<u64>,
-    /// Its name has reached the disk.
+    /// Its directory entry is synced.
     named: AtomicBool,
-    /// It waits for its turn.
+    /// It is queued for sync.
     waits: AtomicBool,
     failure: OnceLock<String>,
 }
@@ -38,7 +39,7 @@ impl Synced {
     /// The file at `path`.
     pub(super) fn new(file: File, path: &Path) -> Self {
         let dir = path.parent().unwrap_or(path).to_owned();
-        // Others, those of networks and of programs above all, may promise more than they do.
+        // Other file systems, e.g. network and FUSE, may not implement it reliably.
         let whole = rustix::fs::fstatfs(&file).is_ok_and(|fs| LOCAL.contains(&(fs.f_type as u32)));
         let disk = file.metadata().ok().filter(|_| whole).map(|m| m.dev());
         Self {
@@ -51,7 +52,7 @@ impl Synced {
         }
     }
 
-    /// Why the disk did not take it, if so.
+    /// The sync error, if any.
     pub(super) fn failure(&self) -> Option<String> {
         self.failure.get().cloned()
     }
@@ -64,7 +65,7 @@ impl Synced {
             self.named.store(done.is_ok(), Ordering::Release);
         }
         if let Err(e) = done {
-            // Only the first failure is told.
+            // Only the first error is reported.
             let _told = self.failure.set(e.to_string());
         }
     }
@@ -75,7 +76,7 @@ enum Order {
     Close(Arc<Synced>, RecorderEvent),
 }
 
-/// The recorder's end.
+/// The recorder's handle.
 #[derive(Debug)]
 pub(super) struct Syncer {
     orders: Option<SyncSender<Order>>,
@@ -84,11 +85,11 @@ pub(super) struct Syncer {
 }
 
 impl Syncer {
-    /// Starts the thread for at most so many recordings at once; those that are closed are told of in `notes` once they are
-    /// on the disk.
+    /// Starts the thread for up to this many concurrent recordings; closed ones are reported in `notes` after
+    /// they were synced.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Errors of the operating system.
     pub(super) fn start(
         recordings: usize,
         notes: async_channel::Sender<RecorderEvent>,
@@ -100,7 +101,7 @@ impl Syncer {
         Ok(Self { orders: Some(orders), handle: Some(handle), notes })
     }
 
-    /// Brings files to the disk; those that wait already are left out.
+    /// Syncs files; those already queued are skipped.
     pub(super) fn sync(&self, files: Vec<Arc<Synced>>) {
         let files: Vec<_> = files.into_iter().filter(|f| !f.waits.swap(true, Ordering::AcqRel)).collect();
         if let (Some(orders), false) = (&self.orders, files.is_empty())
@@ -114,7 +115,7 @@ impl Syncer {
         }
     }
 
-    /// Brings a file to the disk that is complete, and tells of it then.
+    /// Syncs a complete file, then reports it.
     pub(super) fn close(&self, file: Arc<Synced>, note: RecorderEvent) {
         let Some(orders) = &self.orders else { return };
         if let Err(e) = orders.try_send(Order::Close(file, note)) {
@@ -125,29 +126,29 @@ impl Syncer {
         }
     }
 
-    /// Waits until everything is on the disk, and ends the thread.
+    /// Waits until everything is synced, and stops the thread.
     pub(super) fn stop(&mut self) {
         self.orders = None;
         if let Some(handle) = self.handle.take()
             && handle.join().is_err()
         {
-            log::error!("the thread that syncs recordings had failed");
+            log::error!("the recorder-sync thread panicked");
         }
     }
 }
 
-/// Brings files to the disk, those of one disk together.
+/// Syncs files, grouped by disk.
 fn sync_all(mut files: Vec<Arc<Synced>>) {
     files.sort_by_key(|f| f.disk);
     for same in files.chunk_by(|a, b| a.disk == b.disk && a.disk.is_some()) {
-        // What comes while it is at work is for the next round.
+        // Data written from now on is for the next round.
         same.iter().for_each(|f| f.waits.store(false, Ordering::Release));
         let first = same.first().filter(|_| same.len() >= MANY);
         if first.is_some_and(|f| sync_disk_of(&f.file).is_ok()) {
-            // The names of files are on the disk as well.
+            // This includes directory entries.
             same.iter().for_each(|f| f.named.store(true, Ordering::Release));
         } else {
-            // One by one they tell whose disk it was that failed.
+            // Individually, to find out which file failed.
             same.iter().for_each(|f| f.sync());
         }
     }
@@ -173,6 +174,6 @@ fn run(orders: &Receiver<Order>, notes: &async_channel::Sender<RecorderEvent>) {
 
 fn tell(notes: &async_channel::Sender<RecorderEvent>, note: RecorderEvent) {
     if notes.try_send(note).is_err() {
-        log::error!("the recorder's news are not taken");
+        log::error!("recorder events cannot be delivered");
     }
 }

@@ -1,4 +1,5 @@
-//! Puts the tracks of a multi-channel recording together: one file, one channel a leg, silence where it was away.
+//! Merges the tracks of a multi-channel recording into one file: one channel per leg, silence while it was
+//! absent.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter};
@@ -12,16 +13,16 @@ use crate::gateway::recording::{dir_of, merged_file};
 use crate::io::wav::repair::{HEADER, MAX_DATA, TOO_LONG, repair};
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
 
-/// Samples of each channel that are put together at a time.
+/// Samples per channel merged at once.
 const BLOCK: usize = 8192;
 
-/// A track.
+/// A track file.
 struct Source {
     path: PathBuf,
     channel: usize,
-    /// Sample of the whole at which it begins.
+    /// Its start within the merged file, samples.
     at: u64,
-    /// Opened when its time comes, so that many stays are not many open files.
+    /// Opened when needed, to limit the number of open files.
     reader: Option<WavReader<BufReader<File>>>,
     over: bool,
 }
@@ -32,18 +33,18 @@ impl Source {
     }
 }
 
-/// Puts tracks together, where that leaves `min_free` bytes of the disk. The size of the file, bytes.
+/// Merges tracks, if `min_free` bytes stay free on the disk. Returns the size of the file, bytes.
 ///
 /// # Errors
-/// The disk refuses it, or a WAV file cannot hold it.
+/// The disk cannot be written, or the maximum WAV size is exceeded.
 pub fn merge(order: &Merge, min_free: u64) -> Result<u64, String> {
     let per_tick = frame_len(order.rate) as u64;
     if order.duration_ms == 0 && order.pieces.iter().any(|p| p.began > 0) {
-        return Err("how long the recording is cannot be told".to_owned());
+        return Err("the length of the recording is unknown".to_owned());
     }
     let mut sources = Vec::new();
     for piece in order.pieces.iter().filter(|p| p.began > 0 && order.began > 0) {
-        // The counter may have passed its end in between; a track never begins before its recording.
+        // The counter may have wrapped; a track never begins before its recording.
         let ticks = piece.began.wrapping_sub(order.began).cast_signed().max(0);
         let at = u64::from(ticks.unsigned_abs()) * per_tick;
         sources.push(Source::new(PathBuf::from(&piece.file), piece.channel, at));
@@ -58,7 +59,7 @@ pub(super) fn remove_tracks(dir: &Path) {
     if let Err(e) = std::fs::remove_dir_all(dir)
         && e.kind() != std::io::ErrorKind::NotFound
     {
-        log::warn!(error:% = e; "tracks that are not needed any more cannot be deleted");
+        log::warn!(error:% = e; "merged tracks cannot be deleted");
     }
 }
 
@@ -84,7 +85,7 @@ fn put_together(
         std::fs::metadata(path)
     });
     written.map(|m| m.len()).map_err(|e| {
-        // It may not have come to be.
+        // It may not have been created.
         let _gone = std::fs::remove_file(&temporary);
         e.to_string()
     })
@@ -115,8 +116,8 @@ fn write(path: &Path, sources: &mut [Source], channels: u16, rate: u32, samples:
     same.sync_all()
 }
 
-/// Adds what a track has of the samples `from` to `from + n` to its channel. Two stays of a leg never overlap by more than
-/// a tick.
+/// Adds the samples `from` to `from + n` of a track to its channel. Two tracks of a leg overlap by at most
+/// one tick.
 fn fill(block: &mut [i16], source: &mut Source, from: u64, n: usize, channels: usize) -> hound::Result<()> {
     let skip = usize::try_from(source.at.saturating_sub(from)).unwrap_or(usize::MAX);
     if source.over || skip >= n {
@@ -147,10 +148,10 @@ fn io(e: hound::Error) -> std::io::Error {
     std::io::Error::other(e.to_string())
 }
 
-/// What was saved of a multi-channel recording that a crash has cut.
+/// Result of merging the tracks of an interrupted recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Saved {
-    /// The file of all channels.
+    /// Path of the merged file.
     pub file: String,
     /// Its size, bytes.
     pub bytes: u64,
@@ -160,12 +161,12 @@ pub struct Saved {
     pub duration_ms: u64,
     /// Its channels.
     pub channels: usize,
-    /// Who is heard.
+    /// The legs in it.
     pub legs: Vec<Heard>,
 }
 
 impl Saved {
-    /// Where each leg is heard.
+    /// Channel and time of each leg.
     #[must_use]
     pub fn table(&self) -> Channels {
         let span = |l: &Heard| ChannelSpan { channel: l.channel, start_ms: l.start_ms, end_ms: l.end_ms };
@@ -178,25 +179,25 @@ impl Saved {
 pub struct Heard {
     /// Its id.
     pub leg: String,
-    /// Its channel, from 0.
+    /// Channel, from 0.
     pub channel: usize,
-    /// When it came, ms.
+    /// Start, ms.
     pub start_ms: u64,
-    /// When it left, ms.
+    /// End, ms.
     pub end_ms: u64,
 }
 
-/// True when a crash has left tracks of this recording.
+/// True if there are unmerged tracks of this recording.
 #[must_use]
 pub fn are_left(file: &str) -> bool {
     Path::new(&dir_of(file)).is_dir()
 }
 
-/// Puts together what a crash has left of the tracks: their names say where they belong. `duration_ms` 0: as long as they
-/// are.
+/// Merges tracks left by a crash: channel, time and leg are taken from their names. `duration_ms` 0: as long
+/// as the tracks.
 ///
 /// # Errors
-/// Nothing usable is left, or the disk refuses it.
+/// No usable track, or the disk cannot be written.
 pub fn save(file: &str, rate: u32, duration_ms: u64, min_free: u64) -> Result<Saved, String> {
     let dir = dir_of(file);
     let entries = std::fs::read_dir(&dir).map_err(|e| format!("{dir}: {e}"))?;
@@ -204,7 +205,7 @@ pub fn save(file: &str, rate: u32, duration_ms: u64, min_free: u64) -> Result<Sa
     for entry in entries {
         let path = entry.map_err(|e| format!("{dir}: {e}"))?.path();
         let Some((channel, start_ms, leg)) = place_of(&path) else { continue };
-        // One that was just made may hold nothing yet.
+        // A track that was just created may be empty.
         let size = std::fs::metadata(&path).map_err(|e| format!("{}: {e}", path.display()))?.len();
         if size > HEADER {
             let facts = repair(&path).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -214,7 +215,7 @@ pub fn save(file: &str, rate: u32, duration_ms: u64, min_free: u64) -> Result<Sa
     }
     found.sort_by_key(|(_, h, _)| (h.channel, h.start_ms));
     let rate = found.iter().map(|(.., r)| *r).find(|r| *r > 0).unwrap_or(rate);
-    let longest = found.iter().map(|(_, h, _)| h.end_ms).max().ok_or("no track holds anything")?;
+    let longest = found.iter().map(|(_, h, _)| h.end_ms).max().ok_or("all tracks are empty")?;
     let total_ms = if duration_ms == 0 { longest } else { duration_ms };
     let mut legs: Vec<Heard> = Vec::new();
     let mut sources = Vec::new();
@@ -233,7 +234,7 @@ pub fn save(file: &str, rate: u32, duration_ms: u64, min_free: u64) -> Result<Sa
     let path = Path::new(&merged);
     let samples = total_ms * u64::from(rate) / 1000;
     let room = |size| room_for(path, min_free.saturating_add(size));
-    // It has its name only when it is whole.
+    // Renamed to its final name when complete.
     let bytes = match std::fs::metadata(path) {
         Ok(there) => there.len(),
         Err(_) => put_together(path, sources, channels, rate, samples, room)?,
@@ -241,7 +242,7 @@ pub fn save(file: &str, rate: u32, duration_ms: u64, min_free: u64) -> Result<Sa
     Ok(Saved { file: merged, bytes, sample_rate: rate, duration_ms: total_ms, channels, legs })
 }
 
-/// Channel, start in ms and leg, as the name of a track has them.
+/// Channel, start in ms and leg from the name of a track.
 fn place_of(path: &Path) -> Option<(usize, u64, String)> {
     let mut parts = path.file_name()?.to_str()?.strip_suffix(".wav")?.splitn(4, '_');
     let channel = parts.next()?.parse().ok().filter(|c| *c < 1024)?;
@@ -250,19 +251,19 @@ fn place_of(path: &Path) -> Option<(usize, u64, String)> {
     Some((channel, start_ms, parts.next()?.to_owned()))
 }
 
-/// Deletes a recording, and tracks of it that could not be put together.
+/// Deletes a recording and its unmerged tracks.
 ///
 /// # Errors
-/// What the operating system says of the file, unless it is that there is none.
+/// Errors of the operating system, except if the file does not exist.
 pub fn remove_recording(file: &str) -> std::io::Result<()> {
     remove_tracks(Path::new(&dir_of(&file.replacen("_multichannel_", "_", 1))));
     remove_file(file)
 }
 
-/// Deletes a file, if it is there.
+/// Deletes a file, if it exists.
 ///
 /// # Errors
-/// What the operating system says, unless it is that there is none.
+/// Errors of the operating system, except if the file does not exist.
 pub fn remove_file(file: &str) -> std::io::Result<()> {
     match std::fs::remove_file(file) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
@@ -293,7 +294,7 @@ mod tests {
         (base, dir, file)
     }
 
-    /// Of each channel: the runs of equal samples.
+    /// Runs of equal samples per channel.
     fn runs(path: &str) -> Vec<Vec<(i16, usize)>> {
         let wav = WavReader::open(path).unwrap();
         let n = usize::from(wav.spec().channels);
@@ -312,14 +313,14 @@ mod tests {
     }
 
     #[test]
-    fn each_leg_has_its_channel_and_its_time() {
+    fn each_leg_has_its_channel_and_position() {
         let (base, dir, file) = scene("merge");
         let piece = |file: String, channel, began| Piece { file, channel, began };
         let order = Merge {
             file: merged_file(&file),
             channels: 3,
             rate: 8000,
-            // The counter wraps in between.
+            // The tick counter wraps during the recording.
             began: u32::MAX - 9,
             duration_ms: 2000,
             pieces: vec![
@@ -329,7 +330,7 @@ mod tests {
                 piece(track(&dir, "d", 300, 0), 2, 0),
             ],
         };
-        // With more than two channels the header says more.
+        // The header is longer with more than two channels.
         assert_eq!(merge(&order, 0), Ok(68 + 2 * 3 * 16_000));
         assert_eq!(
             runs(&order.file),
@@ -338,12 +339,12 @@ mod tests {
         let disk = merge(&Merge { file: format!("{file}.2"), ..order.clone() }, u64::MAX / 2);
         assert!(disk.unwrap_err().starts_with("the disk is full"));
         let none = merge(&Merge { duration_ms: 0, ..order }, 0);
-        assert!(none.unwrap_err().contains("cannot be told"), "tracks are not made nothing of");
+        assert!(none.unwrap_err().contains("is unknown"), "tracks are not merged into an empty file");
         std::fs::remove_dir_all(base).unwrap();
     }
 
     #[test]
-    fn what_a_crash_has_left_is_put_together_by_its_names() {
+    fn tracks_left_by_a_crash_are_merged_by_their_names() {
         let (base, dir, file) = scene("saved");
         track(&dir, "000_0_0_anna.wav", 100, 8000);
         track(&dir, "001_500_1_ben_k.wav", 200, 2000);
@@ -360,12 +361,12 @@ mod tests {
             runs(&saved.file),
             [vec![(100, 8000), (0, 4000), (101, 4000)], vec![(0, 4000), (200, 2000), (0, 10_000)]]
         );
-        // Once more, as after a crash before the outbox knew: it is not made anew of what is left.
+        // Repeated, as after a crash before the outbox was updated: the existing merged file is kept.
         std::fs::remove_file(dir.join("001_500_1_ben_k.wav")).unwrap();
         let again = save(&file, 8000, 2000, 0).unwrap();
         assert_eq!((again.bytes, runs(&again.file).len()), (saved.bytes, 2));
         std::fs::remove_file(&saved.file).unwrap();
-        // Without a mix they tell themselves how long it was; what cannot be read is not passed over.
+        // Without a mix, the tracks determine the length; unreadable tracks are an error.
         assert_eq!(save(&file, 8000, 0, 0).unwrap().duration_ms, 2500);
         std::fs::write(dir.join("003_0_4_y.wav"), [7; 100]).unwrap();
         std::fs::remove_file(&saved.file).unwrap();
@@ -374,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_leaves_the_tracks() {
+    fn tracks_are_kept_if_merging_fails() {
         let (base, dir, file) = scene("unmerged");
         let order = Merge {
             file: "/proc/nowhere/x.wav".to_owned(),

@@ -1,4 +1,4 @@
-//! Merges tracks beside the control thread, few at a time.
+//! Merges tracks on worker threads, few at a time.
 
 use smol::lock::Semaphore;
 
@@ -7,10 +7,10 @@ use crate::gateway::interface::work::Merge;
 use crate::io::system::settings::Settings;
 use crate::io::system::workers::FILES;
 
-/// Recordings whose tracks are merged at once.
+/// Maximum concurrent merges.
 const MERGES: usize = 2;
 
-/// Where tracks wait for their turn to be merged.
+/// Limits concurrent merges.
 #[derive(Debug)]
 pub struct TrackMerger {
     settings: Settings,
@@ -24,10 +24,10 @@ impl TrackMerger {
         Self { settings, turns: Semaphore::new(MERGES) }
     }
 
-    /// Merges the tracks of a recording that has just ended; the size of the file, bytes.
+    /// Merges the tracks of a recording that has just ended; returns the size of the file, bytes.
     ///
     /// # Errors
-    /// The disk refuses it, a WAV file cannot hold it, or there is no thread for it.
+    /// The disk cannot be written, the maximum WAV size is exceeded, or no thread is available.
     pub async fn merge(&self, order: Box<Merge>) -> Result<u64, String> {
         let _turn = self.turns.acquire().await;
         let min_free = self.settings.min_free();
@@ -35,10 +35,10 @@ impl TrackMerger {
         merged.unwrap_or_else(|e| Err(e.to_string()))
     }
 
-    /// Merges the tracks of an earlier recording, with the rate in Hz and the length in ms of its mix.
+    /// Merges the tracks of an earlier recording; rate in Hz and length in ms are those of its mix.
     ///
     /// # Errors
-    /// Nothing usable is left, the disk refuses it, or there is no thread for it.
+    /// No usable track, the disk cannot be written, or no thread is available.
     pub async fn save(&self, mix: String, rate: u32, duration_ms: u64) -> Result<Saved, String> {
         let min_free = self.settings.min_free();
         let _turn = self.turns.acquire().await;

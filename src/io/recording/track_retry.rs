@@ -1,5 +1,5 @@
-//! What becomes of tracks when their recording is over: they go when what was made of them is safe, and where nothing could
-//! be made of them, it is tried again.
+//! Cleanup of tracks after their recording ended: deleted when the merged file is safely stored; failed
+//! merges are retried.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -21,22 +21,22 @@ use crate::io::system::settings::Settings;
 use crate::io::system::timer;
 use crate::io::system::workers::FILES;
 
-/// How long tracks are kept after the outbox has been told of what was made of them: until that is on the disk.
+/// How long tracks are kept after the outbox has committed the merged file: until the outbox is synced.
 const SETTLED: Duration = Duration::from_secs(3);
 
-/// What becomes of the tracks of recordings.
+/// Cleanup and retry of tracks.
 #[derive(Debug)]
 pub struct TrackRetry {
     settings: Settings,
     events: Rc<EventPipeline>,
     merger: Rc<TrackMerger>,
     executor: Rc<Executor>,
-    /// Tracks that could not be merged are being looked for.
+    /// A retry is running.
     retrying: Cell<bool>,
 }
 
 impl TrackRetry {
-    /// Nothing is being retried yet.
+    /// No retry is running yet.
     #[must_use]
     pub fn new(
         settings: Settings,
@@ -47,32 +47,32 @@ impl TrackRetry {
         Self { settings, events, merger, executor, retrying: Cell::new(false) }
     }
 
-    /// Deletes tracks when the outbox knows what was made of them, and has had the time to bring it to the disk.
+    /// Deletes tracks after the outbox has committed the merged file and had time to sync.
     pub fn settle(self: &Rc<Self>, event: &Event) {
         let EventBody::RecordingFinished(body) = &event.body else { return };
         let Some(merged) = body.multi_channel_file.clone() else { return };
         let mix = body.file.clone();
         let tracks = Rc::clone(self);
         self.executor.spawn(async move {
-            // Where the outbox cannot tell, they stay for the next time that it is looked for them.
+            // If the outbox cannot be queried, they are kept until the next retry.
             tracks.drop_tracks(&mix, &merged).await;
         });
     }
 
-    /// Deletes tracks if the outbox knows what was made of them.
+    /// Deletes tracks if the outbox contains the merged file.
     async fn drop_tracks(self: &Rc<Self>, mix: &str, merged: &str) {
         let id = base_name(merged);
         if let Some(Ok(Some(_))) = self.events.ask_outbox(move |store| store.recording(&id)).await {
             timer::sleep(SETTLED).await;
             let dir = dir_of(mix);
-            // Where there is no thread for it, they go the next time that it is looked for them.
+            // If no thread is available, they are deleted at the next retry.
             if FILES.run(move || remove_tracks(Path::new(&dir))).await.is_ok() {
                 self.events.store(Op::ForgetKeys(base_name(mix)));
             }
         }
     }
 
-    /// Tries once more to put tracks together that could not be when their recording ended: the disk was full, perhaps.
+    /// Retries merges that failed, for example because the disk was full.
     pub async fn retry(self: &Rc<Self>) {
         if self.retrying.replace(true) {
             return;
@@ -97,18 +97,18 @@ impl TrackRetry {
             };
             match self.merger.save(mix.clone(), row.sample_rate, row.duration_ms).await {
                 Ok(saved) => self.publish_merged(&mix, saved).await,
-                Err(e) => log::debug!(error = e; "tracks cannot be put together yet"),
+                Err(e) => log::debug!(error = e; "tracks cannot be merged yet"),
             }
         }
     }
 
-    /// Tells of a file that was made of tracks long after their recording.
+    /// Publishes a file merged long after its recording.
     async fn publish_merged(self: &Rc<Self>, mix: &str, saved: Saved) {
         let id = base_name(mix);
         let row = match self.events.ask_outbox(move |store| store.recording(&id)).await {
             Some(Ok(Some(row))) => row,
             Some(Ok(None)) => {
-                // It was deleted meanwhile, and so is what was made of it.
+                // The recording was deleted meanwhile: the merged file is deleted, too.
                 let gone = FILES.run(move || std::fs::remove_file(saved.file)).await;
                 return gone
                     .unwrap_or_else(|e| Err(e.into()))
@@ -143,7 +143,7 @@ impl TrackRetry {
     }
 }
 
-/// Recordings whose tracks are still in this directory.
+/// Recordings with track directories in this directory.
 fn left_in(dir: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
     let paths = entries.filter_map(|e| e.ok()?.path().to_str().map(str::to_owned));

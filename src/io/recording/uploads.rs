@@ -1,5 +1,5 @@
-//! The way of a recording into its bucket, as the control thread sees it: from the queues to the client, and back into the
-//! outbox; the file goes only when the outbox knows where the recording is.
+//! Upload of recordings, control-thread part: from the queues to the client, and the result to the outbox;
+//! the file is deleted only after the outbox has stored its new location.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -26,58 +26,58 @@ use crate::io::system::settings::Settings;
 use crate::io::system::timer;
 use crate::io::system::workers::FILES;
 
-/// How long the outbox is left alone that could not be asked.
+/// Retry interval if the outbox could not be queried.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// What came of a try.
+/// Result of an upload attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The recording is in its bucket, verified.
     Uploaded,
-    /// It is to be tried again; why, and when not before.
+    /// To be retried; the reason, and the earliest time.
     Failed(Failure),
-    /// It could not be tried, which is not the fault of where it goes: again after so long.
+    /// It could not be attempted for a reason other than the destination: reason, and retry delay.
     PutOff(String, Duration),
-    /// It never will be; why.
+    /// Permanent failure; the reason.
     Lost(String),
-    /// It is wanted no more.
+    /// The recording was deleted.
     Deleted,
 }
 
-/// How far an upload is, and whether it is still wanted.
+/// Progress and cancellation of an upload.
 #[derive(Debug, Default)]
 pub struct Flight {
-    /// Set when it is to be given up.
+    /// Set to cancel it.
     pub cancelled: AtomicBool,
-    /// Bytes of the recording that are on their way or there.
+    /// Bytes of the recording sent so far.
     pub sent: AtomicU64,
     /// Bytes of the recording.
     pub bytes: AtomicU64,
 }
 
 impl RecordingRow {
-    /// True when it is over and waits for its upload.
+    /// True if it has ended and waits for its upload.
     #[must_use]
     pub fn is_to_upload(&self) -> bool {
         self.state == UPLOADING && self.upload.is_some()
     }
 }
 
-/// Uploads that wait or are under way.
+/// Waiting and running uploads.
 #[derive(Debug)]
 pub struct Uploads {
     queue: Rc<UploadQueue>,
     events: Rc<EventPipeline>,
     settings: Settings,
     executor: Rc<Executor>,
-    /// Those under way, and how to give them up.
+    /// Running uploads.
     flying: RefCell<BTreeMap<String, Arc<Flight>>>,
-    /// API calls that wait for an upload.
+    /// API calls waiting for an upload.
     waiting: RefCell<Vec<(String, Sender<()>)>>,
 }
 
 impl Uploads {
-    /// The uploads of this queue; what becomes of them is published as events.
+    /// The uploads of this queue; results are published as events.
     #[must_use]
     pub fn new(
         queue: Rc<UploadQueue>,
@@ -89,20 +89,20 @@ impl Uploads {
         Self { queue, events, settings, executor, flying, waiting }
     }
 
-    /// The next upload to carry out, until `None`.
+    /// The next upload to start; call until `None`.
     #[must_use]
     pub fn next(&self) -> Option<Job> {
         self.queue.queues().borrow_mut().poll(clock::now().mono)
     }
 
-    /// Waits until there may be something to upload.
+    /// Waits until an upload may be due.
     pub async fn due(self: &Rc<Self>) {
         self.poll_queue();
         let next = self.queue.queues().borrow().poll_timeout(clock::now().mono);
         smol::future::or(timer::sleep_until(next), self.queue.woken()).await;
     }
 
-    /// Asks the outbox what the queues want of it.
+    /// Loads rows that the queues request from the outbox.
     fn poll_queue(self: &Rc<Self>) {
         loop {
             let load = self.queue.queues().borrow_mut().poll_load();
@@ -126,7 +126,7 @@ impl Uploads {
         }
     }
 
-    /// Looks in the outbox for recordings that wait for their upload.
+    /// Loads recordings waiting for upload from the outbox.
     pub async fn restore(self: Rc<Self>) {
         match self.events.ask_outbox(|store| store.upload_places()).await {
             Some(Ok(places)) => {
@@ -139,7 +139,7 @@ impl Uploads {
         self.queue.wake();
     }
 
-    /// An upload begins.
+    /// Registers a starting upload.
     #[must_use]
     pub fn begin(&self, id: &str) -> Arc<Flight> {
         let flight = Arc::new(Flight::default());
@@ -147,7 +147,7 @@ impl Uploads {
         flight
     }
 
-    /// The uploads under way: recording, bytes that are sent, bytes of all.
+    /// Running uploads: recording, bytes sent, total bytes.
     #[must_use]
     pub fn under_way(&self) -> Vec<(String, u64, u64)> {
         let flying = self.flying.borrow();
@@ -155,7 +155,7 @@ impl Uploads {
         flying.iter().map(|(id, f)| (id.clone(), bytes(&f.sent), bytes(&f.bytes))).collect()
     }
 
-    /// What came of an upload.
+    /// Handles the result of an upload.
     pub async fn end(self: &Rc<Self>, job: &Job, outcome: Outcome) {
         self.flying.borrow_mut().remove(&job.id);
         let now = clock::now();
@@ -186,7 +186,7 @@ impl Uploads {
         self.queue.wake();
     }
 
-    /// Tells that a recording is in its bucket; when the outbox knows it, the file goes.
+    /// Publishes the upload of a recording; deletes the file after the outbox has committed it.
     async fn finish(self: &Rc<Self>, job: &Job) {
         let Some(row) = self.row_to_upload(&job.id).await else { return };
         let location = job.place.location(&row.id);
@@ -201,7 +201,7 @@ impl Uploads {
             match self.row(&row.id).await {
                 Some(Some(now)) if now.state == UPLOADED => break true,
                 Some(None) => break false,
-                // The disk does not take it: the file stays until it does.
+                // The disk cannot be written: the file is kept until it can.
                 _ => timer::sleep(ASK_AGAIN).await,
             }
         };
@@ -219,7 +219,7 @@ impl Uploads {
         self.notify_waiting(&row.id);
     }
 
-    /// API calls that wait for this upload wait no longer.
+    /// Wakes API calls waiting for this upload.
     fn notify_waiting(&self, of: &str) {
         self.waiting.borrow_mut().retain(|(id, tell)| id != of || tell.try_send(()).is_err());
     }
@@ -237,7 +237,7 @@ impl Uploads {
             at: clock::now().utc,
             event_id: self.events.event_id(),
             leg_id: row.leg.clone(),
-            // The leg may be gone, and its numbers with it.
+            // The leg and its event numbers may no longer exist.
             leg_seq: None,
             room_id: row.room.clone(),
             body,
@@ -248,7 +248,7 @@ impl Uploads {
         self.events.flush();
     }
 
-    /// A recording as the outbox has it; `None`: that cannot be asked now.
+    /// A recording's row; `None`: the outbox cannot be queried now.
     async fn row(&self, id: &str) -> Option<Option<RecordingRow>> {
         let id = id.to_owned();
         self.events.ask_outbox(move |store| store.recording(&id)).await?.ok()
@@ -264,13 +264,13 @@ impl Uploads {
         }
     }
 
-    /// Waits until a recording is uploaded, no longer than the settings say; where it is then.
+    /// Waits until a recording is uploaded, up to the configured time; returns its location.
     pub async fn wait_for(&self, id: &str) -> Option<String> {
         let wait = Duration::from_secs(self.settings.current().s3.wait_s.into());
         let (tell, told) = async_channel::bounded(1);
         self.waiting.borrow_mut().push((id.to_owned(), tell));
         let uploaded = async {
-            // It may have been quicker than we were.
+            // It may have completed already.
             let before = self.row(id).await.flatten().and_then(|r| r.location);
             if before.is_some() {
                 return before;
@@ -284,7 +284,7 @@ impl Uploads {
         location
     }
 
-    /// A recording is deleted: its upload is given up.
+    /// Cancels the upload of a deleted recording.
     pub fn give_up(&self, id: &str, place: &Arc<Place>) {
         if let Some(flight) = self.flying.borrow().get(id) {
             flight.cancelled.store(true, Ordering::Release);
@@ -292,13 +292,13 @@ impl Uploads {
         self.queue.queues().borrow_mut().forget(place, id);
     }
 
-    /// How uploads to a place are doing.
+    /// State of uploads to a destination.
     #[must_use]
     pub fn view(&self, place: &Place) -> View {
         self.queue.queues().borrow().view(place)
     }
 
-    /// Recordings in memory that wait for their upload.
+    /// Number of recordings in memory waiting for upload.
     #[must_use]
     pub fn in_memory(&self) -> usize {
         self.queue.queues().borrow().in_memory().1

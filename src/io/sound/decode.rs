@@ -1,4 +1,4 @@
-//! Reads a sound file as one channel at a wanted rate, a piece at a time: WAV of many kinds, MP3, and bare samples.
+//! Decodes a sound file in chunks to mono at a given rate: many kinds of WAV, MP3, and raw samples.
 
 use std::fs::File;
 use std::io::{Cursor, Read as _, Seek as _, SeekFrom};
@@ -17,19 +17,19 @@ use symphonia::core::meta::MetadataOptions;
 use super::tags::{Untagged, sound_begins};
 use crate::io::wav::reader::{ReadSeek, WavReader, is_wav};
 
-/// Input frames converted at a time.
+/// Input frames converted at once.
 const CHUNK: usize = 1024;
-/// Length of the filter for rates that grow, samples, and by how much it grows at most for those that shrink.
+/// Filter length for upsampling, samples, and maximum factor by which it grows for downsampling.
 const SINC: usize = 128;
 const MAX_RATIO: usize = 24;
-/// Chunks of silence that empty the filter at the end, at most.
+/// Maximum chunks of silence used to flush the filter.
 const MAX_ROUNDS: usize = 8;
-/// Packets in a row that may be damaged.
+/// Maximum consecutive damaged packets.
 const MAX_DAMAGED: u32 = 50;
-/// Samples a packet may hold.
+/// Maximum samples per packet.
 const MAX_PACKET: usize = 1 << 20;
 
-/// Bare samples, 16 bits, little-endian, one channel: `audio/l16` or `audio/pcm`, as the API calls them.
+/// Raw samples, 16 bits, little-endian, mono: `audio/l16` or `audio/pcm` in the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bare {
     /// Sampling rate, Hz.
@@ -37,7 +37,7 @@ pub struct Bare {
 }
 
 impl Bare {
-    /// What a media type says of bare samples; `None`: something else.
+    /// Parses a media type for raw samples; `None`: another type.
     #[must_use]
     pub fn of_type(mime_type: &str) -> Option<Self> {
         let kind = mime_type.trim().to_ascii_lowercase();
@@ -49,47 +49,47 @@ impl Bare {
     }
 }
 
-/// Where samples come from.
+/// Source of samples.
 enum Source {
     Bare(File),
     Wav(WavReader),
     Coded { format: Box<dyn FormatReader>, decoder: Box<dyn AudioDecoder>, track: u32, damaged: u32 },
 }
 
-/// A sound file being read.
+/// A sound file being decoded.
 pub struct Sound {
     path: PathBuf,
     bare: Option<Bare>,
     wanted: u32,
     source: Source,
     resampler: Option<Converter>,
-    /// Read, not yet converted.
+    /// Decoded, not yet converted.
     waiting: Vec<f32>,
 }
 
-/// Converts between two rates; its delay is taken out again.
+/// Converts the sampling rate and compensates the filter's delay.
 struct Converter {
     filter: Async<f32>,
     ratio: f64,
-    /// Frames that went in, and came out.
+    /// Input and output frames so far.
     taken: u64,
     given: u64,
-    /// Frames of its delay that are still to be left out.
+    /// Frames of filter delay still to be skipped.
     skip: usize,
 }
 
 impl Sound {
-    /// Opens a file whose sound is wanted at `rate` Hz; `bare` says what bare samples are, if it holds such.
+    /// Opens a file for output at `rate` Hz; `bare` is the format if it contains raw samples.
     ///
     /// # Errors
-    /// Not a sound, or one of a kind that cannot be played.
+    /// Not a sound file, or an unsupported kind.
     pub fn open(path: &Path, bare: Option<Bare>, rate: u32) -> Result<Self, String> {
         let (source, from) = guarded(|| source(path, bare))?;
         let resampler = if from == rate { None } else { Some(Converter::new(from, rate)?) };
         Ok(Self { path: path.to_owned(), bare, wanted: rate, source, resampler, waiting: Vec::new() })
     }
 
-    /// Goes back to the beginning.
+    /// Restarts from the beginning.
     ///
     /// # Errors
     /// The file can no longer be read.
@@ -98,7 +98,7 @@ impl Sound {
         Ok(())
     }
 
-    /// The next piece; empty at the end.
+    /// The next chunk; empty at the end.
     ///
     /// # Errors
     /// The file is damaged.
@@ -127,7 +127,7 @@ impl Sound {
 
 impl Converter {
     fn new(from: u32, to: u32) -> Result<Self, String> {
-        // Downwards the filter is as long in time as upwards, or it would be too blunt.
+        // When downsampling, the filter must be as long in time as when upsampling, to be steep enough.
         let length = SINC * (from.div_ceil(to).max(1) as usize).min(MAX_RATIO);
         let parameters = SincInterpolationParameters::new(length, WindowFunction::Blackman2);
         let ratio = f64::from(to) / f64::from(from);
@@ -137,7 +137,7 @@ impl Converter {
         Ok(Self { filter, ratio, taken: 0, given: 0, skip })
     }
 
-    /// Converts a whole chunk; nothing comes out while the filter fills.
+    /// Converts a full chunk; there is no output while the filter fills.
     fn convert(&mut self, chunk: Vec<f32>) -> Result<Vec<f32>, String> {
         self.taken += chunk.len() as u64;
         let input = InterleavedOwned::new_from(chunk, 1, CHUNK).map_err(|e| e.to_string())?;
@@ -149,7 +149,7 @@ impl Converter {
         Ok(out)
     }
 
-    /// Converts what is left, and what is still in the filter.
+    /// Converts the rest, and flushes the filter.
     fn finish(&mut self, mut chunk: Vec<f32>) -> Result<Vec<f32>, String> {
         let wanted = ((self.taken + chunk.len() as u64) as f64 * self.ratio).round() as u64;
         let most = usize::try_from(wanted.saturating_sub(self.given)).unwrap_or(usize::MAX);
@@ -162,21 +162,21 @@ impl Converter {
             out.extend(self.convert(std::mem::take(&mut chunk))?);
         }
         out.truncate(most);
-        // What comes now is the end: there is no more to wait for.
+        // Nothing follows.
         (self.taken, self.given) = (0, 0);
         Ok(out)
     }
 }
 
-/// A file of somebody else's may upset a decoder; it must not upset us.
+/// A malformed file may cause a panic in a decoder.
 fn guarded<T>(f: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|_| Err("the file is damaged".to_owned()))
 }
 
-/// Reads a sound that is held in memory as [`Sound`] would, up to `most` frames; how many there were.
+/// Decodes a sound in memory as [`Sound`] would, up to `most` frames; returns the number of frames.
 ///
 /// # Errors
-/// Not a sound, or one of a kind that cannot be played, or damaged.
+/// Not a sound file, an unsupported kind, or damaged.
 pub fn examine(bytes: Vec<u8>, most: usize) -> Result<usize, String> {
     guarded(|| {
         let (mut source, _rate) = coded(Box::new(Cursor::new(bytes)))?;
@@ -191,7 +191,7 @@ pub fn examine(bytes: Vec<u8>, most: usize) -> Result<usize, String> {
     })
 }
 
-/// Opens a file; its rate, Hz.
+/// Opens a file; returns its rate, Hz.
 fn source(path: &Path, bare: Option<Bare>) -> Result<(Source, u32), String> {
     let file = File::open(path).map_err(|e| format!("the sound cannot be read: {e}"))?;
     if let Some(Bare { rate }) = bare {
@@ -226,14 +226,15 @@ fn coded(mut file: Box<dyn ReadSeek>) -> Result<(Source, u32), String> {
             "neither a WAV file nor MP3".to_owned()
         }
     })?;
-    let track = format.default_track(TrackType::Audio).ok_or("the file holds no sound")?;
+    let track = format.default_track(TrackType::Audio).ok_or("the file contains no audio")?;
     let (id, parameters) = (track.id, track.codec_params.as_ref().and_then(|p| p.audio()));
-    let parameters = parameters.ok_or("the file holds no sound")?;
+    let parameters = parameters.ok_or("the file contains no audio")?;
     let options = AudioDecoderOptions::default();
     let decoder = symphonia::default::get_codecs().make_audio_decoder(parameters, &options);
-    let decoder = decoder.map_err(|_| "a coding that is not played; PCM, float, A-law, µ-law and MP3 are")?;
+    let decoder =
+        decoder.map_err(|_| "unsupported encoding; PCM, float, A-law, µ-law and MP3 are supported")?;
     let channels = parameters.channels.as_ref().map_or(0, |c| c.count());
-    // MP3 tells with its first frame.
+    // For MP3 it is known after the first frame.
     checked_channels(channels.max(1))?;
     let rate = checked_rate(parameters.sample_rate.unwrap_or(0))?;
     Ok((Source::Coded { format, decoder, track: id, damaged: 0 }, rate))
@@ -243,7 +244,7 @@ fn checked_channels(channels: usize) -> Result<(), String> {
     if (1..=2).contains(&channels) {
         Ok(())
     } else {
-        Err(format!("{channels} channels; one or two are played"))
+        Err(format!("{channels} channels; one or two are supported"))
     }
 }
 
@@ -251,12 +252,12 @@ fn checked_rate(rate: u32) -> Result<u32, String> {
     if (8000..=192_000).contains(&rate) {
         Ok(rate)
     } else {
-        Err(format!("a sampling rate of {rate} Hz; 8000 to 192000 are played"))
+        Err(format!("a sampling rate of {rate} Hz; 8000 to 192000 are supported"))
     }
 }
 
 impl Source {
-    /// Some frames as one channel, −1 to 1; none at the end.
+    /// Some frames as mono, −1 to 1; none at the end.
     fn frames(&mut self) -> Result<Vec<f32>, String> {
         match self {
             Self::Bare(file) => {
@@ -270,7 +271,7 @@ impl Source {
             Self::Coded { format, decoder, track, damaged } => loop {
                 let packet = match format.next_packet() {
                     Ok(Some(packet)) => packet,
-                    // A file cut short has said what it had to say.
+                    // A truncated file ends here.
                     Ok(None) | Err(Error::IoError(_)) => return Ok(Vec::new()),
                     Err(e) => return Err(format!("the file is damaged: {e}")),
                 };
@@ -334,7 +335,7 @@ mod tests {
         path
     }
 
-    /// A WAV file of one byte a sample, with this format tag.
+    /// A WAV file with 8-bit samples and this format tag.
     fn logarithmic(tag: u16, rate: u32, data: &[u8], claimed: u32) -> Vec<u8> {
         let mut f = b"RIFF\0\0\0\0WAVEfmt \x12\0\0\0".to_vec();
         f.extend(tag.to_le_bytes());
@@ -369,7 +370,7 @@ mod tests {
         }
     }
 
-    /// A second of 440 Hz at half of full scale, at 8 kHz.
+    /// One second of 440 Hz at half scale, at 8 kHz.
     fn check(all: &[i16], what: &str) {
         assert!((7900..=8800).contains(&all.len()), "{what}: {}", all.len());
         let middle = &all[2000..6000];
@@ -380,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_comes_out_as_the_same_tone() {
+    fn every_kind_decodes_to_the_same_tone() {
         let mp3 = temporary("tone.mp3");
         std::fs::write(&mp3, include_bytes!("../../../tests/vectors/tone.mp3")).unwrap();
         let files = [
@@ -404,7 +405,7 @@ mod tests {
         }
     }
 
-    /// Level in the middle of what comes out of a second of `hz` at half of full scale, at `listen` Hz; dB.
+    /// Level in the middle of the output for a second of `hz` at half scale, measured at `listen` Hz; dB.
     fn response(from: u32, to: u32, hz: f64, listen: f64) -> f64 {
         use std::f64::consts::TAU;
         let path = temporary(&format!("sweep-{from}-{hz}"));
@@ -439,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn bare_samples_are_what_the_type_says() {
+    fn raw_samples_are_decoded_by_their_media_type() {
         assert_eq!(Bare::of_type("audio/L16;rate=8000"), Some(Bare { rate: 8000 }));
         assert_eq!(Bare::of_type(" audio/pcm "), Some(Bare { rate: 16_000 }));
         assert_eq!(Bare::of_type("audio/wav"), None);
@@ -459,8 +460,8 @@ mod tests {
         assert!(why(b"").contains("neither"));
         assert!(why(&logarithmic(6, 0, &[1; 99], 99)).contains("a sampling rate of 0 Hz"));
         assert!(why(&logarithmic(7, 4000, &[1; 99], 99)).contains("a sampling rate of 4000 Hz"));
-        assert!(why(&logarithmic(0x50, 8000, &[1; 99], 99)).contains("a coding that is not played"));
-        // Cut short, or with a length that lies: what is there is played.
+        assert!(why(&logarithmic(0x50, 8000, &[1; 99], 99)).contains("unsupported encoding"));
+        // Truncated, or with a wrong length: the available samples are played.
         assert_eq!(examine(logarithmic(7, 8000, &[1; 99], 4_000_000_000), 1 << 20), Ok(99));
         assert_eq!(examine(logarithmic(7, 8000, &[], 0), 1 << 20), Ok(0));
         let mp3 = include_bytes!("../../../tests/vectors/tone.mp3");

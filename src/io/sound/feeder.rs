@@ -1,4 +1,4 @@
-//! Feeds sounds to the media thread's rings, all of them by one thread.
+//! Feeds sounds to the media thread's rings, all in one thread.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use crate::io::media::media_memory::within;
 use crate::io::net::http_client::HttpClient;
 use crate::media::play::{Feeding, Source};
 
-/// How often rings are filled.
+/// Interval at which rings are filled.
 const ROUND: Duration = Duration::from_millis(100);
-/// A sound of up to this many seconds is kept in memory while it is repeated.
+/// A sound of up to this many seconds is cached in memory when repeated.
 const SHORT_S: u32 = 2;
-/// Shortest time a repeated sound takes, in 1/s: the rest is silence.
+/// Minimum duration of a repeated sound, in 1/s: padded with silence.
 const SHORTEST: u32 = 50;
 
 struct Feed {
@@ -27,35 +27,35 @@ struct Feed {
     ring: Producer<i16>,
     feeding: Arc<Feeding>,
     rate: u32,
-    /// Read, not yet in the ring.
+    /// Decoded, not yet in the ring.
     left: VecDeque<i16>,
-    /// Further times to play; `None`: for ever.
+    /// Remaining repetitions; `None`: endless.
     repeats: Option<u32>,
-    /// The whole sound, if it is short; or what has been read of it.
+    /// The samples of a short sound, complete or so far.
     short: Option<Vec<i16>>,
     whole: bool,
-    /// Its file, which may go away with it.
+    /// Its file; a temporary one is deleted with it.
     _file: Fetched,
 }
 
-/// A sound that is wanted.
+/// A requested sound.
 #[derive(Debug, Clone)]
 pub struct Wanted {
-    /// Where it is: an URL, or `file:` and a name in the directory of prompts.
+    /// Its location: a URL, or `file:` and a name in the prompt directory.
     pub url: String,
-    /// Names its temporary file.
+    /// Name of its temporary file.
     pub name: String,
-    /// Rate at which it is heard, Hz.
+    /// Output rate, Hz.
     pub rate: u32,
-    /// How often; 0: for ever.
+    /// Number of repetitions; 0: endless.
     pub repeat: u32,
-    /// What it holds, should it be bare samples.
+    /// Format if it contains raw samples.
     pub bare: Option<Bare>,
-    /// Set when it is not wanted any more.
+    /// Set to cancel the fetch.
     pub given_up: Arc<AtomicBool>,
 }
 
-/// The control thread's end.
+/// The control thread's handle.
 #[derive(Debug, Clone)]
 pub struct Feeder {
     feeds: Sender<Message>,
@@ -68,17 +68,17 @@ impl Feeder {
     /// Starts the thread.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Errors of the operating system.
     pub fn start(sounds: Sounds) -> std::io::Result<Self> {
         let (feeds, take) = channel();
         thread::Builder::new().name("feeder".to_owned()).spawn(move || run(&take))?;
         Ok(Self { feeds, sounds })
     }
 
-    /// Fetches a sound (blocking) and gets it ready to be heard.
+    /// Fetches a sound (blocking) and prepares it for playback.
     ///
     /// # Errors
-    /// Why it cannot be had or played.
+    /// Why it cannot be fetched or played.
     pub fn fetch(&self, client: &HttpClient, wanted: &Wanted) -> Result<Source, String> {
         let file = match Sounds::prompt_of(&wanted.url) {
             Some(name) => self.sounds.prompt(name)?,
@@ -118,7 +118,7 @@ fn run(feeds: &Receiver<Message>) {
 }
 
 impl Feed {
-    /// Fills the ring; false when the feed is over or nobody listens any more.
+    /// Fills the ring; false when the feed has ended or its ring was dropped.
     fn top_up(&mut self) -> bool {
         if self.ring.is_abandoned() {
             return false;
@@ -126,7 +126,7 @@ impl Feed {
         loop {
             while self.ring.slots() > 0 {
                 let Some(x) = self.left.pop_front() else { break };
-                // There is room, and nobody else puts anything in.
+                // Cannot fail: this is the only producer, and space was checked.
                 let _put = self.ring.push(x);
             }
             if !self.left.is_empty() {
@@ -147,7 +147,7 @@ impl Feed {
         }
     }
 
-    /// Reads on, from the beginning again if it is to be repeated; false at the very end.
+    /// Reads on, from the beginning again if it is repeated; false at the end.
     fn next_piece(&mut self) -> Result<bool, String> {
         if !self.whole {
             let piece = self.source.read()?;
@@ -166,7 +166,7 @@ impl Feed {
             if short.is_empty() {
                 return Ok(false);
             }
-            // However short it is, going round is no work to speak of.
+            // Padded, so that very short sounds cannot cause a busy loop.
             short.resize(short.len().max((self.rate / SHORTEST) as usize), 0);
             self.left.extend(short.iter());
             return Ok(true);
@@ -176,7 +176,7 @@ impl Feed {
         Ok(!self.left.is_empty())
     }
 
-    /// Keeps what was read while the sound may be a short one.
+    /// Caches samples while the sound may be a short one.
     fn remember(&mut self, piece: &[i16]) {
         let most = (self.rate * SHORT_S) as usize;
         if self.short.as_ref().is_some_and(|s| s.len() + piece.len() > most) {

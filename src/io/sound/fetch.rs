@@ -1,5 +1,5 @@
-//! Where sounds come from: URLs, fetched into a temporary file with limits of size and time, and the directory of
-//! prompts.
+//! Sources of sounds: URLs, downloaded to temporary files with limits of size and time, and the prompt
+//! directory.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -13,24 +13,24 @@ use crate::io::system::disk;
 use ureq::Body;
 use ureq::http::Response;
 
-/// Largest sound fetched, and all that are there at once, bytes.
+/// Maximum size of a download, and of all temporary files together, bytes.
 const MAX_SOUND: u64 = 64 * 1024 * 1024;
 const MAX_ALL: u64 = 512 * 1024 * 1024;
-/// Read at a time, bytes.
+/// Read buffer, bytes.
 const PIECE: usize = 64 * 1024;
 
-/// The places sounds are taken from.
+/// Directories and limits of sounds.
 #[derive(Debug, Clone)]
 pub struct Sounds {
     dir: PathBuf,
     prompts: Option<PathBuf>,
-    /// Bytes of the disk that are left to others.
+    /// Disk space to be left free, bytes.
     keep_free: u64,
-    /// Bytes of all temporary files.
+    /// Size of all temporary files, bytes.
     held: Arc<AtomicU64>,
 }
 
-/// A sound that is here; a temporary one goes away with this.
+/// A sound file; a temporary one is deleted on drop.
 #[derive(Debug)]
 pub struct Fetched {
     /// Its file.
@@ -50,7 +50,7 @@ impl Drop for Fetched {
     }
 }
 
-/// The directory, with nothing of an earlier run in it.
+/// Creates or empties the directory.
 fn empty(dir: &Path) -> std::io::Result<()> {
     disk::make_directory(dir)?;
     for entry in std::fs::read_dir(dir)? {
@@ -65,36 +65,36 @@ fn empty(dir: &Path) -> std::io::Result<()> {
 }
 
 impl Sounds {
-    /// Temporary files go to `dir`, which is emptied; `prompts` holds those that have names. Where the disk takes
-    /// nothing, sounds of URLs fail one by one, and all else is played; so do they where fewer than `keep_free` bytes would
-    /// stay free, which recordings and the outbox need.
+    /// Temporary files go to `dir`, which is emptied; `prompts` is the prompt directory. If the disk cannot
+    /// be written, or less than `keep_free` bytes (needed by recordings and the outbox) would stay free, only
+    /// sounds from URLs fail.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Errors of the operating system.
     pub fn open(dir: PathBuf, prompts: Option<PathBuf>, keep_free: u64) -> std::io::Result<Self> {
         match empty(&dir) {
-            Err(e) if disk::refuses(&e) => log::error!(error:% = e; "no sound can be fetched from a URL"),
+            Err(e) if disk::refuses(&e) => log::error!(error:% = e; "sounds cannot be fetched from URLs"),
             done => done?,
         }
         Ok(Self { dir, prompts, keep_free, held: Arc::default() })
     }
 
-    /// The file of a name in the directory of prompts, and of none outside it.
+    /// The file of a prompt; never a file outside the prompt directory.
     ///
     /// # Errors
-    /// There is no such file, or no such directory.
+    /// There is no such file, or no prompt directory.
     pub fn prompt(&self, name: &str) -> Result<Fetched, String> {
         let dir = self.prompts.as_ref().ok_or("no directory of prompts is configured (prompts.dir)")?;
         let dir = dir.canonicalize().map_err(|e| format!("prompts.dir: {e}"))?;
-        // Links that lead out of it count as what they are.
+        // Symbolic links are resolved before the check.
         let file = dir.join(name).canonicalize().ok().filter(|f| f.starts_with(&dir) && f.is_file());
         file.map(|path| Fetched { path, temporary: None }).ok_or_else(|| "no such prompt".to_owned())
     }
 
-    /// Fetches what a URL leads to (blocking) into a temporary file of this name. Ends early once it is `given_up`.
+    /// Downloads a URL (blocking) into a temporary file of this name. Stops when `given_up` is set.
     ///
     /// # Errors
-    /// Why it cannot be had.
+    /// Why it failed.
     pub fn download(
         &self,
         client: &HttpClient,
@@ -107,7 +107,7 @@ impl Sounds {
             return Err(too_large());
         }
         let mut fetched = Fetched { path: self.dir.join(name), temporary: Some((0, Arc::clone(&self.held))) };
-        // The disk may not have taken the directory when the gateway started.
+        // The disk may have refused the directory at the start.
         let mut out = disk::make_directory(&self.dir)
             .and_then(|()| File::create(&fetched.path))
             .map_err(|e| format!("the sound cannot be kept: {e}"))?;
@@ -120,7 +120,7 @@ impl Sounds {
                 return out.flush().map(|()| fetched).map_err(|e| e.to_string());
             }
             if given_up.load(Ordering::Acquire) {
-                return Err("it is not wanted any more".to_owned());
+                return Err("the fetch was cancelled".to_owned());
             }
             let Some((size, held)) = &mut fetched.temporary else { return Err(String::new()) };
             *size += n as u64;
@@ -129,25 +129,25 @@ impl Sounds {
                 return Err(too_large());
             }
             if all > MAX_ALL {
-                return Err(format!("the sounds being played take {} MiB already", MAX_ALL / 1024 / 1024));
+                return Err(format!("the sounds being played use {} MiB already", MAX_ALL / 1024 / 1024));
             }
             self.has_room(n as u64)?;
             out.write_all(got).map_err(|e| format!("the sound cannot be kept: {e}"))?;
         }
     }
 
-    /// Whether so many bytes more may be written, and why not.
+    /// Checks whether this many more bytes may be written.
     fn has_room(&self, size: u64) -> Result<(), String> {
         let Some(free) = disk::free(&self.dir).filter(|free| *free < self.keep_free + size) else {
             return Ok(());
         };
         let (free, kept) = (free >> 20, self.keep_free >> 20);
         Err(format!(
-            "the disk is nearly full: {free} MB are free, {kept} are left to others (twice recording.min_free_mb)"
+            "the disk is nearly full: {free} MB are free, {kept} must be left free (twice recording.min_free_mb)"
         ))
     }
 
-    /// The name of a prompt, if that is what a URL means.
+    /// The name of a prompt, if the URL refers to one.
     #[must_use]
     pub fn prompt_of(url: &str) -> Option<&str> {
         url.strip_prefix("file:")
@@ -160,11 +160,11 @@ impl Sounds {
     }
 }
 
-/// Asks for what a URL leads to, wherever it has moved; an answer that holds it.
+/// Requests a URL, following redirects; returns a successful response.
 fn request(client: &HttpClient, url: &str) -> Result<Response<Body>, String> {
     let mut url = url.to_owned();
     for _ in 0..=MAX_REDIRECTS {
-        // Without a word on it, a server may send whatever coding it likes (RFC 9110 §12.5.3).
+        // Without this header, a server may use any content coding (RFC 9110 §12.5.3).
         let asked = client.fetching().get(&url).header("Accept-Encoding", "identity");
         let reply = asked.call().map_err(|e| e.to_string())?;
         let status = reply.status().as_u16();
@@ -176,18 +176,20 @@ fn request(client: &HttpClient, url: &str) -> Result<Response<Body>, String> {
             url = redirect::target(&url, to)?;
             continue;
         }
-        // A class is understood by its first digit (RFC 9110 §15); these hold nothing, or a part nobody asked for.
+        // Unknown 2xx codes are treated as 200 (RFC 9110 §15); these have no content, or only a part.
         if !(200..300).contains(&status) || matches!(status, 204..=206) {
             return Err(format!("the server answered {status}"));
         }
         let coding = field("Content-Encoding").unwrap_or_default().trim();
         if !coding.is_empty() && !coding.eq_ignore_ascii_case("identity") {
             let coding = coding.escape_default();
-            return Err(format!("the server sends it as {coding}, though only identity was asked for"));
+            return Err(format!(
+                "the server sent content coding {coding} although only identity is accepted"
+            ));
         }
         return Ok(reply);
     }
-    Err(format!("more than {MAX_REDIRECTS} redirections"))
+    Err(format!("more than {MAX_REDIRECTS} redirects"))
 }
 
 fn too_large() -> String {

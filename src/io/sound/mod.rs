@@ -1,4 +1,4 @@
-//! Sounds to play: fetched, decoded, fed to the media thread.
+//! Sounds to play: fetched, decoded, passed to the media thread.
 
 pub mod decode;
 pub mod feeder;

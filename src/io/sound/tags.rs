@@ -1,4 +1,4 @@
-//! What tools put before the sound of an MP3 file: tags, each of which tells its own length, and padding.
+//! Skips tags and padding before the audio of an MP3 file.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -6,16 +6,16 @@ use symphonia::core::io::MediaSource;
 
 use crate::io::wav::reader::ReadSeek;
 
-/// Tags that are passed over.
+/// Maximum number of tags skipped.
 const MAX_TAGS: usize = 32;
-/// Zeros that are passed over behind them, bytes.
+/// Maximum padding skipped after them, bytes.
 const MAX_PADDING: usize = 64 * 1024;
 
-/// Where the sound begins: behind tags of ID3v2 (all versions) and APE, and zeros. A picture in a tag may well look like
-/// sound, so none of it is looked into.
+/// Offset of the audio: after ID3v2 (all versions) and APE tags, and zeros. Tags are skipped as a whole,
+/// since a picture in a tag may contain bytes that look like audio.
 ///
 /// # Errors
-/// What the operating system says.
+/// Errors of the operating system.
 pub fn sound_begins(file: &mut Box<dyn ReadSeek>) -> io::Result<u64> {
     let mut at = 0;
     for _ in 0..MAX_TAGS {
@@ -32,17 +32,17 @@ pub fn sound_begins(file: &mut Box<dyn ReadSeek>) -> io::Result<u64> {
     Ok(if zeros < MAX_PADDING { at + zeros as u64 } else { at })
 }
 
-/// The length of a whole tag that begins so, bytes.
+/// The total length of a tag with this header, bytes.
 fn tag_length(head: &[u8; 32]) -> Option<u64> {
     match head {
-        // Sizes have seven bits a byte; a footer is as long as the header.
+        // Sizes use seven bits per byte; a footer is as long as the header.
         [b'I', b'D', b'3', major, minor, flags, a, b, c, d, ..] if *major != 0xff && *minor != 0xff => {
             let size = [a, b, c, d]
                 .into_iter()
                 .try_fold(0u64, |n, b| (*b < 0x80).then_some(n << 7 | u64::from(*b)))?;
             Some(10 + size + if flags & 0x10 != 0 { 10 } else { 0 })
         }
-        // Its size counts all but the header, which has the highest bit but two of its flags.
+        // The size excludes the header, which is present if the third-highest flag bit is set.
         [
             b'A',
             b'P',
@@ -81,7 +81,7 @@ fn read_up_to(file: &mut Box<dyn ReadSeek>, to: &mut [u8]) -> io::Result<usize> 
     Ok(got.len())
 }
 
-/// A file without what stands before its sound.
+/// A file without the tags before its audio.
 pub struct Untagged {
     file: Box<dyn ReadSeek>,
     start: u64,
@@ -89,10 +89,10 @@ pub struct Untagged {
 }
 
 impl Untagged {
-    /// The file from `start` on.
+    /// The file starting at `start`.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Errors of the operating system.
     pub fn new(mut file: Box<dyn ReadSeek>, start: u64) -> io::Result<Self> {
         let len = file.seek(SeekFrom::End(0))?.saturating_sub(start);
         file.seek(SeekFrom::Start(start))?;
@@ -135,7 +135,7 @@ mod tests {
         let n = body as u32;
         let size = [21, 14, 7, 0].map(|s| (n >> s & 0x7f) as u8);
         let mut tag = [&b"ID3"[..], &[version, 0, flags], &size].concat();
-        // What a picture may hold: bytes that look like frames of MP3.
+        // Bytes that look like MP3 frames, as in a picture.
         tag.extend([0xff, 0xfb, 0x90, 0x44].iter().cycle().take(body));
         if flags & 0x10 != 0 {
             tag.extend(b"3DI\x04\0\x10\0\0\0\0");
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_passed_over_by_their_own_length() {
+    fn tags_are_skipped_by_their_length() {
         let ape = |size: u32, flags: u8| {
             let mut tag = b"APETAGEX\xd0\x07\0\0".to_vec();
             tag.extend(size.to_le_bytes());
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_tag_is_not_passed_over() {
+    fn only_tags_are_skipped() {
         for bytes in
             [&b"ID3"[..], b"ID3\x03\0\0\xff\0\0\0xxxxxxxxx", b"ID3\xff\0\0\0\0\0\x01xxxxxx", b"", b"RIFF"]
         {

@@ -1,14 +1,14 @@
-//! WAV files of four bits a sample: Microsoft's ADPCM (format 2) and IMA's (format 0x11), block by block. Each block begins with
-//! the state of its decoders, so that none depends on another.
+//! ADPCM in WAV files: Microsoft (format 2) and IMA (format 0x11), decoded block by block. Each block starts
+//! with the decoder state, so that blocks are independent.
 
-/// Which of the two.
+/// ADPCM variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Microsoft,
     Ima,
 }
 
-/// How a file's blocks are laid out.
+/// Block layout of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Adpcm {
     kind: Kind,
@@ -17,16 +17,16 @@ pub(super) struct Adpcm {
     align: usize,
 }
 
-/// What the step is multiplied by after each nibble, 1/256 (Microsoft).
+/// Step adaptation after each nibble, 1/256 (Microsoft).
 const ADAPTATION: [i32; 16] =
     [230, 230, 230, 230, 307, 409, 512, 614, 768, 614, 512, 409, 307, 230, 230, 230];
-/// The predictors that every file has: the weights of the last two samples, 1/256.
+/// The standard predictors: weights of the last two samples, 1/256.
 const WEIGHTS: [(i32, i32); 7] =
     [(256, 0), (512, -256), (0, 0), (192, 64), (240, 0), (460, -208), (392, -232)];
 const LEAST_STEP: i32 = 16;
 const LARGEST_STEP: i32 = i32::MAX / 768;
 
-/// Steps of IMA's decoder, and how each nibble moves among them.
+/// Step sizes of IMA, and index adaptation by nibble.
 const STEPS: [i32; 89] = [
     7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 19, 21, 23, 25, 28, 31, 34, 37, 41, 45, 50, 55, 60, 66, 73, 80, 88,
     97, 107, 118, 130, 143, 157, 173, 190, 209, 230, 253, 279, 307, 337, 371, 408, 449, 494, 544, 598, 658,
@@ -37,7 +37,7 @@ const STEPS: [i32; 89] = [
 const MOVES: [i32; 8] = [-1, -1, -1, -1, 2, 4, 6, 8];
 
 impl Adpcm {
-    /// Blocks of `align` bytes; `None` where that holds no sample of each channel.
+    /// Blocks of `align` bytes; `None` if that is too small for one sample per channel.
     pub(super) fn new(kind: Kind, channels: usize, align: usize) -> Option<Self> {
         let head = match kind {
             Kind::Microsoft => 7,
@@ -51,7 +51,7 @@ impl Adpcm {
         self.align
     }
 
-    /// The frames of a block, the channels of each one after the other; of a block that is cut short what is there.
+    /// The frames of a block, channels interleaved; of a truncated block, the available ones.
     pub(super) fn decode(self, block: &[u8]) -> Vec<i16> {
         match self.kind {
             Kind::Microsoft => microsoft(block, self.channels),
@@ -70,7 +70,7 @@ fn clamp(v: i32) -> i16 {
     v.clamp(i16::MIN.into(), i16::MAX.into()) as i16
 }
 
-/// A channel of Microsoft's coding.
+/// Decoder state of a Microsoft ADPCM channel.
 struct Predictor {
     weights: (i32, i32),
     step: i32,
@@ -95,12 +95,12 @@ fn microsoft(block: &[u8], channels: usize) -> Option<Vec<i16>> {
     let mut all = Vec::with_capacity(channels);
     for n in 0..channels {
         let word = |group: usize| short(block, channels + 2 * (group * channels + n));
-        // Other predictors than those that every file has are of no known tool.
+        // No known tool uses custom predictors.
         let weights = *WEIGHTS.get(usize::from(*block.get(n)?))?;
         let step = word(0)?.clamp(-LARGEST_STEP, LARGEST_STEP);
         all.push(Predictor { weights, step, last: word(1)?, before: word(2)? });
     }
-    // The two samples of the head come first, the older one before the other.
+    // The two samples of the block header come first, the older one first.
     let mut out: Vec<i16> = all.iter().map(|p| clamp(p.before)).collect();
     out.extend(all.iter().map(|p| clamp(p.last)));
     let nibbles = block.get(7 * channels..)?.iter().flat_map(|b| [b >> 4, b & 15]);
@@ -111,7 +111,7 @@ fn microsoft(block: &[u8], channels: usize) -> Option<Vec<i16>> {
     Some(out)
 }
 
-/// A channel of IMA's coding.
+/// Decoder state of an IMA ADPCM channel.
 struct Stepper {
     sample: i32,
     index: i32,
@@ -137,7 +137,7 @@ fn ima(block: &[u8], channels: usize) -> Option<Vec<i16>> {
         all.push(Stepper { sample: short(block, 4 * n)?, index });
     }
     let mut out: Vec<i16> = all.iter().map(|s| clamp(s.sample)).collect();
-    // Eight samples of each channel in turn.
+    // Groups of eight samples per channel.
     for group in block.get(4 * channels..)?.chunks_exact(4 * channels) {
         let eight = |(stepper, bytes): (&mut Stepper, &[u8])| -> Vec<i16> {
             bytes.iter().flat_map(|b| [b & 15, b >> 4]).map(|nibble| stepper.sample(nibble)).collect()
@@ -155,18 +155,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_block_of_microsofts_goes_on_from_its_head() {
+    fn a_microsoft_block_starts_from_its_header() {
         let adpcm = Adpcm::new(Kind::Microsoft, 1, 9).unwrap();
-        // Predictor 1 (twice the last less the one before), step 16, the samples 100 and, before it, 90.
+        // Predictor 1 (twice the last minus the previous), step 16, the samples 100 and, before it, 90.
         let block = [1, 16, 0, 100, 0, 90, 0, 0x10, 0xf7];
         // 110 + 16; 152 + 0; 178 − 16; 172 + 7 × 16.
         assert_eq!(adpcm.decode(&block), [90, 100, 126, 152, 162, 284]);
     }
 
     #[test]
-    fn a_block_of_imas_goes_on_from_its_head() {
+    fn an_ima_block_starts_from_its_header() {
         let adpcm = Adpcm::new(Kind::Ima, 1, 8).unwrap();
-        // Sample 1000 at the step of 16; then +4, −4, 1, the least, and nothing more.
+        // Sample 1000, step 16; then nibbles +4, −4, 1, and zeros.
         let block = [0xe8, 3, 8, 0, 0xc4, 0x01, 0, 0];
         let out = adpcm.decode(&block);
         assert_eq!(out.len(), 9);
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn channels_stand_side_by_side() {
+    fn channels_are_interleaved() {
         let stereo = Adpcm::new(Kind::Ima, 2, 16).unwrap();
         let block = [1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0x77, 0x77, 0x77, 0x77];
         let out = stereo.decode(&block);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_short_or_nonsense_is_no_panic() {
+    fn truncated_or_invalid_blocks_do_not_panic() {
         assert!(Adpcm::new(Kind::Microsoft, 2, 13).is_none() && Adpcm::new(Kind::Ima, 0, 256).is_none());
         for kind in [Kind::Microsoft, Kind::Ima] {
             for channels in 1..=2 {

@@ -1,5 +1,5 @@
-//! A WAV file that grows: sound is gathered and given to the file in large pieces, and the header made to say what is there.
-//! The header is hound's; its writer of samples costs more than all else that a recording does.
+//! Writes a growing WAV file: samples are buffered and written in large chunks, and the header is updated.
+//! The header is created by hound, whose sample writer would be the largest cost of a recording.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Seek as _, SeekFrom, Write as _};
@@ -10,27 +10,27 @@ use hound::{SampleFormat, WavSpec};
 
 use super::repair::{HEADER, MAX_DATA, TOO_LONG};
 
-/// Sound that is gathered, bytes.
+/// Size of the buffer, bytes.
 const PIECE: usize = 64 * 1024;
 
-/// A file of 16-bit samples, one channel or two.
+/// A file of 16-bit samples, mono or stereo.
 #[derive(Debug)]
 pub(in crate::io) struct WavFile {
     file: File,
     channels: u16,
     header: Vec<u8>,
-    /// The first `gathered` bytes are not in the file yet.
+    /// The first `gathered` bytes are not yet written.
     piece: Box<[u8]>,
     gathered: usize,
-    /// Sound in the file, bytes.
+    /// Audio in the file, bytes.
     written: u64,
 }
 
 impl WavFile {
-    /// A new file; one that exists is never written over.
+    /// Creates a file; an existing one is never overwritten.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Errors of the operating system.
     pub(in crate::io) fn create(path: &Path, sample_rate: u32, channels: u16) -> std::io::Result<Self> {
         let spec = WavSpec { channels, sample_rate, bits_per_sample: 16, sample_format: SampleFormat::Int };
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
@@ -40,28 +40,28 @@ impl WavFile {
         Ok(Self { file, channels, header, piece: vec![0; PIECE].into_boxed_slice(), gathered: 0, written: 0 })
     }
 
-    /// The same file once more, to be synced.
+    /// A second handle to the file, for syncing.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Errors of the operating system.
     pub(in crate::io) fn try_clone(&self) -> std::io::Result<File> {
         self.file.try_clone()
     }
 
-    /// Sound of the recording so far, bytes.
+    /// Audio recorded so far, bytes.
     fn data(&self) -> u64 {
         self.written + self.gathered as u64
     }
 
-    /// Frames of the recording so far.
+    /// Frames recorded so far.
     pub(in crate::io) fn frames(&self) -> u64 {
         self.data() / (u64::from(self.channels.max(1)) * 2)
     }
 
-    /// Adds sound: of the left channel, or the only one, and as much of the right.
+    /// Appends samples: left channel or mono, and optionally the same number of the right channel.
     ///
     /// # Errors
-    /// What the operating system says; the file cannot be any longer.
+    /// Errors of the operating system, or the maximum file size is reached.
     pub(in crate::io) fn append(&mut self, left: &[i16], right: Option<&[i16]>) -> std::io::Result<()> {
         let size = left.len() * 2 * if right.is_some() { 2 } else { 1 };
         if self.data() + size as u64 > MAX_DATA {
@@ -71,7 +71,7 @@ impl WavFile {
             self.write_piece()?;
         }
         let end = self.gathered + size;
-        // A frame is a small part of a piece.
+        // A frame is much smaller than the buffer.
         let to = self.piece.get_mut(self.gathered..end).unwrap_or_default();
         self.gathered = end;
         match right {
@@ -91,7 +91,7 @@ impl WavFile {
 
     fn write_piece(&mut self) -> std::io::Result<()> {
         let piece = self.piece.get(..self.gathered).unwrap_or_default();
-        // A part of it may be there already, if the disk took only that the last time.
+        // Part of it may have been written already, if the last attempt failed halfway.
         self.file.seek(SeekFrom::Start(HEADER + self.written))?;
         self.file.write_all(piece)?;
         self.written += piece.len() as u64;
@@ -99,10 +99,10 @@ impl WavFile {
         Ok(())
     }
 
-    /// Gives all to the file, and makes its header say so.
+    /// Writes the buffer, and updates the header.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Errors of the operating system.
     pub(in crate::io) fn flush(&mut self) -> std::io::Result<()> {
         self.write_piece()?;
         put_sizes(&mut self.header, self.written);
@@ -110,7 +110,7 @@ impl WavFile {
     }
 }
 
-/// Sets what the header says of so many bytes of sound.
+/// Sets the sizes in the header for this many bytes of audio.
 fn put_sizes(header: &mut [u8], data: u64) {
     let end = header.len();
     for (at, size) in [(4, data + HEADER - 8), (end.saturating_sub(4), data)] {
@@ -125,10 +125,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_readable_after_every_flush_by_another_reader() {
+    fn the_file_is_valid_after_every_flush() {
         let path = std::env::temp_dir().join(format!("branchline-wav-file-{}.wav", std::process::id()));
         for channels in [1u16, 2] {
-            // It may be left from before.
+            // It may be left over from an earlier run.
             let _gone = std::fs::remove_file(&path);
             let mut w = WavFile::create(&path, 16_000, channels).unwrap();
             assert_eq!(std::fs::metadata(&path).unwrap().len(), HEADER);
@@ -155,7 +155,7 @@ mod tests {
                     );
                 }
             }
-            assert!(WavFile::create(&path, 16_000, channels).is_err(), "never written over");
+            assert!(WavFile::create(&path, 16_000, channels).is_err(), "never overwritten");
         }
         std::fs::remove_file(path).unwrap();
     }

@@ -1,4 +1,4 @@
-//! WAV files: written, read, repaired.
+//! WAV files: writing, reading, repair.
 
 mod adpcm;
 pub mod file;

@@ -1,32 +1,32 @@
-//! Reads WAV files as tools write them: RIFF, RIFX, RF64 and BW64, with sizes that streamers could not know, and any chunks
-//! before the samples.
+//! Reads WAV files as written by various tools: RIFF, RIFX, RF64 and BW64, with unknown sizes from streaming
+//! writers, and any chunks before the samples.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::adpcm::{Adpcm, Kind};
 use crate::codec::g711;
 
-/// A file that is read from anywhere.
+/// A readable and seekable file.
 pub trait ReadSeek: Read + Seek + Send + Sync {}
 
 impl<T: Read + Seek + Send + Sync> ReadSeek for T {}
 
-/// Sizes from here on say that the writer did not know: 0x7ffff000 is that of sox, 0x7fffffff and 0xffffffff those of others.
+/// Sizes from here on mean "unknown": 0x7ffff000 is used by sox, 0x7fffffff and 0xffffffff by others.
 const UNKNOWN: u32 = 0x7fff_f000;
-/// Chunks that files have, to tell one that begins from bytes that happen to be printable.
+/// Known chunk ids, to distinguish a chunk header from arbitrary printable bytes.
 const KNOWN: [&[u8; 4]; 20] = [
     b"fmt ", b"data", b"LIST", b"fact", b"JUNK", b"junk", b"PAD ", b"bext", b"iXML", b"axml", b"id3 ",
     b"ID3 ", b"cue ", b"smpl", b"inst", b"PEAK", b"cart", b"chna", b"FLLR", b"DISP",
 ];
-/// Chunks looked at before the samples.
+/// Maximum chunks before the samples.
 const MAX_CHUNKS: usize = 256;
-/// Frames read at a time.
+/// Frames read at once.
 const FRAMES: usize = 1024;
 
-/// How a sample that stands by itself is written down.
+/// Encoding of a single sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sample {
-    /// Integers of so many bytes; of one byte without sign.
+    /// Integers of this many bytes; unsigned if one byte.
     Pcm(usize),
     Float32,
     Float64,
@@ -34,7 +34,7 @@ enum Sample {
     Ulaw,
 }
 
-/// How samples are written down.
+/// Encoding of the samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Coding {
     Each(Sample),
@@ -42,7 +42,7 @@ enum Coding {
 }
 
 impl Sample {
-    /// Bytes of a sample.
+    /// Bytes per sample.
     fn bytes(self) -> usize {
         match self {
             Self::Pcm(n) => n,
@@ -53,7 +53,7 @@ impl Sample {
     }
 }
 
-/// What a `fmt` chunk says.
+/// Contents of the `fmt` chunk.
 #[derive(Debug, Clone, Copy)]
 struct Format {
     coding: Coding,
@@ -61,15 +61,15 @@ struct Format {
     rate: u32,
 }
 
-/// The samples of a WAV file.
+/// Reads the samples of a WAV file.
 pub struct WavReader {
     file: Box<dyn ReadSeek>,
     format: Format,
-    /// Numbers are written most significant byte first (RIFX).
+    /// Big-endian numbers (RIFX).
     big_endian: bool,
     /// Bytes of samples left.
     left: u64,
-    /// Frames left, where the file says how many it has: its last block may be filled up.
+    /// Frames left, if the file contains their number: the last block may be padded.
     frames_left: Option<u64>,
 }
 
@@ -81,10 +81,10 @@ pub fn is_wav(head: &[u8; 12]) -> bool {
 }
 
 impl WavReader {
-    /// Finds format and samples in a file that begins where `file` stands.
+    /// Finds format and samples in a file that starts at the current position.
     ///
     /// # Errors
-    /// No format or no samples, or of a kind that is not played.
+    /// No format or no samples, or an unsupported kind.
     pub fn open(mut file: Box<dyn ReadSeek>) -> Result<Self, String> {
         let start = file.stream_position().map_err(damaged)?;
         let end = file.seek(SeekFrom::End(0)).map_err(damaged)?;
@@ -93,7 +93,7 @@ impl WavReader {
         let big_endian = head.starts_with(b"RIFX");
         let number = |b: [u8; 4]| if big_endian { u32::from_be_bytes(b) } else { u32::from_le_bytes(b) };
         let [_, _, _, _, s0, s1, s2, s3, ..] = head;
-        // The writer finished the file: what it says of sizes is true.
+        // The writer completed the file: its sizes are valid.
         let finished = u64::from(number([s0, s1, s2, s3])) + 8 == end - start;
         let (mut format, mut long, mut fact) = (None, None, None);
         let mut at = start + 12;
@@ -109,7 +109,7 @@ impl WavReader {
                     file.read_exact(&mut bytes).map_err(damaged)?;
                     format = Some(Format::parse(&bytes, big_endian)?);
                 }
-                // Sizes of more than 32 bits: of the file, of the samples.
+                // 64-bit sizes of the file and the samples.
                 b"ds64" => {
                     let [_, _, _, _, _, _, _, _, data @ ..] = read::<16>(&mut file).map_err(damaged)?;
                     long = Some(u64::from_le_bytes(data));
@@ -146,7 +146,7 @@ impl WavReader {
         self.format.channels
     }
 
-    /// Some frames as one channel, −1 to 1; none at the end.
+    /// Some frames as mono, −1 to 1; none at the end.
     ///
     /// # Errors
     /// The file can no longer be read.
@@ -163,7 +163,7 @@ impl WavReader {
             Coding::Blocks(adpcm) => {
                 let bytes = self.read_up_to(adpcm.align())?;
                 let decoded = adpcm.decode(&bytes);
-                // One that is cut short ends the sound.
+                // A truncated block ends the audio.
                 if decoded.is_empty() && bytes.len() == adpcm.align() {
                     return Err("the file is damaged: a block of its samples cannot be decoded".to_owned());
                 }
@@ -178,7 +178,7 @@ impl WavReader {
         }
     }
 
-    /// So many of the bytes that are left, or fewer at the end.
+    /// Up to this many of the remaining bytes.
     fn read_up_to(&mut self, most: usize) -> Result<Vec<u8>, String> {
         let mut bytes = Vec::with_capacity(most);
         let got = (&mut self.file).take(self.left.min(most as u64)).read_to_end(&mut bytes);
@@ -187,7 +187,7 @@ impl WavReader {
     }
 
     fn sample(&self, of: Sample, bytes: &[u8]) -> f32 {
-        // Least significant byte first, in the upper bytes of a word.
+        // Little-endian, left-aligned in a 64-bit word.
         let mut word = [0u8; 8];
         let width = bytes.len().min(8);
         for (i, to) in word.iter_mut().skip(8 - width).enumerate() {
@@ -207,7 +207,7 @@ impl WavReader {
     }
 }
 
-/// The channels of a frame as one.
+/// Mixes a frame to mono.
 fn mono(samples: impl Iterator<Item = f32>, channels: usize) -> f32 {
     samples.sum::<f32>() / channels as f32
 }
@@ -226,18 +226,18 @@ impl Format {
         let (low, high) = if big_endian { (6, 4) } else { (4, 6) };
         let rate = u32::from(short(high)?) << 16 | u32::from(short(low)?);
         let (channels, align, bits) = (usize::from(short(2)?), usize::from(short(12)?), short(14)?);
-        // EXTENSIBLE: the kind is the beginning of an identifier behind the mask of speakers.
+        // WAVE_FORMAT_EXTENSIBLE: the format tag is at the start of the GUID after the channel mask.
         let tag = match short(0)? {
             0xfffe => short(24)?,
             tag => tag,
         };
-        // Samples of an odd number of bits fill whole bytes; those of 24 may stand in four.
+        // Samples are padded to whole bytes; 24-bit samples may use four bytes.
         let width = match (bits, align == 4 * channels) {
             (17..=24, true) => 4,
             _ => usize::from(bits.div_ceil(8)),
         };
         let coding = match (tag, width) {
-            // A byte each, whatever else the format says.
+            // One byte per sample, regardless of the other fields.
             (6, _) => Coding::Each(Sample::Alaw),
             (7, _) => Coding::Each(Sample::Ulaw),
             (1, 1..=4) if bits > 0 => Coding::Each(Sample::Pcm(width)),
@@ -250,7 +250,7 @@ impl Format {
             }
             _ => {
                 return Err(format!(
-                    "a coding that is not played (format {tag:#x}, {bits} bits); PCM, float, A-law, µ-law, ADPCM and MP3 are"
+                    "unsupported encoding (format {tag:#x}, {bits} bits); PCM, float, A-law, µ-law, ADPCM and MP3 are supported"
                 ));
             }
         };
@@ -258,7 +258,7 @@ impl Format {
     }
 }
 
-/// Where the next chunk begins: behind the pad byte of an odd one, which some writers leave out.
+/// Offset of the next chunk: after the pad byte of an odd-sized one, which some writers omit.
 fn next_chunk(file: &mut Box<dyn ReadSeek>, end: u64, size: u32) -> Result<u64, String> {
     if size.is_multiple_of(2) {
         return Ok(end);

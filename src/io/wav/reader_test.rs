@@ -1,10 +1,10 @@
-//! WAV files as tools write them, each with the same tone.
+//! WAV files as written by various tools, all with the same tone.
 
 use std::io::Cursor;
 
 use super::*;
 
-/// A second of 440 Hz at half of full scale, at 8 kHz.
+/// One second of 440 Hz at half scale, at 8 kHz.
 fn tone(i: usize) -> f64 {
     0.5 * (std::f64::consts::TAU * 440.0 * i as f64 / 8000.0).sin()
 }
@@ -28,7 +28,7 @@ fn fmt(tag: u16, channels: u16, bits: u16) -> Vec<u8> {
     f
 }
 
-/// The same format with another length of a frame.
+/// The format with another block alignment.
 fn wide(mut format: Vec<u8>, align: u16) -> Vec<u8> {
     format[12..14].copy_from_slice(&align.to_le_bytes());
     format
@@ -54,7 +54,7 @@ fn chunk(id: &[u8; 4], body: &[u8]) -> Vec<u8> {
     c
 }
 
-/// A file of these chunks; `size` is what it says of its own length.
+/// A file of these chunks; `size` is the length in its RIFF header.
 fn file(magic: &[u8; 4], size: Option<u32>, chunks: &[Vec<u8>]) -> Vec<u8> {
     let all = chunks.concat();
     let mut f = magic.to_vec();
@@ -64,7 +64,7 @@ fn file(magic: &[u8; 4], size: Option<u32>, chunks: &[Vec<u8>]) -> Vec<u8> {
     f
 }
 
-/// A data chunk that says it has this size.
+/// A data chunk with this size in its header.
 fn data(size: u32, body: &[u8]) -> Vec<u8> {
     [b"data", &size.to_le_bytes()[..], body].concat()
 }
@@ -81,7 +81,7 @@ fn read_all(bytes: Vec<u8>) -> Result<Vec<f32>, String> {
     }
 }
 
-/// It is the tone, with this many frames behind it at most.
+/// Checks that it contains the tone, and at most `more` further frames.
 fn check(what: &str, bytes: Vec<u8>, more: usize) {
     let all = read_all(bytes).unwrap_or_else(|e| panic!("{what}: {e}"));
     assert!((8000..=8000 + more).contains(&all.len()), "{what}: {} frames", all.len());
@@ -131,7 +131,7 @@ fn every_coding_in_every_format_chunk() {
 }
 
 #[test]
-fn sizes_that_streamers_write_mean_up_to_the_end() {
+fn unknown_sizes_mean_up_to_the_end() {
     let f = || chunk(b"fmt ", &fmt(1, 1, 16));
     for size in [0, 0x7fff_f000, 0x7fff_ffff, 0x8000_0000, 0xffff_ff00, u32::MAX] {
         for riff in [0, 36, size, size.wrapping_add(36)] {
@@ -143,7 +143,7 @@ fn sizes_that_streamers_write_mean_up_to_the_end() {
         }
     }
     check("longer than the file", file(b"RIFF", None, &[f(), data(17_000, &pcm16())]), 0);
-    // A finished file that holds no samples holds none, whatever stands behind them.
+    // A complete file without samples is empty, whatever follows.
     let list = chunk(b"LIST", b"INFOISFT\x0e\0\0\0Lavf60.3.100\0\0");
     let empty = file(b"RIFF", None, &[f(), data(0, &[]), list.clone()]);
     assert_eq!(read_all(empty).unwrap(), [0f32; 0]);
@@ -151,7 +151,7 @@ fn sizes_that_streamers_write_mean_up_to_the_end() {
 }
 
 #[test]
-fn sizes_of_more_than_32_bits_and_numbers_the_other_way_round() {
+fn sizes_of_64_bits_and_big_endian_numbers() {
     let f = || chunk(b"fmt ", &fmt(1, 1, 16));
     let mut ds64 = (16_000u64 + 80).to_le_bytes().to_vec();
     ds64.extend(16_000u64.to_le_bytes());
@@ -161,7 +161,7 @@ fn sizes_of_more_than_32_bits_and_numbers_the_other_way_round() {
         let chunks = [chunk(b"ds64", &ds64), f(), data(u32::MAX, &pcm16()), chunk(b"LIST", b"INFO")];
         check("sizes in ds64", file(magic, Some(u32::MAX), &chunks), 0);
     }
-    // A plain size stands where it is enough.
+    // The 32-bit size is used if it is valid.
     check(
         "plain size",
         file(b"RF64", Some(u32::MAX), &[chunk(b"ds64", &ds64), f(), chunk(b"data", &pcm16())]),
@@ -204,7 +204,7 @@ fn any_chunks_may_come_before_the_samples() {
         check(what, file(b"RIFF", None, &[before.clone(), f(), chunk(b"data", &pcm16())]), 0);
         check(what, file(b"RIFF", None, &[f(), before, chunk(b"data", &pcm16())]), 0);
     }
-    // The length of what follows may be printable as well.
+    // The length field that follows may be printable as well.
     for frames in [4000usize, 8000, 8224, 0x2020] {
         let body: Vec<u8> = pcm16().into_iter().cycle().take(frames * 2).collect();
         let odd = unpadded(b"LIST", b"INFOISFT\x05\0\0\0abcd\0");
@@ -214,7 +214,7 @@ fn any_chunks_may_come_before_the_samples() {
 }
 
 #[test]
-fn the_last_block_of_adpcm_ends_where_the_file_says() {
+fn padding_of_the_last_adpcm_block_is_removed() {
     // Blocks of 1 + 8 frames.
     let format = wide(fmt(0x11, 1, 4), 8);
     let with = |fact: &[Vec<u8>], blocks: usize| {
@@ -224,14 +224,14 @@ fn the_last_block_of_adpcm_ends_where_the_file_says() {
     let fact = |frames: u32| [chunk(b"fact", &frames.to_le_bytes())];
     assert_eq!(with(&[], 3).len(), 27, "whole blocks");
     assert_eq!((with(&fact(20), 3).len(), with(&fact(18), 3).len(), with(&fact(99), 3).len()), (20, 18, 27));
-    assert_eq!(with(&fact(0), 3).len(), 27, "a streamer did not know");
+    assert_eq!(with(&fact(0), 3).len(), 27, "unknown number of frames");
     let cut = [chunk(b"fmt ", &format), data(11, &[100, 0, 0, 0, 0, 0, 0, 0, 100, 0, 0])];
     assert_eq!(read_all(file(b"RIFF", None, &cut)).unwrap().len(), 9, "the second block is cut in its head");
     assert!(with(&[], 1).iter().all(|s| (s * 32_768.0).round() == 100.0));
 }
 
 #[test]
-fn what_cannot_be_played_says_why() {
+fn unsupported_files_are_rejected_with_a_reason() {
     let with = |format: Vec<u8>| file(b"RIFF", None, &[chunk(b"fmt ", &format), chunk(b"data", &[0; 64])]);
     for (what, bytes, says) in [
         ("ADPCM of 3 bits", with(wide(fmt(0x11, 1, 3), 256)), "format 0x11, 3 bits"),
@@ -241,9 +241,9 @@ fn what_cannot_be_played_says_why() {
             { file(b"RIFF", None, &[chunk(b"fmt ", &wide(fmt(2, 1, 4), 32)), chunk(b"data", &[7; 64])]) },
             "a block of its samples cannot be decoded",
         ),
-        ("MPEG", with(fmt(0x50, 1, 0)), "a coding that is not played"),
-        ("no bits", with(fmt(1, 1, 0)), "a coding that is not played"),
-        ("64 bits", with(fmt(1, 1, 64)), "a coding that is not played"),
+        ("MPEG", with(fmt(0x50, 1, 0)), "unsupported encoding"),
+        ("no bits", with(fmt(1, 1, 0)), "unsupported encoding"),
+        ("64 bits", with(fmt(1, 1, 64)), "unsupported encoding"),
         ("half a format", with(fmt(1, 1, 16)[..8].to_vec()), "its format is cut short"),
         ("no format", file(b"RIFF", None, &[chunk(b"data", &[0; 64])]), "no format before the samples"),
         ("no samples", file(b"RIFF", None, &[chunk(b"fmt ", &fmt(1, 1, 16))]), "no samples in it"),
@@ -254,7 +254,7 @@ fn what_cannot_be_played_says_why() {
         let error = read_all(bytes).unwrap_err();
         assert!(error.contains(says), "{what}: {error}");
     }
-    // Numbers that are none.
+    // Non-finite and out-of-range values.
     let odd: Vec<u8> = [f32::NAN, f32::INFINITY, 7.0].iter().flat_map(|v| v.to_le_bytes()).collect();
     let odd = file(b"RIFF", None, &[chunk(b"fmt ", &fmt(3, 1, 32)), chunk(b"data", &odd)]);
     assert_eq!(read_all(odd).unwrap(), [0.0, 0.0, 1.0]);

@@ -1,10 +1,10 @@
-//! Puts the header of a WAV file right that was cut short: what stands in the file is what it holds.
+//! Repairs the header of a truncated WAV file according to its actual length.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
-/// What a WAV file holds.
+/// Properties of a WAV file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facts {
     /// Sampling rate, Hz.
@@ -13,21 +13,21 @@ pub struct Facts {
     pub channels: u16,
     /// Size of the file, bytes.
     pub bytes: u64,
-    /// Length of the sound, ms.
+    /// Length of the audio, ms.
     pub duration_ms: u64,
 }
 
-/// Size of a recording of ours that holds nothing, bytes.
+/// Size of an empty recording, bytes.
 pub const HEADER: u64 = 44;
-/// Sound a WAV file can hold, bytes, with room for one more frame.
+/// Maximum audio data of a WAV file, bytes, with a reserve for one more frame.
 pub const MAX_DATA: u64 = u32::MAX as u64 - 64 * 1024;
-/// What is said of a recording that is longer.
+/// Error text for longer recordings.
 pub const TOO_LONG: &str = "a WAV file holds at most 4 GiB";
 
-/// Bytes looked at for the head of the data.
+/// Bytes read to find the data chunk.
 const HEAD: usize = 512;
 
-/// Where a file's data begins, and what a frame of it is.
+/// Offset of the data, and frame size.
 struct Layout {
     sample_rate: u32,
     channels: u16,
@@ -43,7 +43,7 @@ fn u32_at(b: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(*b.get(at..)?.first_chunk()?))
 }
 
-/// Reads the chunks up to the data.
+/// Parses the chunks up to the data.
 fn layout(head: &[u8]) -> Option<Layout> {
     if head.get(..4)? != b"RIFF" || head.get(8..12)? != b"WAVE" {
         return None;
@@ -72,20 +72,20 @@ fn head_of(file: &File) -> Result<(Layout, u64), String> {
     let mut head = Vec::with_capacity(HEAD);
     file.take(HEAD as u64).read_to_end(&mut head).map_err(|e| e.to_string())?;
     let found = layout(&head).filter(|l| l.frame > 0 && l.sample_rate > 0 && l.data_at <= length);
-    found.map(|l| (l, length)).ok_or_else(|| "it holds nothing that could be played".to_owned())
+    found.map(|l| (l, length)).ok_or_else(|| "it contains no audio".to_owned())
 }
 
-/// What a file holds, whatever its header says.
+/// Properties of a file by its actual length, whatever its header says.
 ///
 /// # Errors
-/// It is no WAV file, or what the operating system says.
+/// It is not a WAV file, or errors of the operating system.
 pub fn examine(path: &Path) -> Result<Facts, String> {
     let (l, length) = head_of(&File::open(path).map_err(|e| e.to_string())?)?;
     Ok(l.facts((length - l.data_at) / l.frame * l.frame))
 }
 
 impl Layout {
-    /// Of a file with so many bytes of data.
+    /// Properties for this many bytes of data.
     fn facts(&self, data: u64) -> Facts {
         Facts {
             sample_rate: self.sample_rate,
@@ -96,10 +96,10 @@ impl Layout {
     }
 }
 
-/// Makes the header say what the file holds; half a frame at its end is cut off.
+/// Updates the header to the actual length; an incomplete frame at the end is removed.
 ///
 /// # Errors
-/// It is no WAV file, or what the operating system says.
+/// It is not a WAV file, or errors of the operating system.
 pub fn repair(path: &Path) -> Result<Facts, String> {
     let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(|e| e.to_string())?;
     let (l, length) = head_of(&file)?;
@@ -126,7 +126,7 @@ mod tests {
     use hound::{SampleFormat, WavSpec, WavWriter};
 
     #[test]
-    fn a_file_cut_anywhere_is_playable_again() {
+    fn a_file_truncated_anywhere_is_repaired() {
         let path = std::env::temp_dir().join(format!("branchline-repair-{}.wav", std::process::id()));
         let spec =
             WavSpec { channels: 2, sample_rate: 8000, bits_per_sample: 16, sample_format: SampleFormat::Int };
@@ -135,7 +135,7 @@ mod tests {
         w.finalize().unwrap();
         let whole = std::fs::read(&path).unwrap();
         for cut in [44, 45, 47, 48, 1000, 12_345, whole.len() - 1, whole.len()] {
-            // The header still says what it said before the cut, or nothing at all.
+            // The header has the sizes from before the truncation, or zeros.
             for silent in [false, true] {
                 let mut part = whole[..cut].to_vec();
                 if silent {
