@@ -1,4 +1,4 @@
-//! The most memory that the process takes, by kind: the media memory exactly, all else as its bounds say.
+//! Upper bound of the process's memory by kind: the media memory exactly, everything else from its limits.
 
 use crate::config::Config;
 use crate::io::media::media_plan::MediaPlan;
@@ -8,42 +8,42 @@ use crate::io::sip::connections::MAX_CONNECTIONS;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
-/// Program text, libraries, the stacks of threads, the authorities of TLS, the cache of the outbox's database.
+/// Program text, libraries, thread stacks, TLS root certificates, database cache.
 const PROGRAM: u64 = 20 * MIB;
-/// What a call keeps beside its media: dialog, descriptions, timers, its last events.
+/// Per call, without media: dialog, session descriptions, timers, last events.
 const CALL: u64 = 24 * KIB;
-/// A transaction beside the bytes that the pool of server transactions counts: machine, keys, timers.
+/// Per transaction, without the bytes counted by the transaction pool: state machine, keys, timers.
 const TRANSACTION: u64 = KIB;
-/// A request of ours, kept to be sent again: its head and a description.
+/// Per request of ours kept for retransmission: header and a session description.
 const REQUEST: u64 = 3 * KIB;
-/// A SIP connection: a message of 64 KiB that is coming in, 128 KiB that wait to go out, TLS.
+/// Per SIP connection: a 64 KiB message being received, 128 KiB queued to be sent, TLS.
 const SIP_CONNECTION: u64 = 232 * KIB;
-/// Connections that may be that full at once.
+/// Connections that may be at that maximum at once.
 const FULL_CONNECTIONS: u64 = 32;
-/// The others hold a message of usual size.
+/// Per other connection: a message of usual size.
 const IDLE_CONNECTION: u64 = 40 * KIB;
-/// An HTTP connection: head, body, reply.
+/// Per HTTP connection: head, body, response.
 const HTTP_CONNECTION: u64 = 160 * KIB;
 const HTTP_CONNECTIONS: u64 = 80;
-/// Events that wait for the disk, and those that are being delivered.
+/// Events waiting for the disk, and those being delivered.
 const EVENTS: u64 = 16 * MIB;
-/// An outbox in memory, where the disk takes none.
+/// Outbox in memory, if the disk cannot be written.
 const OUTBOX_IN_MEMORY: u64 = 8 * MIB;
-/// A recording beside its ring: what is gathered for the file, filters.
+/// Per recording, without ring: file buffer, filters.
 const RECORDER: u64 = 88 * KIB;
-/// A playback beside its ring: a decoder, a filter for odd rates, what was read ahead.
+/// Per playback, without ring: decoder, resampler, read-ahead.
 const FEED: u64 = 224 * KIB;
-/// Uploads, downloads of sounds, deliveries: connections to servers with TLS, and the pieces that they carry.
+/// Uploads, sound downloads, webhook deliveries: TLS connections and buffers.
 const TRANSFERS: u64 = 12 * MIB;
 
 /// One kind of memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kind {
-    /// What it is for.
+    /// Name of the kind.
     pub name: &'static str,
-    /// At most, bytes.
+    /// Maximum, bytes.
     pub bytes: u64,
-    /// Taken and locked at the start.
+    /// Allocated and locked at the start.
     pub media: bool,
 }
 
@@ -52,7 +52,7 @@ pub struct Kind {
 pub struct MemoryBound(Vec<Kind>);
 
 impl MemoryBound {
-    /// For all that the limits allow at once.
+    /// The bound for all limits reached at once.
     #[must_use]
     pub fn of(config: &Config, plan: &MediaPlan) -> Self {
         let l = &config.limits;
@@ -87,28 +87,28 @@ impl MemoryBound {
         ])
     }
 
-    /// Each of them.
+    /// The kinds.
     #[must_use]
     pub fn kinds(&self) -> &[Kind] {
         &self.0
     }
 
-    /// All together, bytes.
+    /// Sum, bytes.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.0.iter().map(|k| k.bytes).sum()
     }
 
-    /// What is taken at the start and stays, bytes: the media memory.
+    /// Allocated permanently at the start, bytes: the media memory.
     #[must_use]
     pub fn media(&self) -> u64 {
         self.0.iter().filter(|k| k.media).map(|k| k.bytes).sum()
     }
 
-    /// Whether a machine of `memory` bytes can carry it: a warning where it might not.
+    /// Checks whether a machine of `memory` bytes is sufficient; returns a warning if it might not be.
     ///
     /// # Errors
-    /// What is taken at the start does not fit.
+    /// The memory allocated at the start does not fit.
     pub fn fits(&self, memory: u64, board: &str) -> Result<Option<String>, String> {
         let mb = |bytes: u64| bytes.div_ceil(MIB);
         let start = self.media() + PROGRAM;
@@ -124,14 +124,14 @@ impl MemoryBound {
         }
         Ok((self.total() > memory).then(|| {
             format!(
-                "board {board}: when all its limits are reached up to {} MB are taken, and this machine has {} MB; {advice}",
+                "board {board}: when all its limits are reached, up to {} MB are needed, and this machine has {} MB; {advice}",
                 mb(self.total()),
                 mb(memory)
             )
         }))
     }
 
-    /// One line for the log.
+    /// Summary for the log.
     #[must_use]
     pub fn line(&self) -> String {
         let mb = |bytes: u64| format!("{:.1} MB", bytes as f64 / MIB as f64);
@@ -154,7 +154,7 @@ mod tests {
     fn every_board_s_bound_fits_its_smallest_machine() {
         for board in board::BOARDS {
             let memory = u64::from(board.profile().unwrap().memory_mb) * MIB;
-            // A third of it for the media memory, which is known in the program only, and the system.
+            // The rest is for the system and the media memory, which is known only in the program.
             assert!(
                 bound(board.name).total() < memory * 2 / 3,
                 "{}: {}",
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_is_too_small_is_told_of() {
+    fn a_machine_that_is_too_small_is_reported() {
         let small = bound("small");
         assert_eq!(small.fits(1 << 30, "small"), Ok(None));
         assert!(small.fits(30 * MIB, "small").unwrap().unwrap().contains("this machine has 30 MB"));

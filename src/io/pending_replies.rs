@@ -1,4 +1,4 @@
-//! Calls of the API whose reply is still to come.
+//! API calls waiting for their reply.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -11,31 +11,31 @@ use crate::gateway::interface::replies::{Handle, Reply};
 
 type Outcome = Result<Reply, GatewayError>;
 
-/// Who waits for which reply.
+/// Waiting calls by handle.
 #[derive(Debug, Default)]
 pub(super) struct PendingReplies(RefCell<BTreeMap<Handle, Sender<Outcome>>>);
 
 impl PendingReplies {
-    /// Somebody waits for this reply.
+    /// Registers a waiting call.
     pub(super) fn add(&self, handle: Handle) -> Receiver<Outcome> {
         let (sender, receiver) = async_channel::bounded(1);
         self.0.borrow_mut().insert(handle, sender);
         receiver
     }
 
-    /// Nobody waits for it any more.
+    /// Removes a waiting call.
     pub(super) fn remove(&self, handle: Handle) {
         self.0.borrow_mut().remove(&handle);
     }
 
-    /// Hands over the replies that have come; those that nobody waits for yet are kept.
+    /// Passes available replies to the waiting calls; replies not yet awaited are kept.
     pub(super) fn deliver(&self, replies: &mut Replies) {
         let waiting = self.0.borrow();
         let mut early = Vec::new();
         while let Some((handle, outcome)) = replies.poll() {
             match waiting.get(&handle) {
                 Some(sender) => {
-                    // Nobody waits any more: the outcome is in the events too.
+                    // The call may have timed out: the result is in the events, too.
                     let _sent = sender.try_send(outcome);
                 }
                 None => early.push((handle, outcome)),
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reply_reaches_who_waits_and_is_kept_until_somebody_does() {
+    fn a_reply_is_kept_until_it_is_awaited() {
         let (pending, mut replies) = (PendingReplies::default(), Replies::default());
         let (first, second) = (replies.expect(), replies.expect());
         let waits = pending.add(second);
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_gets_a_reply_after_having_given_up() {
+    fn no_reply_is_delivered_after_a_timeout() {
         let (pending, mut replies) = (PendingReplies::default(), Replies::default());
         let handle = replies.expect();
         let waits = pending.add(handle);

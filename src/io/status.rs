@@ -1,29 +1,29 @@
-//! What the gateway is doing, in few numbers: for the service manager and the operator.
+//! Key figures of the gateway, for the service manager and the operator.
 
 use crate::base::counted::counted;
 use crate::gateway::View;
 
-/// The numbers of a moment.
+/// Current key figures.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Legs that have not ended.
+    /// Legs.
     pub legs: u32,
     /// Rooms.
     pub rooms: u32,
-    /// Trunks, and those of them that are active.
+    /// Trunks, and active ones among them.
     pub trunks: (usize, usize),
-    /// Contacts of phones that are registered.
+    /// Registered contacts of phones.
     pub phones: usize,
-    /// Events that wait for their target.
+    /// Events waiting for delivery.
     pub events: u64,
-    /// Recordings that wait for their upload, as far as they are in memory.
+    /// Recordings waiting for upload, those in memory only.
     pub uploads: u64,
-    /// New calls are refused, as the gateway stops.
+    /// New calls are rejected because the gateway is stopping.
     pub stopping: bool,
 }
 
 impl Summary {
-    /// The numbers of this moment: those of the gateway, and how many events and uploads wait.
+    /// The key figures of the gateway and the given numbers of waiting events and uploads.
     #[must_use]
     pub fn of(view: &View<'_>, events: u64, uploads: u64) -> Self {
         let numbers = view.numbers();
@@ -38,7 +38,7 @@ impl Summary {
         }
     }
 
-    /// The same in one line.
+    /// One-line summary.
     #[must_use]
     pub fn line(&self) -> String {
         let mut out = vec![counted(self.legs.into(), "leg"), counted(self.rooms.into(), "room")];
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_says_what_there_is() {
+    fn the_line_lists_what_there_is() {
         assert_eq!(Summary::default().line(), "0 legs, 0 rooms, 0 phones");
         let busy =
             Summary { legs: 1, rooms: 2, trunks: (2, 1), phones: 14, events: 3, uploads: 1, stopping: true };

@@ -1,4 +1,4 @@
-//! Look-ups and fetches that the gateway asks for. Each kind is bounded, so that one cannot take the threads of another.
+//! Look-ups and sound fetches requested by the gateway. The number of each kind is bounded separately.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -21,33 +21,33 @@ use crate::io::system::workers::SOUNDS;
 use crate::media::play::Source;
 use crate::sip::target::NextHop;
 
-/// Longest fetch of a sound.
+/// Time limit for fetching a sound.
 const FETCH: Duration = Duration::from_secs(30);
-/// Sounds fetched at once; servers that stall hold a place for up to [`FETCH`].
+/// Maximum concurrent fetches; stalled servers hold a slot for up to [`FETCH`].
 const FETCHES: usize = 64;
-/// Prompts read at once.
+/// Maximum prompts opened concurrently.
 const PROMPTS: usize = 4;
-/// Names looked up at once; dead name servers hold a place for some seconds.
+/// Maximum concurrent look-ups; dead name servers hold a slot for some seconds.
 const LOOK_UPS: usize = 16;
 
-/// Look-ups and fetches under way.
+/// Running look-ups and fetches.
 #[derive(Debug)]
 pub struct Tasks {
     settings: Settings,
     dns: Dns,
     look_ups: Semaphore,
-    /// Turns of the questions that look-ups leave without an answer.
+    /// Slots for queries that look-ups did not wait for.
     unanswered: Semaphore,
     feeder: Feeder,
     client: HttpClient,
     fetches: Semaphore,
     prompts: Semaphore,
-    /// Sounds being fetched, and how to give them up.
+    /// Cancellation flags of running fetches.
     fetching: RefCell<BTreeMap<WorkId, Arc<AtomicBool>>>,
 }
 
 impl Tasks {
-    /// None is under way yet.
+    /// Nothing is running yet.
     #[must_use]
     pub fn new(settings: Settings, feeder: Feeder, rng: Rng) -> Self {
         let config = settings.current();
@@ -64,23 +64,24 @@ impl Tasks {
         }
     }
 
-    /// Looks up where a hop leads. `whole`: all that can be found; else what there is to go on with.
+    /// Locates the servers of a hop. `whole`: wait for all servers; otherwise return as soon as one is
+    /// usable.
     pub async fn locate(&self, hop: &NextHop, whole: bool) -> Located<'_> {
         let _turn = self.look_ups.acquire().await;
         let families = families(&self.settings.current().sip);
-        // On the heap, and in one place only: debug builds copy futures that are moved.
+        // Boxed once: debug builds copy futures that are moved.
         Box::pin(locate(&self.dns, families, hop, whole)).await
     }
 
-    /// Waits for the questions that a look-up left without an answer, so that the next one finds them answered. Nobody waits
-    /// for these: where there are too many, they are dropped.
+    /// Completes the queries that a look-up did not wait for, so that the next one finds their results in the
+    /// cache. Dropped if too many are running.
     pub async fn answer_rest(&self, rest: Rest<'_>) {
         if let Some(_turn) = self.unanswered.try_acquire() {
             rest.end().await;
         }
     }
 
-    /// A fetch begins that may be given up: the flag that says so.
+    /// Registers a fetch; returns its cancellation flag.
     #[must_use]
     pub fn begin_fetch(&self, id: WorkId) -> Arc<AtomicBool> {
         let given_up = Arc::new(AtomicBool::new(false));
@@ -88,9 +89,9 @@ impl Tasks {
         given_up
     }
 
-    /// Fetches a sound and gets it ready to be played; `None`: it was given up before its turn came.
+    /// Fetches a sound and prepares it for playback; `None`: cancelled before it started.
     pub async fn fetch(self: Rc<Self>, id: WorkId, wanted: Wanted) -> Option<Result<Source, String>> {
-        // Servers that stall do not keep prompts waiting.
+        // Stalled servers must not delay prompts.
         let places = if Sounds::prompt_of(&wanted.url).is_some() { &self.prompts } else { &self.fetches };
         let _turn = places.acquire().await;
         if wanted.given_up.load(Ordering::Acquire) {
@@ -102,7 +103,7 @@ impl Tasks {
         Some(fetched.unwrap_or_else(|e| Err(e.to_string())))
     }
 
-    /// A sound is not wanted any more.
+    /// Cancels the fetch of a sound.
     pub fn give_up(&self, id: WorkId) {
         if let Some(flag) = self.fetching.borrow_mut().remove(&id) {
             flag.store(true, Ordering::Release);

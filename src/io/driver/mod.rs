@@ -1,4 +1,5 @@
-//! Between the sockets and the gateway: hands it what sockets, timers and the API bring, and carries out what it asks for.
+//! The driver: passes input from sockets, timers and the API to the gateway core, and carries out its
+//! outputs.
 
 mod run;
 mod sip;
@@ -49,12 +50,12 @@ use crate::io::tasks::Tasks;
 use crate::sip::target::Transport;
 use crate::sip::transactions::Transmit;
 
-/// Longest an API call waits for the far end or the disk.
+/// Maximum time an API call waits for the far end or the disk.
 const REPLY: Duration = Duration::from_secs(35);
-/// The media thread ticks every 20 ms; this long without one is a fault.
+/// The media thread ticks every 20 ms; without a tick for this long it is considered stalled.
 const STANDSTILL: Duration = Duration::from_millis(1000);
 
-/// The running gateway.
+/// Runs the gateway core.
 #[derive(Debug)]
 pub struct Driver {
     pub(in crate::io) executor: Rc<Executor>,
@@ -72,19 +73,19 @@ pub struct Driver {
     tracks: Rc<TrackRetry>,
     events: Rc<EventPipeline>,
     uploads: Rc<Uploads>,
-    /// Warnings and errors of the log.
+    /// Recent warnings and errors of the log.
     pub(in crate::io) faults: Faults,
-    /// API calls whose reply is still to come.
+    /// API calls waiting for their reply.
     waiting: PendingReplies,
     /// Wakes the timer task when the next deadline may have changed.
     wake: (Sender<()>, Receiver<()>),
     started: Instant,
 }
 
-/// What a driver is built from.
+/// Components of a driver.
 #[derive(Debug)]
 pub struct Parts {
-    /// Runs its tasks.
+    /// Executor of the control thread.
     pub executor: Rc<Executor>,
     /// Settings.
     pub config: Rc<Config>,
@@ -94,28 +95,28 @@ pub struct Parts {
     pub udp: Vec<Rc<Udp>>,
     /// Certificates.
     pub tls: Tls,
-    /// What survives a restart.
+    /// State directory.
     pub state: State,
-    /// Media.
+    /// Media thread.
     pub media: MediaThread,
     /// Media sockets.
     pub ports: PortPool,
-    /// Disk.
+    /// Recorder thread.
     pub recorder: Recorder,
-    /// Sounds.
+    /// Sound feeder.
     pub feeder: Feeder,
-    /// What outlives the process.
+    /// Outbox.
     pub outbox: Outbox,
-    /// The number of the next event.
+    /// Row number of the next event.
     pub next_row: u64,
-    /// Warnings and errors of the log.
+    /// Recent warnings and errors of the log.
     pub faults: Faults,
-    /// Randomness of its own.
+    /// Random number generator.
     pub rng: Rng,
 }
 
 impl Driver {
-    /// A driver around `parts`.
+    /// Creates a driver from its components.
     #[must_use]
     pub fn new(mut parts: Parts) -> Self {
         let settings = Settings::new(parts.config);
@@ -156,26 +157,26 @@ impl Driver {
         }
     }
 
-    /// Time since the start.
+    /// Uptime.
     #[must_use]
     pub fn uptime(&self) -> Duration {
         clock::now().mono - self.started
     }
 
-    /// Datagrams for the SIP sockets that the kernel dropped, as they came faster than they were taken.
+    /// Datagrams dropped by the kernel because the receive buffers of the SIP sockets were full.
     #[must_use]
     pub fn sip_datagrams_dropped(&self) -> u64 {
         let inodes: Vec<u64> = self.udp.iter().filter_map(|u| u.inode()).collect();
         kernel_drops::of_sockets(&inodes)
     }
 
-    /// Something of the state directory was, or is, damaged.
+    /// True if files of the state directory were or are damaged.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
         self.state.damage().is_noted()
     }
 
-    /// Why the gateway is not doing its work, if it is not.
+    /// Why the gateway is not operational, if so.
     #[must_use]
     pub fn standing_still(&self) -> Option<String> {
         if self.look(|view| view.is_stopping()) {
@@ -185,30 +186,30 @@ impl Driver {
         (since > STANDSTILL).then(|| format!("the media thread has stood still for {} ms", since.as_millis()))
     }
 
-    /// The most memory that the process takes.
+    /// Upper bound of the process's memory.
     #[must_use]
     pub fn memory_bound(&self) -> MemoryBound {
         MemoryBound::of(&self.settings.current(), self.media.borrow().plan())
     }
 
-    /// How the media thread is doing.
+    /// Heartbeat of the media thread.
     #[must_use]
     pub fn pulse(&self) -> Arc<Pulse> {
         Arc::clone(self.media.borrow().pulse())
     }
 
-    /// Looks at the gateway without telling it anything.
+    /// Reads the gateway's state.
     pub fn look<T>(&self, f: impl FnOnce(View<'_>) -> T) -> T {
         f(self.gateway.borrow().view())
     }
 
-    /// Legs the RTP port range has room for.
+    /// Maximum legs allowed by the RTP port range.
     #[must_use]
     pub fn rtp_capacity(&self) -> u32 {
         self.ports.borrow().capacity()
     }
 
-    /// Events on their way to their targets.
+    /// The event pipeline.
     #[must_use]
     pub fn events(&self) -> &Rc<EventPipeline> {
         &self.events
@@ -223,27 +224,27 @@ impl Driver {
     /// Waits for a promised reply.
     ///
     /// # Errors
-    /// The outcome was an error, or it did not come in time.
+    /// The result is an error, or the wait timed out.
     pub async fn reply(&self, handle: Handle) -> Result<Reply, GatewayError> {
-        let late = || Err(GatewayError::Failed("it did not happen in time".to_owned()));
+        let late = || Err(GatewayError::Failed("timed out".to_owned()));
         self.reply_within(handle, REPLY).await.unwrap_or_else(late)
     }
 
-    /// The same for so long; `None`: it did not come.
+    /// As [`Self::reply`], with this time limit; `None`: timed out.
     pub async fn reply_within(
         &self,
         handle: Handle,
         patience: Duration,
     ) -> Option<Result<Reply, GatewayError>> {
         let receiver = self.waiting.add(handle);
-        // It may have come before anybody waited.
+        // It may have arrived before it was awaited.
         self.waiting.deliver(self.gateway.borrow_mut().replies());
         let outcome = timer::within(patience, receiver.recv()).await;
         self.waiting.remove(handle);
         outcome?.ok()
     }
 
-    /// Runs a task beside the gateway.
+    /// Spawns a task on the control thread.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         self.executor.spawn(task);
     }
@@ -254,85 +255,85 @@ impl Driver {
         &self.streams
     }
 
-    /// Settings in force.
+    /// The current settings.
     #[must_use]
     pub fn settings(&self) -> Rc<Config> {
         self.settings.current()
     }
 
-    /// The trunks that are written down.
+    /// The file of trunks created over the API.
     #[must_use]
     pub fn trunk_store(&self) -> &TrunkStore {
         &self.trunk_store
     }
 
-    /// Deletes recordings in time, once it runs.
+    /// The task that deletes expired recordings.
     #[must_use]
     pub fn retention(&self) -> Retention {
         let (events, uploads) = (Rc::clone(&self.events), Rc::clone(&self.uploads));
         Retention::new(self.settings.clone(), events, uploads, Rc::clone(&self.tracks))
     }
 
-    /// Merges what a crash has left of multi-channel recordings.
+    /// Merges the tracks of multi-channel recordings interrupted by a crash.
     pub fn save_tracks(&self, cut: Vec<RecordingRow>) -> impl Future<Output = ()> + use<> {
         let (settings, events) = (self.settings.clone(), Rc::clone(&self.events));
         save_tracks(settings, events, Rc::clone(&self.tracks), cut)
     }
 
-    /// The numbers of this moment.
+    /// Current key figures.
     #[must_use]
     pub fn summary(&self) -> Summary {
         let (events, uploads) = (self.events.counts().waiting, self.uploads.in_memory() as u64);
         self.look(|view| Summary::of(&view, events, uploads))
     }
 
-    /// Tasks of the control thread that are not done yet.
+    /// Number of running tasks of the control thread.
     #[must_use]
     pub fn tasks(&self) -> u64 {
         self.executor.alive()
     }
 
-    /// The last warnings and errors of the log, the latest first.
+    /// The most recent warnings and errors of the log, latest first.
     #[must_use]
     pub fn faults(&self) -> Vec<Remembered> {
         self.faults.latest()
     }
 
-    /// Goes on with other settings and certificates; open connections keep the certificate that they were opened with.
+    /// Applies new settings and certificates; open connections keep their certificate.
     pub fn reload(self: &Rc<Self>, config: Rc<Config>, tls: Tls) -> Changed {
         self.streams.set_tls(tls);
         self.settings.replace(Rc::clone(&config));
         self.call(|gateway, now| gateway.reload(now, config))
     }
 
-    /// Asks or tells the gateway something, and carries out what follows.
+    /// Calls the gateway, and carries out its outputs.
     pub fn call<T>(self: &Rc<Self>, f: impl FnOnce(&mut Gateway, Now) -> T) -> T {
         let out = f(&mut self.gateway.borrow_mut(), clock::now());
         self.pump();
         out
     }
 
-    /// Has the gateway do something to legs.
+    /// Runs a command on legs.
     pub fn legs<T>(self: &Rc<Self>, f: impl FnOnce(&mut LegCommands<'_>) -> T) -> T {
         self.call(|gateway, now| gateway.legs(now, f))
     }
 
-    /// Has the gateway do something to rooms.
+    /// Runs a command on rooms.
     pub fn rooms<T>(self: &Rc<Self>, f: impl FnOnce(&mut RoomCommands<'_>) -> T) -> T {
         self.call(|gateway, now| gateway.rooms(now, f))
     }
 
-    /// Has the gateway do something to playbacks and recordings.
+    /// Runs a command on playbacks and recordings.
     pub fn audio<T>(self: &Rc<Self>, f: impl FnOnce(&mut AudioCommands<'_>) -> T) -> T {
         self.call(|gateway, now| gateway.audio(now, f))
     }
 
-    /// Has the gateway do something to trunks and registrations.
+    /// Runs a command on trunks and registrations.
     pub fn accounts<T>(self: &Rc<Self>, f: impl FnOnce(&mut AccountCommands<'_>) -> T) -> T {
         self.call(|gateway, now| gateway.accounts(now, f))
     }
 
-    /// Fills the stock of socket pairs; called once before the first call can come.
+    /// Fills the pool of bound socket pairs; called once before the first call.
     pub fn stock_ports(&self) {
         let mut ports = self.ports.borrow_mut();
         let mut gateway = self.gateway.borrow_mut();
@@ -344,7 +345,7 @@ impl Driver {
         }
     }
 
-    /// Carries out everything the gateway asks for.
+    /// Carries out all outputs of the gateway.
     fn pump(self: &Rc<Self>) {
         loop {
             let transmit = self.gateway.borrow_mut().poll_transmit();
@@ -370,7 +371,7 @@ impl Driver {
         self.events.flush();
         self.waiting.deliver(self.gateway.borrow_mut().replies());
         self.stock_ports();
-        // A full channel means that the timer task is about to look anyway.
+        // If the channel is full, the timer task is about to run anyway.
         let _woken = self.wake.0.try_send(());
     }
 
@@ -386,7 +387,7 @@ impl Driver {
                 let Some(udp) = self.udp.iter().find(family) else { return };
                 if let Err(e) = udp.send(t.target.addr, &t.bytes) {
                     log::debug!(error:% = e; "udp send");
-                    // Broadcast, or what a filter forbids: it will never get there.
+                    // Broadcast address, or blocked by a packet filter: permanent error.
                     if matches!(e.kind(), ErrorKind::PermissionDenied | ErrorKind::InvalidInput) {
                         Rc::clone(self).unreachable(t.target, true, false);
                     } else {

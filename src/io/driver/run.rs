@@ -1,4 +1,5 @@
-//! What the driver does for as long as the gateway runs: timers, events of the media thread and the recorder; and how it ends.
+//! Tasks of the driver while the gateway runs: timers, events of the media thread and the recorder; drain and
+//! shutdown.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,13 +14,13 @@ use crate::io::recording::recorder_event::RecorderEvent;
 use crate::io::system::clock;
 use crate::io::system::timer;
 
-/// How often the number of calls that have not ended is logged while the gateway stops.
+/// Interval at which the number of remaining calls is logged during the drain.
 const DRAIN_LOG: Duration = Duration::from_secs(5);
-/// Longest the last events may take at the end.
+/// Time limit for the last events at shutdown.
 const GOODBYE: Duration = Duration::from_secs(5);
 
 impl Driver {
-    /// Fires the gateway's timers until the program ends.
+    /// Fires the gateway's timers until the process ends.
     pub async fn run_timers(self: Rc<Self>) {
         loop {
             let next = self.gateway.borrow().poll_timeout();
@@ -38,7 +39,7 @@ impl Driver {
         }
     }
 
-    /// Takes news from the media thread until the program ends.
+    /// Handles events of the media thread until the process ends.
     pub async fn run_media(self: Rc<Self>, bell: Bell) {
         loop {
             bell.rung().await;
@@ -51,7 +52,7 @@ impl Driver {
         }
     }
 
-    /// Takes news from the recorder until the program ends.
+    /// Handles events of the recorder until the process ends.
     pub async fn run_recorder(self: Rc<Self>, events: Receiver<RecorderEvent>) {
         while let Ok(event) = events.recv().await {
             match event {
@@ -63,7 +64,7 @@ impl Driver {
         }
     }
 
-    /// Takes no new calls and waits until those that run have ended, or their time is over.
+    /// Rejects new calls and waits until running calls have ended, or the drain time is over.
     pub async fn drain(self: &Rc<Self>) {
         self.call(|gateway, _| gateway.refuse_new_calls());
         let time = Duration::from_secs(self.settings().sip.drain_s.into());
@@ -75,17 +76,17 @@ impl Driver {
                 if now >= next {
                     next = now + DRAIN_LOG;
                     let left = until.saturating_duration_since(now).as_secs();
-                    log::info!(legs = self.look(|view| view.legs().len()), seconds_left = left; "calls have time to end");
+                    log::info!(legs = self.look(|view| view.legs().len()), seconds_left = left; "draining: waiting for calls to end");
                 }
                 timer::sleep(Duration::from_millis(20)).await;
             }
         };
         if timer::within(time, empty).await.is_none() {
-            log::info!(calls = self.look(|view| view.legs().len()); "calls that did not end in time are hung up");
+            log::info!(calls = self.look(|view| view.legs().len()); "drain time is over: hanging up remaining calls");
         }
     }
 
-    /// Ends all calls, waits a moment for the terminal events, then stops the threads.
+    /// Ends all calls, waits a limited time for the terminal events, then stops the threads.
     pub async fn stop(self: &Rc<Self>) {
         self.call(|gateway, now| gateway.shut_down(now));
         let quiet = async {
@@ -94,7 +95,7 @@ impl Driver {
             }
         };
         if timer::within(GOODBYE, quiet).await.is_none() {
-            log::info!(events = self.events.counts().waiting; "events are left in the outbox");
+            log::info!(events = self.events.counts().waiting; "undelivered events remain in the outbox");
         }
         self.media.borrow_mut().stop();
         self.recorder.borrow_mut().stop();

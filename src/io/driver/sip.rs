@@ -1,4 +1,4 @@
-//! The gateway as the SIP sockets see it.
+//! The driver as sink of the SIP sockets.
 
 use std::rc::Rc;
 
@@ -17,7 +17,7 @@ impl SipSink for Driver {
     }
 
     fn unreachable(self: Rc<Self>, target: Target, again: bool, open: bool) {
-        // Not from within a call of the gateway: sending may fail while it is being drained.
+        // Spawned, since sending may fail while the gateway is borrowed.
         let driver = Rc::clone(&self);
         self.spawn(async move {
             driver.call(|gateway, now| {

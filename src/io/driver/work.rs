@@ -1,4 +1,4 @@
-//! What the gateway asks to have done and waits for: look-ups, fetches, files.
+//! Asynchronous work requested by the gateway: look-ups, fetches, files.
 
 use std::rc::Rc;
 
@@ -11,7 +11,7 @@ use crate::media::command::PlaySlot;
 use crate::sip::target::NextHop;
 
 impl Driver {
-    /// Starts a piece of work; its result comes back as one of the gateway's inputs.
+    /// Starts a work item; its result is passed back to the gateway.
     pub(super) fn start(self: &Rc<Self>, work: Work) {
         let driver = Rc::clone(self);
         match work {
@@ -19,11 +19,11 @@ impl Driver {
                 self.spawn(async move { driver.locate(id, &hop, lax, whole).await });
             }
             Work::KeepTrunks(trunks) => {
-                // The newest counts, whichever task gets to write first.
+                // The latest version is written, whichever task runs first.
                 self.trunk_store.note(trunks);
                 self.spawn(async move {
                     if let Err(e) = driver.trunk_store.write().await {
-                        log::error!(error = e; "the trunks cannot be written down: the next start will not know them");
+                        log::error!(error = e; "trunks cannot be saved: they will be lost at restart");
                     }
                 });
             }
@@ -52,7 +52,7 @@ impl Driver {
         }
     }
 
-    /// Looks up where a hop leads.
+    /// Locates the servers of a hop.
     async fn locate(self: &Rc<Self>, id: WorkId, hop: &NextHop, lax: bool, whole: bool) {
         let located = self.tasks.locate(hop, whole).await;
         let lead = |place| {
@@ -65,16 +65,16 @@ impl Driver {
         self.tasks.answer_rest(located.rest).await;
     }
 
-    /// Fetches a sound and lets the playback begin.
+    /// Fetches a sound and starts the playback.
     async fn fetch(self: &Rc<Self>, id: WorkId, play: PlaySlot, wanted: Wanted) {
         let Some(fetched) = Rc::clone(&self.tasks).fetch(id, wanted).await else { return };
         let outcome = fetched.map(|source| self.media.borrow_mut().offer_feed(play, source));
         self.done(id, WorkResult::Fetched(outcome));
-        // Stopped while it was fetched: nobody takes it.
+        // If it was stopped during the fetch, the feed was not taken.
         self.media.borrow_mut().withdraw_feed(play);
     }
 
-    /// The result of a piece of work.
+    /// Passes the result of a work item to the gateway.
     pub(super) fn done(self: &Rc<Self>, id: WorkId, result: WorkResult) {
         self.call(|gateway, now| gateway.handle_work(now, id, result));
     }

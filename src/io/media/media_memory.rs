@@ -1,8 +1,9 @@
-//! Memory of the media state: one mapping, taken at the start for all that the board profile allows, touched and locked, so
-//! that no call ever waits for a page. What the media thread works with is made in it ([`within`]), by whichever thread
-//! makes it, and goes back to it when it is dropped, wherever that is. Blocks are found by TLSF in constant time.
+//! Memory of the media state: one mapping, reserved at the start for everything the board profile allows,
+//! touched and locked, so that calls never wait for page faults. State used by the media thread is allocated
+//! in it ([`within`]), by any thread, and returned to it when dropped, by any thread. The allocator is TLSF
+//! with constant time.
 //!
-//! The program registers [`MediaAllocator`] as its allocator; in programs that do not, everything here does nothing.
+//! The program must register [`MediaAllocator`] as global allocator; otherwise everything here has no effect.
 #![expect(
     unsafe_code,
     reason = "an allocator gives out memory as pointers, and its region is mapped by the system"
@@ -17,19 +18,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use rlsf::{GRANULARITY, Tlsf};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mlock, mmap_anonymous};
 
-/// What a block takes beside what was asked for, bytes.
+/// Overhead of a block, bytes.
 const HEADER: usize = 2 * size_of::<usize>();
-/// The region is a multiple of this many bytes.
+/// The region size is a multiple of this many bytes.
 pub const PIECE: usize = 1 << 20;
-/// Pages are locked in pieces of this many bytes, so that others may map memory in between: a tenth of a millisecond each.
+/// Pages are locked in chunks of this many bytes, a tenth of a millisecond each, so that other threads may
+/// map memory in between.
 const LOCKED: usize = 128 << 10;
 
-/// Where the calling thread's allocations go.
+/// Allocation mode of the calling thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     System,
     Region,
-    /// To the system, and counted.
+    /// Allocates from the system, and counts.
     Measure,
 }
 
@@ -48,7 +50,7 @@ struct Region {
     spilled: AtomicU64,
 }
 
-// SAFETY: the blocks are touched between `busy` being taken and given back only.
+// SAFETY: the blocks are accessed only while `busy` is held.
 unsafe impl Sync for Region {}
 
 static REGION: Region = Region {
@@ -63,12 +65,12 @@ static REGION: Region = Region {
 
 impl Region {
     fn holds(&self, at: *mut u8) -> bool {
-        // The end first: who sees it sees the start as well, which was there before.
+        // The end is read first: if it is set, the start is set as well.
         let (at, end) = (at as usize, self.end.load(Ordering::Acquire));
         at < end && at >= self.start.load(Ordering::Acquire)
     }
 
-    /// Where it begins and ends; 0 both before it is there.
+    /// Start and end; both 0 before it is reserved.
     fn bounds(&self) -> (usize, usize) {
         let end = self.end.load(Ordering::Acquire);
         (if end == 0 { 0 } else { self.start.load(Ordering::Acquire) }, end)
@@ -78,12 +80,12 @@ impl Region {
         self.end.load(Ordering::Acquire) > 0
     }
 
-    /// Works on the blocks alone. Those who wait are few, and the media thread is never among them.
+    /// Exclusive access to the blocks. Few threads wait here, never the media thread.
     fn alone<T>(&self, f: impl FnOnce(&mut Tlsf<'static, u32, u32, 26, 32>) -> T) -> T {
         while self.busy.compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
             std::thread::yield_now();
         }
-        // SAFETY: nobody else is between these two lines.
+        // SAFETY: `busy` guarantees exclusive access.
         let done = f(unsafe { &mut *self.blocks.get() });
         self.busy.store(false, Ordering::Release);
         done
@@ -105,26 +107,27 @@ impl Region {
     }
 
     /// # Safety
-    /// The block is one of `allocate`, for this layout.
+    /// The block was returned by `allocate` for this layout.
     unsafe fn free(&self, at: NonNull<u8>, layout: Layout) {
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         self.alone(|blocks| unsafe { blocks.deallocate(at, layout.align()) });
         self.used.fetch_sub(block(layout), Ordering::Relaxed);
     }
 }
 
-/// What an allocation takes of the region, bytes.
+/// Bytes of the region used by an allocation.
 fn block(layout: Layout) -> usize {
     let padding = layout.align().saturating_sub(GRANULARITY / 2);
     (layout.size() + padding + HEADER).next_multiple_of(GRANULARITY)
 }
 
-/// The program's allocator: the system's, but for what is made [`within`] the region.
+/// The program's allocator: the system's, except for allocations made [`within`] the region.
 #[derive(Debug)]
 pub struct MediaAllocator;
 
-// SAFETY: blocks come from the system's allocator or from the region's, and go back to where they came from, which their
-// addresses tell. Nothing here allocates or unwinds. None is inlined: there are tens of thousands of places that call them.
+// SAFETY: blocks come from the system's or the region's allocator and are returned to the same one,
+// determined by their address. Nothing here allocates or unwinds. Not inlined, because of tens of thousands
+// of call sites.
 unsafe impl GlobalAlloc for MediaAllocator {
     #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -137,20 +140,20 @@ unsafe impl GlobalAlloc for MediaAllocator {
         if mode == Mode::Measure {
             count(|sum| sum.saturating_add(block(layout)));
         }
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.alloc(layout) }
     }
 
     #[inline(never)]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         if MODE.try_with(Cell::get).unwrap_or(Mode::System) == Mode::System {
-            // SAFETY: as the caller says.
+            // SAFETY: guaranteed by the caller.
             return unsafe { System.alloc_zeroed(layout) };
         }
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         let at = unsafe { self.alloc(layout) };
         if !at.is_null() {
-            // SAFETY: the block is as long as was asked for.
+            // SAFETY: the block has the requested size.
             unsafe { at.write_bytes(0, layout.size()) };
         }
         at
@@ -162,9 +165,9 @@ unsafe impl GlobalAlloc for MediaAllocator {
             count(|sum| sum.saturating_sub(block(layout)));
         }
         match NonNull::new(at) {
-            // SAFETY: the address is in the region, so that it gave the block out.
+            // SAFETY: the address is in the region, so that the block was allocated there.
             Some(at) if REGION.holds(at.as_ptr()) => unsafe { REGION.free(at, layout) },
-            // SAFETY: it came from the system.
+            // SAFETY: it was allocated by the system.
             _ => unsafe { System.dealloc(at, layout) },
         }
     }
@@ -172,11 +175,12 @@ unsafe impl GlobalAlloc for MediaAllocator {
     #[inline(never)]
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         if !REGION.holds(at) && MODE.try_with(Cell::get) != Ok(Mode::Measure) {
-            // SAFETY: it came from the system.
+            // SAFETY: it was allocated by the system.
             return unsafe { System.realloc(at, layout, size) };
         }
         let Ok(new) = Layout::from_size_align(size, layout.align()) else { return null_mut() };
-        // SAFETY: as the caller says; the two blocks are apart, and each is as long as what is copied.
+        // SAFETY: guaranteed by the caller; the blocks do not overlap, and both are at least as long as what
+        // is copied.
         unsafe {
             let moved = self.alloc(new);
             if !moved.is_null() {
@@ -189,11 +193,11 @@ unsafe impl GlobalAlloc for MediaAllocator {
 }
 
 fn count(change: impl FnOnce(usize) -> usize) {
-    // A thread that ends has nothing to measure.
+    // Fails only in a thread that is exiting.
     let _counted = MEASURED.try_with(|sum| sum.set(change(sum.get())));
 }
 
-/// Gives the thread its mode back, however the work ends.
+/// Restores the thread's mode, also on unwinding.
 struct Before(Mode);
 
 impl Drop for Before {
@@ -202,14 +206,15 @@ impl Drop for Before {
     }
 }
 
-/// Does `make` with all that it allocates in the region. What finds no room there comes from the system, and is counted.
+/// Runs `make` with its allocations in the region. Allocations that do not fit come from the system, and are
+/// counted.
 pub fn within<T>(make: impl FnOnce() -> T) -> T {
     let _before = Before(MODE.replace(Mode::Region));
     make()
 }
 
-/// Does `make` and drops what it made: how much of the region it would take, bytes. 0 where the program has another
-/// allocator.
+/// Runs `make` and drops its result: how much of the region it would use, bytes. 0 if the program uses
+/// another allocator.
 pub fn measure<T>(make: impl FnOnce() -> T) -> usize {
     let made = {
         let _before = Before(MODE.replace(Mode::Measure));
@@ -217,52 +222,52 @@ pub fn measure<T>(make: impl FnOnce() -> T) -> usize {
         make()
     };
     let taken = MEASURED.get();
-    // An allocation that nobody looks at need not be made.
+    // Prevents the compiler from removing unused allocations.
     drop(std::hint::black_box(made));
     taken
 }
 
-/// Maps the region: `bytes` for what will be made in it. Once.
+/// Maps the region with `bytes` usable bytes. Only the first call has an effect.
 ///
 /// # Errors
-/// The system does not give so much.
+/// The system does not provide the memory.
 pub fn reserve(bytes: usize) -> io::Result<()> {
     if bytes == 0 || REGION.is_there() {
         return Ok(());
     }
     let len = bytes.next_multiple_of(PIECE);
-    // SAFETY: a new mapping, at an address that the system chooses.
+    // SAFETY: a new mapping, at an address chosen by the system.
     let at =
         unsafe { mmap_anonymous(null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)? };
     let at = at.cast::<u8>();
     let Some(whole) = NonNull::new(slice_from_raw_parts_mut(at, len)) else { return Ok(()) };
-    // Before a block can be given out.
+    // Before any block can be allocated.
     REGION.start.store(at as usize, Ordering::Release);
     REGION.end.store(at as usize + len, Ordering::Release);
-    // SAFETY: the mapping is nobody else's, and stays.
+    // SAFETY: the mapping is used exclusively, and never unmapped.
     REGION.alone(|blocks| unsafe { blocks.insert_free_block_ptr(whole) });
     Ok(())
 }
 
-/// Whether pages stay in memory.
+/// Whether pages are resident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Held {
-    /// They are there, and locked.
+    /// Resident and locked.
     Locked,
-    /// They are there, and the system may take them away.
+    /// Resident, but may be paged out.
     Touched,
-    /// They come when they are first used.
+    /// Loaded on first access.
     No,
 }
 
-/// Brings all pages of the region into memory, and locks them there if that is allowed. Takes some milliseconds for each 10 MB,
-/// and may be done while the region is used.
+/// Makes all pages of the region resident, and locks them if permitted. Takes some milliseconds per 10 MB,
+/// and may run while the region is in use.
 #[must_use]
 pub fn hold() -> Held {
     let (start, end) = REGION.bounds();
     let mut held = Held::Locked;
     for at in (start..end).step_by(LOCKED) {
-        // SAFETY: these are pages of the region, which stays mapped.
+        // SAFETY: the pages belong to the region, which stays mapped.
         held = held.min_of(unsafe { hold_pages(at as *mut u8, LOCKED.min(end - at)) });
     }
     held
@@ -279,9 +284,9 @@ impl Held {
 }
 
 /// # Safety
-/// The pages are mapped, writable, and stay so.
+/// The pages are mapped and writable, and stay so.
 unsafe fn hold_pages(at: *mut u8, len: usize) -> Held {
-    // SAFETY: neither call changes what stands in the pages.
+    // SAFETY: neither call changes the contents of the pages.
     unsafe {
         if mlock(at.cast(), len).is_ok() {
             return Held::Locked;
@@ -293,12 +298,13 @@ unsafe fn hold_pages(at: *mut u8, len: usize) -> Held {
     }
 }
 
-/// Brings the stack of the calling thread into memory, and locks it there if that is allowed.
+/// Makes the stack of the calling thread resident, and locks it if permitted.
 #[must_use]
 pub fn hold_stack() -> Held {
     let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
     let (mut at, mut len) = (null_mut(), 0usize);
-    // SAFETY: the attributes are filled in by the first call before the second reads them and the third frees them.
+    // SAFETY: the attributes are initialized by the first call, read by the second and destroyed by the
+    // third.
     let found = unsafe {
         libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) == 0 && {
             let found = libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut at, &raw mut len) == 0;
@@ -309,24 +315,24 @@ pub fn hold_stack() -> Held {
     if !found || at.is_null() {
         return Held::No;
     }
-    // SAFETY: this is the stack that we stand on.
+    // SAFETY: this is the current stack.
     unsafe { hold_pages(at.cast(), len) }
 }
 
-/// How the region is used.
+/// Usage of the region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
     /// Bytes reserved.
     pub reserved: usize,
     /// Bytes in use.
     pub used: usize,
-    /// Most bytes that were in use at once.
+    /// Maximum bytes in use at once.
     pub peak: usize,
-    /// Allocations that found no room, and came from the system.
+    /// Allocations that did not fit, and came from the system.
     pub spilled: u64,
 }
 
-/// How the region is used.
+/// Usage of the region.
 #[must_use]
 pub fn usage() -> Usage {
     let (start, end) = REGION.bounds();

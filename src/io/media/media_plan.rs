@@ -1,4 +1,5 @@
-//! How much of the media memory the limits of a profile take: what the media thread works with, made once and measured.
+//! Calculates the media memory needed for the limits of a profile, by creating the largest object of each
+//! kind once and measuring it.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -22,21 +23,21 @@ use crate::media::rtp_endpoint::renegotiation::Renegotiation;
 use crate::media::rtp_endpoint::sender::Digits;
 use crate::sdp::{Description, Local, Negotiated, accept};
 
-/// How much sound a ring holds, frames: 2 s, and 1 s of what comes at higher rates than 16 kHz.
+/// Capacity of a ring, frames: 2 s, or 1 s at rates above 16 kHz.
 const RING_FRAMES: usize = 100;
-/// Rates of legs and rooms, Hz.
+/// Sampling rates of legs and rooms, Hz.
 const RATES: [u32; 3] = [8000, 16_000, 48_000];
-/// Highest rate of what is played, Hz.
+/// Highest playback rate, Hz.
 const HIGHEST: u32 = 48_000;
-/// Of so many legs one may get other coders while the present ones are still to be freed.
+/// One of this many legs may change its coders while the previous ones are not yet freed.
 const CHANGING: usize = 8;
-/// Kept free beside what was measured, as blocks of other sizes leave gaps: a part in so many.
+/// Reserve for fragmentation: one part in this many.
 const GAPS: usize = 16;
 
-/// Bytes of the media memory, by kind.
+/// Media memory by kind, bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MediaPlan {
-    /// Legs, with the coders of all that their far ends may send.
+    /// Legs, with coders for all negotiable codecs.
     pub legs: usize,
     /// Rooms.
     pub rooms: usize,
@@ -44,13 +45,13 @@ pub struct MediaPlan {
     pub playbacks: usize,
     /// Recordings and their rings.
     pub recordings: usize,
-    /// Places, queues and buffers of the thread itself.
+    /// Tables, queues and buffers of the thread.
     pub thread: usize,
 }
 
 impl MediaPlan {
-    /// For all that the limits allow at once; `thread` is what the thread itself takes, beside its stack. All 0 where the
-    /// program has another allocator.
+    /// For all limits reached at once; `thread` is the memory of the thread itself, without its stack. All 0
+    /// if the program uses another allocator.
     #[must_use]
     pub fn of(config: &Config, thread: usize) -> Self {
         let l = &config.limits;
@@ -79,7 +80,7 @@ impl MediaPlan {
         }
     }
 
-    /// All of them, with what is kept free, bytes.
+    /// Sum including the reserve, bytes.
     #[must_use]
     pub fn total(&self) -> usize {
         let all = self.legs + self.rooms + self.playbacks + self.recordings + self.thread;
@@ -87,22 +88,22 @@ impl MediaPlan {
     }
 }
 
-/// A leg without its coders: converters to and from its room, what listens to it, and orders on their way.
+/// A leg without its coders: room converters, analysis, and queued commands.
 fn leg() -> usize {
     let converters = |(leg, room): (u32, u32)| {
         measure(|| Box::new(Converters { up: Resampler::new(leg, room), down: Resampler::new(room, leg) }))
     };
     let pairs = RATES.iter().flat_map(|leg| RATES.iter().map(move |room| (*leg, *room)));
     measure(|| Box::new(std::mem::MaybeUninit::<Party<Pair>>::uninit()))
-        // Those of its room, and of the next or the last one.
+        // For the current room, and the next or previous one.
         + 2 * pairs.map(converters).max().unwrap_or(0)
         + measure(|| Box::new(Amd::new(Parameters::default())))
         + measure(|| Box::new(Digits::new()))
         + measure(|| Box::new(std::mem::MaybeUninit::<Renegotiation>::uninit()))
 }
 
-/// The largest coders that an agreement to some of these codecs leads to, whichever is the first, and whatever rate the leg
-/// has kept from an earlier one.
+/// Size of the largest coders for a session with these codecs, with any of them first, and any sampling rate
+/// of the leg.
 fn coders(codecs: &[Codec], complexity: u8) -> usize {
     let of = |(first, rate): (Codec, u32)| {
         let Some(stream) = agreed(first, codecs) else { return 0 };
@@ -112,7 +113,7 @@ fn coders(codecs: &[Codec], complexity: u8) -> usize {
     all.map(of).max().unwrap_or(0)
 }
 
-/// An agreement to `codecs`, `first` before all others.
+/// A session with `codecs`, `first` before all others.
 fn agreed(first: Codec, codecs: &[Codec]) -> Option<Negotiated> {
     let ordered = || std::iter::once(first).chain(codecs.iter().copied().filter(|c| *c != first));
     let numbers: String = ordered().map(|c| format!(" {}", c.payload_type())).collect();
@@ -125,7 +126,7 @@ fn agreed(first: Codec, codecs: &[Codec]) -> Option<Negotiated> {
     accept(&answer, &Local::at(at, 4000), codecs, true, at).ok()
 }
 
-/// Samples that the ring of a recording holds, whole frames of all channels.
+/// Capacity of a recording's ring in samples, whole frames of all channels.
 #[must_use]
 pub fn ring_samples(rate: u32, channels: u16) -> usize {
     let frames = if rate > 16_000 { RING_FRAMES / 2 } else { RING_FRAMES };
@@ -137,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_codec_can_be_the_first_of_an_agreement() {
+    fn every_codec_can_be_first_in_a_session() {
         for codecs in [Codec::ALL, &[Codec::G722, Codec::Pcmu, Codec::Pcma]] {
             for first in codecs {
                 let stream = agreed(*first, codecs).unwrap();
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn with_another_allocator_nothing_is_planned() {
+    fn with_another_allocator_the_plan_is_zero() {
         let plan = MediaPlan::of(&Config::default(), 0);
         assert_eq!(plan, MediaPlan::default());
     }

@@ -1,4 +1,4 @@
-//! The media thread: one tick every 20 ms, at absolute times, and the control thread's end of its queues.
+//! The media thread: one tick every 20 ms, at absolute times; and the control thread's side of its queues.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -41,21 +41,21 @@ use crate::sdp::Negotiated;
 
 /// Length of a tick, ns.
 const TICK_NS: i64 = 20_000_000;
-/// Ticks that are caught up after a standstill; further ones are left out.
+/// Maximum ticks caught up after a stall; further ones are skipped.
 const MAX_BEHIND: i64 = 50;
 const ORDERS: usize = 4096;
 const REPORTS: usize = 8192;
-/// The media thread's stack, bytes: the encoder of Opus takes a tenth of it.
+/// Stack size of the media thread, bytes: the Opus encoder needs a tenth of it.
 pub const STACK: usize = 512 << 10;
 
-/// How the thread is doing, for `/health` and `/metrics`.
+/// Heartbeat of the thread, for `/health` and `/metrics`.
 #[derive(Debug, Default)]
 pub struct Pulse {
-    /// Ticks done.
+    /// Number of ticks.
     pub ticks: AtomicU64,
     /// Ticks that began more than 5 ms late.
     pub late: AtomicU64,
-    /// Ticks left out after a standstill.
+    /// Ticks skipped after a stall.
     pub skipped: AtomicU64,
     /// Monotonic time of the last tick, ns.
     last: AtomicI64,
@@ -63,7 +63,7 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// How long ago the last tick began.
+    /// Time since the start of the last tick.
     #[must_use]
     pub fn last_tick_age(&self) -> Duration {
         let age = monotonic_ns() - self.last.load(Ordering::Acquire);
@@ -71,7 +71,7 @@ impl Pulse {
     }
 }
 
-/// What a leg's coders were made for.
+/// Parameters of a leg's current coders.
 #[derive(Debug)]
 struct Coded {
     stream: Negotiated,
@@ -79,32 +79,32 @@ struct Coded {
     rate: u32,
 }
 
-/// The control thread's end.
+/// The control thread's handle.
 #[derive(Debug)]
 pub struct MediaThread {
     orders: Producer<EngineCommand<Pair>>,
-    /// Orders that found the queue full.
+    /// Commands that did not fit into the queue.
     backlog: VecDeque<EngineCommand<Pair>>,
     reports: Consumer<EngineOutput<Pair>>,
     pulse: Arc<Pulse>,
     plan: MediaPlan,
-    /// What the legs' coders were made for, and the legs' rates.
+    /// Parameters of the current coders by leg.
     coded: BTreeMap<Slot, Coded>,
     complexity: u8,
     comfort_noise: bool,
-    /// Far ends may be behind routers that give them other ports.
+    /// Accept other RTP ports than described after probation, for far ends behind NAT.
     other_ports: bool,
     feeds: BTreeMap<PlaySlot, Source>,
     recorders: BTreeMap<RecordSlot, (Producer<i16>, Arc<Shared>)>,
     handle: Option<thread::JoinHandle<Engine<Pair>>>,
 }
 
-/// Wakes the control thread when reports are waiting.
+/// Wakes the control thread when reports are queued.
 #[derive(Debug)]
 pub struct Bell(Async<OwnedFd>);
 
 impl Bell {
-    /// Waits for it.
+    /// Waits for a wake-up.
     pub async fn rung(&self) {
         let drain = |fd: &OwnedFd| rustix::io::read(fd, &mut [0u8; 8]).map_err(io::Error::from);
         if let Err(e) = self.0.read_with(drain).await {
@@ -113,17 +113,17 @@ impl Bell {
     }
 }
 
-/// What of the media memory the limits take.
+/// Media memory needed for the limits.
 #[must_use]
 pub fn plan(config: &Config) -> MediaPlan {
     MediaPlan::of(config, measure(|| queues(config)))
 }
 
 impl MediaThread {
-    /// Starts the thread, and takes the media memory that is planned.
+    /// Starts the thread, and reserves the planned media memory.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Errors of the operating system.
     pub fn start(config: &Config, plan: MediaPlan) -> io::Result<(Self, Bell)> {
         media_memory::reserve(plan.total())?;
         let (orders, reports, engine) = within(|| queues(config));
@@ -134,7 +134,7 @@ impl MediaThread {
             (Arc::clone(&pulse), config.rtp.realtime_priority, config.rtp.media_core);
         let body = move || {
             if media_memory::hold_stack() == Held::No {
-                log::warn!("the stack of the media thread cannot be held in memory");
+                log::warn!("the stack of the media thread cannot be made resident");
             }
             core.into_iter().for_each(keep_to);
             run(engine, &beat, &hammer, priority)
@@ -157,19 +157,19 @@ impl MediaThread {
         Ok((link, Bell(Async::new(bell)?)))
     }
 
-    /// How the thread is doing.
+    /// Heartbeat of the thread.
     #[must_use]
     pub fn pulse(&self) -> &Arc<Pulse> {
         &self.pulse
     }
 
-    /// What of the media memory is for what.
+    /// Media memory by kind.
     #[must_use]
     pub fn plan(&self) -> &MediaPlan {
         &self.plan
     }
 
-    /// Keeps the source of a playback until the gateway starts it.
+    /// Stores the source of a playback until the gateway starts it.
     pub fn offer_feed(&mut self, play: PlaySlot, source: Source) {
         self.feeds.insert(play, source);
     }
@@ -179,12 +179,12 @@ impl MediaThread {
         self.feeds.remove(&play);
     }
 
-    /// Keeps the ring of a recording until the gateway starts it.
+    /// Stores the ring of a recording until the gateway starts it.
     pub fn offer_recorder(&mut self, record: RecordSlot, ring: Producer<i16>, shared: Arc<Shared>) {
         self.recorders.insert(record, (ring, shared));
     }
 
-    /// Passes an order on, with everything it needs allocated here.
+    /// Passes a command to the thread, with everything it needs preallocated.
     pub fn command(&mut self, command: Command, ports: &mut PortPool) {
         if let Some(order) = self.order(command, ports) {
             self.backlog.push_back(order);
@@ -192,11 +192,11 @@ impl MediaThread {
         self.flush();
     }
 
-    /// Moves orders that wait into the queue.
+    /// Moves waiting commands into the queue.
     pub fn flush(&mut self) {
         while self.orders.slots() > 0 {
             let Some(order) = self.backlog.pop_front() else { return };
-            // There was room a moment ago, and nobody else puts anything in.
+            // Cannot fail: this is the only producer, and space was checked.
             let _sent = self.orders.push(order);
         }
     }
@@ -279,14 +279,14 @@ impl MediaThread {
             }
             Command::PauseRecord { record, on } => EngineCommand::PauseRecord(record, on),
             Command::StopRecord { record } => {
-                // Stopped before it was started: dropping the ring ends it all the same.
+                // If it was stopped before it was started, dropping the ring ends it.
                 self.recorders.remove(&record);
                 EngineCommand::StopRecord(record)
             }
         })
     }
 
-    /// The next news; what came back to be freed is freed here.
+    /// The next event; objects returned by the thread are freed here.
     pub fn poll(&mut self) -> Option<MediaEvent> {
         while let Ok(report) = self.reports.pop() {
             if let EngineOutput::Event(event) = report {
@@ -296,19 +296,19 @@ impl MediaThread {
         None
     }
 
-    /// Ends the thread and waits for it.
+    /// Stops the thread and waits for it.
     pub fn stop(&mut self) {
         self.pulse.stop.store(true, Ordering::Release);
-        // Its engine is dropped here: the thread itself never gives memory back.
+        // Its engine is dropped here: the thread itself never frees memory.
         if let Some(handle) = self.handle.take()
             && handle.join().is_err()
         {
-            log::error!("the media thread had failed");
+            log::error!("the media thread panicked");
         }
     }
 }
 
-/// The queues between the threads, and the engine at their end.
+/// The queues between the threads, and the engine.
 fn queues(config: &Config) -> (Producer<EngineCommand<Pair>>, Consumer<EngineOutput<Pair>>, Engine<Pair>) {
     let (orders, take_orders) = RingBuffer::new(ORDERS);
     let (give_reports, reports) = RingBuffer::new(REPORTS);
@@ -319,11 +319,11 @@ fn queues(config: &Config) -> (Producer<EngineCommand<Pair>>, Consumer<EngineOut
     (orders, reports, Engine::new(sizes, take_orders, give_reports, config.rtp.timeout_s))
 }
 
-/// Brings the media memory into the machine's, on a thread of its own beside what else happens at the start; says when that
-/// is done. Call after [`MediaThread::start`].
+/// Makes the media memory resident, in a separate thread during the start; signals completion. Call after
+/// [`MediaThread::start`].
 ///
 /// # Errors
-/// No thread is to be had.
+/// The thread cannot be created.
 pub fn hold_memory() -> io::Result<Receiver<()>> {
     let (done, told) = async_channel::bounded(1);
     let body = move || {
@@ -333,22 +333,22 @@ pub fn hold_memory() -> io::Result<Receiver<()>> {
                 log::info!("the media memory is not locked; LimitMEMLOCK (ulimit -l) would allow it")
             }
             Held::No => {
-                log::warn!("the media memory comes page by page: the system does not bring it in at once")
+                log::warn!("the media memory cannot be made resident: expect page faults")
             }
         }
-        // Nobody waits for it any more where the start has failed.
+        // The receiver is dropped if the start failed.
         let _told = done.try_send(());
     };
     thread::Builder::new().name("memory".to_owned()).spawn(body)?;
     Ok(told)
 }
 
-/// Keeps the calling thread to a processor, where there is such a one.
+/// Pins the calling thread to a processor, if that exists.
 fn keep_to(core: u32) {
     let mut only = CpuSet::new();
     only.set(usize::try_from(core).unwrap_or(0).min(CpuSet::MAX_CPU - 1));
     if let Err(e) = sched_setaffinity(None, &only) {
-        log::warn!(core = core, error:% = e; "the media thread cannot keep to its processor (rtp.media_core)");
+        log::warn!(core = core, error:% = e; "the media thread cannot be pinned to its processor (rtp.media_core)");
     }
 }
 
@@ -371,15 +371,15 @@ fn run(mut engine: Engine<Pair>, pulse: &Pulse, bell: &OwnedFd, priority: u32) -
         let told = engine.tick(unix_ns);
         pulse.ticks.fetch_add(1, Ordering::Release);
         if told {
-            // A bell that has been rung already cannot be rung more.
+            // Fails only if it is signalled already.
             let _rung = rustix::io::write(bell, &1u64.to_ne_bytes());
         }
     });
     engine
 }
 
-/// Calls `work` every 20 ms, at absolute times, with the wall clock and how late it is (both ns). What a
-/// standstill made late is caught up, but for more than a second.
+/// Calls `work` every 20 ms, at absolute times, with the wall clock and the lateness of the tick (both ns).
+/// Late ticks are caught up, except for stalls of more than a second.
 pub fn pace(running: impl Fn() -> bool, mut work: impl FnMut(u64, i64)) {
     let mut due = monotonic_ns();
     while running() {
@@ -405,6 +405,6 @@ fn unix_ns() -> u64 {
 
 fn sleep_until(at_ns: i64) {
     let at = Timespec { tv_sec: at_ns / 1_000_000_000, tv_nsec: at_ns % 1_000_000_000 };
-    // Interrupted sleeps go on; anything else cannot happen with a valid time.
+    // Interrupted sleeps are resumed; other errors cannot occur with a valid time.
     while clock_nanosleep_absolute(ClockId::Monotonic, &at) == Err(rustix::io::Errno::INTR) {}
 }

@@ -1,4 +1,4 @@
-//! recvmmsg with kernel receive times, and the socket options std does not know: the unsafe leaf of the
+//! recvmmsg with kernel receive timestamps, and socket options not available in std: the unsafe leaf of the
 //! media sockets.
 #![expect(
     unsafe_code,
@@ -12,10 +12,10 @@ use std::ptr;
 
 use crate::media::rtp_endpoint::transport::{BATCH, Batch};
 
-/// Room for one control message with a timespec.
+/// Buffer for one control message with a timespec.
 const CONTROL: usize = 64;
-/// Receive times of 64 bits on every machine: those of `SO_TIMESTAMPNS` end in 2038 where `time_t` has 32 bits. Its control
-/// messages have the same number.
+/// 64-bit receive timestamps on all machines: those of `SO_TIMESTAMPNS` end in 2038 if `time_t` has 32 bits.
+/// Its control messages have the same number.
 const SO_TIMESTAMPNS_NEW: libc::c_int = 64;
 
 /// `struct __kernel_timespec` of the kernel.
@@ -25,8 +25,8 @@ struct KernelTime {
     nanoseconds: i64,
 }
 
-/// Takes what waits on a non-blocking socket, at most [`BATCH`] datagrams. `now_ns` stands in for the
-/// receive time where the kernel gives none.
+/// Reads datagrams from a non-blocking socket, at most [`BATCH`]. `now_ns` is used if the kernel provides no
+/// receive time.
 pub fn receive(socket: &UdpSocket, batch: &mut Batch, now_ns: u64) {
     batch.len = 0;
     let mut names: [MaybeUninit<libc::sockaddr_storage>; BATCH] = [const { MaybeUninit::uninit() }; BATCH];
@@ -49,7 +49,7 @@ pub fn receive(socket: &UdpSocket, batch: &mut Batch, now_ns: u64) {
         m.msg_hdr.msg_controllen = CONTROL as _;
         count += 1;
     }
-    // SAFETY: every pointer in `messages` leads to memory that outlives the call and has the length given.
+    // SAFETY: every pointer in `messages` refers to memory of the given length that outlives the call.
     let got = unsafe {
         libc::recvmmsg(
             socket.as_raw_fd(),
@@ -76,9 +76,9 @@ pub fn receive(socket: &UdpSocket, batch: &mut Batch, now_ns: u64) {
 /// The sender of a received message.
 ///
 /// # Safety
-/// `hdr.msg_name` must lead to an address the kernel wrote.
+/// `hdr.msg_name` must point to an address written by the kernel.
 unsafe fn address(hdr: &libc::msghdr) -> Option<SocketAddr> {
-    // SAFETY: by contract the name holds at least a family; each family is read as its own structure.
+    // SAFETY: the name contains at least a family; each family is read as its own structure.
     unsafe {
         let family = i32::from((*hdr.msg_name.cast::<libc::sockaddr>()).sa_family);
         match family {
@@ -97,12 +97,12 @@ unsafe fn address(hdr: &libc::msghdr) -> Option<SocketAddr> {
     }
 }
 
-/// When the kernel got a message, nanoseconds since the Unix epoch.
+/// Receive time of a message in the kernel, nanoseconds since the Unix epoch.
 ///
 /// # Safety
-/// `hdr` must be a message header whose control part the kernel wrote.
+/// `hdr` must be a message header whose control part was written by the kernel.
 unsafe fn arrival(hdr: &libc::msghdr) -> Option<u64> {
-    // SAFETY: the CMSG macros walk only within the length the kernel gave.
+    // SAFETY: the CMSG macros stay within the length given by the kernel.
     unsafe {
         let mut at = libc::CMSG_FIRSTHDR(hdr);
         while let Some(c) = at.as_ref() {
@@ -116,11 +116,11 @@ unsafe fn arrival(hdr: &libc::msghdr) -> Option<u64> {
     None
 }
 
-/// Asks for receive times, and marks what is sent as expedited forwarding (RFC 4594 §4.1, DSCP 46).
+/// Enables receive timestamps, and marks sent packets as expedited forwarding (RFC 4594 §4.1, DSCP 46).
 pub fn prepare(socket: &UdpSocket) {
     const EXPEDITED: libc::c_int = 46 << 2;
     let set = |level: libc::c_int, name: libc::c_int, value: libc::c_int| {
-        // SAFETY: the option value is an int that lives over the call.
+        // SAFETY: the option value is an int that outlives the call.
         let done = unsafe {
             libc::setsockopt(
                 socket.as_raw_fd(),
@@ -141,10 +141,10 @@ pub fn prepare(socket: &UdpSocket) {
     }
 }
 
-/// Gives the calling thread real-time scheduling; false when the system does not allow it.
+/// Gives the calling thread real-time scheduling; false if not permitted.
 #[must_use]
 pub fn real_time(priority: i32) -> bool {
-    // SAFETY: all-zero is valid, and the structure lives over the call.
+    // SAFETY: all-zero is valid, and the structure outlives the call.
     unsafe {
         let mut param: libc::sched_param = zeroed();
         param.sched_priority = priority;

@@ -1,4 +1,4 @@
-//! The stock of bound RTP/RTCP socket pairs, and a pair as the engine uses it.
+//! The pool of bound RTP/RTCP socket pairs, and a pair as media transport.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,7 +12,7 @@ use crate::io::system::clock;
 use crate::media::command::PortId;
 use crate::media::rtp_endpoint::transport::{Batch, MediaTransport};
 
-/// Pairs held ready of each family.
+/// Pairs kept ready per address family.
 pub const STOCK: usize = 16;
 
 /// Two bound sockets, RTP on an even port and RTCP on the next.
@@ -25,7 +25,7 @@ pub struct Pair {
 /// Binds pairs from the configured range.
 #[derive(Debug)]
 pub struct PortPool {
-    /// Address to bind, and the one given as ours.
+    /// Address to bind, and address to advertise.
     families: Vec<(IpAddr, IpAddr)>,
     range: Option<(u16, u16)>,
     next: u16,
@@ -34,7 +34,7 @@ pub struct PortPool {
 }
 
 impl PortPool {
-    /// A pool for these addresses: bound, and given as ours.
+    /// A pool for these addresses: address to bind, and address to advertise.
     #[must_use]
     pub fn new(families: Vec<(IpAddr, IpAddr)>, rtp: &Rtp) -> Self {
         let first = rtp.port_min.saturating_add(rtp.port_min % 2);
@@ -42,19 +42,19 @@ impl PortPool {
         Self { families, range, next: first, last_id: 0, pairs: BTreeMap::new() }
     }
 
-    /// Legs the range has room for.
+    /// Maximum legs allowed by the port range.
     #[must_use]
     pub fn capacity(&self) -> u32 {
         self.range.map_or(16_384, |(min, max)| (u32::from(max) + 1 - u32::from(min)) / 2)
     }
 
-    /// Addresses to bind, each with the one given as ours.
+    /// Addresses to bind, each with the address to advertise.
     #[must_use]
     pub fn families(&self) -> Vec<(IpAddr, IpAddr)> {
         self.families.clone()
     }
 
-    /// Binds one more pair on `bound`, known to the far end by `ours`; `None` when the range is used up.
+    /// Binds a pair on `bound`, advertised as `ours`; `None` if the range is used up.
     pub fn bind(&mut self, bound: IpAddr, ours: IpAddr) -> Option<Port> {
         let (port, pair) = self.bind_pair(bound)?;
         self.last_id = self.last_id.wrapping_add(1);
@@ -79,7 +79,7 @@ impl PortPool {
         None
     }
 
-    /// Hands a pair over to the engine.
+    /// Removes a pair from the pool, for the engine.
     pub fn take(&mut self, id: PortId) -> Option<Pair> {
         self.pairs.remove(&id)
     }
@@ -115,7 +115,7 @@ impl MediaTransport for Pair {
     }
 
     fn send(&mut self, to: SocketAddr, bytes: &[u8]) {
-        // A full buffer or an unreachable host loses the packet, as the network would.
+        // A packet is lost if the buffer is full or the host unreachable, as in the network.
         let _sent = self.rtp.send_to(bytes, to);
     }
 

@@ -1,4 +1,4 @@
-//! The sockets of the resolver (`sip::resolver`): asks name servers over UDP, and over TCP what does not fit.
+//! DNS transport of the resolver (`sip::resolver`): queries name servers over UDP, and over TCP if truncated.
 
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
@@ -20,15 +20,15 @@ use crate::sip::resolver::servers::Servers;
 use crate::sip::resolver::system::{Settings, hosts};
 use crate::wire::dns::{self, Answer, Kind, MAX_ANSWER, Record};
 
-/// Who has a stale answer waits no longer than this for a new one (RFC 8767 §5).
+/// Maximum wait for a fresh answer if a stale one is cached (RFC 8767 §5).
 const STALE_WAIT: Duration = Duration::from_millis(1800);
-/// Longest time the system may take to tell of its own names.
+/// Time limit for look-ups by the operating system.
 const SYSTEM: Duration = Duration::from_secs(8);
 
-/// The resolver.
+/// The DNS resolver.
 #[derive(Debug)]
 pub struct Dns {
-    /// Servers of the configuration; none: the system's.
+    /// Configured servers; empty: those of the system.
     servers: Vec<SocketAddr>,
     known: RefCell<Servers>,
     cache: RefCell<Cache>,
@@ -36,18 +36,18 @@ pub struct Dns {
 }
 
 impl Dns {
-    /// A resolver that asks `servers`, or those of the system where there are none.
+    /// A resolver that queries `servers`, or those of the system if empty.
     #[must_use]
     pub fn new(servers: Vec<SocketAddr>, rng: Rng) -> Self {
         Self { servers, known: RefCell::default(), cache: RefCell::default(), rng: RefCell::new(rng) }
     }
 
-    /// Chance for whoever orders the answers.
+    /// Random numbers for ordering the answers.
     pub fn fork(&self) -> Rng {
         self.rng.borrow_mut().fork()
     }
 
-    /// The records of a question; empty when there are none, or nobody could tell.
+    /// The records for a question; empty if there are none, or no server answered.
     pub async fn look_up(&self, question: Question) -> Vec<Record> {
         let (name, kind) = &question;
         if matches!(kind, Kind::A | Kind::Aaaa)
@@ -75,7 +75,7 @@ impl Dns {
         self.cache.borrow_mut().put(now, question, outcome, answering)
     }
 
-    /// The addresses of names that are not asked of name servers.
+    /// Addresses of names that are not resolved by name servers: `/etc/hosts` and system look-ups.
     async fn own_names(&self, name: &str) -> Option<Vec<IpAddr>> {
         if self.servers.is_empty() {
             let found = hosts(&std::fs::read_to_string("/etc/hosts").unwrap_or_default(), name);
@@ -83,7 +83,7 @@ impl Dns {
                 return Some(found);
             }
         }
-        // Multicast DNS, and names that are whole only with a search domain.
+        // Multicast DNS, and single-label names that need a search domain.
         let systems = is_local(name) || (self.servers.is_empty() && !name.contains('.'));
         if !systems {
             return None;
@@ -99,7 +99,7 @@ impl Dns {
         if !self.servers.is_empty() {
             return Settings::of(self.servers.clone());
         }
-        // Read each time, since it changes with the network.
+        // Read for each query, since it changes with the network.
         let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         Settings::of_resolv_conf(&text, interface)
     }
@@ -134,7 +134,7 @@ impl Dns {
     }
 }
 
-/// The number of a network interface.
+/// Index of a network interface.
 pub(super) fn interface(name: &str) -> Option<u32> {
     let is_name = !name.is_empty() && !name.contains('/') && !name.starts_with('.');
     let path = is_name.then(|| format!("/sys/class/net/{name}/ifindex"))?;
@@ -150,13 +150,13 @@ async fn exchange(sending: &Sending) -> Option<Answer> {
 
 async fn ask_udp(sending: &Sending) -> Option<Answer> {
     let server = sending.server;
-    // A socket of its own for each question: its port is as hard to guess as the id.
+    // A separate socket per query: its random port protects against spoofing, as the id does.
     let any: IpAddr =
         if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = Async::<UdpSocket>::bind((any, 0)).ok()?;
     socket.get_ref().connect(server).ok()?;
     socket.send(&sending.bytes).await.ok()?;
-    // On the heap: a look-up has many of these.
+    // On the heap: a look-up has several of these.
     let mut buffer = vec![0u8; 4096];
     loop {
         let n = socket.recv(&mut buffer).await.ok()?;

@@ -1,4 +1,4 @@
-//! The resolver over real sockets, with a name server of the test's own on loopback.
+//! The resolver over real sockets, with a test name server on loopback.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -14,10 +14,10 @@ use crate::sip::target::next_hop;
 use crate::wire::Uri;
 use crate::wire::dns::{Kind, Record};
 
-/// What a server sends for a question: none, one or several messages.
+/// Messages that a server sends for a query.
 type Says = fn(&[u8]) -> Vec<Vec<u8>>;
 
-/// A server over UDP that tells each question it gets: whether with EDNS, and the number of its kind.
+/// A UDP server that reports each query it receives: whether with EDNS, and the record type.
 fn udp(says: Says) -> (SocketAddr, mpsc::Receiver<(bool, u8)>) {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let addr = socket.local_addr().unwrap();
@@ -53,7 +53,7 @@ fn head(asked: &[u8], flags: u16, answers: u8) -> Vec<u8> {
     out
 }
 
-/// Addresses 192.0.2.x for a question.
+/// A response with addresses 192.0.2.x.
 fn addresses(asked: &[u8], flags: u16, last: &[u8]) -> Vec<u8> {
     let mut out = head(asked, flags, u8::try_from(last.len()).unwrap());
     for last in last {
@@ -75,13 +75,13 @@ fn without_edns(asked: &[u8]) -> Vec<Vec<u8>> {
     let bare = |flags: u16| [&asked[..2], &flags.to_be_bytes()[..], &[0; 8]].concat();
     match asked[11] {
         0 => vec![addresses(asked, 0x8180, &[1])],
-        // FORMERR, as some say it: without the question.
+        // FORMERR without question section, as some servers send it.
         _ => vec![bare(0x8181)],
     }
 }
 
 #[test]
-fn a_server_without_edns_is_asked_again_without_and_so_from_then_on() {
+fn a_server_without_edns_is_queried_without_from_then_on() {
     let (server, asked) = udp(without_edns);
     let dns = Dns::new(vec![server], Rng::from_number(1));
     for name in ["one.example", "two.example"] {
@@ -92,7 +92,7 @@ fn a_server_without_edns_is_asked_again_without_and_so_from_then_on() {
 }
 
 #[test]
-fn answers_to_something_else_are_passed_over() {
+fn unrelated_answers_are_ignored() {
     let (server, _asked) = udp(|asked| {
         let right = addresses(asked, 0x8180, &[7]);
         let mut id = addresses(asked, 0x8180, &[6]);
@@ -106,12 +106,16 @@ fn answers_to_something_else_are_passed_over() {
 }
 
 #[test]
-fn what_does_not_fit_comes_over_tcp_or_in_part() {
+fn truncated_answers_are_repeated_over_tcp_or_used_in_part() {
     let truncated: Says = |asked| vec![addresses(asked, 0x8380, &[1])];
     let (server, _asked) = udp(truncated);
     assert_eq!(look_up(&[server], "pbx.example"), records(&[1]), "TCP is refused there");
     let (good, _asked) = udp(|asked| vec![addresses(asked, 0x8180, &[8])]);
-    assert_eq!(look_up(&[server, good], "pbx.example"), records(&[8]), "the other one has all of it");
+    assert_eq!(
+        look_up(&[server, good], "pbx.example"),
+        records(&[8]),
+        "the other server has the complete answer"
+    );
     let (server, _asked) = udp(truncated);
     let listener = TcpListener::bind(server).unwrap();
     let serving = thread::spawn(move || {
@@ -122,7 +126,7 @@ fn what_does_not_fit_comes_over_tcp_or_in_part() {
         stream.read_exact(&mut asked).unwrap();
         let answer = addresses(&asked, 0x8180, &[1, 2, 3]);
         stream.write_all(&u16::try_from(answer.len()).unwrap().to_be_bytes()).unwrap();
-        // In pieces, as networks deliver it.
+        // In fragments, as networks deliver it.
         answer.chunks(10).for_each(|c| stream.write_all(c).unwrap());
     });
     assert_eq!(look_up(&[server], "pbx.example"), records(&[1, 2, 3]));
@@ -130,7 +134,7 @@ fn what_does_not_fit_comes_over_tcp_or_in_part() {
 }
 
 #[test]
-fn a_good_server_beside_bad_ones_is_heard() {
+fn a_good_server_among_bad_ones_is_used() {
     let (silent, _asked) = udp(|_| vec![]);
     let (refuses, _asked) = udp(|asked| vec![head(asked, 0x8185, 0)]);
     let (garbage, _asked) = udp(|asked| vec![[&asked[..2], &[0x81, 0x80, 0, 1, 0xff][..]].concat()]);
@@ -160,7 +164,7 @@ fn a_call_finds_its_server_though_most_questions_stay_unanswered() {
 }
 
 #[test]
-fn interfaces_have_numbers() {
+fn interfaces_have_an_index() {
     assert_eq!(interface("lo"), Some(1));
     for none in ["", "none-such", "../net/lo", "."] {
         assert_eq!(interface(none), None, "{none}");

@@ -1,4 +1,4 @@
-//! HTTP requests of ours: with time limits, without redirects, and only to addresses that are allowed.
+//! HTTP client for outgoing requests: with time limits, without redirects, restricted to allowed addresses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use ureq::{Agent, config::Config as AgentConfig};
 use super::http_names::Names;
 use crate::config::{Config, is_of_site};
 
-/// Which addresses URLs of API clients may lead to.
+/// Addresses that URLs given by API clients may resolve to.
 #[derive(Debug, Clone)]
 pub struct Rules {
     loopback: bool,
@@ -21,7 +21,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The rules of a configuration: loopback only while the API itself listens there only.
+    /// The rules of a configuration: loopback is allowed only if the API listens on loopback only.
     #[must_use]
     pub fn new(config: &Config) -> Self {
         Self {
@@ -30,7 +30,7 @@ impl Rules {
         }
     }
 
-    /// True when a URL may lead to `ip`.
+    /// True if a URL may resolve to `ip`.
     #[must_use]
     pub fn permit(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
@@ -51,10 +51,10 @@ impl Rules {
     }
 }
 
-/// Where a cloud host tells its secrets, over IPv6.
+/// IPv6 address of a cloud metadata service.
 const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
 
-/// The IPv4 address that a translated (RFC 6052) or 6to4 (RFC 3056) address leads to.
+/// The IPv4 address embedded in a translated (RFC 6052) or 6to4 (RFC 3056) address.
 fn embedded(ip: Ipv6Addr) -> Option<Ipv4Addr> {
     let v4 = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
     match ip.segments() {
@@ -63,13 +63,13 @@ fn embedded(ip: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-/// Looks names up and leaves out what the rules forbid: the address that was judged is the one used.
+/// Resolves names and filters addresses by the rules: the checked address is the one connected to.
 #[derive(Debug, Default)]
 struct Guard {
     inner: Names,
     /// Rules for URLs of API clients.
     rules: Option<Rules>,
-    /// What leaves this site is to be encrypted.
+    /// Unencrypted requests to public addresses are refused.
     encrypted_abroad: bool,
 }
 
@@ -102,13 +102,13 @@ impl Resolver for Guard {
     }
 }
 
-/// Longest a server may take for the head of its answer.
+/// Time limit for the head of a response.
 const HEAD: Duration = Duration::from_secs(10);
 
-/// Longest head of an answer, bytes: a connection that waits for its next event keeps so much room.
+/// Maximum size of a response head, bytes: an idle connection keeps a buffer of this size.
 const LONGEST_HEAD: usize = 64 << 10;
 
-/// Clients for both kinds of URL.
+/// The HTTP clients.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
     guarded: Agent,
@@ -117,7 +117,7 @@ pub struct HttpClient {
 }
 
 impl HttpClient {
-    /// Clients that follow these rules; a whole exchange may take `patience`.
+    /// Clients with these rules; `patience`: time limit of a whole exchange.
     #[must_use]
     pub fn new(rules: &Rules, patience: Duration) -> Self {
         let make = |guard: bool, idle: usize| {
@@ -140,28 +140,29 @@ impl HttpClient {
                 Agent::with_parts(config, DefaultConnector::default(), Names)
             }
         };
-        // Sounds are fetched seldom, and from servers that hang up as they like: a connection serves one of them.
+        // Sounds are fetched rarely, from servers that close connections at any time: no connection reuse.
         Self { guarded: make(true, 16), free: make(false, 16), fetching: make(true, 0) }
     }
 
-    /// The client for sounds that an API client named. Redirections are followed by who fetches, each by the same rules.
+    /// The client for sounds at URLs given by API clients. The caller follows redirects, each checked by the
+    /// same rules.
     #[must_use]
     pub fn fetching(&self) -> &Agent {
         &self.fetching
     }
 
-    /// The client for a URL the operator (`trusted`) or an API client named.
+    /// The client for a URL given by the operator (`trusted`) or an API client.
     #[must_use]
     pub fn agent(&self, trusted: bool) -> &Agent {
         if trusted { &self.free } else { &self.guarded }
     }
 }
 
-/// Longest that a server may stand still while much is sent to it or read from it.
+/// Maximum time without progress while a large body is sent or received.
 const STALL: Duration = Duration::from_secs(60);
 
-/// The client of uploads, to servers the operator (`trusted`) or an API client named: what is sent may take its time, as
-/// long as it goes on. Unless `open_abroad`, public addresses are spoken to only with encryption.
+/// The client for uploads to servers given by the operator (`trusted`) or an API client: no limit on total
+/// time while there is progress. Unless `open_abroad`, public addresses require encryption.
 #[must_use]
 pub fn upload_agent(rules: &Rules, trusted: bool, open_abroad: bool) -> Agent {
     let config = Agent::config_builder()

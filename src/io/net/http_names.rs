@@ -1,4 +1,4 @@
-//! Addresses of the servers that we make HTTP requests to, looked up by threads that are there for it, within a time limit.
+//! Name resolution for the HTTP client, on dedicated worker threads with a time limit.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
@@ -12,13 +12,13 @@ use ureq::unversioned::transport::NextTimeout;
 
 use crate::io::system::workers::NAMES;
 
-/// Addresses tried at most.
+/// Maximum addresses tried.
 const MAX_ADDRESSES: usize = 16;
-/// Longest look-up where nothing else limits it.
+/// Time limit of a look-up if there is no other.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Asks the system. The resolver that comes with the client makes a thread for each question, and brings the process down
-/// where it can have none.
+/// Uses the system's resolver. The client's own resolver creates a thread per look-up, and panics if it
+/// cannot.
 #[derive(Debug, Default)]
 pub struct Names;
 
@@ -45,7 +45,7 @@ fn ask(at: String, timeout: &NextTimeout) -> Result<Vec<SocketAddr>, Error> {
     let (tell, answer) = sync_channel(1);
     let look_up = move || {
         let found = at.to_socket_addrs().map(Iterator::collect::<Vec<_>>);
-        // Nobody waits any more: so be it.
+        // The receiver may have timed out.
         let _told = tell.try_send(found);
     };
     NAMES.submit(look_up).map_err(|e| Error::Io(e.into()))?;

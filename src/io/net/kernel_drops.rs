@@ -1,19 +1,19 @@
-//! Datagrams that the kernel dropped since nobody had taken those before them: Linux counts them for each socket.
+//! Datagrams dropped by the kernel because a receive buffer was full: Linux counts them per socket.
 
 use std::fs;
 use std::os::fd::AsFd;
 
-/// Fields of a line of the kernel's table of sockets, counted from 0.
+/// Column numbers in the kernel's socket table, from 0.
 const INODE: usize = 9;
 const DROPS: usize = 12;
 
-/// The number under which the kernel lists a socket; `None`: it does not tell.
+/// Inode of a socket, which identifies it in the kernel's tables; `None`: unknown.
 #[must_use]
 pub fn inode(socket: impl AsFd) -> Option<u64> {
     rustix::fs::fstat(socket).ok().map(|s| s.st_ino)
 }
 
-/// What the kernel dropped of these UDP sockets since they were bound, datagrams; 0 where it does not tell.
+/// Datagrams dropped on these UDP sockets since they were bound; 0 if unknown.
 #[must_use]
 pub fn of_sockets(inodes: &[u64]) -> u64 {
     let tables = ["/proc/self/net/udp", "/proc/self/net/udp6"];
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn drops_of_our_sockets_are_counted_and_of_others_not() {
+    fn only_drops_of_our_sockets_are_counted() {
         let table = "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
   118: 00000000:13C4 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4711 2 0000000000000000 30
   119: 0100007F:13C5 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4712 2 0000000000000000 5

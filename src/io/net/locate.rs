@@ -1,4 +1,5 @@
-//! From a URI's host to the servers behind it (RFC 3263), best first: drives `sip::locator` with the resolver's answers.
+//! Locates the servers for a SIP URI's host (RFC 3263), best first: drives `sip::locator` with the resolver's
+//! answers.
 
 use super::dns::Dns;
 use super::race::Race;
@@ -11,35 +12,35 @@ use crate::sip::target::{NextHop, Target};
 use crate::wire::Host;
 use crate::wire::dns::Record;
 
-/// A server, and the name its certificate has to carry.
+/// A server, and the name that its certificate must contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// Where it is.
+    /// Its address.
     pub target: Target,
-    /// Host of the URI that led there (RFC 5922 §7.1), not what DNS made of it.
+    /// Host of the URI (RFC 5922 §7.1), not a name obtained from DNS.
     pub name: String,
 }
 
-/// The address families in which SIP is spoken.
+/// The address families used for SIP.
 #[must_use]
 pub fn families(sip: &Sip) -> Families {
     Families { v4: sip.bind_ip.is_ipv4(), v6: sip.bind_ip.is_ipv6() || sip.bind_ip6.is_some() }
 }
 
-/// What came of a look-up.
+/// Result of a look-up.
 #[derive(Debug, Default)]
 pub struct Located<'a> {
-    /// The servers, best first; none when the name is not known.
+    /// The servers, best first; empty if the name could not be resolved.
     pub places: Vec<Place>,
-    /// The questions that nobody waited for to the end.
+    /// The queries still running.
     pub rest: Rest<'a>,
 }
 
-/// Questions without an answer so far. Once they have one, or have none, that is remembered, and the next look-up does
-/// not wait for the same again.
+/// Queries still running. Their results, positive or negative, are cached, so that the next look-up does not
+/// wait for them.
 pub type Rest<'a> = Race<'a, (Question, Vec<Record>)>;
 
-/// The servers of a hop. `whole`: all that can be found; else what there is to go on with.
+/// The servers of a hop. `whole`: wait for all servers; otherwise return as soon as one is usable.
 pub async fn locate<'a>(dns: &'a Dns, families: Families, hop: &NextHop, whole: bool) -> Located<'a> {
     let (targets, name, rest) = match &hop.host {
         Host::Ip(ip) => (vec![hop.at(*ip)], ip.to_string(), Race::default()),

@@ -1,10 +1,10 @@
-//! Several futures side by side in one task.
+//! Several futures polled in one task.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
 
-/// Futures of which the next one to be ready is wanted. Dropping it ends them all.
+/// Futures of which the next to complete is awaited. Dropping it cancels all.
 pub struct Race<'a, T>(Vec<Pin<Box<dyn Future<Output = T> + 'a>>>);
 
 impl<T> std::fmt::Debug for Race<'_, T> {
@@ -20,7 +20,7 @@ impl<T> Default for Race<'_, T> {
 }
 
 impl<'a, T> Race<'a, T> {
-    /// One more.
+    /// Adds a future.
     pub fn add(&mut self, f: impl Future<Output = T> + 'a) {
         self.0.push(Box::pin(f));
     }
@@ -32,7 +32,7 @@ impl<'a, T> Race<'a, T> {
         }
     }
 
-    /// What the next one says that is ready; waits for ever when there is none.
+    /// The output of the next future to complete; never returns if there is none.
     pub async fn next(&mut self) -> T {
         poll_fn(|cx| {
             for at in 0..self.0.len() {

@@ -1,12 +1,12 @@
-//! Redirections of HTTP (RFC 9110 §15.4): where a `Location` leads, as RFC 3986 §5 has it.
+//! HTTP redirects (RFC 9110 §15.4): resolves `Location` according to RFC 3986 §5.
 
 use iri_string::types::{UriAbsoluteStr, UriReferenceStr};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-/// Redirections followed in a row.
+/// Maximum consecutive redirects.
 pub const MAX_REDIRECTS: u32 = 5;
 
-/// What stands in no URI, though some servers send it: it is escaped, as browsers do.
+/// Characters not allowed in URIs that some servers send: they are escaped, as browsers do.
 const STRAY: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -19,18 +19,19 @@ const STRAY: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// True for answers that say that what is asked for is elsewhere.
+/// True for redirect status codes.
 #[must_use]
 pub fn is_redirect(status: u16) -> bool {
     matches!(status, 301 | 302 | 303 | 307 | 308)
 }
 
-/// The URL that `location` in an answer for `base` means: relative references, dot segments and all, without its fragment.
+/// The URL that `location` in a response for `base` refers to: resolves relative references and dot segments,
+/// removes the fragment.
 ///
 /// # Errors
-/// It is no reference, or leads to something that is not fetched.
+/// It is not a valid reference, or its scheme is not supported.
 pub fn target(base: &str, location: &str) -> Result<String, String> {
-    let bad = || "the server redirects to something that is no URL".to_owned();
+    let bad = || "the server redirects to an invalid URL".to_owned();
     let escaped = utf8_percent_encode(location.trim(), STRAY).to_string();
     let base = base.split('#').next().unwrap_or_default();
     let base = UriAbsoluteStr::new(base).map_err(|_| bad())?;
@@ -72,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn other_schemes_and_nonsense_are_not_followed() {
+    fn other_schemes_and_invalid_references_are_not_followed() {
         for location in ["file:///etc/passwd", "ftp://h/a.wav", "javascript:x", "http://[::1/a", "%zz"] {
             assert!(target("http://h.example/", location).is_err(), "{location}");
         }

@@ -1,4 +1,4 @@
-//! Bound sockets: non-blocking, and IPv6 ones for IPv6 only, so that both families can share a port.
+//! Bound sockets: non-blocking, and IPv6 sockets for IPv6 only, so that both families can share a port.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -21,7 +21,7 @@ fn bound(addr: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket>
 /// A bound UDP socket.
 ///
 /// # Errors
-/// What the operating system says.
+/// Errors of the operating system.
 pub fn udp(addr: SocketAddr) -> io::Result<UdpSocket> {
     bound(addr, Type::DGRAM, Protocol::UDP).map(UdpSocket::from)
 }
@@ -29,7 +29,7 @@ pub fn udp(addr: SocketAddr) -> io::Result<UdpSocket> {
 /// A listening TCP socket.
 ///
 /// # Errors
-/// What the operating system says.
+/// Errors of the operating system.
 pub fn tcp(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = bound(addr, Type::STREAM, Protocol::TCP)?;
     socket.listen(256)?;

@@ -20,10 +20,10 @@ pub struct Listener(Async<TcpListener>);
 pub struct Stream(Async<TcpStream>);
 
 impl Listener {
-    /// Binds `addr`; port 0 takes a free one.
+    /// Binds `addr`; port 0: any free port.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Errors of the operating system.
     pub fn bind(addr: SocketAddr) -> io::Result<Self> {
         Async::new_nonblocking(sockets::tcp(addr)?).map(Self)
     }
@@ -31,12 +31,12 @@ impl Listener {
     /// The address in use.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Errors of the operating system.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.get_ref().local_addr()
     }
 
-    /// The next connection. A failure to accept (no descriptors, say) is logged and waited out.
+    /// The next connection. Errors (e.g. no file descriptors) are logged, and accepting is retried.
     pub async fn accept(&self) -> (Stream, SocketAddr) {
         loop {
             match self.0.accept().await {
@@ -59,15 +59,15 @@ impl Stream {
     /// Opens a connection.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Errors of the operating system.
     pub async fn connect(addr: SocketAddr) -> io::Result<Self> {
         let stream = Async::<TcpStream>::connect(addr).await?;
         stream.get_ref().set_nodelay(true)?;
         Ok(Self(stream))
     }
 
-    /// Ends the connection when something that was sent is not acknowledged for so long (RFC 5482), be it that the far
-    /// end is gone without a word or that it does not read. Else the kernel tries for a quarter of an hour.
+    /// Closes the connection if sent data is not acknowledged for this time (RFC 5482), because the far end
+    /// has disappeared or does not read. The kernel's default is about 15 minutes.
     pub fn set_user_timeout(&self, limit: Duration) {
         if let Err(e) = SockRef::from(self.0.get_ref()).set_tcp_user_timeout(Some(limit)) {
             log::debug!(error:% = e; "TCP_USER_TIMEOUT refused");
@@ -83,7 +83,7 @@ impl Stream {
     /// Reads some bytes; 0 at the end.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Errors of the operating system.
     pub async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
         (&self.0).read(buf).await
     }
@@ -91,13 +91,13 @@ impl Stream {
     /// Writes all of `bytes`.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Errors of the operating system.
     pub async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
         (&self.0).write_all(bytes).await
     }
 
-    /// Ends our side, then reads for a moment what is still on its way, so that the far end gets to see
-    /// the last reply instead of a reset.
+    /// Closes our side, then reads what is in flight for a short time, so that the far end receives the last
+    /// reply instead of a reset.
     pub async fn close_gently(&self) {
         if self.0.get_ref().shutdown(Shutdown::Write).is_err() {
             return;
@@ -110,7 +110,7 @@ impl Stream {
                 }
             }
         };
-        // Whether it ended by itself or by the clock makes no difference.
+        // Closed by the far end or timed out: no difference.
         let _ended = timer::within(Duration::from_secs(1), drain).await;
     }
 }

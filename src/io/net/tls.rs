@@ -1,4 +1,4 @@
-//! TLS of SIP (RFC 3261 §26.3, RFC 5922): whose certificates we trust, and the one we show.
+//! TLS for SIP (RFC 3261 §26.3, RFC 5922): trusted authorities and our certificate.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use super::tls_names::SipServer;
 use crate::config::Tls as Settings;
 
-/// What both directions of TLS are made from.
+/// TLS configuration of both directions.
 #[derive(Clone)]
 pub struct Tls {
     strict: TlsConnector,
@@ -35,7 +35,7 @@ impl Tls {
     /// Reads the files of the configuration.
     ///
     /// # Errors
-    /// The setting and what is wrong with its file.
+    /// The setting and the error of its file.
     pub fn new(settings: &Settings) -> Result<Self, String> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let own = own_certificate(settings)?;
@@ -50,13 +50,13 @@ impl Tls {
         })
     }
 
-    /// Opens connections; a lax one takes any certificate.
+    /// For outgoing connections; `lax` accepts any certificate.
     #[must_use]
     pub fn connector(&self, lax: bool) -> &TlsConnector {
         if lax { &self.lax } else { &self.strict }
     }
 
-    /// Accepts connections, where there is a certificate to show.
+    /// For incoming connections, if a certificate is configured.
     #[must_use]
     pub fn acceptor(&self) -> Option<&TlsAcceptor> {
         self.acceptor.as_ref()
@@ -79,7 +79,7 @@ fn certificates(setting: &str, path: &str) -> Result<Vec<CertificateDer<'static>
     let bad = |e: rustls_pki_types::pem::Error| format!("{setting} {path}: {e}");
     let all: Result<Vec<_>, _> = CertificateDer::pem_file_iter(Path::new(path)).map_err(bad)?.collect();
     let all = all.map_err(bad)?;
-    if all.is_empty() { Err(format!("{setting} {path}: there is no certificate in it")) } else { Ok(all) }
+    if all.is_empty() { Err(format!("{setting} {path}: it contains no certificate")) } else { Ok(all) }
 }
 
 fn add_authorities(roots: &mut RootCertStore, setting: &str, path: &str) -> Result<(), String> {
@@ -131,7 +131,7 @@ fn server(provider: &Arc<CryptoProvider>, settings: &Settings, own: Own) -> Resu
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Takes any certificate, for trunks whose operator said so; the handshake itself is still checked.
+/// Accepts any certificate, for trunks configured to do so; the handshake itself is still verified.
 #[derive(Debug)]
 struct Anyone(Arc<CryptoProvider>);
 

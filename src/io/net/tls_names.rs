@@ -1,4 +1,4 @@
-//! Whether the certificate of a server is good for the SIP domain that is called (RFC 5922 §7).
+//! Verifies that a server's certificate is valid for the SIP domain called (RFC 5922 §7).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::wire::{Host, Uri};
 
-/// Names that an error lists.
+/// Maximum names listed in an error.
 const SHOWN: usize = 5;
 
-/// Takes certificates that lead to an authority we trust, and name the domain.
+/// Accepts certificates issued by a trusted authority that contain the domain.
 #[derive(Debug)]
 pub struct SipServer {
     roots: RootCertStore,
@@ -23,20 +23,20 @@ pub struct SipServer {
     allow_wildcard: bool,
 }
 
-/// Why a certificate is not good for a name.
+/// Why a certificate is not valid for a name.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 enum Mismatch {
-    #[error("the certificate does not name \"{0}\": it is for {1}")]
+    #[error("the certificate is not valid for \"{0}\": it is for {1}")]
     Others(String, String),
     #[error("the certificate has no subjectAltName of a SIP server; a CN does not count")]
     Nameless,
     #[error(
-        "the certificate names \"{0}\" by a wildcard only (RFC 5922 §7.2); sip.tls.allow_wildcard takes it"
+        "the certificate contains \"{0}\" as a wildcard only (RFC 5922 §7.2); sip.tls.allow_wildcard accepts it"
     )]
     Wildcard(String),
 }
 
-/// The text, since this is what errors of rustls show of it.
+/// The same text, since rustls errors use Debug.
 impl std::fmt::Debug for Mismatch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         std::fmt::Display::fmt(self, f)
@@ -44,7 +44,7 @@ impl std::fmt::Debug for Mismatch {
 }
 
 impl SipServer {
-    /// Trusts these authorities; with `allow_wildcard` a `*.` name is good for all names one label longer.
+    /// Trusts these authorities; with `allow_wildcard`, a `*.` name is valid for all names one label longer.
     #[must_use]
     pub fn new(roots: RootCertStore, provider: Arc<CryptoProvider>, allow_wildcard: bool) -> Self {
         Self { roots, provider, allow_wildcard }
@@ -65,7 +65,7 @@ impl ServerCertVerifier for SipServer {
         verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, algorithms)?;
         let named = webpki::EndEntityCert::try_from(end_entity)
             .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
-        // An address that somebody wrote down is vouched for by an iPAddress name.
+        // A configured IP address is verified by an iPAddress name.
         let is_address = matches!(server_name, ServerName::IpAddress(_));
         if is_address && verify_server_name(&parsed, server_name).is_ok() {
             return Ok(ServerCertVerified::assertion());
@@ -99,7 +99,7 @@ impl ServerCertVerifier for SipServer {
     }
 }
 
-/// The domain that a URI name stands for: `sip:` without a user (RFC 5922 §7.1).
+/// The SIP domain of a URI name: `sip:` without user part (RFC 5922 §7.1).
 fn domain(uri: &str) -> Option<Host> {
     match Uri::parse(uri) {
         Ok(Uri::Sip(u)) if !u.secure && u.user.is_none() => Some(u.host),
@@ -107,8 +107,8 @@ fn domain(uri: &str) -> Option<Host> {
     }
 }
 
-/// Whether a certificate with these subjectAltNames is good for `wanted`. DNS names count where no URI names a SIP
-/// domain (RFC 5922 §7.1); names are compared as a whole (§7.2).
+/// Checks whether a certificate with these subjectAltNames is valid for `wanted`. DNS names are used only if
+/// no URI contains a SIP domain (RFC 5922 §7.1); only exact matches are accepted (§7.2).
 fn judge(wanted: &str, uris: Vec<&str>, names: Vec<&str>, allow_wildcard: bool) -> Result<(), Mismatch> {
     let host = wanted.parse::<IpAddr>().map_or_else(|_| Host::Name(wanted.to_ascii_lowercase()), Host::Ip);
     let domains: Vec<Host> = uris.iter().filter_map(|u| domain(u)).collect();
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn certificates_are_good_for_the_sip_domains_they_name() {
+    fn certificates_are_valid_for_their_sip_domains() {
         let (uri, dns) = (certificate!("uri"), certificate!("dns"));
         // URI:sip:example.net, DNS:sip.example.net
         assert_eq!(verdict(&uri, "example.net", false), None);
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn wildcards_are_good_where_they_are_allowed() {
+    fn wildcards_are_accepted_if_allowed() {
         let wild = certificate!("wild"); // DNS:*.example.net
         let why = verdict(&wild, "sip.example.net", false).unwrap();
         assert!(why.contains("sip.tls.allow_wildcard"), "{why}");
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_chain_counts_as_well_as_the_name() {
+    fn the_chain_is_verified_as_well_as_the_name() {
         let dns = certificate!("dns");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let name = ServerName::try_from("example.net").unwrap();

@@ -1,4 +1,4 @@
-//! Binds the SIP sockets: UDP and TCP on one port, for one or both address families.
+//! Binds the SIP sockets: UDP and TCP on the same port, for one or both address families.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -9,28 +9,28 @@ use crate::config::Sip;
 use crate::io::net::tcp::Listener;
 use crate::sip::locals::Locals;
 
-/// The SIP sockets of a gateway.
+/// The SIP sockets of the gateway.
 #[derive(Debug)]
 pub struct Sockets {
-    /// One a family.
+    /// One per address family.
     pub udp: Vec<Rc<Udp>>,
-    /// One a family.
+    /// One per address family.
     pub tcp: Vec<Listener>,
-    /// One a family, where there is a certificate.
+    /// One per address family, if a certificate is configured.
     pub tls: Vec<Listener>,
-    /// How the network knows us.
+    /// Our own addresses.
     pub locals: Locals,
-    /// The IPv4 (or only) address that is bound.
+    /// The bound IPv4 (or only) address.
     pub bound: SocketAddr,
 }
 
-/// How often a free port is looked for that both UDP and TCP can have.
+/// Attempts to find a port that is free for both UDP and TCP.
 const TRIES: usize = 20;
 
-/// Binds what the configuration asks for.
+/// Binds the configured sockets.
 ///
 /// # Errors
-/// The address and what the operating system says of it.
+/// The address and the operating system's error.
 pub fn bind(sip: &Sip) -> Result<Sockets, String> {
     let listen = sip.listen_ip.unwrap_or(sip.bind_ip);
     let (udp, tcp, bound) = pair(SocketAddr::new(listen, sip.port))?;
@@ -87,7 +87,7 @@ fn try_pair(wanted: SocketAddr) -> io::Result<(Udp, Listener, SocketAddr)> {
     Ok((udp, tcp, bound))
 }
 
-/// The address to give as ours where all are bound: that of the route to the outside.
+/// The address to advertise if bound to all: that of the route to the outside.
 #[must_use]
 pub fn own_address(bound: IpAddr) -> IpAddr {
     if !bound.is_unspecified() {
@@ -98,7 +98,7 @@ pub fn own_address(bound: IpAddr) -> IpAddr {
     } else {
         (([0u16; 8], 0).into(), ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 9).into())
     };
-    // Connecting a UDP socket sends nothing; it only asks for the route.
+    // Connecting a UDP socket sends nothing; it only selects the route.
     let probe = std::net::UdpSocket::bind(any).and_then(|s| s.connect(out).and_then(|()| s.local_addr()));
     probe.map_or(bound, |a| a.ip())
 }

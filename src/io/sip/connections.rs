@@ -1,4 +1,5 @@
-//! The SIP connections that are open, and those that may be opened again: who they lead to and by which name.
+//! SIP connections that are open, and TLS servers to which they may be reopened: addresses and certificate
+//! names.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -13,32 +14,33 @@ use crate::io::net::locate::Place;
 use crate::sip::Bytes;
 use crate::sip::target::{ConnId, Target, Transport};
 
-/// SIP connections open at once, both ways.
+/// Maximum open SIP connections, both directions.
 pub const MAX_CONNECTIONS: usize = 256;
-/// Of them 32 are left to those that we open ourselves, and 64 more to sources with registered phones or trunks. One source
-/// without may have 64.
+/// 32 of them are reserved for outgoing connections, and 64 more for sources with registered phones or
+/// trunks. One unknown source may have 64.
 const SIZES: Sizes = Sizes { all: MAX_CONNECTIONS, outside: 224, strangers: 160, share: 64 };
-/// Connections of one source from which we take no calls without a password, and of all such sources.
+/// Maximum connections of one source whose calls require a password, and of all such sources.
 const OF_FOREIGN: (usize, usize) = (8, 128);
-/// A connection that carries neither a registration nor a call, and on which nothing came for this long, makes room for
-/// a new one.
+/// A connection without registration and call on which nothing was received for this long may be closed for a
+/// new one.
 const IDLE: Duration = Duration::from_secs(5);
-/// Messages waiting for a peer that does not read, and their bytes; past either the connection is closed.
+/// Maximum messages and bytes queued for a peer that does not read; the connection is closed if either is
+/// exceeded.
 const MAX_WAITING: usize = 64;
 const MAX_WAITING_BYTES: usize = 128 * 1024;
-/// Names of TLS servers that are remembered.
+/// Maximum TLS servers remembered.
 const MAX_NAMES: usize = 512;
 
-/// Open connections.
+/// The connection table.
 #[derive(Debug)]
 pub struct Connections {
     open: BTreeMap<ConnId, Open>,
     pool: Pool,
-    /// How many were closed to make room.
+    /// Connections closed in favour of new ones.
     made_room: u64,
-    /// How many were refused that need a password for calls.
+    /// Refused connections of sources whose calls require a password.
     foreign_refused: u64,
-    /// TLS servers by the connection that leads to them, open or not: it is theirs alone.
+    /// TLS servers by the id of their connection, open or not; the connection is used for this server only.
     servers: BTreeMap<ConnId, Server>,
     next: ConnId,
 }
@@ -49,9 +51,9 @@ struct Open {
     sender: Sender<Bytes>,
     give_up: Sender<()>,
     waiting: Rc<Cell<usize>>,
-    /// Its place; nothing once it has made room.
+    /// Its slot in the pool; `None` once it was closed for a new one.
     held: Option<Held>,
-    /// When something came along it last; `None`: we opened it.
+    /// When something was last received; `None`: outgoing connection.
     heard: Option<Instant>,
 }
 
@@ -61,29 +63,29 @@ struct Server {
     lax: bool,
 }
 
-/// A connection's end of its queue.
+/// A connection's end of its send queue.
 #[derive(Debug)]
 pub struct Queue {
-    /// What is to be written.
+    /// Messages to be written.
     pub outgoing: Receiver<Bytes>,
-    /// The peer reads nothing, or another connection needs the place: it is given up.
+    /// Signals that the connection must be closed: the peer does not read, or the slot is needed.
     pub given_up: Receiver<()>,
     waiting: Rc<Cell<usize>>,
 }
 
 impl Queue {
-    /// So much of what was queued is written.
+    /// Reports this many bytes as written.
     pub fn wrote(&self, bytes: usize) {
         self.waiting.set(self.waiting.get().saturating_sub(bytes));
     }
 }
 
-/// Who wants to open a connection to us.
+/// Classification of the peer of an incoming connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Caller {
-    /// On whose account its connection is.
+    /// The quota that its connection counts against.
     pub standing: Standing,
-    /// Its calls are taken with a password only.
+    /// Its calls require a password.
     pub foreign: bool,
 }
 
@@ -94,29 +96,29 @@ impl Default for Connections {
     }
 }
 
-/// Whether a connection has to be opened for a message.
+/// Whether a connection must be opened for a message.
 #[derive(Debug)]
 pub enum Opening {
-    /// It is open; the message is queued.
+    /// Already open; the message is queued.
     No,
-    /// It has to be; the message is queued.
+    /// It must be opened; the message is queued.
     Yes {
-        /// Where it leads, and its number.
+        /// Its address and connection id.
         peer: Target,
         /// Its queue.
         queue: Queue,
-        /// The name that a certificate has to carry.
+        /// The name that the certificate must contain.
         name: String,
-        /// Any certificate will do.
+        /// Any certificate is accepted.
         lax: bool,
     },
-    /// Too many are open.
+    /// The maximum number of connections is reached.
     Full,
 }
 
 impl Connections {
-    /// A new connection from `peer`; `None` where its source has its share, or all of its kind have theirs, and none of
-    /// those that are open can make room. `in_use`: a registration or call runs along it.
+    /// A new connection from `peer`; `None` if the quota of its source or of its class is used up, and no
+    /// open connection can be closed for it. `in_use`: a registration or call uses the connection.
     pub fn accept(
         &mut self,
         now: Instant,
@@ -149,8 +151,8 @@ impl Connections {
         Queue { outgoing, given_up, waiting }
     }
 
-    /// The connection that has been silent for longest, of this source or of any stranger, gives up its place if nothing
-    /// runs along it.
+    /// Closes the connection that has been idle for longest, of this source or of any unknown source, if it
+    /// is not in use.
     fn make_room(&mut self, now: Instant, of: Option<Source>, in_use: impl Fn(&Target) -> bool) {
         let is_idle = |o: &Open| o.heard.is_some_and(|at| now.saturating_duration_since(at) >= IDLE);
         let may = |o: &Open| {
@@ -160,29 +162,29 @@ impl Connections {
         let idle = self.open.values_mut().filter(|o| is_idle(o) && may(o) && !in_use(&o.peer));
         let Some(oldest) = idle.min_by_key(|o| o.heard) else { return };
         self.made_room += 1;
-        // Told twice is told once.
+        // A second signal has no effect.
         let _told = oldest.give_up.try_send(());
         if let Some(held) = oldest.held.take() {
             self.pool.release(held);
         }
     }
 
-    /// Something has come along a connection.
+    /// Something was received on a connection.
     pub fn heard(&mut self, id: ConnId, now: Instant) {
         if let Some(Open { heard: Some(at), .. }) = self.open.get_mut(&id) {
             *at = now;
         }
     }
 
-    /// How many connections were refused, and how many closed to make room for others.
+    /// Number of connections refused, and closed in favour of new ones.
     #[must_use]
     pub fn turned_away(&self) -> (u64, u64) {
         (self.pool.refused() + self.foreign_refused, self.made_room)
     }
 
-    /// The target with the connection that leads to this very server under this very name: to another name at
-    /// the same address goes another one. Where there is no TLS the address says it all. With it the connection to a
-    /// server that is forgotten for this one, if any.
+    /// The target with the connection for this server under this name: another name at the same address gets
+    /// another connection. Without TLS the address is sufficient. Also returns the connection id of a server
+    /// removed from the table for this one, if any.
     pub fn lead_to(&mut self, place: Place, lax: bool) -> (Target, Option<ConnId>) {
         if place.target.transport != Transport::Tls {
             return (place.target, None);
@@ -217,7 +219,8 @@ impl Connections {
         }
         let known = target.conn.and_then(|id| self.servers.get(&id).map(|s| (id, s)));
         let (id, to, name, lax) = match known {
-            // A Contact may name another port of its address: the connection is that of the server all the same.
+            // A Contact may contain another port of its address: the connection is that of the server
+            // nevertheless.
             Some((id, server)) => (id, server.place.target, server.place.name.clone(), server.lax),
             None => {
                 self.next += 1;
@@ -237,8 +240,8 @@ impl Connections {
         Opening::Yes { peer, queue, name, lax }
     }
 
-    /// The connection named, else one to the same address. A connection to a server under its name serves
-    /// those who asked for that name only.
+    /// The connection with the given id, otherwise one to the same address. A connection to a TLS server is
+    /// used only for its own name.
     fn find(&self, target: Target) -> Option<ConnId> {
         if let Some(id) = target.conn.filter(|id| self.open.contains_key(id) || self.servers.contains_key(id))
         {
@@ -248,7 +251,7 @@ impl Connections {
         self.open.iter().find(|(id, open)| same(open) && !self.servers.contains_key(id)).map(|(id, _)| *id)
     }
 
-    /// A connection is closed; true when it leads to a server by name, and is opened again under it when it is needed.
+    /// Removes a closed connection; true if it belongs to a named server and is reopened when needed.
     pub fn close(&mut self, id: ConnId) -> bool {
         if let Some(held) = self.open.remove(&id).and_then(|open| open.held) {
             self.pool.release(held);
@@ -256,19 +259,19 @@ impl Connections {
         self.servers.contains_key(&id)
     }
 
-    /// True while messages wait to be written on a connection.
+    /// True while messages are queued on a connection.
     #[must_use]
     pub fn waits(&self, id: ConnId) -> bool {
         self.open.get(&id).is_some_and(|open| !open.sender.is_empty())
     }
 
-    /// How many are open.
+    /// Number of open connections.
     #[must_use]
     pub fn len(&self) -> usize {
         self.open.len()
     }
 
-    /// True when none is open.
+    /// True if there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()
@@ -281,7 +284,7 @@ fn enqueue(open: &Open, bytes: Bytes) {
     if fits && open.sender.try_send(bytes).is_ok() {
         open.waiting.set(open.waiting.get() + size);
     } else if !open.sender.is_closed() {
-        // A peer that reads nothing is as good as gone. Told twice is told once.
+        // The peer does not read. A second signal has no effect.
         let _told = open.give_up.try_send(());
     }
 }
@@ -308,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn one_source_that_opens_many_leaves_room_to_others_and_idle_ones_make_room() {
+    fn one_source_cannot_take_all_connections_and_idle_ones_are_closed() {
         let (mut c, now) = (Connections::default(), crate::io::system::clock::now().mono);
         let mut mine: Vec<_> =
             (0..300).filter_map(|_| accept(&mut c, now, "192.0.2.1", Standing::Stranger)).collect();
@@ -316,23 +319,23 @@ mod tests {
         let others: Vec<_> = (0..100)
             .filter_map(|n| accept(&mut c, now, &format!("192.0.2.{}", 100 + n), Standing::Stranger))
             .collect();
-        assert_eq!(others.len(), 96, "strangers have 160");
+        assert_eq!(others.len(), 96, "unknown sources have 160");
         assert!(accept(&mut c, now, "198.51.100.1", Standing::Known { members: 1 }).is_some());
         let server = "203.0.113.1:5060".parse().unwrap();
         let target = Target { transport: Transport::Tcp, addr: server, conn: None };
-        assert!(matches!(send(&mut c, target), Opening::Yes { .. }), "our own");
-        // Nothing came for a while on any but one of each, and in use is one of the others.
+        assert!(matches!(send(&mut c, target), Opening::Yes { .. }), "outgoing");
+        // All but one connection of each source are idle, and one of the others is in use.
         let later = now + IDLE;
         let (last, _) = mine.pop().unwrap();
         c.heard(last, later);
         assert!(accept(&mut c, later, "192.0.2.1", Standing::Stranger).is_some());
-        assert!(!mine[0].1.given_up.is_empty() && mine[1].1.given_up.is_empty(), "its own oldest");
+        assert!(!mine[0].1.given_up.is_empty() && mine[1].1.given_up.is_empty(), "the oldest of this source");
         assert!(
             accept(&mut c, later, "192.0.2.2", Standing::Stranger).is_some(),
-            "of any stranger the oldest"
+            "the oldest of any unknown source"
         );
         assert_eq!((c.pool.used(), c.turned_away().1), (162, 2));
-        // What was given up is closed later, and counts once.
+        // A closed connection is removed later, and counted once.
         assert!(!c.close(mine[0].0));
         assert_eq!(c.pool.used(), 162);
         assert!(!c.close(mine[5].0));
@@ -340,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registered_connection_is_never_given_up_and_a_peer_that_reads_nothing_is() {
+    fn a_registered_connection_is_kept_and_a_peer_that_does_not_read_is_closed() {
         let (mut c, now) = (Connections::default(), crate::io::system::clock::now().mono);
         let used: Vec<_> =
             (0..64).filter_map(|_| accept(&mut c, now, "192.0.2.77", Standing::Stranger)).collect();
@@ -360,32 +363,36 @@ mod tests {
     }
 
     #[test]
-    fn names_at_one_address_have_connections_of_their_own() {
+    fn names_at_one_address_have_separate_connections() {
         let mut c = Connections::default();
         let one = c.lead_to(place("one.example"), false).0;
         let two = c.lead_to(place("two.example"), false).0;
         assert_ne!(one.conn, two.conn);
         assert_eq!(c.lead_to(place("one.example"), false).0, one);
-        assert_ne!(c.lead_to(place("one.example"), true).0.conn, one.conn, "less careful is another one");
+        assert_ne!(
+            c.lead_to(place("one.example"), true).0.conn,
+            one.conn,
+            "lax verification needs another connection"
+        );
         let Opening::Yes { peer, name, .. } = send(&mut c, one) else { panic!() };
         assert_eq!((peer, name.as_str()), (one, "one.example"));
         assert!(matches!(send(&mut c, one), Opening::No));
         assert!(matches!(send(&mut c, two), Opening::Yes { .. }));
         assert!(matches!(send(&mut c, Target { conn: None, ..one }), Opening::Yes { .. }));
-        assert!(c.close(peer.conn.unwrap()), "it leads there again");
-        // Even for who knows another port of that address: it is the server's, under its name.
+        assert!(c.close(peer.conn.unwrap()), "it is reopened when needed");
+        // Also for another port of that address: it belongs to the server under its name.
         let hop = Target { addr: "192.0.2.1:5071".parse().unwrap(), ..one };
         let Opening::Yes { peer, name, .. } = send(&mut c, hop) else { panic!() };
         assert_eq!((peer, name.as_str()), (one, "one.example"));
     }
 
     #[test]
-    fn a_server_that_is_forgotten_is_told() {
+    fn the_removal_of_a_server_is_reported() {
         let mut c = Connections::default();
         let lead = |c: &mut Connections, n: usize| c.lead_to(place(&format!("{n}.example")), false);
         let first = lead(&mut c, 0).0;
         assert!((1..MAX_NAMES).all(|n| lead(&mut c, n).1.is_none()));
         assert_eq!(lead(&mut c, MAX_NAMES).1, first.conn);
-        assert!(!c.close(first.conn.unwrap()), "it leads nowhere now");
+        assert!(!c.close(first.conn.unwrap()), "its server was removed");
     }
 }

@@ -1,4 +1,4 @@
-//! TLS handshakes cost processor time, which each source has a share of: so much in a second, measured.
+//! Processor time quota for TLS handshakes per source.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -10,14 +10,14 @@ use crate::base::bucket::{Bucket, Rule, forget_oldest};
 use crate::base::source::Source;
 use crate::io::system::clock;
 
-/// Processor time for the handshakes of one source, seconds: a tenth of a processor, 0.5 s at once.
+/// Processor time for the handshakes of one source, seconds: a tenth of a processor, burst 0.5 s.
 const SHARE: Rule = Rule { most: 0.5, each: 10.0 };
-/// The same of all sources without registered phones or trunks: three tenths, 1.5 s at once.
+/// Total of all sources without registered phones or trunks: three tenths, burst 1.5 s.
 const STRANGERS: Rule = Rule { most: 1.5, each: 10.0 / 3.0 };
-/// Sources that are remembered; past it the one that was heard of longest ago is forgotten.
+/// Maximum sources tracked; the least recently seen one is evicted.
 const MAX_SOURCES: usize = 1024;
 
-/// Who has had how much.
+/// Processor time used by source.
 #[derive(Debug, Default)]
 pub struct Handshakes {
     sources: BTreeMap<Source, Bucket>,
@@ -26,7 +26,7 @@ pub struct Handshakes {
 }
 
 impl Handshakes {
-    /// True when a source may begin a handshake.
+    /// True if a source may start a handshake.
     pub fn admit(&mut self, now: Instant, source: Source, known: bool) -> bool {
         let admitted = self.of(source, now).left(SHARE, now) > 0.0
             && (known || self.of_strangers(now).left(STRANGERS, now) > 0.0);
@@ -34,7 +34,7 @@ impl Handshakes {
         admitted
     }
 
-    /// A handshake of a source has taken so much processor time.
+    /// Charges the processor time of a handshake to its source.
     pub fn charge(&mut self, now: Instant, source: Source, known: bool, used: Duration) {
         self.of(source, now).take(SHARE, now, used.as_secs_f64());
         if !known {
@@ -42,7 +42,7 @@ impl Handshakes {
         }
     }
 
-    /// Handshakes that were refused.
+    /// Number of handshakes refused.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused
@@ -57,13 +57,13 @@ impl Handshakes {
             forget_oldest(&mut self.sources, MAX_SOURCES, Bucket::used_at);
         }
         let own = self.sources.entry(source).or_insert_with(|| Bucket::full(SHARE, now));
-        // Asking in vain is no silence either.
+        // Refused attempts also count as activity.
         own.take(SHARE, now, 0.0);
         own
     }
 }
 
-/// Runs a future and adds up the processor time that it takes, as far as it comes.
+/// Runs a future and adds its processor time to `used`, also if it is cancelled.
 pub async fn timed<T>(future: impl Future<Output = T>, used: &mut Duration) -> T {
     let mut future = pin!(future);
     std::future::poll_fn(|context| {
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn one_source_gets_a_tenth_of_a_processor_and_strangers_three_tenths() {
+    fn one_source_gets_a_tenth_of_a_processor_and_unknown_ones_three_tenths() {
         let start = clock::now().mono;
         let cost = Duration::from_millis(5);
         let mut h = Handshakes::default();
@@ -107,7 +107,7 @@ mod tests {
         let mut h = Handshakes::default();
         assert!(
             (5_900..=6_100).contains(&run(&mut h, 20, true)),
-            "known sources have a share each and no common one"
+            "known sources have individual quotas only"
         );
         assert!(h.refused() > 0);
         (0..5_000).for_each(|n| h.charge(start, source(n), true, cost));

@@ -19,7 +19,7 @@ pub trait SipSink: Debug {
     fn may_connect(self: Rc<Self>, peer: Target) -> bool;
     /// True if so many more bytes of this source may be received.
     fn may_send(self: Rc<Self>, source: Target, bytes: usize) -> bool;
-    /// What is known of a source.
+    /// The classification of a source.
     fn standing(&self, source: Target) -> Standing;
     /// True if requests of this source are accepted.
     fn accepts(&self, source: Target) -> bool;

@@ -22,25 +22,27 @@ use crate::sip::Bytes;
 use crate::sip::target::{ConnId, Target, Transport};
 use crate::wire::stream::{Frame, next_frame};
 
-/// A connection on which nothing comes for this long is closed: no registration lasts longer.
+/// A connection without received data for this long is closed: no registration lasts longer.
 const IDLE: Duration = Duration::from_secs(3700);
-/// A new connection has to say something within this time.
+/// A new connection must receive a message within this time.
 const FIRST_WORD: Duration = Duration::from_secs(32);
-/// TCP and TLS have this long to come up: less than a silent server has, so that UDP gets its turn after it.
+/// Time limit to establish TCP and TLS: shorter than a silent server's, so that UDP is tried afterwards.
 const CONNECT: Duration = Duration::from_secs(3);
-/// What was sent is acknowledged within this time, or the connection is gone: sooner than a request gives up (timers B and
-/// F, 32 s, RFC 3261 §17.1), so that it goes another way in time, and a dead connection is not taken for a silent far end.
+/// Sent data must be acknowledged within this time, or the connection is closed: before the transaction times
+/// out (timers B and F, 32 s, RFC 3261 §17.1), so that another route is tried in time, and a dead connection
+/// is not mistaken for a silent far end.
 const UNHEARD: Duration = Duration::from_secs(20);
-/// On connections that stay silent for this long a CRLF keeps the routers' memory fresh (RFC 5626 §4.4.1).
+/// Interval after which a keep-alive CRLF is sent on an idle connection, to refresh NAT bindings (RFC 5626
+/// §4.4.1).
 const KEEP_ALIVE: Duration = Duration::from_secs(100);
-/// A far end that has answered keep-alives before and does not within this time is gone (RFC 5626 §4.4.1).
+/// A far end that has answered keep-alives before must answer within this time (RFC 5626 §4.4.1).
 const PONG: Duration = Duration::from_secs(10);
 
 trait ReadWrite: AsyncRead + AsyncWrite {}
 impl<T: AsyncRead + AsyncWrite> ReadWrite for T {}
 type Io = std::pin::Pin<Box<dyn ReadWrite>>;
 
-/// What the task of a connection works with.
+/// Context of a connection's task.
 #[derive(Debug, Clone)]
 struct Link {
     streams: Rc<SipStreams>,
@@ -48,7 +50,7 @@ struct Link {
 }
 
 impl Link {
-    /// For calls that may have the gateway do something.
+    /// For calls that take `Rc<Self>`.
     fn sink(&self) -> Rc<dyn SipSink> {
         Rc::clone(&self.sink)
     }
@@ -70,7 +72,7 @@ pub async fn run(streams: Rc<SipStreams>, sink: Rc<dyn SipSink>, listener: Liste
         let place = link.streams.connections().accept(now, peer, caller, in_use);
         let Some((id, queue)) = place else {
             if let Some(times) = refused.note(now) {
-                log::warn!(source:% = addr.ip(), times; "sip connections refused: their source, or all like it, have their share");
+                log::warn!(source:% = addr.ip(), times; "SIP connections refused: the quota of their source or source class is used up");
             }
             continue;
         };
@@ -92,7 +94,7 @@ async fn accepted(link: Link, stream: Stream, peer: Target, queue: Queue) {
     }
 }
 
-/// TLS with who has connected, as far as its source has processor time left.
+/// TLS handshake of an incoming connection, within the processor time quota of its source.
 async fn handshake(link: &Link, acceptor: &TlsAcceptor, stream: Stream, peer: Target) -> Option<Io> {
     let source = Source::of(peer.addr.ip());
     let known = link.sink.standing(peer) != Standing::Stranger;
@@ -129,7 +131,7 @@ async fn connect(link: Link, peer: Target, queue: Queue, name: String, lax: bool
     match timer::within(CONNECT, open(&link, peer, name, lax)).await {
         Some(Ok(io)) => serve(link, io, peer, queue).await,
         Some(Err(e)) => {
-            log::info!(error:% = e, transport = peer.transport.as_str(); "a sip connection cannot be opened");
+            log::info!(error:% = e, transport = peer.transport.as_str(); "SIP connection failed");
             close(&link, peer, false);
         }
         None => close(&link, peer, false),
@@ -147,7 +149,7 @@ async fn open(link: &Link, peer: Target, name: String, lax: bool) -> std::io::Re
     Ok(Box::pin(link.streams.tls().connector(lax).connect(name, stream).await?))
 }
 
-/// A connection is no more; `open`: it was open.
+/// Removes a connection; `open`: it was established.
 fn close(link: &Link, peer: Target, open: bool) {
     let again = peer.conn.is_some_and(|id| link.streams.connections().close(id));
     link.sink().unreachable(peer, again, open);
@@ -158,7 +160,7 @@ async fn serve(link: Link, io: Io, peer: Target, queue: Queue) {
     let heard = Heard::default();
     let write = write(&mut writer, &queue, &heard);
     let given_up = async {
-        // The sender lives as long as the connection is listed.
+        // The sender lives as long as the connection is in the table.
         let _word = queue.given_up.recv().await;
     };
     smol::future::or(smol::future::or(read(&link, &mut reader, peer, &heard), write), given_up).await;
@@ -166,27 +168,27 @@ async fn serve(link: Link, io: Io, peer: Target, queue: Queue) {
     close_gently(reader, writer).await;
 }
 
-/// What has come on a connection.
+/// Receive state of a connection.
 #[derive(Debug, Default)]
 struct Heard {
-    /// When something came last.
+    /// When data was last received.
     last: Cell<Option<Instant>>,
-    /// Our keep-alives are answered here.
+    /// The far end answers our keep-alives.
     answers_pings: Cell<bool>,
-    /// When we last asked, if nothing has come since.
+    /// When the last keep-alive was sent, if nothing was received since.
     asked: Cell<Option<Instant>>,
 }
 
 impl Heard {
     fn note(&self, now: Instant, bytes: &[u8]) {
         self.last.set(Some(now));
-        // A far end's own keep-alive may look the same.
+        // The far end's own keep-alive may look the same.
         if self.asked.take().is_some() && bytes == b"\r\n" {
             self.answers_pings.set(true);
         }
     }
 
-    /// True when a far end that answers keep-alives has not answered this one.
+    /// True if a far end that answers keep-alives has not answered this one.
     fn is_dead(&self, asked: Instant) -> bool {
         self.answers_pings.get() && self.last.get().is_none_or(|at| at < asked)
     }
@@ -220,7 +222,8 @@ async fn write(writer: &mut WriteHalf<Io>, queue: &Queue, heard: &Heard) {
     }
 }
 
-/// Ends our side, then reads for a moment what is still on its way, so that the far end sees the last message.
+/// Closes our side, then reads what is in flight for a short time, so that the far end receives the last
+/// message.
 async fn close_gently(mut reader: ReadHalf<Io>, mut writer: WriteHalf<Io>) {
     let drain = async {
         if writer.close().await.is_err() {
@@ -233,14 +236,14 @@ async fn close_gently(mut reader: ReadHalf<Io>, mut writer: WriteHalf<Io>) {
             }
         }
     };
-    // Whether it ended by itself or by the clock makes no difference.
+    // Closed by the far end or timed out: no difference.
     let _ended = timer::within(Duration::from_secs(1), drain).await;
 }
 
 async fn read(link: &Link, reader: &mut ReadHalf<Io>, source: Target, heard: &Heard) {
     let mut pending: Vec<u8> = Vec::new();
     let mut chunk = vec![0u8; 8192];
-    // Until it has said something of use, and as long as it is a stranger's, its time is short, however it is spent.
+    // Until a valid message was received, and while the source is unknown, total time is limited.
     let mut until = clock::now().mono + FIRST_WORD;
     let mut spoke = false;
     loop {
@@ -251,7 +254,8 @@ async fn read(link: &Link, reader: &mut ReadHalf<Io>, source: Target, heard: &He
                 let patience = if known { IDLE } else { until.saturating_duration_since(now) };
                 let Some(Ok(n)) = timer::within(patience, reader.read(&mut chunk)).await else { return };
                 if known {
-                    // Whoever was known has the time of a stranger again: the last replies of a call are still to come.
+                    // A source that is no longer known gets the time limit of an unknown one: the last
+                    // responses of a call may follow.
                     until = clock::now().mono + FIRST_WORD;
                 }
                 if n == 0 || !link.sink().may_send(source, n) {
@@ -262,7 +266,7 @@ async fn read(link: &Link, reader: &mut ReadHalf<Io>, source: Target, heard: &He
                 heard.note(now, fresh);
                 source.conn.into_iter().for_each(|id| link.streams.connections().heard(id, now));
                 pending.extend_from_slice(fresh);
-                // Whoever sends without end leaves time to others.
+                // Do not starve other tasks while data keeps coming.
                 smol::future::yield_now().await;
             }
             Frame::Message(n) => {
@@ -280,7 +284,7 @@ async fn read(link: &Link, reader: &mut ReadHalf<Io>, source: Target, heard: &He
                 pending.drain(..n);
             }
             Frame::Broken(n) => {
-                // The head may still be good enough for a 400; then the connection is of no more use.
+                // The head may still be sufficient for a 400; then the connection is closed.
                 link.sink().broken(source, pending.get(..n).unwrap_or_default());
                 return written(&link.streams, source.conn).await;
             }
@@ -288,7 +292,7 @@ async fn read(link: &Link, reader: &mut ReadHalf<Io>, source: Target, heard: &He
     }
 }
 
-/// Waits a moment until what is queued for a connection is on its way.
+/// Waits a short time until the messages queued for a connection are written.
 async fn written(streams: &SipStreams, id: Option<ConnId>) {
     let waiting = async {
         while id.is_some_and(|id| streams.connections().waits(id)) {

@@ -1,4 +1,4 @@
-//! SIP connections over TCP and TLS, with the certificates and the processor time of their handshakes.
+//! SIP connections over TCP and TLS, certificates, and the processor time quota of handshakes.
 
 use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
@@ -8,7 +8,7 @@ use super::handshakes::Handshakes;
 use crate::io::net::tls::Tls;
 use crate::io::system::executor::Executor;
 
-/// The connections, and what they share.
+/// The connections and their shared state.
 #[derive(Debug)]
 pub struct SipStreams {
     executor: Rc<Executor>,
@@ -39,18 +39,18 @@ impl SipStreams {
         self.connections.borrow_mut()
     }
 
-    /// Processor time that handshakes have taken.
+    /// Processor time quota of handshakes.
     pub fn handshakes(&self) -> RefMut<'_, Handshakes> {
         self.handshakes.borrow_mut()
     }
 
-    /// Certificates: those of the last reload.
+    /// TLS configuration of the last reload.
     #[must_use]
     pub fn tls(&self) -> Tls {
         self.tls.borrow().clone()
     }
 
-    /// Replaces the certificates; open connections keep those that they were opened with.
+    /// Replaces the certificates; open connections keep theirs.
     pub fn set_tls(&self, tls: Tls) {
         *self.tls.borrow_mut() = tls;
     }

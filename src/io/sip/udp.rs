@@ -13,7 +13,7 @@ use crate::io::net::sockets;
 use crate::sip::target::{Target, Transport};
 use crate::wire::MAX_MESSAGE;
 
-/// Bytes that the kernel is asked to keep for us while we are busy.
+/// Receive buffer requested from the kernel, bytes.
 const RECEIVE_BUFFER: usize = 1 << 20;
 
 /// A bound SIP socket.
@@ -24,12 +24,12 @@ impl Udp {
     /// Binds `addr`.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Errors of the operating system.
     pub fn bind(addr: SocketAddr) -> io::Result<Self> {
         let socket = sockets::udp(addr)?;
-        // As far as net.core.rmem_max allows.
+        // Limited by net.core.rmem_max.
         if let Err(e) = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER) {
-            log::debug!(error:% = e; "the receive buffer stays as it is");
+            log::debug!(error:% = e; "receive buffer size not changed");
         }
         Async::new_nonblocking(socket).map(Self)
     }
@@ -37,21 +37,21 @@ impl Udp {
     /// The address in use.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Errors of the operating system.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.get_ref().local_addr()
     }
 
-    /// The number under which the kernel lists the socket.
+    /// Inode of the socket, which identifies it in the kernel's tables.
     #[must_use]
     pub fn inode(&self) -> Option<u64> {
         kernel_drops::inode(self.0.get_ref())
     }
 
-    /// Sends one datagram; what the kernel has no room for is lost, as on any network.
+    /// Sends one datagram; dropped if the kernel's buffer is full.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Errors of the operating system.
     pub fn send(&self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
         self.0.get_ref().send_to(bytes, to).map(|_| ())
     }
@@ -69,7 +69,7 @@ impl Udp {
                 // An ICMP error of an earlier send; the socket is fine.
                 Err(e) => log::debug!(error:% = e; "udp receive"),
             }
-            // Other tasks get their turn even under a flood.
+            // Let other tasks run even under a flood.
             smol::future::yield_now().await;
         }
     }

@@ -1,10 +1,10 @@
-//! The one place that reads the clock.
+//! The only place that reads the system clocks.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::base::time::{Now, Utc};
 
-/// Both clocks, now.
+/// The monotonic and the wall clock.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the clock")]
 pub fn now() -> Now {

@@ -1,4 +1,4 @@
-//! The control thread's executor: tasks that need not be `Send`, none of which outlives it.
+//! The control thread's executor: tasks need not be `Send`, and none outlives it.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -11,7 +11,7 @@ pub struct Executor {
     alive: Rc<Cell<u64>>,
 }
 
-/// A task that is not done yet.
+/// Counts a running task.
 struct Alive(Rc<Cell<u64>>);
 
 impl Alive {
@@ -28,7 +28,7 @@ impl Drop for Alive {
 }
 
 impl Executor {
-    /// Runs a task to its end, unless the program ends first.
+    /// Runs a task until it completes, or the process ends.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         let alive = Alive::new(&self.alive);
         let counted = async move {
@@ -38,13 +38,13 @@ impl Executor {
         self.tasks.spawn(counted).detach();
     }
 
-    /// Tasks that are not done yet.
+    /// Number of running tasks.
     #[must_use]
     pub fn alive(&self) -> u64 {
         self.alive.get()
     }
 
-    /// Runs all tasks on this thread until `main` is done.
+    /// Runs all tasks on this thread until `main` completes.
     pub fn block_on<T>(&self, main: impl Future<Output = T>) -> T {
         async_io::block_on(self.tasks.run(main))
     }

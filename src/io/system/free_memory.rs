@@ -1,17 +1,18 @@
-//! Gives memory that a burst of work left free back to the system: an unsafe leaf. The C library keeps what is free between
-//! what is in use, so that after a flood the process would stay as large as the flood had made it.
-#![expect(unsafe_code, reason = "the C library alone can give back what it keeps")]
+//! Returns free heap memory to the system after load peaks: an unsafe leaf. glibc keeps free blocks between
+//! used ones, so that the process would keep the size of its largest peak.
+#![expect(unsafe_code, reason = "only the C library can return its free memory")]
 
 use std::time::Duration;
 
 use super::timer;
 use super::workers::FILES;
 
-/// How often. It takes about 0.3 ms for each MB that is free, for which others who ask for memory may have to wait; the media
-/// thread asks for none.
+/// Interval. Trimming takes about 0.3 ms per MB of free memory, during which allocations of other threads may
+/// block; the media thread does not allocate.
 const ROUND: Duration = Duration::from_secs(10);
 
-/// Does it until the program ends. Where no thread is free for it, the next round tries again.
+/// Trims periodically until the process ends. If no worker thread is free, it is retried in the next
+/// interval.
 pub async fn run() {
     loop {
         timer::sleep(ROUND).await;
@@ -21,11 +22,11 @@ pub async fn run() {
 
 #[cfg(target_env = "gnu")]
 fn give_back() {
-    // SAFETY: it changes nothing that a caller can see, and may be called by any thread at any time.
+    // SAFETY: it has no effect visible to callers, and may be called by any thread at any time.
     unsafe { libc::malloc_trim(0) };
 }
 
-/// Other C libraries give back by themselves.
+/// Other C libraries return memory automatically.
 #[cfg(not(target_env = "gnu"))]
 fn give_back() {}
 
@@ -41,8 +42,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_free_between_what_is_in_use_goes_back() {
-        // Blocks too small for mappings of their own, every other one of which stays in use.
+    fn free_memory_between_used_blocks_is_returned() {
+        // Blocks too small for separate mappings, every other one of which stays in use.
         let mut blocks: Vec<Option<Vec<u8>>> = (0..2048).map(|_| Some(vec![1; 64 << 10])).collect();
         let full = resident().unwrap();
         blocks.iter_mut().step_by(2).for_each(|b| *b = None);

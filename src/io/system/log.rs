@@ -1,4 +1,4 @@
-//! Log lines for people and journald: one line a fact, `key=value`, to stderr.
+//! Logging to stderr, readable by people and journald: one line per message, fields as `key=value`.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -11,23 +11,23 @@ use log::{Level, LevelFilter, Metadata, Record};
 use super::clock;
 use crate::base::time::Utc;
 
-/// Lines that are remembered.
+/// Lines kept for the status.
 const MAX_REMEMBERED: usize = 32;
-/// Bytes of each that are.
+/// Maximum bytes of each.
 const MAX_LINE: usize = 512;
 
-/// A warning or an error of the log, for who asks what is wrong.
+/// A warning or error of the log, kept for the status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remembered {
-    /// When.
+    /// Time.
     pub at: Utc,
     /// `Warn` or `Error`.
     pub level: Level,
-    /// The line, without time and level.
+    /// The message and its fields, without time and level.
     pub text: String,
 }
 
-/// The last warnings and errors.
+/// The most recent warnings and errors.
 #[derive(Debug)]
 pub struct Faults {
     news: Receiver<Remembered>,
@@ -35,7 +35,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// The last ones, the latest first.
+    /// The kept lines, latest first.
     #[must_use]
     pub fn latest(&self) -> Vec<Remembered> {
         let mut last = self.last.borrow_mut();
@@ -49,28 +49,28 @@ impl Faults {
     }
 }
 
-/// Starts logging at `level`. Under journald (`JOURNAL_STREAM`) lines carry their priority and no time.
+/// Starts logging at `level`. Under journald (`JOURNAL_STREAM`) lines have a priority prefix and no time.
 pub fn start(level: LevelFilter) -> Faults {
     let journald = std::env::var_os("JOURNAL_STREAM").is_some();
     let mut builder = env_logger::Builder::new();
-    // The level itself is that of the facade, which can change later.
+    // The level is applied by the `log` facade, since it can change later.
     builder.filter_level(LevelFilter::Warn).filter_module("branchline", LevelFilter::Trace);
-    // What a decoder thinks of somebody's file is told by an event.
+    // Decoder messages about a file are reported by events.
     builder.filter_module("symphonia", LevelFilter::Off);
     builder.format(move |out, record| writeln!(out, "{}", line(record, journald)));
     let (told, news) = async_channel::bounded(MAX_REMEMBERED);
-    // A second start changes nothing; tests start more than one gateway in a process.
+    // A second start has no effect; tests start several gateways in one process.
     let _started = log::set_boxed_logger(Box::new(Logger { out: builder.build(), told }));
     set_level(level);
     Faults { news, last: RefCell::default() }
 }
 
-/// Logs what is of `level` or more important from now on.
+/// Changes the log level.
 pub fn set_level(level: LevelFilter) {
     log::set_max_level(level);
 }
 
-/// Writes lines, and passes those on that tell of a fault.
+/// Writes lines, and keeps warnings and errors.
 struct Logger {
     out: env_logger::Logger,
     told: Sender<Remembered>,
@@ -88,7 +88,7 @@ impl log::Log for Logger {
         self.out.log(record);
         if record.level() <= Level::Warn {
             let text = text(record).chars().take(MAX_LINE).collect();
-            // The oldest makes room. Without a gateway that asks for them nobody listens.
+            // The oldest is dropped. Without a gateway there is no receiver.
             let _told =
                 self.told.force_send(Remembered { at: clock::now().utc, level: record.level(), text });
         }
@@ -128,7 +128,7 @@ impl<'kvs> VisitSource<'kvs> for Fields<'_> {
     }
 }
 
-/// One line stays one line, whatever a peer put into it.
+/// Replaces control characters, so that peers cannot insert lines.
 fn clean(s: &str) -> String {
     s.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -1,23 +1,23 @@
-//! What machine this is: its model and its memory.
+//! Model and memory of the machine.
 
 use std::fs;
 use std::path::Path;
 
-/// Where the device tree's root is.
+/// Paths of the model in the device tree.
 const MODEL: [&str; 2] = ["/proc/device-tree/model", "/sys/firmware/devicetree/base/model"];
 
-/// How the device tree names this machine; `None` on machines without one, as most x86.
+/// Model according to the device tree; `None` on machines without one, such as most x86.
 #[must_use]
 pub fn model() -> Option<String> {
     MODEL.iter().find_map(|path| fs::read(path).ok()).map(|text| as_text(&text))
 }
 
-/// Strings of a device tree end with a zero byte (Devicetree Specification §2.2.4).
+/// Device tree strings are null-terminated (Devicetree Specification §2.2.4).
 fn as_text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim_end_matches('\0').trim().to_owned()
 }
 
-/// Bytes of memory that this process may use: those of the machine, or fewer where its control groups say so.
+/// Memory available to this process, bytes: that of the machine, or less if limited by control groups.
 #[must_use]
 pub fn memory() -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total(&text));
@@ -34,7 +34,7 @@ fn total(meminfo: &str) -> Option<u64> {
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kb| kb << 10)
 }
 
-/// Files that hold the limit of memory of the groups that `/proc/self/cgroup` names, versions 1 and 2.
+/// Files with the memory limits of the control groups in `/proc/self/cgroup`, versions 1 and 2.
 fn limits_of(groups: &str) -> Vec<String> {
     let mut files = Vec::new();
     for line in groups.lines() {
@@ -45,7 +45,7 @@ fn limits_of(groups: &str) -> Vec<String> {
             c if c.split(',').any(|c| c == "memory") => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
             _ => continue,
         };
-        // The limit of a group holds for all groups in it.
+        // The limits of parent groups apply, too.
         for group in Path::new(path).ancestors() {
             files.push(format!("{root}{}/{file}", group.display().to_string().trim_end_matches('/')));
         }
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_are_those_of_the_process_s_groups() {
+    fn limits_are_those_of_the_groups_of_the_process() {
         assert_eq!(
             limits_of("4:memory:/a/b\n3:cpu,cpuacct:/\n0::/system.slice/branchline.service\n"),
             [

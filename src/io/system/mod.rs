@@ -1,4 +1,4 @@
-//! Clock, timers, threads, log, signals and what the operating system says of the machine.
+//! Clock, timers, threads, log, signals and system information.
 
 pub mod clock;
 pub mod disk;

@@ -1,22 +1,22 @@
-//! What the operating system says of this process: CPU time, memory, descriptors.
+//! Process statistics: CPU time, memory, file descriptors.
 
 use std::fs;
 
-/// Figures of the process, as Prometheus names them.
+/// Statistics with the names used by Prometheus.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Process {
     /// User and system time, seconds.
     pub cpu_seconds: f64,
     /// Resident memory, bytes.
     pub resident: u64,
-    /// Open descriptors.
+    /// Open file descriptors.
     pub open_fds: u64,
-    /// Largest number of descriptors.
+    /// Maximum number of file descriptors.
     pub max_fds: u64,
 }
 
 impl Process {
-    /// Reads the figures; what cannot be read is 0.
+    /// Reads the statistics; values that cannot be read are 0.
     #[must_use]
     pub fn read() -> Self {
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
@@ -34,8 +34,8 @@ impl Process {
     }
 }
 
-/// Raises the number of descriptors that this process may have as far as it may be raised: 256 calls with recordings need
-/// more than the 1,024 that services are given. What is allowed then.
+/// Raises the limit of file descriptors to its maximum: 256 calls with recordings need more than the default
+/// of 1,024. Returns the new limit.
 pub fn raise_descriptor_limit() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
@@ -48,7 +48,7 @@ pub fn raise_descriptor_limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// From now on this process is killed when the one that started it ends.
+/// Kills this process when its parent exits.
 pub fn end_with_parent() {
     use rustix::process::{Signal, set_parent_process_death_signal};
     if let Err(e) = set_parent_process_death_signal(Some(Signal::KILL)) {
@@ -56,13 +56,13 @@ pub fn end_with_parent() {
     }
 }
 
-/// The name of this machine; empty where it has none.
+/// The host name; empty if there is none.
 #[must_use]
 pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// User and system time of a line of `/proc/PID/stat`, clock ticks. The name of the program may hold anything.
+/// User and system time from `/proc/PID/stat`, clock ticks. The process name may contain any characters.
 fn ticks(stat: &str) -> u64 {
     let fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
     fields.skip(11).take(2).filter_map(|f| f.parse::<u64>().ok()).sum()
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_name_of_the_program_may_hold_anything() {
+    fn the_process_name_may_contain_anything() {
         assert_eq!(ticks("7 (a) (b c) S 1 2 3 4 5 6 7 8 9 10 30 12 0 0 20 0"), 42);
         assert_eq!(ticks(""), 0);
         let p = Process::read();

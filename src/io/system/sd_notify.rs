@@ -1,7 +1,8 @@
-//! What systemd is told (sd_notify(3)): that the gateway is ready, reloads or stops, what it is doing, and that it is alive.
+//! Notifications to systemd (sd_notify(3)): ready, reloading, stopping, status and watchdog.
 //!
-//! One datagram a message. The socket does not block: a service manager that is busy holds up no call. Changes of state that
-//! it does not take now are kept and sent again; signs of life and the status are not, as newer ones follow.
+//! One datagram per message. The socket is non-blocking: a busy service manager must not delay calls. State
+//! changes that cannot be sent are queued and sent again; watchdog and status messages are not, since newer
+//! ones follow.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -13,76 +14,77 @@ use std::time::Duration;
 
 use super::timer;
 
-/// How often the status is looked at where no watchdog waits for a sign of life.
+/// Interval of status updates without watchdog.
 const STATUS: Duration = Duration::from_secs(5);
-/// How soon a message that was not taken is sent again.
+/// Retry interval for queued messages.
 const AGAIN: Duration = Duration::from_millis(50);
-/// Messages that are kept; past it the oldest is lost.
+/// Maximum queued messages; the oldest is dropped beyond it.
 const MAX_KEPT: usize = 8;
-/// What stopping takes beside the time that calls have to end.
+/// Time needed to stop in addition to the drain time.
 const GOODBYE: Duration = Duration::from_secs(20);
 
-/// The service manager, if there is one that listens.
+/// Connection to the service manager, if there is one.
 #[derive(Debug)]
 pub struct ServiceManager {
     socket: Option<(UnixDatagram, SocketAddr)>,
-    /// Time without a sign of life after which the service is ended.
+    /// Watchdog timeout of the service.
     watchdog: Option<Duration>,
-    /// Not taken yet, in order.
+    /// Queued messages, in order.
     kept: RefCell<VecDeque<String>>,
 }
 
 impl ServiceManager {
-    /// As the environment says (`NOTIFY_SOCKET`, `WATCHDOG_USEC`, `WATCHDOG_PID`).
+    /// Configured by the environment (`NOTIFY_SOCKET`, `WATCHDOG_USEC`, `WATCHDOG_PID`).
     #[must_use]
     pub fn from_env() -> Self {
         let var = |name: &str| std::env::var(name).ok();
         let number = |name: &str| var(name).and_then(|v| v.parse::<u64>().ok());
-        // Of another process, should this one have been started by it.
+        // Otherwise the variables belong to a parent process.
         let ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
         let watchdog = number("WATCHDOG_USEC").filter(|us| ours && *us > 0).map(Duration::from_micros);
         Self { socket: var("NOTIFY_SOCKET").and_then(|at| open(&at)), watchdog, kept: RefCell::default() }
     }
 
-    /// Sockets are bound and the configuration is applied.
+    /// Reports that sockets are bound and the configuration is applied.
     pub fn ready(&self) {
         self.send_surely("READY=1");
     }
 
-    /// The configuration is read again; [`Self::ready`] ends it.
+    /// Reports a reload; [`Self::ready`] ends it.
     pub fn reloading(&self) {
         let t = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let us = i128::from(t.tv_sec) * 1_000_000 + i128::from(t.tv_nsec) / 1000;
         self.send_surely(&format!("RELOADING=1\nMONOTONIC_USEC={us}"));
     }
 
-    /// The gateway stops, once the calls that run have had `drain` to end.
+    /// Reports that the gateway stops, after running calls had `drain` to end.
     pub fn stopping(&self, drain: Duration) {
         let us = (drain + GOODBYE).as_micros();
         self.send_surely(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={us}"));
     }
 
-    /// What it is doing, in one line.
+    /// Sends a one-line status.
     pub fn status(&self, text: &str) {
         let _taken = self.send(&format!("STATUS={}", text.replace('\n', " ")));
     }
 
-    /// Sends signs of life as long as both the control thread and the media thread go on, and the status when it changes.
-    /// `ticks`: of the media thread so far; `turn`: does what is due on the control thread, and says the status in one line.
+    /// Sends watchdog messages while both the control and the media thread are running, and the status when
+    /// it changes. `ticks`: tick counter of the media thread; `turn`: periodic work on the control thread,
+    /// returns the status line.
     pub async fn watch(self: Rc<Self>, ticks: impl Fn() -> u64, turn: impl Fn() -> String) {
         if self.socket.is_none() {
             return;
         }
-        // Four times in the time that there is: one that comes late is no reason to end calls.
+        // Four times per watchdog timeout, so that one late message does not end calls.
         let every = self.watchdog.map_or(STATUS, |w| (w / 4).min(STATUS));
         let (mut before, mut said) = (ticks(), String::new());
         loop {
             timer::sleep(if self.kept.borrow().is_empty() { every } else { AGAIN }).await;
             if !self.send_kept() {
-                // A sign of life would not be taken either.
+                // The queue is full for watchdog messages, too.
                 continue;
             }
-            // This task has its turn only while the control thread goes on.
+            // This task runs only if the control thread does.
             let status = turn();
             let now = ticks();
             if now != std::mem::replace(&mut before, now) && self.watchdog.is_some() {
@@ -95,7 +97,7 @@ impl ServiceManager {
         }
     }
 
-    /// Sends a message that must not be lost, after those that wait.
+    /// Sends a message that must not be lost, after those queued.
     fn send_surely(&self, message: &str) {
         let mut kept = self.kept.borrow_mut();
         if kept.len() == MAX_KEPT {
@@ -106,7 +108,7 @@ impl ServiceManager {
         let _all_taken = self.send_kept();
     }
 
-    /// Sends what waits; true when nothing waits any more.
+    /// Sends queued messages; true if none is left.
     fn send_kept(&self) -> bool {
         let mut kept = self.kept.borrow_mut();
         while kept.front().is_some_and(|message| self.send(message)) {
@@ -115,7 +117,7 @@ impl ServiceManager {
         kept.is_empty()
     }
 
-    /// False where the service manager's queue is full.
+    /// False if the service manager's queue is full.
     fn send(&self, message: &str) -> bool {
         let Some((socket, to)) = &self.socket else { return true };
         let Err(e) = socket.send_to_addr(message.as_bytes(), to) else { return true };
@@ -161,12 +163,12 @@ mod tests {
             assert_eq!(next(), "STOPPING=1\nEXTEND_TIMEOUT_USEC=50000000");
         }
         std::fs::remove_file(path).unwrap();
-        // Nobody listens any more: nothing happens.
+        // No receiver: ignored.
         ServiceManager { socket: open("/nowhere"), watchdog: None, kept: RefCell::default() }.ready();
     }
 
     #[test]
-    fn changes_of_state_outlast_a_full_queue() {
+    fn state_changes_survive_a_full_queue() {
         let name = format!("branchline-notify-full-{}", std::process::id());
         let listens =
             UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name.as_bytes()).unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Secrets that the configuration keeps in files of their own.
+//! Secrets stored in separate files.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,16 +7,17 @@ use std::path::{Path, PathBuf};
 use crate::base::secret::Secret;
 use crate::config::Config;
 
-/// Longest secret, bytes.
+/// Maximum length of a secret, bytes.
 const MAX_SECRET: usize = 256;
-/// Most tokens of a file.
+/// Maximum number of tokens in a file.
 const MAX_LINES: usize = 64;
 
-/// Reads every `password_file` into the password beside it, and the tokens of `http.token_file`. A relative name is looked for
-/// among the service manager's credentials, then beside the configuration `file`.
+/// Reads every `password_file` into the corresponding password, and the tokens of `http.token_file`. Relative
+/// names are resolved in the service manager's credentials directory, then relative to the configuration
+/// `file`.
 ///
 /// # Errors
-/// The setting, the file and what is wrong with it.
+/// The setting, the file and the error.
 pub fn read(config: &mut Config, file: Option<&Path>) -> Result<(), String> {
     let places = Places {
         credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
@@ -39,7 +40,7 @@ pub fn read(config: &mut Config, file: Option<&Path>) -> Result<(), String> {
     places.fill("s3.secret_key_file", &config.s3.secret_key_file, &mut config.s3.secret_key)
 }
 
-/// Where a relative name is looked for.
+/// Directories for relative names.
 struct Places {
     credentials: Option<PathBuf>,
     beside: Option<PathBuf>,
@@ -83,7 +84,7 @@ impl Places {
     }
 }
 
-/// True when a configuration file has secrets in it that others on this machine can read.
+/// True if a configuration file contains secrets and is readable by other users.
 #[must_use]
 pub fn are_exposed(file: &Path, config: &Config) -> bool {
     let trunks =
@@ -115,7 +116,7 @@ mod tests {
         fs::create_dir_all(dir.join("credentials")).unwrap();
         fs::write(dir.join("credentials/one"), "hunter3").unwrap();
         places.fill("x", "one", &mut secret).unwrap();
-        assert_eq!(secret.reveal(), "hunter3", "credentials come first");
+        assert_eq!(secret.reveal(), "hunter3", "credentials have precedence");
         let wrong = places.fill("x", "two", &mut secret).unwrap_err();
         assert!(wrong.contains("one line of 1 to 256"), "{wrong}");
         assert_eq!(places.lines("x", "two").unwrap(), ["a", "b"]);

@@ -1,10 +1,10 @@
-//! Log lines about what happens too often to log each time: one a minute, with a count.
+//! Rate limit for frequent log messages: one line a minute, with a count.
 
 use std::time::{Duration, Instant};
 
 const EVERY: Duration = Duration::from_secs(60);
 
-/// Counts until the next line is due.
+/// Counts occurrences until the next line is due.
 #[derive(Debug, Default)]
 pub struct Seldom {
     last: Option<Instant>,
@@ -12,7 +12,7 @@ pub struct Seldom {
 }
 
 impl Seldom {
-    /// It has happened; the number of times since the last line when another is due.
+    /// Counts an occurrence; returns the number since the last line if a line is due.
     pub fn note(&mut self, now: Instant) -> Option<u64> {
         self.count += 1;
         if self.last.is_some_and(|at| now.saturating_duration_since(at) < EVERY) {

@@ -1,33 +1,33 @@
-//! The signals of a service manager, as something to wait for.
+//! Signals of the service manager as async events.
 
 use std::io;
 
 use async_signal::{Signal, Signals};
 use smol::stream::StreamExt as _;
 
-/// What a signal asks for.
+/// Meaning of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
-    /// To stop; the signal's name.
+    /// Stop; name of the signal.
     Stop(&'static str),
-    /// To read the configuration again (SIGHUP).
+    /// Reload the configuration (SIGHUP).
     Reload,
 }
 
-/// The signals that the gateway listens to.
+/// The signals handled by the gateway.
 #[derive(Debug)]
 pub struct Listening(Signals);
 
-/// Starts listening for the signals.
+/// Installs the signal handlers.
 ///
 /// # Errors
-/// What the operating system says.
+/// Errors of the operating system.
 pub fn listen() -> io::Result<Listening> {
     Signals::new([Signal::Term, Signal::Int, Signal::Hup]).map(Listening)
 }
 
 impl Listening {
-    /// Waits for one of them.
+    /// Waits for the next signal.
     pub async fn next(&mut self) -> Asked {
         match self.0.next().await {
             Some(Ok(Signal::Hup)) => Asked::Reload,
@@ -36,7 +36,7 @@ impl Listening {
         }
     }
 
-    /// Waits for one that stops the gateway; its name.
+    /// Waits for a signal that stops the gateway; returns its name.
     pub async fn stop(&mut self) -> &'static str {
         loop {
             if let Asked::Stop(name) = self.next().await {

@@ -8,7 +8,7 @@ pub async fn sleep(d: Duration) {
     async_io::Timer::after(d).await;
 }
 
-/// Waits until `at`; for ever when there is nothing to wait for.
+/// Waits until `at`; forever if `None`.
 pub async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => {
@@ -18,7 +18,7 @@ pub async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-/// The output of `f`, or `None` when it takes longer than `d`.
+/// The output of `f`, or `None` after `d`.
 pub async fn within<F: Future>(d: Duration, f: F) -> Option<F::Output> {
     smol::future::or(async { Some(f.await) }, async {
         sleep(d).await;

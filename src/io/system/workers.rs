@@ -1,6 +1,6 @@
-//! Threads for work that blocks. Those of each purpose are their own, so that none takes the threads of another; some are
-//! made at the start, and more where there is much to do. Where the system gives no more of them, work waits for those
-//! that there are.
+//! Thread pools for blocking work, one per purpose, so that they cannot starve each other. Some threads are
+//! created at the start, more on demand. If the system cannot create threads, work waits for the existing
+//! ones.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,33 +13,33 @@ use async_channel::{Receiver, Sender};
 
 use super::timer;
 
-/// Reads and writes files for the API, for recordings that are over, and for the state directory.
+/// File access for the API, finished recordings, and the state directory.
 pub static FILES: LazyLock<Workers> = LazyLock::new(|| Workers::new("files", 2, 32));
-/// Delivers events.
+/// Event delivery.
 pub static HOOKS: LazyLock<Workers> = LazyLock::new(|| Workers::new("hooks", 2, 8));
-/// Uploads recordings.
+/// Recording uploads.
 pub static UPLOADS: LazyLock<Workers> = LazyLock::new(|| Workers::new("uploads", 1, 6));
-/// Asks the system for addresses of names.
+/// Name resolution by the system.
 pub static NAMES: LazyLock<Workers> = LazyLock::new(|| Workers::new("names", 1, 64));
-/// Fetches sounds.
+/// Sound downloads.
 pub static SOUNDS: LazyLock<Workers> = LazyLock::new(|| Workers::new("sounds", 1, 68));
 
-/// Pieces of work of one purpose that wait at most.
+/// Maximum queued jobs per pool.
 const MAX_WAITING: usize = 1024;
-/// How long a thread that was made for much work waits for more.
+/// Idle time after which an additional thread exits.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// Why a piece of work was not done.
+/// Why a job was not done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WorkError {
-    /// There is none, and the system gives none.
-    #[error("the system gives no thread for it")]
+    /// There is no thread and none can be created.
+    #[error("no thread can be created")]
     NoThread,
-    /// Too much waits already.
-    #[error("too much of its kind waits already")]
+    /// The queue of the pool is full.
+    #[error("too many jobs are queued")]
     TooMuch,
-    /// It has failed in a way that nobody expected.
-    #[error("it has failed unexpectedly")]
+    /// The job panicked.
+    #[error("the job failed unexpectedly")]
     Failed,
 }
 
@@ -51,7 +51,7 @@ impl From<WorkError> for std::io::Error {
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The threads of one purpose.
+/// A thread pool.
 pub struct Workers {
     name: &'static str,
     least: usize,
@@ -67,10 +67,10 @@ impl fmt::Debug for Workers {
     }
 }
 
-/// Makes the threads that are there from the start, and stay.
+/// Creates the permanent threads of all pools.
 ///
 /// # Errors
-/// What the operating system says.
+/// Errors of the operating system.
 pub fn start() -> std::io::Result<()> {
     [&FILES, &HOOKS, &UPLOADS, &NAMES, &SOUNDS].into_iter().try_for_each(|of| of.start())
 }
@@ -90,7 +90,7 @@ impl Workers {
 
     fn add(&'static self) -> std::io::Result<()> {
         let number = self.threads.fetch_add(1, Ordering::SeqCst);
-        // It counts as idle from now on, so that no second one is made for the same work.
+        // Counted as idle from now on, so that no second thread is created for the same job.
         self.idle.fetch_add(1, Ordering::SeqCst);
         let body = move || if number < self.least { self.stay() } else { self.help() };
         let made = thread::Builder::new().name(self.name.to_owned()).spawn(body);
@@ -103,20 +103,20 @@ impl Workers {
 
     fn carry_out(&'static self, job: Job) {
         self.idle.fetch_sub(1, Ordering::SeqCst);
-        // There may be threads again for what has waited since there were none.
+        // Creating threads may be possible again for jobs queued meanwhile.
         self.grow();
         job();
         self.idle.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Works as long as the program runs.
+    /// Main loop of a permanent thread.
     fn stay(&'static self) {
         while let Ok(job) = self.jobs.1.recv_blocking() {
             self.carry_out(job);
         }
     }
 
-    /// Works as long as there is something to do.
+    /// Main loop of an additional thread: exits when idle.
     fn help(&'static self) {
         loop {
             match smol::future::block_on(timer::within(IDLE, self.jobs.1.recv())) {
@@ -124,7 +124,7 @@ impl Workers {
                 Some(Err(_)) => return,
                 None => {
                     self.idle.fetch_sub(1, Ordering::SeqCst);
-                    // Whoever has just counted on this thread has left its work there.
+                    // A job may have been queued while this thread still counted as idle.
                     if self.jobs.1.is_empty() {
                         break;
                     }
@@ -135,10 +135,10 @@ impl Workers {
         self.threads.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Has a piece of work done.
+    /// Queues a job.
     ///
     /// # Errors
-    /// Too much waits, or there is no thread and none can be made.
+    /// The queue is full, or there is no thread and none can be created.
     pub fn submit(&'static self, job: impl FnOnce() + Send + 'static) -> Result<(), WorkError> {
         if self.threads.load(Ordering::SeqCst) == 0 {
             self.add().map_err(|_| WorkError::NoThread)?;
@@ -148,21 +148,21 @@ impl Workers {
         Ok(())
     }
 
-    /// Makes threads for all that waits, as far as that is possible.
+    /// Creates threads for queued jobs, as far as possible.
     fn grow(&'static self) {
         let waits = || self.jobs.1.len() > self.idle.load(Ordering::SeqCst);
         while waits() && self.threads.load(Ordering::SeqCst) < self.most {
             if let Err(e) = self.add() {
-                log::debug!(of = self.name, error:% = e; "no further thread can be made: work waits");
+                log::debug!(of = self.name, error:% = e; "cannot create another thread: jobs are queued");
                 return;
             }
         }
     }
 
-    /// Has a piece of work done, and waits for what comes of it.
+    /// Runs a job, and waits for its result.
     ///
     /// # Errors
-    /// It was not done.
+    /// The job was not done.
     pub fn run<T: Send + 'static, F: FnOnce() -> T + Send + 'static>(
         &'static self,
         work: F,
@@ -170,7 +170,7 @@ impl Workers {
         let (tell, answer) = async_channel::bounded(1);
         let submitted = self.submit(move || {
             let outcome = catch_unwind(AssertUnwindSafe(work)).map_err(|_| WorkError::Failed);
-            // Nobody waits any more: so be it.
+            // The receiver may have been dropped.
             let _told = tell.try_send(outcome);
         });
         async move {
@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_is_done_by_few_threads_and_fails_for_itself() {
+    fn jobs_share_few_threads_and_a_panic_affects_only_its_job() {
         static FEW: LazyLock<Workers> = LazyLock::new(|| Workers::new("few", 1, 3));
         let (go, wait) = async_channel::unbounded::<()>();
         let work = |n: usize| {
@@ -195,15 +195,15 @@ mod tests {
                 n
             })
         };
-        // The first three hold all threads; the rest waits.
+        // The first three occupy all threads; the rest is queued.
         let all: Vec<_> = (0..10).map(work).collect();
         assert!(FEW.threads.load(Ordering::SeqCst) <= 3);
         (0..10).for_each(|_| go.try_send(()).unwrap());
         let done: Vec<_> = all.into_iter().map(smol::block_on).collect();
         assert_eq!(done, (0..10).map(Ok).collect::<Vec<_>>());
         assert_eq!(smol::block_on(FEW.run(|| -> u32 { panic!("a test") })), Err(WorkError::Failed));
-        assert_eq!(smol::block_on(FEW.run(|| 7)), Ok(7), "the thread lives");
-        // Too much.
+        assert_eq!(smol::block_on(FEW.run(|| 7)), Ok(7), "the thread survives");
+        // Queue overflow.
         let more: Vec<_> = (0..MAX_WAITING + 10).map(work).collect();
         assert_eq!(smol::block_on(FEW.run(|| 7)), Err(WorkError::TooMuch));
         (0..MAX_WAITING + 10).for_each(|_| go.try_send(()).unwrap());
@@ -211,7 +211,7 @@ mod tests {
         assert!((MAX_WAITING..=MAX_WAITING + 3).contains(&done), "{done}");
         let end = crate::io::system::clock::now().mono + IDLE * 3;
         while FEW.threads.load(Ordering::SeqCst) > 1 {
-            assert!(crate::io::system::clock::now().mono < end, "threads that are not needed go");
+            assert!(crate::io::system::clock::now().mono < end, "idle threads exit");
             thread::park_timeout(Duration::from_millis(20));
         }
     }
