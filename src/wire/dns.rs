@@ -139,7 +139,7 @@ pub fn query(id: u16, name: &str, kind: Kind, edns: bool) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// A record as it stands in a message.
+/// A record in wire format.
 struct Raw<'a> {
     owner: String,
     code: u16,

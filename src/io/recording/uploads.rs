@@ -179,7 +179,7 @@ impl Uploads {
                 log::debug!(recording = id, error = why; "upload failed");
                 let mut queues = self.queue.queues().borrow_mut();
                 if queues.handle_failed(now.mono, place_id, id, failure) {
-                    log::warn!(place:? = job.place, error = why; "uploads fail: they are tried again until they succeed");
+                    log::warn!(place:? = job.place, error = why; "uploads fail and are retried");
                 }
             }
         }

@@ -52,7 +52,7 @@ pub fn raise_descriptor_limit() -> u64 {
 pub fn end_with_parent() {
     use rustix::process::{Signal, set_parent_process_death_signal};
     if let Err(e) = set_parent_process_death_signal(Some(Signal::KILL)) {
-        log::warn!(error:% = e; "this gateway will not end with what has started it");
+        log::warn!(error:% = e; "no parent-death signal: this process will survive its parent");
     }
 }
 
