@@ -1,18 +1,18 @@
 # make run    install what is missing, build a release, start the gateway in the foreground
 # make test   everything automatic
-# make check  what every commit must pass: format, lints, unit and simulation tests
-# make soak   the same for hours: 50,000 seeds a simulation, 200 kills, 500 flipped bits a state file, an hour of floods, 20,000
-#             mixed calls, 36,000 calls a round of load
+# make check  required for every commit: format, lints, unit and simulation tests
+# make soak   long-running tests: 50,000 seeds per simulation, 200 kills, 500 flipped bits per state file, an hour of floods,
+#             20,000 mixed calls, 36,000 calls per round of load
 # make audit  licences, bans and sources of all dependencies (installs cargo-deny)
 # make bench  the figures of docs/figures.md
-# make cross  releases for ARM, and make test-arm calls to them under emulation
+# make cross  release builds for ARM; make test-arm tests them with calls under emulation
 # make release  packages and archives for three machines, in target/dist
 # make deb    a Debian package for this machine, in target/debian
 
 CARGO ?= cargo
 ARGS ?=
 
-# With the tests that take peers, root or an emulator. One set of features, so that the library is built once for all.
+# Includes the tests that need peers, root or an emulator. A single feature set, so that the library is built only once.
 ALL = --locked --features peers,appliance,arm
 
 .PHONY: cross test-arm release recipes crates run test soak peers quiet faults appliance check fmt lint unit deps-run deps-bench deps-test openapi docs deb audit bench
@@ -29,14 +29,14 @@ fmt:
 lint:
 	$(CARGO) clippy $(ALL) --all-targets -- -D warnings
 
-# Unit tests, simulations in virtual time, and the rules of the house.
+# Unit tests, simulations in virtual time, and the project's own rules.
 unit: quiet
 	$(CARGO) test $(ALL) --quiet $(TOLD:%=--test %)
 
 test: deps-test fmt lint recipes quiet faults peers appliance
 
-# `unit` without the simulations and the torture cases, which `faults` runs for what they tell as well: which faults
-# were injected, and the table of cases.
+# `unit` without the simulations and the torture cases, which `faults` runs with output: the number of faults
+# injected, and the table of cases.
 TOLD = sim torture
 QUIET = $(filter-out $(TOLD) peers appliance arm,$(basename $(notdir $(wildcard tests/*.rs))) $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
 quiet:
@@ -46,8 +46,8 @@ quiet:
 faults:
 	$(CARGO) test $(ALL) --quiet $(TOLD:%=--test %) -- --nocapture
 
-# Real phones, load, and the API against its description. Tests of signalling, of uploads and of what needs no real time run
-# beside the load, which leaves most of a core; the others, many of which compare sound or count what is late, run one by one.
+# Real phones, load, and the API against its description. Tests of signalling, uploads and others without real-time constraints
+# run beside the load test, which leaves most of a core; the others, many of which compare audio or count late frames, run one by one.
 PEERS = $(CARGO) test $(ALL) --test peers -- --nocapture
 BESIDE = load:: amd::hours_of api_test:: buckets:: digest:: prack:: quality:: registrar:: servers:: session::
 peers:
@@ -55,7 +55,7 @@ peers:
 	$(PEERS) --test-threads=2 $(BESIDE)
 	$(PEERS) --test-threads=1 $(BESIDE:%=--skip %)
 
-# The package in a bare Debian: installed, called, killed, upgraded during a call, purged.
+# The Debian package in a bare system: installed, called, killed, upgraded during a call, purged.
 appliance: deb
 	$(CARGO) test $(ALL) --test appliance -- --nocapture --test-threads=1
 
@@ -64,7 +64,7 @@ OELINT = .venv/bin/oelint-adv --quiet --release wrynose --hide info --suppress o
 recipes:
 	$(OELINT) $(wildcard yocto/meta-branchline/recipes-*/*/*.bb) yocto/meta-branchline/conf/layer.conf
 
-# The list of crates of the Yocto recipe, after a change of Cargo.lock.
+# Regenerates the crate list of the Yocto recipe after a change of Cargo.lock.
 crates:
 	./scripts/yocto-crates.py
 
@@ -73,11 +73,11 @@ cross:
 	./scripts/cross.sh arm64
 	./scripts/cross.sh armv7
 
-# Calls to them, under emulation.
+# Tests them with calls under emulation.
 test-arm: deps-test cross
 	$(CARGO) test $(ALL) --test arm -- --nocapture --test-threads=1
 
-# Packages and archives for three machines, the bill of materials, checksums.
+# Packages and archives for three architectures, SBOM, checksums.
 release:
 	./scripts/release.sh
 
@@ -102,11 +102,11 @@ deps-bench:
 deps-test:
 	@./scripts/install.sh test
 
-# Writes openapi.json and asyncapi.json anew after a change of the API or of events; read the difference before you commit it.
+# Regenerates openapi.json and asyncapi.json after a change of the API or of events; review the diff before you commit it.
 openapi:
 	BLESS=1 $(CARGO) test $(ALL) --quiet --test openapi
 
-# Writes the man pages and the completions of shells anew after a change of the commands.
+# Regenerates the man pages and shell completions after a change of the commands.
 docs:
 	BLESS=1 $(CARGO) test $(ALL) --quiet --test cli_docs
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs a command with what builds for another machine need, by Debian's cross compilers: `cross.sh arm64|armv7 [COMMAND …]`,
-# where COMMAND finds Rust's name of the machine in $TARGET; without one a release is built, and its path is the last line.
+# Runs a command in the environment of a cross build, using Debian's cross compilers: `cross.sh arm64|armv7 [COMMAND …]`. COMMAND
+# gets the Rust target triple in $TARGET. Without COMMAND a release is built, and its path is the last line of output.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -22,7 +22,7 @@ fi
 
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
 export CARGO_TARGET_ARMV7_UNKNOWN_LINUX_GNUEABIHF_LINKER=arm-linux-gnueabihf-gcc
-# libopus takes half the time with NEON, which all boards of this kind have (BeagleBone Black, Raspberry Pi 2 and later).
+# NEON halves the CPU time of libopus; all boards of this kind have it (BeagleBone Black, Raspberry Pi 2 and later).
 export CFLAGS_armv7_unknown_linux_gnueabihf="-mfpu=neon"
 
 if [ $# -gt 0 ]; then

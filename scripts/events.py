@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prints the events that a gateway posts to http://127.0.0.1:PORT/ (default 9000), one a line."""
+"""Prints the events that a gateway posts to http://127.0.0.1:PORT/ (default 9000), one per line."""
 
 import http.server
 import sys
@@ -10,7 +10,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        # In one piece: several events may come at once.
+        # A single write, since several events may arrive concurrently.
         sys.stdout.buffer.write(body + b"\n")
         sys.stdout.buffer.flush()
         self.send_response(204)

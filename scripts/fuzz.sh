@@ -1,7 +1,7 @@
 #!/bin/sh
-# Fuzzes every target for some seconds each: `fuzz.sh SECONDS [TARGET …]`. Starts from fuzz/corpus and writes there what
-# it has found, minimised; a crash is kept in fuzz/artifacts and ends the run. Works with stable Rust; needs cargo-fuzz
-# (installed here if missing).
+# Fuzzes every target for some seconds each: `fuzz.sh SECONDS [TARGET …]`. Starts from fuzz/corpus and adds new inputs to it,
+# minimised; a crash is stored in fuzz/artifacts and ends the run. Works with stable Rust; needs cargo-fuzz (installed if
+# missing).
 set -eu
 cd "$(dirname "$0")/.."
 seconds=${1:-60}

@@ -1,8 +1,7 @@
 #!/bin/sh
-# Installs what a fresh Debian with Rust lacks: `install.sh run` for building and running the gateway,
-# `install.sh test` for the tests as well, `install.sh bench` for the figures, `install.sh cross` for building for ARM and running
-# that here. Does nothing where nothing is missing. Without root it names
-# exactly the packages to install.
+# Installs the required Debian packages, Rust excepted: `install.sh run` for building and running the gateway,
+# `install.sh test` also for the tests, `install.sh bench` for the figures, `install.sh cross` for ARM builds and their emulation.
+# Does nothing if nothing is missing. Without root it lists the packages to install.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -23,7 +22,7 @@ fi
 
 missing=no
 if [ "${1:-run}" = test ]; then
-    # Recordings of people and music, which are no programs.
+    # Recordings of people and music, which have no program to check for.
     for sounds in sounds/en_US_f_Allison sounds/es_MX_f_Allison sounds/fr_CA_f_June sounds/it_IT_m_Carlo sounds/ru_RU_f_IvrvoiceRU moh; do
         [ -d "/usr/share/asterisk/$sounds" ] || { missing=yes; echo "missing: $sounds"; }
     done
@@ -52,7 +51,7 @@ if ! command -v "${CARGO:-cargo}" >/dev/null 2>&1; then
     exit 1
 fi
 
-# The peers of the tests: a phone and an API tester, in an environment of their own.
+# Test peers in a virtual environment: a phone and an API tester.
 wanted=tests/peers/requirements.txt
 if [ "${1:-run}" = test ] && ! cmp -s "$wanted" .venv/installed.txt; then
     echo "installing the peers of the tests into .venv"

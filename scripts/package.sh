@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds a Debian package of the release build; for another machine by `cross.sh ARCH package.sh`.
-# The package is put into target/debian, and named on the last line.
+# Builds a Debian package of the release build; for another architecture with `cross.sh ARCH package.sh`.
+# The package is in target/debian, and its name is the last line of output.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -10,8 +10,8 @@ out=target/packaging
 rm -rf "$out"
 mkdir -p "$out"
 
-# What is no program: the settings with the token of the installation and the state where commands find it, pages, the log
-# of changes.
+# Other files: the configuration, with the API token created at installation and the state directory, man pages, and the
+# changelog.
 sed -e 's/^#token_file = ""$/token_file = "api.token"/' -e 's|^#state_dir = "./var"$|state_dir = "/var/lib/branchline"|' \
     config/branchline.toml >"$out/branchline.toml"
 grep -q '^token_file = "api.token"$' "$out/branchline.toml"
@@ -24,7 +24,7 @@ when=$(git log -1 --format=%cD 2>/dev/null || date -R)
 cat >"$out/changelog" <<END
 branchline ($version-1) stable; urgency=medium
 
-  * What has changed is told in changelog.gz beside this file.
+  * See changelog.gz beside this file for the changes.
 
  -- Branchline maintainers <maintainers@branchline.example>  $when
 END

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds all that a release consists of into target/dist/branchline-VERSION: Debian packages and archives of three machines, the
-# bill of materials, and the checksums of all.
+# Builds a release in target/dist/branchline-VERSION: Debian packages and archives for three architectures, the software bill of
+# materials (SBOM), and checksums.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -9,7 +9,7 @@ out=target/dist/branchline-$version
 rm -rf "$out"
 mkdir -p "$out"
 
-# The archive of a machine: the program, and what it needs beside it.
+# The archive for one architecture: the program, configuration and documentation.
 archive() {
     arch=$1 program=$2 strip=$3
     name=branchline-$version-linux-$arch
@@ -39,7 +39,7 @@ for machine in . aarch64-unknown-linux-gnu armv7-unknown-linux-gnueabihf; do
     cp "target/$machine/debian/branchline_$version"-*.deb "$out/"
 done
 
-# What is in it: CycloneDX, of the program without its tests.
+# SBOM of the program without its tests, in CycloneDX format.
 command -v cargo-cyclonedx >/dev/null || cargo install --locked cargo-cyclonedx
 cargo cyclonedx --format json --describe binaries --no-build-deps --override-filename sbom
 mv sbom*.json "$out/branchline-$version.cdx.json"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Starts the release build in the foreground and says, once it listens, where it is and what to try.
+# Starts the release build in the foreground, and prints its URL once it listens.
 set -eu
 bin="${CARGO_TARGET_DIR:-target}/release/branchline"
 state="${STATE_DIR:-./var}"

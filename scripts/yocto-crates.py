@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the list of crates of the Yocto recipe from Cargo.lock, in the form of `bitbake -c update_crates`."""
+"""Generates the crate list of the Yocto recipe from Cargo.lock, in the format of `bitbake -c update_crates`."""
 
 import pathlib
 import tomllib

@@ -1,5 +1,5 @@
 SUMMARY = "An image with the Branchline SIP gateway"
-DESCRIPTION = "A console image that runs the gateway, with the server of ssh."
+DESCRIPTION = "A console image that runs the gateway, with an SSH server."
 HOMEPAGE = "https://branchline.example"
 BUGTRACKER = "https://branchline.example/issues"
 SECTION = "net"

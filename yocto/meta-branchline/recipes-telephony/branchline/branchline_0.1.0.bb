@@ -9,18 +9,18 @@ LIC_FILES_CHKSUM = "file://LICENSE;md5=fc6e3e7dd4f8de914147a34cb3d4210c"
 
 CVE_PRODUCT = "branchline"
 
-# libopus is built from the source that its crate brings.
+# libopus is built from the source in its crate.
 DEPENDS = "cmake-native"
 
 require branchline-crates.inc
 
-# A release with an older Rust takes the class of meta-rust-bin.
+# Releases with an older Rust use the class of meta-rust-bin.
 BRANCHLINE_CARGO ?= "cargo"
 
 inherit externalsrc pkgconfig systemd useradd
 inherit_defer ${BRANCHLINE_CARGO}
 
-# The layer lies in the source tree of the gateway, and builds that tree.
+# The layer is in the source tree of the gateway, and builds that tree.
 EXTERNALSRC = "${@os.path.normpath(os.path.join(d.getVar('THISDIR'), '..', '..', '..', '..'))}"
 # nooelint: oelint.vars.mispell.unknown - of externalsrc.bbclass
 EXTERNALSRC_SYMLINKS = ""
@@ -30,7 +30,7 @@ PACKAGECONFIG[sound] = ""
 
 SYSTEMD_SERVICE:${PN} = "branchline.service"
 
-# Who may read passwords, tokens and keys: sysusers.d would make it at the first start, when the root may be read-only.
+# The group that may read passwords, tokens and keys: sysusers.d would create it at the first start, when the root may be read-only.
 USERADD_PACKAGES = "${PN}"
 GROUPADD_PARAM:${PN} = "--system branchline-secrets"
 
