@@ -1,4 +1,5 @@
-//! What registrars answer to our REGISTER, message by message: elsewhere, the next nonce, several realms, how long.
+//! Answers of registrars to our REGISTER, message by message: redirections, next nonce, several realms,
+//! intervals.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -15,7 +16,7 @@ use branchline::wire::challenge::fields;
 use branchline::wire::{Message, Request, parse};
 use serde_json::Value;
 
-/// An account at 10.0.0.50, and what it has sent.
+/// An account at 10.0.0.50, and the requests it received.
 struct Box {
     gw: Gateway,
     now: Now,
@@ -42,7 +43,7 @@ impl Box {
         Self { gw, now, trunk }
     }
 
-    /// The next REGISTER, which is to come within `seconds`, and where it went.
+    /// The next REGISTER, expected within `seconds`, and its destination.
     fn register(&mut self, seconds: u64) -> (Request, SocketAddr) {
         let end = self.now.mono + Duration::from_secs(seconds);
         loop {
@@ -82,7 +83,7 @@ impl Box {
         self.gw.view().trunks().view_of(&self.trunk).map_or("gone", |t| t.status)
     }
 
-    /// Error and seconds to wait of the last failure.
+    /// Error and retry delay in seconds of the last failure.
     fn failure(&mut self) -> (String, u64) {
         let events: Vec<_> = std::iter::from_fn(|| next_event(&mut self.gw)).collect();
         let failed =
@@ -108,7 +109,7 @@ fn challenge(nonce: &str) -> String {
 }
 
 #[test]
-fn a_registrar_elsewhere_is_asked_there() {
+fn a_redirection_to_another_registrar_is_followed() {
     for (code, again) in [(301, "10.0.0.51:5070"), (302, "10.0.0.50:5060"), (300, "10.0.0.50:5060")] {
         let mut b = Box::new(|_| {});
         let first = b.register(1);
@@ -122,7 +123,7 @@ fn a_registrar_elsewhere_is_asked_there() {
             assert_eq!(get(&first, name), get(&second, name), "{code}");
         }
         assert_eq!(second.0.common.cseq, first.0.common.cseq + 1);
-        // It may ask for the password itself.
+        // It may challenge as well.
         b.answer(&second, "401 Unauthorized", &challenge("n"));
         let third = b.register(1);
         assert_eq!((third.1, nonce(&third.0).0.as_str()), (second.1, "n"), "{code}");
@@ -130,7 +131,7 @@ fn a_registrar_elsewhere_is_asked_there() {
         assert_eq!(b.status(), "active", "{code}");
         let refresh = b.register(600);
         assert_eq!(refresh.1, again.parse().unwrap(), "{code}");
-        // It is taken back where it was made.
+        // The binding is removed where it was made.
         b.answer(&refresh, "302 Moved", "Contact: <sip:10.0.0.51:5070>\r\n");
         if code != 301 {
             let moved = b.register(1);
@@ -151,7 +152,7 @@ fn a_registrar_elsewhere_is_asked_there() {
 }
 
 #[test]
-fn a_proxy_that_is_named_is_gone_through() {
+fn a_proxy_named_by_305_is_used() {
     let mut b = Box::new(|_| {});
     let first = b.register(1);
     b.answer(&first, "305 Use Proxy", "Contact: <sip:10.0.0.51:5070>\r\n");
@@ -161,7 +162,7 @@ fn a_proxy_that_is_named_is_gone_through() {
         ("10.0.0.51:5070".parse().unwrap(), "sip:10.0.0.50".into())
     );
     assert_eq!(second.0.common.headers.get("Route"), Some("<sip:10.0.0.51:5070;lr>"));
-    // With a proxy of the account's own, the new registrar is reached through it.
+    // With an outbound proxy of the account, the new registrar is reached through it.
     let mut b = Box::new(|f| f.outbound_proxy = "sip:10.0.0.7".into());
     let first = b.register(1);
     b.answer(&first, "302 Moved", "Contact: <sip:10.0.0.51:5070>\r\n");
@@ -173,8 +174,8 @@ fn a_proxy_that_is_named_is_gone_through() {
 }
 
 #[test]
-fn redirections_have_an_end() {
-    // In a circle, to nowhere, and on and on.
+fn redirections_are_limited() {
+    // Loops, dead ends, and endless chains.
     for contact in
         ["<sip:10.0.0.50>", "<SIP:x@10.0.0.50;a=b>", "<tel:+1>", "<sip:10.0.0.51;transport=ws>", ""]
     {
@@ -216,24 +217,24 @@ fn the_next_nonce_is_used() {
     b.accept(&second, "Authentication-Info: qop=auth, nextnonce=\"n2\"\r\n");
     let refresh = b.register(600);
     assert_eq!(nonce(&refresh.0), ("n2".into(), "00000001".into()));
-    // Without one the count goes on.
+    // Without one, the nonce count continues.
     b.accept(&refresh, "");
     let refresh = b.register(600);
     assert_eq!(nonce(&refresh.0), ("n2".into(), "00000002".into()));
     b.accept(&refresh, "Authentication-Info: nextnonce=\"n3\"\r\n");
-    // It is too old after all, which nobody says: the password is still right.
+    // It has expired without a stale flag: the password is still right.
     let refresh = b.register(600);
     assert_eq!(nonce(&refresh.0), ("n3".into(), "00000001".into()));
     b.answer(&refresh, "401 Unauthorized", &challenge("n4"));
     let again = b.register(1);
     assert_eq!(nonce(&again.0), ("n4".into(), "00000001".into()));
-    // A second time it is not.
+    // A second time the password counts as wrong.
     b.answer(&again, "401 Unauthorized", &challenge("n5"));
     assert_eq!(b.failure().0, "401 Unauthorized");
 }
 
 #[test]
-fn proxy_and_registrar_are_both_answered() {
+fn challenges_of_proxy_and_registrar_are_both_answered() {
     let mut b = Box::new(|_| {});
     let first = b.register(1);
     b.answer(
@@ -266,7 +267,7 @@ fn proxy_and_registrar_are_both_answered() {
 }
 
 #[test]
-fn registrars_say_when_to_come_again() {
+fn registrars_determine_the_retry_interval() {
     for (status, more, at_least) in [
         ("503 Service Unavailable", "Retry-After: 700\r\n", 700),
         ("429 Too Many Requests", "Retry-After: 800 (later);duration=60\r\n", 800),

@@ -1,5 +1,5 @@
-//! A registrar and one phone, message by message: contacts written in several ways, phones that start anew, REGISTERs
-//! that come late, the order of challenges.
+//! A registrar and one phone, message by message: different forms of contacts, phones that restart, late
+//! REGISTERs, the order of challenges.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -44,7 +44,8 @@ impl Branch {
         }
     }
 
-    /// The answer to a REGISTER of this Call-ID and CSeq with the right password; `more` are its further lines.
+    /// The answer to a REGISTER with this Call-ID, CSeq and the right password; `more`: further header
+    /// fields.
     fn register_as(&mut self, to: &str, call_id: &str, cseq: u32, more: &str) -> Response {
         let mut auth = Authentication::new(Credentials { username: "anna".into(), password: "p".into() });
         let mut authorization = String::new();
@@ -89,7 +90,7 @@ impl Branch {
 }
 
 #[test]
-fn a_contact_is_the_same_however_it_is_written() {
+fn equivalent_contacts_are_one_binding() {
     for (n, form) in [
         "sip:anna@10.0.0.9:5062;line=ab12;transport=udp",
         "sip:anna@10.0.0.9:5062;Transport=UDP;LINE=ab12",
@@ -146,7 +147,7 @@ fn contacts_that_differ_are_kept_apart() {
 }
 
 #[test]
-fn users_and_domains_are_found_however_they_are_written() {
+fn users_and_domains_are_matched_in_all_equivalent_forms() {
     for to in [
         "sip:%61nna@branch.example",
         "SIP:anna@BRANCH.EXAMPLE.",
@@ -162,10 +163,10 @@ fn users_and_domains_are_found_however_they_are_written() {
 }
 
 #[test]
-fn a_phone_that_starts_anew_is_taken_with_a_low_cseq() {
+fn a_restarted_phone_is_accepted_with_a_low_cseq() {
     let mut branch = Branch::new(BRANCH);
     assert_eq!(branch.bind("mac", 500, "sip:anna@10.0.0.9:5071"), 200);
-    // Overtaken, or sent again: not for this contact, in whatever form.
+    // Overtaken or retransmitted requests are rejected for this contact, in any form.
     for (cseq, contact) in [(499, "sip:anna@10.0.0.9:5071"), (500, "sip:%61nna@10.0.0.9:5071")] {
         assert_eq!(branch.bind("mac", cseq, contact), 500);
         let gone = branch.register("mac", cseq, &format!("Contact: <{contact}>;expires=0\r\n"));
@@ -173,20 +174,20 @@ fn a_phone_that_starts_anew_is_taken_with_a_low_cseq() {
     }
     assert_eq!(branch.register("mac", 500, "Contact: *\r\nExpires: 0\r\n").code, 500);
     assert_eq!(branch.contacts(), ["sip:anna@10.0.0.9:5071"]);
-    // Under another port it is new, and a question is a question.
+    // Another port is a new contact, and a query is always allowed.
     assert_eq!(branch.bind("mac", 1, "sip:anna@10.0.0.9:5072"), 200);
     let all = branch.register("mac", 1, "");
     assert_eq!((all.code, all.common.contacts.len()), (200, 2));
-    // Another Call-ID begins its own count.
+    // Another Call-ID has its own CSeq.
     assert_eq!(branch.bind("other", 1, "sip:anna@10.0.0.9:5071"), 200);
     assert_eq!(branch.contacts().len(), 2);
-    // One contact of several that is late refuses them all.
+    // One late contact of several rejects the request.
     let both = "Contact: <sip:anna@10.0.0.9:5073>, <sip:anna@10.0.0.9:5072>\r\nExpires: 600\r\n";
     assert_eq!(branch.register("mac", 1, both).code, 500);
     assert_eq!(branch.contacts().len(), 2, "nothing of it was done");
     assert_eq!(branch.register("mac", 2, both).code, 200);
     assert_eq!(branch.contacts().len(), 3);
-    // What is gone has no CSeq any more.
+    // A removed binding has no CSeq.
     assert_eq!(branch.register("mac", 3, "Contact: *\r\nExpires: 0\r\n").code, 200);
     assert_eq!(branch.bind("mac", 1, "sip:anna@10.0.0.9:5072"), 200);
     branch.later(601);
@@ -195,7 +196,7 @@ fn a_phone_that_starts_anew_is_taken_with_a_low_cseq() {
 }
 
 #[test]
-fn several_contacts_are_taken_together_or_not_at_all() {
+fn several_contacts_are_bound_atomically() {
     let mut branch = Branch::new(BRANCH);
     let port = |n: u16| format!("<sip:anna@10.0.0.9:{n}>");
     let two = branch.register(
@@ -216,7 +217,7 @@ fn several_contacts_are_taken_together_or_not_at_all() {
         assert_eq!(branch.register("a", 2, &more).code, code, "{more}");
         assert_eq!(branch.contacts().len(), 2, "{more}");
     }
-    // A new one pushes out the oldest, and not what comes with it.
+    // A new contact replaces the oldest, but none of the same request.
     for n in 3..=5 {
         branch.later(1);
         assert_eq!(branch.register("a", u32::from(n), &format!("Contact: {}\r\n", port(n))).code, 200);

@@ -1,4 +1,5 @@
-//! Messages whose bodies are more than a session description: in every request and response that may carry one.
+//! Messages with bodies other than a single session description: in every request and response that may carry
+//! one.
 
 use serde_json::{Value, json};
 
@@ -8,14 +9,14 @@ use crate::early::Called;
 use crate::net::{NONE, Net};
 use crate::phone::{PHONE, sdp};
 
-/// A far end that writes its messages itself.
+/// A far end whose messages are written by the test.
 struct Caller {
     net: Net,
     tag: String,
     cseq: u32,
 }
 
-/// The first response that is no 100.
+/// The first response other than 100.
 fn first(answers: &[String]) -> &str {
     answers.iter().find(|m| !m.starts_with("SIP/2.0 100")).map_or("", String::as_str)
 }
@@ -29,7 +30,7 @@ impl Caller {
         Self { net: Net::new(1, 1, NONE, ""), tag: String::new(), cseq: 0 }
     }
 
-    /// Sends a request and gives back what comes.
+    /// Sends a request and returns the responses.
     fn asks(&mut self, method: &str, fields: &str, body: &str) -> Vec<String> {
         if method != "ACK" {
             self.cseq += 1;
@@ -65,14 +66,14 @@ impl Caller {
         sent.unwrap_or_default()
     }
 
-    /// What `leg.ringing` says of further bodies.
+    /// The further bodies listed in `leg.ringing`.
     fn named(&self) -> Option<Value> {
         let rang = self.net.nodes[A].events.iter().find(|e| e.kind() == "leg.ringing")?;
         Some(rang.to_json("").get("bodies").cloned().unwrap_or(Value::Null))
     }
 }
 
-/// A multipart of these parts: fields and content of each.
+/// A multipart with these parts: header fields and content of each.
 fn multi(parts: &[(&str, &str)]) -> String {
     let part = |(fields, content): &(&str, &str)| format!("--x\r\n{fields}\r\n\r\n{content}\r\n");
     parts.iter().map(part).collect::<String>() + "--x--\r\n"
@@ -97,7 +98,7 @@ fn calls(fields: &str, body: &str) -> (u16, Option<Value>) {
 }
 
 #[test]
-fn a_call_is_taken_by_its_description_and_its_other_parts_are_named() {
+fn a_call_uses_its_sdp_part_and_reports_the_others() {
     let offer = sdp(1, "sendrecv");
     let isup =
         json!({"content_type": "application/isup", "disposition": "signal", "content_id": null, "bytes": 3});
@@ -134,7 +135,7 @@ fn a_call_is_taken_by_its_description_and_its_other_parts_are_named() {
 }
 
 #[test]
-fn only_what_must_be_understood_and_is_not_is_refused() {
+fn only_unsupported_required_parts_are_refused() {
     let offer = sdp(1, "sendrecv");
     let odd = |handling: &str| ODD.replace(";handling=required", handling);
     let code = |fields: &str, body: &str| calls(fields, body).0;
@@ -148,7 +149,7 @@ fn only_what_must_be_understood_and_is_not_is_refused() {
     }
     let either = MIXED.replace("mixed", "alternative");
     assert_eq!(code(&either, &multi(&[(SDP, &offer), (ODD, "c")])), 180, "one of them is enough");
-    // Alone a body has to be understood unless it says otherwise (RFC 3261 §20.11).
+    // A single body is required unless its handling says otherwise (RFC 3261 §20.11).
     for (fields, want) in [
         ("Content-Type: application/odd", 415),
         ("Content-Type: application/odd\r\nContent-Disposition: render;handling=optional", 180),
@@ -162,14 +163,14 @@ fn only_what_must_be_understood_and_is_not_is_refused() {
     let zipped = format!("{SDP}\r\nContent-Encoding: gzip");
     assert_eq!(code(MIXED, &multi(&[(&zipped, &offer)])), 415);
     assert_eq!(code(MIXED, &multi(&[(&zipped, "zip"), (SDP, &offer)])), 180, "another can be read");
-    // No multipart at all, and too much of one.
+    // A malformed multipart, and one over the limits.
     assert_eq!(code("Content-Type: multipart/mixed", &multi(&[(SDP, &offer)])), 400);
     assert_eq!(code(MIXED, &offer), 400);
     assert_eq!(code(MIXED, &multi(&[(SDP, offer.as_str()); 40])), 400);
 }
 
 #[test]
-fn a_description_for_something_else_is_no_offer() {
+fn sdp_with_another_disposition_is_no_offer() {
     let offer = sdp(1, "sendrecv");
     let early = format!("{SDP}\r\nContent-Disposition: early-session;handling=optional");
     for (fields, body) in [
@@ -182,7 +183,7 @@ fn a_description_for_something_else_is_no_offer() {
         assert_eq!(code(&caller.asks("INVITE", fields, &body)), 180, "{fields}");
         let ok = caller.answers();
         assert!(ok.starts_with("SIP/2.0 200") && ok.contains("RTP/AVP 111 9 0 8 "), "our own offer: {ok}");
-        // The ACK brings the answer, among other things or alone, whether it says what it is or not.
+        // The ACK contains the answer, within a multipart or alone, with or without disposition.
         let sent = match fields {
             MIXED => caller.asks("ACK", MIXED, &multi(&[(ISUP, "i"), (SDP, &offer)])),
             f if f == early => caller.asks("ACK", "X: no type", &offer),
@@ -215,7 +216,7 @@ fn in_a_call_multiparts_are_read_as_well() {
     let fields = format!("RAck: {rseq} 1 INVITE\r\n{MIXED}");
     is_answer(&caller.asks("PRACK", &fields, &offer(2, "sendrecv")), "sendrecv");
     assert!(caller.answers().starts_with("SIP/2.0 200"));
-    // Its number is that of the INVITE.
+    // Its CSeq is that of the INVITE.
     let last = std::mem::replace(&mut caller.cseq, 1);
     caller.asks("ACK", "X: y", "");
     caller.cseq = last;
@@ -237,7 +238,7 @@ fn in_a_call_multiparts_are_read_as_well() {
     ]);
     let taken = caller.asks("INFO", MIXED, &key);
     assert_eq!(code(&taken), 200);
-    // An INFO changes nothing of the dialog.
+    // An INFO does not change the dialog.
     assert!(["Contact:", "Record-Route:", "Allow:", "Supported:"].iter().all(|f| !first(&taken).contains(f)));
     assert!(caller.net.story(A, &leg).contains(&"leg.dtmf"));
 }

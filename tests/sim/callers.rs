@@ -1,4 +1,4 @@
-//! Who a call says it comes from, and who it proves to come from.
+//! Claimed and authenticated identity of callers.
 
 use branchline::sip::target::{Target, Transport};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::passwords::{Office, answer, udp};
 
 const DESK: &str = "sip:desk@10.0.0.1";
 
-/// The INVITE of somebody with this From and these fields: the code, and what its `leg.ringing` says.
+/// An INVITE with this From and these fields: the response code, and the caller fields of `leg.ringing`.
 fn calls(office: &mut Office, at: Target, from: &str, more: &str) -> (u16, Option<Value>) {
     let text = office.request("INVITE", DESK, from, DESK, more);
     office.events.clear();
@@ -17,7 +17,7 @@ fn calls(office: &mut Office, at: Target, from: &str, more: &str) -> (u16, Optio
     (code, rang.map(|e| serde_json::from_str(&e.to_json("").to_string()).unwrap()))
 }
 
-/// The same with the password of a user.
+/// The same, authenticated as a user.
 fn proves(office: &mut Office, at: Target, from: &str, name: &str, password: &str) -> (u16, Option<Value>) {
     let nonce = office.nonce(at, name);
     calls(office, at, from, &answer("INVITE", DESK, name, password, &nonce, 0))
@@ -29,8 +29,8 @@ fn who(rang: &Option<Value>) -> [Value; 3] {
 }
 
 #[test]
-fn who_proves_to_be_one_user_does_not_call_as_another() {
-    // In a network that may call anyway it makes no difference.
+fn an_authenticated_user_cannot_call_as_another() {
+    // In an accepted network it makes no difference.
     for accepted in [true, false] {
         let mut office = Office::new(accepted);
         let at = udp("10.0.0.9:5060");
@@ -42,7 +42,7 @@ fn who_proves_to_be_one_user_does_not_call_as_another() {
         }
         let (code, rang) = proves(&mut office, at, "sip:anna@b.example", "anna", "pa");
         assert_eq!((code, who(&rang)), (180, [json!("anna"), json!(true), json!("anna")]));
-        // What is nobody's name is shown as whose it is.
+        // A From that is no user name is shown with the authenticated user.
         for other in ["sip:Boss@b.example", "sip:4930123@b.example", "sip:anonymous@anonymous.invalid"] {
             let (code, rang) = proves(&mut office, at, other, "anna", "pa");
             assert_eq!((code, who(&rang)), (180, [json!("anna"), json!(true), json!("anna")]), "{other}");
@@ -51,7 +51,7 @@ fn who_proves_to_be_one_user_does_not_call_as_another() {
 }
 
 #[test]
-fn who_proves_nothing_is_shown_as_such() {
+fn an_unauthenticated_caller_is_shown_as_such() {
     let mut office = Office::new(true);
     let at = udp("10.0.0.9:5060");
     let (code, rang) = calls(&mut office, at, "sip:boss@b.example", "");
@@ -74,7 +74,7 @@ fn a_phone_that_has_registered_calls_as_itself() {
         let mut office = Office::new(true);
         let at = along(transport, "10.0.0.9:40001", stream.then_some(5));
         assert_eq!(office.signs_in(at, "anna", "pa"), 200);
-        // The source of a datagram is no proof before anything was answered.
+        // The source address of a datagram is no proof before anything was answered.
         let proof = if stream {
             [json!("anna"), json!(true), json!("anna")]
         } else {
@@ -83,11 +83,11 @@ fn a_phone_that_has_registered_calls_as_itself() {
         let (code, rang) = calls(&mut office, at, "sip:anna@b.example", "");
         assert_eq!((code, who(&rang)), (180, proof), "{transport:?}");
         assert_eq!(calls(&mut office, at, "sip:boss@b.example", "").0, 403, "{transport:?}");
-        // Another connection or port of its address is somebody else.
+        // Another connection or port of its address is another caller.
         let other = along(transport, "10.0.0.9:40002", stream.then_some(6));
         let (code, rang) = calls(&mut office, other, "sip:boss@b.example", "");
         assert_eq!((code, who(&rang)), (180, [json!("boss"), json!(false), Value::Null]), "{transport:?}");
-        // Behind a proxy several users come along one way.
+        // Behind a proxy several users share one source.
         assert_eq!(office.signs_in(at, "boss", "pb"), 200);
         for name in ["anna", "boss"] {
             let (code, rang) = calls(&mut office, at, &format!("sip:{name}@b.example"), "");

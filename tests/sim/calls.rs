@@ -1,4 +1,4 @@
-//! Call flows under faults: each ends with both sides in the same state and nothing left behind.
+//! Call flows under network faults: at the end both sides are in the same state and no state is left.
 
 use branchline::codec::Codec;
 use branchline::config::TrunkFields;
@@ -9,10 +9,10 @@ use crate::net::{HARSH, Injected, NONE, Net};
 
 pub const A: usize = 0;
 pub const B: usize = 1;
-/// Long enough for every timer of every transaction.
+/// Longer than every timer of every transaction.
 pub const FOREVER: u64 = 400_000;
 
-/// Runs of each simulation; `make soak` asks for more.
+/// Runs per simulation; `make soak` uses more.
 pub fn seeds() -> u64 {
     std::env::var("SIM_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(300)
 }
@@ -43,7 +43,7 @@ pub fn originate(net: &mut Net, ring_timeout: u32) -> String {
     net.with(A, |gw, now| gw.legs(now, |l| l.originate(call(ring_timeout)))).unwrap().id
 }
 
-/// A call from the phone to A, answered: its leg.
+/// A call from the phone to A, answered; returns its leg.
 pub fn phone_calls(net: &mut Net) -> String {
     net.with_phone(|p, now| p.call(now, Some(&crate::phone::sdp(1, "sendrecv"))));
     assert!(net.run_until(40_000, |n| !n.legs(A).is_empty()), "A rings");
@@ -58,12 +58,12 @@ pub fn until_ringing(net: &mut Net) -> Option<String> {
     net.legs(B).first().cloned()
 }
 
-/// What a node says to a message of the phone's.
+/// Responses of a node to a message of the phone.
 pub fn said(net: &mut Net, node: usize, message: &str) -> Vec<String> {
     said_to(net, node, crate::phone::PHONE.parse().unwrap(), message)
 }
 
-/// A node acknowledges a refusal of another, which knows from then on that its address is no forged one.
+/// A node acknowledges a refusal of another, which then knows that its address is not forged.
 pub fn acquaint(net: &mut Net, node: usize, with: usize) {
     let from = net.nodes[with].addr;
     let message = |method: &str, tag: &str, more: &str| {
@@ -111,7 +111,7 @@ pub fn report(name: &str, sum: Injected) {
 }
 
 #[test]
-fn a_clean_call_tells_its_story() {
+fn a_clean_call_has_the_expected_events() {
     let mut net = Net::new(1, 2, NONE, "");
     let a = originate(&mut net, 0);
     let b = until_ringing(&mut net).unwrap();
@@ -152,7 +152,7 @@ fn early_media_comes_before_the_answer() {
 }
 
 #[test]
-fn a_call_finds_its_room_though_it_was_deleted_meanwhile() {
+fn a_call_joins_its_room_though_it_was_deleted_meanwhile() {
     let mut net = Net::new(3, 2, NONE, "");
     let for_room = Originate { room_id: "r".into(), ..call(0) };
     let a = net.with(A, |gw, now| gw.legs(now, |l| l.originate(for_room))).unwrap().id;
@@ -169,7 +169,7 @@ fn a_call_finds_its_room_though_it_was_deleted_meanwhile() {
 }
 
 #[test]
-fn calls_survive_a_torn_network() {
+fn calls_survive_a_bad_network() {
     let mut sum = Injected::default();
     for seed in 0..seeds() {
         let mut net = Net::new(seed, 2, HARSH, "");
@@ -205,7 +205,7 @@ fn cancel_and_answer_race() {
         net.agenda.insert((net.at(hang), 1));
         net.agenda.insert((net.at(answer), 2));
         while let Some(item) = net.run(net.at(FOREVER)) {
-            // Either may come too late: the other end was faster.
+            // Either may be too late, if the other end was faster.
             let _done = match item {
                 1 => net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&a, None))),
                 _ => net.with(B, |gw, now| gw.legs(now, |l| l.answer(&b))),
@@ -234,7 +234,7 @@ fn bye_waits_for_the_ack_and_crossing_byes_meet() {
         let Some(b) = until_ringing(&mut net) else { panic!("seed {seed}: B never rang") };
         net.with(B, |gw, now| gw.legs(now, |l| l.answer(&b))).unwrap();
         if seed % 2 == 0 {
-            // B hangs up before any ACK can have come.
+            // B hangs up before any ACK can have arrived.
             net.with(B, |gw, now| gw.legs(now, |l| l.hang_up(&b, None))).unwrap();
         } else {
             net.run_for(35_000);
@@ -255,7 +255,7 @@ fn bye_waits_for_the_ack_and_crossing_byes_meet() {
 }
 
 #[test]
-fn refusals_arrive_as_their_reasons() {
+fn refusals_are_mapped_to_their_reasons() {
     let mut sum = Injected::default();
     let words = ["busy", "declined", "unavailable", "not_found", "forbidden", ""];
     for seed in 0..seeds() {
@@ -276,7 +276,7 @@ fn refusals_arrive_as_their_reasons() {
 }
 
 #[test]
-fn a_peer_that_never_answers_is_given_up() {
+fn a_call_to_a_peer_that_never_answers_times_out() {
     for seed in 0..seeds() {
         let mut net = Net::new(seed, 2, HARSH, "");
         net.nodes[B].deaf = true;
@@ -289,12 +289,12 @@ fn a_peer_that_never_answers_is_given_up() {
 }
 
 #[test]
-fn a_peer_that_vanishes_in_a_call_leaves_nothing() {
+fn a_peer_that_vanishes_in_a_call_leaves_no_state() {
     for seed in 0..seeds() {
         let mut net = Net::new(seed, 2, HARSH, "");
         let a = originate(&mut net, 0);
         let Some(b) = until_ringing(&mut net) else { panic!("seed {seed}: B never rang") };
-        // The 200 goes out, and from then on B hears nothing: no ACK, no BYE.
+        // After the 200 was sent, B receives nothing: neither ACK nor BYE.
         net.with(B, |gw, now| gw.legs(now, |l| l.answer(&b))).unwrap();
         net.nodes[B].deaf = true;
         net.run(net.at(60_000));
@@ -331,9 +331,9 @@ fn ringing_ends_by_either_clock() {
 }
 
 #[test]
-fn the_limit_of_legs_is_503_and_nothing_else_suffers() {
+fn the_limit_of_legs_is_503_and_affects_nothing_else() {
     let mut net = Net::new(7, 2, NONE, "");
-    // A trunk may have all legs.
+    // A trunk may use all legs.
     let trunk = TrunkFields {
         id: "a".into(),
         kind: "ip_ip".into(),

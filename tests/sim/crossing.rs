@@ -9,38 +9,38 @@ const INSISTS: &str =
     "Require: 100rel\r\nSupported: timer\r\nSession-Expires: 90;refresher=uas\r\nAllow: INVITE, UPDATE\r\n";
 const UPDATES: &str = "Require: timer\r\nSession-Expires: 90;refresher=uac\r\nAllow: INVITE, UPDATE\r\n";
 
-/// What is not done when a request of the far end comes.
+/// Open transaction when a request of the far end arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Open {
     Nothing,
-    /// A hold of ours waits for its answer.
+    /// Our hold is waiting for its answer.
     OurInvite,
-    /// A refresh of ours, without an offer.
+    /// Our refresh, without an offer.
     OurUpdate,
-    /// Their re-INVITE is answered; its ACK has not come.
+    /// Their re-INVITE is answered; its ACK is outstanding.
     TheirInvite,
-    /// The same, where the offer is ours and the ACK brings the answer.
+    /// The same, but the offer is ours and the ACK contains the answer.
     TheirOfferless,
-    /// Their call rings; our ringing, which says nothing of media, is not acknowledged.
+    /// Their call is ringing; our 180 without SDP is not acknowledged.
     Ringing,
-    /// Their call rings with early media that it has acknowledged.
+    /// Their call is ringing with early media that it has acknowledged.
     EarlyMedia,
-    /// Their call is answered; the ACK has not come.
+    /// Their call is answered; the ACK is outstanding.
     Answered,
-    /// The same, where the offer is ours.
+    /// The same, but the offer is ours.
     AnsweredOfferless,
-    /// Our call rings.
+    /// Our call is ringing.
     Calling,
-    /// Our call rings with early media; our PRACK has no answer.
+    /// Our call is ringing with early media; our PRACK is unanswered.
     OurPrack,
 }
 
-/// A call of theirs, in which RAck acknowledges what `rack` says.
+/// An inbound call; `rack` is set to the RAck value of the reliable response.
 fn inbound(open: Open, rack: &mut String) -> Hand {
     let mut hand = Hand::new(Transport::Udp, "");
     let early = open == Open::EarlyMedia;
     let offer = (open != Open::AnsweredOfferless).then(|| sdp(1, "sendrecv"));
-    // Without an offer nothing provisional can be sent to who insists.
+    // Without an offer, no reliable provisional response can be sent.
     let fields = if offer.is_some() { INSISTS } else { "Allow: UPDATE\r\n" };
     let mut heard = hand.calls(fields, offer.as_deref());
     let rseq = |heard: &[Heard]| heard.iter().find_map(|h| h.field("RSeq")).map(str::to_owned);
@@ -70,7 +70,7 @@ fn inbound(open: Open, rack: &mut String) -> Hand {
     hand
 }
 
-/// A call of ours.
+/// An outbound call.
 fn outbound(open: Open) -> Hand {
     let mut hand = Hand::new(Transport::Udp, "[sip]\nsession_expires_s = 90\n");
     let invite = hand.is_called();
@@ -99,7 +99,7 @@ fn outbound(open: Open) -> Hand {
     hand
 }
 
-/// What is answered to INVITE, UPDATE and PRACK, each with an offer and without.
+/// Expected responses to INVITE, UPDATE and PRACK, each with and without an offer.
 const TABLE: [(Open, [u16; 6]); 11] = [
     (Open::Nothing, [200, 200, 200, 200, 200, 200]),
     (Open::OurInvite, [491, 491, 491, 200, 491, 200]),
@@ -109,7 +109,7 @@ const TABLE: [(Open, [u16; 6]); 11] = [
     (Open::Ringing, [500, 500, 500, 200, 500, 200]),
     (Open::EarlyMedia, [500, 500, 200, 200, 200, 200]),
     (Open::Answered, [200, 200, 200, 200, 200, 200]),
-    // There has been nothing to acknowledge.
+    // There is nothing to acknowledge.
     (Open::AnsweredOfferless, [491, 491, 491, 200, 481, 481]),
     (Open::Calling, [491, 491, 491, 200, 481, 481]),
     (Open::OurPrack, [491, 491, 200, 200, 481, 481]),
@@ -125,7 +125,7 @@ fn check(context: &str, hand: &mut Hand, column: usize, rack: &str, want: u16) {
     assert_eq!(answer.code(), want, "{context}: {}", answer.text);
     let wait = answer.field("Retry-After").map(|s| s.parse::<u32>().unwrap());
     assert_eq!(wait.is_some_and(|s| s <= 10), want == 500, "{context}: {}", answer.text);
-    // Refused or not, nothing else has come of it; who was heard is answered.
+    // Refused or not, there is no other effect; PRACK was answered.
     if want == 200 && column.is_multiple_of(2) {
         assert!(answer.body().contains("a=recvonly"), "{context}: {}", answer.text);
     } else {
@@ -135,7 +135,7 @@ fn check(context: &str, hand: &mut Hand, column: usize, rack: &str, want: u16) {
 }
 
 #[test]
-fn what_crosses_waits_only_where_it_must() {
+fn crossing_requests_wait_only_if_necessary() {
     for (open, codes) in TABLE {
         for (column, want) in codes.into_iter().enumerate() {
             let ours_only = matches!(open, Open::Calling | Open::OurPrack);
@@ -161,9 +161,9 @@ fn what_crosses_waits_only_where_it_must() {
 }
 
 #[test]
-fn our_requests_wait_only_where_they_must() {
+fn our_requests_wait_only_if_necessary() {
     for open in [Open::Nothing, Open::TheirInvite, Open::TheirOfferless] {
-        // A hold is an offer by INVITE: not before the ACK.
+        // A hold is an offer in an INVITE: not before the ACK.
         let mut hand = outbound(open);
         let at_once = hand.is_held(true).is_some();
         assert_eq!(at_once, open == Open::Nothing, "{open:?}");
@@ -181,8 +181,8 @@ fn our_requests_wait_only_where_they_must() {
 }
 
 #[test]
-fn a_change_that_came_too_early_is_tried_again_when_it_may() {
-    // What the far end answers first, and the shortest and longest pause before the next try, ms; inbound calls.
+fn a_change_rejected_with_491_or_500_is_retried() {
+    // First response of the far end, and minimum and maximum delay before the retry, ms; inbound calls.
     for (status, field, least, most) in [
         ("491 Request Pending", "", 0, 2_000),
         ("500 Later", "Retry-After: 7\r\n", 7_000, 7_000),
@@ -202,7 +202,7 @@ fn a_change_that_came_too_early_is_tried_again_when_it_may() {
         hand.replies(&again, "200 OK", "", Some(&sdp(2, "recvonly")));
         assert_eq!(hand.state(), "held", "{status} {field}");
     }
-    // These are refusals.
+    // These are final refusals.
     for (status, field) in
         [("500 Broken", ""), ("500 Broken", "Retry-After: 3600\r\n"), ("503 Full", "Retry-After: 5\r\n")]
     {
@@ -216,7 +216,7 @@ fn a_change_that_came_too_early_is_tried_again_when_it_may() {
 }
 
 #[test]
-fn the_answer_repeats_what_update_has_made_of_early_media() {
+fn the_answer_repeats_the_session_updated_during_early_media() {
     let mut rack = String::new();
     let mut hand = inbound(Open::EarlyMedia, &mut rack);
     let said = hand.asks("UPDATE", "", Some(&sdp(2, "sendonly")));

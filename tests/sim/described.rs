@@ -1,4 +1,4 @@
-//! Every event of every simulation is one that `asyncapi.json` describes.
+//! Every event of every simulation is validated against `asyncapi.json`.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -8,7 +8,7 @@ use branchline::gateway::events::Event;
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-/// By type of event, what it looks like.
+/// Schemas by event type.
 static DESCRIBED: LazyLock<BTreeMap<String, Validator>> = LazyLock::new(|| {
     let document: Value =
         serde_json::from_str(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/asyncapi.json"))).unwrap();
@@ -22,7 +22,7 @@ static DESCRIBED: LazyLock<BTreeMap<String, Validator>> = LazyLock::new(|| {
     messages.iter().map(|(name, m)| (name.clone(), validator(&m["payload"]))).collect()
 });
 
-/// The next event of a gateway, which must be as it is described.
+/// The next event of a gateway, which must be valid.
 pub fn next_event(gateway: &mut Gateway) -> Option<Event> {
     let event = gateway.poll_event()?;
     check(&event.to_json("the-instance")).unwrap_or_else(|e| panic!("{e}"));
@@ -36,7 +36,7 @@ fn check(event: &Value) -> Result<(), String> {
 }
 
 #[test]
-fn what_is_not_described_is_found() {
+fn undescribed_events_are_detected() {
     let good = json!({
         "type": "leg.dtmf", "timestamp": "2026-11-29T10:00:00Z", "event_id": "e", "leg_id": "l", "leg_seq": 1,
         "digit": "5", "seq": 1

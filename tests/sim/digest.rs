@@ -1,4 +1,4 @@
-//! Digest authentication of what we send in a call, by far ends and proxies of several habits.
+//! Digest authentication of our requests in a call, with various behaviours of far ends and proxies.
 
 use branchline::sip::digest::Credentials;
 use branchline::sip::target::{Target, Transport};
@@ -29,7 +29,7 @@ fn every_request_of_a_call_is_authenticated() {
         net.with_phone(|p, now| p.pick_up(now, &sdp(1, "sendrecv")));
         net.run_for(40_000);
         assert_eq!(net.nodes[A].gw.view().leg(&leg).map(|l| l.state), Ok("connected"), "seed {seed}");
-        // The phone knows no re-INVITE: it says so once it knows who asks.
+        // The phone rejects re-INVITEs, after authentication.
         net.with(A, |gw, now| gw.legs(now, |l| l.hold(&leg, true))).unwrap();
         net.run_for(40_000);
         let (_, outcome) = net.nodes[A].gw.replies().poll().expect("a reply");
@@ -39,7 +39,7 @@ fn every_request_of_a_call_is_authenticated() {
         net.run_for(FOREVER);
         net.check_end(&format!("seed {seed}"));
         let guard = net.phone.guard.as_ref().unwrap();
-        // INVITE, re-INVITE and BYE; a nonce that stays is asked for once.
+        // INVITE, re-INVITE and BYE; a nonce that remains valid is challenged once.
         assert_eq!((guard.passed, guard.challenged), (3, if once { 3 } else { 1 }), "seed {seed}");
         total(&mut sum, net.injected);
     }
@@ -61,7 +61,7 @@ fn a_wrong_password_is_not_tried_again() {
 }
 
 #[test]
-fn a_far_end_that_challenges_for_ever_is_left_alone() {
+fn endless_challenges_are_limited() {
     let mut net = Net::new(1, 1, crate::net::NONE, "");
     let mut guard = Guard::new(false, false, true, "secret");
     guard.never_content = true;
@@ -73,7 +73,7 @@ fn a_far_end_that_challenges_for_ever_is_left_alone() {
     net.check_end("never content");
 }
 
-/// 10.0.0.50 answers a request.
+/// 10.0.0.50 responds to a request.
 fn answer_at_50(net: &mut Net, request: &[u8], status: &str, tag: &str, more: &str) {
     let text = std::str::from_utf8(request).unwrap();
     let copied: Vec<&str> = text
@@ -92,7 +92,7 @@ fn answer_at_50(net: &mut Net, request: &[u8], status: &str, tag: &str, more: &s
     net.with(A, |gw, now| gw.handle_message(now, source, reply.as_bytes()));
 }
 
-/// The last request to 10.0.0.50 of this method and tag.
+/// The last request to 10.0.0.50 with this method and tag.
 fn asked_at_50(net: &Net, method: &str, tag: &str) -> String {
     let all = net.unreachable.iter().rev().map(|b| String::from_utf8_lossy(b).into_owned());
     let is =
@@ -120,7 +120,7 @@ fn a_fork_that_answers_late_gets_a_bye_with_credentials() {
     };
     answer_at_50(&mut net, &invite, "200 OK", "a", &with_sdp("a"));
     assert_eq!(net.nodes[A].gw.view().leg(&leg).map(|l| l.state), Ok("connected"));
-    // One while the call is up, one when it is over; the proxy has forgotten its nonce meanwhile.
+    // One while the call is up, one after its end; meanwhile the nonce has expired.
     answer_at_50(&mut net, &invite, "200 OK", "b", &with_sdp("b"));
     net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&leg, None))).unwrap();
     answer_at_50(&mut net, &invite, "200 OK", "c", &with_sdp("c"));
@@ -159,7 +159,7 @@ fn the_next_nonce_of_a_call_is_used() {
         let answer = format!(
             "Contact: <sip:x@10.0.0.50>\r\n{info}: nextnonce=\"2\"\r\nContent-Type: application/sdp\r\n\r\n{body}"
         );
-        // It comes twice; the count goes on all the same.
+        // It is received twice; the nonce count continues nevertheless.
         answer_at_50(&mut net, &invite, "200 OK", "a", &answer);
         answer_at_50(&mut net, &invite, "200 OK", "a", &answer);
         net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&leg, None))).unwrap();
@@ -175,10 +175,10 @@ fn the_next_nonce_of_a_call_is_used() {
 }
 
 #[test]
-fn nobody_but_whom_we_called_gets_an_answer() {
+fn only_the_called_party_gets_credentials() {
     let mut net = Net::new(1, 1, crate::net::NONE, "");
     net.phone.guard = Some(Guard::new(false, false, false, "secret"));
-    // The call goes to another place first, which sends it to the phone that challenges.
+    // The call first goes to another server, which redirects it to the phone that challenges.
     let credentials = Credentials { username: "alice".into(), password: "secret".into() };
     let wanted = branchline::gateway::interface::command::Originate {
         auth: Some(credentials),
@@ -195,7 +195,7 @@ fn nobody_but_whom_we_called_gets_an_answer() {
     net.check_end("redirected");
 }
 
-/// Nobody is welcome but who knows anna's password.
+/// Only callers with anna's password are accepted.
 const STRICT: &str =
     "[sip]\naccept_from = [\"192.0.2.0/24\"]\nuser = [{ name = \"anna\", password = \"secret\" }]\n";
 
@@ -209,7 +209,7 @@ fn strangers_call(net: &mut Net, username: &str, password: &str) -> String {
 }
 
 #[test]
-fn a_stranger_with_a_password_may_call() {
+fn an_unknown_source_with_a_password_may_call() {
     let mut sum = Injected::default();
     for seed in 0..seeds() {
         let mut net = Net::new(seed, 2, HARSH, STRICT);
@@ -231,7 +231,7 @@ fn a_stranger_with_a_password_may_call() {
 }
 
 #[test]
-fn a_stranger_without_one_leaves_nothing_and_learns_nothing() {
+fn an_unknown_source_without_one_leaves_no_state_and_learns_nothing() {
     for seed in 0..seeds() {
         let mut net = Net::new(seed, 2, HARSH, STRICT);
         let (user, password) = if seed % 2 == 0 { ("anna", "wrong") } else { ("nobody", "secret") };
@@ -251,7 +251,7 @@ fn a_stranger_without_one_leaves_nothing_and_learns_nothing() {
 }
 
 #[test]
-fn a_stranger_with_a_password_may_give_up() {
+fn an_unknown_source_with_a_password_may_cancel() {
     for seed in 0..seeds() {
         let mut net = Net::new(seed, 2, HARSH, STRICT);
         let a = strangers_call(&mut net, "anna", "secret");

@@ -1,4 +1,4 @@
-//! Digits that we send by INFO: one at a time, in order, each once; what a far end refuses, and one that holds the call.
+//! DTMF sent by INFO: one at a time, in order, each once; refusals, and remote hold.
 
 use branchline::gateway::interface::error::GatewayError;
 use branchline::media::command::Command;
@@ -9,7 +9,7 @@ use crate::phone::sdp;
 
 const BY_INFO: &str = "[sip]\ndtmf = \"info\"";
 
-/// The digits that a node has told of.
+/// Digits reported by a node.
 fn told(net: &Net, node: usize) -> String {
     let events = net.nodes[node].events.iter().filter(|e| e.kind() == "leg.dtmf");
     events.filter_map(|e| e.to_json("")["digit"].as_str().map(str::to_owned)).collect()
@@ -87,14 +87,14 @@ fn digits_that_are_refused_are_dropped_and_the_call_goes_on() {
 }
 
 #[test]
-fn a_far_end_that_holds_gets_no_digits_then_or_later() {
+fn no_digits_are_sent_during_remote_hold_or_delayed() {
     for (mode, direction) in
         [("info", "sendonly"), ("info", "inactive"), ("auto", "sendonly"), ("inband", "inactive")]
     {
         let mut net = Net::new(3, 1, NONE, &format!("[sip]\ndtmf = \"{mode}\""));
         let leg = phone_calls(&mut net);
         net.run_for(5_000);
-        // Some wait when the hold comes.
+        // Some digits are queued when the hold arrives.
         send(&mut net, A, &leg, "123456").unwrap();
         net.run_for(50);
         net.with_phone(|p, now| p.reinvite(now, Some(&sdp(2, direction))));
@@ -124,7 +124,7 @@ fn a_far_end_that_holds_gets_no_digits_then_or_later() {
 }
 
 #[test]
-fn a_call_that_we_hold_takes_digits_still() {
+fn digits_are_sent_during_local_hold() {
     for (mode, by_info) in [("info", 1), ("auto", 0)] {
         let mut net = Net::new(4, 1, NONE, &format!("[sip]\ndtmf = \"{mode}\""));
         let leg = phone_calls(&mut net);

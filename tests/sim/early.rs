@@ -1,4 +1,5 @@
-//! Early dialogs of a call of ours: which response is an answer, whose early media is heard, and what a 2xx confirms.
+//! Early dialogs of an outbound call: which response is an answer, whose early media is used, and what a 2xx
+//! confirms.
 
 use branchline::media::command::Command;
 use branchline::sdp::Direction;
@@ -7,14 +8,14 @@ use crate::calls::{A, call_to, said};
 use crate::net::{NONE, Net};
 use crate::phone::{PHONE, sdp};
 
-/// A call of ours to proxies and phones that say what a test wants.
+/// A call to proxies and phones whose responses are written by the test.
 pub struct Called {
     pub net: Net,
     pub leg: String,
     invite: String,
-    /// Ports and directions that the media was told to use.
+    /// Ports and directions passed to the media engine.
     media: Vec<(u16, Direction)>,
-    /// Requests that the far end has sent.
+    /// Number of requests sent by the far end.
     asked: u32,
 }
 
@@ -28,7 +29,7 @@ impl Called {
         Self { net, leg, invite, media: Vec::new(), asked: 0 }
     }
 
-    /// Says this to the INVITE, with a To tag unless that is empty; gives back what is sent then.
+    /// Sends a response to the INVITE, with a To tag unless empty; returns the messages sent by the gateway.
     pub fn says(&mut self, status: &str, tag: &str, more: &str, body: &str) -> Vec<String> {
         let has = |l: &&str| ["Via:", "From:", "Call-ID:", "CSeq:"].iter().any(|n| l.starts_with(n));
         let same: Vec<&str> = self.invite.lines().filter(has).collect();
@@ -51,12 +52,12 @@ impl Called {
         sent
     }
 
-    /// Says this with a session description of this port.
+    /// Sends a response with a session description for this port.
     fn describes(&mut self, status: &str, tag: &str, port: u16) -> Vec<String> {
         self.says(status, tag, "Content-Type: application/sdp\r\n", &described(port))
     }
 
-    /// Where our RTP goes, if anywhere.
+    /// Destination port of our RTP, if any.
     pub fn port(&self) -> Option<u16> {
         self.media.last().filter(|(_, d)| d.sends()).map(|(port, _)| *port)
     }
@@ -75,7 +76,7 @@ fn described(port: u16) -> String {
 }
 
 #[test]
-fn a_description_is_an_answer_in_any_provisional_response_but_100_and_199() {
+fn sdp_is_an_answer_in_any_provisional_response_but_100_and_199() {
     for (status, early) in [
         ("100 Trying", false),
         ("101 Dialog Establishment", true),
@@ -90,7 +91,7 @@ fn a_description_is_an_answer_in_any_provisional_response_but_100_and_199() {
         call.describes(status, "t", 40_002);
         assert_eq!(call.port(), early.then_some(40_002), "{status}");
         assert_eq!(call.state(), if early { "early_media" } else { "ringing" }, "{status}");
-        // A 2xx without a description confirms it; one that confirms nothing ends the call.
+        // A 2xx without SDP confirms it; without a previous answer it ends the call.
         let sent = call.says("200 OK", "t", "", "");
         assert!(sent[0].starts_with("ACK sip:t@"), "{status}: {sent:?}");
         assert_eq!(sent.iter().any(|m| m.starts_with("BYE")), !early, "{status}");
@@ -104,7 +105,7 @@ fn a_description_is_an_answer_in_any_provisional_response_but_100_and_199() {
 }
 
 #[test]
-fn a_body_that_is_no_description_is_no_answer() {
+fn a_body_other_than_sdp_is_no_answer() {
     let mut call = Called::new();
     call.says("183 Progress", "t", "Content-Type: text/plain\r\n", &described(40_002));
     let early = "Content-Type: application/sdp\r\nContent-Disposition: early-session\r\n";
@@ -130,7 +131,7 @@ fn the_first_answer_of_a_dialog_holds_until_a_2xx_brings_another() {
 }
 
 #[test]
-fn each_fork_has_an_answer_of_its_own() {
+fn each_fork_has_a_separate_answer() {
     for (tag, port) in [("a", 40_002), ("b", 40_004), ("c", 40_006)] {
         let mut call = Called::new();
         call.describes("183 Progress", "a", 40_002);
@@ -140,7 +141,7 @@ fn each_fork_has_an_answer_of_its_own() {
         call.says("200 OK", tag, "", "");
         assert_eq!((call.state(), call.port()), ("connected", Some(port)), "{tag}");
     }
-    // Peers of RFC 2543 send no tag before they answer.
+    // RFC 2543 peers send no tag before the answer.
     let mut call = Called::new();
     call.describes("183 Progress", "", 40_002);
     call.says("200 OK", "t", "", "");
@@ -163,13 +164,13 @@ fn a_199_ends_its_early_dialog_alone() {
     call.says("200 OK", "d", "", "");
     assert_eq!((call.state(), call.port()), ("connected", Some(40_006)));
 
-    // The answer of a dialog that is over is nobody's.
+    // The answer of a terminated early dialog is ignored.
     let mut call = Called::new();
     call.describes("183 Progress", "a", 40_002);
     call.says("199 Over", "a", "", "");
     let sent = call.says("200 OK", "b", "", "");
     assert!(sent.iter().any(|m| m.starts_with("BYE sip:b@")), "{sent:?}");
-    // But a 2xx with one is as good as ever.
+    // But a 2xx with one is valid.
     let mut call = Called::new();
     call.describes("183 Progress", "a", 40_002);
     call.says("199 Over", "a", "", "");
@@ -178,7 +179,7 @@ fn a_199_ends_its_early_dialog_alone() {
 }
 
 #[test]
-fn reliable_199s_are_acknowledged_and_make_room() {
+fn reliable_199s_are_acknowledged_and_free_the_dialog() {
     let mut call = Called::new();
     let reliable = "Require: 100rel\r\nRSeq: 1\r\n";
     for n in 0..30 {
@@ -193,7 +194,7 @@ fn reliable_199s_are_acknowledged_and_make_room() {
 }
 
 #[test]
-fn who_has_hung_up_by_199_cannot_be_picked_up() {
+fn an_early_dialog_ended_by_199_cannot_be_replaced() {
     let mut call = Called::new();
     call.says("180 Ringing", "a", "", "");
     let from = call.invite.lines().find(|l| l.starts_with("From:")).unwrap();
@@ -214,7 +215,7 @@ fn who_has_hung_up_by_199_cannot_be_picked_up() {
     assert!(!answers.iter().any(|m| m.starts_with("SIP/2.0 4")), "{answers:?}");
 }
 
-/// A request of whoever knows the call's INVITE, with this From tag; gives back the status line of the answer.
+/// A request by someone who knows the INVITE, with this From tag; returns the status line of the response.
 fn asked(call: &mut Called, method: &str, tag: &str, more: &str, body: &str) -> String {
     let field = |name: &str| call.invite.lines().find(|l| l.starts_with(name)).unwrap();
     let (from, to) = (field("To:").replacen("To", "From", 1), field("From:").replacen("From", "To", 1));
@@ -248,7 +249,7 @@ fn no_bye_ends_a_call_of_ours_that_rings() {
 }
 
 #[test]
-fn only_those_who_ring_are_heard_in_a_call_of_ours_that_rings() {
+fn only_ringing_far_ends_may_send_requests_in_a_ringing_call() {
     let mut call = Called::new();
     call.describes("183 Progress", "real", 40_002);
     let body = described(40_008).replace("o=phone 77 1", "o=phone 77 2");
@@ -259,6 +260,7 @@ fn only_those_who_ring_are_heard_in_a_call_of_ours_that_rings() {
         assert_eq!((call.state(), call.port()), ("early_media", Some(40_002)), "{method}");
     }
     assert!(asked(&mut call, "UPDATE", "madeup", "", "").starts_with("SIP/2.0 491 "), "without an offer");
-    // One that does ring is answered on its merits: no answer of an unreliable 183 is sure yet (RFC 3311 §5.1).
+    // A ringing far end gets a specific response: an answer in an unreliable 183 is not yet final (RFC 3311
+    // §5.1).
     assert!(asked(&mut call, "UPDATE", "real", "", "").starts_with("SIP/2.0 200 "));
 }

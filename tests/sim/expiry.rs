@@ -1,4 +1,4 @@
-//! How long a call rings: until the INVITE expires, or until we or the caller have had enough.
+//! Ringing time: until the INVITE expires, or either side's time-out.
 
 use branchline::gateway::interface::command::Originate;
 
@@ -6,7 +6,7 @@ use crate::calls::{A, B, FOREVER, call_to, until_ringing};
 use crate::net::{NONE, Net};
 use crate::phone::sdp;
 
-/// A phone calls with this Expires: the final response, the reason and when it came, seconds.
+/// A phone calls with this Expires: final response, reason and time, seconds.
 fn rings(expires: &'static str, early: bool) -> (u16, String, u64) {
     let mut net = Net::new(1, 1, NONE, "[sip]\nring_timeout_s = 20\n");
     net.phone.fields = vec![("Expires", expires)];

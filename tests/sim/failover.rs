@@ -1,4 +1,4 @@
-//! Names with several servers: the call reaches one that works, and leaves nothing at those that do not.
+//! Names with several servers: the call reaches one that works, and leaves no state at the others.
 
 use crate::calls::{A, FOREVER, acquaint, call_to, report, seeds, total};
 use crate::net::{Faults, HARSH, Injected, NONE, Net};
@@ -18,7 +18,7 @@ fn answered_by(net: &mut Net, node: usize, seed: u64, a: &str) {
 }
 
 #[test]
-fn a_call_goes_on_to_the_next_server() {
+fn a_call_fails_over_to_the_next_server() {
     let mut sum = Injected::default();
     for seed in 0..seeds() {
         let mut net = Net::new(seed, 3, HARSH, "");
@@ -42,11 +42,11 @@ fn a_call_goes_on_to_the_next_server() {
 }
 
 #[test]
-fn what_follows_in_a_call_goes_to_the_server_that_took_it() {
+fn in_dialog_requests_go_to_the_server_that_answered() {
     let mut sum = Injected::default();
     for seed in 0..seeds() {
         let mut net = Net::new(seed, 2, HARSH, "");
-        // The first server of the name is dead; or nobody knows the name.
+        // The first server of the name is down; or the name is unknown.
         net.nodes[FIRST].deaf = true;
         net.phone.contact = ["<sip:x@node1-99.test>", "<sip:x@nowhere.test>"][seed as usize % 2].to_owned();
         let leg = net
@@ -68,7 +68,7 @@ fn what_follows_in_a_call_goes_to_the_server_that_took_it() {
 }
 
 #[test]
-fn a_server_that_wakes_up_late_rings_nobody_for_long() {
+fn a_late_server_does_not_ring_for_long() {
     for seed in 0..seeds() {
         let mut net = Net::new(seed, 3, HARSH, "");
         net.nodes[FIRST].deaf = true;
@@ -77,7 +77,7 @@ fn a_server_that_wakes_up_late_rings_nobody_for_long() {
         assert!(net.run_until(60_000, |n| !n.legs(SECOND).is_empty()), "seed {seed}");
         net.nodes[FIRST].deaf = false;
         answered_by(&mut net, SECOND, seed, &a);
-        // Copies of the INVITE that the first one still got were cancelled.
+        // Retransmissions of the INVITE still received by the first server were cancelled.
         for leg in net.legs(FIRST) {
             assert_eq!(net.reason(FIRST, &leg).as_deref(), Some("caller_cancel"), "seed {seed}");
         }
@@ -86,7 +86,7 @@ fn a_server_that_wakes_up_late_rings_nobody_for_long() {
 }
 
 #[test]
-fn a_refusal_is_no_failure_and_all_failing_ends_the_call() {
+fn a_refusal_is_no_failover_and_failure_of_all_ends_the_call() {
     let mut net = Net::new(1, 3, NONE, "");
     let a = net.with(A, |gw, now| gw.legs(now, |l| l.originate(call_to("sip:bob@node1-2.test")))).unwrap().id;
     assert!(net.run_until(60_000, |n| !n.legs(FIRST).is_empty()));
@@ -105,7 +105,7 @@ fn a_refusal_is_no_failure_and_all_failing_ends_the_call() {
 }
 
 #[test]
-fn a_call_goes_where_it_is_sent_and_not_in_circles() {
+fn redirections_are_followed_without_loops() {
     let mut sum = Injected::default();
     for seed in 0..seeds() {
         let mut net = Net::new(seed, 2, Faults { duplicate: 15, ..HARSH }, "");

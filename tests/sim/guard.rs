@@ -1,4 +1,4 @@
-//! A server's side of digest authentication, computed here and not by what is tested.
+//! Server side of digest authentication, implemented independently of the tested code.
 
 use branchline::sip::transactions::{ServerId, Transactions};
 use branchline::wire::Request;
@@ -6,14 +6,14 @@ use branchline::wire::challenge::fields;
 use md5::Md5;
 use sha2::{Digest as _, Sha256};
 
-/// Lets requests through that know the password of `alice`.
+/// Accepts requests with the password of `alice`.
 pub struct Guard {
     pub proxy: bool,
     pub sha256: bool,
-    /// Every nonce is good for one request, and nobody says that it is stale.
+    /// Every nonce is valid for one request, and stale is never signalled.
     pub once: bool,
     pub password: &'static str,
-    /// Calls every answer stale.
+    /// Reports every answer as stale.
     pub never_content: bool,
     nonce: u32,
     count: u32,
@@ -41,7 +41,7 @@ impl Guard {
         if self.sha256 { hex(&Sha256::digest(text)) } else { hex(&Md5::digest(text)) }
     }
 
-    /// True when the request carries the right answer to the present nonce.
+    /// True if the request has the right answer to the current nonce.
     fn knows(&mut self, request: &Request) -> bool {
         let name = if self.proxy { "Proxy-Authorization" } else { "Authorization" };
         let Some(given) = request.common.headers.get(name).and_then(fields) else { return false };
@@ -60,7 +60,7 @@ impl Guard {
         self.hash(&format!("{ha1}:{nonce}:{nc}:{cnonce}:auth:{ha2}")) == get("response")
     }
 
-    /// Answers a request that may not pass; true when it may.
+    /// Responds to an unauthorized request; true if it is authorized.
     pub fn judge(
         &mut self,
         now: std::time::Instant,

@@ -1,4 +1,5 @@
-//! A far end whose every message a test writes itself: in one call with a gateway, at whatever transport, in virtual time.
+//! A far end whose messages are written by the test: one call with a gateway, over any transport, in virtual
+//! time.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::described::next_event;
 
 const HOME: &str = "10.0.0.77:5060";
 
-/// A message of the gateway.
+/// A message from the gateway.
 #[derive(Debug, Clone)]
 pub struct Heard {
     pub target: Target,
@@ -60,10 +61,10 @@ pub struct Hand {
     pub gw: Gateway,
     pub now: Now,
     start: Now,
-    /// Where its messages come from.
+    /// Source of its messages.
     pub at: Target,
     pub events: Vec<Event>,
-    /// What has come since somebody looked.
+    /// Messages received since the last look.
     heard: Vec<Heard>,
     /// From and To of its requests in the call.
     from: String,
@@ -72,11 +73,11 @@ pub struct Hand {
     seq: u32,
     branch: u32,
     pub leg: String,
-    /// Names that are known, and their addresses.
+    /// Known names and their addresses.
     pub hosts: Vec<(&'static str, &'static str)>,
 }
 
-/// A session description of its own.
+/// Its session description.
 pub fn sdp(version: u32, direction: &str) -> String {
     format!(
         "v=0\r\no=hand 5 {version} IN IP4 10.0.0.77\r\ns=-\r\nc=IN IP4 10.0.0.77\r\nt=0 0\r\n\
@@ -94,7 +95,7 @@ impl Hand {
         let locals = Locals { v4: Some(home), ..Locals::default() };
         let gw = Gateway::new(crate::net::config(extra), locals, Rng::from_number(7));
         let now = Now { mono: std::time::Instant::now(), utc: Utc(Duration::from_secs(1_776_330_000)) };
-        // Streams come from another port than the one it listens at.
+        // Connections come from another port than its listening port.
         let at = match transport {
             Transport::Udp => along(transport, HOME, None),
             Transport::Tcp | Transport::Tls => along(transport, "10.0.0.77:40001", Some(1)),
@@ -130,7 +131,7 @@ impl Hand {
         heard
     }
 
-    /// The gateway answers; gives back its 200.
+    /// The gateway answers; returns its 200.
     pub fn answered(&mut self) -> Heard {
         let leg = self.leg.clone();
         let now = self.now;
@@ -140,7 +141,7 @@ impl Hand {
         ok
     }
 
-    /// A call from here that is up; gives back the 200 of the gateway too.
+    /// An established inbound call; also returns the gateway's 200.
     pub fn in_call(transport: Transport, extra: &str, fields: &str) -> (Self, Heard) {
         let mut hand = Self::new(transport, extra);
         hand.calls(fields, Some(&sdp(1, "sendrecv")));
@@ -150,13 +151,13 @@ impl Hand {
         (hand, ok)
     }
 
-    /// The gateway calls; gives back its INVITE.
+    /// The gateway calls; returns its INVITE.
     pub fn is_called(&mut self) -> Heard {
         let param = self.at.transport.as_param();
         self.is_called_as(&format!("sip:hand@{HOME}{param}"))
     }
 
-    /// The same by another address that leads here.
+    /// The same with another URI of this far end.
     pub fn is_called_as(&mut self, uri: &str) -> Heard {
         let call = call_to(uri);
         self.leg = self.gw.legs(self.now, |l| l.originate(call)).unwrap().id;
@@ -167,7 +168,7 @@ impl Hand {
         invite
     }
 
-    /// Asks for something inside the call, or outside it as long as nothing has been answered.
+    /// Sends a request within the dialog, or before it is established.
     pub fn asks(&mut self, method: &str, fields: &str, body: Option<&str>) -> Vec<Heard> {
         let text = self.request(method, fields, body);
         self.says(&text)
@@ -232,14 +233,14 @@ impl Hand {
         )
     }
 
-    /// Somebody else answers a request of the gateway from where it went.
+    /// Another party sends a response from the destination of a request.
     pub fn other_replies(&mut self, to: &Heard, status: &str, body: Option<&str>) -> Vec<Heard> {
         let text = Self::reply(to, status, "", body, to.target);
         self.gw.handle_message(self.now, to.target, text.as_bytes());
         self.hears()
     }
 
-    /// Somebody else sends a call of the gateway elsewhere, from where it went.
+    /// Another party redirects a call of the gateway, from its destination.
     pub fn other_moves(&mut self, to: &Heard, contact: &str) -> Vec<Heard> {
         let text = Self::reply(to, "302 Moved Temporarily", "", None, to.target);
         let own = text.lines().find(|l| l.starts_with("Contact:")).unwrap();
@@ -248,13 +249,13 @@ impl Hand {
         self.hears()
     }
 
-    /// Sends a message; gives back what the gateway says to it at once.
+    /// Sends a message; returns the gateway's immediate responses.
     pub fn says(&mut self, text: &str) -> Vec<Heard> {
         self.gw.handle_message(self.now, self.at, text.as_bytes());
         self.hears()
     }
 
-    /// What has come since the last look.
+    /// Messages received since the last look.
     pub fn hears(&mut self) -> Vec<Heard> {
         self.pump();
         std::mem::take(&mut self.heard)
@@ -298,12 +299,12 @@ impl Hand {
         }
     }
 
-    /// Lets time go by; gives back what has come meanwhile.
+    /// Advances the time; returns the messages received meanwhile.
     pub fn waits(&mut self, ms: u64) -> Vec<Heard> {
         self.waits_and(ms, |_, _| ())
     }
 
-    /// The same; `each` sees every message as it comes.
+    /// The same; `each` is called for every message.
     pub fn waits_and(&mut self, ms: u64, mut each: impl FnMut(&mut Self, &Heard)) -> Vec<Heard> {
         let until = self.now.mono + Duration::from_millis(ms);
         let mut all = Vec::new();
@@ -326,19 +327,19 @@ impl Hand {
         (self.now.mono - self.start.mono).as_millis() as u64
     }
 
-    /// Nothing can be delivered where a message went: nobody listens there, or a connection that was open breaks.
+    /// Reports a message as undeliverable: no listener, or (`open`) the connection was lost.
     pub fn refuses(&mut self, message: &Heard, open: bool) {
         self.gw.handle_unreachable(self.now, message.target, open);
     }
 
-    /// Asks the gateway for a hold or its end; gives back its INVITE, if that goes out at once.
+    /// Requests hold or resume; returns the gateway's INVITE, if sent at once.
     pub fn is_held(&mut self, on: bool) -> Option<Heard> {
         let leg = self.leg.clone();
         self.gw.legs(self.now, |l| l.hold(&leg, on)).unwrap();
         self.hears().into_iter().find(|h| h.is("INVITE"))
     }
 
-    /// What the API was told.
+    /// Reply to the API call.
     pub fn told(&mut self) -> Option<Result<Reply, String>> {
         self.gw.replies().poll().map(|(_, outcome)| outcome.map_err(|e| e.to_string()))
     }
@@ -347,7 +348,7 @@ impl Hand {
         self.gw.view().leg(&self.leg).map_or("gone", |l| l.state)
     }
 
-    /// Why the leg has ended.
+    /// Disconnect reason of the leg.
     pub fn reason(&mut self) -> Option<String> {
         self.pump();
         let ended = |e: &&Event| e.kind() == "leg.disconnected" && e.leg_id.as_ref() == Some(&self.leg);

@@ -1,4 +1,4 @@
-//! Hold and resume by our re-INVITE: agreed, at the same time from both ends, refused, unanswered, too long.
+//! Hold and resume by re-INVITE: accepted, simultaneous, refused, unanswered, too long.
 
 use branchline::gateway::interface::error::GatewayError;
 use branchline::gateway::interface::replies::{Handle, Reply};
@@ -7,14 +7,14 @@ use crate::calls::{A, B, FOREVER, originate, phone_calls, report, seeds, total, 
 use crate::net::{HARSH, Injected, NONE, Net};
 use crate::phone::sdp;
 
-/// A call from A to B that is up.
+/// An established call from A to B.
 fn in_call(net: &mut Net) -> [String; 2] {
     let a = originate(net, 0);
     let b = until_ringing(net).expect("B rings");
     net.with(B, |gw, now| gw.legs(now, |l| l.answer(&b))).unwrap();
     let up = |n: &Net| [(A, &a), (B, &b)].iter().all(|(i, l)| n.state(*i, l) == "connected");
     assert!(net.run_until(40_000, up));
-    // Nothing of the INVITE is under way any more.
+    // Nothing of the INVITE transaction is in flight any more.
     net.run_for(40_000);
     [a, b]
 }
@@ -23,7 +23,7 @@ fn ask(net: &mut Net, node: usize, leg: &str, on: bool) -> Handle {
     net.with(node, |gw, now| gw.legs(now, |l| l.hold(leg, on))).unwrap()
 }
 
-/// The reply to a call of the API, for which time goes on.
+/// The reply to an API call, advancing the time.
 fn reply(net: &mut Net, node: usize, handle: Handle) -> Result<Reply, GatewayError> {
     let mut got = None;
     for _ in 0..4000 {
@@ -52,7 +52,7 @@ fn hold_and_resume_are_seen_at_both_ends_once() {
             let handle = ask(&mut net, who, &legs[who], on);
             let again = net.with(who, |gw, now| gw.legs(now, |l| l.hold(&legs[who], on)));
             assert!(matches!(again, Err(GatewayError::Conflict(_))), "seed {seed}: {again:?}");
-            // Ten seconds are not always enough on this network: then the event tells.
+            // Ten seconds are not always sufficient on this network: then the event reports the result.
             let outcome = reply(&mut net, who, handle);
             assert!(matches!(outcome, Ok(Reply::Changed) | Err(GatewayError::Conflict(_))), "seed {seed}");
             net.run_for(40_000);
@@ -135,7 +135,7 @@ fn a_far_end_that_vanished_ends_the_call() {
         net.run_for(40_000);
         assert_eq!(net.reason(A, &legs[A]).as_deref(), Some("timeout"), "seed {seed}");
         net.nodes[B].deaf = false;
-        // B learns of it by a BYE that is still repeated, or hangs up on its own.
+        // B learns of it by a retransmitted BYE, or hangs up itself.
         let _gone = net.with(B, |gw, now| gw.legs(now, |l| l.hang_up(&legs[B], None)));
         net.run_for(FOREVER);
         net.check_end(&format!("seed {seed}"));
@@ -168,7 +168,7 @@ fn a_refused_hold_leaves_the_call_as_it_was() {
 }
 
 #[test]
-fn a_far_end_that_ponders_a_hold_for_ever_leaves_nothing() {
+fn a_hold_never_answered_leaves_no_state() {
     for seed in 0..seeds() {
         let mut net = Net::new(seed, 1, HARSH, "");
         let leg = phone_calls(&mut net);
@@ -185,7 +185,7 @@ fn a_far_end_that_ponders_a_hold_for_ever_leaves_nothing() {
         net.run_for(FOREVER);
         let reason = if seed % 2 == 0 { "api_hangup" } else { "timeout" };
         assert_eq!(net.reason(A, &leg).as_deref(), Some(reason), "seed {seed}");
-        // Who was told that it takes longer hears by an event what came of it; who was told the end does not.
+        // If the API call timed out, the result is reported by an event; otherwise it is not.
         let told = count(&net, A, &leg, "leg.command_failed");
         assert_eq!(told, usize::from(seed % 2 == 1), "seed {seed}: {:?}", net.story(A, &leg));
         assert_eq!(net.story(A, &leg).last(), Some(&"leg.disconnected"), "seed {seed}");
@@ -207,7 +207,7 @@ fn two_hours_of_hold_are_enough() {
     net.run_for(FOREVER);
     net.check_end("two hours");
 
-    // Both hold, and we resume: the far end's hold has its own two hours.
+    // Both hold, and we resume: the remote hold has its own limit of two hours.
     let mut net = Net::new(3, 1, NONE, "");
     let leg = phone_calls(&mut net);
     net.run_for(5_000);
@@ -224,7 +224,7 @@ fn two_hours_of_hold_are_enough() {
     net.run_for(FOREVER);
     net.check_end("both hold");
 
-    // By a far end that is gone since: nothing else would end it.
+    // By a far end that has vanished: there is no other end of the call.
     let mut net = Net::new(2, 1, NONE, "");
     let leg = phone_calls(&mut net);
     net.run_for(5_000);

@@ -1,4 +1,5 @@
-//! Whole calls between two gateways, or with a phone, in virtual time, over a network that loses, doubles and reorders.
+//! Whole calls between two gateways, or with a phone, in virtual time, over a network that loses, duplicates
+//! and reorders.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! A seeded network between gateways, itself without sockets, clock or threads.
+//! A seeded simulated network between gateways, without sockets, clock or threads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use branchline::wire::uri::Host;
 use crate::described::next_event;
 use crate::phone::{PHONE, Phone};
 
-/// What the network does to datagrams, in percent, and how late they come.
+/// Faults applied to datagrams, in percent, and delays.
 #[derive(Debug, Clone, Copy)]
 pub struct Faults {
     pub loss: u32,
@@ -29,11 +29,11 @@ pub struct Faults {
     pub delay_ms: u32,
 }
 
-/// The faults every simulation runs under unless it says otherwise.
+/// Default faults of the simulations.
 pub const HARSH: Faults = Faults { loss: 12, duplicate: 12, reorder: 12, delay_ms: 30 };
 pub const NONE: Faults = Faults { loss: 0, duplicate: 0, reorder: 0, delay_ms: 5 };
 
-/// What was done to the traffic of a run.
+/// Faults injected in a run.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Injected {
     pub sent: u64,
@@ -47,15 +47,15 @@ pub struct Node {
     pub addr: SocketAddr,
     pub events: Vec<Event>,
     next_port: u32,
-    /// Ports that went into the media engine.
+    /// Ports passed to the media engine.
     opened: u32,
-    /// Where the leg whose media changed last sends, if it does.
+    /// Destination of the leg whose media was updated last, if it sends.
     pub rtp: Option<SocketAddr>,
-    /// Drops everything it gets.
+    /// Drops everything it receives.
     pub deaf: bool,
-    /// What it sends never arrives.
+    /// Everything it sends is lost.
     pub dumb: bool,
-    /// Its media takes its time to close, as it does while a recording is put on the disk.
+    /// Closing its media is delayed, as while a recording is being completed.
     pub slow_media: bool,
     closing: Vec<Slot>,
 }
@@ -77,17 +77,17 @@ pub struct Net {
     faults: Faults,
     pub rng: Rng,
     wires: BTreeMap<(Instant, u64), Datagram>,
-    /// Names being looked up, with the time of their answer: by which node, what for.
+    /// Pending look-ups with completion time: node and query.
     lookups: BTreeMap<(Instant, u64), (usize, WorkId, NextHop)>,
     sequence: u64,
     pub injected: Injected,
-    /// How often each method, or status code, was sent.
+    /// Number of messages sent by method or status code.
     pub traffic: BTreeMap<String, u64>,
-    /// What went over TLS.
+    /// Messages sent over TLS.
     pub secure: Vec<String>,
-    /// What was sent to nobody.
+    /// Messages sent to unknown destinations.
     pub unreachable: Vec<Vec<u8>>,
-    /// Things tests want to do later.
+    /// Actions scheduled by tests.
     pub agenda: BTreeSet<(Instant, u32)>,
 }
 
@@ -134,7 +134,7 @@ impl Net {
         net
     }
 
-    /// A node loses its memory.
+    /// Restarts a node without its state.
     pub fn restart(&mut self, node: usize, extra: &str) {
         let locals = Locals { v4: Some(self.nodes[node].addr), ..Locals::default() };
         self.nodes[node].gw = Gateway::new(config(extra), locals, self.rng.fork());
@@ -146,14 +146,14 @@ impl Net {
         self.start + Duration::from_millis(ms)
     }
 
-    /// Calls a verb of a node and drains what it did.
+    /// Calls an operation of a node, and processes its outputs.
     pub fn with<T>(&mut self, node: usize, f: impl FnOnce(&mut Gateway, Now) -> T) -> T {
         let out = f(&mut self.nodes[node].gw, self.now);
         self.drain(node);
         out
     }
 
-    /// The media of a node is as fast as usual again, and what it was to close is closed.
+    /// Ends the delay of a node's media, and completes pending closes.
     pub fn close_media(&mut self, node: usize) {
         self.nodes[node].slow_media = false;
         for slot in std::mem::take(&mut self.nodes[node].closing) {
@@ -162,7 +162,7 @@ impl Net {
         }
     }
 
-    /// Lets the phone do something and puts what it says on the wire.
+    /// Calls an operation of the phone, and sends its messages.
     pub fn with_phone<T>(&mut self, f: impl FnOnce(&mut Phone, Instant) -> T) -> T {
         let out = f(&mut self.phone, self.now.mono);
         while let Some(t) = self.phone.poll_transmit() {
@@ -224,7 +224,7 @@ impl Net {
         }
     }
 
-    /// Puts a message on the wire, as `from` would.
+    /// Sends a message as `from`.
     pub fn send(&mut self, from: SocketAddr, target: Target, bytes: &[u8]) {
         let tls = target.transport == Transport::Tls;
         if tls {
@@ -250,7 +250,7 @@ impl Net {
         let copies = if self.rng.chance(faults.duplicate) { 2 } else { 1 };
         self.injected.doubled += copies - 1;
         for _ in 0..copies {
-            // What comes over TCP comes in order.
+            // TCP preserves order.
             let spread = if target.transport == Transport::Tcp { 1 } else { faults.delay_ms.max(1) };
             let mut delay = 5 + self.rng.below(spread);
             if self.rng.chance(faults.reorder) {
@@ -264,14 +264,15 @@ impl Net {
         }
     }
 
-    /// Answers the oldest question for a name: `node1.test` is the second node, others are unknown.
+    /// Completes the oldest look-up: `node1.test` is the second node, others are unknown.
     fn look_up(&mut self) {
         let Some((_, (node, id, hop))) = self.lookups.pop_first() else { return };
         let targets = self.targets_of(&hop);
         self.with(node, |gw, now| gw.handle_work(now, id, WorkResult::Located(targets)));
     }
 
-    /// `node1.test` is the second node, `node3-1.test` the fourth and, should that fail, the second; 99 is the phone.
+    /// `node1.test` is the second node, `node3-1.test` the fourth with fail-over to the second; 99 is the
+    /// phone.
     fn targets_of(&self, hop: &NextHop) -> Vec<Target> {
         if let Host::Ip(ip) = hop.host {
             return vec![hop.at(ip)];
@@ -298,7 +299,7 @@ impl Net {
         [wire, agenda, timers, lookup, self.phone.tx.poll_timeout()].into_iter().flatten().min()
     }
 
-    /// Runs until `until` or until nothing is left to happen; gives back an agenda item that is due.
+    /// Runs until `until` or until nothing is pending; returns an agenda item that is due.
     pub fn run(&mut self, until: Instant) -> Option<u32> {
         for _ in 0..200_000 {
             let Some(at) = self.next_at().filter(|at| *at <= until) else {
@@ -345,12 +346,12 @@ impl Net {
         (self.now.mono - self.start).as_millis() as u64
     }
 
-    /// Runs on for `ms`; nothing may be on the agenda.
+    /// Runs for `ms`; there must be no agenda.
     pub fn run_for(&mut self, ms: u64) {
         assert_eq!(self.run(self.at(self.elapsed() + ms)), None);
     }
 
-    /// Runs on, 10 ms at a time, until `done`, for at most `ms`; true when it is done.
+    /// Runs in steps of 10 ms until `done`, for at most `ms`; true if `done`.
     pub fn run_until(&mut self, ms: u64, mut done: impl FnMut(&Self) -> bool) -> bool {
         let end = self.elapsed() + ms;
         while !done(self) && self.elapsed() < end {
@@ -369,7 +370,8 @@ impl Net {
             .collect()
     }
 
-    /// What holds at the end of every run: nothing left, and each leg ended once, last, without gaps.
+    /// Invariants at the end of every run: no state left, and each leg ended exactly once, last, without
+    /// gaps.
     pub fn check_end(&mut self, context: &str) {
         assert!(self.phone.tx.is_empty(), "{context}: the phone still waits for something");
         for (i, node) in self.nodes.iter_mut().enumerate() {

@@ -1,4 +1,4 @@
-//! Offers and answers of more than one codec, number, address and stream: what is taken, refused, and said again.
+//! Offers and answers with several codecs, payload types, addresses and streams: accepted, refused, repeated.
 
 use branchline::gateway::interface::error::GatewayError;
 
@@ -12,7 +12,7 @@ fn description(media: &str) -> String {
     format!("v=0\r\no=phone 77 1 IN IP4 10.0.0.99\r\ns=-\r\nc=IN IP4 10.0.0.99\r\nt=0 0\r\n{media}")
 }
 
-/// An INVITE as it stands on the wire.
+/// A serialized INVITE.
 fn invite(n: usize, body: &str) -> String {
     let content = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
     format!(
@@ -24,7 +24,7 @@ fn invite(n: usize, body: &str) -> String {
 }
 
 #[test]
-fn an_offer_that_cannot_be_taken_is_refused_before_it_rings() {
+fn an_unacceptable_offer_is_refused_before_ringing() {
     let key = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n";
     let (plain, secret) = ("", "[sip]\nsrtp = \"required\"\n");
     let off = "[sip]\nsrtp = \"off\"\n";
@@ -60,7 +60,7 @@ fn an_offer_that_cannot_be_taken_is_refused_before_it_rings() {
 }
 
 #[test]
-fn an_invite_without_an_offer_still_rings_and_so_does_one_that_can_be_taken() {
+fn invites_without_or_with_an_acceptable_offer_ring() {
     for (n, body) in [
         String::new(),
         description("m=audio 6000 RTP/AVP 0\r\nc=IN IP6 ::ffff:10.0.0.99\r\n"),
@@ -89,7 +89,7 @@ fn connected(net: &mut Net, offer: &str) -> String {
     leg
 }
 
-/// We call the phone, which answers so.
+/// We call the phone, which sends this answer.
 fn calling(net: &mut Net, answer: &str) -> String {
     let leg = net
         .with(GW, |gw, now| gw.legs(now, |l| l.originate(call_to(&format!("sip:phone@{PHONE}")))))
@@ -114,7 +114,7 @@ fn lines<'a>(text: &'a str, start: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn the_usable_one_of_two_audio_lines_is_answered_in_its_place() {
+fn the_usable_audio_line_is_answered_in_its_position() {
     let usable = "m=audio 6002 RTP/AVP 8 0\r\n";
     for other in [
         "m=audio 6000 RTP/AVP 18\r\n",
@@ -135,7 +135,7 @@ fn the_usable_one_of_two_audio_lines_is_answered_in_its_place() {
     }
 }
 
-/// Dynamic numbers of a description and what they stand for.
+/// Dynamic payload types of a description and their encodings.
 fn maps(text: &str) -> Vec<(u8, String)> {
     let all = text.lines().filter_map(|l| l.strip_prefix("a=rtpmap:")?.split_once(' '));
     let all = all.map(|(n, map)| (n.parse::<u8>().unwrap(), map.to_ascii_lowercase()));
@@ -143,7 +143,7 @@ fn maps(text: &str) -> Vec<(u8, String)> {
 }
 
 #[test]
-fn numbers_keep_their_meaning_in_our_later_offers() {
+fn payload_types_keep_their_meaning_in_our_later_offers() {
     let opus = "a=rtpmap:101 opus/48000/2\r\na=rtpmap:96 telephone-event/48000\r\n";
     for offer in [
         format!("m=audio 6000 RTP/AVP 101 0 96\r\n{opus}"),
@@ -157,7 +157,7 @@ fn numbers_keep_their_meaning_in_our_later_offers() {
             let clash: Vec<_> = maps(text).into_iter().filter(|(n, map)| known.iter().any(|(m, o)| m == n && o != map)).collect();
             assert!(clash.is_empty(), "{clash:?} in {text}");
         };
-        // Once in answer to a re-INVITE without an offer, twice as our hold, and once more.
+        // Once in the answer to a re-INVITE without an offer, twice for our hold, and once more.
         for version in [2, 3] {
             net.phone.answer = Some(description(&offer));
             let cseq = net.with_phone(|p, now| p.reinvite(now, None));
@@ -174,14 +174,14 @@ fn numbers_keep_their_meaning_in_our_later_offers() {
 }
 
 #[test]
-fn our_hold_offers_all_that_was_agreed_and_its_answer_may_choose_anew() {
+fn our_hold_offers_all_negotiated_codecs_and_its_answer_may_change_them() {
     let mut net = Net::new(1, 1, NONE, "");
     let answer = |formats: &str| {
         description(&format!(
             "m=audio 6000 RTP/AVP {formats}\r\na=rtpmap:96 opus/48000/2\r\na=rtpmap:101 telephone-event/8000\r\n"
         ))
     };
-    // The far end gives Opus another number than our offer; ours counts in what we say.
+    // The far end uses another payload type for Opus than our offer; our numbers apply to what it sends.
     let leg = calling(&mut net, &answer("8 96 0 101"));
     net.phone.agrees = Some(answer("0 8 101"));
     for (on, want) in [(true, "RTP/AVP 8 111 0 100 101"), (false, "RTP/AVP 0 8 101")] {
@@ -194,7 +194,7 @@ fn our_hold_offers_all_that_was_agreed_and_its_answer_may_choose_anew() {
 }
 
 #[test]
-fn an_offer_in_a_call_that_cannot_be_taken_leaves_the_call_as_it_was() {
+fn an_unacceptable_offer_in_a_call_leaves_it_unchanged() {
     let mut net = Net::new(1, 1, NONE, "");
     let leg = connected(&mut net, &sdp(1, "sendrecv"));
     for media in [
@@ -208,7 +208,7 @@ fn an_offer_in_a_call_that_cannot_be_taken_leaves_the_call_as_it_was() {
         assert_eq!(net.phone.outcome(cseq).unwrap().0, 488, "{media}");
         assert_eq!(net.state(GW, &leg), "connected", "{media}");
     }
-    // Hold as RFC 2543 put it, in either family.
+    // Hold according to RFC 2543, for both address families.
     for held in ["c=IN IP4 0.0.0.0", "c=IN IP6 ::"] {
         let offer = description(&format!("m=audio 6000 RTP/AVP 0\r\n{held}\r\n"));
         let cseq = net.with_phone(|p, now| p.reinvite(now, Some(&offer)));
@@ -242,7 +242,7 @@ fn digits_outside_the_far_ends_list_are_refused() {
         }
         finish(&mut net, fmtp);
     }
-    // Who lists nothing takes them all; who has no events at all gets tones.
+    // Without a list all events are accepted; without telephone events tones are used.
     for events in [" 101\r\na=rtpmap:101 telephone-event/8000\r\n", "\r\n"] {
         let mut net = Net::new(1, 1, NONE, "");
         let leg = calling(&mut net, &description(&format!("m=audio 6000 RTP/AVP 0{events}")));

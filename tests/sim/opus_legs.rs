@@ -1,5 +1,5 @@
-//! Opus is for as many legs as the core can encode for; further calls get the other codecs, and none is refused that can do
-//! with those.
+//! Only a limited number of legs can use Opus; further calls get other codecs, and calls that support those
+//! are never refused.
 
 use branchline::codec::Codec;
 use branchline::gateway::interface::error::GatewayError;
@@ -8,7 +8,7 @@ use branchline::sip::target::Transport;
 use crate::calls::call_to;
 use crate::hand::{Hand, sdp};
 
-/// An offer of Opus, and of what stands in `others`.
+/// An offer with Opus and the formats in `others`.
 fn opus(version: u32, others: &str) -> String {
     sdp(version, "sendrecv")
         .replace("RTP/AVP 0 101", &format!("RTP/AVP 96 {others}101"))
@@ -20,7 +20,7 @@ fn offers_opus(text: &str) -> bool {
 }
 
 #[test]
-fn when_all_are_in_use_further_calls_get_other_codecs() {
+fn beyond_the_limit_calls_get_other_codecs() {
     let mut hand = Hand::new(Transport::Udp, "[limits]\nopus_legs = 1\n");
     hand.calls("", Some(&opus(1, "0 ")));
     assert_eq!(hand.gw.view().numbers().opus, 0, "one that rings holds none");
@@ -40,7 +40,7 @@ fn when_all_are_in_use_further_calls_get_other_codecs() {
         "{refused:?}"
     );
 
-    // Who goes over to another codec keeps the rate of the first, and the place, until the call ends.
+    // A call that changes to another codec keeps its sampling rate and its Opus slot until it ends.
     let heard = hand.asks("INVITE", "", Some(&sdp(2, "sendrecv")));
     let ok = heard.iter().find(|h| h.code() == 200).expect("a 200");
     hand.acks(ok, None);
@@ -52,7 +52,7 @@ fn when_all_are_in_use_further_calls_get_other_codecs() {
 }
 
 #[test]
-fn a_call_without_it_gets_none_while_another_has_the_last_place() {
+fn a_call_without_opus_gets_none_while_all_slots_are_used() {
     let (mut hand, _) = Hand::in_call(Transport::Udp, "[limits]\nopus_legs = 1\n", "");
     let mut only_opus = call_to("sip:other@10.0.0.77:5060");
     only_opus.codecs = vec![Codec::Opus];
@@ -63,7 +63,7 @@ fn a_call_without_it_gets_none_while_another_has_the_last_place() {
     let ok = heard.iter().find(|h| h.code() == 200).expect("a 200");
     assert!(!offers_opus(ok.body()) && ok.body().contains("RTP/AVP 0"), "{}", ok.text);
     hand.acks(ok, None);
-    // Asked what we offer, we offer what is in use.
+    // When asked for an offer, we offer the codecs in use.
     let heard = hand.asks("INVITE", "", None);
     let ok = heard.iter().find(|h| h.code() == 200).expect("a 200");
     assert!(!offers_opus(ok.body()) && ok.body().contains("G722"), "{}", ok.text);
@@ -74,7 +74,7 @@ fn a_call_without_it_gets_none_while_another_has_the_last_place() {
 }
 
 #[test]
-fn a_call_that_can_do_nothing_else_is_refused_when_it_is_to_be_answered() {
+fn a_call_with_opus_only_is_refused_at_the_answer() {
     let mut hand = Hand::new(Transport::Udp, "[limits]\nopus_legs = 0\n[sip]\ncodecs = [\"opus\"]\n");
     hand.calls("", None);
     let (leg, now) = (hand.leg.clone(), hand.now);
@@ -84,7 +84,7 @@ fn a_call_that_can_do_nothing_else_is_refused_when_it_is_to_be_answered() {
 }
 
 #[test]
-fn who_uses_it_goes_on_with_it() {
+fn calls_with_opus_keep_it() {
     let mut hand = Hand::new(Transport::Udp, "[limits]\nopus_legs = 1\n");
     hand.calls("", Some(&opus(1, "0 ")));
     let ok = hand.answered();

@@ -1,4 +1,5 @@
-//! The version in our descriptions rises when they change, and only then (RFC 3264 §8, RFC 4028 §7.4).
+//! The version in our session descriptions increases when they change, and only then (RFC 3264 §8, RFC 4028
+//! §7.4).
 
 use branchline::sip::target::Transport;
 
@@ -13,7 +14,7 @@ fn answer(said: Vec<Heard>) -> Heard {
     said.into_iter().find(|h| h.code() == 200).unwrap()
 }
 
-/// The next refresh of ours, which is agreed to with this direction.
+/// Our next refresh, which is answered with this direction.
 fn refreshed(hand: &mut Hand, direction: &str) -> Heard {
     let heard = hand.waits(50_000);
     let invite = heard.iter().find(|h| h.is("INVITE")).unwrap_or_else(|| panic!("{heard:?}")).clone();
@@ -32,7 +33,7 @@ fn answers_to_refreshes_say_that_nothing_has_changed() {
             hand.acks(&again, None);
         }
     }
-    // Their hold is a change, and their refreshes on hold are none.
+    // Their hold is a change, and their refreshes on hold are not.
     let held = answer(hand.asks("INVITE", THEY_REFRESH, Some(&sdp(2, "sendonly"))));
     hand.acks(&held, None);
     assert_eq!(held.version(), first.version() + 1);
@@ -43,7 +44,7 @@ fn answers_to_refreshes_say_that_nothing_has_changed() {
             hand.acks(&again, None);
         }
     }
-    // Asked for an offer, we make one of all our codecs; asked again, the same.
+    // When asked for an offer, we offer all our codecs; the second time the same.
     let offered = answer(hand.asks("INVITE", "", None));
     hand.acks(&offered, Some(&sdp(3, "sendrecv")));
     assert_eq!(offered.version(), held.version() + 1);
@@ -53,8 +54,8 @@ fn answers_to_refreshes_say_that_nothing_has_changed() {
 }
 
 #[test]
-fn refreshes_of_ours_repeat_what_is_in_force_word_for_word() {
-    // In their call: our answer, as it is or held by either end.
+fn our_refreshes_repeat_the_current_description_literally() {
+    // Inbound call: our answer, unchanged or on hold by either end.
     let (mut hand, first) = Hand::in_call(Transport::Udp, "", WE_REFRESH);
     for _ in 0..3 {
         assert_eq!(refreshed(&mut hand, "sendrecv").body(), first.body());
@@ -74,7 +75,7 @@ fn refreshes_of_ours_repeat_what_is_in_force_word_for_word() {
     assert_eq!(refreshed(&mut hand, "sendonly").body(), theirs.body(), "held by them");
     assert_eq!(hand.state(), "held");
 
-    // In our call: our offer, whatever of it was agreed to.
+    // Outbound call: our offer, whatever was accepted of it.
     let mut hand = Hand::new(Transport::Udp, "[sip]\nsession_expires_s = 90\n");
     let invite = hand.is_called();
     hand.replies(&invite, "200 OK", GRANTED, Some(&sdp(1, "sendrecv")));
@@ -91,7 +92,7 @@ fn an_offer_that_was_refused_has_used_up_its_version() {
     hand.replies(&refused, "488 Not Here", "", None);
     assert_eq!(refused.version(), first.version() + 1);
     let rest = |h: &Heard| h.body().lines().filter(|l| !l.starts_with("o=")).collect::<Vec<_>>().join("\n");
-    // A version never means two things.
+    // A version is never used for two descriptions.
     let after = refreshed(&mut hand, "sendrecv");
     assert_eq!((after.version(), rest(&after)), (refused.version() + 1, rest(&first)));
     assert_eq!(refreshed(&mut hand, "sendrecv").body(), after.body());

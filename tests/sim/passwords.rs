@@ -1,4 +1,5 @@
-//! Passwords that are guessed: how many may be tried, whom that concerns, and what the answers tell of the users.
+//! Password guessing: number of attempts allowed, whom the limits affect, and that responses do not reveal
+//! users.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ use crate::hand::along;
 const USERS: &str = "domains = [\"b.example\"]\nuser = [{ name = \"anna\", password = \"pa\" }, { name = \"boss\", password = \"pb\" }]\n";
 const DOMAIN: &str = "sip:b.example";
 
-/// A registrar and whoever sends to it.
+/// A registrar and its clients.
 pub struct Office {
     pub gw: Gateway,
     pub now: Now,
@@ -30,7 +31,7 @@ pub struct Office {
     pub events: Vec<Event>,
 }
 
-/// One answer: code, and the whole text.
+/// A response: code, and full text.
 pub type Answer = (u16, String);
 
 pub fn udp(addr: &str) -> Target {
@@ -42,7 +43,7 @@ fn md5(text: &str) -> String {
 }
 
 impl Office {
-    /// In a network that calls are taken from, or not.
+    /// In an accepted network, or not.
     pub fn new(accepted: bool) -> Self {
         let nets = if accepted { "10.0.0.0/8" } else { "192.0.2.0/24" };
         Self::with(&format!("[sip]\naccept_from = [\"{nets}\"]\n{USERS}"))
@@ -63,7 +64,7 @@ impl Office {
         Self { gw, now, serial: 0, events: Vec::new() }
     }
 
-    /// Says this; the last answer to it, if any came.
+    /// Sends a message; returns the last response, if any.
     pub fn says(&mut self, from: Target, text: &str) -> Option<Answer> {
         self.gw.handle_message(self.now, from, text.as_bytes());
         self.events.extend(std::iter::from_fn(|| next_event(&mut self.gw)));
@@ -100,13 +101,13 @@ impl Office {
         fields(line).unwrap().into_iter().find(|(n, _)| n == "nonce").unwrap().1
     }
 
-    /// The code that a REGISTER with this password gets, its nonce having been asked for before.
+    /// The response code of a REGISTER with this password and a nonce obtained before.
     pub fn tries(&mut self, from: Target, name: &str, password: &str, nonce: &str) -> u16 {
         let credentials = answer("REGISTER", DOMAIN, name, password, nonce, 0);
         self.register(from, name, &credentials).map_or(0, |a| a.0)
     }
 
-    /// The same with a nonce of its own.
+    /// The same with a new nonce.
     pub fn signs_in(&mut self, from: Target, name: &str, password: &str) -> u16 {
         let nonce = self.nonce(from, name);
         self.tries(from, name, password, &nonce)
@@ -119,7 +120,7 @@ impl Office {
     }
 }
 
-/// The field that answers a challenge; with a count above 0 by `qop=auth`.
+/// The credentials for a challenge; with a count above 0 using `qop=auth`.
 pub fn answer(method: &str, uri: &str, name: &str, password: &str, nonce: &str, count: u32) -> String {
     let (ha1, ha2) = (md5(&format!("{name}:b.example:{password}")), md5(&format!("{method}:{uri}")));
     let (text, more) = match count {
@@ -133,7 +134,8 @@ pub fn answer(method: &str, uri: &str, name: &str, password: &str, nonce: &str, 
     )
 }
 
-/// Guesses from one address, twenty a second, the right one after some: whether it was found, and the codes.
+/// Guesses from one address, twenty a second, with the right password after some: whether it was accepted,
+/// and the codes.
 fn guessed(office: &mut Office, from: Target, right: u32, seconds: u32) -> (bool, BTreeSet<u16>) {
     let (mut codes, nonce) = (BTreeSet::new(), office.nonce(from, "anna"));
     for n in 0..seconds * 20 {
@@ -148,7 +150,7 @@ fn guessed(office: &mut Office, from: Target, right: u32, seconds: u32) -> (bool
 }
 
 #[test]
-fn a_password_is_not_found_by_trying() {
+fn a_password_is_not_found_by_guessing() {
     for accepted in [true, false] {
         let mut office = Office::new(accepted);
         let (found, codes) = guessed(&mut office, udp("10.0.0.9:5060"), 1_000_000, 29);
@@ -156,7 +158,7 @@ fn a_password_is_not_found_by_trying() {
         let n = office.gw.view().numbers();
         assert_eq!(n.counters.signalling.wrong_passwords, 10, "accepted: {accepted}");
         assert!(n.counters.signalling.guesses_refused > 100, "{}", n.counters.signalling.guesses_refused);
-        // The right one is not told from the others where it comes too late.
+        // When it comes too late, the right one is not distinguishable.
         let mut office = Office::new(accepted);
         let (found, _) = guessed(&mut office, udp("10.0.0.9:5060"), 10, 25);
         assert!(!found, "accepted: {accepted}");
@@ -164,19 +166,19 @@ fn a_password_is_not_found_by_trying() {
 }
 
 #[test]
-fn neither_a_registration_nor_a_call_of_its_address_frees_a_guesser() {
+fn a_registration_or_call_from_the_same_address_does_not_unblock_guessing() {
     let mut office = Office::new(true);
-    // The guesser's own phone, and another one behind the same router.
+    // The guesser's own phone, and another one behind the same NAT.
     let (own, beside) = (udp("10.0.0.9:5060"), udp("10.0.0.9:7070"));
     assert_eq!(office.signs_in(own, "boss", "pb"), 200);
     for from in [own, beside] {
         assert!(!guessed(&mut office, from, 1_000_000, 10).0);
     }
     assert!(office.gw.view().numbers().counters.signalling.wrong_passwords <= 12, "both are one source");
-    // Its own name it may go on with where it has registered, whatever was guessed.
+    // A registered phone may continue with its own user name, whatever was guessed.
     assert_eq!(office.signs_in(own, "boss", "pb"), 200);
     assert_eq!(office.signs_in(beside, "boss", "pb"), 200, "and beside, as after a restart");
-    // Whether it has registered there is not told to those who guess, and its password may be tried as seldom.
+    // Guessing does not reveal whether it is registered, and its password is protected, too.
     let third = udp("10.0.0.9:8080");
     while office.signs_in(third, "nobody", "wrong") == 403 {}
     for _ in 0..20 {
@@ -190,10 +192,10 @@ fn neither_a_registration_nor_a_call_of_its_address_frees_a_guesser() {
 }
 
 #[test]
-fn guessing_locks_nobody_out_where_he_has_registered() {
+fn guessing_does_not_lock_out_registered_phones() {
     let mut office = Office::new(true);
     assert_eq!(office.signs_in(udp("10.0.0.50:5060"), "anna", "pa"), 200);
-    // As many addresses as one likes, each of which asks for its nonce and answers it.
+    // Arbitrarily many addresses, each of which obtains and answers its own nonce.
     for n in 0..600u32 {
         let from = udp(&format!("10.1.{}.{}:5060", n / 250, n % 250 + 1));
         office.signs_in(from, "anna", "wrong");
@@ -212,12 +214,12 @@ fn guessing_locks_nobody_out_where_he_has_registered() {
 }
 
 #[test]
-fn sources_that_are_made_up_charge_nobody_and_take_no_room() {
+fn forged_sources_use_no_quota_and_no_memory() {
     let mut office = Office::new(true);
     let theirs = office.nonce(udp("10.0.0.9:5060"), "anna");
     for n in 0..10_000u32 {
         let from = udp(&format!("10.1.{}.{}:5060", n / 250, n % 250 + 1));
-        // Who does not see the answers has another's nonce at best.
+        // A forger does not receive the responses, and can at best use another client's nonce.
         assert_eq!(office.tries(from, "anna", "wrong", &theirs), 401);
         if n % 100 == 0 {
             office.later(Duration::from_secs(40));
@@ -234,7 +236,7 @@ fn sources_that_are_made_up_charge_nobody_and_take_no_room() {
 }
 
 #[test]
-fn a_right_password_that_comes_too_late_is_not_told_from_a_wrong_one() {
+fn a_right_password_that_comes_too_late_is_not_distinguishable() {
     let mut office = Office::new(true);
     let from = udp("10.0.0.9:5060");
     let nonce = office.nonce(from, "anna");
@@ -243,7 +245,7 @@ fn a_right_password_that_comes_too_late_is_not_told_from_a_wrong_one() {
     }
     let mut seen = BTreeSet::new();
     for (name, password) in [("anna", "pa"), ("anna", "wrong"), ("nobody", "wrong")] {
-        // Fresh, used twice, and outdated: a nonce must not tell either.
+        // Fresh, reused and expired: the nonce must not make it distinguishable either.
         let fresh = office.nonce(from, name);
         for _ in 0..2 {
             seen.insert(office.tries(from, name, password, &fresh));
@@ -257,7 +259,7 @@ fn a_right_password_that_comes_too_late_is_not_told_from_a_wrong_one() {
 }
 
 #[test]
-fn answers_tell_nothing_of_who_is_a_user() {
+fn responses_do_not_reveal_users() {
     for accepted in [true, false] {
         let mut all = BTreeSet::new();
         for name in ["anna", "nobody"] {
@@ -278,7 +280,7 @@ fn answers_tell_nothing_of_who_is_a_user() {
             for n in 0..14 {
                 let credentials = answer("REGISTER", DOMAIN, name, "wrong", &nonce, n);
                 story.push(strip(&office.register(from, name, &credentials).unwrap().1));
-                // An algorithm that was not asked for, an old nonce, one of somebody else.
+                // An algorithm not offered, an old nonce, another client's nonce.
                 let other = credentials.replace("=MD5", "=SHA-256");
                 story.push(strip(&office.register(from, name, &other).unwrap().1));
                 story.push(strip(&office.register(from, name, &credentials.replace(&nonce, "x")).unwrap().1));
@@ -291,7 +293,7 @@ fn answers_tell_nothing_of_who_is_a_user() {
 }
 
 #[test]
-fn a_name_that_is_nobodys_costs_the_same_work() {
+fn an_unknown_user_takes_the_same_time() {
     let from = udp("10.0.0.9:5060").addr.ip();
     let now = Instant::now();
     let mut server = DigestServer::new(&mut Rng::from_number(1));
@@ -301,7 +303,7 @@ fn a_name_that_is_nobodys_costs_the_same_work() {
         let credentials = answer("REGISTER", DOMAIN, "anna", "wrong", &"0".repeat(56), 1);
         let credentials =
             Authorization::parse(credentials.trim().strip_prefix("Authorization: ").unwrap()).unwrap();
-        // In turns, so that what slows the machine slows both.
+        // Alternating, so that a slow machine affects both.
         for n in 0..20_000 {
             let verifier = (n % 2 == 0).then_some(&anna);
             let begun = Instant::now();
@@ -311,7 +313,7 @@ fn a_name_that_is_nobodys_costs_the_same_work() {
         }
         took.iter_mut().for_each(|t| t.sort());
         let [known, unknown] = took.map(|t| t[t.len() / 2].as_nanos() as f64);
-        // A hash less would show as a third and more.
+        // One hash less would show as a third or more.
         assert!((0.8..1.25).contains(&(unknown / known)), "{unknown} ns beside {known} ns");
     }
 }

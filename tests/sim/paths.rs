@@ -1,16 +1,16 @@
-//! Other ways to the far end: by name, with a resolver that takes its time, and over TCP.
+//! Other paths to the far end: by name, with a slow resolver, and over TCP.
 
 use crate::calls::{A, B, FOREVER, call_to, report, seeds, total, until_ringing};
 use crate::net::{HARSH, Injected, NONE, Net};
 
 #[test]
-fn a_name_is_looked_up_while_the_world_goes_on() {
+fn a_name_is_looked_up_without_blocking() {
     let mut sum = Injected::default();
     for seed in 0..seeds() {
         let mut net = Net::new(seed, 2, HARSH, "");
         let call = call_to("sip:bob@node1.test");
         let a = net.with(A, |gw, now| gw.legs(now, |l| l.originate(call))).unwrap().id;
-        // A second call to the same name is given up before the name is known, or soon after.
+        // A second call to the same name is cancelled before the name is resolved, or soon after.
         let call = call_to("sip:late@node1.test");
         let late = net.with(A, |gw, now| gw.legs(now, |l| l.originate(call))).unwrap().id;
         net.run(net.at(seed % 300 * 10));
@@ -19,7 +19,7 @@ fn a_name_is_looked_up_while_the_world_goes_on() {
         net.run(net.at(41_000));
         let mut answered = Vec::new();
         for b in net.legs(B) {
-            // The one that was given up may have rung, too.
+            // The cancelled one may have rung, too.
             if net.with(B, |gw, now| gw.legs(now, |l| l.answer(&b))).is_ok() {
                 answered.push(b);
             }
@@ -29,8 +29,8 @@ fn a_name_is_looked_up_while_the_world_goes_on() {
         assert_eq!(net.reason(A, &late).unwrap(), "api_hangup", "seed {seed}");
         net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&a, None))).unwrap();
         net.run(net.at(FOREVER));
-        // The call that was given up may have been answered, too, where its CANCEL came late or never: that
-        // answer was ended, or came when nobody waited for it any more.
+        // The cancelled call may have been answered, if its CANCEL was late or lost: that answer was ended
+        // with BYE, or arrived after the transaction had timed out.
         let mut reasons: Vec<String> = answered.iter().map(|b| net.reason(B, b).unwrap()).collect();
         reasons.sort();
         let expected = ["remote_bye", "ack_timeout remote_bye", "remote_bye remote_bye"];
@@ -65,14 +65,14 @@ fn a_call_over_tcp_stays_on_tcp() {
         net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&a, None))).unwrap();
         net.run(net.at(FOREVER));
         assert_eq!(net.reason(B, &b).unwrap(), "remote_bye", "seed {seed}");
-        // Nothing of it went over the torn UDP.
+        // Nothing of it used UDP.
         assert_eq!((net.injected.lost, net.injected.doubled), (0, 0), "seed {seed}");
         net.check_end(&format!("seed {seed}"));
     }
 }
 
 #[test]
-fn a_call_by_sips_is_not_answered_by_less() {
+fn a_sips_call_uses_sips_throughout() {
     let mut net = Net::new(1, 2, NONE, "");
     let call = call_to("sips:bob@node1.test");
     let a = net.with(A, |gw, now| gw.legs(now, |l| l.originate(call))).unwrap().id;
@@ -88,7 +88,7 @@ fn a_call_by_sips_is_not_answered_by_less() {
     net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&a, None))).unwrap();
     net.run(net.at(FOREVER));
     assert_eq!(net.reason(B, &b).unwrap(), "remote_bye");
-    // Every Contact of the call, of both sides, is a SIPS URI without the name of a transport (RFC 3261 §26.2.2).
+    // Every Contact of the call, on both sides, is a SIPS URI without transport parameter (RFC 3261 §26.2.2).
     let of = |message: &str| {
         let line = message.lines().find(|l| l.starts_with("Contact:"));
         line.map(|l| l.trim_start_matches("Contact:").trim().to_owned())

@@ -1,5 +1,5 @@
-//! A far end that is no gateway: it calls node 0 and does in a call what phones do. It stands on the same
-//! transactions, so what it sends is repeated when lost.
+//! A far end that is not a gateway: it calls node 0 and behaves like a phone. It uses the same transaction
+//! layer, so its messages are retransmitted.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -27,51 +27,51 @@ pub fn sdp(version: u32, direction: &str) -> String {
 pub struct Phone {
     pub tx: Transactions,
     pub dialog: Option<Dialog>,
-    /// Final and provisional responses to our INVITEs: CSeq, code and body.
+    /// Final and provisional responses to its INVITEs: CSeq, code and body.
     pub heard: Vec<(u32, u16, String)>,
     /// Requests of the other side.
     pub asked: Vec<Method>,
-    /// What their INVITEs offered.
+    /// Offers in their INVITEs.
     pub offers: Vec<String>,
-    /// Sent in the ACK to the next 2xx (an INVITE without an offer).
+    /// SDP for the ACK to the next 2xx (INVITE without an offer).
     pub answer: Option<String>,
     /// A call to the phone, not yet answered.
     pub ringing: Option<ServerId>,
-    /// A call that it took and whose ACK has not come.
+    /// An answered call whose ACK is outstanding.
     accepted: Option<ServerId>,
-    /// ACKs are kept back.
+    /// Withholds ACKs.
     pub withholds_ack: bool,
-    /// Fields of its INVITEs beside the usual ones.
+    /// Additional header fields of its INVITEs.
     pub fields: Vec<(&'static str, &'static str)>,
-    /// What it answers to an INVITE in a call, with the fields of [`Self::fields`]; otherwise it refuses.
+    /// Its answer to a re-INVITE, with the fields of [`Self::fields`]; otherwise it refuses.
     pub agrees: Option<String>,
-    /// What it answers to an INFO.
+    /// Its response to an INFO.
     pub info: u16,
-    /// Says nothing to an INVITE in a call until it is cancelled.
+    /// Does not answer a re-INVITE until it is cancelled.
     pub ponders: bool,
-    /// Sends its callers there.
-    /// Where its answers say it is to be reached.
+    /// Redirects callers to this URI.
+    /// Contact of its responses.
     pub contact: String,
     pub moved_to: Option<&'static str>,
-    /// Shortest session it takes, seconds.
+    /// Minimum session interval it accepts, seconds.
     pub least_session: u32,
-    /// `Session-Expires` of the INVITEs it got.
+    /// `Session-Expires` of the INVITEs received.
     pub sessions: Vec<String>,
-    /// The Min-SE of the last of them, seconds.
+    /// Min-SE of the last of them, seconds.
     pub least_seen: u32,
-    /// Acknowledges provisional responses that ask for it.
+    /// Acknowledges reliable provisional responses.
     pub pracks: bool,
-    /// RAck of the one that it has not acknowledged.
+    /// RAck of the response not yet acknowledged.
     pub unpracked: Option<String>,
-    /// Its ringing asks to be acknowledged.
+    /// Its 180 is reliable.
     pub reliable: bool,
-    /// Is picked up when the CANCEL comes.
+    /// Answers when the CANCEL arrives.
     pub crosses: bool,
-    /// CSeq of each request that came.
+    /// CSeq of each request received.
     pub numbers: Vec<u32>,
-    /// The early dialog of its call, and the last RSeq it has acknowledged.
+    /// The early dialog of its call, and the last RSeq acknowledged.
     early: Option<(Dialog, u32)>,
-    /// Lets only those through who know a password.
+    /// Requires authentication.
     pub guard: Option<Guard>,
     gateway: Target,
 }
@@ -134,7 +134,7 @@ impl Phone {
         self.tx.request(now, &Method::Invite, draft, self.gateway).unwrap();
     }
 
-    /// An INVITE inside the call; gives back its CSeq.
+    /// Sends a re-INVITE; returns its CSeq.
     pub fn reinvite(&mut self, now: Instant, offer: Option<&str>) -> u32 {
         let dialog = self.dialog.as_mut().expect("in a call");
         let (draft, _) = dialog.request(&Method::Invite);
@@ -200,7 +200,7 @@ impl Phone {
         }
     }
 
-    /// The ACK to its last answer has come.
+    /// The ACK to its last answer was received.
     pub fn is_acknowledged(&self) -> bool {
         self.accepted.is_none()
     }
@@ -307,7 +307,7 @@ impl Phone {
         }
     }
 
-    /// PRACK in the early dialog of its call, with or without an offer.
+    /// Sends PRACK in the early dialog of its call, with or without an offer.
     pub fn prack(&mut self, now: Instant, rack: &str, offer: Option<&str>) {
         let early = &mut self.early.as_mut().expect("an early dialog").0;
         let (mut draft, _) = early.request(&Method::Prack);

@@ -1,4 +1,4 @@
-//! Provisional responses that are acknowledged (RFC 3262): by us, to us, and by nobody.
+//! Reliable provisional responses (RFC 3262): acknowledged by us, to us, and not at all.
 
 use branchline::media::command::Command;
 
@@ -6,7 +6,7 @@ use crate::calls::{A, B, FOREVER, call_to, originate, report, said, seeds, total
 use crate::net::{HARSH, Injected, NONE, Net};
 use crate::phone::{PHONE, sdp};
 
-/// A call from A to B with early media: both legs.
+/// A call from A to B with early media; returns both legs.
 fn early(net: &mut Net) -> (String, String) {
     let a = originate(net, 0);
     let b = until_ringing(net).expect("B rings");
@@ -21,7 +21,7 @@ fn early_media_is_acknowledged_and_the_answer_waits_for_it() {
         let mut net = Net::new(seed, 2, HARSH, "");
         let (a, b) = early(&mut net);
         let ringing = net.traffic.get("200").copied();
-        // Answered at once: the 200 may not overtake the 183.
+        // Answered at once: the 200 must not overtake the 183.
         net.with(B, |gw, now| gw.legs(now, |l| l.answer(&b))).unwrap();
         assert_eq!(net.traffic.get("200").copied(), ringing, "seed {seed}: no 200 before the PRACK");
         net.run_for(60_000);
@@ -40,7 +40,7 @@ fn early_media_is_acknowledged_and_the_answer_waits_for_it() {
 }
 
 #[test]
-fn calls_are_given_up_or_answered_in_the_middle_of_it() {
+fn calls_are_cancelled_or_answered_during_it() {
     let mut sum = Injected::default();
     for seed in 0..seeds() {
         let mut net = Net::new(seed, 2, HARSH, "");
@@ -73,7 +73,7 @@ fn a_caller_that_insists_gets_reliable_ringing_and_one_that_never_acknowledges_i
         assert!(net.run_until(60_000, |n| !n.legs(A).is_empty()), "seed {seed}");
         let leg = net.legs(A)[0].clone();
         net.run_for(if pracks { 20_000 } else { 100 });
-        // Early media behind reliable ringing waits for its turn.
+        // Early media after reliable ringing waits for its PRACK.
         net.with(A, |gw, now| gw.legs(now, |l| l.early_media(&leg))).unwrap();
         net.run_for(60_000);
         if !pracks {
@@ -111,7 +111,7 @@ fn an_answer_ends_the_wait_for_a_prack_of_ringing() {
 }
 
 #[test]
-fn one_prack_is_enough_and_one_for_nothing_is_refused() {
+fn one_prack_is_sufficient_and_an_unmatched_one_is_refused() {
     let mut net = Net::new(1, 2, NONE, "");
     let (a, _) = early(&mut net);
     net.run_for(2_000);
@@ -136,7 +136,7 @@ fn one_prack_is_enough_and_one_for_nothing_is_refused() {
 }
 
 #[test]
-fn a_prack_that_was_overtaken_by_the_answer_is_taken() {
+fn a_prack_overtaken_by_the_answer_is_accepted() {
     let mut net = Net::new(3, 1, NONE, "");
     net.phone.fields = vec![("Require", "100rel")];
     let leg = crate::calls::phone_calls(&mut net);
@@ -153,7 +153,7 @@ fn a_prack_that_was_overtaken_by_the_answer_is_taken() {
 }
 
 #[test]
-fn the_bye_of_a_call_that_nobody_wants_any_more_comes_after_its_pracks() {
+fn the_bye_of_a_cancelled_call_comes_after_its_pracks() {
     let mut net = Net::new(4, 1, NONE, "");
     (net.phone.reliable, net.phone.crosses) = (true, true);
     let to = call_to("sip:phone@10.0.0.99");
@@ -186,7 +186,7 @@ fn the_offer_of_a_late_prack_does_not_cross_ours() {
 }
 
 #[test]
-fn an_answer_without_a_description_confirms_that_of_its_own_early_dialog() {
+fn an_answer_without_sdp_confirms_its_own_early_dialog() {
     let mut net = Net::new(1, 1, NONE, "");
     let leg =
         net.nodes[A].gw.legs(net.now, |l| l.originate(call_to(&format!("sip:bob@{PHONE}")))).unwrap().id;
@@ -205,7 +205,7 @@ fn an_answer_without_a_description_confirms_that_of_its_own_early_dialog() {
             body.len()
         )
     };
-    // A proxy rings two phones, whose early media the caller both gets.
+    // A proxy forks to two phones, both with early media.
     for (tag, port) in [("first", "40002"), ("second", "40004")] {
         let body = sdp(1, "sendrecv").replace("4000 RTP", &format!("{port} RTP"));
         let message = answer("183 Progress", tag, "Require: 100rel\r\nRSeq: 1\r\n", &body);

@@ -1,4 +1,4 @@
-//! Registrations under faults: a gateway with a trunk to another that is the registrar of a branch.
+//! Registrations under network faults: a gateway with a trunk to another one, which is the registrar.
 
 use branchline::base::rng::Rng;
 use branchline::config::TrunkFields;
@@ -6,7 +6,7 @@ use branchline::config::TrunkFields;
 use crate::calls::{A, B, FOREVER, call_to, report, seeds, total};
 use crate::net::{HARSH, Injected, NONE, Net};
 
-/// Settings of a node; the sims' nodes have one configuration for all.
+/// Settings of all nodes.
 const BRANCH: &str = "[sip]\ndomains = [\"branch.test\", \"node1.test\", \"node1-2.test\"]\nuser = [{ name = \"anna\", password = \"secret\" }]\n";
 
 fn trunk(registrar: &str, password: &str) -> TrunkFields {
@@ -32,7 +32,7 @@ fn count(net: &Net, node: usize, kind: &str) -> usize {
     net.nodes[node].events.iter().filter(|e| e.kind() == kind).count()
 }
 
-/// Removes the trunk and lets everything die away.
+/// Removes the trunk and waits until all transactions have ended.
 fn remove(net: &mut Net, trunk: &str, seed: u64) {
     net.with(A, |gw, now| gw.accounts(now, |a| a.remove_trunk(trunk))).unwrap();
     net.run_for(FOREVER);
@@ -41,7 +41,7 @@ fn remove(net: &mut Net, trunk: &str, seed: u64) {
 }
 
 #[test]
-fn a_registration_is_made_kept_and_taken_back() {
+fn a_registration_is_made_refreshed_and_removed() {
     let mut sum = Injected::default();
     for seed in 0..seeds() {
         let mut net = Net::new(seed, 2, HARSH, BRANCH);
@@ -75,7 +75,7 @@ fn calls_go_both_ways_over_a_trunk() {
         let mut net = Net::new(seed, 2, HARSH, BRANCH);
         let id = add(&mut net, trunk("node1.test", "secret"));
         assert!(net.run_until(60_000, |n| status(n, &id) == "active"), "seed {seed}");
-        // From the branch to the phone that the trunk is there.
+        // From the branch to the phone that is registered by the trunk.
         let b =
             net.with(B, |gw, now| gw.legs(now, |l| l.originate(call_to("sip:anna@branch.test")))).unwrap().id;
         assert!(net.run_until(60_000, |n| !n.legs(A).is_empty()), "seed {seed}");
@@ -86,7 +86,7 @@ fn calls_go_both_ways_over_a_trunk() {
         net.run_for(40_000);
         assert_eq!((net.state(A, &a), net.state(B, &b)), ("connected", "connected"), "seed {seed}");
         net.with(B, |gw, now| gw.legs(now, |l| l.hang_up(&b, None))).unwrap();
-        // And through the trunk to the branch, under the trunk's identity.
+        // And through the trunk to the branch, with the trunk's identity.
         let wanted = branchline::gateway::interface::command::Originate {
             from: "anna".into(),
             ..call_to("sip:desk@node1.test")
@@ -119,7 +119,7 @@ fn a_wrong_password_fails_and_is_tried_more_and_more_rarely() {
 }
 
 #[test]
-fn a_registrar_that_vanishes_is_noticed_and_found_again() {
+fn loss_and_return_of_a_registrar_are_detected() {
     for seed in 0..seeds() {
         let mut net = Net::new(seed, 2, HARSH, BRANCH);
         let id = add(&mut net, trunk("node1.test", "secret"));
@@ -163,7 +163,7 @@ fn all_phones_of_a_user_ring_and_one_answers() {
         let (first, second) = if rng.chance(50) { (2, 3) } else { (3, 2) };
         let (x, y) = (net.legs(first)[0].clone(), net.legs(second)[0].clone());
         if rng.chance(30) {
-            // One says no; the other still rings.
+            // One phone refuses; the other still rings.
             net.with(second, |gw, now| gw.legs(now, |l| l.hang_up(&y, Some("busy")))).unwrap();
             net.run_for(10_000);
             assert_eq!(net.state(B, &b), "ringing", "seed {seed}");
@@ -248,7 +248,7 @@ fn when_all_phones_refuse_the_caller_hears_the_best_reason() {
         net.run_for(10_000);
         assert_eq!(net.reason(B, &b).as_deref(), Some(want));
     }
-    // Nobody is there, and nobody is known.
+    // No contact, and an unknown user.
     for node in [2, 3] {
         net.with(node, |gw, now| gw.shut_down(now));
     }
@@ -260,8 +260,8 @@ fn when_all_phones_refuse_the_caller_hears_the_best_reason() {
 }
 
 #[test]
-fn a_registrar_that_challenges_and_then_fails_is_believed_again() {
-    // Its own restart makes it forget its nonces; between, it has no room for hours.
+fn a_registrar_that_failed_after_a_challenge_is_retried() {
+    // A restart invalidates its nonces; meanwhile, it answers 503 for hours.
     let mut net = Net::new(1, 2, NONE, BRANCH);
     let id = add(&mut net, trunk("node1.test", "secret"));
     assert!(net.run_until(60_000, |n| status(n, &id) == "active"));

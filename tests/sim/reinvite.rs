@@ -1,4 +1,4 @@
-//! A phone that calls without an offer, holds, moves, and asks for two things at once.
+//! A phone that calls without an offer, holds, changes address, and sends crossing requests.
 
 use branchline::base::time::Now;
 use branchline::gateway::Gateway;
@@ -49,7 +49,7 @@ fn a_call_without_an_offer_gets_ours_in_the_200() {
 }
 
 #[test]
-fn an_ack_that_answers_nothing_ends_the_call() {
+fn an_ack_without_the_answer_ends_the_call() {
     let mut net = Net::new(3, 1, NONE, "");
     net.with_phone(|p, now| p.call(now, None));
     assert!(net.run_until(1000, |n| !n.legs(GW).is_empty()));
@@ -62,7 +62,7 @@ fn an_ack_that_answers_nothing_ends_the_call() {
 }
 
 #[test]
-fn the_far_ends_hold_comes_and_goes() {
+fn the_far_end_holds_and_resumes() {
     let mut sum = Injected::default();
     for seed in 0..seeds() {
         let mut net = Net::new(seed, 1, HARSH, "");
@@ -80,7 +80,7 @@ fn the_far_ends_hold_comes_and_goes() {
             assert_eq!(code, 200, "seed {seed}");
             assert!(body.contains(answered), "seed {seed}: {direction}: {body}");
             assert_eq!(version(body), first + u64::from(n) - 1, "seed {seed}");
-            // The ACK has to arrive before the next may be asked for.
+            // The ACK must arrive before the next request is allowed.
             net.run_for(40_000);
             let held = net.nodes[GW].gw.view().leg(&leg).unwrap().held;
             assert_eq!(held, direction != "sendrecv", "seed {seed}: {direction}");
@@ -99,7 +99,7 @@ fn a_second_change_waits_for_the_first() {
     for seed in 0..seeds() {
         let mut net = Net::new(seed, 1, HARSH, "");
         let leg = connected(&mut net, Some(&sdp(1, "sendrecv")));
-        // The first change is answered but never acknowledged, so the second comes too early (§14.2).
+        // The first change is answered but not acknowledged, so the second is too early (§14.2).
         net.phone.withholds_ack = true;
         let first = net.with_phone(|p, now| p.reinvite(now, Some(&sdp(2, "sendonly"))));
         assert!(net.run_until(20_000, |n| n.phone.outcome(first).is_some()), "seed {seed}");
@@ -122,12 +122,12 @@ fn glare_is_491() {
         let call = crate::calls::call_to(&uri);
         let leg = net.with(GW, |gw, now| gw.legs(now, |l| l.originate(call))).unwrap().id;
         assert!(net.run_until(40_000, |n| n.phone.ringing.is_some()), "seed {seed}");
-        // The phone asks for a change while our INVITE waits for its answer: only one of them can be first.
+        // The phone sends a change while our INVITE is unanswered: only one may proceed.
         let cseq = net.with_phone(|p, now| p.reinvite(now, Some(&sdp(2, "sendonly"))));
         assert!(net.run_until(30_000, |n| n.phone.outcome(cseq).is_some()), "seed {seed}");
         match net.phone.outcome(cseq).unwrap().0 {
             491 => met += 1,
-            // None of its 180s has arrived: there is no dialog yet for the gateway.
+            // None of its 180s has arrived: the gateway has no dialog yet.
             481 => {}
             other => panic!("seed {seed}: {other}"),
         }
@@ -135,7 +135,7 @@ fn glare_is_491() {
         let up =
             net.run_until(40_000, |n| n.nodes[GW].gw.view().leg(&leg).is_ok_and(|l| l.state == "connected"));
         assert!(up, "seed {seed}: the call is none the worse");
-        // The 200 has been acknowledged before the phone hangs up.
+        // The 200 was acknowledged before the phone hangs up.
         net.run_for(40_000);
         finish(&mut net, &leg, &format!("seed {seed}"));
         total(&mut sum, net.injected);

@@ -1,4 +1,4 @@
-//! Another configuration while calls run.
+//! Reload of the configuration while calls run.
 
 use std::rc::Rc;
 
@@ -30,12 +30,12 @@ fn count(net: &Net, node: usize, kind: &str) -> usize {
 }
 
 #[test]
-fn trunks_of_the_file_come_change_and_go_while_calls_run() {
+fn configured_trunks_are_added_changed_and_removed_during_calls() {
     let mut net = Net::new(1, 2, NONE, BRANCH);
     let added = reload(&mut net, A, &with_trunk("wrong", ""));
     assert_eq!(added, Changed { trunks_added: 1, ..Changed::default() });
     assert!(net.run_until(60_000, |n| status(n) == "failed"));
-    // While the refused one waits for its next try, and while the new one is on its way.
+    // While the refused trunk waits for its retry, and the new one is being registered.
     let changed = Changed { trunks_changed: 1, ..Changed::default() };
     assert_eq!(reload(&mut net, A, &with_trunk("secret", "")), changed);
     assert_eq!(reload(&mut net, A, &with_trunk("secret", "contact_user = \"desk\"\n")), changed);
@@ -43,7 +43,7 @@ fn trunks_of_the_file_come_change_and_go_while_calls_run() {
     net.run_for(5000);
     let known = net.nodes[B].gw.view().registrations();
     assert!(known.iter().any(|k| k.contact.starts_with("sip:desk@")), "{known:?}");
-    // A call through it goes on, whatever becomes of the trunk.
+    // A call through it continues after the trunk was removed.
     let wanted = Originate { from: "anna".into(), ..call_to("sip:desk@node1.test") };
     let a = net.with(A, |gw, now| gw.legs(now, |l| l.originate(wanted))).unwrap().id;
     assert!(net.run_until(60_000, |n| !n.legs(B).is_empty()));
@@ -64,7 +64,7 @@ fn trunks_of_the_file_come_change_and_go_while_calls_run() {
 }
 
 #[test]
-fn a_trunk_that_becomes_another_account_is_replaced() {
+fn a_trunk_with_a_changed_account_is_replaced() {
     let mut net = Net::new(2, 2, NONE, BRANCH);
     reload(&mut net, A, &with_trunk("secret", ""));
     assert!(net.run_until(60_000, |n| status(n) == "active"));
@@ -78,7 +78,7 @@ fn a_trunk_that_becomes_another_account_is_replaced() {
 }
 
 #[test]
-fn phones_of_users_that_are_gone_are_forgotten_and_the_others_stay() {
+fn bindings_of_removed_users_are_deleted_and_others_stay() {
     let both =
         BRANCH.replace("{ name = \"anna\"", "{ name = \"bert\", password = \"b\" }, { name = \"anna\"");
     let mut net = Net::new(3, 2, NONE, &both);
@@ -92,7 +92,7 @@ fn phones_of_users_that_are_gone_are_forgotten_and_the_others_stay() {
     assert_eq!(reload(&mut net, B, ""), Changed { users_removed: 1, ..Changed::default() });
     assert_eq!(net.nodes[B].gw.view().registrations(), []);
     assert_eq!(count(&net, B, "sip.registration_expired"), 1);
-    // Nobody can register any more.
+    // No user can register any more.
     net.run_for(7_200_000);
     assert_eq!(status(&net), "expired");
     let same = Rc::clone(&config(""));

@@ -1,11 +1,12 @@
-//! The gateway's call to itself on the wire: encrypted whatever the configuration says, answered at once, for nobody else.
+//! Signalling of the self-test call: encrypted regardless of the configuration, answered at once, not usable
+//! by others.
 
 use branchline::sip::target::Transport;
 
 use crate::hand::{Hand, along};
 
 #[test]
-fn its_call_is_encrypted_and_answered_at_once_and_nobody_else_s_is() {
+fn the_self_test_is_encrypted_and_answered_at_once_and_not_usable_by_others() {
     let mut hand = Hand::new(Transport::Udp, "[sip]\nsrtp = \"off\"\naccept_from = [\"192.0.2.0/24\"]\n");
     let begun = hand.gw.legs(hand.now, |l| l.begin_self_test()).unwrap();
     let heard = hand.hears();
@@ -13,7 +14,7 @@ fn its_call_is_encrypted_and_answered_at_once_and_nobody_else_s_is() {
     assert!(invite.body().contains("RTP/SAVP") && invite.body().contains("a=crypto:"), "{}", invite.text);
     assert_eq!(invite.target.addr.to_string(), "10.0.0.1:5060");
 
-    // Somebody else who tries such a name gets nothing.
+    // A call of another source to such a name is refused.
     let other =
         invite.text.replace("INVITE sip:self-test-", "INVITE sip:self-test-x").replace("z9hG4bK", "z9hG4bKx");
     hand.gw.handle_message(hand.now, along(Transport::Udp, "10.0.0.66:5060", None), other.as_bytes());

@@ -1,4 +1,4 @@
-//! Session timers in both roles: refreshed by UPDATE and by re-INVITE, too short, and not refreshed any more.
+//! Session timers in both roles: refreshed by UPDATE and by re-INVITE, too short, and expired.
 
 use branchline::wire::Method;
 
@@ -8,7 +8,7 @@ use crate::phone::sdp;
 
 const NINETY: &str = "[sip]\nsession_expires_s = 90\n";
 
-/// A call from A to B that is up.
+/// An established call from A to B.
 fn in_call(net: &mut Net) -> [String; 2] {
     let a = originate(net, 0);
     let b = until_ringing(net).expect("B rings");
@@ -16,7 +16,8 @@ fn in_call(net: &mut Net) -> [String; 2] {
     [a, b]
 }
 
-/// Once in some hundred thousand refreshes every copy of one is lost. Then the session ends, and says so.
+/// In some hundred thousand refreshes, all retransmissions of one are lost. Then the session ends, with an
+/// event.
 fn check_unlucky(net: &Net, seed: u64, legs: &[(usize, &str)]) {
     for (node, leg) in legs {
         let reason = net.reason(*node, leg).unwrap_or_default();
@@ -41,7 +42,7 @@ fn refreshed_sessions_go_on_and_the_others_end() {
             continue;
         }
         assert_eq!([net.state(A, &legs[A]), net.state(B, &legs[B])], ["connected"; 2], "seed {seed}");
-        // A would refresh. One end is cut off: each finds out, and neither tells the other.
+        // A is the refresher. One end is disconnected: each detects it separately.
         let gone = seed as usize % 2;
         (net.nodes[gone].deaf, net.nodes[gone].dumb) = (true, true);
         net.run_for(95_000);
@@ -68,7 +69,7 @@ fn a_phone_without_update_is_refreshed_by_reinvite_on_hold_too() {
         let leg = phone_calls(&mut net);
         assert!(net.run_until(60_000, |n| n.state(A, &leg) == "connected"), "seed {seed}");
         net.run_for(5_000);
-        // Its answers say 90 s again and leave the refreshing to us, who ask: uac.
+        // Its answers contain 90 s and make us the refresher: uac.
         net.phone.fields = vec![("Session-Expires", "90;refresher=uac")];
         net.phone.agrees = Some(sdp(2, "recvonly"));
         if seed % 2 == 0 {
@@ -106,7 +107,8 @@ fn a_session_that_became_too_short_is_asked_for_again_and_stays_longer() {
         net.phone.fields = vec![("Session-Expires", "90;refresher=uac")];
         net.with_phone(|p, now| p.pick_up(now, &sdp(1, "sendrecv")));
         net.run_for(5_000);
-        // Whoever stands between wants five minutes from now on; a hold is told so, or a refresh.
+        // A proxy raises the minimum to five minutes; it is reported in the response to a hold, or to a
+        // refresh.
         net.phone.least_session = 300;
         net.phone.fields = vec![("Session-Expires", "300;refresher=uac")];
         let holds = seed % 2 == 0;
@@ -150,7 +152,7 @@ fn sessions_that_are_too_short_are_refused_and_asked_for_again() {
     net.with_phone(|p, now| p.pick_up(now, &sdp(1, "sendrecv")));
     net.run_for(200_000);
     assert_eq!(net.state(A, &leg), "connected");
-    // The phone was to refresh and does not.
+    // The phone is the refresher, but does not refresh.
     net.run_for(80_000);
     assert_eq!(net.reason(A, &leg).as_deref(), Some("session_expired"));
     net.run_for(FOREVER);

@@ -1,4 +1,4 @@
-//! One source that asks for much takes nothing from the others, nor from calls that exist.
+//! A source with many requests does not affect other sources, nor existing calls.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,7 +14,7 @@ const FLOODER: &str = "10.0.0.50:5060";
 const TRUNK: &str = "10.0.0.60:5060";
 const MANY: &str = "[limits]\nlegs = 64\n";
 
-/// A gateway of 64 legs, with a trunk to an address where nobody is.
+/// A gateway with 64 legs, and a trunk to an unused address.
 fn many() -> Net {
     let mut net = Net::new(1, 2, NONE, MANY);
     let trunk = TrunkFields {
@@ -35,7 +35,7 @@ fn request(method: &str, from: &str, n: u32, more: &str) -> String {
     )
 }
 
-/// The codes that a node answers with at once.
+/// The immediate response codes of a node.
 fn codes(net: &mut Net, from: &str, text: &str) -> Vec<u16> {
     let said = said_to(net, B, from.parse().unwrap(), text);
     said.iter().filter_map(|s| s.split(' ').nth(1)?.parse().ok()).collect()
@@ -47,7 +47,7 @@ fn address(n: u32) -> String {
 }
 
 #[test]
-fn what_changes_nothing_is_answered_without_state_and_its_copies_alike() {
+fn requests_without_effect_are_answered_without_state() {
     let mut net = many();
     for (method, code) in
         [("OPTIONS", 200), ("MESSAGE", 405), ("NOTIFY", 481), ("NONSENSE", 501), ("BYE", 481)]
@@ -69,7 +69,7 @@ fn what_changes_nothing_is_answered_without_state_and_its_copies_alike() {
 }
 
 #[test]
-fn unanswered_calls_of_one_source_leave_legs_to_others() {
+fn unanswered_calls_of_one_source_are_limited() {
     let mut net = many();
     let mut taken = 0;
     for n in 0..500 {
@@ -94,14 +94,15 @@ fn unanswered_calls_of_one_source_leave_legs_to_others() {
 }
 
 #[test]
-fn forged_sources_take_nothing_from_calls_and_from_known_ones() {
+fn forged_sources_do_not_affect_calls_and_known_sources() {
     let mut net = many();
     acquaint(&mut net, B, A);
     let a = originate(&mut net, 0);
     let b = until_ringing(&mut net).unwrap();
     net.with(B, |gw, now| gw.legs(now, |l| l.answer(&b))).unwrap();
     net.run_for(1_000);
-    // More than there are transactions, each from an address of its own, refused for want of a leg or of sense.
+    // More than there are transactions, each from a different address, refused because of a limit or as
+    // invalid.
     for n in 0..10_000 {
         let from = address(n);
         codes(&mut net, &from, &request("INVITE", &from, n, "Require: what-nobody-knows\r\n"));
@@ -117,7 +118,7 @@ fn forged_sources_take_nothing_from_calls_and_from_known_ones() {
 }
 
 #[test]
-fn bytes_that_one_source_makes_the_gateway_keep_are_bounded() {
+fn memory_used_for_one_source_is_bounded() {
     let mut net = many();
     let pad = format!("Via: SIP/2.0/UDP 10.9.9.9;branch=z9hG4bKq;x={}\r\n", "p".repeat(57_000));
     for n in 0..150 {
@@ -138,7 +139,7 @@ fn bytes_that_one_source_makes_the_gateway_keep_are_bounded() {
 }
 
 #[test]
-fn a_call_that_rings_keeps_of_its_invite_what_answers_are_made_of() {
+fn a_ringing_call_keeps_only_the_headers_needed_for_responses() {
     let mut hand = Hand::new(Transport::Udp, "");
     let long: String = (0..30).map(|n| format!("X-Long-{n}: {}\r\n", "p".repeat(1000))).collect();
     let fields = "Record-Route: <sip:10.0.0.77;lr>\r\nk: timer\r\nx: 1800;refresher=uac\r\nMin-SE: 90\r\n";
@@ -157,7 +158,7 @@ fn a_call_that_rings_keeps_of_its_invite_what_answers_are_made_of() {
 }
 
 #[test]
-fn a_refusal_to_a_source_that_proves_nothing_is_repeated_twice_by_timer() {
+fn a_refusal_to_an_unverified_source_is_retransmitted_twice() {
     let mut net = many();
     let text = request("INVITE", FLOODER, 1, "Require: what-nobody-knows\r\n");
     assert_eq!(codes(&mut net, FLOODER, &text), [100, 420]);
@@ -169,12 +170,12 @@ fn a_refusal_to_a_source_that_proves_nothing_is_repeated_twice_by_timer() {
         gw.handle_timeout(now);
         later.extend(std::iter::from_fn(|| gw.poll_transmit()).map(|t| t.bytes));
         if net.elapsed() < 30_000 {
-            // A copy of the request gets its answer all the same (RFC 3261 §17.2.1).
+            // A retransmitted request gets its response nevertheless (RFC 3261 §17.2.1).
             assert_eq!(codes(&mut net, FLOODER, &text), [420]);
         }
     }
     assert_eq!(later.len(), 2, "at 0.5 s and 1.5 s");
-    // Whoever has acknowledged one gets the next until the last timer.
+    // A source that has acknowledged one gets retransmissions until the last timer.
     acquaint(&mut net, B, A);
     let known = net.nodes[A].addr.to_string();
     assert_eq!(codes(&mut net, &known, &text.replace(FLOODER, &known)), [100, 420]);

@@ -1,4 +1,4 @@
-//! What a trunk says of its RTP's sources reaches the media of its calls, and of no others.
+//! The RTP source settings of a trunk are passed to the media of its calls, and of no others.
 
 use branchline::media::command::Command;
 use branchline::rtp::lock::RtpSource;
@@ -7,7 +7,7 @@ use crate::calls::{A, call_to, said};
 use crate::net::{NONE, Net};
 use crate::phone::{PHONE, sdp};
 
-/// A gateway with a trunk at `peer` of these settings.
+/// A gateway with a trunk at `peer` with these settings.
 fn with_trunk(peer: &str, settings: &str) -> Net {
     let trunk = format!("[[sip.trunk]]\nid = \"t\"\ntype = \"ip_ip\"\npeer_uri = \"sip:{peer}\"\n{settings}");
     let mut net = Net::new(1, 1, NONE, &trunk);
@@ -57,7 +57,7 @@ fn outbound(mut net: Net) -> Option<RtpSource> {
 }
 
 #[test]
-fn a_trunk_says_where_rtp_of_its_calls_may_come_from() {
+fn a_trunk_determines_the_rtp_sources_of_its_calls() {
     let of = |networks: &[&str], symmetric: bool| {
         Some(RtpSource { networks: networks.iter().map(|n| n.parse().unwrap()).collect(), symmetric })
     };

@@ -1,4 +1,4 @@
-//! The subscriptions that REFER makes, from both ends: named, extended, ended (RFC 3515 §2.4, RFC 6665 §4).
+//! Subscriptions created by REFER, from both ends: identified, refreshed, ended (RFC 3515 §2.4, RFC 6665 §4).
 
 use branchline::gateway::events::Event;
 use branchline::sip::target::Transport;
@@ -19,7 +19,7 @@ fn notices(heard: &[Heard]) -> Vec<Notice<'_>> {
         .collect()
 }
 
-/// The far end asks us to call somebody: the INVITE, and the number of its REFER.
+/// The far end requests a transfer: returns the INVITE, the CSeq of its REFER, and further messages.
 fn refer(hand: &mut Hand) -> (Heard, String, Vec<Heard>) {
     let text = hand.request("REFER", "Refer-To: <sip:c@10.0.0.88>\r\n", None);
     let number =
@@ -30,7 +30,7 @@ fn refer(hand: &mut Hand) -> (Heard, String, Vec<Heard>) {
     (said.iter().find(|h| h.is("INVITE")).unwrap().clone(), number, said)
 }
 
-/// The far end has got these NOTIFYs.
+/// The far end accepts these NOTIFYs.
 fn accept(hand: &mut Hand, heard: &[Heard]) {
     for n in heard.iter().filter(|h| h.is("NOTIFY")) {
         hand.replies(n, "200 OK", "", None);
@@ -48,7 +48,7 @@ fn notifys_name_every_refer_but_the_first() {
     for declined in [false, true] {
         let (mut hand, _) = Hand::in_call(Transport::Udp, DIALS, "");
         if declined {
-            // It was the first of the dialog all the same.
+            // It was the first of the dialog nevertheless.
             assert_eq!(final_code(&hand.asks("REFER", "", None)), 400);
         }
         for n in 0..3 {
@@ -68,7 +68,7 @@ fn notifys_name_every_refer_but_the_first() {
 }
 
 #[test]
-fn a_subscriber_extends_shortens_and_ends_its_subscription() {
+fn a_subscriber_refreshes_shortens_and_ends_its_subscription() {
     let (mut hand, invite) = referred("");
     hand.waits(30_000);
     let rings = hand.other_replies(&invite, "180 Ringing", None);
@@ -78,7 +78,7 @@ fn a_subscriber_extends_shortens_and_ends_its_subscription() {
     assert_eq!((final_code(&said), said[0].field("Expires")), (200, Some("300")));
     assert_eq!(notices(&said), [("refer", "SIP/2.0 180 Ringing", "active;expires=300")]);
     accept(&mut hand, &said);
-    // Shorter, until it ends by itself.
+    // Shorter, until it expires.
     let said = hand.asks("SUBSCRIBE", "Event: refer\r\nExpires: 5\r\n", None);
     assert_eq!(notices(&said), [("refer", "SIP/2.0 180 Ringing", "active;expires=5")]);
     accept(&mut hand, &said);
@@ -86,7 +86,7 @@ fn a_subscriber_extends_shortens_and_ends_its_subscription() {
     assert_eq!(notices(&over), [("refer", "SIP/2.0 180 Ringing", "terminated;reason=timeout")]);
     accept(&mut hand, &over);
     assert_eq!(final_code(&hand.asks("SUBSCRIBE", "Event: refer\r\n", None)), 481);
-    // Nothing is told any more; the transfer goes on, and its success ends the referrer's call at once.
+    // No further NOTIFYs; the transfer continues, and its success ends the referrer's call at once.
     let up = hand.other_replies(&invite, "200 OK", Some(&sdp(1, "sendrecv")));
     assert!(notices(&up).is_empty() && up.iter().any(|h| h.is("BYE")), "{up:?}");
     assert_eq!(hand.reason().as_deref(), Some("transfer_completed"));
@@ -101,7 +101,7 @@ fn a_subscriber_extends_shortens_and_ends_its_subscription() {
 }
 
 #[test]
-fn only_subscriptions_that_there_are_can_be_extended() {
+fn only_existing_subscriptions_can_be_refreshed() {
     let (mut hand, invite) = referred("");
     for (fields, code) in [
         ("Event: refer;id=77\r\n", 481),
@@ -122,7 +122,7 @@ fn only_subscriptions_that_there_are_can_be_extended() {
 }
 
 #[test]
-fn a_subscriber_that_knows_of_none_or_says_nothing_is_told_no_more() {
+fn notifys_stop_after_481_or_timeout() {
     for answer in ["481 No Subscription", "408 Request Timeout", "", "503 Busy", "200 OK"] {
         let (mut hand, _) = Hand::in_call(Transport::Udp, DIALS, "");
         let said = hand.asks("REFER", "Refer-To: <sip:c@10.0.0.88>\r\n", None);
@@ -140,7 +140,7 @@ fn a_subscriber_that_knows_of_none_or_says_nothing_is_told_no_more() {
     }
 }
 
-/// We ask for a transfer: the number of our REFER, which is accepted.
+/// We send REFER, which is accepted: returns its CSeq.
 fn transfer(hand: &mut Hand) -> String {
     let leg = hand.leg.clone();
     hand.gw.legs(hand.now, |l| l.transfer(&leg, Uri::parse("sip:c@10.0.0.88").unwrap(), None)).unwrap();
@@ -161,13 +161,13 @@ fn outcomes(hand: &Hand) -> Vec<(&'static str, Option<u64>)> {
 }
 
 #[test]
-fn news_of_an_earlier_transfer_is_not_taken_for_that_of_the_present_one() {
+fn notifys_of_an_earlier_transfer_are_not_attributed_to_the_present_one() {
     let (mut hand, _) = Hand::in_call(Transport::Udp, "", "");
     let first = transfer(&mut hand);
     assert_eq!(notify(&mut hand, "refer", "active;expires=300", "486 Busy Here"), 200);
     assert_eq!(outcomes(&hand), [("leg.transfer_failed", Some(486))]);
     let second = transfer(&mut hand);
-    // The first has not ended: without a name it is meant, and its number is known.
+    // The first has not ended: a NOTIFY without id belongs to it, and its id is known.
     for event in ["refer".to_owned(), format!("refer;id={first}"), format!("Refer; ID={first}")] {
         assert_eq!(notify(&mut hand, &event, "active", "486 Busy Here"), 200, "{event}");
     }
@@ -183,7 +183,7 @@ fn news_of_an_earlier_transfer_is_not_taken_for_that_of_the_present_one() {
         481,
         "it has ended"
     );
-    // From a far end that names none, that is now the present one.
+    // From a far end that sends no ids, it belongs to the present one.
     assert_eq!(notify(&mut hand, "refer", "terminated;reason=noresource", "404 Not Found"), 200);
     assert_eq!(outcomes(&hand)[2..], [("leg.transfer_failed", Some(404))]);
     assert_eq!(notify(&mut hand, "refer", "active", "200 OK"), 481);
@@ -191,7 +191,7 @@ fn news_of_an_earlier_transfer_is_not_taken_for_that_of_the_present_one() {
 }
 
 #[test]
-fn a_refer_that_was_refused_or_given_up_has_no_subscription() {
+fn a_refused_or_timed_out_refer_has_no_subscription() {
     let (mut hand, _) = Hand::in_call(Transport::Udp, "", "");
     let leg = hand.leg.clone();
     hand.gw.legs(hand.now, |l| l.transfer(&leg, Uri::parse("sip:c@10.0.0.88").unwrap(), None)).unwrap();
@@ -206,7 +206,7 @@ fn a_refer_that_was_refused_or_given_up_has_no_subscription() {
 }
 
 #[test]
-fn a_subscription_of_ours_is_extended_while_the_outcome_is_waited_for() {
+fn our_subscription_is_refreshed_until_the_result() {
     let (mut hand, _) = Hand::in_call(Transport::Udp, "", "");
     for named in [false, true] {
         let number = transfer(&mut hand);
@@ -221,7 +221,7 @@ fn a_subscription_of_ours_is_extended_while_the_outcome_is_waited_for() {
         let subscribe = subscribe.clone();
         hand.replies(&subscribe, "200 OK", "Expires: 91\r\n", None);
         assert_eq!(notify(&mut hand, &event, "active;expires=91", "180 Ringing"), 200);
-        // That is long enough; so is none that is said.
+        // The interval is long enough; a missing one is, too.
         assert!(hand.waits(40_000).iter().all(|h| !h.is("SUBSCRIBE")));
         assert_eq!(notify(&mut hand, &event, "active", "180 Ringing"), 200);
         assert!(hand.waits(40_000).iter().all(|h| !h.is("SUBSCRIBE")));
@@ -231,7 +231,7 @@ fn a_subscription_of_ours_is_extended_while_the_outcome_is_waited_for() {
 }
 
 #[test]
-fn a_referrer_that_hangs_up_at_once_still_hears_how_it_goes() {
+fn a_referrer_that_hangs_up_at_once_still_gets_notifys() {
     for ours in [false, true] {
         let (mut hand, invite) = referred("");
         if ours {
@@ -256,7 +256,7 @@ fn a_referrer_that_hangs_up_at_once_still_hears_how_it_goes() {
             last = number;
             accept(&mut hand, &said);
         }
-        // Who has forgotten the dialog is not bothered any more.
+        // After 481, no further NOTIFYs are sent.
         let (mut hand, invite) = referred("");
         hand.asks("BYE", "", None);
         let said = hand.other_replies(&invite, "180 Ringing", None);
@@ -266,7 +266,7 @@ fn a_referrer_that_hangs_up_at_once_still_hears_how_it_goes() {
 }
 
 #[test]
-fn a_referrer_hears_of_the_end_also_when_both_legs_are_ended_at_once() {
+fn a_referrer_is_notified_of_the_end_when_both_legs_end_at_once() {
     // Legs are ended in the order of their UUIDs.
     for earlier in 0..8 {
         let (mut hand, invite) = referred("");

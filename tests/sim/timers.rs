@@ -1,15 +1,15 @@
-//! Every timer of RFC 3261 table 4 and RFC 6026, fired by what a torn network and a far end that falls silent
-//! do, with both ends at rest afterwards.
+//! Every timer of RFC 3261 table 4 and RFC 6026, fired by a bad network and a far end that stops answering;
+//! both ends are idle afterwards.
 
 use std::collections::BTreeMap;
 
 use crate::calls::{A, B, FOREVER, acquaint, originate, report, seeds, total, until_ringing};
 use crate::net::{Faults, HARSH, Injected, Net};
 
-/// What is lost cannot be doubled: a little more, so that a tenth is.
+/// Lost datagrams cannot be duplicated: a slightly higher rate, to get a tenth.
 const FAULTS: Faults = Faults { duplicate: 14, ..HARSH };
 
-/// What happens to a call: the timers that fire in every run of it, and the reasons at A and B.
+/// Scenarios: the timers that fire in every run, and the disconnect reasons at A and B.
 struct Story {
     always: &'static [&'static str],
     reasons: (&'static str, &'static str),
@@ -18,7 +18,7 @@ struct Story {
 
 const STORIES: [Story; 5] = [
     Story {
-        // A's INVITE was accepted, B's BYE answered: both linger for copies.
+        // A's INVITE was accepted, B's BYE answered: both transactions absorb retransmissions.
         always: &["J", "K", "L", "M"],
         reasons: ("remote_bye", "api_hangup"),
         happens: |net, _, b| {
@@ -32,7 +32,7 @@ const STORIES: [Story; 5] = [
         happens: |net, _, b| net.with(B, |gw, now| gw.legs(now, |l| l.hang_up(b, Some("busy")))).unwrap(),
     },
     Story {
-        // B never hears the answer to its BYE.
+        // B does not receive the response to its BYE.
         always: &["E", "F"],
         reasons: ("remote_bye", "api_hangup"),
         happens: |net, _, b| {
@@ -42,7 +42,7 @@ const STORIES: [Story; 5] = [
         },
     },
     Story {
-        // A has heard it ring, and nothing from then on: no ACK to the refusal, no answer to its CANCEL.
+        // A receives the 180, and nothing from then on: no ACK of the refusal, no response to its CANCEL.
         always: &["G", "H", "E", "F"],
         reasons: ("api_hangup", "busy"),
         happens: |net, a, b| {
@@ -62,7 +62,7 @@ fn answered(net: &mut Net, b: &str) {
 }
 
 #[test]
-fn every_timer_fires_and_leaves_both_ends_at_rest() {
+fn every_timer_fires_and_both_ends_are_idle_afterwards() {
     let mut sum = Injected::default();
     let mut fired: BTreeMap<&str, u64> = BTreeMap::new();
     for seed in 0..seeds() {
@@ -89,7 +89,7 @@ fn every_timer_fires_and_leaves_both_ends_at_rest() {
     }
     println!("timers that fired: {fired:?}");
     let names: Vec<&str> = fired.keys().copied().collect();
-    // The last is the wait for the end of a cancelled INVITE (RFC 3261 §9.1), which has no letter.
+    // The last is the time-out of a cancelled INVITE (RFC 3261 §9.1), which has no letter.
     assert_eq!(names, ["A", "B", "D", "E", "F", "G", "H", "I", "J", "K", "L", "M", "cancel"]);
     report("every timer", sum);
 }

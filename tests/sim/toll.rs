@@ -1,4 +1,4 @@
-//! Whose transfers may cost what an account pays, and whose may not: REFER with `sip.refer_auto_dial`.
+//! Toll fraud protection: who may transfer to paid destinations with `sip.refer_auto_dial`.
 
 use branchline::sip::target::Transport;
 use branchline::wire::challenge::fields;
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::hand::{Hand, Heard, along, final_code, sdp};
 use crate::passwords::answer;
 
-/// An account at 10.0.0.5, a peer at 10.0.0.6; the rest is said by the tests.
+/// An account at 10.0.0.5, a peer at 10.0.0.6; further settings from the tests.
 const OFFICE: &str = "[sip]\nrefer_auto_dial = true\naccept_from = [\"10.0.0.64/26\"]\ndomains = [\"b.example\"]\n\
     user = [{ name = \"anna\", password = \"pa\" }, { name = \"boss\", password = \"pb\" }]\n\
     [[sip.trunk]]\nid = \"prov\"\ntype = \"sip_register\"\nregistrar_uri = \"sip:reg.example\"\naor = \"sip:4912345@prov.example\"\n\
@@ -26,7 +26,7 @@ fn office(at: &str, trunk: &str) -> Hand {
     hand
 }
 
-/// A call from there to the account's number, which the gateway takes.
+/// A call from there to the account's number, accepted by the gateway.
 fn in_call(at: &str, trunk: &str) -> Hand {
     let mut hand = office(at, trunk);
     dials(&mut hand);
@@ -43,7 +43,7 @@ fn dials(hand: &mut Hand) {
     assert_eq!(hand.state(), "connected");
 }
 
-/// What is sent when the far end asks for a transfer: the final code, and the INVITE.
+/// The far end requests a transfer: the final code, and the INVITE sent, if any.
 fn refers(hand: &mut Hand, target: &str, more: &str) -> (u16, Option<Heard>) {
     let said = hand.asks("REFER", &format!("Refer-To: <{target}>\r\n{more}"), None);
     for notify in said.iter().filter(|h| h.is("NOTIFY")) {
@@ -74,7 +74,7 @@ fn registers(hand: &mut Hand, name: &str, password: &str) {
 }
 
 #[test]
-fn a_stranger_behind_a_trunk_dials_nothing_through_an_account() {
+fn a_caller_of_a_trunk_cannot_dial_through_an_account() {
     let mut hand = in_call("10.0.0.5:5060", "");
     for target in [
         "sip:+19005550100@prov.example",
@@ -90,7 +90,7 @@ fn a_stranger_behind_a_trunk_dials_nothing_through_an_account() {
         assert_eq!(told.to_json("")["declined"], json!(true), "{target}: {told:?}");
     }
     assert_eq!(hand.state(), "connected");
-    // Others are called, but not through the account, though its number was called.
+    // Other targets are called, but not through the account, though its number was called.
     let (code, invite) = refers(&mut hand, "sip:c@10.0.0.88", "");
     let invite = invite.unwrap();
     assert_eq!((code, invite.target.addr.to_string().as_str()), (202, "10.0.0.88:5060"));
@@ -104,7 +104,7 @@ fn a_stranger_behind_a_trunk_dials_nothing_through_an_account() {
 #[test]
 fn the_operator_lets_callers_of_a_trunk_transfer_through_accounts() {
     let mut hand = in_call("10.0.0.5:5060", "allow_refer = true\n");
-    // Another trunk's callers are not meant.
+    // This does not apply to callers of another trunk.
     let (code, invite) = refers(&mut hand, "sip:+4930@prov.example", "Referred-By: <sip:x@far.example>\r\n");
     let invite = invite.unwrap();
     assert_eq!((code, invite.target.addr.to_string().as_str()), (202, "10.0.0.5:5060"));
@@ -115,7 +115,7 @@ fn the_operator_lets_callers_of_a_trunk_transfer_through_accounts() {
 }
 
 #[test]
-fn neither_another_name_nor_a_redirection_leads_a_stranger_to_a_trunk() {
+fn neither_another_name_nor_a_redirection_leads_to_a_trunk() {
     let last = |said: &[Heard]| said.iter().rfind(|h| h.is("NOTIFY")).unwrap().body().trim().to_owned();
     let mut hand = in_call("10.0.0.77:5060", "");
     let said = hand.asks("REFER", "Refer-To: <sip:+1900@alias.example>\r\n", None);
@@ -135,8 +135,8 @@ fn neither_another_name_nor_a_redirection_leads_a_stranger_to_a_trunk() {
 }
 
 #[test]
-fn users_of_ours_transfer_through_accounts() {
-    // Who has registered and calls, and who is called where it has registered.
+fn registered_users_transfer_through_accounts() {
+    // A registered user who calls, and one who is called.
     for called in [false, true] {
         let mut hand = office("10.0.0.77:5060", "");
         registers(&mut hand, "anna", "pa");
@@ -156,10 +156,10 @@ fn users_of_ours_transfer_through_accounts() {
             (202, "10.0.0.6:5060"),
             "called: {called}"
         );
-        // Who has asked is who it is.
+        // The authenticated identity of the referrer counts.
         assert_eq!(invite.field("Referred-By"), Some("<sip:anna@b.example>"), "called: {called}");
     }
-    // Another port of its address is somebody else, and does not pretend to be one of ours.
+    // Another port of its address is another source, and is not identified as a user.
     let mut hand = office("10.0.0.77:5060", "");
     registers(&mut hand, "anna", "pa");
     hand.at = along(Transport::Udp, "10.0.0.77:6060", None);

@@ -1,4 +1,4 @@
-//! Transfers among three gateways: blind and attended, from either end, refused, declined, cut short.
+//! Transfers between three gateways: blind and attended, from either end, refused, declined, interrupted.
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ const C: usize = 2;
 const DIALS: &str = "[sip]\nrefer_auto_dial = true\n";
 const CAROL: &str = "sip:carol@10.0.0.3";
 
-/// A call between two nodes that is up, with nothing of its INVITE under way: the legs of both.
+/// An established call between two nodes, with nothing of its INVITE in flight: the legs of both.
 fn call(net: &mut Net, from: usize, to: usize) -> (String, String) {
     let uri = format!("sip:x@10.0.0.{}", to + 1);
     let before = net.legs(to).len();
@@ -28,7 +28,7 @@ fn transfer(net: &mut Net, node: usize, leg: &str, replaces: Option<&str>) {
     net.with(node, |gw, now| gw.legs(now, |l| l.transfer(leg, target, replaces))).unwrap();
 }
 
-/// A field of the only event of a kind about a leg.
+/// A field of the only event of a type about a leg.
 fn field(net: &Net, node: usize, leg: &str, kind: &str, name: &str) -> Option<Value> {
     let mut found =
         net.nodes[node].events.iter().filter(|e| e.kind() == kind && e.leg_id.as_deref() == Some(leg));
@@ -37,7 +37,7 @@ fn field(net: &Net, node: usize, leg: &str, kind: &str, name: &str) -> Option<Va
     one.to_json("").get(name).cloned()
 }
 
-/// Answers the call that rings at C.
+/// Answers the ringing call at C.
 fn carol_answers(net: &mut Net, before: usize) -> String {
     assert!(net.run_until(60_000, |n| n.legs(C).len() > before), "C never rang");
     let leg = net.legs(C)[before].clone();
@@ -45,7 +45,7 @@ fn carol_answers(net: &mut Net, before: usize) -> String {
     leg
 }
 
-/// The leg that a node made last.
+/// The latest leg of a node.
 fn newest(net: &Net, node: usize) -> String {
     net.legs(node).last().expect("a leg").clone()
 }
@@ -68,7 +68,7 @@ fn a_blind_transfer_leaves_the_others_talking() {
     for seed in 0..seeds() {
         let mut net = Net::new(seed, 3, HARSH, DIALS);
         let (a, b) = call(&mut net, A, B);
-        // Either end may transfer: who made the call, or who took it.
+        // Either end may transfer: the caller or the callee.
         let (who, other, leg, theirs) = if seed % 2 == 0 { (A, B, &a, &b) } else { (B, A, &b, &a) };
         net.with(other, |gw, now| gw.rooms(now, |r| r.add_leg("desk", theirs, Default::default())))
             .unwrap()
@@ -117,17 +117,17 @@ fn the_new_call_joins_the_room_though_the_old_one_hangs_up_first() {
     for seed in 0..seeds() {
         let mut net = Net::new(seed, 3, HARSH, DIALS);
         let (a, b) = call(&mut net, A, B);
-        // B's recording of the call is still being put on the disk when the new call is up.
+        // B's recording of the call is still being completed when the new call is established.
         net.nodes[B].slow_media = true;
         transfer(&mut net, A, &a, None);
         let asked = |n: &Net| n.story(B, &b).contains(&"leg.transfer_requested");
         assert!(net.run_until(60_000, asked), "seed {seed}");
-        // The room it joins last counts.
+        // The last room joined counts.
         net.with(B, |gw, now| gw.rooms(now, |r| r.add_leg("desk", &b, Default::default()))).unwrap().unwrap();
         net.with(A, |gw, now| gw.legs(now, |l| l.hang_up(&a, None))).unwrap();
         assert!(net.run_until(60_000, |n| n.nodes[B].gw.view().leg(&b).is_err()), "seed {seed}");
         let carol = carol_answers(&mut net, 0);
-        // A leg waits for its terminal event ten seconds.
+        // A leg waits ten seconds for its terminal event.
         let joined = |n: &Net| n.nodes[B].gw.view().room("desk").is_ok_and(|r| !r.participants.is_empty());
         assert!(net.run_until(60_000, joined), "seed {seed}: {:?}", net.story(B, &newest(&net, B)));
         assert_eq!(net.state(B, &newest(&net, B)), "connected", "seed {seed}");
@@ -149,7 +149,7 @@ fn an_attended_transfer_takes_over_the_consultation() {
         net.with(C, |gw, now| gw.rooms(now, |r| r.add_leg("carol", &carol, Default::default())))
             .unwrap()
             .unwrap();
-        // The old call may have ended but for its recording when the new one is acknowledged.
+        // The old call may have ended except for its recording when the new one is acknowledged.
         net.nodes[C].slow_media = seed % 4 == 0;
         transfer(&mut net, A, &a, Some(&consult));
         net.run_for(80_000);
@@ -162,7 +162,7 @@ fn an_attended_transfer_takes_over_the_consultation() {
         assert_eq!(members.iter().map(|l| l.id.as_str()).collect::<Vec<_>>(), [at_c.as_str()], "seed {seed}");
         assert_eq!(net.reason(A, &a).as_deref(), Some("transfer_completed"), "seed {seed}");
         assert_eq!(net.reason(B, &b).as_deref(), Some("transfer_completed"), "seed {seed}");
-        // C ends the call that was replaced, A both when it hears of it: either may be first.
+        // C ends the replaced call, A ends both on the NOTIFY: either may be first.
         let ends = (net.reason(A, &consult).unwrap(), net.reason(C, &carol).unwrap());
         assert!(["transfer_completed", "remote_bye"].contains(&ends.0.as_str()), "seed {seed}: {ends:?}");
         assert!(["replaced", "remote_bye"].contains(&ends.1.as_str()), "seed {seed}: {ends:?}");
@@ -204,7 +204,7 @@ fn transfers_are_declined_unless_configured_and_either_end_may_hang_up_meanwhile
 }
 
 #[test]
-fn a_far_end_that_says_no_more_fails_the_transfer_after_two_minutes() {
+fn a_transfer_without_notifys_fails_after_two_minutes() {
     let mut net = Net::new(1, 3, NONE, DIALS);
     let (a, b) = call(&mut net, A, B);
     let twice = |net: &mut Net| {
@@ -226,7 +226,7 @@ fn a_far_end_that_says_no_more_fails_the_transfer_after_two_minutes() {
 }
 
 #[test]
-fn only_a_call_that_is_there_is_replaced() {
+fn only_an_existing_call_is_replaced() {
     let mut net = Net::new(1, 3, NONE, DIALS);
     let (_, b) = call(&mut net, A, B);
     let invite = |replaces: &str| {
@@ -277,7 +277,7 @@ fn a_call_that_we_make_ring_is_picked_up_from_elsewhere() {
             body.len()
         )
     };
-    // Of an early dialog that there is not: nothing is taken.
+    // For an unknown early dialog: no effect.
     let refused = said(&mut net, A, &pick_up(1, "other"));
     assert!(refused.last().unwrap().starts_with("SIP/2.0 481 "), "{refused:?}");
     assert_eq!(net.state(A, &ringing), "ringing");

@@ -1,5 +1,5 @@
-//! Transport errors of our requests and responses in every phase of a call: they count as 503, and only 408, 481 and
-//! silence end a dialog (RFC 3261 §8.1.3.1, §12.2.1.2, §14.1, §18.4).
+//! Transport errors of our requests and responses in every phase of a call: they count as 503, and only 408,
+//! 481 and time-outs end a dialog (RFC 3261 §8.1.3.1, §12.2.1.2, §14.1, §18.4).
 
 use branchline::gateway::interface::replies::Reply;
 use branchline::sip::digest::{Authentication, Credentials};
@@ -13,7 +13,7 @@ const STREAMS: [Transport; 2] = [Transport::Tcp, Transport::Tls];
 const ANNA: &str = "[sip]\nuser = [{ name = \"anna\", password = \"secret\" }]\n";
 const WE_REFRESH: &str = "Supported: timer\r\nSession-Expires: 90;refresher=uas\r\n";
 
-/// A change of theirs is answered as ever.
+/// The far end's re-INVITE is answered as usual.
 fn goes_on(hand: &mut Hand, context: &str) {
     assert!(["connected", "held"].contains(&hand.state()), "{context}: {:?}", hand.reason());
     let said = hand.asks("INVITE", "", Some(&sdp(8, "sendrecv")));
@@ -23,7 +23,7 @@ fn goes_on(hand: &mut Hand, context: &str) {
 }
 
 #[test]
-fn a_hold_that_finds_no_way_fails_and_the_call_goes_on() {
+fn a_hold_with_a_transport_error_fails_and_the_call_continues() {
     for transport in STREAMS {
         let context = transport.as_str();
         let (mut hand, _) = Hand::in_call(transport, "", "");
@@ -59,7 +59,7 @@ fn what_ends_a_call_and_what_does_not() {
         let reason = hand.reason();
         assert_eq!(reason.as_deref(), ends.then_some("timeout"), "{status}");
     }
-    // A datagram that the operating system does not take is repeated, and was no silence in the end.
+    // A datagram refused by the operating system is retransmitted, and does not count as a time-out.
     for refused in [true, false] {
         let (mut hand, _) = Hand::in_call(Transport::Udp, "", "");
         let invite = hand.is_held(true).unwrap();
@@ -74,7 +74,7 @@ fn what_ends_a_call_and_what_does_not() {
             goes_on(&mut hand, "no route");
         }
     }
-    // Where only the first were lost so, the silence that follows counts.
+    // If only the first ones failed, the following time-out counts.
     let (mut hand, _) = Hand::in_call(Transport::Udp, "", "");
     let invite = hand.is_held(true).unwrap();
     hand.gw.handle_unsent(invite.target);
@@ -82,7 +82,7 @@ fn what_ends_a_call_and_what_does_not() {
     assert_eq!(hand.reason().as_deref(), Some("timeout"));
 }
 
-/// Refreshes of ours until the session is over; those after `fails` tries are answered.
+/// Our refreshes until the session expires; those after `fails` attempts are answered.
 fn refreshes(transport: Transport, update: bool, fails: usize, ms: u64) -> (Hand, Vec<u64>) {
     let allow = if update { "Allow: INVITE, UPDATE\r\n" } else { "Allow: INVITE\r\n" };
     let (mut hand, _) = Hand::in_call(transport, "", &format!("{WE_REFRESH}{allow}"));
@@ -113,7 +113,7 @@ fn a_refresh_is_tried_again_until_the_session_is_over() {
             assert_eq!((hand.state(), hand.reason()), ("connected", None), "{context}");
             hand.waits(1_000);
             assert_eq!(hand.reason().as_deref(), Some("session_expired"), "{context}");
-            // The far end is back in time.
+            // The far end is reachable again in time.
             let (mut hand, tries) = refreshes(transport, update, 3, 300_000);
             assert_eq!(tries[..5], [45, 67, 78, 84, 129], "{context}: {tries:?}");
             goes_on(&mut hand, &context);
@@ -122,7 +122,7 @@ fn a_refresh_is_tried_again_until_the_session_is_over() {
 }
 
 #[test]
-fn a_request_on_a_connection_that_is_lost_is_sent_once_more_on_a_new_one() {
+fn a_request_on_a_lost_connection_is_resent_on_a_new_one() {
     for transport in STREAMS {
         let context = transport.as_str();
         let (mut hand, _) = Hand::in_call(transport, "", "");
@@ -152,7 +152,7 @@ fn a_request_on_a_connection_that_is_lost_is_sent_once_more_on_a_new_one() {
 }
 
 #[test]
-fn a_hold_that_was_begun_on_a_connection_that_is_lost_ends_no_call() {
+fn a_hold_on_a_lost_connection_does_not_end_the_call() {
     let (mut hand, _) = Hand::in_call(Transport::Tcp, "", "");
     let invite = hand.is_held(true).unwrap();
     hand.replies(&invite, "100 Trying", "", None);
@@ -160,7 +160,7 @@ fn a_hold_that_was_begun_on_a_connection_that_is_lost_ends_no_call() {
     let heard = hand.waits(33_000);
     assert!(heard.iter().any(|h| h.is("CANCEL")), "{heard:?}");
     goes_on(&mut hand, "lost while it was pending");
-    // Where the connection is there it is silence.
+    // With the connection open it is a time-out.
     let (mut hand, _) = Hand::in_call(Transport::Tcp, "", "");
     let invite = hand.is_held(true).unwrap();
     hand.replies(&invite, "100 Trying", "", None);
@@ -169,7 +169,7 @@ fn a_hold_that_was_begun_on_a_connection_that_is_lost_ends_no_call() {
 }
 
 #[test]
-fn other_requests_of_ours_that_find_no_way_end_no_call() {
+fn transport_errors_of_other_requests_do_not_end_the_call() {
     for transport in STREAMS {
         let context = transport.as_str();
         // REFER.
@@ -180,7 +180,7 @@ fn other_requests_of_ours_that_find_no_way_end_no_call() {
         hand.refuses(&refer, false);
         assert_eq!(hand.story().last(), Some(&"leg.transfer_failed"), "{context}");
         goes_on(&mut hand, context);
-        // NOTIFY: the transfer goes on, and so does the next one.
+        // NOTIFY: the transfer continues, and so does the next NOTIFY.
         let (mut hand, _) = Hand::in_call(transport, "[sip]\nrefer_auto_dial = true\n", "");
         let said = hand.asks("REFER", "Refer-To: <sip:c@10.0.0.88>\r\n", None);
         hand.refuses(said.iter().find(|h| h.is("NOTIFY")).unwrap(), false);
@@ -192,10 +192,10 @@ fn other_requests_of_ours_that_find_no_way_end_no_call() {
         assert!(last.body().contains(" 486 "), "{context}: {}", last.text);
         hand.refuses(last, false);
         goes_on(&mut hand, context);
-        // PRACK: the next copy of what it acknowledges gets another.
+        // PRACK: the next retransmission of the response triggers another.
         let mut hand = Hand::new(transport, "");
         if transport == Transport::Tls {
-            // There the way to a name's server is the shell's to find.
+            // With a host name, the I/O layer has to find the path.
             continue;
         }
         let invite = hand.is_called();
@@ -212,7 +212,7 @@ fn other_requests_of_ours_that_find_no_way_end_no_call() {
 }
 
 #[test]
-fn an_answer_that_finds_no_way_ends_no_call() {
+fn transport_errors_of_responses_do_not_end_the_call() {
     for transport in STREAMS {
         for lost in [true, false] {
             let context = format!("{transport:?}, lost: {lost}");
@@ -223,7 +223,7 @@ fn an_answer_that_finds_no_way_ends_no_call() {
                     hand.refuses(h, false);
                 }
             });
-            // An answer that has arrived and is not acknowledged is another thing (RFC 3261 §14.2).
+            // A received answer without ACK is different (RFC 3261 §14.2).
             assert_eq!(hand.reason().as_deref(), (!lost).then_some("ack_timeout"), "{context}");
             if lost {
                 goes_on(&mut hand, &context);
@@ -233,10 +233,10 @@ fn an_answer_that_finds_no_way_ends_no_call() {
 }
 
 #[test]
-fn who_connects_anew_is_answered_and_asked_there() {
+fn a_far_end_with_a_new_connection_is_reached_there() {
     for transport in STREAMS {
         let context = transport.as_str();
-        // A copy of the INVITE on the new connection.
+        // A retransmission of the INVITE on the new connection.
         let mut hand = Hand::new(transport, "");
         let text = hand.request("INVITE", "", Some(&sdp(1, "sendrecv")));
         hand.says(&text);
@@ -247,13 +247,13 @@ fn who_connects_anew_is_answered_and_asked_there() {
         let ok = hand.answered();
         assert_eq!(ok.target.conn, Some(2), "{context}");
         hand.acks(&ok, None);
-        // Any request of the call.
+        // Any in-dialog request.
         hand.at = along(transport, "10.0.0.77:40003", Some(3));
         assert_eq!(final_code(&hand.asks("OPTIONS", "", None)), 200, "{context}");
         let hold = hand.is_held(true).unwrap();
         assert_eq!(hold.target.conn, Some(3), "{context}");
         hand.replies(&hold, "200 OK", "", Some(&sdp(2, "recvonly")));
-        // A re-INVITE whose answer has not arrived, followed by something on another connection.
+        // A re-INVITE whose response was not received, followed by a request on another connection.
         let said = hand.asks("INVITE", "", Some(&sdp(3, "recvonly")));
         hand.refuses(said.iter().find(|h| h.code() == 200).unwrap(), true);
         hand.at = along(transport, "10.0.0.77:40004", Some(4));
@@ -261,7 +261,7 @@ fn who_connects_anew_is_answered_and_asked_there() {
         let repeated = hand.waits(1_000).into_iter().find(|h| h.code() == 200).unwrap();
         assert_eq!(repeated.target.conn, Some(4), "{context}");
         hand.acks(&repeated, None);
-        // Another host is not followed.
+        // Another host is not accepted.
         hand.at = along(transport, "10.0.0.66:40004", Some(5));
         hand.asks("OPTIONS", "", None);
         let resume = hand.is_held(false).unwrap();
@@ -269,7 +269,7 @@ fn who_connects_anew_is_answered_and_asked_there() {
     }
 }
 
-/// A phone of a user of ours, known by its port, registers along its present connection.
+/// A phone of a user, identified by its port, registers over its current connection.
 fn registers(hand: &mut Hand, port: u16, seq: u32) {
     let transport = hand.at.transport.as_str();
     let mut text = |more: &str, n: u32| {
@@ -300,7 +300,7 @@ fn a_call_follows_its_phone_that_registers_anew() {
     let hold = hand.is_held(true).unwrap();
     assert_eq!((hold.target.conn, hold.target.addr), (Some(1), hand.at.addr));
     hand.replies(&hold, "200 OK", "", Some(&sdp(2, "recvonly")));
-    // Its connection breaks, and it registers along a new one.
+    // Its connection breaks, and it registers over a new one.
     hand.at = along(Transport::Tcp, "10.0.0.77:40009", Some(2));
     registers(&mut hand, 5060, 3);
     let resume = hand.is_held(false).unwrap();
@@ -310,8 +310,8 @@ fn a_call_follows_its_phone_that_registers_anew() {
 }
 
 #[test]
-fn a_phone_that_cannot_be_reached_tells_less_than_one_that_refuses() {
-    // What becomes of the second of two phones that ring, the first of which cannot be reached.
+fn a_refusal_has_priority_over_an_unreachable_phone() {
+    // Result of the second of two ringing phones, if the first cannot be reached.
     for (status, reason) in [("480 Away", "unavailable"), ("486 Busy", "busy"), ("", "service_unavailable")] {
         let mut hand = Hand::new(Transport::Tcp, ANNA);
         registers(&mut hand, 5060, 1);

@@ -1,4 +1,4 @@
-//! Who is a trunk: over which transports it is known, and which of them may name the webhook of their calls.
+//! Identification of trunks: over which transports, and which may set the webhook of their calls.
 
 use branchline::gateway::interface::command::Originate;
 use branchline::sip::target::Transport;
@@ -44,7 +44,7 @@ fn only_a_trusted_trunk_names_the_webhook_of_its_calls() {
 }
 
 #[test]
-fn a_trunk_is_known_on_its_transport_or_a_stronger_one() {
+fn a_trunk_is_identified_on_its_transport_or_a_stronger_one() {
     use Transport::{Tcp, Tls, Udp};
     for (uri, known) in [
         ("sip:10.0.0.77", vec![Udp, Tcp, Tls]),

@@ -1,4 +1,4 @@
-//! Events of calls under faults, delivered while one of two webhook targets is down.
+//! Events of calls under network faults, delivered while one of two webhook targets is down.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use branchline::gateway::events::Event;
 use crate::calls::{A, B, FOREVER, call_to, seeds, until_ringing};
 use crate::net::{HARSH, Net};
 
-/// How long the dead target stays dead.
+/// Duration of the outage.
 const OUTAGE: Duration = Duration::from_secs(3600);
 
 fn to(node: usize) -> Destination {
@@ -19,7 +19,7 @@ fn to(node: usize) -> Destination {
     Destination { url: url.into(), secret: String::new(), trusted: true }
 }
 
-/// Two calls, one after the other; the events of both ends in the order of time.
+/// Two consecutive calls; returns the events of both ends in order of time.
 fn events(seed: u64) -> Vec<(Duration, usize, Event)> {
     let mut net = Net::new(seed, 2, HARSH, "");
     let mut out = Vec::new();
@@ -47,7 +47,7 @@ fn events(seed: u64) -> Vec<(Duration, usize, Event)> {
 }
 
 #[test]
-fn a_target_that_is_down_gets_all_of_it_later_and_in_order() {
+fn a_target_that_was_down_gets_all_events_later_in_order() {
     for seed in 0..seeds() {
         let events = events(seed);
         let (first, count) = (events[0].0, events.len());

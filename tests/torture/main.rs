@@ -1,4 +1,4 @@
-//! RFC 4475 and RFC 5118: each case in a message of our own, at the gateway's door, with its verdict.
+//! RFC 4475 and RFC 5118: each case as a message of our own, passed to the gateway, with its expected result.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -37,20 +37,20 @@ use branchline::gateway::resources::ports::Port;
 use branchline::sip::locals::Locals;
 use branchline::sip::target::{Target, Transport};
 
-/// What the gateway does with a message.
+/// Reaction of the gateway to a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// Status codes sent back, in order, 100 left out.
+    /// Status codes sent, in order, without 100.
     pub codes: Vec<u16>,
-    /// Everything sent back, as text.
+    /// All messages sent, as text.
     pub text: String,
-    /// Where the first answer went.
+    /// Destination of the first response.
     pub replies_to: Option<SocketAddr>,
-    /// Legs that came into being.
+    /// Legs created.
     pub legs: usize,
 }
 
-/// A gateway of its own, and the message put before it as a datagram from `from`.
+/// A new gateway, and the message as a datagram from `from`.
 pub fn put(message: &[u8], from: &str) -> Verdict {
     let config: Config = load(&Sources { file: None, env: &[] }).unwrap();
     let local: SocketAddr = "192.168.7.1:5060".parse().unwrap();

@@ -1,4 +1,4 @@
-//! Truncated, mutated and random datagrams: nothing crashes, and an answer is never larger than it may be.
+//! Truncated, mutated and random datagrams: no crash, and responses never exceed the maximum size.
 
 use branchline::base::rng::Rng;
 
@@ -51,7 +51,7 @@ fn mutated_and_random() {
 }
 
 #[test]
-fn strangers_hear_nothing() {
+fn unknown_sources_get_no_response() {
     for message in [good(), b"OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKa\r\n\r\n".to_vec()] {
         let got = put(&message, "203.0.113.9:5060");
         assert!(got.text.is_empty() && got.legs == 0, "{}", got.text);

@@ -1,4 +1,4 @@
-//! The REGISTER cases of RFC 4475 where there is a registrar: asked for a password like any other, then taken.
+//! The REGISTER cases of RFC 4475 with a registrar: challenged like any other, then accepted.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use branchline::wire::{Message, parse};
 
 use super::rows::cases;
 
-/// The user is the one of the cases' To; its domain is everybody's.
+/// The user is the one in To; any domain is accepted.
 const SETTINGS: &str =
     "[sip]\ndomains = [\"example.com\", \"192.168.7.1\"]\nuser = [{ name = \"called\", password = \"p\" }]\n";
 
@@ -29,7 +29,7 @@ fn say(gw: &mut Gateway, now: Now, message: &[u8]) -> String {
     text
 }
 
-/// The answer to a REGISTER without a password, the one to the same with it, and the contacts afterwards.
+/// The response to a REGISTER without credentials, the one with credentials, and the resulting contacts.
 fn register(message: &[u8]) -> (String, String, Vec<String>) {
     let config = load(&Sources { file: Some(("t", SETTINGS)), env: &[] }).unwrap();
     let locals = Locals { v4: "192.168.7.1:5060".parse().ok(), ..Locals::default() };
@@ -51,7 +51,7 @@ fn register(message: &[u8]) -> (String, String, Vec<String>) {
 }
 
 #[test]
-fn odd_registrations_are_taken_and_their_contacts_kept() {
+fn unusual_registrations_are_accepted_and_their_contacts_stored() {
     for (name, contact) in [
         ("regaut01", None),
         ("cparam01", Some("sip:+19725552222@gw1.example.net")),

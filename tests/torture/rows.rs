@@ -1,12 +1,12 @@
-//! The cases of RFC 4475 as messages of our own, each with what the gateway is to do.
+//! The cases of RFC 4475 as messages of our own, each with the expected reaction.
 
 pub const SDP: &str =
     "v=0\r\no=u 1 1 IN IP4 192.168.7.9\r\ns=-\r\nc=IN IP4 192.168.7.9\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
 
-/// What is expected of the gateway.
+/// Expected reaction of the gateway.
 #[derive(Debug, Clone, Copy)]
 pub enum Want {
-    /// An INVITE taken: it rings.
+    /// An INVITE is accepted: it rings.
     Rings,
     /// Answered with this code.
     Code(u16),
@@ -66,7 +66,7 @@ fn plain(text: &str) -> Vec<u8> {
     crlf(&format!("{}\n\n", text.trim()))
 }
 
-/// The fields every request needs, for a method.
+/// The mandatory fields of a request.
 pub fn base(method: &str, branch: &str) -> String {
     format!(
         "Via: SIP/2.0/UDP 192.168.7.9;branch={branch}\nMax-Forwards: 70\nFrom: <sip:caller@example.com>;tag=f1\nTo: <sip:called@example.com>\nCall-ID: case-{branch}@example.com\nCSeq: 7 {method}\nContact: <sip:caller@192.168.7.9>\n"
@@ -77,7 +77,7 @@ fn options(start: &str, extra: &str) -> Vec<u8> {
     plain(&format!("{start}\n{}{extra}", base("OPTIONS", "z9hG4bKtorture")))
 }
 
-/// Replaces one header of the base set.
+/// Replaces one header field of the base set.
 fn with(method: &str, name: &str, line: &str) -> String {
     let lines: Vec<String> = base(method, "z9hG4bKtorture")
         .lines()

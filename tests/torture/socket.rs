@@ -1,4 +1,4 @@
-//! The cases of RFC 4475 once more, at the socket of the real program, each at one of its own.
+//! The cases of RFC 4475 at the socket of the real program.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -8,15 +8,15 @@ use super::ipv6::{CASES, options};
 use super::put;
 use super::rows::{Code, Either, Rings, Silence, cases};
 
-/// Answers to this come after all answers to what was sent before it.
+/// The response to this comes after all responses to earlier messages.
 const LAST: &str = "OPTIONS sip:x@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bKlast;rport\r\n\
      From: <sip:t@x>;tag=1\r\nTo: <sip:x@x>\r\nCall-ID: last\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";
 
-/// Status codes of what comes back, and the legs there are then.
+/// Status codes received, and the number of legs afterwards.
 fn at_the_socket(ip: &str, message: &[u8]) -> (Vec<u16>, usize) {
     let gw = Gateway::start(&[("SIP_BIND_IP", ip)]);
     let sip: SocketAddr = gw.listen["sip"].as_str().unwrap().parse().unwrap();
-    // Without rport the answer goes where the Via says: there it is waited for.
+    // Without rport the response is sent to the address in Via: it is received there.
     let port = put(message, &SocketAddr::new(ip.parse().unwrap(), 5060).to_string())
         .replies_to
         .map_or(0, |to| to.port());

@@ -1,4 +1,4 @@
-//! Other versions and protocols in Via, what a 405 allows, Timestamp, and the address that our requests give.
+//! Other versions and protocols in Via, Allow of a 405, Timestamp, and the address in our requests.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ fn another_version_is_505_wherever_it_stands() {
     ] {
         let got = request("OPTIONS", version, via, "");
         assert_eq!(got.codes, [code], "{version} {via}: {}", got.text);
-        // What was sent comes back, so that its sender knows the answer.
+        // The sent version is returned, so that the sender can recognize the response.
         let (protocol, host) = via.rsplit_once(' ').unwrap();
         let sent = format!("Via: {} {host}", protocol.replace(' ', "").replace("sip/", "SIP/"));
         assert!(got.text.contains(&sent) && got.text.contains("branch=z9hG4bKver"), "{sent}: {}", got.text);
@@ -53,7 +53,7 @@ fn another_version_is_505_wherever_it_stands() {
         assert_eq!((got.codes, got.legs), (vec![505], 0), "{method}");
     }
     assert_eq!(request("ACK", "SIP/2.0", "SIP/7.0/UDP 192.168.7.9", "").text, "", "nothing answers an ACK");
-    // What hops behind the nearest one speak is theirs to know.
+    // The protocol of further hops is not checked.
     let got = request(
         "OPTIONS",
         "SIP/2.0",
