@@ -17,8 +17,8 @@ pub fn report() {
     );
 }
 
-/// Makes calls one after the other, [`AT_ONCE`] at a time, for `time` or until there were `most`; their events go
-/// to `webhooks`, by turns. Returns how many calls there were.
+/// Makes calls, [`AT_ONCE`] concurrently, for `time` or until there were `most`; their events go to the
+/// `webhooks` in turn. Returns the number of calls.
 pub fn make(gateway: &Gateway, time: Duration, webhooks: &[String], most: u32) -> u32 {
     let url = format!("http://{}/v1/legs", gateway.http());
     let done = AtomicU32::new(0);
@@ -40,7 +40,7 @@ pub fn make(gateway: &Gateway, time: Duration, webhooks: &[String], most: u32) -
     done.into_inner()
 }
 
-/// Any failure ends the bench.
+/// Any failure ends the benchmark.
 fn call(phone: &Phone, client: &ureq::Agent, url: &str, n: u32, webhook: Option<&String>) {
     let hook = webhook.map_or_else(String::new, |w| format!(r#","webhook_url":"{w}""#));
     let body = format!(r#"{{"type":"sip","uri":"sip:{n}@{}"{hook}}}"#, phone.address);

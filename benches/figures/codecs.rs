@@ -1,4 +1,4 @@
-//! What a leg-frame costs in each codec, and what sharing encodings saves: the engine alone, without sockets.
+//! Cost of a leg-frame by codec, and the savings of shared encoding: the engine alone, without sockets.
 
 use std::hint::black_box;
 use std::net::SocketAddr;
@@ -27,7 +27,7 @@ use crate::median;
 const TICKS: u64 = 500;
 const BEGIN_NS: u64 = 1_776_330_000_000_000_000;
 
-/// A far end that sends one second of voice over and over, or nothing.
+/// A far end that repeats one second of voice, or sends nothing.
 struct Talker {
     voice: Vec<Vec<u8>>,
     codec: Codec,
@@ -60,7 +60,7 @@ impl MediaTransport for Talker {
     }
 }
 
-/// A second of something like a voice: harmonics of a gliding pitch that come and go.
+/// One second of a synthetic voice: harmonics of a gliding pitch with varying level.
 fn voice(codec: Codec) -> Vec<Vec<u8>> {
     let rate = codec.sample_rate();
     let mut encoder = Encoder::new(codec, &Wishes::default(), 5);
@@ -86,7 +86,7 @@ fn voice(codec: Codec) -> Vec<Vec<u8>> {
     (0..50).map(one).collect()
 }
 
-/// What is agreed with a far end at this address.
+/// The session negotiated with a far end at this address.
 pub fn agreed(codec: Codec, at: SocketAddr) -> Negotiated {
     Negotiated {
         codec,
@@ -104,7 +104,7 @@ pub fn agreed(codec: Codec, at: SocketAddr) -> Negotiated {
     }
 }
 
-/// Seconds that [`TICKS`] ticks take with `legs` in a room of `rate` Hz, the first `talkers` of which say something.
+/// Seconds for [`TICKS`] ticks with `legs` in a room of `rate` Hz, of which the first `talkers` send voice.
 fn run(codec: Codec, rate: u32, legs: u16, talkers: u16, apart: bool) -> f64 {
     let (mut orders, take) = RingBuffer::new(1024);
     let (give, mut reports) = RingBuffer::new(4096);
@@ -138,7 +138,7 @@ fn run(codec: Codec, rate: u32, legs: u16, talkers: u16, apart: bool) -> f64 {
     begin.elapsed().as_secs_f64()
 }
 
-/// Cost of a leg-frame in each codec, over G.711's.
+/// Cost of a leg-frame of each codec relative to G.711.
 pub fn report() {
     const LEGS: u16 = 16;
     let mut base = 0.0;

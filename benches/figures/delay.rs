@@ -1,5 +1,5 @@
-//! How long sound takes from leg to leg, by codec and by the jitter of the network: in virtual time, at all phases of the
-//! 20 ms. What the codecs themselves look ahead is in it.
+//! Audio delay from leg to leg by codec and network jitter: in virtual time, at all phases of the 20 ms tick.
+//! Includes the look-ahead of the codecs.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -33,7 +33,7 @@ const ROOM: u32 = 16_000;
 const EVERY: u64 = 40;
 const PACKETS: u64 = 1600;
 
-/// A far end in virtual time: what is on its way to us, and what it got in this tick.
+/// A far end in virtual time: packets on their way to us, and packets received in this tick.
 #[derive(Default)]
 struct Far {
     coming: VecDeque<(u64, Vec<u8>)>,

@@ -1,5 +1,5 @@
-//! The far end of the calls that are measured: a gateway with calls up, answered by a SIP phone for all of
-//! them, and a generator of their media.
+//! The far end of measured calls: a gateway with established calls, one SIP phone that answers all of them,
+//! and a generator of their media.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -20,12 +20,12 @@ pub const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub const CONFIG: &str = "[http]\nlisten = \"127.0.0.1:0\"\n[sip]\nport = 0\nauto_ringing = true\ncodecs = [\"PCMU\"]\n\
                       [rtp]\nport_min = 24000\nport_max = 26000\n[log]\nlevel = \"info\"\n";
 
-/// Port at which leg `n`'s media is taken at the far end.
+/// Media port of leg `n` at the far end.
 pub fn media_port(n: u16) -> u16 {
     22_000 + n * 2
 }
 
-/// A gateway with calls up: leg `n` sends from the port that stands at place `n`.
+/// A gateway with established calls: entry `n` is the gateway's media port of leg `n`.
 pub struct Calls {
     pub gateway: Gateway,
     pub ports: Vec<u16>,
@@ -38,7 +38,7 @@ impl Calls {
         Self::make(legs, |n| format!(r#","room_id":"room-{}""#, n / room))
     }
 
-    /// `legs` calls in no room.
+    /// `legs` calls without rooms.
     pub fn alone(legs: u16) -> Self {
         Self::make(legs, |_| String::new())
     }
@@ -62,7 +62,8 @@ pub fn gateway() -> Gateway {
     Gateway::start_release_with(CONFIG)
 }
 
-/// The same with room for legs whose media has yet to let go: at thousands of calls a second there are many.
+/// A gateway with capacity for legs whose media is still being closed: at thousands of calls a second there
+/// are many.
 pub fn large_gateway() -> Gateway {
     Gateway::start_release_with(&format!("{CONFIG}[limits]\nlegs = 1024\n"))
 }
@@ -160,7 +161,7 @@ pub fn media_sockets(legs: u16) -> Vec<UdpSocket> {
     (0..legs).map(bind).collect()
 }
 
-/// Sends one packet a leg every 20 ms and throws away what comes back, until it is told to stop.
+/// Sends one packet per leg every 20 ms and discards received packets, until stopped.
 pub struct Generator {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,

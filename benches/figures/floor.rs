@@ -1,5 +1,5 @@
-//! CPU time, memory and system calls of a gateway with 200 legs, over an echo on the same kind of sockets
-//! with the same clock and the same calls of the kernel.
+//! CPU time, memory and system calls of a gateway with 200 legs, relative to an echo server on the same kind
+//! of sockets with the same clock and system calls.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
@@ -48,7 +48,7 @@ pub fn measure(pid: u32, ports: Vec<u16>) -> f64 {
     (cpu(pid) - before) as f64 / 1000.0 / (seconds() as f64 * 50.0 * f64::from(LEGS))
 }
 
-/// Alternating pairs: the whole gateway, then the echo.
+/// Alternating runs: the whole gateway, then the echo server.
 fn over_the_floor(room: u16, idle_kb: u64) {
     let mut ratios = Vec::new();
     for _ in 0..PAIRS {
@@ -77,7 +77,7 @@ fn system_calls() {
     let calls = Calls::new(LEGS, 2);
     let _generator = Generator::start(calls.ports.clone());
     std::thread::sleep(Duration::from_secs(2));
-    // Counted over a known number of ticks: those whose sleep ended while strace looked.
+    // Counted over a known number of ticks: those whose sleep ended while strace was attached.
     let mut strace = Command::new("strace")
         .args(["-f", "-c", "-U", "calls,name", "-p", &calls.gateway.pid().to_string()])
         .stderr(Stdio::piped())
@@ -102,7 +102,7 @@ fn system_calls() {
     );
 }
 
-/// A process of this program that sends back what it gets.
+/// An echo server process of this program.
 struct Echo {
     child: Child,
     ports: Vec<u16>,
@@ -128,7 +128,7 @@ impl Drop for Echo {
     }
 }
 
-/// What the process of [`Echo`] does.
+/// Main function of the [`Echo`] process.
 pub fn echo() {
     let mut rtp = Config::default().rtp;
     (rtp.port_min, rtp.port_max) = (24_000, 26_000);

@@ -1,4 +1,4 @@
-//! What is kept costs: recordings in CPU time and writes, events in time and memory.
+//! Costs of persistence: recordings in CPU time and writes, events in time and memory.
 
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
@@ -17,7 +17,7 @@ const BYTES_A_SECOND: usize = 2 * 2 * 16_000;
 const SECONDS: u64 = 10;
 const QUEUED: u64 = 100_000;
 
-/// What recordings cost: of legs in rooms and alone, and of rooms; and what their bytes cost whoever writes them.
+/// Cost of recordings: of legs in rooms and alone, and of rooms; and the cost of writing the same bytes.
 pub fn recording() {
     let with_legs = recorded(&Calls::new(LEGS, 2), "legs", BYTES_A_SECOND);
     println!("  of {LEGS} legs in rooms, at 16 kHz and in stereo");
@@ -32,8 +32,8 @@ pub fn recording() {
     println!("the threads that record legs in rooms, over that: {:.2}", with_legs / bare);
 }
 
-/// Alternating pairs: the same calls without and with a recording of each leg or room, which is so many bytes a second and
-/// leg; µs a leg-frame of the threads that record.
+/// Alternating runs of the same calls without and with a recording per leg or room, which has this many bytes
+/// per second and leg; CPU time of the recording threads, µs per leg-frame.
 fn recorded(calls: &Calls, what: &str, bytes_a_second: usize) -> f64 {
     let pid = calls.gateway.pid();
     let list = calls.gateway.get(&format!("/v1/{what}")).json();
@@ -66,9 +66,9 @@ fn recorded(calls: &Calls, what: &str, bytes_a_second: usize) -> f64 {
     micros
 }
 
-/// Stops all recordings at once: far ends that have fallen silent are hung up on.
+/// Stops all recordings at once, since far ends that send nothing are hung up.
 fn stop(gateway: &Gateway, what: &str, ids: &[&str]) {
-    // The API takes 64 connections.
+    // The API accepts 64 connections.
     std::thread::scope(|scope| {
         for some in ids.chunks(ids.len().div_ceil(32)) {
             scope.spawn(move || {
@@ -81,7 +81,8 @@ fn stop(gateway: &Gateway, what: &str, ids: &[&str]) {
     });
 }
 
-/// CPU time of writing what recordings of all legs in rooms are, in pieces as large and synced as often, µs a leg-frame.
+/// CPU time for writing the same amount of data in chunks of the same size with the same syncs, µs per
+/// leg-frame.
 fn bare() -> f64 {
     let dir = std::env::temp_dir().join(format!("branchline-bare-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
@@ -120,7 +121,7 @@ fn bare() -> f64 {
     spent * 1e6 / (rounds as f64 * 37.5 * f64::from(LEGS))
 }
 
-/// CPU time of the threads that record and of all others, seconds.
+/// CPU time of the recording threads and of all others, seconds.
 fn by_recorders(pid: u32) -> (f64, f64) {
     let mut sums = (0.0, 0.0);
     for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
@@ -134,7 +135,7 @@ fn by_recorders(pid: u32) -> (f64, f64) {
     sums
 }
 
-/// Bytes that a process gave to write to files.
+/// Bytes written to files by a process.
 fn written(pid: u32) -> u64 {
     let io = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
     let line = io.lines().find_map(|l| l.strip_prefix("wchar: ")).unwrap();
@@ -172,13 +173,13 @@ pub fn events() {
     queued();
 }
 
-/// Memory that events take while their target is away.
+/// Memory used by events while their target is down.
 fn queued() {
     let hook = Hook::counting();
     let gateway = gateway(&hook.url);
     let depth = || gateway.get("/v1/webhooks").json()["webhooks"][0]["queued"].as_u64().unwrap_or(0);
     hook.set_away(true);
-    // So many calls leave SIP transactions behind for half a minute: all there may be are there before the count begins.
+    // Many calls leave SIP transactions for 32 s: the maximum is reached before the measurement starts.
     while depth() < QUEUED {
         calls::make(&gateway, Duration::from_secs(1), &[], u32::MAX);
     }

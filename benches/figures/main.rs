@@ -1,5 +1,5 @@
-//! The figures of `docs/figures.md`: ratios measured in one run, never absolute speeds that a test would
-//! assert. `make bench` prints them.
+//! The figures of `docs/figures.md`: ratios measured in one run, never absolute speeds. `make bench` prints
+//! them.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! Mixing, over copying the same frames.
+//! Cost of mixing relative to copying the same frames.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -11,7 +11,7 @@ pub fn report() {
     println!("mixing per party over copying the same frames: {:.2}", mixing());
 }
 
-/// Sum and minus-own for 32 parties at 16 kHz, over copying their frames.
+/// Sum and mix-minus for 32 parties at 16 kHz, relative to copying their frames.
 fn mixing() -> f64 {
     let frames: Vec<[i16; 320]> = (0..32).map(|n| [n * 31; 320]).collect();
     let mut outs = vec![[0i16; 320]; 32];

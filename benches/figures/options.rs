@@ -1,4 +1,4 @@
-//! What it costs to judge a source before its request is looked at, over all else that an OPTIONS costs.
+//! Cost of checking a source before parsing, relative to the other costs of an OPTIONS request.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -15,10 +15,10 @@ use branchline::sip::target::{Target, Transport};
 
 use crate::median;
 
-/// Requests of a run, each of another source than the one before.
+/// Requests per run, each from a different source.
 const REQUESTS: u32 = 20_000;
 const SOURCES: u32 = 1000;
-/// Between two requests: the limiter lets all of them in.
+/// Interval between requests: the limiter accepts all of them.
 const PAUSE: Duration = Duration::from_millis(6);
 
 pub fn report() {
@@ -65,7 +65,7 @@ fn answering() -> f64 {
     took / f64::from(REQUESTS)
 }
 
-/// Seconds that judging its source takes.
+/// Seconds for checking the sources.
 fn judging() -> f64 {
     let mut limiter = Limiter::default();
     let mut now = Instant::now();

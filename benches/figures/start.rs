@@ -1,4 +1,4 @@
-//! From exec to the first answer, and memory at rest.
+//! Time from exec to the first answer, and memory at idle.
 
 use std::net::UdpSocket;
 use std::path::Path;
@@ -53,7 +53,7 @@ pub fn report() {
     drop(std::fs::remove_dir_all(dir));
 }
 
-/// The media memory that the gateway says it has taken, once it is ready.
+/// Media memory reserved according to the gateway's log.
 fn media_kb(dir: &Path) -> u64 {
     let listen = dir.join("listen.json");
     let at = loop {

@@ -1,4 +1,4 @@
-//! How late things are: sound from leg to leg, and ticks.
+//! Latency of audio from leg to leg, and lateness of ticks.
 
 use std::collections::VecDeque;
 use std::hint::black_box;
@@ -29,7 +29,7 @@ pub fn latency() {
     let calls = Calls::new(PAIRS * 2, 2);
     let ports = &calls.ports;
     let sockets = media_sockets(PAIRS * 2);
-    // Each pair has a phase of its own within the 20 ms; every 25th packet is an impulse.
+    // Each pair has its own phase within the 20 ms; every 25th packet is an impulse.
     let begin = Instant::now();
     let mut flying: Vec<VecDeque<Instant>> = vec![VecDeque::new(); usize::from(PAIRS)];
     let mut samples = Vec::new();
@@ -75,7 +75,7 @@ pub fn latency() {
     );
 }
 
-/// How late ticks begin, beside a bare sleeping loop in the same run, without and with SCHED_FIFO.
+/// Lateness of ticks, compared with a bare sleeping loop in the same run, without and with SCHED_FIFO.
 pub fn lateness() {
     for fifo in [false, true] {
         let loops: Vec<_> = ["ticks with 200 legs", "bare loop"]

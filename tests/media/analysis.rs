@@ -1,4 +1,4 @@
-//! What is told of what is heard: speech, machines, digits in the sound, and figures.
+//! Analysis results: speech, answering machines, in-band digits, and quality.
 
 use branchline::codec::g711;
 use branchline::dsp::tone::{ToneGenerator, dtmf};
@@ -36,7 +36,7 @@ fn outcomes(facts: &[MediaEvent]) -> Vec<Verdict> {
 }
 
 #[test]
-fn speech_is_told_also_when_it_is_cut_off() {
+fn speech_is_reported_also_when_it_is_cut_off() {
     let mut b = Bench::new();
     let mut p = Phone::new(4000, 0.0);
     b.order(EngineCommand::Open(0, p.leg(stream(4000))));
@@ -60,7 +60,7 @@ fn speech_is_told_also_when_it_is_cut_off() {
 }
 
 #[test]
-fn an_analysis_says_one_thing_whatever_becomes_of_the_call() {
+fn an_analysis_has_exactly_one_result() {
     let mut b = Bench::new();
     let mut p = Phone::new(4000, 0.0);
     b.order(EngineCommand::Open(0, p.leg(stream(4000))));
@@ -71,13 +71,13 @@ fn an_analysis_says_one_thing_whatever_becomes_of_the_call() {
     say(&mut b, &mut p, &mut t, 1100.0, 500);
     say(&mut b, &mut p, &mut t, 0.0, 1500);
     assert_eq!(outcomes(&b.facts), [Verdict::Human]);
-    // The later takes the place of the earlier, which says nothing.
+    // The second analysis replaces the first, which reports nothing.
     b.order(EngineCommand::Amd(0, amd()));
     say(&mut b, &mut p, &mut t, 1100.0, 1000);
     b.order(EngineCommand::Amd(0, amd()));
     say(&mut b, &mut p, &mut t, 1100.0, 2000);
     assert_eq!(outcomes(&b.facts), [Verdict::Human, Verdict::Machine]);
-    // Held, nothing is heard, and time is over all the same; at a hang-up at once.
+    // On hold nothing is analysed, but the time limit runs; a hang-up ends it at once.
     b.order(EngineCommand::Amd(0, amd()));
     b.order(EngineCommand::Hold(0, true));
     say(&mut b, &mut p, &mut t, 1100.0, 5200);
@@ -91,7 +91,7 @@ fn an_analysis_says_one_thing_whatever_becomes_of_the_call() {
 }
 
 #[test]
-fn digits_in_the_sound_count_where_no_events_were_agreed() {
+fn in_band_digits_count_if_no_events_were_negotiated() {
     for agreed in [false, true] {
         let mut b = Bench::new();
         let p = Phone::new(4000, 0.0);
@@ -117,7 +117,7 @@ fn digits_in_the_sound_count_where_no_events_were_agreed() {
 }
 
 #[test]
-fn figures_are_told_when_asked_for() {
+fn quality_is_reported_on_request() {
     let mut b = Bench::new();
     let mut p = Phone::new(4000, 0.0);
     b.order(EngineCommand::Open(0, p.leg(stream(4000))));

@@ -1,4 +1,4 @@
-//! What is heard and recorded, by its samples.
+//! Audio output and recordings, checked by samples.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -41,7 +41,7 @@ fn run(b: &mut Bench<FarWire>, phones: &mut [Phone], from_ms: u32, to_ms: u32) {
 }
 
 #[test]
-fn everybody_hears_the_others_and_not_itself() {
+fn members_hear_the_others_and_not_themselves() {
     for rate in [8000, 16_000, 48_000] {
         let freqs = [400.0, 700.0, 1100.0];
         let (mut b, mut phones) = conference(rate, &freqs);
@@ -68,14 +68,14 @@ fn a_mute_does_not_click() {
     let (mut b, mut phones) = conference(8000, &[400.0, 0.0]);
     run(&mut b, &mut phones, 0, 500);
     phones.iter_mut().for_each(|p| drop(p.hear()));
-    // Wherever in the wave it falls.
+    // At any phase of the wave.
     for (step, from) in (500..1500).step_by(100).enumerate() {
         b.order(EngineCommand::Mute(0, step % 2 == 0));
         run(&mut b, &mut phones, from, from + 100);
     }
     let heard = phones[1].hear();
     let steps = heard.windows(2).map(|w| (i32::from(w[0]) - i32::from(w[1])).abs()).max().unwrap();
-    // 400 Hz of 8,000 moves by 2,470 from one sample to the next, and µ-law adds to it.
+    // 400 Hz at 8,000 changes by 2,470 per sample, plus µ-law noise.
     assert!(steps < 2900, "a step of {steps}");
     let loud = heard.chunks(800).map(|c| c.iter().map(|s| s.unsigned_abs()).max().unwrap() > 7000);
     assert!(loud.clone().filter(|l| *l).count() >= 5 && heard.iter().filter(|s| **s == 0).count() > 2000);
@@ -107,7 +107,7 @@ fn mute_and_deaf_and_leaving() {
 }
 
 #[test]
-fn packets_of_any_length_lose_nothing() {
+fn packets_of_any_length_are_played_completely() {
     for ptime in [10, 20, 30, 40, 60] {
         let (mut b, mut phones) = conference(8000, &[440.0, 0.0]);
         phones[0].ptime = ptime;
@@ -175,7 +175,7 @@ fn a_private_tone_is_heard_by_its_leg_only_and_a_room_tone_by_all() {
 }
 
 #[test]
-fn a_held_leg_hears_what_is_played_to_it_and_nothing_of_its_room() {
+fn a_held_leg_hears_its_playbacks_and_not_its_room() {
     let (mut b, mut phones) = conference(16_000, &[400.0, 700.0]);
     run(&mut b, &mut phones, 0, 400);
     b.order(EngineCommand::Hold(0, true));
@@ -199,7 +199,7 @@ fn a_held_leg_hears_what_is_played_to_it_and_nothing_of_its_room() {
 }
 
 #[test]
-fn a_recording_has_both_sides_in_their_channels_and_its_pause_in_its_place() {
+fn a_recording_has_one_side_per_channel_and_silence_for_its_pause() {
     let (mut b, mut phones) = conference(16_000, &[400.0, 700.0]);
     run(&mut b, &mut phones, 0, 400);
     let (tx, mut rx) = RingBuffer::new(2 * 160 * 200);

@@ -1,4 +1,4 @@
-//! More than one codec in a stream: each packet's payload type chooses its decoder, at any time of a call.
+//! Several codecs in a stream: each packet's payload type selects its decoder, at any time during a call.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use branchline::sdp::{Dtmf, Formats, Meaning, Negotiated};
 
 use crate::wire::{Bench, Far, FarWire, Phone, at, level_at, stream_of};
 
-/// A leg, what was recorded of its input, and a far end that speaks any codec.
+/// A leg, a recording of its input, and a far end with any codec.
 struct Call {
     b: Bench<FarWire>,
     p: Phone,
@@ -27,12 +27,12 @@ struct Call {
     phase: f64,
 }
 
-/// How a far end says something.
+/// Parameters of a far end's stream.
 #[derive(Clone, Copy)]
 struct Manner {
     codec: Codec,
     payload_type: u8,
-    /// Units of its timestamps in 20 ms.
+    /// Timestamp units in 20 ms.
     step: u32,
 }
 
@@ -52,7 +52,7 @@ impl Call {
         Self { b, p, rx, rate: stream.codec.sample_rate(), encoder: None, phase: 0.0 }
     }
 
-    /// So many ticks of a tone.
+    /// Sends a tone for this many ticks.
     fn say(&mut self, how: Manner, freq: f64, ticks: u32) {
         for _ in 0..ticks {
             self.tone(how, freq);
@@ -88,14 +88,14 @@ impl Call {
         far.inbox.push((at(4000), v));
     }
 
-    /// What the leg has heard since the last call.
+    /// Input of the leg since the last call.
     fn heard(&mut self) -> Vec<i16> {
         let n = self.rate as usize / 50;
         let all: Vec<i16> = std::iter::from_fn(|| self.rx.pop().ok()).collect();
         all.chunks_exact(2 * n).flat_map(|f| f[..n].to_vec()).collect()
     }
 
-    /// The amplitude of a tone in the last part of what was heard.
+    /// Amplitude of a tone in the last part of the input.
     fn level(&mut self, freq: f64, ms: u32) -> f64 {
         let heard = self.heard();
         level_at(&heard[heard.len() - (self.rate / 1000 * ms) as usize..], freq, f64::from(self.rate))
@@ -112,7 +112,7 @@ impl Call {
     }
 }
 
-/// Agreed: to send `first`, and that all of these may come.
+/// A session that sends `first` and may receive all of these.
 fn agreed(first: Codec, all: &[Codec]) -> Negotiated {
     let one = stream_of(first, 4000);
     let mut formats = one.formats;
@@ -121,7 +121,7 @@ fn agreed(first: Codec, all: &[Codec]) -> Negotiated {
 }
 
 #[test]
-fn a_far_end_may_take_turns_with_all_codecs_of_the_answer() {
+fn a_far_end_may_alternate_between_all_codecs_of_the_answer() {
     for first in Codec::ALL {
         let mut call = Call::of(agreed(*first, Codec::ALL));
         let turns =
@@ -139,7 +139,7 @@ fn a_far_end_may_take_turns_with_all_codecs_of_the_answer() {
 }
 
 #[test]
-fn the_second_codec_may_be_the_first_to_come() {
+fn the_second_codec_may_be_received_first() {
     for (first, second) in
         [(Codec::Pcmu, Codec::Pcma), (Codec::Opus, Codec::Pcmu), (Codec::Pcma, Codec::G722)]
     {
@@ -147,7 +147,7 @@ fn the_second_codec_may_be_the_first_to_come() {
         call.say(manner(second, second.payload_type()), 700.0, 60);
         let level = call.level(700.0, 500);
         assert!(level > 7000.0, "{second:?} beside {first:?}: {level}");
-        // What goes back is still the first.
+        // We still send the first.
         let far = call.p.far.0.borrow();
         let sent = Packet::parse(&far.sent.last().unwrap().bytes).unwrap().payload_type;
         assert_eq!(sent, first.payload_type());
@@ -155,7 +155,7 @@ fn the_second_codec_may_be_the_first_to_come() {
 }
 
 #[test]
-fn what_was_not_agreed_is_not_heard() {
+fn codecs_not_negotiated_are_not_played() {
     let mut call = Call::of(agreed(Codec::Pcmu, &[Codec::Pcmu, Codec::G722]));
     call.say(manner(Codec::Pcmu, 0), 500.0, 50);
     for strange in [8, 18, 111, 97] {
@@ -169,7 +169,7 @@ fn what_was_not_agreed_is_not_heard() {
 }
 
 #[test]
-fn one_codec_may_come_under_the_numbers_of_both_ends() {
+fn one_codec_may_use_the_payload_types_of_both_ends() {
     let mut stream = agreed(Codec::Opus, &[Codec::Opus]);
     stream.formats.add(96, Meaning::Audio(Codec::Opus));
     stream.formats.add(97, Meaning::Audio(Codec::Pcma));
@@ -185,7 +185,7 @@ fn one_codec_may_come_under_the_numbers_of_both_ends() {
 }
 
 #[test]
-fn another_agreement_brings_other_decoders() {
+fn renegotiation_changes_the_decoders() {
     let mut call = Call::of(agreed(Codec::Pcmu, &[Codec::Pcmu]));
     call.say(manner(Codec::Pcmu, 0), 500.0, 30);
     let more = agreed(Codec::Pcmu, &[Codec::Pcmu, Codec::G722]);
@@ -196,7 +196,7 @@ fn another_agreement_brings_other_decoders() {
         call.say(how, freq, 50);
         assert!(call.level(freq, 500) > 6800.0, "{:?}", how.codec);
     }
-    // Less than before: the same decoders, but what is no longer agreed is not heard.
+    // Fewer codecs than before: the same decoders, but removed codecs are not played.
     let less = agreed(Codec::Pcmu, &[Codec::Pcmu]);
     call.b.order(EngineCommand::Update(
         0,
@@ -223,7 +223,7 @@ fn a_digit_between_two_codecs_is_one_digit() {
 }
 
 #[test]
-fn comfort_noise_may_have_a_number_of_its_own() {
+fn comfort_noise_may_have_a_dynamic_payload_type() {
     let mut stream = stream_of(Codec::Pcmu, 4000);
     stream.formats = Formats::default();
     stream.formats.add(0, Meaning::Audio(Codec::Pcmu));
@@ -238,7 +238,7 @@ fn comfort_noise_may_have_a_number_of_its_own() {
     assert!((rms / 327.7 - 1.0).abs() < 0.2, "noise 40 dB below overload: {rms}");
 }
 
-/// Steps of the timestamps of the packets sent last.
+/// Timestamp steps of the last packets sent.
 fn steps(far: &Far, last: usize) -> Vec<u32> {
     let stamps = far.sent.iter().map(|s| Packet::parse(&s.bytes).unwrap().timestamp);
     let stamps: Vec<u32> = stamps.skip(far.sent.len() - last).collect();
@@ -246,7 +246,7 @@ fn steps(far: &Far, last: usize) -> Vec<u32> {
 }
 
 #[test]
-fn g722_is_heard_whatever_its_timestamps_count() {
+fn g722_is_played_with_either_timestamp_clock() {
     for (clock, step, sent) in [(8000, 160, 160), (8000, 320, 160), (16_000, 160, 160), (16_000, 320, 320)] {
         let mut call = Call::of(Negotiated { clock, ..stream_of(Codec::G722, 4000) });
         call.say(Manner { step, ..manner(Codec::G722, 9) }, 1200.0, 100);
@@ -255,17 +255,17 @@ fn g722_is_heard_whatever_its_timestamps_count() {
         let q = call.quality();
         assert_eq!((q.lost, q.late), (0, 0), "{clock}, {step}");
         assert!(q.concealed <= 1 && q.jitter_ms < 1.0, "{clock}, {step}: {q:?}");
-        // What we send counts as the far end does, where it has described it so.
+        // Our timestamps follow the far end's, if it was described with that clock.
         assert_eq!(steps(&call.p.far.0.borrow(), 20), vec![sent; 19], "{clock}, {step}");
     }
-    // Nothing has come yet: as described.
+    // Before the first packet: as described.
     let mut call = Call::of(Negotiated { clock: 16_000, ..stream_of(Codec::G722, 4000) });
     (0..20).for_each(|_| call.b.tick());
     assert_eq!(steps(&call.p.far.0.borrow(), 10), vec![320; 9]);
 }
 
 #[test]
-fn digits_that_the_far_end_does_not_take_are_not_sent() {
+fn digits_not_accepted_by_the_far_end_are_not_sent() {
     let dtmf = Some(Dtmf { events: 0x03ff, ..Dtmf::new(101, 8000) });
     let mut call = Call::of(Negotiated { dtmf, ..stream_of(Codec::Pcmu, 4000) });
     let codes: Digits = "1*2#A3".chars().filter_map(code_of).collect();

@@ -1,4 +1,4 @@
-//! The media engine without sockets: what is heard, sent, recorded, and that a tick allocates nothing.
+//! The media engine without sockets: audio, packets, recordings, and ticks without allocations.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,5 @@
-//! A network between a speaker and a player, in virtual time: it delays, loses and reorders packets, and its two ends
-//! have clocks of their own.
+//! A simulated network between a speaker and a playout, in virtual time: it delays, loses and reorders
+//! packets, and the two ends have different clocks.
 
 use branchline::base::rng::Rng;
 use branchline::codec::Codec;
@@ -10,36 +10,36 @@ use branchline::dsp::frame_len;
 use branchline::dsp::resample::Resampler;
 use branchline::media::rtp_endpoint::playout::Playout;
 
-/// What the network does to packets.
+/// Network impairments.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Weather {
-    /// Packets lost, per cent.
+    /// Packet loss, per cent.
     pub loss: u32,
-    /// Largest delay of a packet beyond the fastest, ms; all up to it are equally likely.
+    /// Maximum additional delay of a packet, ms; uniformly distributed.
     pub jitter: u32,
-    /// How much faster the speaker's clock runs, parts per million.
+    /// By how much the speaker's clock is faster, parts per million.
     pub drift: i32,
 }
 
-/// What came out of it.
+/// Result of a run.
 #[derive(Debug)]
 pub struct Outcome {
-    /// At the codec's rate.
+    /// Played audio at the codec's rate.
     pub heard: Vec<i16>,
-    /// The same as it was said.
+    /// The original audio.
     pub said: Vec<i16>,
-    /// Share of frames made up, per cent.
+    /// Share of concealed frames, per cent.
     pub concealed: f64,
-    /// Delay at which sound was played, mean, ms.
+    /// Mean playout delay, ms.
     pub delay: f64,
-    /// Packets that came too late.
+    /// Packets that arrived too late.
     pub late: u64,
-    /// Pieces left out and repeated.
+    /// Pieces removed and repeated.
     pub stretched: (u64, u64),
     pub drift_ppm: f64,
 }
 
-/// Twelve seconds of speech at 16 kHz: a man, then a woman.
+/// Twelve seconds of speech at 16 kHz: a male, then a female voice.
 pub fn speech() -> Vec<i16> {
     let code = include_bytes!("../vectors/speech.g722");
     let mut out = vec![0; code.len() * 2];
@@ -62,7 +62,7 @@ pub fn frames(rate: u32, times: usize) -> Vec<Vec<i16>> {
     speech.chunks_exact(320).map(convert).collect()
 }
 
-/// Says the speech through the network.
+/// Sends the speech through the network.
 pub fn travel(codec: Codec, weather: Weather, times: usize, seed: u64) -> Outcome {
     let rate = codec.sample_rate();
     let mut rng = Rng::from_number(seed);

@@ -1,5 +1,5 @@
-//! 500 ticks under load allocate, reallocate and free nothing: neither Rust nor C. The C library's
-//! allocator is interposed, and everything goes through it.
+//! 500 ticks under load without any allocation, reallocation or free, neither in Rust nor in C. The C
+//! library's allocator is interposed, and everything goes through it.
 #![allow(unsafe_code, reason = "interposing malloc")]
 
 use std::cell::Cell;
@@ -41,7 +41,7 @@ thread_local! {
 }
 
 fn count() {
-    // At the very end of a thread its storage is gone; nothing is counted then.
+    // When a thread exits, its thread-local storage is gone, and nothing is counted.
     let armed = ARMED.try_with(Cell::get).unwrap_or(false);
     if armed {
         let _counted = CALLS.try_with(|c| c.set(c.get() + 1));
@@ -83,7 +83,7 @@ unsafe extern "C" fn free(p: *mut c_void) {
     unsafe { __libc_free(p) }
 }
 
-/// Calls of the allocator on this thread while `f` runs.
+/// Allocator calls on this thread while `f` runs.
 fn calls(f: impl FnOnce()) -> u64 {
     CALLS.set(0);
     ARMED.set(true);
@@ -92,9 +92,9 @@ fn calls(f: impl FnOnce()) -> u64 {
     CALLS.get()
 }
 
-/// A far end that makes its packets without allocating: lossy voice, and a digit now and then.
+/// A far end that creates packets without allocating: voice with loss, and digits.
 struct Busy {
-    /// What it sends, taking turns.
+    /// The codecs that it alternates between.
     voices: Vec<(Codec, Vec<u8>)>,
     from: SocketAddr,
     sequence: u16,
@@ -102,11 +102,11 @@ struct Busy {
     dice: u32,
     sent: u64,
     plant: bool,
-    /// Encrypts what comes.
+    /// Encrypts its packets.
     crypt: Option<Context>,
 }
 
-/// The key of every second leg, in both directions.
+/// The SRTP key of every second leg, for both directions.
 fn keyed(slot: u16) -> Option<Keyed> {
     let suite = Suite::ALL[usize::from(slot / 2) % Suite::ALL.len()];
     let key = MasterKey::random(suite, &mut Rng::from_number(u64::from(slot)));
@@ -120,7 +120,7 @@ impl MediaTransport for Busy {
         for _ in 0..2 {
             self.dice = self.dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let roll = self.dice >> 24;
-            // Two in ten ticks bring nothing, two bring two: loss and bunching.
+            // Of ten ticks, two bring no packet and two bring two: loss and bursts.
             if roll < 100 || batch.len == 2 {
                 continue;
             }
@@ -167,7 +167,7 @@ impl MediaTransport for Busy {
     }
 }
 
-/// A packet of a voiced sound.
+/// A packet with a voiced sound.
 fn payload(codec: Codec) -> Vec<u8> {
     let rate = codec.sample_rate();
     let frame: Vec<i16> =
@@ -196,7 +196,7 @@ fn load(plant: bool) -> (Bench<Busy>, Rings) {
         let from = at(4000 + slot * 2);
         let keys = keyed(slot);
         let codec = Codec::ALL[usize::from(slot / 2 % 4)];
-        // Every fourth far end takes turns with two codecs, as it may where both were agreed.
+        // Every fourth far end alternates between two codecs, if both were negotiated.
         let second = Codec::ALL[usize::from(slot / 2 + 1 + slot / 8) % 4];
         let codecs = if slot % 4 == 1 { vec![codec, second] } else { vec![codec] };
         let wire = Busy {
@@ -211,7 +211,7 @@ fn load(plant: bool) -> (Bench<Busy>, Rings) {
         };
         let mut formats = Formats::of(codec, codec.payload_type(), &[101]);
         codecs.iter().for_each(|c| formats.add(c.payload_type(), Meaning::Audio(*c)));
-        // Some listen for digits in the sound, and some only listen: those share an encoding.
+        // Some legs detect in-band digits, and some only listen: those share an encoding.
         let dtmf = stream(0).dtmf.filter(|_| slot % 5 > 0);
         let stream = Negotiated { dtmf, srtp: keys, formats, ..stream_of(codec, 4000 + slot * 2) };
         let rate = codec.sample_rate();
@@ -281,7 +281,7 @@ fn three_hundred_ticks_under_load_allocate_nothing() {
 }
 
 #[test]
-fn a_planted_allocation_is_seen() {
+fn a_planted_allocation_is_detected() {
     let (mut b, _rings) = load(true);
     assert!(ticks(&mut b, 100) >= 2);
     assert!(calls(|| drop(std::hint::black_box(Box::new(5)))) >= 2);

@@ -1,4 +1,4 @@
-//! What goes over the wire: whose packets are taken, what ours look like, digits, silence.
+//! RTP packets: source filtering, format of sent packets, digits, silence.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,7 +28,7 @@ fn codes(text: &str) -> Box<Digits> {
 }
 
 #[test]
-fn packets_have_their_numbers_times_and_lengths() {
+fn packets_have_correct_numbers_timestamps_and_lengths() {
     for (ptime, per_second) in [(10u16, 100), (20, 50), (30, 33), (60, 16)] {
         let mut b = Bench::new();
         let p = Phone::new(4000, 0.0);
@@ -51,7 +51,7 @@ fn packets_have_their_numbers_times_and_lengths() {
 }
 
 #[test]
-fn what_a_standstill_took_is_a_gap_in_time_on_the_wire_and_in_recordings() {
+fn a_stall_is_a_gap_in_timestamps_and_recordings() {
     let (mut b, p) = one();
     let (tx, _rx) = rtrb::RingBuffer::new(320 * 10);
     let shared = Arc::new(Shared::default());
@@ -69,14 +69,14 @@ fn what_a_standstill_took_is_a_gap_in_time_on_the_wire_and_in_recordings() {
 }
 
 #[test]
-fn only_the_described_source_is_heard_and_answered() {
+fn only_the_described_source_is_played_and_answered() {
     let (mut b, mut p) = one();
     let voice = |seq: u16, ssrc: u32| {
         let mut v = header(false, 0, seq, u32::from(seq) * 160, ssrc).to_vec();
         v.extend([0u8; 160]);
         v
     };
-    // Injection before the real first packet: other address, then right address with an unknown type.
+    // Injection before the first valid packet: other address, then right address with an unknown type.
     let stranger = "10.66.6.6:4000".parse().unwrap();
     for n in 0..20 {
         p.far.0.borrow_mut().inbox.push((stranger, voice(n, 9)));
@@ -101,7 +101,7 @@ fn only_the_described_source_is_heard_and_answered() {
 }
 
 #[test]
-fn digits_are_heard_once_in_order_and_do_not_disturb_the_voice() {
+fn digits_are_reported_once_in_order_and_do_not_disturb_the_voice() {
     let (mut b, mut p) = one();
     for n in 0..25 {
         p.talk((n + 1) * 20, b.now_ns);
@@ -119,7 +119,7 @@ fn digits_are_heard_once_in_order_and_do_not_disturb_the_voice() {
             let mut v = header(step == 0, 101, p.sequence, stamp, p.ssrc).to_vec();
             v.extend(e.to_bytes());
             p.sequence = p.sequence.wrapping_add(1);
-            // The second digit loses all its ends, the third comes in threefold.
+            // The second digit loses all end packets, the third is received three times.
             if k == 1 && step >= 4 {
                 continue;
             }
@@ -137,7 +137,7 @@ fn digits_are_heard_once_in_order_and_do_not_disturb_the_voice() {
 }
 
 #[test]
-fn a_far_end_that_describes_its_silence_is_heard_so() {
+fn comfort_noise_of_the_far_end_is_played() {
     let (mut b, mut p) = one();
     let (tx, mut rx) = rtrb::RingBuffer::new(320 * 200);
     b.order(EngineCommand::Record(
@@ -151,7 +151,8 @@ fn a_far_end_that_describes_its_silence_is_heard_so() {
         }
     };
     talk(&mut b, &mut p, 0, 50);
-    // A second of silence, 40 dB below overload (RFC 3389), of which one packet tells; coefficients may follow.
+    // One second of silence, 40 dB below overload (RFC 3389), signalled by one packet; coefficients may
+    // follow.
     let mut v = header(false, 13, p.sequence, p.timestamp, p.ssrc).to_vec();
     v.extend([40, 1, 2, 3]);
     p.far.0.borrow_mut().inbox.push((at(4000), v));
@@ -245,7 +246,7 @@ fn silence_is_reported_once_and_not_on_hold() {
         (0, before),
         "nothing is sent to who wants nothing"
     );
-    // On hold by our side a far end may stop sending, whatever it answered.
+    // On local hold a far end may stop sending, whatever it answered.
     b.order(EngineCommand::Update(0, refit(stream(4000))));
     b.order(EngineCommand::Hold(0, true));
     for _ in 0..600 {
@@ -260,7 +261,7 @@ fn silence_is_reported_once_and_not_on_hold() {
 }
 
 #[test]
-fn a_flood_of_others_hides_nothing() {
+fn a_flood_does_not_displace_packets_of_the_far_end() {
     let (mut b, mut p) = one();
     let junk = vec![0x80u8; 12];
     let mut heard = 0;
@@ -285,7 +286,7 @@ fn a_flood_of_others_hides_nothing() {
 }
 
 #[test]
-fn reports_are_sent_and_say_what_was_received() {
+fn rtcp_reports_are_sent_with_correct_contents() {
     let (mut b, mut p) = one();
     for n in 0..600u32 {
         p.talk((n + 1) * 20, b.now_ns);
@@ -304,7 +305,7 @@ fn reports_are_sent_and_say_what_was_received() {
     assert!((10..=16).contains(&about.fraction_lost), "one in twenty: {}", about.fraction_lost);
 }
 
-/// Another agreement with the same codec.
+/// A renegotiation with the same codec.
 fn refit(stream: Negotiated) -> Box<Renegotiation> {
     Box::new(Renegotiation { stream, signalling: None, coders: None })
 }

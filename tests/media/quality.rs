@@ -1,4 +1,4 @@
-//! What the player makes of bad networks: how much is made up, how late it is, and that nothing clicks.
+//! Playout on bad networks: concealment, delay, and absence of clicks.
 
 use std::f64::consts::PI;
 
@@ -14,7 +14,7 @@ fn level(x: &[i16]) -> f64 {
 }
 
 #[test]
-fn a_good_network_costs_nothing_and_a_bad_one_what_it_must() {
+fn concealment_and_delay_match_the_network() {
     for codec in [Codec::Pcma, Codec::G722, Codec::Opus] {
         let o = travel(codec, Weather::default(), 1, 1);
         assert!(o.concealed < 0.01 && o.delay <= 35.0, "{codec:?}: {} % {} ms", o.concealed, o.delay);
@@ -31,9 +31,9 @@ fn a_good_network_costs_nothing_and_a_bad_one_what_it_must() {
     }
 }
 
-/// A minute of a tone from a far end whose clock is wrong by as much as any is.
+/// One minute of a tone from a far end with the maximum clock error.
 #[test]
-fn clocks_that_differ_are_heard_neither_as_gaps_nor_as_clicks() {
+fn clock_drift_causes_neither_gaps_nor_clicks() {
     for ppm in [-500.0, 500.0] {
         let mut playout = Playout::new(Codec::Pcmu, 8000);
         let mut encoder = Encoder::new(Codec::Pcmu, &Wishes::default(), 5);
@@ -62,10 +62,10 @@ fn clocks_that_differ_are_heard_neither_as_gaps_nor_as_clicks() {
             }
         }
         let (shorter, longer) = playout.stretched();
-        // 500 ppm of a minute are 30 ms: some pieces of a period or a few.
+        // 500 ppm of a minute are 30 ms: a few pitch periods.
         assert!(if ppm > 0.0 { shorter >= 1 } else { longer >= 1 }, "{ppm}: {shorter} {longer}");
         assert_eq!(playout.concealed(), 0, "{ppm}");
-        // A sine of 300 Hz bends by at most 443 at this level, and G.711 is coarse there.
+        // A sine of 300 Hz has a second difference of at most 443 at this level, plus G.711 noise.
         assert!(worst < 1200, "{ppm}: a bend of {worst}");
         assert!(said > 460_000, "{ppm}: {said} samples");
         assert!((playout.delay_ms() - 20.0).abs() < 25.0, "{ppm}: {} ms", playout.delay_ms());

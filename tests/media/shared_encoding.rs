@@ -1,4 +1,4 @@
-//! One encoding for all who hear the same: nobody can tell, and it is really one.
+//! Shared encoding: its output is equivalent to separate encoding, and it really is shared.
 
 use branchline::codec::Codec;
 use branchline::codec::coder::Decoder;
@@ -15,7 +15,7 @@ use crate::wire::{Bench, FarWire, Phone, level_at, stream_of};
 
 const ROOM: u32 = 16_000;
 
-/// A party: its phone, what was agreed with it, and when it talks, from and to in ms.
+/// A party: its phone, its session, and when it talks, from and to in ms.
 struct Party {
     phone: Phone,
     stream: Negotiated,
@@ -29,8 +29,8 @@ fn party(i: u16, codec: Codec, ptime: u16, talks: &[(u32, u32)]) -> Party {
     Party { phone, stream: Negotiated { ptime, ..stream_of(codec, port) }, talks: talks.to_vec() }
 }
 
-/// Runs the parties for three seconds in one room, with a sound that only the last one hears, one leg that is
-/// closed on the way, and two that leave if that is wanted; all that was sent.
+/// Runs the parties for three seconds in one room, with a private playback for the last one, one leg that is
+/// closed meanwhile, and two that leave if `leave`; returns all packets sent.
 fn run(apart: bool, leave: bool, mut parties: Vec<Party>) -> Vec<Vec<Vec<u8>>> {
     let mut b: Bench<FarWire> = Bench::new();
     if apart {
@@ -60,9 +60,9 @@ fn run(apart: bool, leave: bool, mut parties: Vec<Party>) -> Vec<Vec<Vec<u8>>> {
                 b.order(EngineCommand::Play(0, Box::new(Play::new(AudioTarget::Leg(last), rate, source, 0))));
             }
             1300 => b.order(EngineCommand::StopPlay(0)),
-            // The first of the listeners: whoever goes along with it goes on without it.
+            // The first listener: its followers continue without it.
             2000 => b.order(EngineCommand::Close(2)),
-            // One that goes along with another, and one that others go along with, in the middle of a packet.
+            // A follower and a leader, in the middle of a packet.
             2300 if leave => b.order(EngineCommand::Leave(8)),
             2340 if leave => b.order(EngineCommand::Leave(9)),
             _ => {}
@@ -73,7 +73,7 @@ fn run(apart: bool, leave: bool, mut parties: Vec<Party>) -> Vec<Vec<Vec<u8>>> {
     parties.iter().map(sent).collect()
 }
 
-/// Two who talk, one after the other, at the same time and not at all, and listeners with packets of every length.
+/// Two talkers, alternating, simultaneous and silent, and listeners with every packet length.
 fn talk_and_listen(codec: Codec) -> Vec<Party> {
     let mut all = vec![
         party(0, Codec::Pcmu, 20, &[(0, 600), (1500, 2500)]),
@@ -87,7 +87,7 @@ fn talk_and_listen(codec: Codec) -> Vec<Party> {
 }
 
 #[test]
-fn shared_g711_is_bit_by_bit_what_each_would_have_encoded() {
+fn shared_g711_is_bit_exact() {
     let (shared, apart) =
         (run(false, true, talk_and_listen(Codec::Pcmu)), run(true, true, talk_and_listen(Codec::Pcmu)));
     for (i, (a, b)) in shared.iter().zip(&apart).enumerate() {
@@ -125,11 +125,11 @@ fn listeners_of_one_codec_get_the_same_payloads_under_their_own_headers() {
 }
 
 #[test]
-fn going_along_and_going_alone_make_no_click() {
+fn joining_and_leaving_a_group_cause_no_click() {
     for codec in [Codec::Opus, Codec::G722] {
         let rate = f64::from(codec.sample_rate());
         let mut parties = talk_and_listen(codec);
-        // One voice all the time.
+        // One continuous voice.
         parties[0].talks = vec![(0, 3000)];
         parties[1].talks.clear();
         let sent = run(false, false, parties);
@@ -141,7 +141,7 @@ fn going_along_and_going_alone_make_no_click() {
                 let n = decoder.decode(&payload, &mut out);
                 heard.extend_from_slice(&out[..n]);
             }
-            // Whatever else it hears for a while, the voice goes on, and nothing is louder than both.
+            // With the additional tone, the voice continues, and the peak is not above the sum of both.
             let parts: Vec<f64> =
                 heard.chunks_exact(rate as usize / 20).map(|x| level_at(x, 500.0, rate)).collect();
             let steady = &parts[8..parts.len() - 1];

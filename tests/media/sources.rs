@@ -1,4 +1,4 @@
-//! RTP from other addresses than the far end describes: who is let in, and where ours goes then.
+//! RTP from addresses other than the described one: which are accepted, and where our packets are sent.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use branchline::rtp::lock::RtpSource;
 
 use crate::wire::{Bench, FarWire, Phone, stream};
 
-/// A leg whose far end describes port 4000 of 10.0.0.9, open for this too.
+/// A leg whose far end describes port 4000 of 10.0.0.9, accepting these sources, too.
 fn open(beside: RtpSource) -> (Bench<FarWire>, Phone) {
     let mut b = Bench::new();
     let p = Phone::new(4000, 440.0);
@@ -18,7 +18,7 @@ fn open(beside: RtpSource) -> (Bench<FarWire>, Phone) {
     (b, p)
 }
 
-/// Sends `n` packets from there, one a tick; gives back where ours went in the tick of each.
+/// Sends `n` packets from there, one per tick; returns the destination of ours in each tick.
 fn sends(b: &mut Bench<FarWire>, p: &mut Phone, from: &str, n: usize) -> Vec<String> {
     let from: SocketAddr = from.parse().unwrap();
     let mut to = Vec::new();
@@ -46,7 +46,7 @@ fn networks(texts: &[&str]) -> RtpSource {
 const DESCRIBED: &str = "10.0.0.9:4000";
 
 #[test]
-fn the_first_packet_from_a_network_of_the_trunk_decides() {
+fn the_first_packet_from_a_network_of_the_trunk_locks() {
     for (from, taken) in
         [("10.1.0.1:7000", true), ("10.1.0.254:7000", true), ("10.1.1.1:7000", false), ("192.0.2.1:7", false)]
     {
@@ -61,11 +61,11 @@ fn the_first_packet_from_a_network_of_the_trunk_decides() {
 }
 
 #[test]
-fn where_the_source_is_symmetric_25_packets_in_a_row_decide() {
+fn a_symmetric_source_locks_after_25_consecutive_packets() {
     let (mut b, mut p) = open(RtpSource { symmetric: true, ..RtpSource::default() });
     let to = sends(&mut b, &mut p, "203.0.113.7:7000", 24);
     assert!(to.iter().all(|t| t == DESCRIBED), "{to:?}");
-    // Somebody else throws one in: it begins anew.
+    // A packet of another source restarts the probation.
     sends(&mut b, &mut p, "198.51.100.1:9", 1);
     sends(&mut b, &mut p, "203.0.113.7:7000", 24);
     assert_eq!(quality(&mut b).received, 0);
@@ -74,7 +74,7 @@ fn where_the_source_is_symmetric_25_packets_in_a_row_decide() {
     let to = sends(&mut b, &mut p, "198.51.100.1:9", 60);
     assert!(to.iter().all(|t| t == "203.0.113.7:7000"), "it is fixed: {to:?}");
     assert_eq!(quality(&mut b).received, 30);
-    // Without the setting nobody gets in like this.
+    // Without the setting no other source is accepted.
     let (mut b, mut p) = open(RtpSource::default());
     let to = sends(&mut b, &mut p, "203.0.113.7:7000", 100);
     assert!(to.iter().all(|t| t == DESCRIBED), "{to:?}");
@@ -83,7 +83,7 @@ fn where_the_source_is_symmetric_25_packets_in_a_row_decide() {
 }
 
 #[test]
-fn the_settings_outlive_a_new_description() {
+fn the_settings_survive_a_new_description() {
     let (mut b, mut p) = open(networks(&["10.1.0.0/24"]));
     sends(&mut b, &mut p, "10.1.0.1:7000", 10);
     let refit = Renegotiation { stream: stream(4010), signalling: None, coders: None };
@@ -102,7 +102,7 @@ fn the_settings_outlive_a_new_description() {
 }
 
 #[test]
-fn sound_to_a_far_end_that_shows_no_sign_pauses_after_two_seconds() {
+fn audio_to_an_unconfirmed_far_end_pauses_after_two_seconds() {
     let (mut b, mut p) = open(RtpSource::default());
     let sent = |p: &Phone| p.far.0.borrow().sent.len();
     b.order(EngineCommand::Unproven(0, true));
@@ -110,7 +110,7 @@ fn sound_to_a_far_end_that_shows_no_sign_pauses_after_two_seconds() {
     (0..400).for_each(|_| b.tick());
     let after = sent(&p) - before;
     assert!((98..=102).contains(&after), "{after} packets of 20 ms");
-    // One packet of the far end's is a sign, and then the ACK is late for all it likes.
+    // One packet confirms the far end; then the ACK may be late.
     sends(&mut b, &mut p, DESCRIBED, 1);
     let before = sent(&p);
     (0..400).for_each(|_| b.tick());

@@ -1,5 +1,5 @@
-//! Encrypted media over a torn network, with junk thrown in: the call goes on, nobody else is heard, and what is sent can be
-//! read by the far end alone.
+//! SRTP over a bad network with injected junk: the call continues, no other source is played, and only the
+//! far end can decrypt what is sent.
 
 use branchline::base::rng::Rng;
 use branchline::dsp::resample::Resampler;
@@ -16,7 +16,7 @@ use crate::wire::{Bench, FarWire, Phone, at, level, stream};
 
 const SEEDS: u64 = 40;
 
-/// Seals a packet.
+/// Encrypts a packet.
 fn sealed(crypt: &mut Context, packet: &[u8]) -> Vec<u8> {
     let mut out = packet.to_vec();
     out.resize(packet.len() + 64, 0);
@@ -25,13 +25,13 @@ fn sealed(crypt: &mut Context, packet: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Something that is no packet of the call, though it may look like one.
+/// A datagram that is not a packet of the call, though it may look like one.
 fn junk(rng: &mut Rng, recorded: &[Vec<u8>], n: u16) -> Vec<u8> {
     match rng.below(5) {
         0 => (0..rng.below(400)).map(|_| rng.u32() as u8).collect(),
-        // The right header and number, in the clear.
+        // The right header and sequence number, unencrypted.
         1 => [&header(false, 0, n, u32::from(n) * 160, 77)[..], &[0x80; 160]].concat(),
-        // A copy, and one with a bit turned.
+        // A duplicate, and one with a flipped bit.
         2 => recorded.first().cloned().unwrap_or_default(),
         3 => {
             let mut copy = recorded.last().cloned().unwrap_or_default();
@@ -40,13 +40,13 @@ fn junk(rng: &mut Rng, recorded: &[Vec<u8>], n: u16) -> Vec<u8> {
             }
             copy
         }
-        // Reports that nobody has signed.
+        // RTCP packets without a valid tag.
         _ => [&[0x80, 201, 0, 1][..], &[7; 24]].concat(),
     }
 }
 
 #[test]
-fn junk_never_ends_an_encrypted_call_and_loss_only_what_it_took() {
+fn junk_does_not_affect_an_encrypted_call() {
     let (mut lost, mut thrown, mut sent) = (0u32, 0u32, 0u32);
     for seed in 0..SEEDS {
         let mut rng = Rng::from_number(seed);
@@ -84,11 +84,11 @@ fn junk_never_ends_an_encrypted_call_and_loss_only_what_it_took() {
             secret.far.0.borrow_mut().now_ns = b.now_ns;
             b.tick();
         }
-        // The plain phone hears the encrypted one, and nothing as loud as the junk would have been.
+        // The plain phone hears the encrypted one, and nothing as loud as the junk.
         let heard = plain.hear();
         let found = level(&heard[16_000..], 500.0);
         assert!((4000.0..8500.0).contains(&found), "seed {seed}: {found}");
-        // Nobody can read what we send but the far end.
+        // Only the far end can decrypt what we send.
         let mut open = Context::new(&ours).unwrap();
         let mut audio = Vec::new();
         let packets: Vec<Vec<u8>> = secret.far.0.borrow().sent.iter().map(|s| s.bytes.clone()).collect();

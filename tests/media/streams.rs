@@ -1,5 +1,5 @@
-//! Streams of a far end that are not what one would expect: several sources, numbers that begin anew, long packets, silence
-//! that is not sent, keys that change.
+//! Unusual streams of a far end: several SSRCs, restarts of sequence numbers, long packets, silence
+//! suppression, key changes.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use branchline::wire::crypto::{MasterKey, Suite};
 
 use crate::wire::{Bench, FarWire, Phone, at, digits, level, stream, stream_of};
 
-/// A leg whose input is recorded.
+/// A leg with recorded input.
 struct Heard {
     b: Bench<FarWire>,
     p: Phone,
@@ -44,7 +44,7 @@ impl Heard {
         far.inbox.push((at(4000), packet));
     }
 
-    /// The phone talks for so many ticks.
+    /// The phone talks for this many ticks.
     fn talk(&mut self, ticks: u32) {
         for _ in 0..ticks {
             self.ms += 20;
@@ -53,7 +53,7 @@ impl Heard {
         }
     }
 
-    /// What was recorded of the far end since the last call, at 8 kHz.
+    /// Recorded input since the last call, at 8 kHz.
     fn said(&mut self) -> Vec<i16> {
         let all: Vec<i16> = std::iter::from_fn(|| self.rx.pop().ok()).collect();
         all.chunks_exact(320).flat_map(|f| f[..160].to_vec()).collect()
@@ -70,7 +70,7 @@ impl Heard {
     }
 }
 
-/// A packet of an event: from this source, by its own numbers.
+/// An event packet with this SSRC, sequence number and timestamp.
 fn key(digit: char, step: u16, ssrc: u32, sequence: u16, timestamp: u32) -> Vec<u8> {
     let event = Event {
         code: code_of(digit).unwrap(),
@@ -84,7 +84,7 @@ fn key(digit: char, step: u16, ssrc: u32, sequence: u16, timestamp: u32) -> Vec<
 }
 
 #[test]
-fn events_of_another_source_beside_the_sound_are_each_one_key_and_leave_no_hole() {
+fn events_with_a_separate_ssrc_are_one_key_each_and_leave_no_gap() {
     for (goes_on, first) in [(true, 40_000u16), (false, 40_000), (true, 65_530)] {
         let mut h = Heard::of(stream(4000));
         h.talk(50);
@@ -116,10 +116,10 @@ fn events_of_another_source_beside_the_sound_are_each_one_key_and_leave_no_hole(
 }
 
 #[test]
-fn a_key_that_is_held_for_longer_than_one_event_can_last_is_one_key() {
+fn a_key_held_longer_than_one_event_is_one_key() {
     let mut h = Heard::of(stream(4000));
     let (mut number, mut begin) = (500u16, 9_000u32);
-    // 20 s: what does not fit into 16 bits goes on in another event that follows at once (RFC 4733 §2.5.1.3).
+    // 20 s: durations beyond 16 bits continue in another segment (RFC 4733 §2.5.1.3).
     for segment in 0..3 {
         for step in 1..=410u32 {
             let duration = (160 * step).min(65_535) as u16;
@@ -141,7 +141,7 @@ fn a_key_that_is_held_for_longer_than_one_event_can_last_is_one_key() {
 }
 
 #[test]
-fn a_key_before_any_sound_is_heard_and_the_sound_after_it() {
+fn a_key_before_any_audio_is_reported_and_the_audio_is_played() {
     let mut h = Heard::of(stream(4000));
     for step in 0..9u16 {
         h.put(key('8', step, 0x9999, step, 100));
@@ -153,7 +153,7 @@ fn a_key_before_any_sound_is_heard_and_the_sound_after_it() {
 }
 
 #[test]
-fn a_sender_that_begins_anew_is_heard_at_once_wherever_its_numbers_go() {
+fn a_restarted_sender_is_played_at_once() {
     for jump in [60i32, 100, 101, 150, 500, 2_900, 20_000, 32_768, -3_100, -60] {
         for time in [0u32, 7_777, 0x9000_0000] {
             let mut h = Heard::of(stream(4000));
@@ -162,7 +162,7 @@ fn a_sender_that_begins_anew_is_heard_at_once_wherever_its_numbers_go() {
             h.p.sequence = (i32::from(h.p.sequence) - jump) as u16;
             h.p.timestamp = h.p.timestamp.wrapping_sub(time);
             h.p.freq = 1000.0;
-            // A small fall is taken for packets that come late, until it is made up for.
+            // A small step back is treated as late packets, until the sequence numbers catch up.
             h.talk(if (1..=101).contains(&jump) { 140 } else { 40 });
             let said = h.said();
             let tail = &said[said.len() - 2400..];
@@ -174,7 +174,7 @@ fn a_sender_that_begins_anew_is_heard_at_once_wherever_its_numbers_go() {
 }
 
 #[test]
-fn a_replaced_source_that_still_sends_is_not_heard_beside_the_new_one() {
+fn a_replaced_source_that_still_sends_is_not_played() {
     let mut h = Heard::of(stream(4000));
     h.talk(50);
     let mut old = Phone::new(4000, 1500.0);
@@ -188,7 +188,7 @@ fn a_replaced_source_that_still_sends_is_not_heard_beside_the_new_one() {
     let said = h.said();
     let tail = &said[said.len() - 8000..];
     assert!(level(tail, 440.0) > 7000.0 && level(tail, 1500.0) < 200.0, "{}", level(tail, 440.0));
-    // The new one stops, and the old one is heard again.
+    // The new source stops, and the old one is played again.
     for _ in 0..50 {
         let v = old.packet();
         h.put(v);
@@ -199,7 +199,7 @@ fn a_replaced_source_that_still_sends_is_not_heard_beside_the_new_one() {
 }
 
 #[test]
-fn packets_of_up_to_200_ms_are_heard_whole() {
+fn packets_of_up_to_200_ms_are_played_completely() {
     for codec in [Codec::Pcmu, Codec::Pcma] {
         for ptime in [5u32, 10, 30, 40, 60, 80, 100, 120, 160, 200] {
             let mut h = Heard::of(stream_of(codec, 4000));
@@ -250,8 +250,8 @@ fn the_length_of_packets_may_change_at_any_time() {
 }
 
 #[test]
-fn silence_that_is_not_sent_is_no_loss_and_loss_is() {
-    // A packet every second and a half, as of a phone that suppresses silence and describes none.
+fn silence_suppression_does_not_count_as_loss() {
+    // A packet every 1.5 s, as of a phone with silence suppression and without comfort noise.
     let mut h = Heard::of(stream(4000));
     h.talk(15);
     for _ in 0..6 {
@@ -261,7 +261,7 @@ fn silence_that_is_not_sent_is_no_loss_and_loss_is() {
         let quality = h.quality();
         assert!(quality.mos > 4.3 && quality.lost == 0 && quality.concealed <= 1, "{quality:?}");
     }
-    // Words of half a second with pauses, and copies of packets that were played already.
+    // Talkspurts of half a second with pauses, and duplicates of packets already played.
     let mut h = Heard::of(stream(4000));
     for _ in 0..8 {
         for _ in 0..25 {
@@ -274,7 +274,7 @@ fn silence_that_is_not_sent_is_no_loss_and_loss_is() {
     }
     let quality = h.quality();
     assert!(quality.mos > 4.3 && quality.late == 0, "{quality:?}");
-    // One in ten is lost, and one in ten comes too late to be played: both count.
+    // One packet in ten is lost, and one in ten arrives too late: both count.
     for late in [false, true] {
         let mut h = Heard::of(stream(4000));
         let mut waiting = std::collections::VecDeque::new();
@@ -300,7 +300,7 @@ fn silence_that_is_not_sent_is_no_loss_and_loss_is() {
 }
 
 #[test]
-fn a_new_key_after_the_turn_of_the_numbers_leaves_the_call_heard_both_ways() {
+fn a_new_key_after_the_roll_over_keeps_audio_in_both_directions() {
     let mut rng = Rng::from_number(5);
     for suite in Suite::ALL {
         for (anew, moved) in [(false, false), (true, false), (true, true), (false, true)] {
@@ -322,7 +322,7 @@ fn a_new_key_after_the_turn_of_the_numbers_leaves_the_call_heard_both_ways() {
                     h.b.tick();
                 }
             };
-            // The phone's numbers begin at 65,500: they turn.
+            // The phone's sequence numbers start at 65,500: they roll over.
             say(&mut h, &mut seal, 4000, 75);
             let port = if moved { 4100 } else { 4000 };
             let refit = Renegotiation { stream: keyed(next, port), signalling: None, coders: None };
@@ -339,7 +339,7 @@ fn a_new_key_after_the_turn_of_the_numbers_leaves_the_call_heard_both_ways() {
                 level(tail, 950.0)
             );
             assert_eq!(h.quality().foreign, 0);
-            // Our own key stayed: the far end reads on without knowing of anything.
+            // Our key is unchanged: the far end continues to decrypt.
             let mut open = Context::new(&ours).unwrap();
             for s in &h.p.far.0.borrow().sent {
                 let mut bytes = s.bytes.clone();
@@ -351,7 +351,7 @@ fn a_new_key_after_the_turn_of_the_numbers_leaves_the_call_heard_both_ways() {
 }
 
 #[test]
-fn a_key_of_ours_that_changes_after_the_turn_of_our_numbers_is_read_by_the_far_end() {
+fn our_new_key_after_the_roll_over_is_accepted_by_the_far_end() {
     let mut rng = Rng::from_number(6);
     for moved in [false, true] {
         let mut key = || MasterKey::random(Suite::ALL[0], &mut rng);
@@ -359,7 +359,7 @@ fn a_key_of_ours_that_changes_after_the_turn_of_our_numbers_is_read_by_the_far_e
         let keyed = |ours, port| Negotiated { srtp: Some(Keyed { tag: 1, ours, theirs }), ..stream(port) };
         let mut h = Heard::of(keyed(ours, 4000));
         let mut open = Context::new(&ours).unwrap();
-        // How many packets came, and whether their numbers turned.
+        // Number of packets received, and whether sequence numbers rolled over.
         let read = |h: &Heard, open: &mut Context| {
             let sent = std::mem::take(&mut h.p.far.0.borrow_mut().sent);
             let number = |i: usize| u16::from_be_bytes([sent[i].bytes[2], sent[i].bytes[3]]);
@@ -371,7 +371,7 @@ fn a_key_of_ours_that_changes_after_the_turn_of_our_numbers_is_read_by_the_far_e
             }
             (sent.len(), turned)
         };
-        // They begin anywhere.
+        // Initial sequence numbers are random.
         loop {
             (0..1000).for_each(|_| h.b.tick());
             if read(&h, &mut open).1 {
@@ -381,7 +381,8 @@ fn a_key_of_ours_that_changes_after_the_turn_of_our_numbers_is_read_by_the_far_e
         let port = if moved { 4100 } else { 4000 };
         let change = Renegotiation { stream: keyed(next, port), signalling: None, coders: None };
         h.b.order(EngineCommand::Update(0, Box::new(change)));
-        // Who is at another address counts from zero (RFC 4568 §7.1.4); else the count goes on (RFC 3711 §3.3.1).
+        // For a new address the roll-over counter restarts (RFC 4568 §7.1.4); otherwise it continues (RFC
+        // 3711 §3.3.1).
         let mut open = if moved { Context::new(&next) } else { Context::succeeding(&next, &open) }.unwrap();
         (0..75).for_each(|_| h.b.tick());
         assert!(read(&h, &mut open).0 > 60);

@@ -1,4 +1,4 @@
-//! Sockets of a leg that are none: a far end that talks in whatever way a test asks for.
+//! Simulated sockets of a leg: a far end that sends whatever a test needs.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use branchline::rtp::packet::{Packet, header};
 use branchline::sdp::{Direction, Dtmf, Formats, Negotiated};
 use rtrb::{Consumer, Producer, RingBuffer};
 
-/// A datagram that was sent: when (tick), where to, contents.
+/// A sent datagram: tick, destination, contents.
 #[derive(Debug, Clone)]
 pub struct Sent {
     pub to: SocketAddr,
@@ -65,7 +65,7 @@ impl MediaTransport for FarWire {
 /// Wall clock at the beginning.
 pub const BEGIN_NS: u64 = 1_776_330_000_000_000_000;
 
-/// An engine with its queues in hand.
+/// An engine and its queues.
 pub struct Bench<W> {
     pub engine: Engine<W>,
     pub orders: Producer<EngineCommand<W>>,
@@ -106,7 +106,7 @@ pub fn at(port: u16) -> SocketAddr {
     format!("10.0.0.9:{port}").parse().unwrap()
 }
 
-/// PCMU at 20 ms both ways with digits under 101, the far end at this port.
+/// PCMU at 20 ms in both directions with telephone events as 101, the far end at this port.
 pub fn stream(port: u16) -> Negotiated {
     Negotiated {
         codec: Codec::Pcmu,
@@ -132,7 +132,7 @@ pub fn stream_of(codec: Codec, port: u16) -> Negotiated {
     Negotiated { codec, clock: codec.clock(), formats, payload_out, dtmf, ..stream(port) }
 }
 
-/// A far end that sends a tone (or silence) in packets of its own length.
+/// A far end that sends a tone (or silence) in packets of a given length.
 pub struct Phone {
     pub far: FarWire,
     pub port: u16,
@@ -190,7 +190,7 @@ impl Phone {
         p
     }
 
-    /// Sends what is due up to `ms` of its time.
+    /// Sends the packets due up to `ms` of its time.
     pub fn talk(&mut self, ms: u32, now_ns: u64) {
         self.far.0.borrow_mut().now_ns = now_ns;
         while self.sent_ms < ms {
@@ -205,7 +205,7 @@ impl Phone {
         self.sent_ms
     }
 
-    /// A packet was sent by hand.
+    /// Accounts for a packet sent by the test.
     pub fn note_sent(&mut self) {
         self.sent_ms += self.ptime;
     }
@@ -240,7 +240,7 @@ pub fn level_at(x: &[i16], freq: f64, rate: f64) -> f64 {
     2.0 * (re * re + im * im).sqrt() / (x.len().max(1)) as f64
 }
 
-/// Facts about digits of a leg.
+/// Digit events of a leg.
 pub fn digits(facts: &[MediaEvent], leg: Slot) -> String {
     let one = |f: &MediaEvent| match f {
         MediaEvent::Digit { slot, digit } if *slot == leg => Some(*digit),
