@@ -8,9 +8,9 @@ use std::sync::LazyLock;
 use crate::common::Gateway;
 use crate::notify::Manager;
 
-/// Release that the package is tried on.
+/// Debian release used for the test.
 const SUITE: &str = "bookworm";
-/// As systemd would choose one for `DynamicUser=`.
+/// A user id in the range of `DynamicUser=`.
 const USER: &str = "61184";
 
 fn target() -> PathBuf {
@@ -18,7 +18,7 @@ fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(ours, PathBuf::from)
 }
 
-/// The package for this machine, which `make deb` has built.
+/// The package for this machine, built by `make deb`.
 pub fn package() -> PathBuf {
     let built = std::fs::read_dir(target().join("debian")).map(|d| {
         let version = concat!("branchline_", env!("CARGO_PKG_VERSION"), "-");
@@ -56,7 +56,7 @@ pub fn newer(package: &Path) -> PathBuf {
     out
 }
 
-/// The bare system, packed; made once.
+/// Tar archive of the bare system; created once.
 static BARE: LazyLock<PathBuf> = LazyLock::new(|| {
     let tar = target().join(format!("appliance/{SUITE}.tar"));
     if !tar.exists() {
@@ -69,7 +69,7 @@ static BARE: LazyLock<PathBuf> = LazyLock::new(|| {
     tar
 });
 
-/// A bare system of a test.
+/// The bare system of a test.
 pub struct Debian(PathBuf);
 
 impl Debian {
@@ -80,12 +80,12 @@ impl Debian {
         Self(dir)
     }
 
-    /// A path of the system as one of ours.
+    /// Host path of a path in the system.
     pub fn path(&self, path: &str) -> PathBuf {
         self.0.join(path.trim_start_matches('/'))
     }
 
-    /// A command in the system, with a `/proc` of its own.
+    /// A command in the system, with its own `/proc`.
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new("unshare");
         let script = "mount -t proc proc \"$0/proc\" && exec chroot \"$0\" \"$@\"";
@@ -94,13 +94,13 @@ impl Debian {
         command
     }
 
-    /// Runs a command in it; what it says.
+    /// Runs a command in it; returns its output.
     pub fn run(&self, words: &[&str]) -> String {
         let out = must(&mut self.command(words));
         String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned()
     }
 
-    /// Installs a package: what it depends on is there.
+    /// Installs a package; its dependencies are present.
     pub fn install(&self, package: &Path) {
         let name = package.file_name().unwrap().to_str().unwrap();
         std::fs::copy(package, self.path("/tmp").join(name)).unwrap();
@@ -112,7 +112,7 @@ impl Debian {
         self.run(&["stat", "--format=%a %U %G", path]).trim().to_owned()
     }
 
-    /// A value of the unit that the package has installed.
+    /// A value of the installed unit.
     fn unit(&self, key: &str) -> String {
         let text = std::fs::read_to_string(self.path("/usr/lib/systemd/system/branchline.service")).unwrap();
         let value = text.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix('='));
@@ -126,14 +126,14 @@ impl Drop for Debian {
     }
 }
 
-/// The service, as its unit starts it.
+/// The service, started with the commands of its unit.
 pub struct Service {
     pub gateway: Gateway,
     pub manager: Manager,
 }
 
 impl Service {
-    /// `ExecStartPre`, then `ExecStart`, as the unit's user with its group, state directory and watchdog.
+    /// Runs `ExecStartPre`, then `ExecStart`, with user, group, state directory and watchdog of the unit.
     pub fn start(root: &Debian, token: &str) -> Self {
         let manager = Manager::at(root.path("/run/notify"));
         std::fs::set_permissions(&manager.path, std::fs::Permissions::from_mode(0o666)).unwrap();

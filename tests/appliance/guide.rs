@@ -1,4 +1,5 @@
-//! The way to the first call as `docs/operations.md` tells it, word for word, but for the address and the API's port.
+//! Executes the guide to the first call in `docs/operations.md` literally, except for the address and the API
+//! port.
 
 use std::net::UdpSocket;
 use std::process::Command;
@@ -11,10 +12,10 @@ use branchline::wire::{Message, Response, parse};
 use crate::debian::{self, Debian, Service};
 use crate::read;
 
-/// Stands for the address of the guide, 192.168.1.10.
+/// Replaces the address of the guide, 192.168.1.10.
 const HOME: &str = "127.0.0.10";
 
-/// The numbered steps up to the first call, the text of each without its indent.
+/// The numbered steps up to the first call, without indent.
 fn steps() -> Vec<String> {
     let guide = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md")).unwrap();
     let (_, rest) = guide.split_once("## From an SD card to the first call\n").unwrap();
@@ -33,13 +34,13 @@ fn steps() -> Vec<String> {
     steps.iter().map(|s| s.replace("192.168.1.10", HOME)).collect()
 }
 
-/// The commands of a step: what is indented by four, lines that end in a backslash joined.
+/// The commands of a step: blocks indented by four, lines ending with a backslash joined.
 fn commands(step: &str) -> Vec<String> {
     let lines = step.lines().filter_map(|l| l.strip_prefix("    ")).collect::<Vec<_>>().join("\n");
     lines.replace("\\\n", " ").lines().map(str::to_owned).collect()
 }
 
-/// The settings of a step, written where the file has them, set or as a comment.
+/// Applies the settings of a step to the file, where they are set or commented out.
 fn edit(root: &Debian, step: &str, port: u16) {
     let (_, rest) = step.split_once("```toml\n").unwrap();
     let (block, _) = rest.split_once("```").unwrap();
@@ -126,7 +127,7 @@ fn the_operations_guide_leads_from_a_bare_system_to_the_first_call() {
     assert_eq!(password.len(), 3, "{password:?}");
     password.iter().for_each(|command| drop(root.run(&["sh", "-c", command])));
 
-    // Check and start; no service manager runs here.
+    // Check and start, without a service manager.
     let [check, restart] = &commands(&steps[3])[..] else { panic!("{}", steps[3]) };
     assert_eq!(restart, "systemctl restart branchline");
     assert_eq!(root.run(&["sh", "-c", check]).trim(), "the configuration is good");

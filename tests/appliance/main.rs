@@ -1,5 +1,5 @@
-//! The package as a box gets it: installed into a bare Debian, started by the commands of its unit with a service manager of
-//! the test, called, killed, upgraded in the middle of a call, and purged. `make test` builds the package before; it takes root.
+//! The Debian package: installed in a bare system, started by its unit's commands with a test service
+//! manager, called, killed, upgraded during a call, and purged. `make test` builds the package; needs root.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -31,12 +31,12 @@ use caller::{Caller, packet};
 use debian::{Debian, Service};
 use notify::{Held, thread_of};
 
-/// A file of the root, as text.
+/// A file of the system, as text.
 fn read(root: &Debian, path: &str) -> String {
     std::fs::read_to_string(root.path(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
-/// Free ports instead of the usual ones, which the machine of the test may use.
+/// Uses free ports instead of the default ones, which may be in use on the test machine.
 fn edit(root: &Debian) {
     let path = "/etc/branchline/branchline.toml";
     let text = read(root, path);
@@ -47,7 +47,7 @@ fn edit(root: &Debian) {
     std::fs::write(root.path(path), edited).unwrap();
 }
 
-/// So many packets of 20 ms.
+/// Sends this many packets of 20 ms.
 fn talk(call: &Caller, packets: u16) {
     for n in 0..packets {
         call.rtp.send_to(&packet(0, n, 7, true), call.media).unwrap();
@@ -59,7 +59,7 @@ fn talk(call: &Caller, packets: u16) {
 fn the_package_is_installed_called_killed_upgraded_and_purged() {
     let root = Debian::new("life");
     root.install(&debian::package());
-    // What the installation makes: a token that nobody knows, for the group alone.
+    // The installation creates a random token, readable by the group only.
     let token = read(&root, "/etc/branchline/api.token").trim().to_owned();
     assert!(token.len() == 32 && token.bytes().all(|b| b.is_ascii_hexdigit()), "{} characters", token.len());
     assert_eq!(root.mode("/etc/branchline/api.token"), "640 root branchline-secrets");
@@ -74,14 +74,14 @@ fn the_package_is_installed_called_killed_upgraded_and_purged() {
     let file = recorded["file"].as_str().unwrap().to_owned();
     assert!(file.starts_with("/var/lib/branchline/recordings/"), "{file}");
     talk(&call, 100);
-    // The operator's commands find the service by its settings.
+    // The commands find the service by its settings.
     let status = root.run(&["branchline", "status"]);
     assert!(
         status.contains("\nlegs      1\n") && status.contains("in /var/lib/branchline/recordings"),
         "{status}"
     );
 
-    // Neither media nor control stands still unnoticed.
+    // A stall of the media or the control thread is detected.
     let (second, pid) = (Duration::from_secs(1), service.gateway.pid());
     for thread in ["media", "branchline"] {
         assert!(service.manager.beats(second) >= 3, "{thread}: it lives");
@@ -92,7 +92,7 @@ fn the_package_is_installed_called_killed_upgraded_and_purged() {
         assert!(service.manager.beats(2 * second) >= 3, "{thread} goes on");
     }
 
-    // Killed: the recording is made whole, and what was cut is told of.
+    // Killed: the recording is repaired, and the interrupted legs are reported.
     service.gateway.kill();
     drop(service);
     assert_eq!(root.run(&["branchline", "outbox", "list"]), "", "it can be looked at while nothing runs");
@@ -102,7 +102,7 @@ fn the_package_is_installed_called_killed_upgraded_and_purged() {
     let wav = hound::WavReader::open(root.path(&file)).unwrap();
     assert!(wav.duration() > wav.spec().sample_rate, "{} frames", wav.duration());
 
-    // An upgrade in the middle of a call: the old program goes on until the call is over.
+    // An upgrade during a call: the old program runs until the call ends.
     let call = Caller::call_as(&service.gateway, "upgrade");
     let settings = read(&root, "/etc/branchline/branchline.toml");
     root.install(&debian::newer(&debian::package()));

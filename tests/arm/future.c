@@ -1,4 +1,4 @@
-/* Fourteen years later, by the wall clock alone: loaded beside a program of 32 bits to see whether it knows times beyond 2038. */
+/* Advances the wall clock by fourteen years: preloaded into a 32-bit program to test times beyond 2038. */
 #define _GNU_SOURCE
 #include <stdint.h>
 #include <sys/syscall.h>

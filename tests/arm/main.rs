@@ -1,5 +1,5 @@
-//! The gateway of ARM machines, 64 and 32 bits, on this one: by the system calls of QEMU, with real calls. `make test-arm` builds
-//! it before.
+//! The gateway for ARM, 64 and 32 bits, on this machine under QEMU user emulation, with real calls. `make
+//! test-arm` builds it first.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -36,7 +36,7 @@ use caller::udp;
 use common::{Gateway, good, until};
 use hook::Hook;
 
-/// A machine that is emulated.
+/// An emulated machine.
 struct Machine {
     name: &'static str,
     triple: &'static str,
@@ -60,7 +60,7 @@ const ARMV7: Machine = Machine {
     strip: "arm-linux-gnueabihf-strip",
 };
 
-/// The largest that the stripped program may be, bytes.
+/// Maximum size of the stripped program, bytes.
 const MOST_BYTES: u64 = 11_400_000;
 
 impl Machine {
@@ -73,7 +73,7 @@ impl Machine {
         path
     }
 
-    /// Starts it with `preload` beside it, in a directory of its own that outlives it.
+    /// Starts it with the library `preload`, in its own directory, which is kept.
     fn start(&self, what: &str, preload: Option<&Path>, hook: &str) -> Gateway {
         let dir =
             std::env::temp_dir().join(format!("branchline-arm-{}-{}-{what}", std::process::id(), self.name));
@@ -103,7 +103,7 @@ fn answers_options(gw: &Gateway) {
     assert!(answer[..n].starts_with(b"SIP/2.0 200 OK\r\n"), "{}", String::from_utf8_lossy(&answer[..n]));
 }
 
-/// Share of the samples of a channel that are no silence.
+/// Share of non-silent samples of a channel.
 fn heard(file: &str, channel: usize) -> f64 {
     let mut wav = hound::WavReader::open(file).unwrap();
     let samples: Vec<i16> = wav.samples().map(Result::unwrap).skip(channel).step_by(2).collect();
@@ -111,7 +111,7 @@ fn heard(file: &str, channel: usize) -> f64 {
     loud as f64 / samples.len() as f64
 }
 
-/// A call of sipp, ten seconds with sound both ways, answered and recorded; the recording's file.
+/// A ten-second SIPp call with audio in both directions, answered and recorded; returns the recording's file.
 fn recorded_call(gw: &Gateway) -> String {
     let dir = gw.dir().join("voice");
     fs::create_dir_all(&dir).unwrap();
@@ -136,7 +136,7 @@ fn recorded_call(gw: &Gateway) -> String {
     })
 }
 
-/// Everything that both machines have to do.
+/// Tests common to both machines.
 fn works(machine: &Machine) {
     let program = machine.program();
     let stripped = std::env::temp_dir().join(format!("branchline-{}-{}", machine.name, std::process::id()));
@@ -171,7 +171,7 @@ fn armv7_takes_and_records_a_call() {
     works(&ARMV7);
 }
 
-/// The library that puts the wall clock into the year 2040.
+/// A library that sets the wall clock to the year 2040.
 fn future() -> PathBuf {
     let built = std::env::temp_dir().join(format!("branchline-future-{}.so", std::process::id()));
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/arm/future.c");
@@ -197,7 +197,7 @@ fn armv7_knows_the_year_2040_and_files_of_three_gigabytes() {
     assert!(kept["started_at"].as_str().unwrap().starts_with("2040-"), "{kept}");
     assert!(Path::new(&file).file_name().unwrap().to_str().unwrap().starts_with("2040"), "{file}");
 
-    // As long as four hours of stereo at 48 kHz: more than 31 bits of bytes.
+    // Size of four hours of stereo at 48 kHz: more than 31 bits of bytes.
     const BYTES: u64 = 3_000_000_044;
     let sparse = fs::OpenOptions::new().write(true).open(&file).unwrap();
     sparse.set_len(BYTES).unwrap();

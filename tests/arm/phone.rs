@@ -1,4 +1,4 @@
-//! Where the scenarios are.
+//! Directory of the scenarios.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,6 @@
-//! Answering machines and humans, by recordings of people (Debian's prompts in five languages), short hellos of many
-//! voices, tones, music, noise and silence; and with a real phone. Also: no digits are heard in hours of speech.
+//! Answering-machine detection on recordings of people (Debian's prompts in five languages), short synthetic
+//! greetings in many voices, tones, music, noise and silence; and with a real phone. Also: no digits are
+//! detected in hours of speech.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,7 +18,7 @@ use crate::phone::{Phone, script, sweep, write_voice};
 const SOUNDS: &str = "/usr/share/asterisk/sounds";
 const MUSIC: &str = "/usr/share/asterisk/moh";
 
-/// A recording, what it is, and its samples at 8 kHz from the answer on.
+/// A recording, its class, and its samples at 8 kHz from the answer on.
 struct Sample {
     name: String,
     class: &'static str,
@@ -48,12 +49,12 @@ fn read(path: &Path) -> Vec<i16> {
     wav.samples::<i16>().map(Result::unwrap).collect()
 }
 
-/// A number that is a name's for ever.
+/// A stable hash of a name.
 fn hash(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
 }
 
-/// A line's noise, then the sound, then noise again: 8 s in all.
+/// Line noise, then the audio, then noise again: 8 s in total.
 fn line(name: &str, sound: &[i16]) -> Vec<i16> {
     let mut rng = Rng::from_number(hash(name));
     let before = 2400 + rng.below(5600) as usize;
@@ -64,12 +65,12 @@ fn line(name: &str, sound: &[i16]) -> Vec<i16> {
     x
 }
 
-/// Prompts that take longer than 4 s: people who read whole sentences, as greetings are.
+/// Prompts longer than 4 s: whole sentences, like greetings.
 fn machines(all: &[PathBuf]) -> Vec<Sample> {
     let mut out = Vec::new();
     for path in all {
         let sound = read(path);
-        // Without the silence around it.
+        // Without leading and trailing silence.
         let loud = |s: &i16| s.unsigned_abs() > 600;
         let (Some(first), Some(last)) = (sound.iter().position(loud), sound.iter().rposition(loud)) else {
             continue;
@@ -83,7 +84,7 @@ fn machines(all: &[PathBuf]) -> Vec<Sample> {
     out
 }
 
-/// What people say when they pick up, in the voices of a speech synthesiser.
+/// Typical short greetings of humans, synthesized in several voices.
 fn humans(dir: &Path) -> Vec<Sample> {
     const HELLOS: [(&str, &[&str]); 12] = [
         ("en-us", &["Hello?", "Yes?", "Hello, this is John.", "Good morning."]),
@@ -118,7 +119,7 @@ fn humans(dir: &Path) -> Vec<Sample> {
     out
 }
 
-/// Single words that people recorded, and then nothing: humans as well.
+/// Recorded single words followed by silence: humans as well.
 fn words(all: &[PathBuf]) -> Vec<Sample> {
     let is_word = |p: &&PathBuf| {
         let path = p.display().to_string();
@@ -133,7 +134,7 @@ fn words(all: &[PathBuf]) -> Vec<Sample> {
     all.iter().filter(is_word).map(sample).collect()
 }
 
-/// Silence, and noise that is none of anybody's voice.
+/// Silence, and noise without voice.
 fn nobody() -> Vec<Sample> {
     let mut out = vec![Sample { name: "silence".to_owned(), class: "no_speech", sound: vec![0; 64_000] }];
     for i in 0..14u64 {
@@ -145,7 +146,7 @@ fn nobody() -> Vec<Sample> {
     out
 }
 
-/// What a network plays: neither a human nor a machine.
+/// Network tones: neither human nor machine.
 fn tones() -> Vec<Sample> {
     let tone = |(name, spec): &(&str, ToneSpec)| {
         let mut sound = vec![0; 64_000];
@@ -156,7 +157,7 @@ fn tones() -> Vec<Sample> {
     TONES.iter().map(tone).collect()
 }
 
-/// The verdict, and whether a beep was heard after it.
+/// The verdict, and whether a beep was detected after it.
 fn analyse(sound: &[i16], parameters: Parameters) -> (&'static str, bool) {
     let mut amd = Amd::new(parameters);
     let (mut verdict, mut beep) = ("none", false);
@@ -170,7 +171,7 @@ fn analyse(sound: &[i16], parameters: Parameters) -> (&'static str, bool) {
     (verdict, beep)
 }
 
-/// A third of the samples is not looked at while the detector is worked on (`AMD_DEVELOP=1`).
+/// A third of the samples is held out during development of the detector (`AMD_DEVELOP=1`).
 fn is_held_out(name: &str) -> bool {
     hash(name).is_multiple_of(3)
 }
@@ -194,7 +195,7 @@ fn show(title: &str, table: &Table) -> (u32, u32) {
 }
 
 #[test]
-fn machines_and_humans_are_told_apart() {
+fn machines_and_humans_are_distinguished() {
     let dir = std::env::temp_dir().join(format!("branchline-amd-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let mut prompts = Vec::new();
@@ -236,7 +237,7 @@ fn machines_and_humans_are_told_apart() {
     }
 }
 
-/// Compares with what is kept; `BLESS=1` keeps it anew.
+/// Compares with the stored snapshot; `BLESS=1` replaces it.
 fn keep(name: &str, text: &str) {
     let path = script(&format!("tests/peers/{name}"));
     if std::env::var_os("BLESS").is_some() {
@@ -297,7 +298,7 @@ fn hours_of_speech_hold_no_digits() {
 }
 
 #[test]
-fn who_answers_a_call_is_told() {
+fn the_amd_result_of_a_call_is_reported() {
     let office = Office::open("amd", &[]);
     let call = |voice: &[i16], port: u16, amd: &str| {
         let file = office.dir().join(format!("voice-{port}.wav"));
@@ -319,7 +320,7 @@ fn who_answers_a_call_is_told() {
     assert_eq!(result["result"], "human", "{result}");
     let greeting = result["greeting_duration_ms"].as_u64().unwrap();
     assert!((660..=820).contains(&greeting), "{result}");
-    // The same leg again, when it says nothing; and what it hears is told as speaking.
+    // The same leg again, now silent; speech detection is reported, too.
     assert_eq!(office.gateway.post(&format!("/v1/legs/{leg}/amd"), "").json()["status"], "started");
     assert_eq!(office.event_of("amd.result", &leg)["result"], "no_speech");
     office.event_of("speaking.started", &leg);

@@ -1,4 +1,4 @@
-"""Answers every call over REST when its leg.ringing arrives, and keeps what the events say of each leg.
+"""Answers every call over REST when its leg.ringing arrives, and records the events of each leg.
 
 usage: answerer.py PORT API      A line on standard input prints the summary so far as one line of JSON.
 """
@@ -55,7 +55,7 @@ for _ in sys.stdin:
         seen = {k: list(v) for k, v in legs.items()}
     bad, lost, received = [], 0, 0
     for leg, events in seen.items():
-        # How often somebody is heard to speak depends on what is said.
+        # The number of speaking events depends on the audio.
         kinds = [e["type"] for e in events if not e["type"].startswith("speaking.")]
         if kinds != WANTED or [e.get("leg_seq") for e in events] != list(range(1, len(events) + 1)):
             bad.append([e["type"] for e in events])

@@ -1,4 +1,4 @@
-//! schemathesis: requests made from our own `openapi.json`, good and bad, against a running gateway.
+//! Schemathesis: valid and invalid requests generated from our `openapi.json`, against a running gateway.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use crate::common::Gateway;
 use crate::phone::{python, script};
 
 #[test]
-fn the_api_keeps_its_description() {
+fn the_api_conforms_to_its_description() {
     let gw = Gateway::start_release_with(
         "[limits]\nlegs = 1024\nrooms = 1024\n[rtp]\nport_min = 0\nport_max = 0\n\
          [s3]\nbucket = \"branch\"\nendpoint = \"http://127.0.0.1:9\"\nwait_s = 0\n",

@@ -1,10 +1,10 @@
-"""An S3 server that verifies signatures (moto), behind a line that can be disturbed.
+"""An S3 server that verifies signatures (moto), behind a TCP proxy ("line") that can inject faults.
 
-usage: bucket.py BUCKET...      Prints one line of JSON when it is ready, and one for each order on standard input:
-    line pass|reset|fail|cut|stall|slow   what the line does from the next connection on
-    list BUCKET                           the objects and their SHA-256, and uploads in parts that are not complete
+usage: bucket.py BUCKET...      Prints one line of JSON when it is ready, and one for each command on standard input:
+    line pass|reset|fail|cut|stall|slow   behaviour of the line from the next connection on
+    list BUCKET                           the objects and their SHA-256, and incomplete multipart uploads
     get BUCKET KEY FILE                   writes an object to a file
-    parts                                 how many parts have been sent over the line
+    parts                                 number of parts sent over the line
 """
 
 import hashlib
@@ -35,7 +35,7 @@ def relay(source, sink, limit=None, pace=0.0, count=False):
     try:
         while data := source.recv(16384):
             if count:
-                # A request's line may come in two pieces.
+                # A request line may arrive in two segments.
                 state["parts"] += (tail + data).count(b"&uploadId=") - tail.count(b"&uploadId=")
                 tail = data[-64:]
             if limit is not None and sent + len(data) > limit:

@@ -1,4 +1,4 @@
-//! Recordings go into a bucket of a server that verifies signatures, over lines and through crashes that lose nothing.
+//! Uploads to a server that verifies signatures, over bad lines and through crashes, without loss.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use crate::common::{Gateway, Reply};
 use crate::hook::Hook;
 use crate::phone::{Lines, python, script};
 
-/// The server, its line, and a key pair of it.
+/// The server, its line, and a key pair.
 struct Bucket {
     lines: Lines,
     url: String,
@@ -39,7 +39,7 @@ impl Bucket {
         self.lines.json("what", order.split(' ').next().unwrap(), 60)
     }
 
-    /// Objects: key, size, SHA-256; and uploads in parts that are not complete.
+    /// Objects: key, size, SHA-256; and number of incomplete multipart uploads.
     fn list(&mut self, bucket: &str) -> (Vec<Value>, u64) {
         let list = self.order(&format!("list {bucket}"));
         (list["objects"].as_array().unwrap().clone(), list["open"].as_u64().unwrap())
@@ -58,7 +58,7 @@ impl Bucket {
     }
 }
 
-/// A directory that ends with the test.
+/// A directory that is deleted with the test.
 struct Dir(PathBuf);
 
 impl Dir {
@@ -92,7 +92,7 @@ fn sha256(file: &Path) -> String {
     String::from_utf8(out.stdout).unwrap()[..64].to_owned()
 }
 
-/// Records two seconds with this body; the file it began with, and the one it ended with.
+/// Records two seconds with this body; the local file, and the final location.
 fn record(gw: &Gateway, c: &Caller, body: &Value) -> (String, String) {
     let at = format!("/v1/legs/{}/record", c.leg);
     let begun = file_of(&gw.post(&at, &body.to_string()));
@@ -100,7 +100,7 @@ fn record(gw: &Gateway, c: &Caller, body: &Value) -> (String, String) {
     (begun, file_of(&gw.delete(&at)))
 }
 
-/// What the gateway says of a recording's upload, when it has failed.
+/// The upload failure reported by the gateway.
 fn failure(gw: &Gateway, file: &str) -> String {
     let at = format!("/v1/recordings/{}", base_name(file));
     for _ in 0..100 {
@@ -116,7 +116,7 @@ fn failure(gw: &Gateway, file: &str) -> String {
 }
 
 #[test]
-fn recordings_go_into_their_bucket_and_from_here() {
+fn recordings_are_uploaded_and_deleted_locally() {
     let mut bucket = Bucket::start(&["branch", "second"]);
     let (dir, hook) = (Dir::make("bucket"), Hook::start());
     let gw = Gateway::start_release_configured("[s3]\nwait_s = 4\n", &bucket.environment(&dir.0, &hook));
@@ -151,7 +151,7 @@ fn recordings_go_into_their_bucket_and_from_here() {
     assert_eq!(there, format!("s3://second/zürich/a b+{}", base_name(&local)));
     assert_eq!(bucket.list("second").0[0]["key"], json!(format!("zürich/a b+{}", base_name(&local))));
 
-    // What cannot be done is said, and the recording is kept.
+    // Impossible requests are reported, and the recording is kept.
     let not_s3 = format!("http://{}", gw.http());
     let keys =
         |secret: &str| json!({"storage": "s3", "s3_access_key": bucket.access_key, "s3_secret_key": secret});
@@ -165,7 +165,7 @@ fn recordings_go_into_their_bucket_and_from_here() {
         let at = format!("/v1/legs/{}/record", c.leg);
         let begun = file_of(&gw.post(&at, &body.to_string()));
         talk(&[&c], 0, 10);
-        // Nobody waits for it: the call ends it.
+        // No API call waits: the end of the call ends the recording.
         let (local, error) = {
             let stopping = std::thread::scope(|s| {
                 let stop = s.spawn(|| gw.delete(&at));
@@ -209,7 +209,7 @@ fn recordings_go_into_their_bucket_and_from_here() {
 fn buckets_may_be_named_by_host() {
     let mut bucket = Bucket::start(&["branch"]);
     let (dir, hook) = (Dir::make("bucket-host"), Hook::start());
-    // Nobody knows the server without a bucket before it: a path-style request finds nobody.
+    // The server is unknown without a bucket in its host name: path-style requests fail.
     let hosts = dir.0.join("hosts");
     std::fs::write(&hosts, "127.0.0.1 localhost branch.s3.test\n127.0.0.9 second.s3.test\n").unwrap();
     let endpoint = bucket.url.replace("127.0.0.1", "s3.test");
@@ -221,7 +221,7 @@ fn buckets_may_be_named_by_host() {
     let (local, there) = record(&gw, &c, &json!({"storage": "s3"}));
     let key = format!("calls/{}", base_name(&local));
     assert_eq!(there, format!("s3://branch/{key}"));
-    // Another bucket is another host, where nobody listens.
+    // Another bucket is another host, which does not exist.
     let other = json!({"storage": "s3", "s3_bucket": "second"});
     let at = format!("/v1/legs/{}/record", c.leg);
     let begun = file_of(&gw.post(&at, &other.to_string()));
@@ -245,7 +245,7 @@ fn what_waits_for_its_upload_survives_crashes_and_bad_lines() {
     let kept = dir.0.join("kept");
     std::fs::create_dir_all(&kept).unwrap();
     let mut wanted: BTreeMap<String, String> = BTreeMap::new();
-    // Beside those that are uploaded, calls whose recordings stay.
+    // In addition to uploaded recordings, calls whose recordings are kept locally.
     let mut staying: Vec<String> = Vec::new();
     let env_of = |b: &Bucket| {
         b.environment(&dir.0, &hook).iter().map(|(k, v)| (*k, (*v).to_owned())).collect::<Vec<_>>()
@@ -265,12 +265,12 @@ fn what_waits_for_its_upload_survives_crashes_and_bad_lines() {
         }
         for c in to_bucket {
             let file = file_of(&gw.post(&format!("/v1/legs/{}/record", c.leg), r#"{"storage":"s3"}"#));
-            // The same file under a name of ours: what must arrive, whenever the gateway deletes its own.
+            // A hard link to the file: its contents after upload, whenever the gateway deletes its own.
             std::fs::hard_link(&file, kept.join(base_name(&file))).unwrap();
             files.push(file);
         }
         talk(&callers.iter().collect::<Vec<_>>(), 0, 60);
-        // One is stopped and on its way; the other is cut by the crash.
+        // One upload is running; another recording is interrupted by the crash.
         assert_eq!(gw.delete(&format!("/v1/legs/{}/record", callers[0].leg)).status, 200);
         std::thread::park_timeout(Duration::from_millis(u64::from(rng.below(400))));
         gw.kill();
@@ -325,16 +325,16 @@ fn what_waits_for_its_upload_survives_crashes_and_bad_lines() {
     let listed = gw.get("/v1/recordings").json();
     let states: Vec<&Value> = listed["recordings"].as_array().unwrap().iter().map(|r| &r["state"]).collect();
     let uploaded = states.iter().filter(|s| ***s == "uploaded").count();
-    // The list shows the thousand youngest, a tenth of them uploaded.
+    // The list contains the latest thousand, a tenth of them uploaded.
     let shown = (wanted.len() + staying.len()).min(1000);
     assert_eq!((states.len(), uploaded), (shown, shown / 10), "{states:?}");
 }
 
 #[test]
-fn large_recordings_go_in_parts_that_a_restart_goes_on_with() {
+fn multipart_uploads_continue_after_a_restart() {
     let mut bucket = Bucket::start(&["branch"]);
     let (dir, hook) = (Dir::make("bucket-parts"), Hook::start());
-    // Recorded in an earlier life: 20 MiB and a bit.
+    // Recorded in an earlier run: slightly more than 20 MiB.
     let recordings = dir.0.join("recordings");
     std::fs::create_dir_all(&recordings).unwrap();
     let file = recordings.join("20261125_120000_0badcafe.wav");
@@ -368,7 +368,7 @@ fn large_recordings_go_in_parts_that_a_restart_goes_on_with() {
     let env: Vec<(&str, String)> = env.iter().map(|(k, v)| (*k, (*v).to_owned())).collect();
     let env: Vec<(&str, &str)> = env.iter().map(|(k, v)| (*k, v.as_str())).collect();
     let mut gw = Gateway::start_release_configured("", &env);
-    // When the second part is on its way, the first has arrived.
+    // When the second part is being sent, the first has been received.
     let mut parts = 0;
     for _ in 0..600 {
         parts = bucket.order("parts")["count"].as_u64().unwrap();

@@ -1,4 +1,4 @@
-//! Digest authentication towards sipp: INVITE and BYE are challenged, in different realms.
+//! Digest authentication with SIPp: INVITE and BYE are challenged, in different realms.
 
 use crate::office::Office;
 use crate::sipp::sipp;
@@ -17,7 +17,7 @@ fn a_call_is_placed_and_ended_with_a_password() {
     assert_eq!(office.event("leg.connected")["leg_id"], leg.as_str());
     assert_eq!(office.gateway.delete(&format!("/v1/legs/{leg}")).status, 200);
     assert_eq!(office.ended(&leg), "api_hangup");
-    // Every request that sipp asked a password for had the right one.
+    // Every request challenged by SIPp was sent with the right credentials.
     assert!(far.wait().unwrap().success(), "sipp saw what it expected");
 }
 

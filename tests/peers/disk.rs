@@ -1,5 +1,5 @@
-//! A disk of 64 MiB that is filled to the brim while ten calls are recorded: the calls go on as if nothing was, the
-//! recordings end and say why, and all is well again when there is room.
+//! A disk of 64 MiB is filled completely while ten calls are recorded: the calls continue unaffected, the
+//! recordings end with an error, and everything recovers when there is space.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::hook::Hook;
 
 const CALLS: usize = 10;
 
-/// A file system in memory, which ends with the test.
+/// A file system in memory, unmounted with the test.
 struct Disk(std::path::PathBuf);
 
 impl Disk {
@@ -38,7 +38,7 @@ impl Disk {
         std::fs::remove_file(self.0.join("full")).unwrap();
     }
 
-    /// As ext4 makes itself after errors (`ro`), or not any more (`rw`).
+    /// Remounts it read-only, as ext4 does after errors (`ro`), or writable (`rw`).
     fn remount(&self, how: &str) {
         let options = format!("remount,{how}");
         assert!(Command::new("mount").args(["-o", &options]).arg(&self.0).status().unwrap().success());
@@ -58,7 +58,7 @@ fn a_full_disk_ends_recordings_and_nothing_else() {
     let dir = disk.0.join("state");
     std::fs::create_dir_all(&dir).unwrap();
     let hook = Hook::start();
-    // Down to the last byte: nothing is kept back.
+    // Completely: no space is reserved.
     let gw = Gateway::start_release_configured(
         "[recording]\nmin_free_mb = 0\n[outbox]\nmax_mb = 8\n",
         &[("STATE_DIR", dir.to_str().unwrap()), ("WEBHOOK_URL", &hook.url)],
@@ -88,7 +88,7 @@ fn a_full_disk_ends_recordings_and_nothing_else() {
         let wav = hound::WavReader::open(file).unwrap_or_else(|e| panic!("{file}: {e}"));
         assert!(wav.duration() > 8000, "{file}: {} frames", wav.duration());
     }
-    // Events still go out, though they cannot be kept; a new recording is refused.
+    // Events are still sent, though they cannot be stored; a new recording is refused.
     let c = &callers[0];
     let refused = gw.post(&format!("/v1/legs/{}/record", c.leg), "");
     assert_eq!(refused.status, 500, "{refused:?}");
@@ -105,7 +105,7 @@ fn a_full_disk_ends_recordings_and_nothing_else() {
     gw.assert_never_stood_still();
     disk.free();
     talk(1500);
-    // There is room again: the outbox writes what it owes, recordings run.
+    // There is space again: the outbox writes its backlog, recordings run.
     let again = gw.post(&format!("/v1/legs/{}/record", c.leg), "");
     assert_eq!(again.status, 200, "{again:?}");
     talk(1000);
@@ -130,7 +130,7 @@ fn ends(events: &[Value], leg: &str) -> usize {
     ids.len()
 }
 
-/// Calls, hears what it is told of it, and hangs up.
+/// Calls, receives the events of its call, and hangs up.
 fn call_and_hang_up(gw: &Gateway, hook: &Hook, name: &str) {
     let c = Caller::call_as(gw, name);
     let refused = gw.post(&format!("/v1/legs/{}/record", c.leg), "");
@@ -141,7 +141,7 @@ fn call_and_hang_up(gw: &Gateway, hook: &Hook, name: &str) {
 }
 
 #[test]
-fn a_gateway_starts_on_a_disk_that_takes_nothing() {
+fn a_gateway_starts_on_a_full_or_read_only_disk() {
     let disk = Disk::make("start-disk");
     let dir = disk.0.join("state");
     std::fs::create_dir_all(&dir).unwrap();
@@ -152,7 +152,8 @@ fn a_gateway_starts_on_a_disk_that_takes_nothing() {
     };
     let told = |what: &str, leg: &str| hook.wait(what, 10, |events| ends(events, leg) == 1);
 
-    // A call that is recorded is cut, and the disk is full when the gateway comes back: calls, and what is owed.
+    // A recorded call is interrupted, and the disk is full at the next start: calls work, and terminal events
+    // are sent.
     let mut gw = start(&dir);
     let instance = gw.get("/v1/legs/none").json()["instance_id"].clone();
     let cut = Caller::call_as(&gw, "cut").leg;
@@ -168,7 +169,7 @@ fn a_gateway_starts_on_a_disk_that_takes_nothing() {
     });
     call_and_hang_up(&gw, &hook, "full");
 
-    // Still full at the next start: what is told again is the same event, by its id.
+    // Still full at the next start: repeated events have the same id.
     gw.kill();
     let times = |events: &[Value]| {
         events.iter().filter(|e| e["type"] == "leg.disconnected" && e["leg_id"] == cut.as_str()).count()
@@ -178,13 +179,13 @@ fn a_gateway_starts_on_a_disk_that_takes_nothing() {
     hook.wait("the same again", 10, |events| times(events) > before);
     told("end of the call, once", &cut);
 
-    // One that has never run has nothing to read from a full disk, and calls too.
+    // A new gateway on a full disk accepts calls, too.
     std::fs::create_dir(disk.0.join("new")).unwrap();
     let new = start(&disk.0.join("new"));
     call_and_hang_up(&new, &hook, "new");
     drop(new);
 
-    // Room again: what was told is written, and not told once more.
+    // Space again: the events are stored, and not sent once more.
     disk.free();
     let kept = || std::fs::metadata(dir.join("outbox.db-wal")).unwrap().modified().unwrap();
     let before = kept();
@@ -199,7 +200,7 @@ fn a_gateway_starts_on_a_disk_that_takes_nothing() {
     });
     gw.kill();
 
-    // Read-only: nothing of before can be told, and nothing is lost.
+    // Read-only: events of the last run cannot be sent, but are not lost.
     disk.remount("ro");
     let mut gw = start(&dir);
     call_and_hang_up(&gw, &hook, "read-only");
@@ -213,7 +214,7 @@ fn a_gateway_starts_on_a_disk_that_takes_nothing() {
 }
 
 #[test]
-fn a_recording_that_cannot_be_put_right_says_so_and_what_it_holds() {
+fn a_recording_that_cannot_be_repaired_is_reported_with_its_properties() {
     let disk = Disk::make("kept-disk");
     let hook = Hook::start();
     let state = disk.0.with_extension("state");

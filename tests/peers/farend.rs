@@ -1,5 +1,5 @@
-//! A far end of ours that calls, answers and behaves as it is told; also badly. For many calls at once, with little of a
-//! phone: what it must say to every request of the gateway.
+//! A programmable far end that calls, answers and misbehaves as needed. For many concurrent calls, with
+//! minimal phone behaviour: it answers every request of the gateway.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -27,10 +27,10 @@ pub struct FarEnd {
     sip: UdpSocket,
     rtp: UdpSocket,
     gateway: SocketAddr,
-    /// Its user, unlike that of any other.
+    /// Its unique user name.
     pub user: String,
     responses: Receiver<String>,
-    /// Set when it shall say nothing any more.
+    /// Set to stop answering.
     pub dead: Arc<AtomicBool>,
     over: Arc<AtomicBool>,
     call: Option<Call>,
@@ -44,7 +44,7 @@ struct Call {
     media: Option<SocketAddr>,
 }
 
-/// What answers the gateway's requests.
+/// Thread that answers the gateway's requests.
 struct Answerer {
     sip: UdpSocket,
     sdp: String,
@@ -78,13 +78,13 @@ impl FarEnd {
         Self { sip, rtp, gateway, user, responses, dead, over, call: None }
     }
 
-    /// How it is called.
+    /// Its SIP URI.
     pub fn uri(&self) -> String {
         format!("sip:{}@{}", self.user, self.sip.local_addr().unwrap())
     }
 
     fn request(&self, method: &str, cseq: u32, body: &str) {
-        // CANCEL has the branch of what it cancels.
+        // CANCEL has the branch of the cancelled request.
         self.send(method, if method == "CANCEL" { "INVITE" } else { method }, cseq, body);
     }
 
@@ -103,7 +103,7 @@ impl FarEnd {
             body.len(),
             user = self.user,
         );
-        // A gateway that is gone is found out otherwise.
+        // A missing gateway is detected elsewhere.
         drop(self.sip.send_to(text.as_bytes(), self.gateway));
     }
 
@@ -124,7 +124,7 @@ impl FarEnd {
         }
     }
 
-    /// Asks until it is answered: datagrams get lost where many are on their way.
+    /// Sends a request until it is answered: datagrams get lost under load.
     fn ask(&self, method: &str, cseq: u32, body: &str, start: &str, of: &str) -> Result<String, String> {
         for n in 0..6 {
             self.request(method, cseq, body);
@@ -148,7 +148,7 @@ impl FarEnd {
         self.ask("INVITE", 1, &sdp, "SIP/2.0 180", "INVITE").map(|_| ())
     }
 
-    /// Its call is answered: takes note, and says so.
+    /// Waits until its call is answered, and sends the ACK.
     pub fn is_answered(&mut self) -> Result<(), String> {
         let answer = self.hears("SIP/2.0 200", "INVITE")?;
         let line = answer.lines().find(|l| l.starts_with("m=audio ")).ok_or("no media")?;
@@ -162,13 +162,13 @@ impl FarEnd {
         Ok(())
     }
 
-    /// Takes its call back before it is answered.
+    /// Cancels its call.
     pub fn cancel(&mut self) -> Result<(), String> {
         let refusal = self.ask("CANCEL", 1, "", "SIP/2.0 487", "INVITE")?;
         if let Some(call) = &mut self.call {
             header(&refusal, "To").clone_into(&mut call.to);
         }
-        // Of a refusal the ACK belongs to the INVITE (RFC 3261 §17.1.1.3).
+        // The ACK of a refusal belongs to the INVITE transaction (RFC 3261 §17.1.1.3).
         self.send("ACK", "INVITE", 1, "");
         Ok(())
     }
@@ -177,7 +177,7 @@ impl FarEnd {
         self.ask("BYE", 2, "", "SIP/2.0 200", "BYE").map(|_| ())
     }
 
-    /// Talks for so many packets of 20 ms.
+    /// Sends this many packets of 20 ms.
     pub fn talk(&self, packets: u16) {
         let Some(media) = self.call.as_ref().and_then(|c| c.media) else { return };
         for n in 0..packets {
@@ -203,7 +203,7 @@ impl Answerer {
             }
             let text = String::from_utf8_lossy(&buffer[..n]).into_owned();
             if text.starts_with("SIP/2.0 ") {
-                // Whoever waited for it may be gone.
+                // The receiver may be gone.
                 drop(self.tell.send(text));
             } else {
                 self.answer(&text, from);
@@ -248,7 +248,7 @@ impl Answerer {
         drop(self.sip.send_to(text.as_bytes(), from));
     }
 
-    /// Tells that a transfer has succeeded.
+    /// Reports the success of a transfer.
     fn notify(&mut self, refer: &str, to: SocketAddr) {
         self.cseq += 10;
         let at = self.sip.local_addr().unwrap();
@@ -266,7 +266,7 @@ impl Answerer {
             self.cseq,
             body.len(),
         );
-        // Once more, should it be lost: the second is a repetition, as of the same branch.
+        // Sent twice in case of loss: the second is a retransmission with the same branch.
         for _ in 0..2 {
             drop(self.sip.send_to(text.as_bytes(), to));
             std::thread::park_timeout(Duration::from_millis(100));

@@ -1,5 +1,5 @@
-"""A stranger who asks and asks: INVITE and REGISTER in turn, each a new call, at a steady rate from several ports. Prints
-what it sent and what came back, in messages and bytes.
+"""A flood from an unknown source: INVITE and REGISTER alternating, each a new call, at a constant rate from several ports.
+Prints what was sent and received, in messages and bytes.
 
 usage: flood.py HOST PORT PER-SECOND SECONDS
 """

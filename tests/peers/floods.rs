@@ -1,5 +1,5 @@
-//! One host floods every pool of the gateway in turn, beside two calls that are recorded and a phone that registers and calls
-//! every five seconds: nobody but the flooder notices, and nothing of it stays.
+//! One host floods each resource of the gateway in turn, while two calls are recorded and a phone registers
+//! and calls every five seconds: only the flooder is affected, and no memory is leaked.
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -17,19 +17,20 @@ use crate::hook::Hook;
 use crate::phone::Phone;
 use crate::tls::make_certificates;
 
-/// Who floods. A second address, so that it shares nothing with anybody else.
+/// Address of the flooder. A second address, so that no quota is shared with others.
 const FLOODER: [u8; 4] = [127, 0, 0, 9];
-/// Who may not use the API at all.
+/// Address that may not use the API at all.
 const FORBIDDEN: [u8; 4] = [127, 0, 0, 8];
-/// How long the flooder goes on with each, to nobody and to the gateway.
+/// Duration of each flood, against no server and against the gateway.
 const EACH: Duration = Duration::from_secs(4);
-/// How long it tries each before what is there is measured.
+/// Duration of each flood before the reference measurement.
 const SHORT: Duration = Duration::from_millis(200);
-/// Resident memory beside the media memory, kB, that no flood may exceed, and what may be left of all of them a minute later.
+/// Resident memory beside the media memory, kB, that no flood may exceed, and increase allowed a minute after
+/// all of them.
 const MOST_KB: u64 = 64 * 1024;
 const LEFT_KB: u64 = 2 * 1024;
 
-/// Where a flood goes.
+/// Destinations of a flood.
 #[derive(Clone, Copy)]
 struct At {
     sip: SocketAddr,
@@ -39,7 +40,7 @@ struct At {
     media: [SocketAddr; 2],
 }
 
-/// One way to flood, until it is told to stop.
+/// A kind of flood, running until stopped.
 type Flood = fn(&At, &AtomicBool);
 
 /// The first of the floods are calls.
@@ -67,7 +68,7 @@ fn flooder() -> UdpSocket {
     socket
 }
 
-/// Sends so many messages a second, and takes what comes back.
+/// Sends this many messages a second, and discards the answers.
 fn messages(at: &At, stop: &AtomicBool, make: &dyn Fn(u64, SocketAddr) -> String, per_second: u64) {
     let socket = flooder();
     let from = socket.local_addr().unwrap();
@@ -78,7 +79,7 @@ fn messages(at: &At, stop: &AtomicBool, make: &dyn Fn(u64, SocketAddr) -> String
     });
 }
 
-/// Does something so many times a second.
+/// Runs `each` this many times a second.
 fn paced(stop: &AtomicBool, per_second: u64, mut each: impl FnMut(u64)) {
     let began = Instant::now();
     let mut n = 0;
@@ -132,7 +133,7 @@ fn forged(at: &At, stop: &AtomicBool) {
     });
 }
 
-/// Guesses at a password with the nonce of the last challenge.
+/// Guesses passwords with the nonce of the last challenge.
 fn passwords(at: &At, stop: &AtomicBool) {
     let socket = flooder();
     let from = socket.local_addr().unwrap();
@@ -153,7 +154,7 @@ fn passwords(at: &At, stop: &AtomicBool) {
     });
 }
 
-/// Opens connections and holds them; who is closed comes again.
+/// Opens connections and holds them; closed ones are reopened.
 fn hold(at: SocketAddr, from: [u8; 4], stop: &AtomicBool, first: &[u8]) {
     let mut held: Vec<TcpStream> = Vec::new();
     paced(stop, 300, |n| {
@@ -173,11 +174,11 @@ fn connect(at: SocketAddr, from: [u8; 4]) -> Option<TcpStream> {
     Some(socket.into())
 }
 
-/// The beginning of a TLS handshake (RFC 8446 §4.1.2), of which the end never comes.
+/// The start of a TLS handshake (RFC 8446 §4.1.2) that is never completed.
 fn hello() -> Vec<u8> {
     let mut hello = vec![3, 3];
     hello.extend([7; 32]);
-    // No session; two suites of TLS 1.2; no compression; the curve P-256 and one signature.
+    // No session id; two TLS 1.2 suites; no compression; curve P-256 and one signature algorithm.
     hello.extend([0, 0, 4, 0xc0, 0x2f, 0xc0, 0x30, 1, 0]);
     hello.extend([0, 26, 0, 10, 0, 4, 0, 2, 0, 23, 0, 11, 0, 2, 1, 0, 0, 13, 0, 8, 0, 6, 4, 1, 8, 4, 8, 5]);
     let mut out = vec![22, 3, 1, 0, u8::try_from(hello.len() + 4).unwrap(), 1, 0, 0];
@@ -194,7 +195,7 @@ fn rtp(at: &At, stop: &AtomicBool) {
     });
 }
 
-/// A target that nobody serves, for what the flood alone costs this machine.
+/// A target without a server, to measure the cost of the flood itself.
 struct Nobody {
     udp: UdpSocket,
     _tcp: [TcpListener; 2],
@@ -212,7 +213,7 @@ impl Nobody {
     }
 }
 
-/// Things that go on beside the floods, until they are told to stop.
+/// Background activities during the floods.
 struct Beside {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -235,7 +236,7 @@ impl Beside {
         }));
     }
 
-    /// Waits so long, as long as none of it has failed.
+    /// Waits for this time, and fails if an activity has failed.
     fn pass(&self, time: Duration) {
         let until = Instant::now() + time;
         while Instant::now() < until {
@@ -244,14 +245,14 @@ impl Beside {
         }
     }
 
-    /// Ends all of it; what failed there fails here.
+    /// Stops the activities; their failures are raised here.
     fn end(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         self.threads.drain(..).for_each(|t| t.join().unwrap());
     }
 }
 
-/// Ticks of the media thread that came late while this went on.
+/// Late ticks of the media thread in this time.
 fn late_while(gw: &Gateway, beside: &Beside, at: At, flood: Flood, time: Duration) -> u64 {
     let late = || gw.figure("branchline_media_late_total") + gw.figure("branchline_media_skipped_total");
     let (before, stop) = (late(), AtomicBool::new(false));
@@ -263,13 +264,13 @@ fn late_while(gw: &Gateway, beside: &Beside, at: At, flood: Flood, time: Duratio
     late() - before
 }
 
-/// Rounds of all floods; `make soak` asks for more.
+/// Rounds of all floods; `make soak` uses more.
 fn rounds() -> u32 {
     std::env::var("FLOOD_ROUNDS").ok().and_then(|s| s.parse().ok()).unwrap_or(1)
 }
 
 #[test]
-fn every_flood_leaves_everybody_else_alone() {
+fn no_flood_affects_others() {
     let dir = std::env::temp_dir().join(format!("branchline-floods-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     make_certificates(&dir);
@@ -283,7 +284,7 @@ fn every_flood_leaves_everybody_else_alone() {
     let sip: SocketAddr = gw.listen["sip"].as_str().unwrap().parse().unwrap();
     let mut beside = Beside::new();
 
-    // Two calls that talk all the time, and are recorded.
+    // Two calls that send audio continuously, and are recorded.
     let calls: Vec<Caller> = (0..2).map(|n| Caller::call_as(&gw, &format!("running-{n}"))).collect();
     let legs: Vec<String> = calls.iter().map(|c| c.leg.clone()).collect();
     let media = [0, 1].map(|n: usize| calls[n].media);
@@ -294,7 +295,7 @@ fn every_flood_leaves_everybody_else_alone() {
     let said = Arc::clone(&sent);
     let talk = move || {
         let n = said.fetch_add(1, Ordering::Relaxed) + 1;
-        // The sequence number begins again within every run, and the timestamp goes on.
+        // The sequence number restarts in every run, the timestamp continues.
         let mut p = packet(0, (n + 62_000) as u16, 9, true);
         p[4..8].copy_from_slice(&(n as u32).wrapping_mul(160).to_be_bytes());
         for c in &calls {
@@ -317,7 +318,7 @@ fn every_flood_leaves_everybody_else_alone() {
         let leg = answers.leg_of("anna", 20).expect("the call of the honest phone rings");
         let answered = request(http, "POST", &format!("/v1/legs/{leg}/answer"), "", b"");
         assert_eq!(answered.status, 200, "{answered:?}");
-        // The gateway's word: it has the phone's ACK. The phone's bindings do not hear of every answer.
+        // Checked at the gateway, which has the phone's ACK: the phone's Python bindings miss some responses.
         let connected = || {
             let shown = request(http, "GET", &format!("/v1/legs/{leg}"), "", b"").json();
             shown["state"] == "connected"
@@ -334,7 +335,7 @@ fn every_flood_leaves_everybody_else_alone() {
     };
     beside.run(honest, Duration::from_secs(5));
 
-    // Clients of the API, whom nobody refuses.
+    // API clients that must never be refused.
     let ask = move || {
         for path in ["/health", "/v1/legs"] {
             let reply = request(http, "GET", path, "", b"");
@@ -346,7 +347,8 @@ fn every_flood_leaves_everybody_else_alone() {
     let nobody = Nobody::open();
     let tls = SocketAddr::new(sip.ip(), gw.listen["sip_tls_port"].as_u64().unwrap() as u16);
     let gateway = At { sip, tls, http, media };
-    // All that is made once is made: every kind of message has come, but for calls, which would ring on.
+    // One-time allocations are done after every kind of message was sent, except calls, which would continue
+    // ringing.
     for (_, flood) in FLOODS.iter().skip(CALLS) {
         late_while(&gw, &beside, gateway, *flood, SHORT);
     }
@@ -363,7 +365,7 @@ fn every_flood_leaves_everybody_else_alone() {
 
     for round in 0..rounds() {
         for (name, flood) in FLOODS {
-            // A stall of the machine falls into one run or another; a flood that is heard is heard in each.
+            // A stall of the machine affects single runs; an effective flood affects every run.
             let (mut without, mut with, mut runs) = (u64::MAX, u64::MAX, 0);
             while runs == 0 || with > without + 2 {
                 assert!(runs < 4, "{name}: {with} late ticks, {without} where nobody serves it");
@@ -378,7 +380,7 @@ fn every_flood_leaves_everybody_else_alone() {
         }
     }
     let during = tried.load(Ordering::Relaxed);
-    // What calls have left lingers for half a minute.
+    // Call state remains for half a minute.
     beside.pass(Duration::from_secs(60));
     let after = of_process(gw.pid(), "VmRSS:");
     beside.end();
@@ -401,7 +403,7 @@ fn every_flood_leaves_everybody_else_alone() {
         let recording = gw.delete(&format!("/v1/legs/{leg}/record")).json();
         let samples = heard(&recording);
         let seconds = samples.len() as f64 / f64::from(RATE);
-        // It goes on while nothing is said any more.
+        // Continues when no audio is sent any more.
         assert!(seconds > sent as f64 / 50.0 - 0.5, "{seconds} s of {sent} packets");
         let spoken = samples.chunks_exact(RATE as usize / 50).take(sent as usize - 25).skip(25);
         let silent = spoken.filter(|f| f.iter().all(|s| s.abs() < 1000)).count() as u64;

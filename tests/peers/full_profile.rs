@@ -1,6 +1,6 @@
-//! A board's profile filled to its last place with every feature on, and asked for more, in a memory control group of what
-//! the gateway says it takes plus a tenth: what is over is refused by name, what was admitted loses nothing, nobody is
-//! killed.
+//! A board profile filled completely with all features in use, and overloaded, in a memory control group of
+//! the announced maximum plus a tenth: excess requests are refused by name, admitted calls lose nothing, and
+//! nothing is killed.
 
 use std::fs;
 use std::io::Write as _;
@@ -16,7 +16,7 @@ use crate::common::{Gateway, Reply, good, of_process, release, until};
 use crate::farend::FarEnd;
 use crate::hook::Hook;
 
-/// A control group of the test's own, version 1 or 2, where the hierarchy may be written.
+/// A memory control group of the test, version 1 or 2, if the hierarchy is writable.
 struct Group(PathBuf);
 
 impl Group {
@@ -49,7 +49,7 @@ impl Group {
         names.iter().find_map(|n| fs::read_to_string(self.0.join(n)).ok()?.trim().parse().ok())
     }
 
-    /// How often somebody was killed in it.
+    /// Number of OOM kills in it.
     fn kills(&self) -> u64 {
         let text = ["memory.oom_control", "memory.events"]
             .iter()
@@ -62,7 +62,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // The gateway has ended; the group is empty a moment later.
+        // The gateway has ended; the group is empty shortly afterwards.
         for _ in 0..100 {
             if fs::remove_dir(&self.0).is_ok() {
                 return;
@@ -72,7 +72,7 @@ impl Drop for Group {
     }
 }
 
-/// What the gateway says that it takes at most, bytes.
+/// The gateway's announced maximum memory, bytes.
 fn bound(gw: &Gateway) -> u64 {
     gw.get("/v1/capacity").json()["memory"]["bound_bytes"].as_u64().unwrap()
 }
@@ -96,7 +96,7 @@ fn start(board: &str, prompts: &str, hook: &str, group: Option<&Group>) -> Gatew
     Gateway::start_command(command, &dir.clone(), dir)
 }
 
-/// A sound at an odd rate, in stereo, whose decoding and filtering takes most.
+/// A stereo sound at an odd rate, the most expensive to decode and filter.
 fn prompt() -> PathBuf {
     let dir = std::env::temp_dir().join(format!("branchline-full-prompts-{}", std::process::id()));
     fs::create_dir_all(&dir).unwrap();
@@ -145,7 +145,7 @@ fn fill_with_calls(gw: &Gateway, legs: u64) -> Vec<String> {
 }
 
 #[test]
-fn a_profile_that_the_machine_cannot_carry_is_refused_and_one_that_it_may_not_is_warned_of() {
+fn a_profile_too_large_for_the_machine_is_refused_or_warned_about() {
     let Some(group) = Group::new("small", 64 << 20) else { return };
     let check =
         |board: &str| group.command().env_clear().args(["--check", "--board", board]).output().unwrap();
@@ -160,19 +160,19 @@ fn a_profile_that_the_machine_cannot_carry_is_refused_and_one_that_it_may_not_is
 }
 
 #[test]
-fn a_full_board_keeps_its_word() {
+fn a_full_board_stays_within_its_memory_bound() {
     let prompts = prompt();
     let hook = Hook::start();
     let stated = bound(&start("small", prompts.to_str().unwrap(), &hook.url, None));
     let group = Group::new("full", stated + stated / 10);
     let mut gw = start("small", prompts.to_str().unwrap(), &hook.url, group.as_ref());
     assert_eq!(bound(&gw), stated);
-    // Events wait.
+    // Events are queued.
     hook.set_away(true);
     let sip: SocketAddr = gw.listen["sip"].as_str().unwrap().parse().unwrap();
     let max = |what: &str| gw.get("/v1/capacity").json()[what]["max"].as_u64().unwrap();
 
-    // The last places are for calls of ours.
+    // The last legs are reserved for outgoing calls.
     let mut legs = fill_with_calls(&gw, max("legs") - 4);
     let phones: Vec<FarEnd> = (0..4).map(|_| FarEnd::new(sip)).collect();
     for phone in &phones {
@@ -201,7 +201,7 @@ fn a_full_board_keeps_its_word() {
         good(&gw.post(&format!("/v1/rooms/r{}/play", n % max("rooms")), body));
     }
 
-    // More of everything.
+    // Exceeds every limit.
     let to = format!("sip:desk@{}", gw.listen["sip"].as_str().unwrap());
     refused(&gw.post("/v1/legs", &json!({"type": "sip", "uri": to}).to_string()), "limits.legs");
     refused(&gw.post("/v1/rooms", r#"{"id":"more"}"#), "limits.rooms");
@@ -215,12 +215,12 @@ fn a_full_board_keeps_its_word() {
     }
     for _ in 0..100 {
         let Ok(mut slow) = TcpStream::connect(gw.http()) else { continue };
-        // One that is refused is closed under our hands.
+        // A refused connection may be closed while we write.
         drop(slow.write_all(b"GET /v1/legs HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "));
         held.push(slow);
     }
 
-    // All of it at once for a while.
+    // Everything at once for a while.
     let ticks = || gw.figure("branchline_media_ticks_total");
     let begun = ticks();
     until("ten seconds of sound", || (ticks() > begun + 500).then_some(()));
@@ -234,7 +234,7 @@ fn a_full_board_keeps_its_word() {
     gw.assert_never_stood_still();
     drop(held);
 
-    // What was admitted has lost nothing.
+    // Admitted calls have lost nothing.
     for leg in &legs {
         let shown = gw.get(&format!("/v1/legs/{leg}")).json();
         assert_eq!(shown["state"], "connected", "{shown}");
@@ -250,7 +250,7 @@ fn a_full_board_keeps_its_word() {
     eprintln!("full: {stated} bytes stated, {peak} resident at most, {peak_of_group:?} in the group");
     assert!(peak <= stated, "{peak} bytes were resident, {stated} are stated");
     for leg in &legs {
-        // The first of two that talk to each other ends both.
+        // Ending the first of a pair ends both.
         let hung_up = gw.delete(&format!("/v1/legs/{leg}"));
         assert!(matches!(hung_up.status, 200 | 404), "{hung_up:?}");
     }

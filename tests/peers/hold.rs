@@ -4,7 +4,7 @@ use crate::office::{Office, done};
 use crate::phone::rms;
 
 #[test]
-fn a_held_phone_is_cut_off_from_its_room_and_comes_back() {
+fn a_held_phone_is_disconnected_from_its_room_until_resumed() {
     let office = Office::open("hold", &[]);
     let (mut a, leg) = office.caller_in_room(5570, "r");
     let (b, _) = office.caller_in_room(5572, "r");
@@ -13,7 +13,7 @@ fn a_held_phone_is_cut_off_from_its_room_and_comes_back() {
     let held = || gw.get(&format!("/v1/legs/{}", leg)).json()["held"].as_bool().unwrap();
     b.hears(&a);
 
-    // Ours: neither hears the other, but what is played to the held phone arrives.
+    // Local hold: neither hears the other, but playbacks to the held phone are heard.
     done(gw.post(&path, ""), "held");
     assert_eq!(events.json("type", "leg.hold", 10)["leg_id"], leg.as_str());
     assert!(held());
@@ -36,7 +36,7 @@ fn a_held_phone_is_cut_off_from_its_room_and_comes_back() {
     let not_held = gw.delete(&path);
     assert_eq!((not_held.status, not_held.error().as_str()), (409, "leg is not held"));
 
-    // The phone's: we cannot end it.
+    // Remote hold: we cannot end it.
     a.order("hold");
     assert_eq!(events.json("type", "leg.hold", 10)["leg_id"], leg.as_str());
     assert!(held() && gw.post(&path, "").status == 409);
@@ -46,7 +46,7 @@ fn a_held_phone_is_cut_off_from_its_room_and_comes_back() {
     b.hear(0.5);
     b.hears(&a);
 
-    // It hangs up while held by us.
+    // It hangs up during local hold.
     done(gw.post(&path, ""), "held");
     a.say("hangup");
     let gone = events.json("type", "leg.disconnected", 10);

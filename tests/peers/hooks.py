@@ -1,4 +1,4 @@
-"""Keeps every call that schemathesis places on this machine, and numbers as clients write them."""
+"""Redirects all calls of schemathesis to this machine, and writes numbers as clients do."""
 
 import schemathesis
 
@@ -10,7 +10,7 @@ def before_call(context, case, kwargs):
 
 
 def at_home_and_possible(body):
-    # JSON Schema counts 8.0 as an integer; as in the reference product, a fractional literal is none here.
+    # In JSON Schema 8.0 is an integer; as in the reference product, a fractional literal is not accepted here.
     body = {k: whole(v) for k, v in body.items()}
     for field in ("uri", "target"):
         if isinstance(body.get(field), str) and body[field].lower().startswith(("sip:", "sips:")):
@@ -24,7 +24,7 @@ def at_home_and_possible(body):
 
 
 def long_enough(amd):
-    """No schema can say that one field is not less than another, as answering-machine detection wants it."""
+    """Enforces that one field is not less than another, as required by answering-machine detection; a schema cannot."""
     total, initial = (amd.get(k) for k in ("total_analysis_time", "initial_silence_timeout"))
     if total is None and initial is None or not all(v is None or type(v) in (int, float) for v in (total, initial)):
         return amd
@@ -39,7 +39,7 @@ def whole(value):
 
 
 def at_home(field, value):
-    """The addresses of a trunk, as far as they are any."""
+    """Replaces the addresses of a trunk, if they are SIP URIs."""
     if not isinstance(value, str) or not value.lower().startswith(("sip:", "sips:")):
         return whole(value)
     homes = {"registrar_uri": "sip:127.0.0.1:9", "aor": "sip:100@example.net", "outbound_proxy": "sip:127.0.0.1:9"}

@@ -1,9 +1,9 @@
-//! Calls with linphone, whose sound comes from another address than the one that it describes.
+//! Calls with linphone, whose RTP comes from another address than described.
 
 use crate::office::{Office, done};
 use crate::phone::Phone;
 
-/// An office whose trunk to a phone at this port takes RTP from loopback, whatever the phone says of its address.
+/// An office whose trunk to a phone at this port accepts RTP from loopback, regardless of the SDP.
 fn office(name: &str, port: u16) -> Office {
     Office::open_with(name, &[], |_| {
         format!(
@@ -12,7 +12,7 @@ fn office(name: &str, port: u16) -> Office {
     })
 }
 
-/// Both say what they have to say, and each hears the other.
+/// Both play their voice, and each hears the other.
 fn talk(phone: &mut Phone, other: &Phone) {
     phone.say("play voice.wav");
     phone.say("record heard.wav");
@@ -21,7 +21,7 @@ fn talk(phone: &mut Phone, other: &Phone) {
 }
 
 #[test]
-fn a_call_of_linphone_is_held_takes_no_digits_then_and_is_resumed() {
+fn a_held_call_of_linphone_refuses_digits_until_resumed() {
     let office = office("linphone-in", 5880);
     let (other, _) = office.caller_in_room(5840, "r");
     let mut phone = Phone::linphone(office.dir(), 5880, "");

@@ -10,7 +10,7 @@ use crate::common::{Gateway, of_process};
 use crate::phone::{Lines, python, script};
 use crate::sipp;
 
-/// Calls of one round; `make soak` asks for more.
+/// Calls per round; `make soak` uses more.
 fn calls() -> u32 {
     std::env::var("LOAD_CALLS").ok().and_then(|s| s.parse().ok()).unwrap_or(2000)
 }
@@ -25,7 +25,7 @@ fn two_thousand_calls_twice() {
     let dir = std::env::temp_dir().join(format!("branchline-load-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     sipp::voice(&dir);
-    // The port of the answerer has to be known before the gateway starts, and the other way round.
+    // The port of the answerer must be known before the gateway starts, and vice versa.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let hook = format!("http://127.0.0.1:{free}/");
     let gw = Gateway::start_release(&[("WEBHOOK_URL", &hook)]);

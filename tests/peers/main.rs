@@ -1,5 +1,4 @@
-//! The gateway against software nobody here wrote. A peer that is missing fails the test: `make test`
-//! installs them all.
+//! The gateway against third-party software. A missing peer fails the test: `make test` installs them all.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

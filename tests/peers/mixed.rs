@@ -1,5 +1,6 @@
-//! Calls of every kind at once, in and out, with rooms, sounds, recordings, hold, transfer, refusals and far ends that crash:
-//! when all is over, nothing of them is left. The gateway runs under the restrictions of the packaged unit.
+//! Calls of all kinds concurrently, in and out, with rooms, sounds, recordings, hold, transfer, refusals and
+//! crashing far ends: at the end, no state of them is left. The gateway runs under the restrictions of the
+//! packaged unit.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,17 +17,18 @@ use crate::common::{Gateway, Reply, of_process, request};
 use crate::farend::FarEnd;
 use crate::hook::Hook;
 
-/// Calls; `make soak` asks for 20,000.
+/// Number of calls; `make soak` uses 20,000.
 fn calls() -> u64 {
     std::env::var("MIXED_CALLS").ok().and_then(|s| s.parse().ok()).unwrap_or(200)
 }
 
-/// Calls at once, and how much the process may grow in the second half, kB: at first, pools and caches still fill.
+/// Concurrent calls, and allowed growth of the process in the second half, kB: pools and caches fill up
+/// first.
 fn scale() -> (u64, u64) {
     if calls() > 4000 { (32, 2048) } else { (24, 8192) }
 }
 
-/// What the process holds.
+/// Resources held by the process.
 #[derive(Debug, Clone, Copy)]
 struct Held {
     resident_kb: u64,
@@ -39,13 +41,13 @@ fn held(pid: u32) -> Held {
     Held { resident_kb: of_process(pid, "VmRSS:"), descriptors, threads: of_process(pid, "Threads:") }
 }
 
-/// One who drives calls: over REST, and as the far ends.
+/// Drives calls: over REST, and as the far ends.
 struct Driver {
     http: SocketAddr,
     sip: SocketAddr,
     rng: Rng,
     hook: Hook,
-    /// Far ends that have crashed, but whose port nobody may have yet.
+    /// Crashed far ends whose ports must not be reused yet.
     crashed: Vec<(Instant, FarEnd)>,
 }
 
@@ -74,7 +76,7 @@ impl Driver {
         ok(path, &self.ask("DELETE", path, &Value::Null), 200)
     }
 
-    /// A far end calls and is answered; its leg.
+    /// A far end calls and is answered; returns its leg.
     fn call_in(&mut self) -> Result<(FarEnd, String), String> {
         let mut far = FarEnd::new(self.sip);
         far.call()?;
@@ -114,7 +116,7 @@ impl Driver {
         self.until(leg, |l| l["error"].is_string() || l["state"] == "disconnected")
     }
 
-    /// One call of a kind; what went wrong, if anything.
+    /// Runs a call of one kind.
     fn run(&mut self, kind: u32) -> Result<(), String> {
         let at = |leg: &str, what: &str| format!("/v1/legs/{leg}{what}");
         let none = &Value::Null;
@@ -156,7 +158,7 @@ impl Driver {
                 self.gone(&leg)
             }
             5 => {
-                // The far end crashes: nothing it is told is heard any more.
+                // The far end crashes: it no longer reads anything.
                 let (far, leg) = if self.rng.below(2) == 0 { self.call_in()? } else { self.call_out()? };
                 far.dead.store(true, Ordering::SeqCst);
                 self.post(&at(&leg, "/play"), &json!({"tone": "de_busy"}))?;
@@ -187,7 +189,7 @@ impl Driver {
         }
     }
 
-    /// Two legs in a room that is played to and recorded, each on its own channel.
+    /// Two legs in a room with playback and multi-channel recording.
     fn room(&mut self) -> Result<(), String> {
         let name = format!("room-{:x}", self.rng.u64());
         self.post("/v1/rooms", &json!({"id": name}))?;
@@ -224,7 +226,7 @@ impl Driver {
     }
 }
 
-/// So many calls; the kinds that went wrong.
+/// Runs this many calls; returns the kinds that failed.
 fn drive(gw: &Gateway, hook: &Hook, count: u64, seed: u64) -> BTreeMap<String, u64> {
     let next = AtomicU64::new(0);
     let wrong: Arc<Mutex<BTreeMap<String, u64>>> = Arc::default();
@@ -249,7 +251,7 @@ fn drive(gw: &Gateway, hook: &Hook, count: u64, seed: u64) -> BTreeMap<String, u
     wrong.lock().unwrap().clone()
 }
 
-/// Waits until the last transactions of far ends that crashed have timed out, and the last events have gone.
+/// Waits until the last transactions of crashed far ends have timed out, and the last events are delivered.
 fn settle(gw: &Gateway) {
     let until = Instant::now() + Duration::from_secs(60);
     let left = || {
@@ -265,7 +267,7 @@ fn settle(gw: &Gateway) {
     }
 }
 
-/// Tasks and timers, once they have stayed the same for a second: connections of answered requests take a moment to end.
+/// Tasks and timers, once stable for a second: connections take a moment to close.
 fn steady(gw: &Gateway) -> (u64, u64) {
     let mut readings = Vec::new();
     for _ in 0..100 {
@@ -288,13 +290,13 @@ fn calls_of_every_kind_leave_nothing_behind() {
     let hook = Hook::counting();
     let state = dir.join("state");
     std::fs::create_dir_all(&state).unwrap();
-    // As the package starts it.
+    // As started by the package.
     let gw = Gateway::start_release_confined(
         &state,
         &[("WEBHOOK_URL", &hook.url), ("PROMPT_DIR", dir.to_str().unwrap())],
     );
     let at_rest = steady(&gw);
-    // Until threads, caches and pools have the size they keep.
+    // Until threads, caches and pools have reached their final size.
     let wrong = drive(&gw, &hook, calls() / 2, 1);
     assert!(wrong.is_empty(), "{wrong:#?}");
     let start = held(gw.pid());

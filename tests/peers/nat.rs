@@ -1,17 +1,17 @@
-//! Routers that rewrite addresses: between a phone and the gateway, and in front of the gateway.
+//! NAT: between a phone and the gateway, and in front of the gateway.
 
 use crate::office::{Office, done};
 use crate::phone::{Phone, correlation, rms};
 use crate::space::{Space, ip};
 
 #[test]
-fn a_phone_behind_a_router_is_reached_the_way_it_came() {
+fn a_phone_behind_nat_is_reached() {
     let mut router = Space::make("branchline-router");
     let mut home = Space::make("branchline-home");
     Space::cable(None, ("bln0", "198.51.100.1/24"), &mut router, ("bln1", "198.51.100.2/24"));
     Space::cable(Some(&router), ("bln2", "192.168.77.1/24"), &mut home, ("bln3", "192.168.77.2/24"));
     home.default_route("192.168.77.1");
-    // No port of the phone is what the phone thinks that it is.
+    // All ports of the phone are translated.
     router.becomes_router(&["-A POSTROUTING -o bln1 -p udp -j MASQUERADE --to-ports 30000-31000"]);
     let office = Office::open_with("nat-phone", &[("SIP_BIND_IP", "198.51.100.1")], |_| {
         "[sip]\nsource_socket = true\naccept_from = [\"198.51.100.0/24\"]\n".to_owned()
@@ -20,7 +20,7 @@ fn a_phone_behind_a_router_is_reached_the_way_it_came() {
     let leg = office.call_in(&mut phone, "lobby");
     let verb = |path: &str| office.gateway.post(&format!("/v1/legs/{leg}/{path}"), r#"{"tone":"us_dial"}"#);
     assert_eq!(verb("play").status, 200);
-    // Sound finds the phone through the router's ports, and its own comes back.
+    // Audio reaches the phone through the router's ports, and vice versa.
     phone.hear(1.0);
     assert!(rms(&phone.hear(0.5)) > 500.0, "the tone is heard behind the router");
     done(office.gateway.post(&format!("/v1/legs/{leg}/hold"), ""), "held");
@@ -36,7 +36,7 @@ fn a_phone_behind_a_router_is_reached_the_way_it_came() {
 }
 
 #[test]
-fn a_gateway_behind_a_router_gives_the_address_of_the_router() {
+fn a_gateway_behind_nat_advertises_the_public_address() {
     let mut router = Space::make("branchline-gate");
     let mut world = Space::make("branchline-world");
     Space::cable(None, ("blw0", "192.168.78.1/24"), &mut router, ("blw1", "192.168.78.2/24"));
@@ -50,7 +50,7 @@ fn a_gateway_behind_a_router_gives_the_address_of_the_router() {
     let office =
         Office::open_with("nat-gateway", &env, |_| "[sip]\naccept_from = [\"203.0.113.0/24\"]\n".to_owned());
     let port = office.sip().rsplit(':').next().unwrap().to_owned();
-    // The phone knows no way to the gateway but the router's address.
+    // The phone reaches the gateway only by the router's address.
     let mut phone = Phone::in_space(&world, "203.0.113.9", office.dir(), 5621, "user", &[]);
     phone.say(&format!("dial sip:desk@203.0.113.2:{port}"));
     let leg = office.answered();
@@ -80,7 +80,7 @@ fn hears_and_is_heard(office: &Office, phone: &Phone, leg: &str) {
     said(&file, phone);
 }
 
-/// The left channel of a recording is what the phone said, which speaks at 8 kHz.
+/// The left channel of a recording is the phone's voice, at 8 kHz.
 fn said(file: &str, phone: &Phone) {
     let mut wav = hound::WavReader::open(file).unwrap();
     let each = usize::from(wav.spec().channels) * wav.spec().sample_rate as usize / 8000;

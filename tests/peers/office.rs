@@ -1,4 +1,4 @@
-//! A branch office for a test: a gateway whose events come as lines, and phones of different voices.
+//! A branch office for tests: a gateway whose events are read as lines, and phones with different voices.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,7 +19,7 @@ impl Office {
         Self::open_with(name, env, |_| String::new())
     }
 
-    /// The same with a configuration file of a text that may name files of the office's directory.
+    /// The same with a configuration that may refer to files in the office's directory.
     pub fn open_with(name: &str, env: &[(&str, &str)], text: impl FnOnce(&Path) -> String) -> Self {
         let dir = std::env::temp_dir().join(format!("branchline-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
@@ -33,7 +33,7 @@ impl Office {
         Self { gateway: Gateway::start_release_configured(&text, &all), events, dir }
     }
 
-    /// A phone at this port, with a voice of its own.
+    /// A phone at this port, with a unique voice.
     pub fn phone(&self, port: u16) -> Phone {
         self.phone_with(port, &[])
     }
@@ -48,14 +48,14 @@ impl Office {
         Phone::of_user(&self.dir, port, user, parameters)
     }
 
-    /// Asks for a call and gives back its leg.
+    /// Originates a call and returns its leg.
     pub fn originate(&self, body: &str) -> String {
         let reply = self.gateway.post("/v1/legs", body);
         assert_eq!(reply.status, 201, "{reply:?}");
         reply.json()["id"].as_str().unwrap().to_owned()
     }
 
-    /// Answers the call that rings: its leg.
+    /// Answers the ringing call; returns its leg.
     pub fn answered(&self) -> String {
         let leg = self.event("leg.ringing")["leg_id"].as_str().unwrap().to_owned();
         done(self.gateway.post(&format!("/v1/legs/{leg}/answer"), ""), "answering");
@@ -84,7 +84,7 @@ impl Office {
         })
     }
 
-    /// Lets a phone call the gateway and answers it into a room; its leg.
+    /// Lets a phone call the gateway and answers into a room; returns its leg.
     pub fn call_in(&self, phone: &mut Phone, room: &str) -> String {
         phone.say(&format!("dial sip:desk@{}", self.sip()));
         let leg = self.event("leg.ringing")["leg_id"].as_str().unwrap().to_owned();
@@ -94,14 +94,14 @@ impl Office {
         leg
     }
 
-    /// A phone that has called in, and its leg.
+    /// A phone that has called into the room, and its leg.
     pub fn caller_in_room(&self, port: u16, room: &str) -> (Phone, String) {
         let mut phone = self.phone(port);
         let leg = self.call_in(&mut phone, room);
         (phone, leg)
     }
 
-    /// The reason of the next leg to end, which has to be this one.
+    /// The disconnect reason of the next leg to end, which must be this one.
     pub fn ended(&self, leg: &str) -> String {
         let gone = self.event("leg.disconnected");
         assert_eq!(gone["leg_id"], leg, "{gone}");

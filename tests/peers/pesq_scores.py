@@ -1,4 +1,4 @@
-"""Scores pairs of raw 16-bit files by PESQ (ITU-T P.862): reads lines "RATE CLEAN HEARD", writes one score a line."""
+"""Scores pairs of raw 16-bit files by PESQ (ITU-T P.862): reads lines "RATE CLEAN HEARD", writes one score per line."""
 
 import sys
 

@@ -1,9 +1,9 @@
-"""A phone nobody here wrote (baresip), driven by lines on standard input, telling its story on standard
-output. What it hears goes to a file of raw 16-bit samples.
+"""A third-party phone (baresip), controlled by lines on standard input, reporting on standard output. Received
+audio is written to a file of raw 16-bit samples.
 
 usage: phone.py PORT VOICE.wav HEARD.raw USER [ACCOUNT-PARAMETER | set:FIELD=VALUE | config:LINE …]
-       set: gives a field of the account (domain, password, registrar, transport, reg_interval, codec),
-       config: a line of the stack's configuration
+       set: sets a field of the account (domain, password, registrar, transport, reg_interval, codec),
+       config: adds a line to the stack's configuration
 commands: dial URI | refused URI | answer | digits D | hold | resume | hangup | quit
           transfer URI | attended (the first call to the last) | accept | reject CODE | register | unregister
 """
@@ -29,7 +29,7 @@ def say(what, **more):
 
 
 async def listen(call, out):
-    """Writes what is heard, its first channel, until the call ends."""
+    """Writes the first channel of the received audio until the call ends."""
     rate = 0
     while call.final_stats is None:
         try:
@@ -129,7 +129,7 @@ async def main():
 
 
 async def answer(call):
-    """Answers, and says so again while the phone waits for the PRACK of its ringing (it refuses until then)."""
+    """Answers; retries while the phone waits for the PRACK of its 180 (it refuses until then)."""
     for _ in range(250):
         try:
             return await call.answer()
@@ -141,7 +141,7 @@ async def answer(call):
 
 
 async def refused(ua, uri):
-    """Dials somebody who refuses at once: within a millisecond, which the phone's bindings miss at times."""
+    """Dials a far end that refuses within a millisecond, which the phone's Python bindings sometimes miss."""
     for _ in range(5):
         try:
             await (await ua.dial(uri)).wait_established(2)

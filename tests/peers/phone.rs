@@ -1,4 +1,4 @@
-//! Drives `phone.py` and other helper processes, and makes and compares voices.
+//! Controls `phone.py` and other helper processes, and creates and compares voices.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use crate::space::Space;
 
-/// The script of the phone that most tests use.
+/// The phone script used by most tests.
 const BARESIP: &str = "tests/peers/phone.py";
 
-/// A process whose standard output is lines, and which takes lines.
+/// A helper process controlled by lines on its standard input and output.
 pub struct Lines {
     pub child: Child,
     input: ChildStdin,
@@ -51,7 +51,7 @@ impl Lines {
         self.input.flush().unwrap();
     }
 
-    /// The next line that `wanted` takes something from.
+    /// Waits for the next line for which `wanted` returns a value.
     pub fn wait<T>(&self, what: &str, seconds: u64, wanted: impl Fn(&str) -> Option<T>) -> T {
         let until = Instant::now() + Duration::from_secs(seconds);
         let mut seen = Vec::new();
@@ -80,7 +80,7 @@ impl Lines {
 
 impl Drop for Lines {
     fn drop(&mut self) {
-        // Already gone is fine.
+        // It may have ended already.
         drop(self.child.kill());
         drop(self.child.wait());
     }
@@ -89,13 +89,13 @@ impl Drop for Lines {
 /// A real phone.
 pub struct Phone {
     pub lines: Lines,
-    /// One second of what it says.
+    /// One second of its voice.
     pub voice: Vec<i16>,
     heard: PathBuf,
 }
 
 impl Phone {
-    /// A phone whose voice no other port of the same ten has.
+    /// A phone whose voice differs from those of the other ports of the same ten.
     pub fn with_voice(dir: &Path, port: u16, parameters: &[&str]) -> Self {
         Self::of_user(dir, port, "user", parameters)
     }
@@ -129,7 +129,7 @@ impl Phone {
         )
     }
 
-    /// A phone at this address of another network.
+    /// A phone in another network namespace.
     pub fn in_space(space: &Space, ip: &str, dir: &Path, port: u16, user: &str, parameters: &[&str]) -> Self {
         let (voice, file) = Self::voice(dir, port);
         let mut command = space.command(python());
@@ -137,15 +137,15 @@ impl Phone {
         Self { voice, ..Self::run(command, BARESIP, dir, port, &file, user, parameters) }
     }
 
-    /// Another make of phone: pjsua, with the parameters of `pjsua_phone.py`.
+    /// A pjsua phone, with the parameters of `pjsua_phone.py`.
     pub fn pjsua(dir: &Path, port: u16, user: &str, parameters: &[&str]) -> Self {
         let (voice, file) = Self::voice(dir, port);
         let script = "tests/peers/pjsua_phone.py";
         Self { voice, ..Self::run(Command::new(python()), script, dir, port, &file, user, parameters) }
     }
 
-    /// Another make of phone: linphone, which takes the commands of linphonec and has no sound card: it says its voice once
-    /// it was told to `play` it, and writes down what it hears once it was told to `record`.
+    /// A linphone phone, controlled by linphonec commands and without sound card: it plays its voice after
+    /// `play`, and records what it hears after `record`.
     pub fn linphone(dir: &Path, port: u16, more: &str) -> Self {
         let voice = sweep(300.0, 900.0);
         let home = dir.join(format!("linphone-{port}"));
@@ -167,12 +167,12 @@ impl Phone {
         Self { lines, voice, heard: home.join("heard.wav") }
     }
 
-    /// Waits for a line of it that holds this.
+    /// Waits for an output line that contains this.
     pub fn reads(&self, text: &str) {
         self.lines.wait(text, 20, |l| l.contains(text).then_some(()));
     }
 
-    /// A phone whose account has further parameters.
+    /// A phone with additional account parameters.
     fn with_parameters(dir: &Path, port: u16, voice: &Path, user: &str, parameters: &[&str]) -> Self {
         Self::run(Command::new(python()), BARESIP, dir, port, voice, user, parameters)
     }
@@ -198,7 +198,7 @@ impl Phone {
         self.lines.say(line);
     }
 
-    /// Lets it do something and waits until it says that it has.
+    /// Sends a command and waits for its confirmation.
     pub fn order(&mut self, line: &str) {
         self.say(line);
         let verb = line.split(' ').next().unwrap();
@@ -237,8 +237,8 @@ impl Phone {
         self.heard()[before..].to_vec()
     }
 
-    /// Asserts that another is heard. Three half seconds, as the jitter buffer may have to grow by a frame in the first
-    /// seconds of a call: that spoils one of them.
+    /// Asserts that another phone is heard. Three half seconds, as growth of the jitter buffer in the first
+    /// seconds of a call may spoil one of them.
     pub fn hears(&self, other: &Self) {
         self.hear(0.25);
         let found = correlation(&self.hear(1.5), &other.voice);
@@ -246,7 +246,7 @@ impl Phone {
     }
 }
 
-/// One second of a voice: a sweep between two frequencies, up and down, that repeats without a seam.
+/// One second of a voice: a frequency sweep up and down that repeats without a discontinuity.
 pub fn sweep(low: f64, high: f64) -> Vec<i16> {
     let mut phase = 0.0f64;
     let at = |i: usize| {
@@ -273,13 +273,13 @@ pub fn write_voice(path: &Path, second: &[i16]) {
     w.finalize().unwrap();
 }
 
-/// The best normalised correlation of any half second of `heard` with any place of a repeating voice: where the
-/// jitter buffer left out or repeated a piece, the half second around it is not like the voice.
+/// The best normalised correlation of any half second of `heard` with any position of a repeating voice: at
+/// adjustments of the jitter buffer the correlation is low.
 pub fn correlation(heard: &[i16], voice: &[i16]) -> f64 {
     let mut best = 0.0f64;
     for window in heard.chunks_exact(4000) {
         best = best.max(alike(window, voice));
-        // No other can be much more alike.
+        // A better match is not possible.
         if best > 0.98 {
             break;
         }
@@ -292,7 +292,7 @@ fn alike(window: &[i16], voice: &[i16]) -> f64 {
     let theirs: Vec<f64> =
         voice.iter().cycle().take(voice.len() + window.len()).map(|s| f64::from(*s)).collect();
     let loudness = mine.iter().map(|s| s * s).sum::<f64>().sqrt().max(1.0);
-    // Of the part of theirs that begins at the lag.
+    // Relative to the corresponding part of their voice.
     let mut energy: f64 = theirs[..mine.len()].iter().map(|s| s * s).sum();
     let mut best = 0.0f64;
     for lag in 0..voice.len() {

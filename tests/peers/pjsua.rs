@@ -1,4 +1,5 @@
-//! Calls with pjsua: what it sends differs from baresip in holds, transfers, digits, sessions and silence.
+//! Calls with pjsua: it differs from baresip in holds, transfers, digits, session timers and silence
+//! suppression.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -30,7 +31,7 @@ fn caller(office: &Office, port: u16, parameters: &[&str]) -> (Phone, String) {
     (phone, leg)
 }
 
-/// The gateway calls a pjsua into room `r`, which answers: its leg.
+/// The gateway calls a pjsua into room `r`, which answers; returns its leg.
 fn called(office: &Office, phone: &mut Phone, port: u16) -> String {
     let body = format!(r#"{{"type":"sip","uri":"sip:user@127.0.0.1:{port}","room_id":"r"}}"#);
     let leg = office.originate(&body);
@@ -41,7 +42,7 @@ fn called(office: &Office, phone: &mut Phone, port: u16) -> String {
     leg
 }
 
-/// The next message of its calls that the phone tells of, by direction and the start of its first line.
+/// The next SIP message reported by the phone, by direction and start of its first line.
 fn message(phone: &Phone, is: &str, start: &str) -> String {
     phone.lines.wait(start, 20, |line| {
         let v: Value = serde_json::from_str(line).ok()?;
@@ -50,12 +51,12 @@ fn message(phone: &Phone, is: &str, start: &str) -> String {
     })
 }
 
-/// The value of a header field or of a line of the description.
+/// The value of a header field or SDP line.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|l| l.strip_prefix(name)).map(str::trim)
 }
 
-/// The answer of 200 to the next request of this method that the phone sends.
+/// The 200 response to the next request of this method sent by the phone.
 fn answer(phone: &Phone, method: &str) -> String {
     let request = message(phone, "sent", method);
     loop {
@@ -78,7 +79,7 @@ fn heard_by_the_phone(phone: &Phone, digits: &str, method: &str) {
 }
 
 #[test]
-fn sound_goes_both_ways_calling_and_called() {
+fn audio_is_bidirectional_for_both_call_directions() {
     let office = office("pjsua-sound", "");
     let (a, _) = caller(&office, 5700, &[]);
     let mut b = pjsua(&office, 5702, &[]);
@@ -112,7 +113,7 @@ fn digits_are_sent_by_info_where_configured() {
 }
 
 #[test]
-fn digits_to_a_phone_that_holds_are_refused_and_never_sent() {
+fn digits_during_remote_hold_are_refused_and_never_sent() {
     let office = office("pjsua-hold", "");
     let (mut a, leg) = caller(&office, 5708, &[]);
     let (b, _) = caller(&office, 5702, &[]);
@@ -123,7 +124,7 @@ fn digits_to_a_phone_that_holds_are_refused_and_never_sent() {
     assert!(rms(&b.hear(0.5)) < 20.0, "a phone that holds is not heard");
     a.order("resume");
     office.event_of("leg.unhold", &leg);
-    // The first digit that the phone hears is one that was sent after it resumed.
+    // The first digit received by the phone is one sent after it resumed.
     assert_eq!(digits(&office, &leg, "5").status, 200);
     heard_by_the_phone(&a, "5", "rfc4733");
     a.hears(&b);
@@ -131,7 +132,7 @@ fn digits_to_a_phone_that_holds_are_refused_and_never_sent() {
 }
 
 #[test]
-fn a_call_that_we_hold_takes_digits() {
+fn digits_are_sent_during_local_hold() {
     let office = office("pjsua-held", "");
     let (a, leg) = caller(&office, 5710, &[]);
     let path = format!("/v1/legs/{leg}/hold");
@@ -142,7 +143,7 @@ fn a_call_that_we_hold_takes_digits() {
 }
 
 #[test]
-fn the_second_transfer_of_a_call_is_told_by_its_id() {
+fn the_second_transfer_of_a_call_is_identified_by_its_id() {
     let office = Office::open_with("pjsua-refer", DIALS, plain);
     let (mut a, leg) = caller(&office, 5712, &[]);
     let nobody = office.phone(5714);
@@ -152,7 +153,7 @@ fn the_second_transfer_of_a_call_is_told_by_its_id() {
         let id = field(&refer, "CSeq:").unwrap().split(' ').next().unwrap().to_owned();
         let notify = message(&a, "received", "NOTIFY");
         let event = field(&notify, "Event:").unwrap();
-        // The first REFER of a dialog may do without (RFC 3515 section 2.4.6).
+        // The first REFER of a dialog may omit it (RFC 3515 section 2.4.6).
         assert!(event == format!("refer;id={id}") || round == 0 && event == "refer", "{event}, not {id}");
         assert_eq!(office.event("leg.transfer_failed")["status_code"], 404);
     }
@@ -161,7 +162,7 @@ fn the_second_transfer_of_a_call_is_told_by_its_id() {
 }
 
 #[test]
-fn the_from_of_our_call_leads_back_to_us() {
+fn the_from_of_our_call_is_reachable() {
     let office = office("pjsua-from", "");
     let mut a = pjsua(&office, 5716, &[]);
     let leg = called(&office, &mut a, 5716);
@@ -171,14 +172,15 @@ fn the_from_of_our_call_leads_back_to_us() {
     b.say("answer");
     b.wait("established");
     a.wait("established");
-    // The phone builds Refer-To from the From of our call; the other calls there, in place of the first (Replaces).
+    // The phone builds Refer-To from the From of our call; the other phone calls it and replaces the first
+    // call (Replaces).
     a.say("attended");
     let refer = message(&a, "sent", "REFER");
     let target = field(&refer, "Refer-To:").unwrap();
     assert!(target.contains(&format!("@{}?", office.sip())), "{target}, not {}", office.sip());
     assert_eq!(a.wait("transfer")["code"], 200);
     office.event_of("leg.disconnected", &leg);
-    // It has done its part, and ends what is left: its call to the other phone.
+    // It has done its part, and ends its call to the other phone.
     a.say("hangup");
     b.wait("ended");
     let (c, _) = caller(&office, 5702, &[]);
@@ -203,7 +205,7 @@ fn an_answer_that_changes_nothing_keeps_its_version() {
 }
 
 #[test]
-fn offers_that_cannot_be_taken_get_488_before_it_rings() {
+fn unacceptable_offers_get_488_before_ringing() {
     let office = office("pjsua-488", "");
     let offers: [(&str, &[&str]); 2] = [
         ("an address of IPv6", &["sdp:c=IN IP4 127.0.0.1=>c=IN IP6 fd00:9::2"]),
@@ -234,7 +236,7 @@ fn plain_media_gets_488_where_encryption_is_required() {
 }
 
 #[test]
-fn the_second_of_two_audio_lines_is_taken_where_only_it_can_be() {
+fn the_second_audio_line_is_used_if_only_it_is_acceptable() {
     let office = office("pjsua-lines", "");
     let changes = ["set:lines=2", "sdp:RTP/AVP 0 =>RTP/AVP 98 ", "sdp:rtpmap:0 PCMU=>rtpmap:98 FOO"];
     let mut a = pjsua(&office, 5730, &changes);
@@ -247,11 +249,11 @@ fn the_second_of_two_audio_lines_is_taken_where_only_it_can_be() {
 }
 
 #[test]
-fn silence_that_the_phone_does_not_send_is_no_loss() {
+fn silence_suppression_of_the_phone_is_no_loss() {
     let office = office("pjsua-vad", "");
     let (mut a, leg) = caller(&office, 5732, &["set:vad=yes", "set:pauses=yes"]);
     let quality = || office.gateway.get(&format!("/v1/legs/{leg}/quality")).json();
-    // Half of the time it is silent: fewer packets than in a call without.
+    // Half of the time it is silent: fewer packets than without.
     let until = Instant::now() + Duration::from_secs(20);
     while quality()["rtp_packets_received"].as_u64().unwrap() < 150 {
         assert!(Instant::now() < until, "{}", quality());
@@ -265,7 +267,7 @@ fn silence_that_the_phone_does_not_send_is_no_loss() {
 }
 
 #[test]
-fn a_call_outlives_its_tcp_connection() {
+fn a_call_survives_its_tcp_connection() {
     let office = office("pjsua-tcp", "");
     let mut a = pjsua(&office, 5734, &["set:transport=tcp"]);
     a.say(&format!("dial sip:desk@{};transport=tcp", office.sip()));
@@ -275,17 +277,18 @@ fn a_call_outlives_its_tcp_connection() {
     let (b, _) = caller(&office, 5702, &[]);
     a.order("disconnect");
     a.wait("disconnected");
-    // Its Contact names the port of the connection that is gone: refused, and no reason to end the call.
+    // Its Contact contains the port of the closed connection: refused, but no reason to end the call.
     let hold = office.gateway.post(&format!("/v1/legs/{leg}/hold"), "");
     assert_ne!(hold.status, 404, "{hold:?}");
     assert_ne!(office.gateway.get(&format!("/v1/legs/{leg}")).status, 404);
     b.hears(&a);
-    // A request of the phone's opens another.
+    // A request of the phone opens another.
     a.say("hangup");
     assert_eq!(office.ended(&leg), "remote_bye");
 }
 
-/// The gateway holds while the phone sends `order`, neither having read the other's: the answer to the phone's.
+/// The gateway holds while the phone sends `order`, before either has read the other's request: the answer to
+/// the phone's.
 fn crossing(name: &str, port: u16, order: &str) -> String {
     let office = office(name, "");
     let (mut a, leg) = caller(&office, port, &[]);

@@ -1,11 +1,11 @@
-"""A phone nobody here wrote (pjsua), driven by lines on standard input, telling its story on standard output as
-`phone.py` does. What it hears goes to a file of 16-bit samples; the messages of its calls are told as well.
+"""A third-party phone (pjsua), controlled by lines on standard input, reporting on standard output like `phone.py`.
+Received audio is written to a file of 16-bit samples; the SIP messages of its calls are reported, too.
 
 usage: pjsua_phone.py PORT VOICE.wav HEARD.raw USER [set:FIELD=VALUE | sdp:PATTERN=>TEXT …]
        set: transport (udp, tcp, tls), codec, domain, registrar, password, reg_interval, srtp (optional, required),
        media (its address), says (the address in its SDP), lines (audio lines), vad, pauses (yes; of its voice), expires (s, of sessions),
        cert, ca (files)
-       sdp: changes the descriptions that it makes
+       sdp: modifies the session descriptions that it creates
 commands: dial URI | answer | digits D | info D | hold | resume | hangup | quit | register | unregister
           transfer URI | attended (the first call to the last) | reinvite | update | refresh (an UPDATE without offer)
           disconnect (closes its connections) | crossing VERB (VERB before it reads what has arrived meanwhile)
@@ -114,7 +114,7 @@ class Call(pj.Call):
 
 
 def start():
-    """The stack, which does everything in the one thread that asks it to."""
+    """The stack, run in the calling thread only."""
     config = pj.EpConfig()
     config.uaConfig.threadCnt = 0
     config.uaConfig.mainThreadOnly = True
@@ -133,7 +133,7 @@ def start():
         transport.tlsConfig.CaListFile = SET["ca"]
         transport.tlsConfig.verifyServer = True
     phone.transportCreate(KINDS[TRANSPORT], transport)
-    # Its OpenSSL knows no digest, not even MD5, before something of TLS was asked for.
+    # Its OpenSSL has no digest algorithms, not even MD5, before a TLS function was called.
     phone.utilSslGetAvailableCiphers()
     phone.libStart()
     phone.audDevManager().setNullDev()
@@ -182,7 +182,7 @@ def send(digits, method):
 
 
 def unread():
-    """Whether something waits in its socket."""
+    """Whether data is available in its socket."""
     with open("/proc/net/udp") as table:
         rows = [row.split() for row in table][1:]
     return any(row[1].endswith(f":{PORT:04X}") and row[4].split(":")[1] != "00000000" for row in rows)
@@ -242,7 +242,7 @@ def read():
 
 
 def with_pauses(path):
-    """Of each second of the voice, its first half."""
+    """The first half of each second of the voice."""
     with wave.open(path) as voice:
         rate, data = voice.getframerate(), voice.readframes(voice.getnframes())
     with wave.open(path + ".pauses.wav", "wb") as out:
@@ -256,7 +256,7 @@ phone = Phone()
 start()
 player, recorder = pj.AudioMediaPlayer(), pj.AudioMediaRecorder()
 player.createPlayer(with_pauses(VOICE) if SET.get("pauses") == "yes" else VOICE)
-# The recorder goes by the name.
+# The recorder selects the format by the file name.
 recorder.createRecorder(HEARD + ".wav")
 os.path.lexists(HEARD) and os.remove(HEARD)
 os.symlink(HEARD + ".wav", HEARD)
@@ -264,7 +264,7 @@ me = account()
 threading.Thread(target=read, daemon=True).start()
 say("ready")
 while True:
-    # "crossing" is about what has arrived, but was not read.
+    # "crossing" needs received messages to stay unread.
     try:
         verb, *rest = orders.get_nowait()
     except queue.Empty:

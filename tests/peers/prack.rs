@@ -1,4 +1,4 @@
-//! A phone that insists on acknowledged provisional responses, as caller and as the one called.
+//! A phone that requires reliable provisional responses, as caller and callee.
 
 use crate::office::{Office, done};
 use crate::phone::rms;
@@ -10,7 +10,7 @@ fn a_phone_that_insists_on_100rel_calls_and_is_called() {
     phone.say(&format!("dial sip:desk@{}", office.sip()));
     let leg = office.event("leg.ringing")["leg_id"].as_str().unwrap().to_owned();
     let verb = |path: &str, body: &str| office.gateway.post(&format!("/v1/legs/{leg}/{path}"), body);
-    // Ringing was acknowledged, else this could not follow it.
+    // 180 was acknowledged, otherwise this could not follow.
     done(verb("early-media", ""), "early_media");
     assert_eq!(verb("play", r#"{"tone":"us_dial"}"#).status, 200);
     phone.hear(0.5);

@@ -1,5 +1,5 @@
-//! A trunk to Kamailio, with every digest algorithm, and rtpengine between for one of them: registration, calls
-//! both ways, refusals, farewell.
+//! A trunk to Kamailio, with every digest algorithm, and with rtpengine in between for one of them:
+//! registration, calls in both directions, refusals, unregistration.
 
 use std::net::UdpSocket;
 use std::path::Path;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::office::{Office, done};
 use crate::phone::{Phone, script};
 
-/// Ends what it holds, and the processes that has made, at the end.
+/// Ends the held processes and their children.
 pub struct Server(Child);
 
 impl Drop for Server {
@@ -48,18 +48,18 @@ pub fn rtpengine(dir: &Path, port: u16) -> Server {
     command.args(["--port-min=41000", "--port-max=41100", &format!("--listen-ng=127.0.0.1:{port}")]);
     command.arg(format!("--pidfile={}/rtpengine.pid", dir.display()));
     let server = start(&mut command);
-    // Calls that come before it listens have no media.
+    // Earlier calls would have no media.
     assert!(ask(port, "d7:command4:pinge").contains("pong"));
     server
 }
 
-/// rtpengine's reply to a command, as soon as it listens.
+/// rtpengine's reply to a command, once it listens.
 pub fn ask(port: u16, command: &str) -> String {
     let asks = UdpSocket::bind("127.0.0.1:0").unwrap();
     asks.connect(("127.0.0.1", port)).unwrap();
     asks.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     let until = Instant::now() + Duration::from_secs(20);
-    // A request of the same number gets the same reply once more.
+    // A request with the same cookie gets the same reply again.
     static NUMBER: AtomicU32 = AtomicU32::new(1);
     let request = format!("{} {command}", NUMBER.fetch_add(1, Ordering::Relaxed));
     let mut reply = vec![0; 65536];
@@ -68,7 +68,7 @@ pub fn ask(port: u16, command: &str) -> String {
             return String::from_utf8_lossy(&reply[..n]).into_owned();
         }
         assert!(Instant::now() < until, "rtpengine does not answer");
-        // A port without a listener is refused at once.
+        // A closed port is reported at once.
         std::thread::park_timeout(Duration::from_millis(20));
     }
 }
@@ -89,7 +89,7 @@ fn calls_through(name: &str, port: u16, phones: u16, algorithm: &str, relay: Opt
     });
     let _relay = relay.map(|relay| rtpengine(office.dir(), relay));
     let _proxy = kamailio(office.dir(), port, algorithm, relay);
-    // The gateway may have asked before the proxy listened.
+    // The gateway may have tried before the proxy listened.
     let active = office.events.json("type", "sip.outbound_registration_active", 60);
     assert_eq!((&active["trunk_id"], &active["granted_expires_seconds"]), (&"provider".into(), &60.into()));
     let view = office.gateway.get("/v1/sip/trunks/provider").json();
@@ -118,7 +118,7 @@ fn calls_through(name: &str, port: u16, phones: u16, algorithm: &str, relay: Opt
     bob.wait("ended");
     office.event_of("leg.disconnected", &leg);
 
-    // And the other way.
+    // The reverse direction.
     bob.say(&format!("dial sip:branch@127.0.0.1:{port}"));
     let rang = office.event("leg.ringing");
     assert_eq!((&rang["trunk_id"], &rang["from"]), (&"provider".into(), &"bob".into()));
@@ -130,7 +130,7 @@ fn calls_through(name: &str, port: u16, phones: u16, algorithm: &str, relay: Opt
     bob.say("hangup");
     assert_eq!(office.event_of("leg.disconnected", &leg)["cdr"]["reason"], "remote_bye");
 
-    // Nobody there, and a wrong password.
+    // An unknown user, and a wrong password.
     let leg =
         office.originate(&format!(r#"{{"type":"sip","uri":"sip:nobody@127.0.0.1:{port}","from":"branch"}}"#));
     assert_eq!(office.event_of("leg.disconnected", &leg)["cdr"]["reason"], "not_found");
@@ -147,7 +147,7 @@ fn calls_through(name: &str, port: u16, phones: u16, algorithm: &str, relay: Opt
     let fixed = office.gateway.delete("/v1/sip/trunks/provider");
     assert!(fixed.status == 409 && fixed.error().contains("configuration file"), "{fixed:?}");
 
-    // A trunk that was made over the API, and is unregistered when it is removed.
+    // A trunk created over the API, which is unregistered when deleted.
     let made = wrong.replace("wrong", "secret");
     let id = office.gateway.post("/v1/sip/trunks", &made).json()["id"].as_str().unwrap().to_owned();
     assert_eq!(office.gateway.post("/v1/sip/trunks", &made).status, 409, "the same account");

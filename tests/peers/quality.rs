@@ -1,4 +1,4 @@
-//! How speech sounds after bad networks, by PESQ: the grid is kept, so that a change in quality shows in review.
+//! Speech quality after bad networks, by PESQ: the results are stored, so that changes are visible in review.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -12,16 +12,16 @@ use branchline::dsp::resample::Resampler;
 use crate::network::{Weather, travel};
 use crate::phone::{python, script};
 
-/// How much faster than ours the far end's clock runs in half of the rows, ppm: what 100 ppm make in four minutes, it makes
-/// in the 12 s of a row.
+/// Clock drift of the far end in half of the rows, ppm: chosen so that 12 s correspond to four minutes at 100
+/// ppm.
 const DRIFT: i32 = 2000;
 
-/// Scores may differ by this much from what is kept; shares and delays by that, per cent and ms.
+/// Allowed difference of scores from the stored ones; and of shares and delays, per cent and ms.
 const SCORE: f64 = 0.1;
 const SHARE: f64 = 0.5;
 const DELAY: f64 = 3.0;
 
-/// PESQ knows 8 and 16 kHz.
+/// PESQ supports 8 and 16 kHz.
 fn at_sixteen(x: &[i16], rate: u32) -> Vec<i16> {
     let Some(mut resampler) = Resampler::new(rate, 16_000).filter(|_| rate > 16_000) else {
         return x.to_vec();
@@ -40,7 +40,7 @@ fn write(path: &Path, x: &[i16]) {
 }
 
 #[test]
-fn speech_sounds_as_it_did() {
+fn speech_quality_is_unchanged() {
     let dir = std::env::temp_dir().join(format!("branchline-quality-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let mut python = Command::new(python())

@@ -1,10 +1,10 @@
-//! Real phones that register with the gateway, and calls to them.
+//! Registration of real phones, and calls to them.
 
 use crate::office::{Office, done};
 use crate::phone::Phone;
 
 const ANNA: &str = "[[sip.user]]\nname = \"anna\"\npassword = \"secret\"\n";
-// With a hash of the password only its own algorithm can be asked for.
+// With a password hash, only its own algorithm can be offered.
 const BEN: &str = "[[sip.user]]\nname = \"ben\"\nha1 = \"a4da28c20f2a338b2f2c5d6290513755\"\n";
 const CLEO: &str = "[[sip.user]]\nname = \"cleo\"\nha1_sha256 = \"a9edf6b533f5e5e2cbcb87d067880e4e9b33c3e1b72fc41b0687a090ddb9d79b\"\n";
 
@@ -52,7 +52,7 @@ fn phones_register_and_all_of_them_ring() {
     b.wait("ended");
     assert_eq!(office.ended(&leg), "api_hangup");
 
-    // One phone says goodbye, the other is forgotten by the API.
+    // One phone unregisters, the other is removed over the API.
     a.order("unregister");
     assert_eq!(office.event("sip.registration_expired")["aor"], "sip:anna@branch.test");
     assert_eq!(office.gateway.delete("/v1/sip/registrations/anna@branch.test?contact=sip:x").status, 404);
@@ -67,7 +67,7 @@ fn phones_register_and_all_of_them_ring() {
     });
 }
 
-/// Offices in which all phones are asked for both algorithms, for MD5, and for SHA-256.
+/// Offices that challenge all phones with both algorithms, with MD5, and with SHA-256.
 const OFFICES: [(&str, u16, &str, &[&str]); 3] = [
     ("anna", 5670, "both", &[ANNA]),
     ("ben", 5674, "md5", &[ANNA, BEN]),

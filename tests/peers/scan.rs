@@ -1,5 +1,5 @@
-//! A scanner and a flood from a stranger in a network of its own, while calls run: they hear nothing of it, and nothing
-//! of it stays.
+//! A scanner and a flood from an unknown source in a separate network while calls run: the calls are not
+//! affected, and no memory is leaked.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -14,10 +14,10 @@ use crate::space::Space;
 
 const OURS: &str = "198.51.100.1";
 const THEIRS: &str = "198.51.100.2";
-/// Calls at once.
+/// Concurrent calls.
 const CALLS: u64 = 50;
 
-/// Length of the flood, and of the time without it, seconds; `make soak` asks for more.
+/// Duration of the flood, and of the time without it, seconds; `make soak` uses more.
 fn seconds() -> u64 {
     std::env::var("FLOOD_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(10)
 }
@@ -40,12 +40,12 @@ fn figures(gw: &Gateway) -> Figures {
     }
 }
 
-/// 50 calls of 10 s at a time, for about `seconds`; each sends sound and hears it.
+/// 50 concurrent calls of 10 s, for about `seconds`; each with audio in both directions.
 fn calls(dir: &Path, sip: &str, seconds: u64) {
     sipp::calls(dir, sip, CALLS * seconds / 10, CALLS / 10, CALLS);
 }
 
-/// Late and made-up frames over all, of the calls since `before`.
+/// Share of late and concealed frames of the calls since `before`.
 fn share(gw: &Gateway, before: &Figures) -> (Figures, f64) {
     let now = figures(gw);
     let (spoiled, all) = (now.spoiled - before.spoiled, now.received - before.received);
@@ -53,7 +53,7 @@ fn share(gw: &Gateway, before: &Figures) -> (Figures, f64) {
     (now, spoiled as f64 / all as f64)
 }
 
-/// The same calls first without and then with the flood: the shares of late and made-up frames.
+/// The same calls without and with the flood: shares of late and concealed frames.
 fn pair(space: &Space, gw: &Gateway, dir: &Path, sip: &str, memory: &mut Option<u64>) -> (f64, f64) {
     let port = sip.rsplit(':').next().unwrap().to_owned();
     let before = figures(gw);
@@ -75,7 +75,7 @@ fn pair(space: &Space, gw: &Gateway, dir: &Path, sip: &str, memory: &mut Option<
 }
 
 #[test]
-fn a_flood_of_a_stranger_is_not_heard_and_leaves_nothing() {
+fn a_flood_of_an_unknown_source_has_no_effect() {
     let mut space = Space::make("branchline-scan");
     let (ours, theirs) = (format!("{OURS}/24"), format!("{THEIRS}/24"));
     Space::cable(None, ("blh", ours.as_str()), &mut space, ("bls", theirs.as_str()));
@@ -94,8 +94,8 @@ fn a_flood_of_a_stranger_is_not_heard_and_leaves_nothing() {
     let sip = gw.listen["sip"].as_str().unwrap().to_owned();
     let port = sip.rsplit(':').next().unwrap().to_owned();
 
-    // One stall of the machine spoils a frame of every call at once, in one run or another; a flood that is heard spoils
-    // some in every run. So the best runs are compared.
+    // A stall of the machine affects a frame of every call in single runs; an effective flood affects every
+    // run. So the best runs are compared.
     let mut memory = None;
     let (mut pairs, mut without, mut with) = (0, f64::MAX, f64::MAX);
     while pairs == 0 || with > without + 0.001 {
@@ -108,7 +108,7 @@ fn a_flood_of_a_stranger_is_not_heard_and_leaves_nothing() {
     println!("resident: {memory} kB before, {after} kB after");
     assert!(after <= memory + 1024, "{memory} kB became {after} kB");
 
-    // A scanner learns neither what we are nor who there is.
+    // A scanner learns neither the product nor the users.
     for tool in ["svmap", "svwar"] {
         let mut scan = space.command("timeout");
         scan.args(["20", tool, "-p", port.as_str(), OURS]);
@@ -127,7 +127,7 @@ fn a_flood_of_a_stranger_is_not_heard_and_leaves_nothing() {
         (Some(wanted), &serde_json::json!([])),
         "no event of a stranger: {seen}"
     );
-    // A phone out there that knows a password of ours may call; one that does not may not.
+    // A phone outside with a valid password may call; one without may not.
     for (password, verb, outcome) in
         [("wrong", "refused", "not established"), ("secret", "dial", "established")]
     {
@@ -135,14 +135,14 @@ fn a_flood_of_a_stranger_is_not_heard_and_leaves_nothing() {
         let mut phone = Phone::in_space(&space, THEIRS, &dir, 5900, "anna", &[&password, &domain]);
         phone.say(&format!("{verb} sip:desk@{sip}"));
         phone.lines.json("is", outcome, 30);
-        // The phone's own word is not enough: one that it does not hear is none.
+        // The phone's report alone is not sufficient: it may not have received the response.
         assert!(gw.figure("branchline_sip_wrong_passwords_total") > 0);
         if outcome == "established" {
             phone.say("hangup");
             phone.wait("ended");
         }
     }
-    // The last of the calls' own transactions linger for half a minute.
+    // The last transactions of the calls remain for half a minute.
     let until = Instant::now() + Duration::from_secs(45);
     while figures(&gw).transactions > 0 && Instant::now() < until {
         std::thread::park_timeout(Duration::from_millis(500));

@@ -1,4 +1,5 @@
-//! Names with several servers (dnsmasq tells of them), redirections, refusals, and calls that end as they begin (sipp).
+//! Names with several servers (by dnsmasq), redirections, refusals, and calls that end while being set up
+//! (SIPp).
 
 use std::process::{Child, Command};
 
@@ -6,12 +7,12 @@ use crate::office::{Office, done};
 use crate::phone::script;
 use crate::sipp::{quietly, sipp, sipp_file};
 
-/// A far end that refuses one call so, and says this as well.
+/// A far end that refuses one call with this status and these header fields.
 fn refuses(office: &Office, port: u16, status: &str, also: &str) -> Child {
     changed(office, port, "uas_refuses", &[("486 Busy Here", status), ("X-Also: nothing", also)], &[])
 }
 
-/// sipp with a scenario of the tests that has other words in it, for one call.
+/// SIPp with a modified scenario, for one call.
 fn changed(office: &Office, port: u16, scenario: &str, changes: &[(&str, &str)], more: &[&str]) -> Child {
     let mut text = std::fs::read_to_string(script(&format!("tests/peers/{scenario}.xml"))).unwrap();
     for (from, to) in changes {
@@ -23,7 +24,7 @@ fn changed(office: &Office, port: u16, scenario: &str, changes: &[(&str, &str)],
     sipp_file(port, &file, more)
 }
 
-/// A name server of its own, which ends with the test.
+/// A private name server, which ends with the test.
 struct Names(Child, u16);
 
 impl Names {
@@ -43,7 +44,7 @@ impl Drop for Names {
 }
 
 #[test]
-fn a_call_goes_on_to_the_second_server_of_its_name() {
+fn a_call_fails_over_to_the_second_server_of_its_name() {
     let names = Names::start(
         5353,
         &[
@@ -62,7 +63,7 @@ fn a_call_goes_on_to_the_second_server_of_its_name() {
     let mut phone = office.phone(5700);
     let mut stream = office.phone_of(5710, "user", &["set:transport=tcp"]);
     let mut full = refuses(&office, 5704, "503 Service Unavailable", "Retry-After: 60");
-    // The first has no room, then the first is not there at all, then the rules of the domain ask for TCP.
+    // The first server is full, then unavailable, then NAPTR selects TCP.
     for domain in ["full.test", "dead.test", "rules.test"] {
         let phone = if domain == "rules.test" { &mut stream } else { &mut phone };
         let leg = office.originate(&format!(r#"{{"type":"sip","uri":"sip:user@{domain}"}}"#));
@@ -112,7 +113,7 @@ fn an_answer_that_crosses_our_cancel_is_ended_properly() {
 }
 
 #[test]
-fn callers_give_up_are_refused_and_want_too_much() {
+fn callers_cancel_are_refused_and_require_too_much() {
     let office = Office::open("callers", &[]);
     let ringing = || office.event("leg.ringing")["leg_id"].as_str().unwrap().to_owned();
     let mut far = sipp(5734, "uac_gives_up", &[&office.sip()]);
@@ -131,7 +132,7 @@ fn callers_give_up_are_refused_and_want_too_much() {
 }
 
 #[test]
-fn what_callers_ask_for_is_refused_in_so_many_words() {
+fn unsupported_requests_of_callers_are_refused_with_a_reason() {
     let office = Office::open("refused", &[]);
     // A session that is too short (RFC 4028 §9), before there is a leg.
     let least = r#"<recv response="422"><action><ereg regexp="^ *90" search_in="hdr" header="Min-SE:"
@@ -144,7 +145,7 @@ fn what_callers_ask_for_is_refused_in_so_many_words() {
     let mut far = changed(&office, 5750, "uac_wants_too_much", &short, &[&office.sip()]);
     assert!(far.wait().unwrap().success(), "422 with Min-SE");
     assert_eq!(office.gateway.get("/v1/legs").json(), serde_json::json!([]));
-    // An ACK that owes the answer to our offer and has none (RFC 3261 §13.2.1).
+    // An ACK without the required answer to our offer (RFC 3261 §13.2.1).
     let body = "Content-Type: application/sdp\n    Content-Length: [len]\n\n    v=0\n    o=far 1 1 IN IP[local_ip_type] \
                 [local_ip]\n    s=-\n    c=IN IP[local_ip_type] [local_ip]\n    t=0 0\n    m=audio 6000 RTP/AVP \
                 0\n    a=recvonly\n";
@@ -153,7 +154,7 @@ fn what_callers_ask_for_is_refused_in_so_many_words() {
     let leg = office.answered();
     assert_eq!(office.event_of("leg.disconnected", &leg)["cdr"]["reason"], "not_acceptable");
     assert!(far.wait().unwrap().success(), "a BYE");
-    // A change to what we cannot play: refused, and the call goes on as it was.
+    // A re-INVITE with an unsupported codec: refused, and the call continues unchanged.
     let mut far = sipp(5754, "uac_changes_codec", &[&office.sip()]);
     let leg = office.answered();
     office.event_of("leg.connected", &leg);

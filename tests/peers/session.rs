@@ -1,13 +1,13 @@
-//! Session timers with sipp as the caller, in both roles: 90 s, the refresh seen at 45 s.
+//! Session timers with SIPp as the caller, in both roles: 90 s, refreshed after 45 s.
 
 use crate::office::Office;
 use crate::sipp::sipp;
 
 #[test]
 fn sessions_are_refreshed_at_half_time_in_both_roles() {
-    // These callers only listen: no media is missed.
+    // These callers only receive: missing media is no error.
     let office = Office::open_with("session", &[], |_| "[sip]\nsession_expires_s = 90\n".to_owned());
-    // Called by us; it wants 100 s, so that we refresh after 50.
+    // Called by us; it requests 100 s, so that we refresh after 50.
     let mut called = sipp(5612, "uas_session", &["-timeout", "120"]);
     let ours = office.originate(r#"{"type":"sip","uri":"sip:far@127.0.0.1:5612"}"#);
     office.event_of("leg.connected", &ours);

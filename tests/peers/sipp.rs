@@ -1,4 +1,4 @@
-//! sipp: one call by a scenario, and many callers with a voice (`uac.xml`).
+//! SIPp: one call by a scenario, and many callers with audio (`uac.xml`).
 
 use std::io::Read as _;
 use std::path::Path;
@@ -23,20 +23,20 @@ pub fn sipp_file(port: u16, file: &Path, more: &[&str]) -> Child {
     quietly(command.args(["-timeout", "40", "-timeout_error"]).args(more))
 }
 
-/// What `uac.xml` plays.
+/// The audio played by `uac.xml`.
 pub fn voice(dir: &Path) {
     let bytes: Vec<u8> = (0..8000u32).map(|i| (i * 37 % 251) as u8).collect();
     std::fs::write(dir.join("voice.ul"), bytes).unwrap();
 }
 
-/// This many calls of ten seconds, `rate` new ones a second, at most `limit` at a time; sound both ways. All of them
-/// have to end as the scenario says.
+/// This many calls of ten seconds, `rate` new ones a second, at most `limit` concurrently; audio in both
+/// directions. All of them must end as in the scenario.
 pub fn calls(dir: &Path, sip: &str, calls: u64, rate: u64, limit: u64) {
     let mut sipp = Command::new("sipp");
     sipp.args(["-sf", script("tests/peers/uac.xml").to_str().unwrap(), sip, "-i", "127.0.0.1", "-nostdin"]);
     sipp.args(["-m", &calls.to_string(), "-r", &rate.to_string(), "-l", &limit.to_string()]);
-    // All streams in one thread: sipp counts the threads of its streams without a lock, and when two of them end in
-    // the same instant it waits for ever for the one that it has lost count of.
+    // All streams in one thread: SIPp counts the threads of its streams without a lock, and if two of them
+    // end simultaneously it waits forever for one.
     sipp.args(["-rtp_threadtasks", &(limit + 1).to_string(), "-trace_err"]);
     let mut sipp = sipp
         .current_dir(dir)

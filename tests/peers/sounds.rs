@@ -1,4 +1,4 @@
-//! What phones in G.711, G.722 and Opus say to each other and are played: its samples, not its status.
+//! Audio between phones with G.711, G.722 and Opus, and playbacks to them: checked by samples.
 
 use std::f64::consts::TAU;
 use std::io::{Read as _, Write as _};
@@ -13,8 +13,8 @@ use branchline::io::wav::reader::WavReader;
 
 use crate::phone::{Phone, rms, write_voice};
 
-/// Level of a frequency in sound of `rate` Hz: the amplitude of its sine, the median of tenths of a second, so that a
-/// jump of the phase (a clock that was caught up with) is not taken for a lower level.
+/// Level of a frequency in audio of `rate` Hz: the median amplitude of its sine over tenths of a second, so
+/// that a phase jump (compensated clock drift) does not lower it.
 fn level(x: &[i16], hz: f64, rate: f64) -> f64 {
     let mut levels: Vec<f64> =
         x.chunks_exact((rate / 10.0) as usize).map(|part| amplitude(part, hz, rate)).collect();
@@ -25,7 +25,7 @@ fn level(x: &[i16], hz: f64, rate: f64) -> f64 {
 fn amplitude(x: &[i16], hz: f64, rate: f64) -> f64 {
     let (mut re, mut im) = (0.0, 0.0);
     for (i, s) in x.iter().enumerate() {
-        // Hann's window keeps the other tones out.
+        // A Hann window suppresses the other tones.
         let window = 1.0 - (TAU * i as f64 / x.len() as f64).cos();
         let a = TAU * hz * i as f64 / rate;
         re += f64::from(*s) * window * a.cos();
@@ -38,7 +38,7 @@ fn decibels(x: f64, of: f64) -> f64 {
     20.0 * (x.max(0.01) / of).log10()
 }
 
-/// A WAV file of two minutes of these sines, 3000 strong each.
+/// A WAV file with two minutes of these sines, amplitude 3000 each.
 fn chord(path: &Path, rate: u32, tones: &[f64]) {
     let spec = hound::WavSpec {
         channels: 1,
@@ -54,7 +54,7 @@ fn chord(path: &Path, rate: u32, tones: &[f64]) {
     w.finalize().unwrap();
 }
 
-/// A phone with one codec, whose voice is a chord; what it hears is at `rate` Hz.
+/// A phone with one codec, whose voice is a chord; it hears at `rate` Hz.
 struct Talker {
     phone: Phone,
     codec: &'static str,
@@ -101,7 +101,7 @@ fn phones_of_three_codecs_hear_each_other_in_one_room() {
             }
         }
         if listener.codec == "pcmu" {
-            // Where 5197 and 6389 Hz would turn up, were they folded back.
+            // Where 5197 and 6389 Hz would appear as aliases.
             for alias in [2803.0, 1611.0] {
                 let found = decibels(level(x, alias, 8000.0), 3000.0);
                 assert!(found < -40.0, "an alias at {alias} Hz: {found:.1} dB");
@@ -110,7 +110,7 @@ fn phones_of_three_codecs_hear_each_other_in_one_room() {
     }
 }
 
-/// The best correlation of a second of what was heard with any part of what was said, both at 8 kHz.
+/// The best correlation of a second of the received audio with any part of the sent audio, both at 8 kHz.
 fn alike(heard: &[i16], said: &[i16]) -> f64 {
     let second = &heard[..8000.min(heard.len())];
     let thin = |x: &[i16]| -> Vec<i16> {
@@ -149,7 +149,7 @@ fn at_8_khz(heard: &[i16], rate: u32) -> Vec<i16> {
 }
 
 #[test]
-fn speech_arrives_in_every_codec_as_it_was_said() {
+fn speech_is_preserved_by_every_codec() {
     let office = Office::open("speech", &[]);
     assert_eq!(office.gateway.post("/v1/rooms", r#"{"id":"r","sample_rate":48000}"#).status, 201);
     let codecs = [("pcmu", 8000u32), ("pcma", 8000), ("g722/16000/1", 16_000), ("opus/48000/2", 48_000)];
@@ -179,7 +179,7 @@ fn speech_arrives_in_every_codec_as_it_was_said() {
         assert_eq!(office.gateway.delete(&mute).status, 200);
         for (j, (listener, rate)) in codecs.iter().enumerate().filter(|(j, _)| *j != i) {
             phones[j].0.hear_at(0.3, f64::from(*rate));
-            // A second in which enough is said. What is heard may lie between two samples of 8 kHz.
+            // A second with enough speech. The received audio may be shifted by a fraction of a sample.
             let mut best: f64 = 0.0;
             for _ in 0..8 {
                 let heard = phones[j].0.hear_at(1.1, f64::from(*rate));
@@ -198,7 +198,7 @@ fn speech_arrives_in_every_codec_as_it_was_said() {
     }
 }
 
-/// A web server for one sound each: what it does with a request is up to the path.
+/// A web server with one sound per path, each with its own behaviour.
 fn server(dir: &Path) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -251,12 +251,12 @@ fn server(dir: &Path) -> u16 {
 }
 
 #[test]
-fn files_of_every_kind_are_played_and_bad_ones_say_why() {
+fn files_of_every_kind_are_played_and_bad_ones_are_rejected_with_a_reason() {
     let prompts = std::env::temp_dir().join(format!("branchline-prompts-{}", std::process::id()));
     std::fs::create_dir_all(prompts.join("de")).unwrap();
     let office = Office::open("sounds", &[("PROMPT_DIR", prompts.to_str().unwrap())]);
     let dir = office.dir().to_owned();
-    // One tone in every form, made by another program.
+    // One tone in every format, created by another program.
     let wav = |name: &str, more: &[&str]| {
         let mut c = Command::new("sox");
         c.args(["-n", "-r", "16000", "-c", "1"]).args(more).arg(dir.join(name));
@@ -348,7 +348,7 @@ fn files_of_every_kind_are_played_and_bad_ones_say_why() {
         assert!(reply.status == 400 && reply.error().contains("url"), "{url}: {reply:?}");
     }
 
-    // Servers that stall keep nobody else waiting, and may be given up.
+    // Stalled servers delay no other fetch, and their fetches can be cancelled.
     let stalled: Vec<String> = (0..20)
         .map(|n| play(format!(r#"{{"url":"{}"}}"#, at(if n % 2 == 0 { "stalled" } else { "mute" }))))
         .collect();
@@ -376,7 +376,7 @@ fn files_of_every_kind_are_played_and_bad_ones_say_why() {
     assert_eq!((&over["playback_id"], &over["reason"]), (&id.as_str().into(), &"stopped".into()));
     office.gateway.assert_never_stood_still();
 
-    // A room's playback goes on when the leg that was first in it leaves; two at once are both heard.
+    // A room's playback continues when its first leg leaves; two concurrent playbacks are both heard.
     let (other, _) = office.caller_in_room(5782, "r");
     let body = format!(r#"{{"url":"{}","repeat":-1,"volume":-4}}"#, at("s16.wav"));
     let id =
@@ -396,7 +396,7 @@ fn files_of_every_kind_are_played_and_bad_ones_say_why() {
 }
 
 #[test]
-fn adpcm_is_decoded_as_sox_does_to_the_last_bit() {
+fn adpcm_is_decoded_bit_exact_with_sox() {
     let dir = std::env::temp_dir().join(format!("branchline-adpcm-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let run = |program: &str, args: &[&str]| {

@@ -1,5 +1,5 @@
-//! Networks beyond a cable, in namespaces of their own. Loopback is trusted and needs no router, so that neither a
-//! stranger nor a phone behind one can live there.
+//! Network namespaces. Loopback is trusted and has no NAT, so that unknown sources and phones behind NAT need
+//! a separate network.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -20,7 +20,7 @@ pub fn ip(arguments: &str) {
 /// A network namespace, gone when this is dropped.
 pub struct Space {
     name: &'static str,
-    /// Plugs of the machine itself that lead here.
+    /// Interfaces of the host that lead here.
     plugs: Vec<String>,
 }
 
@@ -33,7 +33,7 @@ impl Space {
         Self { name, plugs: Vec::new() }
     }
 
-    /// A cable from here (`None` is the machine itself) to there: name of the plug and address of either end.
+    /// A veth pair between two networks (`None`: the host): interface name and address of each end.
     pub fn cable(a: Option<&Self>, (plug, at): (&str, &str), b: &mut Self, (other, there): (&str, &str)) {
         if a.is_none() {
             b.plugs.push(plug.to_owned());
@@ -50,19 +50,19 @@ impl Space {
         }
     }
 
-    /// The way to everybody whom no cable leads to.
+    /// Sets the default route.
     pub fn default_route(&self, router: &str) {
         ip(&format!("-n {} route add default via {router}", self.name));
     }
 
-    /// A program that lives there.
+    /// A program that runs in this network.
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", self.name]).arg(program.as_ref());
         command
     }
 
-    /// This network forwards packets and rewrites them by these rules of iptables' table `nat`.
+    /// Turns this network into a router with these iptables rules in table `nat`.
     pub fn becomes_router(&self, rules: &[&str]) {
         let on = self.command("sysctl").args(["-q", "-w", "net.ipv4.ip_forward=1"]).status().unwrap();
         assert!(on.success(), "a namespace that forwards");
@@ -75,7 +75,7 @@ impl Space {
 
 impl Drop for Space {
     fn drop(&mut self) {
-        // The network itself goes when the kernel finds the time; what leads there from here, and its routes, now.
+        // The kernel deletes the namespace later; the host's interfaces and routes are deleted now.
         for plug in &self.plugs {
             quietly("ip", &format!("link del {plug}"));
         }

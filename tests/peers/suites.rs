@@ -1,5 +1,5 @@
-//! SRTP with AES-GCM (RFC 7714): rtpengine encrypts for a phone that cannot, with one suite at a time, called by us and
-//! calling us.
+//! SRTP with AES-GCM (RFC 7714): rtpengine encrypts for a phone without it, with one suite at a time, for
+//! calls in both directions.
 
 use std::path::Path;
 use std::process::Command;
@@ -27,7 +27,7 @@ fn proxy(office: &Office, dir: &Path, port: u16, phone: u16, relay: u16, others:
     start(&mut command)
 }
 
-/// All that rtpengine knows beside AES-GCM.
+/// All suites of rtpengine except AES-GCM.
 const OLDER: [&str; 10] = [
     "AES_CM_128_HMAC_SHA1_80",
     "AES_CM_128_HMAC_SHA1_32",
@@ -56,7 +56,7 @@ fn calls_with(suite: &str, other: &str, port: u16) {
     office.event_of("leg.connected", &leg);
     sounds_right(&office, &phone, &leg, suite);
     assert_eq!(in_use(port + 1), [suite], "what we offered");
-    // Its reports are encrypted, too: else there were no round trip.
+    // Its RTCP is encrypted, too: otherwise there would be no round-trip time.
     let until = Instant::now() + Duration::from_secs(20);
     while office.gateway.get(&format!("/v1/legs/{leg}/quality")).json()["rtt_ms"].is_null() {
         assert!(Instant::now() < until, "no encrypted report was understood");
@@ -75,13 +75,13 @@ fn calls_with(suite: &str, other: &str, port: u16) {
     assert_eq!(office.event_of("leg.disconnected", &leg)["cdr"]["reason"], "remote_bye");
 }
 
-/// A text of bencode, and what follows.
+/// A bencode string, and the rest.
 fn text(bencode: &str) -> Option<(&str, &str)> {
     let (length, rest) = bencode.split_once(':')?;
     rest.split_at_checked(length.parse().ok()?)
 }
 
-/// The suites of the calls that rtpengine has.
+/// The suites of rtpengine's calls.
 fn in_use(relay: u16) -> Vec<String> {
     let calls = ask(relay, "d7:command4:liste");
     let (_, mut rest) = calls.split_once("5:callsl").unwrap_or_else(|| panic!("a list of calls: {calls}"));
@@ -96,7 +96,7 @@ fn in_use(relay: u16) -> Vec<String> {
     found
 }
 
-/// The phone is recorded as it speaks and hears a tone as it is played: the suite works both ways.
+/// The phone's voice is recorded and it hears a tone unchanged: the suite works in both directions.
 fn sounds_right(office: &Office, phone: &Phone, leg: &str, suite: &str) {
     let verb = |path: &str, body: &str| office.gateway.post(&format!("/v1/legs/{leg}/{path}"), body);
     assert_eq!(verb("play", r#"{"tone":"us_dial"}"#).status, 200);

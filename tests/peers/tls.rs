@@ -1,4 +1,4 @@
-//! TLS and SRTP with a real phone, called by it and calling it: what each hears is compared with what the other said.
+//! TLS and SRTP with a real phone, in both call directions: received audio is compared with the original.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::office::{Office, done};
 use crate::phone::Phone;
 
-/// An authority, a certificate of ours for 127.0.0.1 and localhost, and one file with certificate and key for the phone.
+/// A CA, a certificate for 127.0.0.1 and localhost, and a combined certificate and key file for the phone.
 pub fn make_certificates(dir: &Path) {
     make_certificates_for(dir, "IP:127.0.0.1,DNS:localhost");
 }
@@ -44,7 +44,7 @@ fn settings_of(dir: &Path, more: &str) -> String {
     )
 }
 
-/// A phone that speaks TLS, checks certificates, and encrypts its media as `mediaenc` says.
+/// A phone that uses TLS, verifies certificates, and encrypts media according to `mediaenc`.
 fn secure_phone(office: &Office, port: u16, mediaenc: &str) -> Phone {
     let dir = office.dir().display().to_string();
     let certificate = format!("config:sip_certificate {dir}/phone.pem");
@@ -83,8 +83,8 @@ fn a_phone_calls_over_tls_with_encrypted_media() {
     a.order("resume");
     office.event("leg.unhold");
     b.hear(0.5);
-    b.hears(&a); // after a hold it goes on with the same keys
-    // Its encrypted reports are understood, and it understands ours: else there were no round trip.
+    b.hears(&a); // after a hold the same keys are used
+    // Encrypted RTCP works in both directions: otherwise there would be no round-trip time.
     let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
     let rtt = || office.gateway.get(&format!("/v1/legs/{leg}/quality")).json()["rtt_ms"].clone();
     while rtt().is_null() {
@@ -96,7 +96,7 @@ fn a_phone_calls_over_tls_with_encrypted_media() {
 }
 
 #[test]
-fn callers_without_a_certificate_are_sent_away_where_one_is_asked_for() {
+fn callers_without_a_required_client_certificate_are_rejected() {
     let office = Office::open_with("tls-client", &[], |dir| {
         settings(dir, "") + &format!("client_ca = \"{}/ca.pem\"\n", dir.display())
     });
@@ -132,23 +132,23 @@ fn we_call_over_tls_and_offer_keys() {
 }
 
 #[test]
-fn media_in_the_clear_is_refused_where_it_has_to_be_encrypted() {
+fn unencrypted_media_is_refused_if_srtp_is_required() {
     let office = Office::open_with("tls-must", &[], |dir| settings(dir, "srtp = \"required\""));
     let mut plain = office.phone(5640);
     plain.say(&format!("refused sip:desk@{}", office.sip()));
     let refused = plain.wait("not established");
     assert!(refused["error"].as_str().unwrap().contains("488"), "{refused}");
-    // Over UDP too, since the operator says so.
+    // Over UDP too, as configured.
     let mut safe = office.phone_with(5644, &["mediaenc=srtp"]);
     safe.say(&format!("dial sip:desk@{}", office.sip()));
     let leg = office.answered();
     safe.wait("established");
     safe.say("hangup");
     assert_eq!(office.ended(&leg), "remote_bye");
-    // And when we call: the phone that would speak in the clear only refuses.
+    // For our calls as well: the phone without SRTP refuses.
     let leg = office.originate(r#"{"type":"sip","uri":"sip:user@127.0.0.1:5640"}"#);
     assert_eq!(office.event_of("leg.disconnected", &leg)["cdr"]["reason"], "not_acceptable");
-    // One that takes nothing else is held and resumed: what is offered inside the call says so as well.
+    // A phone that requires SRTP is held and resumed: offers within the call contain it, too.
     let mut strict = office.phone_with(5648, &["mediaenc=srtp-mand"]);
     let leg = office.originate(r#"{"type":"sip","uri":"sip:user@127.0.0.1:5648"}"#);
     strict.wait("incoming");
@@ -163,12 +163,12 @@ fn media_in_the_clear_is_refused_where_it_has_to_be_encrypted() {
 }
 
 #[test]
-fn a_server_whose_authority_nobody_trusts_is_not_called() {
+fn a_server_with_an_untrusted_ca_is_not_called() {
     let office = Office::open_with("tls-who", &[], |dir| settings(dir, "").replace("ca = ", "#"));
     let _phone = secure_phone(&office, 5650, "mediaenc=srtp-mand");
     let leg = office.originate(r#"{"type":"sip","uri":"sips:safe@127.0.0.1:5651"}"#);
     assert_eq!(office.ended(&leg), "invite_failed");
-    // A trunk may say that it takes any certificate.
+    // A trunk may be configured to accept any certificate.
     let trunk = r#"{"type":"ip_ip","ip_ip":{"peer_uri":"sip:127.0.0.1:5651;transport=tls","tls_insecure_skip_verify":true}}"#;
     assert_eq!(office.gateway.post("/v1/sip/trunks", trunk).status, 202);
     let leg =
@@ -178,7 +178,7 @@ fn a_server_whose_authority_nobody_trusts_is_not_called() {
 }
 
 #[test]
-fn a_server_is_known_by_a_sip_uri_of_its_certificate_or_by_its_name() {
+fn a_server_is_verified_by_a_sip_uri_or_dns_name_of_its_certificate() {
     for (port, names, known) in [
         (5660, "URI:sip:localhost", true),
         (5664, "URI:sip:elsewhere.example,DNS:localhost", false),

@@ -1,5 +1,5 @@
-//! README's own commands with three real phones: `make run`, the five-minute tour word for word, and what
-//! the phones, the events and the recording say of it.
+//! The README's commands with three real phones: `make run`, the five-minute tour literally, and the
+//! resulting audio, events and recording.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -16,7 +16,7 @@ fn blocks() -> Vec<String> {
     tour.split("```sh\n").skip(1).map(|b| b.split("```").next().unwrap().to_owned()).collect()
 }
 
-/// The shell in which the person types.
+/// The shell in which the commands are typed.
 struct Terminal(Lines);
 
 impl Terminal {
@@ -24,7 +24,7 @@ impl Terminal {
         Self(Lines::start(Command::new("sh").current_dir(env!("CARGO_MANIFEST_DIR"))))
     }
 
-    /// Types a block; what it prints, one JSON value a line.
+    /// Types a block; returns its output, one JSON value per line.
     fn run(&mut self, block: &str) -> Vec<Value> {
         self.0.say(&format!("{block}\necho END-OF-BLOCK"));
         let mut out = Vec::new();
@@ -53,7 +53,8 @@ fn gateway() -> Group {
     let mut command = Command::new("make");
     command.arg("run").current_dir(env!("CARGO_MANIFEST_DIR")).env("WEBHOOK_URL", "http://127.0.0.1:9000/");
     command.env("LOG_LEVEL", "warn").process_group(0);
-    // What cargo tells its tests would make some build scripts run again, and everything be built anew.
+    // Cargo's environment variables for tests would make some build scripts run again, and everything
+    // rebuild.
     for (name, _) in std::env::vars().filter(|(n, _)| n.starts_with("CARGO_") && n != "CARGO_HOME") {
         command.env_remove(name);
     }
@@ -117,7 +118,7 @@ fn the_tour_of_the_readme() {
         assert_eq!(b.wait("digit")["digit"], want);
     }
 
-    // The recording: left what A says, right what it hears, the pause silent and in its place.
+    // The recording: left A's voice, right what it hears, the pause silent and in its place.
     let said = terminal.run(&steps[2]);
     let file = said[0]["file"].as_str().unwrap().to_owned();
     assert_eq!(said.last().unwrap()["status"], "stopped");
@@ -134,7 +135,7 @@ fn the_tour_of_the_readme() {
 
     third_phone(&mut terminal, &steps[4], &events, &mut c, &b, &voices);
 
-    // Hung up: the phones know, the events are complete.
+    // Hung up: the phones are notified, the events are complete.
     terminal.run(&steps[5]);
     a.wait("ended");
     b.wait("ended");
@@ -145,7 +146,7 @@ fn the_tour_of_the_readme() {
         assert!(e["quality"]["mos_score"].as_f64().unwrap() > 4.0, "{e}");
         ended.push(e["leg_id"].as_str().unwrap().to_owned());
     }
-    // In order for each leg; those of different legs may overtake each other.
+    // Ordered per leg; events of different legs may overtake each other.
     let mut both = [leg_a, leg_b];
     ended.sort();
     both.sort();
@@ -164,7 +165,7 @@ fn check_recording(file: &Path, voices: &[Vec<i16>]) {
     let right: Vec<i16> = all.iter().skip(1).step_by(4).copied().collect();
     let seconds = left.len() as f64 / 8000.0;
     assert!((7.9..9.5).contains(&seconds), "3 + 2 + 3 seconds: {seconds}");
-    // Before the pause: its edges are cuts, and a cut has something of every frequency.
+    // Before the pause: its edges are discontinuities with a broad spectrum.
     let (a, b) = (&left[8000..20_000], &right[8000..20_000]);
     let found = [(a, 0), (a, 1), (b, 1), (b, 0)].map(|(side, voice)| correlation(side, &voices[voice]));
     assert!(found[0] > 0.9 && found[1] < 0.02 && found[2] > 0.9 && found[3] < 0.02, "{found:?}");
@@ -178,7 +179,7 @@ fn check_recording(file: &Path, voices: &[Vec<i16>]) {
     assert!(silent.len() >= 18 && silent.len() <= 22, "two seconds of silence: {}", silent.len());
 }
 
-/// Called out to, in the room, on its own hold, back, and gone by itself.
+/// Called by the gateway, in the room, on remote hold, resumed, and hung up by itself.
 fn third_phone(
     terminal: &mut Terminal,
     block: &str,

@@ -4,7 +4,7 @@ use crate::office::Office;
 
 const DIALS: &[(&str, &str)] = &[("SIP_REFER_AUTO_DIAL", "true")];
 
-/// Asks for a transfer of a leg to a phone.
+/// Requests the transfer of a leg to a phone.
 fn transfer(office: &Office, leg: &str, port: u16, replaces: Option<&str>) {
     let mut body = serde_json::json!({ "target": format!("sip:user@127.0.0.1:{port}") });
     if let Some(other) = replaces {
@@ -17,7 +17,7 @@ fn transfer(office: &Office, leg: &str, port: u16, replaces: Option<&str>) {
 }
 
 #[test]
-fn we_send_a_phone_to_another() {
+fn we_transfer_a_phone_to_another() {
     let office = Office::open("we-blind", &[]);
     let (mut a, leg) = office.caller_in_room(5580, "r");
     let mut b = office.phone(5582);
@@ -43,7 +43,7 @@ fn we_send_a_phone_to_another() {
 }
 
 #[test]
-fn we_connect_two_phones_of_ours() {
+fn we_connect_two_phones_by_attended_transfer() {
     let office = Office::open("we-attended", &[]);
     let (mut a, leg) = office.caller_in_room(5584, "r");
     let mut b = office.phone(5586);
@@ -71,7 +71,7 @@ fn we_connect_two_phones_of_ours() {
     transfer(&office, &leg, 5586, Some(&other));
     a.wait("asked to transfer");
     a.say("accept");
-    // The call that takes the other's place rings: this phone leaves the answer to its user.
+    // The replacing call rings: this phone leaves the answer to its user.
     b.wait("incoming");
     b.say("answer");
     assert_eq!(office.event("leg.transfer_completed")["status_code"], 200);
@@ -81,12 +81,12 @@ fn we_connect_two_phones_of_ours() {
 }
 
 #[test]
-fn a_phone_sends_its_caller_to_another() {
+fn a_phone_transfers_its_caller_to_another() {
     let office = Office::open("they-blind", DIALS);
     let (mut a, leg) = office.caller_in_room(5588, "r");
     let (b, _) = office.caller_in_room(5590, "r");
     let mut c = office.phone(5592);
-    // Nobody of that name: told truthfully, and the call goes on.
+    // No such user: reported truthfully, and the call continues.
     a.say("transfer sip:nobody@127.0.0.1:5592");
     assert_eq!(office.event("leg.transfer_requested")["declined"], false);
     let failed = office.event("leg.transfer_failed");
@@ -143,7 +143,7 @@ fn transfers_are_declined_unless_configured() {
     assert_eq!((&asked["kind"], &asked["declined"]), (&"attended".into(), &true.into()));
     a.wait("failed");
     for id in [&leg, &second] {
-        // The phone holds the one while it speaks with the other.
+        // The phone holds one call during the other.
         let state = office.gateway.get(&format!("/v1/legs/{id}")).json()["state"].clone();
         assert!(state == "connected" || state == "held", "{state}");
     }
