@@ -1,4 +1,4 @@
-//! Every board profile loads, says what it is and where its figures come from, and fits the machine that it is for.
+//! Every board profile loads, has a description and the origin of its figures, and fits its machine.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

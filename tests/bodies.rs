@@ -1,4 +1,4 @@
-//! JSON of every wrong type in every field of every endpoint that takes a body, straight from openapi.json.
+//! Bodies with every wrong JSON type in every field of every endpoint, generated from openapi.json.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,7 +22,7 @@ use std::net::UdpSocket;
 use common::Gateway;
 use serde_json::{Value, json};
 
-/// A value of each JSON type, with the names that schemas have for it.
+/// A value of each JSON type, with its names in schemas.
 fn one_of_each() -> Vec<(&'static [&'static str], Value)> {
     vec![
         (&["boolean"], json!(true)),
@@ -35,7 +35,7 @@ fn one_of_each() -> Vec<(&'static [&'static str], Value)> {
     ]
 }
 
-/// The types a schema allows; empty when it says nothing of them.
+/// The types allowed by a schema; empty if not specified.
 fn types(schema: &Value) -> Vec<&str> {
     match &schema["type"] {
         Value::String(s) => vec![s],
@@ -63,7 +63,7 @@ fn operations(openapi: &Value) -> Vec<(String, String, Value)> {
     out
 }
 
-/// A gateway with a room, and a leg that rings for ever at a phone that says nothing.
+/// A gateway with a room, and a leg that rings forever at a phone that does not answer.
 fn scene() -> (Gateway, UdpSocket, String) {
     let gw = Gateway::start(&[]);
     let mute = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -88,7 +88,7 @@ fn a_field_of_the_wrong_type_is_named() {
     for (method, path, schema) in operations(&openapi) {
         for (field, property) in schema["properties"].as_object().unwrap() {
             let allowed = types(property);
-            // Fields of later versions are refused whatever they hold.
+            // Unknown fields (of later versions) are rejected whatever their value.
             if allowed.iter().all(|t| *t == "null") {
                 continue;
             }
@@ -111,7 +111,7 @@ fn a_field_of_the_wrong_type_is_named() {
 }
 
 #[test]
-fn a_body_that_nobody_reads_is_json_all_the_same() {
+fn an_unused_body_must_be_json_too() {
     let (gw, _phone, leg) = scene();
     let openapi = gw.get("/v1/openapi.json").json();
     let with_body: Vec<_> =
@@ -135,7 +135,7 @@ fn a_body_that_nobody_reads_is_json_all_the_same() {
 }
 
 #[test]
-fn headers_of_the_api_take_the_place_of_ours() {
+fn headers_of_the_api_replace_ours() {
     let gw = Gateway::start(&[]);
     let headers = json!({"P-Asserted-Identity": "<sip:7@example.org>", "User-Agent": "Switchboard"});
     let mut text = vec![0; 4000];
@@ -151,14 +151,14 @@ fn headers_of_the_api_take_the_place_of_ours() {
         let lines = |start: &str| invite.lines().filter(|l| l.starts_with(start)).count();
         assert_eq!(lines("User-Agent: "), 1, "{invite}");
         assert_eq!(lines("User-Agent: Switchboard"), 1, "{invite}");
-        // Who wants to be hidden is, from everybody but a trunk.
+        // A caller who requests privacy is anonymous for all but trunks.
         assert_eq!(lines("P-Asserted-Identity: "), asserted, "{invite}");
         assert_eq!(lines("P-Asserted-Identity: <sip:7@example.org>"), asserted, "{invite}");
     }
 }
 
 #[test]
-fn what_is_no_object_is_said_to_be_none() {
+fn a_body_that_is_not_an_object_is_rejected() {
     let (gw, _phone, leg) = scene();
     let openapi = gw.get("/v1/openapi.json").json();
     let deep = "{\"a\":".repeat(500) + "1" + &"}".repeat(500);
@@ -171,7 +171,7 @@ fn what_is_no_object_is_said_to_be_none() {
         }
         let r = gw.request(&method, &at, "", b"{\"url\":\"\xff\xfe\"}");
         assert_eq!(r.status, 400, "{method} {path}: {r:?}");
-        // Where the method changes nothing without a field, an unknown one of any depth may stand there.
+        // Unknown fields at any depth are ignored if the method changes nothing without a field.
         if method != "DELETE" && !at.ends_with("/record") {
             let r = gw.request(&method, &at, "", deep.as_bytes());
             assert!(r.status < 500, "{method} {path}: {r:?}");
@@ -182,7 +182,7 @@ fn what_is_no_object_is_said_to_be_none() {
 }
 
 #[test]
-fn a_leg_without_a_type_or_of_another_one_is_told_which_there_is() {
+fn a_missing_or_unknown_leg_type_is_rejected_with_the_known_one() {
     let gw = Gateway::start(&[]);
     for body in ["", "{}", r#"{"type":""}"#, r#"{"uri":"sip:x@127.0.0.1"}"#] {
         let r = gw.post("/v1/legs", body);

@@ -1,4 +1,4 @@
-//! What web pages can have a browser ask of the API, over sockets: nothing, but where the operator says so.
+//! Requests of web pages through a browser, over sockets: rejected unless configured.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use common::{Gateway, Reply};
 
-/// One request to this `Host`, and what became of it.
+/// One request with this `Host`.
 fn ask(gw: &Gateway, method: &str, path: &str, fields: &str, body: &str) -> Reply {
     let head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
     let all = gw.raw(format!("{head}{fields}\r\n{body}").as_bytes());
@@ -54,7 +54,7 @@ fn a_page_of_another_origin_places_no_call() {
     }
     ear.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     assert!(ear.recv(&mut [0; 2000]).is_err(), "nobody is called");
-    // Programs, and the API's own pages, notice nothing.
+    // Programs, and the API's own pages, are not affected.
     for own in [
         "Content-Type: application/x-www-form-urlencoded\r\n".to_owned(),
         format!("Origin: http://{}\r\n", gw.http()),
@@ -65,7 +65,7 @@ fn a_page_of_another_origin_places_no_call() {
 }
 
 #[test]
-fn a_name_of_somebody_elses_leads_nowhere_without_tokens() {
+fn a_foreign_host_name_is_rejected_without_tokens() {
     let text = "[http]\nhosts = [\"gw.office.example\"]\n";
     let gw = Gateway::start_configured(text, &[]);
     let port = gw.http().port();
@@ -76,7 +76,7 @@ fn a_name_of_somebody_elses_leads_nowhere_without_tokens() {
         assert_eq!(refused.status, 421, "{method} {path}: {refused:?}");
         assert!(refused.error().contains("http.hosts"), "{refused:?}");
     }
-    // The host of a target in absolute form is the one that counts.
+    // The host of an absolute-form target has precedence.
     let absolute = format!("http://evil.example:{port}/v1/legs");
     assert_eq!(ask(&gw, "GET", &absolute, "Host: 127.0.0.1\r\n", "").status, 421);
     assert_eq!(ask(&gw, "GET", "http://u@h@/v1/legs", "Host: 127.0.0.1\r\n", "").status, 400);
@@ -96,7 +96,7 @@ fn a_name_of_somebody_elses_leads_nowhere_without_tokens() {
 }
 
 #[test]
-fn a_listed_origin_asks_without_a_token_whether_it_may() {
+fn a_preflight_of_a_listed_origin_needs_no_token() {
     let text = "[http]\ntokens = [\"tok\"]\ncors_origins = [\"https://panel.example\"]\n";
     let gw = Gateway::start_configured(text, &[]);
     let preflight = |origin: &str| {
@@ -113,7 +113,7 @@ fn a_listed_origin_asks_without_a_token_whether_it_may() {
     assert!(told.header("Access-Control-Allow-Headers").unwrap().contains("Authorization"));
     let other = preflight("https://evil.example");
     assert_eq!((other.status, other.header("Access-Control-Allow-Origin")), (403, None));
-    // The request itself needs its token, and an OPTIONS that is no preflight does too.
+    // The request itself needs its token, and so does an OPTIONS that is not a preflight.
     let page = "Host: localhost\r\nOrigin: https://panel.example\r\nSec-Fetch-Site: cross-site\r\n";
     assert_eq!(ask(&gw, "GET", "/v1/legs", page, "").status, 401);
     assert_eq!(ask(&gw, "OPTIONS", "/v1/legs", page, "").status, 401);

@@ -63,7 +63,7 @@ fn a_bad_value_stops_the_start() {
 }
 
 #[test]
-fn print_config_shows_what_is_in_force() {
+fn print_config_shows_the_effective_settings() {
     let out = run(
         &["--print-config"],
         &[("HTTP_ADDR", "127.0.0.1:99"), ("API_TOKEN", "hunter2"), ("LOG_LEVEL", "")],
@@ -93,7 +93,7 @@ fn a_damaged_outbox_is_left_for_the_gateway() {
 }
 
 #[test]
-fn check_warns_of_trust_that_has_no_effect() {
+fn check_warns_about_trust_without_effect() {
     let file = std::env::temp_dir().join(format!("branchline-cli-{}-warning.toml", std::process::id()));
     let trunk =
         "[[sip.trunk]]\nid = \"pbx\"\ntype = \"ip_ip\"\npeer_uri = \"sip:10.0.0.7\"\ntrust_webhook = true\n";
@@ -109,7 +109,7 @@ fn check_warns_of_trust_that_has_no_effect() {
     assert!(said.contains("the configuration is good"), "{said}");
 }
 
-/// What `--check` says of a configuration and an environment that are wrong.
+/// Output of `--check` for an invalid configuration and environment.
 fn complaint(config: &str, env: &[(&str, &str)], n: usize) -> String {
     let file = std::env::temp_dir().join(format!("branchline-cli-{}-secrets-{n}.toml", std::process::id()));
     std::fs::write(&file, config).unwrap();
@@ -152,7 +152,7 @@ fn no_error_shows_a_secret() {
         for (n, value) in wrong.iter().enumerate() {
             let out = complaint(&format!("{section}{key} = {value}\n"), &[], n);
             assert!(!out.contains("SECRETtoken77") && !out.contains("7777123"), "{key} = {value}: {out}");
-            // What TOML cannot read has no name yet.
+            // Invalid TOML has no setting name.
             assert!(out.contains(says) || n >= 11 || value.starts_with("7777123-"), "{key} = {value}: {out}");
         }
     }
@@ -174,7 +174,7 @@ fn status_shows_a_running_gateway() {
     let gw = common::Gateway::start(&[("API_TOKEN", "hunter2"), ("SIP_HOST", "tour")]);
     let dir = gw.dir().to_str().unwrap().to_owned();
     assert_eq!(gw.request("POST", "/v1/rooms", "Authorization: Bearer hunter2\r\n", b"{}").status, 201);
-    // It finds the port that the system chose in the state directory.
+    // The port chosen by the system is read from the state directory.
     let env = [("STATE_DIR", dir.as_str()), ("API_TOKEN", "hunter2")];
     let shown = run(&["status"], &env);
     let text_of = text(&shown.stdout);
@@ -183,13 +183,13 @@ fn status_shows_a_running_gateway() {
     assert!(text_of.contains("\nrooms     1\n") && text_of.contains("disk      "), "{text_of}");
     let json: serde_json::Value = serde_json::from_slice(&run(&["status", "--json"], &env).stdout).unwrap();
     assert_eq!((json["rooms"].as_u64(), json["state"].as_str()), (Some(1), Some("ok")));
-    // With an address and a token of its own it needs no configuration.
+    // With an explicit address and token no configuration is needed.
     let url = format!("http://{}/", gw.http());
     let file = gw.dir().join("token");
     std::fs::write(&file, "hunter2\n").unwrap();
     let out = run(&["status", "--url", &url, "--token-file", file.to_str().unwrap()], &[]);
     assert!(out.status.success(), "{}", text(&out.stderr));
-    // What is wrong is said.
+    // Errors are reported.
     let wrong = run(&["status"], &[("STATE_DIR", dir.as_str())]);
     assert_eq!(wrong.status.code(), Some(1));
     assert!(text(&wrong.stderr).contains("the API wants a token"), "{}", text(&wrong.stderr));

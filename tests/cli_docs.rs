@@ -1,4 +1,4 @@
-//! The man pages and completions of `docs/` are those of the table of commands; `make docs` writes them anew.
+//! The man pages and completions in `docs/` match the command table; `make docs` regenerates them.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,7 +22,7 @@ use std::path::Path;
 use branchline::cli::arguments::command;
 use clap_complete::{Shell, generate};
 
-/// What the directories hold: name and content.
+/// Expected files: name and content.
 fn wanted() -> BTreeMap<String, Vec<u8>> {
     let mut out = BTreeMap::new();
     let mut whole = command();

@@ -1,4 +1,4 @@
-//! The shipped configuration file, the code's defaults and `--print-config` say the same.
+//! The shipped configuration file, the code's defaults and `--print-config` are consistent.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -23,7 +23,7 @@ fn shipped() -> String {
     fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config/branchline.toml")).unwrap()
 }
 
-/// The file with every commented setting made live.
+/// The file with all commented settings enabled.
 fn uncommented() -> String {
     let live = |line: &str| match line.strip_prefix('#') {
         Some(rest) if !rest.starts_with(' ') => rest.to_owned(),
@@ -54,7 +54,7 @@ fn the_file_shows_every_setting_with_its_default() {
 }
 
 #[test]
-fn every_environment_name_stands_in_the_file() {
+fn every_environment_name_is_in_the_file() {
     let text = shipped();
     for s in settings::SETTINGS {
         for name in s.env.iter().filter(|n| **n != "STATE_DIRECTORY") {
@@ -72,7 +72,7 @@ fn changing_any_setting_changes_print_config() {
         let tries = candidates(&shown);
         let changed = tries.iter().any(|value| {
             let head = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
-            // What a setting needs beside it; it is not what is tested here.
+            // Other settings required by the tested one.
             let guard = match s.key {
                 "http.listen" => "trust_lan = true\n",
                 "sip.tls.cert" => "tls.key = \"k\"\n",
@@ -90,7 +90,7 @@ fn changing_any_setting_changes_print_config() {
     }
 }
 
-/// Other values than the one shown, one of which fits the setting's type.
+/// Values different from the default, one of which matches the type of the setting.
 fn candidates(shown: &str) -> Vec<String> {
     let mut out: Vec<String> =
         ["true", "false", "7", "60", "8000", "15000", "9000", "\"warn\"", "\"10.1.2.3:99\"", "\"10.1.2.3\""]

@@ -1,4 +1,4 @@
-//! Every input that fuzzing has kept, through the very functions that are fuzzed; and some that are made up here.
+//! Replays the fuzzing corpus, and some generated inputs, through the fuzzed functions.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -27,7 +27,7 @@ use std::path::Path;
 use branchline::base::rng::Rng;
 
 #[test]
-fn every_kept_input_is_taken_or_refused_in_good_order() {
+fn every_corpus_input_is_handled() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
     let mut size = 0;
     for (name, target) in targets::ALL {
@@ -45,7 +45,7 @@ fn every_kept_input_is_taken_or_refused_in_good_order() {
 }
 
 #[test]
-fn scripts_made_up_by_chance_leave_nothing_behind() {
+fn random_scripts_leave_nothing_behind() {
     for seed in 0..300 {
         let mut rng = Rng::from_number(seed);
         let script: Vec<u8> = (0..400).map(|_| rng.u32() as u8).collect();

@@ -1,5 +1,5 @@
-//! The process is killed while calls are recorded: every leg gets its last event, every recording is playable and told of,
-//! and no number is used twice or left out.
+//! The process is killed while calls are recorded: every leg gets its terminal event, every recording is
+//! playable and reported, and event numbers are neither reused nor skipped.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -33,18 +33,18 @@ use common::Gateway;
 use hook::Hook;
 use serde_json::Value;
 
-/// Calls at once.
+/// Concurrent calls.
 const CALLS: usize = 20;
 
-/// Kills; `make soak` asks for more.
+/// Number of kills; `make soak` uses more.
 fn rounds() -> u64 {
     std::env::var("CRASH_ROUNDS").ok().and_then(|s| s.parse().ok()).unwrap_or(10)
 }
 
-/// What the test itself knows of a recording: how long it ran.
+/// Start and end of a recording as known by the test.
 type Clock = BTreeMap<String, Duration>;
 
-/// Starts calls and their recordings, lets them run for a while, and kills the process.
+/// Starts calls and recordings, waits, and kills the process.
 fn run_and_kill(gw: &mut Gateway, round: u64, ms: u64, clock: &mut Clock) {
     let callers: Vec<Caller> =
         (0..CALLS).map(|n| Caller::call_as(gw, &format!("crash-{round}-{n}"))).collect();
@@ -60,7 +60,7 @@ fn run_and_kill(gw: &mut Gateway, round: u64, ms: u64, clock: &mut Clock) {
         n += 1;
         callers.iter().for_each(|c| drop(c.rtp.send_to(&packet(0, n, 9, true), c.media)));
         std::thread::park_timeout(Duration::from_millis(20));
-        // One is stopped in the ordinary way, one call is hung up.
+        // One recording is stopped normally, one call is hung up.
         if n == 8 {
             let stopped = gw.delete(&format!("/v1/legs/{}/record", callers[0].leg));
             assert_eq!(stopped.status, 200, "{stopped:?}");
@@ -75,7 +75,7 @@ fn run_and_kill(gw: &mut Gateway, round: u64, ms: u64, clock: &mut Clock) {
     }
 }
 
-/// What holds for all that was told: no gap, no number twice, one end for each leg and each recording.
+/// Invariants of all events: no gap, no duplicate number, one terminal event per leg and recording.
 fn check(events: &[Value], clock: &Clock, gaps: bool) {
     let mut legs: BTreeMap<&str, BTreeMap<u64, &Value>> = BTreeMap::new();
     let mut recordings: BTreeMap<&str, [BTreeMap<&str, &Value>; 2]> = BTreeMap::new();
@@ -134,14 +134,14 @@ fn environment<'a>(dir: &'a Path, hook: &'a Hook) -> [(&'static str, &'a str); 2
 }
 
 #[test]
-fn a_killed_process_leaves_nothing_untold() {
+fn after_a_kill_every_terminal_event_is_sent() {
     let dir = std::env::temp_dir().join(format!("branchline-crash-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let hook = Hook::start();
     let mut rng = Rng::from_number(7);
     let mut clock = Clock::new();
     for round in 0..rounds() {
-        // Every third time the target is away as the process dies, and comes back during the next life.
+        // Every third time the target is down at the kill, and comes back during the next run.
         hook.set_away(round % 3 == 2);
         let mut gw = Gateway::start(&environment(&dir, &hook));
         run_and_kill(&mut gw, round, 300 + u64::from(rng.below(2500)), &mut clock);
@@ -157,7 +157,7 @@ fn a_killed_process_leaves_nothing_untold() {
     std::fs::remove_dir_all(dir).unwrap();
 }
 
-/// What a power cut would have left of the directory, as the library that was loaded beside the process has kept it.
+/// Restores the directory as it would be after a power cut, from the copy kept by the preloaded library.
 fn cut_the_power(dir: &Path, shadow: &Path) {
     let mut files: BTreeMap<String, String> = BTreeMap::new();
     let mut lists: Vec<_> = std::fs::read_dir(shadow).unwrap().map(|e| e.unwrap().path()).collect();
@@ -184,12 +184,12 @@ fn cut_the_power(dir: &Path, shadow: &Path) {
     for entry in std::fs::read_dir(shadow).unwrap() {
         std::fs::remove_file(entry.unwrap().path()).unwrap();
     }
-    // The machine has started anew.
+    // A new boot id.
     let db = rusqlite::Connection::open(dir.join("outbox.db")).unwrap();
     db.execute("UPDATE meta SET value = 'another' WHERE key = 'boot'", []).unwrap();
 }
 
-/// Everything that is there now is on the disk.
+/// Marks the current state as synced.
 fn settle(dir: &Path, shadow: &Path) {
     use std::os::unix::fs::MetadataExt as _;
     for dir in [dir.to_owned(), dir.join("recordings")].iter().filter(|d| d.exists()) {
@@ -207,7 +207,7 @@ fn settle(dir: &Path, shadow: &Path) {
     }
 }
 
-/// The library, made by the C compiler that builds need anyway.
+/// The library, compiled by the C compiler that builds need anyway.
 fn powercut_library(dir: &Path) -> String {
     let library = dir.join("powercut.so").display().to_string();
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/powercut.c");
@@ -219,7 +219,7 @@ fn powercut_library(dir: &Path) -> String {
 }
 
 #[test]
-fn a_power_cut_costs_two_seconds_at_most() {
+fn a_power_cut_loses_at_most_two_seconds() {
     let base = std::env::temp_dir().join(format!("branchline-power-{}", std::process::id()));
     let (dir, shadow) = (base.join("state"), base.join("shadow"));
     std::fs::create_dir_all(&dir).unwrap();
@@ -278,7 +278,7 @@ fn a_disk_that_fails_ends_recordings_and_nothing_else() {
         std::fs::remove_file(dir.join("fault")).unwrap();
         let last = hook.events().into_iter().rfind(|e| e["type"] == "recording.finished").unwrap();
         assert!(last["error"].as_str().unwrap().contains(says), "{last}");
-        // What was written before is there, and says so.
+        // Audio written before is in the file, and its header is valid.
         let wav = hound::WavReader::open(&file).unwrap();
         assert!(wav.duration() > 8000 / 2, "{} frames", wav.duration());
         let told = last["duration_ms"].as_u64().unwrap();
@@ -327,7 +327,7 @@ fn recordings_are_listed_downloaded_and_deleted() {
         (&shown["state"], &shown["id"], &shown["channels"]),
         (&"finished".into(), &id.into(), &2.into())
     );
-    // It begins and ends with a tick of 20 ms.
+    // Start and end are aligned to 20 ms ticks.
     let length = shown["duration_ms"].as_u64().unwrap();
     assert!((least.saturating_sub(100)..=most + 100).contains(&length), "{least} to {most} ms, and {shown}");
     assert_eq!(gw.get("/v1/recordings").json()["recordings"].as_array().unwrap().len(), 1);

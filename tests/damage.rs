@@ -1,5 +1,5 @@
-//! Damage of the state directory: whatever a file of it holds, or is, the gateway starts, says so, and goes on with all that
-//! can be read.
+//! Damage of the state directory: whatever its files contain, the gateway starts, reports the damage, and
+//! uses everything that can be read.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -32,10 +32,10 @@ use common::Gateway;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-/// Nobody takes events there.
+/// A webhook URL without a server.
 const NOBODY: &str = "http://127.0.0.1:9/";
 
-/// A directory of this test, gone at its end.
+/// A directory deleted at the end of the test.
 struct Dir(PathBuf);
 
 impl Dir {
@@ -63,8 +63,9 @@ fn start(state: &Path) -> Gateway {
     Gateway::start(&[("STATE_DIR", state.to_str().unwrap()), ("WEBHOOK_URL", NOBODY)])
 }
 
-/// A state as a killed gateway leaves it: events that wait, for a webhook of their own too, legs alive, recordings finished,
-/// running and to be uploaded, trunks. Where `tidy`, everything is in the database itself, nothing in its log.
+/// State as left by a killed gateway: waiting events, also for a leg's own webhook, active legs, recordings
+/// that are finished, running and to be uploaded, trunks. If `tidy`, everything is in the database file,
+/// nothing in its log.
 fn realistic(name: &str, tidy: bool) -> Dir {
     let dir = Dir::make(name);
     let mut gw = start(&dir.0);
@@ -94,7 +95,7 @@ fn realistic(name: &str, tidy: bool) -> Dir {
         assert_eq!(gw.delete(&format!("/v1/legs/{}/record", c.leg)).status, 200);
     }
     assert_eq!(gw.delete(&format!("/v1/legs/{}", calls[3].leg)).status, 200);
-    // Each call that is placed fails by itself: its last event is the end.
+    // Each call fails; its last event is the terminal event.
     while gw.get("/v1/legs").json().as_array().unwrap().len() > 3 {
         std::thread::park_timeout(Duration::from_millis(20));
     }
@@ -106,7 +107,7 @@ fn realistic(name: &str, tidy: bool) -> Dir {
     dir
 }
 
-/// What an outbox holds, as far as anybody can read it: events by their ids, legs, recordings.
+/// Readable contents of an outbox: events by id, legs, recordings.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Held {
     events: BTreeMap<String, Vec<u8>>,
@@ -114,7 +115,7 @@ struct Held {
     recordings: BTreeSet<String>,
 }
 
-/// Reads a copy in the plainest way, row by row, until SQLite hands out no more.
+/// Reads a copy row by row until SQLite returns no more.
 fn held(state: &Path) -> Held {
     let copy = state.with_extension("copy");
     drop(fs::remove_dir_all(&copy));
@@ -128,7 +129,7 @@ fn held(state: &Path) -> Held {
         let Ok(mut ask) = db.prepare(sql) else { return };
         let Ok(mut rows) = ask.query([]) else { return };
         while let Ok(Some(row)) = rows.next() {
-            // A row that is not what it should be is passed over.
+            // Invalid rows are skipped.
             drop(take(row));
         }
     };
@@ -178,14 +179,14 @@ fn ids(gw: &Gateway, path: &str, key: &str) -> BTreeSet<String> {
     all.as_array().unwrap().iter().map(|t| t["id"].as_str().unwrap().to_owned()).collect()
 }
 
-/// The legs whose end waits to be told.
+/// Legs whose terminal event is waiting.
 fn ends(held: &Held) -> BTreeSet<String> {
     let bodies = held.events.values().map(|b| serde_json::from_slice::<Value>(b).unwrap());
     let last = bodies.filter(|b| b["type"] == "leg.disconnected");
     last.filter_map(|b| Some(b["leg_id"].as_str()?.to_owned())).collect()
 }
 
-/// Events that were held before are held still.
+/// Asserts that events stored before are still stored.
 fn check_kept(before: &Held, state: &Path, what: &str) {
     let after = held(state);
     for (id, body) in &before.events {
@@ -200,7 +201,7 @@ fn check_kept(before: &Held, state: &Path, what: &str) {
 }
 
 #[test]
-fn rows_are_judged_one_by_one() {
+fn rows_are_validated_one_by_one() {
     let whole = realistic("rows", true);
     let state = whole.0.with_extension("again");
     let all = held(&whole.0);
@@ -208,7 +209,7 @@ fn rows_are_judged_one_by_one() {
     assert!(counts.0 > 30 && counts.1 >= 3 && counts.2 == 4, "{counts:?}");
     let one = |table: &str| format!("WHERE rowid = (SELECT rowid FROM {table} ORDER BY rowid DESC LIMIT 1)");
     let first = |table: &str| format!("WHERE id = (SELECT MIN(id) FROM {table})");
-    // What is changed, and how many events, legs and recordings may be lost by it.
+    // The modification, and how many events, legs and recordings may be lost by it.
     let cases: Vec<(String, [usize; 3])> = vec![
         ("UPDATE leg SET seq = 'x'".to_owned(), [0; 3]),
         ("UPDATE leg SET seq = -1".to_owned(), [0; 3]),
@@ -252,7 +253,7 @@ fn rows_are_judged_one_by_one() {
         assert_eq!(copies(&state, "outbox.db").len(), 1, "{sql}");
         gw.kill();
         let after = held(&state);
-        // Its id may be known from the event itself only.
+        // Its id may only be known from the event itself.
         let of = |h: &Held| h.events.values().map(|b| String::from_utf8(b.clone()).unwrap()).collect();
         let told = ends(&after);
         let losses =
@@ -261,7 +262,7 @@ fn rows_are_judged_one_by_one() {
             losses.iter().zip(allowed).all(|(lost, may)| *lost <= may),
             "{sql}: {losses:?} of {allowed:?}"
         );
-        // The next start finds nothing wrong with what this one has made.
+        // The next start finds no damage in the new file.
         let gw = start(&state);
         assert_eq!(copies(&state, "outbox.db").len(), 1, "{sql}");
         drop(gw);
@@ -270,7 +271,7 @@ fn rows_are_judged_one_by_one() {
 }
 
 #[test]
-fn a_state_file_may_be_anything() {
+fn a_state_file_may_have_any_content_or_type() {
     let whole = realistic("anything", false);
     let state = whole.0.with_extension("again");
     let names = [
@@ -331,7 +332,7 @@ fn three_copies_of_damaged_files_are_kept_and_the_last_trunks_stay() {
 }
 
 #[test]
-fn a_second_start_leaves_the_first_alone() {
+fn a_second_start_does_not_affect_the_first() {
     let state = Dir::make("second");
     let gw = start(&state.0);
     let list = || {
@@ -367,13 +368,13 @@ fn a_second_start_leaves_the_first_alone() {
     assert_eq!(health(&gw), "ok");
 }
 
-/// Flips in each file; `make soak` asks for more.
+/// Flipped bits per file; `make soak` uses more.
 fn flips() -> u32 {
     std::env::var("DAMAGE_FLIPS").ok().and_then(|s| s.parse().ok()).unwrap_or(50)
 }
 
 #[test]
-fn a_flipped_bit_costs_what_it_hit_and_nothing_else() {
+fn a_flipped_bit_only_affects_what_it_hit() {
     let mut rng = Rng::from_number(16);
     for tidy in [true, false] {
         let whole = realistic(if tidy { "bits" } else { "bits-wal" }, tidy);

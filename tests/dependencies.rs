@@ -1,4 +1,4 @@
-//! What must not enter the tree: another runtime, OpenSSL, licences outside the list.
+//! Forbidden dependencies: another runtime, OpenSSL, licences outside the list.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -31,16 +31,16 @@ const LICENCES: &[&str] = &[
     "Zlib",
     "0BSD",
     "CC0-1.0",
-    // Symphonia: its own files stay under it, and are unchanged.
+    // Symphonia (MPL): its files keep their licence, and are unmodified.
     "MPL-2.0",
     // The root certificates of webpki-roots: data, not code.
     "CDLA-Permissive-2.0",
 ];
 
-/// True when at least one way to read the SPDX expression needs only licences of the list.
+/// True if at least one alternative of the SPDX expression needs only licences of the list.
 fn acceptable(expression: &str) -> bool {
     let expression = expression.replace('/', " OR ").replace(['(', ')'], "");
-    // `AND` binds tighter than `OR`; parentheses in the wild only group `OR`s within an `AND`.
+    // `AND` binds tighter than `OR`; in practice parentheses only group `OR`s within an `AND`.
     if expression.contains(" AND ") {
         return expression
             .split(" AND ")

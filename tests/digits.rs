@@ -1,4 +1,4 @@
-//! Digits of a far end: by INFO, as events of RFC 4733, and both at once.
+//! DTMF from far ends: by INFO, as RFC 4733 events, and by both.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -30,7 +30,7 @@ use crate::caller::Caller;
 use crate::common::Gateway;
 use crate::hook::Hook;
 
-/// A key as an event: pressed for 60 ms, its end in threefold.
+/// A key press as an event: 60 ms long, with three end packets.
 fn press(c: &Caller, sequence: &mut u16, digit: char) {
     let stamp = u32::from(*sequence) * 160;
     for step in 0..6u16 {
@@ -43,13 +43,13 @@ fn press(c: &Caller, sequence: &mut u16, digit: char) {
     }
 }
 
-/// The digits that were told so far.
+/// Digits reported so far.
 fn told(events: &[Value]) -> String {
     events.iter().filter(|e| e["type"] == "leg.dtmf").filter_map(|e| e["digit"].as_str()).collect()
 }
 
 #[test]
-fn a_key_that_comes_by_info_and_with_the_media_is_told_once() {
+fn a_key_received_by_info_and_rtp_is_reported_once() {
     let hook = Hook::start();
     let gw = Gateway::start(&[("WEBHOOK_URL", &hook.url)]);
     let c = Caller::call_in(&gw, "digits", "0 101\r\na=rtpmap:101 telephone-event/8000");
@@ -61,12 +61,12 @@ fn a_key_that_comes_by_info_and_with_the_media_is_told_once() {
     };
     info(2, "application/dtmf-relay", "Signal=5\r\nDuration=160\r\n", "SIP/2.0 200");
     wait("5");
-    // The other way follows; then another key, first with the media.
+    // The other transport follows; then another key, first by RTP.
     press(&c, &mut sequence, '5');
     press(&c, &mut sequence, '#');
     wait("5#");
     info(3, "application/dtmf", "11", "SIP/2.0 200");
-    // Twice by INFO is two keys.
+    // Twice by INFO is two key presses.
     info(4, "application/dtmf", "8", "SIP/2.0 200");
     info(5, "application/dtmf", "8", "SIP/2.0 200");
     wait("5#88");
@@ -76,7 +76,7 @@ fn a_key_that_comes_by_info_and_with_the_media_is_told_once() {
     wait("5#889");
 }
 
-/// The keys in the packets that come until there have been `sound` packets of sound.
+/// The keys in received packets, until `sound` audio packets were received.
 fn keys(c: &Caller, sound: usize) -> Vec<u8> {
     let mut buffer = [0u8; 2048];
     let (mut keys, mut heard) = (Vec::new(), 0);
@@ -93,7 +93,7 @@ fn keys(c: &Caller, sound: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_far_end_that_holds_is_sent_no_digits_and_none_of_then_when_it_resumes() {
+fn no_digits_are_sent_during_remote_hold_or_delayed_until_resume() {
     let gw = Gateway::start(&[]);
     let events = "0 101\r\na=rtpmap:101 telephone-event/8000";
     let c = Caller::call_in(&gw, "held", events);
@@ -101,7 +101,7 @@ fn a_far_end_that_holds_is_sent_no_digits_and_none_of_then_when_it_resumes() {
     assert_eq!(gw.post(&dtmf, r#"{"digits":"1"}"#).status, 200);
     assert_eq!(keys(&c, 25), [1]);
     for (cseq, direction) in [(2, "sendonly"), (4, "inactive")] {
-        // A heap of them waits when the hold comes.
+        // Many digits are queued when the hold is received.
         assert_eq!(gw.post(&dtmf, r#"{"digits":"2345678"}"#).status, 200);
         let change = |cseq: u32, direction: &str| {
             let port = c.rtp.local_addr().unwrap().port();
@@ -129,7 +129,7 @@ fn a_far_end_that_holds_is_sent_no_digits_and_none_of_then_when_it_resumes() {
 }
 
 #[test]
-fn digits_go_the_way_that_is_set() {
+fn digits_use_the_configured_transport() {
     let events = "0 101\r\na=rtpmap:101 telephone-event/8000";
     for (mode, format, by_info, by_event, status) in [
         ("info", events, "Signal=5\r\n", vec![], 200),
@@ -154,7 +154,7 @@ fn digits_go_the_way_that_is_set() {
 }
 
 #[test]
-fn a_trunk_says_how_digits_go_to_it() {
+fn the_digit_transport_can_be_set_per_trunk() {
     let trunk = "[sip]\ndtmf = \"rfc4733\"\n[[sip.trunk]]\nid = \"pbx\"\ntype = \"ip_ip\"\npeer_uri = \"sip:127.0.0.1\"\ndtmf = \"info\"\n";
     let gw = Gateway::start_configured(trunk, &[]);
     let c = Caller::call_in(&gw, "trunk", "0 101\r\na=rtpmap:101 telephone-event/8000");

@@ -1,4 +1,4 @@
-//! SIGTERM while a call is up: no new ones, time for those that run, and a second signal that ends them.
+//! SIGTERM during a call: new calls are rejected, running ones may end, a second signal ends them.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use common::Gateway;
 
-/// A caller by hand, whose call the gateway has answered.
+/// A manual caller whose call was answered.
 struct Caller {
     socket: UdpSocket,
     to_tag: String,
@@ -42,7 +42,7 @@ impl Caller {
         self.socket.send(request.as_bytes()).unwrap();
     }
 
-    /// The next message that begins like this.
+    /// The next message with this prefix.
     fn expect(&self, start: &str) -> String {
         let mut buffer = [0; 4096];
         loop {
@@ -72,7 +72,7 @@ impl Caller {
     }
 }
 
-/// SIGTERM, and until the gateway says that it stops.
+/// Sends SIGTERM, and waits until the gateway reports that it stops.
 fn terminate(gw: &Gateway) {
     gw.terminate();
     let until = Instant::now() + Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! The HTTP side as a client meets it: order of checks, hostile heads, slow and wrong clients.
+//! HTTP as seen by clients: order of checks, malformed heads, slow and invalid clients.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -80,7 +80,7 @@ fn absurd_heads_are_refused_and_the_gateway_lives() {
         assert!(got.contains("\"error\":"), "{line}: {got}");
         assert_eq!(got.matches("HTTP/1.1").count(), 1, "the rest of the connection is not read: {got}");
     }
-    // A number of bytes beyond all measure is still a number: route and method are judged first.
+    // A Content-Length beyond all limits is still valid: route and method are checked first.
     for length in ["18446744073709551615", "99999999999999999999"] {
         assert!(post(&format!("Content-Length: {length}")).starts_with("HTTP/1.1 405 "));
         let got = gw.raw(
@@ -126,10 +126,10 @@ fn continue_is_answered_before_the_body_comes() {
 fn slow_and_idle_clients_are_cut_off() {
     let gw = Gateway::start(&[]);
     let started = Instant::now();
-    // A head that never ends: five seconds.
+    // A head that never ends: time-out after five seconds.
     assert_eq!(gw.raw(b"GET /health HTTP/1.1\r\nHos"), "");
     assert!(started.elapsed() >= Duration::from_secs(4));
-    // Nor does one that comes after a good one have longer: the idle time is over with its first byte.
+    // The same for a head after a valid request: the idle time-out ends with its first byte.
     let started = Instant::now();
     let two = gw.raw(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /health HTTP/1.1\r\nHos");
     assert_eq!(two.matches("HTTP/1.1 ").count(), 1, "{two}");
@@ -138,19 +138,19 @@ fn slow_and_idle_clients_are_cut_off() {
 }
 
 #[test]
-fn idle_connections_make_room_for_new_ones() {
+fn idle_connections_are_closed_for_new_ones() {
     let gw = Gateway::start(&[]);
     let ask = |close: &str| {
         let mut s = TcpStream::connect(gw.http()).unwrap();
         s.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         s.write_all(format!("GET /health HTTP/1.1\r\nHost: localhost\r\n{close}\r\n").as_bytes()).unwrap();
-        // A reply means the connection is counted.
+        // After a reply, the connection is counted.
         let mut first = [0u8; 12];
         s.read_exact(&mut first).unwrap();
         assert_eq!(&first, b"HTTP/1.1 200");
         s
     };
-    // All 64 places, idle: on loopback 8 more are served, and then each further one takes the oldest's.
+    // All 64 slots are idle: loopback gets 8 more, then each new connection replaces the oldest.
     let mut held: Vec<TcpStream> = (0..80).map(|_| ask("")).collect();
     for s in held.iter_mut().take(8) {
         let mut rest = Vec::new();
@@ -182,7 +182,7 @@ fn spoken(gw: &Gateway, text: &str) -> (Vec<String>, bool) {
     let started = Instant::now();
     let got = gw.raw(text.as_bytes());
     let codes = got.split("HTTP/1.1 ").skip(1).map(|r| r[..3].to_owned()).collect();
-    // An idle connection is kept for 30 s, and the client gives up after 20.
+    // An idle connection is kept for 30 s; the client times out after 20.
     (codes, started.elapsed() < Duration::from_secs(4))
 }
 
@@ -201,7 +201,7 @@ fn connection_lines_are_one_list() {
     assert_eq!(two("1.1", "Connection: close\r\nConnection: close"), first);
     assert_eq!(two("1.0", "Connection: TE\r\nConnection: keep-alive"), both);
     assert_eq!(two("1.0", "Connection: TE"), first);
-    // Who is kept in HTTP/1.0 is told so.
+    // An HTTP/1.0 client with keep-alive gets the corresponding header.
     let got = gw.raw(
         b"GET /health HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /health HTTP/1.0\r\nConnection: x\r\n\r\n",
     );
@@ -226,7 +226,7 @@ fn expectations_are_met_or_refused() {
             s.read_exact(&mut start).unwrap();
             got.extend(start);
         }
-        // The body comes after the answer to the head.
+        // The body is sent after the answer to the head.
         drop(s.write_all(body.as_bytes()));
         s.read_to_end(&mut got).unwrap();
         let got = String::from_utf8(got).unwrap();
@@ -292,7 +292,7 @@ fn parts_of_a_recording_are_of_one_version() {
     let ask = |method: &str, headers: &str| gw.request(method, &path, headers, b"");
     let tag = |r: &Reply| r.header("ETag").unwrap();
 
-    // While it grows no two answers fit together for sure.
+    // While it is growing, two answers are never guaranteed to match.
     let early = ask("GET", "");
     assert_eq!(early.status, 200);
     assert!(tag(&early).starts_with('"'), "a strong one: {early:?}");

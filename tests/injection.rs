@@ -1,5 +1,5 @@
-//! RTP that others throw into a call, before and after its far end speaks, at real sockets: never heard, never answered,
-//! counted.
+//! RTP injected into a call by other sources, before and after its far end starts sending, at real sockets:
+//! never played, never answered, counted.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -29,7 +29,7 @@ use caller::{Caller, packet, udp};
 use common::Gateway;
 
 #[test]
-fn packets_of_others_are_never_heard_nor_answered_but_counted() {
+fn injected_packets_are_never_played_nor_answered_but_counted() {
     let gw = Gateway::start(&[]);
     let c = Caller::call(&gw);
     let record = gw.post(&format!("/v1/legs/{}/record", c.leg), "");
@@ -44,24 +44,25 @@ fn packets_of_others_are_never_heard_nor_answered_but_counted() {
     let pace = |n: u32| {
         std::thread::sleep((Duration::from_millis(20) * n).saturating_sub(start.elapsed()));
     };
-    // Before the far end has said anything: another port, another address, wrong types, all kinds of numbers.
+    // Before the far end's first packet: another port, another address, wrong payload types, various sequence
+    // numbers.
     for n in 0..60u16 {
         pace(n.into());
-        // The right type and source number, in a row, from another port of its address.
+        // The right payload type and SSRC, consecutive, from another port of its address.
         thrown += throw(&port, &packet(0, n, 9, true));
         thrown += throw(&port, &packet(0, n, 7, true));
         thrown += throw(&port, &packet(96, n, 9, true));
         thrown += throw(&address, &packet(0, n * 1000, 9, true));
         thrown += throw(&address, &packet(8, n, 9, true));
     }
-    // While it speaks: the right source number, type and sequence, from the wrong place; and the wrong ones.
+    // While it sends: right SSRC, payload type and sequence number from a wrong source; and wrong ones.
     for n in 60..110u16 {
         pace(n.into());
         c.rtp.send_to(&packet(0, n, 9, false), c.media).unwrap();
         thrown += throw(&port, &packet(0, n + 1, 9, true));
         thrown += throw(&address, &packet(0, n + 1, 9, true));
         thrown += throw(&address, &packet(0, n.wrapping_mul(999), 5, true));
-        // From the far end itself, but of a type that nobody agreed to.
+        // From the far end itself, but with a payload type that was not negotiated.
         thrown += throw(&c.rtp, &packet(96, n + 1, 5, true));
     }
     let stopped = gw.delete(&format!("/v1/legs/{}/record", c.leg)).json();
@@ -70,7 +71,7 @@ fn packets_of_others_are_never_heard_nor_answered_but_counted() {
     assert!(samples.len() > 2 * 8000, "{} samples", samples.len());
     let loudest = samples.iter().map(|s| s.unsigned_abs()).max().unwrap();
     assert!(loudest < 50, "something was heard: {loudest}");
-    // What goes out goes to the far end alone.
+    // Our packets are sent only to the far end.
     for stranger in [&port, &address] {
         stranger.set_nonblocking(true).unwrap();
         assert!(stranger.recv(&mut [0u8; 1500]).is_err(), "a stranger got an answer");
@@ -83,7 +84,7 @@ fn packets_of_others_are_never_heard_nor_answered_but_counted() {
         let line = text.lines().find(|l| l.starts_with("branchline_rtp_foreign_total ")).unwrap().to_owned();
         line.split(' ').nth(1).unwrap().parse::<u64>().unwrap()
     };
-    // The media reports a tick or two after the BYE.
+    // The counters are updated a tick or two after the BYE.
     let until = Instant::now() + Duration::from_secs(5);
     while counted() < thrown && Instant::now() < until {
         std::thread::yield_now();
@@ -92,7 +93,7 @@ fn packets_of_others_are_never_heard_nor_answered_but_counted() {
 }
 
 #[test]
-fn payloads_of_random_bytes_harm_neither_the_call_nor_others() {
+fn random_payloads_affect_neither_the_call_nor_others() {
     let gw = Gateway::start(&[]);
     assert_eq!(gw.post("/v1/rooms", r#"{"id":"r"}"#).status, 201);
     let formats = ["0", "9", "111\r\na=rtpmap:111 opus/48000/2", "0"];

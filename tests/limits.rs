@@ -1,4 +1,4 @@
-//! What is over a limit is refused with 503 and the name of the limit, and taken again once there is room.
+//! Requests over a limit get 503 with the name of the limit, and are accepted again when there is capacity.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -24,7 +24,7 @@ use common::{Gateway, Reply};
 
 const SMALL: &str = "[limits]\nlegs = 16\nrooms = 2\nroom_members = 2\nplaybacks = 2\nrecordings = 2\n";
 
-/// Trunks that there may be.
+/// Maximum number of trunks.
 const TRUNKS: usize = 64;
 
 fn refused(reply: &Reply, says: &str) {
@@ -33,7 +33,7 @@ fn refused(reply: &Reply, says: &str) {
 }
 
 #[test]
-fn what_is_over_a_limit_is_refused_by_name_and_taken_when_there_is_room() {
+fn limits_are_enforced_by_name_and_released() {
     let gw = Gateway::start_configured(SMALL, &[]);
     let callers: Vec<Caller> = (0..3).map(|n| Caller::call_as(&gw, &format!("limit-{n}"))).collect();
     let leg = |n: usize, what: &str| format!("/v1/legs/{}/{what}", callers[n].leg);

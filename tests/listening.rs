@@ -1,4 +1,4 @@
-//! Answering-machine detection and quality over REST: what is refused, and why.
+//! Answering-machine detection and quality over REST: rejected parameters, with the reason.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,7 +20,7 @@ mod common;
 use common::Gateway;
 
 #[test]
-fn wrong_parameters_are_refused_with_the_field_and_what_is_allowed() {
+fn wrong_parameters_are_refused_with_the_field_and_its_range() {
     let gw = Gateway::start(&[]);
     let leg = gw.post("/v1/legs", r#"{"type":"sip","uri":"sip:x@127.0.0.1:9"}"#).json()["leg_id"].clone();
     let id = leg

@@ -1,5 +1,5 @@
-//! Recordings of rooms with a channel for each leg: who is where, when, and that nobody is heard on another's channel; also
-//! when a crash cuts them.
+//! Multi-channel recordings of rooms: channel and position of each leg, and that channels contain no other
+//! leg; also when interrupted by a crash.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -33,10 +33,10 @@ use common::Gateway;
 use hook::Hook;
 use serde_json::{Value, json};
 
-/// What each caller says, Hz.
+/// Frequency of each caller, Hz.
 const TONES: [f64; 3] = [500.0, 1100.0, 1900.0];
 
-/// Callers who each say a tone of their own, all the time.
+/// Callers that each send a continuous tone.
 struct Choir {
     callers: Vec<Caller>,
     n: u16,
@@ -76,7 +76,7 @@ impl Choir {
     }
 }
 
-/// How loud a tone is in some samples: its amplitude.
+/// Amplitude of a tone in some samples.
 fn loudness(samples: &[i16], tone: f64, rate: f64) -> f64 {
     let (mut re, mut im) = (0.0, 0.0);
     for (k, s) in samples.iter().enumerate() {
@@ -105,7 +105,7 @@ impl Heard {
         (self.channels[0].len() as f64 * 1000.0 / self.rate) as u64
     }
 
-    /// What is on a channel from one time to another, ms: its own tone alone, or nothing.
+    /// Checks that a channel contains only its own tone, or nothing, in a time range, ms.
     fn check(&self, channel: usize, voice: usize, from: u64, to: u64, there: bool) {
         let at = |ms: u64| (ms as f64 * self.rate / 1000.0) as usize;
         let part = &self.channels[channel][at(from)..at(to).min(self.channels[channel].len())];
@@ -128,7 +128,7 @@ fn number(of: &Value, leg: &str, key: &str) -> u64 {
 }
 
 #[test]
-fn each_leg_has_a_channel_for_as_long_as_it_is_there() {
+fn each_leg_has_a_channel_while_it_is_present() {
     let hook = Hook::start();
     let gw = Gateway::start(&[("WEBHOOK_URL", &hook.url)]);
     let mut choir = Choir::call(&gw);
@@ -183,7 +183,7 @@ fn each_leg_has_a_channel_for_as_long_as_it_is_there() {
     all.check(2, 2, 0, came - 30, false);
     all.check(2, 2, came + 150, left - 100, true);
     all.check(2, 2, left + 150, all.ms(), false);
-    // Muted, as the room hears it; then silence on all channels while the recording pauses.
+    // Muted, as in the room's mix; then silence on all channels while the recording is paused.
     all.check(0, 0, left - 300, left - 50, false);
     let end = all.ms();
     (0..3).for_each(|c| all.check(c, c, end - 600, end - 350, false));
@@ -202,7 +202,7 @@ fn each_leg_has_a_channel_for_as_long_as_it_is_there() {
     };
     assert_eq!((&of(merged)["channels"], &of(merged)["state"]), (&json!(3), &json!("finished")));
     assert_eq!(of(merged)["bytes"].as_u64().unwrap(), std::fs::metadata(merged).unwrap().len());
-    // Tracks go when what was made of them is safe.
+    // Tracks are deleted when the merged file is safely stored.
     let left = || std::fs::read_dir(Path::new(&file).parent().unwrap()).unwrap().count();
     let until = std::time::Instant::now() + Duration::from_secs(15);
     while left() != 2 {
@@ -220,7 +220,7 @@ fn legs_without_a_track_are_named_and_the_mix_has_them() {
     (0..3).for_each(|n| choir.join(&gw, n));
     assert_eq!(gw.post("/v1/rooms/r/record", r#"{"multi_channel":true}"#).status, 200);
     choir.sing(500);
-    // The last one out ends it, without anybody who waits.
+    // The last leg to leave ends the recording, without a waiting API call.
     (0..3).for_each(|n| choir.leave(&gw, n));
     let mut listed = Value::Null;
     for _ in 0..100 {
@@ -233,7 +233,7 @@ fn legs_without_a_track_are_named_and_the_mix_has_them() {
     let rows = listed["recordings"].as_array().unwrap();
     assert!(rows.len() == 2 && rows.iter().any(|r| r["channels"] == 2), "{listed}");
     for leg in 0..2 {
-        // Of legs the field means nothing.
+        // For recordings of legs the field has no effect.
         let at = format!("/v1/legs/{}/record", choir.leg(leg));
         assert_eq!(gw.post(&at, r#"{"multi_channel":true}"#).status, 200);
         assert!(gw.delete(&at).json()["multi_channel_file"].is_null());
@@ -241,7 +241,7 @@ fn legs_without_a_track_are_named_and_the_mix_has_them() {
 }
 
 #[test]
-fn a_crash_leaves_tracks_that_the_next_start_puts_together() {
+fn tracks_left_by_a_crash_are_merged_at_the_next_start() {
     let dir = std::env::temp_dir().join(format!("branchline-tracks-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let hook = Hook::start();

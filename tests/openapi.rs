@@ -1,4 +1,4 @@
-//! The checked-in descriptions, `openapi.json` and `asyncapi.json`, are what the code describes. `BLESS=1` writes them anew.
+//! The checked-in `openapi.json` and `asyncapi.json` match the code. `BLESS=1` regenerates them.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

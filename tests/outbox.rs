@@ -1,5 +1,5 @@
-//! The outbox while its target is away: one caller's flood takes nobody else's events away, and what has been delivered
-//! leaves nothing behind.
+//! The outbox while its target is down: a flood of one caller does not displace events of others, and
+//! delivered events leave nothing behind.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -29,7 +29,7 @@ use hook::Hook;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-/// A caller at an address of loopback, who hangs up before anybody answers.
+/// A caller at a loopback address that hangs up before the answer.
 struct Flooder {
     socket: UdpSocket,
     gateway: String,
@@ -86,7 +86,7 @@ fn padding() -> String {
 }
 
 #[test]
-fn a_flood_of_one_caller_takes_nobody_elses_events_away() {
+fn a_flood_of_one_caller_does_not_displace_events_of_others() {
     let hook = Hook::start();
     hook.set_away(true);
     let gw = Gateway::start_configured("[outbox]\nmax_mb = 1\n", &[("WEBHOOK_URL", &hook.url)]);
@@ -115,7 +115,7 @@ fn a_flood_of_one_caller_takes_nobody_elses_events_away() {
         let kept = e["sip_headers"].to_string().len();
         assert!((4000..=8192 + 64).contains(&kept), "{kept} bytes");
     }
-    // Nobody's call is without its end, since terminal events go last.
+    // Terminal events are dropped last, so that no call is without one.
     let calls = (honest.calls + flooder.calls) as usize;
     hook.wait("all ends", 120, |events| {
         events.iter().filter(|e| e["type"] == "leg.disconnected").count() >= calls - 300
@@ -123,7 +123,7 @@ fn a_flood_of_one_caller_takes_nobody_elses_events_away() {
 }
 
 #[test]
-fn targets_are_forgotten_with_their_last_event() {
+fn targets_are_deleted_with_their_last_event() {
     const CALLS: usize = 60;
     let hook = Hook::start();
     let dir = std::env::temp_dir().join(format!("branchline-targets-{}", std::process::id()));
@@ -140,7 +140,7 @@ fn targets_are_forgotten_with_their_last_event() {
     while gw.figure("branchline_webhook_waiting") > 0 {
         std::thread::park_timeout(Duration::from_millis(20));
     }
-    // What is delivered is written behind all that was asked before.
+    // Deliveries are recorded after all queries before them.
     assert_eq!(gw.get("/v1/recordings").status, 200);
     gw.kill();
     let db = Connection::open(dir.join("outbox.db")).unwrap();

@@ -1,4 +1,4 @@
-//! SIGHUP: the configuration is read again while calls run.
+//! SIGHUP: the configuration is reloaded while calls run.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use common::{Gateway, Reply};
 use serde_json::json;
 
-/// A configuration file that goes with the test.
+/// A configuration file that is deleted with the test.
 struct File(PathBuf);
 
 impl File {
@@ -51,7 +51,7 @@ fn get(gw: &Gateway, path: &str, token: &str) -> Reply {
     gw.request("GET", path, &format!("Authorization: Bearer {token}\r\n"), b"")
 }
 
-/// Sends SIGHUP and waits until it is done, which `done` tells.
+/// Sends SIGHUP and waits until `done`.
 fn reload(gw: &Gateway, done: impl Fn(&Gateway) -> bool) {
     gw.signal("HUP");
     let begun = Instant::now();
@@ -89,7 +89,7 @@ fn tokens_users_and_trunks_change_and_calls_go_on() {
     assert_eq!(get(&gw, &leg, "old").status, 401);
     assert_eq!(get(&gw, &leg, "fourth").json()["state"], "ringing");
     assert_eq!(get(&gw, "/v1/sip/trunks/pbx", "new").status, 200);
-    // The port of the environment is in force, and the file's is hidden by it: nothing is left for a restart.
+    // The port from the environment overrides the file: no restart is required.
     assert_eq!(
         faults(&gw, "new"),
         ["secrets stand in a file that others on this machine can read"; 2]
@@ -119,7 +119,7 @@ fn a_broken_file_changes_nothing_and_says_why() {
     reload(&gw, told("old", "unknown setting http.lisen; did you mean http.listen?"));
     assert!(told("old", "log.level: ")(&gw), "all faults at once");
     file.write("[http]\ntokens = [\"new\"]\n[sip.tls]\ncert = \"/nowhere\"\nkey = \"/nowhere\"\n");
-    // TLS needs a restart where there was none: the file of it is not even looked for.
+    // Enabling TLS needs a restart: its files are not read.
     reload(&gw, told("new", "settings=\"sip.tls.cert, sip.tls.key\""));
     assert_eq!(get(&gw, "/v1/legs", "new").status, 200);
     file.write("[http]\n");

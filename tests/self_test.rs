@@ -1,5 +1,5 @@
-//! The gateway's call to itself: over the API and as a command, beside a running gateway and before one, full, and told of by
-//! no event.
+//! The gateway's call to itself: over the API and as a command, with and without a running gateway, at full
+//! load, and without events.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -34,19 +34,19 @@ fn command(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_branchline")).env_clear().args(arguments).output().unwrap()
 }
 
-/// Everything passed, and the figures are those of a call over loopback.
+/// All checks passed, with values of a loopback call.
 fn assert_passed(view: &Value) {
     assert_eq!((&view["passed"], &view["failures"]), (&true.into(), &serde_json::json!([])), "{view}");
     let number = |key: &str| view[key].as_f64().unwrap_or_else(|| panic!("{key}: {view}"));
-    // A frame is sent in one tick and heard in a later one, after what the jitter buffer holds back.
+    // A frame is sent in one tick and received in a later one, plus the jitter buffer delay.
     assert!((10.0..150.0).contains(&number("latency_ms")), "{view}");
     assert!(number("mos") > 4.0 && number("loss_percent") <= 1.0 && number("level_db").abs() < 1.0, "{view}");
 }
 
 #[test]
-fn it_passes_beside_calls_and_leaves_nothing_and_no_event() {
+fn it_passes_during_calls_and_leaves_no_state_and_events() {
     let hook = Hook::start();
-    // Not even its own address is one that calls are taken from, and calls are not encrypted.
+    // Although calls from its own address are not allowed, and calls are not encrypted.
     let text = format!(
         "[webhook]\nurl = \"{}\"\n[sip]\naccept_from = [\"127.0.0.0/8\"]\nsrtp = \"off\"\ncodecs = [\"opus\", \"G722\"]\n",
         hook.url
@@ -57,7 +57,7 @@ fn it_passes_beside_calls_and_leaves_nothing_and_no_event() {
     assert_eq!(gw.get("/v1/self-test").json()["step"], "");
     let recordings = gw.dir().join("recordings");
     let left = || (gw.used(), std::fs::read_dir(&recordings).map_or(0, Iterator::count));
-    // Its legs and files end beside the reply.
+    // Its legs and files are removed after the reply.
     for _ in 0..200 {
         if left() != (vec![1, 0, 1, 0, 0], 0) {
             std::thread::park_timeout(std::time::Duration::from_millis(20));
@@ -96,7 +96,7 @@ fn two_at_once_and_a_full_gateway_are_refused() {
 }
 
 #[test]
-fn the_command_asks_the_gateway_that_runs_or_starts_one() {
+fn the_command_uses_the_running_gateway_or_starts_one() {
     let gw = Gateway::start(&[]);
     let url = format!("http://{}", gw.http());
     let told = command(&["self-test", "--url", &url]);
@@ -117,7 +117,7 @@ fn the_command_asks_the_gateway_that_runs_or_starts_one() {
 }
 
 #[test]
-fn a_test_call_tells_how_it_travelled_or_why_not() {
+fn a_test_call_reports_its_quality_or_failure() {
     let gw = Gateway::start(&[]);
     let url = format!("http://{}", gw.http());
     let nobody = command(&["call", "--url", &url, "sip:x@127.0.0.1:9;transport=tcp"]);
@@ -126,7 +126,7 @@ fn a_test_call_tells_how_it_travelled_or_why_not() {
     let wrong = command(&["call", "--url", &url, "tel:1"]);
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("400"), "{wrong:?}");
 
-    // Called through the gateway itself: the other leg plays a tone too.
+    // Called through the gateway itself: the other leg plays a tone, too.
     let to = format!("sip:desk@{}", gw.listen["sip"].as_str().unwrap());
     let called = std::thread::spawn(move || command(&["call", "--url", &url, "--seconds", "1", &to]));
     let ringing = loop {

@@ -1,4 +1,5 @@
-//! What systemd is told (sd_notify(3)), and that the watchdog is fed only while both control and media go on.
+//! Notifications to systemd (sd_notify(3)), and that the watchdog is fed only while both control and media
+//! threads run.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -26,7 +27,7 @@ use common::Gateway;
 use notify::{Held, Manager, thread_of};
 
 #[test]
-fn ready_status_and_stopping_are_told() {
+fn ready_status_and_stopping_are_reported() {
     let manager = Manager::new("ready");
     let gw = Gateway::start(&[("NOTIFY_SOCKET", manager.path.to_str().unwrap())]);
     assert_eq!(manager.expect("STATUS="), "STATUS=0 legs, 0 rooms, 0 phones");
@@ -44,7 +45,7 @@ fn ready_status_and_stopping_are_told() {
 }
 
 #[test]
-fn the_watchdog_is_fed_while_control_and_media_go_on() {
+fn the_watchdog_is_fed_while_control_and_media_run() {
     let manager = Manager::new("watchdog");
     let gw =
         Gateway::start(&[("NOTIFY_SOCKET", manager.path.to_str().unwrap()), ("WATCHDOG_USEC", "400000")]);
@@ -53,7 +54,7 @@ fn the_watchdog_is_fed_while_control_and_media_go_on() {
         assert!(manager.beats(second) >= 4, "four in the time that there is");
         {
             let _held = Held::hold(thread_of(gw.pid(), thread));
-            // One may be on its way.
+            // One message may be in flight.
             let on_its_way = manager.beats(Duration::from_millis(200));
             assert!(on_its_way <= 2, "{on_its_way}");
             assert_eq!(manager.beats(second), 0, "{thread} stands still");

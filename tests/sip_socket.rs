@@ -1,4 +1,4 @@
-//! SIP at the real sockets: framing on TCP, nonsense on UDP.
+//! SIP at real sockets: framing on TCP, garbage on UDP.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -41,7 +41,7 @@ fn connect(gw: &Gateway) -> TcpStream {
     s
 }
 
-/// Reads until `done` is in what came, or the far end closes.
+/// Reads until `done` was received, or the far end closes.
 fn read_until(s: &mut TcpStream, done: &str) -> String {
     let mut out = Vec::new();
     let mut chunk = [0u8; 4096];
@@ -55,10 +55,10 @@ fn read_until(s: &mut TcpStream, done: &str) -> String {
 }
 
 #[test]
-fn messages_on_a_stream_are_found_however_they_are_cut() {
+fn messages_on_a_stream_are_found_however_they_are_segmented() {
     let gw = Gateway::start(&[]);
     let mut s = connect(&gw);
-    // Two in one piece, a ping between them, then one byte by byte.
+    // Two in one segment with a ping between them, then byte by byte.
     let two =
         options(1, "TCP", "Content-Length: 3\r\n", "abc") + "\r\n\r\n" + &options(2, "TCP", "l: 0\r\n", "");
     s.write_all(two.as_bytes()).unwrap();
@@ -72,14 +72,14 @@ fn messages_on_a_stream_are_found_however_they_are_cut() {
 }
 
 #[test]
-fn an_endless_stream_of_nothing_takes_no_time_from_others() {
+fn an_endless_stream_of_keep_alives_does_not_delay_others() {
     let gw = Gateway::start(&[]);
     let mut s = connect(&gw);
     s.set_nonblocking(false).unwrap();
     let writer = std::thread::spawn(move || {
         let piece = [b'\n'; 65_536];
         let pings = b"\r\n".repeat(32_768);
-        // Closed on the way, or taken to its end: either is fine.
+        // Closed meanwhile, or read to its end: either is acceptable.
         (0..400).all(|n| s.write_all(if n % 2 == 0 { &piece } else { &pings }).is_ok())
     });
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -95,7 +95,7 @@ fn an_endless_stream_of_nothing_takes_no_time_from_others() {
 }
 
 #[test]
-fn a_length_that_cannot_be_is_refused_and_the_connection_closed() {
+fn an_invalid_length_is_refused_and_the_connection_closed() {
     let gw = Gateway::start(&[]);
     let mut other = connect(&gw);
     for (n, lengths) in [
@@ -115,7 +115,7 @@ fn a_length_that_cannot_be_is_refused_and_the_connection_closed() {
         assert!(got.starts_with("SIP/2.0 4") || got.starts_with("SIP/2.0 5"), "{lengths:?}: {got:?}");
         assert_eq!(got.matches("SIP/2.0 ").count(), 1, "{lengths:?}: {got}");
     }
-    // Bytes without end are no message.
+    // Endless bytes without a message.
     let mut s = connect(&gw);
     let _cut_off = s.write_all(&[b'a'; 200_000]);
     assert_eq!(s.read(&mut [0u8; 16]).unwrap_or(0), 0);
@@ -144,7 +144,7 @@ fn truncated_and_random_datagrams_harm_nobody() {
         }
         socket.send_to(&bytes, sip(&gw)).unwrap();
     }
-    // The answers to some of it come first; what was asked last is answered too.
+    // Some of it is answered first; the last request is answered too.
     let mut got = String::new();
     for n in 0..20 {
         socket.send_to(options(100 + n, "UDP", "Content-Length: 0\r\n", "").as_bytes(), sip(&gw)).unwrap();
@@ -166,7 +166,7 @@ fn truncated_and_random_datagrams_harm_nobody() {
     assert!(malformed.rsplit(' ').next().unwrap().parse::<f64>().unwrap() > 100.0, "{malformed}");
 }
 
-/// A request in a call over TCP by a phone that listens at `at`; `to` is its To.
+/// An in-dialog request over TCP by a phone that listens at `at`; `to` is its To.
 fn in_call(method: &str, n: u32, at: SocketAddr, to: &str, body: &str) -> String {
     let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
     format!(
@@ -178,7 +178,7 @@ fn in_call(method: &str, n: u32, at: SocketAddr, to: &str, body: &str) -> String
 }
 
 #[test]
-fn a_call_outlives_its_connection_whether_or_not_there_is_a_new_one() {
+fn a_call_survives_its_connection_with_and_without_a_new_one() {
     let gw = Gateway::start(&[]);
     let at = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let sdp = |direction: &str| {
@@ -199,14 +199,14 @@ fn a_call_outlives_its_connection_whether_or_not_there_is_a_new_one() {
         std::thread::yield_now();
     }
     drop(s);
-    // Nobody listens where the Contact says.
+    // No listener at the Contact address.
     let begun = std::time::Instant::now();
     let refused = gw.post(&format!("/v1/legs/{leg}/hold"), "");
     assert_eq!(refused.status, 409);
     assert!(refused.error().contains("cannot be reached"), "{}", refused.error());
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     assert_eq!(state().as_deref(), Some("connected"));
-    // Now somebody does.
+    // Now there is one.
     let listener = TcpListener::bind(at).unwrap();
     std::thread::scope(|scope| {
         let held = scope.spawn(|| gw.post(&format!("/v1/legs/{leg}/hold"), "").status);
@@ -230,7 +230,7 @@ fn a_call_outlives_its_connection_whether_or_not_there_is_a_new_one() {
     assert_eq!(state().as_deref(), Some("held"));
 }
 
-/// What the kernel says that it dropped of a UDP port.
+/// Datagrams dropped on a UDP port according to the kernel.
 fn dropped_at(port: u16) -> u64 {
     let table = std::fs::read_to_string("/proc/net/udp").unwrap();
     let local = format!(":{port:04X}");
@@ -239,11 +239,11 @@ fn dropped_at(port: u16) -> u64 {
 }
 
 #[test]
-fn datagrams_that_the_kernel_drops_are_counted() {
+fn datagrams_dropped_by_the_kernel_are_counted() {
     let gw = Gateway::start(&[]);
     let name = "branchline_sip_udp_dropped_total";
     assert_eq!(gw.figure(name), 0);
-    // Nobody takes them: the socket has room for a part.
+    // The receiver is stopped: the socket buffer holds only some of them.
     gw.signal("STOP");
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let body = "x".repeat(1000);

@@ -32,7 +32,7 @@ fn walk(dir: &Path, out: &mut Vec<(usize, String)>) {
 }
 
 #[test]
-fn files_are_short_and_say_their_subject() {
+fn files_are_short_and_begin_with_their_subject() {
     let mut files = Vec::new();
     for dir in ["src", "tests", "benches"] {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);

@@ -1,4 +1,5 @@
-//! A system that gives no more threads: what needs one waits or fails for itself, and calls go on.
+//! If the system creates no more threads, work that needs one waits or fails individually, and calls
+//! continue.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -33,7 +34,7 @@ use common::Gateway;
 use hook::Hook;
 use serde_json::{Value, json};
 
-/// The library, made by the C compiler that builds need anyway.
+/// The library, compiled by the C compiler that builds need anyway.
 fn library(dir: &Path) -> PathBuf {
     let library = dir.join("nothreads.so");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/nothreads.c");
@@ -43,7 +44,7 @@ fn library(dir: &Path) -> PathBuf {
     library
 }
 
-/// A server of sounds: `/short` has one, everything else stalls.
+/// A sound server: `/short` returns a sound, everything else stalls.
 fn sounds() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -68,12 +69,12 @@ fn sounds() -> u16 {
 }
 
 #[test]
-fn without_further_threads_calls_events_and_recordings_go_on() {
+fn without_further_threads_calls_events_and_recordings_continue() {
     let base = std::env::temp_dir().join(format!("branchline-threads-{}", std::process::id()));
     std::fs::create_dir_all(&base).unwrap();
     let (library, none) = (library(&base), base.join("none"));
     let hook = Hook::start();
-    // By name: addresses are looked up, which blocks.
+    // By name: a blocking address look-up is needed.
     let url = hook.url.replace("127.0.0.1", "localhost");
     let env = [
         ("WEBHOOK_URL", url.as_str()),
@@ -94,7 +95,7 @@ fn without_further_threads_calls_events_and_recordings_go_on() {
     let upload = json!({"storage": "s3", "s3_bucket": "bkt", "s3_endpoint": "http://localhost:9",
         "s3_access_key": "a", "s3_secret_key": "k"});
     assert_eq!(gw.post(&at("record"), &upload.to_string()).status, 200);
-    // Look-ups, fetches and requests, each more than there are threads.
+    // Look-ups, fetches and requests, more of each than there are threads.
     let port = sounds();
     for n in 0..12 {
         let stalls = json!({"url": format!("http://localhost:{port}/stalls/{n}")});
@@ -119,7 +120,7 @@ fn without_further_threads_calls_events_and_recordings_go_on() {
     assert!(recording["duration_ms"].as_u64().unwrap() > 500, "{all}");
     let file = gw.get(&format!("/v1/recordings/{}/file", recording["id"].as_str().unwrap()));
     assert_eq!((file.status, file.body.len() as u64), (200, recording["bytes"].as_u64().unwrap()));
-    // New calls, and everybody is told.
+    // New calls, and all events are delivered.
     let second = Caller::call_as(&gw, "meanwhile");
     hook.wait("the second call", 10, started(&second.leg));
     let trunk = r#"{"type":"ip_ip","ip_ip":{"peer_uri":"sip:127.0.0.1:6"}}"#;
@@ -129,7 +130,7 @@ fn without_further_threads_calls_events_and_recordings_go_on() {
     });
     assert_eq!(gw.get(&format!("/v1/legs/{}", c.leg)).json()["state"], "connected");
     gw.assert_never_stood_still();
-    // The system has threads again: what stalled holds nobody up.
+    // Threads are available again: stalled work delays nothing.
     std::fs::remove_file(&none).unwrap();
     let short = json!({"url": format!("http://localhost:{port}/short"), "mime_type": "audio/pcm;rate=8000"});
     let played = gw.post(&format!("/v1/legs/{}/play", second.leg), &short.to_string());

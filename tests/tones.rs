@@ -1,5 +1,5 @@
-//! The tones of all countries against a table of their own, by a detector of their own: each frequency by Goertzel's
-//! algorithm, each cadence by the envelope.
+//! The tones of all countries against an independent table, with an independent detector: frequencies by the
+//! Goertzel algorithm, cadences by the envelope.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,7 +20,7 @@ use std::f64::consts::TAU;
 
 use branchline::dsp::tone::{TONES, ToneGenerator, by_name};
 
-/// Name, frequencies in Hz (`400*17`: 400 wavering at 17), on and off times in ms; "-": without a pause.
+/// Name, frequencies in Hz (`400*17`: 400 modulated with 17), on and off times in ms; "-": continuous.
 const TABLE: &str = "us_ringback 440+480 2000/4000
 us_busy 480+620 500/500
 us_dial 350+440 -
@@ -75,7 +75,8 @@ fn level(x: &[i16], hz: f64, rate: f64) -> f64 {
     2.0 * (a * a + b * b - turn * a * b).max(0.0).sqrt() / x.len() as f64
 }
 
-/// Lengths of sound and silence in turn, ms; valleys shorter than 45 ms, as wavering makes them, are sound.
+/// Alternating durations of tone and silence, ms; dips shorter than 45 ms, as caused by modulation, count as
+/// tone.
 fn runs(x: &[i16], rate: usize) -> Vec<(bool, usize)> {
     let mut out: Vec<(bool, usize)> = Vec::new();
     for ms in x.chunks_exact(rate / 1000) {
@@ -107,7 +108,7 @@ fn every_tone_has_the_frequencies_and_the_cadence_of_the_table() {
         for rate in [8000usize, 16_000, 48_000] {
             let mut x = vec![0i16; rate * 13];
             ToneGenerator::new(by_name(name).unwrap(), rate as u32).fill(&mut x);
-            // Whole periods of all frequencies, within the first sound.
+            // Whole periods of all frequencies, within the first burst.
             let part = &x[rate / 20..rate / 20 + if waver > 0.0 { rate * 8 / 25 } else { rate / 10 }];
             for hz in (300..=700).step_by(5) {
                 let hz = f64::from(hz);
@@ -120,7 +121,7 @@ fn every_tone_has_the_frequencies_and_the_cadence_of_the_table() {
                 }
             }
             if waver > 0.0 {
-                // Full modulation gives two side bands of half the level.
+                // Full modulation produces two side bands of half the level.
                 let side = level(part, freqs[0] + waver, rate as f64);
                 assert!((side / 5750.0 - 1.0).abs() < 0.2, "{name} at {rate}: side band {side:.0}");
             }

@@ -1,4 +1,4 @@
-//! Trunks over REST: wrong bodies, what is shown of them, and that they survive a restart, for their owner's eyes only.
+//! Trunks over REST: invalid bodies, displayed fields, persistence with restricted permissions.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -25,7 +25,7 @@ use serde_json::json;
 const REGISTER: &str = r#"{"type":"sip_register","app_id":"desk","sip_register":{"registrar_uri":"sip:127.0.0.1:9","aor":"sip:100@example.net","password":"hunter2","username":"u","outbound_proxy":"sip:127.0.0.1:7","contact_user":"box","expires_seconds":600}}"#;
 
 #[test]
-fn wrong_bodies_are_refused_with_the_field_and_what_is_allowed() {
+fn invalid_bodies_are_refused_with_the_field_and_its_range() {
     let gw = Gateway::start(&[]);
     let with = |from: &str, to: &str| REGISTER.replace(from, to);
     for (body, says) in [

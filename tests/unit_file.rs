@@ -1,4 +1,4 @@
-//! The unit of systemd: how much it leaves open, and that what it names exists.
+//! The systemd unit: its exposure level, and that the paths in it exist.
 #![allow(
     clippy::unwrap_used,
     clippy::unwrap_in_result,
@@ -30,7 +30,8 @@ fn values<'a>(unit: &'a str, key: &str) -> Vec<&'a str> {
     unit.lines().filter_map(|l| l.strip_prefix(key)?.strip_prefix('=')).collect()
 }
 
-/// The exposure that `systemd-analyze security` finds, 0 to 10; `None` where it is not installed (`make test` does that).
+/// The exposure level according to `systemd-analyze security`, 0 to 10; `None` if not installed (`make test`
+/// installs it).
 fn exposure(name: &str, text: &str) -> Option<f64> {
     let dir = std::env::temp_dir().join(format!("branchline-unit-{name}-{}", std::process::id()));
     fs::create_dir_all(&dir).unwrap();
@@ -72,7 +73,7 @@ fn the_unit_fits_the_program() {
     let mut words = start.split(' ');
     assert_eq!(words.next(), Some("/usr/bin/branchline"));
     branchline::cli::arguments::command().try_get_matches_from(start.split(' ')).unwrap();
-    // The priority that the media thread asks for, and time for calls to end.
+    // The priority of the media thread, and time for calls to end.
     let limit: u32 = values(&unit, "LimitRTPRIO")[0].parse().unwrap();
     let config = branchline::config::Config::default();
     assert!(limit >= config.rtp.realtime_priority);
@@ -81,7 +82,7 @@ fn the_unit_fits_the_program() {
     assert!(
         u64::from(values(&unit, "LimitNOFILE")[0].parse::<u32>().unwrap()) >= config.limits.descriptors()
     );
-    // `ProcSubset=pid` would hide the name of the boot, which tells a power cut from a restart.
+    // `ProcSubset=pid` would hide the boot id, which distinguishes a power cut from a restart.
     assert!(values(&unit, "ProcSubset").is_empty());
     for closed in ["RestrictRealtime", "PrivateDevices"] {
         assert!(values(&unit, closed).is_empty(), "{closed} would refuse SCHED_FIFO or sound cards");

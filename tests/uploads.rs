@@ -1,4 +1,5 @@
-//! The client of S3 against servers that answer oddly, over sockets: what is done, what is tried later, what never.
+//! The S3 client against servers with unusual answers, over sockets: corrected, retried or failed
+//! permanently.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -46,7 +47,7 @@ use serde_json::json;
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// A recording of so many bytes that is to go to a server.
+/// A recording of this size to be uploaded to a server.
 struct Upload {
     client: Client,
     task: Task,
@@ -103,25 +104,25 @@ fn later(result: &Result<(), Fault>) -> &Failure {
     failure
 }
 
-/// The digest that S3 makes of what is not encrypted.
+/// The ETag of S3 for unencrypted objects (MD5).
 fn plain(seen: &Seen) -> String {
     format!("ETag: \"{}\"\r\n", seen.md5)
 }
 
-/// One that says nothing of the bytes, as under SSE-KMS.
+/// An ETag unrelated to the contents, as with SSE-KMS.
 const OTHER: &str = "ETag: \"0123456789abcdef0123456789abcdef\"\r\n";
 
 #[test]
-fn who_knows_no_expectations_is_sent_the_request_without() {
+fn a_server_without_support_for_expect_gets_requests_without() {
     let server = Server::start(|r| if r.expects() { said(417, "", "") } else { said(200, &plain(r), "") });
     assert_eq!(put(&server), Ok(()));
     let all = server.all();
     assert_eq!(all.iter().map(|s| (s.expects(), s.bytes)).collect::<Vec<_>>(), [(true, 0), (false, 5000)]);
-    // Whoever says so to a request that has none is not asked for ever.
+    // If it answers 417 without an expectation, the request is not repeated forever.
     let server = Server::start(|_| said(417, "", ""));
     assert!(later(&put(&server)).why.contains("417"));
     assert_eq!(server.asked(), ["PUT", "PUT"]);
-    // The parts behind the first are sent without at once.
+    // Further parts are sent without it at once.
     let server = Server::start(|r| match r.what().as_str() {
         "PUT part" if r.expects() => said(417, "", ""),
         "PUT part" => said(200, &plain(r), ""),
@@ -132,7 +133,7 @@ fn who_knows_no_expectations_is_sent_the_request_without() {
 }
 
 #[test]
-fn keys_that_may_only_put_are_enough() {
+fn keys_with_put_permission_only_are_sufficient() {
     for (etag, head, asked) in [
         ("", 403, vec!["PUT"]),
         (OTHER, 403, vec!["PUT", "HEAD"]),
@@ -151,13 +152,13 @@ fn keys_that_may_only_put_are_enough() {
 }
 
 #[test]
-fn an_object_of_another_size_is_not_believed() {
+fn an_object_of_another_size_is_not_accepted() {
     for (etag, head, length, good) in [
         (OTHER, 200, "Content-Length: 5000\r\n", true),
         (OTHER, 200, "Content-Length: 4999\r\n", false),
         (OTHER, 200, "Content-Length: 0\r\n", false),
         (OTHER, 404, "", false),
-        // A page that wants somebody to log in takes everything.
+        // A login page accepts everything.
         ("", 200, "Content-Length: 77\r\n", false),
         ("", 500, "", false),
         ("", 200, "Content-Length: 5000\r\n", true),
@@ -174,7 +175,7 @@ fn an_object_of_another_size_is_not_believed() {
 }
 
 #[test]
-fn refusals_have_their_outcome_and_their_reason() {
+fn refusals_have_the_expected_outcome_and_reason() {
     let server = Server::start(|_| error(400, "EntityTooLarge"));
     assert_eq!(put(&server), Err(Fault::Never("400 EntityTooLarge: m".to_owned())));
     let server = Server::start(|_| said(413, "", "<html>"));
@@ -189,13 +190,13 @@ fn refusals_have_their_outcome_and_their_reason() {
     });
     let wait = Some(Duration::from_secs(90));
     assert_eq!(*later(&put(&server)), Failure { why: "503 SlowDown: m".to_owned(), wait });
-    // By the server's own clock.
+    // Relative to the server's clock.
     let server = Server::start(|_| {
         let lines = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nRetry-After: Sun, 06 Nov 1994 08:51:07 GMT\r\n";
         said(429, lines, "")
     });
     assert_eq!(later(&put(&server)).wait, wait);
-    // An error with a 200, and an answer that breaks off.
+    // An error with status 200, and a truncated response.
     let server = Server::start(|_| error(200, "InternalError"));
     assert_eq!(later(&put(&server)).why, "200 InternalError: m");
     let server = Server::start(|r| said(200, &format!("{}Content-Length: 99\r\n", plain(r)), "<x>"));
@@ -231,7 +232,7 @@ fn region_clock_and_address_are_learnt_from_the_server() {
     });
     assert_eq!(put(&server), Ok(()));
     assert_eq!(server.asked().len(), 2);
-    // A server that contradicts itself is not asked for ever.
+    // A server with contradicting answers is not asked forever.
     let server = Server::start(move |_| {
         let (status, _, text) = error(403, "RequestTimeTooSkewed");
         said(status, &format!("Date: {}\r\n", imf_fixdate(hours(5))), &text)
@@ -247,13 +248,13 @@ fn region_clock_and_address_are_learnt_from_the_server() {
         assert_eq!((got[0].target.as_str(), got[0].bytes), ("/tenant/branch/r.wav", 5000));
         assert_eq!(got[0].field("host").unwrap(), target.url.trim_start_matches("http://"));
     }
-    // Round and round.
+    // Redirect loops.
     let server = Server::start(|r| said(307, &format!("Location: /x{}\r\n", r.target), ""));
     assert!(later(&put(&server)).why.contains("it answered 307 and leads to"));
     assert_eq!(server.asked().len(), 2);
 }
 
-/// What a server says of an upload in parts.
+/// A server's responses for a multipart upload.
 fn parts(r: &Seen) -> Said {
     match r.what().as_str() {
         "POST begin" => said(
@@ -276,7 +277,7 @@ fn parts(r: &Seen) -> Said {
 const BIG: usize = 17 << 20;
 
 #[test]
-fn the_end_of_an_upload_in_parts_is_read_to_its_end() {
+fn the_response_to_complete_is_read_to_its_end() {
     let ending = |text: &'static str, lines: &'static str| {
         let server = Server::start(move |r| match r.what().as_str() {
             "POST complete" => said(200, lines, text),
@@ -292,7 +293,7 @@ fn the_end_of_an_upload_in_parts_is_read_to_its_end() {
     assert_eq!(later(&ending(late, "").0).why, "200 InternalError: m");
     let blank = "\n \n<Error><Code>SlowDown</Code><Message>m</Message></Error>";
     assert_eq!(later(&ending(blank, "").0).why, "200 SlowDown: m");
-    // Cut short, with and without a length that shows it.
+    // Truncated, with and without a Content-Length.
     assert!(later(&ending("<CompleteMulti", "Content-Length: 99\r\n").0).why.contains("broke off"));
     assert!(later(&ending("\n <CompleteMultipartUploadRes", "").0).why.contains("200"));
     later(&ending("", "").0);
@@ -305,12 +306,12 @@ fn the_end_of_an_upload_in_parts_is_read_to_its_end() {
 
 #[test]
 fn a_part_without_an_etag_is_looked_up_or_guessed() {
-    // What is complete only with these digests; `list`: it tells them when it is asked.
+    // Completion requires these digests; `list`: the server lists them on request.
     let without = |list: bool, kms: bool| {
         let etag = move |n: usize, md5: &str| if kms { format!("kms{n}") } else { md5.to_owned() };
         let had: Mutex<Vec<String>> = Mutex::default();
         let server = Server::start(move |r| match r.what().as_str() {
-            // Before the body comes nothing is known of it.
+            // Before the body, its digest is unknown.
             "PUT part" if r.md5.is_empty() => said(200, "", ""),
             "PUT part" => {
                 let mut had = had.lock().unwrap();
@@ -344,7 +345,7 @@ fn a_part_without_an_etag_is_looked_up_or_guessed() {
 }
 
 #[test]
-fn a_file_that_is_gone_is_not_asked_for_without_end() {
+fn a_missing_file_is_not_retried_forever() {
     for (status, lines, want) in [
         (200, "ETag: \"x\"\r\nContent-Length: 5000\r\n", Ok(())),
         (200, "ETag: \"x\"\r\nContent-Length: 1\r\n", Err("lost")),
@@ -366,7 +367,7 @@ fn a_file_that_is_gone_is_not_asked_for_without_end() {
     }
 }
 
-/// A short recording for a server; what stopping it said, and its name.
+/// A short recording for a server; the response to its end, and its name.
 fn record(gw: &Gateway, c: &Caller, to: &Server) -> (String, String) {
     let body = json!({"storage": "s3", "s3_bucket": "bkt", "s3_endpoint": to.url, "s3_access_key": "a", "s3_secret_key": "k"});
     let at = format!("/v1/legs/{}/record", c.leg);
@@ -381,12 +382,12 @@ fn record(gw: &Gateway, c: &Caller, to: &Server) -> (String, String) {
 }
 
 #[test]
-fn what_is_refused_for_good_is_told_and_what_waits_shows_until_when() {
+fn permanent_failures_are_reported_and_retries_show_their_time() {
     let hook = Hook::start();
     let gw = Gateway::start_configured("[s3]\nwait_s = 30\n", &[("WEBHOOK_URL", &hook.url)]);
     let c = Caller::call(&gw);
     let never = Server::start(|_| error(400, "EntityTooLarge"));
-    // It is answered when that is known, not after the 30 s that an upload may take.
+    // It is answered when known, not after the 30 s that an upload may take.
     let (file, id) = record(&gw, &c, &never);
     assert!(std::path::Path::new(&file).exists(), "{file}");
     hook.wait("recording.upload_failed", 10, |all| {
@@ -410,13 +411,13 @@ fn what_is_refused_for_good_is_told_and_what_waits_shows_until_when() {
         std::thread::park_timeout(Duration::from_millis(20));
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    // A wait counts for ten minutes at most.
+    // A wait is limited to ten minutes.
     assert!((590..=600).contains(&(next - now)), "{} s", next - now);
     assert_eq!(busy.asked(), ["PUT"]);
 }
 
 #[test]
-fn keys_of_the_gateway_are_not_shown_to_a_server_that_a_client_names() {
+fn configured_keys_are_not_sent_to_servers_given_by_a_client() {
     let (foreign, own) =
         (Server::start(|r| said(200, &plain(r), "")), Server::start(|r| said(200, &plain(r), "")));
     let settings = format!("[s3]\nbucket = \"bkt\"\nendpoint = \"{}\"\nwait_s = 10\n", own.url);
@@ -436,9 +437,9 @@ fn keys_of_the_gateway_are_not_shown_to_a_server_that_a_client_names() {
         assert_eq!(refused.status, 400, "{refused:?}");
         assert!(refused.error().contains("s3_access_key and s3_secret_key are needed"), "{refused:?}");
     }
-    // With keys of the client those are sent, and nothing of ours.
+    // Keys given by the client are sent, and no configured ones.
     record(&gw, &c, &foreign);
-    // The configured server is the operator's choice, also where the request names it.
+    // The configured server is trusted, also if named in the request.
     let body = json!({"storage": "s3", "s3_endpoint": format!("{}/", own.url)});
     assert_eq!(gw.post(&at, &body.to_string()).status, 200);
     c.rtp.send_to(&packet(0, 1, 9, true), c.media).unwrap();
@@ -447,7 +448,7 @@ fn keys_of_the_gateway_are_not_shown_to_a_server_that_a_client_names() {
     assert_eq!((foreign.asked().len(), shown(&foreign)), (1, 0));
     assert_eq!((own.asked().len(), shown(&own)), (1, 1));
 
-    // What an earlier version has taken is not sent either.
+    // Requests stored by an earlier version are not sent either.
     let mut old = Upload::of(500, &foreign);
     let place = branchline::config::Place { trusted: false, ..(*old.task.job.place).clone() };
     old.task.job.place = Arc::new(place);

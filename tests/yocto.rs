@@ -1,4 +1,4 @@
-//! The recipes of the Yocto layer say what the source says: crates, version, licence, and the files that they take.
+//! The recipes of the Yocto layer match the source: crates, version, licence, and files.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -51,7 +51,7 @@ fn the_list_of_crates_is_that_of_cargo_lock() {
 }
 
 #[test]
-fn version_licence_and_files_are_those_of_the_source() {
+fn version_licence_and_files_match_the_source() {
     let name = format!("{LAYER}/recipes-telephony/branchline/branchline_{}.bb", env!("CARGO_PKG_VERSION"));
     let recipe = read(&name);
     let sum = Md5::digest(read("LICENSE"));
@@ -64,7 +64,7 @@ fn version_licence_and_files_are_those_of_the_source() {
         let dir = file.strip_suffix("*.1").unwrap_or(file);
         assert!(fs::exists(format!("{}/{dir}", env!("CARGO_MANIFEST_DIR"))).unwrap(), "{file}");
     }
-    // Where the layer lies, the source is four folders above the recipe.
+    // The source is four directories above the recipe.
     assert_eq!(name.matches('/').count(), 4);
     let toolchain: toml::Table = toml::from_str(&read("Cargo.toml")).unwrap();
     assert_eq!(toolchain["package"]["rust-version"].as_str(), Some("1.94"), "what wrynose has");
@@ -74,7 +74,7 @@ fn version_licence_and_files_are_those_of_the_source() {
 }
 
 #[test]
-fn the_settings_of_an_image_are_good_for_every_board() {
+fn the_settings_of_an_image_are_valid_for_every_board() {
     let settings = read(&format!("{LAYER}/recipes-telephony/branchline/branchline-conf/branchline.toml"));
     assert!(settings.contains("board = \"@BOARD@\""));
     for name in board::BOARDS.iter().map(|b| b.name).chain([board::AUTO]) {

@@ -1,4 +1,4 @@
-//! A server of buckets that answers as a test wants it to.
+//! An S3 server whose answers are defined by the test.
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
 use std::io::{Read as _, Write as _};
@@ -9,13 +9,13 @@ use branchline::base::hex::hex;
 use md5::Md5;
 use sha2::{Digest as _, Sha256};
 
-/// One request as the server saw it.
+/// A request as received by the server.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
     pub method: String,
     pub target: String,
     pub head: String,
-    /// Its body came.
+    /// Its body was received.
     pub bytes: usize,
     pub md5: String,
 }
@@ -44,7 +44,7 @@ impl Seen {
     }
 }
 
-/// Status, further lines, body.
+/// Status, further header lines, body.
 pub type Said = (u16, String, String);
 
 pub fn said(status: u16, lines: &str, body: &str) -> Said {
@@ -61,7 +61,7 @@ pub fn error(status: u16, code: &str) -> Said {
 
 type Answers = dyn Fn(&Seen) -> Said + Send + Sync;
 
-/// A server, and what it was asked.
+/// A server, and the requests it received.
 pub struct Server {
     pub url: String,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -108,7 +108,7 @@ fn serve(mut stream: TcpStream, all: &Mutex<Vec<Seen>>, answers: &Answers) {
     let mut seen =
         Seen { method: words.next().unwrap(), target: words.next().unwrap(), head, ..Seen::default() };
     let mut body = bytes.split_off(end);
-    // Who expects something is answered before the body: the answers see none of it.
+    // Requests with Expect are answered before the body is read.
     let early = if seen.expects() { answers(&seen) } else { said(0, "", "") };
     let reads = !seen.expects() || early.0 < 300;
     if reads {
@@ -132,7 +132,7 @@ fn serve(mut stream: TcpStream, all: &Mutex<Vec<Seen>>, answers: &Answers) {
     let (status, lines, text) = if reads { answers(&seen) } else { early };
     let head_only = seen.method == "HEAD";
     all.lock().unwrap().push(seen);
-    // The answers may say how long they are.
+    // The answers may contain their own Content-Length.
     let length = if lines.contains("Content-Length") {
         String::new()
     } else {

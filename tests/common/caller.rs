@@ -1,4 +1,4 @@
-//! A caller without a phone: raw messages and raw RTP.
+//! A minimal caller: raw SIP messages and raw RTP.
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
 use std::net::{SocketAddr, UdpSocket};
@@ -8,7 +8,7 @@ use branchline::rtp::packet::header;
 
 use crate::common::Gateway;
 
-/// A caller of ours: its signalling and its media.
+/// A caller: its signalling and its media socket.
 pub struct Caller {
     sip: UdpSocket,
     pub rtp: UdpSocket,
@@ -16,7 +16,7 @@ pub struct Caller {
     call_id: String,
     /// The gateway's tag, as a parameter.
     tag: String,
-    /// Where the gateway wants its media.
+    /// The gateway's media address.
     pub media: SocketAddr,
     pub leg: String,
 }
@@ -28,7 +28,7 @@ pub fn udp(ip: &str) -> UdpSocket {
 }
 
 impl Caller {
-    /// Sends a request; `kind` is the type of its body.
+    /// Sends a request; `kind` is the Content-Type of its body.
     pub fn request(&self, method: &str, cseq: u32, kind: &str, body: &str) {
         let at = self.sip.local_addr().unwrap();
         let kind = if kind.is_empty() { String::new() } else { format!("Content-Type: {kind}\r\n") };
@@ -55,17 +55,17 @@ impl Caller {
         }
     }
 
-    /// Calls and is answered.
+    /// Calls and waits for the answer.
     pub fn call(gw: &Gateway) -> Self {
         Self::call_as(gw, "injected")
     }
 
-    /// The same under this Call-ID.
+    /// As [`Self::call`], with this Call-ID.
     pub fn call_as(gw: &Gateway, call_id: &str) -> Self {
         Self::call_in(gw, call_id, "0")
     }
 
-    /// Calls and is refused at once: the answer.
+    /// Calls and is rejected at once; returns the response.
     pub fn is_refused(gw: &Gateway, call_id: &str) -> String {
         let c = Self::calling(gw, call_id, "0");
         let answer = c.hears("SIP/2.0 ");
@@ -92,7 +92,7 @@ impl Caller {
         c
     }
 
-    /// The same in this format: its payload type, and what is said of it.
+    /// As [`Self::call_as`], with this format: payload type, and its attributes.
     pub fn call_in(gw: &Gateway, call_id: &str, format: &str) -> Self {
         let mut c = Self::calling(gw, call_id, format);
         c.hears("SIP/2.0 180");
@@ -110,7 +110,7 @@ impl Caller {
     }
 }
 
-/// A packet of 20 ms: as loud as can be, or silent.
+/// A 20 ms packet: at full scale, or silent.
 pub fn packet(payload_type: u8, sequence: u16, ssrc: u32, loud: bool) -> Vec<u8> {
     let mut p = header(false, payload_type, sequence, u32::from(sequence) * 160, ssrc).to_vec();
     p.extend((0..160).map(|n| {

@@ -1,8 +1,8 @@
-"""Starts a program under the restrictions of a systemd unit, where no systemd runs: confined.py UNIT DIRECTORY PROGRAM ...
+"""Starts a program under the restrictions of a systemd unit without systemd: confined.py UNIT DIRECTORY PROGRAM ...
 
-What the unit refuses ends the program at once (SIGSYS) instead of being an error that it might live with: a call of the
-filter that is missing cannot be overlooked. DIRECTORY stays writable. As root the rest of the file system is read-only, and
-the program runs as another user without capabilities.
+A system call refused by the unit's filter kills the program (SIGSYS) instead of returning an error that it might ignore, so
+that calls missing in the filter are not overlooked. DIRECTORY is writable. As root the rest of the file system is read-only,
+and the program runs as another user without capabilities.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ import sys
 import seccomp
 from seccomp import ALLOW, EQ, ERRNO, KILL_PROCESS, MASKED_EQ, Arg
 
-# The range that DynamicUser= takes its users from.
+# The user id range of DynamicUser=.
 USER = 61184
 PROT_WRITE_EXEC, PROT_EXEC = 6, 4
 NAMESPACES = 0x7E020000 | 0x80
@@ -41,7 +41,7 @@ def settings(unit):
 
 
 def sets():
-    """The sets of system calls that systemd knows."""
+    """The system call sets defined by systemd."""
     text = subprocess.run(["/usr/bin/systemd-analyze", "syscall-filter"], capture_output=True, text=True, check=True).stdout
     out, name = {}, None
     for line in text.splitlines():
@@ -106,7 +106,7 @@ def main():
         resource.setrlimit(limit, (wanted, wanted))
     os.umask(int(keys["UMask"], 8))
     rules = filtered(unit)
-    # The other user may not reach it by its path.
+    # The other user may not have access to its path.
     opened = os.open(program[0], os.O_RDONLY)
     if os.getuid() == 0:
         must("unshare", libc.unshare(CLONE_NEWNS))

@@ -1,4 +1,4 @@
-//! A web server that takes events, and may be away.
+//! A web server that receives events, and can be unavailable.
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
 use std::collections::BTreeMap;
@@ -15,9 +15,9 @@ struct Inner {
     events: Mutex<Vec<Value>>,
     news: Condvar,
     away: AtomicBool,
-    /// How many of each type; then the events themselves are not kept.
+    /// Number of each type; then the events themselves are not kept.
     counts: Option<Mutex<BTreeMap<String, u64>>>,
-    /// Of those: by caller, the leg that rings.
+    /// Then also: the ringing leg by caller.
     ringing: Mutex<BTreeMap<String, String>>,
 }
 
@@ -33,7 +33,7 @@ impl Hook {
         Self::with(Inner::default())
     }
 
-    /// One that only counts.
+    /// A server that only counts.
     pub fn counting() -> Self {
         Self::with(Inner { counts: Some(Mutex::default()), ..Inner::default() })
     }
@@ -52,18 +52,18 @@ impl Hook {
         Self { inner, url }
     }
 
-    /// From now on everything is answered 500, or taken again.
+    /// Answers everything with 500 from now on, or accepts again.
     pub fn set_away(&self, away: bool) {
         self.inner.away.store(away, Ordering::SeqCst);
     }
 
-    /// How many of a type have come to one that counts.
+    /// Number of events of a type received by a counting server.
     pub fn count(&self, kind: &str) -> u64 {
         let counts = self.inner.counts.as_ref().unwrap().lock().unwrap();
         counts.get(kind).copied().unwrap_or(0)
     }
 
-    /// The leg that rings for a caller, told once by one that counts.
+    /// The leg ringing for a caller, returned once by a counting server.
     pub fn leg_of(&self, caller: &str, seconds: u64) -> Option<String> {
         let ringing = self.inner.ringing.lock().unwrap();
         let wait = Duration::from_secs(seconds);
@@ -76,7 +76,7 @@ impl Hook {
         self.inner.events.lock().unwrap().clone()
     }
 
-    /// Waits until what came so far is enough.
+    /// Waits until the received events are sufficient.
     pub fn wait(&self, what: &str, seconds: u64, enough: impl Fn(&[Value]) -> bool) {
         let events = self.inner.events.lock().unwrap();
         let (events, out) = self
@@ -129,7 +129,7 @@ fn serve(inner: &Inner, stream: TcpStream) {
             }
         }
         let status = if away { "500 Away" } else { "204 Taken" };
-        // In one piece: the second would wait for the acknowledgement of the first.
+        // Sent at once: a second packet would wait for the acknowledgement of the first.
         let reply = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
         if stream.write_all(reply.as_bytes()).is_err() {
             return;

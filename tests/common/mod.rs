@@ -1,4 +1,4 @@
-//! A gateway of its own for each test: the real binary, free ports, a state directory that goes with it.
+//! A gateway per test: the real binary, free ports, a temporary state directory.
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -17,7 +17,7 @@ pub struct Gateway {
     dir: PathBuf,
     /// Contents of `listen.json`.
     pub listen: Value,
-    /// Goes with every request.
+    /// Sent with every request.
     token: Option<String>,
 }
 
@@ -51,7 +51,7 @@ impl Reply {
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// When the first gateway was started, and since then the last one, s.
+/// Start time of the first gateway, and seconds from then to the last one.
 static FIRST: LazyLock<Instant> = LazyLock::new(|| {
     std::thread::spawn(end_what_hangs);
     std::thread::spawn(note_stalls);
@@ -59,10 +59,10 @@ static FIRST: LazyLock<Instant> = LazyLock::new(|| {
 });
 static LAST: AtomicU64 = AtomicU64::new(0);
 
-/// Longest that the machine has stood still, ms.
+/// Longest stall of the machine, ms.
 static STALL: AtomicU64 = AtomicU64::new(0);
 
-/// A thread that asks for nothing but to be woken is late by what the machine stands still.
+/// Measures stalls of the machine with a thread that only sleeps.
 fn note_stalls() {
     loop {
         let begun = Instant::now();
@@ -72,8 +72,8 @@ fn note_stalls() {
     }
 }
 
-/// Ends the test binary when it has not started a gateway for longer than any test lasts (15 minutes; `TEST_MINUTES`):
-/// something hangs, and a failure that says where is better than a run without an end.
+/// Ends the test binary if it has not started a gateway for longer than any test takes (15 minutes;
+/// `TEST_MINUTES`): a hang should fail with its position.
 fn end_what_hangs() {
     let minutes = std::env::var("TEST_MINUTES").ok().and_then(|s| s.parse().ok()).unwrap_or(15u64);
     while FIRST.elapsed().as_secs() < LAST.load(Ordering::Relaxed) + 60 * minutes {
@@ -81,10 +81,10 @@ fn end_what_hangs() {
     }
     let ps = Command::new("ps").args(["-eo", "pid,ppid,stat,etime,wchan:20,args"]).output();
     let table = ps.map_or_else(|e| format!("ps: {e}"), |o| String::from_utf8_lossy(&o.stdout).into_owned());
-    // Not `eprintln`, which is heard only of tests that come to an end.
+    // Not `eprintln`, whose output is only shown when a test completes.
     let words = format!("a test hangs: {minutes} minutes without a new gateway. What runs:\n{table}\n");
     drop(std::io::stderr().write_all(words.as_bytes()));
-    // What it has started holds the output open, for which somebody may wait.
+    // Child processes keep the output open, for which a parent may wait.
     let mut ended = vec![std::process::id().to_string()];
     for line in table.lines() {
         let mut words = line.split_whitespace().map(str::to_owned);
@@ -98,19 +98,19 @@ fn end_what_hangs() {
     std::process::exit(101);
 }
 
-/// The addresses as the log tells them, where the disk does not take the file.
+/// The addresses from the log, if the disk could not be written.
 fn logged(ready: &str) -> Value {
     let word = |key: &str| ready.split_whitespace().find_map(|w| w.strip_prefix(key)).unwrap();
     serde_json::json!({"http": word("http="), "sip": word("sip=")})
 }
 
 impl Gateway {
-    /// Starts the binary with further environment variables and waits until it says it is ready.
+    /// Starts the binary with additional environment variables and waits until it is ready.
     pub fn start(env: &[(&str, &str)]) -> Self {
         Self::start_binary(env!("CARGO_BIN_EXE_branchline"), &[], env)
     }
 
-    /// The same with the release build, which `make test` has made before.
+    /// The same with the release build, built by `make test`.
     pub fn start_release(env: &[(&str, &str)]) -> Self {
         Self::start_binary(release(), &[], env)
     }
@@ -125,7 +125,7 @@ impl Gateway {
         Self::start_with_file(release(), text, env)
     }
 
-    /// The same where names are these: with a hosts file of its own, which takes root.
+    /// The same with a private hosts file, which needs root.
     pub fn start_release_naming(hosts: &std::path::Path, text: &str, env: &[(&str, &str)]) -> Self {
         let start = "/bin/mount --bind \"$0\" /etc/hosts && exec \"$@\"";
         let before = ["--mount", "/bin/sh", "-c", start, hosts.to_str().unwrap(), release()];
@@ -137,15 +137,15 @@ impl Gateway {
         Self::start_with_file(env!("CARGO_BIN_EXE_branchline"), text, env)
     }
 
-    /// The release build under the restrictions of the packaged unit: a system call that its filter lacks ends it.
-    /// `CONFINED=1` starts all gateways of tests so.
+    /// The release build under the restrictions of the packaged unit: a system call not allowed by its filter
+    /// kills it. `CONFINED=1` starts all test gateways this way.
     pub fn start_release_confined(state: &std::path::Path, env: &[(&str, &str)]) -> Self {
         let env = [env, &[("STATE_DIR", state.to_str().unwrap())]].concat();
         let arguments = [&confinement(state.to_str().unwrap())[..], &[release()]].concat();
         Self::start_binary("/usr/bin/python3", &arguments, &env)
     }
 
-    /// The same with a configuration file that stays, so that the gateway can read it again.
+    /// The same with a configuration file that is kept, so that the gateway can reload it.
     pub fn start_on_file(file: &std::path::Path, env: &[(&str, &str)]) -> Self {
         Self::start_binary(env!("CARGO_BIN_EXE_branchline"), &["--config", file.to_str().unwrap()], env)
     }
@@ -181,7 +181,7 @@ impl Gateway {
         Self::start_command(command, &state, dir)
     }
 
-    /// Starts a command that becomes a gateway with this state directory, and removes `dir` in the end.
+    /// Starts a command that becomes a gateway with this state directory, and removes `dir` at the end.
     pub fn start_command(mut command: Command, state: &std::path::Path, dir: PathBuf) -> Self {
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
@@ -219,12 +219,12 @@ impl Gateway {
         self.child.id()
     }
 
-    /// A number of `/metrics`.
+    /// A metric of `/metrics`.
     pub fn figure(&self, name: &str) -> u64 {
         figure_of(&String::from_utf8(self.get("/metrics").body).unwrap(), name)
     }
 
-    /// The media thread has never stood still for the second after which it leaves ticks out, unless the machine has.
+    /// Asserts that the media thread never skipped ticks because of a stall, unless the machine stalled.
     pub fn assert_never_stood_still(&self) {
         let (skipped, stall) = (self.figure("branchline_media_skipped_total"), STALL.load(Ordering::Relaxed));
         assert!(
@@ -233,7 +233,7 @@ impl Gateway {
         );
     }
 
-    /// The media memory, which is taken at the start for all that the limits allow, kB.
+    /// Size of the media memory reserved at the start, kB.
     pub fn media_kb(&self) -> u64 {
         let capacity = self.get("/v1/capacity").json();
         let kinds = capacity["memory"]["bound_by_kind"].as_object().unwrap();
@@ -241,7 +241,7 @@ impl Gateway {
         media.map(|(_, bytes)| bytes.as_u64().unwrap()).sum::<u64>() / 1024
     }
 
-    /// What is used of each limit: legs, rooms, RTP ports, playbacks, recordings.
+    /// Current usage of each limit: legs, rooms, RTP ports, playbacks, recordings.
     pub fn used(&self) -> Vec<u64> {
         let c = self.get("/v1/capacity").json();
         let keys = ["legs", "rooms", "rtp_ports", "playbacks", "recordings"];
@@ -258,7 +258,7 @@ impl Gateway {
         String::from_utf8_lossy(&out).into_owned()
     }
 
-    /// One request on a connection of its own.
+    /// One request on a separate connection.
     pub fn request(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Reply {
         let token = self.token.as_ref().map(|t| format!("Authorization: Bearer {t}\r\n")).unwrap_or_default();
         request(self.http(), method, path, &format!("{token}{headers}"), body)
@@ -290,7 +290,7 @@ impl Gateway {
         self.child.wait().unwrap();
     }
 
-    /// Starts the binary again over the same state directory.
+    /// Starts the binary again on the same state directory.
     pub fn restart(&mut self) {
         let dir = self.dir.to_str().unwrap().to_owned();
         let again = Self::start(&[("STATE_DIR", &dir)]);
@@ -298,7 +298,7 @@ impl Gateway {
     }
 
     fn parts(mut self) -> (Child, Value) {
-        // Its own directory stays empty: another one was named.
+        // Its own directory is empty: another one was given.
         let nobody = Command::new("true").spawn().unwrap();
         (std::mem::replace(&mut self.child, nobody), self.listen.take())
     }
@@ -325,20 +325,20 @@ impl Gateway {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// The exit code, once it has ended by itself.
+    /// The exit code, after it has ended.
     pub fn wait(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 }
 
-/// What confines a gateway to its state directory and the packaged unit's system calls.
+/// Confines a gateway to its state directory and the system calls of the packaged unit.
 fn confinement(state: &str) -> [&str; 3] {
     let confine = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/confined.py");
     let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/branchline.service");
     [confine, unit, state]
 }
 
-/// What `look` finds at last, within a minute.
+/// Waits until `look` returns a value, up to a minute.
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(60) {
@@ -363,20 +363,20 @@ pub fn release() -> &'static str {
     path
 }
 
-/// A number of the text of `/metrics`.
+/// A value in the text of `/metrics`.
 pub fn figure_of(text: &str, name: &str) -> u64 {
     let line = text.lines().find(|l| l.starts_with(&format!("{name} "))).unwrap_or_else(|| panic!("{name}"));
     line.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
-/// A number of a process, as `VmRSS:` (kB).
+/// A value of a process status, e.g. `VmRSS:` (kB).
 pub fn of_process(pid: u32, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|l| l.starts_with(name)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// One request on a connection of its own.
+/// One request on a separate connection.
 pub fn request(at: SocketAddr, method: &str, path: &str, headers: &str, body: &[u8]) -> Reply {
     let mut s = TcpStream::connect(at).unwrap();
     s.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -397,7 +397,7 @@ pub fn request(at: SocketAddr, method: &str, path: &str, headers: &str, body: &[
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        // Already gone is fine.
+        // It may have ended already.
         drop(self.child.kill());
         drop(self.child.wait());
         drop(std::fs::remove_dir_all(&self.dir));

@@ -1,5 +1,5 @@
-/* A system that gives no more threads, for tests: loaded before the C library, it lets none be made while the file
- * NOTHREADS exists. */
+/* Simulates exhaustion of threads for tests: preloaded, it makes thread creation fail while the file NOTHREADS
+ * exists. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

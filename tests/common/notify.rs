@@ -1,4 +1,4 @@
-//! A service manager of the tests, and threads that are held.
+//! A test service manager, and stopping of single threads.
 #![allow(unsafe_code, reason = "ptrace(2) holds a thread")]
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
@@ -31,7 +31,7 @@ impl Manager {
         Some(String::from_utf8(bytes[..n].to_vec()).unwrap())
     }
 
-    /// Waits for a message that begins so.
+    /// Waits for a message with this prefix.
     pub fn expect(&self, start: &str) -> String {
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(30) {
@@ -42,7 +42,7 @@ impl Manager {
         panic!("no {start}");
     }
 
-    /// Signs of life within `time`.
+    /// Number of watchdog messages within `time`.
     pub fn beats(&self, time: Duration) -> usize {
         let begun = Instant::now();
         let mut beats = 0;
@@ -59,13 +59,13 @@ impl Drop for Manager {
     }
 }
 
-/// A thread of the gateway that stands still until this is dropped.
+/// A thread of the gateway that is stopped until this is dropped.
 pub struct Held(i32);
 
 impl Held {
     pub fn hold(thread: i32) -> Self {
         let none = std::ptr::null_mut::<libc::c_void>();
-        // SAFETY: these requests take no pointers; a thread that is not ours is refused.
+        // SAFETY: these requests take no pointers; a thread of another process is refused.
         let seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, thread, none, none) };
         assert_eq!(seized, 0, "{}", std::io::Error::last_os_error());
         // SAFETY: as above.

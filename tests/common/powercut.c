@@ -1,6 +1,6 @@
-/* What a power cut leaves, for tests: loaded before the C library, it keeps, in the directory POWERCUT_SHADOW, of every
- * file below POWERCUT_DIR what was last synced, and of every directory the names it had when it was last synced. While
- * the file POWERCUT_DIR/fault exists, writes to recordings fail with the error number in it. */
+/* Simulates power cuts for tests: preloaded, it keeps in the directory POWERCUT_SHADOW the last synced contents of every
+ * file below POWERCUT_DIR, and the last synced entries of every directory. While the file POWERCUT_DIR/fault exists,
+ * writes to recordings fail with the error number in it. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
@@ -35,7 +35,7 @@ static void copy(const char *from, const char *to) {
     rename(part, to);
 }
 
-/* The content of a file stands under the number of its inode. */
+/* The contents of a file are stored under its inode number. */
 static void keep(int fd) {
     char path[4096], to[4096];
     struct stat st;
@@ -97,7 +97,7 @@ static void keep_all(const char *dir) {
     if (d) closedir(d);
 }
 
-/* All of the disk. */
+/* Syncs everything on the disk. */
 int syncfs(int fd) {
     int (*real)(int) = dlsym(RTLD_NEXT, "syncfs");
     int done = real(fd);

@@ -1,4 +1,4 @@
-//! What still breaks the rules: `allowed.txt`, which may only shrink.
+//! Remaining violations of the rules: `allowed.txt`, which may only shrink.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::Source;
 
-/// By file, those of its module that it imports. A `mod.rs` that only declares and re-exports is no link.
+/// For each file, the files of its module that it imports. A `mod.rs` that only declares and re-exports is
+/// ignored.
 fn links(source: &Source) -> BTreeMap<usize, BTreeSet<usize>> {
     let mut out: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
     for (at, file) in source.files.iter().enumerate() {
@@ -24,7 +25,7 @@ fn links(source: &Source) -> BTreeMap<usize, BTreeSet<usize>> {
     out
 }
 
-/// Files that are in a circle, each with those of its circle that it imports.
+/// Files in a circle, each with the files of its circle that it imports.
 pub fn circles(source: &Source) -> BTreeMap<String, String> {
     let links = links(source);
     let reach = |from: usize| {

@@ -1,9 +1,9 @@
-//! ARCHITECTURE.md stays true: the files, modules and items that it names are there.
+//! The files, modules and items named in ARCHITECTURE.md exist.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Contents of a file, or of all `.rs` files right in a folder.
+/// Contents of a file, or of all `.rs` files directly in a folder.
 fn text_of(path: &Path) -> String {
     if path.is_file() {
         return std::fs::read_to_string(path).unwrap();
@@ -13,7 +13,7 @@ fn text_of(path: &Path) -> String {
     rust.map(|p| std::fs::read_to_string(p).unwrap()).collect()
 }
 
-/// What is wrong with a path such as `gateway::legs::Leg`, whose first name is a module of the crate.
+/// Checks a path such as `gateway::legs::Leg`, whose first name is a module of the crate.
 fn wrong_path(src: &Path, name: &str) -> Option<String> {
     let mut at = src.to_path_buf();
     let mut items = Vec::new();
@@ -31,7 +31,7 @@ fn wrong_path(src: &Path, name: &str) -> Option<String> {
     Some(format!("`{name}`: no {missing} in {}", at.display()))
 }
 
-/// What is wrong with a file name such as `gateway/legs/leg.rs` or `media/rtp_endpoint/{playout,timeline}.rs`.
+/// Checks a file name such as `gateway/legs/leg.rs` or `media/rtp_endpoint/{playout,timeline}.rs`.
 fn wrong_file(root: &Path, name: &str) -> Option<String> {
     let names = match (name.split_once('{'), name.split_once('}')) {
         (Some((before, _)), Some((inside, after))) => {
@@ -70,7 +70,7 @@ fn what_the_architecture_names_is_there() {
 }
 
 #[test]
-fn a_name_of_nothing_is_found() {
+fn missing_names_are_detected() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let planted = "`rtp::lock::SourceLock` `rtp::lock::Nobody` `rtp::nowhere` `media/engine.rs` `media/{engine,gone}.rs` `media/gone.rs`";
     assert_eq!(wrong(root, planted).len(), 4, "{:#?}", wrong(root, planted));

@@ -1,7 +1,7 @@
-//! The import rule: a module uses lower ranks and itself, never a sibling or anything above it.
+//! The import rule: a module uses lower ranks and itself, never a module of the same or a higher rank.
 //!
-//! It is checked on syntax, tests included, so that braces, renames, `pub use`, `super::super` and paths in expressions cannot
-//! get around it.
+//! It is checked on the syntax tree, tests included, so that braces, renames, `pub use`, `super::super` and
+//! paths in expressions cannot bypass it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -29,7 +29,7 @@ use std::collections::BTreeSet;
 
 use model::{File, Source};
 
-/// Modules by rank, ground first.
+/// Modules by rank, lowest first.
 const RANKS: &[&[&str]] = &[
     &["base"],
     &["wire", "codec", "dsp"],

@@ -1,4 +1,5 @@
-//! The source as the rules see it: files as modules, without their tests, and the paths that each of them names.
+//! The source as seen by the rules: files as modules, without their tests, and the paths that each of them
+//! names.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,17 +17,17 @@ pub struct File {
     /// `["gateway", "leg"]`; of a `mod.rs` that of its folder.
     pub module: Names,
     pub ast: syn::File,
-    /// It is a `mod.rs` that declares and re-exports, and nothing else.
+    /// It is a `mod.rs` that only declares and re-exports.
     pub only_declares: bool,
-    /// Public names that it hands on, and where from.
+    /// Re-exported public names, and their origin.
     reexports: BTreeMap<String, Names>,
-    /// Modules whose public names it hands on without naming them.
+    /// Modules re-exported by a glob.
     globs: Vec<Names>,
-    /// Names in use in it, and what they stand for.
+    /// Imported names, and their paths.
     aliases: BTreeMap<String, Names>,
-    /// All absolute paths that it names outside its tests.
+    /// All absolute paths used outside its tests.
     pub named: Vec<Names>,
-    /// The same, and those that its tests name.
+    /// The same, including its tests.
     pub named_with_tests: Vec<Names>,
 }
 
@@ -49,9 +50,9 @@ fn is_public(vis: &syn::Visibility) -> bool {
 /// Collects the paths of a file.
 struct Paths<'a> {
     module: &'a Names,
-    /// Tests are looked at as well.
+    /// Includes tests.
     with_tests: bool,
-    /// Modules inside the file, from the outermost.
+    /// Inline modules, outermost first.
     inside: usize,
     children: Vec<String>,
     uses: Vec<(Names, Option<String>, bool, usize)>,
@@ -60,7 +61,7 @@ struct Paths<'a> {
 }
 
 impl Paths<'_> {
-    /// What a path stands for that begins with `crate`, `self`, `super` or a child of this module.
+    /// Resolves a path that begins with `crate`, `self`, `super` or a child of this module.
     fn absolute(&self, names: &[String], inside: usize) -> Option<Names> {
         let here = self.module.len();
         let (base, rest) = match names.first()?.as_str() {
@@ -122,7 +123,7 @@ impl<'ast> Visit<'ast> for Paths<'_> {
         }
     }
 
-    /// Who may see something is no import.
+    /// Visibility is not an import.
     fn visit_vis_restricted(&mut self, _: &'ast syn::VisRestricted) {}
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
@@ -131,7 +132,7 @@ impl<'ast> Visit<'ast> for Paths<'_> {
     }
 
     fn visit_macro(&mut self, item: &'ast syn::Macro) {
-        // What a macro is given is no syntax yet: paths are names with `::` between them.
+        // Macro arguments are not parsed: paths are names with `::` between them.
         let text = item.tokens.to_string();
         let words: Vec<&str> = text.split_whitespace().collect();
         let is_name = |w: &str| w.chars().all(|c| c.is_alphanumeric() || c == '_');
@@ -211,7 +212,7 @@ impl Collected {
 }
 
 impl File {
-    /// From its text; `path` is relative to the package, `src/…`.
+    /// Parses a file; `path` is relative to the package, `src/…`.
     pub fn parse(path: &str, text: &str) -> Self {
         let ast = syn::parse_file(text).unwrap_or_else(|e| panic!("{path}: {e}"));
         let mut module: Names =
@@ -240,7 +241,7 @@ impl File {
         }
     }
 
-    /// Items that are no tests, of modules inside the file too.
+    /// Items other than tests, including inline modules.
     pub fn items(&self) -> Vec<&syn::Item> {
         fn add<'a>(items: &'a [syn::Item], out: &mut Vec<&'a syn::Item>) {
             for item in items {
@@ -271,7 +272,7 @@ impl File {
 }
 
 impl Source {
-    /// Of this package.
+    /// Reads this package.
     pub fn read() -> Self {
         fn walk(root: &Path, dir: &Path, out: &mut Vec<File>) {
             for entry in fs::read_dir(dir).unwrap() {
@@ -291,7 +292,7 @@ impl Source {
         Self::of(files)
     }
 
-    /// Of texts that stand for files.
+    /// Creates it from texts instead of files.
     pub fn planted(files: &[(&str, &str)]) -> Self {
         Self::of(files.iter().map(|(path, text)| File::parse(path, text)).collect())
     }
@@ -302,7 +303,7 @@ impl Source {
         Self { files, by_module }
     }
 
-    /// Index of the file in which the thing of this path is, through re-exports, and its path there.
+    /// Index of the file that defines this path, through re-exports, and the path there.
     pub fn resolve(&self, names: &[String]) -> Option<(usize, Names)> {
         let mut names = names.to_vec();
         for _ in 0..8 {
@@ -328,7 +329,7 @@ impl Source {
         None
     }
 
-    /// Where the type is that a file calls by this name, as `gateway::legs::Leg`.
+    /// Full path of a type that a file refers to by this name, e.g. `gateway::legs::Leg`.
     pub fn type_named(&self, file: &File, names: &[String]) -> String {
         let absolute = match file.aliases.get(&names[0]) {
             Some(base) => [base.as_slice(), &names[1..]].concat(),

@@ -1,4 +1,4 @@
-//! The core: `gateway/mod.rs` alone knows the whole, and a part's fields are its own.
+//! The core: only `gateway/mod.rs` knows the whole, and the fields of a part are private to it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ fn of_core(file: &File) -> bool {
     file.module.first().is_some_and(|m| m == "gateway")
 }
 
-/// Files of the core that name `Gateway`, apart from its own, and how often.
+/// Files of the core other than its own that name `Gateway`, and how often.
 pub fn name_the_whole(source: &Source) -> BTreeMap<String, usize> {
     let mut out = BTreeMap::new();
     for file in source.files.iter().filter(|f| of_core(f) && f.path != "src/gateway/mod.rs") {
@@ -26,8 +26,8 @@ pub fn name_the_whole(source: &Source) -> BTreeMap<String, usize> {
     out
 }
 
-/// Structs of the core with methods that change them, whose fields others than the files of their folder see, and how
-/// many. A file that stands in no folder of its own is its own folder. Messages and snapshots have no such methods.
+/// Structs of the core with mutating methods, whose fields are visible outside of their folder, and how many.
+/// A file without a folder of its own counts as its own folder. Messages and snapshots have no such methods.
 pub fn open_fields(source: &Source) -> BTreeMap<String, usize> {
     let mut changed = BTreeSet::new();
     for file in source.files.iter().filter(|f| of_core(f)) {
@@ -60,7 +60,7 @@ pub fn open_fields(source: &Source) -> BTreeMap<String, usize> {
                     "super" => here[..here.len().saturating_sub(names.len())].to_vec(),
                     _ => names[1..].to_vec(),
                 };
-                // Inside the folder of a part; the folder of all parts is none.
+                // Within the folder of a part; the folder of all parts does not count.
                 !(scope == *here || (folder.len() > 1 && scope.starts_with(folder)))
             }
         };

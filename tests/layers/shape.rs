@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::Source;
 
-/// Files that may have methods of one type.
+/// Maximum files with methods of one type.
 const MOST_FILES: usize = 3;
 const MOST_FIELDS: usize = 20;
 const MOST_BOOLS: usize = 4;
 
-/// Types with methods in too many files, and in how many.
+/// Types with methods in too many files, and their number.
 pub fn spread(source: &Source) -> BTreeMap<String, usize> {
     let mut files: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for file in &source.files {
