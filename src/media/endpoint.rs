@@ -34,7 +34,7 @@ impl<W: MediaTransport> Endpoint<W> {
         rtp.receive(batch, tick, digits, frame);
     }
 
-    /// Sends a frame. The frame is modified: DTMF tones are mixed into it.
+    /// Sends a frame. The frame is modified: DTMF tones replace its audio.
     pub(super) fn transmit(&mut self, frame: &mut [i16]) {
         let Self::Rtp(rtp) = self;
         rtp.transmit(frame);

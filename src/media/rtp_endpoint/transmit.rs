@@ -17,8 +17,8 @@ const REPORT_TICKS: u64 = 250;
 const TONE_TICKS: u8 = 5;
 
 impl<W: MediaTransport> RtpEndpoint<W> {
-    /// Sends a frame, at the leg's rate, or a telephone event instead; in-band digits are mixed into the
-    /// frame. Nothing is sent while the far end does not receive or is unconfirmed.
+    /// Sends a frame, at the leg's rate, or a telephone event instead; in-band digits replace its audio. Nothing
+    /// is sent while the far end does not receive or is unconfirmed.
     pub(in crate::media) fn transmit(&mut self, frame: &mut [i16]) {
         let stamp = self.next_stamp();
         self.sender.count = 0;
@@ -85,7 +85,7 @@ impl<W: MediaTransport> RtpEndpoint<W> {
         true
     }
 
-    /// Mixes the tones of a digit into the frame if it is sent in-band.
+    /// Replaces the frame by the tones of a digit if that is sent in-band.
     fn in_band_digit(&mut self, frame: &mut [i16]) {
         let events = self.stream.dtmf.is_some();
         let rate = self.rate;
