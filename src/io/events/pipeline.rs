@@ -30,6 +30,11 @@ const MAX_UNSENT: usize = 16_384;
 
 /// Retry interval if the outbox could not be queried.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Longest that a delivered event stays in the outbox when nothing else is stored meanwhile: removals share a transaction
+/// with what comes next, and with each other. After a crash in between it is delivered again, with the same id.
+const REMOVE_WITHIN: Duration = Duration::from_millis(50);
+/// Removals that wait at most.
+const MAX_REMOVALS: usize = 256;
 
 /// Changes and events on their way to the outbox.
 #[derive(Debug)]
@@ -37,6 +42,8 @@ struct Waiting {
     next_row: u64,
     /// Changes not yet passed to the outbox.
     unsent: Vec<Op>,
+    /// Removals of delivered events, which are passed on with the next change.
+    removals: Vec<Op>,
     /// Events waiting for their commit.
     pending: VecDeque<(Destination, Item)>,
     /// Those of them that are kept in memory only.
@@ -44,6 +51,11 @@ struct Waiting {
 }
 
 impl Waiting {
+    /// Has the removals passed on with the other changes.
+    fn take_removals(&mut self) {
+        self.unsent.append(&mut self.removals);
+    }
+
     /// Removes events up to this row: they are committed (`durable`), or may be delivered uncommitted.
     fn take(&mut self, upto: u64, durable: bool) -> Vec<(Destination, Item)> {
         let count = self.pending.iter().take_while(|(_, i)| i.row <= upto).count();
@@ -99,7 +111,13 @@ impl EventPipeline {
         mut rng: Rng,
     ) -> Self {
         let waiting =
-            Waiting { next_row, unsent: Vec::new(), pending: VecDeque::new(), unstored: BTreeSet::new() };
+            Waiting {
+            next_row,
+            unsent: Vec::new(),
+            removals: Vec::new(),
+            pending: VecDeque::new(),
+            unstored: BTreeSet::new(),
+        };
         Self {
             executor,
             settings,
@@ -151,6 +169,7 @@ impl EventPipeline {
         if waiting.unsent.is_empty() {
             return;
         }
+        waiting.take_removals();
         let ops = std::mem::take(&mut waiting.unsent);
         if let Err(ops) = self.outbox.borrow().apply(ops) {
             waiting.unsent = ops;
@@ -158,12 +177,18 @@ impl EventPipeline {
         }
     }
 
+    /// Passes pending changes and removals to the outbox.
+    fn flush_all(&self) {
+        self.waiting.borrow_mut().take_removals();
+        self.flush();
+    }
+
     /// Queries the outbox, after all changes passed to it before; `None` if it cannot be queried.
     pub fn ask_outbox<T: Send + 'static, F: FnOnce(&mut Store) -> T + Send + 'static>(
         &self,
         f: F,
     ) -> impl Future<Output = Option<T>> + use<T, F> {
-        self.flush();
+        self.flush_all();
         self.outbox.borrow().ask(f)
     }
 
@@ -198,7 +223,13 @@ impl EventPipeline {
         {
             let mut queues = self.queues.borrow_mut();
             let mut waiting = self.waiting.borrow_mut();
-            waiting.unsent.extend(std::iter::from_fn(|| queues.poll_finished()).map(Op::Done));
+            let idle = waiting.removals.is_empty();
+            waiting.removals.extend(std::iter::from_fn(|| queues.poll_finished()).map(Op::Done));
+            if waiting.removals.len() > MAX_REMOVALS {
+                waiting.take_removals();
+            } else if idle && !waiting.removals.is_empty() {
+                self.remove_later();
+            }
             while let Some(load) = queues.poll_load() {
                 let target = load.target;
                 if !self.outbox.borrow().load(load) {
@@ -209,6 +240,15 @@ impl EventPipeline {
         }
         self.flush();
         let _woken = self.wake.0.try_send(());
+    }
+
+    /// Passes the removals on, unless something else does before.
+    fn remove_later(self: &Rc<Self>) {
+        let events = Rc::clone(self);
+        self.executor.spawn(async move {
+            timer::sleep(REMOVE_WITHIN).await;
+            events.flush_all();
+        });
     }
 
     /// Retries a load that failed.
@@ -240,7 +280,7 @@ impl EventPipeline {
         if self.queues.borrow_mut().poll_revive() {
             let events = Rc::clone(self);
             self.executor.spawn(async move {
-                let asked = events.outbox.borrow().ask(|store| store.targets());
+                let asked = events.ask_outbox(|store| store.targets());
                 let answer = asked.await;
                 if let Some(Ok(targets)) = &answer {
                     events.restore_targets(targets);
@@ -280,7 +320,7 @@ impl EventPipeline {
 
     /// Passes the remaining changes to the outbox, and stops its thread.
     pub fn stop(&self) {
-        self.flush();
+        self.flush_all();
         self.outbox.borrow_mut().stop();
     }
 }
