@@ -40,7 +40,11 @@ fn wrong_file(root: &Path, name: &str) -> Option<String> {
         }
         _ => vec![name.to_owned()],
     };
-    let missing = names.into_iter().find(|n| !root.join("src").join(n).exists() && !root.join(n).exists())?;
+    let place = |name: &str| match name.strip_prefix('/') {
+        Some(of_root) => root.join(of_root),
+        None => root.join("src").join(name),
+    };
+    let missing = names.into_iter().find(|name| !place(name).exists())?;
     Some(format!("`{name}`: there is no file {missing}"))
 }
 
@@ -54,7 +58,7 @@ fn wrong(root: &Path, text: &str) -> BTreeSet<String> {
             let is_module = src.join(first).is_dir() || src.join(format!("{first}.rs")).is_file();
             match () {
                 () if word.contains("::") && is_module => wrong_path(&src, word),
-                () if word.ends_with(".rs") && word.contains('/') => wrong_file(root, word),
+                () if word.contains('/') && (word.ends_with(".rs") || word.ends_with(".toml")) => wrong_file(root, word),
                 () => None,
             }
         })
