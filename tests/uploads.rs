@@ -32,10 +32,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use branchline::base::http_date::imf_fixdate;
 use branchline::base::time::Utc;
-use branchline::config::s3::Wish;
+use branchline::config::s3::UploadRequest;
 use branchline::config::{Config, S3};
-use branchline::deliver::failure::Failure;
-use branchline::deliver::uploads::Job;
+use branchline::delivery::failure::Failure;
+use branchline::delivery::uploads::Job;
 use branchline::io::net::http_client::Rules;
 use branchline::io::outbox::rows::RecordingRow;
 use branchline::upload::client::{Client, Fault, Task};
@@ -66,7 +66,7 @@ impl Upload {
             secret_key: "secret".into(),
             ..S3::default()
         };
-        let place = Arc::new(settings.place(&Wish::default()).unwrap());
+        let place = Arc::new(settings.place(&UploadRequest::default()).unwrap());
         let (tell, notes) = async_channel::bounded(16);
         std::thread::spawn(move || while notes.recv_blocking().is_ok() {});
         let row = RecordingRow {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use branchline::codec::Codec;
 use branchline::codec::coder::{Encoder, MAX_PAYLOAD};
-use branchline::codec::opus::Wishes;
+use branchline::codec::opus::OpusFmtp;
 use branchline::dsp::frame_len;
 use branchline::dsp::resample::Resampler;
 use branchline::media::converters::Converters;
@@ -63,7 +63,7 @@ impl MediaTransport for Talker {
 /// One second of a synthetic voice: harmonics of a gliding pitch with varying level.
 fn voice(codec: Codec) -> Vec<Vec<u8>> {
     let rate = codec.sample_rate();
-    let mut encoder = Encoder::new(codec, &Wishes::default(), 5);
+    let mut encoder = Encoder::new(codec, &OpusFmtp::default(), 5);
     let mut phase = 0.0f64;
     let one = |f: usize| {
         let n = frame_len(rate);
@@ -92,7 +92,7 @@ pub fn agreed(codec: Codec, at: SocketAddr) -> Negotiated {
         codec,
         clock: codec.clock(),
         formats: branchline::sdp::Formats::of(codec, codec.payload_type(), &[101]),
-        wishes: Wishes::default(),
+        wishes: OpusFmtp::default(),
         payload_out: codec.payload_type(),
         dtmf: Some(branchline::sdp::Dtmf::new(101, codec.clock())),
         rtp: at,

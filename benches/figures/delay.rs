@@ -9,7 +9,7 @@ use std::rc::Rc;
 use branchline::base::rng::Rng;
 use branchline::codec::Codec;
 use branchline::codec::coder::{Decoder, Encoder, MAX_PAYLOAD};
-use branchline::codec::opus::Wishes;
+use branchline::codec::opus::OpusFmtp;
 use branchline::dsp::frame_len;
 use branchline::dsp::resample::Resampler;
 use branchline::media::converters::Converters;
@@ -71,7 +71,7 @@ fn packets(
     jitter_ms: u32,
     rng: &mut Rng,
 ) -> (VecDeque<(u64, Vec<u8>)>, Vec<u64>) {
-    let mut encoder = Encoder::new(codec, &Wishes::default(), 5);
+    let mut encoder = Encoder::new(codec, &OpusFmtp::default(), 5);
     let (n, rate) = (frame_len(codec.sample_rate()), f64::from(codec.sample_rate()));
     let (mut out, mut bursts) = (Vec::new(), Vec::new());
     for k in 0..PACKETS {

@@ -9,9 +9,9 @@ use branchline::base::rng::Rng;
 use branchline::base::time::{Now, Utc};
 use branchline::config::{Sources, load};
 use branchline::gateway::Gateway;
+use branchline::sip::flow::{Flow, Transport};
 use branchline::sip::limiter::Limiter;
 use branchline::sip::locals::Locals;
-use branchline::sip::target::{Target, Transport};
 
 use crate::median;
 
@@ -53,7 +53,7 @@ fn answering() -> f64 {
     let mut answers = 0;
     for (n, request) in (0..).zip(&requests) {
         now.mono += PAUSE;
-        let source = Target { transport: Transport::Udp, addr: (address(n), 5060).into(), conn: None };
+        let source = Flow { transport: Transport::Udp, addr: (address(n), 5060).into(), conn: None };
         gateway.handle_message(now, source, request.as_bytes());
         while let Some(transmit) = gateway.poll_transmit() {
             black_box(&transmit);

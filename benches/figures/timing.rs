@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use branchline::codec::Codec;
-use branchline::codec::opus::Wishes;
+use branchline::codec::opus::OpusFmtp;
 use branchline::io::media::media_thread::pace;
 use branchline::io::media::recv_batch;
 use branchline::media::endpoint::Endpoint;
@@ -152,7 +152,7 @@ fn stream(port: u16) -> Negotiated {
         codec: Codec::Pcmu,
         clock: 8000,
         formats: branchline::sdp::Formats::of(Codec::Pcmu, 0, &[]),
-        wishes: Wishes::default(),
+        wishes: OpusFmtp::default(),
         payload_out: 0,
         dtmf: None,
         rtp: at,

@@ -14,13 +14,13 @@ use branchline::gateway::interface::command::Originate;
 use branchline::gateway::interface::owner::Owner;
 use branchline::gateway::interface::work::{Work, WorkResult, Written};
 use branchline::gateway::playback::{Sound, tone};
-use branchline::gateway::recording::Wanted;
+use branchline::gateway::recording::RecordingRequest;
 use branchline::gateway::resources::ports::Port;
 use branchline::gateway::rooms::JoinFlags;
 use branchline::media::command::Over;
 use branchline::media::command::{Command, MediaEvent, Quality};
+use branchline::sip::flow::{Flow, Transport};
 use branchline::sip::locals::Locals;
-use branchline::sip::target::{Target, Transport};
 use branchline::wire::Uri;
 
 /// Longest script that is looked at, bytes: time is short.
@@ -138,8 +138,10 @@ impl World<'_> {
                 let _done = self.gw.audio(now, |a| a.play(Owner::Leg(&leg), sound, 0));
             }
             18 if op >= 120 => {
-                let (room, wanted) =
-                    (format!("r{}", op % 4), Wanted { multi_channel: true, ..Wanted::default() });
+                let (room, wanted) = (
+                    format!("r{}", op % 4),
+                    RecordingRequest { multi_channel: true, ..RecordingRequest::default() },
+                );
                 let _done = self.gw.audio(now, |a| a.record(Owner::Room(&room), wanted));
             }
             19 if op >= 120 => {
@@ -148,7 +150,7 @@ impl World<'_> {
             }
             18 => {
                 let leg = self.leg();
-                let _done = self.gw.audio(now, |a| a.record(Owner::Leg(&leg), Wanted::default()));
+                let _done = self.gw.audio(now, |a| a.record(Owner::Leg(&leg), RecordingRequest::default()));
             }
             19 => {
                 let leg = self.leg();
@@ -298,7 +300,7 @@ impl World<'_> {
 
     fn datagram(&mut self, bytes: &[u8]) {
         let addr: SocketAddr = ([10, 0, 0, 2], 5060).into();
-        self.gw.handle_message(self.now, Target { transport: Transport::Udp, addr, conn: None }, bytes);
+        self.gw.handle_message(self.now, Flow { transport: Transport::Udp, addr, conn: None }, bytes);
     }
 
     fn pass(&mut self, ms: u64) {

@@ -85,7 +85,7 @@ pub fn uri(data: &[u8]) {
     assert_eq!(again.as_ref(), Ok(&uri), "{uri}");
     let _user = uri.user();
     if let Some(sip) = uri.sip() {
-        let _hop = branchline::sip::target::next_hop(sip);
+        let _hop = branchline::sip::flow::next_hop(sip);
     }
 }
 

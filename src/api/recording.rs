@@ -14,10 +14,10 @@ use super::http::error::ApiError;
 use super::playback::exists;
 use crate::base::secret::Secret;
 use crate::config::Place;
-use crate::config::s3::{Wish, address_of};
+use crate::config::s3::{UploadRequest, address_of};
 use crate::gateway::interface::owner::Owner;
 use crate::gateway::interface::replies;
-use crate::gateway::recording::{Paused, Wanted};
+use crate::gateway::recording::{Paused, RecordingRequest};
 use crate::io::net::http_client::Rules;
 use crate::io::outbox::rows::base_name;
 
@@ -137,7 +137,7 @@ async fn record(call: Call<'_>, owner: Owner<'_>, body: Record) -> Outcome {
     exists(app, owner)?;
     let upload = place(app, &body)?;
     let multi_channel = body.multi_channel == Some(true) && matches!(owner, Owner::Room(_));
-    let wanted = Wanted { upload, multi_channel };
+    let wanted = RecordingRequest { upload, multi_channel };
     let handle = app.driver.audio(|a| a.record(owner, wanted))?;
     finish(call, app.driver.reply(handle).await?, "recording")
 }
@@ -153,7 +153,7 @@ fn place(app: &App, body: &Record) -> Result<Option<Arc<Place>>, ApiError> {
         "" | "file" if access_key.is_empty() == secret_key.is_empty() => Ok(None),
         "" | "file" => Err(ApiError::BadRequest("s3_access_key and s3_secret_key go together".to_owned())),
         "s3" => {
-            let wish = Wish {
+            let wish = UploadRequest {
                 bucket: &bucket,
                 region: &region,
                 endpoint: &endpoint,

@@ -16,7 +16,7 @@ use super::http::conditional::{Choice, choose};
 use super::http::error::ApiError;
 use super::http::reply::{FilePart, Reply, timestamp};
 use crate::base::time::Utc;
-use crate::deliver::uploads::View;
+use crate::delivery::uploads::View;
 use crate::io::outbox::rows::{Op as Change, RecordingRow};
 use crate::io::recording::track_merge::remove_recording;
 use crate::io::system::clock;

@@ -18,7 +18,7 @@ use super::http::reply::Reply;
 use crate::gateway::interface::owner::Owner;
 use crate::gateway::interface::replies::{self, Handle};
 use crate::gateway::playback::{Sound, tone};
-use crate::gateway::recording::Wanted;
+use crate::gateway::recording::RecordingRequest;
 use crate::gateway::self_test::Begun;
 use crate::io::system::clock;
 use crate::io::system::timer;
@@ -187,7 +187,7 @@ impl Test<'_> {
         let (caller, room) = (self.begun.caller.as_str(), self.begun.room.as_str());
         driver.rooms(|r| r.create(Some(room.to_owned()), None, None))?;
         driver.rooms(|r| r.add_leg(room, &answerer, Default::default()))?.ok();
-        let wanted = || Wanted { upload: None, multi_channel: false };
+        let wanted = || RecordingRequest { upload: None, multi_channel: false };
         for owner in [Owner::Leg(caller), Owner::Room(room)] {
             let handle = driver.audio(|a| a.record(owner, wanted()))?;
             self.opening.set(Some(handle));

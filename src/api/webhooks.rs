@@ -10,7 +10,7 @@ use super::http::error::ApiError;
 use super::http::reply::{Reply, timestamp};
 use super::patterns;
 use crate::base::secret::Secret;
-use crate::deliver::events::shown_url;
+use crate::delivery::events::shown_url;
 use crate::gateway::events::Webhook;
 use crate::io::system::clock;
 

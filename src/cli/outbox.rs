@@ -5,18 +5,19 @@ use clap::ArgMatches;
 use super::output::say;
 use crate::base::time::Utc;
 use crate::config::Config;
-use crate::deliver::events::shown_url;
+use crate::delivery::events::shown_url;
 use crate::io::outbox::fault;
 use crate::io::outbox::rows::Op;
 use crate::io::outbox::store::{self, Store};
-use crate::io::state::directory::State;
+use crate::io::state::directory::StateDirectory;
 
 /// Executes the command.
 pub(super) fn run(config: &Config, of: &ArgMatches) -> Result<(), String> {
     if !config.state_dir.join(store::FILE).exists() {
         return Err(format!("{}: no gateway has run with this state directory", config.state_dir.display()));
     }
-    let _lock = State::open(&config.state_dir).map_err(|e| format!("{}: {e}", config.state_dir.display()))?;
+    let _lock = StateDirectory::open(&config.state_dir)
+        .map_err(|e| format!("{}: {e}", config.state_dir.display()))?;
     let mut store = Store::open_as_is(&config.state_dir)?;
     let fail = |e: fault::Fault| format!("the outbox: {e}");
     let waiting = store.events().map_err(fail)?;

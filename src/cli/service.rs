@@ -13,10 +13,9 @@ use crate::api::app::App;
 use crate::api::server;
 use crate::base::rng::Rng;
 use crate::config::{Config, Reloaded};
-use crate::deliver::events::Destination;
+use crate::delivery::events::Destination;
 use crate::gateway::Gateway;
 use crate::gateway::events::Event;
-use crate::hook;
 use crate::io::driver::{Driver, Parts};
 use crate::io::media::media_plan::MediaPlan;
 use crate::io::media::media_thread::{self, MediaThread};
@@ -29,7 +28,7 @@ use crate::io::outbox::fault;
 use crate::io::outbox::judge::Known;
 use crate::io::outbox::rows::RecordingRow;
 use crate::io::outbox::store::Store;
-use crate::io::outbox::thread::{Limits as OutboxLimits, MAX_IN_MEMORY, News, Outbox};
+use crate::io::outbox::thread::{Limits as OutboxLimits, MAX_IN_MEMORY, Outbox, OutboxEvent};
 use crate::io::recording::recorder::Recorder;
 use crate::io::recording::recovery::recover;
 use crate::io::sip::bind;
@@ -37,7 +36,7 @@ use crate::io::sip::sink::SipSink;
 use crate::io::sip::stream;
 use crate::io::sound::feeder::Feeder;
 use crate::io::sound::fetch::Sounds;
-use crate::io::state::directory::State;
+use crate::io::state::directory::StateDirectory;
 use crate::io::system::clock;
 use crate::io::system::executor::Executor;
 use crate::io::system::free_memory;
@@ -49,9 +48,10 @@ use crate::io::system::sd_notify::ServiceManager;
 use crate::io::system::signals;
 use crate::io::system::signals::{Asked, Listening};
 use crate::io::system::workers;
+use crate::sip::flow::Transport;
 use crate::sip::locals::Locals;
-use crate::sip::target::Transport;
 use crate::upload;
+use crate::webhook_client;
 
 /// Environment variable that ties the lifetime of a gateway to its parent process.
 pub const WITH_PARENT: &str = "BRANCHLINE_WITH_PARENT";
@@ -113,8 +113,8 @@ fn end_plan(config: &Config, planning: thread::JoinHandle<MediaPlan>) -> Result<
 }
 
 /// Opens the state directory, and determines the gateway's name.
-fn open_state(config: &mut Config, rng: &mut Rng) -> std::io::Result<State> {
-    let state = State::open(&config.state_dir)?;
+fn open_state(config: &mut Config, rng: &mut Rng) -> std::io::Result<StateDirectory> {
+    let state = StateDirectory::open(&config.state_dir)?;
     if config.instance_id.is_empty() {
         config.instance_id = state.instance_id(rng)?;
     }
@@ -189,7 +189,7 @@ pub fn run(mut loaded: Loaded, files: &Files) -> Result<(), String> {
     events.publish_late(&kept_outbox.untold);
     executor.spawn(Rc::clone(&driver).run_media(bell));
     executor.spawn(Rc::clone(&driver).run_recorder(recorder_news));
-    executor.spawn(hook::run(Rc::clone(&executor), Rc::clone(events), Rules::new(&config)));
+    executor.spawn(webhook_client::run(Rc::clone(&executor), Rc::clone(events), Rules::new(&config)));
     mind_recordings(&executor, &driver, kept_outbox.tracks);
     executor.spawn(Rc::clone(&driver).run_timers());
     executor.spawn(free_memory::run());
@@ -280,7 +280,12 @@ fn read_again(driver: &Driver, files: &Files) -> Result<(Config, Tls, Vec<&'stat
 }
 
 /// Writes `listen.json` with the listening ports for other programs. The log contains them as well.
-fn tell_ports(state: &State, http: SocketAddr, sip: &Locals, bound: SocketAddr) -> std::io::Result<()> {
+fn tell_ports(
+    state: &StateDirectory,
+    http: SocketAddr,
+    sip: &Locals,
+    bound: SocketAddr,
+) -> std::io::Result<()> {
     let tls_port = sip.tls_port.map_or(String::new(), |p| format!(",\"sip_tls_port\":{p}"));
     let listen = format!("{{\"http\":\"{http}\",\"sip\":\"{bound}\"{tls_port}}}\n");
     match state.show("listen.json", listen.as_bytes()) {
@@ -304,7 +309,7 @@ fn mind_recordings(executor: &Rc<Executor>, driver: &Rc<Driver>, cut: Vec<Record
 /// Content of the outbox from earlier runs, and the running outbox.
 struct KeptOutbox {
     outbox: Outbox,
-    news: async_channel::Receiver<News>,
+    news: async_channel::Receiver<OutboxEvent>,
     next_row: u64,
     waiting: Vec<(Destination, u64)>,
     tracks: Vec<RecordingRow>,
@@ -312,7 +317,7 @@ struct KeptOutbox {
 }
 
 impl KeptOutbox {
-    fn open(config: &Config, state: &State) -> Result<Self, String> {
+    fn open(config: &Config, state: &StateDirectory) -> Result<Self, String> {
         let now = clock::now();
         let read = |store: &mut Store| {
             let found = recover(store, config, now.utc)?;
@@ -347,7 +352,7 @@ impl KeptOutbox {
     }
 }
 
-fn feeder(config: &Config, state: &State, prompts: Option<PathBuf>) -> std::io::Result<Feeder> {
+fn feeder(config: &Config, state: &StateDirectory, prompts: Option<PathBuf>) -> std::io::Result<Feeder> {
     let min_free = u64::from(config.recording.min_free_mb) << 20;
     Feeder::start(Sounds::open(state.path(SOUNDS), prompts, 2 * min_free)?)
 }

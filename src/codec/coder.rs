@@ -1,6 +1,6 @@
 //! Codec state of a stream: one decoder and one encoder, for any codec.
 
-use super::opus::{self, MAX_PACKET, Wishes};
+use super::opus::{self, MAX_PACKET, OpusFmtp};
 use super::{Codec, g711, g722};
 
 /// Longest packet we make, ms.
@@ -89,7 +89,7 @@ impl Default for Gathered {
 impl Encoder {
     /// An encoder for the start of a stream. Opus uses `wishes` and `complexity`, 0 to 10.
     #[must_use]
-    pub fn new(codec: Codec, wishes: &Wishes, complexity: u8) -> Self {
+    pub fn new(codec: Codec, wishes: &OpusFmtp, complexity: u8) -> Self {
         match codec {
             Codec::Pcmu => Self::Ulaw,
             Codec::Pcma => Self::Alaw,

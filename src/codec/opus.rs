@@ -18,7 +18,7 @@ pub const DEFAULT_BITRATE: u32 = 48_000;
 
 /// Format parameters of the far end (RFC 7587 §6.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Wishes {
+pub struct OpusFmtp {
     /// It uses in-band forward error correction.
     pub fec: bool,
     /// We may use discontinuous transmission.
@@ -31,7 +31,7 @@ pub struct Wishes {
     pub playback_rate: u32,
 }
 
-impl Default for Wishes {
+impl Default for OpusFmtp {
     fn default() -> Self {
         Self { fec: false, dtx: false, cbr: false, bitrate: DEFAULT_BITRATE, playback_rate: RATE }
     }
@@ -69,7 +69,7 @@ impl std::fmt::Debug for Encoder {
 impl Encoder {
     /// An encoder with these parameters; `complexity` is 0 to 10.
     #[must_use]
-    pub fn new(wishes: &Wishes, complexity: u8) -> Self {
+    pub fn new(wishes: &OpusFmtp, complexity: u8) -> Self {
         // SAFETY: takes and returns plain numbers.
         let mut state = memory(unsafe { sys::opus_encoder_get_size(1) });
         // SAFETY: the memory has the size asked for and the alignment of pointers.
@@ -219,7 +219,7 @@ mod tests {
     fn packets_of_every_length_come_back_as_long_and_as_loud() {
         for ms in [10, 20, 40, 60] {
             let n = ms * 48;
-            let mut encoder = Encoder::new(&Wishes { fec: true, ..Wishes::default() }, 5);
+            let mut encoder = Encoder::new(&OpusFmtp { fec: true, ..OpusFmtp::default() }, 5);
             let mut decoder = Decoder::default();
             let (mut packet, mut heard) = ([0; MAX_PACKET], vec![0; n]);
             for f in 0..600 / ms {
@@ -229,13 +229,17 @@ mod tests {
             }
             assert!((rms(&heard) / 5657.0 - 1.0).abs() < 0.1, "{ms} ms: {}", rms(&heard));
         }
-        assert_eq!(Encoder::new(&Wishes::default(), 5).encode(&[0; 1440], &mut [0; MAX_PACKET]), 0, "30 ms");
+        assert_eq!(
+            Encoder::new(&OpusFmtp::default(), 5).encode(&[0; 1440], &mut [0; MAX_PACKET]),
+            0,
+            "30 ms"
+        );
     }
 
     #[test]
     fn an_encoder_goes_on_where_another_stood() {
-        let mut a = Encoder::new(&Wishes::default(), 5);
-        let mut b = Encoder::new(&Wishes::default(), 5);
+        let mut a = Encoder::new(&OpusFmtp::default(), 5);
+        let mut b = Encoder::new(&OpusFmtp::default(), 5);
         let (mut x, mut y) = ([0; MAX_PACKET], [0; MAX_PACKET]);
         for f in 0..50 {
             a.encode(&tone(300.0, f * 960, 960), &mut x);
@@ -250,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_lost_packet_is_in_its_successor_where_that_was_agreed() {
-        let mut encoder = Encoder::new(&Wishes { fec: true, ..Wishes::default() }, 5);
+        let mut encoder = Encoder::new(&OpusFmtp { fec: true, ..OpusFmtp::default() }, 5);
         encoder.expect_loss(20);
         let (mut with, mut without) = (Decoder::default(), Decoder::default());
         let mut packets = Vec::new();
@@ -275,7 +279,7 @@ mod tests {
     #[test]
     fn silence_need_not_be_sent_where_that_was_agreed() {
         let lengths = |dtx: bool| {
-            let mut e = Encoder::new(&Wishes { dtx, ..Wishes::default() }, 5);
+            let mut e = Encoder::new(&OpusFmtp { dtx, ..OpusFmtp::default() }, 5);
             (0..100).map(|_| e.encode(&[0; 960], &mut [0; MAX_PACKET])).filter(|n| *n > 2).count()
         };
         assert!(lengths(false) == 100 && lengths(true) < 40, "{} of 100", lengths(true));

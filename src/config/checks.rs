@@ -1,6 +1,6 @@
 //! Checks across settings: conflicts are errors, suspicious combinations are warnings.
 
-use super::s3::Wish;
+use super::s3::UploadRequest;
 use super::sections::{Config, MAX_NAME_SERVERS};
 use super::trunk::{Trunk, TrunkKind};
 use crate::wire::Uri;
@@ -62,7 +62,7 @@ impl Config {
             );
         }
         if !self.s3.bucket.is_empty()
-            && let Err(e) = self.s3.place(&Wish::default())
+            && let Err(e) = self.s3.place(&UploadRequest::default())
         {
             out.push(format!("[s3]: {e}"));
         }

@@ -90,7 +90,7 @@ impl Default for S3 {
 
 /// Upload fields of an API request; empty: not given.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Wish<'a> {
+pub struct UploadRequest<'a> {
     /// Bucket.
     pub bucket: &'a str,
     /// Region.
@@ -157,7 +157,7 @@ impl S3 {
     ///
     /// # Errors
     /// Field, problem and allowed values.
-    pub fn place(&self, wish: &Wish<'_>) -> Result<Place, String> {
+    pub fn place(&self, wish: &UploadRequest<'_>) -> Result<Place, String> {
         let keys = match (wish.access_key, wish.secret_key) {
             ("", "") => None,
             ("", _) | (_, "") => return Err("s3_access_key and s3_secret_key go together".to_owned()),
@@ -347,13 +347,13 @@ mod tests {
         }
     }
 
-    fn with_keys(endpoint: &str) -> Wish<'_> {
-        Wish { endpoint, access_key: "A", secret_key: "S", ..Wish::default() }
+    fn with_keys(endpoint: &str) -> UploadRequest<'_> {
+        UploadRequest { endpoint, access_key: "A", secret_key: "S", ..UploadRequest::default() }
     }
 
     #[test]
     fn keys_of_ours_go_to_the_configured_server_and_to_amazon_only() {
-        let named = |endpoint| s3().place(&Wish { endpoint, ..Wish::default() });
+        let named = |endpoint| s3().place(&UploadRequest { endpoint, ..UploadRequest::default() });
         for same in ["http://10.0.0.9:9000", "http://10.0.0.9:9000/"] {
             assert!(named(same).unwrap().trusted, "{same}");
         }
@@ -390,15 +390,15 @@ mod tests {
 
     #[test]
     fn each_field_of_a_request_overrides_its_setting() {
-        let place = s3().place(&Wish::default()).unwrap();
+        let place = s3().place(&UploadRequest::default()).unwrap();
         assert_eq!(place.location("a.wav"), "s3://branch/calls/a.wav");
         assert!(place.trusted && place.keys.is_none() && s3().by_path(&place));
-        let wish = Wish {
+        let wish = UploadRequest {
             bucket: "other",
             region: "eu-west-1",
             access_key: "A",
             secret_key: "S",
-            ..Wish::default()
+            ..UploadRequest::default()
         };
         let place = s3().place(&wish).unwrap();
         assert_eq!((&*place.bucket, &*place.region, &*place.prefix), ("other", "eu-west-1", "calls/"));
@@ -411,24 +411,29 @@ mod tests {
     #[test]
     fn amazon_is_asked_by_host_unless_the_bucket_has_dots() {
         let amazon = S3 { endpoint: String::new(), ..s3() };
-        let by_path = |bucket| amazon.by_path(&amazon.place(&Wish { bucket, ..Wish::default() }).unwrap());
+        let by_path = |bucket| {
+            amazon.by_path(&amazon.place(&UploadRequest { bucket, ..UploadRequest::default() }).unwrap())
+        };
         assert!(!by_path("branch") && by_path("branch.example"));
         let forced = S3 { style: Style::Virtual, ..s3() };
-        assert!(!forced.by_path(&forced.place(&Wish::default()).unwrap()));
+        assert!(!forced.by_path(&forced.place(&UploadRequest::default()).unwrap()));
     }
 
     #[test]
     fn what_cannot_be_is_refused_and_said() {
         let long = "x".repeat(2000);
-        let bucket = |bucket| Wish { bucket, ..Wish::default() };
-        let prefix = |prefix| Wish { prefix, ..Wish::default() };
+        let bucket = |bucket| UploadRequest { bucket, ..UploadRequest::default() };
+        let prefix = |prefix| UploadRequest { prefix, ..UploadRequest::default() };
         let endpoint = with_keys;
         for (wish, part) in [
-            (Wish { access_key: "A", ..Wish::default() }, "go together"),
-            (Wish { secret_key: "S", ..Wish::default() }, "go together"),
-            (Wish { access_key: "A B", secret_key: "S", ..Wish::default() }, "s3_access_key: at most 256"),
-            (Wish { region: "eu west", ..Wish::default() }, "s3_region: 1 to 64"),
-            (Wish { region: "", bucket: "ab", ..Wish::default() }, "s3_bucket: 3 to 63"),
+            (UploadRequest { access_key: "A", ..UploadRequest::default() }, "go together"),
+            (UploadRequest { secret_key: "S", ..UploadRequest::default() }, "go together"),
+            (
+                UploadRequest { access_key: "A B", secret_key: "S", ..UploadRequest::default() },
+                "s3_access_key: at most 256",
+            ),
+            (UploadRequest { region: "eu west", ..UploadRequest::default() }, "s3_region: 1 to 64"),
+            (UploadRequest { region: "", bucket: "ab", ..UploadRequest::default() }, "s3_bucket: 3 to 63"),
             (bucket("a..b"), "s3_bucket"),
             (bucket("../etc"), "s3_bucket"),
             (bucket("-ab"), "s3_bucket"),
@@ -452,7 +457,7 @@ mod tests {
         }
         assert!(
             S3 { bucket: String::new(), ..s3() }
-                .place(&Wish::default())
+                .place(&UploadRequest::default())
                 .unwrap_err()
                 .contains("not configured")
         );

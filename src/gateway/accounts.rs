@@ -11,7 +11,7 @@ use crate::base::rng::Rng;
 use crate::base::time::Now;
 use crate::config::Config;
 use crate::gateway::interface::changed::Changed;
-use crate::sip::target::Target;
+use crate::sip::flow::Flow;
 use crate::wire::{NameAddr, Request, Uri};
 
 /// The trunks and the registered phones.
@@ -100,8 +100,8 @@ impl Accounts {
 
     /// URI for requests of a call on this flow, if one of our phones has registered over it.
     #[must_use]
-    pub fn registered_along(&self, flow: &Target) -> Option<Uri> {
-        let same = |f: &Target| (f.transport, f.addr) == (flow.transport, flow.addr);
+    pub fn registered_along(&self, flow: &Flow) -> Option<Uri> {
+        let same = |f: &Flow| (f.transport, f.addr) == (flow.transport, flow.addr);
         self.registrar.has_along(same).then(|| flow.uri()).flatten()
     }
 }

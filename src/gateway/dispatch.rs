@@ -6,7 +6,7 @@ use super::requests::{self, OutboundRequest, RequestContext};
 use super::sip_messages::refusal;
 use crate::base::time::Now;
 use crate::gateway::sip_messages::capabilities::SUPPORTED;
-use crate::sip::target::Target;
+use crate::sip::flow::Flow;
 use crate::sip::transactions::{ClientId, Event, Failure, ServerId};
 use crate::wire::{Method, Request, Response, Uri};
 
@@ -28,7 +28,7 @@ pub(super) fn transmit(
     calls: &mut Calls,
     env: &mut Surroundings<'_>,
     request: OutboundRequest,
-    targets: Vec<Target>,
+    targets: Vec<Flow>,
 ) {
     match request {
         OutboundRequest::Register(id) => {
@@ -52,7 +52,7 @@ fn handle_request(
     env: &mut Surroundings<'_>,
     tx: ServerId,
     request: &Request,
-    source: Target,
+    source: Flow,
 ) {
     match recipient_of(env.ctx, env.now, tx, request) {
         Some(Recipient::Dialog) => calls.handle_in_dialog(env, tx, request, source),

@@ -49,8 +49,8 @@ use crate::base::rng::Rng;
 use crate::base::time::Now;
 use crate::config::Config;
 use crate::media::command::{AudioTarget, Command, MediaEvent, RecordSlot};
+use crate::sip::flow::{ConnId, Flow};
 use crate::sip::locals::Locals;
-use crate::sip::target::{ConnId, Target};
 use crate::sip::transactions::Transmit;
 
 /// The gateway.
@@ -138,7 +138,7 @@ impl Gateway {
     }
 
     /// Handles one SIP message: a datagram, or a frame of a stream.
-    pub fn handle_message(&mut self, now: Now, source: Target, bytes: &[u8]) {
+    pub fn handle_message(&mut self, now: Now, source: Flow, bytes: &[u8]) {
         let parts = (&mut self.ctx, &mut self.accounts, &self.calls);
         self.gate.handle_message(parts, now, source, bytes);
         self.drain(now);
@@ -146,23 +146,23 @@ impl Gateway {
     }
 
     /// Handles the head of a stream message without usable framing: answered with an error at most.
-    pub fn handle_broken(&mut self, now: Now, source: Target, head: &[u8]) {
+    pub fn handle_broken(&mut self, now: Now, source: Flow, head: &[u8]) {
         self.gate.handle_broken((&mut self.ctx, &self.accounts, &self.calls), source, head);
         self.drain(now);
     }
 
     /// True if a connection from there may be accepted now.
-    pub fn may_connect(&mut self, now: Now, source: Target) -> bool {
+    pub fn may_connect(&mut self, now: Now, source: Flow) -> bool {
         self.gate.may_connect((&mut self.ctx, &self.accounts, &self.calls), now, source)
     }
 
     /// True if this many more bytes may be received on a connection.
-    pub fn may_send(&mut self, now: Now, source: Target, size: usize) -> bool {
+    pub fn may_send(&mut self, now: Now, source: Flow, size: usize) -> bool {
         self.gate.may_send((&mut self.ctx, &self.accounts, &self.calls), now, source, size)
     }
 
     /// A connection to `target` could not be opened, or an `open` one was lost.
-    pub fn handle_unreachable(&mut self, now: Now, target: Target, open: bool) {
+    pub fn handle_unreachable(&mut self, now: Now, target: Flow, open: bool) {
         self.ctx.sip.handle_unreachable(now.mono, target, open);
         self.accounts.trunks_mut().handle_connection_lost(&mut self.ctx, now, target);
         self.drain(now);
@@ -174,7 +174,7 @@ impl Gateway {
     }
 
     /// The operating system rejected a datagram to `target` (RFC 3261 §18.4).
-    pub fn handle_unsent(&mut self, target: Target) {
+    pub fn handle_unsent(&mut self, target: Flow) {
         self.ctx.sip.handle_unsent(target);
     }
 

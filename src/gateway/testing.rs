@@ -8,7 +8,7 @@ use crate::base::ids::Table;
 use crate::base::rng::Rng;
 use crate::base::time::{Now, Utc};
 use crate::config::Config;
-use crate::deliver::share::Origin;
+use crate::delivery::share::Origin;
 use crate::gateway::interface::work::{Work, WorkId};
 use crate::gateway::legs::leg_id::{LegId, LegKey};
 use crate::gateway::legs::member::Member;

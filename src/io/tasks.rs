@@ -14,12 +14,12 @@ use crate::gateway::interface::work::WorkId;
 use crate::io::net::dns::Dns;
 use crate::io::net::http_client::{HttpClient, Rules};
 use crate::io::net::locate::{Located, Rest, families, locate};
-use crate::io::sound::feeder::{Feeder, Wanted};
+use crate::io::sound::feeder::{Feeder, SoundRequest};
 use crate::io::sound::fetch::Sounds;
 use crate::io::system::settings::Settings;
 use crate::io::system::workers::SOUNDS;
 use crate::media::play::Source;
-use crate::sip::target::NextHop;
+use crate::sip::flow::NextHop;
 
 /// Time limit for fetching a sound.
 const FETCH: Duration = Duration::from_secs(30);
@@ -90,7 +90,7 @@ impl Tasks {
     }
 
     /// Fetches a sound and prepares it for playback; `None`: cancelled before it started.
-    pub async fn fetch(self: Rc<Self>, id: WorkId, wanted: Wanted) -> Option<Result<Source, String>> {
+    pub async fn fetch(self: Rc<Self>, id: WorkId, wanted: SoundRequest) -> Option<Result<Source, String>> {
         // Stalled servers must not delay prompts.
         let places = if Sounds::prompt_of(&wanted.url).is_some() { &self.prompts } else { &self.fetches };
         let _turn = places.acquire().await;

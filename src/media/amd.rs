@@ -99,7 +99,7 @@ pub struct Outcome {
 
 /// A result of the analysis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum News {
+pub enum AmdEvent {
     /// Who answered.
     Outcome(Outcome),
     /// The beep was detected, ms after the verdict.
@@ -107,7 +107,7 @@ pub enum News {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum AmdPhase {
     Waiting,
     Greeting,
     /// Machine detected, waiting for its beep; time since the verdict, ms.
@@ -119,7 +119,7 @@ enum State {
 #[derive(Debug, Clone)]
 pub struct Amd {
     parameters: Parameters,
-    state: State,
+    state: AmdPhase,
     /// Time since the start, ms: frames received only, and including hold.
     elapsed: u32,
     clock: u32,
@@ -147,7 +147,7 @@ impl Amd {
     pub fn new(parameters: Parameters) -> Self {
         Self {
             parameters,
-            state: State::Waiting,
+            state: AmdPhase::Waiting,
             elapsed: 0,
             clock: 0,
             initial: 0,
@@ -168,16 +168,16 @@ impl Amd {
     /// True if no further result will follow.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.state == State::Over
+        self.state == AmdPhase::Over
     }
 
     /// Analyses 20 ms of received audio; `None` while the leg is on hold: only the time limit runs then.
-    pub fn frame(&mut self, frame: Option<&[i16]>) -> Option<News> {
+    pub fn frame(&mut self, frame: Option<&[i16]>) -> Option<AmdEvent> {
         self.clock += FRAME_MS;
-        if let State::Beeping(waited) = self.state {
+        if let AmdPhase::Beeping(waited) = self.state {
             return self.listen_for_beep(frame, waited + FRAME_MS);
         }
-        if self.state == State::Over {
+        if self.state == AmdPhase::Over {
             return None;
         }
         if self.clock >= self.parameters.total_analysis_time {
@@ -193,7 +193,7 @@ impl Amd {
             self.ringing += FRAME_MS;
         }
         match (self.state, self.speaking) {
-            (State::Greeting, true) => {
+            (AmdPhase::Greeting, true) => {
                 self.burst += FRAME_MS;
                 self.greeting += FRAME_MS;
                 self.silence = 0;
@@ -201,9 +201,9 @@ impl Amd {
                     return Some(self.decide(Verdict::Machine));
                 }
             }
-            (State::Greeting, false) => return self.pause(was),
+            (AmdPhase::Greeting, false) => return self.pause(was),
             (_, true) => {
-                (self.greeting, self.burst, self.state) = (FRAME_MS, FRAME_MS, State::Greeting);
+                (self.greeting, self.burst, self.state) = (FRAME_MS, FRAME_MS, AmdPhase::Greeting);
             }
             (_, false) => {
                 self.initial += FRAME_MS;
@@ -216,7 +216,7 @@ impl Amd {
     }
 
     /// Silence after speech.
-    fn pause(&mut self, was_speaking: bool) -> Option<News> {
+    fn pause(&mut self, was_speaking: bool) -> Option<AmdEvent> {
         if was_speaking {
             if self.burst < self.parameters.minimum_word_length {
                 self.greeting = self.greeting.saturating_sub(self.burst);
@@ -232,7 +232,7 @@ impl Amd {
         }
         self.ringing = 0;
         self.initial += std::mem::take(&mut self.silence);
-        self.state = State::Waiting;
+        self.state = AmdPhase::Waiting;
         None
     }
 
@@ -258,11 +258,11 @@ impl Amd {
         }
     }
 
-    fn decide(&mut self, verdict: Verdict) -> News {
+    fn decide(&mut self, verdict: Verdict) -> AmdEvent {
         let waits = verdict == Verdict::Machine && self.parameters.beep_timeout > 0;
-        self.state = if waits { State::Beeping(0) } else { State::Over };
+        self.state = if waits { AmdPhase::Beeping(0) } else { AmdPhase::Over };
         let silent = verdict == Verdict::NoSpeech;
-        News::Outcome(Outcome {
+        AmdEvent::Outcome(Outcome {
             verdict,
             initial_silence_ms: if silent { self.parameters.initial_silence_timeout } else { self.initial },
             greeting_ms: if silent { 0 } else { self.greeting },
@@ -270,9 +270,9 @@ impl Amd {
         })
     }
 
-    fn listen_for_beep(&mut self, frame: Option<&[i16]>, waited: u32) -> Option<News> {
+    fn listen_for_beep(&mut self, frame: Option<&[i16]>, waited: u32) -> Option<AmdEvent> {
         self.state =
-            if waited >= self.parameters.beep_timeout { State::Over } else { State::Beeping(waited) };
+            if waited >= self.parameters.beep_timeout { AmdPhase::Over } else { AmdPhase::Beeping(waited) };
         match frame.and_then(|f| self.tone(f)) {
             Some((pitch, loud)) => {
                 let same = pitch.abs_diff(self.pitch) <= 2;
@@ -285,8 +285,8 @@ impl Amd {
         if self.tonal < BEEP_FRAMES {
             return None;
         }
-        self.state = State::Over;
-        Some(News::Beep(waited))
+        self.state = AmdPhase::Over;
+        Some(AmdEvent::Beep(waited))
     }
 
     /// The dominant tone of a frame and its level, if there is one.
@@ -302,9 +302,9 @@ impl Amd {
     }
 
     /// The call has ended: returns the result, if there was none yet.
-    pub fn end(&mut self) -> Option<News> {
-        if matches!(self.state, State::Beeping(_) | State::Over) {
-            self.state = State::Over;
+    pub fn end(&mut self) -> Option<AmdEvent> {
+        if matches!(self.state, AmdPhase::Beeping(_) | AmdPhase::Over) {
+            self.state = AmdPhase::Over;
             return None;
         }
         self.elapsed = self.clock;
@@ -323,7 +323,7 @@ mod tests {
         for (i, ms) in parts.iter().enumerate() {
             let frame = if i % 2 == 0 { [0; 160] } else { [2000; 160] };
             for _ in 0..ms / FRAME_MS {
-                if let Some(News::Outcome(o)) = amd.frame(Some(&frame)) {
+                if let Some(AmdEvent::Outcome(o)) = amd.frame(Some(&frame)) {
                     return Some(o);
                 }
             }
@@ -356,7 +356,7 @@ mod tests {
             let frame: Vec<i16> = (0..160).map(|i| if on { ring(f * 160 + i) } else { 0 }).collect();
             amd.frame(Some(&frame))
         });
-        let Some(News::Outcome(o)) = found else { panic!("no outcome") };
+        let Some(AmdEvent::Outcome(o)) = found else { panic!("no outcome") };
         assert_eq!(o.verdict, Verdict::NoSpeech);
     }
 
@@ -381,7 +381,7 @@ mod tests {
         assert_eq!((frames, amd.is_over()), (249, true));
         let mut amd = Amd::new(Parameters::default());
         amd.frame(Some(&[0; 160]));
-        let Some(News::Outcome(o)) = amd.end() else { panic!("no outcome") };
+        let Some(AmdEvent::Outcome(o)) = amd.end() else { panic!("no outcome") };
         assert_eq!((o.verdict, o.total_ms, amd.end()), (Verdict::NotSure, 20, None));
     }
 
@@ -392,7 +392,7 @@ mod tests {
         while amd.frame(Some(&[2000; 160])).is_none() {}
         for f in 0..250 {
             let frame: Vec<i16> = (0..160).map(|i| sound(f * 160 + i) as i16).collect();
-            if let Some(News::Beep(ms)) = amd.frame(Some(&frame)) {
+            if let Some(AmdEvent::Beep(ms)) = amd.frame(Some(&frame)) {
                 return Some(ms);
             }
         }

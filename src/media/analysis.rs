@@ -1,7 +1,7 @@
 //! Analysis of a leg's input: speech detection, in-band DTMF, answering-machine detection. All use the
 //! received audio before mute.
 
-use super::amd::{self, Amd, News};
+use super::amd::{self, Amd, AmdEvent};
 use crate::dsp::dtmf::DtmfDetector;
 use crate::dsp::level::rms;
 use crate::dsp::resample::Resampler;
@@ -63,7 +63,7 @@ pub struct InputAnalysis {
     /// Answering-machine detection.
     pub amd: Option<Box<Amd>>,
     /// Result not yet reported.
-    pub verdict: Option<News>,
+    pub verdict: Option<AmdEvent>,
 }
 
 impl InputAnalysis {

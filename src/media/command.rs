@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::amd::{News, Parameters};
+use super::amd::{AmdEvent, Parameters};
 use crate::dsp::tone::ToneSpec;
 use crate::rtp::lock::RtpSource;
 use crate::sdp::Negotiated;
@@ -238,7 +238,7 @@ pub enum MediaEvent {
         /// The leg.
         slot: Slot,
         /// The result.
-        news: News,
+        news: AmdEvent,
     },
     /// Media quality of a leg.
     Quality {

@@ -6,7 +6,7 @@ use crate::dsp::{self, MAX_FRAME, frame_len};
 
 /// Sampling rate needed by the members of a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
+enum MemberRates {
     /// No members.
     Nothing,
     /// All members have this rate, Hz.
@@ -33,7 +33,7 @@ pub struct Room {
     pub rate: u32,
     /// The rate used for mixing in this tick, Hz: the common rate of all members, if they have one.
     mixing: u32,
-    wanted: Wanted,
+    wanted: MemberRates,
     /// All sources of this tick have been added.
     settled: bool,
     /// The sum, once it may exceed 16 bits; all zero before.
@@ -58,7 +58,7 @@ impl Room {
         Self {
             rate,
             mixing: rate,
-            wanted: Wanted::Nothing,
+            wanted: MemberRates::Nothing,
             settled: true,
             sum: [0; MAX_FRAME],
             narrow: [0; MAX_FRAME],
@@ -91,15 +91,15 @@ impl Room {
     /// Registers a member whose frames have this rate, Hz.
     pub fn note_member(&mut self, rate: u32) {
         self.wanted = match self.wanted {
-            Wanted::Nothing if rate <= self.rate => Wanted::One(rate),
-            Wanted::One(same) if same == rate => Wanted::One(rate),
-            Wanted::Nothing | Wanted::One(_) | Wanted::Own => Wanted::Own,
+            MemberRates::Nothing if rate <= self.rate => MemberRates::One(rate),
+            MemberRates::One(same) if same == rate => MemberRates::One(rate),
+            MemberRates::Nothing | MemberRates::One(_) | MemberRates::Own => MemberRates::Own,
         };
     }
 
     /// Requests mixing at the room's own rate.
     pub fn need_own_rate(&mut self) {
-        self.wanted = Wanted::Own;
+        self.wanted = MemberRates::Own;
     }
 
     /// Starts a tick, after all members are registered. Conversion is the largest cost, so members with a
@@ -116,13 +116,13 @@ impl Room {
             }
             (self.content, self.wide, self.fits, self.bound) = (Content::Nothing, false, true, 0);
         }
-        match std::mem::replace(&mut self.wanted, Wanted::Nothing) {
-            Wanted::Own => self.mixing = self.rate,
-            Wanted::One(rate) if quiet => self.mixing = rate,
+        match std::mem::replace(&mut self.wanted, MemberRates::Nothing) {
+            MemberRates::Own => self.mixing = self.rate,
+            MemberRates::One(rate) if quiet => self.mixing = rate,
             // The members of the previous common rate have left; the new ones only have converters for the
             // room's rate.
-            Wanted::One(rate) if rate != self.mixing => self.mixing = self.rate,
-            Wanted::One(_) | Wanted::Nothing => {}
+            MemberRates::One(rate) if rate != self.mixing => self.mixing = self.rate,
+            MemberRates::One(_) | MemberRates::Nothing => {}
         }
     }
 

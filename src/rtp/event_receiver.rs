@@ -27,7 +27,7 @@ impl Key {
 
 /// The last key press reported.
 #[derive(Debug, Clone, Copy)]
-struct Told {
+struct ReportedKey {
     key: Key,
     /// Highest extended sequence number of its packets.
     highest: u64,
@@ -51,7 +51,7 @@ struct Held {
 #[derive(Debug, Clone, Default)]
 pub struct EventReceiver {
     held: Option<Held>,
-    told: Option<Told>,
+    told: Option<ReportedKey>,
     quiet: u8,
 }
 
@@ -102,7 +102,7 @@ impl EventReceiver {
         // Its packets paused, or its first segment was reported as a complete key press.
         let more = self.held.is_none() && !told.released && told.key.goes_on_in(key, marker);
         if more {
-            *told = Told { key, highest: number, released: false };
+            *told = ReportedKey { key, highest: number, released: false };
         }
         more
     }
@@ -128,7 +128,7 @@ impl EventReceiver {
 
     fn tell(&mut self, held: Held) -> Option<char> {
         let Held { key, highest, released, .. } = held;
-        self.told = Some(Told { key, highest, released });
+        self.told = Some(ReportedKey { key, highest, released });
         DIGITS.get(usize::from(key.code)).map(|d| char::from(*d))
     }
 }

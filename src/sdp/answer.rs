@@ -56,7 +56,7 @@ mod tests {
     use super::super::{Able, Dtmf, Frame, Meaning, accept, offer, offer_again};
     use super::*;
     use crate::base::rng::Rng;
-    use crate::codec::opus::Wishes;
+    use crate::codec::opus::OpusFmtp;
     use crate::wire::crypto::{OurKeys, Srtp};
 
     fn local() -> Local {
@@ -208,14 +208,14 @@ mod tests {
             theirs("useinbandfec=1; usedtx=1;maxaveragebitrate=20000; maxplaybackrate=16000;cbr=1; x");
         assert_eq!((n.codec, n.payload_out, n.ptime), (Codec::Opus, 96, 20));
         assert_eq!(n.dtmf, Some(Dtmf::new(98, 48_000)));
-        let wishes = Wishes { fec: true, dtx: true, cbr: true, bitrate: 20_000, playback_rate: 16_000 };
+        let wishes = OpusFmtp { fec: true, dtx: true, cbr: true, bitrate: 20_000, playback_rate: 16_000 };
         assert_eq!(n.wishes, wishes);
         assert!(
             text.contains("a=rtpmap:96 opus/48000/2\r\na=fmtp:96 minptime=20; useinbandfec=1;"),
             "{text}"
         );
         let (_, n) = theirs("maxaveragebitrate=9999999999999;maxplaybackrate=1;usedtx=2;=;;useinbandfec");
-        assert_eq!(n.wishes, Wishes { playback_rate: 8000, ..Wishes::default() });
+        assert_eq!(n.wishes, OpusFmtp { playback_rate: 8000, ..OpusFmtp::default() });
     }
 
     /// Our offer, the answer of `far`, and the result on each side.

@@ -9,7 +9,7 @@ use super::error::SdpError;
 use super::formats::{Formats, Meaning};
 use super::local::{DEFAULT_PTIME, Local, PTIME_RANGE};
 use crate::codec::Codec;
-use crate::codec::opus::{self, DEFAULT_BITRATE, Wishes};
+use crate::codec::opus::{self, DEFAULT_BITRATE, OpusFmtp};
 use crate::wire::crypto::{Crypto, MasterKey, OurKeys, Srtp};
 
 /// A negotiated audio stream from our point of view.
@@ -22,7 +22,7 @@ pub struct Negotiated {
     /// Payload types we may receive.
     pub formats: Formats,
     /// Opus parameters of the far end.
-    pub wishes: Wishes,
+    pub wishes: OpusFmtp,
     /// Payload type we send.
     pub payload_out: u8,
     /// RFC 4733 events.
@@ -138,8 +138,8 @@ fn aside(format: &Format) -> Option<Meaning> {
 }
 
 /// Opus encoder parameters from a format's fmtp (RFC 7587 §6.1).
-fn wishes(format: &Format) -> Wishes {
-    let mut wishes = Wishes::default();
+fn wishes(format: &Format) -> OpusFmtp {
+    let mut wishes = OpusFmtp::default();
     for parameter in format.fmtp.as_deref().unwrap_or_default().split(';').take(32) {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         let value = value.trim();

@@ -7,7 +7,7 @@ use super::machine::Machine;
 use super::{Bytes, Output, T1, T2, T4, TIMEOUT};
 
 #[derive(Debug)]
-enum State {
+enum ClientState {
     /// Timer E retransmits (never on a reliable transport), F times out.
     Trying {
         e: Option<(Instant, Duration)>,
@@ -28,7 +28,7 @@ enum State {
 /// Client transaction of a request other than INVITE and ACK.
 #[derive(Debug)]
 pub struct Client {
-    state: State,
+    state: ClientState,
     reliable: bool,
     request: Bytes,
     out: VecDeque<Output>,
@@ -40,52 +40,54 @@ impl Client {
     pub fn new(now: Instant, reliable: bool, request: Bytes) -> Self {
         let e = (!reliable).then_some((now + T1, T1));
         let out = VecDeque::from([Output::Transmit(Bytes::clone(&request))]);
-        Self { state: State::Trying { e, f: now + TIMEOUT }, reliable, request, out }
+        Self { state: ClientState::Trying { e, f: now + TIMEOUT }, reliable, request, out }
     }
 
     /// Handles a response; true if it must be passed to the transaction user.
     pub fn handle_response(&mut self, now: Instant, code: u16) -> bool {
         match self.state {
-            State::Trying { f, .. } if code < 200 => {
+            ClientState::Trying { f, .. } if code < 200 => {
                 let e = (!self.reliable).then_some(now + T2);
-                self.state = State::Proceeding { e, f };
+                self.state = ClientState::Proceeding { e, f };
                 true
             }
-            State::Proceeding { .. } if code < 200 => true,
-            State::Trying { .. } | State::Proceeding { .. } => {
+            ClientState::Proceeding { .. } if code < 200 => true,
+            ClientState::Trying { .. } | ClientState::Proceeding { .. } => {
                 let k = if self.reliable { Duration::ZERO } else { T4 };
-                self.state = State::Completed { k: now + k };
+                self.state = ClientState::Completed { k: now + k };
                 true
             }
-            State::Completed { .. } | State::Terminated => false,
+            ClientState::Completed { .. } | ClientState::Terminated => false,
         }
     }
 
     /// Transport error: terminates at once.
     pub fn fail(&mut self) {
-        self.state = State::Terminated;
+        self.state = ClientState::Terminated;
     }
 }
 
 impl Machine for Client {
     fn handle_timeout(&mut self, now: Instant) {
         match &mut self.state {
-            State::Trying { f, .. } | State::Proceeding { f, .. } if *f <= now => {
+            ClientState::Trying { f, .. } | ClientState::Proceeding { f, .. } if *f <= now => {
                 self.out.push_back(Output::TimedOut);
-                self.state = State::Terminated;
+                self.state = ClientState::Terminated;
             }
-            State::Trying { e: Some((at, every)), .. } if *at <= now => {
+            ClientState::Trying { e: Some((at, every)), .. } if *at <= now => {
                 self.out.push_back(Output::Transmit(Bytes::clone(&self.request)));
                 *every = (*every * 2).min(T2);
                 *at = now + *every;
             }
-            State::Proceeding { e: Some(at), .. } if *at <= now => {
+            ClientState::Proceeding { e: Some(at), .. } if *at <= now => {
                 self.out.push_back(Output::Transmit(Bytes::clone(&self.request)));
                 *at = now + T2;
             }
-            State::Completed { k } if *k <= now => self.state = State::Terminated,
-            State::Trying { .. } | State::Proceeding { .. } | State::Completed { .. } | State::Terminated => {
-            }
+            ClientState::Completed { k } if *k <= now => self.state = ClientState::Terminated,
+            ClientState::Trying { .. }
+            | ClientState::Proceeding { .. }
+            | ClientState::Completed { .. }
+            | ClientState::Terminated => {}
         }
     }
 
@@ -95,17 +97,19 @@ impl Machine for Client {
 
     fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         match &self.state {
-            State::Trying { e: Some((at, _)), f } | State::Proceeding { e: Some(at), f } if at < f => {
+            ClientState::Trying { e: Some((at, _)), f } | ClientState::Proceeding { e: Some(at), f }
+                if at < f =>
+            {
                 Some((*at, "E"))
             }
-            State::Trying { f, .. } | State::Proceeding { f, .. } => Some((*f, "F")),
-            State::Completed { k } => Some((*k, "K")),
-            State::Terminated => None,
+            ClientState::Trying { f, .. } | ClientState::Proceeding { f, .. } => Some((*f, "F")),
+            ClientState::Completed { k } => Some((*k, "K")),
+            ClientState::Terminated => None,
         }
     }
 
     fn is_terminated(&self) -> bool {
-        matches!(self.state, State::Terminated)
+        matches!(self.state, ClientState::Terminated)
     }
 }
 

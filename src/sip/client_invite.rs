@@ -8,7 +8,7 @@ use super::{Bytes, Output, T1, TIMEOUT};
 use crate::wire::Draft;
 
 #[derive(Debug)]
-enum State {
+enum ClientInviteState {
     /// Timer A retransmits (never on a reliable transport), B times out.
     Calling {
         a: Option<(Instant, Duration)>,
@@ -33,7 +33,7 @@ enum State {
 /// Client transaction of an INVITE.
 #[derive(Debug)]
 pub struct ClientInvite {
-    state: State,
+    state: ClientInviteState,
     reliable: bool,
     request: Bytes,
     /// The ACK to a final error, without its To (§17.1.1.3).
@@ -47,84 +47,86 @@ impl ClientInvite {
     pub fn new(now: Instant, reliable: bool, request: Bytes, ack: Draft) -> Self {
         let a = (!reliable).then_some((now + T1, T1));
         let out = VecDeque::from([Output::Transmit(Bytes::clone(&request))]);
-        Self { state: State::Calling { a, b: now + TIMEOUT }, reliable, request, ack, out }
+        Self { state: ClientInviteState::Calling { a, b: now + TIMEOUT }, reliable, request, ack, out }
     }
 
     /// Handles a response with its To; true if it must be passed to the transaction user. Every 2xx is: the
     /// user distinguishes forks from retransmissions.
     pub fn handle_response(&mut self, now: Instant, code: u16, to: &str) -> bool {
         match &self.state {
-            State::Calling { .. } if code < 200 => {
-                self.state = State::Proceeding { cancelled: None };
+            ClientInviteState::Calling { .. } if code < 200 => {
+                self.state = ClientInviteState::Proceeding { cancelled: None };
                 true
             }
-            State::Proceeding { .. } if code < 200 => true,
-            State::Calling { .. } | State::Proceeding { .. } if code < 300 => {
-                self.state = State::Accepted { m: now + TIMEOUT };
+            ClientInviteState::Proceeding { .. } if code < 200 => true,
+            ClientInviteState::Calling { .. } | ClientInviteState::Proceeding { .. } if code < 300 => {
+                self.state = ClientInviteState::Accepted { m: now + TIMEOUT };
                 true
             }
-            State::Calling { .. } | State::Proceeding { .. } => {
+            ClientInviteState::Calling { .. } | ClientInviteState::Proceeding { .. } => {
                 let mut ack = self.ack.clone();
                 ack.push("To", to);
                 let ack = Bytes::from(ack.to_bytes());
                 self.out.push_back(Output::Transmit(Bytes::clone(&ack)));
                 let d = if self.reliable { Duration::ZERO } else { TIMEOUT };
-                self.state = State::Completed { ack, d: now + d };
+                self.state = ClientInviteState::Completed { ack, d: now + d };
                 true
             }
-            State::Completed { ack, .. } => {
+            ClientInviteState::Completed { ack, .. } => {
                 if code >= 300 {
                     self.out.push_back(Output::Transmit(Bytes::clone(ack)));
                 }
                 false
             }
-            State::Accepted { .. } => (200..300).contains(&code),
-            State::Terminated => false,
+            ClientInviteState::Accepted { .. } => (200..300).contains(&code),
+            ClientInviteState::Terminated => false,
         }
     }
 
     /// True after a provisional and before a final response: only then may a CANCEL be sent.
     #[must_use]
     pub fn can_cancel(&self) -> bool {
-        matches!(self.state, State::Proceeding { .. })
+        matches!(self.state, ClientInviteState::Proceeding { .. })
     }
 
     /// A CANCEL was sent: without a final response within 32 s the transaction terminates.
     pub fn cancelled(&mut self, now: Instant) {
-        if let State::Proceeding { cancelled } = &mut self.state {
+        if let ClientInviteState::Proceeding { cancelled } = &mut self.state {
             *cancelled = Some(now + TIMEOUT);
         }
     }
 
     /// Transport error: terminates at once.
     pub fn fail(&mut self) {
-        self.state = State::Terminated;
+        self.state = ClientInviteState::Terminated;
     }
 
     fn give_up(&mut self) {
         self.out.push_back(Output::TimedOut);
-        self.state = State::Terminated;
+        self.state = ClientInviteState::Terminated;
     }
 }
 
 impl Machine for ClientInvite {
     fn handle_timeout(&mut self, now: Instant) {
         match &mut self.state {
-            State::Calling { b, .. } if *b <= now => self.give_up(),
-            State::Proceeding { cancelled: Some(at) } if *at <= now => self.give_up(),
-            State::Calling { a: Some((at, every)), .. } if *at <= now => {
+            ClientInviteState::Calling { b, .. } if *b <= now => self.give_up(),
+            ClientInviteState::Proceeding { cancelled: Some(at) } if *at <= now => self.give_up(),
+            ClientInviteState::Calling { a: Some((at, every)), .. } if *at <= now => {
                 self.out.push_back(Output::Transmit(Bytes::clone(&self.request)));
                 *every *= 2;
                 *at = now + *every;
             }
-            State::Completed { d: at, .. } | State::Accepted { m: at } if *at <= now => {
-                self.state = State::Terminated;
+            ClientInviteState::Completed { d: at, .. } | ClientInviteState::Accepted { m: at }
+                if *at <= now =>
+            {
+                self.state = ClientInviteState::Terminated;
             }
-            State::Calling { .. }
-            | State::Proceeding { .. }
-            | State::Completed { .. }
-            | State::Accepted { .. }
-            | State::Terminated => {}
+            ClientInviteState::Calling { .. }
+            | ClientInviteState::Proceeding { .. }
+            | ClientInviteState::Completed { .. }
+            | ClientInviteState::Accepted { .. }
+            | ClientInviteState::Terminated => {}
         }
     }
 
@@ -134,17 +136,17 @@ impl Machine for ClientInvite {
 
     fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         match &self.state {
-            State::Calling { a: Some((at, _)), b } if at < b => Some((*at, "A")),
-            State::Calling { b, .. } => Some((*b, "B")),
-            State::Proceeding { cancelled } => cancelled.map(|at| (at, "cancel")),
-            State::Completed { d, .. } => Some((*d, "D")),
-            State::Accepted { m } => Some((*m, "M")),
-            State::Terminated => None,
+            ClientInviteState::Calling { a: Some((at, _)), b } if at < b => Some((*at, "A")),
+            ClientInviteState::Calling { b, .. } => Some((*b, "B")),
+            ClientInviteState::Proceeding { cancelled } => cancelled.map(|at| (at, "cancel")),
+            ClientInviteState::Completed { d, .. } => Some((*d, "D")),
+            ClientInviteState::Accepted { m } => Some((*m, "M")),
+            ClientInviteState::Terminated => None,
         }
     }
 
     fn is_terminated(&self) -> bool {
-        matches!(self.state, State::Terminated)
+        matches!(self.state, ClientInviteState::Terminated)
     }
 }
 

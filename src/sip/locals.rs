@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::target::{Target, Transport};
+use super::flow::{Flow, Transport};
 use crate::base::net::is_private;
 
 /// Our announced addresses, by family.
@@ -21,7 +21,7 @@ pub struct Locals {
 impl Locals {
     /// Our address as seen by the far end at `target`: of its family, if we have one.
     #[must_use]
-    pub fn for_target(&self, target: Target) -> Option<SocketAddr> {
+    pub fn for_target(&self, target: Flow) -> Option<SocketAddr> {
         let mut ours = self.for_peer(target.addr.ip())?;
         if target.transport == Transport::Tls {
             ours.set_port(self.tls_port.unwrap_or(Transport::Tls.default_port()));
@@ -60,7 +60,7 @@ mod tests {
         let at = |ip: &str| locals.for_peer(ip.parse().unwrap()).unwrap().to_string();
         assert_eq!(at("192.168.1.77"), "192.168.1.2:5060");
         assert_eq!(at("198.51.100.1"), "203.0.113.5:5060");
-        let tls = Target { transport: Transport::Tls, addr: "192.168.1.9:5061".parse().unwrap(), conn: None };
+        let tls = Flow { transport: Transport::Tls, addr: "192.168.1.9:5061".parse().unwrap(), conn: None };
         assert_eq!(locals.for_target(tls).unwrap().port(), 5061);
     }
 }

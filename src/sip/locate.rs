@@ -1,6 +1,6 @@
 //! Server location rules (RFC 3263 §4): services to query in DNS, and the order of the results.
 
-use super::target::{NextHop, Transport};
+use super::flow::{NextHop, Transport};
 use crate::base::rng::Rng;
 use crate::wire::dns::{Naptr, Srv};
 
@@ -70,7 +70,7 @@ pub fn order(mut servers: Vec<Srv>, rng: &mut Rng) -> Vec<Srv> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sip::target::next_hop;
+    use crate::sip::flow::next_hop;
     use crate::wire::Uri;
 
     fn hop(uri: &str) -> NextHop {

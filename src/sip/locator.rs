@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use super::flow::{Flow, NextHop};
 use super::locate::{MAX_TARGETS, Service, order, services, usual_services};
 use super::resolver::{Question, question};
-use super::target::{NextHop, Target};
 use crate::base::rng::Rng;
 use crate::wire::dns::{Kind, Naptr, Record, Srv};
 
@@ -37,7 +37,7 @@ pub struct Families {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// These targets, best first; none: the name does not exist, or does not offer SIP.
-    Done(Vec<Target>),
+    Done(Vec<Flow>),
     /// More responses are needed, at most until this time, if given.
     Wait(Option<Instant>),
 }
@@ -52,7 +52,7 @@ enum Known {
 /// Partial result.
 #[derive(Debug, Default)]
 struct Found {
-    targets: Vec<Target>,
+    targets: Vec<Flow>,
     /// Arrival of the first target.
     since: Option<Instant>,
     /// A response is missing.
@@ -229,8 +229,7 @@ impl Locator {
                     out.no = true;
                     continue;
                 }
-                let at =
-                    |ip| Target { transport: *transport, addr: SocketAddr::new(ip, srv.port), conn: None };
+                let at = |ip| Flow { transport: *transport, addr: SocketAddr::new(ip, srv.port), conn: None };
                 self.addresses(&srv.target, at, &mut out);
             }
         }
@@ -245,7 +244,7 @@ impl Locator {
     }
 
     /// Adds the targets at the addresses of a host.
-    fn addresses(&mut self, host: &str, at: impl Fn(IpAddr) -> Target, out: &mut Found) {
+    fn addresses(&mut self, host: &str, at: impl Fn(IpAddr) -> Flow, out: &mut Found) {
         let mut add = |ip, since: Option<Instant>| {
             let target = at(ip);
             if out.targets.len() < MAX_TARGETS && !out.targets.contains(&target) {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use super::flow::{NextHop, next_hop};
 use super::locator::Families;
 use super::resolver::virtual_servers::{Network, Odd, a, aaaa, srv};
-use super::target::{NextHop, next_hop};
 use crate::wire::Uri;
 use crate::wire::dns::{Kind, Naptr, Record};
 

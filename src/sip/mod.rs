@@ -5,6 +5,7 @@ pub mod client_invite;
 pub mod dialog;
 pub mod digest;
 pub mod digest_server;
+pub mod flow;
 pub mod keyed_hash;
 pub mod limiter;
 pub mod locals;
@@ -19,7 +20,6 @@ pub mod server;
 pub mod server_invite;
 pub mod session_timer;
 pub mod table;
-pub mod target;
 mod timers;
 pub mod transactions;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::machine::Machine;
 use super::{Bytes, Output, TIMEOUT};
 
 #[derive(Debug)]
-enum State {
+enum ServerState {
     /// No response yet; RFC 4320 forbids an early provisional response.
     Trying,
     /// A final response was sent; until timer J it is repeated for retransmitted requests.
@@ -21,7 +21,7 @@ enum State {
 /// Server transaction of a request other than INVITE and ACK.
 #[derive(Debug)]
 pub struct Server {
-    state: State,
+    state: ServerState,
     reliable: bool,
     out: VecDeque<Output>,
 }
@@ -30,31 +30,33 @@ impl Server {
     /// Starts with the received request.
     #[must_use]
     pub fn new(reliable: bool) -> Self {
-        Self { state: State::Trying, reliable, out: VecDeque::new() }
+        Self { state: ServerState::Trying, reliable, out: VecDeque::new() }
     }
 
     /// Sends the final response; only the first call counts.
     pub fn respond(&mut self, now: Instant, response: Bytes) {
-        if matches!(self.state, State::Trying) {
+        if matches!(self.state, ServerState::Trying) {
             self.out.push_back(Output::Transmit(Bytes::clone(&response)));
             let j = if self.reliable { Duration::ZERO } else { TIMEOUT };
-            self.state = State::Completed { response, j: now + j };
+            self.state = ServerState::Completed { response, j: now + j };
         }
     }
 
     /// Handles a retransmission of the request.
     pub fn handle_request(&mut self) {
         match &self.state {
-            State::Completed { response, .. } => self.out.push_back(Output::Transmit(Bytes::clone(response))),
-            State::Trying | State::Terminated => {}
+            ServerState::Completed { response, .. } => {
+                self.out.push_back(Output::Transmit(Bytes::clone(response)))
+            }
+            ServerState::Trying | ServerState::Terminated => {}
         }
     }
 }
 
 impl Machine for Server {
     fn handle_timeout(&mut self, now: Instant) {
-        if matches!(self.state, State::Completed { j, .. } if j <= now) {
-            self.state = State::Terminated;
+        if matches!(self.state, ServerState::Completed { j, .. } if j <= now) {
+            self.state = ServerState::Terminated;
         }
     }
 
@@ -64,13 +66,13 @@ impl Machine for Server {
 
     fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         match self.state {
-            State::Completed { j, .. } => Some((j, "J")),
-            State::Trying | State::Terminated => None,
+            ServerState::Completed { j, .. } => Some((j, "J")),
+            ServerState::Trying | ServerState::Terminated => None,
         }
     }
 
     fn is_terminated(&self) -> bool {
-        matches!(self.state, State::Terminated)
+        matches!(self.state, ServerState::Terminated)
     }
 }
 

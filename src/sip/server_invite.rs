@@ -11,7 +11,7 @@ use super::{Bytes, Output, T1, T2, T4, TIMEOUT};
 use crate::wire::Draft;
 
 #[derive(Debug)]
-enum State {
+enum ServerInviteState {
     /// Retransmitted INVITEs are answered with the last provisional response, which is also repeated every
     /// minute.
     Proceeding {
@@ -46,7 +46,7 @@ const REFRESH: Duration = Duration::from_secs(60);
 /// Server transaction of an INVITE.
 #[derive(Debug)]
 pub struct ServerInvite {
-    state: State,
+    state: ServerInviteState,
     reliable: bool,
     /// The 100 and its time of sending, if its Timestamp has to include the delay when repeated.
     trying: Option<(Draft, Instant)>,
@@ -61,12 +61,17 @@ impl ServerInvite {
         let provisional = Bytes::from(trying.to_bytes());
         let out = VecDeque::from([Output::Transmit(Bytes::clone(&provisional))]);
         let trying = Some((trying, now)).filter(|(draft, _)| draft.get("Timestamp").is_some());
-        Self { state: State::Proceeding { provisional, refresh: now + REFRESH }, reliable, trying, out }
+        Self {
+            state: ServerInviteState::Proceeding { provisional, refresh: now + REFRESH },
+            reliable,
+            trying,
+            out,
+        }
     }
 
     /// Sends a 101–199 response.
     pub fn provisional(&mut self, now: Instant, response: Bytes) {
-        if let State::Proceeding { provisional, refresh } = &mut self.state {
+        if let ServerInviteState::Proceeding { provisional, refresh } = &mut self.state {
             self.out.push_back(Output::Transmit(Bytes::clone(&response)));
             *provisional = response;
             *refresh = now + REFRESH;
@@ -76,54 +81,57 @@ impl ServerInvite {
 
     /// Sends a 2xx response.
     pub fn accept(&mut self, now: Instant, response: Bytes) {
-        if matches!(self.state, State::Proceeding { .. }) {
+        if matches!(self.state, ServerInviteState::Proceeding { .. }) {
             self.out.push_back(Output::Transmit(Bytes::clone(&response)));
-            self.state = State::Accepted { response, g: Some((now + T1, T1)), l: now + TIMEOUT };
+            self.state = ServerInviteState::Accepted { response, g: Some((now + T1, T1)), l: now + TIMEOUT };
         }
     }
 
     /// Sends a 300–699 response, retransmitted until the ACK, at most `repeats` times.
     pub fn reject(&mut self, now: Instant, response: Bytes, repeats: Option<u8>) {
-        if matches!(self.state, State::Proceeding { .. }) {
+        if matches!(self.state, ServerInviteState::Proceeding { .. }) {
             self.out.push_back(Output::Transmit(Bytes::clone(&response)));
             let g = (!self.reliable).then_some((now + T1, T1));
-            self.state = State::Completed { response, g, left: repeats, h: now + TIMEOUT };
+            self.state = ServerInviteState::Completed { response, g, left: repeats, h: now + TIMEOUT };
         }
     }
 
     /// True until a final response is sent.
     #[must_use]
     pub fn is_pending(&self) -> bool {
-        matches!(self.state, State::Proceeding { .. })
+        matches!(self.state, ServerInviteState::Proceeding { .. })
     }
 
     /// True once a final error was sent.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        matches!(self.state, State::Completed { .. } | State::Confirmed { .. })
+        matches!(self.state, ServerInviteState::Completed { .. } | ServerInviteState::Confirmed { .. })
     }
 
     /// Handles a retransmission of the INVITE.
     pub fn handle_request(&mut self) {
         match &self.state {
-            State::Proceeding { provisional: r, .. } | State::Completed { response: r, .. } => {
+            ServerInviteState::Proceeding { provisional: r, .. }
+            | ServerInviteState::Completed { response: r, .. } => {
                 self.out.push_back(Output::Transmit(Bytes::clone(r)));
             }
-            State::Confirmed { .. } | State::Accepted { .. } | State::Terminated => {}
+            ServerInviteState::Confirmed { .. }
+            | ServerInviteState::Accepted { .. }
+            | ServerInviteState::Terminated => {}
         }
     }
 
     /// The ACK to a final error was received.
     pub fn handle_ack(&mut self, now: Instant) {
-        if matches!(self.state, State::Completed { .. }) {
+        if matches!(self.state, ServerInviteState::Completed { .. }) {
             let i = if self.reliable { Duration::ZERO } else { T4 };
-            self.state = State::Confirmed { i: now + i };
+            self.state = ServerInviteState::Confirmed { i: now + i };
         }
     }
 
     /// The ACK to the 2xx was received in the dialog.
     pub fn confirm(&mut self) {
-        if let State::Accepted { g, .. } = &mut self.state {
+        if let ServerInviteState::Accepted { g, .. } = &mut self.state {
             *g = None;
         }
     }
@@ -141,38 +149,43 @@ fn late(trying: &Draft, by: Duration) -> Bytes {
 impl Machine for ServerInvite {
     fn handle_timeout(&mut self, now: Instant) {
         match &mut self.state {
-            State::Completed { h: end, g, .. } | State::Accepted { l: end, g, .. } if *end <= now => {
-                let unreliable_error = !matches!(self.state, State::Accepted { g: None, .. });
+            ServerInviteState::Completed { h: end, g, .. }
+            | ServerInviteState::Accepted { l: end, g, .. }
+                if *end <= now =>
+            {
+                let unreliable_error = !matches!(self.state, ServerInviteState::Accepted { g: None, .. });
                 if unreliable_error {
                     self.out.push_back(Output::AckMissing);
                 }
-                self.state = State::Terminated;
+                self.state = ServerInviteState::Terminated;
             }
-            State::Completed { g, left: Some(0), .. } if g.is_some_and(|(at, _)| at <= now) => *g = None,
-            State::Completed { response, g: Some((at, every)), .. }
-            | State::Accepted { response, g: Some((at, every)), .. }
+            ServerInviteState::Completed { g, left: Some(0), .. } if g.is_some_and(|(at, _)| at <= now) => {
+                *g = None
+            }
+            ServerInviteState::Completed { response, g: Some((at, every)), .. }
+            | ServerInviteState::Accepted { response, g: Some((at, every)), .. }
                 if *at <= now =>
             {
                 self.out.push_back(Output::Transmit(Bytes::clone(response)));
                 *every = (*every * 2).min(T2);
                 *at = now + *every;
-                if let State::Completed { left: Some(left), .. } = &mut self.state {
+                if let ServerInviteState::Completed { left: Some(left), .. } = &mut self.state {
                     *left = left.saturating_sub(1);
                 }
             }
-            State::Proceeding { provisional, refresh } if *refresh <= now => {
+            ServerInviteState::Proceeding { provisional, refresh } if *refresh <= now => {
                 if let Some((draft, since)) = &self.trying {
                     *provisional = late(draft, now.saturating_duration_since(*since));
                 }
                 self.out.push_back(Output::Transmit(Bytes::clone(provisional)));
                 *refresh = now + REFRESH;
             }
-            State::Confirmed { i } if *i <= now => self.state = State::Terminated,
-            State::Proceeding { .. }
-            | State::Completed { .. }
-            | State::Confirmed { .. }
-            | State::Accepted { .. }
-            | State::Terminated => {}
+            ServerInviteState::Confirmed { i } if *i <= now => self.state = ServerInviteState::Terminated,
+            ServerInviteState::Proceeding { .. }
+            | ServerInviteState::Completed { .. }
+            | ServerInviteState::Confirmed { .. }
+            | ServerInviteState::Accepted { .. }
+            | ServerInviteState::Terminated => {}
         }
     }
 
@@ -182,22 +195,22 @@ impl Machine for ServerInvite {
 
     fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         match &self.state {
-            State::Completed { g: Some((at, _)), h: end, .. }
-            | State::Accepted { g: Some((at, _)), l: end, .. }
+            ServerInviteState::Completed { g: Some((at, _)), h: end, .. }
+            | ServerInviteState::Accepted { g: Some((at, _)), l: end, .. }
                 if at < end =>
             {
                 Some((*at, "G"))
             }
-            State::Completed { h, .. } => Some((*h, "H")),
-            State::Accepted { l, .. } => Some((*l, "L")),
-            State::Confirmed { i } => Some((*i, "I")),
-            State::Proceeding { refresh, .. } => Some((*refresh, "ringing")),
-            State::Terminated => None,
+            ServerInviteState::Completed { h, .. } => Some((*h, "H")),
+            ServerInviteState::Accepted { l, .. } => Some((*l, "L")),
+            ServerInviteState::Confirmed { i } => Some((*i, "I")),
+            ServerInviteState::Proceeding { refresh, .. } => Some((*refresh, "ringing")),
+            ServerInviteState::Terminated => None,
         }
     }
 
     fn is_terminated(&self) -> bool {
-        matches!(self.state, State::Terminated)
+        matches!(self.state, ServerInviteState::Terminated)
     }
 }
 

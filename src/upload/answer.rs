@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::deliver::events::shown_url;
+use crate::delivery::events::shown_url;
 
 /// Longest error text passed on, characters.
 const MAX_ERROR: usize = 200;

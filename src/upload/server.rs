@@ -91,11 +91,11 @@ impl Server {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::s3::{Style, Wish};
+    use crate::config::s3::{Style, UploadRequest};
 
     #[test]
     fn servers_by_style() {
-        let server = |s3: &S3, wish: Wish<'_>| Server::of(&s3.place(&wish).unwrap(), s3);
+        let server = |s3: &S3, wish: UploadRequest<'_>| Server::of(&s3.place(&wish).unwrap(), s3);
         let s3 = S3 { bucket: "branch".to_owned(), ..S3::default() };
         let of = |base: &str, host: &str, root: &str| Server {
             base: base.to_owned(),
@@ -103,14 +103,19 @@ mod tests {
             root: root.to_owned(),
         };
         assert_eq!(
-            server(&s3, Wish::default()),
+            server(&s3, UploadRequest::default()),
             of("https://branch.s3.us-east-1.amazonaws.com", "branch.s3.us-east-1.amazonaws.com", "/")
         );
         assert_eq!(
-            server(&s3, Wish { bucket: "a.b", region: "cn-north-1", ..Wish::default() }),
+            server(&s3, UploadRequest { bucket: "a.b", region: "cn-north-1", ..UploadRequest::default() }),
             of("https://s3.cn-north-1.amazonaws.com.cn", "s3.cn-north-1.amazonaws.com.cn", "/a.b/")
         );
-        let wish = |endpoint| Wish { endpoint, access_key: "A", secret_key: "S", ..Wish::default() };
+        let wish = |endpoint| UploadRequest {
+            endpoint,
+            access_key: "A",
+            secret_key: "S",
+            ..UploadRequest::default()
+        };
         assert_eq!(server(&s3, wish("http://10.0.0.9:80/")), of("http://10.0.0.9", "10.0.0.9", "/branch/"));
         assert_eq!(server(&s3, wish("https://m:9000")), of("https://m:9000", "m:9000", "/branch/"));
         let host = S3 { style: Style::Virtual, ..s3 };

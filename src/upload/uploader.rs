@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::client::{Client, Fault, Task};
 use crate::config::S3;
-use crate::deliver::uploads::Job;
+use crate::delivery::uploads::Job;
 use crate::io::events::pipeline::EventPipeline;
 use crate::io::net::http_client::Rules;
 use crate::io::outbox::rows::{Op, RecordingRow};

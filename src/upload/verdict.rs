@@ -3,7 +3,7 @@
 
 use super::answer::{self, Answer};
 use crate::base::time::Utc;
-use crate::deliver::failure::{Failure, retry_after};
+use crate::delivery::failure::{Failure, retry_after};
 
 /// Classification of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]

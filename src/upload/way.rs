@@ -102,7 +102,7 @@ fn is_region(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::s3::Wish;
+    use crate::config::s3::UploadRequest;
 
     const NOW: u64 = 1_776_330_000_000;
     const KEY: &str = "calls/a b.wav";
@@ -116,7 +116,7 @@ mod tests {
     impl Trip {
         fn to(endpoint: &str) -> Self {
             let settings = S3 { bucket: "branch".to_owned(), endpoint: endpoint.to_owned(), ..S3::default() };
-            let place = settings.place(&Wish::default()).unwrap();
+            let place = settings.place(&UploadRequest::default()).unwrap();
             Self { way: Way::new(&place, &settings), place, settings }
         }
 

@@ -58,7 +58,9 @@ fn wrong(root: &Path, text: &str) -> BTreeSet<String> {
             let is_module = src.join(first).is_dir() || src.join(format!("{first}.rs")).is_file();
             match () {
                 () if word.contains("::") && is_module => wrong_path(&src, word),
-                () if word.contains('/') && (word.ends_with(".rs") || word.ends_with(".toml")) => wrong_file(root, word),
+                () if word.contains('/') && (word.ends_with(".rs") || word.ends_with(".toml")) => {
+                    wrong_file(root, word)
+                }
                 () => None,
             }
         })

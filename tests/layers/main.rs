@@ -34,10 +34,10 @@ const RANKS: &[&[&str]] = &[
     &["base"],
     &["wire", "codec", "dsp"],
     &["rtp", "sdp", "config"],
-    &["sip", "media", "deliver"],
+    &["sip", "media", "delivery"],
     &["gateway"],
     &["io"],
-    &["api", "speech", "hook", "upload"],
+    &["api", "speech", "webhook_client", "upload"],
     &["cli"],
 ];
 

@@ -2,7 +2,7 @@
 
 use branchline::codec::g711;
 use branchline::dsp::tone::{ToneGenerator, dtmf};
-use branchline::media::amd::{Amd, News, Parameters, Verdict};
+use branchline::media::amd::{Amd, AmdEvent, Parameters, Verdict};
 use branchline::media::command::MediaEvent;
 use branchline::media::messages::EngineCommand;
 use branchline::rtp::packet::header;
@@ -29,7 +29,7 @@ fn spoken(facts: &[MediaEvent]) -> Vec<bool> {
 
 fn outcomes(facts: &[MediaEvent]) -> Vec<Verdict> {
     let outcome = |f: &MediaEvent| match f {
-        MediaEvent::Amd { news: News::Outcome(o), .. } => Some(o.verdict),
+        MediaEvent::Amd { news: AmdEvent::Outcome(o), .. } => Some(o.verdict),
         _ => None,
     };
     facts.iter().filter_map(outcome).collect()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use branchline::codec::Codec;
 use branchline::codec::coder::Encoder;
-use branchline::codec::opus::Wishes;
+use branchline::codec::opus::OpusFmtp;
 use branchline::media::command::{AudioTarget, MediaEvent, Quality};
 use branchline::media::messages::EngineCommand;
 use branchline::media::record::{Recording, Shared};
@@ -69,7 +69,7 @@ impl Call {
             })
             .collect();
         if self.encoder.as_ref().is_none_or(|(codec, _)| *codec != how.codec) {
-            self.encoder = Some((how.codec, Encoder::new(how.codec, &Wishes::default(), 5)));
+            self.encoder = Some((how.codec, Encoder::new(how.codec, &OpusFmtp::default(), 5)));
         }
         let encoder = &mut self.encoder.as_mut().unwrap().1;
         let mut payload = [0; 480];

@@ -5,7 +5,7 @@ use branchline::base::rng::Rng;
 use branchline::codec::Codec;
 use branchline::codec::coder::Encoder;
 use branchline::codec::g722;
-use branchline::codec::opus::Wishes;
+use branchline::codec::opus::OpusFmtp;
 use branchline::dsp::frame_len;
 use branchline::dsp::resample::Resampler;
 use branchline::media::rtp_endpoint::playout::Playout;
@@ -66,7 +66,7 @@ pub fn frames(rate: u32, times: usize) -> Vec<Vec<i16>> {
 pub fn travel(codec: Codec, weather: Weather, times: usize, seed: u64) -> Outcome {
     let rate = codec.sample_rate();
     let mut rng = Rng::from_number(seed);
-    let wishes = Wishes { fec: true, ..Wishes::default() };
+    let wishes = OpusFmtp { fec: true, ..OpusFmtp::default() };
     let mut encoder = Encoder::new(codec, &wishes, 5);
     encoder.expect_loss(weather.loss as u8);
     let said = frames(rate, times);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use branchline::base::rng::Rng;
 use branchline::codec::Codec;
 use branchline::codec::coder::Encoder;
-use branchline::codec::opus::Wishes;
+use branchline::codec::opus::OpusFmtp;
 use branchline::dsp::resample::Resampler;
 use branchline::dsp::tone::{ToneGenerator, by_name};
 use branchline::media::amd::{Amd, Parameters};
@@ -172,7 +172,7 @@ fn payload(codec: Codec) -> Vec<u8> {
     let rate = codec.sample_rate();
     let frame: Vec<i16> =
         (0..rate / 50).map(|i| ((i * 300 % rate) as f32 / rate as f32 * 9000.0) as i16).collect();
-    let mut encoder = Encoder::new(codec, &Wishes::default(), 5);
+    let mut encoder = Encoder::new(codec, &OpusFmtp::default(), 5);
     let mut out = vec![0; 480];
     let len = encoder.encode(&frame, &mut out);
     let len = len + encoder.finish(&mut out[len..]);

@@ -4,7 +4,7 @@ use std::f64::consts::PI;
 
 use branchline::codec::Codec;
 use branchline::codec::coder::Encoder;
-use branchline::codec::opus::Wishes;
+use branchline::codec::opus::OpusFmtp;
 use branchline::media::rtp_endpoint::playout::Playout;
 
 use crate::network::{Weather, travel};
@@ -36,7 +36,7 @@ fn concealment_and_delay_match_the_network() {
 fn clock_drift_causes_neither_gaps_nor_clicks() {
     for ppm in [-500.0, 500.0] {
         let mut playout = Playout::new(Codec::Pcmu, 8000);
-        let mut encoder = Encoder::new(Codec::Pcmu, &Wishes::default(), 5);
+        let mut encoder = Encoder::new(Codec::Pcmu, &OpusFmtp::default(), 5);
         let (mut sent, mut worst, mut said) = (0u64, 0, 0);
         let mut before = [0i16; 2];
         let mut frame = [0; 160];

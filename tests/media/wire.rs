@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use branchline::codec::opus::Wishes;
+use branchline::codec::opus::OpusFmtp;
 use branchline::codec::{Codec, g711};
 use branchline::media::command::{MediaEvent, Slot};
 use branchline::media::endpoint::Endpoint;
@@ -112,7 +112,7 @@ pub fn stream(port: u16) -> Negotiated {
         codec: Codec::Pcmu,
         clock: 8000,
         formats: Formats::of(Codec::Pcmu, 0, &[101]),
-        wishes: Wishes::default(),
+        wishes: OpusFmtp::default(),
         payload_out: 0,
         dtmf: Some(Dtmf::new(101, 8000)),
         rtp: at(port),

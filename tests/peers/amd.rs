@@ -10,7 +10,7 @@ use std::process::Command;
 use branchline::base::rng::Rng;
 use branchline::dsp::dtmf::DtmfDetector;
 use branchline::dsp::tone::{TONES, ToneGenerator, ToneSpec};
-use branchline::media::amd::{Amd, News, Parameters};
+use branchline::media::amd::{Amd, AmdEvent, Parameters};
 
 use crate::office::Office;
 use crate::phone::{Phone, script, sweep, write_voice};
@@ -163,8 +163,8 @@ fn analyse(sound: &[i16], parameters: Parameters) -> (&'static str, bool) {
     let (mut verdict, mut beep) = ("none", false);
     for frame in sound.chunks_exact(160) {
         match amd.frame(Some(frame)) {
-            Some(News::Outcome(o)) => verdict = o.verdict.as_str(),
-            Some(News::Beep(_)) => beep = true,
+            Some(AmdEvent::Outcome(o)) => verdict = o.verdict.as_str(),
+            Some(AmdEvent::Beep(_)) => beep = true,
             None => {}
         }
     }

@@ -350,7 +350,7 @@ fn multipart_uploads_continue_after_a_restart() {
     wav.finalize().unwrap();
     let digest = sha256(&file);
     let settings = S3 { bucket: "branch".to_owned(), endpoint: bucket.url.clone(), ..S3::default() };
-    let place: Place = settings.place(&branchline::config::s3::Wish::default()).unwrap();
+    let place: Place = settings.place(&branchline::config::s3::UploadRequest::default()).unwrap();
     let mut store = Store::open(&dir.0, Known::default()).unwrap();
     let row = RecordingRow {
         id: base_name(file.to_str().unwrap()),

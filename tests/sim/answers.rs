@@ -10,8 +10,8 @@ use branchline::base::rng::Rng;
 use branchline::base::time::{Now, Utc};
 use branchline::config::{Sources, TrunkFields, load};
 use branchline::gateway::Gateway;
+use branchline::sip::flow::{Flow, Transport};
 use branchline::sip::locals::Locals;
-use branchline::sip::target::{Target, Transport};
 use branchline::wire::challenge::fields;
 use branchline::wire::{Message, Request, parse};
 use serde_json::Value;
@@ -69,7 +69,7 @@ impl Box {
             copied("Call-ID"),
             copied("CSeq"),
         );
-        let source = Target { transport: Transport::Udp, addr: *from, conn: None };
+        let source = Flow { transport: Transport::Udp, addr: *from, conn: None };
         self.gw.handle_message(self.now, source, text.as_bytes());
     }
 

@@ -10,8 +10,8 @@ use branchline::base::time::{Now, Utc};
 use branchline::config::{Sources, load};
 use branchline::gateway::Gateway;
 use branchline::sip::digest::{Authentication, Credentials};
+use branchline::sip::flow::{Flow, Transport};
 use branchline::sip::locals::Locals;
-use branchline::sip::target::{Target, Transport};
 use branchline::wire::challenge::Challenge;
 use branchline::wire::{Message, Response, parse};
 
@@ -35,7 +35,7 @@ impl Branch {
     }
 
     fn say(&mut self, text: &str) -> Response {
-        let source = Target { transport: Transport::Udp, addr: self.source.parse().unwrap(), conn: None };
+        let source = Flow { transport: Transport::Udp, addr: self.source.parse().unwrap(), conn: None };
         self.gw.handle_message(self.now, source, text.as_bytes());
         let answer = self.gw.poll_transmit().expect("an answer").bytes;
         match parse(&answer) {

@@ -1,6 +1,6 @@
 //! Claimed and authenticated identity of callers.
 
-use branchline::sip::target::{Target, Transport};
+use branchline::sip::flow::{Flow, Transport};
 use serde_json::{Value, json};
 
 use crate::hand::along;
@@ -9,7 +9,7 @@ use crate::passwords::{Office, answer, udp};
 const DESK: &str = "sip:desk@10.0.0.1";
 
 /// An INVITE with this From and these fields: the response code, and the caller fields of `leg.ringing`.
-fn calls(office: &mut Office, at: Target, from: &str, more: &str) -> (u16, Option<Value>) {
+fn calls(office: &mut Office, at: Flow, from: &str, more: &str) -> (u16, Option<Value>) {
     let text = office.request("INVITE", DESK, from, DESK, more);
     office.events.clear();
     let code = office.says(at, &text).map_or(0, |a| a.0);
@@ -18,7 +18,7 @@ fn calls(office: &mut Office, at: Target, from: &str, more: &str) -> (u16, Optio
 }
 
 /// The same, authenticated as a user.
-fn proves(office: &mut Office, at: Target, from: &str, name: &str, password: &str) -> (u16, Option<Value>) {
+fn proves(office: &mut Office, at: Flow, from: &str, name: &str, password: &str) -> (u16, Option<Value>) {
     let nonce = office.nonce(at, name);
     calls(office, at, from, &answer("INVITE", DESK, name, password, &nonce, 0))
 }

@@ -79,11 +79,8 @@ pub fn acquaint(net: &mut Net, node: usize, with: usize) {
 }
 
 pub fn said_to(net: &mut Net, node: usize, addr: std::net::SocketAddr, message: &str) -> Vec<String> {
-    let source = branchline::sip::target::Target {
-        transport: branchline::sip::target::Transport::Udp,
-        addr,
-        conn: None,
-    };
+    let source =
+        branchline::sip::flow::Flow { transport: branchline::sip::flow::Transport::Udp, addr, conn: None };
     let gw = &mut net.nodes[node].gw;
     gw.handle_message(net.now, source, message.as_bytes());
     std::iter::from_fn(|| gw.poll_transmit()).map(|t| String::from_utf8(t.bytes.to_vec()).unwrap()).collect()

@@ -1,7 +1,7 @@
 //! Every pair of requests that can cross in a call, with and without an offer (RFC 3261 §14.1, §14.2, RFC 3311 §5.2,
 //! RFC 3262 §5).
 
-use branchline::sip::target::Transport;
+use branchline::sip::flow::Transport;
 
 use crate::hand::{Hand, Heard, final_code, sdp};
 

@@ -1,7 +1,7 @@
 //! Digest authentication of our requests in a call, with various behaviours of far ends and proxies.
 
 use branchline::sip::digest::Credentials;
-use branchline::sip::target::{Target, Transport};
+use branchline::sip::flow::{Flow, Transport};
 
 use crate::calls::{A, B, FOREVER, call_to, report, seeds, total};
 use crate::guard::Guard;
@@ -88,7 +88,7 @@ fn answer_at_50(net: &mut Net, request: &[u8], status: &str, tag: &str, more: &s
         body.len(),
     );
     let addr = "10.0.0.50:5060".parse().unwrap();
-    let source = Target { transport: Transport::Udp, addr, conn: None };
+    let source = Flow { transport: Transport::Udp, addr, conn: None };
     net.with(A, |gw, now| gw.handle_message(now, source, reply.as_bytes()));
 }
 

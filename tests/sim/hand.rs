@@ -12,8 +12,8 @@ use branchline::gateway::interface::replies::Reply;
 use branchline::gateway::interface::work::{Work, WorkResult};
 use branchline::gateway::resources::ports::Port;
 use branchline::media::command::{Command, MediaEvent, Quality};
+use branchline::sip::flow::{Flow, Transport};
 use branchline::sip::locals::Locals;
-use branchline::sip::target::{Target, Transport};
 use branchline::wire::uri::Host;
 
 use crate::calls::call_to;
@@ -24,7 +24,7 @@ const HOME: &str = "10.0.0.77:5060";
 /// A message from the gateway.
 #[derive(Debug, Clone)]
 pub struct Heard {
-    pub target: Target,
+    pub target: Flow,
     pub text: String,
     /// Milliseconds since the start.
     pub at: u64,
@@ -62,7 +62,7 @@ pub struct Hand {
     pub now: Now,
     start: Now,
     /// Source of its messages.
-    pub at: Target,
+    pub at: Flow,
     pub events: Vec<Event>,
     /// Messages received since the last look.
     heard: Vec<Heard>,
@@ -85,8 +85,8 @@ pub fn sdp(version: u32, direction: &str) -> String {
     )
 }
 
-pub fn along(transport: Transport, addr: &str, conn: Option<u64>) -> Target {
-    Target { transport, addr: addr.parse().unwrap(), conn }
+pub fn along(transport: Transport, addr: &str, conn: Option<u64>) -> Flow {
+    Flow { transport, addr: addr.parse().unwrap(), conn }
 }
 
 impl Hand {
@@ -216,7 +216,7 @@ impl Hand {
         self.says(&text)
     }
 
-    fn reply(to: &Heard, status: &str, fields: &str, body: Option<&str>, at: Target) -> String {
+    fn reply(to: &Heard, status: &str, fields: &str, body: Option<&str>, at: Flow) -> String {
         let field = |name: &str| to.field(name).unwrap_or_else(|| panic!("{name} in {}", to.text));
         let tag = if field("To").contains("tag=") { "" } else { ";tag=hand" };
         let listens = at.addr.ip();

@@ -13,8 +13,8 @@ use branchline::gateway::events::Event;
 use branchline::gateway::interface::work::{Work, WorkId, WorkResult};
 use branchline::gateway::resources::ports::Port;
 use branchline::media::command::{Command, MediaEvent, Quality, Slot};
+use branchline::sip::flow::{Flow, NextHop, Transport};
 use branchline::sip::locals::Locals;
-use branchline::sip::target::{NextHop, Target, Transport};
 use branchline::wire::uri::Host;
 
 use crate::described::next_event;
@@ -225,7 +225,7 @@ impl Net {
     }
 
     /// Sends a message as `from`.
-    pub fn send(&mut self, from: SocketAddr, target: Target, bytes: &[u8]) {
+    pub fn send(&mut self, from: SocketAddr, target: Flow, bytes: &[u8]) {
         let tls = target.transport == Transport::Tls;
         if tls {
             self.secure.push(String::from_utf8_lossy(bytes).into_owned());
@@ -273,7 +273,7 @@ impl Net {
 
     /// `node1.test` is the second node, `node3-1.test` the fourth with fail-over to the second; 99 is the
     /// phone.
-    fn targets_of(&self, hop: &NextHop) -> Vec<Target> {
+    fn targets_of(&self, hop: &NextHop) -> Vec<Flow> {
         if let Host::Ip(ip) = hop.host {
             return vec![hop.at(ip)];
         }
@@ -313,7 +313,7 @@ impl Net {
             }
             if self.wires.keys().next().is_some_and(|k| k.0 <= self.now.mono) {
                 let Some((_, d)) = self.wires.pop_first() else { continue };
-                let source = Target { transport: d.transport, addr: d.from, conn: None };
+                let source = Flow { transport: d.transport, addr: d.from, conn: None };
                 match d.to {
                     Some(to) if !self.nodes[to].deaf => {
                         self.nodes[to].gw.handle_message(self.now, source, &d.bytes);

@@ -3,7 +3,7 @@
 
 use branchline::codec::Codec;
 use branchline::gateway::interface::error::GatewayError;
-use branchline::sip::target::Transport;
+use branchline::sip::flow::Transport;
 
 use crate::calls::call_to;
 use crate::hand::{Hand, sdp};

@@ -1,7 +1,7 @@
 //! The version in our session descriptions increases when they change, and only then (RFC 3264 §8, RFC 4028
 //! §7.4).
 
-use branchline::sip::target::Transport;
+use branchline::sip::flow::Transport;
 
 use crate::hand::{Hand, Heard, final_code, sdp};
 

@@ -10,8 +10,8 @@ use branchline::gateway::Gateway;
 use branchline::gateway::events::Event;
 use branchline::gateway::resources::ports::Port;
 use branchline::sip::digest_server::{DigestServer, Verdict, Verifier};
+use branchline::sip::flow::{Flow, Transport};
 use branchline::sip::locals::Locals;
-use branchline::sip::target::{Target, Transport};
 use branchline::wire::authorization::Authorization;
 use branchline::wire::challenge::fields;
 use branchline::wire::{Message, parse};
@@ -34,7 +34,7 @@ pub struct Office {
 /// A response: code, and full text.
 pub type Answer = (u16, String);
 
-pub fn udp(addr: &str) -> Target {
+pub fn udp(addr: &str) -> Flow {
     along(Transport::Udp, addr, None)
 }
 
@@ -65,7 +65,7 @@ impl Office {
     }
 
     /// Sends a message; returns the last response, if any.
-    pub fn says(&mut self, from: Target, text: &str) -> Option<Answer> {
+    pub fn says(&mut self, from: Flow, text: &str) -> Option<Answer> {
         self.gw.handle_message(self.now, from, text.as_bytes());
         self.events.extend(std::iter::from_fn(|| next_event(&mut self.gw)));
         let mut last = None;
@@ -87,14 +87,14 @@ impl Office {
         )
     }
 
-    pub fn register(&mut self, from: Target, name: &str, credentials: &str) -> Option<Answer> {
+    pub fn register(&mut self, from: Flow, name: &str, credentials: &str) -> Option<Answer> {
         let aor = format!("sip:{name}@b.example");
         let mut text = self.request("REGISTER", DOMAIN, &aor, &aor, credentials);
         text = text.replace(&format!("Contact: <{aor}>"), &format!("Contact: <sip:{name}@{}>", from.addr));
         self.says(from, &text)
     }
 
-    pub fn nonce(&mut self, from: Target, name: &str) -> String {
+    pub fn nonce(&mut self, from: Flow, name: &str) -> String {
         let (code, text) = self.register(from, name, "").unwrap();
         assert_eq!(code, 401, "{text}");
         let line = text.lines().find_map(|l| l.strip_prefix("WWW-Authenticate: ")).unwrap();
@@ -102,13 +102,13 @@ impl Office {
     }
 
     /// The response code of a REGISTER with this password and a nonce obtained before.
-    pub fn tries(&mut self, from: Target, name: &str, password: &str, nonce: &str) -> u16 {
+    pub fn tries(&mut self, from: Flow, name: &str, password: &str, nonce: &str) -> u16 {
         let credentials = answer("REGISTER", DOMAIN, name, password, nonce, 0);
         self.register(from, name, &credentials).map_or(0, |a| a.0)
     }
 
     /// The same with a new nonce.
-    pub fn signs_in(&mut self, from: Target, name: &str, password: &str) -> u16 {
+    pub fn signs_in(&mut self, from: Flow, name: &str, password: &str) -> u16 {
         let nonce = self.nonce(from, name);
         self.tries(from, name, password, &nonce)
     }
@@ -136,7 +136,7 @@ pub fn answer(method: &str, uri: &str, name: &str, password: &str, nonce: &str, 
 
 /// Guesses from one address, twenty a second, with the right password after some: whether it was accepted,
 /// and the codes.
-fn guessed(office: &mut Office, from: Target, right: u32, seconds: u32) -> (bool, BTreeSet<u16>) {
+fn guessed(office: &mut Office, from: Flow, right: u32, seconds: u32) -> (bool, BTreeSet<u16>) {
     let (mut codes, nonce) = (BTreeSet::new(), office.nonce(from, "anna"));
     for n in 0..seconds * 20 {
         let password = if n >= right { "pa".to_owned() } else { format!("{n:04}") };

@@ -7,8 +7,8 @@ use std::time::Instant;
 use branchline::base::pool::Standing;
 use branchline::base::rng::Rng;
 use branchline::sip::dialog::Dialog;
+use branchline::sip::flow::{Flow, Transport};
 use branchline::sip::locals::Locals;
-use branchline::sip::target::{Target, Transport};
 use branchline::sip::transactions::{Admission, ClientId, Event, ServerId, Transactions, Transmit};
 use branchline::wire::{Draft, Message, Method, Request, Response, Uri, parse};
 
@@ -73,7 +73,7 @@ pub struct Phone {
     early: Option<(Dialog, u32)>,
     /// Requires authentication.
     pub guard: Option<Guard>,
-    gateway: Target,
+    gateway: Flow,
 }
 
 impl Phone {
@@ -105,7 +105,7 @@ impl Phone {
             numbers: Vec::new(),
             early: None,
             guard: None,
-            gateway: Target { transport: Transport::Udp, addr: gateway, conn: None },
+            gateway: Flow { transport: Transport::Udp, addr: gateway, conn: None },
         }
     }
 
@@ -153,7 +153,7 @@ impl Phone {
         self.heard.iter().find(|h| h.0 == cseq && h.1 >= 200).map(|h| (h.1, h.2.as_str()))
     }
 
-    pub fn handle(&mut self, now: Instant, source: Target, bytes: &[u8]) {
+    pub fn handle(&mut self, now: Instant, source: Flow, bytes: &[u8]) {
         match parse(bytes) {
             Ok(Message::Request(mut r)) => {
                 r.stamp(source.addr);

@@ -1,7 +1,7 @@
 //! Signalling of the self-test call: encrypted regardless of the configuration, answered at once, not usable
 //! by others.
 
-use branchline::sip::target::Transport;
+use branchline::sip::flow::Transport;
 
 use crate::hand::{Hand, along};
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use branchline::config::TrunkFields;
-use branchline::sip::target::Transport;
+use branchline::sip::flow::Transport;
 
 use crate::calls::{A, B, acquaint, originate, said_to, until_ringing};
 use crate::hand::Hand;

@@ -1,7 +1,7 @@
 //! Subscriptions created by REFER, from both ends: identified, refreshed, ended (RFC 3515 §2.4, RFC 6665 §4).
 
 use branchline::gateway::events::Event;
-use branchline::sip::target::Transport;
+use branchline::sip::flow::Transport;
 use branchline::wire::Uri;
 
 use crate::hand::{Hand, Heard, final_code, sdp};

@@ -1,6 +1,6 @@
 //! Toll fraud protection: who may transfer to paid destinations with `sip.refer_auto_dial`.
 
-use branchline::sip::target::Transport;
+use branchline::sip::flow::Transport;
 use branchline::wire::challenge::fields;
 use serde_json::json;
 

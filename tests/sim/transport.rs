@@ -3,7 +3,7 @@
 
 use branchline::gateway::interface::replies::Reply;
 use branchline::sip::digest::{Authentication, Credentials};
-use branchline::sip::target::Transport;
+use branchline::sip::flow::Transport;
 use branchline::wire::challenge::Challenge;
 use branchline::wire::{Message, parse};
 

@@ -1,7 +1,7 @@
 //! Identification of trunks: over which transports, and which may set the webhook of their calls.
 
 use branchline::gateway::interface::command::Originate;
-use branchline::sip::target::Transport;
+use branchline::sip::flow::Transport;
 
 use crate::calls::{A, B, FOREVER, call_to};
 use crate::hand::{Hand, along, sdp};

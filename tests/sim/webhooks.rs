@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use branchline::base::rng::Rng;
-use branchline::deliver::events::{Destination, EventQueues, Item};
+use branchline::delivery::events::{Destination, EventQueues, Item};
 use branchline::gateway::events::Event;
 
 use crate::calls::{A, B, FOREVER, call_to, seeds, until_ringing};
@@ -68,7 +68,7 @@ fn a_target_that_was_down_gets_all_events_later_in_order() {
                     event_id: e.event_id.clone(),
                     body: Arc::from(*b"{}"),
                     terminal: e.is_terminal(),
-                    origin: branchline::deliver::share::Origin::Own,
+                    origin: branchline::delivery::share::Origin::Own,
                     stored: false,
                 };
                 queues.push(&to(node), item);

@@ -34,8 +34,8 @@ use branchline::base::time::{Now, Utc};
 use branchline::config::{Config, Sources, load};
 use branchline::gateway::Gateway;
 use branchline::gateway::resources::ports::Port;
+use branchline::sip::flow::{Flow, Transport};
 use branchline::sip::locals::Locals;
-use branchline::sip::target::{Target, Transport};
 
 /// Reaction of the gateway to a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub fn put(message: &[u8], from: &str) -> Verdict {
     gw.ports().add(Port { id: 1, address: local.ip(), port: 10_000 });
     gw.ports().add(Port { id: 2, address: v6.ip(), port: 10_002 });
     let now = Now { mono: Instant::now(), utc: Utc(Duration::from_secs(1_776_330_000)) };
-    let source = Target { transport: Transport::Udp, addr: from.parse().unwrap(), conn: None };
+    let source = Flow { transport: Transport::Udp, addr: from.parse().unwrap(), conn: None };
     gw.handle_message(now, source, message);
     let mut text = String::new();
     let mut replies_to = None;

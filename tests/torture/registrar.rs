@@ -8,8 +8,8 @@ use branchline::base::time::{Now, Utc};
 use branchline::config::{Sources, load};
 use branchline::gateway::Gateway;
 use branchline::sip::digest::{Authentication, Credentials};
+use branchline::sip::flow::{Flow, Transport};
 use branchline::sip::locals::Locals;
-use branchline::sip::target::{Target, Transport};
 use branchline::wire::challenge::Challenge;
 use branchline::wire::{Message, parse};
 
@@ -20,7 +20,7 @@ const SETTINGS: &str =
     "[sip]\ndomains = [\"example.com\", \"192.168.7.1\"]\nuser = [{ name = \"called\", password = \"p\" }]\n";
 
 fn say(gw: &mut Gateway, now: Now, message: &[u8]) -> String {
-    let source = Target { transport: Transport::Udp, addr: "192.168.7.9:5060".parse().unwrap(), conn: None };
+    let source = Flow { transport: Transport::Udp, addr: "192.168.7.9:5060".parse().unwrap(), conn: None };
     gw.handle_message(now, source, message);
     let mut text = String::new();
     while let Some(t) = gw.poll_transmit() {

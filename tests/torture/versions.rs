@@ -11,8 +11,8 @@ use branchline::gateway::Gateway;
 use branchline::gateway::interface::command::Originate;
 use branchline::gateway::interface::work::{Work, WorkResult};
 use branchline::gateway::resources::ports::Port;
+use branchline::sip::flow::{Flow, Transport};
 use branchline::sip::locals::Locals;
-use branchline::sip::target::{Target, Transport};
 use branchline::wire::Uri;
 
 use super::{Verdict, put};
@@ -135,7 +135,7 @@ fn invite(port: u16, from: &str, to: &str) -> String {
     while let Some(work) = gw.poll_work() {
         if let Work::Locate { id, .. } = work {
             let addr = "192.168.7.9:5061".parse().unwrap();
-            let target = Target { transport: Transport::Tls, addr, conn: None };
+            let target = Flow { transport: Transport::Tls, addr, conn: None };
             gw.handle_work(now, id, WorkResult::Located(vec![target]));
         }
     }

@@ -41,11 +41,11 @@ pub struct Entry {
 /// Open connections.
 #[derive(Debug, Default)]
 pub struct Clients {
-    state: RefCell<State>,
+    state: RefCell<ClientTable>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ClientTable {
     open: BTreeMap<ClientId, Client>,
     next: ClientId,
     gave_way: u64,
@@ -111,7 +111,7 @@ impl Clients {
     }
 }
 
-impl State {
+impl ClientTable {
     fn count(&self, which: impl Fn(&Client) -> bool) -> usize {
         self.open.values().filter(|c| which(c)).count()
     }

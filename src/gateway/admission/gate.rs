@@ -8,8 +8,8 @@ use crate::gateway::accounts::Accounts;
 use crate::gateway::calls::Calls;
 use crate::gateway::context::Context;
 use crate::gateway::sip_messages::refusal;
+use crate::sip::flow::Flow;
 use crate::sip::limiter::Limiter;
-use crate::sip::target::Target;
 use crate::wire::{Message, Method, Refusal, parse};
 
 /// Rate limits of unknown sources.
@@ -24,7 +24,7 @@ impl Gate {
         &mut self,
         (ctx, accounts, calls): (&mut Context, &mut Accounts, &Calls),
         now: Now,
-        source: Target,
+        source: Flow,
         bytes: &[u8],
     ) {
         // Keep-alives (RFC 5626 §3.5.1): over UDP they only refresh NAT bindings.
@@ -57,7 +57,7 @@ impl Gate {
     pub fn handle_broken(
         &self,
         (ctx, accounts, calls): (&mut Context, &Accounts, &Calls),
-        source: Target,
+        source: Flow,
         head: &[u8],
     ) {
         match parse(head) {
@@ -79,7 +79,7 @@ impl Gate {
         &mut self,
         (ctx, accounts, calls): (&mut Context, &Accounts, &Calls),
         now: Now,
-        source: Target,
+        source: Flow,
     ) -> bool {
         let sources = Sources::new(ctx, accounts, calls.legs());
         let may = sources.hears(source)
@@ -93,7 +93,7 @@ impl Gate {
         &mut self,
         (ctx, accounts, calls): (&mut Context, &Accounts, &Calls),
         now: Now,
-        source: Target,
+        source: Flow,
         size: usize,
     ) -> bool {
         let may = Sources::new(ctx, accounts, calls.legs()).knows(source)
@@ -110,7 +110,7 @@ impl Gate {
 
 fn refuse_malformed(
     (ctx, accounts, calls): (&mut Context, &Accounts, &Calls),
-    source: Target,
+    source: Flow,
     refusal: Refusal,
 ) {
     ctx.counters.signalling.malformed += 1;

@@ -6,12 +6,12 @@ use std::net::IpAddr;
 use super::call_shares;
 use crate::base::pool::Standing;
 use crate::base::source::Source;
-use crate::deliver::share::Origin;
+use crate::delivery::share::Origin;
 use crate::gateway::accounts::Accounts;
 use crate::gateway::context::Context;
 use crate::gateway::legs::Legs;
 use crate::gateway::trunks::TrunkId;
-use crate::sip::target::Target;
+use crate::sip::flow::Flow;
 use crate::sip::transactions::Admission;
 use crate::wire::{Method, Request};
 
@@ -32,7 +32,7 @@ impl<'a> Sources<'a> {
 
     /// True if calls from there are accepted.
     #[must_use]
-    pub fn accepts(&self, source: Target) -> bool {
+    pub fn accepts(&self, source: Flow) -> bool {
         let ip = source.addr.ip().to_canonical();
         self.ctx.config.sip.accept_from.iter().any(|net| net.contains(&ip))
             || self.accounts.trunks().has_at(source)
@@ -40,7 +40,7 @@ impl<'a> Sources<'a> {
 
     /// True if a connection from there may be opened: for calls, registration, or an existing call.
     #[must_use]
-    pub fn hears(&self, source: Target) -> bool {
+    pub fn hears(&self, source: Flow) -> bool {
         self.accepts(source)
             || self.accounts.registrar().is_registrar(self.ctx)
             || self.is_in_a_call(source.addr.ip())
@@ -49,7 +49,7 @@ impl<'a> Sources<'a> {
     /// True for sources without rate limits: accepted networks, the registered flow of a phone (not others of
     /// its address), and far ends of calls. Password attempts are limited separately.
     #[must_use]
-    pub fn knows(&self, source: Target) -> bool {
+    pub fn knows(&self, source: Flow) -> bool {
         let registered = || self.accounts.registrar().has_along(|flow| *flow == source);
         self.accepts(source) || registered() || self.is_in_a_call(source.addr.ip())
     }
@@ -63,7 +63,7 @@ impl<'a> Sources<'a> {
 
     /// Unknown sources are admitted in existing dialogs only.
     #[must_use]
-    pub fn admits(&self, source: Target, request: &Request) -> bool {
+    pub fn admits(&self, source: Flow, request: &Request) -> bool {
         if self.accepts(source) || self.legs.of_request(request).is_some() || self.ctx.sip.knows(request) {
             return true;
         }
@@ -74,7 +74,7 @@ impl<'a> Sources<'a> {
     /// How to process a request: with a transaction, charged to its source, if it starts or belongs to
     /// something; otherwise statelessly, since it changes nothing.
     #[must_use]
-    pub fn admission_of(&self, request: &Request, source: Target) -> Admission {
+    pub fn admission_of(&self, request: &Request, source: Flow) -> Admission {
         let outside = request.common.to.tag().is_none();
         let of_a_call = self.legs.of_request(request).is_some();
         if !outside && (of_a_call || self.ctx.requests.owes_bye_to(request).is_some()) {
@@ -86,7 +86,7 @@ impl<'a> Sources<'a> {
 
     /// The class of a source: with registered phones or trunks it is a known one.
     #[must_use]
-    pub fn standing(&self, source: Target) -> Standing {
+    pub fn standing(&self, source: Flow) -> Standing {
         let (trunks, percent) = self.accounts.trunks().shares_at(source);
         if let Some(percent) = percent {
             return Standing::Trunk { percent: percent.into() };
@@ -101,7 +101,7 @@ impl<'a> Sources<'a> {
 
     /// Event origin of a source.
     #[must_use]
-    pub fn origin_of(&self, from: Target, trunk: Option<TrunkId>) -> Origin {
+    pub fn origin_of(&self, from: Flow, trunk: Option<TrunkId>) -> Origin {
         let ip = from.addr.ip();
         let known = trunk.is_some()
             || self.accounts.registrar().is_authenticated()
@@ -111,8 +111,8 @@ impl<'a> Sources<'a> {
 
     /// True if a registration or call uses a connection.
     #[must_use]
-    pub fn uses(&self, connection: &Target) -> bool {
-        let same = |flow: &Target| {
+    pub fn uses(&self, connection: &Flow) -> bool {
+        let same = |flow: &Flow| {
             flow.transport == connection.transport
                 && (flow.conn.is_some_and(|id| Some(id) == connection.conn) || flow.addr == connection.addr)
         };

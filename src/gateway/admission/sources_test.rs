@@ -6,13 +6,13 @@ use super::Sources;
 use crate::base::pool::Standing;
 use crate::base::rng::Rng;
 use crate::base::time::Now;
-use crate::deliver::share::Origin;
+use crate::delivery::share::Origin;
 use crate::gateway::accounts::Accounts;
 use crate::gateway::context::Context;
 use crate::gateway::legs::{Leg, Legs};
 use crate::gateway::sip_call::{Peer, SipCall};
 use crate::gateway::testing::{context, now};
-use crate::sip::target::{Target, Transport};
+use crate::sip::flow::{Flow, Transport};
 use crate::sip::transactions::Admission;
 use crate::wire::{Message, Request, parse};
 
@@ -37,7 +37,7 @@ impl Parts {
     }
 
     /// An ended call from there whose terminal event is pending.
-    fn call_from(&mut self, now: Now, source: Target, name: &str) {
+    fn call_from(&mut self, now: Now, source: Flow, name: &str) {
         let terms = self.accounts.trunks().terms_of(&self.ctx, None);
         let make = |id| {
             let peer = Peer::caller(id, source, terms, None, None);
@@ -49,8 +49,8 @@ impl Parts {
     }
 }
 
-fn at(addr: &str) -> Target {
-    Target { transport: Transport::Udp, addr: format!("{addr}:5060").parse().unwrap(), conn: None }
+fn at(addr: &str) -> Flow {
+    Flow { transport: Transport::Udp, addr: format!("{addr}:5060").parse().unwrap(), conn: None }
 }
 
 fn request(method: &str, call_id: &str, to_tag: &str) -> Request {

@@ -17,7 +17,7 @@ use crate::gateway::sip_call::Handled;
 use crate::gateway::sip_messages::refusal;
 use crate::gateway::transfers::{Referrals, Replacements};
 use crate::media::command::MediaEvent;
-use crate::sip::target::{ConnId, Target};
+use crate::sip::flow::{ConnId, Flow};
 use crate::sip::transactions::{ClientId, Failure, ServerId};
 use crate::wire::{Method, Request, Response};
 
@@ -101,7 +101,7 @@ impl Calls {
         env: &mut Surroundings<'_>,
         tx: ServerId,
         request: &Request,
-        source: Target,
+        source: Flow,
     ) {
         let now = env.now;
         let Some(id) = self.legs.of_request(request) else {
@@ -219,18 +219,13 @@ impl Calls {
     }
 
     /// Sends a request of a call to the best located target.
-    pub fn transmit(
-        &mut self,
-        env: &mut Surroundings<'_>,
-        request: OutboundRequest,
-        mut targets: Vec<Target>,
-    ) {
+    pub fn transmit(&mut self, env: &mut Surroundings<'_>, request: OutboundRequest, mut targets: Vec<Flow>) {
         let (now, first) = (env.now, targets.first().copied());
         let reachable = first.filter(|t| can_reach(env.ctx, *t));
         match request {
             OutboundRequest::Invite(id) => {
                 // A transfer without permission to use accounts must not reach a trunk under another name.
-                let barred = |t: &Target| env.accounts.trunks().has_server(t.addr.ip());
+                let barred = |t: &Flow| env.accounts.trunks().has_server(t.addr.ip());
                 let most = if self.referrals.may_use_accounts(id) {
                     targets.len()
                 } else {

@@ -16,7 +16,7 @@ use crate::gateway::sip_call::{CallEnded, CallEvent};
 use crate::gateway::sip_messages::refusal;
 use crate::gateway::transfers::{Predecessor, Referral, raw_user, referral_call};
 use crate::media::command::{Quality, Slot};
-use crate::sip::target::Target;
+use crate::sip::flow::Flow;
 use crate::sip::transactions::ServerId;
 use crate::wire::replaces::ReferTo;
 use crate::wire::{Request, Uri};
@@ -194,7 +194,7 @@ impl Calls {
     }
 
     /// A phone has re-registered over another flow: its calls move to it.
-    pub fn flow_moved(&mut self, ctx: &mut Context, from: Target, to: Target) {
+    pub fn flow_moved(&mut self, ctx: &mut Context, from: Flow, to: Flow) {
         let calls = self.legs.iter().filter(|(_, l)| {
             let call = l.call();
             call.flow() == Some(from) && call.dialog().is_some() && call.is_pinned()

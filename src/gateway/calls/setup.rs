@@ -5,7 +5,7 @@ use super::surroundings::Surroundings;
 use super::x_headers::captured;
 use crate::base::pool::Standing;
 use crate::codec::Codec;
-use crate::deliver::share::Origin;
+use crate::delivery::share::Origin;
 use crate::gateway::admission::Sources;
 use crate::gateway::context::Context;
 use crate::gateway::events::{EventBody, LegRinging, Text};
@@ -25,8 +25,8 @@ use crate::gateway::sip_messages::refusal;
 use crate::gateway::transfers::{Predecessor, Referral};
 use crate::gateway::trunks::{CallTerms, TrunkId};
 use crate::sip::dialog::Dialog;
+use crate::sip::flow::{Flow, next_hop};
 use crate::sip::session_timer;
-use crate::sip::target::{Target, next_hop};
 use crate::sip::transactions::ServerId;
 use crate::wire::crypto::Srtp;
 use crate::wire::{Request, Uri};
@@ -38,7 +38,7 @@ impl Calls {
         env: &mut Surroundings<'_>,
         tx: ServerId,
         request: &Request,
-        source: Target,
+        source: Flow,
     ) {
         let now = env.now;
         if let Some((code, reason)) = refusal_of_body(request) {
@@ -116,7 +116,7 @@ impl Calls {
         terms
     }
 
-    fn admits_call(&self, env: &mut Surroundings<'_>, source: Target, standing: Standing) -> bool {
+    fn admits_call(&self, env: &mut Surroundings<'_>, source: Flow, standing: Standing) -> bool {
         let admits = Sources::new(env.ctx, env.accounts, &self.legs).admits_call(source.addr.ip(), standing);
         env.ctx.counters.signalling.calls_over_share += u64::from(!admits);
         admits

@@ -9,7 +9,7 @@ use crate::gateway::interface::owner::Owner;
 use crate::gateway::interface::replies::Handle;
 use crate::gateway::legs::Legs;
 use crate::gateway::playback::Sound;
-use crate::gateway::recording::{Layout, Paused, Wanted};
+use crate::gateway::recording::{Layout, Paused, RecordingRequest};
 
 /// Commands for playbacks and recordings.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl<'a> AudioCommands<'a> {
     ///
     /// # Errors
     /// No such leg or room (404); no media, an empty room, or already recording (409); limits (503).
-    pub fn record(&mut self, owner: Owner<'_>, wanted: Wanted) -> Result<Handle, GatewayError> {
+    pub fn record(&mut self, owner: Owner<'_>, wanted: RecordingRequest) -> Result<Handle, GatewayError> {
         let media = self.audio.owner(self.ctx, self.legs, owner)?;
         let input_rate = media.rate;
         let layout = match media.about {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::event_type::EventBody;
 use crate::base::time::Utc;
 use crate::config::Place;
-use crate::deliver::share::Origin;
+use crate::delivery::share::Origin;
 
 /// A webhook that replaces the global one.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use super::event_type::EventBody;
 use crate::base::rng::Rng;
 use crate::base::time::Now;
 use crate::config::Place;
-use crate::deliver::share::Origin;
+use crate::delivery::share::Origin;
 use crate::gateway::legs::leg_id::LegId;
 
 /// A leg as a source of events.

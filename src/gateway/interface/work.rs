@@ -2,7 +2,7 @@
 
 use crate::config::TrunkFields;
 use crate::media::command::{PlaySlot, RecordSlot};
-use crate::sip::target::{NextHop, Target};
+use crate::sip::flow::{Flow, NextHop};
 
 /// Identifies a work item.
 pub type WorkId = u64;
@@ -91,7 +91,7 @@ pub struct Piece {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WorkResult {
     /// Targets, best first; empty if the name cannot be resolved.
-    Located(Vec<Target>),
+    Located(Vec<Flow>),
     /// The sound is ready, or an error.
     Fetched(Result<(), String>),
     /// The file is open, or an error.

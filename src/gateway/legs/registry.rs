@@ -7,7 +7,7 @@ use super::leg::Leg;
 use crate::base::deadlines::Deadlines;
 use crate::base::ids::Table;
 use crate::base::time::Now;
-use crate::deliver::share::Origin;
+use crate::delivery::share::Origin;
 use crate::gateway::context::Context;
 use crate::gateway::events::Webhook;
 use crate::gateway::interface::error::GatewayError;
@@ -16,7 +16,7 @@ use crate::gateway::resources::slots::Slots;
 use crate::gateway::sip_call::SipCall;
 use crate::media::command::Slot;
 use crate::sip::TIMEOUT;
-use crate::sip::target::ConnId;
+use crate::sip::flow::ConnId;
 use crate::sip::transactions::ServerId;
 use crate::wire::Request;
 

@@ -7,7 +7,7 @@ mod tracks;
 
 pub use layout::Layout;
 pub use merged::{Merged, dir_of, merged_file};
-pub use recordings::{Paused, RecordingEvent, Recordings, Wanted};
+pub use recordings::{Paused, RecordingEvent, RecordingRequest, Recordings};
 
 #[cfg(test)]
 mod recordings_test;

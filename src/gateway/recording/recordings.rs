@@ -50,7 +50,7 @@ struct Recording {
     file: String,
     /// Start time.
     started: Utc,
-    state: State,
+    state: RecordingPhase,
     paused: bool,
     /// Upload destination.
     upload: Option<Arc<Place>>,
@@ -61,7 +61,7 @@ struct Recording {
 impl Recording {
     /// True while audio is being recorded.
     fn is_running(&self) -> bool {
-        self.state == State::Running
+        self.state == RecordingPhase::Running
     }
 
     /// True when everything is written and its tracks are being merged.
@@ -71,7 +71,7 @@ impl Recording {
 
     /// Stops the input; the reply for `handle` is sent once everything is written.
     fn close(&mut self, ctx: &mut Context, record: RecordSlot, handle: Option<Handle>) {
-        self.state = State::Closing(handle);
+        self.state = RecordingPhase::Closing(handle);
         ctx.media.push_back(Command::StopRecord { record });
         self.tracks.iter_mut().for_each(|t| t.stop_all(ctx));
     }
@@ -79,7 +79,7 @@ impl Recording {
 
 /// Options of a recording.
 #[derive(Debug, Clone, Default)]
-pub struct Wanted {
+pub struct RecordingRequest {
     /// Upload destination.
     pub upload: Option<Arc<Place>>,
     /// Also record each leg on its own channel, in a separate file; rooms only.
@@ -87,7 +87,7 @@ pub struct Wanted {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum State {
+enum RecordingPhase {
     /// The file is being created; the API waits. `stop`: stop as soon as it is open.
     Opening { work: WorkId, handle: Handle, stop: bool },
     /// Audio is being recorded.
@@ -124,7 +124,7 @@ impl Recordings {
         now: Now,
         owner: MediaOwner,
         layout: Layout,
-        wanted: Wanted,
+        wanted: RecordingRequest,
     ) -> Result<Handle, GatewayError> {
         let MediaOwner { target, about, .. } = owner;
         // A recording whose tracks are being merged does not block the next one.
@@ -149,7 +149,7 @@ impl Recordings {
             about,
             file,
             started: now.utc,
-            state: State::Opening { work, handle, stop: false },
+            state: RecordingPhase::Opening { work, handle, stop: false },
             paused: false,
             upload: wanted.upload,
             tracks,
@@ -166,9 +166,9 @@ impl Recordings {
                 return self.merge_when_over(ctx, now, of);
             }
         }
-        let opening = |r: &Recording| matches!(r.state, State::Opening { work: w, .. } if w == work);
+        let opening = |r: &Recording| matches!(r.state, RecordingPhase::Opening { work: w, .. } if w == work);
         let Some((slot, r)) = self.recordings.iter_mut().find(|(_, r)| opening(r)) else { return };
-        let (record, State::Opening { handle, stop, .. }) = (*slot, r.state.clone()) else { return };
+        let (record, RecordingPhase::Opening { handle, stop, .. }) = (*slot, r.state.clone()) else { return };
         if let Err(e) = outcome {
             let why = format!("the recording could not be started: {e}");
             ctx.replies.send(handle, Err(GatewayError::Failed(why)));
@@ -176,7 +176,7 @@ impl Recordings {
             self.recordings.remove(&record);
             return self.slots.free(record);
         }
-        r.state = State::Running;
+        r.state = RecordingPhase::Running;
         r.started = now.utc;
         let body = RecordingStarted { file: r.file.clone(), started_at: now.utc.rfc3339() };
         ctx.media.push_back(Command::Record { record, target: r.target });
@@ -210,9 +210,9 @@ impl Recordings {
     pub fn stop_of(&mut self, ctx: &mut Context, target: AudioTarget) {
         for (slot, r) in self.recordings.iter_mut().filter(|(_, r)| r.target == target) {
             match &mut r.state {
-                State::Opening { stop, .. } => *stop = true,
-                State::Running => r.close(ctx, *slot, None),
-                State::Closing(_) => {}
+                RecordingPhase::Opening { stop, .. } => *stop = true,
+                RecordingPhase::Running => r.close(ctx, *slot, None),
+                RecordingPhase::Closing(_) => {}
             }
         }
     }
@@ -305,7 +305,7 @@ impl Recordings {
         let upload = r.upload.is_some();
         ctx.events.publish_of(now, &r.about, EventBody::RecordingFinished(body), r.upload);
         self.slots.free(slot);
-        if let State::Closing(Some(handle)) = r.state {
+        if let RecordingPhase::Closing(Some(handle)) = r.state {
             let outcome = match error {
                 None => Ok(Reply::Recorded { file: r.file, upload, began: written.began, merged }),
                 Some(e) => Err(GatewayError::Failed(format!("the recording could not be completed: {e}"))),

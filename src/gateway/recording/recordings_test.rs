@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Layout, Paused, RecordingEvent, Recordings, Wanted};
+use super::{Layout, Paused, RecordingEvent, RecordingRequest, Recordings};
 use crate::gateway::context::Context;
 use crate::gateway::events::About;
 use crate::gateway::interface::error::GatewayError;
@@ -37,7 +37,7 @@ fn of_room(ctx: &mut Context) -> MediaOwner {
 /// Starts a recording and opens its file.
 fn begun(ctx: &mut Context, recordings: &mut Recordings, owner: MediaOwner, multi_channel: bool) {
     let layout = if multi_channel { MONO } else { STEREO };
-    let wanted = Wanted { multi_channel, ..Wanted::default() };
+    let wanted = RecordingRequest { multi_channel, ..RecordingRequest::default() };
     recordings.start(ctx, now(), owner, layout, wanted).unwrap();
     open_all(ctx, recordings);
 }
@@ -59,7 +59,8 @@ fn news(recordings: &mut Recordings) -> Vec<RecordingEvent> {
 #[test]
 fn a_recording_begins_when_its_file_is_there_and_is_over_when_that_is_closed() {
     let (mut ctx, mut recordings, legs) = recordings(1);
-    let begins = recordings.start(&mut ctx, now(), of_leg(&legs[0]), STEREO, Wanted::default()).unwrap();
+    let begins =
+        recordings.start(&mut ctx, now(), of_leg(&legs[0]), STEREO, RecordingRequest::default()).unwrap();
     assert_eq!((events(&mut ctx), ctx.media.len()), (vec![], 0));
     open_all(&mut ctx, &mut recordings);
     assert_eq!(events(&mut ctx), ["recording.started a"]);
@@ -77,7 +78,8 @@ fn a_recording_begins_when_its_file_is_there_and_is_over_when_that_is_closed() {
 #[test]
 fn a_file_that_cannot_be_made_is_told_and_gives_its_place_back() {
     let (mut ctx, mut recordings, legs) = recordings(1);
-    let handle = recordings.start(&mut ctx, now(), of_leg(&legs[0]), STEREO, Wanted::default()).unwrap();
+    let handle =
+        recordings.start(&mut ctx, now(), of_leg(&legs[0]), STEREO, RecordingRequest::default()).unwrap();
     let open = work(&mut ctx).remove(0).0;
     recordings.handle_opened(&mut ctx, now(), open, Err("disk full".to_owned()));
     let reply = ctx.replies.poll();
@@ -94,7 +96,8 @@ fn a_leg_is_recorded_once_at_a_time_and_there_are_so_many() {
     for member in &legs[..3] {
         begun(&mut ctx, &mut recordings, of_leg(member), false);
     }
-    let mut start = |member| recordings.start(&mut ctx, now(), of_leg(member), STEREO, Wanted::default());
+    let mut start =
+        |member| recordings.start(&mut ctx, now(), of_leg(member), STEREO, RecordingRequest::default());
     assert!(matches!(start(&legs[0]), Err(GatewayError::Conflict(_))));
     assert!(matches!(start(&legs[3]), Err(GatewayError::Unavailable(_))));
 }
@@ -218,7 +221,13 @@ fn a_leg_that_leaves_just_after_the_stop_was_there_until_then() {
     let room = of_room(&mut ctx);
     let begin = now();
     recordings
-        .start(&mut ctx, begin, room, MONO, Wanted { multi_channel: true, ..Wanted::default() })
+        .start(
+            &mut ctx,
+            begin,
+            room,
+            MONO,
+            RecordingRequest { multi_channel: true, ..RecordingRequest::default() },
+        )
         .unwrap();
     let open = work(&mut ctx).remove(0).0;
     recordings.handle_opened(&mut ctx, begin, open, Ok(()));
@@ -242,7 +251,13 @@ fn a_recording_that_is_stopped_before_its_file_is_there_begins_first() {
     let (mut ctx, mut recordings, _) = recordings(1);
     let room = of_room(&mut ctx);
     recordings
-        .start(&mut ctx, now(), room, MONO, Wanted { multi_channel: true, ..Wanted::default() })
+        .start(
+            &mut ctx,
+            now(),
+            room,
+            MONO,
+            RecordingRequest { multi_channel: true, ..RecordingRequest::default() },
+        )
         .unwrap();
     recordings.stop_of(&mut ctx, ROOM);
     open_all(&mut ctx, &mut recordings);
@@ -253,7 +268,7 @@ fn a_recording_that_is_stopped_before_its_file_is_there_begins_first() {
 #[test]
 fn nothing_begins_for_a_leg_that_is_gone() {
     let (mut ctx, mut recordings, legs) = recordings(1);
-    recordings.start(&mut ctx, now(), of_leg(&legs[0]), STEREO, Wanted::default()).unwrap();
+    recordings.start(&mut ctx, now(), of_leg(&legs[0]), STEREO, RecordingRequest::default()).unwrap();
     recordings.stop_of(&mut ctx, LEG);
     let subject = ctx.events.leg(legs[0].leg).unwrap();
     recordings.outlive(0, &subject);

@@ -57,11 +57,11 @@ struct Track {
     member: Member,
     channel: usize,
     file: String,
-    state: State,
+    state: TrackPhase,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum TrackPhase {
     /// The file is being created; `stop`: stop as soon as it is open.
     Opening {
         work: WorkId,
@@ -74,12 +74,12 @@ enum State {
 impl Track {
     fn stop(&mut self, ctx: &mut Context, record: RecordSlot) {
         match &mut self.state {
-            State::Opening { stop, .. } => *stop = true,
-            State::Running => {
-                self.state = State::Closing;
+            TrackPhase::Opening { stop, .. } => *stop = true,
+            TrackPhase::Running => {
+                self.state = TrackPhase::Closing;
                 ctx.media.push_back(Command::StopRecord { record });
             }
-            State::Closing => {}
+            TrackPhase::Closing => {}
         }
     }
 }
@@ -128,7 +128,7 @@ impl Tracks {
         let layout = Layout { input_rate: member.rate, file_rate: self.rate, channels: 1 };
         match layout.open(ctx, record, &file) {
             Some(work) => {
-                let state = State::Opening { work, stop: false };
+                let state = TrackPhase::Opening { work, stop: false };
                 self.open.insert(record, Track { member, channel, file, state });
             }
             None => {
@@ -148,7 +148,7 @@ impl Tracks {
         outcome: &Result<(), String>,
         paused: bool,
     ) -> bool {
-        let opening = |t: &Track| matches!(t.state, State::Opening { work: w, .. } if w == work);
+        let opening = |t: &Track| matches!(t.state, TrackPhase::Opening { work: w, .. } if w == work);
         let Some((record, track)) = self.open.iter_mut().find(|(_, t)| opening(t)) else { return false };
         let record = *record;
         if let Err(e) = outcome {
@@ -159,8 +159,8 @@ impl Tracks {
             slots.free(record);
             return true;
         }
-        let stop = matches!(track.state, State::Opening { stop: true, .. });
-        track.state = State::Running;
+        let stop = matches!(track.state, TrackPhase::Opening { stop: true, .. });
+        track.state = TrackPhase::Running;
         ctx.media.push_back(Command::Record { record, target: AudioTarget::LegInput(track.member.slot) });
         if paused {
             ctx.media.push_back(Command::PauseRecord { record, on: true });
@@ -187,7 +187,7 @@ impl Tracks {
 
     /// Pauses or resumes all tracks with their recording.
     pub(super) fn pause(&self, ctx: &mut Context, on: bool) {
-        let running = self.open.iter().filter(|(_, t)| t.state == State::Running);
+        let running = self.open.iter().filter(|(_, t)| t.state == TrackPhase::Running);
         ctx.media.extend(running.map(|(record, _)| Command::PauseRecord { record: *record, on }));
     }
 
@@ -201,7 +201,7 @@ impl Tracks {
         written: Written,
     ) -> bool {
         let Some(track) = self.open.remove(&record) else { return false };
-        if track.state == State::Running {
+        if track.state == TrackPhase::Running {
             ctx.media.push_back(Command::StopRecord { record });
         }
         slots.free(record);

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::gateway::context::Context;
 use crate::gateway::sip_messages::refusal;
 use crate::sip::digest_server::{DigestServer, Verdict};
-use crate::sip::target::Target;
+use crate::sip::flow::Flow;
 use crate::sip::transactions::ServerId;
 use crate::wire::Request;
 use crate::wire::authorization::Authorization;
@@ -59,7 +59,7 @@ impl Authentication {
     }
 
     /// A user has registered from this source: later attempts from there are trusted more.
-    pub(super) fn registered(&mut self, now: Now, source: Target, user: &str) {
+    pub(super) fn registered(&mut self, now: Now, source: Flow, user: &str) {
         self.guesses.registered(now.mono, source.addr.ip(), user);
     }
 
@@ -69,7 +69,7 @@ impl Authentication {
         ctx: &mut Context,
         now: Now,
         request: &Request,
-        source: Target,
+        source: Flow,
         bindings: &Bindings,
     ) -> Option<Proof> {
         let realm = ctx.config.realm();
@@ -110,14 +110,7 @@ impl Authentication {
     }
 
     /// Sends a challenge.
-    pub(super) fn challenge(
-        &mut self,
-        ctx: &mut Context,
-        now: Now,
-        tx: ServerId,
-        source: Target,
-        stale: bool,
-    ) {
+    pub(super) fn challenge(&mut self, ctx: &mut Context, now: Now, tx: ServerId, source: Flow, stale: bool) {
         let challenges = self.challenges(ctx, now, source, stale);
         refusal::respond_with(ctx, now, tx, 401, "Unauthorized", &challenges);
     }
@@ -127,7 +120,7 @@ impl Authentication {
         &mut self,
         ctx: &Context,
         now: Now,
-        source: Target,
+        source: Flow,
         stale: bool,
     ) -> Vec<(&'static str, String)> {
         let (realm, offered) = (ctx.config.realm(), self.accounts.offered());

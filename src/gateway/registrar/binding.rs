@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::base::time::Utc;
-use crate::sip::target::Target;
+use crate::sip::flow::Flow;
 use crate::wire::{NameAddr, Request, Uri};
 
 /// Contacts per user; beyond that a new contact replaces the oldest.
@@ -20,7 +20,7 @@ pub(super) struct Binding {
     pub(super) user: String,
     pub(super) contact: Uri,
     /// Flow of its REGISTER: NAT routers let calls through on this flow only.
-    pub(super) flow: Target,
+    pub(super) flow: Flow,
     pub(super) call_id: String,
     pub(super) cseq: u32,
     pub(super) agent: String,
@@ -39,7 +39,7 @@ pub struct PhoneRoute {
     /// Its Contact.
     pub contact: Uri,
     /// Flow of its REGISTER.
-    pub flow: Target,
+    pub flow: Flow,
 }
 
 /// One contact of `GET /v1/sip/registrations`.
@@ -60,13 +60,13 @@ pub struct BindingView {
 }
 
 /// Requested binding of one contact.
-pub(super) struct Wish {
+pub(super) struct ContactUpdate {
     pub(super) contact: Uri,
     pub(super) expires: u32,
 }
 
 /// The contacts of a REGISTER with their expiry; `Ok(None)`: remove all bindings.
-pub(super) fn wishes(request: &Request) -> Result<Option<Vec<Wish>>, (u16, &'static str)> {
+pub(super) fn wishes(request: &Request) -> Result<Option<Vec<ContactUpdate>>, (u16, &'static str)> {
     let c = &request.common;
     let number = |v: &str| v.trim().parse::<u32>().unwrap_or(EXPIRES.1);
     let for_all = c.headers.get("Expires").map(number);
@@ -79,10 +79,10 @@ pub(super) fn wishes(request: &Request) -> Result<Option<Vec<Wish>>, (u16, &'sta
         return Err((403, "Too Many Contacts"));
     }
     let wish = |n: &NameAddr| {
-        let usable = n.uri.sip().is_some_and(|u| crate::sip::target::next_hop(u).is_ok());
+        let usable = n.uri.sip().is_some_and(|u| crate::sip::flow::next_hop(u).is_ok());
         let expires = n.params.get("expires").map(number).or(for_all).unwrap_or(EXPIRES.1);
-        usable.then(|| Wish { contact: n.uri.clone(), expires })
+        usable.then(|| ContactUpdate { contact: n.uri.clone(), expires })
     };
-    let wishes: Option<Vec<Wish>> = c.contacts.iter().map(wish).collect();
+    let wishes: Option<Vec<ContactUpdate>> = c.contacts.iter().map(wish).collect();
     wishes.map(Some).ok_or((400, "Bad Request: a Contact that cannot be called"))
 }

@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::binding::{Binding, BindingView, EXPIRES, MAX_CONTACTS, PhoneRoute, Wish};
+use super::binding::{Binding, BindingView, ContactUpdate, EXPIRES, MAX_CONTACTS, PhoneRoute};
 use crate::base::source::Source;
 use crate::base::time::Now;
-use crate::deliver::share::Origin;
+use crate::delivery::share::Origin;
 use crate::gateway::context::Context;
 use crate::gateway::events::{EventBody, Phone};
-use crate::sip::target::Target;
+use crate::sip::flow::Flow;
 use crate::sip::transactions::ServerId;
 use crate::wire::{Host, Request, Uri};
 
@@ -19,12 +19,12 @@ use crate::wire::{Host, Request, Uri};
 pub(super) struct Bindings {
     all: Vec<Binding>,
     /// Flow changes to report: from, to.
-    moved: VecDeque<(Target, Target)>,
+    moved: VecDeque<(Flow, Flow)>,
 }
 
 impl Bindings {
     /// The next phone that has re-registered over another flow: old and new flow; call until `None`.
-    pub(super) fn poll_moved(&mut self) -> Option<(Target, Target)> {
+    pub(super) fn poll_moved(&mut self) -> Option<(Flow, Flow)> {
         self.moved.pop_front()
     }
 
@@ -39,17 +39,17 @@ impl Bindings {
     }
 
     /// True if a phone is registered over a flow that satisfies `same`.
-    pub(super) fn has_along(&self, same: impl Fn(&Target) -> bool) -> bool {
+    pub(super) fn has_along(&self, same: impl Fn(&Flow) -> bool) -> bool {
         self.all.iter().any(|b| same(&b.flow))
     }
 
     /// True if a phone of this user is registered over this flow.
-    pub(super) fn has_way(&self, user: &str, flow: Target) -> bool {
+    pub(super) fn has_way(&self, user: &str, flow: Flow) -> bool {
         self.all.iter().any(|b| b.user == user && b.flow == flow)
     }
 
     /// The user whose phone is registered over this flow. Behind a proxy there may be several.
-    pub(super) fn user_along(&self, source: Target, named: &str) -> Option<String> {
+    pub(super) fn user_along(&self, source: Flow, named: &str) -> Option<String> {
         let mut here = self.all.iter().filter(|b| b.flow == source).map(|b| b.user.as_str());
         let first = here.next()?;
         let (mut alone, mut is_named) = (true, first == named);
@@ -67,7 +67,12 @@ impl Bindings {
     /// True if a REGISTER arrived out of order: checked per affected binding with the same Call-ID; `None`
     /// affects all (RFC 3261 §10.3 steps 6 and 7). New contacts, e.g. after a phone's restart with another
     /// port, and queries are never out of order.
-    pub(super) fn is_out_of_order(&self, user: &str, wishes: Option<&[Wish]>, request: &Request) -> bool {
+    pub(super) fn is_out_of_order(
+        &self,
+        user: &str,
+        wishes: Option<&[ContactUpdate]>,
+        request: &Request,
+    ) -> bool {
         let c = &request.common;
         let changes = |i: usize, b: &Binding| {
             wishes.is_none_or(|all| {
@@ -95,9 +100,9 @@ impl Bindings {
         ctx: &mut Context,
         now: Now,
         user: &str,
-        wish: Wish,
+        wish: ContactUpdate,
         request: &Request,
-        source: Target,
+        source: Flow,
     ) {
         if wish.expires == 0 {
             return self.forget(ctx, now, user, |b| b.contact.is_same(&wish.contact));

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::authentication::{Authentication, Proof};
-use super::binding::{Binding, BindingView, EXPIRES, PhoneRoute, Wish, wishes};
+use super::binding::{Binding, BindingView, ContactUpdate, EXPIRES, PhoneRoute, wishes};
 use super::bindings::{Bindings, aor_of};
 use super::guesses::WAIT_SECONDS;
 use crate::base::rng::Rng;
@@ -14,7 +14,7 @@ use crate::gateway::context::Context;
 use crate::gateway::interface::changed::Changed;
 use crate::gateway::interface::error::GatewayError;
 use crate::gateway::sip_messages::refusal::{self, TOO_MANY};
-use crate::sip::target::Target;
+use crate::sip::flow::Flow;
 use crate::sip::transactions::ServerId;
 use crate::wire::uri::host_port_of;
 use crate::wire::{Host, Method, Request, Uri};
@@ -59,7 +59,7 @@ impl Registrar {
     }
 
     /// The next phone that has re-registered over another flow: old and new flow; call until `None`.
-    pub fn poll_moved(&mut self) -> Option<(Target, Target)> {
+    pub fn poll_moved(&mut self) -> Option<(Flow, Flow)> {
         self.bindings.poll_moved()
     }
 
@@ -71,7 +71,7 @@ impl Registrar {
 
     /// True if a phone is registered over a flow that satisfies `same`.
     #[must_use]
-    pub fn has_along(&self, same: impl Fn(&Target) -> bool) -> bool {
+    pub fn has_along(&self, same: impl Fn(&Flow) -> bool) -> bool {
         self.bindings.has_along(same)
     }
 
@@ -116,13 +116,7 @@ impl Registrar {
 
     /// Handles a request of an unknown source: true with valid credentials of one of our users. Otherwise it
     /// is challenged statelessly, or dropped if there are no users.
-    pub fn admits_stranger(
-        &mut self,
-        ctx: &mut Context,
-        now: Now,
-        request: &Request,
-        source: Target,
-    ) -> bool {
+    pub fn admits_stranger(&mut self, ctx: &mut Context, now: Now, request: &Request, source: Flow) -> bool {
         ctx.counters.signalling.strangers += 1;
         let asks = matches!(request.method, Method::Invite | Method::Register);
         if !self.is_registrar(ctx) || !asks || request.common.to.tag().is_some() {
@@ -154,7 +148,7 @@ impl Registrar {
         ctx: &mut Context,
         now: Now,
         request: &Request,
-        source: Target,
+        source: Flow,
     ) -> Option<Caller> {
         let named = request.common.from.uri.user();
         let by_password = self.authenticated.take().or_else(|| {
@@ -178,7 +172,7 @@ impl Registrar {
         now: Now,
         tx: ServerId,
         request: &Request,
-        source: Target,
+        source: Flow,
     ) {
         if !self.is_registrar(ctx) {
             return refusal::not_allowed(ctx, now, tx, 405, "Method Not Allowed");
@@ -220,8 +214,10 @@ impl Registrar {
                     return refusal::too_brief(ctx, now, tx, EXPIRES.0);
                 }
                 // New contacts last, so that they do not evict those refreshed by the same request.
-                let known = |w: &Wish| w.expires == 0 || self.bindings.find(&user, &w.contact).is_some();
-                let (known, new): (Vec<Wish>, Vec<Wish>) = wishes.into_iter().partition(known);
+                let known =
+                    |w: &ContactUpdate| w.expires == 0 || self.bindings.find(&user, &w.contact).is_some();
+                let (known, new): (Vec<ContactUpdate>, Vec<ContactUpdate>) =
+                    wishes.into_iter().partition(known);
                 for wish in known.into_iter().chain(new) {
                     self.bindings.bind(ctx, now, &user, wish, request, source);
                 }

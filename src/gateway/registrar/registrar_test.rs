@@ -10,7 +10,7 @@ use crate::config::User;
 use crate::gateway::context::Context;
 use crate::gateway::testing::{context, events, now};
 use crate::sip::digest::{Authentication, Credentials};
-use crate::sip::target::{Target, Transport};
+use crate::sip::flow::{Flow, Transport};
 use crate::sip::transactions::{Admission, Event};
 use crate::wire::challenge::Challenge;
 use crate::wire::{Message, Response, Uri, parse};
@@ -25,8 +25,8 @@ struct Phone {
     branch: u32,
 }
 
-fn at(addr: &str) -> Target {
-    Target { transport: Transport::Udp, addr: addr.parse().unwrap(), conn: None }
+fn at(addr: &str) -> Flow {
+    Flow { transport: Transport::Udp, addr: addr.parse().unwrap(), conn: None }
 }
 
 impl Phone {

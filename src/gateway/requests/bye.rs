@@ -2,13 +2,13 @@
 
 use super::client_auth::ClientAuth;
 use crate::sip::dialog::Dialog;
-use crate::sip::target::Target;
+use crate::sip::flow::Flow;
 
 /// Data of a leg for its BYE, which may be sent or challenged after the leg was removed.
 #[derive(Debug, Clone, Default)]
 pub struct Parting {
     /// Flow of the dialog.
-    pub flow: Option<Target>,
+    pub flow: Option<Flow>,
     /// Credentials for challenges.
     pub auth: Option<ClientAuth>,
     /// Over TLS, accept any certificate.

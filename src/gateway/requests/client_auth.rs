@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use crate::sip::digest::{Authentication, Credentials};
-use crate::sip::target::Target;
+use crate::sip::flow::Flow;
 use crate::wire::challenge::{Challenge, next_nonces};
 use crate::wire::{Draft, Method, Response};
 
@@ -35,7 +35,7 @@ impl ClientAuth {
     }
 
     /// Adds authentication headers for known challenges, if the target is the allowed server.
-    pub fn add_to(&mut self, method: &Method, draft: &mut Draft, target: Target, cnonce: &str) {
+    pub fn add_to(&mut self, method: &Method, draft: &mut Draft, target: Flow, cnonce: &str) {
         if *self.asked.get_or_insert(target.addr.ip()) == target.addr.ip() {
             add_fields(&mut self.state, method, draft, cnonce);
         }

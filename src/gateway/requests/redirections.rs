@@ -1,6 +1,6 @@
 //! Redirection of a request by 3xx responses (RFC 3261 §8.1.3.4): targets to try, targets tried, and limits.
 
-use crate::sip::target::next_hop;
+use crate::sip::flow::next_hop;
 use crate::wire::{NameAddr, Response, Uri};
 
 /// Redirections followed for one request.

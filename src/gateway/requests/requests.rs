@@ -9,15 +9,15 @@ use crate::gateway::interface::outputs::IoRequests;
 use crate::gateway::interface::work::{Work, WorkId};
 use crate::gateway::legs::leg_id::LegId;
 use crate::sip::dialog::Dialog;
+use crate::sip::flow::{Flow, Transport, next_hop};
 use crate::sip::locals::Locals;
-use crate::sip::target::{Target, Transport, next_hop};
 use crate::sip::transactions::{ClientId, ServerId};
 use crate::wire::{Host, Request, Uri};
 
 /// A request waiting for target resolution.
 #[derive(Debug)]
 struct Resolving {
-    flow: Option<Target>,
+    flow: Option<Flow>,
     request: OutboundRequest,
 }
 
@@ -26,7 +26,7 @@ struct Resolving {
 pub struct Requests {
     resolving: BTreeMap<WorkId, Resolving>,
     /// Requests with located targets, best first; none: undeliverable.
-    located: VecDeque<(OutboundRequest, Vec<Target>)>,
+    located: VecDeque<(OutboundRequest, Vec<Flow>)>,
     sent: BTreeMap<ClientId, RequestContext>,
     /// BYEs that may be challenged.
     byes: BTreeMap<ClientId, Box<Bye>>,
@@ -44,7 +44,7 @@ impl Requests {
         io: &mut IoRequests,
         request: OutboundRequest,
         to: &Uri,
-        flow: Option<Target>,
+        flow: Option<Flow>,
         lax: bool,
     ) {
         let Some(Ok(hop)) = to.sip().map(next_hop) else {
@@ -71,21 +71,21 @@ impl Requests {
     }
 
     /// Sends a request on `flow`, ignoring its URI.
-    pub fn resolve_along(&mut self, request: OutboundRequest, flow: Target) {
+    pub fn resolve_along(&mut self, request: OutboundRequest, flow: Flow) {
         self.located.push_back((request, vec![flow]));
     }
 
     /// A name was resolved.
-    pub fn handle_located(&mut self, locals: &Locals, id: WorkId, mut targets: Vec<Target>) {
+    pub fn handle_located(&mut self, locals: &Locals, id: WorkId, mut targets: Vec<Flow>) {
         let Some(Resolving { flow, request }) = self.resolving.remove(&id) else { return };
         targets.retain(|t| if t.addr.is_ipv4() { locals.v4.is_some() } else { locals.v6.is_some() });
         targets.iter_mut().for_each(|t| *t = reuse(flow, *t));
         // Within a call the server that answered is kept, even if it is not the first of its name or the name
         // cannot be resolved any more (RFC 3263 §4.3 selects per call, not within it).
         if let Some(flow) = flow {
-            let same = |t: &Target| t.transport == flow.transport && t.addr == flow.addr;
+            let same = |t: &Flow| t.transport == flow.transport && t.addr == flow.addr;
             // It may have connected to us from another port.
-            let joined = |t: &Target| flow.conn.is_some() && t.conn == flow.conn;
+            let joined = |t: &Flow| flow.conn.is_some() && t.conn == flow.conn;
             targets.sort_by_key(|t| (!same(t), !joined(t)));
             if targets.is_empty() {
                 targets.push(flow);
@@ -95,7 +95,7 @@ impl Requests {
     }
 
     /// The next request to send, with its targets, best first; call until `None`.
-    pub fn poll_located(&mut self) -> Option<(OutboundRequest, Vec<Target>)> {
+    pub fn poll_located(&mut self) -> Option<(OutboundRequest, Vec<Flow>)> {
         self.located.pop_front()
     }
 
@@ -219,9 +219,9 @@ impl Requests {
 }
 
 /// Reuses the connection of the dialog for the same far end; otherwise a new one.
-fn reuse(flow: Option<Target>, target: Target) -> Target {
-    let same = |f: &Target| {
+fn reuse(flow: Option<Flow>, target: Flow) -> Flow {
+    let same = |f: &Flow| {
         f.transport == target.transport && f.transport.is_reliable() && f.addr.ip() == target.addr.ip()
     };
-    Target { conn: flow.filter(same).and_then(|f| f.conn).or(target.conn), ..target }
+    Flow { conn: flow.filter(same).and_then(|f| f.conn).or(target.conn), ..target }
 }

@@ -5,7 +5,7 @@ use super::request::{OutboundRequest, RequestContext};
 use crate::base::time::Now;
 use crate::gateway::context::Context;
 use crate::sip::dialog::Dialog;
-use crate::sip::target::Target;
+use crate::sip::flow::Flow;
 use crate::sip::transactions::{ClientId, ServerId};
 use crate::wire::{Draft, Method, Response, Uri};
 
@@ -13,7 +13,7 @@ use crate::wire::{Draft, Method, Response, Uri};
 const MAX_PRACKS: u32 = 100;
 
 /// Sends a request to `to`; `flow`: the flow of its dialog. `lax`: over TLS, accept any certificate.
-pub fn send(ctx: &mut Context, to: &Uri, flow: Option<Target>, lax: bool, request: OutboundRequest) {
+pub fn send(ctx: &mut Context, to: &Uri, flow: Option<Flow>, lax: bool, request: OutboundRequest) {
     match flow.filter(|_| ctx.config.sip.source_socket && !matches!(request, OutboundRequest::Invite(_))) {
         Some(flow) => ctx.requests.resolve_along(request, flow),
         None => ctx.requests.resolve(&mut ctx.io, request, to, flow, lax),
@@ -21,7 +21,7 @@ pub fn send(ctx: &mut Context, to: &Uri, flow: Option<Target>, lax: bool, reques
 }
 
 /// True if we have a socket for this address family.
-pub fn can_reach(ctx: &Context, target: Target) -> bool {
+pub fn can_reach(ctx: &Context, target: Flow) -> bool {
     let locals = ctx.sip.locals();
     let family = if target.addr.is_ipv4() { locals.v4 } else { locals.v6 };
     family.is_some() && target.addr.port() != 0
@@ -44,7 +44,7 @@ pub fn send_owed_bye(ctx: &mut Context, invite: ServerId) {
 }
 
 /// Sends a BYE to a target.
-pub fn transmit_bye(ctx: &mut Context, now: Now, target: Target, mut draft: Draft, mut bye: Box<Bye>) {
+pub fn transmit_bye(ctx: &mut Context, now: Now, target: Flow, mut draft: Draft, mut bye: Box<Bye>) {
     // No other server gets credentials.
     let known = bye.parting.auth.as_mut().filter(|a| a.was_asked_by(target.addr.ip()));
     let challenged = known.is_some();
@@ -106,7 +106,7 @@ pub fn end_fork(ctx: &mut Context, tx: ClientId, response: &Response, parting: P
     // Higher than the CSeq of any of its PRACKs, which are not tracked here; gaps are allowed (RFC 3261
     // §12.2.1.1).
     dialog.local_seq = dialog.local_seq.saturating_add(MAX_PRACKS);
-    dialog.pinned = flow.filter(|_| ctx.requests.forks().is_pinned(tx)).and_then(Target::uri);
+    dialog.pinned = flow.filter(|_| ctx.requests.forks().is_pinned(tx)).and_then(Flow::uri);
     let parting = Parting { flow, ..parting };
     send_ack(ctx, tx, &dialog, response.common.cseq, &parting);
     send_bye(ctx, &mut dialog, parting);

@@ -13,7 +13,7 @@ use super::peer::Peer;
 use super::phase::{Phase, Ringing};
 use super::prack::ReliableProvisionals;
 use super::refer_out::ReferOut;
-use super::reinvite::{Purpose, Reinvite};
+use super::reinvite::{Reinvite, ReinvitePurpose};
 use super::session::Session;
 use super::session_timer::CallTimer;
 use crate::base::time::Now;
@@ -27,7 +27,7 @@ use crate::gateway::sip_messages::refusal;
 use crate::gateway::trunks::CallTerms;
 use crate::sdp::{Description, Negotiated};
 use crate::sip::dialog::Dialog;
-use crate::sip::target::Target;
+use crate::sip::flow::Flow;
 use crate::sip::transactions::ServerId;
 use crate::wire::Request;
 use crate::wire::replaces::Replaces;
@@ -212,7 +212,7 @@ impl SipCall {
 
     /// The flow of its dialog.
     #[must_use]
-    pub fn flow(&self) -> Option<Target> {
+    pub fn flow(&self) -> Option<Flow> {
         self.peer.flow
     }
 
@@ -384,7 +384,7 @@ impl SipCall {
             return self.hang_up(ctx, now, "session_expired", None);
         }
         if self.timer.refresh_is_due(now.mono) && self.is_up() && self.reinvite.is_none() {
-            self.begin_reinvite(ctx, now, Reinvite::new(Purpose::Refresh, now.mono, None));
+            self.begin_reinvite(ctx, now, Reinvite::new(ReinvitePurpose::Refresh, now.mono, None));
         }
         self.phase_due(ctx, now);
         self.send_info(ctx, now);
@@ -411,7 +411,7 @@ impl SipCall {
     }
 
     /// Its far end is now reached over another flow.
-    pub fn flow_leads(&mut self, ctx: &mut Context, to: Target) {
+    pub fn flow_leads(&mut self, ctx: &mut Context, to: Flow) {
         self.peer.flow = Some(to);
         if let Some(dialog) = self.phase.dialog_mut() {
             dialog.move_pin(to.uri());
@@ -433,7 +433,7 @@ impl SipCall {
     }
 
     /// The far end's target is updated to the source and Contact of this request (RFC 3261 §12.2.2).
-    pub(super) fn follow(&mut self, request: &Request, source: Target) {
+    pub(super) fn follow(&mut self, request: &Request, source: Flow) {
         self.peer.flow = Some(source);
         if let Some(dialog) = self.phase.dialog_mut() {
             dialog.refresh_target(&request.common.contacts);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::sip::target::Target;
+use crate::sip::flow::Flow;
 
 /// A server that has not responded for this long is skipped while there are others: sooner than timer B,
 /// since the caller is waiting.
@@ -11,19 +11,19 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// Servers of a call not tried yet.
 #[derive(Debug, Default)]
 pub(super) struct FailoverList {
-    targets: Vec<Target>,
+    targets: Vec<Flow>,
     /// Time to try the next one, unless the current one responds.
     at: Option<Instant>,
 }
 
 impl FailoverList {
     /// These servers, best first.
-    pub(super) fn new(targets: Vec<Target>) -> Self {
+    pub(super) fn new(targets: Vec<Flow>) -> Self {
         Self { targets, at: None }
     }
 
     /// The next server to try.
-    pub(super) fn take_next(&mut self) -> Option<Target> {
+    pub(super) fn take_next(&mut self) -> Option<Flow> {
         (!self.targets.is_empty()).then(|| self.targets.remove(0))
     }
 
@@ -52,13 +52,13 @@ impl FailoverList {
 mod tests {
     use super::*;
     use crate::gateway::testing::now;
-    use crate::sip::target::Transport;
+    use crate::sip::flow::Transport;
 
     #[test]
     fn a_silent_server_is_passed_over_while_there_are_others() {
         let start = now().mono;
         let target =
-            |n: u8| Target { transport: Transport::Udp, addr: ([10, 0, 0, n], 5060).into(), conn: None };
+            |n: u8| Flow { transport: Transport::Udp, addr: ([10, 0, 0, n], 5060).into(), conn: None };
         let mut list = FailoverList::new(vec![target(2), target(3)]);
         list.begin(start);
         assert_eq!(list.deadline(), Some(start + PATIENCE));

@@ -19,8 +19,8 @@ use crate::gateway::registrar::PhoneRoute;
 use crate::gateway::requests::{self, Redirections, RequestContext, without_headers};
 use crate::sdp::{Direction, Negotiated};
 use crate::sip::dialog::Dialog;
+use crate::sip::flow::Flow;
 use crate::sip::session_timer::SessionExpires;
-use crate::sip::target::Target;
 use crate::sip::transactions::{ClientId, Failure};
 use crate::wire::{Method, Request, Response, Uri};
 
@@ -178,7 +178,7 @@ impl Inviting {
     pub(super) fn call_servers(
         &mut self,
         c: &mut CallContext<'_>,
-        targets: Vec<Target>,
+        targets: Vec<Flow>,
     ) -> Result<(), &'static str> {
         self.others = FailoverList::new(targets);
         let first = self.others.take_next().ok_or("invite_failed")?;
@@ -187,7 +187,7 @@ impl Inviting {
     }
 
     /// Sends the INVITE to a target.
-    fn invite(&mut self, c: &mut CallContext<'_>, target: Target) -> Result<(), &'static str> {
+    fn invite(&mut self, c: &mut CallContext<'_>, target: Flow) -> Result<(), &'static str> {
         const FAILED: &str = "invite_failed";
         c.peer.flow = Some(target);
         c.session.take_port(c.ctx, c.peer, Some(target.addr.ip())).map_err(|_| FAILED)?;
@@ -478,7 +478,7 @@ impl Inviting {
         let mut dialog = Dialog::uac(response, &self.request.target).ok()?;
         dialog.local_seq = self.acknowledged.last_number(&dialog);
         self.cancel_branches(c, tx);
-        dialog.pinned = c.peer.flow.filter(|_| self.pinned).and_then(Target::uri);
+        dialog.pinned = c.peer.flow.filter(|_| self.pinned).and_then(Flow::uri);
         let early = self.dialogs.answer_of(tx, response.common.to.tag());
         let answer = c.session.read_answer(c.peer, &response.common);
         let agreed = answer.and_then(|own| own.or(early).ok_or("invite_failed"));

@@ -8,7 +8,7 @@ use crate::gateway::requests::without_headers;
 use crate::gateway::sip_messages::capabilities::{ALLOW, SUPPORTED};
 use crate::gateway::sip_messages::refusal;
 use crate::gateway::trunks::{TrunkRoute, Trunks};
-use crate::sip::target::{Target, Transport};
+use crate::sip::flow::{Flow, Transport};
 use crate::wire::headers::same;
 use crate::wire::{Draft, Host, Method, NameAddr, Uri};
 
@@ -40,7 +40,7 @@ pub struct OutRequest {
 
 impl OutRequest {
     /// The INVITE with this CSeq number and offer for the far end at `target`.
-    pub(super) fn draft(&self, ctx: &Context, cseq: u32, target: Target, offer: String) -> Draft {
+    pub(super) fn draft(&self, ctx: &Context, cseq: u32, target: Flow, offer: String) -> Draft {
         let host = ctx.sip.locals().for_peer(target.addr.ip()).unwrap_or(target.addr);
         let ours = host_and_port(host);
         let name = &ctx.config.sip.host;

@@ -1,7 +1,7 @@
 //! Dialogs for requests besides the call, possibly after its end (RFC 5057 §3.2).
 
 use crate::sip::dialog::Dialog;
-use crate::sip::target::Target;
+use crate::sip::flow::Flow;
 
 /// The dialog of an ended call.
 #[derive(Debug)]
@@ -9,7 +9,7 @@ pub struct Outlived {
     /// The dialog, with the CSeq of our BYE.
     dialog: Dialog,
     /// Its flow.
-    flow: Option<Target>,
+    flow: Option<Flow>,
     /// Over TLS, accept any certificate.
     lax: bool,
     /// Our Contact.
@@ -22,7 +22,7 @@ pub struct OpenDialog<'a> {
     /// The dialog.
     pub dialog: &'a mut Dialog,
     /// Its flow.
-    pub flow: Option<Target>,
+    pub flow: Option<Flow>,
     /// Over TLS, accept any certificate.
     pub lax: bool,
     /// Our Contact.
@@ -31,7 +31,7 @@ pub struct OpenDialog<'a> {
 
 impl Outlived {
     /// For a call whose BYE may be in progress.
-    pub(super) fn new(mut dialog: Dialog, flow: Option<Target>, lax: bool, contact: String) -> Self {
+    pub(super) fn new(mut dialog: Dialog, flow: Option<Flow>, lax: bool, contact: String) -> Self {
         dialog.local_seq = dialog.local_seq.saturating_add(1);
         Self { dialog, flow, lax, contact }
     }

@@ -8,7 +8,7 @@ use crate::gateway::legs::leg_id::LegId;
 use crate::gateway::requests::{self, ClientAuth, OutboundRequest, Parting};
 use crate::gateway::sip_messages::refusal;
 use crate::gateway::trunks::CallTerms;
-use crate::sip::target::Target;
+use crate::sip::flow::Flow;
 use crate::sip::transactions::ClientId;
 use crate::wire::{Draft, Method, Response, Uri};
 
@@ -22,7 +22,7 @@ pub struct Peer {
     /// Settings of the call.
     pub(super) terms: CallTerms,
     /// The flow of its dialog.
-    pub(super) flow: Option<Target>,
+    pub(super) flow: Option<Flow>,
     /// Credentials for challenges to our requests.
     pub(super) auth: Option<Box<ClientAuth>>,
     /// Our user at the far end: an authenticated or registered caller, or the user whose phones we called.
@@ -34,7 +34,7 @@ impl Peer {
     #[must_use]
     pub fn caller(
         id: LegId,
-        flow: Target,
+        flow: Flow,
         terms: CallTerms,
         auth: Option<ClientAuth>,
         user: Option<String>,
@@ -79,13 +79,7 @@ impl Peer {
     }
 
     /// Adds authentication for known challenges to a request.
-    pub(super) fn authorize(
-        &mut self,
-        ctx: &mut Context,
-        method: &Method,
-        draft: &mut Draft,
-        target: Target,
-    ) {
+    pub(super) fn authorize(&mut self, ctx: &mut Context, method: &Method, draft: &mut Draft, target: Flow) {
         if let Some(auth) = &mut self.auth {
             auth.add_to(method, draft, target, &ctx.rng.token());
         }
@@ -113,7 +107,7 @@ impl Peer {
 
     /// True if `source` is a new connection from the far end's host: behind NAT its Contact may be
     /// unreachable, but this connection works.
-    pub(super) fn has_reconnected(&self, source: Target) -> bool {
+    pub(super) fn has_reconnected(&self, source: Flow) -> bool {
         self.flow.is_some_and(|f| {
             let same_host = (f.transport, f.addr.ip()) == (source.transport, source.addr.ip());
             same_host && source.conn.is_some() && f.conn != source.conn

@@ -8,7 +8,7 @@ use crate::base::time::Now;
 use crate::gateway::context::Context;
 use crate::gateway::requests::OutboundRequest;
 use crate::sip::dialog::Dialog;
-use crate::sip::target::Target;
+use crate::sip::flow::Flow;
 use crate::sip::transactions::{ClientId, ServerId};
 use crate::sip::{T1, TIMEOUT};
 use crate::wire::{Draft, Method, Request, Response, Uri};
@@ -164,7 +164,7 @@ impl AcknowledgedDialogs {
         };
         if self.of_tag(c.to.tag()).is_none() && self.has_room() {
             let Ok(mut dialog) = Dialog::uac(response, target) else { return false };
-            dialog.pinned = peer.flow.filter(|_| pinned).and_then(Target::uri);
+            dialog.pinned = peer.flow.filter(|_| pinned).and_then(Flow::uri);
             let rseq = rseq.wrapping_sub(1);
             self.0.push(Acknowledged { dialog, rseq, prack: None, over: false });
         }

@@ -26,7 +26,7 @@ const TURN: Duration = Duration::from_millis(200);
 /// A re-INVITE of ours, from the command to its final response.
 #[derive(Debug)]
 pub(super) struct Reinvite {
-    purpose: Purpose,
+    purpose: ReinvitePurpose,
     /// Handle of the API request, until it is replied to.
     asker: Option<Handle>,
     /// Time limit of the API reply; after that an event reports the outcome.
@@ -44,7 +44,7 @@ pub(super) struct Reinvite {
 
 /// Purpose of a re-INVITE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(super) enum ReinvitePurpose {
     Hold,
     Resume,
     /// Refresh of the session; by UPDATE if the far end supports it.
@@ -90,7 +90,7 @@ pub(super) struct Asking<'a> {
 
 impl Reinvite {
     /// Requested now by `asker`, which gets its reply until `reply_by`.
-    pub(super) fn new(purpose: Purpose, now: Instant, asker: Option<(Handle, Instant)>) -> Self {
+    pub(super) fn new(purpose: ReinvitePurpose, now: Instant, asker: Option<(Handle, Instant)>) -> Self {
         Self {
             purpose,
             asker: asker.map(|(handle, _)| handle),
@@ -104,7 +104,7 @@ impl Reinvite {
     }
 
     /// What it is for.
-    pub(super) fn purpose(&self) -> Purpose {
+    pub(super) fn purpose(&self) -> ReinvitePurpose {
         self.purpose
     }
 
@@ -142,7 +142,7 @@ impl Reinvite {
     /// The call has no media.
     pub(super) fn ask(&mut self, c: &mut CallContext<'_>, asking: Asking<'_>) -> Result<(), String> {
         let Asking { dialog, timer, wanted, busy, holds_opus } = asking;
-        let update = self.purpose == Purpose::Refresh && timer.may_update();
+        let update = self.purpose == ReinvitePurpose::Refresh && timer.may_update();
         // An UPDATE without offer does not conflict (RFC 3311 §5.1).
         if busy && !update {
             self.step = Step::Waiting(c.now.mono + TURN);
@@ -152,9 +152,9 @@ impl Reinvite {
             return Err("the call has no media".to_owned());
         }
         let direction = match self.purpose {
-            Purpose::Hold => Direction::SendOnly,
-            Purpose::Resume => Direction::SendRecv,
-            Purpose::Refresh => wanted,
+            ReinvitePurpose::Hold => Direction::SendOnly,
+            ReinvitePurpose::Resume => Direction::SendRecv,
+            ReinvitePurpose::Refresh => wanted,
         };
         let method = if update { Method::Update } else { Method::Invite };
         let contact = c.contact_in(dialog);
@@ -164,7 +164,7 @@ impl Reinvite {
         draft.push("Supported", SUPPORTED);
         draft.push("User-Agent", c.ctx.config.sip.host.as_str());
         timer.ask(&mut draft);
-        let repeats = self.purpose == Purpose::Refresh;
+        let repeats = self.purpose == ReinvitePurpose::Refresh;
         let described = if update {
             c.session.local().map(|local| (None, local))
         } else {
@@ -298,9 +298,9 @@ impl Reinvite {
     /// Done or failed: replies to the API, or publishes an event if the reply was already sent.
     pub(super) fn end(self, c: &mut CallContext<'_>, outcome: Result<(), String>) {
         let command = match self.purpose {
-            Purpose::Hold => Some("hold"),
-            Purpose::Resume => Some("unhold"),
-            Purpose::Refresh => None,
+            ReinvitePurpose::Hold => Some("hold"),
+            ReinvitePurpose::Resume => Some("unhold"),
+            ReinvitePurpose::Refresh => None,
         };
         match (self.asker, command, outcome) {
             (Some(asker), _, outcome) => {

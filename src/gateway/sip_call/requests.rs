@@ -15,8 +15,8 @@ use crate::gateway::sip_messages::bodies::{offer_of, refusal_of_body};
 use crate::gateway::sip_messages::refusal;
 use crate::sdp::{Description, SdpError};
 use crate::sip::dialog::Dialog;
+use crate::sip::flow::Flow;
 use crate::sip::session_timer;
-use crate::sip::target::Target;
 use crate::sip::transactions::{Failure, ServerId};
 use crate::wire::{Draft, Method, Request, Uri};
 
@@ -180,7 +180,7 @@ impl SipCall {
         now: Now,
         tx: ServerId,
         request: &Request,
-        source: Target,
+        source: Flow,
     ) -> Handled {
         if let Phase::Inviting(inviting) = &self.phase
             && let Some((code, reason)) = inviting.refusal_of(request)
@@ -248,7 +248,7 @@ impl SipCall {
     }
 
     /// Handles a re-INVITE: hold, address change, refresh (RFC 3261 §14.2).
-    fn reinvited(&mut self, ctx: &mut Context, now: Now, tx: ServerId, request: &Request, source: Target) {
+    fn reinvited(&mut self, ctx: &mut Context, now: Now, tx: ServerId, request: &Request, source: Flow) {
         let Some(offer) = self.acceptable_offer(ctx, now, tx, request) else { return };
         if self.refused_as_crossing(ctx, now, tx, request, offer.is_some()) {
             return;
@@ -336,7 +336,7 @@ impl SipCall {
     }
 
     /// Handles UPDATE (RFC 3311): refresh or session change.
-    fn updated(&mut self, ctx: &mut Context, now: Now, tx: ServerId, request: &Request, source: Target) {
+    fn updated(&mut self, ctx: &mut Context, now: Now, tx: ServerId, request: &Request, source: Flow) {
         let Some(offer) = self.acceptable_offer(ctx, now, tx, request) else { return };
         if self.refused_as_crossing(ctx, now, tx, request, offer.is_some()) {
             return;

@@ -8,7 +8,7 @@ use super::inviting::Outcome;
 use super::outlived::Outlived;
 use super::parts::CallContext;
 use super::phase::{Ending, Phase, Up};
-use super::reinvite::{Asking, Purpose, Reinvite, UNREACHABLE, Verdict};
+use super::reinvite::{Asking, Reinvite, ReinvitePurpose, UNREACHABLE, Verdict};
 use crate::base::time::Now;
 use crate::gateway::context::Context;
 use crate::gateway::events::TransferOutcome;
@@ -20,7 +20,7 @@ use crate::gateway::requests::{self, Bye, OutboundRequest, RequestContext, can_r
 use crate::gateway::sip_messages::expiry::inbound_limit;
 use crate::gateway::sip_messages::refusal;
 use crate::sdp::Local;
-use crate::sip::target::Target;
+use crate::sip::flow::Flow;
 use crate::sip::transactions::{ClientId, Failure};
 use crate::wire::replaces::ReferTo;
 use crate::wire::{Draft, Method, Response, Uri};
@@ -47,7 +47,7 @@ impl SipCall {
     }
 
     /// The servers for the INVITE were located.
-    pub fn call_servers(&mut self, ctx: &mut Context, now: Now, targets: Vec<Target>) {
+    pub fn call_servers(&mut self, ctx: &mut Context, now: Now, targets: Vec<Flow>) {
         let Phase::Inviting(inviting) = &mut self.phase else { return };
         let mut c = CallContext::new(ctx, now, &mut self.peer, &mut self.session);
         let sent = inviting.call_servers(&mut c, targets);
@@ -81,8 +81,8 @@ impl SipCall {
         self.hold.may_become(on)?;
         match &self.reinvite {
             // A refresh not sent yet: this request covers it.
-            Some(r) if r.purpose() == Purpose::Refresh && !r.is_under_way() => {}
-            Some(r) if r.purpose() == Purpose::Refresh => {
+            Some(r) if r.purpose() == ReinvitePurpose::Refresh && !r.is_under_way() => {}
+            Some(r) if r.purpose() == ReinvitePurpose::Refresh => {
                 return conflict("the session is being refreshed: try again in a moment");
             }
             Some(_) => return conflict("a hold or resume of this leg is in progress"),
@@ -90,7 +90,7 @@ impl SipCall {
         }
         let handle = ctx.replies.expect();
         let wait = Duration::from_secs(ctx.config.sip.api_wait_s.into());
-        let purpose = if on { Purpose::Hold } else { Purpose::Resume };
+        let purpose = if on { ReinvitePurpose::Hold } else { ReinvitePurpose::Resume };
         self.begin_reinvite(ctx, now, Reinvite::new(purpose, now.mono, Some((handle, now.mono + wait))));
         Ok(handle)
     }
@@ -177,13 +177,7 @@ impl SipCall {
     }
 
     /// Sends a request of the call to its target; `None`: not found.
-    pub fn transmit(
-        &mut self,
-        ctx: &mut Context,
-        now: Now,
-        request: OutboundRequest,
-        target: Option<Target>,
-    ) {
+    pub fn transmit(&mut self, ctx: &mut Context, now: Now, request: OutboundRequest, target: Option<Flow>) {
         let id = self.peer.id;
         match request {
             OutboundRequest::Change(_, method, draft, local) => {
@@ -237,7 +231,7 @@ impl SipCall {
         ctx: &mut Context,
         now: Now,
         (method, mut draft): (Method, Draft),
-        target: Option<Target>,
+        target: Option<Flow>,
         of: Option<RequestContext>,
     ) -> Result<ClientId, String> {
         let target = target.filter(|t| can_reach(ctx, *t)).ok_or_else(|| UNREACHABLE.to_owned())?;
@@ -396,8 +390,8 @@ impl SipCall {
             return self.bye_now(ctx, now, "not_acceptable");
         }
         self.timer.note_granted(asked, &response.common.headers);
-        if let Purpose::Hold | Purpose::Resume = purpose {
-            let on = purpose == Purpose::Hold;
+        if let ReinvitePurpose::Hold | ReinvitePurpose::Resume = purpose {
+            let on = purpose == ReinvitePurpose::Hold;
             self.hold.set_ours(now.mono, on);
             self.peer.report(ctx, CallEvent::HeldByUs(on));
         }

@@ -12,7 +12,7 @@ use crate::gateway::resources::ports::Port;
 use crate::gateway::sip_messages::bodies::answer_of;
 use crate::gateway::sip_messages::offers::able_to_begin;
 use crate::sdp::{self, Able, Description, Direction, Format, Frame, Keyed, Local, Negotiated, SdpError};
-use crate::sip::target::{Target, Transport};
+use crate::sip::flow::{Flow, Transport};
 use crate::wire::crypto::{OurKeys, Srtp};
 use crate::wire::message::Common;
 
@@ -154,7 +154,7 @@ impl Session {
     }
 
     /// Adapts the description to the far end at `target`: visible address, and SRTP keys only if allowed.
-    pub(super) fn fit_to(&mut self, ctx: &Context, peer: &Peer, target: Target) {
+    pub(super) fn fit_to(&mut self, ctx: &Context, peer: &Peer, target: Flow) {
         let (srtp, home) = (peer.terms.srtp, peer.terms.home);
         let told = target.transport == Transport::Tls || ctx.config.sip.srtp_keys_in_clear;
         let (Some(local), Some(port)) = (self.local.as_mut(), self.port) else { return };

@@ -8,7 +8,7 @@ use crate::base::ids::Table;
 use crate::base::pool::Standing;
 use crate::base::time::Now;
 use crate::codec::Codec;
-use crate::deliver::share::Origin;
+use crate::delivery::share::Origin;
 use crate::gateway::context::Context;
 use crate::gateway::legs::leg_id::{LegId, LegKey};
 use crate::gateway::requests::OutboundRequest;
@@ -17,7 +17,7 @@ use crate::gateway::sip_messages::bodies::offer_of;
 use crate::gateway::sip_messages::offers::able_to_begin;
 use crate::gateway::testing::{context, events, now};
 use crate::gateway::trunks::Trunks;
-use crate::sip::target::{Target, Transport};
+use crate::sip::flow::{Flow, Transport};
 use crate::sip::transactions::{Admission, Event};
 use crate::wire::{Message, Request, Uri, parse};
 
@@ -30,9 +30,9 @@ pub(super) fn sdp(direction: &str) -> String {
 }
 
 /// The far end of the tests.
-fn far() -> Target {
+fn far() -> Flow {
     let addr = "192.0.2.9:5060".parse().expect("an address");
-    Target { transport: Transport::Udp, addr, conn: None }
+    Flow { transport: Transport::Udp, addr, conn: None }
 }
 
 /// A call and its far end.
@@ -239,7 +239,7 @@ impl Harness {
         }
     }
 
-    fn transmit(&mut self, request: OutboundRequest, targets: Vec<Target>) {
+    fn transmit(&mut self, request: OutboundRequest, targets: Vec<Flow>) {
         let (call, ctx, now) = (&mut self.call, &mut self.ctx, self.now);
         let first = targets.first().copied();
         match request {

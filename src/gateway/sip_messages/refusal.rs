@@ -5,7 +5,7 @@ use crate::gateway::context::Context;
 use crate::gateway::registrar::guesses::WAIT_SECONDS;
 use crate::gateway::sip_messages::capabilities::{ACCEPT, ALLOW, SUPPORTED};
 use crate::sdp::SdpError;
-use crate::sip::target::{Target, Transport};
+use crate::sip::flow::{Flow, Transport};
 use crate::sip::transactions::ServerId;
 use crate::wire::{Draft, Request};
 
@@ -43,7 +43,7 @@ fn refuse_with(
 pub fn refuse_stateless(
     ctx: &mut Context,
     request: &Request,
-    source: Target,
+    source: Flow,
     code: u16,
     reason: &str,
     fields: &[(&str, String)],
@@ -115,8 +115,8 @@ pub fn add_contact(ctx: &Context, draft: &mut Draft, tx: ServerId) {
 
 /// Our Contact for the far end at `peer`: a SIPS URI with `secure`, so that requests come back secured as
 /// well (RFC 3261 §8.1.1.8, §12.1.1).
-pub fn contact(ctx: &Context, peer: Target, secure: bool) -> String {
-    let tls = Target { transport: Transport::Tls, ..peer };
+pub fn contact(ctx: &Context, peer: Flow, secure: bool) -> String {
+    let tls = Flow { transport: Transport::Tls, ..peer };
     // Without a TLS port of our own, a proxy that terminates TLS sends to the other port.
     let listens = ctx.sip.locals().tls_port.is_some();
     let target = if secure && listens { tls } else { peer };

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::subscription::{News, Subscription, asked_for};
+use super::subscription::{ReferProgress, Subscription, asked_for};
 use crate::base::time::Now;
 use crate::gateway::context::Context;
 use crate::gateway::events::{EventBody, TransferOutcome};
@@ -13,7 +13,7 @@ use crate::gateway::legs::leg_id::LegId;
 use crate::gateway::requests::{self, Notice, OutboundRequest, RequestContext, can_reach};
 use crate::gateway::sip_call::{OpenDialog, Outlived, event_of};
 use crate::gateway::sip_messages::refusal;
-use crate::sip::target::Target;
+use crate::sip::flow::Flow;
 use crate::sip::transactions::{Failure, ServerId};
 use crate::wire::{Draft, Method, Request};
 
@@ -68,7 +68,7 @@ impl Referral {
         self.room
     }
 
-    fn news(&self, now: Now, over: Option<&str>) -> News {
+    fn news(&self, now: Now, over: Option<&str>) -> ReferProgress {
         self.subscription.news(now.mono, over)
     }
 }
@@ -200,7 +200,7 @@ impl Referrals {
     }
 
     /// Sends a NOTIFY in the referrer's dialog; false if there is none any more.
-    fn notify(&mut self, ctx: &mut Context, legs: &mut Legs, referrer: LegId, news: &News) -> bool {
+    fn notify(&mut self, ctx: &mut Context, legs: &mut Legs, referrer: LegId, news: &ReferProgress) -> bool {
         let in_call = legs.with_call(ctx, referrer, |call, ctx| {
             let open = call.open_dialog(ctx);
             open.map(|open| send_notify(ctx, referrer, open, news)).is_some()
@@ -222,7 +222,7 @@ impl Referrals {
         ctx: &mut Context,
         now: Now,
         (referrer, notice, draft): (LegId, Notice, Draft),
-        target: Option<Target>,
+        target: Option<Flow>,
     ) -> Option<LegId> {
         let target = target.filter(|t| can_reach(ctx, *t));
         let sent = target.map(|target| ctx.sip.request(now.mono, &Method::Notify, draft, target));
@@ -314,7 +314,7 @@ impl Referrals {
     }
 }
 
-fn send_notify(ctx: &mut Context, referrer: LegId, open: OpenDialog<'_>, news: &News) {
+fn send_notify(ctx: &mut Context, referrer: LegId, open: OpenDialog<'_>, news: &ReferProgress) {
     let (mut draft, hop) = open.dialog.request(&Method::Notify);
     news.fill(&mut draft, &open.contact);
     let request = OutboundRequest::Notify(referrer, news.notice, draft);

@@ -72,13 +72,13 @@ impl Subscription {
     }
 
     /// The content of a NOTIFY; the final one with a reason (RFC 3515 §2.4.4).
-    pub(super) fn news(&self, now: Instant, over: Option<&str>) -> News {
+    pub(super) fn news(&self, now: Instant, over: Option<&str>) -> ReferProgress {
         let (number, (code, reason)) = (self.number, &self.status);
         let state = match over {
             Some(why) => format!("terminated;reason={why}"),
             None => format!("active;expires={}", self.until.saturating_duration_since(now).as_secs()),
         };
-        News {
+        ReferProgress {
             event: if self.named { format!("refer;id={number}") } else { "refer".to_owned() },
             state,
             body: format!("SIP/2.0 {code} {reason}\r\n"),
@@ -90,7 +90,7 @@ impl Subscription {
 
 /// Content of a NOTIFY about a transfer.
 #[derive(Debug)]
-pub(super) struct News {
+pub(super) struct ReferProgress {
     event: String,
     state: String,
     body: String,
@@ -100,7 +100,7 @@ pub(super) struct News {
     pub(super) last: bool,
 }
 
-impl News {
+impl ReferProgress {
     /// Writes it into a NOTIFY.
     pub(super) fn fill(&self, draft: &mut Draft, contact: &str) {
         draft.push("Event", self.event.as_str());

@@ -16,7 +16,7 @@ use crate::gateway::events::{EventBody, TrunkRegistered, TrunkRegistrationExpire
 use crate::gateway::requests::Redirections;
 use crate::gateway::requests::{ClientAuth, OutboundRequest, RequestContext};
 use crate::gateway::sip_messages::capabilities::ALLOW;
-use crate::sip::target::{Target, Transport};
+use crate::sip::flow::{Flow, Transport};
 use crate::sip::transactions::ClientId;
 use crate::wire::{Draft, Method, NameAddr, Response, Uri};
 
@@ -72,11 +72,11 @@ impl Trunks {
     }
 
     /// A connection was lost: accounts registered over it are unreachable, and register again soon.
-    pub fn handle_connection_lost(&mut self, ctx: &mut Context, now: Now, gone: Target) {
+    pub fn handle_connection_lost(&mut self, ctx: &mut Context, now: Now, gone: Flow) {
         let wait = RECONNECT + Duration::from_millis(ctx.rng.below(4000).into());
         let all = self.all.values_mut().filter_map(|t| t.registration.as_deref_mut());
         for r in all.filter(|r| r.status == Status::Active && r.failures == 0 && r.tx.is_none() && !r.waits) {
-            let same = |t: Target| {
+            let same = |t: Flow| {
                 let by_name = t.conn.is_some() && t.conn == gone.conn;
                 t.transport.is_reliable() && t.transport == gone.transport && (by_name || t.addr == gone.addr)
             };
@@ -115,7 +115,7 @@ impl Trunks {
         ctx: &mut Context,
         now: Now,
         id: TrunkId,
-        from: Option<Target>,
+        from: Option<Flow>,
         response: &Response,
     ) {
         let Some(account) = self.all.get(&id).and_then(|t| t.account()).cloned() else { return };
@@ -138,7 +138,7 @@ impl Trunks {
     }
 
     /// The servers of a registrar were located.
-    pub fn register_at(&mut self, ctx: &mut Context, now: Now, id: TrunkId, mut targets: Vec<Target>) {
+    pub fn register_at(&mut self, ctx: &mut Context, now: Now, id: TrunkId, mut targets: Vec<Flow>) {
         self.note_addresses(now, id, &targets);
         let Some(r) = self.registration(id) else { return };
         if targets.is_empty() {
@@ -153,7 +153,7 @@ impl Trunks {
         self.register(ctx, now, id, first);
     }
 
-    fn register(&mut self, ctx: &mut Context, now: Now, id: TrunkId, target: Target) {
+    fn register(&mut self, ctx: &mut Context, now: Now, id: TrunkId, target: Flow) {
         let Some(local) = ctx.sip.locals().for_target(target) else { return };
         let cnonce = ctx.rng.token();
         let Some(draft) = self.register_draft(ctx, id, target, local, &cnonce) else { return };
@@ -173,7 +173,7 @@ impl Trunks {
         &mut self,
         ctx: &mut Context,
         id: TrunkId,
-        target: Target,
+        target: Flow,
         local: SocketAddr,
         cnonce: &str,
     ) -> Option<Draft> {
@@ -269,7 +269,7 @@ impl Trunks {
         ctx: &mut Context,
         now: Now,
         id: TrunkId,
-        target: Option<Target>,
+        target: Option<Flow>,
         response: &Response,
     ) {
         // Random spread: several boxes may have lost power together.

@@ -9,7 +9,7 @@ use crate::base::time::Utc;
 use crate::gateway::requests::ClientAuth;
 use crate::gateway::requests::Redirections;
 use crate::sip::digest::Credentials;
-use crate::sip::target::Target;
+use crate::sip::flow::Flow;
 use crate::sip::transactions::ClientId;
 
 /// Identity common to all requests of a registration (RFC 3261 §10.2).
@@ -43,9 +43,9 @@ pub struct Registration {
     pub(super) tx: Option<ClientId>,
     pub(super) waits: bool,
     /// Servers not tried in this round.
-    pub(super) others: Vec<Target>,
+    pub(super) others: Vec<Flow>,
     /// The server that accepted it.
-    pub(super) target: Option<Target>,
+    pub(super) target: Option<Flow>,
     /// Redirection by the registrar.
     pub(super) elsewhere: Option<Elsewhere>,
     /// Redirections in this round.

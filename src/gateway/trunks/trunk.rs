@@ -11,7 +11,7 @@ use super::status::Status;
 use crate::base::time::Utc;
 use crate::config::{Account, Trunk as Settings, TrunkKind};
 use crate::sip::digest::Credentials;
-use crate::sip::target::Transport;
+use crate::sip::flow::Transport;
 use crate::wire::Uri;
 
 /// Identifies a trunk inside the gateway.

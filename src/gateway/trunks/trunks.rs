@@ -10,7 +10,7 @@ use super::terms::CallTerms;
 use super::trunk::{Trunk, TrunkId, TrunkRoute, TrunkView, view};
 use crate::base::time::Now;
 use crate::config::{Account, Srtp, Trunk as Settings, TrunkFields, TrunkKind};
-use crate::deliver::share::Origin;
+use crate::delivery::share::Origin;
 use crate::gateway::context::Context;
 use crate::gateway::events::{EventBody, TrunkAccount};
 use crate::gateway::interface::changed::Changed;
@@ -19,7 +19,7 @@ use crate::gateway::interface::work::Work;
 use crate::gateway::requests::OutboundRequest;
 use crate::rtp::lock::RtpSource;
 use crate::sip::digest::Credentials;
-use crate::sip::target::{Target, Transport, next_hop};
+use crate::sip::flow::{Flow, Transport, next_hop};
 use crate::wire::{Draft, Host, Uri};
 
 /// Most trunks, including those of the file.
@@ -270,7 +270,7 @@ impl Trunks {
     }
 
     /// Stores the addresses of a trunk's servers; the previous ones are kept as well.
-    pub fn note_addresses(&mut self, now: Now, id: TrunkId, targets: &[Target]) {
+    pub fn note_addresses(&mut self, now: Now, id: TrunkId, targets: &[Flow]) {
         let Some(trunk) = self.all.get_mut(&id) else { return };
         let mut found: Vec<(IpAddr, Transport)> =
             targets.iter().map(|t| (t.addr.ip().to_canonical(), t.transport)).collect();

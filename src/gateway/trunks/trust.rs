@@ -7,13 +7,13 @@ use super::trunk::{Trunk, TrunkId};
 use super::trunks::Trunks;
 use crate::config::TrunkKind;
 use crate::gateway::events::Webhook;
-use crate::sip::target::{Target, Transport};
+use crate::sip::flow::{Flow, Transport};
 use crate::wire::{Host, Request, Uri};
 
 impl Trunk {
     /// True for messages from one of its servers over the configured transport or a stronger one: a peer
     /// configured with TLS cannot be identified by the source of a datagram, which can be spoofed.
-    pub fn is_at(&self, source: Target) -> bool {
+    pub fn is_at(&self, source: Flow) -> bool {
         let ip = source.addr.ip().to_canonical();
         self.servers().any(|(at, weakest)| at == ip && source.transport >= weakest)
     }
@@ -39,7 +39,7 @@ impl Trunk {
 
 impl Trunks {
     /// The trunk that sent a request: by address, and by the called address where several trunks share one.
-    pub fn sender_of(&self, source: Target, request: &Request) -> Option<TrunkId> {
+    pub fn sender_of(&self, source: Flow, request: &Request) -> Option<TrunkId> {
         let user = request.uri.user();
         let here = || self.all.iter().filter(|(_, t)| t.is_at(source));
         let called = here().find(|(_, t)| t.account().is_some_and(|a| a.contact_user == user));
@@ -47,13 +47,13 @@ impl Trunks {
     }
 
     /// True if a trunk's calls come from there.
-    pub fn has_at(&self, source: Target) -> bool {
+    pub fn has_at(&self, source: Flow) -> bool {
         self.all.values().any(|t| t.is_at(source))
     }
 
     /// The webhook named in an INVITE, if its trunk is trusted: only over a transport whose source cannot be
     /// spoofed.
-    pub fn trusted_webhook(&self, id: Option<TrunkId>, source: Target, request: &Request) -> Option<Webhook> {
+    pub fn trusted_webhook(&self, id: Option<TrunkId>, source: Flow, request: &Request) -> Option<Webhook> {
         if !source.transport.is_reliable() {
             return None;
         }
@@ -77,7 +77,7 @@ impl Trunks {
 
     /// Number of trunks at this source, and the largest of their configured shares, percent.
     #[must_use]
-    pub fn shares_at(&self, source: Target) -> (usize, Option<u8>) {
+    pub fn shares_at(&self, source: Flow) -> (usize, Option<u8>) {
         let here = || self.all.values().filter(|t| t.is_at(source));
         (here().count(), here().filter_map(|t| t.settings.fields.share_percent).max())
     }

@@ -38,7 +38,7 @@ use crate::io::recording::track_retry::TrackRetry;
 use crate::io::recording::uploads::Uploads;
 use crate::io::sip::{sink::SipSink, stream, streams::SipStreams, udp::Udp};
 use crate::io::sound::feeder::Feeder;
-use crate::io::state::directory::State;
+use crate::io::state::directory::StateDirectory;
 use crate::io::state::trunk_store::TrunkStore;
 use crate::io::status::Summary;
 use crate::io::system::clock;
@@ -47,7 +47,7 @@ use crate::io::system::log::{Faults, Remembered};
 use crate::io::system::settings::Settings;
 use crate::io::system::timer;
 use crate::io::tasks::Tasks;
-use crate::sip::target::Transport;
+use crate::sip::flow::Transport;
 use crate::sip::transactions::Transmit;
 
 /// Maximum time an API call waits for the far end or the disk.
@@ -63,7 +63,7 @@ pub struct Driver {
     gateway: RefCell<Gateway>,
     udp: Vec<Rc<Udp>>,
     streams: Rc<SipStreams>,
-    state: State,
+    state: StateDirectory,
     trunk_store: TrunkStore,
     pub(in crate::io) media: RefCell<MediaThread>,
     ports: RefCell<PortPool>,
@@ -95,8 +95,8 @@ pub struct Parts {
     pub udp: Vec<Rc<Udp>>,
     /// Certificates.
     pub tls: Tls,
-    /// State directory.
-    pub state: State,
+    /// StateDirectory directory.
+    pub state: StateDirectory,
     /// Media thread.
     pub media: MediaThread,
     /// Media sockets.

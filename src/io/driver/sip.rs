@@ -5,18 +5,18 @@ use std::rc::Rc;
 use super::Driver;
 use crate::base::pool::Standing;
 use crate::io::sip::sink::SipSink;
-use crate::sip::target::Target;
+use crate::sip::flow::Flow;
 
 impl SipSink for Driver {
-    fn message(self: Rc<Self>, source: Target, bytes: &[u8]) {
+    fn message(self: Rc<Self>, source: Flow, bytes: &[u8]) {
         self.call(|gateway, now| gateway.handle_message(now, source, bytes));
     }
 
-    fn broken(self: Rc<Self>, source: Target, head: &[u8]) {
+    fn broken(self: Rc<Self>, source: Flow, head: &[u8]) {
         self.call(|gateway, now| gateway.handle_broken(now, source, head));
     }
 
-    fn unreachable(self: Rc<Self>, target: Target, again: bool, open: bool) {
+    fn unreachable(self: Rc<Self>, target: Flow, again: bool, open: bool) {
         // Spawned, since sending may fail while the gateway is borrowed.
         let driver = Rc::clone(&self);
         self.spawn(async move {
@@ -27,27 +27,27 @@ impl SipSink for Driver {
         });
     }
 
-    fn may_connect(self: Rc<Self>, peer: Target) -> bool {
+    fn may_connect(self: Rc<Self>, peer: Flow) -> bool {
         self.call(|gateway, now| gateway.may_connect(now, peer))
     }
 
-    fn may_send(self: Rc<Self>, source: Target, bytes: usize) -> bool {
+    fn may_send(self: Rc<Self>, source: Flow, bytes: usize) -> bool {
         self.call(|gateway, now| gateway.may_send(now, source, bytes))
     }
 
-    fn standing(&self, source: Target) -> Standing {
+    fn standing(&self, source: Flow) -> Standing {
         self.look(|view| view.sources().standing(source))
     }
 
-    fn accepts(&self, source: Target) -> bool {
+    fn accepts(&self, source: Flow) -> bool {
         self.look(|view| view.sources().accepts(source))
     }
 
-    fn knows(&self, source: Target) -> bool {
+    fn knows(&self, source: Flow) -> bool {
         self.look(|view| view.sources().knows(source))
     }
 
-    fn uses(&self, peer: &Target) -> bool {
+    fn uses(&self, peer: &Flow) -> bool {
         self.look(|view| view.sources().uses(peer))
     }
 }

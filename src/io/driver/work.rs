@@ -6,9 +6,9 @@ use super::Driver;
 use crate::gateway::interface::work::{Work, WorkId, WorkResult};
 use crate::io::recording::recorder::Job as RecorderJob;
 use crate::io::sound::decode::Bare;
-use crate::io::sound::feeder::Wanted;
+use crate::io::sound::feeder::SoundRequest;
 use crate::media::command::PlaySlot;
-use crate::sip::target::NextHop;
+use crate::sip::flow::NextHop;
 
 impl Driver {
     /// Starts a work item; its result is passed back to the gateway.
@@ -30,7 +30,7 @@ impl Driver {
             Work::Fetch { id, play, url, rate, repeat, bare } => {
                 let given_up = self.tasks.begin_fetch(id);
                 let (name, bare) = (id.to_string(), bare.map(|rate| Bare { rate }));
-                let wanted = Wanted { url, name, rate, repeat, bare, given_up };
+                let wanted = SoundRequest { url, name, rate, repeat, bare, given_up };
                 self.spawn(async move { driver.fetch(id, play, wanted).await });
             }
             Work::GiveUp(id) => self.tasks.give_up(id),
@@ -66,7 +66,7 @@ impl Driver {
     }
 
     /// Fetches a sound and starts the playback.
-    async fn fetch(self: &Rc<Self>, id: WorkId, play: PlaySlot, wanted: Wanted) {
+    async fn fetch(self: &Rc<Self>, id: WorkId, play: PlaySlot, wanted: SoundRequest) {
         let Some(fetched) = Rc::clone(&self.tasks).fetch(id, wanted).await else { return };
         let outcome = fetched.map(|source| self.media.borrow_mut().offer_feed(play, source));
         self.done(id, WorkResult::Fetched(outcome));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::base::time::Utc;
 use crate::config::Config;
-use crate::deliver::events::{Destination, Item};
+use crate::delivery::events::{Destination, Item};
 use crate::gateway::events::{Event, EventBody, RecordingFinished, Webhook};
 use crate::io::outbox::rows::{LegRow, Op, RecordingRow, UPLOADING, base_name};
 use crate::io::wav::repair::HEADER;

@@ -12,12 +12,12 @@ use async_channel::{Receiver, Sender};
 use super::outbox_ops::{changes, destination, item};
 use super::upload_queue::UploadQueue;
 use crate::base::rng::Rng;
-use crate::deliver::events::{Counts, Destination, EventQueues, Item, Job, TargetId, TargetView};
-use crate::deliver::failure::Failure;
+use crate::delivery::events::{Counts, Destination, EventQueues, Item, Job, TargetId, TargetView};
+use crate::delivery::failure::Failure;
 use crate::gateway::events::Event;
 use crate::io::outbox::rows::Op;
 use crate::io::outbox::store::Store;
-use crate::io::outbox::thread::{News, Outbox};
+use crate::io::outbox::thread::{Outbox, OutboxEvent};
 use crate::io::system::clock;
 use crate::io::system::executor::Executor;
 use crate::io::system::settings::Settings;
@@ -110,8 +110,7 @@ impl EventPipeline {
         uploads: Rc<UploadQueue>,
         mut rng: Rng,
     ) -> Self {
-        let waiting =
-            Waiting {
+        let waiting = Waiting {
             next_row,
             unsent: Vec::new(),
             removals: Vec::new(),
@@ -199,20 +198,20 @@ impl EventPipeline {
     }
 
     /// Handles the reports of the outbox until the process ends.
-    pub async fn run(self: Rc<Self>, news: Receiver<News>) {
+    pub async fn run(self: Rc<Self>, news: Receiver<OutboxEvent>) {
         while let Ok(news) = news.recv().await {
             match news {
-                News::Committed { upto, durable } => {
+                OutboxEvent::Committed { upto, durable } => {
                     let committed = self.waiting.borrow_mut().take(upto, durable);
                     let mut queues = self.queues.borrow_mut();
                     committed.into_iter().for_each(|(to, item)| queues.push(&to, item));
                 }
-                News::Recovered(rows) => self.queues.borrow_mut().handle_stored(&rows),
-                News::Loaded { target, items, left } => {
+                OutboxEvent::Recovered(rows) => self.queues.borrow_mut().handle_stored(&rows),
+                OutboxEvent::Loaded { target, items, left } => {
                     self.queues.borrow_mut().handle_loaded(target, items, left);
                 }
-                News::NotLoaded(target) => self.load_later(target),
-                News::Lost(count) => self.queues.borrow_mut().note_lost(count),
+                OutboxEvent::NotLoaded(target) => self.load_later(target),
+                OutboxEvent::Lost(count) => self.queues.borrow_mut().note_lost(count),
             }
             self.poll_queues();
         }

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use async_channel::{Receiver, Sender};
 
 use crate::base::rng::Rng;
-use crate::deliver::uploads::Uploads;
+use crate::delivery::uploads::Uploads;
 use crate::io::outbox::rows::{Op, UPLOADING};
 
 /// The upload queues, and a wake-up channel for the client.

@@ -8,9 +8,9 @@ use std::thread;
 use super::dns::{Dns, interface};
 use super::locate::locate;
 use crate::base::rng::Rng;
+use crate::sip::flow::next_hop;
 use crate::sip::locator::Families;
 use crate::sip::resolver::question;
-use crate::sip::target::next_hop;
 use crate::wire::Uri;
 use crate::wire::dns::{Kind, Record};
 

@@ -6,9 +6,9 @@ use super::race::Race;
 use crate::config::Sip;
 use crate::io::system::clock;
 use crate::io::system::timer;
+use crate::sip::flow::{Flow, NextHop};
 use crate::sip::locator::{Families, Locator, Verdict};
 use crate::sip::resolver::Question;
-use crate::sip::target::{NextHop, Target};
 use crate::wire::Host;
 use crate::wire::dns::Record;
 
@@ -16,7 +16,7 @@ use crate::wire::dns::Record;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// Its address.
-    pub target: Target,
+    pub target: Flow,
     /// Host of the URI (RFC 5922 §7.1), not a name obtained from DNS.
     pub name: String,
 }
@@ -58,7 +58,7 @@ async fn locate_name<'a>(
     families: Families,
     (hop, name): (&NextHop, &str),
     whole: bool,
-) -> (Vec<Target>, Rest<'a>) {
+) -> (Vec<Flow>, Rest<'a>) {
     let mut locator = Locator::new(clock::now().mono, hop.clone(), name, families, dns.fork());
     locator.want_all(whole);
     let mut asked = Race::default();

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::rows::Op;
-use crate::deliver::events::Item;
-use crate::deliver::share::{Holding, to_give_up};
+use crate::delivery::events::Item;
+use crate::delivery::share::{Holding, to_give_up};
 
 /// Maximum bytes of events in the backlog.
 const MAX_BYTES: u64 = 8 << 20;
@@ -92,8 +92,8 @@ fn drop_oldest(backlog: &mut VecDeque<Op>, most: usize, may: impl Fn(&Op) -> boo
 mod tests {
     use super::*;
     use crate::base::source::Source;
-    use crate::deliver::events::Destination;
-    use crate::deliver::share::Origin;
+    use crate::delivery::events::Destination;
+    use crate::delivery::share::Origin;
     use crate::io::outbox::rows::LegRow;
 
     fn event(row: u64, terminal: bool) -> Op {

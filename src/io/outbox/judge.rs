@@ -10,8 +10,8 @@ use serde::de::IgnoredAny;
 
 use super::rows::{LegRow, RecordingRow, UPLOADED, UPLOADING, base_name};
 use crate::base::time::Utc;
-use crate::deliver::events::{Destination, Item};
-use crate::deliver::share::Origin;
+use crate::delivery::events::{Destination, Item};
+use crate::delivery::share::Origin;
 use crate::io::state::damage::Damage;
 use crate::io::wav::repair::examine;
 

@@ -13,7 +13,7 @@ use super::rows::{Op, ROW};
 use super::schema::{ALL, EVENT, LEG, META, RECORDING, TARGET, VERSION, upgrade};
 use super::store::{FILE, Store};
 use super::thread::MAX_IN_MEMORY;
-use crate::deliver::events::Destination;
+use crate::delivery::events::Destination;
 use crate::io::state::damage::Damage;
 
 /// Rows copied per transaction.

@@ -8,9 +8,9 @@ use super::fault::Fault;
 use super::rows::{LegRow, RecordingRow, place_text};
 use super::store::Store;
 use crate::config::Place;
-use crate::deliver::events::{Destination, Item};
-use crate::deliver::queue::WINDOW;
-use crate::deliver::share::Origin;
+use crate::delivery::events::{Destination, Item};
+use crate::delivery::queue::WINDOW;
+use crate::delivery::share::Origin;
 
 impl Store {
     /// All rows of a query.

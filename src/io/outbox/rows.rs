@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::fault::Fault;
 use crate::config::Place;
-use crate::deliver::events::{Destination, Item};
+use crate::delivery::events::{Destination, Item};
 
 /// Approximate size of an event row without body, bytes.
 pub(super) const ROW: u64 = 160;

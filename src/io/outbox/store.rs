@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use super::fault::{Fault, is_damage, text, unreadable};
 use super::judge::Known;
 use super::rows::{Op, ROW, Targets, apply};
-use crate::deliver::share::{Holding, Origin, to_give_up};
+use crate::delivery::share::{Holding, Origin, to_give_up};
 
 /// Name of the outbox file in the state directory.
 pub const FILE: &str = "outbox.db";

@@ -11,7 +11,7 @@ use super::rows::Op;
 use super::store::{NewTime, Store};
 use super::sync_thread::sync;
 use crate::base::time::{ClockWatch, Now};
-use crate::deliver::events::{Item, Load, TargetId};
+use crate::delivery::events::{Item, Load, TargetId};
 use crate::io::system::clock;
 
 /// Maximum queued orders.
@@ -39,7 +39,7 @@ pub const ALIVE: &str = "alive_ms";
 
 /// A report of the outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
+pub enum OutboxEvent {
     /// All events up to this row are committed, or, if the disk cannot be written, may be delivered
     /// uncommitted.
     Committed {
@@ -76,7 +76,7 @@ pub struct Limits {
 
 type Question = Box<dyn FnOnce(&mut Store) + Send>;
 
-enum Order {
+enum OutboxCommand {
     Apply(Vec<Op>),
     Load(Load),
     Ask(Question),
@@ -85,9 +85,9 @@ enum Order {
 /// The control thread's handle.
 #[derive(Debug)]
 pub struct Outbox {
-    orders: Option<SyncSender<Order>>,
+    orders: Option<SyncSender<OutboxCommand>>,
     handle: Option<thread::JoinHandle<()>>,
-    news: async_channel::Sender<News>,
+    news: async_channel::Sender<OutboxEvent>,
 }
 
 impl Outbox {
@@ -98,7 +98,7 @@ impl Outbox {
     pub fn start(
         store: Store,
         limits: Limits,
-        news: async_channel::Sender<News>,
+        news: async_channel::Sender<OutboxEvent>,
         now: Now,
     ) -> std::io::Result<Self> {
         let (orders, take) = sync_channel(MAX_ORDERS);
@@ -109,7 +109,7 @@ impl Outbox {
             .name("outbox-sync".to_owned())
             .spawn(move || sync(log.as_deref(), &wakes))?;
         let body = move || {
-            let mut keeper = Keeper {
+            let mut keeper = OutboxThread {
                 store,
                 limits,
                 news,
@@ -131,7 +131,7 @@ impl Outbox {
         Ok(Self { orders: Some(orders), handle: Some(handle), news: told })
     }
 
-    fn send(&self, order: Order) -> Result<(), Order> {
+    fn send(&self, order: OutboxCommand) -> Result<(), OutboxCommand> {
         let Some(orders) = &self.orders else { return Err(order) };
         orders.try_send(order).map_err(|e| match e {
             std::sync::mpsc::TrySendError::Full(order)
@@ -144,8 +144,8 @@ impl Outbox {
     /// # Errors
     /// The changes.
     pub fn apply(&self, ops: Vec<Op>) -> Result<(), Vec<Op>> {
-        match self.send(Order::Apply(ops)) {
-            Err(Order::Apply(ops)) => Err(ops),
+        match self.send(OutboxCommand::Apply(ops)) {
+            Err(OutboxCommand::Apply(ops)) => Err(ops),
             Ok(()) | Err(_) => Ok(()),
         }
     }
@@ -153,7 +153,7 @@ impl Outbox {
     /// Requests a load; false if the queue is full.
     #[must_use]
     pub fn load(&self, load: Load) -> bool {
-        self.send(Order::Load(load)).is_ok()
+        self.send(OutboxCommand::Load(load)).is_ok()
     }
 
     /// Runs a query after all changes queued before are committed. `None`: it cannot be run now.
@@ -166,7 +166,7 @@ impl Outbox {
             // The receiver may have been dropped.
             let _told = tell.try_send(f(store));
         };
-        let sent = self.send(Order::Ask(Box::new(question)));
+        let sent = self.send(OutboxCommand::Ask(Box::new(question)));
         async move {
             sent.ok()?;
             answer.recv().await.ok()
@@ -185,10 +185,10 @@ impl Outbox {
     }
 }
 
-struct Keeper {
+struct OutboxThread {
     store: Store,
     limits: Limits,
-    news: async_channel::Sender<News>,
+    news: async_channel::Sender<OutboxEvent>,
     /// Changes not yet written because of a disk error.
     backlog: VecDeque<Op>,
     /// Time of the next retry after a disk error.
@@ -204,8 +204,8 @@ struct Keeper {
     set: Vec<(u64, u64, u64)>,
 }
 
-impl Keeper {
-    fn run(&mut self, orders: &Receiver<Order>, dirty: &SyncSender<()>) {
+impl OutboxThread {
+    fn run(&mut self, orders: &Receiver<OutboxCommand>, dirty: &SyncSender<()>) {
         let mut prune_at = clock::now().mono;
         let mut beat_at = prune_at;
         let mut running = true;
@@ -213,7 +213,7 @@ impl Keeper {
         while running {
             let now = clock::now().mono;
             let next = self.retry_at.unwrap_or_else(|| prune_at.min(beat_at));
-            let mut waiting: Vec<Order> = Vec::new();
+            let mut waiting: Vec<OutboxCommand> = Vec::new();
             match orders.recv_timeout(next.saturating_duration_since(now)) {
                 Ok(order) => waiting.push(order),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -241,16 +241,16 @@ impl Keeper {
         }
     }
 
-    fn carry_out(&mut self, orders: Vec<Order>, dirty: &SyncSender<()>) {
+    fn carry_out(&mut self, orders: Vec<OutboxCommand>, dirty: &SyncSender<()>) {
         let mut questions = Vec::new();
         for order in orders {
             match order {
-                Order::Apply(mut ops) => {
+                OutboxCommand::Apply(mut ops) => {
                     ops.iter_mut().for_each(|op| op.set_times(&self.set));
                     self.backlog.extend(ops);
                 }
-                Order::Load(load) => questions.push(Err(load)),
-                Order::Ask(question) => questions.push(Ok(question)),
+                OutboxCommand::Load(load) => questions.push(Err(load)),
+                OutboxCommand::Ask(question) => questions.push(Ok(question)),
             }
         }
         self.follow_clock(clock::now());
@@ -295,7 +295,7 @@ impl Keeper {
         }
         if upto > self.upto {
             self.upto = upto;
-            self.tell(News::Committed { upto, durable });
+            self.tell(OutboxEvent::Committed { upto, durable });
         }
         if self.store.held() > self.limits.budget {
             self.prune(clock::now().utc.millis());
@@ -321,7 +321,7 @@ impl Keeper {
             log::info!("the outbox can be written again");
             let told = self.upto;
             let late: BTreeSet<u64> = self.rows().filter(|row| *row <= told).collect();
-            self.tell(News::Recovered(late));
+            self.tell(OutboxEvent::Recovered(late));
         }
         self.backlog.clear();
         // A pending sync covers this commit as well.
@@ -332,10 +332,10 @@ impl Keeper {
     fn load(&mut self, load: &Load) {
         let target = load.target;
         match self.store.load(&load.destination, load.after, load.most) {
-            Ok((items, left)) => self.tell(News::Loaded { target, items, left }),
+            Ok((items, left)) => self.tell(OutboxEvent::Loaded { target, items, left }),
             Err(e) => {
                 log::error!(error:% = e; "the outbox cannot be read");
-                self.tell(News::NotLoaded(target));
+                self.tell(OutboxEvent::NotLoaded(target));
             }
         }
     }
@@ -376,7 +376,7 @@ impl Keeper {
             Ok(0) => {}
             Ok(lost) => {
                 log::warn!(events = lost; "events were dropped: too old, or the outbox is full");
-                self.tell(News::Lost(lost));
+                self.tell(OutboxEvent::Lost(lost));
             }
             Err(e) => log::error!(error:% = e; "outbox maintenance failed"),
         }
@@ -390,7 +390,7 @@ impl Keeper {
         }
     }
 
-    fn tell(&self, news: News) {
+    fn tell(&self, news: OutboxEvent) {
         // The receiver exists as long as the gateway.
         if self.news.send_blocking(news).is_err() {
             log::debug!("outbox reports cannot be delivered");
@@ -415,7 +415,7 @@ mod tests {
         // The run began an hour ago; its clock is now set ten minutes forward.
         let (hour, step) = (Duration::from_secs(3600), Duration::from_secs(600));
         let began = Now { mono: now.mono, utc: Utc(now.utc.0 - hour) };
-        let mut keeper = Keeper {
+        let mut keeper = OutboxThread {
             store: Store::open(&dir, Known::default()).unwrap(),
             limits: Limits { budget: 1 << 20, age: hour },
             news,
@@ -432,7 +432,7 @@ mod tests {
             Op::Leg(LegRow { id: id.to_owned(), created_ms, ..LegRow::default() })
         };
         keeper.store.set_refusing(true);
-        keeper.carry_out(vec![Order::Apply(vec![leg("early")])], &dirty);
+        keeper.carry_out(vec![OutboxCommand::Apply(vec![leg("early")])], &dirty);
         keeper.follow_clock(Now { mono: now.mono, utc: Utc(now.utc.0 + step) });
         for _ in 0..3 {
             keeper.retry_at = None;
@@ -440,7 +440,7 @@ mod tests {
         }
         keeper.store.set_refusing(false);
         keeper.retry_at = None;
-        keeper.carry_out(vec![Order::Apply(vec![leg("late")])], &dirty);
+        keeper.carry_out(vec![OutboxCommand::Apply(vec![leg("late")])], &dirty);
         let created: Vec<u64> = keeper.store.legs().unwrap().iter().map(|l| l.created_ms).collect();
         let want = (began.utc.0 + step).as_millis() as u64 + 1000;
         // Real time passes, too, but less than a step.

@@ -52,12 +52,12 @@ pub struct Job {
 /// Queue capacity per recording: opened and closed, doubled as reserve.
 const EVENTS_EACH: usize = 4;
 
-struct Order(Job, Consumer<i16>, Arc<Shared>);
+struct NewRecording(Job, Consumer<i16>, Arc<Shared>);
 
 /// The control thread's handle.
 #[derive(Debug)]
 pub struct Recorder {
-    orders: Option<SyncSender<Order>>,
+    orders: Option<SyncSender<NewRecording>>,
     handle: Option<thread::JoinHandle<()>>,
 }
 
@@ -75,8 +75,9 @@ impl Recorder {
         let (notes, news) = async_channel::bounded(EVENTS_EACH.saturating_mul(recordings.max(1)));
         let syncer = Syncer::start(recordings, notes.clone())?;
         let synced = clock::now().mono;
-        let body =
-            move || Keeper { notes, syncer, min_free, open: Vec::new(), looked: None, synced }.run(&take);
+        let body = move || {
+            RecorderThread { notes, syncer, min_free, open: Vec::new(), looked: None, synced }.run(&take)
+        };
         let handle = thread::Builder::new().name("recorder".to_owned()).spawn(body)?;
         Ok((Self { orders: Some(orders), handle: Some(handle) }, news))
     }
@@ -86,7 +87,7 @@ impl Recorder {
         let samples = ring_samples(job.input_rate, job.channels);
         let ((producer, consumer), shared) =
             within(|| (RingBuffer::new(samples), Arc::new(Shared::default())));
-        self.orders.as_ref()?.try_send(Order(job, consumer, Arc::clone(&shared))).ok()?;
+        self.orders.as_ref()?.try_send(NewRecording(job, consumer, Arc::clone(&shared))).ok()?;
         Some((producer, shared))
     }
 
@@ -115,13 +116,13 @@ struct Open {
     flushed: Instant,
 }
 
-impl std::fmt::Debug for Order {
+impl std::fmt::Debug for NewRecording {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(f)
     }
 }
 
-struct Keeper {
+struct RecorderThread {
     notes: async_channel::Sender<RecorderEvent>,
     syncer: Syncer,
     min_free: u64,
@@ -131,7 +132,7 @@ struct Keeper {
     synced: Instant,
 }
 
-impl Keeper {
+impl RecorderThread {
     fn tell(&self, note: RecorderEvent) {
         // The receiver exists as long as the gateway.
         if self.notes.try_send(note).is_err() {
@@ -139,7 +140,7 @@ impl Keeper {
         }
     }
 
-    fn run(mut self, orders: &Receiver<Order>) {
+    fn run(mut self, orders: &Receiver<NewRecording>) {
         let mut running = true;
         let mut next_round = clock::now().mono + ROUND;
         while running || !self.open.is_empty() {
@@ -150,7 +151,7 @@ impl Keeper {
                 next_round.saturating_duration_since(now)
             };
             match orders.recv_timeout(wait) {
-                Ok(Order(job, ring, shared)) => {
+                Ok(NewRecording(job, ring, shared)) => {
                     let work = job.work;
                     let made = create(job, ring, shared, self.min_free);
                     self.tell(RecorderEvent::Opened(work, made.as_ref().map(|_| ()).map_err(String::clone)));

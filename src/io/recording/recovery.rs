@@ -12,7 +12,7 @@ use super::track_merge::{are_left, save};
 use super::track_retry::TrackRetry;
 use crate::base::time::Utc;
 use crate::config::Config;
-use crate::deliver::share::Origin;
+use crate::delivery::share::Origin;
 use crate::gateway::events::{CallRecord, Event, EventBody, LegDisconnected, RecordingFinished};
 use crate::io::events::outbox_ops::{changes, destination, hook_of, item};
 use crate::io::events::pipeline::EventPipeline;

@@ -71,7 +71,7 @@ impl Synced {
     }
 }
 
-enum Order {
+enum SyncCommand {
     Sync(Vec<Arc<Synced>>),
     Close(Arc<Synced>, RecorderEvent),
 }
@@ -79,7 +79,7 @@ enum Order {
 /// The recorder's handle.
 #[derive(Debug)]
 pub(super) struct Syncer {
-    orders: Option<SyncSender<Order>>,
+    orders: Option<SyncSender<SyncCommand>>,
     handle: Option<thread::JoinHandle<()>>,
     notes: async_channel::Sender<RecorderEvent>,
 }
@@ -105,11 +105,11 @@ impl Syncer {
     pub(super) fn sync(&self, files: Vec<Arc<Synced>>) {
         let files: Vec<_> = files.into_iter().filter(|f| !f.waits.swap(true, Ordering::AcqRel)).collect();
         if let (Some(orders), false) = (&self.orders, files.is_empty())
-            && let Err(e) = orders.try_send(Order::Sync(files))
+            && let Err(e) = orders.try_send(SyncCommand::Sync(files))
         {
             log::warn!("the disk is too slow to be synced in time");
             let (TrySendError::Full(order) | TrySendError::Disconnected(order)) = e;
-            if let Order::Sync(files) = order {
+            if let SyncCommand::Sync(files) = order {
                 files.iter().for_each(|f| f.waits.store(false, Ordering::Release));
             }
         }
@@ -118,9 +118,9 @@ impl Syncer {
     /// Syncs a complete file, then reports it.
     pub(super) fn close(&self, file: Arc<Synced>, note: RecorderEvent) {
         let Some(orders) = &self.orders else { return };
-        if let Err(e) = orders.try_send(Order::Close(file, note)) {
+        if let Err(e) = orders.try_send(SyncCommand::Close(file, note)) {
             let (TrySendError::Full(order) | TrySendError::Disconnected(order)) = e;
-            if let Order::Close(_, note) = order {
+            if let SyncCommand::Close(_, note) = order {
                 tell(&self.notes, note);
             }
         }
@@ -154,11 +154,11 @@ fn sync_all(mut files: Vec<Arc<Synced>>) {
     }
 }
 
-fn run(orders: &Receiver<Order>, notes: &async_channel::Sender<RecorderEvent>) {
+fn run(orders: &Receiver<SyncCommand>, notes: &async_channel::Sender<RecorderEvent>) {
     while let Ok(order) = orders.recv() {
         match order {
-            Order::Sync(files) => sync_all(files),
-            Order::Close(file, note) => {
+            SyncCommand::Sync(files) => sync_all(files),
+            SyncCommand::Close(file, note) => {
                 file.sync();
                 let note = match (note, file.failure()) {
                     (RecorderEvent::Closed(record, None, written), Some(why)) => {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::track_merge::{Saved, remove_tracks};
 use super::track_merger::TrackMerger;
 use crate::base::time::Utc;
-use crate::deliver::share::Origin;
+use crate::delivery::share::Origin;
 use crate::gateway::events::{Event, EventBody, RecordingFinished};
 use crate::gateway::recording::{dir_of, merged_file};
 use crate::io::events::outbox_ops::hook_of;

@@ -12,9 +12,9 @@ use async_channel::Sender;
 
 use super::track_merge::{are_left, remove_file};
 use crate::config::Place;
-use crate::deliver::failure::Failure;
-use crate::deliver::share::Origin;
-use crate::deliver::uploads::{Counts, Job, View};
+use crate::delivery::failure::Failure;
+use crate::delivery::share::Origin;
+use crate::delivery::uploads::{Counts, Job, View};
 use crate::gateway::events::{Event, EventBody, RecordingUploadFailed, RecordingUploaded};
 use crate::io::events::outbox_ops::hook_of;
 use crate::io::events::pipeline::EventPipeline;

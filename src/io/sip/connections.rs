@@ -12,7 +12,7 @@ use crate::base::pool::{Held, Pool, Sizes, Standing};
 use crate::base::source::Source;
 use crate::io::net::locate::Place;
 use crate::sip::Bytes;
-use crate::sip::target::{ConnId, Target, Transport};
+use crate::sip::flow::{ConnId, Flow, Transport};
 
 /// Maximum open SIP connections, both directions.
 pub const MAX_CONNECTIONS: usize = 256;
@@ -47,7 +47,7 @@ pub struct Connections {
 
 #[derive(Debug)]
 struct Open {
-    peer: Target,
+    peer: Flow,
     sender: Sender<Bytes>,
     give_up: Sender<()>,
     waiting: Rc<Cell<usize>>,
@@ -104,7 +104,7 @@ pub enum Opening {
     /// It must be opened; the message is queued.
     Yes {
         /// Its address and connection id.
-        peer: Target,
+        peer: Flow,
         /// Its queue.
         queue: Queue,
         /// The name that the certificate must contain.
@@ -122,9 +122,9 @@ impl Connections {
     pub fn accept(
         &mut self,
         now: Instant,
-        peer: Target,
+        peer: Flow,
         caller: Caller,
-        in_use: impl Fn(&Target) -> bool,
+        in_use: impl Fn(&Flow) -> bool,
     ) -> Option<(ConnId, Queue)> {
         let source = Source::of(peer.addr.ip());
         if caller.foreign && (self.pool.held_by(source) >= OF_FOREIGN.0 || self.pool.used() >= OF_FOREIGN.1) {
@@ -142,7 +142,7 @@ impl Connections {
         Some((id, queue))
     }
 
-    fn add(&mut self, id: ConnId, peer: Target, held: Held, heard: Option<Instant>) -> Queue {
+    fn add(&mut self, id: ConnId, peer: Flow, held: Held, heard: Option<Instant>) -> Queue {
         let (sender, outgoing) = async_channel::bounded(MAX_WAITING);
         let (give_up, given_up) = async_channel::bounded(1);
         let waiting = Rc::new(Cell::new(0));
@@ -153,7 +153,7 @@ impl Connections {
 
     /// Closes the connection that has been idle for longest, of this source or of any unknown source, if it
     /// is not in use.
-    fn make_room(&mut self, now: Instant, of: Option<Source>, in_use: impl Fn(&Target) -> bool) {
+    fn make_room(&mut self, now: Instant, of: Option<Source>, in_use: impl Fn(&Flow) -> bool) {
         let is_idle = |o: &Open| o.heard.is_some_and(|at| now.saturating_duration_since(at) >= IDLE);
         let may = |o: &Open| {
             let held = o.held.as_ref();
@@ -185,7 +185,7 @@ impl Connections {
     /// The target with the connection for this server under this name: another name at the same address gets
     /// another connection. Without TLS the address is sufficient. Also returns the connection id of a server
     /// removed from the table for this one, if any.
-    pub fn lead_to(&mut self, place: Place, lax: bool) -> (Target, Option<ConnId>) {
+    pub fn lead_to(&mut self, place: Place, lax: bool) -> (Flow, Option<ConnId>) {
         if place.target.transport != Transport::Tls {
             return (place.target, None);
         }
@@ -202,16 +202,16 @@ impl Connections {
             self.servers.insert(self.next, wanted);
             self.next
         });
-        (Target { conn: Some(id), ..target }, forgotten)
+        (Flow { conn: Some(id), ..target }, forgotten)
     }
 
     /// Queues a message for a target.
     pub fn send(
         &mut self,
         now: Instant,
-        target: Target,
+        target: Flow,
         bytes: Bytes,
-        in_use: impl Fn(&Target) -> bool,
+        in_use: impl Fn(&Flow) -> bool,
     ) -> Opening {
         if let Some(open) = self.find(target).and_then(|id| self.open.get(&id)) {
             enqueue(open, bytes);
@@ -227,7 +227,7 @@ impl Connections {
                 (self.next, target, target.addr.ip().to_string(), false)
             }
         };
-        let peer = Target { conn: Some(id), ..to };
+        let peer = Flow { conn: Some(id), ..to };
         let source = Source::of(peer.addr.ip());
         if !self.pool.fits(source, Standing::Own, 1) {
             self.make_room(now, None, in_use);
@@ -242,7 +242,7 @@ impl Connections {
 
     /// The connection with the given id, otherwise one to the same address. A connection to a TLS server is
     /// used only for its own name.
-    fn find(&self, target: Target) -> Option<ConnId> {
+    fn find(&self, target: Flow) -> Option<ConnId> {
         if let Some(id) = target.conn.filter(|id| self.open.contains_key(id) || self.servers.contains_key(id))
         {
             return Some(id).filter(|id| self.open.contains_key(id));
@@ -295,16 +295,16 @@ mod tests {
 
     fn place(name: &str) -> Place {
         let addr = "192.0.2.1:5061".parse().unwrap();
-        Place { target: Target { transport: Transport::Tls, addr, conn: None }, name: name.into() }
+        Place { target: Flow { transport: Transport::Tls, addr, conn: None }, name: name.into() }
     }
 
-    fn send(c: &mut Connections, to: Target) -> Opening {
+    fn send(c: &mut Connections, to: Flow) -> Opening {
         c.send(crate::io::system::clock::now().mono, to, Bytes::from(b"x".as_slice()), |_| false)
     }
 
     fn accept(c: &mut Connections, now: Instant, ip: &str, standing: Standing) -> Option<(ConnId, Queue)> {
         let addr = format!("{ip}:40000").parse().unwrap();
-        let peer = Target { transport: Transport::Tcp, addr, conn: None };
+        let peer = Flow { transport: Transport::Tcp, addr, conn: None };
         c.accept(now, peer, Caller { standing, foreign: false }, |peer| {
             peer.addr.ip().to_string() == "192.0.2.77"
         })
@@ -322,7 +322,7 @@ mod tests {
         assert_eq!(others.len(), 96, "unknown sources have 160");
         assert!(accept(&mut c, now, "198.51.100.1", Standing::Known { members: 1 }).is_some());
         let server = "203.0.113.1:5060".parse().unwrap();
-        let target = Target { transport: Transport::Tcp, addr: server, conn: None };
+        let target = Flow { transport: Transport::Tcp, addr: server, conn: None };
         assert!(matches!(send(&mut c, target), Opening::Yes { .. }), "outgoing");
         // All but one connection of each source are idle, and one of the others is in use.
         let later = now + IDLE;
@@ -350,7 +350,7 @@ mod tests {
         assert!(accept(&mut c, now + IDLE, "192.0.2.77", Standing::Stranger).is_none());
         assert!(used.iter().all(|(_, queue)| queue.given_up.is_empty()));
         let (id, queue) = accept(&mut c, now, "192.0.2.3", Standing::Stranger).unwrap();
-        let to = Target { conn: Some(id), ..c.open[&id].peer };
+        let to = Flow { conn: Some(id), ..c.open[&id].peer };
         for _ in 0..2 {
             assert!(matches!(c.send(now, to, Bytes::from(vec![0; 60_000]), |_| false), Opening::No));
         }
@@ -378,10 +378,10 @@ mod tests {
         assert_eq!((peer, name.as_str()), (one, "one.example"));
         assert!(matches!(send(&mut c, one), Opening::No));
         assert!(matches!(send(&mut c, two), Opening::Yes { .. }));
-        assert!(matches!(send(&mut c, Target { conn: None, ..one }), Opening::Yes { .. }));
+        assert!(matches!(send(&mut c, Flow { conn: None, ..one }), Opening::Yes { .. }));
         assert!(c.close(peer.conn.unwrap()), "it is reopened when needed");
         // Also for another port of that address: it belongs to the server under its name.
-        let hop = Target { addr: "192.0.2.1:5071".parse().unwrap(), ..one };
+        let hop = Flow { addr: "192.0.2.1:5071".parse().unwrap(), ..one };
         let Opening::Yes { peer, name, .. } = send(&mut c, hop) else { panic!() };
         assert_eq!((peer, name.as_str()), (one, "one.example"));
     }

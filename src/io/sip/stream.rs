@@ -19,7 +19,7 @@ use crate::io::system::clock;
 use crate::io::system::seldom::Seldom;
 use crate::io::system::timer;
 use crate::sip::Bytes;
-use crate::sip::target::{ConnId, Target, Transport};
+use crate::sip::flow::{ConnId, Flow, Transport};
 use crate::wire::stream::{Frame, next_frame};
 
 /// A connection without received data for this long is closed: no registration lasts longer.
@@ -62,13 +62,13 @@ pub async fn run(streams: Rc<SipStreams>, sink: Rc<dyn SipSink>, listener: Liste
     let mut refused = Seldom::default();
     loop {
         let (stream, addr) = listener.accept().await;
-        let peer = Target { transport, addr, conn: None };
+        let peer = Flow { transport, addr, conn: None };
         if !link.sink().may_connect(peer) {
             continue;
         }
         let now = clock::now().mono;
         let caller = Caller { standing: link.sink.standing(peer), foreign: !link.sink.accepts(peer) };
-        let in_use = |peer: &Target| link.sink.uses(peer);
+        let in_use = |peer: &Flow| link.sink.uses(peer);
         let place = link.streams.connections().accept(now, peer, caller, in_use);
         let Some((id, queue)) = place else {
             if let Some(times) = refused.note(now) {
@@ -76,12 +76,12 @@ pub async fn run(streams: Rc<SipStreams>, sink: Rc<dyn SipSink>, listener: Liste
             }
             continue;
         };
-        let peer = Target { conn: Some(id), ..peer };
+        let peer = Flow { conn: Some(id), ..peer };
         link.streams.spawn(accepted(link.clone(), stream, peer, queue));
     }
 }
 
-async fn accepted(link: Link, stream: Stream, peer: Target, queue: Queue) {
+async fn accepted(link: Link, stream: Stream, peer: Flow, queue: Queue) {
     stream.set_user_timeout(UNHEARD);
     let io: Option<Io> = match (peer.transport, link.streams.tls().acceptor()) {
         (Transport::Tls, Some(acceptor)) => handshake(&link, acceptor, stream, peer).await,
@@ -95,7 +95,7 @@ async fn accepted(link: Link, stream: Stream, peer: Target, queue: Queue) {
 }
 
 /// TLS handshake of an incoming connection, within the processor time quota of its source.
-async fn handshake(link: &Link, acceptor: &TlsAcceptor, stream: Stream, peer: Target) -> Option<Io> {
+async fn handshake(link: &Link, acceptor: &TlsAcceptor, stream: Stream, peer: Flow) -> Option<Io> {
     let source = Source::of(peer.addr.ip());
     let known = link.sink.standing(peer) != Standing::Stranger;
     if !link.streams.handshakes().admit(clock::now().mono, source, known) {
@@ -114,7 +114,7 @@ async fn handshake(link: &Link, acceptor: &TlsAcceptor, stream: Stream, peer: Ta
 }
 
 /// Sends on an open connection to the target, or opens one.
-pub fn send(streams: &Rc<SipStreams>, sink: &Rc<dyn SipSink>, target: Target, bytes: Bytes) {
+pub fn send(streams: &Rc<SipStreams>, sink: &Rc<dyn SipSink>, target: Flow, bytes: Bytes) {
     let now = clock::now().mono;
     let opening = streams.connections().send(now, target, bytes, |peer| sink.uses(peer));
     match opening {
@@ -127,7 +127,7 @@ pub fn send(streams: &Rc<SipStreams>, sink: &Rc<dyn SipSink>, target: Target, by
     }
 }
 
-async fn connect(link: Link, peer: Target, queue: Queue, name: String, lax: bool) {
+async fn connect(link: Link, peer: Flow, queue: Queue, name: String, lax: bool) {
     match timer::within(CONNECT, open(&link, peer, name, lax)).await {
         Some(Ok(io)) => serve(link, io, peer, queue).await,
         Some(Err(e)) => {
@@ -138,7 +138,7 @@ async fn connect(link: Link, peer: Target, queue: Queue, name: String, lax: bool
     }
 }
 
-async fn open(link: &Link, peer: Target, name: String, lax: bool) -> std::io::Result<Io> {
+async fn open(link: &Link, peer: Flow, name: String, lax: bool) -> std::io::Result<Io> {
     let stream = Stream::connect(peer.addr).await?;
     stream.set_user_timeout(UNHEARD);
     let stream = stream.into_inner();
@@ -150,12 +150,12 @@ async fn open(link: &Link, peer: Target, name: String, lax: bool) -> std::io::Re
 }
 
 /// Removes a connection; `open`: it was established.
-fn close(link: &Link, peer: Target, open: bool) {
+fn close(link: &Link, peer: Flow, open: bool) {
     let again = peer.conn.is_some_and(|id| link.streams.connections().close(id));
     link.sink().unreachable(peer, again, open);
 }
 
-async fn serve(link: Link, io: Io, peer: Target, queue: Queue) {
+async fn serve(link: Link, io: Io, peer: Flow, queue: Queue) {
     let (mut reader, mut writer) = smol::io::split(io);
     let heard = Heard::default();
     let write = write(&mut writer, &queue, &heard);
@@ -240,7 +240,7 @@ async fn close_gently(mut reader: ReadHalf<Io>, mut writer: WriteHalf<Io>) {
     let _ended = timer::within(Duration::from_secs(1), drain).await;
 }
 
-async fn read(link: &Link, reader: &mut ReadHalf<Io>, source: Target, heard: &Heard) {
+async fn read(link: &Link, reader: &mut ReadHalf<Io>, source: Flow, heard: &Heard) {
     let mut pending: Vec<u8> = Vec::new();
     let mut chunk = vec![0u8; 8192];
     // Until a valid message was received, and while the source is unknown, total time is limited.

@@ -10,7 +10,7 @@ use socket2::SockRef;
 use super::sink::SipSink;
 use crate::io::net::kernel_drops;
 use crate::io::net::sockets;
-use crate::sip::target::{Target, Transport};
+use crate::sip::flow::{Flow, Transport};
 use crate::wire::MAX_MESSAGE;
 
 /// Receive buffer requested from the kernel, bytes.
@@ -62,7 +62,7 @@ impl Udp {
         loop {
             match self.0.recv_from(&mut buffer).await {
                 Ok((n, from)) => {
-                    let source = Target { transport: Transport::Udp, addr: from, conn: None };
+                    let source = Flow { transport: Transport::Udp, addr: from, conn: None };
                     let bytes = buffer.get(..n).unwrap_or_default();
                     Rc::clone(&sink).message(source, bytes);
                 }

@@ -40,7 +40,7 @@ struct Feed {
 
 /// A requested sound.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub struct SoundRequest {
     /// Its location: a URL, or `file:` and a name in the prompt directory.
     pub url: String,
     /// Name of its temporary file.
@@ -79,7 +79,7 @@ impl Feeder {
     ///
     /// # Errors
     /// Why it cannot be fetched or played.
-    pub fn fetch(&self, client: &HttpClient, wanted: &Wanted) -> Result<Source, String> {
+    pub fn fetch(&self, client: &HttpClient, wanted: &SoundRequest) -> Result<Source, String> {
         let file = match Sounds::prompt_of(&wanted.url) {
             Some(name) => self.sounds.prompt(name)?,
             None => self.sounds.download(client, &wanted.url, &wanted.name, &wanted.given_up)?,

@@ -15,7 +15,7 @@ use crate::io::system::disk;
 
 /// The state directory of a running gateway.
 #[derive(Debug, Clone)]
-pub struct State {
+pub struct StateDirectory {
     dir: PathBuf,
     /// The file contains trunks that could not be read.
     unread: Arc<AtomicBool>,
@@ -29,7 +29,7 @@ const TRUNKS: &str = "trunks.json";
 /// File of the instance id.
 const INSTANCE_ID: &str = "instance_id";
 
-impl State {
+impl StateDirectory {
     /// Opens the directory, creating it (mode 0700) if missing, and locks it against a second gateway. If the
     /// disk cannot be written it stays missing, and nothing survives a restart.
     ///
@@ -262,8 +262,9 @@ mod tests {
 
     use super::*;
 
-    fn open(name: &str) -> State {
-        State::open(&std::env::temp_dir().join(format!("branchline-{name}-{}", std::process::id()))).unwrap()
+    fn open(name: &str) -> StateDirectory {
+        StateDirectory::open(&std::env::temp_dir().join(format!("branchline-{name}-{}", std::process::id())))
+            .unwrap()
     }
 
     fn peer(id: &str) -> TrunkFields {
@@ -276,7 +277,7 @@ mod tests {
         }
     }
 
-    fn copies(state: &State, of: &str) -> Vec<PathBuf> {
+    fn copies(state: &StateDirectory, of: &str) -> Vec<PathBuf> {
         let entries = fs::read_dir(&state.dir).unwrap().map(|e| e.unwrap().path());
         entries.filter(|p| p.to_str().unwrap().contains(&format!("{of}.damaged-"))).collect()
     }
@@ -307,11 +308,11 @@ mod tests {
         let state = open("lock");
         let clone = state.clone();
         drop(state);
-        let busy = State::open(&clone.dir).unwrap_err();
+        let busy = StateDirectory::open(&clone.dir).unwrap_err();
         assert_eq!(busy.to_string(), "another gateway uses it");
         let dir = clone.dir.clone();
         drop(clone);
-        State::open(&dir).unwrap();
+        StateDirectory::open(&dir).unwrap();
         fs::remove_dir_all(dir).unwrap();
     }
 

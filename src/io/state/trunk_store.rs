@@ -4,14 +4,14 @@ use std::cell::RefCell;
 
 use smol::lock::Mutex;
 
-use super::directory::State;
+use super::directory::StateDirectory;
 use crate::config::TrunkFields;
 use crate::io::system::workers::FILES;
 
 /// Writer of `trunks.json`.
 #[derive(Debug)]
 pub struct TrunkStore {
-    state: State,
+    state: StateDirectory,
     /// The version to be written.
     newest: RefCell<Option<Vec<TrunkFields>>>,
     /// Serializes writes; holds the result of the last one.
@@ -21,7 +21,7 @@ pub struct TrunkStore {
 impl TrunkStore {
     /// Writes to this directory.
     #[must_use]
-    pub fn new(state: State) -> Self {
+    pub fn new(state: StateDirectory) -> Self {
         Self { state, newest: RefCell::default(), writing: Mutex::new(Ok(())) }
     }
 

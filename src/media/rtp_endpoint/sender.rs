@@ -13,7 +13,7 @@ const MADE: usize = 2;
 
 /// A payload shared with other legs.
 #[derive(Debug, Clone)]
-pub(super) struct Made {
+pub(super) struct EncodedPayload {
     /// Offset of its first sample from the start of the tick, samples.
     pub(super) before: i64,
     /// Length; 0: nothing is sent.
@@ -51,7 +51,7 @@ pub struct RtpSender {
     pub(super) event: Sender,
     pub(super) tone: Option<(ToneGenerator, u8)>,
     /// Payloads of this tick, if shared.
-    pub(super) made: [Made; MADE],
+    pub(super) made: [EncodedPayload; MADE],
     pub(super) count: usize,
 }
 
@@ -74,7 +74,7 @@ impl RtpSender {
             dropped: 0,
             event: Sender::default(),
             tone: None,
-            made: std::array::from_fn(|_| Made { before: 0, len: 0, bytes: [0; MAX_PAYLOAD] }),
+            made: std::array::from_fn(|_| EncodedPayload { before: 0, len: 0, bytes: [0; MAX_PAYLOAD] }),
             count: 0,
         }
     }

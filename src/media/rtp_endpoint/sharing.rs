@@ -1,7 +1,7 @@
 //! The key of endpoints that can share one encoding, and each one's role in it.
 
 use crate::codec::Codec;
-use crate::codec::opus::Wishes;
+use crate::codec::opus::OpusFmtp;
 use crate::media::command::{RoomSlot, Slot};
 
 /// Ticks without a signal of its own after which a leg shares an encoding: 200 ms.
@@ -13,7 +13,7 @@ pub(in crate::media) struct Key {
     /// `None`: they hear silence.
     pub(super) room: Option<RoomSlot>,
     pub(super) codec: Codec,
-    pub(super) wishes: Wishes,
+    pub(super) wishes: OpusFmtp,
     pub(super) ptime: u16,
     /// Samples in the packet being filled.
     pub(super) samples: usize,

@@ -9,8 +9,8 @@ use super::servers::Servers;
 use super::system::Settings;
 use super::{Question, question};
 use crate::base::rng::Rng;
+use crate::sip::flow::{Flow, NextHop};
 use crate::sip::locator::{Families, Locator, Verdict};
-use crate::sip::target::{NextHop, Target};
 use crate::wire::dns::{Answer, Kind, Record, Srv};
 
 /// Round-trip time.
@@ -233,7 +233,7 @@ impl Network {
             }
             let until = match verdict {
                 Verdict::Done(targets) => {
-                    let text = |t: Target| format!("{:?} {}", t.transport, t.addr);
+                    let text = |t: Flow| format!("{:?} {}", t.transport, t.addr);
                     let took = (self.now - self.began).as_millis();
                     self.end(queries);
                     return (targets.into_iter().map(text).collect(), took);

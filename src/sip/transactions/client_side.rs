@@ -9,8 +9,8 @@ use super::transmit::Transmit;
 use crate::sip::Bytes;
 use crate::sip::client::Client;
 use crate::sip::client_invite::ClientInvite;
+use crate::sip::flow::{Flow, Transport};
 use crate::sip::table::ClientKey;
-use crate::sip::target::{Target, Transport};
 use crate::wire::via::MAGIC_COOKIE;
 use crate::wire::{Draft, Method, Response};
 
@@ -29,19 +29,19 @@ impl Transactions {
         now: Instant,
         method: &Method,
         draft: Draft,
-        target: Target,
+        target: Flow,
     ) -> Result<ClientId, Overload> {
         let plain = self.with_via(&draft, target);
         let too_large = target.transport == Transport::Udp && plain.to_bytes().len() > MAX_UDP_REQUEST;
         if !too_large {
             return self.launch(now, method, draft, plain, target, false);
         }
-        let target = Target { transport: Transport::Tcp, conn: None, ..target };
+        let target = Flow { transport: Transport::Tcp, conn: None, ..target };
         let sent = self.with_via(&draft, target);
         self.launch(now, method, draft, sent, target, true)
     }
 
-    fn with_via(&mut self, draft: &Draft, target: Target) -> Draft {
+    fn with_via(&mut self, draft: &Draft, target: Flow) -> Draft {
         let mut sent = draft.clone();
         let branch = format!("{MAGIC_COOKIE}{}", self.rng.token());
         let local = self.locals.for_target(target).unwrap_or(target.addr);
@@ -56,7 +56,7 @@ impl Transactions {
         method: &Method,
         draft: Draft,
         sent: Draft,
-        target: Target,
+        target: Flow,
         may_fall_back: bool,
     ) -> Result<ClientId, Overload> {
         let reliable = target.transport.is_reliable();
@@ -120,7 +120,7 @@ impl Transactions {
     }
 
     /// Sends the ACK to a 2xx and stores it for retransmissions of that 2xx.
-    pub fn ack(&mut self, id: ClientId, fork_tag: &str, draft: &Draft, target: Target) {
+    pub fn ack(&mut self, id: ClientId, fork_tag: &str, draft: &Draft, target: Flow) {
         let sent = self.with_via(draft, target);
         let transmit = Transmit { target, bytes: Bytes::from(sent.to_bytes()) };
         if let Some(tx) = self.clients.get_mut(id)
@@ -139,7 +139,7 @@ impl Transactions {
 
     /// The flow of a transaction's request.
     #[must_use]
-    pub fn target_of(&self, id: ClientId) -> Option<Target> {
+    pub fn target_of(&self, id: ClientId) -> Option<Flow> {
         self.clients.get(id).map(|tx| tx.target)
     }
 
@@ -177,8 +177,8 @@ impl Transactions {
     }
 
     /// A connection to `target` could not be opened, or an `open` one was lost.
-    pub fn handle_unreachable(&mut self, now: Instant, target: Target, open: bool) {
-        let same = |t: &Target| {
+    pub fn handle_unreachable(&mut self, now: Instant, target: Flow, open: bool) {
+        let same = |t: &Flow| {
             let on_it = t.conn.is_some() && t.conn == target.conn;
             t.transport == target.transport && (on_it || t.addr == target.addr)
         };
@@ -192,8 +192,8 @@ impl Transactions {
 
     /// The operating system rejected a datagram to `target`: it counts as lost and is retransmitted. If no
     /// response arrives, the failure is reported as a transport error instead of a timeout.
-    pub fn handle_unsent(&mut self, target: Target) {
-        let same = |t: &Target| (t.transport, t.addr) == (target.transport, target.addr);
+    pub fn handle_unsent(&mut self, target: Flow) {
+        let same = |t: &Flow| (t.transport, t.addr) == (target.transport, target.addr);
         let hit: Vec<ClientId> =
             self.clients.iter().filter(|(_, tx)| same(&tx.target)).map(|(id, _)| id).collect();
         for tx in hit {
@@ -240,7 +240,7 @@ impl Transactions {
         let Some((draft, target)) = self.clients.get(id).map(|tx| (tx.draft.clone(), tx.target)) else {
             return;
         };
-        let target = Target { transport: Transport::Udp, conn: None, ..target };
+        let target = Flow { transport: Transport::Udp, conn: None, ..target };
         let sent = self.with_via(&draft, target);
         let bytes = Bytes::from(sent.to_bytes());
         let Some(tx) = self.clients.get_mut(id) else { return };
@@ -274,8 +274,8 @@ mod tests {
     use crate::sip::virtual_time::epoch;
     use crate::wire::{Message, Uri, parse};
 
-    fn far_end() -> Target {
-        Target { transport: Transport::Udp, addr: "192.0.2.9:5060".parse().unwrap(), conn: None }
+    fn far_end() -> Flow {
+        Flow { transport: Transport::Udp, addr: "192.0.2.9:5060".parse().unwrap(), conn: None }
     }
 
     fn uri() -> Uri {

@@ -3,9 +3,9 @@
 use super::transmit::Transmit;
 use crate::sip::client::Client;
 use crate::sip::client_invite::ClientInvite;
+use crate::sip::flow::Flow;
 use crate::sip::machine::Machine;
 use crate::sip::table::ClientKey;
-use crate::sip::target::Target;
 use crate::wire::Draft;
 
 /// A client transaction with its associated data.
@@ -13,7 +13,7 @@ use crate::wire::Draft;
 pub struct ClientTx {
     pub(super) machine: ClientMachine,
     pub(super) key: ClientKey,
-    pub(super) target: Target,
+    pub(super) target: Flow,
     /// The request without Via, for resending it over another transport.
     pub(super) draft: Draft,
     pub(super) sent: Draft,

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::client_transaction::ClientTx;
 use super::server_transaction::ServerTx;
 use crate::base::ids::Id;
-use crate::sip::target::Target;
+use crate::sip::flow::Flow;
 use crate::wire::{Request, Response};
 
 /// Identifies a client transaction.
@@ -17,7 +17,7 @@ pub type ServerId = Id<ServerTx>;
 #[derive(Debug)]
 pub enum Event {
     /// A new request, neither ACK nor CANCEL; requires a final response.
-    Request(ServerId, Rc<Request>, Target),
+    Request(ServerId, Rc<Request>, Flow),
     /// An ACK to a 2xx.
     Ack(Box<Request>),
     /// The INVITE was cancelled (the CANCEL is answered); requires a 487.

@@ -13,12 +13,12 @@ use crate::base::deadlines::Deadlines;
 use crate::base::ids::Table;
 use crate::base::pool::{Pool, Sizes};
 use crate::base::rng::Rng;
+use crate::sip::flow::Flow;
 use crate::sip::keyed_hash::KeyedHash;
 use crate::sip::locals::Locals;
 use crate::sip::machine::Machine;
 use crate::sip::proven::Proven;
 use crate::sip::table::{ClientKey, MergeKey, ServerKey};
-use crate::sip::target::Target;
 use crate::sip::{Bytes, Output};
 
 /// A transaction of either kind.
@@ -244,7 +244,7 @@ impl Transactions {
     }
 
     /// Sends a keep-alive (RFC 5626 §3.5.1) without waiting for the pong.
-    pub fn ping(&mut self, target: Target) {
+    pub fn ping(&mut self, target: Flow) {
         self.out.push_back(Transmit { target, bytes: Bytes::from(b"\r\n\r\n".as_slice()) });
     }
 
@@ -260,7 +260,7 @@ fn machine_of<'a>(
     clients: &'a mut Table<ClientTx>,
     servers: &'a mut Table<ServerTx>,
     r: Ref,
-) -> Option<(&'a mut dyn Machine, Target)> {
+) -> Option<(&'a mut dyn Machine, Flow)> {
     match r {
         Ref::Client(id) => clients.get_mut(id).map(|tx| (tx.machine.as_machine(), tx.target)),
         Ref::Server(id) => servers.get_mut(id).map(|tx| (tx.machine.as_machine(), tx.reply_to)),

@@ -11,10 +11,10 @@ use super::transmit::Transmit;
 use crate::base::pool::Standing;
 use crate::base::source::Source;
 use crate::sip::Bytes;
+use crate::sip::flow::{Flow, Transport};
 use crate::sip::server::Server;
 use crate::sip::server_invite::ServerInvite;
 use crate::sip::table::{MergeKey, ServerKey};
-use crate::sip::target::{Target, Transport};
 use crate::wire::{Draft, ErrorResponse, Method, Request};
 
 /// How a request is processed.
@@ -56,7 +56,7 @@ impl Transactions {
 
     /// The flow of a server transaction's responses.
     #[must_use]
-    pub fn peer_of(&self, id: ServerId) -> Option<Target> {
+    pub fn peer_of(&self, id: ServerId) -> Option<Flow> {
         self.servers.get(id).map(|tx| tx.reply_to)
     }
 
@@ -127,7 +127,7 @@ impl Transactions {
 
     /// The far end of a transaction has sent something on `source`: a new connection replaces the one its
     /// request arrived on (RFC 3261 §18.2.2).
-    pub fn answer_along(&mut self, id: ServerId, source: Target) {
+    pub fn answer_along(&mut self, id: ServerId, source: Flow) {
         let Some(tx) = self.servers.get_mut(id) else { return };
         let same = tx.reply_to.transport == source.transport && tx.reply_to.addr.ip() == source.addr.ip();
         if same && source.transport.is_reliable() && source.conn.is_some() {
@@ -136,7 +136,7 @@ impl Transactions {
     }
 
     /// Marks transactions whose responses cannot be delivered.
-    pub(super) fn note_unanswerable(&mut self, same: impl Fn(&Target) -> bool) {
+    pub(super) fn note_unanswerable(&mut self, same: impl Fn(&Flow) -> bool) {
         let hit: Vec<ServerId> =
             self.servers.iter().filter(|(_, tx)| same(&tx.reply_to)).map(|(id, _)| id).collect();
         for id in hit {
@@ -154,13 +154,13 @@ impl Transactions {
     }
 
     /// Answers a request statelessly.
-    pub fn reply_stateless(&mut self, draft: &Draft, request: &Request, source: Target) {
+    pub fn reply_stateless(&mut self, draft: &Draft, request: &Request, source: Flow) {
         let target = reply_target(request, source);
         self.out.push_back(Transmit { target, bytes: Bytes::from(draft.to_bytes()) });
     }
 
     /// Sends the error response to a malformed request, statelessly.
-    pub fn refuse(&mut self, mut answer: ErrorResponse, source: Target) {
+    pub fn refuse(&mut self, mut answer: ErrorResponse, source: Flow) {
         self.counters.refused += 1;
         if let Some(to) = answer.draft.get("To").filter(|to| !to.to_ascii_lowercase().contains("tag")) {
             let parts = ["Via", "From", "Call-ID", "CSeq"].map(|n| answer.draft.get(n).unwrap_or_default());
@@ -171,7 +171,7 @@ impl Transactions {
             Transport::Udp => answer.via.reply_to(source.addr),
             Transport::Tcp | Transport::Tls => source.addr,
         };
-        let target = Target { addr, ..source };
+        let target = Flow { addr, ..source };
         self.out.push_back(Transmit { target, bytes: Bytes::from(answer.draft.to_bytes()) });
     }
 
@@ -190,7 +190,7 @@ impl Transactions {
         &mut self,
         now: Instant,
         request: Box<Request>,
-        source: Target,
+        source: Flow,
         admission: Admission,
     ) {
         if request.method == Method::Ack {
@@ -219,7 +219,7 @@ impl Transactions {
         self.events.push_back(Event::Ack(request));
     }
 
-    fn handle_cancel(&mut self, request: &Request, source: Target) {
+    fn handle_cancel(&mut self, request: &Request, source: Flow) {
         let found = self.server_keys.get(&ServerKey::of_cancelled(request)).copied();
         let tag = found.and_then(|id| self.tag_of(id)).map(str::to_owned);
         let (code, reason) =
@@ -232,7 +232,7 @@ impl Transactions {
         }
     }
 
-    fn handle_new(&mut self, now: Instant, request: Rc<Request>, source: Target, admission: Admission) {
+    fn handle_new(&mut self, now: Instant, request: Rc<Request>, source: Flow, admission: Admission) {
         let key = ServerKey::of(&request);
         if let Some(id) = self.server_keys.get(&key).copied() {
             self.answer_along(id, source);
@@ -328,7 +328,7 @@ impl Transactions {
     }
 
     /// No capacity for a request of this source: stateless 503.
-    fn overloaded(&mut self, request: &Request, source: Target) {
+    fn overloaded(&mut self, request: &Request, source: Flow) {
         self.counters.overload += 1;
         let tag = self.stateless_tag(request);
         let mut draft = Draft::response(request, 503, "Service Unavailable", Some(&tag));
@@ -338,13 +338,13 @@ impl Transactions {
 }
 
 /// Where responses are sent: over UDP according to the Via, on a stream back on its connection.
-fn reply_target(request: &Request, source: Target) -> Target {
+fn reply_target(request: &Request, source: Flow) -> Flow {
     match source.transport {
-        Transport::Udp => Target { addr: request.common.via.reply_to(source.addr), ..source },
+        Transport::Udp => Flow { addr: request.common.via.reply_to(source.addr), ..source },
         // If the connection is gone, a new one goes to the sent-by port (§18.2.2).
         Transport::Tcp | Transport::Tls => {
             let port = request.common.via.port.unwrap_or(source.transport.default_port());
-            Target { addr: SocketAddr::new(source.addr.ip(), port), ..source }
+            Flow { addr: SocketAddr::new(source.addr.ip(), port), ..source }
         }
     }
 }

@@ -3,11 +3,11 @@
 use std::rc::Rc;
 
 use crate::base::pool::Held;
+use crate::sip::flow::Flow;
 use crate::sip::machine::Machine;
 use crate::sip::server::Server;
 use crate::sip::server_invite::ServerInvite;
 use crate::sip::table::{MergeKey, ServerKey};
-use crate::sip::target::Target;
 use crate::wire::Request;
 
 /// A response counts as delivered after this many retransmissions without failure. A connection attempt
@@ -26,7 +26,7 @@ pub struct ServerTx {
     pub(super) cseq: u32,
     /// To tag of all our responses.
     pub(super) tag: String,
-    pub(super) reply_to: Target,
+    pub(super) reply_to: Flow,
     /// Its places in the pools; `None` once it is only retransmitting its response.
     pub(super) held: Option<Places>,
     /// Messages sent since the last delivery failure, if there was one.

@@ -40,7 +40,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 pub type TargetId = u64;
 
 #[derive(Debug)]
-struct Target {
+struct TargetQueue {
     destination: Destination,
     queue: Queue,
     not_before: Option<Instant>,
@@ -50,7 +50,7 @@ struct Target {
     dropped: u64,
 }
 
-impl Target {
+impl TargetQueue {
     fn due_at(&self) -> Option<Instant> {
         self.not_before.max(self.held)
     }
@@ -147,7 +147,7 @@ pub struct TargetView {
 /// All queues.
 #[derive(Debug)]
 pub struct EventQueues {
-    targets: BTreeMap<TargetId, Target>,
+    targets: BTreeMap<TargetId, TargetQueue>,
     names: BTreeMap<Destination, TargetId>,
     /// Consecutive failures by server.
     doubts: BTreeMap<String, u32>,
@@ -228,7 +228,7 @@ impl EventQueues {
     fn add(&mut self, to: &Destination, stored: u64) -> TargetId {
         self.next += 1;
         let queue = Queue::with_stored(stored);
-        let target = Target {
+        let target = TargetQueue {
             destination: to.clone(),
             queue,
             not_before: None,
@@ -243,7 +243,7 @@ impl EventQueues {
 
     /// Evicts the target whose server has the most failures; its stored events stay in the outbox.
     fn park_worst(&mut self) {
-        let failures = |t: &Target| self.failures(&t.destination);
+        let failures = |t: &TargetQueue| self.failures(&t.destination);
         let idle = self.targets.iter().filter(|(_, t)| t.queue.flying() == 0 && !t.destination.trusted);
         let Some(id) = idle.max_by_key(|(_, t)| failures(t)).map(|(id, _)| *id) else { return };
         if let Some(t) = self.remove(id) {
@@ -273,7 +273,7 @@ impl EventQueues {
     }
 
     /// True if a target has an event to deliver and may try.
-    fn may_try(&self, t: &Target, room: Room) -> bool {
+    fn may_try(&self, t: &TargetQueue, room: Room) -> bool {
         let failures = self.failures(&t.destination);
         let most = if failures == 0 { MAX_OF_TARGET } else { 1 };
         room.allows(failures) && t.queue.flying() < most && t.queue.is_ready()
@@ -283,7 +283,7 @@ impl EventQueues {
     pub fn poll(&mut self, now: Instant) -> Option<Job> {
         let turn = self.turn;
         let room = self.room();
-        let due = |t: &Target| t.due_at().is_none_or(|at| at <= now) && self.may_try(t, room);
+        let due = |t: &TargetQueue| t.due_at().is_none_or(|at| at <= now) && self.may_try(t, room);
         let in_turn = || self.targets.range(turn + 1..).chain(self.targets.range(..=turn));
         let candidates: Vec<TargetId> = in_turn().filter(|(_, t)| due(t)).map(|(id, _)| *id).collect();
         for id in candidates {
@@ -382,7 +382,7 @@ impl EventQueues {
         }
     }
 
-    fn remove(&mut self, id: TargetId) -> Option<Target> {
+    fn remove(&mut self, id: TargetId) -> Option<TargetQueue> {
         let target = self.targets.remove(&id)?;
         self.names.remove(&target.destination);
         Some(target)
@@ -399,7 +399,7 @@ impl EventQueues {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let room = self.room();
         let waits = self.targets.values().filter(|t| self.may_try(t, room));
-        waits.filter_map(Target::due_at).min()
+        waits.filter_map(TargetQueue::due_at).min()
     }
 
     /// True without waiting events.
@@ -418,7 +418,7 @@ impl EventQueues {
     /// Delivery state of all targets.
     #[must_use]
     pub fn view(&self) -> Vec<TargetView> {
-        let one = |t: &Target| TargetView {
+        let one = |t: &TargetQueue| TargetView {
             destination: t.destination.clone(),
             queued: t.queue.len(),
             failures: self.failures(&t.destination),

@@ -7,8 +7,8 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 use crate::base::hex::hex;
-use crate::deliver::events::Job;
-use crate::deliver::failure::{Failure, retry_after};
+use crate::delivery::events::Job;
+use crate::delivery::failure::{Failure, retry_after};
 use crate::io::events::pipeline::EventPipeline;
 use crate::io::net::http_client::{HttpClient, Rules};
 use crate::io::system::clock;
@@ -95,7 +95,7 @@ mod tests {
         use std::io::{Read as _, Write as _};
 
         use crate::config::Config;
-        use crate::deliver::events::{Destination, Item};
+        use crate::delivery::events::{Destination, Item};
 
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -130,7 +130,7 @@ mod tests {
             event_id: "e".to_owned(),
             body: std::sync::Arc::from(*b"{}"),
             terminal: false,
-            origin: crate::deliver::share::Origin::Own,
+            origin: crate::delivery::share::Origin::Own,
             stored: false,
         };
         let job = Job { target: 1, destination, item };

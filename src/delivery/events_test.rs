@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::queue::{MAX_TAIL, WINDOW};
 use super::*;
-use crate::deliver::share::Origin;
+use crate::delivery::share::Origin;
 
 /// Most events in memory per target that are not in the outbox.
 const QUEUED: usize = WINDOW + MAX_TAIL;

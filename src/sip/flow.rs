@@ -60,7 +60,7 @@ pub type ConnId = u64;
 
 /// A flow: where a message is sent to or came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Target {
+pub struct Flow {
     /// Transport.
     pub transport: Transport,
     /// Address and port of the far end.
@@ -69,7 +69,7 @@ pub struct Target {
     pub conn: Option<ConnId>,
 }
 
-impl Target {
+impl Flow {
     /// A URI of this address.
     #[must_use]
     pub fn uri(self) -> Option<Uri> {
@@ -99,10 +99,10 @@ impl NextHop {
 
     /// The flow to an address of the host.
     #[must_use]
-    pub fn at(&self, ip: IpAddr) -> Target {
+    pub fn at(&self, ip: IpAddr) -> Flow {
         let transport = self.usual_transport();
         let port = self.port.unwrap_or(transport.default_port());
-        Target { transport, addr: SocketAddr::new(ip.to_canonical(), port), conn: None }
+        Flow { transport, addr: SocketAddr::new(ip.to_canonical(), port), conn: None }
     }
 }
 
