@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::answer::{BAD, CONFLICT, DONE, NOT_FOUND};
-use super::call::{Call, Outcome};
 use super::endpoint::{Endpoint, Json, endpoint};
 use super::http::error::ApiError;
+use super::request::{Call, Outcome};
+use super::responses::{BAD, CONFLICT, DONE, NOT_FOUND};
 use crate::media::amd::Parameters;
 
 pub(super) static ENDPOINTS: &[Endpoint] = &[endpoint(

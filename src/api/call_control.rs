@@ -3,11 +3,11 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::answer::{Answer, BAD, CONFLICT, DONE, FAILED, NOT_FOUND, Status, error, returns};
-use super::call::{Call, Outcome};
 use super::endpoint::{Endpoint, Json, Plain, PlainAsync, endpoint};
 use super::http::error::ApiError;
 use super::patterns;
+use super::request::{Call, Outcome};
+use super::responses::{Answer, BAD, CONFLICT, DONE, FAILED, NOT_FOUND, Status, error, returns};
 use crate::wire::Uri;
 
 const NOT_SIP: Answer = error(400, "Not a SIP leg");

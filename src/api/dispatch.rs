@@ -4,7 +4,6 @@
 use serde::de::IgnoredAny;
 
 use super::app::App;
-use super::call::{Call, Outcome};
 use super::endpoint::{Access, Action, Endpoint, Handler};
 use super::http::access::authorized;
 use super::http::body::parse;
@@ -13,6 +12,7 @@ use super::http::error::{ApiError, MAX_BODY};
 use super::http::head::Head;
 use super::http::origin;
 use super::http::reply::Reply;
+use super::request::{Call, Outcome};
 use super::{openapi, routes};
 use crate::io::system::process;
 

@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::answer::{BAD, CONFLICT, DONE, FAILED, NOT_FOUND};
-use super::call::{Call, Outcome};
 use super::endpoint::{Endpoint, Json, Plain, endpoint};
 use super::patterns;
+use super::request::{Call, Outcome};
+use super::responses::{BAD, CONFLICT, DONE, FAILED, NOT_FOUND};
 
 pub(super) static ENDPOINTS: &[Endpoint] = &[
     endpoint(

@@ -6,9 +6,9 @@ use std::future::ready;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use super::answer::{Answer, SchemaOf, schema};
-use super::call::{Call, Outcome, Pending};
 use super::http::body::parse;
+use super::request::{Call, Outcome, Pending};
+use super::responses::{Answer, SchemaOf, schema};
 
 /// One endpoint of the API.
 pub struct Endpoint {

@@ -6,14 +6,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::amd::{DetectMachine, parameters};
-use super::answer::{BAD, DONE, FULL, NOT_FOUND, document, ok, returns};
 use super::app::App;
-use super::call::{Call, Outcome};
 use super::endpoint::{Endpoint, Json, Plain, endpoint};
 use super::http::body::object;
 use super::http::error::ApiError;
 use super::http::reply::Reply;
 use super::patterns;
+use super::request::{Call, Outcome};
+use super::responses::{BAD, DONE, FULL, NOT_FOUND, document, ok, returns};
 use super::webhooks::hook;
 use crate::base::secret::Secret;
 use crate::codec::KNOWN;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
-use super::answer::text;
 use super::app::App;
 use super::endpoint::{Access, Endpoint, Plain, endpoint};
 use super::http::reply::Reply;
+use super::responses::text;
 use crate::gateway::interface::counters::{BUCKETS, Histogram, Numbers, Summary};
 use crate::io::system::clock;
 use crate::io::system::process::Process;

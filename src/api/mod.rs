@@ -2,10 +2,8 @@
 //! all.
 
 pub mod amd;
-pub mod answer;
 pub mod app;
 pub mod asyncapi;
-pub mod call;
 pub mod call_control;
 pub mod dispatch;
 pub mod dtmf;
@@ -21,6 +19,8 @@ pub mod quality;
 pub mod recording;
 pub mod recordings;
 pub mod registrations;
+pub mod request;
+pub mod responses;
 pub mod rooms;
 pub mod routes;
 pub mod self_test;

@@ -1,7 +1,7 @@
 //! Endpoints planned for later versions: authenticated, and answered with 501 and the name of the feature.
 
-use super::answer::{Answer, error};
 use super::endpoint::{Access, Action, Endpoint};
+use super::responses::{Answer, error};
 
 const NOT_YET: &[Answer] = &[error(501, "Not in this version")];
 

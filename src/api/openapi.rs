@@ -4,9 +4,9 @@ use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::answer::{Answer, Shape};
 use super::endpoint::{Access, Action, Endpoint};
 use super::http::error::ErrorBody;
+use super::responses::{Answer, Shape};
 use super::routes;
 
 /// The complete document.

@@ -3,12 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::answer::{Answer, BAD, CONFLICT, DONE, FULL, NOT_FOUND, ok};
 use super::app::App;
-use super::call::{Call, Outcome};
 use super::endpoint::{Endpoint, Json, Plain, endpoint};
 use super::http::error::ApiError;
 use super::patterns;
+use super::request::{Call, Outcome};
+use super::responses::{Answer, BAD, CONFLICT, DONE, FULL, NOT_FOUND, ok};
 use crate::dsp::tone::TONES;
 use crate::gateway::interface::owner::Owner;
 use crate::gateway::playback::{Sound, VOLUMES, tone};

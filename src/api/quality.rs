@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::answer::{CONFLICT, FULL, NOT_FOUND, ok};
-use super::call::{Call, Outcome};
 use super::endpoint::{Endpoint, PlainAsync, endpoint};
 use super::http::error::ApiError;
+use super::request::{Call, Outcome};
+use super::responses::{CONFLICT, FULL, NOT_FOUND, ok};
 use crate::gateway::events::QualityReport;
 use crate::media::command::Quality;
 

@@ -6,12 +6,12 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::answer::{Answer, BAD, CONFLICT, DONE, FAILED, FULL, NOT_FOUND, ok};
 use super::app::App;
-use super::call::{Call, Outcome};
 use super::endpoint::{Endpoint, JsonAsync, Plain, PlainAsync, endpoint};
 use super::http::error::ApiError;
 use super::playback::exists;
+use super::request::{Call, Outcome};
+use super::responses::{Answer, BAD, CONFLICT, DONE, FAILED, FULL, NOT_FOUND, ok};
 use crate::base::secret::Secret;
 use crate::config::Place;
 use crate::config::s3::{UploadRequest, address_of};

@@ -8,13 +8,13 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::answer::{Answer, CONFLICT, DONE, FULL, Shape, error, ok, text};
 use super::app::App;
-use super::call::{Call, Outcome};
 use super::endpoint::{Endpoint, PlainAsync, endpoint};
 use super::http::conditional::{Choice, choose};
 use super::http::error::ApiError;
 use super::http::reply::{FilePart, Reply, timestamp};
+use super::request::{Call, Outcome};
+use super::responses::{Answer, CONFLICT, DONE, FULL, Shape, error, ok, text};
 use crate::base::time::Utc;
 use crate::delivery::uploads::View;
 use crate::io::outbox::rows::{Op as Change, RecordingRow};

@@ -4,10 +4,10 @@ use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::answer::{Answer, Shape, error, ok};
-use super::call::{Call, Outcome};
 use super::endpoint::{Endpoint, Plain, endpoint};
 use super::http::reply::Reply;
+use super::request::{Call, Outcome};
+use super::responses::{Answer, Shape, error, ok};
 use crate::gateway::registrar::BindingView;
 
 pub(super) static ENDPOINTS: &[Endpoint] = &[

@@ -3,11 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::answer::{BAD, CONFLICT, DONE, FAILED, FULL, NOT_FOUND, document, ok, returns};
-use super::call::{Call, Outcome};
 use super::endpoint::{Endpoint, Json, JsonAsync, Plain, endpoint};
 use super::http::reply::Reply;
 use super::patterns;
+use super::request::{Call, Outcome};
+use super::responses::{BAD, CONFLICT, DONE, FAILED, FULL, NOT_FOUND, document, ok, returns};
 use super::webhooks::hook;
 use crate::base::secret::Secret;
 use crate::gateway::interface::replies;

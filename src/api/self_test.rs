@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::answer::{CONFLICT, FULL, ok};
 use super::app::App;
-use super::call::{Call, Outcome};
 use super::endpoint::{Endpoint, Plain, PlainAsync, endpoint};
 use super::http::error::ApiError;
 use super::http::reply::Reply;
+use super::request::{Call, Outcome};
+use super::responses::{CONFLICT, FULL, ok};
 use crate::gateway::interface::owner::Owner;
 use crate::gateway::interface::replies::{self, Handle};
 use crate::gateway::playback::{Sound, tone};

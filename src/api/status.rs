@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::answer::{FULL, ok};
-use super::call::{Call, Outcome};
 use super::endpoint::{Endpoint, PlainAsync, endpoint};
 use super::http::error::ApiError;
+use super::request::{Call, Outcome};
+use super::responses::{FULL, ok};
 use crate::io::system::disk;
 use crate::io::system::process::Process;
 use crate::io::system::workers::FILES;

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::answer::{document, error, ok};
 use super::app::App;
 use super::asyncapi;
-use super::call::{Call, Outcome};
 use super::endpoint::{Access, Endpoint, Plain, endpoint};
 use super::http::error::ApiError;
 use super::http::reply::Reply;
+use super::request::{Call, Outcome};
+use super::responses::{document, error, ok};
 use crate::io::media::media_memory;
 use crate::io::system::process::Process;
 

@@ -3,14 +3,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::answer::{Answer, BAD, FULL, Status, error, ok, returns};
 use super::app::App;
-use super::call::{Call, Outcome};
 use super::endpoint::{Endpoint, JsonAsync, Plain, PlainAsync, endpoint};
 use super::http::body::object;
 use super::http::error::ApiError;
 use super::http::reply::Reply;
 use super::patterns;
+use super::request::{Call, Outcome};
+use super::responses::{Answer, BAD, FULL, Status, error, ok, returns};
 use crate::base::secret::Secret;
 use crate::config::{DtmfMode, Srtp, TrunkFields};
 use crate::gateway::trunks::TrunkView;

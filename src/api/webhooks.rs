@@ -3,12 +3,12 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::answer::ok;
-use super::call::Call;
 use super::endpoint::{Endpoint, Plain, endpoint};
 use super::http::error::ApiError;
 use super::http::reply::{Reply, timestamp};
 use super::patterns;
+use super::request::Call;
+use super::responses::ok;
 use crate::base::secret::Secret;
 use crate::delivery::events::shown_url;
 use crate::gateway::events::Webhook;

@@ -3,11 +3,11 @@
 
 pub mod board;
 mod checks;
-mod descriptors;
 pub mod dtmf;
 mod file;
 pub mod load;
 mod networks;
+mod open_files;
 pub mod profile;
 mod reload;
 pub mod s3;

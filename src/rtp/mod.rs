@@ -1,9 +1,9 @@
 //! Rank 2: RTP (RFC 3550, RFC 3551), telephone events (RFC 4733), reception statistics of a stream.
 
-pub mod clock;
 pub mod delay;
 pub mod emodel;
 pub mod event_receiver;
+pub mod g722_clock;
 pub mod jitter;
 pub mod lock;
 pub mod packet;

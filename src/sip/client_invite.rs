@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::machine::Machine;
+use super::transaction_machine::Machine;
 use super::{Bytes, Output, T1, TIMEOUT};
 use crate::wire::Draft;
 

@@ -1,7 +1,7 @@
 //! Rank 3: SIP transactions, dialogs and sessions, sans-IO: time is an argument, outputs are polled.
 
-pub mod client;
 pub mod client_invite;
+pub mod client_non_invite;
 pub mod dialog;
 pub mod digest;
 pub mod digest_server;
@@ -13,17 +13,17 @@ pub mod locate;
 pub mod locator;
 #[cfg(test)]
 mod locator_test;
-mod machine;
 pub mod proven;
 pub mod resolver;
-pub mod server;
 pub mod server_invite;
+pub mod server_non_invite;
 pub mod session_timer;
 pub mod table;
 mod timers;
+mod transaction_machine;
 pub mod transactions;
 #[cfg(test)]
 mod virtual_time;
 
-pub use machine::{Bytes, Output};
 pub use timers::{T1, T2, T4, TIMEOUT};
+pub use transaction_machine::{Bytes, Output};

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::machine::Machine;
+use super::transaction_machine::Machine;
 use super::{Bytes, Output, T1, T2, T4, TIMEOUT};
 use crate::wire::Draft;
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::Output;
-use super::machine::Machine;
+use super::transaction_machine::Machine;
 
 #[expect(clippy::disallowed_methods, reason = "an arbitrary epoch")]
 pub(crate) fn epoch() -> Instant {

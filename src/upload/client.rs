@@ -13,10 +13,10 @@ use md5::Md5;
 use sha2::{Digest as _, Sha256};
 use ureq::Agent;
 
-use super::answer::{self, Answer};
 use super::credentials::Chain;
 use super::pace::{Pace, Paced};
 use super::request::{Content, Request, send};
+use super::s3_response::{self, Answer};
 use super::sigv4::Keys;
 use super::verdict::{Verdict, judge};
 use super::way::Way;
@@ -252,8 +252,9 @@ impl Course<'_> {
             let piece = self.digests(file, from, size)?;
             let md5 = hex(&piece.md5);
             digests.push(piece.md5);
-            let same =
-                |p: &answer::Part| p.part_number == number && p.size == size && answer::bare(&p.etag) == md5;
+            let same = |p: &s3_response::Part| {
+                p.part_number == number && p.size == size && s3_response::bare(&p.etag) == md5
+            };
             if there.iter().any(same) {
                 etags.push(md5);
                 continue;
@@ -280,7 +281,7 @@ impl Course<'_> {
         for part in self.parts(name)? {
             let at = usize::try_from(part.part_number).ok().and_then(|n| n.checked_sub(1));
             if let Some(etag) = at.and_then(|at| etags.get_mut(at)) {
-                *etag = answer::bare(&part.etag);
+                *etag = s3_response::bare(&part.etag);
             }
         }
         Ok(())
@@ -288,9 +289,9 @@ impl Course<'_> {
 
     /// Completes the multipart upload; returns the ETag, if given. Only a complete response proves success.
     fn complete(&self, name: &str, etags: &[String]) -> Result<Option<String>, Fault> {
-        let order = answer::complete_order(etags);
+        let order = s3_response::complete_order(etags);
         let told = good(self.ask("POST", &[("uploadId", name)], Some(&order))?)?;
-        answer::completed(&told.text).ok_or_else(|| strange(&told))
+        s3_response::completed(&told.text).ok_or_else(|| strange(&told))
     }
 
     /// True if the object exists and consists of the parts of this file.
@@ -305,7 +306,7 @@ impl Course<'_> {
     /// Starts a multipart upload and stores its id.
     fn begin(&self) -> Result<String, Fault> {
         let told = good(self.ask("POST", &[("uploads", "")], None)?)?;
-        let name = answer::upload_id(&told.text).ok_or_else(|| strange(&told))?;
+        let name = s3_response::upload_id(&told.text).ok_or_else(|| strange(&told))?;
         self.note(Some(name.clone()));
         Ok(name)
     }
@@ -329,7 +330,7 @@ impl Course<'_> {
     }
 
     /// The parts already uploaded.
-    fn parts(&self, name: &str) -> Result<Vec<answer::Part>, Fault> {
+    fn parts(&self, name: &str) -> Result<Vec<s3_response::Part>, Fault> {
         let told = self.ask("GET", &[("uploadId", name)], None)?;
         let refused = matches!(told.status, 400..=499 | 501);
         let told = match good(told) {
@@ -337,7 +338,7 @@ impl Course<'_> {
             Err(Fault::Later(_) | Fault::Never(_)) if refused => return Ok(Vec::new()),
             told => told?,
         };
-        answer::parts(&told.text).ok_or_else(|| strange(&told))
+        s3_response::parts(&told.text).ok_or_else(|| strange(&told))
     }
 
     /// Aborts a multipart upload that is no longer needed.
@@ -368,7 +369,7 @@ impl Course<'_> {
             Ok(there) if matches!(there.status, 403 | 405 | 501) => Ok(()),
             // An object with an ETag exists, whether or not it can be queried now.
             _ if told.is_some() => Ok(()),
-            Ok(there) => Err(later(answer::explain(&there))),
+            Ok(there) => Err(later(s3_response::explain(&there))),
             Err(e) => Err(e),
         }
     }
@@ -382,7 +383,7 @@ impl Course<'_> {
             403 | 405 | 501 => {
                 Err(Fault::Lost("the file is gone, and the bucket does not tell whether it is there"))
             }
-            _ => Err(later(answer::explain(&there))),
+            _ => Err(later(s3_response::explain(&there))),
         }
     }
 
@@ -430,7 +431,7 @@ fn later(why: String) -> Fault {
 }
 
 fn strange(told: &Answer) -> Fault {
-    later(answer::explain(told))
+    later(s3_response::explain(told))
 }
 
 /// Returns the response unless it is an error.

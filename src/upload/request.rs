@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use ureq::http::Response;
 use ureq::{Agent, Body, SendBody};
 
-use super::answer::{Answer, bare};
+use super::s3_response::{Answer, bare};
 use super::sigv4::{Keys, Unsigned, sign};
 use super::way::Way;
 use crate::base::time::Utc;

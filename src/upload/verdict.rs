@@ -1,7 +1,7 @@
 //! Classification of S3 responses: success, temporary failure with back-off, or permanent failure with its
 //! reason.
 
-use super::answer::{self, Answer};
+use super::s3_response::{self, Answer};
 use crate::base::time::Utc;
 use crate::delivery::failure::{Failure, retry_after};
 
@@ -46,8 +46,8 @@ const ANEW: &[&str] = &["InvalidPart", "InvalidPartOrder", "NoSuchUpload"];
 /// respond before it knew the outcome), then by its status.
 #[must_use]
 pub fn judge(told: &Answer, now: Utc) -> Verdict {
-    let refusal = answer::refusal(&told.text);
-    let why = || answer::explain(told);
+    let refusal = s3_response::refusal(&told.text);
+    let why = || s3_response::explain(told);
     let later = || {
         let wait = retry_after(told.status, told.retry_after.as_deref(), told.date.as_deref(), now);
         Verdict::Later(Failure { why: why(), wait })

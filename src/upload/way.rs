@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::answer::{self, Answer};
+use super::s3_response::{self, Answer};
 use super::server::Server;
 use crate::base::http_date;
 use crate::base::time::Utc;
@@ -53,7 +53,7 @@ impl Way {
             self.expect = false;
             return true;
         }
-        let refusal = answer::refusal(&told.text);
+        let refusal = s3_response::refusal(&told.text);
         let says = |code: &str| refusal.as_ref().is_some_and(|r| r.code == code);
         // A response to HEAD does not contain the error code.
         if (says("RequestTimeTooSkewed")

@@ -1,7 +1,7 @@
 //! Maps timestamps to one time base for a stream whose codecs may use different clock rates.
 
 use crate::codec::Codec;
-use crate::rtp::clock::G722Clock;
+use crate::rtp::g722_clock::G722Clock;
 
 /// Timeline units per second: a multiple of every clock and sampling rate.
 pub(super) const RATE: u32 = 48_000;

@@ -1,11 +1,11 @@
 //! A client transaction: its state machine and associated data.
 
 use super::transmit::Transmit;
-use crate::sip::client::Client;
 use crate::sip::client_invite::ClientInvite;
+use crate::sip::client_non_invite::Client;
 use crate::sip::flow::Flow;
-use crate::sip::machine::Machine;
 use crate::sip::table::ClientKey;
+use crate::sip::transaction_machine::Machine;
 use crate::wire::Draft;
 
 /// A client transaction with its associated data.

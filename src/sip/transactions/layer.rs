@@ -16,9 +16,9 @@ use crate::base::rng::Rng;
 use crate::sip::flow::Flow;
 use crate::sip::keyed_hash::KeyedHash;
 use crate::sip::locals::Locals;
-use crate::sip::machine::Machine;
 use crate::sip::proven::Proven;
 use crate::sip::table::{ClientKey, MergeKey, ServerKey};
+use crate::sip::transaction_machine::Machine;
 use crate::sip::{Bytes, Output};
 
 /// A transaction of either kind.

@@ -12,8 +12,8 @@ use crate::base::pool::Standing;
 use crate::base::source::Source;
 use crate::sip::Bytes;
 use crate::sip::flow::{Flow, Transport};
-use crate::sip::server::Server;
 use crate::sip::server_invite::ServerInvite;
+use crate::sip::server_non_invite::Server;
 use crate::sip::table::{MergeKey, ServerKey};
 use crate::wire::{Draft, ErrorResponse, Method, Request};
 

@@ -4,10 +4,10 @@ use std::rc::Rc;
 
 use crate::base::pool::Held;
 use crate::sip::flow::Flow;
-use crate::sip::machine::Machine;
-use crate::sip::server::Server;
 use crate::sip::server_invite::ServerInvite;
+use crate::sip::server_non_invite::Server;
 use crate::sip::table::{MergeKey, ServerKey};
+use crate::sip::transaction_machine::Machine;
 use crate::wire::Request;
 
 /// A response counts as delivered after this many retransmissions without failure. A connection attempt

@@ -4,11 +4,11 @@ use std::pin::Pin;
 
 use serde::Serialize;
 
-use super::answer::Status;
 use super::app::App;
 use super::http::conditional::Conditions;
 use super::http::error::ApiError;
 use super::http::reply::Reply;
+use super::responses::Status;
 
 /// Result of a request.
 pub type Outcome = Result<Reply, ApiError>;
