@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use rusqlite::{OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::fault::Fault;
 use crate::config::Place;
@@ -148,16 +148,11 @@ pub fn place_text(place: &Place) -> String {
 }
 
 /// Applies one change.
-pub(super) fn apply(
-    tx: &Transaction<'_>,
-    targets: &mut Targets,
-    held: &mut u64,
-    op: &Op,
-) -> Result<(), Fault> {
+pub(super) fn apply(db: &Connection, targets: &mut Targets, held: &mut u64, op: &Op) -> Result<(), Fault> {
     match op {
         Op::Event { to, item, at_ms } => {
-            let target = targets.number_of(tx, to)?;
-            let mut put = tx.prepare_cached(
+            let target = targets.number_of(db, to)?;
+            let mut put = db.prepare_cached(
                 "INSERT OR REPLACE INTO event(id, target, at, terminal, leg, event_id, body, origin)
                  VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
             )?;
@@ -168,7 +163,7 @@ pub(super) fn apply(
         }
         Op::Done(row) => {
             let mut ask =
-                tx.prepare_cached("DELETE FROM event WHERE id = ?1 RETURNING LENGTH(body), target")?;
+                db.prepare_cached("DELETE FROM event WHERE id = ?1 RETURNING LENGTH(body), target")?;
             let gone: Option<(u64, i64)> = ask.query_row([row], |r| Ok((r.get(0)?, r.get(1)?))).optional()?;
             if let Some((size, target)) = gone {
                 *held = held.saturating_sub(size + ROW);
@@ -176,7 +171,7 @@ pub(super) fn apply(
             }
         }
         Op::Leg(leg) => {
-            let mut put = tx.prepare_cached(
+            let mut put = db.prepare_cached(
                 "INSERT INTO leg(id, seq, created, answered, url, secret) VALUES(?1,?2,?3,?4,?5,?6)
                  ON CONFLICT(id) DO UPDATE SET seq = MAX(seq, ?2), answered = COALESCE(answered, ?4)",
             )?;
@@ -184,34 +179,34 @@ pub(super) fn apply(
             put.execute(params![leg.id, leg.seq, leg.created_ms, leg.answered_ms, url, secret])?;
         }
         Op::LegGone(id) => {
-            tx.prepare_cached("DELETE FROM leg WHERE id = ?1")?.execute([id])?;
+            db.prepare_cached("DELETE FROM leg WHERE id = ?1")?.execute([id])?;
         }
-        Op::Recording(r) => keep_recording(tx, r)?,
+        Op::Recording(r) => keep_recording(db, r)?,
         Op::RecordingGone(id) => {
-            tx.prepare_cached("DELETE FROM recording WHERE id = ?1")?.execute([id])?;
+            db.prepare_cached("DELETE FROM recording WHERE id = ?1")?.execute([id])?;
         }
         Op::Uploaded { id, location } => {
             let set = "UPDATE recording SET state = ?2, location = ?3, upload_id = NULL WHERE id = ?1";
-            tx.prepare_cached(set)?.execute([id.as_str(), UPLOADED, location])?;
+            db.prepare_cached(set)?.execute([id.as_str(), UPLOADED, location])?;
         }
         Op::ForgetKeys(id) => {
             let set = "UPDATE recording SET upload = json_set(upload, '$.keys', NULL)
                        WHERE id = ?1 AND state = ?2 AND upload IS NOT NULL";
-            tx.prepare_cached(set)?.execute([id.as_str(), UPLOADED])?;
+            db.prepare_cached(set)?.execute([id.as_str(), UPLOADED])?;
         }
         Op::NotUploaded(id) => {
-            tx.prepare_cached("UPDATE recording SET state = 'failed' WHERE id = ?1")?.execute([id])?;
+            db.prepare_cached("UPDATE recording SET state = 'failed' WHERE id = ?1")?.execute([id])?;
         }
         Op::Multipart(id, upload_id) => {
             let set = "UPDATE recording SET upload_id = ?2 WHERE id = ?1";
-            tx.prepare_cached(set)?.execute(params![id, upload_id])?;
+            db.prepare_cached(set)?.execute(params![id, upload_id])?;
         }
     }
     Ok(())
 }
 
-fn keep_recording(tx: &Transaction<'_>, r: &RecordingRow) -> Result<(), Fault> {
-    let mut put = tx.prepare_cached(
+fn keep_recording(db: &Connection, r: &RecordingRow) -> Result<(), Fault> {
+    let mut put = db.prepare_cached(
         "INSERT OR REPLACE INTO recording(id, file, leg, room, state, started, bytes, duration, rate, channels, url,
          secret, upload, location, upload_id) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)",
     )?;
@@ -251,15 +246,15 @@ impl Targets {
         self.touched.clear();
     }
 
-    fn number_of(&mut self, tx: &Transaction<'_>, of: &Destination) -> Result<i64, Fault> {
+    fn number_of(&mut self, db: &Connection, of: &Destination) -> Result<i64, Fault> {
         if let Some(number) = self.known.get(of) {
             return Ok(*number);
         }
         let mut put =
-            tx.prepare_cached("INSERT OR IGNORE INTO target(url, secret, trusted) VALUES(?1, ?2, ?3)")?;
+            db.prepare_cached("INSERT OR IGNORE INTO target(url, secret, trusted) VALUES(?1, ?2, ?3)")?;
         put.execute(params![of.url, of.secret, of.trusted])?;
         let mut ask =
-            tx.prepare_cached("SELECT id FROM target WHERE url = ?1 AND secret = ?2 AND trusted = ?3")?;
+            db.prepare_cached("SELECT id FROM target WHERE url = ?1 AND secret = ?2 AND trusted = ?3")?;
         let number = ask.query_row(params![of.url, of.secret, of.trusted], |r| r.get(0))?;
         if self.known.len() < MAX_KNOWN {
             self.known.insert(of.clone(), number);
@@ -269,10 +264,10 @@ impl Targets {
 
     /// Deletes targets without events, including their secrets. The configured one is kept, since its next
     /// event comes soon.
-    pub(super) fn forget_idle(&mut self, tx: &Transaction<'_>) -> Result<(), Fault> {
+    pub(super) fn forget_idle(&mut self, db: &Connection) -> Result<(), Fault> {
         let mut gone = BTreeSet::new();
         while let Some(target) = self.touched.pop_first() {
-            let mut delete = tx.prepare_cached(
+            let mut delete = db.prepare_cached(
                 "DELETE FROM target WHERE id = ?1 AND trusted = 0 AND NOT EXISTS (SELECT 1 FROM event WHERE target = ?1)",
             )?;
             if delete.execute([target])? > 0 {

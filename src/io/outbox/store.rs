@@ -99,15 +99,28 @@ impl Store {
     }
 
     fn try_apply(&mut self, ops: &[Op]) -> Result<(), Fault> {
-        let mut held = self.held;
-        let tx = self.db.transaction()?;
-        for op in ops {
-            apply(&tx, &mut self.targets, &mut held, op)?;
+        // As prepared statements: a call has several transactions, and parsing takes longer than executing.
+        self.db.prepare_cached("BEGIN")?.execute([])?;
+        let done = self.apply_all(ops).and_then(|held| {
+            self.db.prepare_cached("COMMIT")?.execute([])?;
+            Ok(held)
+        });
+        if done.is_err() && !self.db.is_autocommit() {
+            // Not necessary if the error has already rolled it back.
+            self.db.execute_batch("ROLLBACK")?;
         }
-        self.targets.forget_idle(&tx)?;
-        tx.commit()?;
-        self.held = held;
+        self.held = done?;
         Ok(())
+    }
+
+    /// Applies changes; returns the approximate bytes of events then stored.
+    fn apply_all(&mut self, ops: &[Op]) -> Result<u64, Fault> {
+        let mut held = self.held;
+        for op in ops {
+            apply(&self.db, &mut self.targets, &mut held, op)?;
+        }
+        self.targets.forget_idle(&self.db)?;
+        Ok(held)
     }
 
     /// Frees space: first deletes events older than `before_ms`, then those chosen by [`to_give_up`]. Returns
