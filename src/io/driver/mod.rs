@@ -382,8 +382,7 @@ impl Driver {
                 stream::send(&self.streams, &sink, t.target, t.bytes);
             }
             Transport::Udp => {
-                let family =
-                    |u: &&Rc<Udp>| u.local_addr().is_ok_and(|a| a.is_ipv4() == t.target.addr.is_ipv4());
+                let family = |u: &&Rc<Udp>| u.local_addr().is_ipv4() == t.target.addr.is_ipv4();
                 let Some(udp) = self.udp.iter().find(family) else { return };
                 if let Err(e) = udp.send(t.target.addr, &t.bytes) {
                     log::debug!(error:% = e; "udp send");

@@ -82,7 +82,7 @@ fn pair(wanted: SocketAddr) -> Result<(Udp, Listener, SocketAddr), String> {
 
 fn try_pair(wanted: SocketAddr) -> io::Result<(Udp, Listener, SocketAddr)> {
     let udp = Udp::bind(wanted)?;
-    let bound = udp.local_addr()?;
+    let bound = udp.local_addr();
     let tcp = Listener::bind(bound)?;
     Ok((udp, tcp, bound))
 }

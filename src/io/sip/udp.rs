@@ -18,7 +18,10 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 
 /// A bound SIP socket.
 #[derive(Debug)]
-pub struct Udp(Async<UdpSocket>);
+pub struct Udp {
+    socket: Async<UdpSocket>,
+    local: SocketAddr,
+}
 
 impl Udp {
     /// Binds `addr`.
@@ -31,21 +34,20 @@ impl Udp {
         if let Err(e) = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER) {
             log::debug!(error:% = e; "receive buffer size not changed");
         }
-        Async::new_nonblocking(socket).map(Self)
+        let local = socket.local_addr()?;
+        Ok(Self { socket: Async::new_nonblocking(socket)?, local })
     }
 
     /// The address in use.
-    ///
-    /// # Errors
-    /// Errors of the operating system.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.get_ref().local_addr()
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
     }
 
     /// Inode of the socket, which identifies it in the kernel's tables.
     #[must_use]
     pub fn inode(&self) -> Option<u64> {
-        kernel_drops::inode(self.0.get_ref())
+        kernel_drops::inode(self.socket.get_ref())
     }
 
     /// Sends one datagram; dropped if the kernel's buffer is full.
@@ -53,14 +55,14 @@ impl Udp {
     /// # Errors
     /// Errors of the operating system.
     pub fn send(&self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
-        self.0.get_ref().send_to(bytes, to).map(|_| ())
+        self.socket.get_ref().send_to(bytes, to).map(|_| ())
     }
 
     /// Receives datagrams for the gateway until the program ends.
     pub async fn run(self: Rc<Self>, sink: Rc<dyn SipSink>) {
         let mut buffer = vec![0u8; MAX_MESSAGE];
         loop {
-            match self.0.recv_from(&mut buffer).await {
+            match self.socket.recv_from(&mut buffer).await {
                 Ok((n, from)) => {
                     let source = Flow { transport: Transport::Udp, addr: from, conn: None };
                     let bytes = buffer.get(..n).unwrap_or_default();
