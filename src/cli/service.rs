@@ -138,7 +138,7 @@ pub fn run(mut loaded: Loaded, files: &Files) -> Result<(), String> {
     workers::start().map_err(|e| format!("threads: {e}"))?;
     let executor = Rc::new(Executor::default());
     let manager = Rc::new(ServiceManager::from_env());
-    let mut signals = signals::listen().map_err(|e| format!("signals: {e}"))?;
+    let signals = signals::listen(&executor).map_err(|e| format!("signals: {e}"))?;
     let http =
         Listener::bind(config.http.listen).map_err(|e| format!("http.listen {}: {e}", config.http.listen))?;
     let http_at = http.local_addr().map_err(|e| format!("http.listen: {e}"))?;
@@ -208,7 +208,7 @@ pub fn run(mut loaded: Loaded, files: &Files) -> Result<(), String> {
     manager.status(&driver.summary().line());
     manager.ready();
     report_to(&manager, &executor, &driver);
-    executor.block_on(live(&driver, &manager, &mut signals, files));
+    executor.block_on(live(&driver, &manager, &signals, files));
     state.remove("listen.json");
     Ok(())
 }
@@ -225,7 +225,7 @@ fn report_to(manager: &Rc<ServiceManager>, executor: &Executor, driver: &Rc<Driv
 }
 
 /// Handles signals.
-async fn live(driver: &Rc<Driver>, manager: &ServiceManager, signals: &mut Listening, files: &Files) {
+async fn live(driver: &Rc<Driver>, manager: &ServiceManager, signals: &Listening, files: &Files) {
     let signal = loop {
         match signals.next().await {
             Asked::Reload => reload(driver, manager, files),
