@@ -4,8 +4,10 @@ use std::cell::Cell;
 use std::future::Future;
 use std::rc::Rc;
 
+use super::timer;
+
 /// A single-threaded executor.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Executor {
     tasks: smol::LocalExecutor<'static>,
     alive: Rc<Cell<u64>>,
@@ -24,6 +26,14 @@ impl Alive {
 impl Drop for Alive {
     fn drop(&mut self) {
         self.0.set(self.0.get().saturating_sub(1));
+    }
+}
+
+impl Default for Executor {
+    fn default() -> Self {
+        let tasks = smol::LocalExecutor::new();
+        tasks.spawn(timer::run()).detach();
+        Self { tasks, alive: Rc::default() }
     }
 }
 
