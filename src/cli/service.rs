@@ -22,6 +22,7 @@ use crate::io::media::media_thread::{self, MediaThread};
 use crate::io::media::rtp_ports::PortPool;
 use crate::io::memory_bound::MemoryBound;
 use crate::io::net::http_client::Rules;
+use crate::io::net::http_pool::HttpPool;
 use crate::io::net::tcp::Listener;
 use crate::io::net::tls::Tls;
 use crate::io::outbox::fault;
@@ -189,7 +190,7 @@ pub fn run(mut loaded: Loaded, files: &Files) -> Result<(), String> {
     events.publish_late(&kept_outbox.untold);
     executor.spawn(Rc::clone(&driver).run_media(bell));
     executor.spawn(Rc::clone(&driver).run_recorder(recorder_news));
-    executor.spawn(webhook_client::run(Rc::clone(&executor), Rc::clone(events), Rules::new(&config)));
+    start_webhooks(&executor, &driver, &config)?;
     mind_recordings(&executor, &driver, kept_outbox.tracks);
     executor.spawn(Rc::clone(&driver).run_timers());
     executor.spawn(free_memory::run());
@@ -210,6 +211,15 @@ pub fn run(mut loaded: Loaded, files: &Files) -> Result<(), String> {
     report_to(&manager, &executor, &driver);
     executor.block_on(live(&driver, &manager, &signals, files));
     state.remove("listen.json");
+    Ok(())
+}
+
+/// Starts the delivery of events.
+fn start_webhooks(executor: &Rc<Executor>, driver: &Driver, config: &Config) -> Result<(), String> {
+    let client = HttpPool::new(Rc::clone(driver.dns()), Rules::new(config), webhook_client::LIMIT)
+        .map_err(|e| format!("TLS of webhooks: {e}"))?;
+    let events = Rc::clone(driver.events());
+    executor.spawn(webhook_client::run(Rc::clone(executor), events, Rc::new(client)));
     Ok(())
 }
 

@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use smol::lock::Semaphore;
+use ureq::Agent;
 
 use crate::base::rng::Rng;
 use crate::gateway::interface::work::WorkId;
 use crate::io::net::dns::Dns;
-use crate::io::net::http_client::{HttpClient, Rules};
+use crate::io::net::http_client::{Rules, sound_agent};
 use crate::io::net::locate::{Located, Rest, families, locate};
 use crate::io::sound::feeder::{Feeder, SoundRequest};
 use crate::io::sound::fetch::Sounds;
@@ -34,12 +35,12 @@ const LOOK_UPS: usize = 16;
 #[derive(Debug)]
 pub struct Tasks {
     settings: Settings,
-    dns: Dns,
+    dns: Rc<Dns>,
     look_ups: Semaphore,
     /// Slots for queries that look-ups did not wait for.
     unanswered: Semaphore,
     feeder: Feeder,
-    client: HttpClient,
+    client: Agent,
     fetches: Semaphore,
     prompts: Semaphore,
     /// Cancellation flags of running fetches.
@@ -52,11 +53,11 @@ impl Tasks {
     pub fn new(settings: Settings, feeder: Feeder, rng: Rng) -> Self {
         let config = settings.current();
         Self {
-            dns: Dns::new(config.dns.servers.clone(), rng),
+            dns: Rc::new(Dns::new(config.dns.servers.clone(), rng)),
             look_ups: Semaphore::new(LOOK_UPS),
             unanswered: Semaphore::new(LOOK_UPS),
             feeder,
-            client: HttpClient::new(&Rules::new(&config), FETCH),
+            client: sound_agent(&Rules::new(&config), FETCH),
             fetches: Semaphore::new(FETCHES),
             prompts: Semaphore::new(PROMPTS),
             fetching: RefCell::default(),
@@ -71,6 +72,12 @@ impl Tasks {
         let families = families(&self.settings.current().sip);
         // Boxed once: debug builds copy futures that are moved.
         Box::pin(locate(&self.dns, families, hop, whole)).await
+    }
+
+    /// The resolver.
+    #[must_use]
+    pub fn dns(&self) -> &Rc<Dns> {
+        &self.dns
     }
 
     /// Completes the queries that a look-up did not wait for, so that the next one finds their results in the

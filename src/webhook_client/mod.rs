@@ -10,25 +10,22 @@ use crate::base::hex::hex;
 use crate::delivery::events::Job;
 use crate::delivery::failure::{Failure, retry_after};
 use crate::io::events::pipeline::EventPipeline;
-use crate::io::net::http_client::{HttpClient, Rules};
+use crate::io::net::http_client::USER_AGENT;
+use crate::io::net::http_pool::HttpPool;
 use crate::io::system::clock;
 use crate::io::system::executor::Executor;
-use crate::io::system::workers::HOOKS;
 
-/// Time-out of one try: connect, headers and body together.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Time limit of one try: connect, header and body together.
+pub const LIMIT: Duration = Duration::from_secs(10);
 
 /// Delivers events until the program ends.
-pub async fn run(executor: Rc<Executor>, events: Rc<EventPipeline>, rules: Rules) {
-    let client = HttpClient::new(&rules, PATIENCE);
+pub async fn run(executor: Rc<Executor>, events: Rc<EventPipeline>, client: Rc<HttpPool>) {
     loop {
         while let Some(job) = events.next_delivery() {
-            let (done, client) = (Rc::clone(&events), client.clone());
+            let (done, client) = (Rc::clone(&events), Rc::clone(&client));
             executor.spawn(async move {
-                let (target, row) = (job.target, job.item.row);
-                let outcome = HOOKS.run(move || post(&client, &job)).await;
-                let outcome = outcome.unwrap_or_else(|e| Err(e.to_string().into()));
-                done.delivered(target, row, outcome);
+                let outcome = post(&client, &job).await;
+                done.delivered(job.target, job.item.row, outcome);
             });
         }
         events.delivery_due().await;
@@ -36,38 +33,62 @@ pub async fn run(executor: Rc<Executor>, events: Rc<EventPipeline>, rules: Rules
 }
 
 /// One try.
-fn post(client: &HttpClient, job: &Job) -> Result<(), Failure> {
-    let mut request = client
-        .agent(job.destination.trusted)
-        .post(&job.destination.url)
-        .header("Content-Type", "application/json")
-        .header("X-Event-Id", &job.item.event_id);
-    let secret = job.destination.secret.as_bytes();
-    if !secret.is_empty() {
-        let at = clock::now().utc.secs().to_string();
-        let stamped = [at.as_bytes(), b".", &job.item.body].concat();
-        request = request
-            .header("X-Signature-256", format!("sha256={}", sign(secret, &job.item.body)))
-            .header("X-Webhook-Timestamp", &at)
-            .header("X-Webhook-Signature", format!("v1={}", sign(secret, &stamped)));
+async fn post(client: &HttpPool, job: &Job) -> Result<(), Failure> {
+    let (item, destination) = (&job.item, &job.destination);
+    let mut fields = vec![
+        ("Content-Type", "application/json"),
+        ("X-Event-Id", &item.event_id),
+        ("User-Agent", USER_AGENT),
+        ("Accept", "*/*"),
+    ];
+    let signed = Signed::of(destination.secret.as_bytes(), &item.body);
+    if let Some(signed) = &signed {
+        fields.extend(signed.fields());
     }
-    match request.send(&job.item.body[..]) {
-        Ok(mut reply) if reply.status().is_success() => {
-            // Read to the end so that the connection can be reused; the content is ignored.
-            let _said = reply.body_mut().with_config().limit(64 * 1024).read_to_vec();
-            Ok(())
-        }
-        Ok(reply) => {
-            let status = reply.status().as_u16();
+    match client.post(&destination.url, destination.trusted, &fields, &item.body).await {
+        Ok(response) if matches!(response.status, 200..300) => Ok(()),
+        Ok(response) => {
+            let status = response.status;
             log::debug!(status; "webhook refused");
-            let field = |name: &str| reply.headers().get(name).and_then(|v| v.to_str().ok());
-            let wait = retry_after(status, field("retry-after"), field("date"), clock::now().utc);
+            let wait =
+                retry_after(status, response.field("retry-after"), response.field("date"), clock::now().utc);
             Err(Failure { why: format!("it answered {status}"), wait })
         }
         Err(e) => {
             log::debug!(error:% = e; "webhook not reached");
             Err(e.to_string().into())
         }
+    }
+}
+
+/// The header fields that sign an event.
+struct Signed {
+    body: String,
+    at: String,
+    stamped: String,
+}
+
+impl Signed {
+    /// `None` without a secret.
+    fn of(secret: &[u8], body: &[u8]) -> Option<Self> {
+        if secret.is_empty() {
+            return None;
+        }
+        let at = clock::now().utc.secs().to_string();
+        let stamped = [at.as_bytes(), b".", body].concat();
+        Some(Self {
+            body: format!("sha256={}", sign(secret, body)),
+            stamped: format!("v1={}", sign(secret, &stamped)),
+            at,
+        })
+    }
+
+    fn fields(&self) -> [(&str, &str); 3] {
+        [
+            ("X-Signature-256", &self.body),
+            ("X-Webhook-Timestamp", &self.at),
+            ("X-Webhook-Signature", &self.stamped),
+        ]
     }
 }
 
@@ -94,8 +115,11 @@ mod tests {
     fn a_target_may_name_the_time_it_wants() {
         use std::io::{Read as _, Write as _};
 
+        use crate::base::rng::Rng;
         use crate::config::Config;
         use crate::delivery::events::{Destination, Item};
+        use crate::io::net::dns::Dns;
+        use crate::io::net::http_client::Rules;
 
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -122,7 +146,8 @@ mod tests {
                 stream.write_all(head.as_bytes()).unwrap();
             }
         });
-        let client = HttpClient::new(&Rules::new(&Config::default()), PATIENCE);
+        let dns = Rc::new(Dns::new(Vec::new(), Rng::from_number(1)));
+        let client = HttpPool::new(dns, Rules::new(&Config::default()), LIMIT).unwrap();
         let destination = Destination { url, secret: String::new(), trusted: true };
         let item = Item {
             row: 1,
@@ -135,7 +160,7 @@ mod tests {
         };
         let job = Job { target: 1, destination, item };
         for (status, line, secs) in table {
-            let failure = post(&client, &job).unwrap_err();
+            let failure = async_io::block_on(post(&client, &job)).unwrap_err();
             assert_eq!(failure.wait.map(|w| w.as_secs()), secs, "{status} {line}");
             assert_eq!(failure.why, format!("it answered {}", &status[..3]));
         }

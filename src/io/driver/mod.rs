@@ -25,6 +25,7 @@ use crate::io::events::{pipeline::EventPipeline, upload_queue::UploadQueue};
 use crate::io::media::media_thread::{MediaThread, Pulse};
 use crate::io::media::rtp_ports::{PortPool, STOCK};
 use crate::io::memory_bound::MemoryBound;
+use crate::io::net::dns::Dns;
 use crate::io::net::kernel_drops;
 use crate::io::net::tls::Tls;
 use crate::io::outbox::rows::RecordingRow;
@@ -285,6 +286,12 @@ impl Driver {
     pub fn summary(&self) -> Summary {
         let (events, uploads) = (self.events.counts().waiting, self.uploads.in_memory() as u64);
         self.look(|view| Summary::of(&view, events, uploads))
+    }
+
+    /// The DNS resolver.
+    #[must_use]
+    pub fn dns(&self) -> &Rc<Dns> {
+        self.tasks.dns()
     }
 
     /// Number of running tasks of the control thread.

@@ -1,4 +1,4 @@
-//! HTTP client for outgoing requests: with time limits, without redirects, restricted to allowed addresses.
+//! HTTP clients of the worker threads: with time limits, without redirects, restricted to allowed addresses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -102,60 +102,34 @@ impl Resolver for Guard {
     }
 }
 
+/// Value of `User-Agent`.
+pub const USER_AGENT: &str = concat!("branchline/", env!("CARGO_PKG_VERSION"));
+
 /// Time limit for the head of a response.
 const HEAD: Duration = Duration::from_secs(10);
 
 /// Maximum size of a response head, bytes: an idle connection keeps a buffer of this size.
 const LONGEST_HEAD: usize = 64 << 10;
 
-/// The HTTP clients.
-#[derive(Debug, Clone)]
-pub struct HttpClient {
-    guarded: Agent,
-    free: Agent,
-    fetching: Agent,
-}
-
-impl HttpClient {
-    /// Clients with these rules; `patience`: time limit of a whole exchange.
-    #[must_use]
-    pub fn new(rules: &Rules, patience: Duration) -> Self {
-        let make = |guard: bool, idle: usize| {
-            let config = Agent::config_builder()
-                .timeout_global(Some(patience))
-                .timeout_recv_response(Some(patience.min(HEAD)))
-                .max_redirects(0)
-                .max_redirects_will_error(false)
-                .http_status_as_error(false)
-                .proxy(None)
-                .user_agent(concat!("branchline/", env!("CARGO_PKG_VERSION")))
-                .max_idle_connections(idle)
-                .input_buffer_size(LONGEST_HEAD)
-                .output_buffer_size(16 << 10)
-                .build();
-            if guard {
-                let resolver = Guard { rules: Some(rules.clone()), ..Guard::default() };
-                Agent::with_parts(config, DefaultConnector::default(), resolver)
-            } else {
-                Agent::with_parts(config, DefaultConnector::default(), Names)
-            }
-        };
+/// The client for sounds at URLs given by API clients. The caller follows redirects, each checked by the same rules.
+/// `patience`: time limit of a whole exchange.
+#[must_use]
+pub fn sound_agent(rules: &Rules, patience: Duration) -> Agent {
+    let config = Agent::config_builder()
+        .timeout_global(Some(patience))
+        .timeout_recv_response(Some(patience.min(HEAD)))
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .http_status_as_error(false)
+        .proxy(None)
+        .user_agent(USER_AGENT)
         // Sounds are fetched rarely, from servers that close connections at any time: no connection reuse.
-        Self { guarded: make(true, 16), free: make(false, 16), fetching: make(true, 0) }
-    }
-
-    /// The client for sounds at URLs given by API clients. The caller follows redirects, each checked by the
-    /// same rules.
-    #[must_use]
-    pub fn fetching(&self) -> &Agent {
-        &self.fetching
-    }
-
-    /// The client for a URL given by the operator (`trusted`) or an API client.
-    #[must_use]
-    pub fn agent(&self, trusted: bool) -> &Agent {
-        if trusted { &self.free } else { &self.guarded }
-    }
+        .max_idle_connections(0)
+        .input_buffer_size(LONGEST_HEAD)
+        .output_buffer_size(16 << 10)
+        .build();
+    let resolver = Guard { rules: Some(rules.clone()), ..Guard::default() };
+    Agent::with_parts(config, DefaultConnector::default(), resolver)
 }
 
 /// Maximum time without progress while a large body is sent or received.
@@ -177,7 +151,7 @@ pub fn upload_agent(rules: &Rules, trusted: bool, open_abroad: bool) -> Agent {
         .max_redirects_will_error(false)
         .http_status_as_error(false)
         .proxy(None)
-        .user_agent(concat!("branchline/", env!("CARGO_PKG_VERSION")))
+        .user_agent(USER_AGENT)
         .max_idle_connections(4)
         .build();
     let rules = (!trusted).then(|| rules.clone());

@@ -3,8 +3,12 @@
 pub mod dns;
 #[cfg(test)]
 mod dns_test;
+pub mod http_call;
 pub mod http_client;
 pub mod http_names;
+pub mod http_pool;
+#[cfg(test)]
+mod http_pool_test;
 pub mod kernel_drops;
 pub mod locate;
 pub mod race;

@@ -8,11 +8,11 @@ use std::thread;
 use std::time::Duration;
 
 use rtrb::{Producer, RingBuffer};
+use ureq::Agent;
 
 use super::decode::{Bare, Sound};
 use super::fetch::{Fetched, Sounds};
 use crate::io::media::media_memory::within;
-use crate::io::net::http_client::HttpClient;
 use crate::media::play::{Feeding, Source};
 
 /// Interval at which rings are filled.
@@ -79,7 +79,7 @@ impl Feeder {
     ///
     /// # Errors
     /// Why it cannot be fetched or played.
-    pub fn fetch(&self, client: &HttpClient, wanted: &SoundRequest) -> Result<Source, String> {
+    pub fn fetch(&self, client: &Agent, wanted: &SoundRequest) -> Result<Source, String> {
         let file = match Sounds::prompt_of(&wanted.url) {
             Some(name) => self.sounds.prompt(name)?,
             None => self.sounds.download(client, &wanted.url, &wanted.name, &wanted.given_up)?,

@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::io::net::http_client::HttpClient;
 use crate::io::net::redirect::{self, MAX_REDIRECTS};
 use crate::io::system::disk;
-use ureq::Body;
 use ureq::http::Response;
+use ureq::{Agent, Body};
 
 /// Maximum size of a download, and of all temporary files together, bytes.
 const MAX_SOUND: u64 = 64 * 1024 * 1024;
@@ -97,7 +96,7 @@ impl Sounds {
     /// Why it failed.
     pub fn download(
         &self,
-        client: &HttpClient,
+        client: &Agent,
         url: &str,
         name: &str,
         given_up: &AtomicBool,
@@ -161,11 +160,11 @@ impl Sounds {
 }
 
 /// Requests a URL, following redirects; returns a successful response.
-fn request(client: &HttpClient, url: &str) -> Result<Response<Body>, String> {
+fn request(client: &Agent, url: &str) -> Result<Response<Body>, String> {
     let mut url = url.to_owned();
     for _ in 0..=MAX_REDIRECTS {
         // Without this header, a server may use any content coding (RFC 9110 §12.5.3).
-        let asked = client.fetching().get(&url).header("Accept-Encoding", "identity");
+        let asked = client.get(&url).header("Accept-Encoding", "identity");
         let reply = asked.call().map_err(|e| e.to_string())?;
         let status = reply.status().as_u16();
         let field =

@@ -15,8 +15,6 @@ use super::timer;
 
 /// File access for the API, finished recordings, and the state directory.
 pub static FILES: LazyLock<Workers> = LazyLock::new(|| Workers::new("files", 2, 32));
-/// Event delivery.
-pub static HOOKS: LazyLock<Workers> = LazyLock::new(|| Workers::new("hooks", 2, 8));
 /// Recording uploads.
 pub static UPLOADS: LazyLock<Workers> = LazyLock::new(|| Workers::new("uploads", 1, 6));
 /// Name resolution by the system.
@@ -72,7 +70,7 @@ impl fmt::Debug for Workers {
 /// # Errors
 /// Errors of the operating system.
 pub fn start() -> std::io::Result<()> {
-    [&FILES, &HOOKS, &UPLOADS, &NAMES, &SOUNDS].into_iter().try_for_each(|of| of.start())
+    [&FILES, &UPLOADS, &NAMES, &SOUNDS].into_iter().try_for_each(|of| of.start())
 }
 
 impl Workers {
