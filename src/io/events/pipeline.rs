@@ -323,3 +323,86 @@ impl EventPipeline {
         self.outbox.borrow_mut().stop();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::delivery::share::Origin;
+    use crate::gateway::events::{EventBody, RecordingUploadFailed};
+    use crate::io::outbox::judge::Known;
+    use crate::io::outbox::thread::Limits;
+
+    /// A pipeline with a global webhook over an outbox in `dir`.
+    fn pipeline(dir: &std::path::Path) -> (Rc<Executor>, Rc<EventPipeline>) {
+        let mut config = Config::default();
+        config.webhook.url = "http://127.0.0.1:9/".to_owned();
+        let (executor, mut rng) = (Rc::new(Executor::default()), Rng::from_number(1));
+        let (tell, news) = async_channel::unbounded();
+        let limits = Limits { budget: 1 << 20, age: Duration::from_secs(3600) };
+        let store = Store::open(dir, Known::default()).unwrap();
+        let outbox = Outbox::start(store, limits, tell, clock::now()).unwrap();
+        let uploads = Rc::new(UploadQueue::new(rng.fork()));
+        let settings = Settings::new(Rc::new(config));
+        let events = Rc::new(EventPipeline::new(Rc::clone(&executor), settings, outbox, 1, uploads, rng));
+        executor.spawn(Rc::clone(&events).run(news));
+        (executor, events)
+    }
+
+    fn publish(events: &EventPipeline) {
+        let body = RecordingUploadFailed { file: "a.wav".to_owned(), error: "x".into() };
+        events.publish(&Event {
+            at: clock::now().utc,
+            event_id: events.event_id(),
+            leg_id: None,
+            leg_seq: None,
+            room_id: None,
+            body: EventBody::RecordingUploadFailed(body),
+            webhook: None,
+            origin: Origin::Own,
+            upload: None,
+        });
+        events.flush();
+    }
+
+    async fn job(events: &EventPipeline) -> Job {
+        loop {
+            match events.next_delivery() {
+                Some(job) => return job,
+                None => events.delivery_due().await,
+            }
+        }
+    }
+
+    /// The rows in the outbox, without passing waiting removals on.
+    async fn stored(events: &EventPipeline) -> Vec<u64> {
+        let asked = events.outbox.borrow().ask(|store| store.events().unwrap());
+        asked.await.unwrap().iter().map(|waiting| waiting.row).collect()
+    }
+
+    #[test]
+    fn delivered_events_leave_the_outbox_with_the_next_change_or_soon_without_one() {
+        let dir = std::env::temp_dir().join(format!("branchline-removals-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let (executor, events) = pipeline(&dir);
+        executor.block_on(async {
+            publish(&events);
+            let first = job(&events).await;
+            events.delivered(first.target, first.item.row, Ok(()));
+            assert_eq!(stored(&events).await, [1], "the removal waits for another change");
+            publish(&events);
+            let second = job(&events).await;
+            assert_eq!(stored(&events).await, [2], "it shares the transaction of the next event");
+
+            events.delivered(second.target, second.item.row, Ok(()));
+            let gone = async {
+                while !stored(&events).await.is_empty() {
+                    timer::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            assert!(timer::within(Duration::from_secs(20), gone).await.is_some(), "never removed");
+        });
+        events.stop();
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}
