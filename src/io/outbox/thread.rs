@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::backlog::shrink;
 use super::rows::Op;
 use super::store::{NewTime, Store};
-use super::sync_thread::sync;
+use super::sync_thread::SyncThread;
 use crate::base::time::{ClockWatch, Now};
 use crate::delivery::events::{Item, Load, TargetId};
 use crate::io::system::clock;
@@ -103,11 +103,7 @@ impl Outbox {
     ) -> std::io::Result<Self> {
         let (orders, take) = sync_channel(MAX_ORDERS);
         let told = news.clone();
-        let log = store.log_file();
-        let (dirty, wakes) = sync_channel(1);
-        let syncs = thread::Builder::new()
-            .name("outbox-sync".to_owned())
-            .spawn(move || sync(log.as_deref(), &wakes))?;
+        let syncs = SyncThread::start(store.log_file())?;
         let body = move || {
             let mut keeper = OutboxThread {
                 store,
@@ -121,11 +117,8 @@ impl Outbox {
                 born_ms: now.utc.millis(),
                 set: Vec::new(),
             };
-            keeper.run(&take, &dirty);
-            drop(dirty);
-            if syncs.join().is_err() {
-                log::error!("the outbox-sync thread panicked");
-            }
+            keeper.run(&take, &syncs);
+            syncs.stop();
         };
         let handle = thread::Builder::new().name("outbox".to_owned()).spawn(body)?;
         Ok(Self { orders: Some(orders), handle: Some(handle), news: told })
@@ -205,7 +198,7 @@ struct OutboxThread {
 }
 
 impl OutboxThread {
-    fn run(&mut self, orders: &Receiver<OutboxCommand>, dirty: &SyncSender<()>) {
+    fn run(&mut self, orders: &Receiver<OutboxCommand>, syncs: &SyncThread) {
         let mut prune_at = clock::now().mono;
         let mut beat_at = prune_at;
         let mut running = true;
@@ -228,7 +221,7 @@ impl OutboxThread {
             if !running {
                 self.retry_at = self.retry_at.map(|_| now);
             }
-            self.carry_out(waiting, dirty);
+            self.carry_out(waiting, syncs);
             let now = clock::now();
             if now.mono >= prune_at {
                 prune_at = now.mono + PRUNE;
@@ -241,7 +234,7 @@ impl OutboxThread {
         }
     }
 
-    fn carry_out(&mut self, orders: Vec<OutboxCommand>, dirty: &SyncSender<()>) {
+    fn carry_out(&mut self, orders: Vec<OutboxCommand>, syncs: &SyncThread) {
         let mut questions = Vec::new();
         for order in orders {
             match order {
@@ -254,7 +247,7 @@ impl OutboxThread {
             }
         }
         self.follow_clock(clock::now());
-        self.commit(dirty);
+        self.commit(syncs);
         for question in questions {
             match question {
                 Ok(question) => question(&mut self.store),
@@ -283,13 +276,13 @@ impl OutboxThread {
         }
     }
 
-    fn commit(&mut self, dirty: &SyncSender<()>) {
+    fn commit(&mut self, syncs: &SyncThread) {
         if self.backlog.is_empty() {
             return;
         }
         let upto = self.rows().max().unwrap_or(0).max(self.upto);
         let now = clock::now().mono;
-        let durable = self.retry_at.is_none_or(|at| now >= at) && self.write(now, dirty);
+        let durable = self.retry_at.is_none_or(|at| now >= at) && self.write(now, syncs);
         if !durable {
             shrink(&mut self.backlog, MAX_BACKLOG);
         }
@@ -309,7 +302,7 @@ impl OutboxThread {
     }
 
     /// Writes the backlog; false if the disk cannot be written.
-    fn write(&mut self, now: Instant, dirty: &SyncSender<()>) -> bool {
+    fn write(&mut self, now: Instant, syncs: &SyncThread) -> bool {
         if let Err(e) = self.store.apply(self.backlog.make_contiguous()) {
             if self.retry_at.is_none() {
                 log::error!(error:% = e; "the outbox cannot be written: events are kept in memory");
@@ -324,8 +317,7 @@ impl OutboxThread {
             self.tell(OutboxEvent::Recovered(late));
         }
         self.backlog.clear();
-        // A pending sync covers this commit as well.
-        let _due = dirty.try_send(());
+        syncs.request();
         true
     }
 
@@ -410,7 +402,7 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("branchline-waits-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let (news, _told) = async_channel::unbounded();
-        let (dirty, _wakes) = sync_channel(1);
+        let syncs = SyncThread::start(None).unwrap();
         let now = clock::now();
         // The run began an hour ago; its clock is now set ten minutes forward.
         let (hour, step) = (Duration::from_secs(3600), Duration::from_secs(600));
@@ -432,15 +424,15 @@ mod tests {
             Op::Leg(LegRow { id: id.to_owned(), created_ms, ..LegRow::default() })
         };
         keeper.store.set_refusing(true);
-        keeper.carry_out(vec![OutboxCommand::Apply(vec![leg("early")])], &dirty);
+        keeper.carry_out(vec![OutboxCommand::Apply(vec![leg("early")])], &syncs);
         keeper.follow_clock(Now { mono: now.mono, utc: Utc(now.utc.0 + step) });
         for _ in 0..3 {
             keeper.retry_at = None;
-            keeper.carry_out(Vec::new(), &dirty);
+            keeper.carry_out(Vec::new(), &syncs);
         }
         keeper.store.set_refusing(false);
         keeper.retry_at = None;
-        keeper.carry_out(vec![OutboxCommand::Apply(vec![leg("late")])], &dirty);
+        keeper.carry_out(vec![OutboxCommand::Apply(vec![leg("late")])], &syncs);
         let created: Vec<u64> = keeper.store.legs().unwrap().iter().map(|l| l.created_ms).collect();
         let want = (began.utc.0 + step).as_millis() as u64 + 1000;
         // Real time passes, too, but less than a step.
